@@ -1,0 +1,1 @@
+"""From shards to batches: integers and arrays in, padded tensors out."""

@@ -1,0 +1,1 @@
+"""Search: from a model that scores next tokens to lines of text."""

@@ -1,0 +1,1 @@
+"""The networks.  They see ids and vectors, never text."""

@@ -1,0 +1,60 @@
+"""Rank, world and the few collectives the loop needs: honest no-ops when there is one process.
+
+Started by plain `torchrun`, which sets RANK, WORLD_SIZE, LOCAL_RANK and MASTER_*; SLURM's variables are not read.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+rank = int(os.environ.get("RANK", "0"))
+world = int(os.environ.get("WORLD_SIZE", "1"))
+local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def start(device_type: str) -> None:
+    """Join the other processes (NCCL on GPUs, gloo otherwise)."""
+    if world > 1:
+        import torch.distributed as dist
+
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
+
+
+def stop() -> None:
+    """Leave, so that the process ends without a warning."""
+    if world > 1:
+        import torch.distributed as dist
+
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def sum_(tensor: Tensor) -> Tensor:
+    """Add `tensor` over all processes, in place."""
+    if world > 1:
+        import torch.distributed as dist
+
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def broadcast(tensor: Tensor) -> Tensor:
+    """Give everyone rank 0's tensor, in place."""
+    if world > 1:
+        import torch.distributed as dist
+
+        dist.broadcast(tensor, 0)
+    return tensor
+
+
+def barrier() -> None:
+    """Wait for everyone."""
+    if world > 1:
+        import torch.distributed as dist
+
+        dist.barrier()

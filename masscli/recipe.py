@@ -1,0 +1,398 @@
+"""Every knob of masscli on one page.
+
+A run is a `Recipe`: sections of plain values, the same in a TOML file, on the command line (`--max-tokens` is `train.max_tokens`; a
+field's name is unique over all sections, so flags need no prefix) and in a checkpoint.  `Preprocess` and `Generation` are read by the
+commands of those names.  Flag names are fairseq's where fairseq has one.  Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from masscli.config import ConfigError, Flags, PlugIn, check, config
+from masscli.registry import Registry
+
+OBJECTIVES: Registry[object] = Registry(
+    "objective",
+    {
+        "mass": "masscli.objectives.mass:Mass",
+        "translate": "masscli.objectives.translate:Translate",
+        "denoise": "masscli.objectives.denoise:Denoise",
+        "clm": "masscli.objectives.clm:CausalLM",
+        "mlm": "masscli.objectives.mlm:MaskedLM",
+        "backtranslate": "masscli.objectives.backtranslate:BackTranslate",
+    },
+    {
+        "mass": "masscli.objectives.options:MassOptions",
+        "translate": "masscli.objectives.options:TranslateOptions",
+        "denoise": "masscli.objectives.options:DenoiseOptions",
+        "clm": "masscli.objectives.options:CausalLMOptions",
+        "mlm": "masscli.objectives.options:MaskedLMOptions",
+        "backtranslate": "masscli.objectives.options:BackTranslateOptions",
+    },
+)
+
+
+@config
+class ObjectiveConfig(PlugIn):
+    """What every objective's options begin with.  `reads` says what kind of text a stream of it needs."""
+
+    registry: ClassVar[Registry[object]] = OBJECTIVES
+    reads: ClassVar[Literal["sentences", "pairs"]] = "sentences"
+    stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder"]] = "encoder-decoder"
+
+
+@config
+class ModelConfig:
+    """The one Transformer.  `arch` fills in what is not said; see masscli/models/presets.toml."""
+
+    arch: Annotated[str, Flags("-a")] = "tiny"
+    """Named sizes: tiny, small, base, big, mass-base, mass-base-uncased, mass-middle-uncased, mass-xlm."""
+    encoder_layers: int = 4
+    """Layers of the encoder; 0 leaves it out."""
+    decoder_layers: int = 4
+    """Layers of the decoder; 0 leaves it out."""
+    dim: int = 128
+    """Width of the residual stream."""
+    ffn_dim: int = 256
+    """Width of the feed-forward layer."""
+    heads: int = 4
+    """Attention heads."""
+    norm: Literal["post", "pre"] = "post"
+    """Layer norm after each residual sum (post, as published) or before each sublayer, with a last one on top (pre)."""
+    norm_eps: float = 1e-5
+    """Added to the variance in layer norms."""
+    norm_embedding: bool = False
+    """A layer norm on the sum of embeddings."""
+    scale_embedding: bool = True
+    """Multiply token embeddings by the square root of dim."""
+    activation: Literal["relu", "gelu"] = "relu"
+    """Non-linearity of the feed-forward layer (gelu is the exact one, with erf)."""
+    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    """How positions are embedded."""
+    max_positions: int = 1024
+    """Longest sequence, in tokens; rows of the table when positions are learned."""
+    embeddings: Literal["tied", "separate"] = "tied"
+    """One table for encoder, decoder and output (tied), or one for each stack, each tied to its own output."""
+    output_bias: bool = False
+    """A bias on each output token."""
+    languages: Literal["auto", "embedding", "tag", "none"] = "auto"
+    """How a model knows the language: a vector added to each token, a tag in place of the first token, or not at all (auto: embedding
+    when the data has more than one)."""
+    cross_output: Literal["shared", "language"] = "shared"
+    """Output projection of cross-attention: one, or one per target language (XLM's variant of MASS)."""
+    source_bos: bool = False
+    """Begin the source with the start symbol, as XLM does; fairseq does not."""
+    segments: int = 0
+    """Segment embeddings (BERT: 2)."""
+    init: Literal["fairseq", "bert", "xlm"] = "fairseq"
+    """Initial weights: xavier-uniform with N(0, dim^-1/2) embeddings, N(0, 0.02) throughout, or PyTorch's linears with N(0, dim^-1/2) embeddings."""
+    dropout: float = 0.1
+    """Dropout on embeddings and on the output of each sublayer."""
+    attention_dropout: float = 0.0
+    """Dropout on attention weights."""
+    activation_dropout: float = 0.0
+    """Dropout after the non-linearity of the feed-forward layer."""
+
+    def __post_init__(self) -> None:
+        check(
+            (self.encoder_layers + self.decoder_layers > 0, "encoder_layers: a model needs at least one layer"),
+            (self.heads > 0 and self.dim % self.heads == 0, f"heads: must divide dim ({self.dim}), got {self.heads}"),
+            *((0 <= getattr(self, n) < 1, f"{n}: must lie in [0, 1), got {getattr(self, n)}")
+              for n in ("dropout", "attention_dropout", "activation_dropout")),
+        )
+
+
+@config
+class OptimConfig:
+    """Optimizer and learning rate."""
+
+    optimizer: Literal["adamw", "adam", "adamw_bert", "lamb"] = "adamw"
+    """adamw: decoupled decay, bias-corrected, fused. adam: the same with L2 in the gradient. adamw_bert: no bias correction. lamb: layer-wise ratios."""
+    lr: float = 5e-4
+    """Peak learning rate."""
+    lr_scheduler: Literal["inverse_sqrt", "linear", "poly_tf", "poly_mult", "cosine", "constant"] = "inverse_sqrt"
+    """Shape of the learning rate after warm-up."""
+    warmup_updates: int = 4000
+    """Updates of linear warm-up."""
+    warmup_init_lr: float = 1e-7
+    """Learning rate at update 0."""
+    end_lr: float = 0.0
+    """Learning rate that decaying schedules approach at the last update."""
+    adam_betas: tuple[float, ...] = (0.9, 0.98)
+    """Decay of the first and second moment."""
+    adam_eps: float = 1e-8
+    """Added to the root of the second moment."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay."""
+    decay_all: bool = False
+    """Decay biases and layer norms too (fairseq does, BERT does not)."""
+    clip_norm: float = 1.0
+    """Clip the norm of the gradient at this value; 0 turns it off."""
+
+    def __post_init__(self) -> None:
+        check(
+            (self.lr > 0, f"lr: must be above 0, got {self.lr}"),
+            (len(self.adam_betas) == 2 and all(0 <= b < 1 for b in self.adam_betas), "adam_betas: expected two numbers in [0, 1)"),
+            (self.warmup_updates >= 0, f"warmup_updates: must not be negative, got {self.warmup_updates}"),
+            (self.clip_norm >= 0, f"clip_norm: must not be negative, got {self.clip_norm}"),
+        )
+
+
+@config
+class TrainConfig:
+    """The loop: batches, precision, when to stop."""
+
+    max_tokens: int = 4096
+    """Tokens of a micro-batch, padding included: rows times the longest side."""
+    batch_size: int | None = None
+    """Most rows in a micro-batch."""
+    update_freq: int | None = None
+    """Micro-batches of an update (default: the number of processes at first launch, then stored in the run)."""
+    max_update: int | None = None
+    """Stop after this many updates."""
+    max_epoch: int | None = None
+    """Stop when the first stream has been read this often."""
+    stop_time_hours: float | None = None
+    """Stop, with a checkpoint, after this much time."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of matrix products; auto is bf16 where the processor has it, else fp32. Weights, moments and sums stay in fp32."""
+    compile: bool = False
+    """Compile each layer with torch.compile (needs a C++ compiler on a CPU)."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
+    num_workers: int = 1
+    """Processes that prepare batches ahead; 0 does it in the loop."""
+    max_source_positions: int = 256
+    """Longest source in tokens; longer training examples are left out and counted."""
+    max_target_positions: int = 256
+    """Longest target in tokens, likewise."""
+    log_interval: int = 50
+    """Updates between lines of the log."""
+    min_loss_scale: float = 1e-4
+    """fp16: stop when the loss scale has fallen below this."""
+    threads: int | None = None
+    """CPU threads of torch (default: torch's own)."""
+
+    def __post_init__(self) -> None:
+        check(
+            (self.max_tokens > 0, f"max_tokens: must be above 0, got {self.max_tokens}"),
+            (self.update_freq is None or self.update_freq > 0, f"update_freq: must be above 0, got {self.update_freq}"),
+            (self.num_workers >= 0, f"num_workers: must not be negative, got {self.num_workers}"),
+            (self.log_interval > 0, f"log_interval: must be above 0, got {self.log_interval}"),
+        )
+
+
+@config
+class CheckpointConfig:
+    """When to save, what to keep, when to give up."""
+
+    save_interval_updates: int = 1000
+    """Updates between checkpoints."""
+    keep_last: Annotated[int, Flags("--keep-interval-updates")] = 3
+    """Latest checkpoints to keep, besides the best."""
+    keep_best: Annotated[int, Flags("--keep-best-checkpoints")] = 1
+    """Best checkpoints to keep."""
+    best_metric: Annotated[str, Flags("--best-checkpoint-metric")] = "loss"
+    """What decides which checkpoint is best: loss, or bleu where translation is validated with --eval-bleu."""
+    patience: int = 0
+    """Stop after this many validations without a better score; 0 never does."""
+
+    def __post_init__(self) -> None:
+        check((self.save_interval_updates > 0, "save_interval_updates: must be above 0"), (self.keep_last > 0, "keep_last: must be above 0"))
+
+
+@config
+class ValidConfig:
+    """Validation during training."""
+
+    validate_interval_updates: int | None = None
+    """Updates between validations (default: as often as checkpoints); a checkpoint is saved after each."""
+    valid_subset: str = "valid"
+    """Which split to validate on."""
+    max_valid_rows: int | None = None
+    """Validate on the first so many rows."""
+    eval_bleu: bool = False
+    """Translate the validation set with beam search and report BLEU (streams of pairs)."""
+    eval_beam: int = 5
+    """Beam of that search."""
+
+
+@config
+class StreamConfig:
+    """One source of training examples, and what to learn from it."""
+
+    text: str
+    """A language (en) or a direction (en-de)."""
+    objective: ObjectiveConfig
+    """What to learn."""
+    weight: str = "1"
+    """Multiplies the loss; a number or a ramp over updates, such as 0:1,100000:0.1,300000:0."""
+    share: float = 1.0
+    """How often the stream is drawn, relative to the others."""
+    limit: int | None = None
+    """Use the first so many rows only (low-resource studies)."""
+
+    def __post_init__(self) -> None:
+        ramp(self.weight)
+
+
+@config
+class GenerationConfig:
+    """Search: from a model to text."""
+
+    beam: Annotated[int, Flags("--beam-size")] = 5
+    """Width of the beam; 1 is greedy."""
+    nbest: int = 1
+    """Hypotheses to print for each line."""
+    lenpen: Annotated[float, Flags("--length-penalty")] = 1.0
+    """Scores are divided by length to this power; 0 leaves them as sums."""
+    unkpen: float = 0.0
+    """Taken from the score of the unknown piece."""
+    max_len_a: float = 1.3
+    """Longest output is a * source length + b, in tokens."""
+    max_len_b: int = 20
+    """See --max-len-a."""
+    min_len: int = 1
+    """Shortest output, in tokens."""
+    no_repeat_ngram_size: int = 0
+    """Never repeat an n-gram of this size; 0 allows all."""
+    prefix_size: int = 0
+    """Force the first so many tokens of the reference given with --prefix."""
+    diverse_beam_groups: int = 1
+    """Groups of diverse beam search."""
+    diverse_beam_strength: float = 0.5
+    """Penalty for a token that an earlier group has just taken."""
+    sampling: bool = False
+    """Sample instead of searching; --beam samples are drawn and the best --nbest kept."""
+    sampling_topk: int = 0
+    """Sample among the k likeliest tokens; 0 among all."""
+    sampling_topp: float = 1.0
+    """Sample among the likeliest tokens that hold this much probability."""
+    temperature: float = 1.0
+    """Divides logits before sampling."""
+
+    def __post_init__(self) -> None:
+        check(
+            (self.beam > 0, f"beam: must be above 0, got {self.beam}"),
+            (0 < self.nbest <= self.beam, f"nbest: must lie between 1 and beam ({self.beam}), got {self.nbest}"),
+            (self.min_len >= 0, f"min_len: must not be negative, got {self.min_len}"),
+            (self.diverse_beam_groups > 0 and self.beam % self.diverse_beam_groups == 0,
+             f"diverse_beam_groups: must divide beam ({self.beam}), got {self.diverse_beam_groups}"),
+            (not (self.sampling and self.diverse_beam_groups > 1), "sampling: cannot be combined with diverse_beam_groups"),
+            (0 < self.sampling_topp <= 1, f"sampling_topp: must lie in (0, 1], got {self.sampling_topp}"),
+            (self.temperature > 0, f"temperature: must be above 0, got {self.temperature}"),
+        )
+
+
+@config
+class PreprocessConfig:
+    """Text to shards."""
+
+    langs: Annotated[tuple[str, ...], Flags("-l")] = ()
+    """Languages, such as en,de (default: those of --source-lang, --target-lang and --mono)."""
+    source_lang: Annotated[str | None, Flags("-s")] = None
+    """Source language, for those used to -s and -t; the same as the first of --langs."""
+    target_lang: Annotated[str | None, Flags("-t")] = None
+    """Target language."""
+    trainpref: Path | None = None
+    """Prefix of aligned training files: PREFIX.LANG (also .gz, .xz)."""
+    validpref: Path | None = None
+    """Prefix of aligned validation files."""
+    testpref: Path | None = None
+    """Prefix of aligned test files."""
+    pairs: tuple[str, ...] = ()
+    """Pairs to keep, such as en-de,en-fr (default: every language with the first, where the files align)."""
+    pairs_as_mono: bool = True
+    """Each side of a training pair is also monolingual text of its language."""
+    destdir: Path = Path("data-bin")
+    """Where the shards go."""
+    vocab_size: int = 8000
+    """Pieces of the joint SentencePiece BPE model, special ones included."""
+    spm_model: Path | None = None
+    """Use this SentencePiece model instead of training one."""
+    character_coverage: float = 1.0
+    """Share of characters the vocabulary must cover; the rest become unknown pieces."""
+    vocab_sentences: int = 2_000_000
+    """Most lines to train the vocabulary on, drawn evenly from all files."""
+    normalize: bool = False
+    """Moses punctuation normalisation of the input."""
+    moses: bool = False
+    """Moses tokenisation before SentencePiece, undone when generating."""
+    lowercase: bool = False
+    """Lower-case all text."""
+    max_len: int = 250
+    """Longest line in pieces; longer ones are dropped from training and counted."""
+    min_len: Annotated[int, Flags("--min-length")] = 1
+    """Shortest line in pieces, likewise."""
+    max_ratio: float = 0.0
+    """Drop training pairs whose lengths differ by more than this factor; 0 keeps all."""
+    workers: int = 1
+    """Processes."""
+    shard_size: int = 256
+    """Largest shard, in MiB."""
+    overwrite: bool = False
+    """Replace a data folder that was made from other text or with other settings."""
+    seed: int = 1
+    """Seed of the sample of lines that the vocabulary is trained on."""
+
+    def __post_init__(self) -> None:
+        check(
+            (self.vocab_size > 0, f"vocab_size: must be above 0, got {self.vocab_size}"),
+            (self.workers > 0, f"workers: must be above 0, got {self.workers}"),
+            (self.shard_size > 0, f"shard_size: must be above 0, got {self.shard_size}"),
+            (0.9 <= self.character_coverage <= 1, f"character_coverage: must lie in [0.9, 1], got {self.character_coverage}"),
+            (self.max_ratio == 0 or self.max_ratio >= 1, f"max_ratio: must be 0 or at least 1, got {self.max_ratio}"),
+        )
+
+
+@config
+class Recipe:
+    """A training run."""
+
+    data: Path = Path("data-bin")
+    """Folder written by `masscli preprocess`."""
+    save_dir: Path | None = None
+    """Folder of the run (default: runs/OBJECTIVE); a run that is already there is continued."""
+    init_from: Annotated[Path | None, Flags("--finetune-from-model")] = None
+    """Begin with the weights of this run or checkpoint; everything else starts anew."""
+    seed: int = 1
+    """Seed of weights, order, noise and dropout."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """Network."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """Optimizer."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Loop."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """Checkpoints."""
+    valid: ValidConfig = field(default_factory=ValidConfig)
+    """Validation."""
+    stream: dict[str, StreamConfig] = field(default_factory=dict)
+    """What to train on, by name."""
+
+
+def ramp(text: str) -> tuple[tuple[int, float], ...]:
+    """Parse a weight: a number, or XLM's `update:value,...` whose values are joined by straight lines.
+
+    Raises `ConfigError` when it is neither, or when the updates do not rise from 0.
+    """
+    try:
+        if ":" not in text:
+            return ((0, float(text)),)
+        points = tuple((int(n), float(v)) for n, _, v in (item.partition(":") for item in text.split(",")))
+    except ValueError:
+        raise ConfigError(f"weight: expected a number or UPDATE:VALUE,..., got {text!r}") from None
+    if points[0][0] != 0 or any(a[0] >= b[0] for a, b in zip(points, points[1:], strict=False)):
+        raise ConfigError(f"weight: updates must rise from 0, got {text!r}")
+    return points
+
+
+def ramp_at(points: tuple[tuple[int, float], ...], update: int) -> float:
+    """The value of a ramp at an update; constant after its last point."""
+    for (n0, v0), (n1, v1) in zip(points, points[1:], strict=False):
+        if update < n1:
+            return v0 + (v1 - v0) * (update - n0) / (n1 - n0)
+    return points[-1][1]

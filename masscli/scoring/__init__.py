@@ -1,0 +1,1 @@
+"""Metrics.  Each returns a Score with its name, value and signature."""

@@ -1,0 +1,1 @@
+"""Raw text: reading, cleaning, tokenising.  Knows nothing of tensors."""
