@@ -36,6 +36,10 @@ class Registry(Generic[T]):
                 raise ConfigError(f"{self.kind} {point.name!r} is claimed by {found[point.name]} and {point.value}")
         return found
 
+    def light(self) -> list[str]:
+        """The names whose configuration can be had without importing their class."""
+        return list(self._options)
+
     def load(self, name: str, at: str = "") -> type[T]:
         """The class called `name`."""
         loaded: type[T] = self._import(self._target(name, at))

@@ -1,0 +1,63 @@
+"""`masscli` and `python -m masscli`: run the command line and turn what it raises into a message and an exit code.
+
+0 done · 1 our failure, with its traceback · 2 the user's mistake or a state of the machine, one line and a hint · 130 Ctrl-C · 141 the
+reader of a pipe went away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+
+from masscli.errors import MasscliError
+
+FULL_OR_FORBIDDEN = {
+    errno.ENOSPC: "make room, then run the same command again",
+    errno.EDQUOT: "make room, then run the same command again",
+    errno.EACCES: "choose a place that may be written to and files that may be read",
+    errno.EPERM: "choose a place that may be written to and files that may be read",
+    errno.EROFS: "choose a place that may be written to",
+}
+
+
+def main() -> None:
+    """The entry point of both spellings."""
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes on its way out
+        code = 141
+    sys.exit(code)
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line; what is left to raise is a bug, or a closed pipe."""
+    try:
+        from masscli.cli.app import dispatch
+
+        return dispatch(args)
+    except KeyboardInterrupt:
+        return 130
+    except MasscliError as error:
+        return complain(error.message, error.hint)
+    except OSError as error:
+        if error.errno not in FULL_OR_FORBIDDEN:
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return complain(f"{where}{error.strerror}", FULL_OR_FORBIDDEN[error.errno])
+
+
+def complain(message: str, hint: str | None) -> int:
+    """One line for each mistake, then what to do about it."""
+    for line in message.split("\n"):
+        print(f"error: {line}", file=sys.stderr)
+    if hint is not None:
+        print(f"hint: {hint}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()
