@@ -1,0 +1,57 @@
+"""The optional surface treatment before SentencePiece: Moses punctuation normalisation, Moses tokenisation, lower-casing.
+
+sacremoses is slow (about 1 MB/s) and its objects slow to make, so it is loaded only when asked for, and one of
+each kind is kept per language.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What is done to a line before it is cut into pieces, and undone afterwards (case and punctuation cannot be)."""
+
+    normalize: bool = False
+    moses: bool = False
+    lowercase: bool = False
+
+    def apply(self, lines: Sequence[str], language: str) -> Sequence[str]:
+        """Lines as SentencePiece is to see them."""
+        if self.normalize:
+            normalizer = _normalizer(language)
+            lines = [normalizer.normalize(line) for line in lines]
+        if self.moses:
+            tokenizer = _tokenizer(language)
+            lines = [tokenizer.tokenize(line, return_str=True, escape=False) for line in lines]
+        return [line.lower() for line in lines] if self.lowercase else lines
+
+    def undo(self, line: str, language: str) -> str:
+        """Moses tokens joined as the language writes them."""
+        text: str = _detokenizer(language).detokenize(line.split(" "), unescape=False) if self.moses else line
+        return text
+
+
+@functools.cache
+def _normalizer(language: str) -> Any:
+    from sacremoses import MosesPunctNormalizer
+
+    return MosesPunctNormalizer(lang=language)
+
+
+@functools.cache
+def _tokenizer(language: str) -> Any:
+    from sacremoses import MosesTokenizer
+
+    return MosesTokenizer(lang=language)
+
+
+@functools.cache
+def _detokenizer(language: str) -> Any:
+    from sacremoses import MosesDetokenizer
+
+    return MosesDetokenizer(lang=language)

@@ -1,0 +1,227 @@
+"""Text to ids and back: Moses and lower-casing if asked for, then a joint SentencePiece BPE.
+
+On disk it is two files, `vocab.model` (SentencePiece's own format) and `tokenizer.json` (special ids by role, languages by name, settings,
+fingerprint); both travel unchanged from a data folder into checkpoints.  Special symbols are control symbols, or ids beyond the end of
+a model that has none: no text can be encoded into one.  BOS, EOS and language tags are the business of objectives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+
+from masscli.config import ConfigError, config, decode, encode
+from masscli.errors import MasscliError
+from masscli.recipe import PreprocessConfig
+from masscli.text.moses import Surface
+from masscli.text.vocabulary import Vocabulary
+
+FORMAT = 1
+MODEL, CARD = "vocab.model", "tokenizer.json"
+SPARE = 8
+"""Ids kept free for objectives that need a symbol of their own."""
+_TRAINING_THREADS = 2
+
+
+@config
+class Card:
+    """`tokenizer.json`."""
+
+    format: int
+    kind: str
+    size: int
+    pieces: int
+    pad: int
+    bos: int
+    eos: int
+    unk: int
+    mask: int
+    cls: int
+    sep: int
+    spare: tuple[int, ...]
+    languages: tuple[str, ...]
+    language_ids: tuple[int, ...]
+    normalize: bool
+    moses: bool
+    lowercase: bool
+    model_sha256: str
+    fingerprint: str
+
+    def vocabulary(self) -> Vocabulary:
+        """The part that models see."""
+        return Vocabulary(
+            size=self.size, pad=self.pad, bos=self.bos, eos=self.eos, unk=self.unk, mask=self.mask, cls=self.cls, sep=self.sep,
+            spare=self.spare, languages=dict(zip(self.languages, self.language_ids, strict=True)), fingerprint=self.fingerprint,
+        )  # fmt: skip
+
+
+class Tokenizer:
+    """One SentencePiece model, the ids of its special symbols, and what is done to text before it."""
+
+    def __init__(self, model: bytes, card: Card) -> None:
+        self.vocab: Vocabulary = card.vocabulary()
+        self.surface = Surface(card.normalize, card.moses, card.lowercase)
+        self._model, self._card = model, card
+        self._pieces = _processor(model)
+
+    @classmethod
+    def train(cls, lines: Iterator[str], *, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
+        """Learn a BPE from lines that have been through `Surface.apply`, into `folder`.  The same lines, the same bytes."""
+        controls = ["<mask>", "<cls>", "<sep>", *map(tag, languages), *map(spare, range(SPARE))]
+        written = BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=lines, model_writer=written, model_type="bpe", vocab_size=config.vocab_size,
+                character_coverage=config.character_coverage, normalization_rule_name="nmt_nfkc", byte_fallback=False,
+                pad_id=0, bos_id=1, eos_id=2, unk_id=3, control_symbols=controls, shuffle_input_sentence=False,
+                max_sentence_length=1 << 30, num_threads=_TRAINING_THREADS, minloglevel=2,
+            )  # fmt: skip
+        except RuntimeError as error:
+            raise _explain(error, config.vocab_size) or error from None
+        return cls._create(written.getvalue(), Surface(config.normalize, config.moses, config.lowercase), languages, folder)
+
+    @classmethod
+    def adopt(cls, model: Path, *, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
+        """Take a SentencePiece model as it is; special symbols that it lacks get the ids after its own."""
+        try:
+            data = model.read_bytes()
+        except OSError as error:
+            raise MasscliError(f"--spm-model {model}: {error.strerror}") from None
+        try:
+            return cls._create(data, Surface(config.normalize, config.moses, config.lowercase), languages, folder)
+        except _BadModelError:
+            raise MasscliError(f"--spm-model {model}: is not a SentencePiece model", "expected what spm_train wrote") from None
+
+    @classmethod
+    def load(cls, folder: Path) -> Tokenizer:
+        """From a data folder or a checkpoint."""
+        card = read_card(folder)
+        try:
+            model = (folder / MODEL).read_bytes()
+        except FileNotFoundError:
+            raise MasscliError(f"{folder / MODEL}: no such file", "the folder is incomplete") from None
+        if hashlib.sha256(model).hexdigest() != card.model_sha256:
+            raise MasscliError(f"{folder / MODEL}: is not the model that {CARD} describes", "one of the two was replaced or damaged")
+        return cls(model, card)
+
+    def save(self, folder: Path) -> None:
+        """Write both files; the bytes are the same wherever they are written."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / MODEL).write_bytes(self._model)
+        (folder / CARD).write_text(json.dumps(encode(self._card), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def encode(self, line: str, language: str) -> list[int]:
+        """Ids of a line, without BOS and EOS."""
+        return self.encode_all([line], language)[0]
+
+    def encode_all(self, lines: Sequence[str], language: str) -> list[list[int]]:
+        """Ids of many lines."""
+        ids: list[list[int]] = self._pieces.encode(list(self.surface.apply(lines, language)))
+        return ids
+
+    def decode(self, ids: Sequence[int], language: str) -> str:
+        """Text of some ids.  Special symbols leave no trace, but an unknown piece does (U+2047): nothing is lost unseen."""
+        silent = self.vocab.specials - {self.vocab.unk}
+        text: str = self._pieces.decode([int(i) for i in ids if int(i) not in silent])
+        return self.surface.undo(text, language)
+
+    @classmethod
+    def _create(cls, model: bytes, surface: Surface, languages: Sequence[str], folder: Path) -> Tokenizer:
+        card = _describe(model, surface, languages)
+        made = cls(model, card)
+        made.save(folder)
+        return made
+
+
+def tag(language: str) -> str:
+    """The piece that stands for a language."""
+    return f"<lang:{language}>"
+
+
+def spare(number: int) -> str:
+    """The piece of a reserved id."""
+    return f"<spare{number}>"
+
+
+def read_card(folder: Path) -> Card:
+    """`tokenizer.json` of a folder, checked."""
+    path = folder / CARD
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        card = decode(Card, raw)
+    except FileNotFoundError:
+        raise MasscliError(f"{path}: no such file", "expected a data folder or a checkpoint") from None
+    except (ValueError, ConfigError) as error:
+        raise MasscliError(f"{path}: is damaged ({error})") from None
+    if card.format != FORMAT:
+        raise MasscliError(f"{path}: has format {card.format}, this masscli reads {FORMAT}", "use the masscli that wrote it")
+    if card.fingerprint != _fingerprint(encode(card)):
+        raise MasscliError(f"{path}: does not match its fingerprint", "it was changed after it was written")
+    return card
+
+
+_ROLES = {"pad": "<pad>", "bos": "<s>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>", "cls": "<cls>", "sep": "<sep>"}
+
+
+class _BadModelError(Exception):
+    """Bytes that SentencePiece does not read."""
+
+
+def _processor(model: bytes) -> Any:
+    try:
+        return sentencepiece.SentencePieceProcessor(model_proto=model)
+    except RuntimeError:
+        raise _BadModelError from None
+
+
+def _describe(model: bytes, surface: Surface, languages: Sequence[str]) -> Card:
+    """Find, or make up, the id of every special symbol."""
+    pieces = _processor(model)
+    control = {pieces.id_to_piece(i): i for i in range(len(pieces)) if pieces.is_control(i)}
+    own = {"pad": pieces.pad_id(), "bos": pieces.bos_id(), "eos": pieces.eos_id(), "unk": pieces.unk_id()}
+    size = len(pieces)
+
+    def at(name: str, known: int = -1) -> int:
+        nonlocal size
+        if known < 0:
+            known = control.get(name, -1)
+        if known < 0:
+            known, size = size, size + 1
+        return known
+
+    roles = {role: at(name, own.get(role, -1)) for role, name in _ROLES.items()}
+    language_ids = [at(tag(language)) for language in languages]
+    spares = [at(spare(n)) for n in range(SPARE)]
+    raw = {
+        "format": FORMAT, "kind": "sentencepiece", "size": size, "pieces": len(pieces), **roles, "spare": spares,
+        "languages": list(languages), "language_ids": language_ids,
+        "normalize": surface.normalize, "moses": surface.moses, "lowercase": surface.lowercase,
+        "model_sha256": hashlib.sha256(model).hexdigest(),
+    }  # fmt: skip
+    return decode(Card, raw | {"fingerprint": _fingerprint(raw)})
+
+
+def _fingerprint(raw: dict[str, object]) -> str:
+    """sha256 of the card without itself, in canonical JSON; the digest of the model in it stands for the pieces."""
+    body = {k: v for k, v in raw.items() if k != "fingerprint"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _explain(error: RuntimeError, size: int) -> MasscliError | None:
+    """SentencePiece's complaints that a user can do something about."""
+    text = str(error)
+    if high := re.search(r"Vocabulary size too high .*<= (\d+)", text):
+        return MasscliError(f"--vocab-size {size} is too large for this text", f"the largest possible is {high[1]}")
+    if low := re.search(r"smaller than required_chars. \d+ vs (\d+)", text):
+        hint = f"give at least {low[1]}, or a lower --character-coverage such as 0.9995"
+        return MasscliError(f"--vocab-size {size} is too small: each character and special symbol needs a piece", hint)
+    if "!sentences_.empty()" in text:
+        return MasscliError("there is no text to train a vocabulary on")
+    return None
