@@ -1,8 +1,8 @@
 """Every knob of masscli on one page.
 
 A run is a `Recipe`: sections of plain values, the same in a TOML file, on the command line (`--max-tokens` is `train.max_tokens`; a
-field's name is unique over all sections, so flags need no prefix) and in a checkpoint.  `Preprocess` and `Generation` are read by the
-commands of those names.  Flag names are fairseq's where fairseq has one.  Nothing heavy is imported here.
+field's name is unique over all sections, so flags need no prefix) and in a checkpoint.  `Preprocess`, `Generation` and `Score` are
+read by the commands of those names.  Flag names are fairseq's where fairseq has one.  Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -345,6 +345,37 @@ class PreprocessConfig:
             (self.shard_size > 0, f"shard_size: must be above 0, got {self.shard_size}"),
             (0.9 <= self.character_coverage <= 1, f"character_coverage: must lie in [0.9, 1], got {self.character_coverage}"),
             (self.max_ratio == 0 or self.max_ratio >= 1, f"max_ratio: must be 0 or at least 1, got {self.max_ratio}"),
+        )
+
+
+@config
+class ScoreConfig:
+    """What to measure, and how."""
+
+    metric: Annotated[tuple[str, ...], Flags("-m")] = ("bleu",)
+    """Metrics, such as bleu,chrf: bleu, chrf, chrf++, ter, multi-bleu (Moses-tokenised, as in papers), rouge, rouge-1, rouge-2, rouge-l,
+    accuracy, or module:Class."""
+    lang: Annotated[str, Flags("-l")] = "en"
+    """Language of the text; multi-bleu tokenises by it."""
+    lowercase: Annotated[bool, Flags("-lc")] = False
+    """Ignore case."""
+    tokenize: Literal["13a", "intl", "zh", "char", "none", "ja-mecab", "ko-mecab", "flores101", "flores200"] = "13a"
+    """Tokenizer of bleu."""
+    confidence: bool = False
+    """Add a 95% confidence interval, from bootstrap resampling."""
+    paired: bool = False
+    """Compare the first hypothesis file with each of the others by paired bootstrap resampling."""
+    bootstrap: Annotated[int, Flags("--n-bootstrap")] = 1000
+    """Resamples."""
+    sentence_level: bool = False
+    """Score each line instead of the whole."""
+
+    def __post_init__(self) -> None:
+        check(
+            (self.metric != (), "metric: name at least one"),
+            (self.bootstrap > 1, f"bootstrap: must be above 1, got {self.bootstrap}"),
+            (not (self.paired and self.sentence_level), "paired: cannot be combined with sentence_level"),
+            (not (self.confidence and self.sentence_level), "confidence: cannot be combined with sentence_level"),
         )
 
 

@@ -1,0 +1,122 @@
+"""Compare text with references: BLEU, chrF, TER, ROUGE.
+
+HYP is detokenised text, one hypothesis a line (- is standard input); --ref is text of as many lines, and may be repeated. Each score
+is printed with its signature: two scores can be compared only where these agree. Lines that look wrong are pointed out on stderr.
+
+With several HYP and --paired, each is compared with the first by paired bootstrap resampling.
+
+Examples:
+  masscli score hyp.de --ref test.de --metric bleu,chrf
+  masscli score hyp.de --ref test.de --metric multi-bleu --lang de --lowercase
+  masscli score baseline.de ours.de --ref test.de --paired
+  masscli generate runs/ende < test.en | masscli score - --ref test.de --confidence --format json
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from masscli.errors import MasscliError
+from masscli.recipe import ScoreConfig
+from masscli.scoring import Score, compare, score, score_lines
+from masscli.scoring.mistakes import suspicions
+from masscli.text.corpus import lines
+
+
+class Format(StrEnum):
+    text = "text"
+    json = "json"
+
+
+def run(
+    options: ScoreConfig,
+    hyp: Annotated[list[Path], typer.Argument(metavar="HYP", help="Text to score; - is standard input.")],
+    ref: Annotated[list[Path], typer.Option("--ref", "-r", metavar="FILE", help="Reference; repeatable, or with commas.")],
+    src: Annotated[Path | None, typer.Option("--src", metavar="FILE", help="Source text, only to notice a copy of it.")] = None,
+    format_: Annotated[Format, typer.Option("--format", metavar="CHOICE", help="[text, json]")] = Format.text,
+) -> None:
+    """Score each hypothesis file."""
+    if options.paired and len(hyp) < 2:
+        raise MasscliError("--paired: compares two or more files, got one", "masscli score BASELINE OTHER... --ref FILE --paired")
+    systems = _read(hyp)
+    references = _read([Path(name) for given in ref for name in ([str(given)] if given.exists() else str(given).split(","))])
+    _check_lengths(systems, references)
+    source = list(lines(src)) if src is not None else None
+    for name, hypotheses in systems.items():
+        for sentence in suspicions(name, hypotheses, references, source, options.lowercase):
+            print(f"warning: {sentence}", file=sys.stderr)
+    texts = list(references.values())
+    as_json = format_ is Format.json
+    if options.sentence_level:
+        for name, hypotheses in systems.items():
+            _print_lines(name, score_lines(hypotheses, texts, options), as_json)
+        return
+    found = compare(systems, texts, options) if options.paired else {name: score(text, texts, options) for name, text in systems.items()}
+    print(_as_json(found) if as_json else (_table if options.paired else _listing)(found))
+
+
+def _read(paths: Sequence[Path]) -> dict[str, list[str]]:
+    if len(set(paths)) < len(paths):
+        raise MasscliError(f"{next(str(p) for p in paths if paths.count(p) > 1)}: given twice")
+    return {"standard input" if str(path) == "-" else str(path): list(lines(path)) for path in paths}
+
+
+def _check_lengths(systems: Mapping[str, Sequence[str]], references: Mapping[str, Sequence[str]]) -> None:
+    for name, hypotheses in systems.items():
+        if not hypotheses:
+            raise MasscliError(f"{name}: is empty", "there is nothing to score")
+        for other, reference in references.items():
+            if len(hypotheses) != len(reference):
+                counts = f"{name} has {len(hypotheses)} lines, but {other} has {len(reference)}"
+                raise MasscliError(counts, "line n of one is scored against line n of the other")
+
+
+def _listing(found: Mapping[str, Sequence[Score]]) -> str:
+    """`BLEU = 41.20  signature`, in columns; the file's name in front where there are several."""
+    rows = [(f"{name}  " if len(found) > 1 else "", s, _value(s)) for name, scores in found.items() for s in scores]
+    file, title, value = (max(map(len, column)) for column in zip(*((f, s.name, v) for f, s, v in rows), strict=True))
+    return "\n".join(f"{f:<{file}}{s.name:<{title}} = {v:>{value}}  {s.signature}" for f, s, v in rows)
+
+
+def _table(found: Mapping[str, Sequence[Score]]) -> str:
+    """A row for each system, the baseline first; below it the signatures."""
+    scores = list(found.values())
+    head = ["", *(s.name for s in scores[0])]
+    body = [[name, *(_cell(s) for s in row)] for name, row in found.items()]
+    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in [head, *body]]
+    title = max(len(s.name) for s in scores[0])
+    return "\n".join([*table, "", *(f"{s.name:<{title}}  {s.signature}" for s in scores[0])])
+
+
+def _value(score: Score) -> str:
+    return f"{score.value:.2f}" if score.ci is None else f"{score.value:.2f} \u00b1 {score.ci:.2f}"
+
+
+def _cell(score: Score) -> str:
+    """`41.20 +- 0.80 (p = 0.0310*)`; a star marks p < 0.05."""
+    return _value(score) + ("" if score.p is None else f" (p = {score.p:.4f}{'*' if score.p < 0.05 else ''})")
+
+
+def _print_lines(name: str, rows: Sequence[Sequence[Score]], as_json: bool) -> None:
+    if not as_json:
+        print("\t".join(f"{s.name} {s.signature}" for s in rows[0]), file=sys.stderr)
+    for number, row in enumerate(rows, 1):
+        if as_json:
+            print(json.dumps({"file": name, "line": number, **{s.name: s.value for s in row}}, ensure_ascii=False))
+        else:
+            print("\t".join(f"{s.value:.2f}" for s in row))
+
+
+def _as_json(found: Mapping[str, Sequence[Score]]) -> str:
+    """A list with one object for each file and metric; unrounded."""
+    plain = [{"file": name, **dataclasses.asdict(s)} for name, row in found.items() for s in row]
+    return json.dumps([{k: v for k, v in s.items() if v not in (None, "")} for s in plain], ensure_ascii=False, indent=1)
