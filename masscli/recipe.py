@@ -249,8 +249,10 @@ class GenerationConfig:
     """Hypotheses to print for each line."""
     lenpen: Annotated[float, Flags("--length-penalty")] = 1.0
     """Scores are divided by length to this power; 0 leaves them as sums."""
+    early_stop: bool = False
+    """Leave a line as soon as --beam hypotheses have ended, as fairseq does; else when none that still runs can enter the n best."""
     unkpen: float = 0.0
-    """Taken from the score of the unknown piece."""
+    """Taken from the score of the unknown piece; a negative value favours it."""
     max_len_a: float = 1.3
     """Longest output is a * source length + b, in tokens."""
     max_len_b: int = 20
