@@ -22,15 +22,13 @@ OBJECTIVES: Registry[object] = Registry(
         "denoise": "masscli.objectives.denoise:Denoise",
         "clm": "masscli.objectives.clm:CausalLM",
         "mlm": "masscli.objectives.mlm:MaskedLM",
-        "backtranslate": "masscli.objectives.backtranslate:BackTranslate",
     },
     {
-        "mass": "masscli.objectives.options:MassOptions",
-        "translate": "masscli.objectives.options:TranslateOptions",
-        "denoise": "masscli.objectives.options:DenoiseOptions",
-        "clm": "masscli.objectives.options:CausalLMOptions",
-        "mlm": "masscli.objectives.options:MaskedLMOptions",
-        "backtranslate": "masscli.objectives.options:BackTranslateOptions",
+        "mass": "masscli.methods:MassOptions",
+        "translate": "masscli.methods:TranslateOptions",
+        "denoise": "masscli.methods:DenoiseOptions",
+        "clm": "masscli.methods:CausalLMOptions",
+        "mlm": "masscli.methods:MaskedLMOptions",
     },
 )
 
@@ -300,11 +298,13 @@ class PreprocessConfig:
     target_lang: Annotated[str | None, Flags("-t")] = None
     """Target language."""
     trainpref: Path | None = None
-    """Prefix of aligned training files: PREFIX.LANG (also .gz, .xz)."""
+    """Prefix of aligned training files: PREFIX.LANG, or PREFIX.SRC-TGT.LANG where they differ by pair (also .gz, .xz)."""
     validpref: Path | None = None
-    """Prefix of aligned validation files."""
+    """Prefix of aligned validation files; several, separated by commas, become valid, valid1, ..."""
     testpref: Path | None = None
-    """Prefix of aligned test files."""
+    """Prefix of aligned test files, likewise."""
+    mono: tuple[str, ...] = ()
+    """LANG=FILE: monolingual training text, where a blank line ends a document; repeatable; a FILE of - is standard input."""
     pairs: tuple[str, ...] = ()
     """Pairs to keep, such as en-de,en-fr (default: every language with the first, where the files align)."""
     pairs_as_mono: bool = True
@@ -371,6 +371,8 @@ class ScoreConfig:
     """Resamples."""
     sentence_level: bool = False
     """Score each line instead of the whole."""
+    format: Literal["text", "json"] = "text"
+    """Lines for people, or JSON for programs."""
 
     def __post_init__(self) -> None:
         check(

@@ -1,0 +1,108 @@
+"""Which micro-batch comes when, and the processes that prepare it.
+
+Update n is a list of U micro-batches.  The stream of each is a pure function of (seed, n, micro); within a stream micro-batches come in
+the sampler's order.  Every process plans all of them (integers only) and prepares its own: micro = rank, rank + world, ...  So neither
+the number of processes nor that of workers changes what is learned from, and a run can be continued with other numbers of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from masscli.data.batch import Batch
+from masscli.data.noise import example_rng
+from masscli.data.sampler import Position, Rows, Sampler
+from masscli.data.view import Collator, Example, View
+
+
+class Job(NamedTuple):
+    """One micro-batch to be: of update `update`, the `micro`-th of it, these rows of a stream's view in this epoch.  `after` is where
+    the stream stands once it is consumed."""
+
+    update: int
+    micro: int
+    stream: str
+    epoch: int
+    rows: Rows
+    after: Position
+
+
+@dataclass(frozen=True)
+class Collation:
+    """How one stream's examples become batches."""
+
+    name: str
+    view: View
+    collate: Collator
+    seed: int
+
+    def __call__(self, rows: Rows, epoch: int) -> Batch:
+        examples: Sequence[Example] = [self.view[int(row)] for row in rows]
+        rngs: list[np.random.Generator] = [example_rng(self.seed, self.name, epoch, e.row) for e in examples]
+        return self.collate(examples, rngs)
+
+
+def plan(
+    samplers: Mapping[str, Sampler], shares: Mapping[str, float], seed: int, update_freq: int, update: int, positions: Mapping[str, Position]
+) -> Iterator[Job]:
+    """Jobs from update `update` on, without end, from the given positions."""
+    names = list(samplers)
+    share = np.array([shares[n] for n in names], np.float64)
+    share /= share.sum()
+    where = dict(positions)
+    while True:
+        for micro in range(update_freq):
+            rng = np.random.Generator(np.random.Philox(counter=[0, 3, update, micro], key=[seed, 0]))
+            name = names[int(rng.choice(len(names), p=share))] if len(names) > 1 else names[0]
+            rows, after = samplers[name].at(where[name])
+            where[name] = after
+            yield Job(update, micro, name, after.epoch, rows, after)
+        update += 1
+
+
+class Prepared(NamedTuple):
+    """A job and its batch."""
+
+    job: Job
+    batch: Batch
+
+
+class _Jobs(Dataset[Prepared]):
+    def __init__(self, collations: Mapping[str, Collation]) -> None:
+        self.collations = collations
+
+    def __getitem__(self, job: Job) -> Prepared:  # type: ignore[override]  # a job is the index
+        return Prepared(job, self.collations[job.stream](job.rows, job.epoch))
+
+
+class _Mine:
+    """This process's share of the jobs, as a sampler of a DataLoader."""
+
+    def __init__(self, jobs: Iterator[Job], rank: int, world: int, last_update: int | None) -> None:
+        self.jobs, self.rank, self.world, self.last_update = jobs, rank, world, last_update
+
+    def __iter__(self) -> Iterator[Job]:
+        for job in self.jobs:
+            if self.last_update is not None and job.update > self.last_update:
+                return
+            if job.micro % self.world == self.rank:
+                yield job
+
+
+def load(
+    collations: Mapping[str, Collation], jobs: Iterator[Job], *, rank: int, world: int, last_update: int | None, workers: int
+) -> Iterator[Prepared]:
+    """Prepare this process's jobs, in order, `workers` processes ahead (0: in this one)."""
+    loader: DataLoader[Prepared] = DataLoader(
+        _Jobs(collations),
+        batch_size=None,
+        sampler=_Mine(jobs, rank, world, last_update),  # type: ignore[arg-type]  # an iterable of jobs is all that is used
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+    )
+    return iter(loader)

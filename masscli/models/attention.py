@@ -1,0 +1,94 @@
+"""Multi-head attention (Vaswani et al. 2017, section 3.2), with the kernel chosen by shape.
+
+Shapes: B rows, T queries, L keys, H heads, K head size, D = H*K.  Masks are additive float32, broadcastable to (B, H, T, L).
+
+On a CPU and short sequences, PyTorch's flash kernel is slower than two batched products and a softmax (at 256 x 15 tokens and 8 heads
+by a sixth in fp32 and four times in bf16), and batched products of 15 x 15 are faster in fp32 than in bf16; so that is what is done.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from masscli.models.cache import LayerCache
+from masscli.models.dropout import dropout
+from masscli.models.linear import Linear
+
+SHORT = 256  # keys up to which the plain product wins on a CPU
+
+
+class SelfAttention(nn.Module):
+    """Queries, keys and values from one input; a single fused projection."""
+
+    def __init__(self, dim: int, heads: int, attention_dropout: float) -> None:
+        super().__init__()
+        self.heads, self.attention_dropout = heads, attention_dropout
+        self.qkv = Linear(dim, 3 * dim)
+        self.out = Linear(dim, dim)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x (B, T, D) -> (B, T, D)."""
+        q, k, v = self._project(x)
+        return self.out(_join(attend(q, k, v, mask, self.attention_dropout if self.training else 0.0)))
+
+    def step(self, x: Tensor, mask: Tensor | None, cache: LayerCache, at: int, width: int) -> Tensor:
+        """One token for each of S*W rows, x (S*W, 1, D) -> (S*W, 1, D); keys go to slots at.. of the cache."""
+        n, _, dim = x.shape
+        q, k, v = self._project(x.view(n // width, width, dim))  # (S, H, W, K): the rows of a sentence are its queries
+        keys, values = cache.append(k, v, at)
+        return self.out(_join(attend(q, keys, values, mask, 0.0))).view(n, 1, dim)
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rows, length, dim = x.shape
+        q, k, v = self.qkv(x).view(rows, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        return q, k, v
+
+
+class CrossAttention(nn.Module):
+    """Queries from the decoder, keys and values from the encoder; `outputs` has one output projection, or one per target language."""
+
+    def __init__(self, dim: int, heads: int, attention_dropout: float, languages: tuple[str, ...]) -> None:
+        super().__init__()
+        self.heads, self.attention_dropout, self.languages = heads, attention_dropout, languages
+        self.q = Linear(dim, dim)
+        self.kv = Linear(dim, 2 * dim)
+        self.out = nn.ModuleDict({name: Linear(dim, dim) for name in languages or ("shared",)})
+
+    def memory(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Encoder states (B, L, D) -> keys and values (B, H, L, K)."""
+        rows, length, dim = hidden.shape
+        k, v = self.kv(hidden).view(rows, length, 2, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        return k, v
+
+    def forward(self, x: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor | None, language: int) -> Tensor:
+        """x (B, T, D), keys and values (B, H, L, K) -> (B, T, D).  In decoding, B is sentences and T their rows."""
+        rows, length, dim = x.shape
+        q = self.q(x).view(rows, length, self.heads, dim // self.heads).transpose(1, 2)
+        mixed = attend(q, *memory, mask, self.attention_dropout if self.training else 0.0)
+        out: Tensor = self.out[self.languages[language] if self.languages else "shared"](_join(mixed))
+        return out
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Tensor:
+    """softmax(q k^T / sqrt(K) + mask) v, with dropout `p` on the weights: (B, H, T, K)."""
+    if q.device.type != "cpu" or k.shape[2] > SHORT:
+        return F.scaled_dot_product_attention(q, k, v, mask if mask is None else mask.to(q.dtype), p)
+    rows, heads, queries, size = q.shape
+    keys, dtype = k.shape[2], q.dtype
+    if dtype != torch.float32:
+        q, k, v = q.float(), k.float(), v.float()
+    q, k, v = q.reshape(-1, queries, size), k.reshape(-1, keys, size), v.reshape(-1, keys, size)
+    if mask is None:
+        scores = torch.bmm(q * size**-0.5, k.transpose(1, 2))
+    else:
+        bias = mask.expand(rows, heads, queries, keys).reshape(-1, queries, keys)
+        scores = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=size**-0.5)
+    weights = dropout(scores.softmax(-1), p, training=p > 0)
+    return torch.bmm(weights, v).view(rows, heads, queries, size).to(dtype)
+
+
+def _join(x: Tensor) -> Tensor:
+    """(B, H, T, K) -> (B, T, H*K)."""
+    return x.transpose(1, 2).flatten(2)

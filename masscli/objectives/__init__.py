@@ -1,0 +1,1 @@
+"""What can be learned from text, one page each.  The docstring of an objective is the method's page: paper, equation, choices."""

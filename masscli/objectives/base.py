@@ -1,0 +1,70 @@
+"""What every objective is: a module that turns examples into a batch and a batch into summed losses of a model.
+
+An objective owns its own parameters (a classifier, a generator): they are saved beside the model and left behind when only the model is
+wanted.  It never counts, averages, clips or steps; the loop divides its sums once, by counts taken before the forward pass.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from masscli.data.batch import Batch
+from masscli.data.framing import Framing
+from masscli.data.shards import DataBin
+from masscli.data.view import Collator, View
+from masscli.models.transformer import Transformer
+from masscli.recipe import ObjectiveConfig
+
+
+class Term(NamedTuple):
+    """One loss term of a batch, summed over its targets: `loss` carries the gradient, `nll` (nats) is what is reported."""
+
+    loss: Tensor
+    nll: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where an objective works: how text is framed for the model, and what it reads (`en`, or `en-de`)."""
+
+    framing: Framing
+    text: str
+    limit: int | None = None
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The languages of the text, source first."""
+        return tuple(self.text.split("-"))
+
+
+class Objective(nn.Module, ABC):
+    """What is to be learned from one stream."""
+
+    Config: ClassVar[type[ObjectiveConfig]]
+    weights: Mapping[str, float]
+    """The weight of each loss term; its keys are the terms."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__()
+        self.setting = setting
+
+    @abstractmethod
+    def view(self, data: DataBin, split: str) -> View:
+        """The examples of a split."""
+
+    @abstractmethod
+    def collator(self) -> Collator:
+        """How they become batches."""
+
+    def prepare(self, model: Transformer, batch: Batch) -> Batch:
+        """Complete a batch with the model's help, outside of gradients; runs before targets are counted.  Back-translation lives here."""
+        return batch
+
+    @abstractmethod
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """The summed losses of a batch, by term."""

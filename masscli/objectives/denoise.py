@@ -1,0 +1,61 @@
+"""Denoising auto-encoder: rebuild a sentence from a shuffled, thinned and blanked copy (Vincent et al. 2008; noise of Lample et al. 2018).
+
+The DAE baseline of the MASS paper, and the companion of back-translation in unsupervised translation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from masscli.data.batch import Batch
+from masscli.data.framing import Framing
+from masscli.data.noise import denoise
+from masscli.data.shards import DataBin
+from masscli.data.view import Example, Lines, View
+from masscli.methods import DenoiseOptions
+from masscli.models.transformer import Transformer
+from masscli.objectives.base import Objective, Setting, Term
+from masscli.objectives.mass import sequence_loss
+from masscli.objectives.translate import pair_batch
+
+
+@dataclass(frozen=True)
+class NoisyCollator:
+    """The source is a noisy copy of the target."""
+
+    options: DenoiseOptions
+    framing: Framing
+    language: str
+
+    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        o, mask = self.options, self.framing.vocab.mask
+        noisy = [denoise(e.fields[0], o.word_shuffle, o.word_dropout, o.word_blank, mask, rng) for e, rng in zip(examples, rngs, strict=True)]
+        sources = [self.framing.source(n, self.language) for n in noisy]
+        sides = (self.language, self.language)
+        return pair_batch(self.framing, sources, [e.fields[0] for e in examples], sides, "denoise", [e.row for e in examples])
+
+
+class Denoise(Objective):
+    """Write the clean sentence."""
+
+    Config = DenoiseOptions
+    weights = {"denoise": 1.0}
+
+    def __init__(self, config: DenoiseOptions, setting: Setting) -> None:
+        super().__init__(setting)
+        self.options = config
+
+    def view(self, data: DataBin, split: str) -> View:
+        """Sentences."""
+        return Lines([data.monolingual(split, self.setting.text)], self.setting.limit)
+
+    def collator(self) -> NoisyCollator:
+        """Adds noise to the source."""
+        return NoisyCollator(self.options, self.setting.framing, self.setting.text)
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """Cross-entropy of the clean sentence."""
+        return {"denoise": Term(*sequence_loss(model, batch, "denoise"))}

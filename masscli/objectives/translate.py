@@ -1,0 +1,80 @@
+"""Supervised sequence to sequence: maximum likelihood of the target given the source, with label smoothing (Szegedy et al. 2016).
+
+    L = - sum_t sum_v q(v | y_t) log P(v | y_<t, x),   q = 1 - eps on y_t, plus eps / V everywhere
+
+One stream learns one direction; several streams on one model translate in several directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from masscli.data.batch import Batch, Ids, Labels, Tokens, pad
+from masscli.data.framing import Framing
+from masscli.data.shards import DataBin
+from masscli.data.view import Example, Lines, View
+from masscli.methods import TranslateOptions
+from masscli.models.transformer import Transformer
+from masscli.objectives.base import Objective, Setting, Term
+from masscli.objectives.mass import sequence_loss
+
+
+@dataclass(frozen=True)
+class PairCollator:
+    """Source and target as they are."""
+
+    framing: Framing
+    source: str
+    target: str
+    term: str
+
+    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        sources = [self.framing.source(e.fields[0], self.source) for e in examples]
+        return pair_batch(self.framing, sources, [e.fields[1] for e in examples], (self.source, self.target), self.term,
+                          [e.row for e in examples])  # fmt: skip
+
+
+def pair_batch(framing: Framing, sources: Sequence[Ids], targets: Sequence[Ids], sides: tuple[str, str], term: str,
+               numbers: Sequence[int]) -> Batch:  # fmt: skip
+    """A batch of framed sources and bare targets of the languages `sides`."""
+    ids, lengths = pad(sources, framing.vocab.pad)
+    rows = [framing.row(t, sides[1]) for t in targets]
+    inputs, read = pad([r[:-1] for r in rows], framing.vocab.pad)
+    at = torch.nonzero((torch.arange(inputs.shape[1]) < read[:, None]).flatten())[:, 0]
+    labels = torch.from_numpy(np.concatenate([r[1:] for r in rows]))
+    return Batch(
+        source=Tokens(ids, lengths, language=framing.language(sides[0], len(rows))),
+        target=Tokens(inputs, read, language=framing.language(sides[1], len(rows))),
+        labels={term: Labels(labels, at)},
+        counts={term: float(len(labels))},
+        rows=torch.tensor(numbers),
+    )
+
+
+class Translate(Objective):
+    """Write the target."""
+
+    Config = TranslateOptions
+    weights = {"translate": 1.0}
+
+    def __init__(self, config: TranslateOptions, setting: Setting) -> None:
+        super().__init__(setting)
+        self.smoothing = config.label_smoothing
+
+    def view(self, data: DataBin, split: str) -> View:
+        """Pairs of lines."""
+        source, target = self.setting.sides
+        return Lines(data.pair(split, source, target), self.setting.limit)
+
+    def collator(self) -> PairCollator:
+        """Adds nothing but frames."""
+        source, target = self.setting.sides
+        return PairCollator(self.setting.framing, source, target, "translate")
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """Cross-entropy of the target."""
+        return {"translate": Term(*sequence_loss(model, batch, "translate", self.smoothing))}

@@ -1,0 +1,204 @@
+"""A checkpoint: a folder with everything a command needs, and nothing that could run.
+
+    step-0001000/  recipe.toml  vocab.model  tokenizer.json  model.safetensors  objective.safetensors  optimizer.safetensors  state.json
+
+`state.json` is written last and holds the checksum of the others; the folder is made aside and renamed, so it is whole or not there.
+`Checkpoint.open` takes such a folder or the folder of a run, whose best checkpoint it then means, else its last.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from masscli.config import decode, encode, to_toml
+from masscli.data.framing import Framing
+from masscli.data.sampler import Position
+from masscli.errors import MasscliError
+from masscli.models.transformer import Transformer
+from masscli.recipe import Recipe
+from masscli.text.tokenizer import Tokenizer
+from masscli.training.files import digest, relink, sync, write
+
+FORMAT = 1
+WEIGHTS, HEADS, MOMENTS = "model.safetensors", "objective.safetensors", "optimizer.safetensors"
+
+
+@dataclass(slots=True)
+class RunState:
+    """What a run needs to go on, besides tensors: all randomness is a function of seeds and these numbers."""
+
+    step: int = 0
+    targets: int = 0
+    """Targets learned from, so far."""
+    seconds: float = 0.0
+    update_freq: int = 1
+    positions: dict[str, Position] = field(default_factory=dict)
+    best: float | None = None
+    stale: int = 0
+    """Validations since the best."""
+    loss_scale: float = 1.0
+    clean: int = 0
+    """Updates since the last overflow."""
+    overflows: int = 0
+    splits: int = 0
+    """Updates redone in smaller pieces for want of memory."""
+    languages: tuple[str, ...] = ()
+    data: str = ""
+    """Fingerprint of the data."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened checkpoint; tensors are read when asked for."""
+
+    path: Path
+    recipe: Recipe
+    state: RunState
+    metrics: Mapping[str, float]
+
+    @classmethod
+    def open(cls, path: Path) -> Checkpoint:
+        """A checkpoint, or the best (else last) of a run; raises MasscliError when there is none or its files do not add up."""
+        folder = _find(path)
+        try:
+            raw = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            if raw["format"] != FORMAT:
+                raise MasscliError(f"{folder}: format {raw['format']} of a checkpoint is not known", f"this masscli reads format {FORMAT}")
+            for name, expected in raw["files"].items():
+                if not (folder / name).exists() or digest(folder / name) != expected:
+                    raise MasscliError(f"{folder / name}: damaged or missing (its checksum differs)", "use another checkpoint of the run")
+            state = RunState(**raw["state"])
+            state.positions = {name: Position(*p) for name, p in state.positions.items()}
+            state.languages = tuple(state.languages)
+            recipe = decode(Recipe, tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8")))
+        except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+            raise MasscliError(f"{folder / 'state.json'}: damaged ({error})", "use another checkpoint of the run") from None
+        return cls(folder, recipe, state, raw["metrics"])
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer the model was trained with."""
+        return Tokenizer.load(self.path)
+
+    def framing(self) -> Framing:
+        """How text is framed for the model."""
+        return make_framing(self.recipe, self.tokenizer(), self.state.languages)
+
+    def model(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
+        """The model, for inference: in eval mode, weights in `dtype`."""
+        with torch.device("meta"):
+            model = Transformer(self.recipe.model, self.tokenizer().vocab.size, self.state.languages)
+        model.load_state_dict(self.weights(), assign=True)
+        for embedding in model.embeddings.values():
+            embedding.reset_buffers()
+        model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        model.compute = dtype
+        return model
+
+    def weights(self) -> dict[str, Tensor]:
+        """The model's tensors by name."""
+        return _tensors(self.path / WEIGHTS)
+
+    def heads(self) -> dict[str, Tensor]:
+        """The objectives' own tensors: `STREAM.NAME`."""
+        return _tensors(self.path / HEADS) if (self.path / HEADS).exists() else {}
+
+    def moments(self) -> dict[str, Tensor]:
+        """The optimizer's tensors."""
+        if not (self.path / MOMENTS).exists():
+            raise MasscliError(f"{self.path}: has no optimizer state to continue from", "start anew from its weights with --init-from")
+        return _tensors(self.path / MOMENTS)
+
+    @property
+    def directions(self) -> tuple[tuple[str, str], ...]:
+        """(source, target) languages of the directions it was trained to write."""
+        texts = (s.text for s in self.recipe.stream.values())
+        return tuple((a, b) for a, b in dict.fromkeys(tuple(t.split("-")) for t in texts if t.count("-") == 1))
+
+
+def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...]) -> Framing:
+    """How the text of a run is framed."""
+    model = recipe.model
+    return Framing(tokenizer.vocab, model.source_bos, model.languages == "tag", languages if model.languages == "embedding" else ())
+
+
+def save(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, float], tokenizer: Tokenizer,
+         model: nn.Module, heads: nn.Module, moments: Mapping[str, Tensor]) -> Path:  # fmt: skip
+    """Write `folder`/step-N; returns it.  A folder of that name is replaced."""
+    final = folder / f"step-{state.step:07d}"
+    aside = folder / f".{final.name}.new"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    write(aside / "recipe.toml", to_toml(encode(recipe)).encode())
+    tokenizer.save(aside)
+    _save_tensors(aside / WEIGHTS, model.state_dict())
+    if own := heads.state_dict():
+        _save_tensors(aside / HEADS, own)
+    if moments:
+        _save_tensors(aside / MOMENTS, moments)
+    files = {p.name: digest(p) for p in sorted(aside.iterdir())}
+    content = {"format": FORMAT, "state": asdict(state), "metrics": dict(metrics), "files": files}
+    write(aside / "state.json", json.dumps(content, indent=1, allow_nan=False).encode())
+    sync(aside)
+    if final.exists():
+        shutil.rmtree(final)
+    aside.rename(final)
+    sync(folder)
+    return final
+
+
+def stale(kept: Mapping[int, float | None], last: int, best: int, lower_is_better: bool) -> list[int]:
+    """Which of the saved steps (step: score, None where not validated) may go: neither of the `last` latest nor of the `best` best."""
+    latest = sorted(kept)[-last:]
+    scored = sorted((s for s in kept if kept[s] is not None), key=lambda s: (kept[s] if lower_is_better else -(kept[s] or 0.0), s))
+    return [s for s in sorted(kept) if s not in latest and s not in scored[:best]]
+
+
+def link(folder: Path, name: str, target: Path) -> None:
+    """Make `folder`/name (`last`, `best`) stand for a checkpoint."""
+    relink(folder / name, target.name)
+
+
+def saved(run: Path) -> dict[int, Path]:
+    """Complete checkpoints of a run, by step; leftovers of an interrupted save are removed."""
+    folder = run / "checkpoints"
+    for leftover in folder.glob(".step-*.new"):
+        shutil.rmtree(leftover)
+    return {int(p.name[5:]): p for p in sorted(folder.glob("step-*")) if (p / "state.json").exists()}
+
+
+def _find(path: Path) -> Path:
+    if (path / "state.json").exists():
+        return path
+    for name in ("best", "last"):
+        if (path / "checkpoints" / name / "state.json").exists():
+            return (path / "checkpoints" / name).resolve()
+    if not path.exists():
+        raise MasscliError(f"{path}: no such run or checkpoint", "train one with `masscli pretrain` or `masscli finetune`")
+    raise MasscliError(f"{path}: holds no checkpoint", "give the folder of a run, or one of its checkpoints/step-N")
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, FileNotFoundError) as error:
+        raise MasscliError(f"{path}: cannot be read ({error})", "use another checkpoint of the run") from None
+
+
+def _save_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
+    # safetensors refuses tensors that share memory; a state dict names each parameter once, so clones are not needed
+    save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, path)
+    with open(path, "rb") as file:
+        import os
+
+        os.fsync(file.fileno())

@@ -1,0 +1,46 @@
+"""Writing so that a reader, or a crash, never meets half a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write and flush to the disk."""
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put new contents in place at once."""
+    aside = path.with_name(f".{path.name}.new")
+    write(aside, data)
+    aside.replace(path)
+
+
+def relink(link: Path, target: str) -> None:
+    """Point a symbolic link elsewhere, at once."""
+    aside = link.with_name(f".{link.name}.new")
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(target)
+    aside.replace(link)
+    sync(link.parent)
+
+
+def sync(folder: Path) -> None:
+    """Flush a folder's entries to the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

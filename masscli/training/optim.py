@@ -1,0 +1,117 @@
+"""Optimizers and learning-rate schedules, by the names and formulas they were published with (spec: objectives.md 0.3 and 0.4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from masscli.recipe import OptimConfig
+
+
+def learning_rate(config: OptimConfig, update: int, last: int | None) -> float:
+    """The rate of update 1, 2, ... (t below); W is the warm-up, T the last update, which the decaying shapes need.
+
+    inverse_sqrt (fairseq): linear from warmup_init_lr to lr in W, then lr sqrt(W / t).  linear (fairseq's polynomial_decay, Hugging Face):
+    lr t / W, then lr (T - t) / (T - W) down to end_lr.  poly_tf (BERT): lr t / W, then lr (1 - t / T), with a jump at W.
+    poly_mult (ELECTRA): lr (1 - t / T) min(1, t / W).  cosine (GPT): linear warm-up, then lr (1 + cos(pi t / T)) / 2.
+    """
+    t, warm, lr, end = float(update), config.warmup_updates, config.lr, config.end_lr
+    kind = config.lr_scheduler
+    if kind == "inverse_sqrt":
+        if t < warm:
+            return config.warmup_init_lr + (lr - config.warmup_init_lr) * t / warm
+        return lr * math.sqrt(max(1, warm) / t)
+    if kind == "constant":
+        return lr * min(1.0, t / warm) if warm else lr
+    total = float(last or 0)
+    assert total > 0, "build.py refuses a decaying schedule without an end"
+    left = max(0.0, 1 - t / total)
+    if kind == "poly_mult":
+        return lr * left * (min(1.0, t / warm) if warm else 1.0)
+    if t < warm:
+        return lr * t / warm
+    if kind == "poly_tf":
+        return end + (lr - end) * left
+    if kind == "cosine":
+        return end + (lr - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, t / total)))
+    return end + (lr - end) * max(0.0, (total - t) / max(1.0, total - warm))
+
+
+def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
+    """The optimizer of a run; biases and layer norms are spared from weight decay unless `decay_all`."""
+    decayed, spared = [], []
+    for _, p in parameters:
+        (decayed if config.decay_all or p.dim() > 1 else spared).append(p)
+    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    groups = [g for g in groups if g["params"]]
+    betas = (config.adam_betas[0], config.adam_betas[1])
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.adam_eps, fused=True)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=config.lr, betas=betas, eps=config.adam_eps, fused=True)
+    return BertAdam(groups, config.lr, betas, config.adam_eps, layerwise=config.optimizer == "lamb")
+
+
+class BertAdam(torch.optim.Optimizer):
+    """Adam without bias correction and with decoupled decay, as BERT and ELECTRA train: p -= lr (m / (sqrt v + eps) + decay p).
+
+    `layerwise` is LAMB (You et al. 2020) as ALBERT has it: the step of each decayed tensor is scaled by |p| / |step|.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, betas: tuple[float, float], eps: float, layerwise: bool) -> None:
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "layerwise": layerwise})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        """One update of every parameter that has a gradient."""
+        for group in self.param_groups:
+            low, high = group["betas"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+                mean, square = state["exp_avg"].lerp_(p.grad, 1 - low), state["exp_avg_sq"]
+                square.mul_(high).addcmul_(p.grad, p.grad, value=1 - high)
+                move = mean / square.sqrt().add_(group["eps"]) + group["weight_decay"] * p
+                rate = group["lr"]
+                if group["layerwise"] and p.dim() > 1:
+                    size, length = float(p.norm()), float(move.norm())
+                    rate = rate * size / length if size > 0 and length > 0 else rate
+                p.add_(move, alpha=-rate)
+
+
+def moments(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:
+    """The optimizer's state as named tensors, for a checkpoint: `NAME/exp_avg` and so on."""
+    return {f"{names[p]}/{key}": torch.as_tensor(value) for p, state in optimizer.state.items() for key, value in state.items()}
+
+
+def restore_moments(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `moments`; every tensor must find its parameter."""
+    by_name = {name: p for p, name in names.items()}
+    for key, value in tensors.items():
+        name, _, slot = key.rpartition("/")
+        p = by_name[name]
+        optimizer.state[p][slot] = value.clone() if slot == "step" else value.to(p.device).clone()
+
+
+class LossScale:
+    """Dynamic loss scaling for fp16 (Micikevicius et al. 2018): halve on overflow, double after 2,000 updates without one."""
+
+    def __init__(self, enabled: bool, value: float = 2.0**15, clean: int = 0) -> None:
+        self.enabled, self.value, self.clean = enabled, value if enabled else 1.0, clean
+
+    def overflowed(self) -> None:
+        """A gradient was not finite: the update is skipped."""
+        self.value, self.clean = self.value / 2, 0
+
+    def went_well(self) -> None:
+        """A gradient was finite."""
+        self.clean += 1
+        if self.enabled and self.clean % 2000 == 0:
+            self.value *= 2
