@@ -24,28 +24,28 @@ FULL_OR_FORBIDDEN = {
 
 def main() -> None:
     """The entry point of both spellings."""
-    try:
-        code = run(sys.argv[1:])
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it flushes on its way out
-        code = 141
-    sys.exit(code)
+    sys.exit(run(sys.argv[1:]))
 
 
 def run(args: Sequence[str]) -> int:
-    """Run one command line; what is left to raise is a bug, or a closed pipe."""
+    """Run one command line and return its exit code; what is raised is a bug."""
     try:
         from masscli.cli.app import dispatch
 
-        return dispatch(args)
+        code = dispatch(args)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return 130
     except MasscliError as error:
         return complain(error.message, error.hint)
+    except BrokenPipeError:
+        abandon_stdout()
+        return 141
     except OSError as error:
         if error.errno not in FULL_OR_FORBIDDEN:
             raise
+        abandon_stdout()
         where = f"{error.filename}: " if error.filename is not None else ""
         return complain(f"{where}{error.strerror}", FULL_OR_FORBIDDEN[error.errno])
 
@@ -57,6 +57,14 @@ def complain(message: str, hint: str | None) -> int:
     if hint is not None:
         print(f"hint: {hint}", file=sys.stderr)
     return 2
+
+
+def abandon_stdout() -> None:
+    """Give up what standard output does not take, or the interpreter tries it again on its way out, and complains."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

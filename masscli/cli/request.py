@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -199,8 +200,8 @@ class TrainingOptions:
 def peek(args: Sequence[str], name: str) -> str | None:
     """The value that `name` will have, found before the options are known."""
     found = None
-    for arg, following in zip(args, [*args[1:], None], strict=True):
-        if arg == "--":
+    for arg, following in itertools.pairwise([*args, None]):
+        if arg is None or arg == "--":
             break
         if arg == name:
             found = following
@@ -214,7 +215,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
-        raise MasscliError(f"{path}: there is no such file", "--config wants a recipe; `masscli recipe list` shows those at hand") from None
+        raise MasscliError(f"{path}: there is no such file", "a recipe is a TOML file; `masscli recipe list` shows those at hand") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MasscliError(f"{path}: {error}", "the file must be TOML in UTF-8") from None
 

@@ -9,7 +9,7 @@ Examples:
   masscli score hyp.de --ref test.de --metric bleu,chrf
   masscli score hyp.de --ref test.de --metric multi-bleu --lang de --lowercase
   masscli score baseline.de ours.de --ref test.de --paired
-  masscli generate runs/ende < test.en | masscli score - --ref test.de --confidence --format json
+  masscli generate runs/ende < test.en | masscli score - --ref test.de
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -31,17 +30,11 @@ from masscli.scoring.mistakes import suspicions
 from masscli.text.corpus import lines
 
 
-class Format(StrEnum):
-    text = "text"
-    json = "json"
-
-
 def run(
     options: ScoreConfig,
     hyp: Annotated[list[Path], typer.Argument(metavar="HYP", help="Text to score; - is standard input.")],
     ref: Annotated[list[Path], typer.Option("--ref", "-r", metavar="FILE", help="Reference; repeatable, or with commas.")],
     src: Annotated[Path | None, typer.Option("--src", metavar="FILE", help="Source text, only to notice a copy of it.")] = None,
-    format_: Annotated[Format, typer.Option("--format", metavar="CHOICE", help="[text, json]")] = Format.text,
 ) -> None:
     """Score each hypothesis file."""
     if options.paired and len(hyp) < 2:
@@ -54,7 +47,7 @@ def run(
         for sentence in suspicions(name, hypotheses, references, source, options.lowercase):
             print(f"warning: {sentence}", file=sys.stderr)
     texts = list(references.values())
-    as_json = format_ is Format.json
+    as_json = options.format == "json"
     if options.sentence_level:
         for name, hypotheses in systems.items():
             _print_lines(name, score_lines(hypotheses, texts, options), as_json)

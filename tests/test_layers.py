@@ -1,0 +1,76 @@
+"""Imports go downwards, and nothing that answers quickly imports torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import masscli
+
+PACKAGE = Path(masscli.__file__).parent
+LAYERS = {
+    "errors": 0, "config": 0, "registry": 0, "recipe": 0, "methods": 0, "version": 0,
+    "parallel": 1, "text": 1, "scoring": 1,
+    "data": 2,
+    "models": 3,
+    "generation": 4,
+    "objectives": 5,
+    "training": 6,
+    "cli": 7,
+    "__main__": 8,
+}  # fmt: skip
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(node: ast.AST) -> Iterator[str]:
+    """The modules that an `import` anywhere under `node` names."""
+    for child in ast.walk(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, "relative import"
+            module = child.module or ""
+            yield from (f"masscli.{alias.name}" for alias in child.names) if module == "masscli" else (module,)
+
+
+def top(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_downwards(path: Path) -> None:
+    if path == PACKAGE / "__init__.py":
+        assert list(imports(ast.parse(path.read_text(encoding="utf-8")))) == []
+        return
+    own = LAYERS[top(path)]
+    for name in imports(ast.parse(path.read_text(encoding="utf-8"))):
+        if name.startswith("masscli."):
+            other = name.split(".")[1]
+            assert LAYERS[other] <= own, f"{path.name} (layer {own}) imports {name} (layer {LAYERS[other]})"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if top(p) in ("text", "scoring", "cli") or LAYERS.get(top(p)) == 0], ids=lambda p: p.stem)
+def test_no_torch_at_module_level(path: Path) -> None:
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            assert not any(name.split(".")[0] == "torch" for name in imports(statement))
+
+
+def test_the_frame_imports_nothing_heavy() -> None:
+    code = "import sys, masscli.cli.app; print(*(m for m in ('torch', 'numpy', 'rich', 'sacrebleu', 'sentencepiece') if m in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+def test_the_help_of_training_imports_no_torch() -> None:
+    code = (
+        "import sys, masscli.__main__ as m; code = m.run(['pretrain', '--objective', 'mass', '--help']); "
+        "print('TORCH' if 'torch' in sys.modules else 'light', code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "mass options" in done.stdout
+    assert done.stdout.endswith("light 0\n")
