@@ -41,12 +41,17 @@ class InputEmbedding(nn.Module):
         dim = config.dim
         self.scale = math.sqrt(dim) if config.scale_embedding else 1.0
         self.dropout = config.dropout
+        self.rows = config.max_positions, dim
         self.positions = nn.Embedding(config.max_positions, dim) if config.positions == "learned" else None
-        if self.positions is None:
-            self.register_buffer("wave", sinusoids(config.max_positions, dim), persistent=False)
+        self.reset_buffers()
         self.languages = nn.Embedding(languages, dim) if languages else None
         self.segments = nn.Embedding(config.segments, dim) if config.segments else None
         self.norm = LayerNorm(dim, config.norm_eps) if config.norm_embedding else None
+
+    def reset_buffers(self) -> None:
+        """Compute what is not learned and not saved."""
+        if self.positions is None:
+            self.register_buffer("wave", sinusoids(*self.rows), persistent=False)
 
     def forward(self, tokens: Tokens, table: Tensor, offset: int, dtype: torch.dtype) -> Tensor:
         """Vectors (B, L, D) in `dtype` of tokens whose first one, unless they say otherwise, has position `offset`."""

@@ -169,6 +169,13 @@ def link(folder: Path, name: str, target: Path) -> None:
     relink(folder / name, target.name)
 
 
+def remove(folder: Path, step: int) -> None:
+    """Delete a checkpoint; aside first, so that none is ever half there."""
+    aside = folder / f".step-{step:07d}.new"
+    (folder / f"step-{step:07d}").rename(aside)
+    shutil.rmtree(aside)
+
+
 def saved(run: Path) -> dict[int, Path]:
     """Complete checkpoints of a run, by step; leftovers of an interrupted save are removed."""
     folder = run / "checkpoints"
@@ -198,7 +205,4 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 def _save_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
     # safetensors refuses tensors that share memory; a state dict names each parameter once, so clones are not needed
     save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, path)
-    with open(path, "rb") as file:
-        import os
-
-        os.fsync(file.fileno())
+    sync(path)

@@ -1,0 +1,23 @@
+"""Train a model on monolingual text: MASS and its relatives.
+
+The run goes to runs/OBJECTIVE (--save-dir); running the same command again continues it, bit for bit.  Options of the objective itself
+are listed with `masscli pretrain --objective NAME --help`.  Under torchrun every process takes its share of each update:
+`torchrun --nproc-per-node 4 -m masscli pretrain ...`.
+
+Examples:
+  masscli pretrain --objective mass --k 0.5
+  masscli pretrain data-bin/m30k --objective mass --arch tiny --max-update 2000 --save-dir runs/mass
+  masscli pretrain --objective mass --preset xlm --arch mass-base --max-tokens 3000 --bf16
+  masscli pretrain --config recipe.toml --lr 1e-4
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from masscli.cli.request import Training, TrainRequest
+from masscli.cli.training import train
+
+
+def run(request: Annotated[TrainRequest, Training("--objective")]) -> None:
+    train(request)

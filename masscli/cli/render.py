@@ -1,0 +1,87 @@
+"""Events of a training run to people and to files: a line on stderr, a bar on a terminal, `log.jsonl` always, TensorBoard if asked."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from masscli.training.events import Event, Finished, Stepped
+
+
+class Log:
+    """`log.jsonl` of a run: one object a line with `event`, `time` (Unix) and the event's fields; NaN is null.
+
+    Lines after the update that a run is continued from are dropped first: those updates will be made again.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        kept = []
+        if path.exists():
+            for line in path.read_text(encoding="utf-8").split("\n"):
+                try:
+                    if line and json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+                except (json.JSONDecodeError, KeyError):
+                    continue  # the line that a kill cut short
+        path.write_text("".join(kept), encoding="utf-8")
+        self._file = open(path, "a", encoding="utf-8", buffering=1)
+
+    def write(self, event: Event) -> None:
+        """Append an event."""
+        fields = {"event": type(event).__name__.lower(), "time": round(time.time(), 3), **asdict(event)}
+        self._file.write(json.dumps(_plain(fields)) + "\n")
+
+
+def follow(events: Iterable[Event], log: Log | None, start: int, last: int | None, console: Console) -> Finished:
+    """Show and log events until the run is finished.  `log` is None in processes other than the first, which stay silent."""
+    from masscli.training.events import Evaluated, Finished, Saved, Stepped
+
+    columns = TextColumn("[bold]update"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}")
+    with Progress(*columns, console=console, disable=log is None or not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("", total=last, completed=start, text="")
+        for event in events:
+            if log is not None:
+                log.write(event)
+            match event:
+                case Stepped():
+                    progress.update(task, completed=event.step, text=_rate(event))
+                    if log is not None:
+                        progress.console.print(_line(event), highlight=False)
+                case Evaluated() if log is not None:
+                    figures = "  ".join(f"{k} {v:.4g}" for k, v in event.metrics.items())
+                    progress.console.print(f"valid {event.step}: {figures}  ({event.seconds:.0f} s)", highlight=False)
+                case Saved() if log is not None:
+                    progress.console.print(f"saved {event.path}{' (best)' if event.best else ''}", highlight=False)
+                case Finished():
+                    return event
+    raise AssertionError("a run ends with Finished")
+
+
+def _rate(event: Stepped) -> str:
+    return f"{event.targets / max(event.seconds, 1e-9):,.0f} targets/s"
+
+
+def _line(event: Stepped) -> str:
+    losses = "  ".join(f"{k} {v:.3f}" for k, v in event.losses.items())
+    parts = [f"{event.step}: {losses}", f"lr {event.lr:.2e}", f"gnorm {event.grad_norm:.2f}", _rate(event), f"{event.memory:.1f} GiB"]
+    if event.overflows:
+        parts.append(f"{event.overflows} overflows (scale {event.loss_scale:g})")
+    if event.splits:
+        parts.append(f"{event.splits} updates split for want of memory")
+    return "  ".join(parts)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,194 @@
+"""The composition root: from a complete recipe to a trainer, new or continued.  The one place where parts meet."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from masscli import parallel
+from masscli.config import encode
+from masscli.data.framing import Framing
+from masscli.data.loader import Collation
+from masscli.data.sampler import Limits, Sampler
+from masscli.data.shards import DataBin
+from masscli.errors import MasscliError
+from masscli.models.transformer import Transformer
+from masscli.objectives.base import Objective, Setting
+from masscli.recipe import OBJECTIVES, Recipe, StreamConfig, ramp
+from masscli.training import checkpoint
+from masscli.training.checkpoint import Checkpoint, RunState, make_framing
+from masscli.training.evaluate import BleuTask, Validator, ValidStream
+from masscli.training.initial import initialise
+from masscli.training.optim import make_optimizer, restore_moments
+from masscli.training.precision import choose_device, choose_dtype
+from masscli.training.trainer import Stream, Trainer
+
+FREE = {"data", "save_dir", "init_from", "checkpoint", "valid", "train.max_update", "train.max_epoch", "train.stop_time_hours", "train.compile",
+        "train.device", "train.num_workers", "train.log_interval", "train.update_freq", "train.threads", "train.min_loss_scale"}  # fmt: skip
+"""What may differ when a run is continued; everything else would make it another run."""
+
+
+def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
+    """A trainer for the run in `recipe.save_dir`, continued from its last checkpoint when it has one; and lines that say what was done.
+
+    Raises MasscliError when the run there was made with another recipe or other data.
+    """
+    assert recipe.save_dir is not None
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
+    device = choose_device(recipe.train.device, parallel.local_rank)
+    parallel.start(device.type)
+    data = DataBin.open(recipe.data)
+    folder = _folder(recipe.save_dir)
+    kept = {step: Checkpoint.open(path) for step, path in checkpoint.saved(folder).items()} if parallel.world == 1 else _shared(folder)
+    last = kept[max(kept)] if kept else None
+    notes = [_continue(recipe, data, last)] if last else []
+    state = last.state if last else RunState(update_freq=recipe.train.update_freq or parallel.world, languages=_languages(recipe, data))
+    state.data = data.vocab.fingerprint
+    _same_freq(recipe, state, last is not None)
+    tokenizer = data.tokenizer()
+    framing = make_framing(recipe, tokenizer, state.languages)
+
+    torch.manual_seed(recipe.seed)
+    model = Transformer(recipe.model, data.vocab.size, state.languages)
+    objectives = {name: _objective(stream, framing) for name, stream in recipe.stream.items()}
+    if last is not None:
+        model.load_state_dict(last.weights())
+        _load_heads(objectives, last)
+    elif recipe.init_from is not None:
+        with torch.no_grad():
+            notes += initialise(model, Checkpoint.open(recipe.init_from), data.vocab)
+    model.to(device)
+    model.compute = choose_dtype(recipe.train.precision, device)
+    for objective in objectives.values():
+        objective.to(device)
+    if recipe.train.compile:
+        for stack in (model.encoder, model.decoder):
+            for layer in stack.layers if stack is not None else ():
+                layer.compile(dynamic=True)
+
+    streams = [_stream(name, recipe, objectives[name], data) for name in recipe.stream]
+    notes += [f"{s.name}: {s.sampler.skipped} of {s.sampler.rows} examples are longer than --max-source-positions or "
+              "--max-target-positions and are left out" for s in streams if s.sampler.skipped]  # fmt: skip
+    named = [*model.named_parameters(), *((f"{n}.{k}", p) for n, o in objectives.items() for k, p in o.named_parameters())]
+    optimizer = make_optimizer(recipe.optim, named)
+    validator, warnings = _validator(recipe, objectives, data, framing)
+    trainer = Trainer(recipe, folder, model, streams, validator, tokenizer, optimizer, state,
+                      {step: c.metrics.get(recipe.checkpoint.best_metric) for step, c in kept.items()})  # fmt: skip
+    if last is not None:
+        restore_moments(optimizer, trainer.names, last.moments())
+    return trainer, notes + warnings
+
+
+def _folder(path: Path) -> Path:
+    try:
+        (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise MasscliError(f"{path}: cannot be written ({error.strerror})", "choose another folder with --save-dir") from None
+    needed = 64 * 2**20
+    if shutil.disk_usage(path).free < needed:
+        raise MasscliError(f"{path}: less than {needed // 2**20} MiB are free", "make room, or choose another disk with --save-dir")
+    return path
+
+
+def _shared(folder: Path) -> dict[int, Checkpoint]:
+    """All processes look at the same checkpoints: rank 0 tidies up first."""
+    if parallel.rank == 0:
+        checkpoint.saved(folder)
+    parallel.barrier()
+    return {step: Checkpoint.open(path) for step, path in checkpoint.saved(folder).items()}
+
+
+def _languages(recipe: Recipe, data: DataBin) -> tuple[str, ...]:
+    """The languages the model keeps vectors for: those of its first weights, then those of the data that are new."""
+    if recipe.model.languages != "embedding" and recipe.model.cross_output != "language":
+        return ()
+    old = Checkpoint.open(recipe.init_from).state.languages if recipe.init_from else ()
+    return (*old, *(x for x in data.languages if x not in old))
+
+
+def _continue(recipe: Recipe, data: DataBin, last: Checkpoint) -> str:
+    if last.state.data != data.vocab.fingerprint:
+        raise MasscliError(
+            f"{last.path}: the run was made with another vocabulary than {recipe.data}",
+            "continue it with its own data, or start another run with --save-dir",
+        )
+    old, new = _flat(encode(last.recipe)), _flat(encode(recipe))
+    changed = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k) and not any(k == f or k.startswith(f + ".") for f in FREE)]
+    if changed:
+        said = "; ".join(f"{k} is {new.get(k)}, was {old.get(k)}" for k in changed[:4])
+        raise MasscliError(
+            f"{recipe.save_dir}: holds a run with another recipe ({said})",
+            "start another run with --save-dir, or begin from its weights with --init-from",
+        )
+    return f"continuing {recipe.save_dir} from update {last.state.step}"
+
+
+def _same_freq(recipe: Recipe, state: RunState, continued: bool) -> None:
+    wanted = recipe.train.update_freq
+    if continued and wanted is not None and wanted != state.update_freq:
+        raise MasscliError(f"--update-freq {wanted} differs from {state.update_freq}, with which the run was started", "leave it out")
+
+
+def _flat(raw: Mapping[str, Any], at: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in raw.items():
+        path = f"{at}.{key}" if at else key
+        out |= _flat(value, path) if isinstance(value, Mapping) else {path: value}
+    return out
+
+
+def _objective(stream: StreamConfig, framing: Framing) -> Objective:
+    cls = cast(Any, OBJECTIVES.load(stream.objective.name))
+    made = cls(stream.objective, Setting(framing, stream.text, stream.limit))
+    assert isinstance(made, Objective)
+    return made
+
+
+def _load_heads(objectives: Mapping[str, Objective], last: Checkpoint) -> None:
+    tensors = last.heads()
+    for name, objective in objectives.items():
+        objective.load_state_dict({k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(name + ".")})
+
+
+def _limits(recipe: Recipe) -> Limits:
+    train, most = recipe.train, recipe.model.max_positions
+    return Limits(train.max_tokens, train.batch_size, (min(train.max_source_positions, most), min(train.max_target_positions, most)))
+
+
+def _stream(name: str, recipe: Recipe, objective: Objective, data: DataBin) -> Stream:
+    view = objective.view(data, "train")
+    config = recipe.stream[name]
+    sampler = Sampler(len(view), view.sizes, _limits(recipe), recipe.seed, name)
+    return Stream(name, objective, Collation(name, view, objective.collator(), recipe.seed), sampler, config.share, ramp(config.weight))
+
+
+def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBin, framing: Framing) -> tuple[Validator, list[str]]:
+    split, config = recipe.valid.valid_subset, recipe.valid
+    streams, tasks, warnings = [], [], []
+    if split not in data.splits():
+        return Validator((), (), data.tokenizer(), framing, config.eval_beam, False), [f"no {split} split in {recipe.data}: nothing is validated"]
+    for name, objective in objectives.items():
+        text = recipe.stream[name].text
+        # A validation set is measured whole, whatever --limit says of training.
+        whole = _objective(StreamConfig(text=text, objective=recipe.stream[name].objective, limit=config.max_valid_rows), framing)
+        try:
+            view = whole.view(data, split)
+        except MasscliError as error:
+            warnings.append(f"{name} is not validated: {error.message}")
+            continue
+        limits = Limits(max(recipe.train.max_tokens, recipe.model.max_positions), None, (recipe.model.max_positions,) * 2)
+        sampler = Sampler(len(view), view.sizes, limits, recipe.seed, name, shuffle=False)
+        streams.append(ValidStream(name, objective, Collation(name, view, objective.collator(), 0), sampler))
+        sides = text.split("-")
+        if config.eval_bleu and recipe.stream[name].objective.reads == "pairs":
+            lines = [data.raw(split, text, side)[: config.max_valid_rows] for side in sides]
+            tasks.append(BleuTask((sides[0], sides[1]), *lines))
+    surface = data.tokenizer().surface
+    return Validator(tuple(streams), tuple(tasks), data.tokenizer(), framing, config.eval_beam, surface.lowercase), warnings
+
+

@@ -1,0 +1,171 @@
+"""From what a user asked for to a complete recipe: streams, sizes, defaults.  Integers and strings only; nothing is built here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from masscli.config import decode, encode, merge
+from masscli.data.shards import DataBin
+from masscli.errors import MasscliError
+from masscli.models.presets import resolve
+from masscli.recipe import OBJECTIVES, ModelConfig, ObjectiveConfig, Recipe, StreamConfig
+from masscli.training.checkpoint import Checkpoint
+
+
+class Request(Protocol):
+    """A training command as it was typed (`masscli.cli.request.TrainRequest`)."""
+
+    @property
+    def recipe_raw(self) -> Mapping[str, Any]: ...
+    @property
+    def streams_raw(self) -> Mapping[str, Mapping[str, Any]]: ...
+    @property
+    def objective(self) -> str | None: ...
+    @property
+    def langs(self) -> tuple[str, ...]: ...
+    @property
+    def source(self) -> str | None: ...
+    @property
+    def target(self) -> str | None: ...
+    @property
+    def pairs(self) -> tuple[str, ...]: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def limit(self) -> int | None: ...
+    def options_of(self, objective: str) -> dict[str, Any]: ...
+
+
+SHAPE = ("encoder_layers", "decoder_layers", "dim", "ffn_dim", "heads", "norm", "norm_eps", "norm_embedding", "scale_embedding", "activation",
+         "positions", "max_positions", "embeddings", "output_bias", "languages", "cross_output", "source_bos", "segments")  # fmt: skip
+"""Fields of a model that its weights depend on; with --init-from they come from the checkpoint."""
+
+
+def compose(request: Request) -> Recipe:
+    """The recipe that a request stands for, with streams, model sizes and the run's folder filled in."""
+    raw = dict(request.recipe_raw)
+    said = dict(raw.pop("model", {}))
+    decode(ModelConfig, said, "model")  # complain about what was typed before anything else is looked at
+    plain = decode(Recipe, raw)
+    data = DataBin.open(plain.data)
+    streams = _streams(request, data)
+    kinds = {s.objective.stacks for s in streams.values()}
+    stacks = kinds.pop() if len(kinds) == 1 else "encoder-decoder"
+    model = _model(said, stacks, data, plain.init_from)
+    _check(plain, streams)
+    first = next(iter(streams.values())).objective.name
+    folder = plain.save_dir or Path("runs") / first.rpartition(":")[2].lower()
+    return replace(plain, model=model, stream=streams, save_dir=folder)
+
+
+def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
+    if recipe.optim.lr_scheduler not in ("inverse_sqrt", "constant") and recipe.train.max_update is None:
+        raise MasscliError(f"--lr-scheduler {recipe.optim.lr_scheduler} needs to know the last update", "add --max-update N")
+    if recipe.train.max_update is None and recipe.train.max_epoch is None and recipe.train.stop_time_hours is None:
+        raise MasscliError("nothing says when to stop", "add --max-update N, --max-epoch N or --stop-time-hours H")
+    metric = recipe.checkpoint.best_metric
+    if metric == "bleu" and not recipe.valid.eval_bleu:
+        raise MasscliError("--best-metric bleu needs translations of the validation set", "add --eval-bleu")
+    if metric == "bleu" and not any(s.objective.reads == "pairs" for s in streams.values()):
+        raise MasscliError("--best-metric bleu needs a stream of pairs", "use --best-metric loss")
+
+
+def _model(said: Mapping[str, Any], stacks: str, data: DataBin, init_from: Path | None) -> ModelConfig:
+    if init_from is not None:
+        old = encode(Checkpoint.open(init_from).recipe.model)
+        wanted = encode(resolve(said)) if "arch" in said and said["arch"] != old["arch"] else {}
+        for field in SHAPE:
+            if field in said and said[field] != str(old[field]) and said[field] != old[field]:
+                raise MasscliError(f"--{field.replace('_', '-')} {said[field]} differs from {old[field]} in {init_from}",
+                                   "leave it out: a model's shape comes with its weights")  # fmt: skip
+            if wanted and wanted[field] != old[field]:
+                raise MasscliError(f"--arch {said['arch']} differs from {old['arch']} in {init_from} ({field})",
+                                   "leave it out: a model's shape comes with its weights")  # fmt: skip
+        return decode(ModelConfig, merge(old, said), "model")
+    model = resolve(said, stacks)
+    if model.languages == "auto":
+        several = "embedding" if len(data.languages) > 1 else "none"
+        model = replace(model, languages=cast(Any, several))
+    return model
+
+
+def _streams(request: Request, data: DataBin) -> dict[str, StreamConfig]:
+    if request.streams_raw:
+        known = {name: _override(raw, request) for name, raw in request.streams_raw.items()}
+        streams = decode(_Streams, {"stream": known}).stream
+    else:
+        streams = _chosen(request, data)
+    for name, stream in streams.items():
+        _check_text(name, stream, data)
+    if request.limit is not None:
+        streams = {name: replace(s, limit=request.limit) for name, s in streams.items()}
+    return streams
+
+
+def _override(raw: Mapping[str, Any], request: Request) -> dict[str, Any]:
+    objective = dict(raw.get("objective", {}))
+    given = request.options_of(objective["name"]) if isinstance(objective.get("name"), str) else {}
+    return {**raw, "objective": {**objective, **given}}
+
+
+def _chosen(request: Request, data: DataBin) -> dict[str, StreamConfig]:
+    if request.objective is None:
+        raise MasscliError("nothing says what to learn", "add --objective mass, --task translate, ... or a recipe with --config")
+    name = request.objective
+    schema = OBJECTIVES.schema(name)
+    objective = cast(ObjectiveConfig, decode(schema, {"name": name, **request.options_of(name)}))
+    short = name.rpartition(":")[2].lower()
+    if objective.reads == "pairs":
+        texts = list(request.pairs) or [f"{a}-{b}" for a, b in [_direction(request, data)]]
+    else:
+        if request.source or request.target or request.pairs:
+            raise MasscliError(f"{name} reads one language at a time", "choose languages with --langs")
+        texts = list(request.langs or data.languages)
+    sizes = [_rows(text, data, request.limit) for text in texts]
+    return {
+        f"{short}-{text}": StreamConfig(text=text, objective=objective, share=float(size ** (1 / request.temperature)))
+        for text, size in zip(texts, sizes, strict=True)
+    }
+
+
+def _direction(request: Request, data: DataBin) -> tuple[str, str]:
+    if request.source and request.target:
+        return request.source, request.target
+    if len(request.langs) == 2 and not (request.source or request.target):
+        return request.langs[0], request.langs[1]
+    if len(data.pairs) == 1:
+        a, b = data.pairs[0].split("-")
+        if request.source in (None, a) and request.target in (None, b):
+            return a, b
+        if request.source in (None, b) and request.target in (None, a):
+            return b, a
+    raise MasscliError("the direction is not clear", f"add -s LANG -t LANG; the data has {', '.join(data.pairs) or 'no pairs'}")
+
+
+def _rows(text: str, data: DataBin, limit: int | None) -> int:
+    _check_text(text, None, data)
+    sides = text.split("-")
+    rows = len(data.monolingual("train", text)) if len(sides) == 1 else len(data.pair("train", sides[0], sides[1])[0])
+    return max(1, rows if limit is None else min(limit, rows))
+
+
+def _check_text(name: str, stream: StreamConfig | None, data: DataBin) -> None:
+    sides = (stream.text if stream is not None else name).split("-")
+    reads = stream.objective.reads if stream is not None else None
+    wrong = len(sides) > 2 or (reads == "pairs" and len(sides) != 2) or (reads == "sentences" and len(sides) != 1)
+    if wrong:
+        raise MasscliError(f"stream {name}: {'-'.join(sides)!r} is not a {'direction such as en-de' if reads == 'pairs' else 'language'}",
+                           f"the data has languages {', '.join(data.languages)} and pairs {', '.join(data.pairs) or 'none'}")  # fmt: skip
+    for side in sides:
+        if side not in data.languages:
+            raise MasscliError(f"{data.folder}: has no language {side!r}", f"it has {', '.join(data.languages)}")
+    if len(sides) == 2 and "-".join(sides) not in data.pairs and "-".join(reversed(sides)) not in data.pairs:
+        raise MasscliError(f"{data.folder}: has no pair {'-'.join(sides)}", f"it has {', '.join(data.pairs) or 'no pairs at all'}")
+
+
+@dataclass(frozen=True)
+class _Streams:
+    stream: dict[str, StreamConfig]

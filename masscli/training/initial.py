@@ -1,0 +1,63 @@
+"""Begin with the weights of another run: tensors by name, languages by name, and a report of what was and was not taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from masscli.errors import MasscliError
+from masscli.models.transformer import Transformer
+from masscli.text.vocabulary import Vocabulary
+from masscli.training.checkpoint import Checkpoint
+
+
+def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary) -> list[str]:
+    """Copy what fits into `model`; returns lines that say what did not come along.
+
+    Raises MasscliError when the vocabularies differ, when a tensor's shape does, or when nothing at all would be copied.
+    """
+    if checkpoint.tokenizer().vocab.fingerprint != vocab.fingerprint:
+        raise MasscliError(
+            f"{checkpoint.path}: was trained with another vocabulary than the data",
+            f"preprocess the text with --spm-model {checkpoint.path / 'vocab.model'} and the same text options",
+        )
+    theirs, ours = checkpoint.weights(), model.state_dict()
+    old, new = checkpoint.state.languages, model.languages
+    taken: list[str] = []
+    for name, tensor in ours.items():
+        if name not in theirs:
+            continue
+        source = theirs[name]
+        if name.endswith("languages.weight") and old != new:
+            _by_name(tensor, source, old, new)
+        elif source.shape != tensor.shape:
+            raise MasscliError(f"{checkpoint.path}: {name} is {tuple(source.shape)}, the model wants {tuple(tensor.shape)}",
+                               "leave out the options that change the model's shape")  # fmt: skip
+        else:
+            tensor.copy_(source)
+        taken.append(name)
+    if not taken:
+        raise MasscliError(f"{checkpoint.path}: shares no weight with this model", "was it made for another kind of objective?")
+    missing, unused = [n for n in ours if n not in taken], [n for n in theirs if n not in ours]
+    fresh = [n for n in new if n not in old]
+    report = [f"{len(taken)} tensors from {checkpoint.path}"]
+    report += [f"new, drawn at random: {_summary(missing)}"] if missing else []
+    report += [f"left behind: {_summary(unused)}"] if unused else []
+    report += [f"languages without a vector there, drawn at random: {', '.join(fresh)}"] if fresh and old else []
+    return report
+
+
+def _by_name(tensor: Tensor, source: Tensor, old: Sequence[str], new: Sequence[str]) -> None:
+    for row, language in enumerate(new):
+        if language in old:
+            tensor[row].copy_(source[list(old).index(language)])
+
+
+def _summary(names: Sequence[str]) -> str:
+    """`decoder (120), tables (1)`."""
+    heads: dict[str, int] = {}
+    for name in names:
+        head = name.partition(".")[0]
+        heads[head] = heads.get(head, 0) + 1
+    return ", ".join(f"{head} ({count})" for head, count in heads.items())

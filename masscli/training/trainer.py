@@ -1,0 +1,381 @@
+"""The loop, written once: micro-batches to gradients to updates, for every objective, alone or in many processes.
+
+Contract (DESIGN, "Life of a batch"): an update is a list of U micro-batches that does not depend on the number of processes; targets
+are counted and added up before any forward pass; losses are sums, divided once by those counts; dropout is seeded by (seed, update,
+micro-batch).  So a run that was stopped and continued, or spread over processes, learns the same thing.
+
+The trainer yields events and prints nothing; it knows no objective by name.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from masscli import parallel
+from masscli.data.batch import Batch
+from masscli.data.loader import Collation, Job, Prepared, load, plan
+from masscli.data.sampler import Sampler
+from masscli.errors import MasscliError
+from masscli.models.transformer import Transformer
+from masscli.objectives.base import Objective
+from masscli.recipe import Recipe, ramp_at
+from masscli.text.tokenizer import Tokenizer
+from masscli.training import checkpoint
+from masscli.training.checkpoint import RunState
+from masscli.training.evaluate import Validator
+from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
+from masscli.training.optim import LossScale, learning_rate, moments
+
+BUCKET = 2**24  # numbers in one all-reduce: 64 MiB
+PATIENCE_FOR_DIVERGENCE = 50  # updates in a row with a loss far above the first before a run is given up
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One source of examples."""
+
+    name: str
+    objective: Objective
+    collation: Collation
+    sampler: Sampler
+    share: float
+    weight: tuple[tuple[int, float], ...]
+
+
+class Trainer:
+    """Runs a recipe from the state it is given.  `folder` is the run's; `kept` are its checkpoints by step with their scores."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        model: Transformer,
+        streams: Sequence[Stream],
+        validator: Validator,
+        tokenizer: Tokenizer,
+        optimizer: torch.optim.Optimizer,
+        state: RunState,
+        kept: Mapping[int, float | None],
+    ) -> None:
+        self.recipe, self.folder, self.model, self.tokenizer = recipe, folder, model, tokenizer
+        self.streams = {s.name: s for s in streams}
+        self.objectives = nn.ModuleDict({s.name: s.objective for s in streams})
+        self.validator, self.optimizer, self.state, self.kept = validator, optimizer, state, dict(kept)
+        self.device = next(model.parameters()).device
+        self.names = {p: n for n, p in [*model.named_parameters(), *self.objectives.named_parameters()] if p.requires_grad}
+        self.scale = LossScale(model.compute == torch.float16, state.loss_scale, state.clean)
+        self.keys = [(s.name, term) for s in streams for term in s.objective.weights]
+        self.signal = 0
+        self._far = 0
+        self._first_loss: float | None = None
+
+    # -- the loop --------------------------------------------------------------------------------------------------------------------
+
+    def run(self) -> Iterator[Event]:
+        """Train until the recipe says stop, yielding what happens."""
+        self.model.train()
+        self.objectives.train()
+        began, before = time.monotonic(), self.state.seconds
+        watch = _Watch(self.keys, self.device)
+        saved_at, reason = self.state.step, ""
+        with _Signals(self):
+            for jobs, prepared in self._updates():
+                if reason := self._over(jobs, time.monotonic() - began):
+                    break
+                started = time.monotonic()
+                norm = self._update(jobs, prepared, watch)
+                self.state.seconds = before + time.monotonic() - began
+                watch.seconds += time.monotonic() - started
+                if self.state.step % self.recipe.train.log_interval == 0:
+                    yield self._stepped(watch, jobs[-1].epoch, norm)
+                if self._due(self.recipe.valid.validate_interval_updates or self.recipe.checkpoint.save_interval_updates) and self.validator:
+                    yield from self._validate()
+                    saved_at = self.state.step
+                    if self.recipe.checkpoint.patience and self.state.stale >= self.recipe.checkpoint.patience:
+                        reason = f"no better {self.recipe.checkpoint.best_metric} in {self.state.stale} validations"
+                        break
+                elif self._due(self.recipe.checkpoint.save_interval_updates):
+                    yield from self._save({})
+                    saved_at = self.state.step
+                if self.signal:
+                    reason = f"stopped by {signal.Signals(self.signal).name}"
+                    break
+        if watch.updates:
+            yield self._stepped(watch, jobs[-1].epoch, norm)
+        if saved_at != self.state.step:
+            yield from self._validate() if self.validator and not self.signal else self._save({})
+        yield Finished(self.state.step, reason or "done", self.state.seconds, self.signal)
+
+    def _updates(self) -> Iterator[tuple[list[Job], list[Prepared]]]:
+        """The jobs of each coming update, and this process's share of them, prepared."""
+        samplers = {n: s.sampler for n, s in self.streams.items()}
+        shares = {n: s.share for n, s in self.streams.items()}
+        train, state = self.recipe.train, self.state
+
+        def jobs() -> Iterator[Job]:
+            return plan(samplers, shares, self.recipe.seed, state.update_freq, state.step, state.positions)
+
+        collations = {n: s.collation for n, s in self.streams.items()}
+        last = None if train.max_update is None else train.max_update - 1
+        if last is not None and state.step > last:
+            return
+        mine = load(collations, jobs(), rank=parallel.rank, world=parallel.world, last_update=last, workers=train.num_workers)
+        for update, group in groupby(jobs(), key=lambda job: job.update):
+            if last is not None and update > last:
+                return
+            planned = list(group)
+            yield planned, [next(mine) for job in planned if job.micro % parallel.world == parallel.rank]
+
+    def _over(self, jobs: Sequence[Job], seconds: float) -> str:
+        train = self.recipe.train
+        first = next(iter(self.streams))
+        if train.max_epoch is not None and any(j.stream == first and j.epoch >= train.max_epoch for j in jobs):
+            return f"read {first} {train.max_epoch} times"
+        if train.stop_time_hours is not None:
+            over = torch.tensor(float(seconds >= train.stop_time_hours * 3600), device=self.device)
+            if float(parallel.broadcast(over)):
+                return f"{train.stop_time_hours} hours are over"
+        return ""
+
+    def _due(self, interval: int) -> bool:
+        return self.state.step % interval == 0
+
+    # -- one update ------------------------------------------------------------------------------------------------------------------
+
+    def _update(self, jobs: Sequence[Job], prepared: Sequence[Prepared], watch: _Watch) -> float:
+        """Learn from one list of micro-batches; returns the norm of the gradient."""
+        lr = learning_rate(self.recipe.optim, self.state.step + 1, self.recipe.train.max_update)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        pieces = 1
+        while True:
+            try:
+                sums, totals = self._gradients(prepared, pieces, watch)
+                break
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not _out_of_memory(error) or parallel.world > 1 or pieces >= max(len(p.job.rows) for p in prepared):
+                    raise
+                pieces *= 2
+                self.state.splits += 1
+        self._reduce()
+        norm = self._norm()
+        if math.isfinite(norm):
+            self._step(norm)
+            self.scale.went_well()
+        elif self.scale.enabled:
+            self._overflow()
+        else:
+            self._give_up(sums, totals, norm)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.state.step += 1
+        self.state.targets += int(totals.sum())
+        self.state.positions.update({job.stream: job.after for job in jobs})
+        self._watch_divergence(sums, totals)
+        watch.add(sums, totals)
+        return norm
+
+    def _gradients(self, prepared: Sequence[Prepared], pieces: int, watch: _Watch) -> tuple[Tensor, Tensor]:
+        """Accumulate gradients of the update's loss; summed losses and targets by (stream, term), over all processes for targets."""
+        self.optimizer.zero_grad(set_to_none=True)
+        work = [(p.job, b) for p in prepared for b in self._parts(p, pieces)]
+        counts = {key: 0.0 for key in self.keys}
+        for job, batch in work:
+            for term, count in batch.counts.items():
+                counts[job.stream, term] += count
+        totals = torch.tensor([*counts.values(), float(self.signal)], dtype=torch.float64, device=self.device)
+        parallel.sum_(totals)
+        self.signal = self.signal or (signal.SIGTERM if float(totals[-1]) else 0)
+        totals = totals[:-1].cpu()
+        sums = torch.zeros(len(self.keys), dtype=torch.float64, device=self.device)
+        index = {key: i for i, key in enumerate(self.keys)}
+        for job, batch in work:
+            torch.manual_seed(_mix(self.recipe.seed, job.update, job.micro))
+            stream = self.streams[job.stream]
+            weight = ramp_at(stream.weight, self.state.step) * self.scale.value
+            found = stream.objective(self.model, batch)
+            loss = sum(t.loss * (weight * stream.objective.weights[term] / float(totals[index[job.stream, term]])) for term, t in found.items())
+            assert isinstance(loss, Tensor)
+            loss.backward()
+            for term, t in found.items():
+                sums[index[job.stream, term]] += t.nll.detach()
+            watch.saw(batch)
+        return sums, totals
+
+    def _parts(self, prepared: Prepared, pieces: int) -> Iterable[Batch]:
+        """The batch, or its rows anew in several smaller ones; the examples' noise is their own and stays the same."""
+        job, collation = prepared.job, self.streams[prepared.job.stream].collation
+        parts = [prepared.batch] if pieces == 1 else [collation(r, job.epoch) for r in np.array_split(job.rows, min(pieces, len(job.rows)))]
+        objective = self.streams[job.stream].objective
+        with torch.no_grad():
+            return [objective.prepare(self.model, part.to(self.device)) for part in parts]
+
+    def _reduce(self) -> None:
+        """Add gradients over processes.  A parameter that only some of them used counts as zero elsewhere; one that none used stays without."""
+        if parallel.world == 1:
+            return
+        params = list(self.names)
+        used = parallel.sum_(torch.tensor([float(p.grad is not None) for p in params], device=self.device)).tolist()
+        shared = [p for p, n in zip(params, used, strict=True) if n]
+        for p in shared:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+        bucket: list[Tensor] = []
+        for i, p in enumerate(shared):
+            assert p.grad is not None
+            bucket.append(p.grad)
+            if i + 1 == len(shared) or sum(g.numel() for g in bucket) >= BUCKET:
+                flat = parallel.sum_(torch.cat([g.flatten() for g in bucket]))
+                for gradient, part in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
+                    gradient.copy_(part.view_as(gradient))
+                bucket = []
+
+    def _norm(self) -> float:
+        gradients = [p.grad for p in self.names if p.grad is not None]
+        return float(torch.nn.utils.get_total_norm(gradients)) / self.scale.value if gradients else 0.0
+
+    def _step(self, norm: float) -> None:
+        clip = self.recipe.optim.clip_norm
+        shrink = min(1.0, clip / (norm + 1e-6)) if clip else 1.0
+        if shrink / self.scale.value != 1.0:
+            torch._foreach_mul_([p.grad for p in self.names if p.grad is not None], shrink / self.scale.value)
+        self.optimizer.step()
+
+    def _overflow(self) -> None:
+        self.scale.overflowed()
+        self.state.overflows += 1
+        if self.scale.value < self.recipe.train.min_loss_scale:
+            raise MasscliError(
+                f"update {self.state.step + 1}: the loss scale fell below {self.recipe.train.min_loss_scale}: gradients overflow fp16",
+                f"use --bf16, or a lower --lr; the run continues from {self.folder / 'checkpoints' / 'last'}",
+            )
+
+    def _give_up(self, sums: Tensor, totals: Tensor, norm: float) -> None:
+        broken = [n for p, n in self.names.items() if p.grad is not None and not bool(torch.isfinite(p.grad).all())]
+        losses = ", ".join(f"{'.'.join(k)} {float(s) / max(1.0, float(t)):.3g}" for k, s, t in zip(self.keys, sums, totals, strict=True) if t)
+        raise MasscliError(
+            f"update {self.state.step + 1}: the gradient is {norm} (losses: {losses}; first bad tensor: {broken[0] if broken else 'none'})",
+            f"lower --lr or set --clip-norm; the run continues from {self.folder / 'checkpoints' / 'last'}, where all is well",
+        )
+
+    def _watch_divergence(self, sums: Tensor, totals: Tensor) -> None:
+        loss = float(sums.sum()) / max(1.0, float(totals.sum())) * parallel.world
+        self._first_loss = max(loss, math.log(self.model.vocab_size)) if self._first_loss is None else self._first_loss
+        self._far = self._far + 1 if loss > 2 * self._first_loss else 0
+        if self._far >= PATIENCE_FOR_DIVERGENCE:
+            raise MasscliError(
+                f"update {self.state.step}: the loss has been above {2 * self._first_loss:.1f} for {self._far} updates; the run diverges",
+                f"lower --lr or raise --warmup-updates; the run continues from {self.folder / 'checkpoints' / 'last'}",
+            )
+
+    # -- what is kept ----------------------------------------------------------------------------------------------------------------
+
+    def _validate(self) -> Iterator[Event]:
+        started = time.monotonic()
+        metrics, signatures = self.validator.measure(self.model)
+        yield Evaluated(self.state.step, metrics, signatures, time.monotonic() - started)
+        yield from self._save(metrics)
+
+    def _save(self, metrics: Mapping[str, float]) -> Iterator[Event]:
+        config = self.recipe.checkpoint
+        score, lower = metrics.get(config.best_metric), config.best_metric in ("loss", "ppl")
+        if metrics and score is None:
+            raise MasscliError(f"--best-metric {config.best_metric}: is not measured", f"choose one of {', '.join(metrics)}")
+        state = self.state
+        best = score is not None and (state.best is None or (score < state.best if lower else score > state.best))
+        if score is not None:
+            state.best, state.stale = (score, 0) if best else (state.best, state.stale + 1)
+        state.loss_scale, state.clean = self.scale.value, self.scale.clean
+        if parallel.rank == 0:
+            folder = self.folder / "checkpoints"
+            path = checkpoint.save(folder, self.recipe, replace(state), metrics, self.tokenizer, self.model, self.objectives,
+                                   moments(self.optimizer, self.names))  # fmt: skip
+            self.kept[state.step] = score
+            checkpoint.link(folder, "last", path)
+            if best:
+                checkpoint.link(folder, "best", path)
+            for step in checkpoint.stale(self.kept, config.keep_last, config.keep_best, lower):
+                checkpoint.remove(folder, step)
+                del self.kept[step]
+            yield Saved(state.step, path, best)
+        parallel.barrier()
+
+    def _stepped(self, watch: _Watch, epoch: int, norm: float) -> Stepped:
+        sums = parallel.sum_(watch.sums).cpu()
+        losses = {".".join(k): float(s / t) for k, s, t in zip(self.keys, sums, watch.totals, strict=True) if t}
+        lr = learning_rate(self.recipe.optim, self.state.step, self.recipe.train.max_update)
+        event = Stepped(
+            step=self.state.step, epoch=epoch, losses=losses, lr=lr, grad_norm=norm, targets=int(watch.totals.sum()),
+            padding=1 - watch.real / max(1, watch.area), seconds=watch.seconds, loss_scale=self.scale.value,
+            overflows=self.state.overflows, splits=self.state.splits, memory=_memory(self.device),
+        )  # fmt: skip
+        watch.reset()
+        return event
+
+
+class _Watch:
+    """Sums since the last report."""
+
+    def __init__(self, keys: Sequence[tuple[str, str]], device: torch.device) -> None:
+        self._zero = torch.zeros(len(keys), dtype=torch.float64, device=device)
+        self.reset()
+
+    def reset(self) -> None:
+        self.sums, self.totals = self._zero.clone(), torch.zeros(len(self._zero), dtype=torch.float64)
+        self.seconds, self.updates, self.real, self.area = 0.0, 0, 0, 0
+
+    def add(self, sums: Tensor, totals: Tensor) -> None:
+        self.sums += sums
+        self.totals += totals
+        self.updates += 1
+
+    def saw(self, batch: Batch) -> None:
+        for side in (batch.source, batch.target):
+            if side is not None:
+                self.real += int(side.lengths.sum())
+                self.area += side.ids.numel()
+
+
+class _Signals:
+    """Turns the first SIGTERM or Ctrl-C into a wish to stop after the update; a second one acts at once."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def __enter__(self) -> None:
+        def wish(number: int, frame: object) -> None:
+            self.trainer.signal = number
+            signal.signal(number, self.before[number])
+
+        self.before = {n: signal.signal(n, wish) for n in (signal.SIGTERM, signal.SIGINT)}
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def _mix(seed: int, update: int, micro: int) -> int:
+    """A 64-bit seed of its own for every micro-batch (the multipliers are splitmix64's)."""
+    x = (seed * 0x9E3779B97F4A7C15 + update * 0xBF58476D1CE4E5B9 + micro * 0x94D049BB133111EB + 1) % 2**64
+    return (x ^ (x >> 31)) % 2**63
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
