@@ -272,7 +272,7 @@ def _join(at: str, key: str) -> str:
 
 
 def _key(key: str) -> str:
-    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else json.dumps(key, ensure_ascii=False)
+    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else _literal(key)
 
 
 def _literal(value: Any) -> str:

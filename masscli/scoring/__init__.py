@@ -91,14 +91,18 @@ def compare(systems: Mapping[str, Sequence[str]], references: Sequence[Sequence[
     from sacrebleu.significance import PairedTest, Result
 
     _same_length(systems, references)
+    baseline = list(next(iter(systems.values())))
     found: dict[str, list[Score]] = {name: [] for name in systems}
     for metric, engine in engines(options):  # one at a time: PairedTest keeps metrics of one title apart by that title alone
         test = PairedTest(list(systems.items()), {metric.title: engine}, references, test_type="bs", n_samples=options.bootstrap)
         signatures, table = test()
         ((title, signature),) = signatures.items()
         for name, result in zip(systems, table[title], strict=True):
-            assert isinstance(result, Result)
-            found[name].append(Score(metric.title, result.score, str(signature), mean=result.mean, ci=result.ci, p=result.p_value))
+            assert isinstance(result, Result) and result.mean is not None and result.ci is not None
+            p = None if result.p_value is None else float(result.p_value)
+            if p is not None and list(systems[name]) == baseline:
+                p = 1.0  # sacreBLEU's estimate, which counts differences above none, would call a system significantly unlike itself
+            found[name].append(Score(metric.title, float(result.score), str(signature), "", float(result.mean), float(result.ci), p))
     return found
 
 
@@ -113,8 +117,8 @@ def engines(options: ScoreConfig) -> list[tuple[type[MetricClass], Engine]]:
 
 
 def _score(metric: type[MetricClass], engine: Engine, result: EngineScore, resampled: bool) -> Score:
-    mean, ci = (result._mean, result._ci) if resampled else (None, None)  # sacreBLEU has no public name for them
-    return Score(metric.title, result.score, str(engine.get_signature()), result._verbose, mean, ci)
+    mean, ci = (float(result._mean), float(result._ci)) if resampled else (None, None)  # sacreBLEU has no public name for them
+    return Score(metric.title, float(result.score), str(engine.get_signature()), result._verbose, mean, ci)
 
 
 def _same_length(systems: Mapping[str, Sequence[str]], references: Sequence[Sequence[str]]) -> None:
