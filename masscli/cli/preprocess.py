@@ -1,0 +1,127 @@
+"""Turn text into binarised, checksummed shards and a vocabulary.
+
+Reads aligned files PREFIX.LANG and monolingual files (plain, .gz or .xz; UTF-8, one sentence a line), trains a joint SentencePiece BPE on
+the training part, and writes a data folder. Lines that are dropped from training are counted and listed in DESTDIR/dropped.tsv; validation
+and test are kept whole. A run that was killed goes on where it stopped when the same command is given again.
+
+Examples:
+  masscli preprocess --langs en,de --trainpref multi30k/train --validpref multi30k/valid --testpref multi30k/test2016
+  masscli preprocess --langs en,de --trainpref data/train --mono en=news.en.gz --mono de=news.de.gz --vocab-size 16000 --workers 8
+  masscli preprocess -s en -t ro --trainpref data/train --spm-model old/vocab.model --destdir data-bin/enro
+  zcat books/*.gz | masscli preprocess --mono en=- --destdir data-bin/books
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from masscli.errors import MasscliError
+from masscli.recipe import PreprocessConfig
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from masscli.data.binarise import Outcome
+    from masscli.data.manifest import Side
+
+MANY_UNKNOWN = 0.001
+
+
+def run(config: PreprocessConfig) -> None:
+    """Make a data folder."""
+    from rich.console import Console
+
+    from masscli.data.binarise import preprocess
+
+    console = Console(stderr=True, highlight=False)
+    with _disk(config), _News(console) as news:
+        outcome = preprocess(config, news)
+    _report(console, config, outcome)
+
+
+class _News:
+    """Progress on a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+        self._console = console
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = None if self._bar.disable else self._bar.add_task("reading", total=None)
+
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self._console.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
+
+    def start(self, what: str, total: int) -> None:
+        if self._task is not None:
+            self._bar.reset(self._task, description=what, total=total)
+
+    def advance(self, amount: int) -> None:
+        if self._task is not None:
+            self._bar.advance(self._task, amount)
+
+    def __enter__(self) -> _News:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+@contextmanager
+def _disk(config: PreprocessConfig) -> Iterator[None]:
+    """What only the operating system can say, in one line."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or config.destdir
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "make some room and give the same command again: it goes on where it stopped"
+            raise MasscliError(f"no space left on the disk of {config.destdir}", hint) from None
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise MasscliError(f"{where}: {error.strerror}", "give another --destdir, or change the permissions") from None
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            raise MasscliError(f"--destdir {config.destdir}: is not a folder") from None
+        raise
+
+
+def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> None:
+    """Where the lines went."""
+    from rich.table import Table
+
+    manifest = outcome.manifest
+    if not outcome.fresh:
+        console.print(f"{config.destdir} is up to date", markup=False)
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("part")
+    for name in ("lines", "kept", "breaks"):
+        table.add_column(name, justify="right")
+    table.add_column("dropped")
+    table.add_column("side")
+    for name in ("pieces", "a line", "unknown"):
+        table.add_column(name, justify="right")
+    for account in manifest.accounts:
+        why = [f"{count:,} {reason}" for reason, count in account.dropped.items()]
+        why += [f"({count:,} {reason}, kept)" for reason, count in account.odd.items()]
+        counts = (f"{account.lines:,}", f"{account.kept:,}", f"{account.breaks:,}", ", ".join(why) or "none")
+        table.add_row(account.part, *counts, *map("\n".join, zip(*(_figures(side, account.kept) for side in account.sides), strict=True)))
+    console.print(table)
+    for side in (side for account in manifest.accounts for side in account.sides):
+        if side.unknown > MANY_UNKNOWN * side.pieces:
+            text = f"warning: {side.unknown / side.pieces:.2%} of the pieces of {side.path} are unknown; does the vocabulary suit it?"
+            console.print(text, markup=False, soft_wrap=True, style="yellow")
+    speed = outcome.size / 1e6 / max(outcome.seconds, 1e-9)
+    console.print(f"{config.destdir}: {outcome.size / 1e6:,.1f} MB in {outcome.seconds:.1f} s ({speed:.1f} MB/s)", markup=False)
+
+
+def _figures(side: Side, kept: int) -> tuple[str, str, str, str]:
+    """Language, pieces, pieces a line, share of unknown ones."""
+    return side.language, f"{side.pieces:,}", f"{side.pieces / max(1, kept):.1f}", f"{side.unknown / max(1, side.pieces):.3%}"

@@ -1,0 +1,199 @@
+"""`masscli preprocess`: text to a data folder.
+
+    scan      every input once: digest, UTF-8, number of lines   (nothing is encoded before all of it is in order)
+    sample    lines for the vocabulary -> SentencePiece          -> .partial/vocab.model, tokenizer.json
+    encode    chunks, in order, by any number of workers         -> .partial/*.bin, and .partial/journal.json now and then
+    publish   .partial/manifest.json, then all files to their place, the manifest last
+
+Killed at any moment, the same command goes on from the journal; the bytes of the result depend on the text and the settings only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import sentencepiece
+
+from masscli.config import encode as plain
+from masscli.data import chunks, publish
+from masscli.data.chunks import Job
+from masscli.data.desk import Desk
+from masscli.data.journal import Journal
+from masscli.data.manifest import FORMAT, NAME, Manifest
+from masscli.data.plan import STDIN, Part, Sources, arrange, identical_sides, resolve
+from masscli.data.pool import Pool
+from masscli.data.ragged import LostError
+from masscli.data.sample import make_vocabulary
+from masscli.errors import MasscliError
+from masscli.recipe import PreprocessConfig
+from masscli.text import corpus
+from masscli.text.corpus import Scan
+from masscli.text.tokenizer import Tokenizer
+from masscli.version import __version__
+
+PLACES = {"langs", "source_lang", "target_lang", "trainpref", "validpref", "testpref", "mono", "pairs"}
+PLACES |= {"destdir", "spm_model", "workers", "overwrite"}
+"""Options that say where things are; the others decide, with the text, what comes out."""
+SECONDS_BETWEEN_JOURNALS = 2.0
+
+
+class Talk(Protocol):
+    """Where news go."""
+
+    def note(self, text: str) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def start(self, what: str, total: int) -> None: ...
+    def advance(self, amount: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of it; `fresh` if something was done."""
+
+    manifest: Manifest
+    fresh: bool
+    size: int
+    seconds: float
+
+
+def preprocess(config: PreprocessConfig, talk: Talk) -> Outcome:
+    """Make the data folder that `config` describes."""
+    began = time.monotonic()
+    sources = resolve(config)
+    with publish.locked(config.destdir), Pool(config.workers) as pool:
+        spool = config.destdir / publish.SPOOL
+        sources = _spool(sources, spool)
+        scans = _scan(sources, pool, talk)
+        parts = arrange(sources, scans)
+        for a, b in identical_sides(parts, scans):
+            talk.warn(f"{a} and {b} are the same text: is one of them the wrong file?")
+        settings = _settings(config)
+        texts = [[part.name, part.languages, part.pairs, [scans[path].sha256 for path in part.paths]] for part in parts]
+        key = _key([FORMAT, settings, sources.languages, sources.pairs, texts])
+        size = sum(scan.text_size for scan in scans.values())
+        fresh = not publish.up_to_date(config.destdir, key, config.overwrite)
+        if fresh:
+            work = Work(config, sources, parts, scans, config.destdir / publish.PARTIAL, key, settings, pool, talk)
+            publish.publish(_prepare(work), config.destdir)
+        publish.clean(config.destdir)
+        return Outcome(Manifest.read(config.destdir), fresh, size, time.monotonic() - began)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """All that stays the same during a run."""
+
+    config: PreprocessConfig
+    sources: Sources
+    parts: tuple[Part, ...]
+    scans: Mapping[Path, Scan]
+    folder: Path
+    key: str
+    settings: dict[str, str]
+    pool: Pool
+    talk: Talk
+
+
+def _prepare(work: Work) -> Path:
+    """Fill the folder `.partial`, up to and including its manifest."""
+    key = f"{work.key} {__version__} {sentencepiece.__version__}"
+    if (work.folder / NAME).is_file() and Manifest.read(work.folder).key == work.key:
+        return work.folder
+    journal = Journal.read(work.folder, key)
+    if journal is not None:
+        work.talk.note(f"going on from an earlier run, {_done(work, journal) / 1e6:,.1f} MB are done")
+        try:
+            return _encode(work, journal)
+        except LostError:
+            work.talk.warn("files of the earlier run are damaged, starting anew")
+    shutil.rmtree(work.folder, ignore_errors=True)
+    work.folder.mkdir(parents=True)
+    began = time.monotonic()
+    tokenizer = make_vocabulary(work.parts, work.scans, work.sources.languages, work.config, work.folder, work.pool)
+    what = "adopted" if work.config.spm_model else "trained"
+    work.talk.note(f"vocabulary of {tokenizer.vocab.size} pieces {what} in {time.monotonic() - began:.1f} s")
+    journal = Journal(key=key, writers={})
+    journal.write(work.folder)
+    return _encode(work, journal)
+
+
+def _encode(work: Work, journal: Journal) -> Path:
+    """Encode what is left, and write the manifest."""
+    tokenizer = Tokenizer.load(work.folder)
+    desk = Desk(work.folder, work.parts, tokenizer.vocab, work.config.shard_size << 20, journal)
+    work.talk.start("encoding", sum(work.scans[path].text_size for part in work.parts for path in part.paths))
+    work.talk.advance(_done(work, journal))
+    written = time.monotonic()
+    for result in work.pool.map(chunks.encode, _jobs(work, journal, desk.dtype)):
+        desk.take(result)
+        work.talk.advance(result.size)
+        if time.monotonic() - written > SECONDS_BETWEEN_JOURNALS:
+            desk.journal().write(work.folder)
+            written = time.monotonic()
+    journal = desk.finish()
+    for account in journal.accounts:
+        if account.part.startswith("train.") and not account.kept:
+            why = ", ".join(f"{count} {reason}" for reason, count in account.dropped.items()) or "all blank"
+            raise MasscliError(f"{account.part}: not one of {account.lines} lines was kept ({why})", "see --min-length and --max-len")
+    made = publish.contents(work.folder, work.parts, journal)
+    manifest = Manifest(
+        format=FORMAT, key=work.key, fingerprint=tokenizer.vocab.fingerprint, languages=work.sources.languages, pairs=work.sources.pairs,
+        pairs_as_mono=work.config.pairs_as_mono, settings=work.settings, inputs=publish.inputs(work.parts, work.scans),
+        accounts=journal.accounts, columns=made.columns, texts=made.texts, aligned=made.aligned, files=made.files,
+    )  # fmt: skip
+    manifest.write(work.folder)
+    return work.folder
+
+
+def _jobs(work: Work, journal: Journal, dtype: str) -> Iterator[Job]:
+    for number, part in enumerate(work.parts[journal.part :]):
+        for texts in chunks.chunks([work.scans[path] for path in part.paths], 0 if number else journal.chunks):
+            yield Job(part, texts, work.config, work.folder, dtype)
+
+
+def _done(work: Work, journal: Journal) -> int:
+    """Bytes of text that are encoded."""
+    sizes = [[work.scans[path] for path in part.paths] for part in work.parts]
+    whole = sum(scan.text_size for scans in sizes[: journal.part] for scan in scans)
+    return whole + chunks.size_of(sizes[journal.part], journal.chunks)
+
+
+def _scan(sources: Sources, pool: Pool, talk: Talk) -> dict[Path, Scan]:
+    """Read every file once."""
+    paths = list(dict.fromkeys(path for wanted in sources.wanted for path in wanted.paths))
+    found = dict(zip(paths, pool.map(corpus.scan, paths), strict=True))
+    for scan in found.values():
+        if scan.bom:
+            talk.note(f"{scan.path}: the byte order mark at its start is left out")
+    lines, size = sum(scan.lines for scan in found.values()), sum(scan.text_size for scan in found.values())
+    talk.note(f"{len(found)} files, {lines:,} lines, {size / 1e6:,.1f} MB")
+    return found
+
+
+def _spool(sources: Sources, spool: Path) -> Sources:
+    """Keep standard input in a file for as long as it is needed: text is read twice."""
+    if not any(STDIN in wanted.paths for wanted in sources.wanted):
+        return sources
+    with open(spool, "wb") as file:
+        shutil.copyfileobj(corpus.open_bytes(STDIN), file, corpus.BLOCK)
+    wanted = (replace(w, paths=tuple(spool if path == STDIN else path for path in w.paths)) for w in sources.wanted)
+    return replace(sources, wanted=tuple(wanted))
+
+
+def _settings(config: PreprocessConfig) -> dict[str, str]:
+    """The options that decide what comes out, in plain words."""
+    found = {name: json.dumps(value) for name, value in plain(config).items() if name not in PLACES}
+    if config.spm_model:
+        found["spm_model"] = publish.digest(config.spm_model)
+    return found
+
+
+def _key(work: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()
