@@ -278,12 +278,64 @@ class GenerationConfig:
         check(
             (self.beam > 0, f"beam: must be above 0, got {self.beam}"),
             (0 < self.nbest <= self.beam, f"nbest: must lie between 1 and beam ({self.beam}), got {self.nbest}"),
+            (self.no_repeat_ngram_size >= 0, f"no_repeat_ngram_size: must not be negative, got {self.no_repeat_ngram_size}"),
+            (self.prefix_size >= 0, f"prefix_size: must not be negative, got {self.prefix_size}"),
+            (self.sampling_topk >= 0, f"sampling_topk: must not be negative, got {self.sampling_topk}"),
             (self.min_len >= 0, f"min_len: must not be negative, got {self.min_len}"),
             (self.diverse_beam_groups > 0 and self.beam % self.diverse_beam_groups == 0,
              f"diverse_beam_groups: must divide beam ({self.beam}), got {self.diverse_beam_groups}"),
             (not (self.sampling and self.diverse_beam_groups > 1), "sampling: cannot be combined with diverse_beam_groups"),
             (0 < self.sampling_topp <= 1, f"sampling_topp: must lie in (0, 1], got {self.sampling_topp}"),
             (self.temperature > 0, f"temperature: must be above 0, got {self.temperature}"),
+        )
+
+
+@config
+class GenerateConfig:
+    """Files, languages and batches of `masscli generate`."""
+
+    source_lang: Annotated[str | None, Flags("-s")] = None
+    """Language of the input (default: that of the run, when it has one direction)."""
+    target_lang: Annotated[str | None, Flags("-t")] = None
+    """Language of the output, likewise."""
+    input: Annotated[Path | None, Flags("-i")] = None
+    """Text to translate, a sentence a line (also .gz, .xz); - or nothing is standard input."""
+    output: Annotated[Path, Flags("-o")] = Path("-")
+    """Where the results go; - is standard output. A file appears when it is complete."""
+    format: Literal["text", "jsonl", "fairseq"] = "text"
+    """text: --nbest lines for each line; jsonl: an object for each line; fairseq: its S-, T-, H-, D- and P- lines, scores to base 2."""
+    reference: Path | None = None
+    """Correct translations, shown as T- lines by --format fairseq."""
+    score_reference: Path | None = None
+    """Score these translations instead of making any."""
+    prefix: Path | None = None
+    """Text whose first --prefix-size pieces each output must begin with, a line for each line."""
+    gen_subset: str | None = None
+    """Translate this split (test, valid) of the data the run was trained on, instead of --input."""
+    data: Path | None = None
+    """The data folder of --gen-subset (default: the run's)."""
+    batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
+    """Most source tokens times beams in a batch; results do not depend on it."""
+    batch_size: int | None = None
+    """Most sentences in a batch."""
+    buffer_size: int = 4096
+    """Lines to read ahead, so that sentences of like length can share a batch."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """Arithmetic; auto is bf16 where the processor has it, else fp32."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
+    seed: int = 1
+    """Seed of --sampling."""
+
+    def __post_init__(self) -> None:
+        check(
+            (self.batch_tokens > 0, f"batch_tokens: must be above 0, got {self.batch_tokens}"),
+            (self.batch_size is None or self.batch_size > 0, f"batch_size: must be above 0, got {self.batch_size}"),
+            (self.buffer_size > 0, f"buffer_size: must be above 0, got {self.buffer_size}"),
+            (self.seed >= 0, f"seed: must not be negative, got {self.seed}"),
+            (self.gen_subset is None or self.input is None, "gen_subset: cannot be combined with --input"),
+            (self.data is None or self.gen_subset is not None, "data: is read for --gen-subset only"),
+            (self.score_reference is None or self.prefix is None, "score_reference: cannot be combined with --prefix"),
         )
 
 

@@ -132,6 +132,11 @@ class Tokenizer:
         text: str = self._pieces.decode([int(i) for i in ids if int(i) not in silent])
         return self.surface.undo(text, language)
 
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Pieces as SentencePiece writes them, for people to look at."""
+        found: list[str] = self._pieces.id_to_piece([int(i) for i in ids])
+        return found
+
     @classmethod
     def _create(cls, model: bytes, surface: Surface, languages: Sequence[str], folder: Path) -> Tokenizer:
         card = _describe(model, surface, languages)

@@ -1,0 +1,271 @@
+"""Turn text into text with a trained model.
+
+RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint; the default is the latest run under runs. Several, or a
+list with colons, decode together as an ensemble. Every line of input gives one line of output (or --nbest lines), in the same order;
+an empty line gives an empty line. What was done is summed up on stderr.
+
+Examples:
+  masscli generate runs/ende -s en -t de --beam 5 < test.en > hyp.de
+  masscli generate runs/ende --input test.en.gz --output hyp.de --lenpen 0.6
+  masscli generate runs/a runs/b --gen-subset test --format fairseq --nbest 5
+  masscli generate runs/ende --sampling --sampling-topp 0.9 --seed 7 --format jsonl < test.en
+  masscli generate runs/ende --score-reference test.de < test.en
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from masscli.errors import MasscliError
+from masscli.recipe import GenerateConfig, GenerationConfig
+from masscli.text.corpus import lines
+
+if TYPE_CHECKING:
+    from masscli.generation.translator import Output, Report, Translator
+    from masscli.text.tokenizer import Tokenizer
+    from masscli.training.checkpoint import Checkpoint
+
+RUNS = Path("runs")
+NAMED = 8
+"""Line numbers that a warning lists before it says how many more there are."""
+
+
+def run(
+    command: GenerateConfig,
+    search: GenerationConfig,
+    paths: Annotated[list[Path] | None, typer.Argument(metavar="RUN", help="Runs or checkpoints; several are an ensemble.")] = None,
+) -> None:
+    """Translate, or score, line by line."""
+    if (command.prefix is not None) != (search.prefix_size > 0):
+        raise MasscliError("--prefix and --prefix-size belong together", "--prefix FILE --prefix-size N")
+    started = time.perf_counter()
+    checkpoints = _open(paths or [_latest()])
+    source, target = _direction(checkpoints[0], command)
+    sources, references = _texts(checkpoints[0], command, source, target)
+    translator = _translator(checkpoints, command, search)
+    ready = time.perf_counter()
+    if command.score_reference is not None:
+        outputs = translator.score(sources, lines(command.score_reference), source, target)
+    else:
+        outputs = translator.translate(sources, source, target, lines(command.prefix) if command.prefix is not None else None)
+    show = _shower(command, search, translator.tokenizer)
+    with _writer(command.output) as write:
+        for output in outputs:
+            write(show(output, _next(references, output.line)))
+    what = "scored" if command.score_reference is not None else "translated"
+    _sum_up(what, translator.report, translator.decoder.max_source, ready - started, time.perf_counter() - ready)
+
+
+# -- what to run -------------------------------------------------------------------------------------------------------------------
+
+
+def _latest() -> Path:
+    """The run under runs whose last checkpoint is the newest."""
+    states = [state for link in ("last", "best") for state in RUNS.glob(f"*/checkpoints/{link}/state.json")]
+    if not states:
+        raise MasscliError(f"there is no run under {RUNS}", "train one with `masscli finetune`, or name its folder: masscli generate RUN")
+    found = max(states, key=lambda state: (state.stat().st_mtime_ns, str(state))).parents[2]
+    print(f"run: {found}", file=sys.stderr)
+    return found
+
+
+def _open(paths: Sequence[Path]) -> list[Checkpoint]:
+    """The checkpoints of all members, which must agree on what ids mean."""
+    from masscli.training.checkpoint import Checkpoint
+
+    parts = [Path(part) for path in paths for part in ([str(path)] if path.exists() else str(path).split(":"))]
+    checkpoints = [Checkpoint.open(path) for path in parts]
+    first = checkpoints[0].framing()
+    for path, checkpoint in zip(parts, checkpoints, strict=True):
+        model = checkpoint.recipe.model
+        if not (model.encoder_layers and model.decoder_layers):
+            raise MasscliError(f"{path}: has no {'decoder' if model.encoder_layers else 'encoder'}, so it cannot turn text into text")
+        framing = checkpoint.framing()
+        if framing.vocab.fingerprint != first.vocab.fingerprint:
+            raise MasscliError(f"{path}: has another vocabulary than {parts[0]}", "the models of an ensemble must share one")
+        if framing != first:
+            raise MasscliError(f"{path}: says languages in another way than {parts[0]}", "the models of an ensemble must agree")
+    return checkpoints
+
+
+def _direction(checkpoint: Checkpoint, command: GenerateConfig) -> tuple[str, str]:
+    """From what language to what language: as asked, or the only way it can be meant."""
+    wanted = (command.source_lang, command.target_lang)
+    known = list(checkpoint.framing().vocab.languages)
+    for name, language in zip(("--source-lang", "--target-lang"), wanted, strict=True):
+        if language is not None and language not in known:
+            raise MasscliError(f"{name} {language}: the model does not know this language", f"it knows {', '.join(known)}")
+    trained = checkpoint.directions
+    meant = [d for d in trained if all(w in (None, language) for w, language in zip(wanted, d, strict=True))]
+    if wanted[0] is not None and wanted[1] is not None:
+        if trained and not meant:
+            print(f"warning: trained for {_listed(trained)}, not for {wanted[0]}-{wanted[1]}", file=sys.stderr)
+        return wanted[0], wanted[1]
+    if len(meant) == 1:
+        return meant[0]
+    if trained:
+        raise MasscliError("which direction?", f"say it with -s and -t; the run was trained for {_listed(trained)}")
+    hint = f"say it with -s and -t; the run was not trained to translate, its languages are {', '.join(known)}"
+    raise MasscliError("which languages?", hint)
+
+
+def _texts(checkpoint: Checkpoint, command: GenerateConfig, source: str, target: str) -> tuple[Iterable[str], Iterator[str] | None]:
+    """The input, and the references of T- lines where there are any."""
+    references = lines(command.reference) if command.reference is not None else None
+    if command.gen_subset is not None:
+        from masscli.data.shards import DataBin
+
+        data = DataBin.open(command.data or checkpoint.recipe.data)
+        pair = f"{source}-{target}"
+        return data.raw(command.gen_subset, pair, source), references or iter(data.raw(command.gen_subset, pair, target))
+    path = command.input or Path("-")
+    if str(path) == "-" and sys.stdin.isatty():
+        print(f"reading lines in {source!r} from the terminal; an end of file (Ctrl-D) starts the translation", file=sys.stderr)
+    return _readable(path), references
+
+
+def _next(references: Iterator[str] | None, line: int) -> str | None:
+    """The reference of a line of input."""
+    if references is None:
+        return None
+    if (reference := next(references, None)) is None:
+        raise MasscliError(f"--reference has {line - 1} lines, the input has more", "it must have a line for each line of the input")
+    return reference
+
+
+def _readable(path: Path) -> Iterator[str]:
+    """The lines of a file, opened now and not in the middle of the work."""
+    found = lines(path)
+    first = next(found, None)
+    return iter(()) if first is None else itertools.chain([first], found)
+
+
+def _translator(checkpoints: Sequence[Checkpoint], command: GenerateConfig, search: GenerationConfig) -> Translator:
+    from masscli.generation.decoder import Decoder
+    from masscli.generation.translator import Translator
+    from masscli.training.precision import choose_device, choose_dtype
+
+    device = choose_device(command.device)
+    dtype = choose_dtype(command.precision, device)
+    decoder = Decoder(
+        [checkpoint.model(device, dtype) for checkpoint in checkpoints],
+        checkpoints[0].framing(),
+        search,
+        batch_tokens=command.batch_tokens,
+        batch_size=command.batch_size,
+        seed=command.seed,
+    )
+    return Translator(decoder, checkpoints[0].tokenizer(), buffer_size=command.buffer_size)
+
+
+# -- what to write -----------------------------------------------------------------------------------------------------------------
+
+Show = Callable[["Output", str | None], str]
+
+
+def _shower(command: GenerateConfig, search: GenerationConfig, tokenizer: Tokenizer) -> Show:
+    """What an output looks like, given its reference."""
+    if command.format == "jsonl":
+        return lambda output, reference: _json(output, reference, tokenizer)
+    if command.format == "fairseq":
+        return lambda output, reference: _fairseq(output, reference, tokenizer)
+    if command.score_reference is not None:
+        return lambda output, reference: f"{output.translations[0].hypothesis.score:.6f}\n"
+    return lambda output, reference: _text(output, search.nbest)
+
+
+def _text(output: Output, nbest: int) -> str:
+    """Exactly `nbest` lines, so that every block is where one expects it."""
+    texts = [t.text for t in output.translations]
+    return "".join(f"{text}\n" for text in texts + [""] * (nbest - len(texts)))
+
+
+def _json(output: Output, reference: str | None, tokenizer: Tokenizer) -> str:
+    """`tokens` and `token_scores` go together; the last of them is the end symbol."""
+    end = tokenizer.pieces([tokenizer.vocab.eos])
+    hypotheses = [
+        {
+            "text": t.text,
+            "score": t.hypothesis.score,
+            "tokens": tokenizer.pieces(t.hypothesis.ids) + (end if t.hypothesis.token_scores else []),
+            "token_scores": list(t.hypothesis.token_scores),
+            "hit_max_len": t.hypothesis.hit_max_len,
+        }
+        for t in output.translations
+    ]
+    known = {"reference": reference} if reference is not None else {}
+    return json.dumps({"line": output.line, "source": output.source, **known, "hypotheses": hypotheses}, ensure_ascii=False) + "\n"
+
+
+def _fairseq(output: Output, reference: str | None, tokenizer: Tokenizer) -> str:
+    """fairseq-generate's lines: numbers from 0, logarithms to base 2, pieces in S and H, text in T and D."""
+    n = output.line - 1
+    rows = [f"S-{n}\t{' '.join(tokenizer.pieces(output.source_ids))}"]
+    if reference is not None:
+        rows.append(f"T-{n}\t{reference}")
+    for t in output.translations:
+        score = t.hypothesis.score / math.log(2)
+        rows.append(f"H-{n}\t{score}\t{' '.join(tokenizer.pieces(t.hypothesis.ids))}")
+        rows.append(f"D-{n}\t{score}\t{t.text}")
+        rows.append(f"P-{n}\t{' '.join(f'{s / math.log(2):.4f}' for s in t.hypothesis.token_scores)}")
+    return "".join(f"{row}\n" for row in rows)
+
+
+@contextmanager
+def _writer(path: Path) -> Iterator[Callable[[str], object]]:
+    """UTF-8, whatever the locale.  A file is written aside and appears when all of it is there; devices are written to directly."""
+    if str(path) == "-":
+        yield lambda text: sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+        return
+    aside = path.with_name(f".{path.name}.new") if path.is_file() or not path.exists() else path
+    try:
+        file = open(aside, "wb")  # noqa: SIM115  (closed below; only the opening may be the user's mistake)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise MasscliError(f"--output {path}: {error.strerror}") from None
+    try:
+        with file:
+            yield lambda text: file.write(text.encode())
+            file.flush()
+            if aside != path:
+                os.fsync(file.fileno())
+        if aside != path:
+            aside.replace(path)
+    except BaseException:
+        if aside != path:
+            aside.unlink(missing_ok=True)
+        raise
+
+
+def _sum_up(what: str, report: Report, max_source: int, loading: float, seconds: float) -> None:
+    """One line on stderr, and one for each thing that a user would want to know of."""
+    if report.truncated:
+        print(f"warning: {_numbers(report.truncated)} cut to the {max_source} pieces the model can read", file=sys.stderr)
+    if report.nothing_found:
+        print(f"warning: {_numbers(report.nothing_found)} empty, since the options left nothing to say", file=sys.stderr)
+    pace = f"{report.lines / seconds:.1f} sentences/s, {report.tokens / seconds:.0f} tokens/s"
+    counts = f"{len(report.empty)} empty, {len(report.truncated)} truncated, {len(report.hit_max_len)} ended by the length limit"
+    print(f"{what} {report.lines} lines in {seconds:.1f} s (after {loading:.1f} s of loading): {pace}; {counts}", file=sys.stderr)
+
+
+def _numbers(found: Sequence[int]) -> str:
+    """`line 3 was`, `lines 3, 7 and 12 more were`."""
+    if len(found) == 1:
+        return f"line {found[0]} was"
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return f"lines {', '.join(map(str, found[:NAMED]))}{more} were"
+
+
+def _listed(directions: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{a}-{b}" for a, b in directions)

@@ -1,0 +1,156 @@
+"""Ids in, ids out: batches, models and search put together.  Knows nothing of text.
+
+Sentences are sorted by length and cut into batches of at most `batch_tokens` source tokens times beams; what comes out is in the order of
+what came in, and does not depend on the batches (in fp32; see `search`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from masscli.data.batch import Ids, Tokens, pad
+from masscli.data.framing import Framing
+from masscli.generation.pool import Hypothesis
+from masscli.generation.search import search
+from masscli.generation.stepper import EnsembleStepper, ModelStepper, Stepper
+from masscli.models.transformer import Memory, Transformer
+from masscli.recipe import GenerationConfig
+
+CHUNK = 512
+"""Rows of logits that are held at a time when references are scored."""
+
+
+class Decoder:
+    """One model, or several that decode as one (the mean of their probabilities); they must share vocabulary and framing."""
+
+    def __init__(
+        self,
+        models: Sequence[Transformer],
+        framing: Framing,
+        config: GenerationConfig,
+        *,
+        batch_tokens: int = 8000,
+        batch_size: int | None = None,
+        seed: int = 1,
+    ) -> None:
+        self.models, self.framing, self.config = models, framing, config
+        self.batch_tokens, self.batch_size, self.seed = batch_tokens, batch_size, seed
+        positions = min(model.config.max_positions for model in models)
+        self.max_source = positions - framing.lead - 1  # the end symbol takes a position
+        self.max_target = positions - 1  # the decoder's first input takes one
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models are."""
+        return next(self.models[0].parameters()).device
+
+    def generate(
+        self,
+        sources: Sequence[Ids],
+        source: str,
+        target: str,
+        *,
+        prefixes: Sequence[Sequence[int]] | None = None,
+        keys: Sequence[int] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """The n best outputs in language `target` of each source (words only, at most `max_source`) in language `source`.
+
+        `prefixes` are pieces each output must begin with.  `keys` say which random numbers a sentence gets when sampling, together with the
+        seed; by default they follow from its pieces, so that equal sentences are given equal samples.
+        """
+        results: list[list[Hypothesis]] = [[] for _ in sources]
+        if keys is None:
+            keys = [content_key(ids) for ids in sources] if self.config.sampling else range(len(sources))
+        with torch.inference_mode(), self._evaluating():
+            for batch in self._batches([len(ids) for ids in sources], self.config.beam):
+                forced = [prefixes[i] for i in batch] if prefixes is not None else None
+                found = search(
+                    self._stepper([sources[i] for i in batch], source, target),
+                    torch.full((len(batch),), self.framing.start(target), device=self.device),
+                    [self._limit(len(sources[i]), len(prefixes[i]) if prefixes is not None else 0) for i in batch],
+                    self.config,
+                    self.framing.vocab,
+                    prefixes=forced,
+                    seed=self.seed,
+                    keys=[keys[i] for i in batch],
+                )
+                for i, hypotheses in zip(batch, found, strict=True):
+                    results[i] = hypotheses
+        return results
+
+    def score(self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str) -> list[Hypothesis]:
+        """What the models think of given targets, by teacher forcing; the score is normalised as that of an output."""
+        results: list[Hypothesis | None] = [None] * len(sources)
+        with torch.inference_mode(), self._evaluating():
+            for batch in self._batches([max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)], 1):
+                block, lengths = pad([self.framing.row(targets[i], target) for i in batch], self.framing.vocab.pad)
+                scores = self._forced(self._source([sources[i] for i in batch], source), block, lengths - 1, target)
+                for i, row, n in zip(batch, scores.tolist(), (lengths - 1).tolist(), strict=True):
+                    ids = tuple(int(v) for v in targets[i])
+                    results[i] = Hypothesis(ids, math.fsum(row[:n]) / n**self.config.lenpen, tuple(row[:n]), False)
+        return [r for r in results if r is not None]
+
+    def _limit(self, source: int, prefix: int) -> int:
+        """The most pieces of an output."""
+        wanted = max(int(self.config.max_len_a * source + self.config.max_len_b), self.config.min_len, prefix)
+        return min(wanted, self.max_target)
+
+    def _batches(self, lengths: Sequence[int], width: int) -> Iterator[list[int]]:
+        """Indices, the longest first, so that memory is highest at once."""
+        order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+        first = 0
+        while first < len(order):
+            room = self.batch_tokens // (width * (lengths[order[first]] + self.framing.lead + 1))
+            size = max(1, min(room, self.batch_size or room))
+            yield order[first : first + size]
+            first += size
+
+    def _source(self, sources: Sequence[Ids], language: str) -> Tokens:
+        ids, lengths = pad([self.framing.source(ids, language) for ids in sources], self.framing.vocab.pad)
+        return Tokens(ids, lengths, language=self.framing.language(language, len(sources))).to(self.device)
+
+    def _stepper(self, sources: Sequence[Ids], source: str, target: str) -> Stepper:
+        block = self._source(sources, source)
+        language = self.framing.language(target, len(sources))
+        language = language.to(self.device) if language is not None else None
+        members = [ModelStepper(model, block, self.config.beam, language) for model in self.models]
+        return members[0] if len(members) == 1 else EnsembleStepper(members)
+
+    def _forced(self, source: Tokens, rows: Tensor, lengths: Tensor, target: str) -> Tensor:
+        """(B, T) log-probabilities of rows[:, 1:] given what stands before; meaningless beyond `lengths`."""
+        read = Tokens(rows[:, :-1], lengths, language=self.framing.language(target, len(rows))).to(self.device)
+        labels = rows[:, 1:].to(self.device)
+        total = None
+        for model in self.models:
+            memory: Memory = model.encode(source)
+            hidden = model.decode(read, memory).flatten(0, 1)
+            pairs = zip(torch.split(hidden, CHUNK), torch.split(labels.flatten(), CHUNK), strict=True)
+            chunks = [torch.log_softmax(model.logits(h), -1, dtype=torch.float32).gather(1, y[:, None])[:, 0] for h, y in pairs]
+            scores = torch.cat(chunks).view_as(labels)
+            total = scores if total is None else torch.logaddexp(total, scores)
+        assert total is not None
+        return total - math.log(len(self.models))
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Dropout off, whatever the trainer that lends its model has it at."""
+        modes = [model.training for model in self.models]
+        try:
+            for model in self.models:
+                model.eval()
+            yield
+        finally:
+            for model, mode in zip(self.models, modes, strict=True):
+                model.train(mode)
+
+
+def content_key(ids: Ids) -> int:
+    """A number that follows from the pieces of a sentence, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(np.asarray(ids, "<i8").tobytes(), digest_size=8).digest(), "little")

@@ -1,0 +1,143 @@
+"""Lines in, lines out: one `Output` for each line, in their order, whatever the line holds.
+
+An empty line gives an empty output without asking the model; a source that is longer than the model can read is cut; both are counted in
+`Translator.report`, with the numbers of the lines (from 1).  Nothing is printed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+
+from masscli.data.batch import Ids
+from masscli.errors import MasscliError
+from masscli.generation.decoder import Decoder
+from masscli.generation.pool import Hypothesis
+from masscli.text.tokenizer import Tokenizer
+
+ONE_EACH = "it must have a line for each line of the input"
+NOTHING = Hypothesis((), 0.0, (), False)
+"""The output of an empty line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A hypothesis and its text."""
+
+    text: str
+    hypothesis: Hypothesis
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """All about one line: its number from 1, its text, what the model read of it, and the n best translations (or the scored reference)."""
+
+    line: int
+    source: str
+    source_ids: tuple[int, ...]
+    translations: tuple[Translation, ...]
+
+
+@dataclass(slots=True)
+class Report:
+    """What happened, besides the results.  `tokens` are generated (or scored) pieces and end symbols of the best hypotheses."""
+
+    lines: int = 0
+    tokens: int = 0
+    empty: list[int] = field(default_factory=list)
+    truncated: list[int] = field(default_factory=list)
+    hit_max_len: list[int] = field(default_factory=list)
+    nothing_found: list[int] = field(default_factory=list)
+    """Lines for which the rules left no output; theirs is empty."""
+
+
+class Translator:
+    """A decoder with a tokenizer.  Reads `buffer_size` lines ahead, so that batches are of sentences of like length."""
+
+    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, *, buffer_size: int = 4096) -> None:
+        self.decoder, self.tokenizer, self.buffer_size = decoder, tokenizer, buffer_size
+        self.report = Report()
+
+    def translate(self, lines: Iterable[str], source: str, target: str, prefixes: Iterable[str] | None = None) -> Iterator[Output]:
+        """Translate lines from one language to another.
+
+        `prefixes`, a line for each: the output begins with the first `config.prefix_size` pieces of it.
+        """
+        size = self.decoder.config.prefix_size
+        beginnings = iter(prefixes) if prefixes is not None else None
+        count = 0
+        for first, texts in self._buffers(lines):
+            count += len(texts)
+            forced: list[list[int]] | None = None
+            if beginnings is not None:
+                forced = [ids[:size] for ids in self.tokenizer.encode_all(_as_many(beginnings, first, len(texts), "--prefix"), target)]
+            ids, full = self._sources(texts, first, source)
+            found = self.decoder.generate(
+                [ids[i] for i in full], source, target, prefixes=[forced[i] for i in full] if forced is not None else None
+            )
+            by_line = dict(zip(full, found, strict=True))
+            for i, text in enumerate(texts):
+                hypotheses = by_line.get(i, [NOTHING])
+                if not hypotheses:
+                    self.report.nothing_found.append(first + i)
+                yield self._output(first + i, text, ids[i], hypotheses or [NOTHING], target)
+        if beginnings is not None:
+            _none_left(beginnings, count, "--prefix")
+
+    def score(self, lines: Iterable[str], references: Iterable[str], source: str, target: str) -> Iterator[Output]:
+        """Score given translations instead of making any.  An empty source is scored as it is."""
+        rest, count = iter(references), 0
+        for first, texts in self._buffers(lines):
+            count += len(texts)
+            wanted = _as_many(rest, first, len(texts), "--score-reference")
+            ids, _ = self._sources(texts, first, source)
+            targets = [np.asarray(t, np.int64) for t in self.tokenizer.encode_all(wanted, target)]
+            for i, row in enumerate(targets):
+                if len(row) > self.decoder.max_target:
+                    most = f"the model writes at most {self.decoder.max_target}"
+                    raise MasscliError(f"--score-reference: line {first + i} has {len(row)} pieces, {most}", "leave out the pair")
+            for i, hypothesis in enumerate(self.decoder.score(ids, targets, source, target)):
+                yield self._output(first + i, texts[i], ids[i], [hypothesis], target, wanted[i])
+        _none_left(rest, count, "--score-reference")
+
+    def _buffers(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+        """Number of the first line, lines."""
+        first, rest = 1, iter(lines)
+        while texts := list(islice(rest, self.buffer_size)):
+            yield first, texts
+            first += len(texts)
+
+    def _sources(self, texts: Sequence[str], first: int, language: str) -> tuple[list[Ids], list[int]]:
+        """Pieces of each line, and which lines have any."""
+        limit = self.decoder.max_source
+        ids = [np.asarray(row, np.int64) for row in self.tokenizer.encode_all(texts, language)]
+        self.report.truncated += [first + i for i, row in enumerate(ids) if len(row) > limit]
+        self.report.empty += [first + i for i, row in enumerate(ids) if not len(row)]
+        return [row[:limit] for row in ids], [i for i, row in enumerate(ids) if len(row)]
+
+    def _output(
+        self, line: int, text: str, ids: Ids, hypotheses: Sequence[Hypothesis], target: str, reference: str | None = None
+    ) -> Output:
+        self.report.lines += 1
+        self.report.tokens += len(hypotheses[0].token_scores)
+        if hypotheses[0].hit_max_len:
+            self.report.hit_max_len.append(line)
+        texts = [reference if reference is not None else self.tokenizer.decode(h.ids, target) for h in hypotheses]
+        return Output(line, text, tuple(ids.tolist()), tuple(Translation(t, h) for t, h in zip(texts, hypotheses, strict=True)))
+
+
+def _as_many(rest: Iterator[str], first: int, count: int, flag: str) -> list[str]:
+    """The lines of a second file that belong to lines first.. of the input."""
+    found = list(islice(rest, count))
+    if len(found) < count:
+        raise MasscliError(f"{flag} has {first + len(found) - 1} lines, the input has more", ONE_EACH)
+    return found
+
+
+def _none_left(rest: Iterator[str], count: int, flag: str) -> None:
+    """Complain of a second file that is longer than the input of `count` lines."""
+    if next(rest, None) is not None:
+        raise MasscliError(f"{flag} has more than the {count} lines of the input", ONE_EACH)
