@@ -22,9 +22,12 @@ from masscli.errors import MasscliError
 from masscli.recipe import PreprocessConfig
 from masscli.text.moses import Surface
 from masscli.text.vocabulary import Vocabulary
+from masscli.text.words import Words
 
 FORMAT = 1
 MODEL, CARD = "vocab.model", "tokenizer.json"
+TRAINED, ADOPTED = "sentencepiece-bpe", "sentencepiece"
+"""Kinds of model: one of our own making, or somebody's (of which nothing is taken for granted)."""
 SPARE = 8
 """Ids kept free for objectives that need a symbol of their own."""
 _TRAINING_THREADS = 2
@@ -70,6 +73,7 @@ class Tokenizer:
         self.surface = Surface(card.normalize, card.moses, card.lowercase)
         self._model, self._card = model, card
         self._pieces = _processor(model)
+        self._words = Words(self._pieces, split=card.kind == TRAINED)
 
     @classmethod
     def train(cls, lines: Iterator[str], *, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
@@ -85,7 +89,7 @@ class Tokenizer:
             )  # fmt: skip
         except RuntimeError as error:
             raise _explain(error, config.vocab_size) or error from None
-        return cls._create(written.getvalue(), Surface(config.normalize, config.moses, config.lowercase), languages, folder)
+        return cls._create(written.getvalue(), TRAINED, config, languages, folder)
 
     @classmethod
     def adopt(cls, model: Path, *, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
@@ -95,7 +99,7 @@ class Tokenizer:
         except OSError as error:
             raise MasscliError(f"--spm-model {model}: {error.strerror}") from None
         try:
-            return cls._create(data, Surface(config.normalize, config.moses, config.lowercase), languages, folder)
+            return cls._create(data, ADOPTED, config, languages, folder)
         except _BadModelError:
             raise MasscliError(f"--spm-model {model}: is not a SentencePiece model", "expected what spm_train wrote") from None
 
@@ -123,8 +127,7 @@ class Tokenizer:
 
     def encode_all(self, lines: Sequence[str], language: str) -> list[list[int]]:
         """Ids of many lines."""
-        ids: list[list[int]] = self._pieces.encode(list(self.surface.apply(lines, language)))
-        return ids
+        return self._words.encode(self.surface.apply(lines, language))
 
     def decode(self, ids: Sequence[int], language: str) -> str:
         """Text of some ids.  Special symbols leave no trace, but an unknown piece does (U+2047): nothing is lost unseen."""
@@ -138,8 +141,8 @@ class Tokenizer:
         return found
 
     @classmethod
-    def _create(cls, model: bytes, surface: Surface, languages: Sequence[str], folder: Path) -> Tokenizer:
-        card = _describe(model, surface, languages)
+    def _create(cls, model: bytes, kind: str, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
+        card = _describe(model, kind, Surface(config.normalize, config.moses, config.lowercase), languages)
         made = cls(model, card)
         made.save(folder)
         return made
@@ -186,7 +189,7 @@ def _processor(model: bytes) -> Any:
         raise _BadModelError from None
 
 
-def _describe(model: bytes, surface: Surface, languages: Sequence[str]) -> Card:
+def _describe(model: bytes, kind: str, surface: Surface, languages: Sequence[str]) -> Card:
     """Find, or make up, the id of every special symbol."""
     pieces = _processor(model)
     control = {pieces.id_to_piece(i): i for i in range(len(pieces)) if pieces.is_control(i)}
@@ -205,7 +208,7 @@ def _describe(model: bytes, surface: Surface, languages: Sequence[str]) -> Card:
     language_ids = [at(tag(language)) for language in languages]
     spares = [at(spare(n)) for n in range(SPARE)]
     raw = {
-        "format": FORMAT, "kind": "sentencepiece", "size": size, "pieces": len(pieces), **roles, "spare": spares,
+        "format": FORMAT, "kind": kind, "size": size, "pieces": len(pieces), **roles, "spare": spares,
         "languages": list(languages), "language_ids": language_ids,
         "normalize": surface.normalize, "moses": surface.moses, "lowercase": surface.lowercase,
         "model_sha256": hashlib.sha256(model).hexdigest(),
