@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from masscli.cli.request import StreamChoice
 from masscli.config import ConfigError, Flags, check, config, decode, docs, encode, merge, override, rows, to_toml
-from masscli.recipe import OBJECTIVES, GenerationConfig, PreprocessConfig, Recipe, ScoreConfig, StreamConfig, ramp, ramp_at
+from masscli.recipe import OBJECTIVES, GenerateConfig, GenerationConfig, PreprocessConfig, Recipe, ScoreConfig, StreamConfig, ramp, ramp_at
 
-SECTIONS = [Recipe, StreamConfig, StreamChoice, GenerationConfig, PreprocessConfig, ScoreConfig]
+SECTIONS = [Recipe, StreamConfig, StreamChoice, GenerateConfig, GenerationConfig, PreprocessConfig, ScoreConfig]
 OBJECTIVE_SCHEMAS = {name: OBJECTIVES.schema(name) for name in OBJECTIVES.light()}
 
 
@@ -179,14 +179,22 @@ def test_every_key_has_a_sentence(cls: type) -> None:
         assert name in docs(cls) or name in ("registry", "reads", "stacks", "name")
 
 
-@pytest.mark.parametrize("name", [None, *OBJECTIVE_SCHEMAS])
-def test_a_flag_means_one_thing_in_one_command(name: str | None) -> None:
-    """All options of a training command share one name space, without prefixes."""
-    options = [row for cls in (Recipe, StreamChoice) for row in rows(cls)]
-    options += [row for row in rows(OBJECTIVE_SCHEMAS[name]) if row.key != "name"] if name else []
+COMMANDS: dict[str, list[type]] = {
+    "preprocess": [PreprocessConfig],
+    "generate": [GenerateConfig, GenerationConfig],
+    "score": [ScoreConfig],
+    "training": [Recipe, StreamChoice],
+    **{name: [Recipe, StreamChoice, schema] for name, schema in OBJECTIVE_SCHEMAS.items()},
+}
+
+
+@pytest.mark.parametrize("classes", COMMANDS.values(), ids=list(COMMANDS))
+def test_a_flag_means_one_thing_in_one_command(classes: list[type]) -> None:
+    """The options of a command share one name space, without prefixes."""
+    options = [row for cls in classes for row in rows(cls) if row.key != "name"]
     spellings = Counter("--" + row.key.rpartition(".")[2].replace("_", "-") for row in options)
     spellings += Counter(flag for row in options for flag in row.flags)
-    reserved = Counter(["--objective", "--task", "--config", "--set", "--fp16", "--bf16", "--help"])
+    reserved = Counter(["--objective", "--task", "--config", "--set", "--fp16", "--bf16", "--help", "--ref", "-r", "--src"])
     assert [flag for flag, times in (spellings + reserved).items() if times > 1] == []
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ import typer
 from masscli.cli.request import read
 from masscli.config import ConfigError, decode, encode, suggest, to_toml
 from masscli.errors import MasscliError
+from masscli.models.presets import resolve
 from masscli.recipe import Recipe
 
 ACTIONS = {"list": None, "show": 1, "check": None, "diff": 2}
@@ -86,9 +88,12 @@ def _file(path: Path) -> Path:
 
 
 def _decode(path: Path) -> Recipe:
-    """The typed recipe; each complaint begins with the file's name."""
+    """The typed recipe, with the sizes that `arch` stands for; each complaint begins with the file's name."""
     try:
-        return decode(Recipe, read(_file(path)))
+        raw = read(_file(path))
+        recipe = decode(Recipe, raw)
+        kinds = {stream.objective.stacks for stream in recipe.stream.values()}
+        return replace(recipe, model=resolve(raw.get("model", {}), kinds.pop() if len(kinds) == 1 else "encoder-decoder"))
     except ConfigError as error:
         raise ConfigError("\n".join(f"{path}: {line}" for line in error.message.split("\n")), error.hint) from None
 

@@ -121,7 +121,7 @@ class TrainingOptions:
         assigned = {item.partition("=")[0] for item in values["set"] or []}
         if key in assigned:
             return f"--set {complaint}"
-        if path[0] == "stream" and path[-1] in self.own and typed(values[path[-1]]) is not None:
+        if path[0] in ("stream", path[-1]) and path[-1] in self.own and typed(values[path[-1]]) is not None:
             return f"{flag(path[-1])}{colon}{text}"
         told = self.choice.retell(self.recipe.retell(complaint, values), values)
         return f"{self.file}: {complaint}" if told == complaint and _holds(self.from_file, path) else told
