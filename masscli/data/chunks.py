@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -192,9 +192,8 @@ def _tokenizer(folder: Path) -> Tokenizer:
 
 
 def _side(tokenizer: Tokenizer, lines: Sequence[str], language: str, dtype: str) -> Rows:
-    ids = tokenizer.encode_all(lines, language)
-    lengths = np.fromiter(map(len, ids), np.int32, len(ids))
-    return Rows(np.fromiter(chain.from_iterable(ids), dtype, int(lengths.sum())), lengths)
+    ids, lengths = tokenizer.encode_flat(lines, language)
+    return Rows(ids.astype(dtype), lengths)
 
 
 def _fate(lengths: NDArray[np.int32], config: PreprocessConfig) -> Fates:

@@ -15,7 +15,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sentencepiece
+from numpy.typing import NDArray
 
 from masscli.config import ConfigError, config, decode, encode
 from masscli.errors import MasscliError
@@ -127,6 +129,12 @@ class Tokenizer:
 
     def encode_all(self, lines: Sequence[str], language: str) -> list[list[int]]:
         """Ids of many lines."""
+        ids, lengths = self.encode_flat(lines, language)
+        ends, flat = np.cumsum(lengths).tolist(), ids.tolist()
+        return [flat[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
+
+    def encode_flat(self, lines: Sequence[str], language: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Ids of many lines as arrays: all of them, one line after another, and how many there are of each line."""
         return self._words.encode(self.surface.apply(lines, language))
 
     def decode(self, ids: Sequence[int], language: str) -> str:
