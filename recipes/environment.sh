@@ -1,4 +1,4 @@
-# The Python environment of the shell scripts here; sourced, not run.
+# What the shell scripts share; sourced, not run.
 #
 #   environment FOLDER [EXTRA]   make a virtual environment in FOLDER, or reuse it; install this repository into it; put it on PATH
 #   run COMMAND...               show a command, then run it
