@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -76,9 +77,9 @@ def script(probabilities: dict[tuple[int, ...], dict[int, float]]) -> Row:
     return lambda _, pieces: [math.log(p) if (p := probabilities.get(pieces, {EOS: 1.0}).get(v, 0.0)) else -math.inf for v in range(12)]
 
 
-def run(row: Row, limits: list[int], prefixes: list[tuple[int, ...]] | None = None, **options: object) -> list[list[Hypothesis]]:
+def run(row: Row, limits: list[int], prefixes: list[tuple[int, ...]] | None = None, **options: Any) -> list[list[Hypothesis]]:
     """Search every sentence in one batch."""
-    config = GenerationConfig(**options)  # type: ignore[arg-type]
+    config = GenerationConfig(**options)
     starts = torch.full((len(limits),), BOS)
     return search(Table(row, list(range(len(limits))), config.beam), starts, limits, config, VOCABULARY, prefixes=prefixes)
 
@@ -111,7 +112,7 @@ def test_beam_1_is_greedy() -> None:
     assert found.ids == pieces
 
 
-CASES: list[dict[str, object]] = [
+CASES: list[dict[str, Any]] = [
     {"beam": 1},
     {"beam": 2, "nbest": 2},
     {"beam": 5, "nbest": 5},
@@ -134,20 +135,20 @@ CASES: list[dict[str, object]] = [
 
 @pytest.mark.parametrize("levels", [0, 3], ids=["distinct", "ties"])
 @pytest.mark.parametrize("options", CASES, ids=str)
-def test_search_equals_the_slow_search(options: dict[str, object], levels: int) -> None:
+def test_search_equals_the_slow_search(options: dict[str, Any], levels: int) -> None:
     """Same outputs and scores, whatever the rules, although the stop rule ends the search early and sentences leave the batch."""
     row, limits = noise(11, levels=levels), [7, 3, 9, 0, 5, 8, 1, 6]
-    config = GenerationConfig(**options)  # type: ignore[arg-type]
+    config = GenerationConfig(**options)
     for s, found in enumerate(run(row, limits, **options)):
         check_same(found, slow_beam(row, s, VOCABULARY, limits[s], config)[: config.nbest])
 
 
 @pytest.mark.parametrize("levels", [0, 3], ids=["distinct", "ties"])
 @pytest.mark.parametrize("options", CASES, ids=str)
-def test_batch_of_1_equals_batch_of_n(options: dict[str, object], levels: int) -> None:
+def test_batch_of_1_equals_batch_of_n(options: dict[str, Any], levels: int) -> None:
     row, limits = noise(12, levels=levels), [7, 3, 9, 0, 5, 8, 1, 6]
     together = run(row, limits, **options)
-    config = GenerationConfig(**options)  # type: ignore[arg-type]
+    config = GenerationConfig(**options)
     for s, limit in enumerate(limits):
         assert search(Table(row, [s], config.beam), torch.tensor([BOS]), [limit], config, VOCABULARY) == [together[s]]
     backwards = search(Table(row, list(range(8))[::-1], config.beam), torch.full((8,), BOS), limits[::-1], config, VOCABULARY)

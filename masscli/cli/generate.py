@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,11 +33,12 @@ from masscli.recipe import GenerateConfig, GenerationConfig
 from masscli.text.corpus import lines
 
 if TYPE_CHECKING:
-    from masscli.generation.translator import Output, Report, Translator
+    from masscli.generation.translator import Report, Translation, Translator
     from masscli.text.tokenizer import Tokenizer
     from masscli.training.checkpoint import Checkpoint
 
 RUNS = Path("runs")
+ONE_EACH = "it must have a line for each line of the input"
 NAMED = 8
 """Line numbers that a warning lists before it says how many more there are."""
 
@@ -52,17 +54,21 @@ def run(
     started = time.perf_counter()
     checkpoints = _open(paths or [_latest()])
     source, target = _direction(checkpoints[0], command)
-    sources, references = _texts(checkpoints[0], command, source, target)
+    texts, references = _texts(checkpoints[0], command, source, target)
+    texts, kept = itertools.tee(texts)
     translator = _translator(checkpoints, command, search)
     ready = time.perf_counter()
     if command.score_reference is not None:
-        outputs = translator.score(sources, lines(command.score_reference), source, target)
+        scored = translator.score(texts, lines(command.score_reference), source, target)
+        found: Iterator[list[Translation]] = ([translation] for translation in scored)
     else:
-        outputs = translator.translate(sources, source, target, lines(command.prefix) if command.prefix is not None else None)
-    show = _shower(command, search, translator.tokenizer)
+        found = translator.translate(texts, source, target, lines(command.prefix) if command.prefix is not None else None)
+    show = _shower(command, search, translator.tokenizer, source)
     with _writer(command.output) as write:
-        for output in outputs:
-            write(show(output, _next(references, output.line)))
+        for n, (translations, text) in enumerate(zip(found, kept, strict=False), 1):
+            write(show(Entry(n, text, _next(references, n), translations)))
+        if references is not None and next(references, None) is not None:
+            raise MasscliError(f"--reference has more than the {translator.report.lines} lines of the input", ONE_EACH)
     what = "scored" if command.score_reference is not None else "translated"
     _sum_up(what, translator.report, translator.decoder.max_source, ready - started, time.perf_counter() - ready)
 
@@ -140,7 +146,7 @@ def _next(references: Iterator[str] | None, line: int) -> str | None:
     if references is None:
         return None
     if (reference := next(references, None)) is None:
-        raise MasscliError(f"--reference has {line - 1} lines, the input has more", "it must have a line for each line of the input")
+        raise MasscliError(f"--reference has {line - 1} lines, the input has more", ONE_EACH)
     return reference
 
 
@@ -152,46 +158,53 @@ def _readable(path: Path) -> Iterator[str]:
 
 
 def _translator(checkpoints: Sequence[Checkpoint], command: GenerateConfig, search: GenerationConfig) -> Translator:
-    from masscli.generation.decoder import Decoder
     from masscli.generation.translator import Translator
     from masscli.training.precision import choose_device, choose_dtype
 
     device = choose_device(command.device)
     dtype = choose_dtype(command.precision, device)
-    decoder = Decoder(
+    return Translator(
         [checkpoint.model(device, dtype) for checkpoint in checkpoints],
+        checkpoints[0].tokenizer(),
         checkpoints[0].framing(),
         search,
         batch_tokens=command.batch_tokens,
         batch_size=command.batch_size,
+        buffer_size=command.buffer_size,
         seed=command.seed,
     )
-    return Translator(decoder, checkpoints[0].tokenizer(), buffer_size=command.buffer_size)
 
 
 # -- what to write -----------------------------------------------------------------------------------------------------------------
 
-Show = Callable[["Output", str | None], str]
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of input, counted from 1, and what has become of it."""
+
+    line: int
+    source: str
+    reference: str | None
+    translations: list[Translation]
 
 
-def _shower(command: GenerateConfig, search: GenerationConfig, tokenizer: Tokenizer) -> Show:
-    """What an output looks like, given its reference."""
+def _shower(command: GenerateConfig, search: GenerationConfig, tokenizer: Tokenizer, source: str) -> Callable[[Entry], str]:
+    """What an entry looks like."""
     if command.format == "jsonl":
-        return lambda output, reference: _json(output, reference, tokenizer)
+        return lambda entry: _json(entry, tokenizer)
     if command.format == "fairseq":
-        return lambda output, reference: _fairseq(output, reference, tokenizer)
+        return lambda entry: _fairseq(entry, tokenizer, source)
     if command.score_reference is not None:
-        return lambda output, reference: f"{output.translations[0].hypothesis.score:.6f}\n"
-    return lambda output, reference: _text(output, search.nbest)
+        return lambda entry: f"{entry.translations[0].hypothesis.score:.6f}\n"
+    return lambda entry: _text(entry, search.nbest)
 
 
-def _text(output: Output, nbest: int) -> str:
+def _text(entry: Entry, nbest: int) -> str:
     """Exactly `nbest` lines, so that every block is where one expects it."""
-    texts = [t.text for t in output.translations]
+    texts = [t.text for t in entry.translations]
     return "".join(f"{text}\n" for text in texts + [""] * (nbest - len(texts)))
 
 
-def _json(output: Output, reference: str | None, tokenizer: Tokenizer) -> str:
+def _json(entry: Entry, tokenizer: Tokenizer) -> str:
     """`tokens` and `token_scores` go together; the last of them is the end symbol."""
     end = tokenizer.pieces([tokenizer.vocab.eos])
     hypotheses = [
@@ -202,19 +215,19 @@ def _json(output: Output, reference: str | None, tokenizer: Tokenizer) -> str:
             "token_scores": list(t.hypothesis.token_scores),
             "hit_max_len": t.hypothesis.hit_max_len,
         }
-        for t in output.translations
+        for t in entry.translations
     ]
-    known = {"reference": reference} if reference is not None else {}
-    return json.dumps({"line": output.line, "source": output.source, **known, "hypotheses": hypotheses}, ensure_ascii=False) + "\n"
+    known = {"reference": entry.reference} if entry.reference is not None else {}
+    return json.dumps({"line": entry.line, "source": entry.source, **known, "hypotheses": hypotheses}, ensure_ascii=False) + "\n"
 
 
-def _fairseq(output: Output, reference: str | None, tokenizer: Tokenizer) -> str:
+def _fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
     """fairseq-generate's lines: numbers from 0, logarithms to base 2, pieces in S and H, text in T and D."""
-    n = output.line - 1
-    rows = [f"S-{n}\t{' '.join(tokenizer.pieces(output.source_ids))}"]
-    if reference is not None:
-        rows.append(f"T-{n}\t{reference}")
-    for t in output.translations:
+    n = entry.line - 1
+    rows = [f"S-{n}\t{' '.join(tokenizer.pieces(tokenizer.encode(entry.source, source)))}"]
+    if entry.reference is not None:
+        rows.append(f"T-{n}\t{entry.reference}")
+    for t in entry.translations:
         score = t.hypothesis.score / math.log(2)
         rows.append(f"H-{n}\t{score}\t{' '.join(tokenizer.pieces(t.hypothesis.ids))}")
         rows.append(f"D-{n}\t{score}\t{t.text}")

@@ -1,4 +1,4 @@
-"""Lines in, lines out: one `Output` for each line, in their order, whatever the line holds.
+"""Lines in, lines out: the n best translations of each line, in their order, whatever the line holds.
 
 An empty line gives an empty output without asking the model; a source that is longer than the model can read is cut; both are counted in
 `Translator.report`, with the numbers of the lines (from 1).  Nothing is printed here.
@@ -13,9 +13,12 @@ from itertools import islice
 import numpy as np
 
 from masscli.data.batch import Ids
+from masscli.data.framing import Framing
 from masscli.errors import MasscliError
 from masscli.generation.decoder import Decoder
 from masscli.generation.pool import Hypothesis
+from masscli.models.transformer import Transformer
+from masscli.recipe import GenerationConfig
 from masscli.text.tokenizer import Tokenizer
 
 ONE_EACH = "it must have a line for each line of the input"
@@ -29,16 +32,6 @@ class Translation:
 
     text: str
     hypothesis: Hypothesis
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """All about one line: its number from 1, its text, what the model read of it, and the n best translations (or the scored reference)."""
-
-    line: int
-    source: str
-    source_ids: tuple[int, ...]
-    translations: tuple[Translation, ...]
 
 
 @dataclass(slots=True)
@@ -57,12 +50,26 @@ class Report:
 class Translator:
     """A decoder with a tokenizer.  Reads `buffer_size` lines ahead, so that batches are of sentences of like length."""
 
-    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, *, buffer_size: int = 4096) -> None:
-        self.decoder, self.tokenizer, self.buffer_size = decoder, tokenizer, buffer_size
+    def __init__(
+        self,
+        models: Sequence[Transformer],
+        tokenizer: Tokenizer,
+        framing: Framing,
+        config: GenerationConfig,
+        *,
+        batch_tokens: int = 8000,
+        batch_size: int | None = None,
+        buffer_size: int = 4096,
+        seed: int = 1,
+    ) -> None:
+        self.tokenizer, self.buffer_size = tokenizer, buffer_size
+        self.decoder = Decoder(models, framing, config, batch_tokens=batch_tokens, batch_size=batch_size, seed=seed)
         self.report = Report()
 
-    def translate(self, lines: Iterable[str], source: str, target: str, prefixes: Iterable[str] | None = None) -> Iterator[Output]:
-        """Translate lines from one language to another.
+    def translate(
+        self, lines: Iterable[str], source: str, target: str, prefixes: Iterable[str] | None = None
+    ) -> Iterator[list[Translation]]:
+        """Translate lines from one language to another: the n best of each, at least one.
 
         `prefixes`, a line for each: the output begins with the first `config.prefix_size` pieces of it.
         """
@@ -79,15 +86,16 @@ class Translator:
                 [ids[i] for i in full], source, target, prefixes=[forced[i] for i in full] if forced is not None else None
             )
             by_line = dict(zip(full, found, strict=True))
-            for i, text in enumerate(texts):
+            for i in range(len(texts)):
                 hypotheses = by_line.get(i, [NOTHING])
                 if not hypotheses:
                     self.report.nothing_found.append(first + i)
-                yield self._output(first + i, text, ids[i], hypotheses or [NOTHING], target)
+                self._count(first + i, (hypotheses or [NOTHING])[0])
+                yield [Translation(self.tokenizer.decode(h.ids, target), h) for h in hypotheses or [NOTHING]]
         if beginnings is not None:
             _none_left(beginnings, count, "--prefix")
 
-    def score(self, lines: Iterable[str], references: Iterable[str], source: str, target: str) -> Iterator[Output]:
+    def score(self, lines: Iterable[str], references: Iterable[str], source: str, target: str) -> Iterator[Translation]:
         """Score given translations instead of making any.  An empty source is scored as it is."""
         rest, count = iter(references), 0
         for first, texts in self._buffers(lines):
@@ -100,7 +108,8 @@ class Translator:
                     most = f"the model writes at most {self.decoder.max_target}"
                     raise MasscliError(f"--score-reference: line {first + i} has {len(row)} pieces, {most}", "leave out the pair")
             for i, hypothesis in enumerate(self.decoder.score(ids, targets, source, target)):
-                yield self._output(first + i, texts[i], ids[i], [hypothesis], target, wanted[i])
+                self._count(first + i, hypothesis)
+                yield Translation(wanted[i], hypothesis)
         _none_left(rest, count, "--score-reference")
 
     def _buffers(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -118,15 +127,11 @@ class Translator:
         self.report.empty += [first + i for i, row in enumerate(ids) if not len(row)]
         return [row[:limit] for row in ids], [i for i, row in enumerate(ids) if len(row)]
 
-    def _output(
-        self, line: int, text: str, ids: Ids, hypotheses: Sequence[Hypothesis], target: str, reference: str | None = None
-    ) -> Output:
+    def _count(self, line: int, best: Hypothesis) -> None:
         self.report.lines += 1
-        self.report.tokens += len(hypotheses[0].token_scores)
-        if hypotheses[0].hit_max_len:
+        self.report.tokens += len(best.token_scores)
+        if best.hit_max_len:
             self.report.hit_max_len.append(line)
-        texts = [reference if reference is not None else self.tokenizer.decode(h.ids, target) for h in hypotheses]
-        return Output(line, text, tuple(ids.tolist()), tuple(Translation(t, h) for t, h in zip(texts, hypotheses, strict=True)))
 
 
 def _as_many(rest: Iterator[str], first: int, count: int, flag: str) -> list[str]:
