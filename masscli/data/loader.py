@@ -54,7 +54,7 @@ def plan(
     names = list(samplers)
     share = np.array([shares[n] for n in names], np.float64)
     share /= share.sum()
-    where = dict(positions)
+    where = {name: positions.get(name, Position()) for name in names}
     while True:
         for micro in range(update_freq):
             rng = np.random.Generator(np.random.Philox(counter=[0, 3, update, micro], key=[seed, 0]))

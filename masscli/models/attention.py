@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from masscli.models.cache import LayerCache
 from masscli.models.dropout import dropout
@@ -31,14 +31,16 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
         q, k, v = self._project(x)
-        return self.out(_join(attend(q, k, v, mask, self.attention_dropout if self.training else 0.0)))
+        out: Tensor = self.out(_join(attend(q, k, v, mask, self.attention_dropout if self.training else 0.0)))
+        return out
 
     def step(self, x: Tensor, mask: Tensor | None, cache: LayerCache, at: int, width: int) -> Tensor:
         """One token for each of S*W rows, x (S*W, 1, D) -> (S*W, 1, D); keys go to slots at.. of the cache."""
         n, _, dim = x.shape
         q, k, v = self._project(x.view(n // width, width, dim))  # (S, H, W, K): the rows of a sentence are its queries
         keys, values = cache.append(k, v, at)
-        return self.out(_join(attend(q, keys, values, mask, 0.0))).view(n, 1, dim)
+        out: Tensor = self.out(_join(attend(q, keys, values, mask, 0.0)))
+        return out.view(n, 1, dim)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         rows, length, dim = x.shape
@@ -80,13 +82,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Te
     if dtype != torch.float32:
         q, k, v = q.float(), k.float(), v.float()
     q, k, v = q.reshape(-1, queries, size), k.reshape(-1, keys, size), v.reshape(-1, keys, size)
-    if mask is None:
-        scores = torch.bmm(q * size**-0.5, k.transpose(1, 2))
-    else:
-        bias = mask.expand(rows, heads, queries, keys).reshape(-1, queries, keys)
-        scores = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=size**-0.5)
+    scores = torch.bmm(q * size**-0.5, k.transpose(1, 2)).view(rows, heads, queries, keys)
+    if mask is not None:
+        scores += mask
     weights = dropout(scores.softmax(-1), p, training=p > 0)
-    return torch.bmm(weights, v).view(rows, heads, queries, size).to(dtype)
+    return torch.bmm(weights.view(-1, queries, keys), v).view(rows, heads, queries, size).to(dtype)
 
 
 def _join(x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ CHUNK = 2**21  # logits held at a time: 8 MiB in fp32, which stays in a cache; G
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float, learn: bool
     ) -> tuple[Tensor, Tensor]:
         rows, size = hidden.shape[0], weight.shape[0]
@@ -34,20 +34,24 @@ class _LinearCrossEntropy(torch.autograd.Function):
             )
         buffer = hidden.new_empty(min(step, rows), size)
         for start in range(0, rows, step):
-            part, wanted = hidden[start : start + step], labels[start : start + step]
+            part, wanted = hidden[start : start + step], labels[start : start + step, None]
             logits = torch.mm(part, matrix.t(), out=buffer[: part.shape[0]]).float()
             if bias is not None:
                 logits += bias
-            logp = logits.log_softmax(-1)
-            nll -= logp.gather(1, wanted[:, None]).sum(dtype=nll.dtype)
             if smoothing:
-                uniform -= logp.sum(dtype=nll.dtype) / size
+                uniform -= logits.mean(-1).sum(dtype=nll.dtype)
+                at_label = logits.gather(1, wanted)
+            logp = logits.log_softmax(-1)
+            chosen = logp.gather(1, wanted)
+            nll -= chosen.sum(dtype=nll.dtype)
+            if smoothing:  # mean log p = mean logit - log Z, and log Z = logit - log p of any token
+                uniform += (at_label - chosen).sum(dtype=nll.dtype)
             if grads is None:
                 continue
             slope = logp.exp_()
             if smoothing:
                 slope -= smoothing / size
-            slope.scatter_add_(1, wanted[:, None], slope.new_full((part.shape[0], 1), smoothing - 1.0))
+            slope.scatter_add_(1, wanted, slope.new_full((part.shape[0], 1), smoothing - 1.0))
             if grads[2] is not None:
                 grads[2].add_(slope.sum(0))
             slope = slope.to(hidden.dtype)
@@ -61,7 +65,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (1 - smoothing) * nll + smoothing * uniform, nll
 
     @staticmethod
-    def backward(ctx: Any, loss: Tensor, nll: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, loss: Tensor, nll: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias = ctx.grads
         return hidden.mul_(loss.to(hidden.dtype)), weight.mul_(loss), bias.mul_(loss) if bias is not None else None, None, None, None
 
@@ -75,5 +79,5 @@ def linear_cross_entropy(
     usable once per forward pass: the gradient is scaled in place.
     """
     learn = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
-    loss, nll = _LinearCrossEntropy.apply(hidden, weight, bias, labels, smoothing, learn)
+    loss, nll = _LinearCrossEntropy.apply(hidden, weight, bias, labels, smoothing, learn)  # type: ignore[no-untyped-call]
     return loss, nll.detach()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 _LOW = -(2**63)  # random_ over all of int64, so that each of its eight bytes is uniform
 

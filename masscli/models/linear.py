@@ -8,7 +8,7 @@ context, and the type of a tensor says how it was computed.
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 
 class Linear(nn.Linear):

@@ -16,7 +16,6 @@ from masscli import parallel
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.sampler import Sampler
-from masscli.data.shards import DataBin
 from masscli.generation.translator import Translator
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Term

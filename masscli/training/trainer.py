@@ -190,7 +190,7 @@ class Trainer:
         """Accumulate gradients of the update's loss; summed losses and targets by (stream, term), over all processes for targets."""
         self.optimizer.zero_grad(set_to_none=True)
         work = [(p.job, b) for p in prepared for b in self._parts(p, pieces)]
-        counts = {key: 0.0 for key in self.keys}
+        counts = dict.fromkeys(self.keys, 0.0)
         for job, batch in work:
             for term, count in batch.counts.items():
                 counts[job.stream, term] += count
