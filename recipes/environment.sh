@@ -3,12 +3,12 @@
 #   environment FOLDER [EXTRA]   make a virtual environment in FOLDER, or reuse it; install this repository into it; put it on PATH
 #   run COMMAND...               show a command, then run it
 #
-# MASSCLI_NO_VENV=1 takes the `masscli` that is already importable.  PYTHON=python3.12 chooses the interpreter.
+# MASSCLI_NO_VENV=1 takes the `masscli` that is on PATH already.  PYTHON=python3.12 chooses the interpreter.
 
 environment() {
     local repo folder=$1 extra=${2:+[$2]} python=${PYTHON:-python3} wanted
     repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-    if [ "${MASSCLI_NO_VENV:-0}" = 1 ] && python -c 'import masscli' 2> /dev/null; then
+    if [ "${MASSCLI_NO_VENV:-0}" = 1 ] && command -v masscli > /dev/null; then
         return
     fi
     if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
