@@ -20,27 +20,33 @@ def best_in_rows(offsets: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tenso
     equal ones the first).
     """
     s, w, v = scores.shape
-    blocks, whole = -(-v // BLOCK), v // BLOCK
-    tops = offsets.new_full((s, w, blocks), -torch.inf)
-    if whole:
-        torch.amax(scores[..., : whole * BLOCK].view(s, w, whole, BLOCK), -1, out=tops[..., :whole])
-    if blocks > whole:
-        torch.amax(scores[..., whole * BLOCK :], -1, out=tops[..., whole])
+    tops = maxima(scores)
+    blocks = tops.shape[2]
     _, chosen = best((tops + offsets[..., None]).flatten(1), min(k, w * blocks))
     chosen = chosen.sort().values  # in order of index, so that positions below are, too
     row = chosen // blocks
     column = (chosen % blocks)[..., None] * BLOCK + torch.arange(BLOCK, device=scores.device)  # (S, k, BLOCK)
     beyond, column = column >= v, column.clamp(max=v - 1)
-    sentence = torch.arange(s, device=scores.device)[:, None, None]
-    found = scores[sentence, row[..., None], column] + offsets.gather(1, row)[..., None]
-    sums, at = best(found.masked_fill(beyond, -torch.inf).flatten(1), min(k, w * v))
+    sentence = torch.arange(s, device=scores.device)[:, None]
+    at = ((sentence * w + row) * v)[..., None] + column
+    found = scores.flatten().index_select(0, at.flatten()).view_as(at)  # many times faster than indexing with three tensors
+    found = (found + offsets.gather(1, row)[..., None]).masked_fill_(beyond, -torch.inf)
+    sums, at = best(found.flatten(1), min(k, w * v))
     return sums, row.gather(1, at // BLOCK), column.flatten(1).gather(1, at)
+
+
+def maxima(scores: Tensor) -> Tensor:
+    """The maximum of each block: (S, W, V) -> (S, W, ceil(V / BLOCK))."""
+    s, w, v = scores.shape
+    whole = v // BLOCK
+    tops = scores[..., : whole * BLOCK].view(s, w, whole, BLOCK).amax(-1)
+    return tops if whole * BLOCK == v else torch.cat([tops, scores[..., whole * BLOCK :].amax(-1, keepdim=True)], 2)
 
 
 def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k best of each row of float32 `scores` (S, M): values and indices (S, k), best first, of equal ones the first."""
-    bits = (scores + 0.0).view(torch.int32).long()  # + 0.0: there is but one zero
+    bits = (scores + 0.0).view(torch.int32)  # + 0.0: there is but one zero
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats
-    keys = (ordered << 32) | (LOW - torch.arange(scores.shape[1], device=scores.device))
+    keys = (ordered.long() << 32) | (LOW - torch.arange(scores.shape[1], device=scores.device))
     index = LOW - (keys.topk(k).values & LOW)
     return scores.gather(1, index), index
