@@ -8,6 +8,7 @@ read by the commands of those names.  Flag names are fairseq's where fairseq has
 from __future__ import annotations
 
 from dataclasses import field
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -86,7 +87,7 @@ class ModelConfig:
     segments: int = 0
     """Segment embeddings (BERT: 2)."""
     init: Literal["fairseq", "bert", "xlm"] = "fairseq"
-    """Initial weights: xavier-uniform with N(0, dim^-1/2) embeddings, N(0, 0.02) throughout, or PyTorch's linears with N(0, dim^-1/2) embeddings."""
+    """Initial weights: xavier-uniform (fairseq) or PyTorch's own (xlm) with N(0, dim^-1/2) embeddings, or N(0, 0.02) throughout (bert)."""
     dropout: float = 0.1
     """Dropout on embeddings and on the output of each sublayer."""
     attention_dropout: float = 0.0
@@ -108,7 +109,7 @@ class OptimConfig:
     """Optimizer and learning rate."""
 
     optimizer: Literal["adamw", "adam", "adamw_bert", "lamb"] = "adamw"
-    """adamw: decoupled decay, bias-corrected, fused. adam: the same with L2 in the gradient. adamw_bert: no bias correction. lamb: layer-wise ratios."""
+    """adamw: decoupled decay, bias-corrected. adam: decay in the gradient. adamw_bert: no bias correction. lamb: the same, by layer."""
     lr: float = 5e-4
     """Peak learning rate."""
     lr_scheduler: Literal["inverse_sqrt", "linear", "poly_tf", "poly_mult", "cosine", "constant"] = "inverse_sqrt"
@@ -199,7 +200,10 @@ class CheckpointConfig:
     """Stop after this many validations without a better score; 0 never does."""
 
     def __post_init__(self) -> None:
-        check((self.save_interval_updates > 0, "save_interval_updates: must be above 0"), (self.keep_last > 0, "keep_last: must be above 0"))
+        check(
+            (self.save_interval_updates > 0, "save_interval_updates: must be above 0"),
+            (self.keep_last > 0, "keep_last: must be above 0"),
+        )
 
 
 @config
@@ -472,14 +476,14 @@ def ramp(text: str) -> tuple[tuple[int, float], ...]:
         points = tuple((int(n), float(v)) for n, _, v in (item.partition(":") for item in text.split(",")))
     except ValueError:
         raise ConfigError(f"weight: expected a number or UPDATE:VALUE,..., got {text!r}") from None
-    if points[0][0] != 0 or any(a[0] >= b[0] for a, b in zip(points, points[1:], strict=False)):
+    if points[0][0] != 0 or any(a[0] >= b[0] for a, b in pairwise(points)):
         raise ConfigError(f"weight: updates must rise from 0, got {text!r}")
     return points
 
 
 def ramp_at(points: tuple[tuple[int, float], ...], update: int) -> float:
     """The value of a ramp at an update; constant after its last point."""
-    for (n0, v0), (n1, v1) in zip(points, points[1:], strict=False):
+    for (n0, v0), (n1, v1) in pairwise(points):
         if update < n1:
             return v0 + (v1 - v0) * (update - n0) / (n1 - n0)
     return points[-1][1]

@@ -32,7 +32,7 @@ class Log:
                 except (json.JSONDecodeError, KeyError):
                     continue  # the line that a kill cut short
         path.write_text("".join(kept), encoding="utf-8")
-        self._file = open(path, "a", encoding="utf-8", buffering=1)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, event: Event) -> None:
         """Append an event."""

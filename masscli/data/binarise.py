@@ -127,17 +127,17 @@ def _prepare(work: Work) -> Path:
 def _encode(work: Work, journal: Journal) -> Path:
     """Encode what is left, and write the manifest."""
     tokenizer = Tokenizer.load(work.folder)
-    desk = Desk(work.folder, work.parts, tokenizer.vocab, work.config.shard_size << 20, journal)
     work.talk.start("encoding", sum(work.scans[path].text_size for part in work.parts for path in part.paths))
     work.talk.advance(_done(work, journal))
     written = time.monotonic()
-    for result in work.pool.map(chunks.encode, _jobs(work, journal, desk.dtype)):
-        desk.take(result)
-        work.talk.advance(result.size)
-        if time.monotonic() - written > SECONDS_BETWEEN_JOURNALS:
-            desk.journal().write(work.folder)
-            written = time.monotonic()
-    journal = desk.finish()
+    with Desk(work.folder, work.parts, tokenizer.vocab, work.config.shard_size << 20, journal) as desk:
+        for result in work.pool.map(chunks.encode, _jobs(work, journal, desk.dtype)):
+            desk.take(result)
+            work.talk.advance(result.size)
+            if time.monotonic() - written > SECONDS_BETWEEN_JOURNALS:
+                desk.journal().write(work.folder)
+                written = time.monotonic()
+        journal = desk.finish()
     for account in journal.accounts:
         if account.part.startswith("train.") and not account.kept:
             why = ", ".join(f"{count} {reason}" for reason, count in account.dropped.items()) or "all blank"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from masscli.data.chunks import Result
@@ -27,20 +28,31 @@ class Desk:
         self._key, self._part, self._chunks, self._broken = journal.key, journal.part, journal.chunks, journal.broken
         self._accounts: dict[str, Account] = {account.part: account for account in journal.accounts}
         self._states = dict(journal.writers)
-        self._ledger = open(folder / LEDGER, "ab")  # noqa: SIM115  (closed by `finish`)
-        if self._ledger.tell() < journal.ledger:
-            raise LostError(LEDGER)
-        self._ledger.truncate(journal.ledger)
-        if not journal.ledger:
-            self._ledger.write(_HEAD)
-        self._writers = self._open()
+        self._writers: dict[str, Writer] = {}
+        self._ledger = open(folder / LEDGER, "ab")  # noqa: SIM115  (closed on leaving)
+        self._ledger_size = journal.ledger
+
+    def __enter__(self) -> Desk:
+        with ExitStack() as stack:
+            stack.callback(self._let_go)
+            if self._ledger.tell() < self._ledger_size:
+                raise LostError(LEDGER)
+            self._ledger.truncate(self._ledger_size)
+            if not self._ledger_size:
+                self._ledger.write(_HEAD)
+            self._open()
+            stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._let_go()
 
     def take(self, result: Result) -> None:
         """The next chunk."""
         if result.part.name != self._parts[self._part].name:
             self._end_part()
             self._part, self._chunks, self._broken = self._part + 1, 0, False
-            self._writers = self._open()
+            self._open()
         part = result.part
         before = {name: writer.rows for name, writer in self._writers.items()}
         starts = self._document_starts(result, before[part.column(0)])
@@ -69,15 +81,18 @@ class Desk:
         """After the last chunk: complete all files."""
         self._end_part()
         self._writers = {}
-        found = self.journal()
-        self._ledger.close()
-        return found
+        return self.journal()
 
-    def _open(self) -> dict[str, Writer]:
-        return {
-            name: Writer(self._folder / name, kind, _DTYPES.get(kind, self.dtype), self._fingerprint, self._limit, self._states.get(name))
-            for name, kind in self._parts[self._part].columns().items()
-        }
+    def _open(self) -> None:
+        self._writers = {}
+        for name, kind in self._parts[self._part].columns().items():
+            dtype = _DTYPES.get(kind, self.dtype)
+            self._writers[name] = Writer(self._folder / name, kind, dtype, self._fingerprint, self._limit, self._states.get(name))
+
+    def _let_go(self) -> None:
+        self._ledger.close()
+        for writer in self._writers.values():
+            writer.close()
 
     def _end_part(self) -> None:
         for name, writer in self._writers.items():

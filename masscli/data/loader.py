@@ -48,7 +48,12 @@ class Collation:
 
 
 def plan(
-    samplers: Mapping[str, Sampler], shares: Mapping[str, float], seed: int, update_freq: int, update: int, positions: Mapping[str, Position]
+    samplers: Mapping[str, Sampler],
+    shares: Mapping[str, float],
+    seed: int,
+    update_freq: int,
+    update: int,
+    positions: Mapping[str, Position],
 ) -> Iterator[Job]:
     """Jobs from update `update` on, without end, from the given positions."""
     names = list(samplers)
@@ -76,7 +81,7 @@ class _Jobs(Dataset[Prepared]):
     def __init__(self, collations: Mapping[str, Collation]) -> None:
         self.collations = collations
 
-    def __getitem__(self, job: Job) -> Prepared:  # type: ignore[override]  # a job is the index
+    def __getitem__(self, job: Job) -> Prepared:
         return Prepared(job, self.collations[job.stream](job.rows, job.epoch))
 
 
@@ -101,7 +106,7 @@ def load(
     loader: DataLoader[Prepared] = DataLoader(
         _Jobs(collations),
         batch_size=None,
-        sampler=_Mine(jobs, rank, world, last_update),  # type: ignore[arg-type]  # an iterable of jobs is all that is used
+        sampler=_Mine(jobs, rank, world, last_update),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
     )

@@ -1,6 +1,6 @@
 """The one file format of data: a ragged column, in shards.
 
-A shard is two files.  NAME.bin is nothing but values, little-endian.  NAME.idx is a header of 80 bytes (below), then rows + 1 int64
+A shard is two files.  NAME.bin is nothing but values, little-endian.  NAME.idx is a header of 128 bytes (below), then rows + 1 int64
 offsets into the values, then the rows at which a document starts.  The header declares what the values are, so token ids,
 utf-8 text, labels and numbers are all columns; the fingerprint of the vocabulary ties ids to a tokenizer.
 """
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from masscli.errors import MasscliError
 
 FORMAT = 1
 MAGIC = b"masscli\x00"
-HEADER = struct.Struct("<8sI4s12sQQQ28x32s")
+HEADER = struct.Struct("<8sI4s12sQQQ44x32s")
 """magic, format, dtype, kind, rows, values, documents, (room), fingerprint."""
 KINDS: dict[str, tuple[str, ...]] = {"ids": ("<u2", "<u4"), "text": ("|u1",), "float": ("<f8",), "int": ("<i8",)}
 """What a column may hold, and as what."""
@@ -170,16 +170,14 @@ class Writer:
         return self._stem.with_name(f"{self._stem.name}.{len(self.state.done):05d}{suffix}")
 
     def _open(self) -> None:
-        def at(suffix: str, size: int) -> BinaryIO:
-            file = open(self._path(suffix), "ab")  # noqa: SIM115  (stays open; closed by `close`)
-            if file.tell() < size:
-                raise LostError(file.name)
+        sizes = {".bin": self.state.values * self.dtype.itemsize, ".len": self.state.rows * 4, ".doc": self.state.documents * 8}
+        for suffix, size in sizes.items():
+            path = self._path(suffix)
+            if size and (not path.exists() or path.stat().st_size < size):
+                raise LostError(path)
+        self._bin, self._len, self._doc = (open(self._path(suffix), "ab") for suffix in sizes)
+        for file, size in zip((self._bin, self._len, self._doc), sizes.values(), strict=True):
             file.truncate(size)
-            return file
-
-        self._bin = at(".bin", self.state.values * self.dtype.itemsize)
-        self._len = at(".len", self.state.rows * 4)
-        self._doc = at(".doc", self.state.documents * 8)
 
     def _close(self) -> None:
         self.flush()
@@ -187,11 +185,9 @@ class Writer:
         now = self.state
         offsets = np.zeros(now.rows + 1, "<i8")
         np.cumsum(np.fromfile(self._path(".len"), "<i4"), out=offsets[1:])
-        header = HEADER.pack(
-            MAGIC, FORMAT, self.dtype.str.encode(), self.kind.encode(), now.rows, now.values, now.documents, bytes.fromhex(self.fingerprint)
-        )
+        dtype, kind, fingerprint = self.dtype.str.encode(), self.kind.encode(), bytes.fromhex(self.fingerprint)
         with open(self._path(".idx"), "wb") as file:
-            file.write(header)
+            file.write(HEADER.pack(MAGIC, FORMAT, dtype, kind, now.rows, now.values, now.documents, fingerprint))
             file.write(offsets.tobytes())
             file.write(self._path(".doc").read_bytes())
             file.flush()

@@ -76,7 +76,8 @@ class Sampler:
     def _fits(self, sizes: Rows) -> NDArray[np.bool_]:
         if not self.limits.longest:
             return np.ones(len(sizes), np.bool_)
-        return (sizes <= np.array(self.limits.longest[: sizes.shape[1]])).all(1)
+        fits: NDArray[np.bool_] = np.all(sizes <= np.array(self.limits.longest[: sizes.shape[1]]), axis=1)
+        return fits
 
     def _plan(self, epoch: int, window: int) -> list[Rows]:
         rows = self._members(epoch, window)

@@ -187,12 +187,13 @@ class Transformer(nn.Module):
         if cache is None:
             hidden: Tensor = self.decoder(self.embed(target, "decoder"), causal(target), memory, language)
             return hidden
-        x = self.embed(target, "decoder", cache.length)
+        x: Tensor = self.embed(target, "decoder", cache.length)
         mask = cache.advance()
         for layer, kept in zip(self.decoder.layers, cache.layers, strict=True):
             assert isinstance(layer, Layer)
             x = layer.step(x, mask, cache, kept, language)
-        return self.decoder.norm(x) if self.decoder.norm is not None else x
+        last: Tensor = x if self.decoder.norm is None else self.decoder.norm(x)
+        return last
 
     def prefill(self, source: Tokens, width: int) -> Cache:
         """Encode S sources and open a cache for `width` rows of each."""
@@ -225,7 +226,8 @@ class Transformer(nn.Module):
         return self.tables[name], self.biases[name] if self.config.output_bias else None
 
     def _table(self, stack: str) -> Tensor:
-        return self.tables[stack if stack in self.tables else "shared"]
+        table: Tensor = self.tables[stack if stack in self.tables else "shared"]
+        return table
 
     # -- beginning -------------------------------------------------------------------------------------------------------------------
 
@@ -306,7 +308,7 @@ def _additive(visible: Tensor) -> Tensor:
 
 
 def sinusoids(rows: int, dim: int) -> Tensor:
-    """Position vectors (rows, dim): sines in the first half, cosines in the second, wavelengths from 2 pi to 20,000 pi (tensor2tensor's layout)."""
+    """Position vectors (rows, dim): sines, then cosines, of wavelengths from 2 pi to 20,000 pi (tensor2tensor's layout)."""
     half = dim // 2
     rates = torch.exp(torch.arange(half, dtype=torch.float64) * (-math.log(10_000) / max(1, half - 1)))
     angles = torch.arange(rows, dtype=torch.float64)[:, None] * rates

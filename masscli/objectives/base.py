@@ -46,7 +46,7 @@ class Objective(nn.Module, ABC):
     """What is to be learned from one stream."""
 
     Config: ClassVar[type[ObjectiveConfig]]
-    weights: Mapping[str, float]
+    weights: ClassVar[Mapping[str, float]]
     """The weight of each loss term; its keys are the terms."""
 
     def __init__(self, setting: Setting) -> None:

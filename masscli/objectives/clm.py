@@ -5,8 +5,9 @@ A sentence is an example; it starts with the start symbol (or its language's tag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ class CausalLM(Objective):
     """Write the next token."""
 
     Config = CausalLMOptions
-    weights = {"clm": 1.0}
+    weights: ClassVar[Mapping[str, float]] = {"clm": 1.0}
 
     def __init__(self, config: CausalLMOptions, setting: Setting) -> None:
         super().__init__(setting)

@@ -5,8 +5,9 @@ The DAE baseline of the MASS paper, and the companion of back-translation in uns
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,8 +33,10 @@ class NoisyCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         o, mask = self.options, self.framing.vocab.mask
-        noisy = [denoise(e.fields[0], o.word_shuffle, o.word_dropout, o.word_blank, mask, rng) for e, rng in zip(examples, rngs, strict=True)]
-        sources = [self.framing.source(n, self.language) for n in noisy]
+        sources = []
+        for example, rng in zip(examples, rngs, strict=True):
+            noisy = denoise(example.fields[0], o.word_shuffle, o.word_dropout, o.word_blank, mask, rng)
+            sources.append(self.framing.source(noisy, self.language))
         sides = (self.language, self.language)
         return pair_batch(self.framing, sources, [e.fields[0] for e in examples], sides, "denoise", [e.row for e in examples])
 
@@ -42,7 +45,7 @@ class Denoise(Objective):
     """Write the clean sentence."""
 
     Config = DenoiseOptions
-    weights = {"denoise": 1.0}
+    weights: ClassVar[Mapping[str, float]] = {"denoise": 1.0}
 
     def __init__(self, config: DenoiseOptions, setting: Setting) -> None:
         super().__init__(setting)

@@ -12,8 +12,9 @@ Corruption is `masscli.data.noise.mass`; this file makes batches of it and takes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ class Mass(Objective):
     """Write the hidden fragment."""
 
     Config = MassOptions
-    weights = {"mass": 1.0}
+    weights: ClassVar[Mapping[str, float]] = {"mass": 1.0}
 
     def __init__(self, config: MassOptions, setting: Setting) -> None:
         super().__init__(setting)

@@ -6,8 +6,9 @@ the chosen places alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -37,7 +38,8 @@ class MaskingCollator:
         for example, rng in zip(examples, rngs, strict=True):
             ids = self.framing.source(example.fields[0], self.language)
             choosable = ~np.isin(ids, special)
-            shown, chosen = mlm(ids, choosable, o.mask_prob, o.leave_unmasked_prob, o.random_token_prob, vocab.mask, self.words, vocab.size, rng)
+            shares = o.mask_prob, o.leave_unmasked_prob, o.random_token_prob
+            shown, chosen = mlm(ids, choosable, *shares, vocab.mask, self.words, vocab.size, rng)
             lines.append(shown)
             places.append(chosen)
             wanted.append(ids[chosen])
@@ -52,7 +54,7 @@ class MaskedLM(Objective):
     """Write the masked tokens."""
 
     Config = MaskedLMOptions
-    weights = {"mlm": 1.0}
+    weights: ClassVar[Mapping[str, float]] = {"mlm": 1.0}
 
     def __init__(self, config: MaskedLMOptions, setting: Setting) -> None:
         super().__init__(setting)

@@ -7,8 +7,9 @@ One stream learns one direction; several streams on one model translate in sever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ class Translate(Objective):
     """Write the target."""
 
     Config = TranslateOptions
-    weights = {"translate": 1.0}
+    weights: ClassVar[Mapping[str, float]] = {"translate": 1.0}
 
     def __init__(self, config: TranslateOptions, setting: Setting) -> None:
         super().__init__(setting)

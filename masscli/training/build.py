@@ -27,8 +27,11 @@ from masscli.training.optim import make_optimizer, restore_moments
 from masscli.training.precision import choose_device, choose_dtype
 from masscli.training.trainer import Stream, Trainer
 
-FREE = {"data", "save_dir", "init_from", "checkpoint", "valid", "train.max_update", "train.max_epoch", "train.stop_time_hours", "train.compile",
-        "train.device", "train.num_workers", "train.log_interval", "train.update_freq", "train.threads", "train.min_loss_scale"}  # fmt: skip
+FREE = {
+    "data", "save_dir", "init_from", "checkpoint", "valid", "train.max_update", "train.max_epoch", "train.stop_time_hours",
+    "train.compile", "train.device", "train.num_workers", "train.log_interval", "train.update_freq", "train.threads",
+    "train.min_loss_scale",
+}  # fmt: skip
 """What may differ when a run is continued; everything else would make it another run."""
 
 
@@ -118,7 +121,8 @@ def _continue(recipe: Recipe, data: DataBin, last: Checkpoint) -> str:
             "continue it with its own data, or start another run with --save-dir",
         )
     old, new = _flat(encode(last.recipe)), _flat(encode(recipe))
-    changed = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k) and not any(k == f or k.startswith(f + ".") for f in FREE)]
+    fixed = [k for k in sorted(old.keys() | new.keys()) if not any(k == f or k.startswith(f + ".") for f in FREE)]
+    changed = [k for k in fixed if old.get(k) != new.get(k)]
     if changed:
         said = "; ".join(f"{k} is {new.get(k)}, was {old.get(k)}" for k in changed[:4])
         raise MasscliError(
@@ -171,7 +175,8 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
     split, config = recipe.valid.valid_subset, recipe.valid
     streams, tasks, warnings = [], [], []
     if split not in data.splits():
-        return Validator((), (), data.tokenizer(), framing, config.eval_beam, False), [f"no {split} split in {recipe.data}: nothing is validated"]
+        nothing = Validator((), (), data.tokenizer(), framing, config.eval_beam, False)
+        return nothing, [f"no {split} split in {recipe.data}: nothing is validated"]
     for name, objective in objectives.items():
         text = recipe.stream[name].text
         # A validation set is measured whole, whatever --limit says of training.

@@ -25,7 +25,7 @@ from masscli.config import decode, encode, to_toml
 from masscli.data.framing import Framing
 from masscli.data.sampler import Position
 from masscli.errors import MasscliError
-from masscli.models.transformer import Transformer
+from masscli.models.transformer import InputEmbedding, Transformer
 from masscli.recipe import Recipe
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.files import digest, relink, sync, write
@@ -100,6 +100,7 @@ class Checkpoint:
             model = Transformer(self.recipe.model, self.tokenizer().vocab.size, self.state.languages)
         model.load_state_dict(self.weights(), assign=True)
         for embedding in model.embeddings.values():
+            assert isinstance(embedding, InputEmbedding)
             embedding.reset_buffers()
         model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         model.compute = dtype

@@ -39,8 +39,10 @@ class Request(Protocol):
     def options_of(self, objective: str) -> dict[str, Any]: ...
 
 
-SHAPE = ("encoder_layers", "decoder_layers", "dim", "ffn_dim", "heads", "norm", "norm_eps", "norm_embedding", "scale_embedding", "activation",
-         "positions", "max_positions", "embeddings", "output_bias", "languages", "cross_output", "source_bos", "segments")  # fmt: skip
+SHAPE = (
+    "encoder_layers", "decoder_layers", "dim", "ffn_dim", "heads", "norm", "norm_eps", "norm_embedding", "scale_embedding", "activation",
+    "positions", "max_positions", "embeddings", "output_bias", "languages", "cross_output", "source_bos", "segments",
+)  # fmt: skip
 """Fields of a model that its weights depend on; with --init-from they come from the checkpoint."""
 
 

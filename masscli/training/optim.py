@@ -43,7 +43,8 @@ def learning_rate(config: OptimConfig, update: int, last: int | None) -> float:
 
 def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
     """The optimizer of a run; biases and layer norms are spared from weight decay unless `decay_all`."""
-    decayed, spared = [], []
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
     for _, p in parameters:
         (decayed if config.decay_all or p.dim() > 1 else spared).append(p)
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
@@ -66,7 +67,7 @@ class BertAdam(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "layerwise": layerwise})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # nobody here re-evaluates a loss
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
             low, high = group["betas"]
@@ -88,7 +89,8 @@ class BertAdam(torch.optim.Optimizer):
 
 def moments(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:
     """The optimizer's state as named tensors, for a checkpoint: `NAME/exp_avg` and so on."""
-    return {f"{names[p]}/{key}": torch.as_tensor(value) for p, state in optimizer.state.items() for key, value in state.items()}
+    found = ((names[p], state) for p, state in optimizer.state.items() if isinstance(p, nn.Parameter))
+    return {f"{name}/{key}": torch.as_tensor(value) for name, state in found for key, value in state.items()}
 
 
 def restore_moments(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], tensors: Mapping[str, Tensor]) -> None:

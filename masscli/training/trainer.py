@@ -100,13 +100,14 @@ class Trainer:
                 watch.seconds += time.monotonic() - started
                 if self.state.step % self.recipe.train.log_interval == 0:
                     yield self._stepped(watch, jobs[-1].epoch, norm)
-                if self._due(self.recipe.valid.validate_interval_updates or self.recipe.checkpoint.save_interval_updates) and self.validator:
+                save = self.recipe.checkpoint.save_interval_updates
+                if self.validator and self._due(self.recipe.valid.validate_interval_updates or save):
                     yield from self._validate()
                     saved_at = self.state.step
                     if self.recipe.checkpoint.patience and self.state.stale >= self.recipe.checkpoint.patience:
                         reason = f"no better {self.recipe.checkpoint.best_metric} in {self.state.stale} validations"
                         break
-                elif self._due(self.recipe.checkpoint.save_interval_updates):
+                elif self._due(save):
                     yield from self._save({})
                     saved_at = self.state.step
                 if self.signal:
@@ -205,9 +206,9 @@ class Trainer:
             stream = self.streams[job.stream]
             weight = ramp_at(stream.weight, self.state.step) * self.scale.value
             found = stream.objective(self.model, batch)
-            loss = sum(t.loss * (weight * stream.objective.weights[term] / float(totals[index[job.stream, term]])) for term, t in found.items())
-            assert isinstance(loss, Tensor)
-            loss.backward()
+            share = {term: weight * w / float(totals[index[job.stream, term]]) for term, w in stream.objective.weights.items()}
+            loss = torch.stack([t.loss * share[term] for term, t in found.items()]).sum()
+            torch.autograd.backward(loss)
             for term, t in found.items():
                 sums[index[job.stream, term]] += t.nll.detach()
             watch.saw(batch)
@@ -222,7 +223,7 @@ class Trainer:
             return [objective.prepare(self.model, part.to(self.device)) for part in parts]
 
     def _reduce(self) -> None:
-        """Add gradients over processes.  A parameter that only some of them used counts as zero elsewhere; one that none used stays without."""
+        """Add gradients over processes.  Where only some of them used a parameter, it counts as zero in the others."""
         if parallel.world == 1:
             return
         params = list(self.names)
@@ -237,7 +238,7 @@ class Trainer:
             bucket.append(p.grad)
             if i + 1 == len(shared) or sum(g.numel() for g in bucket) >= BUCKET:
                 flat = parallel.sum_(torch.cat([g.flatten() for g in bucket]))
-                for gradient, part in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
+                for gradient, part in zip(bucket, torch.split(flat, [g.numel() for g in bucket]), strict=True):
                     gradient.copy_(part.view_as(gradient))
                 bucket = []
 
@@ -263,7 +264,8 @@ class Trainer:
 
     def _give_up(self, sums: Tensor, totals: Tensor, norm: float) -> None:
         broken = [n for p, n in self.names.items() if p.grad is not None and not bool(torch.isfinite(p.grad).all())]
-        losses = ", ".join(f"{'.'.join(k)} {float(s) / max(1.0, float(t)):.3g}" for k, s, t in zip(self.keys, sums, totals, strict=True) if t)
+        each = zip(self.keys, sums, totals, strict=True)
+        losses = ", ".join(f"{'.'.join(key)} {float(s / t):.3g}" for key, s, t in each if t)
         raise MasscliError(
             f"update {self.state.step + 1}: the gradient is {norm} (losses: {losses}; first bad tensor: {broken[0] if broken else 'none'})",
             f"lower --lr or set --clip-norm; the run continues from {self.folder / 'checkpoints' / 'last'}, where all is well",
@@ -358,7 +360,7 @@ class _Signals:
             self.trainer.signal = number
             signal.signal(number, self.before[number])
 
-        self.before = {n: signal.signal(n, wish) for n in (signal.SIGTERM, signal.SIGINT)}
+        self.before = {int(n): signal.signal(n, wish) for n in (signal.SIGTERM, signal.SIGINT)}
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self.before.items():

@@ -1,0 +1,32 @@
+"""Average the weights of several checkpoints.
+
+Examples:
+  masscli average runs/ende --last 5 --output runs/ende-avg
+  masscli average runs/ende/checkpoints/step-0004000 runs/ende/checkpoints/step-0005000 --output runs/ende-avg
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from masscli.errors import MasscliError
+
+
+def run(
+    paths: Annotated[list[Path], typer.Argument(help="Checkpoints, or runs.", metavar="PATH...")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new run.", metavar="FOLDER")],
+    last: Annotated[int | None, typer.Option("--last", help="Take the last so many checkpoints of each run.")] = None,
+) -> None:
+    import sys
+
+    from masscli.training.average import average, members
+
+    if last is not None and last < 1:
+        raise MasscliError(f"--last: must be above 0, got {last}")
+    chosen = members(paths, last)
+    path = average(chosen, output)
+    print(f"the mean of {len(chosen)} checkpoints: {', '.join(str(c.path) for c in chosen)}", file=sys.stderr)
+    print(path)

@@ -1,0 +1,60 @@
+"""The mean of several checkpoints' weights (Vaswani et al. 2017, section 6.1), summed in float64 so that their order does not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from masscli.errors import MasscliError
+from masscli.training import checkpoint
+from masscli.training.checkpoint import Checkpoint, saved
+
+
+def members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
+    """The checkpoints that paths stand for: each as `Checkpoint.open` reads it, or the last so many of a run."""
+    if last is None:
+        return [Checkpoint.open(path) for path in paths]
+    found: list[Checkpoint] = []
+    for path in paths:
+        steps = saved(path)
+        if len(steps) < last:
+            raise MasscliError(f"{path}: holds {len(steps)} checkpoints, not {last}", "keep more of them with --keep-last")
+        found += [Checkpoint.open(steps[s]) for s in sorted(steps)[-last:]]
+    return found
+
+
+def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
+    """Write the mean as a checkpoint of a new run `folder`; it can be generated from and begun with, not continued."""
+    first = checkpoints[0]
+    for other in checkpoints[1:]:
+        if other.recipe.model != first.recipe.model or other.state.languages != first.state.languages:
+            raise MasscliError(f"{other.path}: is not the same model as {first.path}", "average checkpoints of one run")
+        if other.tokenizer().vocab.fingerprint != first.tokenizer().vocab.fingerprint:
+            raise MasscliError(f"{other.path}: has another vocabulary than {first.path}", "average checkpoints of one run")
+    if folder.exists() and any(folder.iterdir()):
+        raise MasscliError(f"{folder}: is not empty", "choose another folder with --output")
+    weights, heads = _mean([c.weights() for c in checkpoints]), _mean([c.heads() for c in checkpoints])
+    state = replace(first.state, step=max(c.state.step for c in checkpoints))
+    path = checkpoint.save(folder / "checkpoints", first.recipe, state, {}, first.tokenizer(), _Bare(weights), _Bare(heads), {})
+    checkpoint.link(folder / "checkpoints", "last", path)
+    return path
+
+
+def _mean(several: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    names = several[0].keys()
+    return {n: (torch.stack([s[n].double() for s in several]).sum(0) / len(several)).to(several[0][n].dtype) for n in names}
+
+
+class _Bare(nn.Module):
+    """Tensors with the state dict of a module."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.tensors = tensors
+
+    def state_dict(self, *args: object, **kwargs: object) -> dict[str, Tensor]:  # type: ignore[override]  # the plain form is all we call
+        return self.tensors
