@@ -175,7 +175,7 @@ class Writer:
             path = self._path(suffix)
             if size and (not path.exists() or path.stat().st_size < size):
                 raise LostError(path)
-        self._bin, self._len, self._doc = (open(self._path(suffix), "ab") for suffix in sizes)
+        self._bin, self._len, self._doc = (open(self._path(suffix), "ab") for suffix in sizes)  # noqa: SIM115  (stay open until `close`)
         for file, size in zip((self._bin, self._len, self._doc), sizes.values(), strict=True):
             file.truncate(size)
 
