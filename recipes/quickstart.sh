@@ -38,11 +38,13 @@ for name in scratch finetuned; do
 done
 
 # What they make of it.
+show() { printf '%-14s%s\n' "$1" "$(sed -n "${number}p" "$2")"; }
 for number in 1 2 3 4 5 6; do
     echo
-    for row in "source        text/test.en" "reference     text/test.de" "from scratch  scratch.de" "MASS          finetuned.de"; do
-        echo "${row% *}$(sed -n "${number}p" "${row##* }")"
-    done
+    show source text/test.en
+    show reference text/test.de
+    show "from scratch" scratch.de
+    show MASS finetuned.de
 done
 run masscli score scratch.de finetuned.de --ref text/test.de --metric bleu,chrf --paired | tee scores.txt
 LC_ALL=C awk '$1 == "scratch.de" { base = $2 } $1 == "finetuned.de" { gain = $2 - base }

@@ -23,7 +23,8 @@ run masscli preprocess --langs "$source,$target" --trainpref "$folder/train" --v
 run masscli finetune "$output/data" --task translate -s "$source" -t "$target" --arch "$ARCH" --dropout "$DROPOUT" \
     --label-smoothing "$SMOOTHING" --lr "$LR" --warmup-updates "$WARMUP" --max-tokens "$TOKENS" --max-update "$UPDATES" \
     --save-interval-updates "$SAVE" --keep-interval-updates "$LAST" --seed "$SEED" --save-dir "$output/run"
-run masscli average "$output/run" --last "$LAST" --output "$output/average"
+rm -rf "$output/average" # cheap to make, and out of date where the run went on
+run masscli average "$output/run" --last "$LAST" --output "$output/average" >&2
 run masscli generate "$output/average" -s "$source" -t "$target" --beam "$BEAM" --lenpen "$LENPEN" \
     --input "$folder/test2016.$source" --output "$output/test2016.$target"
 run masscli score "$output/test2016.$target" --ref "$folder/test2016.$target" --metric multi-bleu,bleu --lang "$target" --lowercase
