@@ -30,7 +30,9 @@ COMMANDS = {
     "score": "Compare text with references: BLEU, chrF, TER, ROUGE.",
     "average": "Average the weights of several checkpoints.",
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
+    "bench": "Measure speed here: matrix products, training, generation, and plain PyTorch beside them.",
     "recipe": "List, show, check and compare recipes.",
+    "demo": "Write the built-in sample text: a low-resource project to try things on.",
 }
 """Each is the module masscli/cli/NAME.py; the summary equals the first line of its docstring."""
 
