@@ -1,0 +1,166 @@
+"""Speed of this machine: its matrix products, training, generation, and a plain PyTorch model beside them, in one run.
+
+A speed alone says little, since machines differ and drift; a ratio to a ceiling and to a peer that were measured seconds apart says more.
+The peer is `torch.nn.Transformer` of the same sizes with `cross_entropy` and `AdamW`, as a tutorial would write it, in the same arithmetic.
+Weights are random and texts are random ids: speed does not depend on what they mean.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from masscli.data.batch import Batch
+from masscli.data.framing import Framing
+from masscli.generation.decoder import Decoder
+from masscli.models.presets import resolve
+from masscli.models.transformer import Transformer, count_parameters
+from masscli.objectives.mass import sequence_loss
+from masscli.objectives.translate import pair_batch
+from masscli.recipe import GenerationConfig, ModelConfig
+from masscli.text.vocabulary import Vocabulary
+
+SPECIALS = 8
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is measured: a preset, V, rows of a batch, pieces of a line, steps of decoding."""
+
+    arch: str
+    vocab_size: int
+    rows: int
+    length: int
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the report."""
+
+    what: str
+    value: float
+    unit: str
+    note: str = ""
+
+
+def measure(load: Load, device: torch.device, dtype: torch.dtype) -> Iterator[Figure]:
+    """The ceiling, training (ours and the peer's) and generation, one figure at a time."""
+    config = resolve({"arch": load.arch, "languages": "none"})
+    framing = Framing(_vocabulary(load.vocab_size), config.source_bos, False, ())
+    ceiling = _ceiling(config, load, device, dtype)
+    yield Figure("matrix products (the ceiling)", ceiling / 1e12, "TFLOP/s", f"{_name(dtype)}, shapes of {load.arch}")
+    torch.manual_seed(1)
+    model = Transformer(config, load.vocab_size, ()).to(device)
+    model.compute = dtype
+    batch = _batch(framing, load).to(device)
+    targets = batch.counts["bench"]
+    work = flops(model, load)
+    rate = 1 / _seconds(_step(model, lambda: sequence_loss(model, batch, "bench", 0.1)[0] / targets), load.seconds, device)
+    share = f"{rate * work / ceiling:.0%} of the ceiling; {count_parameters(model):,} parameters, {int(targets):,} targets a batch"
+    yield Figure("training", rate * targets, "target tokens/s", share)
+    peer = _Peer(config, load.vocab_size).to(device)
+    theirs = 1 / _seconds(_step(peer, lambda: peer.loss(batch, dtype) / targets), load.seconds, device)
+    yield Figure("training, torch.nn.Transformer", theirs * targets, "target tokens/s", f"masscli is {rate / theirs:.2f} times as fast")
+    model = model.to(dtype).eval()
+    for rows in (64, 1):
+        found = _generation(model, framing, load, rows, device)
+        yield Figure(f"generation, beam 5, {rows} at a time", found, "sentences/s", f"{load.length} pieces in, {load.steps} steps")
+
+
+def flops(model: Transformer, load: Load) -> float:
+    """Multiply-adds, times two, of a forward and backward pass: six for each weight and token that meet (attention's own left out)."""
+    table: int = model.tables["shared" if "shared" in model.tables else "decoder"].numel()
+    body = sum(p.numel() for n, p in model.named_parameters() if p.dim() == 2 and n.split(".")[0] in ("encoder", "decoder"))
+    return 6.0 * load.rows * load.length * (body + table)
+
+
+def _vocabulary(size: int) -> Vocabulary:
+    return Vocabulary(size, pad=0, bos=1, eos=2, unk=3, mask=4, cls=5, sep=6, spare=(7,), languages={}, fingerprint="")
+
+
+def _batch(framing: Framing, load: Load) -> Batch:
+    rng = np.random.default_rng(1)
+    lines = rng.integers(SPECIALS, load.vocab_size, (2, load.rows, load.length - 1))
+    sources = [framing.source(row, "") for row in lines[0]]
+    return pair_batch(framing, sources, list(lines[1]), ("", ""), "bench", range(load.rows))
+
+
+def _ceiling(config: ModelConfig, load: Load, device: torch.device, dtype: torch.dtype) -> float:
+    """The best of the products of a feed-forward layer, in floating-point operations a second."""
+    rows = load.rows * load.length
+    x = torch.randn(rows, config.dim, device=device, dtype=dtype)
+    w = torch.randn(config.ffn_dim, config.dim, device=device, dtype=dtype)
+    return 2.0 * rows * config.dim * config.ffn_dim / _seconds(lambda: F.linear(x, w), min(2.0, load.seconds), device)
+
+
+def _step(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]:
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)
+
+    def step() -> None:
+        torch.autograd.backward(loss())
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _seconds(work: Callable[[], object], at_least: float, device: torch.device) -> float:
+    """Median seconds of a call: two calls to warm up, then at least three and at least so many seconds of them."""
+    times: list[float] = []
+    began = time.perf_counter()
+    for number in range(100_000):
+        started = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if number >= 2:
+            times.append(time.perf_counter() - started)
+        else:
+            began = time.perf_counter()
+        if len(times) >= 3 and time.perf_counter() - began > at_least:
+            break
+    return float(np.median(times))
+
+
+def _generation(model: Transformer, framing: Framing, load: Load, rows: int, device: torch.device) -> float:
+    search = GenerationConfig(beam=5, min_len=load.steps - 1, max_len_a=0.0, max_len_b=load.steps)
+    decoder = Decoder([model], framing, search, batch_size=rows, batch_tokens=10**9)
+    rng = np.random.default_rng(2)
+    count = max(rows, 8)
+    lines = list(rng.integers(SPECIALS, load.vocab_size, (count, load.length)))
+    return count / _seconds(lambda: decoder.generate(lines, "", ""), load.seconds, device)
+
+
+class _Peer(nn.Module):
+    """`torch.nn.Transformer` with embeddings and a tied output."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocab_size, config.dim)
+        self.positions = nn.Embedding(config.max_positions, config.dim)
+        layers = config.encoder_layers, config.decoder_layers
+        self.body = nn.Transformer(config.dim, config.heads, *layers, config.ffn_dim, config.dropout, batch_first=True)
+
+    def loss(self, batch: Batch, dtype: torch.dtype) -> Tensor:
+        """Summed cross-entropy with label smoothing 0.1."""
+        assert batch.target is not None
+        labels = batch.labels["bench"]
+        with torch.autocast(batch.source.ids.device.type, dtype, enabled=dtype != torch.float32):
+            source, target = (self.table(t.ids) + self.positions.weight[: t.ids.shape[1]] for t in (batch.source, batch.target))
+            mask = nn.Transformer.generate_square_subsequent_mask(target.shape[1], device=target.device)
+            hidden = self.body(source, target, tgt_mask=mask, tgt_is_causal=True).flatten(0, 1)[labels.positions]
+            logits = F.linear(hidden, self.table.weight)
+        return F.cross_entropy(logits.float(), labels.ids, reduction="sum", label_smoothing=0.1)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
