@@ -188,6 +188,18 @@ def test_the_length_limit_forces_the_end_and_says_so() -> None:
     assert found[1].score == pytest.approx(math.log(0.75 * 0.25))
 
 
+def test_the_search_goes_on_while_something_better_may_come() -> None:
+    """A poor start that is sure of a long way beats a short output; with a penalty on length, one step more may be worth it, not twenty."""
+    chain = {(B,) + (C,) * n: {C: 1.0} for n in range(8)}
+    row = script({(): {A: 0.5, B: 0.1}, (A,): {EOS: 0.9}, **chain})
+    [found] = run(row, [12], beam=2)
+    assert [h.ids for h in found] == [(B,) + (C,) * 8]
+    assert found[0].score == pytest.approx(math.log(0.1) / 10)
+    row = script({(): {A: 0.45, B: 0.55}, (A,): {EOS: 1.0}, (B,): {C: 1.0}})
+    [found] = run(row, [12], beam=2, lenpen=-0.5)
+    assert [h.ids for h in found] == [(B, C)]
+
+
 def test_early_stop_leaves_when_beam_hypotheses_have_ended() -> None:
     row = script({(): {A: 0.5, B: 0.5}, (A,): {EOS: 0.6, C: 0.4}, (B,): {EOS: 0.6, C: 0.4}})
     thorough, hasty = run(row, [4], beam=2, nbest=2), run(row, [4], beam=2, nbest=2, early_stop=True)

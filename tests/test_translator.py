@@ -334,3 +334,17 @@ def test_no_run_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: p
     code, _, err = generate(capfd)
     assert code == 2
     assert err == "error: there is no run under runs\nhint: train one with `masscli finetune`, or name its folder: masscli generate RUN\n"
+
+
+def test_a_split_of_the_data_the_run_was_trained_on(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    plain = generate(capfd, "-i", "in.en")[1]
+    for language in ("en", "de"):
+        (folder / f"train.{language}").write_text("".join(f"{line}\n" for line in sentences(300, 3)), encoding="utf-8")
+        (folder / f"test.{language}").write_text("".join(f"{line}\n" for line in LINES), encoding="utf-8")
+    assert masscli(["preprocess", "--langs", "en,de", "--trainpref", "train", "--testpref", "test", "--vocab-size", "80"]) == 0
+    capfd.readouterr()
+    assert generate(capfd, "--gen-subset", "test")[1] == plain
+    fairseq = generate(capfd, "--gen-subset", "test", "--format", "fairseq")[1]
+    assert [line.split("\t")[1] for line in fairseq if line.startswith("T-")] == LINES
+    code, out, err = generate(capfd, "--gen-subset", "tset")
+    assert (code, out) == (2, []) and "error: data-bin: has no tset text of en-de\n" in err
