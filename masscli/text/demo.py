@@ -29,7 +29,7 @@ SIZES = {"train": 400, "valid": 100, "test": 200}
 """Pairs of each parallel part."""
 MONO = 3500
 """Lines of monolingual text for each language."""
-DRAWS = 500
+DRAWS = 400
 """Sentences tried for each frame."""
 SLOT = re.compile(r"\{(\w+)(?:\.(\w+))?(?::(\w+))?\}")
 
@@ -57,10 +57,10 @@ Entry = Mapping[str, Word]
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """Verbs, and the objects that each of them takes."""
+    """Some verbs with each of their objects; `weight` says how often it is drawn."""
 
-    verbs: Sequence[Entry]
-    objects: Sequence[Entry]
+    phrases: Sequence[Entry]
+    weight: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +131,10 @@ def phrasebook() -> Phrasebook:
     lists = _union(table.get("words", {}) for table in tables)
     singles = {name: [row] for name, row in _union(table.get("word", {}) for table in tables).items()}
     words = {name: [_entry(row, patterns) for row in rows] for name, rows in _union([lists, singles]).items()}
-    unions = _union(table.get("unions", {}) for table in tables)
-    words = _union([words, {name: [entry for member in members for entry in words[member]] for name, members in unions.items()}])
+    for name, members in _union(table.get("unions", {}) for table in tables).items():  # each after those that it consists of
+        words = _union([words, {name: [entry for member in members for entry in words[member]]}])
     deeds = {
-        name: [Deed(words[verbs], words[objects]) for verbs, objects in rows]
+        name: [_deed(words[verbs], words[objects]) for verbs, objects in rows]
         for table in tables
         for name, rows in table.get("deeds", {}).items()
     }
@@ -170,6 +170,12 @@ def _word(text: str, patterns: Mapping[str, Mapping[str, str]]) -> Word:
     return Word(forms, forms.pop("agr", ""))
 
 
+def _deed(verbs: Sequence[Entry], objects: Sequence[Entry]) -> Deed:
+    """Every verb with every object, merged into one word; drawn as often as there are words, so that none is much rarer than another."""
+    phrases = [{x: Word({**thing[x].forms, **verb[x].forms}) for x in LANGUAGES} for verb in verbs for thing in objects]
+    return Deed(phrases, len(verbs) + len(objects))
+
+
 def _frame(raw: Mapping[str, Any]) -> Frame:
     templates = {language: raw[language] for language in LANGUAGES}
     found = [slot for template in templates.values() for slot in SLOT.finditer(template)]
@@ -178,10 +184,8 @@ def _frame(raw: Mapping[str, Any]) -> Frame:
 
 
 def _do(deeds: Sequence[Deed], rng: random.Random) -> Entry:
-    """A verb with its object, merged; a group is drawn as often as it has words, so that no word is much rarer than another."""
-    (deed,) = rng.choices(deeds, [len(deed.verbs) + len(deed.objects) for deed in deeds])
-    verb, thing = rng.choice(deed.verbs), rng.choice(deed.objects)
-    return {language: Word({**thing[language].forms, **verb[language].forms}) for language in LANGUAGES}
+    (deed,) = rng.choices(deeds, [deed.weight for deed in deeds])
+    return rng.choice(deed.phrases)
 
 
 def _say(template: str, language: str, chosen: Mapping[str, Entry]) -> str:
@@ -194,9 +198,10 @@ def _say(template: str, language: str, chosen: Mapping[str, Entry]) -> str:
 
 def _spell(text: str) -> str:
     """Elide j(e), choose a(n), close the gaps that empty words leave, begin with a capital."""
-    text = re.sub(r"\ba\(n\) (?=([aeiou])?)", lambda hit: "an " if hit[1] else "a ", text)
-    text = re.sub(r"\(e\) (?=([aàeéèêiîoœuy])?)", lambda hit: "'" if hit[1] else "e ", text, flags=re.IGNORECASE)
-    text = re.sub(r" +", " ", text).replace(" .", ".").replace(" ,", ",").strip()
+    if "(" in text:
+        text = re.sub(r"\ba\(n\) (?=([aeiou])?)", lambda hit: "an " if hit[1] else "a ", text)
+        text = re.sub(r"\(e\) (?=([aàeéèêiîoœuy])?)", lambda hit: "'" if hit[1] else "e ", text, flags=re.IGNORECASE)
+    text = " ".join(text.split()).replace(" .", ".").replace(" ,", ",")
     return text[:1].upper() + text[1:]
 
 
