@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from masscli.data.manifest import Side
 
 MANY_UNKNOWN = 0.001
+WIDTH_OF_A_LOG = 140
 
 
 def run(config: PreprocessConfig) -> None:
@@ -37,6 +38,8 @@ def run(config: PreprocessConfig) -> None:
     from masscli.data.binarise import preprocess
 
     console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_OF_A_LOG
     with _disk(config), _News(console) as news:
         outcome = preprocess(config, news)
     _report(console, config, outcome)
@@ -98,16 +101,16 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
 
     manifest = outcome.manifest
     if not outcome.fresh:
-        console.print(f"{config.destdir} is up to date", markup=False)
+        console.print(f"{config.destdir} is up to date", markup=False, soft_wrap=True)
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("part")
+    table.add_column("part", no_wrap=True)
     for name in ("lines", "kept", "breaks"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("dropped")
     table.add_column("side")
     for name in ("pieces", "a line", "unknown"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for account in manifest.accounts:
         why = [f"{count:,} {reason}" for reason, count in account.dropped.items()]
         why += [f"({count:,} {reason}, kept)" for reason, count in account.odd.items()]
@@ -119,7 +122,7 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
             text = f"warning: {side.unknown / side.pieces:.2%} of the pieces of {side.path} are unknown; does the vocabulary suit it?"
             console.print(text, markup=False, soft_wrap=True, style="yellow")
     speed = outcome.size / 1e6 / max(outcome.seconds, 1e-9)
-    console.print(f"{config.destdir}: {outcome.size / 1e6:,.1f} MB in {outcome.seconds:.1f} s ({speed:.1f} MB/s)", markup=False)
+    console.print(f"{config.destdir}: {outcome.size / 1e6:,.1f} MB in {outcome.seconds:.1f} s ({speed:.1f} MB/s)", markup=False, soft_wrap=True)
 
 
 def _figures(side: Side, kept: int) -> tuple[str, str, str, str]:

@@ -27,7 +27,7 @@ from masscli.data.chunks import Job
 from masscli.data.desk import Desk
 from masscli.data.journal import Journal
 from masscli.data.manifest import FORMAT, NAME, Manifest
-from masscli.data.plan import STDIN, Part, Sources, arrange, identical_sides, resolve
+from masscli.data.plan import SPOOL, STDIN, Part, Sources, arrange, identical_sides, resolve
 from masscli.data.pool import Pool
 from masscli.data.ragged import LostError
 from masscli.data.sample import make_vocabulary
@@ -68,7 +68,7 @@ def preprocess(config: PreprocessConfig, talk: Talk) -> Outcome:
     began = time.monotonic()
     sources = resolve(config)
     with publish.locked(config.destdir), Pool(config.workers) as pool:
-        spool = config.destdir / publish.SPOOL
+        spool = config.destdir / SPOOL
         sources = _spool(sources, spool)
         scans = _scan(sources, pool, talk)
         parts = arrange(sources, scans)
@@ -131,7 +131,7 @@ def _encode(work: Work, journal: Journal) -> Path:
     work.talk.advance(_done(work, journal))
     written = time.monotonic()
     with Desk(work.folder, work.parts, tokenizer.vocab, work.config.shard_size << 20, journal) as desk:
-        for result in work.pool.map(chunks.encode, _jobs(work, journal, desk.dtype)):
+        for result in work.pool.map(chunks.encode, _jobs(work, journal, tokenizer.vocab.fingerprint, desk.dtype)):
             desk.take(result)
             work.talk.advance(result.size)
             if time.monotonic() - written > SECONDS_BETWEEN_JOURNALS:
@@ -152,10 +152,10 @@ def _encode(work: Work, journal: Journal) -> Path:
     return work.folder
 
 
-def _jobs(work: Work, journal: Journal, dtype: str) -> Iterator[Job]:
+def _jobs(work: Work, journal: Journal, fingerprint: str, dtype: str) -> Iterator[Job]:
     for number, part in enumerate(work.parts[journal.part :]):
         for texts in chunks.chunks([work.scans[path] for path in part.paths], 0 if number else journal.chunks):
-            yield Job(part, texts, work.config, work.folder, dtype)
+            yield Job(part, texts, work.config, work.folder, fingerprint, dtype)
 
 
 def _done(work: Work, journal: Journal) -> int:

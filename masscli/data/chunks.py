@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.manifest import Account, Side
-from masscli.data.plan import Part
+from masscli.data.plan import Part, shown
 from masscli.errors import MasscliError
 from masscli.recipe import PreprocessConfig
 from masscli.text import corpus
@@ -65,6 +65,7 @@ class Job:
     texts: tuple[Text, ...]
     config: PreprocessConfig
     folder: Path
+    fingerprint: str
     dtype: str
 
 
@@ -114,7 +115,7 @@ def _bounds(scans: Sequence[Scan]) -> Iterator[tuple[int, int]]:
 
 def encode(job: Job) -> Result:
     """Ids of a chunk."""
-    tokenizer = _tokenizer(job.folder)
+    tokenizer = _tokenizer(job.folder, job.fingerprint)
     part, lines = job.part, [text.lines() for text in job.texts]
     if len({len(side) for side in lines}) > 1:
         raise MasscliError(f"{part.paths[0]}: has changed while it was read", "run the same command again")
@@ -186,9 +187,12 @@ def _text(scan: Scan, start: int, stop: int, stream: _Stream | None) -> Text:
     return Text(scan.path, start * STRIDE, offset, end - offset, data)
 
 
-@functools.cache
-def _tokenizer(folder: Path) -> Tokenizer:
-    return Tokenizer.load(folder)
+@functools.lru_cache(1)
+def _tokenizer(folder: Path, fingerprint: str) -> Tokenizer:
+    """The tokenizer of a folder, loaded once by each process; another one may take its place there."""
+    found = Tokenizer.load(folder)
+    assert found.vocab.fingerprint == fingerprint
+    return found
 
 
 def _side(tokenizer: Tokenizer, lines: Sequence[str], language: str, dtype: str) -> Rows:
@@ -234,7 +238,7 @@ def _account(
     for at in pair or (0,):
         ids = _select(sides[at], kept).values
         unknown = int(np.count_nonzero(ids == unk))
-        figures.append(Side(language=job.part.languages[at], path=str(job.part.paths[at]), pieces=len(ids), unknown=unknown))
+        figures.append(Side(language=job.part.languages[at], path=shown(job.part.paths[at]), pieces=len(ids), unknown=unknown))
     training = job.part.training
     return Account(
         part=job.part.account(pair), lines=len(blank), kept=int(kept.sum()), breaks=int(blank.sum()), dropped=odd if training else {},
@@ -247,5 +251,5 @@ def _dropped(job: Job, pair: Pair | None, fate: Fates, blank: NDArray[np.bool_],
     found = []
     for row in np.flatnonzero((fate != KEPT) & ~blank).tolist():
         at = pair[1] if pair and fates[pair[0]][row] == KEPT and fates[pair[1]][row] != KEPT else (pair or (0,))[0]
-        found.append(f"{job.part.account(pair)}\t{job.texts[0].first + row + 1}\t{REASONS[fate[row]]}\t{job.part.paths[at]}\n")
+        found.append(f"{job.part.account(pair)}\t{job.texts[0].first + row + 1}\t{REASONS[fate[row]]}\t{shown(job.part.paths[at])}\n")
     return found

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+
 from masscli.data.chunks import Result
 from masscli.data.journal import Journal, add
 from masscli.data.manifest import Account
@@ -16,6 +18,7 @@ from masscli.text.vocabulary import Vocabulary
 
 LEDGER = "dropped.tsv"
 _HEAD = b"part\tline\treason\tfile\n"
+TWO_BYTES = 1 << 16
 _DTYPES = {"text": "|u1", "int": "<i8"}
 
 
@@ -24,7 +27,7 @@ class Desk:
 
     def __init__(self, folder: Path, parts: Sequence[Part], vocab: Vocabulary, shard_bytes: int, journal: Journal) -> None:
         self._folder, self._parts, self._fingerprint, self._limit = folder, parts, vocab.fingerprint, shard_bytes
-        self.dtype = "<u2" if vocab.size <= 1 << 16 else "<u4"
+        self.dtype = "<u2" if vocab.size <= TWO_BYTES else "<u4"
         self._key, self._part, self._chunks, self._broken = journal.key, journal.part, journal.chunks, journal.broken
         self._accounts: dict[str, Account] = {account.part: account for account in journal.accounts}
         self._states = dict(journal.writers)
@@ -37,6 +40,7 @@ class Desk:
             stack.callback(self._let_go)
             if self._ledger.tell() < self._ledger_size:
                 raise LostError(LEDGER)
+            self._check_finished()
             self._ledger.truncate(self._ledger_size)
             if not self._ledger_size:
                 self._ledger.write(_HEAD)
@@ -86,8 +90,16 @@ class Desk:
     def _open(self) -> None:
         self._writers = {}
         for name, kind in self._parts[self._part].columns().items():
-            dtype = _DTYPES.get(kind, self.dtype)
-            self._writers[name] = Writer(self._folder / name, kind, dtype, self._fingerprint, self._limit, self._states.get(name))
+            dtype, state = _DTYPES.get(kind, self.dtype), self._states.get(name)
+            self._writers[name] = Writer(self._folder / name, kind, dtype, self._fingerprint, self._limit, state)
+
+    def _check_finished(self) -> None:
+        kinds = {name: kind for part in self._parts for name, kind in part.columns().items()}
+        for name, state in self._states.items():
+            for piece in state.done:
+                path = self._folder / f"{piece.file}.bin"
+                if not path.exists() or path.stat().st_size != piece.values * np.dtype(_DTYPES.get(kinds[name], self.dtype)).itemsize:
+                    raise LostError(path)
 
     def _let_go(self) -> None:
         self._ledger.close()

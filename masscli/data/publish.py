@@ -15,7 +15,7 @@ from pathlib import Path
 from masscli.data.desk import LEDGER
 from masscli.data.journal import Journal
 from masscli.data.manifest import NAME, ColumnEntry, File, Input, Manifest, PairEntry, ShardEntry, TextEntry
-from masscli.data.plan import Part
+from masscli.data.plan import SPOOL, Part, shown
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
 from masscli.text.corpus import Scan
@@ -23,7 +23,6 @@ from masscli.text.tokenizer import CARD, MODEL
 
 LOCK = ".lock"
 PARTIAL = ".partial"
-SPOOL = ".stdin"
 _OURS = re.compile(r".+\.\d{5}\.(bin|idx)|vocab\.model|tokenizer\.json|dropped\.tsv")
 """Names of files that may be removed when a folder is made anew."""
 
@@ -80,11 +79,6 @@ def inputs(parts: Sequence[Part], scans: Mapping[Path, Scan]) -> tuple[Input, ..
         for part in parts
         for side, path in enumerate(part.paths)
     )
-
-
-def shown(path: Path) -> str:
-    """A path as the user gave it."""
-    return "-" if path.name == SPOOL else str(path)
 
 
 def digest(path: Path) -> str:

@@ -34,8 +34,8 @@ def make_vocabulary(
     if not any(files.values()):
         raise MasscliError("there is no training text to make a vocabulary from", "give --trainpref, --mono or --spm-model")
     samples = _samples(files, shares(files, config.vocab_sentences), config)
-    lines = (line for block in pool.map(prepare, samples) for line in block)
-    return Tokenizer.train(lines, config=config, languages=languages, folder=folder)
+    lines = [line for block in pool.map(prepare, samples) for line in block]  # SentencePiece would hide what goes wrong in an iterator
+    return Tokenizer.train(iter(lines), config=config, languages=languages, folder=folder)
 
 
 def training_files(parts: Sequence[Part], scans: Mapping[Path, Scan], languages: Sequence[str]) -> dict[str, list[Scan]]:
