@@ -473,7 +473,8 @@ def test_missing_files(text: Path) -> None:
     assert hint == f"files are named PREFIX.LANG; in {text} there is train.de, train.en, train.fr"
     (text / "valid.de").unlink()
     assert fails(config(text))[0] == f"{text / 'valid.de'}: no such file (nor .gz, .xz)"
-    assert fails(config(text, trainpref=text / "tarin"))[1] == f"files are named PREFIX.LANG; nothing in {text} starts with 'tarin'"
+    hint = fails(config(text, trainpref=text / "tarin"))[1]
+    assert hint is not None and hint.startswith(f"files are named PREFIX.LANG; in {text} there is train.en,")
     assert fails(config(text, mono=("en=nowhere/x",)))[0] == "--mono en=nowhere/x: there is no file nowhere/x"
 
 
@@ -504,6 +505,13 @@ def test_empty_and_blank_files(text: Path) -> None:
 def test_options_that_make_no_sense(text: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object], message: str) -> None:
     monkeypatch.chdir(text)
     assert fails(config(text, **options))[0] == message
+    assert not (text / "data").exists() or message.startswith("train.en-de: not one")
+
+
+def test_a_mistake_on_standard_input_leaves_nothing_behind(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"good\nb\xff\n")))
+    assert fails(config(text, mono=("en=-",)))[0] == "-:2: not UTF-8 (byte 0xff at offset 6)"
+    assert not (text / "data").exists()
 
 
 def test_same_text_on_both_sides_is_pointed_out(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -528,7 +536,7 @@ def test_no_space(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(ragged.Writer, "append", full)
         message, hint = fails(config(text))
-    assert message == f"no space left on the disk of {text / 'data'}"
+    assert message == f"cannot write to {text / 'data'}: No space left on device"
     assert hint == "make some room and give the same command again: it goes on where it stopped"
     assert not (text / "data" / "manifest.json").exists()
     run(config(text))
@@ -540,7 +548,7 @@ def test_read_only_folder(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    assert fails(config(text))[0] == f"{text / 'data'}: Read-only file system"
+    assert fails(config(text))[0] == f"cannot write to {text / 'data'}: Read-only file system"
 
 
 def test_destination_that_is_a_file(text: Path) -> None:

@@ -84,14 +84,11 @@ def _disk(config: PreprocessConfig) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = error.filename or config.destdir
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = "make some room and give the same command again: it goes on where it stopped"
-            raise MasscliError(f"no space left on the disk of {config.destdir}", hint) from None
+        message = f"cannot write to {config.destdir}: {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise MasscliError(message, "make some room and give the same command again: it goes on where it stopped") from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise MasscliError(f"{where}: {error.strerror}", "give another --destdir, or change the permissions") from None
-        if error.errno in (errno.ENOTDIR, errno.EEXIST):
-            raise MasscliError(f"--destdir {config.destdir}: is not a folder") from None
+            raise MasscliError(message, "give another --destdir, or change the permissions") from None
         raise
 
 
@@ -121,8 +118,8 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
         if side.unknown > MANY_UNKNOWN * side.pieces:
             text = f"warning: {side.unknown / side.pieces:.2%} of the pieces of {side.path} are unknown; does the vocabulary suit it?"
             console.print(text, markup=False, soft_wrap=True, style="yellow")
-    speed = outcome.size / 1e6 / max(outcome.seconds, 1e-9)
-    console.print(f"{config.destdir}: {outcome.size / 1e6:,.1f} MB in {outcome.seconds:.1f} s ({speed:.1f} MB/s)", markup=False, soft_wrap=True)
+    size, seconds = outcome.size / 1e6, outcome.seconds
+    console.print(f"{config.destdir}: {size:,.1f} MB in {seconds:.1f} s ({size / seconds:.1f} MB/s)", markup=False, soft_wrap=True)
 
 
 def _figures(side: Side, kept: int) -> tuple[str, str, str, str]:

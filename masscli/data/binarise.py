@@ -27,14 +27,14 @@ from masscli.data.chunks import Job
 from masscli.data.desk import Desk
 from masscli.data.journal import Journal
 from masscli.data.manifest import FORMAT, NAME, Manifest
-from masscli.data.plan import SPOOL, STDIN, Part, Sources, arrange, identical_sides, resolve
+from masscli.data.plan import STDIN, Part, Sources, arrange, identical_sides, resolve
 from masscli.data.pool import Pool
 from masscli.data.ragged import LostError
 from masscli.data.sample import make_vocabulary
 from masscli.errors import MasscliError
 from masscli.recipe import PreprocessConfig
 from masscli.text import corpus
-from masscli.text.corpus import Scan
+from masscli.text.corpus import SPOOL, Scan
 from masscli.text.tokenizer import Tokenizer
 from masscli.version import __version__
 
@@ -141,7 +141,7 @@ def _encode(work: Work, journal: Journal) -> Path:
     for account in journal.accounts:
         if account.part.startswith("train.") and not account.kept:
             why = ", ".join(f"{count} {reason}" for reason, count in account.dropped.items()) or "all blank"
-            raise MasscliError(f"{account.part}: not one of {account.lines} lines was kept ({why})", "see --min-length and --max-len")
+            raise MasscliError(f"{account.part}: not one of {account.lines} lines was kept ({why})", "see --min-len and --max-len")
     made = publish.contents(work.folder, work.parts, journal)
     manifest = Manifest(
         format=FORMAT, key=work.key, fingerprint=tokenizer.vocab.fingerprint, languages=work.sources.languages, pairs=work.sources.pairs,
@@ -171,7 +171,7 @@ def _scan(sources: Sources, pool: Pool, talk: Talk) -> dict[Path, Scan]:
     found = dict(zip(paths, pool.map(corpus.scan, paths), strict=True))
     for scan in found.values():
         if scan.bom:
-            talk.note(f"{scan.path}: the byte order mark at its start is left out")
+            talk.note(f"{corpus.shown(scan.path)}: the byte order mark at its start is left out")
     lines, size = sum(scan.lines for scan in found.values()), sum(scan.text_size for scan in found.values())
     talk.note(f"{len(found)} files, {lines:,} lines, {size / 1e6:,.1f} MB")
     return found

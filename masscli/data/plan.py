@@ -18,8 +18,6 @@ from masscli.recipe import PreprocessConfig
 from masscli.text.corpus import SUFFIXES, Scan, near
 
 STDIN = Path("-")
-SPOOL = ".stdin"
-"""Where standard input is kept while it is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +134,6 @@ def arrange(sources: Sources, scans: Mapping[Path, Scan]) -> tuple[Part, ...]:
         places = tuple((order.index(a), order.index(b)) for a, b in pairs)
         parts.append(Part(name, split, tuple(order), tuple(sides[language] for language in order), places))
     return tuple(parts)
-
-
-def shown(path: Path) -> str:
-    """A path as the user gave it."""
-    return str(STDIN) if path.name == SPOOL else str(path)
 
 
 def _languages(config: PreprocessConfig, mono: Sequence[tuple[str, Path]]) -> tuple[str, ...]:

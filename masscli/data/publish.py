@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from masscli.data.desk import LEDGER
+from masscli.data.journal import NAME as JOURNAL
 from masscli.data.journal import Journal
 from masscli.data.manifest import NAME, ColumnEntry, File, Input, Manifest, PairEntry, ShardEntry, TextEntry
-from masscli.data.plan import SPOOL, Part, shown
+from masscli.data.plan import Part
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
-from masscli.text.corpus import Scan
+from masscli.text.corpus import SPOOL, Scan, shown
 from masscli.text.tokenizer import CARD, MODEL
 
 LOCK = ".lock"
@@ -121,14 +122,18 @@ def publish(partial: Path, folder: Path) -> None:
 def clean(folder: Path) -> None:
     """Remove what only an unfinished run needs."""
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
-    (folder / SPOOL).unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Be the only one who writes there.  A folder that was made for nothing is removed again."""
+    """Be the only one who writes there.  What was made for nothing is removed again."""
     new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise MasscliError(f"--destdir {folder}: is not a folder") from None
+    except FileNotFoundError:
+        raise MasscliError(f"--destdir {folder}: cannot be made there") from None
     with open(folder / LOCK, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,7 +142,10 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if new and {path.name for path in folder.iterdir()} <= {LOCK, SPOOL}:
+            (folder / SPOOL).unlink(missing_ok=True)
+            if not (folder / PARTIAL / JOURNAL).exists():
+                shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+            if new and [path.name for path in folder.iterdir()] == [LOCK]:
                 shutil.rmtree(folder)
 
 

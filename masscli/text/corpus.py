@@ -7,6 +7,7 @@ read in blocks, and a line longer than `LONGEST` is refused.
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import hashlib
 import lzma
@@ -29,6 +30,8 @@ STRIDE = 256
 """Lines between two entries of `Scan.offsets`."""
 BOM = b"\xef\xbb\xbf"
 SUFFIXES = ("", ".gz", ".xz")
+SPOOL = ".stdin"
+"""The name of a file that holds standard input for those who read it twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,11 @@ class Scan:
     offsets: NDArray[np.int64]
 
 
+def shown(path: Path) -> str:
+    """A path as the user gave it."""
+    return "-" if path.name == SPOOL else str(path)
+
+
 def is_compressed(path: Path) -> bool:
     """Whether lines can only be found by reading from the start."""
     return path.suffix in (".gz", ".xz")
@@ -61,11 +69,11 @@ def open_bytes(path: Path) -> BinaryIO:
             return cast(BinaryIO, gzip.open(path, "rb"))
         return cast(BinaryIO, lzma.open(path, "rb")) if path.suffix == ".xz" else open(path, "rb")
     except FileNotFoundError:
-        raise MasscliError(f"{path}: no such file", near(path)) from None
+        raise MasscliError(f"{shown(path)}: no such file", near(path)) from None
     except IsADirectoryError:
-        raise MasscliError(f"{path}: is a folder, expected a text file") from None
+        raise MasscliError(f"{shown(path)}: is a folder, expected a text file") from None
     except PermissionError:
-        raise MasscliError(f"{path}: may not be read") from None
+        raise MasscliError(f"{shown(path)}: may not be read") from None
 
 
 def blocks(path: Path) -> Iterator[bytes]:
@@ -81,7 +89,7 @@ def blocks(path: Path) -> Iterator[bytes]:
             else:
                 rest += block
                 if len(rest) > LONGEST:
-                    raise MasscliError(f"{path}:{line}: a line of more than {LONGEST >> 20} MiB", "is it text? lines end in \\n")
+                    raise MasscliError(f"{shown(path)}:{line}: a line of more than {LONGEST >> 20} MiB", "is it text? lines end in \\n")
         if rest:
             yield rest
 
@@ -92,7 +100,7 @@ def read(file: BinaryIO, size: int, path: Path) -> bytes:
         return file.read(size)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         kind = "xz" if path.suffix == ".xz" else "gzip"
-        raise MasscliError(f"{path}: not a whole {kind} file ({error})", "compress or fetch it again") from None
+        raise MasscliError(f"{shown(path)}: not a whole {kind} file ({error})", "compress or fetch it again") from None
 
 
 def decode(block: bytes, path: Path, first_line: int, offset: int) -> str:
@@ -104,7 +112,7 @@ def decode(block: bytes, path: Path, first_line: int, offset: int) -> str:
         where = offset + error.start
         hint = "it looks like UTF-16" if offset == 0 and block[:2] in (b"\xff\xfe", b"\xfe\xff") else "convert it"
         what = f"not UTF-8 (byte 0x{block[error.start]:02x} at offset {where})"
-        raise MasscliError(f"{path}:{line}: {what}", f"{hint}, for example: iconv -f ENCODING -t UTF-8") from None
+        raise MasscliError(f"{shown(path)}:{line}: {what}", f"{hint}, for example: iconv -f ENCODING -t UTF-8") from None
 
 
 def cut(text: str) -> list[str]:
@@ -140,7 +148,7 @@ def scan(path: Path) -> Scan:
         offset += len(block)
         last = block[-1:]
     if offset == 0:
-        raise MasscliError(f"{path}: is empty", "give it some text, or leave it out")
+        raise MasscliError(f"{shown(path)}: is empty", "give it some text, or leave it out")
     offsets = np.concatenate(marks)
     if offsets[-1] != offset:
         offsets = np.append(offsets, offset)
@@ -153,6 +161,7 @@ def near(path: Path) -> str | None:
     """A hint for a file that is not there: what is there under a similar name."""
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
+    names = sorted(p.name for p in path.parent.iterdir())
     stem = path.name.split(".")[0]
-    there = sorted(p.name for p in path.parent.iterdir() if p.name.startswith(stem))
-    return f"in {path.parent} there is {', '.join(there[:8])}" if there else f"nothing in {path.parent} starts with {stem!r}"
+    there = [name for name in names if name.startswith(f"{stem}.")] or difflib.get_close_matches(path.name, names, 4)
+    return f"in {path.parent} there is {', '.join(there[:8])}" if there else f"nothing in {path.parent} has a name like it"
