@@ -151,7 +151,7 @@ class TrainConfig:
     update_freq: int | None = None
     """Micro-batches of an update (default: the number of processes at first launch, then stored in the run)."""
     max_update: int | None = None
-    """Stop after this many updates."""
+    """Stop after this many updates (default: 20000, unless --max-epoch or --stop-time-hours is given)."""
     max_epoch: int | None = None
     """Stop when the first stream has been read this often."""
     stop_time_hours: float | None = None

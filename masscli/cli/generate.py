@@ -122,8 +122,11 @@ def _direction(checkpoint: Checkpoint, command: GenerateConfig) -> tuple[str, st
         return meant[0]
     if trained:
         raise MasscliError("which direction?", f"say it with -s and -t; the run was trained for {_listed(trained)}")
-    hint = f"say it with -s and -t; the run was not trained to translate, its languages are {', '.join(known)}"
-    raise MasscliError("which languages?", hint)
+    # A run of pre-training alone: it writes all the same, and what it makes of another language is the first sign of success.
+    source = wanted[0] or next((x for x in known if x != wanted[1]), known[0])
+    target = wanted[1] or next((x for x in known if x != source), source)
+    print(f"warning: the run was not trained to translate; reading {source}, writing {target} (choose with -s and -t)", file=sys.stderr)
+    return source, target
 
 
 def _texts(checkpoint: Checkpoint, command: GenerateConfig, source: str, target: str) -> tuple[Iterable[str], Iterator[str] | None]:

@@ -45,13 +45,16 @@ SHAPE = (
 )  # fmt: skip
 """Fields of a model that its weights depend on; with --init-from they come from the checkpoint."""
 
+DEFAULT_UPDATES = 20_000
+"""When nothing says when to stop.  Said in the help of --max-update."""
+
 
 def compose(request: Request) -> Recipe:
     """The recipe that a request stands for, with streams, model sizes and the run's folder filled in."""
     raw = dict(request.recipe_raw)
     said = dict(raw.pop("model", {}))
     decode(ModelConfig, said, "model")  # complain about what was typed before anything else is looked at
-    plain = decode(Recipe, raw)
+    plain = _with_an_end(decode(Recipe, raw))
     data = DataBin.open(plain.data)
     streams = _streams(request, data)
     kinds = {s.objective.stacks for s in streams.values()}
@@ -63,11 +66,16 @@ def compose(request: Request) -> Recipe:
     return replace(plain, model=model, stream=streams, save_dir=folder)
 
 
+def _with_an_end(recipe: Recipe) -> Recipe:
+    train = recipe.train
+    if train.max_update is None and train.max_epoch is None and train.stop_time_hours is None:
+        return replace(recipe, train=replace(train, max_update=DEFAULT_UPDATES))
+    return recipe
+
+
 def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
     if recipe.optim.lr_scheduler not in ("inverse_sqrt", "constant") and recipe.train.max_update is None:
         raise MasscliError(f"--lr-scheduler {recipe.optim.lr_scheduler} needs to know the last update", "add --max-update N")
-    if recipe.train.max_update is None and recipe.train.max_epoch is None and recipe.train.stop_time_hours is None:
-        raise MasscliError("nothing says when to stop", "add --max-update N, --max-epoch N or --stop-time-hours H")
     metric = recipe.checkpoint.best_metric
     if metric == "bleu" and not recipe.valid.eval_bleu:
         raise MasscliError("--best-metric bleu needs translations of the validation set", "add --eval-bleu")
