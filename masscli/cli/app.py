@@ -32,7 +32,7 @@ COMMANDS = {
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
     "bench": "Measure speed here: matrix products, training, generation, and plain PyTorch beside them.",
     "recipe": "List, show, check and compare recipes.",
-    "demo": "Write the built-in sample text: a low-resource project to try things on.",
+    "demo": "Write the built-in sample text: four languages, a few pairs.",
 }
 """Each is the module masscli/cli/NAME.py; the summary equals the first line of its docstring."""
 

@@ -1,4 +1,4 @@
-"""Write the built-in sample text: a low-resource project to try things on.
+"""Write the built-in sample text: four languages, a few pairs.
 
 Everyday sentences in English, French, German and Romanian (en, fr, de, ro), made from a small phrasebook. FOLDER gets 400 parallel
 pairs to train on (train.LANG), 100 to validate on (valid.LANG), 200 to test on (test.LANG), all four languages aligned line by line, and
