@@ -170,6 +170,8 @@ class TrainConfig:
     """Longest target in tokens, likewise."""
     log_interval: int = 50
     """Updates between lines of the log."""
+    tensorboard_logdir: Path | None = None
+    """Also write curves for TensorBoard into this folder (needs the extra masscli[tb])."""
     min_loss_scale: float = 1e-4
     """fp16: stop when the loss scale has fallen below this."""
     threads: int | None = None

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from masscli.errors import MasscliError
+
 if TYPE_CHECKING:
     from masscli.training.events import Event, Finished, Stepped
+
+
+class Sink(Protocol):
+    """Something that keeps events."""
+
+    def write(self, event: Event) -> None: ...
+    def close(self) -> None: ...
 
 
 class Log:
@@ -39,26 +48,57 @@ class Log:
         fields = {"event": type(event).__name__.lower(), "time": round(time.time(), 3), **asdict(event)}
         self._file.write(json.dumps(_plain(fields)) + "\n")
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
-def follow(events: Iterable[Event], log: Log | None, start: int, last: int | None, console: Console) -> Finished:
-    """Show and log events until the run is finished.  `log` is None in processes other than the first, which stay silent."""
+
+class Board:
+    """Curves for TensorBoard: the numbers of `log.jsonl` under the same names."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise MasscliError("--tensorboard-logdir needs TensorBoard", "pip install 'masscli[tb]'") from None
+        self._writer = SummaryWriter(str(folder))
+
+    def write(self, event: Event) -> None:
+        """Add the figures of an event."""
+        for name, value in _figures(asdict(event)):
+            self._writer.add_scalar(f"{type(event).__name__.lower()}/{name}", value, event.step)
+
+    def close(self) -> None:
+        """Write what is still held back."""
+        self._writer.close()
+
+
+def _figures(fields: Mapping[str, Any]) -> Iterable[tuple[str, float]]:
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _figures(value)
+        elif isinstance(value, int | float) and name != "step":
+            yield name, float(value)
+
+
+def follow(events: Iterable[Event], sinks: Sequence[Sink], start: int, last: int | None, console: Console) -> Finished:
+    """Show and keep events until the run is finished.  Processes other than the first have a silent console and no sinks."""
     from masscli.training.events import Evaluated, Finished, Saved, Stepped
 
     columns = TextColumn("[bold]update"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}")
-    with Progress(*columns, console=console, disable=log is None or not console.is_terminal, transient=True) as progress:
+    with Progress(*columns, console=console, disable=console.quiet or not console.is_terminal, transient=True) as progress:
         task = progress.add_task("", total=last, completed=start, text="")
         for event in events:
-            if log is not None:
-                log.write(event)
+            for sink in sinks:
+                sink.write(event)
             match event:
                 case Stepped():
                     progress.update(task, completed=event.step, text=_rate(event))
-                    if log is not None:
-                        progress.console.print(_line(event), highlight=False)
-                case Evaluated() if log is not None:
+                    progress.console.print(_line(event), highlight=False)
+                case Evaluated():
                     figures = "  ".join(f"{k} {v:.4g}" for k, v in event.metrics.items())
                     progress.console.print(f"valid {event.step}: {figures}  ({event.seconds:.0f} s)", highlight=False)
-                case Saved() if log is not None:
+                case Saved():
                     progress.console.print(f"saved {event.path}{' (best)' if event.best else ''}", highlight=False)
                 case Finished():
                     return event

@@ -19,7 +19,7 @@ def train(request: TrainRequest) -> None:
     """Compose the recipe, build the trainer, run it, and end with the exit status that the run deserves."""
     from rich.console import Console
 
-    from masscli.cli.render import Log, follow
+    from masscli.cli.render import Board, Log, Sink, follow
     from masscli.models.transformer import count_parameters
     from masscli.training.build import build
     from masscli.training.compose import compose
@@ -39,11 +39,15 @@ def train(request: TrainRequest) -> None:
         if recipe.train.max_update is not None and trainer.state.step >= recipe.train.max_update:
             console.print(f"{recipe.save_dir}: has already made {trainer.state.step} updates; raise --max-update to go on", highlight=False)
             return
-        log = None
+        sinks: list[Sink] = []
         if parallel.rank == 0:
             replace(recipe.save_dir / "recipe.toml", to_toml(encode(recipe)).encode())
-            log = Log(recipe.save_dir / "log.jsonl", trainer.state.step)
-        end = follow(trainer.run(), log, trainer.state.step, recipe.train.max_update, console)
+            sinks.append(Log(recipe.save_dir / "log.jsonl", trainer.state.step))
+            if recipe.train.tensorboard_logdir is not None:
+                sinks.append(Board(recipe.train.tensorboard_logdir))
+        end = follow(trainer.run(), sinks, trainer.state.step, recipe.train.max_update, console)
+        for sink in sinks:
+            sink.close()
     parallel.stop()
     console.print(f"{end.reason} after {end.step} updates and {end.seconds:.0f} s: {recipe.save_dir}", highlight=False)
     if end.interrupted:

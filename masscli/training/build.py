@@ -30,7 +30,7 @@ from masscli.training.trainer import Stream, Trainer
 FREE = {
     "data", "save_dir", "init_from", "checkpoint", "valid", "train.max_update", "train.max_epoch", "train.stop_time_hours",
     "train.compile", "train.device", "train.num_workers", "train.log_interval", "train.update_freq", "train.threads",
-    "train.min_loss_scale",
+    "train.min_loss_scale", "train.tensorboard_logdir",
 }  # fmt: skip
 """What may differ when a run is continued; everything else would make it another run."""
 
