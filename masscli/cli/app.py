@@ -30,7 +30,7 @@ COMMANDS = {
     "score": "Compare text with references: BLEU, chrF, TER, ROUGE.",
     "average": "Average the weights of several checkpoints.",
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
-    "bench": "Measure speed here: matrix products, training, generation, and plain PyTorch beside them.",
+    "bench": "Measure speed on this machine, beside plain PyTorch.",
     "recipe": "List, show, check and compare recipes.",
     "demo": "Write the built-in sample text: four languages, a few pairs.",
 }

@@ -1,4 +1,4 @@
-"""Measure speed here: matrix products, training, generation, and plain PyTorch beside them.
+"""Measure speed on this machine, beside plain PyTorch.
 
 Every figure is a median of one run; ratios are to a ceiling and a peer measured in the same run, since machines differ and drift.
 
