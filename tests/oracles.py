@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from masscli.recipe import GenerationConfig
@@ -71,3 +72,19 @@ def slow_allowed(
     longer = (*pieces, v)
     repeats = n > 0 and any(longer[i : i + n] == longer[-n:] for i in range(len(longer) - n) if len(longer) >= n)
     return not repeats and (v not in vocabulary.specials or v == vocabulary.unk)
+
+
+# -- attention -----------------------------------------------------------------------------------------------------------------------------
+
+Matrix = list[list[float]]
+
+
+def slow_attention(queries: Matrix, keys: Matrix, values: Matrix, sees: list[list[bool]]) -> Matrix:
+    """One head of scaled dot-product attention (Vaswani et al. 2017, equation 1): `sees[t][l]` says whether query t may look at key l."""
+    mixed = []
+    for query, row in zip(queries, sees, strict=True):
+        scores = [sum(a * b for a, b in zip(query, key, strict=True)) / math.sqrt(len(query)) for key in keys]
+        weights = [math.exp(score) if seen else 0.0 for score, seen in zip(scores, row, strict=True)]
+        shares = [weight / math.fsum(weights) for weight in weights]
+        mixed.append([math.fsum(s * value[i] for s, value in zip(shares, values, strict=True)) for i in range(len(values[0]))])
+    return mixed

@@ -53,10 +53,11 @@ class CrossAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int, attention_dropout: float, languages: tuple[str, ...]) -> None:
         super().__init__()
-        self.heads, self.attention_dropout, self.languages = heads, attention_dropout, languages
+        self.heads, self.attention_dropout = heads, attention_dropout
         self.q = Linear(dim, dim)
         self.kv = Linear(dim, 2 * dim)
-        self.out = nn.ModuleDict({name: Linear(dim, dim) for name in languages or ("shared",)})
+        self.outputs = [f"language_{name}" for name in languages] or ["shared"]  # a bare name may be that of a module's method, as "to" is
+        self.out = nn.ModuleDict({name: Linear(dim, dim) for name in self.outputs})
 
     def memory(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Encoder states (B, L, D) -> keys and values (B, H, L, K)."""
@@ -69,7 +70,7 @@ class CrossAttention(nn.Module):
         rows, length, dim = x.shape
         q = self.q(x).view(rows, length, self.heads, dim // self.heads).transpose(1, 2)
         mixed = attend(q, *memory, mask, self.attention_dropout if self.training else 0.0)
-        out: Tensor = self.out[self.languages[language] if self.languages else "shared"](_join(mixed))
+        out: Tensor = self.out[self.outputs[language]](_join(mixed))
         return out
 
 
@@ -79,7 +80,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Te
         return F.scaled_dot_product_attention(q, k, v, mask if mask is None else mask.to(q.dtype), p)
     rows, heads, queries, size = q.shape
     keys, dtype = k.shape[2], q.dtype
-    if dtype != torch.float32:
+    if dtype in (torch.bfloat16, torch.float16):
         q, k, v = q.float(), k.float(), v.float()
     q, k, v = q.reshape(-1, queries, size), k.reshape(-1, keys, size), v.reshape(-1, keys, size)
     scores = torch.bmm(q * size**-0.5, k.transpose(1, 2)).view(rows, heads, queries, keys)

@@ -3,6 +3,8 @@
 The logits of a whole batch never exist.  A chunk's logits are made in one buffer, turned in place into the gradient of the loss (softmax
 minus target) and multiplied straight into the gradients of hidden states and weights; the backward pass only scales them.  Label smoothing
 is Szegedy et al.'s (2016, section 7): the target distribution is (1 - eps) on the label plus eps / V on every token.
+
+The loss scale of fp16 reaches the gradient in the backward pass, after it was rounded: a probability below 3e-8 counts as 0 there.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 PyTorch draws a CPU mask one Bernoulli variable at a time (about 10 ns each); a random byte costs a tenth of that, and comparing it with
 a threshold is one vector instruction.  The keep probability is then a multiple of 1/256, and the scale is its exact inverse, so the
-expectation is untouched: p = 0.1 becomes 26/256 = 0.1016.  On a GPU the built-in kernel is used.
+expectation is untouched: p = 0.1 becomes 26/256 = 0.1016, and the smallest is 1/256.  On a GPU the built-in kernel is used.
 
 Masks come from torch's generator of the device: seeding it seeds them.
 """
@@ -22,7 +22,7 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, p)
-    threshold = round(p * 256)
+    threshold = min(255, max(1, round(p * 256)))
     words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(_LOW, None)
     keep = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
     return x * keep.to(x.dtype).mul_(256 / (256 - threshold))
