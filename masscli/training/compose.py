@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from masscli.config import decode, encode, merge
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
-from masscli.models.presets import resolve
+from masscli.models.presets import presets, resolve
 from masscli.recipe import OBJECTIVES, ModelConfig, ObjectiveConfig, Recipe, StreamConfig
 from masscli.training.checkpoint import Checkpoint
 
@@ -85,7 +85,7 @@ def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
 
 def _model(said: Mapping[str, Any], stacks: str, data: DataBin, init_from: Path | None) -> ModelConfig:
     if init_from is not None:
-        old = encode(Checkpoint.open(init_from).recipe.model)
+        old = _both_halves(encode(Checkpoint.open(init_from).recipe.model), stacks)
         wanted = encode(resolve(said)) if "arch" in said and said["arch"] != old["arch"] else {}
         for field in SHAPE:
             if field in said and said[field] != str(old[field]) and said[field] != old[field]:
@@ -100,6 +100,14 @@ def _model(said: Mapping[str, Any], stacks: str, data: DataBin, init_from: Path 
         several = "embedding" if len(data.languages) > 1 else "none"
         model = replace(model, languages=cast(Any, several))
     return model
+
+
+def _both_halves(old: dict[str, Any], stacks: str) -> dict[str, Any]:
+    """Give a model with one stack the other one of its named size, when both are needed."""
+    if stacks != "encoder-decoder":
+        return old
+    size = presets()[old["arch"]]
+    return old | {layers: size[layers] for layers in ("encoder_layers", "decoder_layers") if not old[layers]}
 
 
 def _streams(request: Request, data: DataBin) -> dict[str, StreamConfig]:
