@@ -7,9 +7,10 @@ the number of processes nor that of workers changes what is learned from, and a 
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
@@ -109,5 +110,17 @@ def load(
         sampler=_Mine(jobs, rank, world, last_update),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
+        collate_fn=_as_it_is,
+        worker_init_fn=_leave_signals_to_the_loop,
     )
     return iter(loader)
+
+
+def _as_it_is(prepared: Any) -> Any:
+    return prepared
+
+
+def _leave_signals_to_the_loop(worker: int) -> None:
+    """A Ctrl-C, or a SIGTERM to the whole process group, must not cost the loop its data before it has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
