@@ -110,14 +110,14 @@ def _pieces(places: int, k: int, options: MassOptions, rng: np.random.Generator)
 def replace_some(
     ids: Ids, mask_share: float, random_share: float, mask: int, words: Ids | None, size: int, rng: np.random.Generator
 ) -> tuple[Ids, Bools]:
-    """Each id becomes `mask`, a random one (of `words`, or of all `size`), or stays; and which became `mask`."""
+    """Each id becomes `mask`, a random one (of `words`, or of all `size`), or stays; and which are `mask` now."""
     draw = rng.random(len(ids))
     masked = draw < mask_share
     randomly = ~masked & (draw < mask_share + random_share)
     out = np.where(masked, mask, ids)
     picks = rng.integers(len(words) if words is not None else size, size=len(ids))
     out[randomly] = (picks if words is None else words[picks])[randomly]
-    return out, masked
+    return out, out == mask  # `mask` itself may be drawn from all ids
 
 
 def mlm(ids: Ids, choosable: Bools, prob: float, keep: float, random_share: float, mask: int, words: Ids, size: int,

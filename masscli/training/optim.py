@@ -19,6 +19,7 @@ def learning_rate(config: OptimConfig, update: int, last: int | None) -> float:
     lr t / W, then lr (T - t) / (T - W) down to end_lr.  poly_tf (BERT): lr t / W, then lr (1 - t / T), with a jump at W.
     poly_mult (ELECTRA): lr (1 - t / T) min(1, t / W).  cosine (GPT): linear warm-up, then lr (1 + cos(pi t / T)) / 2.
     """
+    assert config.lr is not None and config.warmup_updates is not None  # compose.py has filled them in
     t, warm, lr, end = float(update), config.warmup_updates, config.lr, config.end_lr
     kind = config.lr_scheduler
     if kind == "inverse_sqrt":
@@ -43,6 +44,7 @@ def learning_rate(config: OptimConfig, update: int, last: int | None) -> float:
 
 def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
     """The optimizer of a run; biases and layer norms are spared from weight decay unless `decay_all`."""
+    assert config.lr is not None
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
     for _, p in parameters:
@@ -99,13 +101,13 @@ def restore_moments(optimizer: torch.optim.Optimizer, names: Mapping[nn.Paramete
     for key, value in tensors.items():
         name, _, slot = key.rpartition("/")
         p = by_name[name]
-        optimizer.state[p][slot] = value.clone() if slot == "step" else value.to(p.device).clone()
+        optimizer.state[p][slot] = value.clone().to(p.device)  # the count of steps too: a fused optimizer wants it there
 
 
 class LossScale:
     """Dynamic loss scaling for fp16 (Micikevicius et al. 2018): halve on overflow, double after 2,000 updates without one."""
 
-    def __init__(self, enabled: bool, value: float = 2.0**15, clean: int = 0) -> None:
+    def __init__(self, enabled: bool, value: float, clean: int) -> None:
         self.enabled, self.value, self.clean = enabled, value if enabled else 1.0, clean
 
     def overflowed(self) -> None:

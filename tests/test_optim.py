@@ -1,0 +1,140 @@
+"""Schedules and optimizers against the formulas they were published with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import nn
+
+from masscli.recipe import OptimConfig
+from masscli.training.optim import LossScale, learning_rate, make_optimizer, moments, restore_moments
+
+
+def schedule(name: str, warm: int, lr: float = 1.0, **options: float) -> OptimConfig:
+    return OptimConfig(lr_scheduler=name, warmup_updates=warm, lr=lr, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "warm", "points"),
+    [  # spec/objectives.md 12, item 20, with T = 100 and lr 1
+        ("poly_tf", 10, {5: 0.5, 9: 0.9, 10: 0.9, 11: 0.89, 100: 0.0}),
+        ("poly_tf", 50, {49: 0.98, 50: 0.5, 100: 0.0}),
+        ("poly_mult", 10, {5: 0.475, 10: 0.9, 55: 0.45, 100: 0.0}),
+        ("linear", 10, {5: 0.5, 10: 1.0, 55: 0.5, 100: 0.0, 110: 0.0}),
+        ("linear", 0, {1: 0.99, 100: 0.0}),
+        ("cosine", 10, {5: 0.5, 50: 0.5, 10: 0.5 * (1 + math.cos(math.pi / 10)), 100: 0.0}),
+        ("inverse_sqrt", 16, {8: 0.5, 16: 1.0, 64: 0.5, 1600: 0.1}),
+        ("constant", 10, {5: 0.5, 10: 1.0, 1000: 1.0}),
+        ("constant", 0, {1: 1.0}),
+    ],
+)
+def test_schedules_pass_through_the_published_points(name: str, warm: int, points: dict[int, float]) -> None:
+    for update, rate in points.items():
+        assert learning_rate(schedule(name, warm, warmup_init_lr=0.0), update, 100) == pytest.approx(rate, abs=1e-12), update
+
+
+def test_schedules_begin_and_end_where_they_are_told() -> None:
+    assert learning_rate(schedule("inverse_sqrt", 10, warmup_init_lr=0.5), 5, None) == pytest.approx(0.75)
+    for name in ("linear", "cosine", "poly_tf"):
+        assert learning_rate(schedule(name, 10, end_lr=0.2), 100, 100) == pytest.approx(0.2)
+
+
+# -- optimizers ----------------------------------------------------------------------------------------------------------------------------
+
+GRADIENTS = [[0.3, -0.2, 0.0], [0.1, 0.5, -0.1], [-0.4, 0.2, 0.2], [0.0, 0.1, 3.0]]
+START = [1.0, -2.0, 0.5]
+
+
+def run(config: OptimConfig, gradients: Sequence[Sequence[float]], lr: float, vector: bool = False) -> list[float]:
+    """Where a (1, 3) matrix, or a vector, gets to from START."""
+    p = nn.Parameter(torch.tensor(START if vector else [START]))
+    optimizer = make_optimizer(config, [("p", p)])
+    for gradient in gradients:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        p.grad = torch.tensor(gradient).view_as(p)
+        optimizer.step()
+    found: list[float] = p.detach().flatten().tolist()
+    return found
+
+
+def slow_adam(gradients: Sequence[Sequence[float]], lr: float, low: float, high: float, eps: float, decay: float, kind: str) -> list[float]:
+    """`adamw`, `adam` (decay in the gradient) and `adamw_bert` (no bias correction), a number at a time."""
+    out = []
+    for i, p in enumerate(START):
+        m = v = 0.0
+        for t, gradient in enumerate(gradients, 1):
+            g = gradient[i] + (decay * p if kind == "adam" else 0.0)
+            m, v = low * m + (1 - low) * g, high * v + (1 - high) * g * g
+            a, b = (m, v) if kind == "adamw_bert" else (m / (1 - low**t), v / (1 - high**t))
+            p -= lr * (a / (math.sqrt(b) + eps) + (0.0 if kind == "adam" else decay * p))
+        out.append(p)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert"])
+def test_adams_are_their_equations(kind: str) -> None:
+    config = OptimConfig(optimizer=kind, lr=9.0, adam_betas=(0.9, 0.98), adam_eps=1e-6, weight_decay=0.1)  # type: ignore[arg-type]
+    assert run(config, GRADIENTS, 0.05) == pytest.approx(slow_adam(GRADIENTS, 0.05, 0.9, 0.98, 1e-6, 0.1, kind), rel=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "size"), [("adamw", 1.0), ("adamw_bert", 0.1 / math.sqrt(0.001))])
+def test_the_first_step_is_as_long_as_published(kind: str, size: float) -> None:
+    """3.162 lr without bias correction, lr with it, whatever the gradient."""
+    config = OptimConfig(optimizer=kind, adam_betas=(0.9, 0.999), adam_eps=1e-12)  # type: ignore[arg-type]
+    moved = run(config, [[0.3, -2.0, 1e-4]], 0.01)
+    steps = [(a - b) / 0.01 for a, b in zip(START, moved, strict=True)]
+    assert steps == pytest.approx([size, -size, size], rel=1e-3)
+
+
+def test_lamb_moves_by_a_share_of_the_weights_norm() -> None:
+    config = OptimConfig(optimizer="lamb", adam_betas=(0.9, 0.999), adam_eps=1e-6, weight_decay=0.01)
+    moved = run(config, GRADIENTS[:1], 0.01)
+    assert math.dist(moved, START) == pytest.approx(0.01 * math.hypot(*START), rel=1e-4)
+    plain = OptimConfig(optimizer="adamw_bert", adam_betas=(0.9, 0.999), adam_eps=1e-6)
+    assert run(config, GRADIENTS[:1], 0.01, vector=True) == pytest.approx(run(plain, GRADIENTS[:1], 0.01, vector=True))
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "lamb"])
+def test_biases_and_norms_are_not_decayed(kind: str) -> None:
+    """With gradients of zero only decay moves anything."""
+    for decay_all in (False, True):
+        config = OptimConfig(optimizer=kind, weight_decay=0.1, decay_all=decay_all)  # type: ignore[arg-type]
+        assert (run(config, [[0.0] * 3], 0.5, vector=True) == START) == (not decay_all)
+        assert run(config, [[0.0] * 3], 0.5) != START
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "lamb"])
+def test_restored_moments_go_on_as_if_nothing_had_happened(kind: str) -> None:
+    config = OptimConfig(optimizer=kind, lr=0.05, weight_decay=0.1)  # type: ignore[arg-type]
+
+    def step(optimizer: torch.optim.Optimizer, p: nn.Parameter, gradient: list[float]) -> None:
+        p.grad = torch.tensor([gradient])
+        optimizer.step()
+
+    p = nn.Parameter(torch.tensor([START]))
+    first = make_optimizer(config, [("p", p)])
+    for gradient in GRADIENTS[:2]:
+        step(first, p, gradient)
+    q = nn.Parameter(p.detach().clone())
+    second = make_optimizer(config, [("p", q)])
+    restore_moments(second, {q: "p"}, moments(first, {p: "p"}))
+    for gradient in GRADIENTS[2:]:
+        step(first, p, gradient)
+        step(second, q, gradient)
+    assert torch.equal(p, q)
+
+
+def test_the_loss_scale_halves_on_overflow_and_doubles_after_two_thousand_updates() -> None:
+    scale = LossScale(True, 1024.0, 0)
+    scale.overflowed()
+    assert (scale.value, scale.clean) == (512.0, 0)
+    for _ in range(1999):
+        scale.went_well()
+    assert scale.value == 512.0
+    scale.went_well()
+    assert scale.value == 1024.0
+    assert LossScale(False, 1024.0, 0).value == 1.0
