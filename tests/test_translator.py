@@ -216,7 +216,7 @@ def save_run(folder: Path, tokenizer: Tokenizer, model: Transformer, streams: tu
     stream = {name: StreamConfig(text=name, objective=TranslateOptions(name="translate")) for name in streams}
     recipe = Recipe(model=model.config, stream=stream)
     state = RunState(step=5, languages=("en", "de"))
-    saved = checkpoint.save(folder / "checkpoints", recipe, state, {}, tokenizer, model, nn.Module(), {})
+    saved = checkpoint.save(folder / "checkpoints", recipe, state, {}, tokenizer, model.state_dict(), {}, {})
     checkpoint.link(folder / "checkpoints", "last", saved)
 
 

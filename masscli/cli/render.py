@@ -32,6 +32,8 @@ class Log:
     """
 
     def __init__(self, path: Path, step: int) -> None:
+        from masscli.training.files import replace
+
         kept = []
         if path.exists():
             for line in path.read_text(encoding="utf-8").split("\n"):
@@ -40,7 +42,7 @@ class Log:
                         kept.append(line + "\n")
                 except (json.JSONDecodeError, KeyError):
                     continue  # the line that a kill cut short
-        path.write_text("".join(kept), encoding="utf-8")
+        replace(path, "".join(kept).encode())
         self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, event: Event) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from masscli.errors import MasscliError
 from masscli.training import checkpoint
@@ -37,24 +37,21 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
             raise MasscliError(f"{other.path}: has another vocabulary than {first.path}", "average checkpoints of one run")
     if folder.exists() and any(folder.iterdir()):
         raise MasscliError(f"{folder}: is not empty", "choose another folder with --output")
-    weights, heads = _mean([c.weights() for c in checkpoints]), _mean([c.heads() for c in checkpoints])
+    weights, heads = _mean(c.weights() for c in checkpoints), _mean(c.heads() for c in checkpoints)
     state = replace(first.state, step=max(c.state.step for c in checkpoints))
-    path = checkpoint.save(folder / "checkpoints", first.recipe, state, {}, first.tokenizer(), _Bare(weights), _Bare(heads), {})
+    path = checkpoint.save(folder / "checkpoints", first.recipe, state, {}, first.tokenizer(), weights, heads, {})
     checkpoint.link(folder / "checkpoints", "last", path)
     return path
 
 
-def _mean(several: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    names = several[0].keys()
-    return {n: (torch.stack([s[n].double() for s in several]).sum(0) / len(several)).to(several[0][n].dtype) for n in names}
-
-
-class _Bare(nn.Module):
-    """Tensors with the state dict of a module."""
-
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
-        super().__init__()
-        self.tensors = tensors
-
-    def state_dict(self, *args: object, **kwargs: object) -> dict[str, Tensor]:  # type: ignore[override]  # the plain form is all we call
-        return self.tensors
+def _mean(several: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """One model is in memory at a time, besides the sum."""
+    sums: dict[str, Tensor] = {}
+    kinds: dict[str, torch.dtype] = {}
+    count = 0
+    for tensors in several:
+        for name, tensor in tensors.items():
+            sums[name] = sums[name].add_(tensor) if name in sums else tensor.double()
+            kinds[name] = tensor.dtype
+        count += 1
+    return {name: (total / count).to(kinds[name]) for name, total in sums.items()}

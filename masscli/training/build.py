@@ -21,7 +21,7 @@ from masscli.objectives.base import Objective, Setting
 from masscli.recipe import OBJECTIVES, Recipe, StreamConfig, ramp
 from masscli.training import checkpoint
 from masscli.training.checkpoint import Checkpoint, RunState, make_framing
-from masscli.training.evaluate import BleuTask, Validator, ValidStream
+from masscli.training.evaluate import BleuTask, Validator, ValidStream, lower_is_better
 from masscli.training.initial import initialise
 from masscli.training.optim import make_optimizer, restore_moments
 from masscli.training.precision import choose_device, choose_dtype
@@ -47,7 +47,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     parallel.start(device.type)
     data = DataBin.open(recipe.data)
     folder = _folder(recipe.save_dir)
-    kept = {step: Checkpoint.open(path) for step, path in checkpoint.saved(folder).items()} if parallel.world == 1 else _shared(folder)
+    kept = _kept(folder)
     last = kept[max(kept)] if kept else None
     notes = [_continue(recipe, data, last)] if last else []
     state = last.state if last else RunState(update_freq=recipe.train.update_freq or parallel.world, languages=_languages(recipe, data))
@@ -74,15 +74,16 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
             for layer in stack.layers if stack is not None else ():
                 layer.compile(dynamic=True)
 
-    streams = [_stream(name, recipe, objectives[name], data) for name in recipe.stream]
+    streams = [_stream(name, recipe, objectives[name], data, framing) for name in recipe.stream]
     notes += [f"{s.name}: {s.sampler.skipped} of {s.sampler.rows} examples are longer than --max-source-positions or "
               "--max-target-positions and are left out" for s in streams if s.sampler.skipped]  # fmt: skip
     named = [*model.named_parameters(), *((f"{n}.{k}", p) for n, o in objectives.items() for k, p in o.named_parameters())]
     optimizer = make_optimizer(recipe.optim, named)
     validator, warnings = _validator(recipe, objectives, data, framing)
-    trainer = Trainer(recipe, folder, model, streams, validator, tokenizer, optimizer, state,
-                      {step: c.metrics.get(recipe.checkpoint.best_metric) for step, c in kept.items()})  # fmt: skip
+    scores = {step: c.metrics.get(recipe.checkpoint.best_metric) for step, c in kept.items()}
+    trainer = Trainer(recipe, folder, model, streams, validator, tokenizer, optimizer, state, scores)
     if last is not None:
+        _pick_up(folder, recipe, last, scores)
         restore_moments(optimizer, trainer.names, last.moments())
     return trainer, notes + warnings
 
@@ -98,12 +99,25 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _shared(folder: Path) -> dict[int, Checkpoint]:
-    """All processes look at the same checkpoints: rank 0 tidies up first."""
+def _kept(folder: Path) -> dict[int, Checkpoint]:
+    """The checkpoints of the run, by step; all processes look at the same ones, after rank 0 has tidied up."""
     if parallel.rank == 0:
-        checkpoint.saved(folder)
+        checkpoint.tidy(folder)
     parallel.barrier()
-    return {step: Checkpoint.open(path) for step, path in checkpoint.saved(folder).items()}
+    paths = checkpoint.saved(folder)
+    return {step: Checkpoint.open(path, verify=step == max(paths)) for step, path in paths.items()}
+
+
+def _pick_up(folder: Path, recipe: Recipe, last: Checkpoint, scores: Mapping[int, float | None]) -> None:
+    """Make good what a kill may have left between a save and its links, and what another --best-metric makes of the scores."""
+    metric = recipe.checkpoint.best_metric
+    best = checkpoint.ranked(scores, lower_is_better(metric))
+    if metric != last.recipe.checkpoint.best_metric:
+        last.state.best, last.state.stale = scores[best[0]] if best else None, 0
+    if parallel.rank == 0:
+        checkpoint.link(folder / "checkpoints", "last", last.path)
+        if best:
+            checkpoint.link(folder / "checkpoints", "best", folder / "checkpoints" / f"step-{best[0]:07d}")
 
 
 def _languages(recipe: Recipe, data: DataBin) -> tuple[str, ...]:
@@ -159,15 +173,20 @@ def _load_heads(objectives: Mapping[str, Objective], last: Checkpoint) -> None:
         objective.load_state_dict({k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(name + ".")})
 
 
-def _limits(recipe: Recipe) -> Limits:
-    train, most = recipe.train, recipe.model.max_positions
-    return Limits(train.max_tokens, train.batch_size, (min(train.max_source_positions, most), min(train.max_target_positions, most)))
+def _limits(recipe: Recipe, framing: Framing) -> Limits:
+    train, (source, target) = recipe.train, _positions(recipe, framing)
+    return Limits(train.max_tokens, train.batch_size, (min(train.max_source_positions, source), min(train.max_target_positions, target)))
 
 
-def _stream(name: str, recipe: Recipe, objective: Objective, data: DataBin) -> Stream:
+def _positions(recipe: Recipe, framing: Framing) -> tuple[int, int]:
+    """The longest sizes that the stacks have positions for: sizes count both symbols, a decoder and most encoders read one of them."""
+    return recipe.model.max_positions + 1 - framing.lead, recipe.model.max_positions + 1
+
+
+def _stream(name: str, recipe: Recipe, objective: Objective, data: DataBin, framing: Framing) -> Stream:
     view = objective.view(data, "train")
     config = recipe.stream[name]
-    sampler = Sampler(len(view), view.sizes, _limits(recipe), recipe.seed, name)
+    sampler = Sampler(len(view), view.sizes, _limits(recipe, framing), recipe.seed, name)
     return Stream(name, objective, Collation(name, view, objective.collator(), recipe.seed), sampler, config.share, ramp(config.weight))
 
 
@@ -186,14 +205,20 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
         except MasscliError as error:
             warnings.append(f"{name} is not validated: {error.message}")
             continue
-        limits = Limits(max(recipe.train.max_tokens, recipe.model.max_positions), None, (recipe.model.max_positions,) * 2)
+        longest = _positions(recipe, framing)
+        limits = Limits(max(recipe.train.max_tokens, *longest), None, longest)
         sampler = Sampler(len(view), view.sizes, limits, recipe.seed, name, shuffle=False)
+        if sampler.skipped:
+            warnings.append(f"{name}: {sampler.skipped} of {sampler.rows} validation examples are longer than --max-positions")
         streams.append(ValidStream(name, objective, Collation(name, view, objective.collator(), 0), sampler))
         sides = text.split("-")
         if config.eval_bleu and recipe.stream[name].objective.reads == "pairs":
             lines = [data.raw(split, text, side)[: config.max_valid_rows] for side in sides]
             tasks.append(BleuTask((sides[0], sides[1]), *lines))
-    surface = data.tokenizer().surface
-    return Validator(tuple(streams), tuple(tasks), data.tokenizer(), framing, config.eval_beam, surface.lowercase), warnings
+    tokenizer = data.tokenizer()
+    validator = Validator(tuple(streams), tuple(tasks), tokenizer, framing, config.eval_beam, tokenizer.surface.lowercase)
+    if validator and (metric := recipe.checkpoint.best_metric) not in validator.names:
+        raise MasscliError(f"--best-metric {metric}: is not measured", f"choose one of {', '.join(validator.names)}")
+    return validator, warnings
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from masscli.config import decode, encode, to_toml
 from masscli.data.framing import Framing
@@ -31,6 +32,7 @@ from masscli.text.tokenizer import Tokenizer
 from masscli.training.files import digest, relink, sync, write
 
 FORMAT = 1
+_GO_ON = "to go on training from the one before, delete its folder"
 WEIGHTS, HEADS, MOMENTS = "model.safetensors", "objective.safetensors", "optimizer.safetensors"
 
 
@@ -47,7 +49,7 @@ class RunState:
     best: float | None = None
     stale: int = 0
     """Validations since the best."""
-    loss_scale: float = 1.0
+    loss_scale: float = 2.0**15
     clean: int = 0
     """Updates since the last overflow."""
     overflows: int = 0
@@ -68,22 +70,25 @@ class Checkpoint:
     metrics: Mapping[str, float]
 
     @classmethod
-    def open(cls, path: Path) -> Checkpoint:
-        """A checkpoint, or the best (else last) of a run; raises MasscliError when there is none or its files do not add up."""
+    def open(cls, path: Path, *, verify: bool = True) -> Checkpoint:
+        """A checkpoint, or the best (else last) of a run; raises MasscliError when there is none or its files do not add up.
+
+        Without `verify` its tensors are taken on trust; that is for looking at a checkpoint that will not be used.
+        """
         folder = _find(path)
         try:
             raw = json.loads((folder / "state.json").read_text(encoding="utf-8"))
             if raw["format"] != FORMAT:
                 raise MasscliError(f"{folder}: format {raw['format']} of a checkpoint is not known", f"this masscli reads format {FORMAT}")
-            for name, expected in raw["files"].items():
+            for name, expected in raw["files"].items() if verify else ():
                 if not (folder / name).exists() or digest(folder / name) != expected:
-                    raise MasscliError(f"{folder / name}: damaged or missing (its checksum differs)", "use another checkpoint of the run")
+                    raise MasscliError(f"{folder / name}: damaged or missing (its checksum differs)", f"use another checkpoint; {_GO_ON}")
             state = RunState(**raw["state"])
             state.positions = {name: Position(*p) for name, p in state.positions.items()}
             state.languages = tuple(state.languages)
             recipe = decode(Recipe, tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8")))
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-            raise MasscliError(f"{folder / 'state.json'}: damaged ({error})", "use another checkpoint of the run") from None
+            raise MasscliError(f"{folder / 'state.json'}: damaged ({error})", f"use another checkpoint; {_GO_ON}") from None
         return cls(folder, recipe, state, raw["metrics"])
 
     def tokenizer(self) -> Tokenizer:
@@ -130,11 +135,11 @@ class Checkpoint:
 def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...]) -> Framing:
     """How the text of a run is framed."""
     model = recipe.model
-    return Framing(tokenizer.vocab, model.source_bos, model.languages == "tag", languages if model.languages == "embedding" else ())
+    return Framing(tokenizer.vocab, model.source_bos, model.languages == "tag", languages)
 
 
 def save(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, float], tokenizer: Tokenizer,
-         model: nn.Module, heads: nn.Module, moments: Mapping[str, Tensor]) -> Path:  # fmt: skip
+         weights: Mapping[str, Tensor], heads: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> Path:  # fmt: skip
     """Write `folder`/step-N; returns it.  A folder of that name is replaced."""
     final = folder / f"step-{state.step:07d}"
     aside = folder / f".{final.name}.new"
@@ -142,9 +147,9 @@ def save(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, fl
     aside.mkdir(parents=True)
     write(aside / "recipe.toml", to_toml(encode(recipe)).encode())
     tokenizer.save(aside)
-    _save_tensors(aside / WEIGHTS, model.state_dict())
-    if own := heads.state_dict():
-        _save_tensors(aside / HEADS, own)
+    _save_tensors(aside / WEIGHTS, weights)
+    if heads:
+        _save_tensors(aside / HEADS, heads)
     if moments:
         _save_tensors(aside / MOMENTS, moments)
     files = {p.name: digest(p) for p in sorted(aside.iterdir())}
@@ -158,11 +163,16 @@ def save(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, fl
     return final
 
 
+def ranked(kept: Mapping[int, float | None], lower_is_better: bool) -> list[int]:
+    """The saved steps that have a score, the best first; the earlier of two equals."""
+    scores = {step: score for step, score in kept.items() if score is not None}
+    return sorted(scores, key=lambda s: (scores[s] if lower_is_better else -scores[s], s))
+
+
 def stale(kept: Mapping[int, float | None], last: int, best: int, lower_is_better: bool) -> list[int]:
     """Which of the saved steps (step: score, None where not validated) may go: neither of the `last` latest nor of the `best` best."""
-    latest = sorted(kept)[-last:]
-    scored = sorted((s for s in kept if kept[s] is not None), key=lambda s: (kept[s] if lower_is_better else -(kept[s] or 0.0), s))
-    return [s for s in sorted(kept) if s not in latest and s not in scored[:best]]
+    spared = {*sorted(kept)[-last:], *ranked(kept, lower_is_better)[:best]}
+    return [s for s in sorted(kept) if s not in spared]
 
 
 def link(folder: Path, name: str, target: Path) -> None:
@@ -177,12 +187,16 @@ def remove(folder: Path, step: int) -> None:
     shutil.rmtree(aside)
 
 
-def saved(run: Path) -> dict[int, Path]:
-    """Complete checkpoints of a run, by step; leftovers of an interrupted save are removed."""
-    folder = run / "checkpoints"
-    for leftover in folder.glob(".step-*.new"):
+def tidy(run: Path) -> None:
+    """Remove what an interrupted save left behind; only for the process that trains into the run."""
+    for leftover in (run / "checkpoints").glob(".step-*.new"):
         shutil.rmtree(leftover)
-    return {int(p.name[5:]): p for p in sorted(folder.glob("step-*")) if (p / "state.json").exists()}
+
+
+def saved(run: Path) -> dict[int, Path]:
+    """Complete checkpoints of a run, by step."""
+    found = ((re.fullmatch(r"step-(\d+)", p.name), p) for p in sorted((run / "checkpoints").glob("step-*")))
+    return {int(name[1]): path for name, path in found if name and (path / "state.json").exists()}
 
 
 def _find(path: Path) -> Path:
@@ -200,7 +214,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, FileNotFoundError) as error:
-        raise MasscliError(f"{path}: cannot be read ({error})", "use another checkpoint of the run") from None
+        raise MasscliError(f"{path}: cannot be read ({error})", f"use another checkpoint; {_GO_ON}") from None
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Any]) -> None:

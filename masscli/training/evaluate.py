@@ -43,6 +43,11 @@ class BleuTask:
     references: list[str]
 
 
+def lower_is_better(metric: str) -> bool:
+    """Losses and perplexity are better low, BLEU high."""
+    return metric == "ppl" or metric.endswith("loss")
+
+
 @dataclass(frozen=True)
 class Validator:
     """Everything that is measured at a validation."""
@@ -56,6 +61,12 @@ class Validator:
 
     def __bool__(self) -> bool:
         return bool(self.streams)
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics that `measure` gives."""
+        bleu = ["bleu", *(f"bleu.{'-'.join(task.direction)}" for task in self.tasks)] if self.tasks else []
+        return ["loss", "ppl", *(f"{stream.name}.loss" for stream in self.streams), *bleu]
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> tuple[dict[str, float], dict[str, str]]:
@@ -88,7 +99,7 @@ class Validator:
                     sums[1, i] += batch.counts[term]
             stream.objective.train()
             sums = parallel.sum_(sums.to(device)).cpu()
-            per_target = sums[0] / sums[1]
+            per_target = sums[0] / sums[1].clamp(min=1)
             metrics[f"{stream.name}.loss"] = sum(float(v) * stream.objective.weights[t] for t, v in zip(terms, per_target, strict=True))
         metrics["loss"] = sum(metrics.values()) / len(self.streams)
         metrics["ppl"] = math.exp(min(metrics["loss"], 700.0))

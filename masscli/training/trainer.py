@@ -10,18 +10,16 @@ The trainer yields events and prints nothing; it knows no objective by name.
 from __future__ import annotations
 
 import math
-import resource
 import signal
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from masscli import parallel
 from masscli.data.batch import Batch
@@ -34,9 +32,11 @@ from masscli.recipe import Recipe, ramp_at
 from masscli.text.tokenizer import Tokenizer
 from masscli.training import checkpoint
 from masscli.training.checkpoint import RunState
-from masscli.training.evaluate import Validator
+from masscli.training.evaluate import Validator, lower_is_better
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.optim import LossScale, learning_rate, moments
+from masscli.training.signals import Signals
+from masscli.training.watch import Watch, peak_memory
 
 BUCKET = 2**24  # numbers in one all-reduce: 64 MiB
 PATIENCE_FOR_DIVERGENCE = 50  # updates in a row with a loss far above the first before a run is given up
@@ -71,13 +71,13 @@ class Trainer:
     ) -> None:
         self.recipe, self.folder, self.model, self.tokenizer = recipe, folder, model, tokenizer
         self.streams = {s.name: s for s in streams}
-        self.objectives = nn.ModuleDict({s.name: s.objective for s in streams})
         self.validator, self.optimizer, self.state, self.kept = validator, optimizer, state, dict(kept)
         self.device = next(model.parameters()).device
-        self.names = {p: n for n, p in [*model.named_parameters(), *self.objectives.named_parameters()] if p.requires_grad}
+        named = [*model.named_parameters(), *((f"objective.{s.name}.{n}", p) for s in streams for n, p in s.objective.named_parameters())]
+        self.names = {p: n for n, p in named if p.requires_grad}
         self.scale = LossScale(model.compute == torch.float16, state.loss_scale, state.clean)
         self.keys = [(s.name, term) for s in streams for term in s.objective.weights]
-        self.signal = 0
+        self.signals = Signals()
         self._far = 0
         self._first_loss: float | None = None
 
@@ -86,11 +86,12 @@ class Trainer:
     def run(self) -> Iterator[Event]:
         """Train until the recipe says stop, yielding what happens."""
         self.model.train()
-        self.objectives.train()
+        for stream in self.streams.values():
+            stream.objective.train()
         began, before = time.monotonic(), self.state.seconds
-        watch = _Watch(self.keys, self.device)
-        saved_at, reason = self.state.step, ""
-        with _Signals(self):
+        watch = Watch(len(self.keys), self.device)
+        saved_at, reason, interrupted = self.state.step, "", 0
+        with self.signals:
             for jobs, prepared in self._updates():
                 if reason := self._over(jobs, time.monotonic() - began):
                     break
@@ -104,20 +105,17 @@ class Trainer:
                 if self.validator and self._due(self.recipe.valid.validate_interval_updates or save):
                     yield from self._validate()
                     saved_at = self.state.step
-                    if self.recipe.checkpoint.patience and self.state.stale >= self.recipe.checkpoint.patience:
-                        reason = f"no better {self.recipe.checkpoint.best_metric} in {self.state.stale} validations"
-                        break
                 elif self._due(save):
                     yield from self._save({})
                     saved_at = self.state.step
-                if self.signal:
-                    reason = f"stopped by {signal.Signals(self.signal).name}"
+                if interrupted := self._agreed_to_stop():
+                    reason = f"stopped by {signal.Signals(interrupted).name}"
                     break
         if watch.updates:
             yield self._stepped(watch, jobs[-1].epoch, norm)
         if saved_at != self.state.step:
-            yield from self._validate() if self.validator and not self.signal else self._save({})
-        yield Finished(self.state.step, reason or "done", self.state.seconds, self.signal)
+            yield from self._validate() if self.validator and not interrupted else self._save({})
+        yield Finished(self.state.step, reason or "done", self.state.seconds, interrupted)
 
     def _updates(self) -> Iterator[tuple[list[Job], list[Prepared]]]:
         """The jobs of each coming update, and this process's share of them, prepared."""
@@ -140,7 +138,9 @@ class Trainer:
             yield planned, [next(mine) for job in planned if job.micro % parallel.world == parallel.rank]
 
     def _over(self, jobs: Sequence[Job], seconds: float) -> str:
-        train = self.recipe.train
+        train, patience = self.recipe.train, self.recipe.checkpoint.patience
+        if patience and self.state.stale >= patience:
+            return f"no better {self.recipe.checkpoint.best_metric} in {self.state.stale} validations"
         first = next(iter(self.streams))
         if train.max_epoch is not None and any(j.stream == first and j.epoch >= train.max_epoch for j in jobs):
             return f"read {first} {train.max_epoch} times"
@@ -153,26 +153,24 @@ class Trainer:
     def _due(self, interval: int) -> bool:
         return self.state.step % interval == 0
 
+    def _agreed_to_stop(self) -> int:
+        """The signal that ends the run, 0 for none; every process comes to know of it after the same update, whichever was sent it."""
+        mine = self.signals.told  # read once: it may come between the lines
+        anyone = float(parallel.sum_(torch.tensor(float(mine), device=self.device)))
+        return mine or (signal.SIGTERM if anyone else 0)
+
     # -- one update ------------------------------------------------------------------------------------------------------------------
 
-    def _update(self, jobs: Sequence[Job], prepared: Sequence[Prepared], watch: _Watch) -> float:
+    def _update(self, jobs: Sequence[Job], prepared: Sequence[Prepared], watch: Watch) -> float:
         """Learn from one list of micro-batches; returns the norm of the gradient."""
         lr = learning_rate(self.recipe.optim, self.state.step + 1, self.recipe.train.max_update)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        pieces = 1
-        while True:
-            try:
-                sums, totals = self._gradients(prepared, pieces, watch)
-                break
-            except (torch.OutOfMemoryError, RuntimeError) as error:
-                if not _out_of_memory(error) or parallel.world > 1 or pieces >= max(len(p.job.rows) for p in prepared):
-                    raise
-                pieces *= 2
-                self.state.splits += 1
+        sums, totals = self._gradients(prepared)
         self._reduce()
         norm = self._norm()
-        if math.isfinite(norm):
+        learned = math.isfinite(norm)
+        if learned:
             self._step(norm)
             self.scale.went_well()
         elif self.scale.enabled:
@@ -181,46 +179,70 @@ class Trainer:
             self._give_up(sums, totals, norm)
         self.optimizer.zero_grad(set_to_none=True)
         self.state.step += 1
-        self.state.targets += int(totals.sum())
         self.state.positions.update({job.stream: job.after for job in jobs})
-        self._watch_divergence(sums, totals)
-        watch.add(sums, totals)
+        if learned:
+            self.state.targets += int(totals.sum())
+            self._watch_divergence(sums, totals)
+            watch.add(sums, totals, prepared)
         return norm
 
-    def _gradients(self, prepared: Sequence[Prepared], pieces: int, watch: _Watch) -> tuple[Tensor, Tensor]:
-        """Accumulate gradients of the update's loss; summed losses and targets by (stream, term), over all processes for targets."""
-        self.optimizer.zero_grad(set_to_none=True)
-        work = [(p.job, b) for p in prepared for b in self._parts(p, pieces)]
-        counts = dict.fromkeys(self.keys, 0.0)
-        for job, batch in work:
-            for term, count in batch.counts.items():
-                counts[job.stream, term] += count
-        totals = torch.tensor([*counts.values(), float(self.signal)], dtype=torch.float64, device=self.device)
-        parallel.sum_(totals)
-        self.signal = self.signal or (signal.SIGTERM if float(totals[-1]) else 0)
-        totals = totals[:-1].cpu()
-        sums = torch.zeros(len(self.keys), dtype=torch.float64, device=self.device)
-        index = {key: i for i, key in enumerate(self.keys)}
-        for job, batch in work:
-            torch.manual_seed(_mix(self.recipe.seed, job.update, job.micro))
-            stream = self.streams[job.stream]
-            weight = ramp_at(stream.weight, self.state.step) * self.scale.value
-            found = stream.objective(self.model, batch)
-            share = {term: weight * w / float(totals[index[job.stream, term]]) for term, w in stream.objective.weights.items()}
-            loss = torch.stack([t.loss * share[term] for term, t in found.items()]).sum()
-            torch.autograd.backward(loss)
-            for term, t in found.items():
-                sums[index[job.stream, term]] += t.nll.detach()
-            watch.saw(batch)
+    def _gradients(self, prepared: Sequence[Prepared]) -> tuple[Tensor, Tensor]:
+        """Accumulate the gradients of the update's loss; by (stream, term): this process's summed losses, the targets of all processes.
+
+        For want of memory the same is done again in smaller pieces; nothing in here but the count concerns other processes.
+        """
+        work = [(p.job, self._parts(p, 1)) for p in prepared]
+        totals = self._count(work)
+        pieces = 1
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                sums = self._accumulate(work, totals)
+                break
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                if pieces >= max(len(p.job.rows) for p in prepared):
+                    hint = "use a smaller model, or lower --max-source-positions and --max-target-positions"
+                    raise MasscliError(f"update {self.state.step + 1}: not enough memory for a single example", hint) from None
+            pieces *= 2
+            work = [(p.job, self._parts(p, pieces)) for p in prepared]
+        self.state.splits += pieces > 1
         return sums, totals
 
-    def _parts(self, prepared: Prepared, pieces: int) -> Iterable[Batch]:
+    def _parts(self, prepared: Prepared, pieces: int) -> list[Batch]:
         """The batch, or its rows anew in several smaller ones; the examples' noise is their own and stays the same."""
         job, collation = prepared.job, self.streams[prepared.job.stream].collation
         parts = [prepared.batch] if pieces == 1 else [collation(r, job.epoch) for r in np.array_split(job.rows, min(pieces, len(job.rows)))]
         objective = self.streams[job.stream].objective
         with torch.no_grad():
             return [objective.prepare(self.model, part.to(self.device)) for part in parts]
+
+    def _count(self, work: Sequence[tuple[Job, list[Batch]]]) -> Tensor:
+        """Targets by (stream, term), over all processes."""
+        counts = dict.fromkeys(self.keys, 0.0)
+        for job, batches in work:
+            for batch in batches:
+                for term, count in batch.counts.items():
+                    counts[job.stream, term] += count
+        return parallel.sum_(torch.tensor(list(counts.values()), dtype=torch.float64, device=self.device)).cpu()
+
+    def _accumulate(self, work: Sequence[tuple[Job, list[Batch]]], totals: Tensor) -> Tensor:
+        """Forward and backward, a batch at a time; the summed losses."""
+        sums = torch.zeros(len(self.keys), dtype=torch.float64, device=self.device)
+        index = {key: i for i, key in enumerate(self.keys)}
+        for job, batches in work:
+            torch.manual_seed(_mix(self.recipe.seed, job.update, job.micro))
+            stream = self.streams[job.stream]
+            weight = ramp_at(stream.weight, self.state.step) * self.scale.value
+            # Text too short to have a target leaves sums of nothing, which a share of anything keeps at 0.
+            share = {term: weight * w / (float(totals[index[job.stream, term]]) or 1.0) for term, w in stream.objective.weights.items()}
+            for batch in batches:
+                found = stream.objective(self.model, batch)
+                torch.autograd.backward(torch.stack([t.loss * share[term] for term, t in found.items()]).sum())
+                for term, t in found.items():
+                    sums[index[job.stream, term]] += t.nll.detach()
+        return sums
 
     def _reduce(self) -> None:
         """Add gradients over processes.  Where only some of them used a parameter, it counts as zero in the others."""
@@ -286,14 +308,18 @@ class Trainer:
     def _validate(self) -> Iterator[Event]:
         started = time.monotonic()
         metrics, signatures = self.validator.measure(self.model)
+        if not all(map(math.isfinite, metrics.values())):
+            said = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
+            raise MasscliError(
+                f"update {self.state.step}: the model's losses on the validation set are not numbers ({said})",
+                f"lower --lr or set --clip-norm; the run continues from {self.folder / 'checkpoints' / 'last'}, where all is well",
+            )
         yield Evaluated(self.state.step, metrics, signatures, time.monotonic() - started)
         yield from self._save(metrics)
 
     def _save(self, metrics: Mapping[str, float]) -> Iterator[Event]:
         config = self.recipe.checkpoint
-        score, lower = metrics.get(config.best_metric), config.best_metric in ("loss", "ppl")
-        if metrics and score is None:
-            raise MasscliError(f"--best-metric {config.best_metric}: is not measured", f"choose one of {', '.join(metrics)}")
+        score, lower = metrics.get(config.best_metric), lower_is_better(config.best_metric)
         state = self.state
         best = score is not None and (state.best is None or (score < state.best if lower else score > state.best))
         if score is not None:
@@ -301,7 +327,8 @@ class Trainer:
         state.loss_scale, state.clean = self.scale.value, self.scale.clean
         if parallel.rank == 0:
             folder = self.folder / "checkpoints"
-            path = checkpoint.save(folder, self.recipe, replace(state), metrics, self.tokenizer, self.model, self.objectives,
+            heads = {f"{s.name}.{n}": t for s in self.streams.values() for n, t in s.objective.state_dict().items()}
+            path = checkpoint.save(folder, self.recipe, replace(state), metrics, self.tokenizer, self.model.state_dict(), heads,
                                    moments(self.optimizer, self.names))  # fmt: skip
             self.kept[state.step] = score
             checkpoint.link(folder, "last", path)
@@ -313,58 +340,17 @@ class Trainer:
             yield Saved(state.step, path, best)
         parallel.barrier()
 
-    def _stepped(self, watch: _Watch, epoch: int, norm: float) -> Stepped:
+    def _stepped(self, watch: Watch, epoch: int, norm: float) -> Stepped:
         sums = parallel.sum_(watch.sums).cpu()
         losses = {".".join(k): float(s / t) for k, s, t in zip(self.keys, sums, watch.totals, strict=True) if t}
         lr = learning_rate(self.recipe.optim, self.state.step, self.recipe.train.max_update)
         event = Stepped(
             step=self.state.step, epoch=epoch, losses=losses, lr=lr, grad_norm=norm, targets=int(watch.totals.sum()),
             padding=1 - watch.real / max(1, watch.area), seconds=watch.seconds, loss_scale=self.scale.value,
-            overflows=self.state.overflows, splits=self.state.splits, memory=_memory(self.device),
+            overflows=self.state.overflows, splits=self.state.splits, memory=peak_memory(self.device),
         )  # fmt: skip
         watch.reset()
         return event
-
-
-class _Watch:
-    """Sums since the last report."""
-
-    def __init__(self, keys: Sequence[tuple[str, str]], device: torch.device) -> None:
-        self._zero = torch.zeros(len(keys), dtype=torch.float64, device=device)
-        self.reset()
-
-    def reset(self) -> None:
-        self.sums, self.totals = self._zero.clone(), torch.zeros(len(self._zero), dtype=torch.float64)
-        self.seconds, self.updates, self.real, self.area = 0.0, 0, 0, 0
-
-    def add(self, sums: Tensor, totals: Tensor) -> None:
-        self.sums += sums
-        self.totals += totals
-        self.updates += 1
-
-    def saw(self, batch: Batch) -> None:
-        for side in (batch.source, batch.target):
-            if side is not None:
-                self.real += int(side.lengths.sum())
-                self.area += side.ids.numel()
-
-
-class _Signals:
-    """Turns the first SIGTERM or Ctrl-C into a wish to stop after the update; a second one acts at once."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-
-    def __enter__(self) -> None:
-        def wish(number: int, frame: object) -> None:
-            self.trainer.signal = number
-            signal.signal(number, self.before[number])
-
-        self.before = {int(n): signal.signal(n, wish) for n in (signal.SIGTERM, signal.SIGINT)}
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
 
 
 def _mix(seed: int, update: int, micro: int) -> int:
@@ -375,9 +361,3 @@ def _mix(seed: int, update: int, micro: int) -> int:
 
 def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def _memory(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
