@@ -59,8 +59,9 @@ class ModelConfig:
     """Width of the feed-forward layer."""
     heads: int = 4
     """Attention heads."""
-    norm: Literal["post", "pre"] = "post"
-    """Layer norm after each residual sum (post, as published) or before each sublayer, with a last one on top (pre)."""
+    norm: Literal["pre", "post"] = "pre"
+    """Layer norm before each sublayer, with a last one on top (pre), or after each residual sum (post, as first published; at high
+    learning rates it may collapse to unigram frequencies)."""
     norm_eps: float = 1e-5
     """Added to the variance in layer norms."""
     norm_embedding: bool = False
@@ -110,12 +111,12 @@ class OptimConfig:
 
     optimizer: Literal["adamw", "adam", "adamw_bert", "lamb"] = "adamw"
     """adamw: decoupled decay, bias-corrected. adam: decay in the gradient. adamw_bert: no bias correction. lamb: the same, by layer."""
-    lr: float = 5e-4
-    """Peak learning rate."""
+    lr: float | None = None
+    """Peak learning rate (default: 5e-4 at width 512, and in inverse proportion to the width of the model)."""
     lr_scheduler: Literal["inverse_sqrt", "linear", "poly_tf", "poly_mult", "cosine", "constant"] = "inverse_sqrt"
     """Shape of the learning rate after warm-up."""
-    warmup_updates: int = 4000
-    """Updates of linear warm-up."""
+    warmup_updates: int | None = None
+    """Updates of linear warm-up (default: 4000, but no more than a tenth of --max-update)."""
     warmup_init_lr: float = 1e-7
     """Learning rate at update 0."""
     end_lr: float = 0.0
@@ -133,9 +134,9 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         check(
-            (self.lr > 0, f"lr: must be above 0, got {self.lr}"),
+            (self.lr is None or self.lr > 0, f"lr: must be above 0, got {self.lr}"),
             (len(self.adam_betas) == 2 and all(0 <= b < 1 for b in self.adam_betas), "adam_betas: expected two numbers in [0, 1)"),
-            (self.warmup_updates >= 0, f"warmup_updates: must not be negative, got {self.warmup_updates}"),
+            (self.warmup_updates is None or self.warmup_updates >= 0, f"warmup_updates: must not be negative, got {self.warmup_updates}"),
             (self.clip_norm >= 0, f"clip_norm: must not be negative, got {self.clip_norm}"),
         )
 

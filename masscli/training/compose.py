@@ -60,6 +60,7 @@ def compose(request: Request) -> Recipe:
     kinds = {s.objective.stacks for s in streams.values()}
     stacks = kinds.pop() if len(kinds) == 1 else "encoder-decoder"
     model = _model(said, stacks, data, plain.init_from)
+    plain = _with_a_rate(plain, model)
     _check(plain, streams)
     first = next(iter(streams.values())).objective.name
     folder = plain.save_dir or Path("runs") / first.rpartition(":")[2].lower()
@@ -71,6 +72,16 @@ def _with_an_end(recipe: Recipe) -> Recipe:
     if train.max_update is None and train.max_epoch is None and train.stop_time_hours is None:
         return replace(recipe, train=replace(train, max_update=DEFAULT_UPDATES))
     return recipe
+
+
+def _with_a_rate(recipe: Recipe, model: ModelConfig) -> Recipe:
+    """Fill in the learning rate and the warm-up.  Best rates fall in proportion to width (Yang et al. 2022, tensor programs V)."""
+    optim = recipe.optim
+    lr = optim.lr if optim.lr is not None else 5e-4 * 512 / model.dim
+    warmup = optim.warmup_updates
+    if warmup is None:
+        warmup = min(4000, (recipe.train.max_update or 40_000) // 10)
+    return replace(recipe, optim=replace(optim, lr=lr, warmup_updates=warmup))
 
 
 def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
