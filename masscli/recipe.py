@@ -224,6 +224,13 @@ class ValidConfig:
     eval_beam: int = 5
     """Beam of that search."""
 
+    def __post_init__(self) -> None:
+        check(
+            (self.validate_interval_updates is None or self.validate_interval_updates > 0, "validate_interval_updates: must be above 0"),
+            (self.max_valid_rows is None or self.max_valid_rows > 0, f"max_valid_rows: must be above 0, got {self.max_valid_rows}"),
+            (self.eval_beam > 0, f"eval_beam: must be above 0, got {self.eval_beam}"),
+        )
+
 
 @config
 class StreamConfig:
@@ -241,6 +248,10 @@ class StreamConfig:
     """Use the first so many rows only (low-resource studies)."""
 
     def __post_init__(self) -> None:
+        check(
+            (self.share > 0, f"share: must be above 0, got {self.share}"),
+            (self.limit is None or self.limit > 0, f"limit: must be above 0, got {self.limit}"),
+        )
         ramp(self.weight)
 
 
@@ -477,6 +488,9 @@ class Recipe:
     """Validation."""
     stream: dict[str, StreamConfig] = field(default_factory=dict)
     """What to train on, by name."""
+
+    def __post_init__(self) -> None:
+        check((0 <= self.seed < 2**63, f"seed: must lie between 0 and 2^63 - 1, got {self.seed}"))
 
 
 def ramp(text: str) -> tuple[tuple[int, float], ...]:

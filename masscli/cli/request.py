@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from masscli.cli.options import Section, Values, completer, flag, option, titles, typed
-from masscli.config import ConfigError, Flags, config, decode, merge, override, rows
+from masscli.config import ConfigError, Flags, check, config, decode, merge, override, rows
 from masscli.errors import MasscliError
 from masscli.recipe import OBJECTIVES, Recipe
 
@@ -42,6 +42,12 @@ class StreamChoice:
     """A language (or direction) is drawn in proportion to its size to the power of 1 over this; high values even out."""
     limit: int | None = None
     """Use the first so many rows of each stream only (low-resource studies)."""
+
+    def __post_init__(self) -> None:
+        check(
+            (self.lang_temperature > 0, f"lang_temperature: must be above 0, got {self.lang_temperature}"),
+            (self.limit is None or self.limit > 0, f"limit: must be above 0, got {self.limit}"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

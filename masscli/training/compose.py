@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from masscli.config import decode, encode, merge
+from masscli.config import decode, encode
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
-from masscli.models.presets import presets, resolve
-from masscli.recipe import OBJECTIVES, ModelConfig, ObjectiveConfig, Recipe, StreamConfig
-from masscli.training.checkpoint import Checkpoint
+from masscli.models.presets import resolve
+from masscli.recipe import OBJECTIVES, ModelConfig, ObjectiveConfig, OptimConfig, Recipe, StreamConfig
+from masscli.training.checkpoint import Checkpoint, saved
 
 
 class Request(Protocol):
@@ -60,10 +60,10 @@ def compose(request: Request) -> Recipe:
     kinds = {s.objective.stacks for s in streams.values()}
     stacks = kinds.pop() if len(kinds) == 1 else "encoder-decoder"
     model = _model(said, stacks, data, plain.init_from)
-    plain = _with_a_rate(plain, model)
     _check(plain, streams)
     first = next(iter(streams.values())).objective.name
     folder = plain.save_dir or Path("runs") / first.rpartition(":")[2].lower()
+    plain = _with_a_rate(plain, model, folder)
     return replace(plain, model=model, stream=streams, save_dir=folder)
 
 
@@ -74,14 +74,19 @@ def _with_an_end(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def _with_a_rate(recipe: Recipe, model: ModelConfig) -> Recipe:
-    """Fill in the learning rate and the warm-up.  Best rates fall in proportion to width (Yang et al. 2022, tensor programs V)."""
-    optim = recipe.optim
-    lr = optim.lr if optim.lr is not None else 5e-4 * 512 / model.dim
-    warmup = optim.warmup_updates
+def _with_a_rate(recipe: Recipe, model: ModelConfig, folder: Path) -> Recipe:
+    """Fill in the learning rate and the warm-up.  Best rates fall in proportion to width (Yang et al. 2022, tensor programs V).
+
+    A run that is continued keeps those it has: they must not change with --max-update.
+    """
+    begun = saved(folder)
+    last = Checkpoint.open(begun[max(begun)], verify=False).recipe.optim if begun else OptimConfig()
+    lr, warmup = recipe.optim.lr or last.lr, recipe.optim.warmup_updates
+    if warmup is None:
+        warmup = last.warmup_updates
     if warmup is None:
         warmup = min(4000, (recipe.train.max_update or 40_000) // 10)
-    return replace(recipe, optim=replace(optim, lr=lr, warmup_updates=warmup))
+    return replace(recipe, optim=replace(recipe.optim, lr=lr or 5e-4 * 512 / model.dim, warmup_updates=warmup))
 
 
 def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
@@ -95,30 +100,26 @@ def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
 
 
 def _model(said: Mapping[str, Any], stacks: str, data: DataBin, init_from: Path | None) -> ModelConfig:
-    if init_from is not None:
-        old = _both_halves(encode(Checkpoint.open(init_from).recipe.model), stacks)
-        wanted = encode(resolve(said)) if "arch" in said and said["arch"] != old["arch"] else {}
-        for field in SHAPE:
-            if field in said and said[field] != str(old[field]) and said[field] != old[field]:
-                raise MasscliError(f"--{field.replace('_', '-')} {said[field]} differs from {old[field]} in {init_from}",
-                                   "leave it out: a model's shape comes with its weights")  # fmt: skip
-            if wanted and wanted[field] != old[field]:
-                raise MasscliError(f"--arch {said['arch']} differs from {old['arch']} in {init_from} ({field})",
-                                   "leave it out: a model's shape comes with its weights")  # fmt: skip
-        return decode(ModelConfig, merge(old, said), "model")
-    model = resolve(said, stacks)
+    model = resolve(said, stacks) if init_from is None else _shape_of(Checkpoint.open(init_from).recipe.model, said, stacks, init_from)
     if model.languages == "auto":
         several = "embedding" if len(data.languages) > 1 else "none"
         model = replace(model, languages=cast(Any, several))
     return model
 
 
-def _both_halves(old: dict[str, Any], stacks: str) -> dict[str, Any]:
-    """Give a model with one stack the other one of its named size, when both are needed."""
-    if stacks != "encoder-decoder":
-        return old
-    size = presets()[old["arch"]]
-    return old | {layers: size[layers] for layers in ("encoder_layers", "decoder_layers") if not old[layers]}
+def _shape_of(old: ModelConfig, said: Mapping[str, Any], stacks: str, path: Path) -> ModelConfig:
+    """The shape that weights come with; a stack that they lack and that is needed is as its named size, or the user, has it."""
+    fresh = resolve({"arch": old.arch, **said}, stacks)
+    had, wanted = encode(old), encode(fresh)
+    lacking = [layers for layers in ("encoder_layers", "decoder_layers") if not had[layers]]
+    for field in SHAPE:
+        if field in lacking or wanted[field] in (had[field], "auto") or not (field in said or fresh.arch != old.arch):
+            continue
+        typed = f"--{field.replace('_', '-')} {wanted[field]}" if field in said else f"--arch {fresh.arch}"
+        raise MasscliError(f"{typed} differs from the weights in {path}: their {field} is {had[field]}",
+                           "leave it out: a model's shape comes with its weights")  # fmt: skip
+    kept = {field: had[field] for field in SHAPE if field not in lacking}
+    return decode(ModelConfig, had | {k: v for k, v in wanted.items() if k in said or k in lacking} | kept, "model")
 
 
 def _streams(request: Request, data: DataBin) -> dict[str, StreamConfig]:
