@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from masscli import parallel
@@ -28,7 +28,7 @@ def train(request: TrainRequest) -> None:
     console = Console(stderr=True, soft_wrap=True, quiet=parallel.rank != 0)
     recipe = compose(request)
     assert recipe.save_dir is not None
-    with _alone(recipe.save_dir):
+    with _alone(recipe.save_dir), ExitStack() as opened:
         trainer, notes = build(recipe)
         for note in notes:
             console.print(note, highlight=False)
@@ -38,6 +38,7 @@ def train(request: TrainRequest) -> None:
         console.print(f"{recipe.model.arch}: {size:,} parameters, {how} on {trainer.device}; streams {streams}", highlight=False)
         if recipe.train.max_update is not None and trainer.state.step >= recipe.train.max_update:
             console.print(f"{recipe.save_dir}: has already made {trainer.state.step} updates; raise --max-update to go on", highlight=False)
+            parallel.stop()
             return
         sinks: list[Sink] = []
         if parallel.rank == 0:
@@ -45,9 +46,9 @@ def train(request: TrainRequest) -> None:
             sinks.append(Log(recipe.save_dir / "log.jsonl", trainer.state.step))
             if recipe.train.tensorboard_logdir is not None:
                 sinks.append(Board(recipe.train.tensorboard_logdir))
-        end = follow(trainer.run(), sinks, trainer.state.step, recipe.train.max_update, console)
         for sink in sinks:
-            sink.close()
+            opened.callback(sink.close)
+        end = follow(trainer.run(), sinks, trainer.state.step, recipe.train.max_update, console)
     parallel.stop()
     console.print(f"{end.reason} after {end.step} updates and {end.seconds:.0f} s: {recipe.save_dir}", highlight=False)
     if end.interrupted:

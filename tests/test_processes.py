@@ -1,0 +1,189 @@
+"""Training as processes: under torchrun, with workers, and told to stop from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from masscli.__main__ import run as masscli
+from masscli.config import encode, to_toml
+from masscli.recipe import Recipe
+from masscli.training.trainer import Trainer
+from tests.test_trainer import at, far, last, same_run
+from tests.toy import recipe
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+UPDATES = 8
+
+
+def typed(run: Recipe, path: Path) -> list[str]:
+    """The command line of a run."""
+    path.write_text(to_toml(encode(run)), encoding="utf-8")
+    return ["finetune", "--config", str(path)]
+
+
+@contextmanager
+def started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process, and its children, in a process group of their own; nothing of it is left in the end."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def torchrun(args: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "masscli", *args]
+
+
+def read(process: subprocess.Popen[str], beginning: str | None = None) -> str:
+    """What it says up to a line that begins so, or to its end."""
+    assert process.stderr is not None
+    seen = ""
+    for line in process.stderr:
+        seen += line
+        if beginning is not None and line.startswith(beginning):
+            return seen
+    assert beginning is None, seen
+    return seen
+
+
+def logged(folder: Path) -> dict[int, dict[str, float]]:
+    """Losses by update."""
+    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
+    return {e["step"]: e["losses"] for e in events if e["event"] == "stepped"}
+
+
+def alike(found: dict[int, dict[str, float]], wanted: dict[int, dict[str, float]]) -> bool:
+    """The same streams in the same updates, and losses equal to 1e-5."""
+    pairs = [(found[step], wanted[step]) for step in wanted] if found.keys() == wanted.keys() else []
+    return bool(pairs) and all(a == pytest.approx(b, abs=1e-5) for a, b in pairs)
+
+
+@pytest.fixture(scope="module")
+def alone(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One process from the first update to the last."""
+    folder = tmp_path_factory.mktemp("alone")
+    assert masscli(typed(recipe(toy, folder / "run", f"train.max_update={UPDATES}"), folder / "recipe.toml")) == 0
+    return folder / "run"
+
+
+def test_a_run_begun_by_one_process_is_continued_by_two(toy: Path, tmp_path: Path, alone: Path) -> None:
+    folder = tmp_path / "run"
+    assert masscli(typed(recipe(toy, folder, "train.max_update=3"), tmp_path / "a.toml")) == 0
+    whole = typed(recipe(toy, folder, f"train.max_update={UPDATES}", "train.num_workers=1"), tmp_path / "b.toml")
+    subprocess.run(torchrun(whole), check=True, capture_output=True)
+    assert alike(logged(folder), logged(alone))
+    assert far(folder, alone) < 1e-4
+
+
+def test_two_processes_stop_together_and_one_goes_on(toy: Path, tmp_path: Path, alone: Path) -> None:
+    """SIGTERM to one of two: both end after the same update, with a checkpoint."""
+    folder = tmp_path / "run"
+    long = typed(recipe(toy, folder, "train.max_update=100000", "checkpoint.save_interval_updates=100000"), tmp_path / "a.toml")
+    with started(torchrun(long)) as process:
+        read(process, "3: ")
+        ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(ranks[-1]), signal.SIGTERM)
+        assert "stopped by SIGTERM after" in read(process)
+        assert process.wait() != 0
+    stopped = last(folder).state.step
+    short = recipe(toy, folder, f"train.max_update={max(UPDATES, stopped + 1)}")
+    assert masscli(typed(short, tmp_path / "b.toml")) == 0
+    found = logged(folder)
+    assert alike({step: found[step] for step in logged(alone)}, logged(alone))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_group_spares_the_workers(number: signal.Signals, toy: Path, tmp_path: Path) -> None:
+    """As the Ctrl-C of a terminal and the SIGTERM of a scheduler come; few batches are ready at that moment, many are needed."""
+    slow = "train.update_freq=24", "train.num_workers=1", "train.max_update=100000", "checkpoint.save_interval_updates=100000"
+    args = typed(recipe(toy, tmp_path / "run", *slow), tmp_path / "recipe.toml")
+    with started([sys.executable, "-m", "masscli", *args]) as process:
+        read(process, "3: ")
+        os.killpg(process.pid, number)
+        said = read(process)
+        assert f"stopped by {number.name} after" in said and "Traceback" not in said
+        assert process.wait() == (143 if number == signal.SIGTERM else 130)
+    assert last(tmp_path / "run").state.step >= 3
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interrupted_command_says_so_and_goes_on(
+    number: signal.Signals, code: int, toy: Path, tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    args = typed(recipe(toy, tmp_path / "run", f"train.max_update={UPDATES}"), tmp_path / "recipe.toml")
+    at(5, lambda trainer: signal.raise_signal(number), monkeypatch)
+    with pytest.raises(SystemExit) as stop:
+        masscli(args)
+    assert stop.value.code == code
+    assert f"stopped by {number.name} after 5 updates and" in capsys.readouterr().err
+    assert masscli(args) == 0
+    assert f"continuing {tmp_path / 'run'} from update 5\n" in capsys.readouterr().err
+    assert same_run(tmp_path / "run", alone)
+    assert logged(tmp_path / "run") == logged(alone)
+
+
+def test_the_log_drops_what_will_be_done_again(toy: Path, tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that was killed after update 6 goes on from 4; half a line at the end does no harm."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(trainer: Trainer) -> None:
+        raise Killed
+
+    args = typed(recipe(toy, tmp_path / "run", f"train.max_update={UPDATES}"), tmp_path / "recipe.toml")
+    at(7, die, monkeypatch)
+    with pytest.raises(Killed):
+        masscli(args)
+    with open(tmp_path / "run/log.jsonl", "a") as file:
+        file.write('{"event": "stepp')
+    assert masscli(args) == 0
+    assert logged(tmp_path / "run") == logged(alone)
+
+
+def test_a_folder_is_trained_into_by_one_run_at_a_time(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = typed(recipe(toy, tmp_path / "run", "train.max_update=1"), tmp_path / "recipe.toml")
+    second: list[int] = []
+    at(1, lambda trainer: second.append(masscli(args)), monkeypatch)
+    assert masscli(args) == 0
+    assert second == [2]
+    assert f"error: {tmp_path / 'run'}: another process is training into it\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--seed", "-1"], "--seed: must lie between 0 and 2^63 - 1, got -1"),
+        (["--limit", "0"], "--limit: must be above 0, got 0"),
+        (["--lang-temperature", "0"], "--lang-temperature: must be above 0, got 0.0"),
+        (["--max-valid-rows", "0"], "--max-valid-rows: must be above 0, got 0"),
+        (["--max-tokens", "5"], "stream mass-en: an example of 11 tokens does not fit --max-tokens 5"),
+        (["--max-source-positions", "5"], "stream mass-en: no example left of 240"),
+        (["--init-from", "nowhere"], "nowhere: no such run or checkpoint"),
+        (["--device", "cuda:7"], "--device cuda:7: this PyTorch sees no GPU"),
+        (["--device", "gpu"], "--device gpu: no such device"),
+        (["--best-metric", "blue"], "--best-metric blue: is not measured"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_in_one_line(change: list[str], message: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["pretrain", str(toy), "--objective", "mass", "--save-dir", str(tmp_path / "run"), "--max-update", "1", *change]
+    assert masscli(args) == 2
+    first, *rest = capsys.readouterr().err.rstrip("\n").split("\n")
+    assert first == f"error: {message}"
+    assert len(rest) <= 1 and all(line.startswith("hint: ") for line in rest)
