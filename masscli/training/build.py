@@ -105,7 +105,7 @@ def _kept(folder: Path) -> dict[int, Checkpoint]:
         checkpoint.tidy(folder)
     parallel.barrier()
     paths = checkpoint.saved(folder)
-    return {step: Checkpoint.open(path, verify=step == max(paths)) for step, path in paths.items()}
+    return {step: Checkpoint.open(path) for step, path in paths.items()}
 
 
 def _pick_up(folder: Path, recipe: Recipe, last: Checkpoint, scores: Mapping[int, float | None]) -> None:

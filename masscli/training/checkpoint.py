@@ -68,28 +68,29 @@ class Checkpoint:
     recipe: Recipe
     state: RunState
     metrics: Mapping[str, float]
+    checksums: Mapping[str, str]
+    """sha256 of each file."""
 
     @classmethod
-    def open(cls, path: Path, *, verify: bool = True) -> Checkpoint:
+    def open(cls, path: Path) -> Checkpoint:
         """A checkpoint, or the best (else last) of a run; raises MasscliError when there is none or its files do not add up.
 
-        Without `verify` its tensors are taken on trust; that is for looking at a checkpoint that will not be used.
+        Tensors are compared with their checksum when they are read: a model can be used without reading what the optimizer knew.
         """
         folder = _find(path)
         try:
             raw = json.loads((folder / "state.json").read_text(encoding="utf-8"))
             if raw["format"] != FORMAT:
                 raise MasscliError(f"{folder}: format {raw['format']} of a checkpoint is not known", f"this masscli reads format {FORMAT}")
-            for name, expected in raw["files"].items() if verify else ():
-                if not (folder / name).exists() or digest(folder / name) != expected:
-                    raise MasscliError(f"{folder / name}: damaged or missing (its checksum differs)", f"use another checkpoint; {_GO_ON}")
+            for name, expected in raw["files"].items():
+                _verify(folder / name, None if name.endswith(".safetensors") else expected)
             state = RunState(**raw["state"])
             state.positions = {name: Position(*p) for name, p in state.positions.items()}
             state.languages = tuple(state.languages)
             recipe = decode(Recipe, tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8")))
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
             raise MasscliError(f"{folder / 'state.json'}: damaged ({error})", f"use another checkpoint; {_GO_ON}") from None
-        return cls(folder, recipe, state, raw["metrics"])
+        return cls(folder, recipe, state, raw["metrics"], raw["files"])
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer the model was trained with."""
@@ -113,17 +114,25 @@ class Checkpoint:
 
     def weights(self) -> dict[str, Tensor]:
         """The model's tensors by name."""
-        return _tensors(self.path / WEIGHTS)
+        return self._tensors(WEIGHTS)
 
     def heads(self) -> dict[str, Tensor]:
         """The objectives' own tensors: `STREAM.NAME`."""
-        return _tensors(self.path / HEADS) if (self.path / HEADS).exists() else {}
+        return self._tensors(HEADS) if HEADS in self.checksums else {}
 
     def moments(self) -> dict[str, Tensor]:
         """The optimizer's tensors."""
-        if not (self.path / MOMENTS).exists():
+        if MOMENTS not in self.checksums:
             raise MasscliError(f"{self.path}: has no optimizer state to continue from", "start anew from its weights with --init-from")
-        return _tensors(self.path / MOMENTS)
+        return self._tensors(MOMENTS)
+
+    def _tensors(self, name: str) -> dict[str, Tensor]:
+        path = self.path / name
+        _verify(path, self.checksums[name])
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise MasscliError(f"{path}: cannot be read ({error})", f"use another checkpoint; {_GO_ON}") from None
 
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
@@ -210,11 +219,10 @@ def _find(path: Path) -> Path:
     raise MasscliError(f"{path}: holds no checkpoint", "give the folder of a run, or one of its checkpoints/step-N")
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, FileNotFoundError) as error:
-        raise MasscliError(f"{path}: cannot be read ({error})", f"use another checkpoint; {_GO_ON}") from None
+def _verify(path: Path, expected: str | None) -> None:
+    """That a file is there and, if we know what to expect, what it was."""
+    if not path.exists() or (expected is not None and digest(path) != expected):
+        raise MasscliError(f"{path}: damaged or missing (its checksum differs)", f"use another checkpoint; {_GO_ON}")
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Any]) -> None:

@@ -80,7 +80,7 @@ def _with_a_rate(recipe: Recipe, model: ModelConfig, folder: Path) -> Recipe:
     A run that is continued keeps those it has: they must not change with --max-update.
     """
     begun = saved(folder)
-    last = Checkpoint.open(begun[max(begun)], verify=False).recipe.optim if begun else OptimConfig()
+    last = Checkpoint.open(begun[max(begun)]).recipe.optim if begun else OptimConfig()
     lr, warmup = recipe.optim.lr or last.lr, recipe.optim.warmup_updates
     if warmup is None:
         warmup = last.warmup_updates
