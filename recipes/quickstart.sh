@@ -26,7 +26,7 @@ run masscli pretrain data-bin --objective mass --k 0.5 "${model[@]}" --max-updat
 
 # The same pairs and the same settings, with and without its weights.
 finetune() {
-    run masscli finetune data-bin --task translate -s en -t de "${model[@]}" --max-update "${QUICKSTART_UPDATES:-300}" \
+    run masscli finetune data-bin --task translate -s en -t de "${model[@]}" --max-update "${QUICKSTART_UPDATES:-600}" \
         --lr 0.002 --warmup-updates 100 --dropout 0.2 --save-interval-updates 100 "$@"
 }
 finetune --save-dir runs/scratch
