@@ -104,20 +104,6 @@ def test_two_processes_stop_together_and_one_goes_on(toy: Path, tmp_path: Path, 
     assert alike({step: found[step] for step in logged(alone)}, logged(alone))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_to_the_whole_group_spares_the_workers(number: signal.Signals, toy: Path, tmp_path: Path) -> None:
-    """As the Ctrl-C of a terminal and the SIGTERM of a scheduler come; few batches are ready at that moment, many are needed."""
-    slow = "train.update_freq=24", "train.num_workers=1", "train.max_update=100000", "checkpoint.save_interval_updates=100000"
-    args = typed(recipe(toy, tmp_path / "run", *slow), tmp_path / "recipe.toml")
-    with started([sys.executable, "-m", "masscli", *args]) as process:
-        read(process, "3: ")
-        os.killpg(process.pid, number)
-        said = read(process)
-        assert f"stopped by {number.name} after" in said and "Traceback" not in said
-        assert process.wait() == (143 if number == signal.SIGTERM else 130)
-    assert last(tmp_path / "run").state.step >= 3
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_an_interrupted_command_says_so_and_goes_on(
     number: signal.Signals, code: int, toy: Path, tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch,

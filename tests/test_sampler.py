@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import os
 import pickle
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -182,6 +185,18 @@ def test_workers_change_nothing(toy: Path) -> None:
         assert same([p.job for p in prepared], jobs(samplers)[:30])
         found.append([contents(p.batch) for p in prepared])
     assert found[0] == found[1]
+
+
+def test_workers_outlive_the_signals_that_are_meant_for_the_loop(toy: Path) -> None:
+    """A terminal sends Ctrl-C, a scheduler SIGTERM, to the workers too."""
+    samplers, collations = streams(toy)
+    made = load(collations, iter(jobs(samplers)), rank=0, world=1, last_update=9, workers=1)
+    first = next(made)
+    [worker] = multiprocessing.active_children()
+    assert worker.pid is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    assert same([first.job, *(p.job for p in made)], jobs(samplers)[:30])
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])

@@ -381,20 +381,20 @@ def test_translation_is_validated_with_bleu(toy: Path, tmp_path: Path) -> None:
 
 # -- what is learned -----------------------------------------------------------------------------------------------------------------------
 
-STRONGER = ("model.dim=32", "model.ffn_dim=64", "train.max_tokens=600", "train.update_freq=1", "model.dropout=0", "optim.warmup_updates=20",
-            "checkpoint.save_interval_updates=1000", "train.log_interval=1000")  # fmt: skip
+STRONGER = ("model.dim=32", "model.ffn_dim=64", "train.max_tokens=600", "train.update_freq=1", "model.dropout=0", "optim.lr=0.02",
+            "optim.warmup_updates=20", "train.max_update=100", "checkpoint.save_interval_updates=100")  # fmt: skip
 
 
 def test_a_word_for_word_translation_is_learned(toy: Path, tmp_path: Path) -> None:
-    events = train(recipe(toy, tmp_path, *STRONGER, "train.max_update=250", "valid.eval_bleu=true", "valid.eval_beam=1", streams=PAIRS))
+    events = train(recipe(toy, tmp_path, *STRONGER, "valid.eval_bleu=true", "valid.eval_beam=1", streams=PAIRS))
     [measured] = [e for e in events if isinstance(e, Evaluated)]
-    assert measured.metrics["loss"] < 0.3
+    assert measured.metrics["loss"] < 0.5
     assert measured.metrics["bleu"] > 80
 
 
 def test_mass_learns_what_follows_from_what(toy: Path, tmp_path: Path) -> None:
     """Words alone are worth ln 24 = 3.18 nats each; in their sentence, next to nothing."""
-    events = train(recipe(toy, tmp_path, *STRONGER, "train.max_update=250", streams=MASS))
+    events = train(recipe(toy, tmp_path, *STRONGER, streams=MASS))
     [measured] = [e for e in events if isinstance(e, Evaluated)]
     assert measured.metrics["loss"] < 1.0
 
