@@ -1,0 +1,145 @@
+"""kill -9 at random moments of `preprocess` and of a training run: each goes on, and ends with the same bytes as if nothing had happened.
+
+    python tests/benchmarks/kill9.py --data DATA --kills 10 --seed 1
+
+DATA is a folder of text: train.en, train.de, valid.en, valid.de.  Every trial starts from nothing, is killed at a moment drawn evenly
+between its first line of output and its end (by the time an unbroken run took), with all its workers, and is then run again by the same
+command.  What is compared is the sha256 of every file of the data folder, and of weights and optimizer state after the last update.
+`--kills` is the number of trials of each of the two.  Prints one table; exits 1 when anything differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+UPDATES = 60
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Something to kill.  `command` does it into a folder, `digest` says what came of it, `found` what a kill left there."""
+
+    name: str
+    command: Callable[[Path], list[str]]
+    digest: Callable[[Path], str]
+    found: Callable[[Path], str]
+
+
+def preprocess(text: Path) -> Stage:
+    def command(folder: Path) -> list[str]:
+        return ["preprocess", "--langs", "en,de", "--trainpref", f"{text}/train", "--validpref", f"{text}/valid", "--vocab-size", "1000",
+                "--workers", "2", "--destdir", str(folder / "data")]  # fmt: skip
+
+    def found(folder: Path) -> str:
+        files = [path for path in (folder / "data").rglob("*") if path.is_file()]
+        return f"{len(files)} files, {sum(path.stat().st_size for path in files):,} bytes"
+
+    return Stage("preprocess", command, lambda folder: sha256(sorted((folder / "data").iterdir())), found)
+
+
+def training(data: Path) -> Stage:
+    def command(folder: Path) -> list[str]:
+        return ["finetune", str(data), "--task", "translate", "-s", "en", "-t", "de", "--save-dir", str(folder / "run"), "--arch", "tiny",
+                "--dim", "32", "--ffn-dim", "64", "--heads", "2", "--encoder-layers", "1", "--decoder-layers", "1", "--max-tokens", "800",
+                "--max-update", str(UPDATES), "--save-interval-updates", "5", "--max-valid-rows", "20", "--lr", "0.01",
+                "--warmup-updates", "10", "--precision", "fp32", "--threads", "1", "--num-workers", "1"]  # fmt: skip
+
+    def digest(folder: Path) -> str:
+        last = folder / f"run/checkpoints/step-{UPDATES:07d}"
+        return sha256([last / "model.safetensors", last / "optimizer.safetensors"])
+
+    def found(folder: Path) -> str:
+        names = sorted(path.name for path in (folder / "run/checkpoints").glob("*step-*"))
+        return ", ".join(name.replace("step-00000", "") for name in names) or "nothing saved"
+
+    return Stage("training", command, digest, found)
+
+
+def sha256(paths: Sequence[Path]) -> str:
+    """Of the names and contents of files."""
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def run(command: Sequence[str], delay: float | None = None) -> tuple[float, float] | None:
+    """Run masscli to its end, and say when its first line and its end came; or kill it `delay` seconds after its first line: None."""
+    start = time.monotonic()
+    with subprocess.Popen([sys.executable, "-m", "masscli", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          start_new_session=True) as process:  # fmt: skip
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        first = time.monotonic() - start
+        try:
+            more, _ = process.communicate(timeout=delay)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return None
+        if process.returncode:
+            sys.exit(said + more)
+    return first, time.monotonic() - start
+
+
+def trials(stage: Stage, kills: int, draw: random.Random, work: Path) -> int:
+    """Kill a stage so often; how often what came of it was not the same."""
+    whole = work / f"{stage.name}-whole"
+    whole.mkdir()
+    times = run(stage.command(whole))
+    assert times is not None
+    wanted, different = stage.digest(whole), 0
+    print(f"{stage.name:<10} {'unbroken':>8} {times[1] - times[0]:>7.2f} s  {'':<44} {wanted[:16]}", flush=True)
+    for number in range(1, kills + 1):
+        folder = work / f"{stage.name}-{number}"
+        while True:
+            folder.mkdir()
+            delay = draw.random() * (times[1] - times[0])
+            if run(stage.command(folder), delay) is None:
+                break
+            shutil.rmtree(folder)  # it was quicker than the unbroken run, and done: another moment is drawn
+        found = stage.found(folder)
+        run(stage.command(folder))
+        digest = stage.digest(folder)
+        different += digest != wanted
+        said = "same" if digest == wanted else "DIFFERENT"
+        print(f"{stage.name:<10} {number:>8} {delay:>7.2f} s  {found:<44.44} {digest[:16]} {said}", flush=True)
+        shutil.rmtree(folder)
+    return different
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--kills", type=int, default=10, metavar="N")
+    parser.add_argument("--seed", type=int, default=1, metavar="N")
+    parser.add_argument("--lines", type=int, default=4000, metavar="N", help="lines of train to use")
+    args = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with tempfile.TemporaryDirectory() as name:
+        work, draw, started = Path(name), random.Random(args.seed), time.monotonic()
+        for split in ("train", "valid"):
+            for language in ("en", "de"):
+                lines = (args.data / f"{split}.{language}").read_text(encoding="utf-8").split("\n")[: args.lines]
+                (work / f"{split}.{language}").write_text("\n".join(lines), encoding="utf-8")
+        print(f"{'stage':<10} {'kill':>8} {'after':>9}  {'what it left':<44} sha256 when done", flush=True)
+        different = trials(preprocess(work), args.kills, draw, work)
+        different += trials(training(work / "preprocess-whole/data"), args.kills, draw, work)
+        print(f"{2 * args.kills} kills, {different} with another result; {time.monotonic() - started:.0f} s")
+    sys.exit(different > 0)
+
+
+if __name__ == "__main__":
+    main()
