@@ -29,8 +29,8 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = [*sorted(ROOT.glob("recipes/**/*.sh")), ROOT / "tests/run.sh", ROOT / ".ci/run"]
 PAGES = [path for path in (ROOT / "README.md", *sorted(ROOT.glob("recipes/**/*.md"))) if path.exists()]
 SEPARATORS = re.compile(r"[|;&<>()]+")
-INTRODUCTIONS = {"", "run", "then", "else", "do", "{", "!", "$", "time"}
-"""What may stand before the name of a command, besides separators; $ is the prompt."""
+INTRODUCTIONS = {"", "run", "-m", "then", "else", "do", "{", "!", "$", "time"}
+"""What may stand before the name of a command, besides separators; $ is the prompt, -m that of `torchrun -m masscli`."""
 
 
 # -- reading command lines -----------------------------------------------------------------------------------------------------------
