@@ -98,7 +98,12 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check(
-            (self.encoder_layers + self.decoder_layers > 0, "encoder_layers: a model needs at least one layer"),
+            (self.encoder_layers >= 0, f"encoder_layers: must not be negative, got {self.encoder_layers}"),
+            (self.decoder_layers >= 0, f"decoder_layers: must not be negative, got {self.decoder_layers}"),
+            (self.encoder_layers + self.decoder_layers != 0, "encoder_layers: a model needs at least one layer"),
+            (self.dim > 0, f"dim: must be above 0, got {self.dim}"),
+            (self.ffn_dim > 0, f"ffn_dim: must be above 0, got {self.ffn_dim}"),
+            (self.max_positions > 0, f"max_positions: must be above 0, got {self.max_positions}"),
             (self.heads > 0 and self.dim % self.heads == 0, f"heads: must divide dim ({self.dim}), got {self.heads}"),
             *((0 <= getattr(self, n) < 1, f"{n}: must lie in [0, 1), got {getattr(self, n)}")
               for n in ("dropout", "attention_dropout", "activation_dropout")),
@@ -181,6 +186,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check(
             (self.max_tokens > 0, f"max_tokens: must be above 0, got {self.max_tokens}"),
+            *((value is None or value > 0, f"{name}: must be above 0, got {value}")
+              for name, value in (("batch_size", self.batch_size), ("max_update", self.max_update), ("max_epoch", self.max_epoch),
+                                  ("stop_time_hours", self.stop_time_hours), ("threads", self.threads))),
             (self.update_freq is None or self.update_freq > 0, f"update_freq: must be above 0, got {self.update_freq}"),
             (self.num_workers >= 0, f"num_workers: must not be negative, got {self.num_workers}"),
             (self.log_interval > 0, f"log_interval: must be above 0, got {self.log_interval}"),
@@ -206,6 +214,8 @@ class CheckpointConfig:
         check(
             (self.save_interval_updates > 0, "save_interval_updates: must be above 0"),
             (self.keep_last > 0, "keep_last: must be above 0"),
+            (self.keep_best >= 0, f"keep_best: must not be negative, got {self.keep_best}"),
+            (self.patience >= 0, f"patience: must not be negative, got {self.patience}"),
         )
 
 

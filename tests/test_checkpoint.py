@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from masscli.__main__ import run as masscli
 from masscli.config import encode, to_toml
 from masscli.errors import MasscliError
 from masscli.recipe import Recipe
+from masscli.training import checkpoint
 from masscli.training.average import average, members
 from masscli.training.build import build
 from masscli.training.checkpoint import Checkpoint, ranked, saved, stale
@@ -52,7 +55,10 @@ class Killed(BaseException):
     """Stands for kill -9: nothing catches it."""
 
 
-DEEDS = ["os.fsync", "pathlib.Path.rename", "pathlib.Path.replace", "pathlib.Path.symlink_to", "shutil.rmtree", "os.unlink"]
+DEEDS = [
+    (checkpoint, "write"), (checkpoint, "save_file"), (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"),
+    (Path, "unlink"), (shutil, "rmtree"),
+]  # fmt: skip
 """What saving does to the disk."""
 
 
@@ -69,10 +75,8 @@ def deeds_before_a_kill(number: int, monkeypatch: pytest.MonkeyPatch) -> list[st
 
         return deed
 
-    for name in DEEDS:
-        module, _, attribute = name.rpartition(".")
-        target = {"os": __import__("os"), "shutil": shutil, "pathlib.Path": Path}[module]
-        monkeypatch.setattr(name, watched(name, getattr(target, attribute)))
+    for place, name in DEEDS:
+        monkeypatch.setattr(place, name, watched(name, getattr(place, name)))
     return done
 
 
@@ -100,8 +104,32 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_goes_on(toy: Path, tmp
         assert best.metrics["loss"] == min(Checkpoint.open(path).metrics["loss"] for path in saved(folder).values())
         assert not [p.name for p in (folder / "checkpoints").iterdir() if p.name.startswith(".")]
         number += 1
-    assert {"os.fsync", "pathlib.Path.rename", "pathlib.Path.symlink_to", "shutil.rmtree"} <= set(done)
-    assert number > 10
+    assert set(done) == {name for _, name in DEEDS}
+    assert number == len(done)
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+         "Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)  # fmt: skip
+def test_a_full_disk_costs_the_save_and_nothing_else(
+    error: Exception, why: str, toy: Path, run: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("masscli.training.checkpoint.save_file", full)
+        message, hint = refused(lambda: train(recipe(toy, run, "train.max_update=12")))
+    assert message == f"{run / 'checkpoints/step-0000012'}: cannot be written ({why})"
+    assert hint == "make room, then run the same command again to go on"
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["best", "last", "step-0000004", "step-0000008", "step-0000010"]
+    assert same_run(run, whole)
 
 
 # -- what is kept --------------------------------------------------------------------------------------------------------------------------

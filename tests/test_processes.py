@@ -17,7 +17,7 @@ from masscli.__main__ import run as masscli
 from masscli.config import encode, to_toml
 from masscli.recipe import Recipe
 from masscli.training.trainer import Trainer
-from tests.test_trainer import at, far, last, same_run
+from tests.test_trainer import at, last, same_run
 from tests.toy import recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -84,7 +84,6 @@ def test_a_run_begun_by_one_process_is_continued_by_two(toy: Path, tmp_path: Pat
     whole = typed(recipe(toy, folder, f"train.max_update={UPDATES}", "train.num_workers=1"), tmp_path / "b.toml")
     subprocess.run(torchrun(whole), check=True, capture_output=True)
     assert alike(logged(folder), logged(alone))
-    assert far(folder, alone) < 1e-4
 
 
 def test_two_processes_stop_together_and_one_goes_on(toy: Path, tmp_path: Path, alone: Path) -> None:
@@ -154,6 +153,8 @@ def test_a_folder_is_trained_into_by_one_run_at_a_time(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (["--batch-size", "-1"], "--batch-size: must be above 0, got -1"),
+        (["--max-update", "0"], "--max-update: must be above 0, got 0"),
         (["--seed", "-1"], "--seed: must lie between 0 and 2^63 - 1, got -1"),
         (["--limit", "0"], "--limit: must be above 0, got 0"),
         (["--lang-temperature", "0"], "--lang-temperature: must be above 0, got 0.0"),

@@ -117,9 +117,15 @@ def test_what_cannot_be_batched_is_refused() -> None:
         make(Limits(38))
     assert error.value.message == "stream en: an example of 39 tokens does not fit --max-tokens 38"
     assert error.value.hint == "raise --max-tokens to 39 or more, or lower --max-source-positions and --max-target-positions"
-    for nothing in (lambda: make(Limits(200, None, (2, 2))), lambda: make(rows=0)):
-        with pytest.raises(MasscliError, match=r"^stream en: no example left of \d+$"):
-            nothing()
+    with pytest.raises(MasscliError) as error:
+        make(Limits(200, None, (2, 2)))
+    assert error.value.message == "stream en: no example left of 1000"
+    shortest = SIZES.max(1).min()
+    hint = f"the shortest has {shortest} tokens: raise --max-source-positions and --max-target-positions, or choose a larger model"
+    assert error.value.hint == hint
+    with pytest.raises(MasscliError) as error:
+        make(rows=0)
+    assert (error.value.message, error.value.hint) == ("stream en: no example left of 0", "the text is empty")
 
 
 def test_windows_of_running_text_are_the_text() -> None:

@@ -46,13 +46,16 @@ class Sampler:
     def __init__(self, rows: int, sizes: Callable[[int, int], Rows], limits: Limits, seed: int, name: str, shuffle: bool = True) -> None:
         self.rows, self.sizes, self.limits, self.seed, self.shuffle = rows, sizes, limits, seed, shuffle
         self.skipped = longest = 0
+        shortest = np.iinfo(np.int64).max
         for start in range(0, rows, WINDOW):
             part = sizes(start, min(rows, start + WINDOW))
             fits = self._fits(part)
             self.skipped += int((~fits).sum())
             longest = max(longest, int(part[fits].max(initial=0)))
+            shortest = min(shortest, int(part.max(1).min()))
         if self.skipped == rows:
-            raise MasscliError(f"stream {name}: no example left of {rows}", "the text is empty, or --max-source-positions is too small")
+            hint = f"the shortest has {shortest} tokens: raise --max-source-positions and --max-target-positions, or choose a larger model"
+            raise MasscliError(f"stream {name}: no example left of {rows}", hint if rows else "the text is empty")
         if longest > limits.max_tokens:
             raise MasscliError(
                 f"stream {name}: an example of {longest} tokens does not fit --max-tokens {limits.max_tokens}",

@@ -15,7 +15,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -149,22 +148,27 @@ def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...
 
 def save(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, float], tokenizer: Tokenizer,
          weights: Mapping[str, Tensor], heads: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> Path:  # fmt: skip
-    """Write `folder`/step-N; returns it.  A folder of that name is replaced."""
+    """Write `folder`/step-N; returns it.  A folder of that name is replaced.  Raises MasscliError when the disk does not take it."""
     final = folder / f"step-{state.step:07d}"
     aside = folder / f".{final.name}.new"
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    write(aside / "recipe.toml", to_toml(encode(recipe)).encode())
-    tokenizer.save(aside)
-    _save_tensors(aside / WEIGHTS, weights)
-    if heads:
-        _save_tensors(aside / HEADS, heads)
-    if moments:
-        _save_tensors(aside / MOMENTS, moments)
-    files = {p.name: digest(p) for p in sorted(aside.iterdir())}
-    content = {"format": FORMAT, "state": asdict(state), "metrics": dict(metrics), "files": files}
-    write(aside / "state.json", json.dumps(content, indent=1, allow_nan=False).encode())
-    sync(aside)
+    try:
+        aside.mkdir(parents=True)
+        write(aside / "recipe.toml", to_toml(encode(recipe)).encode())
+        tokenizer.save(aside)
+        for name, tensors in ((WEIGHTS, weights), (HEADS, heads), (MOMENTS, moments)):
+            if tensors:
+                save_file({key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}, aside / name)
+        for path in aside.iterdir():
+            sync(path)
+        files = {path.name: digest(path) for path in sorted(aside.iterdir())}
+        content = {"format": FORMAT, "state": asdict(state), "metrics": dict(metrics), "files": files}
+        write(aside / "state.json", json.dumps(content, indent=1, allow_nan=False).encode())
+        sync(aside)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        why = (error.strerror if isinstance(error, OSError) else str(error)) or str(error)
+        raise MasscliError(f"{final}: cannot be written ({why})", "make room, then run the same command again to go on") from None
     if final.exists():
         shutil.rmtree(final)
     aside.rename(final)
@@ -223,9 +227,3 @@ def _verify(path: Path, expected: str | None) -> None:
     """That a file is there and, if we know what to expect, what it was."""
     if not path.exists() or (expected is not None and digest(path) != expected):
         raise MasscliError(f"{path}: damaged or missing (its checksum differs)", f"use another checkpoint; {_GO_ON}")
-
-
-def _save_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
-    # safetensors refuses tensors that share memory; a state dict names each parameter once, so clones are not needed
-    save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, path)
-    sync(path)
