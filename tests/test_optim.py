@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -48,6 +49,11 @@ GRADIENTS = [[0.3, -0.2, 0.0], [0.1, 0.5, -0.1], [-0.4, 0.2, 0.2], [0.0, 0.1, 3.
 START = [1.0, -2.0, 0.5]
 
 
+def optim(kind: str, **options: Any) -> OptimConfig:
+    """The learning rate in it is not the one that counts: the loop sets it at every update."""
+    return OptimConfig(optimizer=kind, lr=9.0, **options)  # type: ignore[arg-type]
+
+
 def run(config: OptimConfig, gradients: Sequence[Sequence[float]], lr: float, vector: bool = False) -> list[float]:
     """Where a (1, 3) matrix, or a vector, gets to from START."""
     p = nn.Parameter(torch.tensor(START if vector else [START]))
@@ -77,24 +83,24 @@ def slow_adam(gradients: Sequence[Sequence[float]], lr: float, low: float, high:
 
 @pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert"])
 def test_adams_are_their_equations(kind: str) -> None:
-    config = OptimConfig(optimizer=kind, lr=9.0, adam_betas=(0.9, 0.98), adam_eps=1e-6, weight_decay=0.1)  # type: ignore[arg-type]
+    config = optim(kind, adam_betas=(0.9, 0.98), adam_eps=1e-6, weight_decay=0.1)
     assert run(config, GRADIENTS, 0.05) == pytest.approx(slow_adam(GRADIENTS, 0.05, 0.9, 0.98, 1e-6, 0.1, kind), rel=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "size"), [("adamw", 1.0), ("adamw_bert", 0.1 / math.sqrt(0.001))])
 def test_the_first_step_is_as_long_as_published(kind: str, size: float) -> None:
     """3.162 lr without bias correction, lr with it, whatever the gradient."""
-    config = OptimConfig(optimizer=kind, adam_betas=(0.9, 0.999), adam_eps=1e-12)  # type: ignore[arg-type]
+    config = optim(kind, adam_betas=(0.9, 0.999), adam_eps=1e-12)
     moved = run(config, [[0.3, -2.0, 1e-4]], 0.01)
     steps = [(a - b) / 0.01 for a, b in zip(START, moved, strict=True)]
     assert steps == pytest.approx([size, -size, size], rel=1e-3)
 
 
 def test_lamb_moves_by_a_share_of_the_weights_norm() -> None:
-    config = OptimConfig(optimizer="lamb", adam_betas=(0.9, 0.999), adam_eps=1e-6, weight_decay=0.01)
+    config = optim("lamb", adam_betas=(0.9, 0.999), adam_eps=1e-6, weight_decay=0.01)
     moved = run(config, GRADIENTS[:1], 0.01)
     assert math.dist(moved, START) == pytest.approx(0.01 * math.hypot(*START), rel=1e-4)
-    plain = OptimConfig(optimizer="adamw_bert", adam_betas=(0.9, 0.999), adam_eps=1e-6)
+    plain = optim("adamw_bert", adam_betas=(0.9, 0.999), adam_eps=1e-6)
     assert run(config, GRADIENTS[:1], 0.01, vector=True) == pytest.approx(run(plain, GRADIENTS[:1], 0.01, vector=True))
 
 
@@ -102,14 +108,14 @@ def test_lamb_moves_by_a_share_of_the_weights_norm() -> None:
 def test_biases_and_norms_are_not_decayed(kind: str) -> None:
     """With gradients of zero only decay moves anything."""
     for decay_all in (False, True):
-        config = OptimConfig(optimizer=kind, weight_decay=0.1, decay_all=decay_all)  # type: ignore[arg-type]
+        config = optim(kind, weight_decay=0.1, decay_all=decay_all)
         assert (run(config, [[0.0] * 3], 0.5, vector=True) == START) == (not decay_all)
         assert run(config, [[0.0] * 3], 0.5) != START
 
 
 @pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "lamb"])
 def test_restored_moments_go_on_as_if_nothing_had_happened(kind: str) -> None:
-    config = OptimConfig(optimizer=kind, lr=0.05, weight_decay=0.1)  # type: ignore[arg-type]
+    config = OptimConfig(optimizer=kind, lr=0.05, weight_decay=0.1)  # type: ignore[arg-type]  # a string that was parametrized
 
     def step(optimizer: torch.optim.Optimizer, p: nn.Parameter, gradient: list[float]) -> None:
         p.grad = torch.tensor([gradient])
