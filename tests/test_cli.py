@@ -148,7 +148,7 @@ def test_completion(typed: str, offered: list[str]) -> None:
          ["error: --objective: objective 'nowhere:Mine': there is no module 'nowhere'", "hint: is the plug-in installed?"]),
         (["pretrain", "--max-tokens", "x"], ["error: --max-tokens: expected int, got 'x'", PRETRAIN_HELP]),
         (["pretrain", "--max-tokens", "0", "--lr=a", "--norm", "mid"],
-         ["error: --norm: 'mid' is not one of post, pre", "error: --lr: expected float, got 'a'",
+         ["error: --norm: 'mid' is not one of pre, post", "error: --lr: expected float, got 'a'",
           "error: --max-tokens: must be above 0, got 0", PRETRAIN_HELP]),
         (["pretrain", "--objective", "mass", "--k", "half"], ["error: --k: expected float, got 'half'", PRETRAIN_HELP]),
         (["pretrain", "--objective", "clm", "--k", "0.5"],
@@ -364,7 +364,7 @@ def test_recipes_are_listed_shown_checked_and_compared(recipes: Path, capsys: py
     ]
     assert run(["recipe", "show", "recipes/first.toml"]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert "lr = 0.001" in shown and "warmup_updates = 4000  # default" in shown and "k = 0.3" in shown
+    assert "lr = 0.001" in shown and "seed = 1  # default" in shown and "k = 0.3" in shown
     assert "dim = 512  # default" in shown  # what base stands for
     (recipes / "shown.toml").write_text("\n".join(shown))
     assert run(["recipe", "diff", "recipes/first.toml", "shown.toml"]) == 0
