@@ -115,7 +115,7 @@ def test_biases_and_norms_are_not_decayed(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "lamb"])
 def test_restored_moments_go_on_as_if_nothing_had_happened(kind: str) -> None:
-    config = OptimConfig(optimizer=kind, lr=0.05, weight_decay=0.1)  # type: ignore[arg-type]  # a string that was parametrized
+    config = optim(kind, weight_decay=0.1)
 
     def step(optimizer: torch.optim.Optimizer, p: nn.Parameter, gradient: list[float]) -> None:
         p.grad = torch.tensor([gradient])
