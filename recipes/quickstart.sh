@@ -13,6 +13,7 @@ folder=${1:-quickstart}
 mkdir -p "$folder"
 environment "$folder/.venv"
 cd "$folder"
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # a second thread gains such a small model little, and waits wherever another program is busy
 
 # The text: pairs, and sentences of each language that are no translations of each other.
 [ -e text/test.de ] || run masscli demo text
@@ -26,7 +27,7 @@ run masscli pretrain data-bin --objective mass --k 0.5 "${model[@]}" --max-updat
 
 # The same pairs and the same settings, with and without its weights.
 finetune() {
-    run masscli finetune data-bin --task translate -s en -t de "${model[@]}" --max-update "${QUICKSTART_UPDATES:-600}" \
+    run masscli finetune data-bin --task translate -s en -t de "${model[@]}" --max-update "${QUICKSTART_UPDATES:-400}" \
         --lr 0.002 --warmup-updates 100 --dropout 0.2 --save-interval-updates 100 "$@"
 }
 finetune --save-dir runs/scratch
