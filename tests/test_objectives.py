@@ -61,7 +61,7 @@ def framing(data: DataBin) -> Framing:
 
 
 def objective(options: Any, framing: Framing) -> Objective:
-    return CLASSES[type(options)](options, Setting(framing, "en-de" if options.reads == "pairs" else "en"))  # type: ignore[call-arg]
+    return CLASSES[type(options)](options, Setting(framing, ModelConfig(), "en-de" if options.reads == "pairs" else "en"))  # type: ignore[call-arg]
 
 
 def collation(options: Any, framing: Framing, data: DataBin) -> Collation:

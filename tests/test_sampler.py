@@ -25,6 +25,7 @@ from masscli.methods import MassOptions, TranslateOptions
 from masscli.objectives.base import Setting
 from masscli.objectives.mass import Mass
 from masscli.objectives.translate import Translate
+from masscli.recipe import ModelConfig
 
 SIZES = np.random.default_rng(1).integers(3, 40, (1000, 2))
 
@@ -158,7 +159,7 @@ def streams(toy: Path) -> tuple[dict[str, Sampler], dict[str, Collation]]:
     """MASS on English and translation into German."""
     data = DataBin.open(toy)
     framing = Framing(data.vocab, False, False, ("en", "de"))
-    made = {"mass": Mass(MassOptions(), Setting(framing, "en")), "translate": Translate(TranslateOptions(), Setting(framing, "en-de"))}
+    made = {"mass": Mass(MassOptions(), Setting(framing, ModelConfig(), "en")), "translate": Translate(TranslateOptions(), Setting(framing, ModelConfig(), "en-de"))}
     views = {name: objective.view(data, "train") for name, objective in made.items()}
     samplers = {name: Sampler(len(view), view.sizes, Limits(120), 1, name) for name, view in views.items()}
     return samplers, {name: Collation(name, views[name], made[name].collator(), 1) for name in made}

@@ -399,6 +399,15 @@ def test_mass_learns_what_follows_from_what(toy: Path, tmp_path: Path) -> None:
     assert measured.metrics["loss"] < 1.0
 
 
+@pytest.mark.parametrize("languages", ["embedding", "tag", "none"])
+def test_every_target_language_learns_an_output_of_its_own(languages: str, toy: Path, tmp_path: Path) -> None:
+    """However the model is told the language, the projection is that of the target's."""
+    streams = {"mass": {"text": "de", "objective": {"name": "mass"}}}
+    train(recipe(toy, tmp_path, "train.max_update=2", f"model.languages={languages}", "model.cross_output=language", streams=streams))
+    moved = {name.split("/")[0] for name, tensor in last(tmp_path).moments().items() if "cross_attention.out" in name and tensor.any()}
+    assert moved == {f"decoder.layers.0.cross_attention.out.language_de.{kind}" for kind in ("weight", "bias")}
+
+
 def test_any_name_may_be_that_of_a_stream(toy: Path, tmp_path: Path) -> None:
     """`train` is a method of every module, a dot separates names, `encoder` begins the names of weights."""
     streams = dict.fromkeys(("train", "a.b", "encoder"), PAIRS["pairs"])

@@ -18,7 +18,7 @@ from masscli.data.framing import Framing
 from masscli.data.shards import DataBin
 from masscli.data.view import Collator, View
 from masscli.models.transformer import Transformer
-from masscli.recipe import ObjectiveConfig
+from masscli.recipe import ModelConfig, ObjectiveConfig
 
 
 class Term(NamedTuple):
@@ -30,9 +30,10 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where an objective works: how text is framed for the model, and what it reads (`en`, or `en-de`)."""
+    """Where an objective works: how text is framed for the model, the model's shape, and what it reads (`en`, or `en-de`)."""
 
     framing: Framing
+    model: ModelConfig
     text: str
     limit: int | None = None
 

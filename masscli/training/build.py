@@ -58,7 +58,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
 
     torch.manual_seed(recipe.seed)
     model = Transformer(recipe.model, data.vocab.size, state.languages)
-    objectives = {name: _objective(stream, framing) for name, stream in recipe.stream.items()}
+    objectives = {name: _objective(stream, recipe, framing) for name, stream in recipe.stream.items()}
     if last is not None:
         model.load_state_dict(last.weights())
         _load_heads(objectives, last)
@@ -160,9 +160,9 @@ def _flat(raw: Mapping[str, Any], at: str = "") -> dict[str, Any]:
     return out
 
 
-def _objective(stream: StreamConfig, framing: Framing) -> Objective:
+def _objective(stream: StreamConfig, recipe: Recipe, framing: Framing) -> Objective:
     cls = cast(Any, OBJECTIVES.load(stream.objective.name))
-    made = cls(stream.objective, Setting(framing, stream.text, stream.limit))
+    made = cls(stream.objective, Setting(framing, recipe.model, stream.text, stream.limit))
     assert isinstance(made, Objective)
     return made
 
@@ -199,7 +199,7 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
     for name, objective in objectives.items():
         text = recipe.stream[name].text
         # A validation set is measured whole, whatever --limit says of training.
-        whole = _objective(StreamConfig(text=text, objective=recipe.stream[name].objective, limit=config.max_valid_rows), framing)
+        whole = _objective(StreamConfig(text=text, objective=recipe.stream[name].objective, limit=config.max_valid_rows), recipe, framing)
         try:
             view = whole.view(data, split)
         except MasscliError as error:

@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--kills", type=int, default=10, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
-    parser.add_argument("--lines", type=int, default=4000, metavar="N", help="lines of train to use")
+    parser.add_argument("--lines", type=int, default=12000, metavar="N", help="lines of train to use")
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as name:
