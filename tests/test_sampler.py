@@ -159,7 +159,8 @@ def streams(toy: Path) -> tuple[dict[str, Sampler], dict[str, Collation]]:
     """MASS on English and translation into German."""
     data = DataBin.open(toy)
     framing = Framing(data.vocab, False, False, ("en", "de"))
-    made = {"mass": Mass(MassOptions(), Setting(framing, ModelConfig(), "en")), "translate": Translate(TranslateOptions(), Setting(framing, ModelConfig(), "en-de"))}
+    alone, paired = (Setting(framing, ModelConfig(), text) for text in ("en", "en-de"))
+    made = {"mass": Mass(MassOptions(), alone), "translate": Translate(TranslateOptions(), paired)}
     views = {name: objective.view(data, "train") for name, objective in made.items()}
     samplers = {name: Sampler(len(view), view.sizes, Limits(120), 1, name) for name, view in views.items()}
     return samplers, {name: Collation(name, views[name], made[name].collator(), 1) for name in made}
