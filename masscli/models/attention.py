@@ -2,8 +2,7 @@
 
 Shapes: B rows, T queries, L keys, H heads, K head size, D = H*K.  Masks are additive float32, broadcastable to (B, H, T, L).
 
-On a CPU and short sequences, PyTorch's flash kernel is slower than two batched products and a softmax (at 256 x 15 tokens and 8 heads
-by a sixth in fp32 and four times in bf16), and batched products of 15 x 15 are faster in fp32 than in bf16; so that is what is done.
+Whole texts of up to SHORT keys on a CPU go to `masscli.models.short_attention`; everything else to PyTorch's kernels.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from masscli.models.cache import LayerCache
 from masscli.models.dropout import dropout
 from masscli.models.linear import Linear
+from masscli.models.short_attention import short_attention
 
 SHORT = 256  # keys up to which the plain product wins on a CPU
 
@@ -30,8 +30,12 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
-        q, k, v = self._project(x)
-        out: Tensor = self.out(_join(attend(q, k, v, mask, self.attention_dropout if self.training else 0.0)))
+        p = self.attention_dropout if self.training else 0.0
+        if _short(x, x):
+            mixed = short_attention(self.qkv(x), None, self.heads, mask, p)
+        else:
+            mixed = _join(attend(*self._project(x), mask, p))
+        out: Tensor = self.out(mixed)
         return out
 
     def step(self, x: Tensor, mask: Tensor | None, cache: LayerCache, at: int, width: int) -> Tensor:
@@ -65,13 +69,29 @@ class CrossAttention(nn.Module):
         k, v = self.kv(hidden).view(rows, length, 2, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         return k, v
 
-    def forward(self, x: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor | None, language: int) -> Tensor:
-        """x (B, T, D), keys and values (B, H, L, K) -> (B, T, D).  In decoding, B is sentences and T their rows."""
+    def forward(self, x: Tensor, hidden: Tensor, mask: Tensor | None, language: int) -> Tensor:
+        """x (B, T, D), encoder states (B, L, D) -> (B, T, D)."""
+        p = self.attention_dropout if self.training else 0.0
+        if _short(x, hidden):
+            return self._out(short_attention(self.q(x), self.kv(hidden), self.heads, mask, p), language)
+        return self._out(_join(attend(self._queries(x), *self.memory(hidden), mask, p)), language)
+
+    def step(self, x: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor | None, language: int) -> Tensor:
+        """One token for each of S sentences' W rows, x (S, W, D), and the sentences' keys and values (S, H, L, K) -> (S, W, D)."""
+        return self._out(_join(attend(self._queries(x), *memory, mask, 0.0)), language)
+
+    def _queries(self, x: Tensor) -> Tensor:
         rows, length, dim = x.shape
-        q = self.q(x).view(rows, length, self.heads, dim // self.heads).transpose(1, 2)
-        mixed = attend(q, *memory, mask, self.attention_dropout if self.training else 0.0)
-        out: Tensor = self.out[self.outputs[language]](_join(mixed))
+        q: Tensor = self.q(x)
+        return q.view(rows, length, self.heads, dim // self.heads).transpose(1, 2)
+
+    def _out(self, mixed: Tensor, language: int) -> Tensor:
+        out: Tensor = self.out[self.outputs[language]](mixed)
         return out
+
+
+def _short(x: Tensor, keys: Tensor) -> bool:
+    return x.device.type == "cpu" and keys.shape[1] <= SHORT
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Tensor:

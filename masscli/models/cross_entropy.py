@@ -1,8 +1,13 @@
 """Output projection and cross-entropy in one, a chunk of rows at a time.
 
-The logits of a whole batch never exist.  A chunk's logits are made in one buffer, turned in place into the gradient of the loss (softmax
-minus target) and multiplied straight into the gradients of hidden states and weights; the backward pass only scales them.  Label smoothing
-is Szegedy et al.'s (2016, section 7): the target distribution is (1 - eps) on the label plus eps / V on every token.
+The logits of a whole batch never exist, and none are ever fp32 in a bf16 run.  A chunk's logits z are made in one buffer, their softmax p in
+another, which becomes the gradient of the loss (p minus target) and is multiplied straight into the gradients of hidden states and weights;
+the backward pass only scales them.  Kernels of the softmax and products keep their sums in fp32.
+
+    nll = sum log Z - z[label],   log Z = max z - log max p     (max p is at least 1 / V, so that nothing underflows)
+
+Label smoothing is Szegedy et al.'s (2016, section 7): the target distribution is (1 - eps) on the label plus eps / V on every token.  What
+it adds is linear in the logits, sum_v z_v = h . sum_v w_v, and so is its gradient: neither needs to touch the logits again.
 
 The loss scale of fp16 reaches the gradient in the backward pass, after it was rounded: a probability below 3e-8 counts as 0 there.
 """
@@ -23,48 +28,48 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float, learn: bool
     ) -> tuple[Tensor, Tensor]:
         rows, size = hidden.shape[0], weight.shape[0]
-        matrix = weight.to(hidden.dtype)
-        step = max(1, (CHUNK if hidden.device.type == "cpu" else 16 * CHUNK) // size)
-        nll = torch.zeros((), dtype=torch.float64 if hidden.device.type == "cpu" else torch.float32, device=hidden.device)
-        uniform = torch.zeros_like(nll)
+        matrix, shift = weight.to(hidden.dtype), bias.to(hidden.dtype) if bias is not None else None
+        step = min(max(1, (CHUNK if hidden.device.type == "cpu" else 16 * CHUNK) // size), max(1, rows))
+        precise = torch.float64 if hidden.device.type == "cpu" else torch.float32
+        normalizers = torch.zeros((), dtype=precise, device=hidden.device)
+        at_labels = torch.zeros_like(normalizers)
         grads = None
         if learn:
-            grads = (
-                torch.empty_like(hidden),
-                torch.zeros_like(weight, dtype=torch.float32),
-                torch.zeros_like(bias, dtype=torch.float32) if bias is not None else None,
-            )
-        buffer = hidden.new_empty(min(step, rows), size)
+            of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None else None
+            grads = torch.empty_like(hidden), torch.zeros_like(weight, dtype=torch.float32), of_bias
+        buffers = hidden.new_empty(2, step, size)
         for start in range(0, rows, step):
             part, wanted = hidden[start : start + step], labels[start : start + step, None]
-            logits = torch.mm(part, matrix.t(), out=buffer[: part.shape[0]]).float()
-            if bias is not None:
-                logits += bias
-            if smoothing:
-                uniform -= logits.mean(-1).sum(dtype=nll.dtype)
-                at_label = logits.gather(1, wanted)
-            logp = logits.log_softmax(-1)
-            chosen = logp.gather(1, wanted)
-            nll -= chosen.sum(dtype=nll.dtype)
-            if smoothing:  # mean log p = mean logit - log Z, and log Z = logit - log p of any token
-                uniform += (at_label - chosen).sum(dtype=nll.dtype)
+            logits, slope = buffers[0, : part.shape[0]], buffers[1, : part.shape[0]]
+            if shift is None:
+                torch.mm(part, matrix.t(), out=logits)
+            else:
+                torch.addmm(shift, part, matrix.t(), out=logits)
+            torch.ops.aten._softmax.out(logits, -1, False, out=slope)
+            normalizers += (logits.amax(-1).float() - slope.amax(-1).float().log()).sum(dtype=precise)
+            at_labels += logits.gather(1, wanted).sum(dtype=precise)
             if grads is None:
                 continue
-            slope = logp.exp_()
-            if smoothing:
-                slope -= smoothing / size
             slope.scatter_add_(1, wanted, slope.new_full((part.shape[0], 1), smoothing - 1.0))
             if grads[2] is not None:
-                grads[2].add_(slope.sum(0))
-            slope = slope.to(hidden.dtype)
+                grads[2].add_(slope.sum(0, dtype=torch.float32))
             torch.mm(slope, matrix, out=grads[0][start : start + step])
             if slope.dtype == torch.float32:
                 grads[1].addmm_(slope.t(), part)
             else:
                 grads[1].add_(slope.t() @ part)
+        nll = (normalizers - at_labels).float()
         ctx.grads = grads
-        nll, uniform = nll.float(), uniform.float()
-        return (1 - smoothing) * nll + smoothing * uniform, nll
+        if not smoothing:
+            return nll, nll.clone()
+        total, every = hidden.sum(0, dtype=torch.float32), weight.sum(0, dtype=torch.float32)
+        of_all = (total @ every + (rows * bias.sum() if bias is not None else 0.0)) / size
+        if grads is not None:
+            grads[0].sub_(every.mul(smoothing / size).to(hidden.dtype))
+            grads[1].sub_(total, alpha=smoothing / size)
+            if grads[2] is not None:
+                grads[2].sub_(smoothing * rows / size)
+        return (1 - smoothing) * nll + smoothing * (normalizers.float() - of_all), nll
 
     @staticmethod
     def backward(ctx: Any, loss: Tensor, nll: Tensor) -> tuple[Tensor | None, ...]:

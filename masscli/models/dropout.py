@@ -22,7 +22,13 @@ def dropout(x: Tensor, p: float, training: bool) -> Tensor:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, p)
+    return x * keep_mask(x.shape, p, x.dtype)
+
+
+def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
+    """A factor for each element on the CPU: 0 with probability `p` (rounded as said above), else 1 / (1 - p)."""
     threshold = min(255, max(1, round(p * 256)))
-    words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(_LOW, None)
-    keep = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
-    return x * keep.to(x.dtype).mul_(256 / (256 - threshold))
+    size = shape.numel()
+    words = torch.empty((size + 7) // 8, dtype=torch.int64).random_(_LOW, None)
+    keep = words.view(torch.uint8)[:size].view(shape) >= threshold
+    return keep.to(dtype).mul_(256 / (256 - threshold))

@@ -94,7 +94,7 @@ class Layer(nn.Module):
         """x (B, T, D) -> (B, T, D)."""
         x = self._add(x, self.self_attention(self._before(x, self.self_norm), mask), self.self_norm)
         if self.cross_attention is not None and self.cross_norm is not None and memory is not None:
-            y = self.cross_attention(self._before(x, self.cross_norm), self.cross_attention.memory(memory.hidden), memory.mask, language)
+            y = self.cross_attention(self._before(x, self.cross_norm), memory.hidden, memory.mask, language)
             x = self._add(x, y, self.cross_norm)
         return self._add(x, self._feed_forward(self._before(x, self.ffn_norm)), self.ffn_norm)
 
@@ -104,7 +104,7 @@ class Layer(nn.Module):
         x = self._add(x, self.self_attention.step(self._before(x, self.self_norm), mask, layer, at, cache.width), self.self_norm)
         if self.cross_attention is not None and self.cross_norm is not None and layer.cross is not None:
             rows = self._before(x, self.cross_norm).view(cache.sentences, cache.width, -1)
-            y = self.cross_attention(rows, layer.cross, cache.cross_mask, language).view_as(x)
+            y = self.cross_attention.step(rows, layer.cross, cache.cross_mask, language).view_as(x)
             x = self._add(x, y, self.cross_norm)
         return self._add(x, self._feed_forward(self._before(x, self.ffn_norm)), self.ffn_norm)
 
