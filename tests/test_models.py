@@ -19,8 +19,9 @@ from masscli.data.batch import Tokens
 from masscli.models import attention, cross_entropy
 from masscli.models.attention import attend
 from masscli.models.cross_entropy import linear_cross_entropy
-from masscli.models.dropout import dropout
+from masscli.models.dropout import dropout, keep_mask
 from masscli.models.presets import presets, resolve
+from masscli.models.short_attention import short_attention
 from masscli.models.transformer import Transformer, count_parameters, sinusoids
 from masscli.recipe import ModelConfig
 from tests.oracles import slow_attention
@@ -108,6 +109,34 @@ def test_attention_is_the_equation(plain: bool, monkeypatch: pytest.MonkeyPatch)
     for b, h in itertools.product(range(2), range(3)):
         wanted = slow_attention(q[b, h].tolist(), k[b, h].tolist(), v[b, h].tolist(), sees[b, 0].tolist())
         assert close(found[b, h], torch.tensor(wanted, dtype=torch.float64), 1e-12)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.4])
+@pytest.mark.parametrize("cross", [False, True], ids=["self", "cross"])
+@pytest.mark.parametrize("keys", [5, 15, 16, 21])
+def test_short_attention_has_the_values_and_gradients_of_plain_products(keys: int, cross: bool, p: float) -> None:
+    """Against autograd on the equation; below 16 keys there is padding, which must not leak; a mask may be learned."""
+    rows, heads, size = 3, 2, 4
+    queries = 6 if cross else keys
+    fused = torch.randn(rows, queries, heads * size * (1 if cross else 3), requires_grad=True)
+    memory = torch.randn(rows, keys, 2 * heads * size, requires_grad=True) if cross else None
+    mask = torch.randn(rows, 1, 1, keys).masked_fill_(torch.rand(rows, 1, 1, keys) < 0.3, -1e30).requires_grad_()
+    slope = torch.randn(rows, queries, heads * size)
+    torch.manual_seed(5)
+    found = short_attention(fused, memory, heads, mask, p)
+    leaves = [leaf for leaf in (fused, memory, mask) if leaf is not None]
+    ours = torch.autograd.grad(found, leaves, slope)
+
+    split = fused.view(rows, queries, -1, heads, size) if memory is None else memory.view(rows, keys, 2, heads, size)
+    k, v = split[:, :, -2].transpose(1, 2), split[:, :, -1].transpose(1, 2)
+    q = fused.view(rows, queries, -1, heads, size)[:, :, 0].transpose(1, 2)
+    weights = (q @ k.mT / size**0.5 + mask).softmax(-1)
+    torch.manual_seed(5)
+    keep = keep_mask(torch.Size((rows, heads, queries, max(16, keys))), p, torch.float32)[..., :keys] if p else 1.0
+    wanted = (weights * keep @ v).transpose(1, 2).flatten(2)
+    assert close(found, wanted)
+    for a, b in zip(ours, torch.autograd.grad(wanted, leaves, slope), strict=True):
+        assert close(a, b)
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
@@ -328,6 +357,15 @@ def test_linear_cross_entropy_without_gradients_or_labels() -> None:
     loss, _ = linear_cross_entropy(hidden[:0], weight, None, labels[:0])
     loss.backward()
     assert float(loss.detach()) == 0 and float(weight.grad.abs().max()) == 0
+
+
+def test_linear_cross_entropy_of_a_label_that_is_next_to_impossible() -> None:
+    """Its probability is below what fp32 can hold; its loss is not."""
+    hidden, weight = torch.tensor([[300.0]]), torch.tensor([[1.0], [0.5], [0.0]])
+    for dtype, within in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2)):
+        loss, nll = linear_cross_entropy(hidden.to(dtype), weight, None, torch.tensor([2]), 0.1)
+        assert float(nll) == pytest.approx(300.0, rel=within)
+        assert float(loss) == pytest.approx(0.9 * 300 + 0.1 * (0 + 150 + 300) / 3, rel=within)
 
 
 # -- dropout -------------------------------------------------------------------------------------------------------------------------------

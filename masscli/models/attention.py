@@ -32,24 +32,24 @@ class SelfAttention(nn.Module):
         """x (B, T, D) -> (B, T, D)."""
         p = self.attention_dropout if self.training else 0.0
         if _short(x, x):
-            mixed = short_attention(self.qkv(x), None, self.heads, mask, p)
-        else:
-            mixed = _join(attend(*self._project(x), mask, p))
-        out: Tensor = self.out(mixed)
-        return out
+            return self._out(short_attention(self.qkv(x), None, self.heads, mask, p))
+        return self._out(_join(attend(*self._project(x), mask, p)))
 
     def step(self, x: Tensor, mask: Tensor | None, cache: LayerCache, at: int, width: int) -> Tensor:
         """One token for each of S*W rows, x (S*W, 1, D) -> (S*W, 1, D); keys go to slots at.. of the cache."""
         n, _, dim = x.shape
         q, k, v = self._project(x.view(n // width, width, dim))  # (S, H, W, K): the rows of a sentence are its queries
         keys, values = cache.append(k, v, at)
-        out: Tensor = self.out(_join(attend(q, keys, values, mask, 0.0)))
-        return out.view(n, 1, dim)
+        return self._out(_join(attend(q, keys, values, mask, 0.0))).view(n, 1, dim)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         rows, length, dim = x.shape
         q, k, v = self.qkv(x).view(rows, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         return q, k, v
+
+    def _out(self, mixed: Tensor) -> Tensor:
+        out: Tensor = self.out(mixed)
+        return out
 
 
 class CrossAttention(nn.Module):

@@ -1,8 +1,8 @@
 """Output projection and cross-entropy in one, a chunk of rows at a time.
 
-The logits of a whole batch never exist, and none are ever fp32 in a bf16 run.  A chunk's logits z are made in one buffer, their softmax p in
-another, which becomes the gradient of the loss (p minus target) and is multiplied straight into the gradients of hidden states and weights;
-the backward pass only scales them.  Kernels of the softmax and products keep their sums in fp32.
+The logits of a whole batch never exist, and none are ever fp32 in a bf16 run.  A chunk's logits z are made in one buffer, their softmax p
+in another, which becomes the gradient of the loss (p minus target) and is multiplied straight into the gradients of hidden states and
+weights; the backward pass only scales them.  Kernels of the softmax and products keep their sums in fp32.
 
     nll = sum log Z - z[label],   log Z = max z - log max p     (max p is at least 1 / V, so that nothing underflows)
 

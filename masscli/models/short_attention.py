@@ -32,7 +32,7 @@ class _ShortAttention(torch.autograd.Function):
         keys = k.shape[2]
         pad = max(0, LANES - keys)
         if mask is not None or pad:
-            mask = F.pad(mask if mask is not None else q.new_zeros(1, 1, 1, keys), (0, pad), value=HIDDEN)
+            mask = F.pad(mask if mask is not None else torch.zeros(1, 1, 1, keys), (0, pad), value=HIDDEN)
         q, k, v = (_laid_out(x, extra) for x, extra in ((q, 0), (k, pad), (v, pad)))
         q *= size**-0.5
         scores = torch.bmm(q, k.transpose(1, 2)).view(rows, heads, queries, keys + pad)
@@ -42,10 +42,9 @@ class _ShortAttention(torch.autograd.Function):
         keep = keep_mask(weights.shape, p, weights.dtype) if p else None
         used = weights * keep if keep is not None else weights
         mixed = torch.bmm(used.view(-1, queries, keys + pad), v).view(rows, heads, queries, size)
-        if ctx is not None:
-            ctx.save_for_backward(q, k, v, weights, keep)
-            ctx.memory, ctx.dtype, ctx.keys = memory is not None, fused.dtype, keys
-            ctx.mask = mask.shape if mask is not None and ctx.needs_input_grad[3] else None
+        ctx.save_for_backward(q, k, v, weights, keep)
+        ctx.memory, ctx.dtype, ctx.keys = memory is not None, fused.dtype, keys
+        ctx.mask = mask.shape if mask is not None and ctx.needs_input_grad[3] else None
         return mixed.transpose(1, 2).to(fused.dtype, memory_format=torch.contiguous_format, copy=True).view(rows, queries, heads * size)
 
     @staticmethod
