@@ -57,7 +57,7 @@ def block(*lengths: int, width: int = 0, **fields: Tensor) -> Tokens:
 
 
 def close(found: Tensor, wanted: Tensor, within: float = 2e-5) -> bool:
-    return found.shape == wanted.shape and float((found - wanted).abs().max()) < within
+    return found.shape == wanted.shape and float((found - wanted).detach().abs().max()) < within
 
 
 # -- sizes ---------------------------------------------------------------------------------------------------------------------------------
