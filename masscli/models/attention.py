@@ -95,8 +95,12 @@ def _short(x: Tensor, keys: Tensor) -> bool:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Tensor:
-    """softmax(q k^T / sqrt(K) + mask) v, with dropout `p` on the weights: (B, H, T, K)."""
+    """softmax(q k^T / sqrt(K) + mask) v, with dropout `p` on the weights: (B, H, T, K) in the type of `q`.
+
+    On a CPU, keys and values may be kept in fp32 when queries are bf16: small products are faster there in fp32.
+    """
     if q.device.type != "cpu" or k.shape[2] > SHORT:
+        k, v = k.to(q.dtype), v.to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v, mask if mask is None else mask.to(q.dtype), p)
     rows, heads, queries, size = q.shape
     keys, dtype = k.shape[2], q.dtype

@@ -199,14 +199,16 @@ class Transformer(nn.Module):
         """Encode S sources and open a cache for `width` rows of each."""
         assert self.decoder is not None
         memory = self.encode(source)
-        rows, heads = source.ids.shape[0], self.config.heads
-        room = memory.hidden.new_zeros(rows, heads, ROOM * width, self.config.dim // heads)
+        rows, heads, device = source.ids.shape[0], self.config.heads, memory.hidden.device
+        kept = torch.float32 if device.type == "cpu" else self.compute  # a CPU attends in fp32: cast once, not at every step
+        room = torch.zeros(rows, heads, ROOM * width, self.config.dim // heads, dtype=kept, device=device)
         layers = []
         for layer in self.decoder.layers:
             assert isinstance(layer, Layer) and layer.cross_attention is not None
             keys, values = layer.cross_attention.memory(memory.hidden)
-            layers.append(LayerCache(room.clone(), room.clone(), (keys.contiguous(), values.contiguous())))
-        return Cache(width, layers, memory.mask, torch.zeros(rows, width, 0, dtype=torch.bool, device=room.device))
+            cross = keys.to(kept, memory_format=torch.contiguous_format), values.to(kept, memory_format=torch.contiguous_format)
+            layers.append(LayerCache(room.clone(), room.clone(), cross))
+        return Cache(width, layers, memory.mask, torch.zeros(rows, width, 0, dtype=torch.bool, device=device))
 
     # -- predicting ------------------------------------------------------------------------------------------------------------------
 
