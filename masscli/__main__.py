@@ -22,8 +22,13 @@ FULL_OR_FORBIDDEN = {
 }
 
 
+KERNELS = "128"
+"""Compiled CPU kernels that oneDNN keeps, one for each shape of a product.  Its own 1,024 are megabytes each; an update needs about 70."""
+
+
 def main() -> None:
     """The entry point of both spellings."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
     sys.exit(run(sys.argv[1:]))
 
 
