@@ -41,6 +41,11 @@ def fenced(page: str) -> list[str]:
     return re.findall(r"^```(?:bash|sh|shell|console)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
 
 
+def recipes(page: str) -> list[str]:
+    """The TOML blocks of a Markdown page that are recipes; its commands call the last one run.toml."""
+    return [b for b in re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if "[stream." in b]
+
+
 def calls(script: str) -> Iterator[list[str]]:
     """What follows `masscli` in each simple command of a script, with variables as they stand."""
     for line in script.replace("\\\n", " ").split("\n"):
@@ -127,6 +132,9 @@ def test_scripts_parse_and_their_flags_exist(script: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_blocks_of_pages_parse_and_are_accepted(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for recipe in recipes(page.read_text(encoding="utf-8")):
+        (tmp_path / "run.toml").write_text(recipe, encoding="utf-8")
     for block in fenced(page.read_text(encoding="utf-8")):
         parsed = bash("-n", "-c", block, cwd=tmp_path)
         assert (parsed.returncode, parsed.stderr) == (0, ""), block
@@ -215,6 +223,70 @@ def test_lowres_compares_like_with_like_and_goes_on(written: Path, tmp_path: Pat
     again = bash(ROOT / "recipes/multi30k/lowres.sh", "m30k", "novels", "out", cwd=tmp_path, **small)
     assert again.returncode == 0, again.stderr
     assert [call[0] for call in recorded(written, monkeypatch)][4:] == ["finetune", "generate", "score"]
+
+
+# -- the README's blocks, for real ---------------------------------------------------------------------------------------------------
+
+SHORT = """#!/usr/bin/env bash
+# masscli, with less to do: a small vocabulary, few updates.  Everything else is as typed.
+words=("$@")
+for i in "${!words[@]}"; do
+    case ${words[i]} in
+        --vocab-size) words[i + 1]=400 ;;
+        --max-update) words[i + 1]=3 ;;
+    esac
+done
+case " ${words[*]} " in
+    *" --max-update "*) ;;
+    *" pretrain "*) words+=(--max-update 3) ;;
+esac
+exec "$REAL" -m masscli "${words[@]}"
+"""
+
+
+@pytest.fixture
+def tour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as the README wants it, of sample text, and a `masscli` that trains for three updates."""
+    real = sys.executable
+    short = tmp_path / "bin" / "masscli"
+    short.parent.mkdir()
+    short.write_text(SHORT)
+    short.chmod(0o755)
+    monkeypatch.setenv("REAL", real)
+    monkeypatch.setattr(sys, "executable", str(short.parent / "python"))  # `bash` puts its folder in front
+    made = bash("-c", "masscli demo text", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    (tmp_path / "multi30k").mkdir()
+    (tmp_path / "novels").mkdir()
+    for language in ("en", "de"):
+        for name, split in (("train", "train"), ("valid", "valid"), ("test", "test2016")):
+            lines = (tmp_path / f"text/{name}.{language}").read_text(encoding="utf-8").split("\n")[:60]
+            (tmp_path / f"multi30k/{split}.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        mono = (tmp_path / f"text/mono.{language}.txt").read_bytes().split(b"\n")[:200]
+        (tmp_path / f"novels/{language}.txt.gz").write_bytes(gzip.compress(b"\n".join(mono) + b"\n"))
+    return tmp_path
+
+
+def test_the_blocks_of_the_readme_run_as_they_stand(tour: Path) -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    walk, bare = (next(b for b in fenced(page) if mark in b) for mark in ("multi30k/train", "masscli generate --beam 5\n"))
+    done = bash("-e", "-o", "pipefail", "-c", walk, cwd=tour)
+    assert done.returncode == 0, done.stderr
+    assert len((tour / "hyp.de").read_text(encoding="utf-8").split("\n")) == 61
+    assert re.search(r"^BLEU += [\d.]+ .*\n^chrF2 = [\d.]+", done.stdout, re.MULTILINE), done.stdout
+
+    (tour / "run.toml").write_text(recipes(page)[-1], encoding="utf-8")
+    block = next(b for b in fenced(page) if "run.toml" in b)
+    done = bash("-e", "-c", block.replace("\n", " --max-update 3\n"), cwd=tour)
+    assert done.returncode == 0, done.stderr
+
+    fresh = tour / "fresh"
+    fresh.mkdir()
+    first = "masscli preprocess --langs en,de --trainpref ../multi30k/train --validpref ../multi30k/valid --vocab-size 400\n"
+    lines = (tour / "multi30k/test2016.en").read_text(encoding="utf-8")
+    done = bash("-e", "-c", f"{first}{bare.rstrip()} < ../multi30k/test2016.en", cwd=fresh)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == lines.count("\n")
 
 
 # -- the quickstart, for real --------------------------------------------------------------------------------------------------------
