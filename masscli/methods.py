@@ -7,9 +7,9 @@ The presets of MASS are the table of the released code bases: the fields that a 
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from masscli.config import check, config
+from masscli.config import Flags, check, config
 from masscli.recipe import ObjectiveConfig
 
 
@@ -108,7 +108,7 @@ MASS_PRESETS: dict[str, dict[str, Any]] = {
 class TranslateOptions(ObjectiveConfig):
     """Supervised sequence to sequence."""
 
-    reads: ClassVar[Literal["sentences", "pairs"]] = "pairs"
+    reads: ClassVar[Literal["sentences", "pairs", "target"]] = "pairs"
     name: str = "translate"
     """Which."""
     label_smoothing: float = 0.1
@@ -166,4 +166,47 @@ class MaskedLMOptions(ObjectiveConfig):
         check(
             (0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"),
             (0 <= self.leave_unmasked_prob + self.random_token_prob <= 1, "random_token_prob: with leave_unmasked_prob, must not exceed 1"),
+        )
+
+
+@config
+class BacktranslateOptions(ObjectiveConfig):
+    """Back-translation: learn to write real text from the model's own translation of it (Sennrich et al. 2016, Lample et al. 2018)."""
+
+    reads: ClassVar[Literal["sentences", "pairs", "target"]] = "target"
+    name: str = "backtranslate"
+    """Which."""
+    beam: Annotated[int, Flags("--beam-size")] = 1
+    """Width of the search that makes the synthetic source; 1 is greedy."""
+    sampling_share: float = 0.0
+    """Share of the sources that are sampled instead."""
+    temperature: float = 1.0
+    """Divides logits before sampling."""
+    max_len_a: float = 1.3
+    """Longest synthetic source is a * length + b, in tokens."""
+    max_len_b: int = 5
+    """See --max-len-a."""
+    only_seen: int = 0
+    """Write only pieces that occur at least so many times in the training text of that language; 0 allows all."""
+    source_shuffle: float = 0.0
+    """Noise on the synthetic source: no token moves further than about this many places; 0 keeps the order."""
+    source_dropout: float = 0.0
+    """Share of its tokens that are left out."""
+    source_blank: float = 0.0
+    """Share of its tokens that are replaced by [M]."""
+    label_smoothing: float = 0.0
+    """Probability spread evenly over the vocabulary."""
+
+    def __post_init__(self) -> None:
+        check(
+            (self.beam > 0, f"beam: must be above 0, got {self.beam}"),
+            _share("sampling_share", self.sampling_share),
+            (self.temperature > 0, f"temperature: must be above 0, got {self.temperature}"),
+            (self.max_len_a >= 0, f"max_len_a: must not be negative, got {self.max_len_a}"),
+            (self.max_len_b >= 0, f"max_len_b: must not be negative, got {self.max_len_b}"),
+            (self.only_seen >= 0, f"only_seen: must not be negative, got {self.only_seen}"),
+            (self.source_shuffle >= 0, f"source_shuffle: must not be negative, got {self.source_shuffle}"),
+            _share("source_dropout", self.source_dropout),
+            _share("source_blank", self.source_blank),
+            _share("label_smoothing", self.label_smoothing),
         )

@@ -23,6 +23,7 @@ OBJECTIVES: Registry[object] = Registry(
         "denoise": "masscli.objectives.denoise:Denoise",
         "clm": "masscli.objectives.clm:CausalLM",
         "mlm": "masscli.objectives.mlm:MaskedLM",
+        "backtranslate": "masscli.objectives.backtranslate:Backtranslate",
     },
     {
         "mass": "masscli.methods:MassOptions",
@@ -30,16 +31,21 @@ OBJECTIVES: Registry[object] = Registry(
         "denoise": "masscli.methods:DenoiseOptions",
         "clm": "masscli.methods:CausalLMOptions",
         "mlm": "masscli.methods:MaskedLMOptions",
+        "backtranslate": "masscli.methods:BacktranslateOptions",
     },
 )
 
 
 @config
 class ObjectiveConfig(PlugIn):
-    """What every objective's options begin with.  `reads` says what kind of text a stream of it needs."""
+    """What every objective's options begin with.
+
+    `reads` says what text a stream of it needs: sentences of a language (en), pairs of a direction (en-de), or sentences of the language
+    that a direction (en-de) is written in: German.
+    """
 
     registry: ClassVar[Registry[object]] = OBJECTIVES
-    reads: ClassVar[Literal["sentences", "pairs"]] = "sentences"
+    reads: ClassVar[Literal["sentences", "pairs", "target"]] = "sentences"
     stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder"]] = "encoder-decoder"
 
 
@@ -206,7 +212,7 @@ class CheckpointConfig:
     keep_best: Annotated[int, Flags("--keep-best-checkpoints")] = 1
     """Best checkpoints to keep."""
     best_metric: Annotated[str, Flags("--best-checkpoint-metric")] = "loss"
-    """What decides which checkpoint is best: loss, or bleu where translation is validated with --eval-bleu."""
+    """What decides which checkpoint is best: loss, bleu with --eval-bleu, roundtrip with --eval-roundtrip, or another figure that is validated."""
     patience: int = 0
     """Stop after this many validations without a better score; 0 never does."""
 
@@ -233,6 +239,8 @@ class ValidConfig:
     """Translate the validation set with beam search and report BLEU (streams of pairs)."""
     eval_beam: int = 5
     """Beam of that search."""
+    eval_roundtrip: bool = False
+    """Translate monolingual validation text there and back, greedily, and report BLEU against itself (streams of back-translation)."""
 
     def __post_init__(self) -> None:
         check(

@@ -168,7 +168,7 @@ def streams(toy: Path) -> tuple[dict[str, Sampler], dict[str, Collation]]:
 
 def jobs(samplers: dict[str, Sampler], update: int = 0, freq: int = 3, seed: int = 1, **positions: Position) -> list[Job]:
     """Those of 20 updates."""
-    return list(itertools.islice(plan(samplers, {"mass": 3.0, "translate": 1.0}, seed, freq, update, positions), 20 * freq))
+    return list(itertools.islice(plan(samplers, lambda update: {"mass": 3.0, "translate": 1.0}, seed, freq, update, positions), 20 * freq))
 
 
 def contents(batch: Batch) -> bytes:

@@ -90,6 +90,7 @@ def follow(events: Iterable[Event], sinks: Sequence[Sink], start: int, last: int
     columns = TextColumn("[bold]update"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}")
     with Progress(*columns, console=console, disable=console.quiet or not console.is_terminal, transient=True) as progress:
         task = progress.add_task("", total=last, completed=start, text="")
+        told: set[str] = set()
         for event in events:
             for sink in sinks:
                 sink.write(event)
@@ -97,6 +98,10 @@ def follow(events: Iterable[Event], sinks: Sequence[Sink], start: int, last: int
                 case Stepped():
                     progress.update(task, completed=event.step, text=_rate(event))
                     progress.console.print(_line(event), highlight=False)
+                    for text in event.concerns:
+                        if (what := text.partition(" (")[0]) not in told:
+                            progress.console.print(f"warning: {text}", highlight=False, markup=False, style="yellow")
+                            told.add(what)
                 case Evaluated():
                     figures = "  ".join(f"{k} {v:.4g}" for k, v in event.metrics.items())
                     progress.console.print(f"valid {event.step}: {figures}  ({event.seconds:.0f} s)", highlight=False)
@@ -114,6 +119,9 @@ def _rate(event: Stepped) -> str:
 def _line(event: Stepped) -> str:
     losses = "  ".join(f"{k} {v:.3f}" for k, v in event.losses.items())
     parts = [f"{event.step}: {losses}", f"lr {event.lr:.2e}", f"gnorm {event.grad_norm:.2f}", _rate(event), f"{event.memory:.1f} GiB"]
+    parts += [f"{name} {value:.2f}" for name, value in event.figures.items()]
+    if event.preparing >= 0.01:
+        parts.append(f"generating {event.preparing:.0%}")
     if event.overflows:
         parts.append(f"{event.overflows} overflows (scale {event.loss_scale:g})")
     if event.splits:

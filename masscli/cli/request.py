@@ -10,8 +10,9 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +39,9 @@ class StreamChoice:
     """Target language of a direction."""
     pairs: tuple[str, ...] = ()
     """Directions, such as en-de,de-en, for one model that translates them all."""
+    beside: tuple[str, ...] = ()
+    """NAME=WEIGHT: another objective on the same languages, drawn as often as the first; the weight of its loss is a number or a ramp over
+    updates, such as denoise=0:1,100000:0.1,300000:0 (default: 1; at 0 it is not drawn). Repeatable."""
     lang_temperature: float = 1.0
     """A language (or direction) is drawn in proportion to its size to the power of 1 over this; high values even out."""
     limit: int | None = None
@@ -66,6 +70,8 @@ class TrainRequest:
     source: str | None
     target: str | None
     pairs: tuple[str, ...]
+    beside: tuple[tuple[str, str], ...]
+    """Objectives of --beside with their weights."""
     temperature: float
     limit: int | None
     config: Path | None
@@ -84,17 +90,19 @@ class Training:
     """The flag that names the objective."""
 
     def expand(self, args: Sequence[str]) -> TrainingOptions:
-        return TrainingOptions(self.chooser, peek(args, self.chooser), peek(args, "--config"))
+        others = [name for name, _ in weighed(",".join(peek_all(args, "--beside")).split(","))]
+        return TrainingOptions(self.chooser, peek(args, self.chooser), peek(args, "--config"), others)
 
 
 class TrainingOptions:
     """The options of one training command line."""
 
-    def __init__(self, chooser: str, objective: str | None, file: str | None) -> None:
+    def __init__(self, chooser: str, objective: str | None, file: str | None, beside: Sequence[str]) -> None:
         self.chooser, self.objective = chooser, objective
         self.file = Path(file) if file is not None else None
         self.from_file = read(self.file) if self.file is not None else {}
-        self.chosen = tuple(dict.fromkeys([objective] if objective is not None else _objectives(self.from_file)))
+        first = [objective] if objective is not None else list(_objectives(self.from_file))
+        self.chosen = tuple(dict.fromkeys([*first, *beside]))
         self.recipe = Section(Recipe, titles(Recipe, "run: Where from, where to"))
         self.choice = Section(StreamChoice, {"": STREAMS_PANEL})
         self.own = self._own()
@@ -116,6 +124,7 @@ class TrainingOptions:
             source=choice.source_lang,
             target=choice.target_lang,
             pairs=choice.pairs,
+            beside=tuple(weighed(choice.beside)),
             temperature=choice.lang_temperature,
             limit=choice.limit,
             config=self.file,
@@ -205,15 +214,34 @@ class TrainingOptions:
 
 def peek(args: Sequence[str], name: str) -> str | None:
     """The value that `name` will have, found before the options are known."""
-    found = None
+    return next(reversed(peek_all(args, name)), None)
+
+
+def peek_all(args: Sequence[str], name: str) -> list[str]:
+    """Every value given to `name`."""
+    found = []
     for arg, following in itertools.pairwise([*args, None]):
         if arg is None or arg == "--":
             break
-        if arg == name:
-            found = following
+        if arg == name and following is not None:
+            found.append(following)
         elif arg.startswith(f"{name}="):
-            found = arg[len(name) + 1 :]
+            found.append(arg[len(name) + 1 :])
     return found
+
+
+def weighed(items: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Names and weights of --beside.  A ramp has commas too: an item that begins with a number goes on with the weight before it."""
+    name, weight = "", ""
+    for item in filter(None, items):
+        if re.match(r"[0-9.]", item) and name:
+            weight += f",{item}"
+            continue
+        if name:
+            yield name, weight or "1"
+        name, _, weight = item.partition("=")
+    if name:
+        yield name, weight or "1"
 
 
 def read(path: Path) -> dict[str, Any]:

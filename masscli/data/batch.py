@@ -57,7 +57,8 @@ class Labels:
 class Batch:
     """A micro-batch of one stream and one target language.
 
-    `counts` are the targets of each loss term; `rows` (B,) says which example of the view each line is.
+    `counts` are the targets of each loss term; `rows` (B,) says which example of the view each line is; `seeds` (B,), where an objective
+    draws random numbers in `prepare`, are the examples' own, so that these depend on neither batches nor processes.
     """
 
     source: Tokens
@@ -65,6 +66,7 @@ class Batch:
     labels: Mapping[str, Labels]
     counts: Mapping[str, float]
     rows: Tensor
+    seeds: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""

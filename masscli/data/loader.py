@@ -8,7 +8,7 @@ the number of processes nor that of workers changes what is learned from, and a 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -50,18 +50,19 @@ class Collation:
 
 def plan(
     samplers: Mapping[str, Sampler],
-    shares: Mapping[str, float],
+    shares: Callable[[int], Mapping[str, float]],
     seed: int,
     update_freq: int,
     update: int,
     positions: Mapping[str, Position],
 ) -> Iterator[Job]:
-    """Jobs from update `update` on, without end, from the given positions."""
+    """Jobs from update `update` on, without end, from the given positions; `shares` says how often streams are drawn in an update."""
     names = list(samplers)
-    share = np.array([shares[n] for n in names], np.float64)
-    share /= share.sum()
     where = {name: positions.get(name, Position()) for name in names}
     while True:
+        now = shares(update)
+        share = np.array([now[n] for n in names], np.float64)
+        share /= share.sum()
         for micro in range(update_freq):
             rng = np.random.Generator(np.random.Philox(counter=[0, 3, update, micro], key=[seed, 0]))
             name = names[int(rng.choice(len(names), p=share))] if len(names) > 1 else names[0]

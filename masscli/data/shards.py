@@ -210,3 +210,17 @@ def _flat(column: Column) -> NDArray[np.int64]:
     """All values of a column of numbers."""
     parts = [np.asarray(shard.values, np.int64) for shard in column.shards]
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def piece_counts(column: Column, size: int) -> NDArray[np.int64]:
+    """(size,) how often each id occurs; read in blocks, so that a corpus larger than memory can be counted."""
+    total = np.zeros(size, np.int64)
+    if column.picked is not None:
+        for row in range(len(column)):
+            total += np.bincount(column[row], minlength=size)
+        return total
+    block = 1 << 24
+    for shard in column.shards:
+        for start in range(0, len(shard.values), block):
+            total += np.bincount(shard.values[start : start + block], minlength=size)
+    return total

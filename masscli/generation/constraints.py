@@ -19,7 +19,8 @@ from masscli.text.vocabulary import Vocabulary
 class Constraints:
     """The rules for S sentences of W rows.
 
-    `limits` (S,) are the most pieces, the end symbol not counted; `prefixes` the pieces each output must begin with.
+    `limits` (S,) are the most pieces, the end symbol not counted; `prefixes` the pieces each output must begin with; `allowed` (V,) bool the
+    pieces that may be written at all (default: all that are not special).
     """
 
     def __init__(
@@ -29,10 +30,14 @@ class Constraints:
         limits: Tensor,
         prefixes: Sequence[Sequence[int]] | None,
         device: torch.device,
+        allowed: Tensor | None = None,
     ) -> None:
         self.config, self.vocabulary, self.device = config, vocabulary, device
         self.limits = limits.cpu()  # on the CPU, like the prefixes: asking them costs no wait for the accelerator
-        self.never = torch.tensor(sorted(vocabulary.specials - {vocabulary.eos, vocabulary.unk}), device=device)
+        never = sorted(vocabulary.specials - {vocabulary.eos, vocabulary.unk})
+        if allowed is not None:
+            never = sorted({*never, *(~allowed).nonzero()[:, 0].tolist()} - {vocabulary.eos})
+        self.never = torch.tensor(never, device=device)
         self.prefixes: Tensor | None = None
         if prefixes is not None and any(len(p) for p in prefixes):
             self.prefixes = torch.full((len(prefixes), max(map(len, prefixes))), -1)

@@ -28,7 +28,10 @@ CHUNK = 512
 
 
 class Decoder:
-    """One model, or several that decode as one (the mean of their probabilities); they must share vocabulary and framing."""
+    """One model, or several that decode as one (the mean of their probabilities); they must share vocabulary and framing.
+
+    `allowed` (V,) bool, if given, are the only pieces that are ever written.
+    """
 
     def __init__(
         self,
@@ -39,7 +42,9 @@ class Decoder:
         batch_tokens: int = 8000,
         batch_size: int | None = None,
         seed: int = 1,
+        allowed: Tensor | None = None,
     ) -> None:
+        self.allowed = allowed
         self.models, self.framing, self.config = models, framing, config
         self.batch_tokens, self.batch_size, self.seed = batch_tokens, batch_size, seed
         positions = min(model.config.max_positions for model in models)
@@ -80,6 +85,7 @@ class Decoder:
                     prefixes=forced,
                     seed=self.seed,
                     keys=[keys[i] for i in batch],
+                    allowed=self.allowed,
                 )
                 for i, hypotheses in zip(batch, found, strict=True):
                     results[i] = hypotheses

@@ -54,18 +54,20 @@ def search(
     prefixes: Sequence[Sequence[int]] | None = None,
     seed: int = 1,
     keys: Sequence[int] | None = None,
+    allowed: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
     """The `config.nbest` best hypotheses of each of S sentences, best first.
 
     `starts` (S,) are the decoder's first inputs, `limits` the most pieces of each output, end symbol not counted; `prefixes` the pieces
-    each output must begin with; `seed` and `keys` (default: 0, 1, ...) decide what is sampled.  The list of a sentence is shorter, or
+    each output must begin with; `seed` and `keys` (default: 0, 1, ...) decide what is sampled; `allowed` (V,) bool, if given, are the only
+    pieces that may be written.  The list of a sentence is shorter, or
     empty, only where rules or a small vocabulary left nothing else to find.
     """
     device = starts.device
     if not limits:
         return []
     steps = max(limits) + 1
-    rules = Constraints(config, vocabulary, torch.tensor(limits), prefixes, device)
+    rules = Constraints(config, vocabulary, torch.tensor(limits), prefixes, device, allowed)
     chooser: Chooser = Beam(config, vocabulary.eos)
     if config.sampling:
         chooser = Sampler(config, vocabulary.eos, seed, keys if keys is not None else range(len(limits)), steps, device)

@@ -49,6 +49,8 @@ class Objective(nn.Module, ABC):
     Config: ClassVar[type[ObjectiveConfig]]
     weights: ClassVar[Mapping[str, float]]
     """The weight of each loss term; its keys are the terms."""
+    figures: ClassVar[tuple[str, ...]] = ()
+    """What `take_figures` gives, where an objective has something to say of its own work besides its losses."""
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()
@@ -69,3 +71,11 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """The summed losses of a batch, by term."""
+
+    def take_figures(self) -> Mapping[str, tuple[float, float]]:
+        """Each figure as a sum, and of how many, since last asked; the loop adds both up over processes and divides."""
+        return {}
+
+    def concerns(self, figures: Mapping[str, float]) -> list[str]:
+        """What in its figures a user should be warned of: `what it looks like (how much)`; each is said once in a run."""
+        return []

@@ -18,7 +18,7 @@ from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Setting
-from masscli.recipe import OBJECTIVES, Recipe, StreamConfig, ramp
+from masscli.recipe import OBJECTIVES, Recipe, StreamConfig, ValidConfig, ramp
 from masscli.training import checkpoint
 from masscli.training.checkpoint import Checkpoint, RunState, make_framing
 from masscli.training.evaluate import BleuTask, Validator, ValidStream, lower_is_better
@@ -211,14 +211,27 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
         if sampler.skipped:
             warnings.append(f"{name}: {sampler.skipped} of {sampler.rows} validation examples are longer than --max-positions")
         streams.append(ValidStream(name, objective, Collation(name, view, objective.collator(), 0), sampler))
-        sides = text.split("-")
-        if config.eval_bleu and recipe.stream[name].objective.reads == "pairs":
-            lines = [data.raw(split, text, side)[: config.max_valid_rows] for side in sides]
-            tasks.append(BleuTask((sides[0], sides[1]), *lines))
+        tasks += [task for task in _tasks(text, recipe.stream[name].objective.reads, data, recipe.valid) if task not in tasks]
     tokenizer = data.tokenizer()
     validator = Validator(tuple(streams), tuple(tasks), tokenizer, framing, config.eval_beam, tokenizer.surface.lowercase)
     if validator and (metric := recipe.checkpoint.best_metric) not in validator.names:
         raise MasscliError(f"--best-metric {metric}: is not measured", f"choose one of {', '.join(validator.names)}")
     return validator, warnings
+
+
+def _tasks(text: str, reads: str, data: DataBin, config: ValidConfig) -> list[BleuTask]:
+    """What is translated for a stream: its validation pairs, where there are any; there and back, where it reads one side alone."""
+    tasks: list[BleuTask] = []
+    if reads == "sentences":
+        return tasks
+    source, target = text.split("-")
+    paired = any(p.split == config.valid_subset and {p.source, p.target} == {source, target} for p in data.manifest.aligned)
+    if config.eval_bleu and (reads == "pairs" or paired):
+        lines = [data.raw(config.valid_subset, text, side)[: config.max_valid_rows] for side in (source, target)]
+        tasks.append(BleuTask((source, target), *lines))
+    if config.eval_roundtrip and reads == "target":
+        real = data.raw(config.valid_subset, target, target)[: config.max_valid_rows]
+        tasks.append(BleuTask((target, source, target), real, real))
+    return tasks
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -32,6 +33,8 @@ class Request(Protocol):
     def target(self) -> str | None: ...
     @property
     def pairs(self) -> tuple[str, ...]: ...
+    @property
+    def beside(self) -> tuple[tuple[str, str], ...]: ...
     @property
     def temperature(self) -> float: ...
     @property
@@ -95,8 +98,13 @@ def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
     metric = recipe.checkpoint.best_metric
     if metric == "bleu" and not recipe.valid.eval_bleu:
         raise MasscliError("--best-metric bleu needs translations of the validation set", "add --eval-bleu")
-    if metric == "bleu" and not any(s.objective.reads == "pairs" for s in streams.values()):
+    if metric == "bleu" and not any(s.objective.reads in ("pairs", "target") for s in streams.values()):
         raise MasscliError("--best-metric bleu needs a stream of pairs", "use --best-metric loss")
+    there_and_back = any(s.objective.reads == "target" for s in streams.values())
+    if metric == "roundtrip" and not recipe.valid.eval_roundtrip:
+        raise MasscliError("--best-metric roundtrip needs translations of the validation set there and back", "add --eval-roundtrip")
+    if recipe.valid.eval_roundtrip and not there_and_back:
+        raise MasscliError("--eval-roundtrip needs a stream of back-translation", "add --task backtranslate, or leave it out")
 
 
 def _model(said: Mapping[str, Any], stacks: str, data: DataBin, init_from: Path | None) -> ModelConfig:
@@ -124,6 +132,8 @@ def _shape_of(old: ModelConfig, said: Mapping[str, Any], stacks: str, path: Path
 
 def _streams(request: Request, data: DataBin) -> dict[str, StreamConfig]:
     if request.streams_raw:
+        if request.beside:
+            raise MasscliError("--beside goes with --objective or --task, not with streams that are written out", "write another [stream]")
         known = {name: _override(raw, request) for name, raw in request.streams_raw.items()}
         streams = decode(_Streams, {"stream": known}).stream
     else:
@@ -150,15 +160,58 @@ def _chosen(request: Request, data: DataBin) -> dict[str, StreamConfig]:
     short = name.rpartition(":")[2].lower()
     if objective.reads == "pairs":
         texts = list(request.pairs) or [f"{a}-{b}" for a, b in [_direction(request, data)]]
+    elif objective.reads == "target":
+        texts = _both_ways(request, data)
     else:
         if request.source or request.target or request.pairs:
             raise MasscliError(f"{name} reads one language at a time", "choose languages with --langs")
         texts = list(request.langs or data.languages)
-    sizes = [_rows(text, data, request.limit) for text in texts]
+    streams = _named(short, texts, objective, "1", request, data)
+    for other, weight in request.beside:
+        streams |= _beside(other, weight, texts, sum(s.share for s in streams.values() if s.objective is objective), request, data)
+    return streams
+
+
+def _named(
+    short: str, texts: Sequence[str], objective: ObjectiveConfig, weight: str, request: Request, data: DataBin
+) -> dict[str, StreamConfig]:
+    """A stream for each text, drawn by its size."""
+    sizes = [_rows(text, objective, data, request.limit) for text in texts]
     return {
-        f"{short}-{text}": StreamConfig(text=text, objective=objective, share=float(size ** (1 / request.temperature)))
+        f"{short}-{text}": StreamConfig(text=text, objective=objective, weight=weight, share=float(size ** (1 / request.temperature)))
         for text, size in zip(texts, sizes, strict=True)
     }
+
+
+def _beside(name: str, weight: str, texts: Sequence[str], share: float, request: Request, data: DataBin) -> dict[str, StreamConfig]:
+    """The streams of --beside NAME=WEIGHT, on the languages of the main ones; all of them are drawn as often as all of those."""
+    objective = cast(ObjectiveConfig, decode(OBJECTIVES.schema(name), {"name": name, **request.options_of(name)}))
+    own = list(dict.fromkeys(side for text in texts for side in text.split("-")))
+    if objective.reads == "pairs":
+        wanted = [text for text in texts if "-" in text] or [f"{a}-{b}" for a, b in permutations(own, 2)]
+        known = {*data.pairs, *("-".join(reversed(pair.split("-"))) for pair in data.pairs)}
+        found = [text for text in wanted if text in known]
+        if not found:
+            raise MasscliError(f"--beside {name}: {data.folder} has no pairs of {', '.join(own)}", "preprocess them with --trainpref")
+    elif objective.reads == "target":
+        found = [f"{a}-{b}" for a, b in permutations(own, 2)]
+    else:
+        found = own
+    streams = _named(name.rpartition(":")[2].lower(), found, objective, weight, request, data)
+    total = sum(s.share for s in streams.values())
+    return {key: replace(s, share=s.share * share / total) for key, s in streams.items()}
+
+
+def _both_ways(request: Request, data: DataBin) -> list[str]:
+    """The directions of back-translation: those named, or all between the languages."""
+    if request.pairs:
+        return list(request.pairs)
+    if request.source and request.target:
+        return [f"{request.source}-{request.target}"]
+    languages = request.langs or data.languages
+    if len(languages) < 2:
+        raise MasscliError("back-translation goes between languages", f"add --langs; the data has {', '.join(data.languages)}")
+    return [f"{a}-{b}" for a, b in permutations(languages, 2)]
 
 
 def _direction(request: Request, data: DataBin) -> tuple[str, str]:
@@ -175,24 +228,25 @@ def _direction(request: Request, data: DataBin) -> tuple[str, str]:
     raise MasscliError("the direction is not clear", f"add -s LANG -t LANG; the data has {', '.join(data.pairs) or 'no pairs'}")
 
 
-def _rows(text: str, data: DataBin, limit: int | None) -> int:
-    _check_text(text, None, data)
+def _rows(text: str, objective: ObjectiveConfig, data: DataBin, limit: int | None) -> int:
+    _check_text(text, StreamConfig(text=text, objective=objective), data)
     sides = text.split("-")
-    rows = len(data.monolingual("train", text)) if len(sides) == 1 else len(data.pair("train", sides[0], sides[1])[0])
+    alone = objective.reads != "pairs"
+    rows = len(data.monolingual("train", sides[-1])) if alone else len(data.pair("train", sides[0], sides[1])[0])
     return max(1, rows if limit is None else min(limit, rows))
 
 
-def _check_text(name: str, stream: StreamConfig | None, data: DataBin) -> None:
-    sides = (stream.text if stream is not None else name).split("-")
-    reads = stream.objective.reads if stream is not None else None
-    wrong = len(sides) > 2 or (reads == "pairs" and len(sides) != 2) or (reads == "sentences" and len(sides) != 1)
-    if wrong:
-        raise MasscliError(f"stream {name}: {'-'.join(sides)!r} is not a {'direction such as en-de' if reads == 'pairs' else 'language'}",
+def _check_text(name: str, stream: StreamConfig, data: DataBin) -> None:
+    sides, reads = stream.text.split("-"), stream.objective.reads
+    if len(sides) != (1 if reads == "sentences" else 2):
+        raise MasscliError(f"stream {name}: {stream.text!r} is not a {'language' if reads == 'sentences' else 'direction such as en-de'}",
                            f"the data has languages {', '.join(data.languages)} and pairs {', '.join(data.pairs) or 'none'}")  # fmt: skip
     for side in sides:
         if side not in data.languages:
             raise MasscliError(f"{data.folder}: has no language {side!r}", f"it has {', '.join(data.languages)}")
-    if len(sides) == 2 and "-".join(sides) not in data.pairs and "-".join(reversed(sides)) not in data.pairs:
+    if reads == "target" and sides[0] == sides[1]:
+        raise MasscliError(f"stream {name}: {stream.text} goes from a language to itself", "back-translation needs two languages")
+    if reads == "pairs" and "-".join(sides) not in data.pairs and "-".join(reversed(sides)) not in data.pairs:
         raise MasscliError(f"{data.folder}: has no pair {'-'.join(sides)}", f"it has {', '.join(data.pairs) or 'no pairs at all'}")
 
 

@@ -5,10 +5,10 @@ Every process takes its share of the micro-batches; the sums are added up, so th
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -16,6 +16,7 @@ from masscli import parallel
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.sampler import Sampler
+from masscli.generation.replica import replica
 from masscli.generation.translator import Translator
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Term
@@ -36,11 +37,21 @@ class ValidStream:
 
 @dataclass(frozen=True)
 class BleuTask:
-    """Translate a validation set and compare."""
+    """Translate a validation set and compare.  `path` are the languages it goes through: (en, de), or there and back, (de, en, de)."""
 
-    direction: tuple[str, str]
+    path: tuple[str, ...]
     sources: list[str]
     references: list[str]
+
+    @property
+    def metric(self) -> str:
+        """`roundtrip` for what returns to its language, else `bleu`."""
+        return "roundtrip" if self.path[0] == self.path[-1] else "bleu"
+
+    @property
+    def name(self) -> str:
+        """The metric of this task alone."""
+        return f"{self.metric}.{'-'.join(self.path)}"
 
 
 def lower_is_better(metric: str) -> bool:
@@ -65,8 +76,8 @@ class Validator:
     @property
     def names(self) -> list[str]:
         """The metrics that `measure` gives."""
-        bleu = ["bleu", *(f"bleu.{'-'.join(task.direction)}" for task in self.tasks)] if self.tasks else []
-        return ["loss", "ppl", *(f"{stream.name}.loss" for stream in self.streams), *bleu]
+        scores = [*dict.fromkeys(task.metric for task in self.tasks), *(task.name for task in self.tasks)]
+        return ["loss", "ppl", *(f"{stream.name}.loss" for stream in self.streams), *scores]
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> tuple[dict[str, float], dict[str, str]]:
@@ -76,11 +87,10 @@ class Validator:
         metrics = self._losses(model)
         scores = self._bleu(model)
         model.train(training)
-        for task, score in zip(self.tasks, scores, strict=True):
-            metrics[f"bleu.{'-'.join(task.direction)}"] = score.value
-        if scores:
-            metrics["bleu"] = sum(s.value for s in scores) / len(scores)
-        return metrics, {f"bleu.{'-'.join(t.direction)}": s.signature for t, s in zip(self.tasks, scores, strict=True)}
+        for kind in dict.fromkeys(task.metric for task in self.tasks):
+            found = {t.name: s.value for t, s in zip(self.tasks, scores, strict=True) if t.metric == kind}
+            metrics |= {**found, kind: sum(found.values()) / len(found)}
+        return metrics, {t.name: s.signature for t, s in zip(self.tasks, scores, strict=True)}
 
     def _losses(self, model: Transformer) -> dict[str, float]:
         device = next(model.parameters()).device
@@ -111,10 +121,12 @@ class Validator:
         values = torch.zeros(len(self.tasks), dtype=torch.float64, device=next(model.parameters()).device)
         scores: list[Score] = []
         if parallel.rank == 0:
-            fast = model if model.compute == torch.float32 else copy.deepcopy(model).to(model.compute)
+            fast = replica(model)
             for i, task in enumerate(self.tasks):
-                translator = Translator([fast], self.tokenizer, self.framing, GenerationConfig(beam=self.beam))
-                lines = [found[0].text for found in translator.translate(task.sources, *task.direction)]
+                config = GenerationConfig(beam=self.beam if task.metric == "bleu" else 1)
+                translator, lines = Translator([fast], self.tokenizer, self.framing, config), task.sources
+                for hop in pairwise(task.path):
+                    lines = [found[0].text for found in translator.translate(lines, *hop)]
                 scores.append(bleu(lines, task.references, lowercase=self.lowercase))
                 values[i] = scores[i].value
         parallel.broadcast(values)

@@ -27,6 +27,12 @@ class Stepped:
     splits: int
     memory: float
     """Peak memory of the process in GiB (of the GPU where there is one)."""
+    preparing: float
+    """Share of the seconds spent in `Objective.prepare`: back-translation's generating."""
+    figures: Mapping[str, float]
+    """`STREAM.FIGURE`: what objectives say of their work."""
+    concerns: tuple[str, ...]
+    """What in these a user should know of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ class Trainer:
         self.scale = LossScale(model.compute == torch.float16, state.loss_scale, state.clean)
         self.keys = [(s.name, term) for s in streams for term in s.objective.weights]
         self.signals = Signals()
+        self._preparing = 0.0  # seconds, since the last report
         self._far = 0
         self._first_loss: float | None = None
 
@@ -120,8 +121,12 @@ class Trainer:
     def _updates(self) -> Iterator[tuple[list[Job], list[Prepared]]]:
         """The jobs of each coming update, and this process's share of them, prepared."""
         samplers = {n: s.sampler for n, s in self.streams.items()}
-        shares = {n: s.share for n, s in self.streams.items()}
         train, state = self.recipe.train, self.state
+
+        def shares(update: int) -> dict[str, float]:
+            """A stream whose weight is 0 is not drawn (all are, where all weigh nothing)."""
+            heavy = {n: s.share for n, s in self.streams.items() if ramp_at(s.weight, update)}
+            return {n: heavy.get(n, 0.0) if heavy else s.share for n, s in self.streams.items()}
 
         def jobs() -> Iterator[Job]:
             return plan(samplers, shares, self.recipe.seed, state.update_freq, state.step, state.positions)
@@ -191,12 +196,12 @@ class Trainer:
 
         For want of memory the same is done again in smaller pieces; nothing in here but the count concerns other processes.
         """
-        work = [(p.job, self._parts(p, 1)) for p in prepared]
-        totals = self._count(work)
-        pieces = 1
+        pieces, totals = 1, None
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
+                work = [(p.job, self._parts(p, pieces)) for p in prepared]
+                totals = self._count(work) if totals is None else totals  # once, since it waits for the other processes
                 sums = self._accumulate(work, totals)
                 break
             except RuntimeError as error:
@@ -206,7 +211,6 @@ class Trainer:
                     hint = "use a smaller model, or lower --max-source-positions and --max-target-positions"
                     raise MasscliError(f"update {self.state.step + 1}: not enough memory for a single example", hint) from None
             pieces *= 2
-            work = [(p.job, self._parts(p, pieces)) for p in prepared]
         self.state.splits += pieces > 1
         return sums, totals
 
@@ -215,8 +219,11 @@ class Trainer:
         job, collation = prepared.job, self.streams[prepared.job.stream].collation
         parts = [prepared.batch] if pieces == 1 else [collation(r, job.epoch) for r in np.array_split(job.rows, min(pieces, len(job.rows)))]
         objective = self.streams[job.stream].objective
+        started = time.monotonic()
         with torch.no_grad():
-            return [objective.prepare(self.model, part.to(self.device)) for part in parts]
+            ready = [objective.prepare(self.model, part.to(self.device)) for part in parts]
+        self._preparing += time.monotonic() - started
+        return ready
 
     def _count(self, work: Sequence[tuple[Job, list[Batch]]]) -> Tensor:
         """Targets by (stream, term), over all processes."""
@@ -344,13 +351,29 @@ class Trainer:
         sums = parallel.sum_(watch.sums).cpu()
         losses = {".".join(k): float(s / t) for k, s, t in zip(self.keys, sums, watch.totals, strict=True) if t}
         lr = learning_rate(self.recipe.optim, self.state.step, self.recipe.train.max_update)
+        figures, concerns = self._figures()
         event = Stepped(
             step=self.state.step, epoch=epoch, losses=losses, lr=lr, grad_norm=norm, targets=int(watch.totals.sum()),
             padding=1 - watch.real / max(1, watch.area), seconds=watch.seconds, loss_scale=self.scale.value,
             overflows=self.state.overflows, splits=self.state.splits, memory=peak_memory(self.device),
+            preparing=self._preparing / max(watch.seconds, 1e-9), figures=figures, concerns=concerns,
         )  # fmt: skip
         watch.reset()
+        self._preparing = 0.0
         return event
+
+    def _figures(self) -> tuple[dict[str, float], tuple[str, ...]]:
+        """What the objectives have counted since the last report, over all processes, and what they make of it."""
+        figures: dict[str, float] = {}
+        concerns: list[str] = []
+        for stream in self.streams.values():
+            if names := stream.objective.figures:
+                taken = stream.objective.take_figures()
+                sums = parallel.sum_(torch.tensor([taken[n] for n in names], dtype=torch.float64, device=self.device)).tolist()
+                own = {n: a / b for n, (a, b) in zip(names, sums, strict=True) if b}
+                figures |= {f"{stream.name}.{n}": value for n, value in own.items()}
+                concerns += [f"{stream.name}: {text}" for text in stream.objective.concerns(own)]
+        return figures, tuple(concerns)
 
 
 def _mix(seed: int, update: int, micro: int) -> int:

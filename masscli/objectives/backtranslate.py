@@ -1,0 +1,135 @@
+"""Back-translation: learn to write real text y from a synthetic source x that the model itself made of y (Sennrich et al. 2016; online and
+in both directions at once, as in Lample et al. 2018 and the fine-tuning of MASS, section 4.2):
+
+    x = search(P(. | y; theta)) without a gradient,        L = - sum_t log P(y_t | y_<t, x; theta)
+
+A stream `en-fr` reads French, makes English of it with the search that `generate` uses, in eval mode and the model's compute type, and
+learns English to French.  Nothing here is parallel: one stream for each direction and the model teaches itself.
+
+The collator hands over the real sentence as the source; `prepare` puts its translation in that place, before targets are counted.  Random
+numbers are the example's own, so neither batches, nor processes, nor a lack of memory change what is learned.  Counts of pieces say which
+may be written (`only_seen`) and feed the watch (masscli/objectives/drift.py).  In validation the source is made greedily, without noise.
+
+It does not reuse a synthetic source for several updates: whatever survived an update would have to survive a checkpoint.  Offline rounds
+(`generate`, then `preprocess` the result as pairs) do that, on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from masscli.data.batch import Batch, Ids, Tokens, pad
+from masscli.data.framing import Framing
+from masscli.data.noise import denoise
+from masscli.data.shards import DataBin, piece_counts
+from masscli.data.view import Example, Lines, View
+from masscli.generation.decoder import Decoder
+from masscli.generation.replica import replica
+from masscli.methods import BacktranslateOptions
+from masscli.models.transformer import Transformer
+from masscli.objectives.base import Objective, Setting, Term
+from masscli.objectives.drift import Drift
+from masscli.objectives.mass import sequence_loss
+from masscli.objectives.translate import pair_batch
+from masscli.recipe import GenerationConfig
+
+
+@dataclass(frozen=True)
+class BackCollator:
+    """The real sentence on both sides, and a random number for each."""
+
+    framing: Framing
+    language: str
+
+    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        texts = [e.fields[0] for e in examples]
+        sources = [self.framing.source(ids, self.language) for ids in texts]
+        sides = (self.language, self.language)
+        batch = pair_batch(self.framing, sources, texts, sides, "backtranslate", [e.row for e in examples])
+        return replace(batch, seeds=torch.tensor([int(rng.integers(2**62)) for rng in rngs], dtype=torch.int64))
+
+
+class Backtranslate(Objective):
+    """Write real text from one's own translation of it."""
+
+    Config = BacktranslateOptions
+    weights: ClassVar[Mapping[str, float]] = {"backtranslate": 1.0}
+    figures: ClassVar[tuple[str, ...]] = Drift.names
+
+    def __init__(self, config: BacktranslateOptions, setting: Setting) -> None:
+        super().__init__(setting)
+        self.options = config
+        self.synthetic, self.real = setting.sides
+        self.drift: Drift | None = None
+        self.allowed: Tensor | None = None
+
+    def view(self, data: DataBin, split: str) -> View:
+        """Sentences of the language that is written.  That of training is also where pieces are counted."""
+        if split == "train":
+            counts = [piece_counts(data.monolingual("train", side), data.vocab.size) for side in (self.real, self.synthetic)]
+            self.drift = Drift(*counts)
+            if self.options.only_seen:
+                self.allowed = torch.from_numpy(counts[1] >= self.options.only_seen)
+        return Lines([data.monolingual(split, self.real)], self.setting.limit)
+
+    def collator(self) -> BackCollator:
+        """Hands the text over."""
+        return BackCollator(self.setting.framing, self.real)
+
+    def prepare(self, model: Transformer, batch: Batch) -> Batch:
+        """Put a translation in the place of the source."""
+        assert batch.seeds is not None
+        framing, device = self.setting.framing, batch.source.ids.device
+        rows, lengths = batch.source.ids.cpu().numpy(), batch.source.lengths.tolist()
+        texts = [row[framing.lead : n - 1] for row, n in zip(rows, lengths, strict=True)]
+        found, cut = self._translate(model, texts, batch.seeds.tolist(), batch.source.ids.numel())
+        if self.training:
+            if self.drift is not None:
+                self.drift.add(texts, found, cut)
+            found = self._noisy(found, batch.seeds.tolist())
+        ids, sizes = pad([framing.source(f, self.synthetic) for f in found], framing.vocab.pad)
+        return replace(batch, source=Tokens(ids, sizes, language=framing.language(self.synthetic, len(found))).to(device))
+
+    def _translate(self, model: Transformer, texts: Sequence[Ids], seeds: Sequence[int], area: int) -> tuple[list[Ids], list[bool]]:
+        """Words in the other language, and whether the length limit ended them."""
+        o = self.options
+        sampled = [self.training and np.random.default_rng([seed, 0]).random() < o.sampling_share for seed in seeds]
+        found: list[Ids] = [np.zeros(0, np.int64)] * len(texts)
+        cut = [False] * len(texts)
+        fast = replica(model)
+        for sampling in {False, True} & set(sampled):
+            chosen = [i for i, s in enumerate(sampled) if s is sampling]
+            config = GenerationConfig(
+                beam=1 if sampling else o.beam, sampling=sampling, temperature=o.temperature, max_len_a=o.max_len_a, max_len_b=o.max_len_b
+            )
+            decoder = Decoder([fast], self.setting.framing, config, batch_tokens=area * config.beam, allowed=self.allowed)
+            results = decoder.generate([texts[i] for i in chosen], self.real, self.synthetic, keys=[seeds[i] for i in chosen])
+            for i, hypotheses in zip(chosen, results, strict=True):
+                if hypotheses:  # there are none where nothing may be written; then the source stays empty, and the watch says so
+                    found[i], cut[i] = np.asarray(hypotheses[0].ids, np.int64), hypotheses[0].hit_max_len
+        return found, cut
+
+    def _noisy(self, found: Sequence[Ids], seeds: Sequence[int]) -> list[Ids]:
+        o, mask = self.options, self.setting.framing.vocab.mask
+        if not (o.source_shuffle or o.source_dropout or o.source_blank):
+            return list(found)
+        rngs = (np.random.default_rng([seed, 1]) for seed in seeds)
+        return [denoise(ids, o.source_shuffle, o.source_dropout, o.source_blank, mask, rng) for ids, rng in zip(found, rngs, strict=True)]
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """Cross-entropy of the real text."""
+        return {"backtranslate": Term(*sequence_loss(model, batch, "backtranslate", self.options.label_smoothing))}
+
+    def take_figures(self) -> Mapping[str, tuple[float, float]]:
+        """Of the sources that were made; see `Drift`."""
+        return self.drift.take() if self.drift is not None else {}
+
+    def concerns(self, figures: Mapping[str, float]) -> list[str]:
+        """Of the sources that were made; see `Drift`."""
+        return self.drift.concerns(figures) if self.drift is not None else []
