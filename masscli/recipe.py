@@ -212,7 +212,7 @@ class CheckpointConfig:
     keep_best: Annotated[int, Flags("--keep-best-checkpoints")] = 1
     """Best checkpoints to keep."""
     best_metric: Annotated[str, Flags("--best-checkpoint-metric")] = "loss"
-    """What decides which checkpoint is best: loss, bleu with --eval-bleu, roundtrip with --eval-roundtrip, or another figure that is validated."""
+    """What decides which checkpoint is best: loss, bleu (with --eval-bleu), roundtrip (with --eval-roundtrip), STREAM.loss, ..."""
     patience: int = 0
     """Stop after this many validations without a better score; 0 never does."""
 
@@ -239,6 +239,9 @@ class ValidConfig:
     """Translate the validation set with beam search and report BLEU (streams of pairs)."""
     eval_beam: int = 5
     """Beam of that search."""
+    eval_retrieval: bool = False
+    """Report how many validation sentences find their translation by their mean encoder states (precision at 1), for each pair of the data
+    between languages of the run; a measure of alignment that needs no decoder."""
     eval_roundtrip: bool = False
     """Translate monolingual validation text there and back, greedily, and report BLEU against itself (streams of back-translation)."""
 

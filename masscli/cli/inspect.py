@@ -4,6 +4,7 @@ Examples:
   masscli inspect data-bin
   masscli inspect data-bin --verify
   masscli inspect runs/mass
+  masscli inspect runs/mass --retrieval
 """
 
 from __future__ import annotations
@@ -13,12 +14,20 @@ from typing import Annotated
 
 import typer
 
+from masscli.errors import MasscliError
+
 
 def run(
     path: Annotated[Path, typer.Argument(help="A data folder, a run or a checkpoint.", metavar="PATH")],
     verify: Annotated[bool, typer.Option("--verify", help="Read all of a data folder and compare checksums.")] = False,
-) -> None:
-    if (path / "manifest.json").exists():
+    retrieval: Annotated[bool, typer.Option("--retrieval", help="How many sentences of a run's validation pairs find their translation "
+                                            "by mean encoder states (precision at 1).")] = False,
+    data: Annotated[Path | None, typer.Option("--data", help="The data folder of --retrieval (default: the run's).")] = None,
+    split: Annotated[str, typer.Option("--split", help="The split of --retrieval.")] = "valid",
+) -> None:  # fmt: skip
+    if retrieval:
+        _retrieval(path, data, split)
+    elif (path / "manifest.json").exists():
         _data(path, verify)
     else:
         _checkpoint(path)
@@ -52,3 +61,26 @@ def _checkpoint(path: Path) -> None:
     print(f"# model {sum(t.numel() for t in weights.values()):,} parameters; heads {sum(t.numel() for t in heads.values()):,}")
     print(f"# languages {', '.join(found.state.languages) or 'none'}; vocabulary {found.tokenizer().vocab.fingerprint[:12]}")
     print("".join(f"# {name} {value:.4f}\n" for name, value in found.metrics.items()) + to_toml(encode(found.recipe)), end="")
+
+
+def _retrieval(path: Path, folder: Path | None, split: str) -> None:
+    from masscli.data.shards import DataBin
+    from masscli.generation.retrieval import precision_at_1, sentence_vectors
+    from masscli.training.build import aligned_rows
+    from masscli.training.checkpoint import Checkpoint
+
+    found = Checkpoint.open(path)
+    if not found.recipe.model.encoder_layers:
+        raise MasscliError(f"{path}: has no encoder, so that there are no sentences to compare")
+    data, framing = DataBin.open(folder or found.recipe.data), found.framing()
+    if data.vocab.fingerprint != framing.vocab.fingerprint:
+        raise MasscliError(f"{data.folder}: was made with another vocabulary than {path}", "name the right folder with --data")
+    pairs = [(p.source, p.target) for p in data.manifest.aligned if p.split == split]
+    if not pairs:
+        raise MasscliError(f"{data.folder}: has no {split} pairs", "preprocess them with --validpref, or choose another --split")
+    model = found.model()
+    for pair in pairs:
+        sides = aligned_rows(data, split, pair, None)
+        a, b = (sentence_vectors(model, framing, x, side) for x, side in zip(sides, pair, strict=True))
+        for name, value in ((f"{pair[0]}-{pair[1]}", precision_at_1(a, b)), (f"{pair[1]}-{pair[0]}", precision_at_1(b, a))):
+            print(f"{name:12} {value:7.2%} of {len(a):,} sentences find their translation first (chance {1 / max(1, len(a)):.2%})")

@@ -119,7 +119,10 @@ def _rate(event: Stepped) -> str:
 def _line(event: Stepped) -> str:
     losses = "  ".join(f"{k} {v:.3f}" for k, v in event.losses.items())
     parts = [f"{event.step}: {losses}", f"lr {event.lr:.2e}", f"gnorm {event.grad_norm:.2f}", _rate(event), f"{event.memory:.1f} GiB"]
-    parts += [f"{name} {value:.2f}" for name, value in event.figures.items()]
+    by_name: dict[str, list[float]] = {}  # the log has each stream's own
+    for name, value in event.figures.items():
+        by_name.setdefault(name.rpartition(".")[2], []).append(value)
+    parts += [f"{name} {sum(values) / len(values):.2f}" for name, values in by_name.items()]
     if event.preparing >= 0.01:
         parts.append(f"generating {event.preparing:.0%}")
     if event.overflows:

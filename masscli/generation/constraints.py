@@ -19,8 +19,8 @@ from masscli.text.vocabulary import Vocabulary
 class Constraints:
     """The rules for S sentences of W rows.
 
-    `limits` (S,) are the most pieces, the end symbol not counted; `prefixes` the pieces each output must begin with; `allowed` (V,) bool the
-    pieces that may be written at all (default: all that are not special).
+    `limits` (S,) are the most pieces, the end symbol not counted; `prefixes` the pieces each output must begin with; `allowed` (V,) bool
+    the pieces that may be written at all (default: all that are not special).
     """
 
     def __init__(

@@ -59,8 +59,8 @@ def search(
     """The `config.nbest` best hypotheses of each of S sentences, best first.
 
     `starts` (S,) are the decoder's first inputs, `limits` the most pieces of each output, end symbol not counted; `prefixes` the pieces
-    each output must begin with; `seed` and `keys` (default: 0, 1, ...) decide what is sampled; `allowed` (V,) bool, if given, are the only
-    pieces that may be written.  The list of a sentence is shorter, or
+    each output must begin with; `seed` and `keys` (default: 0, 1, ...) decide what is sampled; `allowed` (V,) bool, if given, are
+    the only pieces that may be written.  The list of a sentence is shorter, or
     empty, only where rules or a small vocabulary left nothing else to find.
     """
     device = starts.device

@@ -11,6 +11,7 @@ import torch
 
 from masscli import parallel
 from masscli.config import encode
+from masscli.data.batch import Ids
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.sampler import Limits, Sampler
@@ -21,7 +22,7 @@ from masscli.objectives.base import Objective, Setting
 from masscli.recipe import OBJECTIVES, Recipe, StreamConfig, ValidConfig, ramp
 from masscli.training import checkpoint
 from masscli.training.checkpoint import Checkpoint, RunState, make_framing
-from masscli.training.evaluate import BleuTask, Validator, ValidStream, lower_is_better
+from masscli.training.evaluate import BleuTask, RetrievalTask, Validator, ValidStream, lower_is_better
 from masscli.training.initial import initialise
 from masscli.training.optim import make_optimizer, restore_moments
 from masscli.training.precision import choose_device, choose_dtype
@@ -194,7 +195,7 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
     split, config = recipe.valid.valid_subset, recipe.valid
     streams, tasks, warnings = [], [], []
     if split not in data.splits():
-        nothing = Validator((), (), data.tokenizer(), framing, config.eval_beam, False)
+        nothing = Validator((), (), (), data.tokenizer(), framing, config.eval_beam, False)
         return nothing, [f"no {split} split in {recipe.data}: nothing is validated"]
     for name, objective in objectives.items():
         text = recipe.stream[name].text
@@ -212,11 +213,31 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
             warnings.append(f"{name}: {sampler.skipped} of {sampler.rows} validation examples are longer than --max-positions")
         streams.append(ValidStream(name, objective, Collation(name, view, objective.collator(), 0), sampler))
         tasks += [task for task in _tasks(text, recipe.stream[name].objective.reads, data, recipe.valid) if task not in tasks]
+    if config.eval_bleu and not any(task.metric == "bleu" for task in tasks):
+        warnings.append(f"no BLEU: the {split} split of {recipe.data} has no pairs of {', '.join(s.text for s in recipe.stream.values())}")
     tokenizer = data.tokenizer()
-    validator = Validator(tuple(streams), tuple(tasks), tokenizer, framing, config.eval_beam, tokenizer.surface.lowercase)
+    found = _retrievals(recipe, data)
+    if config.eval_retrieval and not found:
+        warnings.append(f"no retrieval: the {split} split of {recipe.data} has no pairs of this run's languages, or the run no encoder")
+    validator = Validator(tuple(streams), tuple(tasks), found, tokenizer, framing, config.eval_beam, tokenizer.surface.lowercase)
     if validator and (metric := recipe.checkpoint.best_metric) not in validator.names:
         raise MasscliError(f"--best-metric {metric}: is not measured", f"choose one of {', '.join(validator.names)}")
     return validator, warnings
+
+
+def _retrievals(recipe: Recipe, data: DataBin) -> tuple[RetrievalTask, ...]:
+    config, spoken = recipe.valid, {side for stream in recipe.stream.values() for side in stream.text.split("-")}
+    if not config.eval_retrieval or not recipe.model.encoder_layers:
+        return ()
+    pairs = [(p.source, p.target) for p in data.manifest.aligned if p.split == config.valid_subset and {p.source, p.target} <= spoken]
+    return tuple(RetrievalTask(pair, aligned_rows(data, config.valid_subset, pair, config.max_valid_rows)) for pair in pairs)
+
+
+def aligned_rows(data: DataBin, split: str, pair: tuple[str, str], most: int | None) -> tuple[list[Ids], list[Ids]]:
+    """Both sides of the pairs of a split."""
+    first, second = data.pair(split, *pair)
+    rows = range(len(first) if most is None else min(most, len(first)))
+    return [first[i] for i in rows], [second[i] for i in rows]
 
 
 def _tasks(text: str, reads: str, data: DataBin, config: ValidConfig) -> list[BleuTask]:

@@ -13,10 +13,12 @@ from itertools import pairwise
 import torch
 
 from masscli import parallel
+from masscli.data.batch import Ids
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.sampler import Sampler
 from masscli.generation.replica import replica
+from masscli.generation.retrieval import precision_at_1, sentence_vectors
 from masscli.generation.translator import Translator
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Term
@@ -54,6 +56,19 @@ class BleuTask:
         return f"{self.metric}.{'-'.join(self.path)}"
 
 
+@dataclass(frozen=True)
+class RetrievalTask:
+    """Find the translation of each validation sentence, in both directions."""
+
+    pair: tuple[str, str]
+    sides: tuple[list[Ids], list[Ids]]
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The metrics of both directions."""
+        return f"retrieval.{'-'.join(self.pair)}", f"retrieval.{'-'.join(self.pair[::-1])}"
+
+
 def lower_is_better(metric: str) -> bool:
     """Losses and perplexity are better low, BLEU high."""
     return metric == "ppl" or metric.endswith("loss")
@@ -65,6 +80,7 @@ class Validator:
 
     streams: tuple[ValidStream, ...]
     tasks: tuple[BleuTask, ...]
+    retrievals: tuple[RetrievalTask, ...]
     tokenizer: Tokenizer
     framing: Framing
     beam: int
@@ -77,7 +93,8 @@ class Validator:
     def names(self) -> list[str]:
         """The metrics that `measure` gives."""
         scores = [*dict.fromkeys(task.metric for task in self.tasks), *(task.name for task in self.tasks)]
-        return ["loss", "ppl", *(f"{stream.name}.loss" for stream in self.streams), *scores]
+        found = ["retrieval", *(name for task in self.retrievals for name in task.names)] if self.retrievals else []
+        return ["loss", "ppl", *(f"{stream.name}.loss" for stream in self.streams), *scores, *found]
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> tuple[dict[str, float], dict[str, str]]:
@@ -86,6 +103,7 @@ class Validator:
         model.eval()
         metrics = self._losses(model)
         scores = self._bleu(model)
+        metrics |= self._retrieval(model)
         model.train(training)
         for kind in dict.fromkeys(task.metric for task in self.tasks):
             found = {t.name: s.value for t, s in zip(self.tasks, scores, strict=True) if t.metric == kind}
@@ -114,6 +132,13 @@ class Validator:
         metrics["loss"] = sum(metrics.values()) / len(self.streams)
         metrics["ppl"] = math.exp(min(metrics["loss"], 700.0))
         return metrics
+
+    def _retrieval(self, model: Transformer) -> dict[str, float]:
+        metrics: dict[str, float] = {}
+        for task in self.retrievals:
+            a, b = (sentence_vectors(model, self.framing, x, side) for x, side in zip(task.sides, task.pair, strict=True))
+            metrics |= dict(zip(task.names, (precision_at_1(a, b), precision_at_1(b, a)), strict=True))
+        return {**metrics, "retrieval": sum(metrics.values()) / len(metrics)} if metrics else {}
 
     def _bleu(self, model: Transformer) -> list[Score]:
         if not self.tasks:
