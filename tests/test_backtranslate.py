@@ -1,0 +1,283 @@
+"""Back-translation: what is read, what is made of it, what stays the same however it is run, and whether two languages are learned from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from masscli.__main__ import run as masscli
+from masscli.cli.request import Training
+from masscli.data.batch import Batch
+from masscli.data.framing import Framing
+from masscli.data.loader import Collation
+from masscli.data.shards import DataBin, piece_counts
+from masscli.errors import MasscliError
+from masscli.generation.decoder import Decoder
+from masscli.generation.replica import replica
+from masscli.generation.retrieval import precision_at_1, sentence_vectors
+from masscli.methods import BacktranslateOptions
+from masscli.models.transformer import Transformer
+from masscli.objectives.backtranslate import Backtranslate
+from masscli.objectives.base import Setting
+from masscli.objectives.drift import Drift
+from masscli.recipe import GenerationConfig, ModelConfig, Recipe, StreamConfig
+from masscli.training.build import build
+from masscli.training.compose import compose
+from masscli.training.events import Evaluated
+from tests import cipher
+from tests.test_trainer import EXACT, far, last, same_run, steps, train
+from tests.toy import TRAIN, recipe
+
+pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
+
+BOTH: dict[str, Any] = {
+    f"bt-{text}": {"text": text, "objective": {"name": "backtranslate", "sampling_share": 0.5, "source_dropout": 0.2}}
+    for text in ("en-de", "de-en")
+}
+
+
+@pytest.fixture(scope="module")
+def data(toy: Path) -> DataBin:
+    return DataBin.open(toy)
+
+
+@pytest.fixture(scope="module")
+def framing(data: DataBin) -> Framing:
+    return Framing(data.vocab, False, False, ("en", "de"))
+
+
+def make(data: DataBin, compute: torch.dtype = torch.float32) -> Transformer:
+    torch.manual_seed(3)
+    shape: dict[str, Any] = {"dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "languages": "embedding"}
+    model = Transformer(ModelConfig(**shape), data.vocab.size, ("en", "de"))
+    model.compute = compute
+    return model
+
+
+def prepared(data: DataBin, framing: Framing, rows: list[int], epoch: int = 0, training: bool = True, **options: Any) -> tuple[Batch, Batch]:
+    """A batch of German before and after a model made English of it."""
+    objective = Backtranslate(BacktranslateOptions(**options), Setting(framing, ModelConfig(), "en-de")).train(training)
+    before = Collation("bt", objective.view(data, "train"), objective.collator(), 1)(np.array(rows), epoch)
+    return before, objective.prepare(make(data).train(), before)
+
+
+def sources(batch: Batch) -> list[list[int]]:
+    return [row[:n].tolist() for row, n in zip(batch.source.ids, batch.source.lengths.tolist(), strict=True)]
+
+
+# -- a batch ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_source_is_what_generate_would_write_and_the_target_is_real(data: DataBin, framing: Framing) -> None:
+    rows = [3, 14, 15]
+    before, after = prepared(data, framing, rows)
+    german = [data.monolingual("train", "de")[row] for row in rows]
+    config = GenerationConfig(beam=1, max_len_a=1.3, max_len_b=5)
+    expected = [found[0].ids for found in Decoder([make(data)], framing, config).generate(german, "de", "en")]
+    assert sources(after) == [[*ids, data.vocab.eos] for ids in expected]
+    assert after.source.language is not None and after.source.language.tolist() == [0, 0, 0]  # English
+    wanted = after.labels["backtranslate"].ids.tolist()
+    assert wanted == [i for row in german for i in [*row.tolist(), data.vocab.eos]] and after.counts == before.counts
+    assert after.target is not None and after.target.language is not None and after.target.language.tolist() == [1, 1, 1]
+
+
+def test_what_is_made_depends_on_the_example_and_the_epoch_alone(data: DataBin, framing: Framing) -> None:
+    noisy = {"sampling_share": 0.5, "source_shuffle": 3.0, "source_dropout": 0.1, "source_blank": 0.1}
+    together = sources(prepared(data, framing, list(range(8)), **noisy)[1])
+    assert [sources(prepared(data, framing, [row], **noisy)[1])[0] for row in range(8)] == together
+    assert sources(prepared(data, framing, list(range(8)), epoch=1, **noisy)[1]) != together
+    quiet = sources(prepared(data, framing, list(range(8)), training=False, **noisy)[1])
+    assert quiet == sources(prepared(data, framing, list(range(8)))[1])  # validation: greedy, without noise
+
+
+def test_only_pieces_seen_in_the_language_are_written(data: DataBin, framing: Framing) -> None:
+    counts = piece_counts(data.monolingual("train", "en"), data.vocab.size)
+    slow = np.bincount(np.concatenate([data.monolingual("train", "en")[row] for row in range(TRAIN)]), minlength=data.vocab.size)
+    assert (counts == slow).all()
+    free, bound = (sources(prepared(data, framing, list(range(9)), only_seen=n)[1]) for n in (0, 5))
+    assert any(counts[i] < 5 for row in free for i in row[:-1]), "an untrained model writes anything"
+    assert all(counts[i] >= 5 for row in bound for i in row[:-1])
+
+
+def test_the_searching_copy_is_the_model_in_another_type(data: DataBin) -> None:
+    model = make(data)
+    assert replica(model) is model
+    model.compute = torch.bfloat16
+    copy = replica(model.train())
+    assert not copy.training and model.training and not any(p.requires_grad for p in copy.parameters())
+    for name, tensor in copy.state_dict().items():
+        assert tensor.dtype == torch.bfloat16 and torch.equal(tensor, model.state_dict()[name].to(torch.bfloat16)), name
+
+
+# -- the watch ---------------------------------------------------------------------------------------------------------------------------
+
+
+def watched(inputs: list[list[int]], outputs: list[list[int]], cut: list[bool]) -> tuple[dict[str, float], list[str]]:
+    """Of a vocabulary of ten: 0..4 are read, 5..8 are written, 9 is in both."""
+    drift = Drift(np.array([9, 9, 9, 9, 9, 0, 0, 0, 0, 5]), np.array([0, 0, 0, 0, 0, 9, 9, 9, 9, 4]))
+    drift.add([np.array(x) for x in inputs], [np.array(x) for x in outputs], cut)
+    figures = {name: a / b for name, (a, b) in drift.take().items() if b}
+    assert all(pair == (0, 0) for pair in drift.take().values())
+    return figures, drift.concerns(figures)
+
+
+def test_healthy_output_is_no_concern() -> None:
+    figures, concerns = watched([[0, 1, 9], [2, 3, 4]], [[5, 6, 9], [7, 8, 5]], [False, False])
+    assert figures == {"copied": 1 / 6, "length": 1.0, "language": 1.0, "repeated": 0.0, "distinct": 1.0, "cut": 0.0}
+    assert concerns == []
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        ([[0, 1, 9], [2, 3, 4]],
+         ["back-translation copies its input (100% of the pieces, the languages share 10%)",
+          "back-translation writes the wrong language (100% of the outputs look like the one read)"]),
+        ([[5] * 9, [6] * 9],
+         ["back-translation has lost the length of its input (3.00 pieces for each one read)",
+          "back-translation repeats itself (88% of the bigrams stand earlier in the same output)"]),
+        ([[5, 6, 7], [5, 6, 7]], ["back-translation collapses (0% of the outputs differ from all others)"]),
+    ],
+)  # fmt: skip
+def test_failures_are_told_by_name(outputs: list[list[int]], expected: list[str]) -> None:
+    assert watched([[0, 1, 9], [2, 3, 4]], outputs, [False, False])[1] == expected
+
+
+def test_output_that_does_not_end_is_told() -> None:
+    assert watched([[0, 1]], [[5, 6]], [True])[1] == ["back-translation does not end (100% of the outputs reach the length limit)"]
+
+
+# -- the loop ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_continued_run_makes_the_same_sources(toy: Path, tmp_path: Path) -> None:
+    whole = train(recipe(toy, tmp_path / "whole", "train.max_update=6", streams=BOTH))
+    for stop in (2, 6):
+        train(recipe(toy, tmp_path / "parts", f"train.max_update={stop}", streams=BOTH))
+    assert same_run(tmp_path / "whole", tmp_path / "parts")
+    figures = steps(whole)[-1].figures
+    assert {name.partition(".")[2] for name in figures} == set(Drift.names) and 0 < steps(whole)[-1].preparing < 1
+
+
+def test_a_search_without_memory_is_done_in_pieces(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = (*EXACT, "train.max_update=3")
+    train(recipe(toy, tmp_path / "plain", *exact, streams=BOTH))
+    original: Callable[..., Any] = Decoder.generate
+
+    def generate(self: Decoder, given: Any, *args: Any, **more: Any) -> Any:
+        if len(given) > 4 and self.models[0].training:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return original(self, given, *args, **more)
+
+    monkeypatch.setattr(Decoder, "generate", generate)
+    train(recipe(toy, tmp_path / "scarce", *exact, streams=BOTH))
+    assert last(tmp_path / "scarce").state.splits == 3 and last(tmp_path / "plain").state.splits == 0
+    assert far(tmp_path / "plain", tmp_path / "scarce") < 2e-5
+
+
+def test_validation_goes_there_and_back(toy: Path, tmp_path: Path) -> None:
+    asked = ("valid.eval_roundtrip=true", "valid.eval_bleu=true", "valid.eval_retrieval=true", "checkpoint.best_metric=roundtrip")
+    run = recipe(toy, tmp_path, "train.max_update=1", "valid.max_valid_rows=4", *asked, streams=BOTH)
+    [measured] = [e for e in train(run) if isinstance(e, Evaluated)]
+    own = {"roundtrip", "roundtrip.de-en-de", "roundtrip.en-de-en", "bleu", "bleu.en-de", "bleu.de-en",
+           "retrieval", "retrieval.en-de", "retrieval.de-en"}  # fmt: skip
+    assert set(measured.metrics) == {"loss", "ppl", "bt-en-de.loss", "bt-de-en.loss", *own}
+    trainer = build(run)[0]
+    task = next(t for t in trainer.validator.tasks if t.name == "roundtrip.de-en-de")
+    assert task.sources == task.references == DataBin.open(toy).raw("valid", "de", "de")[:4]
+
+
+def test_a_stream_that_weighs_nothing_is_not_drawn(toy: Path, tmp_path: Path) -> None:
+    streams = {"mass": {"text": "en", "objective": {"name": "mass"}},
+               "denoise": {"text": "en", "objective": {"name": "denoise"}, "weight": "0:1,3:0", "share": 9}}  # fmt: skip
+    found = steps(train(recipe(toy, tmp_path, "train.max_update=8", streams=streams)))
+    drawn = [set(e.losses) for e in found]
+    assert any("denoise.denoise" in names for names in drawn[:3]) and all(names == {"mass.mass"} for names in drawn[3:])
+
+
+# -- the command line --------------------------------------------------------------------------------------------------------------------
+
+
+def composed(toy: Path, *args: str) -> dict[str, StreamConfig]:
+    """The streams of a command line."""
+    from masscli.cli.options import bind
+
+    caught: list[Recipe] = []
+
+    def run(request: Any) -> None:
+        caught.append(compose(request))
+
+    run.__annotations__["request"] = __import__("typing").Annotated[Any, Training("--task")]
+    words = [str(toy), "--task", "backtranslate", *args]
+    import typer
+
+    app = typer.Typer(add_completion=False)
+    app.command()(bind(run, words))
+    typer.main.get_command(app)(words, standalone_mode=False)
+    return caught[0].stream
+
+
+def test_streams_follow_from_languages_and_what_stands_beside_them(toy: Path) -> None:
+    plain = composed(toy, "--langs", "en,de", "--only-seen", "3")
+    assert {name: s.text for name, s in plain.items()} == {"backtranslate-en-de": "en-de", "backtranslate-de-en": "de-en"}
+    assert all(s.objective == BacktranslateOptions(only_seen=3) for s in plain.values())
+    assert list(composed(toy, "-s", "en", "-t", "de")) == ["backtranslate-en-de"]
+    rich = composed(toy, "--beside", "denoise=0:1,100:0.1,300:0", "--beside", "translate", "--word-blank", "0.2")
+    weights = {name: s.weight for name, s in rich.items()}
+    assert weights == {
+        "backtranslate-en-de": "1", "backtranslate-de-en": "1", "denoise-en": "0:1,100:0.1,300:0", "denoise-de": "0:1,100:0.1,300:0",
+        "translate-en-de": "1", "translate-de-en": "1",
+    }  # fmt: skip
+    kinds = {name.partition("-")[0]: 0.0 for name in rich}
+    for name, stream in rich.items():
+        kinds[name.partition("-")[0]] += stream.share
+    assert len({round(share, 6) for share in kinds.values()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--langs", "en"], "back-translation goes between languages"),
+        (["--pairs", "en-en"], "stream en-en: en-en goes from a language to itself"),
+        (["--langs", "en,de", "--best-metric", "roundtrip"],
+         "--best-metric roundtrip needs translations of the validation set there and back"),
+        (["--beside", "denoise=heavy"], "weight: expected a number or UPDATE:VALUE,..., got 'heavy'"),
+    ],
+)  # fmt: skip
+def test_mistakes(args: list[str], message: str, toy: Path) -> None:
+    with pytest.raises(MasscliError) as error:
+        composed(toy, *args)
+    assert error.value.message == message
+
+
+# -- retrieval ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_retrieval_finds_what_is_alike(data: DataBin, framing: Framing) -> None:
+    lines = [data.monolingual("valid", "en")[row] for row in range(12)]
+    lines = [line for i, line in enumerate(lines) if line.tolist() not in [x.tolist() for x in lines[:i]]]
+    model = make(data)
+    vectors = sentence_vectors(model, framing, lines, "en")
+    alone = torch.cat([sentence_vectors(model, framing, [line], "en") for line in lines])
+    assert torch.allclose(vectors, alone, atol=1e-5)
+    assert precision_at_1(vectors, vectors) == 1.0
+    assert precision_at_1(vectors, vectors.roll(1, 0)) == 0.0
+    half = vectors.clone()
+    half[: len(lines) // 2] = half[: len(lines) // 2].roll(1, 0)
+    assert precision_at_1(vectors, half) == pytest.approx((len(lines) - len(lines) // 2) / len(lines))
+
+
+def test_inspect_tells_of_retrieval(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(recipe(toy, tmp_path, "train.max_update=1"))
+    assert masscli(["inspect", str(tmp_path), "--retrieval"]) == 0
+    printed = capsys.readouterr().out.split("\n")
+    assert [line.split()[0] for line in printed[:2]] == ["en-de", "de-en"]
+    assert all(line.endswith("of 24 sentences find their translation first (chance 4.17%)") for line in printed[:2])
+    assert masscli(["inspect", str(tmp_path), "--retrieval", "--split", "test"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {toy}: has no test pairs\n")
