@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
 import torch
+import typer
 
 from masscli.__main__ import run as masscli
-from masscli.cli.request import Training
+from masscli.cli.options import bind
+from masscli.cli.request import Training, TrainRequest
 from masscli.data.batch import Batch
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
@@ -206,17 +208,13 @@ def test_a_stream_that_weighs_nothing_is_not_drawn(toy: Path, tmp_path: Path) ->
 
 def composed(toy: Path, *args: str) -> dict[str, StreamConfig]:
     """The streams of a command line."""
-    from masscli.cli.options import bind
-
+    words = [str(toy), "--task", "backtranslate", *args]
     caught: list[Recipe] = []
 
-    def run(request: Any) -> None:
+    def run(request: Annotated[TrainRequest, Training("--task")]) -> None:
         caught.append(compose(request))
 
-    run.__annotations__["request"] = __import__("typing").Annotated[Any, Training("--task")]
-    words = [str(toy), "--task", "backtranslate", *args]
-    import typer
-
+    run.__annotations__ = {"request": Annotated[TrainRequest, Training("--task")]}
     app = typer.Typer(add_completion=False)
     app.command()(bind(run, words))
     typer.main.get_command(app)(words, standalone_mode=False)
