@@ -423,6 +423,9 @@ class PreprocessConfig:
     """Most lines to train the vocabulary on, drawn evenly from all files."""
     normalize: bool = False
     """Moses punctuation normalisation of the input."""
+    romanian: Literal["commas", "plain"] | None = None
+    """Romanian (ro) text: letters with a cedilla get the comma that belongs there (commas), or lose all marks, as in the papers on WMT16
+    (plain)."""
     moses: bool = False
     """Moses tokenisation before SentencePiece, undone when generating."""
     lowercase: bool = False
@@ -433,6 +436,14 @@ class PreprocessConfig:
     """Shortest line in pieces, likewise."""
     max_ratio: float = 0.0
     """Drop training pairs whose lengths differ by more than this factor; 0 keeps all."""
+    dedup: bool = False
+    """Drop training lines that repeat an earlier one exactly: of monolingual text in a language, or of both sides of a pair."""
+    drop_copies: bool = False
+    """Drop training pairs whose sides are the same text."""
+    drop_held_out: bool = False
+    """Drop training lines that are lines of valid or test, too; otherwise they are counted."""
+    filter_lang: bool = False
+    """Drop training lines that look like another of the languages given here, by character trigrams learned from the text itself."""
     workers: int = 1
     """Processes."""
     shard_size: int = 256
@@ -463,6 +474,8 @@ class ScoreConfig:
     """Language of the text; multi-bleu tokenises by it."""
     lowercase: Annotated[bool, Flags("-lc")] = False
     """Ignore case."""
+    plain_romanian: bool = False
+    """Take the marks off Romanian letters on both sides first, as in the papers on WMT16 (multi-bleu with --lang ro)."""
     tokenize: Literal["13a", "intl", "zh", "char", "none", "ja-mecab", "ko-mecab", "flores101", "flores200"] = "13a"
     """Tokenizer of bleu."""
     confidence: bool = False
@@ -480,6 +493,8 @@ class ScoreConfig:
         check(
             (self.metric != (), "metric: name at least one"),
             (self.bootstrap > 1, f"bootstrap: must be above 1, got {self.bootstrap}"),
+            (not self.plain_romanian or (self.lang == "ro" and set(self.metric) == {"multi-bleu"}),
+             "plain_romanian: goes with --metric multi-bleu --lang ro"),
             (not (self.paired and self.sentence_level), "paired: cannot be combined with sentence_level"),
             (not (self.confidence and self.sentence_level), "confidence: cannot be combined with sentence_level"),
         )

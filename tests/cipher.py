@@ -1,6 +1,6 @@
 """Two toy languages that a cipher and a local reordering turn into each other, and nothing else connects but shared anchors.
 
-A sentence is a walk over 34 words: each has four successors of its own, skewed as 8:4:2:1, so that words differ by company and by
+A sentence is a walk over 24 words: each has four successors of its own, skewed as 8:4:2:1, so that words differ by company and by
 frequency.  A fifth of the tokens are anchors: names, numbers and the full stop, which both languages spell alike.  Language `aa` says
 adjectives before their noun, `bb` after it; every other word has another spelling.  The map goes both ways without a choice, so that a
 perfect translation is BLEU 100.
@@ -11,8 +11,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-ANCHORS = ["Anna", "Boris", "Carla", "1", "2", "30", "45", "1900"]
-NOUNS, ADJECTIVES = 20, 6
+ANCHORS = ["Anna", "Boris", "Carla", "2", "30", "1900"]
+NOUNS, ADJECTIVES = 14, 4
 CONSONANTS = {"aa": "bdfgklm", "bb": "nprstvz"}
 
 

@@ -1,8 +1,7 @@
-"""Back-translation: what is read, what is made of it, what stays the same however it is run, and whether two languages are learned from it."""
+"""Back-translation: what is read, what is made of it, what stays the same however it is run, and whether languages are learned from it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,7 +31,6 @@ from masscli.recipe import GenerationConfig, ModelConfig, Recipe, StreamConfig
 from masscli.training.build import build
 from masscli.training.compose import compose
 from masscli.training.events import Evaluated
-from tests import cipher
 from tests.test_trainer import EXACT, far, last, same_run, steps, train
 from tests.toy import TRAIN, recipe
 
@@ -62,7 +60,9 @@ def make(data: DataBin, compute: torch.dtype = torch.float32) -> Transformer:
     return model
 
 
-def prepared(data: DataBin, framing: Framing, rows: list[int], epoch: int = 0, training: bool = True, **options: Any) -> tuple[Batch, Batch]:
+def prepared(
+    data: DataBin, framing: Framing, rows: list[int], epoch: int = 0, training: bool = True, **options: Any
+) -> tuple[Batch, Batch]:
     """A batch of German before and after a model made English of it."""
     objective = Backtranslate(BacktranslateOptions(**options), Setting(framing, ModelConfig(), "en-de")).train(training)
     before = Collation("bt", objective.view(data, "train"), objective.collator(), 1)(np.array(rows), epoch)

@@ -1,6 +1,7 @@
 """`masscli preprocess`: text to a data folder.
 
     scan      every input once: digest, UTF-8, number of lines   (nothing is encoded before all of it is in order)
+    survey    repeats, held-out lines, languages' profiles       -> .partial/survey.npz   (where clean.py has anything to do)
     sample    lines for the vocabulary -> SentencePiece          -> .partial/vocab.model, tokenizer.json
     encode    chunks, in order, by any number of workers         -> .partial/*.bin, and .partial/journal.json now and then
     publish   .partial/manifest.json, then all files to their place, the manifest last
@@ -22,7 +23,7 @@ from typing import Protocol
 import sentencepiece
 
 from masscli.config import encode as plain
-from masscli.data import chunks, publish
+from masscli.data import chunks, clean, publish
 from masscli.data.chunks import Job
 from masscli.data.desk import Desk
 from masscli.data.journal import Journal
@@ -41,6 +42,8 @@ from masscli.version import __version__
 PLACES = {"langs", "source_lang", "target_lang", "trainpref", "validpref", "testpref", "mono", "pairs"}
 PLACES |= {"destdir", "spm_model", "workers", "overwrite"}
 """Options that say where things are; the others decide, with the text, what comes out."""
+FILTERS = {"dedup", "drop_copies", "drop_held_out", "filter_lang"}
+"""Options that decide nothing where they are off."""
 SECONDS_BETWEEN_JOURNALS = 2.0
 
 
@@ -119,6 +122,8 @@ def _prepare(work: Work) -> Path:
     tokenizer = make_vocabulary(work.parts, work.scans, work.sources.languages, work.config, work.folder, work.pool)
     what = "adopted" if work.config.spm_model else "trained"
     work.talk.note(f"vocabulary of {tokenizer.vocab.size} pieces {what} in {time.monotonic() - began:.1f} s")
+    if clean.needed(work.config, work.parts):
+        clean.survey(work.parts, work.scans, work.config, work.folder)
     journal = Journal(key=key, writers={})
     journal.write(work.folder)
     return _encode(work, journal)
@@ -153,9 +158,10 @@ def _encode(work: Work, journal: Journal) -> Path:
 
 
 def _jobs(work: Work, journal: Journal, fingerprint: str, dtype: str) -> Iterator[Job]:
+    surveyed = clean.needed(work.config, work.parts)
     for number, part in enumerate(work.parts[journal.part :]):
         for texts in chunks.chunks([work.scans[path] for path in part.paths], 0 if number else journal.chunks):
-            yield Job(part, texts, work.config, work.folder, fingerprint, dtype)
+            yield Job(part, texts, work.config, work.folder, fingerprint, dtype, work.key if surveyed else "")
 
 
 def _done(work: Work, journal: Journal) -> int:
@@ -189,7 +195,7 @@ def _spool(sources: Sources, spool: Path) -> Sources:
 
 def _settings(config: PreprocessConfig) -> dict[str, str]:
     """The options that decide what comes out, in plain words."""
-    found = {name: json.dumps(value) for name, value in plain(config).items() if name not in PLACES}
+    found = {name: json.dumps(value) for name, value in plain(config).items() if name not in PLACES and (value or name not in FILTERS)}
     if config.spm_model:
         found["spm_model"] = publish.digest(config.spm_model)
     return found

@@ -1,7 +1,8 @@
 """What a worker of `preprocess` does: some lines of a part in, ids of those that are kept out.
 
-Chunks are cut by the text alone, never by the number of workers, and every function here is a pure one of its job.  Training lines that are
-empty, too short, too long, or too unlike in length are dropped, each with a line in the ledger; lines of other splits are all kept.
+Chunks are cut by the text alone, never by the number of workers, and every function here is a pure one of its job.  Training lines that
+are empty, too short, too long, too unlike in length, or that masscli/data/clean.py finds wrong, are dropped, each with a line in the
+ledger; lines of other splits are all kept.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from masscli.data import clean
 from masscli.data.manifest import Account, Side
 from masscli.data.plan import Part
 from masscli.errors import MasscliError
@@ -28,8 +30,8 @@ from masscli.text.tokenizer import Tokenizer
 
 CHUNK = 1 << 19
 """Bytes of text in a chunk, over all its sides, give or take a stride of lines."""
-REASONS = ("", "empty", "too long", "too short", "ratio")
-KEPT, EMPTY, LONG, SHORT, RATIO = range(5)
+REASONS = ("", "empty", "too long", "too short", "ratio", "copy", "repeated", "other language", "in valid or test")
+KEPT, EMPTY, LONG, SHORT, RATIO, COPY, REPEATED, FOREIGN, HELD = range(9)
 Pair = tuple[int, int]
 Fates = NDArray[np.int8]
 
@@ -67,6 +69,8 @@ class Job:
     folder: Path
     fingerprint: str
     dtype: str
+    survey: str
+    """Key of the run that made the survey (see masscli/data/clean.py), empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ def encode(job: Job) -> Result:
     judged: list[tuple[Pair | None, Fates]] = [(pair, _pair_fate(sides, fates, pair, job.config)) for pair in part.pairs]
     judged = judged or [(None, fates[0])]
     training = part.training
+    held = _judge(job, lines, judged) if training and job.survey else {}
     stored = [~blank for _ in sides]
     if training:
         stored = [np.zeros(len(blank), bool) for _ in sides]
@@ -139,7 +144,7 @@ def encode(job: Job) -> Result:
             columns[part.raw_column(n)] = _raw([line for line, keep in zip(lines[n], stored[n], strict=True) if keep])
     for pair, fate in judged:
         kept = (fate == KEPT) & ~blank if training else ~blank
-        accounts.append(_account(job, pair, fate, blank, kept, sides, tokenizer.vocab.unk))
+        accounts.append(_account(job, pair, fate, blank, kept, sides, tokenizer.vocab.unk, held.get(pair, 0)))
         if training:
             ledger += _dropped(job, pair, fate, blank, fates)
         if training and pair and len(part.pairs) > 1:
@@ -218,6 +223,27 @@ def _pair_fate(sides: Sequence[Rows], fates: Sequence[Fates], pair: Pair, config
     return found
 
 
+def _judge(job: Job, lines: Sequence[Sequence[str]], judged: Sequence[tuple[Pair | None, Fates]]) -> dict[Pair | None, int]:
+    """Mark rows that are clean of length and wrong otherwise; how many of the rest are held out and kept all the same."""
+    part, config, where = job.part, job.config, (job.folder, job.survey)
+    nothing, named = np.zeros(len(lines[0]), np.bool_), list(zip(part.languages, lines, strict=True))
+    held = [clean.held_out(*where, language, side) for language, side in named]
+    foreign = [clean.foreign(*where, language, side) if config.filter_lang else nothing for language, side in named]
+    left: dict[Pair | None, int] = {}
+    for pair, fate in judged:
+        sides = pair or (0,)
+        copies = nothing
+        if pair and config.drop_copies:
+            copies = np.array([a.strip() == b.strip() for a, b in zip(lines[pair[0]], lines[pair[1]], strict=True)])
+        again = clean.repeated(*where, part.account(pair), job.texts[0].first, len(nothing))
+        out = np.any([held[side] for side in sides], 0)
+        wrong = np.any([foreign[side] for side in sides], 0)
+        for found, reason in ((copies, COPY), (again, REPEATED), (wrong, FOREIGN), (out & config.drop_held_out, HELD)):
+            fate[found & (fate == KEPT)] = reason
+        left[pair] = int((out & (fate == KEPT)).sum())
+    return left
+
+
 def _select(side: Rows, keep: NDArray[np.bool_]) -> Rows:
     if keep.all():
         return side
@@ -230,7 +256,8 @@ def _raw(lines: Sequence[str]) -> Rows:
 
 
 def _account(
-    job: Job, pair: Pair | None, fate: Fates, blank: NDArray[np.bool_], kept: NDArray[np.bool_], sides: Sequence[Rows], unk: int
+    job: Job, pair: Pair | None, fate: Fates, blank: NDArray[np.bool_], kept: NDArray[np.bool_], sides: Sequence[Rows], unk: int,
+    held: int,
 ) -> Account:
     counts = np.bincount(fate[~blank], minlength=len(REASONS)).tolist()
     odd = {reason: count for reason, count in zip(REASONS[1:], counts[1:], strict=True) if count}
@@ -242,7 +269,7 @@ def _account(
     training = job.part.training
     return Account(
         part=job.part.account(pair), lines=len(blank), kept=int(kept.sum()), breaks=int(blank.sum()), dropped=odd if training else {},
-        odd={} if training else odd, sides=tuple(figures),
+        odd=({REASONS[HELD]: held} if held else {}) if training else odd, sides=tuple(figures),
     )  # fmt: skip
 
 

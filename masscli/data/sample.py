@@ -59,7 +59,7 @@ def shares(files: Mapping[str, Sequence[Scan]], most: int) -> dict[str, int]:
 
 
 def _samples(files: Mapping[str, Sequence[Scan]], take: Mapping[str, int], config: PreprocessConfig) -> Iterator[Sample]:
-    surface = Surface(config.normalize, config.moses, config.lowercase)
+    surface = Surface(config.normalize, config.moses, config.lowercase, config.romanian)
     for number, (language, scans) in enumerate(files.items()):
         if not scans:
             continue

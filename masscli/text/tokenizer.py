@@ -56,6 +56,7 @@ class Card:
     normalize: bool
     moses: bool
     lowercase: bool
+    romanian: str | None = None
     model_sha256: str
     fingerprint: str
 
@@ -72,7 +73,7 @@ class Tokenizer:
 
     def __init__(self, model: bytes, card: Card) -> None:
         self.vocab: Vocabulary = card.vocabulary()
-        self.surface = Surface(card.normalize, card.moses, card.lowercase)
+        self.surface = Surface(card.normalize, card.moses, card.lowercase, card.romanian)
         self._model, self._card = model, card
         self._pieces = _processor(model)
         self._words = Words(self._pieces, split=card.kind == TRAINED)
@@ -150,7 +151,7 @@ class Tokenizer:
 
     @classmethod
     def _create(cls, model: bytes, kind: str, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
-        card = _describe(model, kind, Surface(config.normalize, config.moses, config.lowercase), languages)
+        card = _describe(model, kind, Surface(config.normalize, config.moses, config.lowercase, config.romanian), languages)
         made = cls(model, card)
         made.save(folder)
         return made
@@ -219,7 +220,7 @@ def _describe(model: bytes, kind: str, surface: Surface, languages: Sequence[str
         "format": FORMAT, "kind": kind, "size": size, "pieces": len(pieces), **roles, "spare": spares,
         "languages": list(languages), "language_ids": language_ids,
         "normalize": surface.normalize, "moses": surface.moses, "lowercase": surface.lowercase,
-        "model_sha256": hashlib.sha256(model).hexdigest(),
+        **({"romanian": surface.romanian} if surface.romanian else {}), "model_sha256": hashlib.sha256(model).hexdigest(),
     }  # fmt: skip
     return decode(Card, raw | {"fingerprint": _fingerprint(raw)})
 
