@@ -96,13 +96,17 @@ class Tokenizer:
 
     @classmethod
     def adopt(cls, model: Path, *, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
-        """Take a SentencePiece model as it is; special symbols that it lacks get the ids after its own."""
+        """Take a SentencePiece model as it is; special symbols that it lacks get the ids after its own.
+
+        One that `train` has made is what it was: with the same languages and text options it gives the same vocabulary, so that weights
+        trained with the one fit the other.
+        """
         try:
             data = model.read_bytes()
         except OSError as error:
             raise MasscliError(f"--spm-model {model}: {error.strerror}") from None
         try:
-            return cls._create(data, ADOPTED, config, languages, folder)
+            return cls._create(data, TRAINED if _ours(data) else ADOPTED, config, languages, folder)
         except _BadModelError:
             raise MasscliError(f"--spm-model {model}: is not a SentencePiece model", "expected what spm_train wrote") from None
 
@@ -196,6 +200,12 @@ def _processor(model: bytes) -> Any:
         return sentencepiece.SentencePieceProcessor(model_proto=model)
     except RuntimeError:
         raise _BadModelError from None
+
+
+def _ours(model: bytes) -> bool:
+    """Whether `Tokenizer.train` has made a model: nobody else reserves these symbols."""
+    pieces = _processor(model)
+    return all(pieces.is_control(pieces.piece_to_id(name)) for name in ("<mask>", *map(spare, range(SPARE))))
 
 
 def _describe(model: bytes, kind: str, surface: Surface, languages: Sequence[str]) -> Card:

@@ -1,0 +1,193 @@
+# Translation without pairs, as the three run.sh and multi30k/unsupervised.sh share it; sourced, not run.
+#
+#   scale NAME          the settings of tiny, gpu or paper; each of them can be changed from outside (BT_UPDATES=100 bash ...)
+#   captions / stories  make text out of the folders of captions, parallel sentences and novels that the small scales read
+#   given FOLDER        or take a folder that holds it already: mono.LANG, valid.LANG, test.LANG and, for the supervised steps, pairs.LANG
+#   experiment XX       all steps between English and XX on that text, and the table.  What is finished is not done again.
+#
+# Variables that are read: output (where everything goes), lang (XX), expect (lines printed under the table).
+
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+scale() {
+    case $1 in
+        tiny) # minutes of one CPU core: the machinery, and a first sign of life
+            : "${ARCH:=tiny}" "${VOCAB:=4000}" "${TOKENS:=2000}" "${NOVEL_LINES:=3000}" "${TEXT:=--normalize --moses --lowercase}"
+            : "${PRETRAIN_UPDATES:=800}" "${BT_UPDATES:=250}" "${PAIR_UPDATES:=250}" "${SIZES:=1000}" "${LR:=0.002}" "${BT_LR:=0.001}"
+            : "${DROPOUT:=0.1}" "${VALIDATE:=125}" "${VALID_ROWS:=100}" "${BEAM:=2}" "${TEST_ROWS:=300}" ;;
+        gpu) # about an hour of one GPU
+            : "${ARCH:=small}" "${VOCAB:=8000}" "${TOKENS:=12000}" "${NOVEL_LINES:=100000}" "${TEXT:=--normalize --moses --lowercase}"
+            : "${PRETRAIN_UPDATES:=20000}" "${BT_UPDATES:=10000}" "${PAIR_UPDATES:=3000}" "${SIZES:=1000 5000}" "${LR:=0.0005}"
+            : "${BT_LR:=0.0003}" "${DROPOUT:=0.2}" "${VALIDATE:=500}" "${VALID_ROWS:=500}" "${BEAM:=5}" "${TEST_ROWS:=1000000}" ;;
+        paper) # Song et al. 2019 with XLM's data: eight V100 for days; 300 GB of text and shards, 16 GB of memory on each GPU
+            : "${ARCH:=mass-xlm}" "${VOCAB:=60000}" "${TOKENS:=3000}" "${NOVEL_LINES:=0}" "${TEXT:=--normalize --moses}"
+            : "${PRETRAIN_UPDATES:=600000}" "${BT_UPDATES:=200000}" "${PAIR_UPDATES:=20000}" "${SIZES:=10000 100000 1000000}"
+            : "${LR:=0.0001}" "${BT_LR:=0.0001}" "${DROPOUT:=0.1}" "${VALIDATE:=5000}" "${VALID_ROWS:=3000}" "${BEAM:=5}"
+            : "${TEST_ROWS:=1000000}" "${PRESET:=xlm}" "${ONLY_SEEN:=0}" "${BESIDE:=}" "${PRETRAIN_BESIDE:=}" ;;
+        *) echo "error: --scale $1: expected tiny, gpu or paper" >&2; return 2 ;;
+    esac
+    # Far from the paper's amount of text, back-translation needs what XLM's recipe has besides: auto-encoding, and a decoder that is kept
+    # from writing the wrong language.  BESIDE= ONLY_SEEN=0 turns both off: the control, MASS and back-translation alone.
+    : "${PRESET:=paper}" "${ONLY_SEEN=2}" "${PRETRAIN_BESIDE=denoise}" "${BESIDE=denoise=0:1,$((BT_UPDATES / 2)):0.1,$BT_UPDATES:0}"
+    : "${K:=0.5}" "${SEED:=1}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}"
+    [ "$1" != paper ] || LANGUAGES=embedding
+}
+
+# Lines FROM..TO of a file, which may be compressed, put in place when it is complete.
+cut_lines() {
+    local from=$1 to=$2 file=$3 target=$4 read=cat
+    [ ! -e "$target" ] || return 0
+    [ -e "$file" ] || { echo "error: $file: no such file" >&2; return 2; }
+    [ "${file%.gz}" = "$file" ] || read="gzip -dc"
+    $read "$file" | awk -v from="$from" -v to="$to" 'NR >= from && NR <= to' > "$target.new"
+    mv "$target.new" "$target"
+}
+
+# English from the first half of the training lines, XX from the second, so that no pair is ever seen; both with part of the novels.
+halves() {
+    local prefix=$1 novels=$2 half
+    mkdir -p "$output/text"
+    half=$(($(wc -l < "$prefix.en") / 2))
+    cut_lines 1 "$half" "$prefix.en" "$output/text/half.en"
+    cut_lines $((half + 1)) $((2 * half)) "$prefix.$lang" "$output/text/half.$lang"
+    for side in en "$lang"; do
+        cut_lines 1 "$NOVEL_LINES" "$novels/$side.txt.gz" "$output/text/novels.$side"
+        cat "$output/text/half.$side" "$output/text/novels.$side" > "$output/text/mono.$side"
+        cut_lines 1 1000000 "$prefix.$side" "$output/text/pairs.$side"
+    done
+}
+captions() {
+    halves "$1/train" "$2"
+    for side in en "$lang"; do
+        cut_lines 1 1000000 "$1/valid.$side" "$output/text/valid.$side"
+        cut_lines 1 "$TEST_ROWS" "$1/test2016.$side" "$output/text/test.$side"
+    done
+}
+stories() { # the validation set of rosts is cut in two: 1,000 lines to watch, the rest to test
+    halves "$1/train" "$2"
+    for side in en "$lang"; do
+        cut_lines 1 1000 "$1/valid.$side" "$output/text/valid.$side"
+        cut_lines 1001 $((1000 + TEST_ROWS)) "$1/valid.$side" "$output/text/test.$side"
+    done
+}
+given() {
+    mkdir -p "$output/text"
+    for name in mono valid test pairs; do
+        for side in en "$lang"; do
+            for file in "$1/$name.$side" "$1/$name.$side.gz" "$1/$name.$side.xz"; do
+                [ ! -e "$file" ] || ln -sfn "$(realpath "$file")" "$output/text/${file##*/}"
+            done
+        done
+    done
+}
+
+# preprocess_text FOLDER OPTION...   monolingual text, valid and test, in one vocabulary
+preprocess_text() {
+    local folder=$1 mono=() file
+    shift
+    for side in en "$lang"; do
+        for file in "$output/text/mono.$side" "$output/text/mono.$side.gz" "$output/text/mono.$side.xz"; do
+            [ ! -e "$file" ] || mono+=(--mono "$side=$file")
+        done
+    done
+    # shellcheck disable=SC2086  # TEXT is several flags
+    run masscli preprocess --langs "en,$lang" "${mono[@]}" --validpref "$output/text/valid" --testpref "$output/text/test" --dedup \
+        --drop-held-out $TEXT --destdir "$folder" "$@"
+}
+
+# measure NAME RUN   translate the test set both ways; the scores end up in NAME.en-XX.txt and NAME.XX-en.txt, written last
+measure() {
+    local name=$1 model=$2 from to place
+    for direction in "en-$lang" "$lang-en"; do
+        from=${direction%-*} to=${direction#*-} place=$output/scores/$name.$direction
+        [ ! -e "$place.txt" ] || continue
+        if [ "$model" = copy ]; then
+            cp "$output/text/test.$from" "$place.hyp"
+        else
+            run masscli generate "$model" -s "$from" -t "$to" --beam "$BEAM" --input "$output/text/test.$from" --output "$place.hyp"
+        fi
+        score "$place.hyp" "$output/text/test.$to" "$to" > "$place.new"
+        mv "$place.new" "$place.txt"
+    done
+}
+
+# score HYP REF LANG   the papers' number first (Romanian without marks), then sacreBLEU of the same text; lower-cased where the text is
+score() {
+    local plain=() lower=()
+    [ "$3" != ro ] || plain=(--plain-romanian)
+    [[ " $TEXT " != *" --lowercase "* ]] || lower=(--lowercase)
+    run masscli score "$1" --ref "$2" --metric multi-bleu --lang "$3" "${lower[@]}" "${plain[@]}"
+    run masscli score "$1" --ref "$2" --metric bleu "${lower[@]}"
+}
+
+experiment() {
+    local data=$output/data pairs=$output/data-pairs common size train
+    mkdir -p "$output/scores"
+    # shellcheck disable=SC2206  # LAUNCH may be: torchrun --nproc-per-node 8 -m masscli
+    train=($LAUNCH)
+    common=(--max-tokens "$TOKENS" --dropout "$DROPOUT" --seed "$SEED" --save-interval-updates "$VALIDATE" --max-valid-rows "$VALID_ROWS")
+    preprocess_text "$data" --vocab-size "$VOCAB"
+    # shellcheck disable=SC2086  # both may be empty
+    run "${train[@]}" pretrain "$data" --objective mass --preset "$PRESET" --k "$K" --arch "$ARCH" --languages "$LANGUAGES" \
+        ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE} --lr "$LR" --max-update "$PRETRAIN_UPDATES" --eval-retrieval "${common[@]}" \
+        --save-dir "$output/mass"
+    run masscli inspect "$output/mass" --retrieval --data "$data"
+    # shellcheck disable=SC2086
+    run "${train[@]}" finetune "$data" --task backtranslate --langs "en,$lang" --init-from "$output/mass" --only-seen "$ONLY_SEEN" \
+        ${BESIDE:+--beside $BESIDE} --lr "$BT_LR" --max-update "$BT_UPDATES" --eval-roundtrip --best-metric roundtrip "${common[@]}" \
+        --save-dir "$output/unsupervised"
+    measure copy copy
+    measure mass "$output/mass"
+    measure unsupervised "$output/unsupervised"
+    if [ -e "$output/text/pairs.en" ] || [ -e "$output/text/pairs.en.gz" ]; then
+        preprocess_text "$pairs" --trainpref "$output/text/pairs" --no-pairs-as-mono --spm-model "$data/vocab.model"
+        for size in $SIZES; do
+            supervised "scratch-$size" --limit "$size" --arch "$ARCH" --languages "$LANGUAGES"
+            supervised "mass-$size" --limit "$size" --init-from "$output/mass"
+        done
+        if [ "$lang" = ro ]; then # all pairs, and back-translation beside them: the last row of the paper's tables
+            supervised pairs-and-bt --init-from "$output/mass" --beside backtranslate --only-seen "$ONLY_SEEN"
+        fi
+    fi
+    table
+}
+
+# supervised NAME OPTION...   one model for both directions
+supervised() {
+    local name=$1
+    shift
+    run "${train[@]}" finetune "$pairs" --task translate --pairs "en-$lang,$lang-en" --lr "$BT_LR" --max-update "$PAIR_UPDATES" \
+        "${common[@]}" "$@" --save-dir "$output/$name"
+    measure "$name" "$output/$name"
+}
+
+table() {
+    echo "system en-$lang $lang-en" | awk '{ printf "%-16s%-10s%-10s\n", $1, $2, $3 }'
+    local name sizes=()
+    for name in $SIZES; do sizes+=("scratch-$name" "mass-$name"); done
+    for name in copy mass unsupervised "${sizes[@]}" pairs-and-bt; do
+        [ ! -e "$output/scores/$name.$lang-en.txt" ] || awk -v name="$name" '
+            FNR == 1 { score[++n] = $3 }
+            END { printf "%-16s%-10.1f%-10.1f\n", name, score[1], score[2] }' \
+            "$output/scores/$name.en-$lang.txt" "$output/scores/$name.$lang-en.txt"
+    done
+    echo
+    echo "signatures (of unsupervised.en-$lang):"
+    cat "$output/scores/unsupervised.en-$lang.txt"
+    printf '%s\n' "$expect"
+}
+
+# arguments USAGE "$@"   sets folder, output and scale_name
+arguments() {
+    local usage=$1
+    shift
+    scale_name=tiny folder= output=
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --scale) scale_name=${2:?$usage}; shift 2 ;;
+            -*) echo "error: no such option: $1" >&2; echo "hint: $usage" >&2; return 2 ;;
+            *) if [ -z "$folder" ]; then folder=$1; else output=$1; fi; shift ;;
+        esac
+    done
+    [ -n "$folder" ] || { echo "error: FOLDER is missing" >&2; echo "hint: $usage" >&2; return 2; }
+}
