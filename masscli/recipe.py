@@ -510,6 +510,13 @@ class Recipe:
     """Folder of the run (default: runs/OBJECTIVE); a run that is already there is continued."""
     init_from: Annotated[Path | None, Flags("--finetune-from-model")] = None
     """Begin with the weights of this run or checkpoint; everything else starts anew."""
+    init_stacks: Literal["both", "encoder", "decoder"] = "both"
+    """Take only this stack of --init-from, with the token table; the other one is drawn at random."""
+    init_decoder_from: Path | None = None
+    """Take the decoder from this run instead: --init-from an MLM and this from a CLM is the BERT+LM baseline."""
+    init_vectors: tuple[str, ...] = ()
+    """LANG=FILE: begin with these word vectors (word2vec or fastText text format) for the pieces of the training text of a language that
+    they know; the size must be that of the model. Repeatable."""
     seed: int = 1
     """Seed of weights, order, noise and dropout."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -526,6 +533,12 @@ class Recipe:
     """What to train on, by name."""
 
     def __post_init__(self) -> None:
+        alone = self.init_from is not None or (self.init_stacks == "both" and self.init_decoder_from is None)
+        check(
+            (alone, f"{'init_stacks' if self.init_stacks != 'both' else 'init_decoder_from'}: goes with init_from"),
+            (self.init_stacks == "both" or self.init_decoder_from is None, "init_stacks: cannot be combined with init_decoder_from"),
+            (all("=" in entry for entry in self.init_vectors), "init_vectors: expected LANG=FILE"),
+        )
         check((0 <= self.seed < 2**63, f"seed: must lie between 0 and 2^63 - 1, got {self.seed}"))
 
 

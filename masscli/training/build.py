@@ -27,9 +27,11 @@ from masscli.training.initial import initialise
 from masscli.training.optim import make_optimizer, restore_moments
 from masscli.training.precision import choose_device, choose_dtype
 from masscli.training.trainer import Stream, Trainer
+from masscli.training.vectors import load_vectors
 
 FREE = {
-    "data", "save_dir", "init_from", "checkpoint", "valid", "train.max_update", "train.max_epoch", "train.stop_time_hours",
+    "data", "save_dir", "init_from", "init_stacks", "init_decoder_from", "init_vectors", "checkpoint",
+    "valid", "train.max_update", "train.max_epoch", "train.stop_time_hours",
     "train.compile", "train.device", "train.num_workers", "train.log_interval", "train.update_freq", "train.threads",
     "train.min_loss_scale", "train.tensorboard_logdir",
 }  # fmt: skip
@@ -65,7 +67,12 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
         _load_heads(objectives, last)
     elif recipe.init_from is not None:
         with torch.no_grad():
-            notes += initialise(model, Checkpoint.open(recipe.init_from), data.vocab)
+            first = "encoder" if recipe.init_decoder_from is not None else recipe.init_stacks
+            notes += initialise(model, Checkpoint.open(recipe.init_from), data.vocab, first)
+            if recipe.init_decoder_from is not None:
+                notes += initialise(model, Checkpoint.open(recipe.init_decoder_from), data.vocab, "decoder", table=False)
+    if last is None:
+        notes += load_vectors(model, recipe.init_vectors, data)
     model.to(device)
     model.compute = choose_dtype(recipe.train.precision, device)
     for objective in objectives.values():

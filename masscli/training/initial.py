@@ -12,8 +12,8 @@ from masscli.text.vocabulary import Vocabulary
 from masscli.training.checkpoint import Checkpoint
 
 
-def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary) -> list[str]:
-    """Copy what fits into `model`; returns lines that say what did not come along.
+def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, stack: str = "both", table: bool = True) -> list[str]:
+    """Copy what fits into `model`: of one stack, or both, and the shared token table if wanted; returns lines that say what did not come.
 
     Raises MasscliError when the vocabularies differ, when a tensor's shape does, or when nothing at all would be copied.
     """
@@ -26,7 +26,7 @@ def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary) ->
     old, new = checkpoint.state.languages, model.languages
     taken: list[str] = []
     for name, tensor in ours.items():
-        if name not in theirs:
+        if name not in theirs or not _wanted(name, stack, table):
             continue
         source = theirs[name]
         if name.endswith("languages.weight") and old != new:
@@ -39,13 +39,19 @@ def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary) ->
         taken.append(name)
     if not taken:
         raise MasscliError(f"{checkpoint.path}: shares no weight with this model", "was it made for another kind of objective?")
-    missing, unused = [n for n in ours if n not in taken], [n for n in theirs if n not in ours]
+    missing, unused = [n for n in ours if n not in taken and _wanted(n, stack, table)], [n for n in theirs if n not in taken]
     fresh = [n for n in new if n not in old]
     report = [f"{len(taken)} tensors from {checkpoint.path}"]
     report += [f"new, drawn at random: {_summary(missing)}"] if missing else []
     report += [f"left behind: {_summary(unused)}"] if unused else []
     report += [f"languages without a vector there, drawn at random: {', '.join(fresh)}"] if fresh and old else []
     return report
+
+
+def _wanted(name: str, stack: str, table: bool) -> bool:
+    """Whether a tensor belongs to a stack: `decoder.layers.0...`, `embeddings.decoder...`, `tables.decoder`; or is shared by both."""
+    owner = next((part for part in name.split(".")[:2] if part in ("encoder", "decoder")), None)
+    return table if owner is None else stack in ("both", owner)
 
 
 def _by_name(tensor: Tensor, source: Tensor, old: Sequence[str], new: Sequence[str]) -> None:
