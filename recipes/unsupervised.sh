@@ -33,11 +33,15 @@ scale() {
     [ "$1" != paper ] || LANGUAGES=embedding
 }
 
+there() {
+    [ -e "$1" ] || { echo "error: $1: no such file" >&2; exit 2; }
+}
+
 # Lines FROM..TO of a file, which may be compressed, put in place when it is complete.
 cut_lines() {
     local from=$1 to=$2 file=$3 target=$4 read=cat
     [ ! -e "$target" ] || return 0
-    [ -e "$file" ] || { echo "error: $file: no such file" >&2; return 2; }
+    there "$file"
     [ "${file%.gz}" = "$file" ] || read="gzip -dc"
     $read "$file" | awk -v from="$from" -v to="$to" 'NR >= from && NR <= to' > "$target.new"
     mv "$target.new" "$target"
@@ -46,6 +50,7 @@ cut_lines() {
 # English from the first half of the training lines, XX from the second, so that no pair is ever seen; both with part of the novels.
 halves() {
     local prefix=$1 novels=$2 half
+    there "$prefix.en"
     mkdir -p "$output/text"
     half=$(($(wc -l < "$prefix.en") / 2))
     cut_lines 1 "$half" "$prefix.en" "$output/text/half.en"
@@ -139,7 +144,7 @@ experiment() {
     measure copy copy
     measure mass "$output/mass"
     measure unsupervised "$output/unsupervised"
-    if [ -e "$output/text/pairs.en" ] || [ -e "$output/text/pairs.en.gz" ]; then
+    if [ -n "$SIZES" ] && { [ -e "$output/text/pairs.en" ] || [ -e "$output/text/pairs.en.gz" ]; }; then
         preprocess_text "$pairs" --trainpref "$output/text/pairs" --no-pairs-as-mono --spm-model "$data/vocab.model"
         for size in $SIZES; do
             supervised "scratch-$size" --limit "$size" --arch "$ARCH" --languages "$LANGUAGES"

@@ -1,7 +1,7 @@
 """Two toy languages that a cipher and a local reordering turn into each other, and nothing else connects but shared anchors.
 
-A sentence is a walk over 24 words: each has four successors of its own, skewed as 8:4:2:1, so that words differ by company and by
-frequency.  A fifth of the tokens are anchors: names, numbers and the full stop, which both languages spell alike.  Language `aa` says
+A sentence is a walk over 36 words: each has four successors of its own, skewed as 8:4:2:1, so that words differ by company and by
+frequency.  A fifth of the tokens are anchors, names, numbers and the full stop, which both languages spell alike.  Language `aa` says
 adjectives before their noun, `bb` after it; every other word has another spelling.  The map goes both ways without a choice, so that a
 perfect translation is BLEU 100.
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-ANCHORS = ["Anna", "Boris", "Carla", "2", "30", "1900"]
-NOUNS, ADJECTIVES = 14, 4
+ANCHORS = ["Anna", "Boris", "Carla", "Dora", "Emil", "1", "2", "3", "45", "67", "99", "1900"]
+NOUNS, ADJECTIVES = 18, 6
 CONSONANTS = {"aa": "bdfgklm", "bb": "nprstvz"}
 
 
@@ -31,7 +31,7 @@ def chain() -> list[list[int]]:
     for word in range(NOUNS + ADJECTIVES + len(ANCHORS)):
         pool = draw.sample(plain, 3) if word in adjectives else [*draw.sample(plain, 2), draw.choice(adjectives)]
         four = draw.sample(pool, 3)
-        four.insert(draw.randint(2, 3), draw.choice(anchors) if word not in anchors else draw.choice(plain))
+        four.insert(2, anchors[word % len(anchors)] if word not in anchors else draw.choice(plain))
         found.append(four)
     return found
 
@@ -42,7 +42,7 @@ def walks(count: int, seed: int) -> list[list[int]]:
     made = []
     while len(made) < count:
         walk = [draw.randrange(NOUNS)]
-        length = draw.randint(5, 11)
+        length = draw.randint(6, 14)
         while len(walk) < length or _adjective(walk[-1]):
             walk.append(draw.choices(successors[walk[-1]], (8, 4, 2, 1))[0])
         made.append(walk)

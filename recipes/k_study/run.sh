@@ -33,7 +33,7 @@ done
 {
     echo "k perplexity BLEU"
     for k in $KS; do
-        perplexity=$(awk -F'"ppl": ' '/"event": "evaluated"/ { split($2, rest, /[,}]/); last = rest[1] } END { print last }' \
+        perplexity=$(awk -F'"ppl": ' '/"event": "evaluated"/ { split($2, rest, /[,}]/); last = rest[1] } END { printf "%.4g", last }' \
             "$output/mass-$k/log.jsonl")
         # shellcheck disable=SC2086
         echo "$k $perplexity $(mean $(for seed in $SEEDS; do echo "$output/k-$k-$seed.txt"; done))"

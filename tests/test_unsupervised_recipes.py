@@ -1,0 +1,168 @@
+"""The recipes of translation without pairs and of the paper's studies, written down: what they ask of the real commands."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.test_recipes import ROOT, STUB, bash, recorded, value
+
+SMALL = {"NOVEL_LINES": "3", "BT_UPDATES": "40", "SIZES": "10"}
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the stub writes its calls down; as the real one, `generate` leaves a file and pre-training a log."""
+    stub = tmp_path / "bin" / "masscli"
+    stub.parent.mkdir()
+    more = """
+while [ $# -gt 1 ]; do
+    case $1 in
+        --output) echo x > "$2" ;;
+        --save-dir) mkdir -p "$2"; echo '{"event": "evaluated", "metrics": {"loss": 1.0, "ppl": 2.5}}' > "$2/log.jsonl" ;;
+    esac
+    shift
+done
+"""
+    stub.write_text(STUB + more)
+    stub.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stub.parent / "python"))  # `bash` puts its folder in front
+    return tmp_path / "calls"
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """The folders that the small scales read: eight pairs of captions and of stories, novels."""
+    for place, splits in (("multi30k", ("train", "valid", "test2016")), ("rosts", ("train", "valid"))):
+        (tmp_path / place).mkdir()
+        for split in splits:
+            for language in ("en", "fr", "de", "ro"):
+                lines = "".join(f"{language} {split} {n}\n" for n in range(1, 9 if split == "train" else 1003))
+                (tmp_path / place / f"{split}.{language}").write_text(lines, encoding="utf-8")
+    (tmp_path / "novels").mkdir()
+    for language in ("en", "fr", "de", "ro"):
+        lines = "".join(f"{language} novel {n}\n" for n in range(9))
+        (tmp_path / f"novels/{language}.txt.gz").write_bytes(gzip.compress(lines.encode()))
+    return tmp_path
+
+
+def kinds(calls: Sequence[Sequence[str]]) -> list[str]:
+    return [call[0] for call in calls]
+
+
+def test_no_pair_is_ever_seen(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = bash(ROOT / "recipes/multi30k/unsupervised.sh", "multi30k", "novels", "en-fr", "out", cwd=text, CALLS=str(written), **SMALL)
+    assert done.returncode == 0, done.stderr
+    novels = [f"novel {n}" for n in range(3)]
+    assert (text / "out/text/mono.en").read_text().split("\n")[:-1] == [f"en {x}" for x in [*(f"train {n}" for n in range(1, 5)), *novels]]
+    assert (text / "out/text/mono.fr").read_text().split("\n")[:-1] == [f"fr {x}" for x in [*(f"train {n}" for n in range(5, 9)), *novels]]
+    found = recorded(written, monkeypatch)
+    assert kinds(found) == ["preprocess", "pretrain", "inspect", "finetune", *["score"] * 4, *["generate", "score", "score"] * 4]
+    preprocess, pretrain, _, finetune = found[:4]
+    assert "--trainpref" not in preprocess and "--dedup" in preprocess and "--drop-held-out" in preprocess
+    assert value(pretrain, "--beside") == "denoise"
+    assert value(finetune, "--beside") == "denoise=0:1,20:0.1,40:0" and value(finetune, "--best-metric") == "roundtrip"
+    assert value(finetune, "--init-from") == value(pretrain, "--save-dir")
+    assert "en-fr 32.76, fr-en 32.07" in done.stdout and "no text but multi30k and novels" in done.stdout
+
+
+def test_the_control_is_back_translation_alone(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = {"BESIDE": "", "ONLY_SEEN": "0", "PRETRAIN_BESIDE": "", "CALLS": str(written), **SMALL}
+    done = bash(ROOT / "recipes/multi30k/unsupervised.sh", "multi30k", "novels", "en-de", "out", cwd=text, **alone)
+    assert done.returncode == 0, done.stderr
+    pretrain, finetune = (next(call for call in recorded(written, monkeypatch) if call[0] == kind) for kind in ("pretrain", "finetune"))
+    assert "--beside" not in pretrain and "--beside" not in finetune and value(finetune, "--only-seen") == "0"
+
+
+@pytest.mark.parametrize(("lang", "reported"), [("fr", "37.5 34.9"), ("de", "28.3 35.2"), ("ro", "35.2 33.1")])
+def test_small_scales_make_a_table_and_go_on(lang: str, reported: str, text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = ROOT / f"recipes/en{lang}/run.sh"
+    done = bash(script, ".", "out", "--scale", "tiny", cwd=text, CALLS=str(written), **SMALL)
+    assert done.returncode == 0, done.stderr
+    found = recorded(written, monkeypatch)
+    pairs = [call for call in found if call[0] == "finetune" and "translate" in call]
+    extra = ["pairs-and-bt"] if lang == "ro" else []
+    assert [Path(value(call, "--save-dir")).name for call in pairs] == ["scratch-10", "mass-10", *extra]
+    assert all(value(call, "--pairs") == f"en-{lang},{lang}-en" for call in pairs)
+    assert [("--init-from" in call, "--limit" in call) for call in pairs[:2]] == [(False, True), (True, True)]
+    assert (["--plain-romanian" in call for call in found if call[0] == "score"].count(True) > 0) == (lang == "ro")
+    rows = [row.split()[0] for row in done.stdout.split("\n")[: 6 + len(extra)]]
+    assert rows == ["system", "copy", "mass", "unsupervised", "scratch-10", "mass-10", *extra]
+    assert reported in done.stdout
+    written.unlink()
+    again = bash(script, ".", "out", cwd=text, CALLS=str(written), **SMALL)
+    assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
+    assert not {"generate", "score"} & set(kinds(recorded(written, monkeypatch)))  # the rest goes on by itself
+
+
+def test_the_scale_of_the_paper(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (text / "wmt").mkdir()
+    for name in ("mono", "valid", "test", "pairs"):
+        for language in ("en", "fr"):
+            lines = f"{language} {name}\n".encode()
+            path = text / "wmt" / f"{name}.{language}"
+            path.write_bytes(lines) if name != "mono" else path.with_name(path.name + ".gz").write_bytes(gzip.compress(lines))
+    done = bash(ROOT / "recipes/enfr/run.sh", "wmt", "out", "--scale", "paper", cwd=text, CALLS=str(written))
+    assert done.returncode == 0, done.stderr
+    found = recorded(written, monkeypatch)
+    pretrain = next(call for call in found if call[0] == "pretrain")
+    published = {"--arch": "mass-xlm", "--preset": "xlm", "--k": "0.5", "--lr": "0.0001", "--max-tokens": "3000", "--dropout": "0.1"}
+    assert {flag: value(pretrain, flag) for flag in published} == published and "--beside" not in pretrain
+    backtranslate = next(call for call in found if call[0] == "finetune")
+    assert "--beside" not in backtranslate and value(backtranslate, "--only-seen") == "0"  # the paper's has neither
+    assert [value(call, "--limit") for call in found if "--limit" in call] == [n for n in ("10000", "100000", "1000000") for _ in range(2)]
+    assert f"en={Path('out/text/mono.en.gz')}" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("args", "lines"),
+    [
+        ([], ["error: FOLDER is missing", "hint: bash recipes/enfr/run.sh FOLDER [OUTPUT] [--scale tiny|gpu|paper]"]),
+        (["x", "--scale", "huge"], ["error: --scale huge: expected tiny, gpu or paper"]),
+        (["x", "--size", "huge"], ["error: no such option: --size",
+                                   "hint: bash recipes/enfr/run.sh FOLDER [OUTPUT] [--scale tiny|gpu|paper]"]),
+        (["x"], ["error: x/multi30k/train.en: no such file"]),
+    ],
+)  # fmt: skip
+def test_mistakes(args: list[str], lines: list[str], tmp_path: Path) -> None:
+    done = bash(ROOT / "recipes/enfr/run.sh", *args, cwd=tmp_path)
+    assert (done.returncode, done.stderr.split("\n")[:-1]) == (2, lines)
+
+
+def test_the_study_of_k(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"CALLS": str(written), "KS": "token 0.5 1.0", "SEEDS": "1 2", "NOVEL_LINES": "3"}
+    done = bash(ROOT / "recipes/k_study/run.sh", "multi30k", "novels", "out", cwd=text, **small)
+    assert done.returncode == 0, done.stderr
+    found = recorded(written, monkeypatch)
+    assert kinds(found) == ["preprocess", *["pretrain", *["finetune", "generate", "score"] * 2] * 3, "plot"]
+    first, second, last = (call for call in found if call[0] == "pretrain")
+    assert value(first, "--k-tokens") == "1" and (value(second, "--k"), value(last, "--k")) == ("0.5", "1.0")
+    rows = [row.split() for row in done.stdout.split("\n")[:-1]]
+    assert rows[0] == ["k", "perplexity", "BLEU"] and [row[:2] for row in rows[1:]] == [[k, "2.5"] for k in ("token", "0.5", "1.0")]
+
+
+def test_the_ablations(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = bash(ROOT / "recipes/ablations/run.sh", "multi30k", "novels", "out", cwd=text, CALLS=str(written), NOVEL_LINES="3")
+    assert done.returncode == 0, done.stderr
+    found = recorded(written, monkeypatch)
+    learned = {Path(value(call, "--save-dir")).name: call for call in found if call[0] == "pretrain"}
+    assert {name: value(call, "--objective") for name, call in learned.items()} == {
+        "pre-dae": "denoise", "pre-bert": "mlm", "pre-lm": "clm", "pre-discrete": "mass", "pre-feed": "mass", "pre-mass": "mass",
+    }  # fmt: skip
+    assert value(learned["pre-discrete"], "--span") == "1" and value(learned["pre-feed"], "--feed") == "all"
+    tuned = {Path(value(call, "--save-dir")).name: call for call in found if call[0] == "finetune"}
+    assert "--init-from" not in tuned["scratch-1"]
+    assert (value(tuned["bertlm-1"], "--init-from"), value(tuned["bertlm-1"], "--init-decoder-from")) == ("out/pre-bert", "out/pre-lm")
+    assert [value(tuned[f"{stack}-1"], "--init-stacks") for stack in ("encoder", "decoder")] == ["encoder", "decoder"]
+    own = {"--init-from", "--init-decoder-from", "--init-stacks", "--save-dir"}
+    settings = {tuple((f, v) for f, v in pairwise(call) if f.startswith("--") and f not in own)
+                for call in tuned.values()}  # fmt: skip
+    assert len(settings) == 1
+    assert [row.split()[0] for row in done.stdout.split("\n")[:-1]] == [
+        "method", "scratch", "dae", "bertlm", "discrete", "feed", "encoder", "decoder", "mass",
+    ]  # fmt: skip
