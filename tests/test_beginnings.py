@@ -79,7 +79,8 @@ def test_word_vectors_are_rows_of_the_table(toy: Path, tmp_path: Path) -> None:
     data = DataBin.open(toy)
     tokenizer = data.tokenizer()
     ids = data.monolingual("train", "de")[0].tolist()
-    whole, word = next((i, piece[1:]) for i, piece in zip(ids, tokenizer.pieces(ids), strict=True) if piece.startswith("▁") and len(piece) > 2)
+    pieces = zip(ids, tokenizer.pieces(ids), strict=True)
+    whole, word = next((i, piece[1:]) for i, piece in pieces if piece.startswith("▁") and len(piece) > 2)
     path = tmp_path / "de.vec"
     path.write_text(f"2 16\nnosuchword {' '.join(['9'] * 16)}\n{word} {' '.join(map(str, range(16)))}\n", encoding="utf-8")
     before, _ = taken(toy, tmp_path / "a")
