@@ -38,7 +38,8 @@ def run(args: Sequence[str]) -> int:
         from masscli.cli.app import dispatch
 
         code = dispatch(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller: `masscli ... >&-`
+            sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return 130

@@ -14,6 +14,7 @@ import functools
 import inspect
 import itertools
 import json
+import math
 import textwrap
 import types
 import typing
@@ -241,13 +242,16 @@ def _value(kind: Any, value: Any, at: str, complaints: list[str]) -> Any:
             return wrong(f"expected true or false, got {value!r}")
         return value.lower() == "true"
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
     if isinstance(value, str) and kind in (int, float, Path):
         try:
-            return kind(value)
+            value = kind(value)
         except ValueError:
             return wrong(f"expected {type_name(kind)}, got {value!r}")
-    return value if type(value) is kind else wrong(f"expected {type_name(kind)}, got {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        return wrong(f"expected a finite number, got {value}")
+    fits = isinstance(value, Path) if kind is Path else type(value) is kind
+    return value if fits else wrong(f"expected {type_name(kind)}, got {value!r}")
 
 
 def _plain(value: Any) -> Any:

@@ -72,6 +72,8 @@ class MassOptions(ObjectiveConfig):
             _share("mask_share", self.mask_share),
             _share("random_share", self.random_share),
             ((self.mask_share or 0) + (self.random_share or 0) <= 1, "random_share: with mask_share, must not exceed 1"),
+            ((self.decoder_mask_share or 0) + (self.decoder_random_share or 0) <= 1,
+             "decoder_random_share: with decoder_mask_share, must not exceed 1"),
             _share("decoder_mask_share", self.decoder_mask_share),
             _share("decoder_random_share", self.decoder_random_share),
             (self.source_shift >= 0, f"source_shift: must not be negative, got {self.source_shift}"),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from masscli.errors import MasscliError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -21,6 +23,8 @@ def start(device_type: str) -> None:
     if world > 1:
         import torch.distributed as dist
 
+        if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+            raise MasscliError(f"WORLD_SIZE is {world}, but {', '.join(missing)} are not set", "start with torchrun, or unset WORLD_SIZE")
         if not dist.is_initialized():
             dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
 

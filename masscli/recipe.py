@@ -7,6 +7,7 @@ read by the commands of those names.  Flag names are fairseq's where fairseq has
 
 from __future__ import annotations
 
+import math
 from dataclasses import field
 from itertools import pairwise
 from pathlib import Path
@@ -111,6 +112,8 @@ class ModelConfig:
             (self.ffn_dim > 0, f"ffn_dim: must be above 0, got {self.ffn_dim}"),
             (self.max_positions > 0, f"max_positions: must be above 0, got {self.max_positions}"),
             (self.heads > 0 and self.dim % self.heads == 0, f"heads: must divide dim ({self.dim}), got {self.heads}"),
+            (self.norm_eps > 0, f"norm_eps: must be above 0, got {self.norm_eps}"),
+            (self.segments >= 0, f"segments: must not be negative, got {self.segments}"),
             *((0 <= getattr(self, n) < 1, f"{n}: must lie in [0, 1), got {getattr(self, n)}")
               for n in ("dropout", "attention_dropout", "activation_dropout")),
         )
@@ -148,7 +151,10 @@ class OptimConfig:
             (self.lr is None or self.lr > 0, f"lr: must be above 0, got {self.lr}"),
             (len(self.adam_betas) == 2 and all(0 <= b < 1 for b in self.adam_betas), "adam_betas: expected two numbers in [0, 1)"),
             (self.warmup_updates is None or self.warmup_updates >= 0, f"warmup_updates: must not be negative, got {self.warmup_updates}"),
-            (self.clip_norm >= 0, f"clip_norm: must not be negative, got {self.clip_norm}"),
+            (self.adam_eps > 0, f"adam_eps: must be above 0, got {self.adam_eps}"),
+            *((value >= 0, f"{name}: must not be negative, got {value}")
+              for name, value in (("clip_norm", self.clip_norm), ("weight_decay", self.weight_decay), ("end_lr", self.end_lr),
+                                  ("warmup_init_lr", self.warmup_init_lr))),
         )
 
 
@@ -176,9 +182,9 @@ class TrainConfig:
     """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
     num_workers: int = 1
     """Processes that prepare batches ahead; 0 does it in the loop."""
-    max_source_positions: int = 256
+    max_source_positions: int = 1024
     """Longest source in tokens; longer training examples are left out and counted."""
-    max_target_positions: int = 256
+    max_target_positions: int = 1024
     """Longest target in tokens, likewise."""
     log_interval: int = 50
     """Updates between lines of the log."""
@@ -196,6 +202,10 @@ class TrainConfig:
               for name, value in (("batch_size", self.batch_size), ("max_update", self.max_update), ("max_epoch", self.max_epoch),
                                   ("stop_time_hours", self.stop_time_hours), ("threads", self.threads))),
             (self.update_freq is None or self.update_freq > 0, f"update_freq: must be above 0, got {self.update_freq}"),
+            (self.threads is None or self.threads <= 1024, f"threads: must not exceed 1024, got {self.threads}"),
+            *((value > 0, f"{name}: must be above 0, got {value}")
+              for name, value in (("max_source_positions", self.max_source_positions), ("max_target_positions", self.max_target_positions),
+                                  ("min_loss_scale", self.min_loss_scale))),
             (self.num_workers >= 0, f"num_workers: must not be negative, got {self.num_workers}"),
             (self.log_interval > 0, f"log_interval: must be above 0, got {self.log_interval}"),
         )
@@ -326,6 +336,10 @@ class GenerationConfig:
             (not (self.sampling and self.diverse_beam_groups > 1), "sampling: cannot be combined with diverse_beam_groups"),
             (0 < self.sampling_topp <= 1, f"sampling_topp: must lie in (0, 1], got {self.sampling_topp}"),
             (self.temperature > 0, f"temperature: must be above 0, got {self.temperature}"),
+            (abs(self.lenpen) <= 100, f"lenpen: must lie in [-100, 100], got {self.lenpen}"),
+            *((self.sampling or not said, f"{name}: only with sampling")
+              for name, said in (("sampling_topk", self.sampling_topk != 0), ("sampling_topp", self.sampling_topp != 1),
+                                 ("temperature", self.temperature != 1))),
         )
 
 
@@ -458,6 +472,8 @@ class PreprocessConfig:
             (self.vocab_size > 0, f"vocab_size: must be above 0, got {self.vocab_size}"),
             (self.workers > 0, f"workers: must be above 0, got {self.workers}"),
             (self.shard_size > 0, f"shard_size: must be above 0, got {self.shard_size}"),
+            (self.seed >= 0, f"seed: must not be negative, got {self.seed}"),
+            (self.vocab_sentences > 0, f"vocab_sentences: must be above 0, got {self.vocab_sentences}"),
             (0.9 <= self.character_coverage <= 1, f"character_coverage: must lie in [0.9, 1], got {self.character_coverage}"),
             (self.max_ratio == 0 or self.max_ratio >= 1, f"max_ratio: must be 0 or at least 1, got {self.max_ratio}"),
         )
@@ -548,11 +564,12 @@ def ramp(text: str) -> tuple[tuple[int, float], ...]:
     Raises `ConfigError` when it is neither, or when the updates do not rise from 0.
     """
     try:
-        if ":" not in text:
-            return ((0, float(text)),)
-        points = tuple((int(n), float(v)) for n, _, v in (item.partition(":") for item in text.split(",")))
+        items = [item.partition(":") for item in text.split(",")] if ":" in text else [("0", ":", text)]
+        points = tuple((int(n), float(v)) for n, _, v in items)
     except ValueError:
         raise ConfigError(f"weight: expected a number or UPDATE:VALUE,..., got {text!r}") from None
+    if not all(math.isfinite(v) for _, v in points):
+        raise ConfigError(f"weight: expected finite numbers, got {text!r}")
     if points[0][0] != 0 or any(a[0] >= b[0] for a, b in pairwise(points)):
         raise ConfigError(f"weight: updates must rise from 0, got {text!r}")
     return points

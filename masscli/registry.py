@@ -50,7 +50,10 @@ class Registry(Generic[T]):
         target = self._target(name, at)
         if light := self._options.get(name):
             return self._import(light)
-        found: type = self._import(target).Config  # type: ignore[attr-defined]  # every plug-in class has one
+        try:
+            found: type = self._import(target).Config  # type: ignore[attr-defined]  # every plug-in class has one
+        except AttributeError:
+            raise ConfigError(f"{self.kind} {target!r}: is no {self.kind}, for it has no Config") from None
         return found
 
     def _target(self, name: str, at: str) -> str:

@@ -105,8 +105,8 @@ class Decoder:
 
     def _limit(self, source: int, prefix: int) -> int:
         """The most pieces of an output."""
-        wanted = max(int(self.config.max_len_a * source + self.config.max_len_b), self.config.min_len, prefix)
-        return min(wanted, self.max_target)
+        wanted = max(self.config.max_len_a * source + self.config.max_len_b, self.config.min_len, prefix)
+        return int(min(wanted, self.max_target))
 
     def _batches(self, lengths: Sequence[int], width: int) -> Iterator[list[int]]:
         """Indices, the longest first, so that memory is highest at once."""

@@ -63,6 +63,8 @@ def is_compressed(path: Path) -> bool:
 def open_bytes(path: Path) -> BinaryIO:
     """The decompressed bytes of a file, or standard input for `-`."""
     if str(path) == "-":
+        if sys.stdin.buffer.closed:
+            raise MasscliError("standard input (-) is read twice", "give one of the two as a file")
         return sys.stdin.buffer
     try:
         if path.suffix == ".gz":

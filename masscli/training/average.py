@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from masscli.config import encode
 from masscli.errors import MasscliError
 from masscli.training import checkpoint
 from masscli.training.checkpoint import Checkpoint, saved
+from masscli.training.compose import SHAPE
 
 
 def members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
@@ -31,17 +33,26 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
     """Write the mean as a checkpoint of a new run `folder`; it can be generated from and begun with, not continued."""
     first = checkpoints[0]
     for other in checkpoints[1:]:
-        if other.recipe.model != first.recipe.model or other.state.languages != first.state.languages:
+        if _kind(other) != _kind(first):
             raise MasscliError(f"{other.path}: is not the same model as {first.path}", "average checkpoints of one run")
         if other.tokenizer().vocab.fingerprint != first.tokenizer().vocab.fingerprint:
             raise MasscliError(f"{other.path}: has another vocabulary than {first.path}", "average checkpoints of one run")
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and not folder.is_dir():
+        raise MasscliError(f"{folder}: is a file", "choose a folder with --output")
+    checkpoint.tidy(folder)  # what a killed average left behind
+    if any(path.is_file() for path in folder.rglob("*")):
         raise MasscliError(f"{folder}: is not empty", "choose another folder with --output")
     weights, heads = _mean(c.weights() for c in checkpoints), _mean(c.heads() for c in checkpoints)
     state = replace(first.state, step=max(c.state.step for c in checkpoints))
     path = checkpoint.save(folder / "checkpoints", first.recipe, state, {}, first.tokenizer(), weights, heads, {})
     checkpoint.link(folder / "checkpoints", "last", path)
     return path
+
+
+def _kind(checkpoint: Checkpoint) -> object:
+    """What must agree: the shape of the model, its languages, and what was learned (dropout may differ)."""
+    model, streams = encode(checkpoint.recipe.model), checkpoint.recipe.stream
+    return [model[field] for field in SHAPE], checkpoint.state.languages, {n: (s.text, s.objective.name) for n, s in streams.items()}
 
 
 def _mean(several: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:

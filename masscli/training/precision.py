@@ -13,10 +13,15 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
         return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
+        known = device.type in ("cpu", "cuda")
     except RuntimeError:
-        raise MasscliError(f"--device {name}: no such device", "cpu, cuda, cuda:0, ...") from None
+        known = False
+    if not known:
+        raise MasscliError(f"--device {name}: no such device", "cpu, cuda, cuda:0, ...")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise MasscliError(f"--device {name}: this PyTorch sees no GPU", "use --device cpu, or install a CUDA build of PyTorch")
+    if device.index is not None and device.type == "cuda" and device.index >= torch.cuda.device_count():
+        raise MasscliError(f"--device {name}: there are {torch.cuda.device_count()} GPUs", "count from cuda:0")
     return device
 
 

@@ -288,7 +288,7 @@ class Trainer:
         if self.scale.value < self.recipe.train.min_loss_scale:
             raise MasscliError(
                 f"update {self.state.step + 1}: the loss scale fell below {self.recipe.train.min_loss_scale}: gradients overflow fp16",
-                f"use --bf16, or a lower --lr; the run continues from {self.folder / 'checkpoints' / 'last'}",
+                f"use --bf16, or a lower --lr; {self._refuge()}",
             )
 
     def _give_up(self, sums: Tensor, totals: Tensor, norm: float) -> None:
@@ -297,8 +297,13 @@ class Trainer:
         losses = ", ".join(f"{'.'.join(key)} {float(s / t):.3g}" for key, s, t in each if t)
         raise MasscliError(
             f"update {self.state.step + 1}: the gradient is {norm} (losses: {losses}; first bad tensor: {broken[0] if broken else 'none'})",
-            f"lower --lr or set --clip-norm; the run continues from {self.folder / 'checkpoints' / 'last'}, where all is well",
+            f"lower --lr or set --clip-norm; {self._refuge()}",
         )
+
+    def _refuge(self) -> str:
+        """What is left of a run that failed."""
+        last = self.folder / "checkpoints" / "last"
+        return f"the run continues from {last}, where all is well" if self.kept else "nothing was saved yet: the run begins anew"
 
     def _watch_divergence(self, sums: Tensor, totals: Tensor) -> None:
         loss = float(sums.sum()) / max(1.0, float(totals.sum())) * parallel.world
@@ -307,7 +312,7 @@ class Trainer:
         if self._far >= PATIENCE_FOR_DIVERGENCE:
             raise MasscliError(
                 f"update {self.state.step}: the loss has been above {2 * self._first_loss:.1f} for {self._far} updates; the run diverges",
-                f"lower --lr or raise --warmup-updates; the run continues from {self.folder / 'checkpoints' / 'last'}",
+                f"lower --lr or raise --warmup-updates; {self._refuge()}",
             )
 
     # -- what is kept ----------------------------------------------------------------------------------------------------------------
@@ -319,7 +324,7 @@ class Trainer:
             said = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
             raise MasscliError(
                 f"update {self.state.step}: the model's losses on the validation set are not numbers ({said})",
-                f"lower --lr or set --clip-norm; the run continues from {self.folder / 'checkpoints' / 'last'}, where all is well",
+                f"lower --lr or set --clip-norm; {self._refuge()}",
             )
         yield Evaluated(self.state.step, metrics, signatures, time.monotonic() - started)
         yield from self._save(metrics)
