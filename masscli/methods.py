@@ -7,6 +7,7 @@ The presets of MASS are the table of the released code bases: the fields that a 
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from masscli.config import Flags, check, config
@@ -63,6 +64,10 @@ class MassOptions(ObjectiveConfig):
     """One fragment in every block of so many tokens of a window; 0 takes sentences, one fragment each."""
     window: int = 512
     """Tokens in a window, where blocks are used."""
+    switch_dictionary: Path | None = None
+    """Word pairs (a line WORD WORD): words the encoder sees are put into the other language (code-switching)."""
+    switch_share: float = 0.3
+    """Share of the words in the dictionary that are."""
 
     def __post_init__(self) -> None:
         check(
@@ -80,6 +85,7 @@ class MassOptions(ObjectiveConfig):
             (self.span is None or self.span > 0, f"span: must be above 0, got {self.span}"),
             (self.block is None or self.block >= 0, f"block: must not be negative, got {self.block}"),
             (self.window > 8, f"window: must be above 8, got {self.window}"),
+            _share("switch_share", self.switch_share),
         )
 
     def resolved(self) -> MassOptions:
@@ -132,12 +138,17 @@ class DenoiseOptions(ObjectiveConfig):
     """Share of tokens that are left out."""
     word_blank: float = 0.1
     """Share of tokens that are replaced by [M]."""
+    switch_dictionary: Path | None = None
+    """Word pairs (a line WORD WORD): words the encoder sees are put into the other language (code-switching)."""
+    switch_share: float = 0.3
+    """Share of the words in the dictionary that are."""
 
     def __post_init__(self) -> None:
         check(
             (self.word_shuffle >= 0, f"word_shuffle: must not be negative, got {self.word_shuffle}"),
             _share("word_dropout", self.word_dropout),
             _share("word_blank", self.word_blank),
+            _share("switch_share", self.switch_share),
         )
 
 

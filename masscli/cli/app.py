@@ -31,6 +31,7 @@ COMMANDS = {
     "average": "Average the weights of several checkpoints.",
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
     "bench": "Measure speed on this machine, beside plain PyTorch.",
+    "dictionary": "Make a dictionary out of a trained model: words of two languages whose token vectors are nearest to each other.",
     "plot": "Draw a table as curves, into an SVG file that any browser shows.",
     "recipe": "List, show, check and compare recipes.",
     "demo": "Write the built-in sample text: four languages, a few pairs.",

@@ -1,0 +1,53 @@
+"""Word pairs of two languages, and text in which some words are in the other one.
+
+A dictionary is text: a line `WORD WORD` (or more columns, which are not read), the first of one language, the second of another; several
+lines may give a word several translations.  Only words that are one piece of the vocabulary can be exchanged, since a line keeps its
+length.  `masscli dictionary` makes one out of a trained token table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from masscli.data.batch import Ids
+from masscli.data.shards import DataBin
+from masscli.errors import MasscliError
+from masscli.text import corpus
+
+BEGINS = "▁"
+"""What SentencePiece puts before a word."""
+
+
+def read_dictionary(path: Path, data: DataBin) -> dict[int, Ids]:
+    """Translations of pieces, both ways; pieces that are spelt alike in both languages are left out, since nothing would be exchanged."""
+    pieces = {piece: i for i, piece in enumerate(data.tokenizer().pieces(range(data.vocab.size))) if i not in data.vocab.specials}
+    found: dict[int, set[int]] = {}
+    total = 0
+    for number, line in enumerate(corpus.lines(path), 1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) < 2:
+            raise MasscliError(f"{path}:{number}: expected two words, got {line.strip()!r}", "a line is WORD WORD")
+        total += 1
+        a, b = (pieces.get(BEGINS + word) for word in words[:2])
+        if a is not None and b is not None and a != b:
+            found.setdefault(a, set()).add(b)
+            found.setdefault(b, set()).add(a)
+    if not found:
+        raise MasscliError(f"{path}: none of its {total} pairs are pieces of the vocabulary of {data.folder}", "is it lower-cased alike?")
+    return {piece: np.array(sorted(others)) for piece, others in found.items()}
+
+
+def switch(ids: Ids, translations: dict[int, Ids], share: float, rng: np.random.Generator) -> Ids:
+    """Each word that has translations becomes one of them with probability `share`."""
+    out = ids.copy()
+    draws = rng.random(len(ids))
+    for place in np.flatnonzero(draws < share).tolist():
+        others: Sequence[int] | Ids | None = translations.get(int(ids[place]))
+        if others is not None:
+            out[place] = others[int(rng.integers(len(others)))]
+    return out

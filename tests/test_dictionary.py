@@ -1,0 +1,119 @@
+"""Words of one language in the text of another, and dictionaries out of token tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from masscli.__main__ import run as masscli
+from masscli.data.dictionary import read_dictionary, switch
+from masscli.data.framing import Framing
+from masscli.data.loader import Collation
+from masscli.data.shards import DataBin
+from masscli.errors import MasscliError
+from masscli.methods import DenoiseOptions, MassOptions
+from masscli.objectives.base import Setting
+from masscli.objectives.denoise import Denoise
+from masscli.objectives.mass import Mass
+from masscli.recipe import ModelConfig
+from masscli.training.build import build
+from masscli.training.lexicon import induce
+from tests.test_trainer import train
+from tests.toy import WORDS, make_data, recipe
+
+pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataBin:
+    """The toy language with a vocabulary in which every word is a piece."""
+    return DataBin.open(make_data(tmp_path_factory.mktemp("words"), 130))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    found = tmp_path / "en-de.txt"
+    found.write_text("".join(f"{a}\t{b}\t0.5\n" for a, b in zip(WORDS["en"], WORDS["de"], strict=True)), encoding="utf-8")
+    return found
+
+
+def words(data: DataBin, ids: np.ndarray) -> list[str]:
+    return data.tokenizer().decode(ids.tolist(), "en").split()
+
+
+def test_words_become_their_translations(data: DataBin, path: Path) -> None:
+    translations = read_dictionary(path, data)
+    line = data.monolingual("train", "en")[0]
+    there = switch(line, translations, 1.0, np.random.default_rng(1))
+    assert words(data, there) == [WORDS["de"][WORDS["en"].index(word)] for word in words(data, line)]
+    assert switch(there, translations, 1.0, np.random.default_rng(1)).tolist() == line.tolist()
+    assert switch(line, translations, 0.0, np.random.default_rng(1)).tolist() == line.tolist()
+    many = np.tile(line, 500)
+    share = (switch(many, translations, 0.3, np.random.default_rng(1)) != many).mean()
+    assert share == pytest.approx(0.3, abs=4 * (0.21 / len(many)) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [(DenoiseOptions(word_shuffle=0, word_dropout=0, word_blank=0), Denoise), (MassOptions(random_share=0.0), Mass)],
+    ids=["denoise", "mass"],
+)
+def test_the_encoder_alone_sees_them(options: DenoiseOptions | MassOptions, kind: type, data: DataBin, path: Path) -> None:
+    frame = Framing(data.vocab, False, False, ("en", "de"))
+    batches = []
+    for given in (options, replace(options, switch_dictionary=path, switch_share=1.0)):
+        made = kind(given, Setting(frame, ModelConfig(), "en"))
+        batches.append(Collation("s", made.view(data, "train"), made.collator(), 1)(np.arange(8), 0))
+    plain, switched = batches
+    assert torch.equal(plain.labels[options.name].ids, switched.labels[options.name].ids)
+    assert plain.target is not None and switched.target is not None and torch.equal(plain.target.ids, switched.target.ids)
+    german = {data.tokenizer().encode(word, "de")[0] for word in WORDS["de"]}
+    changed = plain.source.ids != switched.source.ids
+    assert changed.any() and set(switched.source.ids[changed].tolist()) <= german
+    assert (plain.source.ids[~changed] == switched.source.ids[~changed]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dog\n", "{path}:1: expected two words, got 'dog'"),
+        ("qqq zzz\n", "{path}: none of its 1 pairs are pieces of the vocabulary of {data}"),
+    ],
+)
+def test_what_is_no_dictionary(text: str, message: str, data: DataBin, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(MasscliError) as error:
+        read_dictionary(path, data)
+    assert error.value.message == message.format(path=path, data=data.folder)
+
+
+def test_aligned_tables_give_the_dictionary_and_random_ones_do_not(data: DataBin) -> None:
+    torch.manual_seed(1)
+    table = torch.randn(data.vocab.size, 24)
+    tokenizer = data.tokenizer()
+    random = {(a, b) for a, b, _ in induce({"tables.shared": table}, data, ("en", "de"), 100, 1)}
+    truth = set(zip(WORDS["en"], WORDS["de"], strict=True))
+    assert len(random & truth) < 6
+    for a, b in truth:
+        table[tokenizer.encode(b, "de")[0]] = table[tokenizer.encode(a, "en")[0]] + 0.3 * torch.randn(24) + 2  # a language stands apart
+    found = induce({"tables.shared": table}, data, ("en", "de"), 100, 1)
+    assert {(a, b) for a, b, _ in found} == truth
+    assert [score for *_, score in found] == sorted((score for *_, score in found), reverse=True)
+
+
+def test_the_command_and_a_run_with_what_it_makes(data: DataBin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made, text = tmp_path / "made.txt", {"mass": {"text": "en", "objective": {"name": "mass"}}}
+    train(recipe(data.folder, tmp_path / "run", "train.max_update=1", streams=text))
+    assert masscli(["dictionary", str(tmp_path / "run"), "--langs", "en,de", "--output", str(made), "--min-count", "1"]) == 0
+    lines = made.read_text(encoding="utf-8").split("\n")[:-1]
+    assert capsys.readouterr().out == f"{made}: {len(lines)} pairs\n" and all(len(line.split("\t")) == 3 for line in lines)
+    text["mass"]["objective"] = {"name": "mass", "switch_dictionary": str(made)}  # type: ignore[assignment]
+    trainer, _ = build(recipe(data.folder, tmp_path / "next", "train.max_update=1", streams=text))
+    assert len(list(trainer.run())) > 1
+    assert masscli(["dictionary", str(tmp_path / "run"), "--langs", "en"]) == 2
+    assert capsys.readouterr().err == "error: --langs en: expected two languages\nhint: such as --langs en,fr\n"
