@@ -199,7 +199,7 @@ class Transformer(nn.Module):
 
     def embed(self, tokens: Tokens, stack: str, offset: int = 0) -> Tensor:
         """Embeddings (B, L, E) for a stack; E is D unless the model has narrower ones."""
-        x: Tensor = self.embeddings[stack](tokens, self._table(stack), offset, self.compute)
+        x: Tensor = self.embeddings[stack](tokens, self.table(stack), offset, self.compute)
         return x
 
     def inputs(self, tokens: Tokens, stack: str, offset: int = 0) -> Tensor:
@@ -280,7 +280,8 @@ class Transformer(nn.Module):
             raise MasscliError("the model's embeddings are narrower than its layers, and nothing leads back", "add --head-transform")
         return hidden, self.tables[name], self.biases[name] if self.config.output_bias else None
 
-    def _table(self, stack: str) -> Tensor:
+    def table(self, stack: str) -> Tensor:
+        """The token table (V, E) of a stack."""
         table: Tensor = self.tables[stack if stack in self.tables else "shared"]
         return table
 
