@@ -162,6 +162,7 @@ class GptOptions(ObjectiveConfig):
 class UniLMOptions(DocumentOptions):
     """Pseudo-masked language model: autoencoding and partially autoregressive prediction in one pass (UniLMv2, Bao et al. 2020)."""
 
+    writes = True
     name: str = "unilm"
     """Which."""
     short_seq_prob: float = 0.0
@@ -212,6 +213,7 @@ class PseudoMaskedOptions(ObjectiveConfig):
 
     reads = "pairs"
     stacks = "encoder"
+    writes = True
     name: str = "s2s"
     """Which."""
     target_mask_prob: float = 0.5

@@ -65,6 +65,8 @@ class ObjectiveConfig(PlugIn):
     registry: ClassVar[Registry[object]] = OBJECTIVES
     reads: ClassVar[Literal["sentences", "pairs", "target"]] = "sentences"
     stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder"]] = "encoder-decoder"
+    writes: ClassVar[bool] = False
+    """An encoder alone that has learned this can write text, by pseudo-masks."""
 
 
 @config

@@ -116,13 +116,18 @@ class Layer(nn.Module):
 
     def step(self, x: Tensor, mask: Tensor | None, cache: Cache, layer: LayerCache, language: int) -> Tensor:
         """The attention half for one token of each row of the cache: x (S*W, 1, D) -> (S*W, 1, D)."""
-        at = (cache.length - 1) * cache.width
+        at = cache.start + (cache.length - 1) * cache.width
         x = self._add(x, self.self_attention.step(self._before(x, self.self_norm), mask, layer, at, cache.width), self.self_norm)
         if self.cross_attention is not None and self.cross_norm is not None and layer.cross is not None:
             rows = self._before(x, self.cross_norm).view(cache.sentences, cache.width, -1)
             y = self.cross_attention.step(rows, layer.cross, cache.cross_mask, language).view_as(x)
             x = self._add(x, y, self.cross_norm)
         return x
+
+    def remember(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The attention half of a layer without memory, and its keys and values."""
+        y, kept = self.self_attention.remember(self._before(x, self.self_norm), mask)
+        return self._add(x, y, self.self_norm), kept
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.outer(dropout(self.activation(self.inner(x)), self.activation_dropout, self.training))
