@@ -25,6 +25,15 @@ OBJECTIVES: Registry[object] = Registry(
         "clm": "masscli.objectives.clm:CausalLM",
         "mlm": "masscli.objectives.mlm:MaskedLM",
         "backtranslate": "masscli.objectives.backtranslate:Backtranslate",
+        "bert": "masscli.objectives.bert:Bert",
+        "roberta": "masscli.objectives.roberta:Roberta",
+        "albert": "masscli.objectives.albert:Albert",
+        "electra": "masscli.objectives.electra:Electra",
+        "gpt": "masscli.objectives.gpt:Gpt",
+        "unilm": "masscli.objectives.unilm:UniLM",
+        "bert+lm": "masscli.objectives.bert_lm:BertLM",
+        "tlm": "masscli.objectives.tlm:TranslationLM",
+        "s2s": "masscli.objectives.s2s:PseudoMasked",
     },
     {
         "mass": "masscli.methods:MassOptions",
@@ -33,6 +42,15 @@ OBJECTIVES: Registry[object] = Registry(
         "clm": "masscli.methods:CausalLMOptions",
         "mlm": "masscli.methods:MaskedLMOptions",
         "backtranslate": "masscli.methods:BacktranslateOptions",
+        "bert": "masscli.pretraining:BertOptions",
+        "roberta": "masscli.pretraining:RobertaOptions",
+        "albert": "masscli.pretraining:AlbertOptions",
+        "electra": "masscli.pretraining:ElectraOptions",
+        "gpt": "masscli.pretraining:GptOptions",
+        "unilm": "masscli.pretraining:UniLMOptions",
+        "bert+lm": "masscli.pretraining:BertLMOptions",
+        "tlm": "masscli.pretraining:TranslationLMOptions",
+        "s2s": "masscli.pretraining:PseudoMaskedOptions",
     },
 )
 
@@ -48,6 +66,8 @@ class ObjectiveConfig(PlugIn):
     registry: ClassVar[Registry[object]] = OBJECTIVES
     reads: ClassVar[Literal["sentences", "pairs", "target"]] = "sentences"
     stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder"]] = "encoder-decoder"
+    writes: ClassVar[bool] = False
+    """An encoder alone that has learned this can write text, by pseudo-masks."""
 
 
 @config
@@ -55,7 +75,9 @@ class ModelConfig:
     """The one Transformer.  `arch` fills in what is not said; see masscli/models/presets.toml."""
 
     arch: Annotated[str, Flags("-a")] = "tiny"
-    """Named sizes: tiny, small, base, big, mass-base, mass-base-uncased, mass-middle-uncased, mass-xlm."""
+    """Named sizes: tiny, small, base, big, mass-base, mass-base-uncased, mass-middle-uncased, mass-xlm, bert-base, bert-large,
+    roberta-base, roberta-large, albert-base, albert-large, albert-xlarge, albert-xxlarge, electra-small, electra-base, electra-large, gpt,
+    unilmv2-base."""
     encoder_layers: int = 4
     """Layers of the encoder; 0 leaves it out."""
     decoder_layers: int = 4
@@ -75,8 +97,8 @@ class ModelConfig:
     """A layer norm on the sum of embeddings."""
     scale_embedding: bool = True
     """Multiply token embeddings by the square root of dim."""
-    activation: Literal["relu", "gelu"] = "relu"
-    """Non-linearity of the feed-forward layer (gelu is the exact one, with erf)."""
+    activation: Literal["relu", "gelu", "gelu_tanh"] = "relu"
+    """Non-linearity of the feed-forward layer (gelu is the exact one, with erf; gelu_tanh the approximation of GPT and ALBERT)."""
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     """How positions are embedded."""
     max_positions: int = 1024
@@ -94,8 +116,21 @@ class ModelConfig:
     """Begin the source with the start symbol, as XLM does; fairseq does not."""
     segments: int = 0
     """Segment embeddings (BERT: 2)."""
-    init: Literal["fairseq", "bert", "xlm"] = "fairseq"
-    """Initial weights: xavier-uniform (fairseq) or PyTorch's own (xlm) with N(0, dim^-1/2) embeddings, or N(0, 0.02) throughout (bert)."""
+    embedding_dim: int = 0
+    """Width of the embeddings, projected to that of the layers (ALBERT, small ELECTRA); 0 is that of the layers."""
+    share_layers: Literal["none", "attention", "ffn", "all"] = "none"
+    """What all layers of a stack have in common (ALBERT: all)."""
+    head_transform: bool = False
+    """Before the output table: a dense layer, the non-linearity and a layer norm (BERT)."""
+    pooler: bool = False
+    """A dense layer and tanh on the first state of a text, for its vector (BERT)."""
+    relative_buckets: int = 0
+    """Buckets of relative positions whose learned bias is added to the encoder's attention (T5, UniLMv2: 32); 0 has none."""
+    relative_distance: int = 128
+    """Distance from which on relative positions share a bucket."""
+    init: Literal["fairseq", "bert", "truncated", "xlm"] = "fairseq"
+    """Initial weights: xavier-uniform (fairseq) or PyTorch's own (xlm) with N(0, dim^-1/2) embeddings, or N(0, 0.02) throughout (bert;
+    truncated: cut off at two standard deviations, as released)."""
     dropout: float = 0.1
     """Dropout on embeddings and on the output of each sublayer."""
     attention_dropout: float = 0.0
@@ -109,6 +144,11 @@ class ModelConfig:
             (self.decoder_layers >= 0, f"decoder_layers: must not be negative, got {self.decoder_layers}"),
             (self.encoder_layers + self.decoder_layers != 0, "encoder_layers: a model needs at least one layer"),
             (self.dim > 0, f"dim: must be above 0, got {self.dim}"),
+            (self.embedding_dim >= 0, f"embedding_dim: must not be negative, got {self.embedding_dim}"),
+            (self.relative_buckets == 0 or (self.relative_buckets >= 8 and self.relative_buckets % 4 == 0),
+             f"relative_buckets: must be 0 or a multiple of 4 from 8 on, got {self.relative_buckets}"),
+            (self.relative_distance > self.relative_buckets // 4,
+             f"relative_distance: must be above a quarter of relative_buckets, got {self.relative_distance}"),
             (self.ffn_dim > 0, f"ffn_dim: must be above 0, got {self.ffn_dim}"),
             (self.max_positions > 0, f"max_positions: must be above 0, got {self.max_positions}"),
             (self.heads > 0 and self.dim % self.heads == 0, f"heads: must divide dim ({self.dim}), got {self.heads}"),

@@ -1,7 +1,8 @@
 """Turn text into text with a trained model.
 
 RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint; the default is the latest run under runs. Several, or a
-list with colons, decode together as an ensemble. Every line of input gives one line of output (or --nbest lines), in the same order;
+list with colons, decode together as an ensemble. A decoder alone (gpt, clm) goes on from each line as from a prompt; an encoder alone
+writes when it was fine-tuned with s2s. Every line of input gives one line of output (or --nbest lines), in the same order;
 an empty line gives an empty line. What was done is summed up on stderr.
 
 Examples:
@@ -9,6 +10,7 @@ Examples:
   masscli generate runs/ende --input test.en.gz --output hyp.de --lenpen 0.6
   masscli generate runs/a runs/b --gen-subset test --format fairseq --nbest 5
   masscli generate runs/ende --sampling --sampling-topp 0.9 --seed 7 --format jsonl < test.en
+  masscli generate runs/gpt --sampling --sampling-topp 0.9 --max-len-b 60 < prompts.en
   masscli generate runs/ende --score-reference test.de < test.en
 """
 
@@ -94,9 +96,9 @@ def _open(paths: Sequence[Path]) -> list[Checkpoint]:
     checkpoints = [Checkpoint.open(path) for path in parts]
     first = checkpoints[0].framing()
     for path, checkpoint in zip(parts, checkpoints, strict=True):
-        model = checkpoint.recipe.model
-        if not (model.encoder_layers and model.decoder_layers):
-            raise MasscliError(f"{path}: has no {'decoder' if model.encoder_layers else 'encoder'}, so it cannot turn text into text")
+        learned = [stream.objective for stream in checkpoint.recipe.stream.values()]
+        if not checkpoint.recipe.model.decoder_layers and not any(objective.writes for objective in learned):
+            raise MasscliError(f"{path}: has no decoder, so it cannot turn text into text", "fine-tune it with --task s2s")
         framing = checkpoint.framing()
         if framing.vocab.fingerprint != first.vocab.fingerprint:
             raise MasscliError(f"{path}: has another vocabulary than {parts[0]}", "the models of an ensemble must share one")
@@ -112,6 +114,11 @@ def _direction(checkpoint: Checkpoint, command: GenerateConfig) -> tuple[str, st
     for name, language in zip(("--source-lang", "--target-lang"), wanted, strict=True):
         if language is not None and language not in known:
             raise MasscliError(f"{name} {language}: the model does not know this language", f"it knows {', '.join(known)}")
+    if not checkpoint.recipe.model.encoder_layers:  # it goes on in the language of the prompt
+        texts = [stream.text for stream in checkpoint.recipe.stream.values()]
+        language = wanted[1] or wanted[0] or texts[0]
+        if language == wanted[1] == wanted[0] or None in wanted:
+            return language, language
     trained = checkpoint.directions
     meant = [d for d in trained if all(w in (None, language) for w, language in zip(wanted, d, strict=True))]
     if wanted[0] is not None and wanted[1] is not None:

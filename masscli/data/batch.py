@@ -23,7 +23,8 @@ class Tokens:
     ids (B, L); lengths (B,); positions (B, L), default 0..L-1; segments (B, L), BERT's A and B; language (B,), index into the model's
     language names; keys (B, L) bool, which tokens may be attended to from outside (MASS hides [M] from cross-attention); sees (B, L)
     bool, which tokens may be attended to from inside the same stack (the fairseq variant of MASS hides [M] here too); documents (B, L),
-    packing: attend only within one's own document.
+    packing: attend only within one's own document; steps (B, L), UniLMv2's signed steps, from which the attention rule follows
+    (masscli/models/masks.py).  language may be (B, L) where a row holds two languages.
     """
 
     ids: Tensor
@@ -34,6 +35,7 @@ class Tokens:
     keys: Tensor | None = None
     sees: Tensor | None = None
     documents: Tensor | None = None
+    steps: Tensor | None = None
 
     def to(self, device: torch.device) -> Tokens:
         """The same block on another device."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from masscli.data.batch import Ids, Tokens, pad
 from masscli.data.framing import Framing
+from masscli.generation.continuation import ContinuingStepper
 from masscli.generation.pool import Hypothesis
 from masscli.generation.search import search
 from masscli.generation.stepper import EnsembleStepper, ModelStepper, Stepper
@@ -30,7 +31,8 @@ CHUNK = 512
 class Decoder:
     """One model, or several that decode as one (the mean of their probabilities); they must share vocabulary and framing.
 
-    `allowed` (V,) bool, if given, are the only pieces that are ever written.
+    A model of one stack goes on from the source instead of reading it apart: a decoder continues it, an encoder writes behind it by
+    pseudo-masks.  `allowed` (V,) bool, if given, are the only pieces that are ever written.
     """
 
     def __init__(
@@ -50,6 +52,9 @@ class Decoder:
         positions = min(model.config.max_positions for model in models)
         self.max_source = positions - framing.lead - 1  # the end symbol takes a position
         self.max_target = positions - 1  # the decoder's first input takes one
+        self.continues = any(model.encoder is None or model.decoder is None for model in models)
+        if self.continues:
+            self.max_source = positions - 4  # source and output share the positions, with a symbol before, between and after
 
     @property
     def device(self) -> torch.device:
@@ -77,7 +82,7 @@ class Decoder:
             for batch in self._batches([len(ids) for ids in sources], self.config.beam):
                 forced = [prefixes[i] for i in batch] if prefixes is not None else None
                 found = search(
-                    self._stepper([sources[i] for i in batch], source, target),
+                    self._stepper([sources[i] for i in batch], source, target, self.config.beam),
                     torch.full((len(batch),), self.framing.start(target), device=self.device),
                     [self._limit(len(sources[i]), len(prefixes[i]) if prefixes is not None else 0) for i in batch],
                     self.config,
@@ -97,7 +102,11 @@ class Decoder:
         with torch.inference_mode(), self._evaluating():
             for batch in self._batches([max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)], 1):
                 block, lengths = pad([self.framing.row(targets[i], target) for i in batch], self.framing.vocab.pad)
-                scores = self._forced(self._source([sources[i] for i in batch], source), block, lengths - 1, target)
+                read = [sources[i] for i in batch]
+                if self.continues:
+                    scores = self._followed(self._stepper(read, source, target, 1), block)
+                else:
+                    scores = self._forced(self._source(read, source), block, lengths - 1, target)
                 for i, row, n in zip(batch, scores.tolist(), (lengths - 1).tolist(), strict=True):
                     ids = tuple(int(v) for v in targets[i])
                     results[i] = Hypothesis(ids, math.fsum(row[:n]) / n**self.config.lenpen, tuple(row[:n]), False)
@@ -106,7 +115,7 @@ class Decoder:
     def _limit(self, source: int, prefix: int) -> int:
         """The most pieces of an output."""
         wanted = max(self.config.max_len_a * source + self.config.max_len_b, self.config.min_len, prefix)
-        return int(min(wanted, self.max_target))
+        return int(min(wanted, self.max_target - (source + 2 if self.continues else 0)))
 
     def _batches(self, lengths: Sequence[int], width: int) -> Iterator[list[int]]:
         """Indices, the longest first, so that memory is highest at once."""
@@ -122,12 +131,23 @@ class Decoder:
         ids, lengths = pad([self.framing.source(ids, language) for ids in sources], self.framing.vocab.pad)
         return Tokens(ids, lengths, language=self.framing.language(language, len(sources))).to(self.device)
 
-    def _stepper(self, sources: Sequence[Ids], source: str, target: str) -> Stepper:
+    def _stepper(self, sources: Sequence[Ids], source: str, target: str, width: int) -> Stepper:
         block = self._source(sources, source)
         language = self.framing.language(target, len(sources))
         language = language.to(self.device) if language is not None else None
-        members = [ModelStepper(model, block, self.config.beam, language) for model in self.models]
+        members: list[Stepper] = []
+        for model in self.models:
+            if model.encoder is not None and model.decoder is not None:
+                members.append(ModelStepper(model, block, width, language))
+            else:
+                members.append(ContinuingStepper(model, sources, width, self.framing, target))
         return members[0] if len(members) == 1 else EnsembleStepper(members)
+
+    def _followed(self, stepper: Stepper, rows: Tensor) -> Tensor:
+        """(B, T) log-probabilities of rows[:, 1:], a step at a time."""
+        rows = rows.to(self.device)
+        steps = [stepper(rows[:, t]).gather(1, rows[:, t + 1, None]) for t in range(rows.shape[1] - 1)]
+        return torch.cat(steps, 1)
 
     def _forced(self, source: Tokens, rows: Tensor, lengths: Tensor, target: str) -> Tensor:
         """(B, T) log-probabilities of rows[:, 1:] given what stands before; meaningless beyond `lengths`."""

@@ -35,6 +35,11 @@ class SelfAttention(nn.Module):
             return self._out(short_attention(self.qkv(x), None, self.heads, mask, p))
         return self._out(_join(attend(*self._project(x), mask, p)))
 
+    def remember(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The same, with the keys and values (B, H, T, K) of what was read."""
+        q, k, v = self._project(x)
+        return self._out(_join(attend(q, k, v, mask, 0.0))), (k, v)
+
     def step(self, x: Tensor, mask: Tensor | None, cache: LayerCache, at: int, width: int) -> Tensor:
         """One token for each of S*W rows, x (S*W, 1, D) -> (S*W, 1, D); keys go to slots at.. of the cache."""
         n, _, dim = x.shape

@@ -48,6 +48,10 @@ class Cache:
     length: int = 0
     language: Tensor | None = field(default=None)
     """(S,) target language of each sentence."""
+    start: int = 0
+    """Slots of a text that all rows of a sentence go on from; see masscli/models/continuing.py."""
+    places: Tensor | None = None
+    """(S, slots) the position of each slot, where a text is gone on from."""
 
     @property
     def sentences(self) -> int:
@@ -59,10 +63,20 @@ class Cache:
         own = torch.eye(self.width, dtype=torch.bool, device=self.paths.device).expand(self.sentences, -1, -1)
         self.paths = torch.cat([self.paths, own], 2)
         self.length += 1
-        if self.width == 1:
+        if self.places is not None:
+            following = self.places[:, self.start - 1 : self.start] if self.length == 1 else self.places[:, -1:]
+            self.places = torch.cat([self.places, (following + 1).expand(-1, self.width)], 1)
+        if self.width == 1 and not self.start:
             return None
         mask = torch.zeros(self.paths.shape, device=self.paths.device).masked_fill_(~self.paths, float("-inf"))
         return mask[:, None]
+
+    def retract(self) -> None:
+        """Forget the last step; its slots are written anew by the next."""
+        self.length -= 1
+        self.paths = self.paths[..., : -self.width]
+        if self.places is not None:
+            self.places = self.places[:, : -self.width]
 
     def reorder(self, parents: Tensor) -> None:
         """Row n continues row `parents[n]` (N,), which is of the same sentence."""
@@ -76,6 +90,8 @@ class Cache:
             self.cross_mask = self.cross_mask[sentences]
         if self.language is not None:
             self.language = self.language[sentences]
+        if self.places is not None:
+            self.places = self.places[sentences]
         for layer in self.layers:
             layer.keys, layer.values = layer.keys[sentences], layer.values[sentences]
             if layer.cross is not None:

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from masscli.data.batch import Tokens
+from masscli.errors import MasscliError
 from masscli.models.attention import CrossAttention, SelfAttention
 from masscli.models.cache import ROOM, Cache, LayerCache
 from masscli.models.cross_entropy import linear_cross_entropy
 from masscli.models.dropout import dropout
+from masscli.models.head import HeadTransform, activation
 from masscli.models.linear import LayerNorm, Linear
+from masscli.models.masks import causal, inside, outside
+from masscli.models.relative import RelativeBias
 from masscli.recipe import ModelConfig
-
-HIDDEN = -1e30  # added to a score that must vanish; finite, so that a row of them is not NaN
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class InputEmbedding(nn.Module):
 
     def __init__(self, config: ModelConfig, languages: int) -> None:
         super().__init__()
-        dim = config.dim
+        dim = config.embedding_dim or config.dim
         self.scale = math.sqrt(dim) if config.scale_embedding else 1.0
         self.dropout = config.dropout
         self.rows = config.max_positions, dim
@@ -64,9 +67,9 @@ class InputEmbedding(nn.Module):
         else:
             x = x + positions[offset : offset + tokens.ids.shape[1]]
         if self.languages is not None and tokens.language is not None:
-            x = x + self.languages(tokens.language)[:, None]
-        if self.segments is not None and tokens.segments is not None:
-            x = x + self.segments(tokens.segments)
+            x = x + self.languages(tokens.language if tokens.language.dim() == 2 else tokens.language[:, None])
+        if self.segments is not None:  # a text that does not say is the first
+            x = x + (self.segments(tokens.segments) if tokens.segments is not None else self.segments.weight[0])
         x = x.to(dtype)
         if self.norm is not None:
             x = self.norm(x)
@@ -74,44 +77,60 @@ class InputEmbedding(nn.Module):
 
 
 class Layer(nn.Module):
-    """Self-attention, cross-attention where there is a memory, feed-forward; each with a residual sum and a layer norm."""
+    """Self-attention, cross-attention where there is a memory, feed-forward; each with a residual sum and a layer norm.
 
-    def __init__(self, config: ModelConfig, cross: bool, languages: tuple[str, ...]) -> None:
+    A layer may hold one `half` only, where the other is shared with the first layer.
+    """
+
+    def __init__(self, config: ModelConfig, cross: bool, languages: tuple[str, ...], half: str = "both") -> None:
         super().__init__()
         dim, eps = config.dim, config.norm_eps
         self.pre = config.norm == "pre"
         self.dropout, self.activation_dropout = config.dropout, config.activation_dropout
-        self.gelu = config.activation == "gelu"
-        self.self_attention = SelfAttention(dim, config.heads, config.attention_dropout)
-        self.self_norm = LayerNorm(dim, eps)
-        self.cross_attention = CrossAttention(dim, config.heads, config.attention_dropout, languages) if cross else None
-        self.cross_norm = LayerNorm(dim, eps) if cross else None
-        self.inner = Linear(dim, config.ffn_dim)
-        self.outer = Linear(config.ffn_dim, dim)
-        self.ffn_norm = LayerNorm(dim, eps)
+        self.activation = activation(config.activation)
+        if half != "ffn":
+            self.self_attention = SelfAttention(dim, config.heads, config.attention_dropout)
+            self.self_norm = LayerNorm(dim, eps)
+            self.cross_attention = CrossAttention(dim, config.heads, config.attention_dropout, languages) if cross else None
+            self.cross_norm = LayerNorm(dim, eps) if cross else None
+        if half != "attention":
+            self.inner = Linear(dim, config.ffn_dim)
+            self.outer = Linear(config.ffn_dim, dim)
+            self.ffn_norm = LayerNorm(dim, eps)
 
     def forward(self, x: Tensor, mask: Tensor | None, memory: Memory | None, language: int) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
+        return self.transform(self.mix(x, mask, memory, language))
+
+    def mix(self, x: Tensor, mask: Tensor | None, memory: Memory | None, language: int) -> Tensor:
+        """The attention half."""
         x = self._add(x, self.self_attention(self._before(x, self.self_norm), mask), self.self_norm)
         if self.cross_attention is not None and self.cross_norm is not None and memory is not None:
             y = self.cross_attention(self._before(x, self.cross_norm), memory.hidden, memory.mask, language)
             x = self._add(x, y, self.cross_norm)
+        return x
+
+    def transform(self, x: Tensor) -> Tensor:
+        """The feed-forward half."""
         return self._add(x, self._feed_forward(self._before(x, self.ffn_norm)), self.ffn_norm)
 
     def step(self, x: Tensor, mask: Tensor | None, cache: Cache, layer: LayerCache, language: int) -> Tensor:
-        """One token for each row of the cache: x (S*W, 1, D) -> (S*W, 1, D)."""
-        at = (cache.length - 1) * cache.width
+        """The attention half for one token of each row of the cache: x (S*W, 1, D) -> (S*W, 1, D)."""
+        at = cache.start + (cache.length - 1) * cache.width
         x = self._add(x, self.self_attention.step(self._before(x, self.self_norm), mask, layer, at, cache.width), self.self_norm)
         if self.cross_attention is not None and self.cross_norm is not None and layer.cross is not None:
             rows = self._before(x, self.cross_norm).view(cache.sentences, cache.width, -1)
             y = self.cross_attention.step(rows, layer.cross, cache.cross_mask, language).view_as(x)
             x = self._add(x, y, self.cross_norm)
-        return self._add(x, self._feed_forward(self._before(x, self.ffn_norm)), self.ffn_norm)
+        return x
+
+    def remember(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The attention half of a layer without memory, and its keys and values."""
+        y, kept = self.self_attention.remember(self._before(x, self.self_norm), mask)
+        return self._add(x, y, self.self_norm), kept
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        inner = self.inner(x)
-        inner = F.gelu(inner) if self.gelu else F.relu(inner)
-        out: Tensor = self.outer(dropout(inner, self.activation_dropout, self.training))
+        out: Tensor = self.outer(dropout(self.activation(self.inner(x)), self.activation_dropout, self.training))
         return out
 
     def _before(self, x: Tensor, norm: LayerNorm) -> Tensor:
@@ -123,17 +142,33 @@ class Layer(nn.Module):
 
 
 class Stack(nn.Module):
-    """Layers in a row, with a last norm when they are pre-norm."""
+    """Layers in a row, with a last norm when they are pre-norm.
+
+    Where layers share weights (Lan et al. 2020) the first holds what is shared, and `layers` only what is not; `depths` are the layers
+    in the order in which they are run, each as whose attention and whose feed-forward half it is.
+    """
 
     def __init__(self, config: ModelConfig, layers: int, cross: bool, languages: tuple[str, ...]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Layer(config, cross, languages) for _ in range(layers))
+        share, self.count = config.share_layers, layers
+        rest = {"none": "both", "attention": "ffn", "ffn": "attention"}.get(share)
+        halves = ["both", *([rest] * (layers - 1) if rest is not None else [])]
+        self.share = share
+        self.layers = nn.ModuleList(Layer(config, cross, languages, half) for half in halves)
         self.norm = LayerNorm(config.dim, config.norm_eps) if config.norm == "pre" else None
+
+    @property
+    def depths(self) -> list[tuple[Layer, Layer]]:
+        """(attention, feed-forward) of every depth."""
+        owned = [cast(Layer, layer) for layer in self.layers]
+        if self.share == "all":
+            return [(owned[0], owned[0])] * self.count
+        return [(owned[0] if self.share == "attention" else x, owned[0] if self.share == "ffn" else x) for x in owned]
 
     def forward(self, x: Tensor, mask: Tensor | None, memory: Memory | None = None, language: int = 0) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
-        for layer in self.layers:
-            x = layer(x, mask, memory, language)
+        for mixing, feeding in self.depths:
+            x = mixing(x, mask, memory, language) if mixing is feeding else feeding.transform(mixing.mix(x, mask, memory, language))
         return self.norm(x) if self.norm is not None else x
 
 
@@ -152,9 +187,14 @@ class Transformer(nn.Module):
         both = config.encoder_layers > 0 and config.decoder_layers > 0
         stacks = [n for n, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)) if layers]
         owners = stacks if config.embeddings == "separate" else ["shared"]
-        self.tables = nn.ParameterDict({n: nn.Parameter(torch.empty(vocab_size, config.dim)) for n in owners})
+        width = config.embedding_dim or config.dim
+        self.tables = nn.ParameterDict({n: nn.Parameter(torch.empty(vocab_size, width)) for n in owners})
         self.biases = nn.ParameterDict({n: nn.Parameter(torch.empty(vocab_size)) for n in owners if config.output_bias})
         self.embeddings = nn.ModuleDict({n: InputEmbedding(config, embedded) for n in stacks})
+        self.projections = nn.ModuleDict({n: Linear(width, config.dim) for n in stacks if width != config.dim})
+        self.transforms = nn.ModuleDict({n: HeadTransform(config, config.dim, width) for n in owners if config.head_transform})
+        self.relative = RelativeBias(config) if config.relative_buckets and config.encoder_layers else None
+        self.pooler = Linear(config.dim, config.dim) if config.pooler else None
         outputs = languages if config.cross_output == "language" else ()
         self.encoder = Stack(config, config.encoder_layers, False, ()) if config.encoder_layers else None
         self.decoder = Stack(config, config.decoder_layers, both, outputs) if config.decoder_layers else None
@@ -163,8 +203,15 @@ class Transformer(nn.Module):
     # -- reading ---------------------------------------------------------------------------------------------------------------------
 
     def embed(self, tokens: Tokens, stack: str, offset: int = 0) -> Tensor:
+        """Embeddings (B, L, E) for a stack; E is D unless the model has narrower ones."""
+        x: Tensor = self.embeddings[stack](tokens, self.table(stack), offset, self.compute)
+        return x
+
+    def inputs(self, tokens: Tokens, stack: str, offset: int = 0) -> Tensor:
         """Input vectors (B, L, D) of a stack."""
-        x: Tensor = self.embeddings[stack](tokens, self._table(stack), offset, self.compute)
+        x = self.embed(tokens, stack, offset)
+        if stack in self.projections:
+            x = self.projections[stack](x)
         return x
 
     def read(self, tokens: Tokens) -> Tensor:
@@ -174,8 +221,15 @@ class Transformer(nn.Module):
     def encode(self, source: Tokens) -> Memory:
         """Read a source."""
         assert self.encoder is not None
-        hidden = self.encoder(self.embed(source, "encoder"), inside(source))
-        return Memory(hidden, outside(source))
+        mask = inside(source)
+        if self.relative is not None:
+            mask = self.relative.add_to(mask, source)
+        return Memory(self.encoder(self.inputs(source, "encoder"), mask), outside(source))
+
+    def pool(self, hidden: Tensor) -> Tensor:
+        """One vector (B, D) of each text, from states (B, L, D): that of its first token, through BERT's pooler where there is one."""
+        first = hidden[:, 0]
+        return first if self.pooler is None else torch.tanh(self.pooler(first))
 
     def decode(self, target: Tokens, memory: Memory | None, cache: Cache | None = None) -> Tensor:
         """Hidden states (B, T, D) that predict the token after each of `target`.
@@ -185,13 +239,12 @@ class Transformer(nn.Module):
         assert self.decoder is not None
         language = int(target.language[0]) if target.language is not None and self.config.cross_output == "language" else 0
         if cache is None:
-            hidden: Tensor = self.decoder(self.embed(target, "decoder"), causal(target), memory, language)
+            hidden: Tensor = self.decoder(self.inputs(target, "decoder"), causal(target), memory, language)
             return hidden
-        x: Tensor = self.embed(target, "decoder", cache.length)
+        x: Tensor = self.inputs(target, "decoder", cache.length)
         mask = cache.advance()
-        for layer, kept in zip(self.decoder.layers, cache.layers, strict=True):
-            assert isinstance(layer, Layer)
-            x = layer.step(x, mask, cache, kept, language)
+        for (mixing, feeding), kept in zip(self.decoder.depths, cache.layers, strict=True):
+            x = feeding.transform(mixing.step(x, mask, cache, kept, language))
         last: Tensor = x if self.decoder.norm is None else self.decoder.norm(x)
         return last
 
@@ -203,8 +256,8 @@ class Transformer(nn.Module):
         kept = torch.float32 if device.type == "cpu" else self.compute  # a CPU attends in fp32: cast once, not at every step
         room = torch.zeros(rows, heads, ROOM * width, self.config.dim // heads, dtype=kept, device=device)
         layers = []
-        for layer in self.decoder.layers:
-            assert isinstance(layer, Layer) and layer.cross_attention is not None
+        for layer, _ in self.decoder.depths:
+            assert layer.cross_attention is not None
             keys, values = layer.cross_attention.memory(memory.hidden)
             cross = keys.to(kept, memory_format=torch.contiguous_format), values.to(kept, memory_format=torch.contiguous_format)
             layers.append(LayerCache(room.clone(), room.clone(), cross))
@@ -214,20 +267,26 @@ class Transformer(nn.Module):
 
     def logits(self, hidden: Tensor, stack: str | None = None) -> Tensor:
         """(..., D) -> (..., V) in the type of `hidden`."""
-        weight, bias = self._output(stack)
+        hidden, weight, bias = self._output(hidden, stack)
         return F.linear(hidden, weight.to(hidden.dtype), bias.to(hidden.dtype) if bias is not None else None)
 
     def loss(self, hidden: Tensor, labels: Tensor, smoothing: float = 0.0, stack: str | None = None) -> tuple[Tensor, Tensor]:
         """Summed cross-entropy (with smoothing) and negative log-likelihood, in nats, of states (N, D) against ids (N,)."""
-        weight, bias = self._output(stack)
+        hidden, weight, bias = self._output(hidden, stack)
         return linear_cross_entropy(hidden, weight, bias, labels, smoothing)
 
-    def _output(self, stack: str | None) -> tuple[Tensor, Tensor | None]:
+    def _output(self, hidden: Tensor, stack: str | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What is multiplied with which table, and the bias."""
         name = stack or ("decoder" if self.decoder is not None else "encoder")
         name = name if name in self.tables else "shared"
-        return self.tables[name], self.biases[name] if self.config.output_bias else None
+        if name in self.transforms:
+            hidden = self.transforms[name](hidden)
+        elif self.config.embedding_dim not in (0, self.config.dim):
+            raise MasscliError("the model's embeddings are narrower than its layers, and nothing leads back", "add --head-transform")
+        return hidden, self.tables[name], self.biases[name] if self.config.output_bias else None
 
-    def _table(self, stack: str) -> Tensor:
+    def table(self, stack: str) -> Tensor:
+        """The token table (V, E) of a stack."""
         table: Tensor = self.tables[stack if stack in self.tables else "shared"]
         return table
 
@@ -238,75 +297,38 @@ class Transformer(nn.Module):
 
         fairseq: xavier-uniform products, those of queries, keys and values with the bound of the fused (3D, D) matrix; zero biases;
         N(0, D^-1/2) embeddings.  xlm: PyTorch's products and biases, N(0, D^-1/2) embeddings.  bert: N(0, 0.02), zero biases.
+        truncated: the same, cut off at two standard deviations (the released BERT and ALBERT).
         """
         kind, dim = self.config.init, self.config.dim
-        spread = 0.02 if kind == "bert" else dim**-0.5
+        spread = 0.02 if kind in ("bert", "truncated") else dim**-0.5
+        draw = truncated_normal if kind == "truncated" else nn.init.normal_
         for module in self.modules():
             if isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, 0, spread)
+                draw(module.weight, 0, spread)
             elif isinstance(module, nn.LayerNorm):
                 module.reset_parameters()
             elif isinstance(module, Linear):
                 if kind == "xlm":
                     module.reset_parameters()
                     continue
-                if kind == "bert":
-                    nn.init.normal_(module.weight, 0, 0.02)
-                else:
+                if kind == "fairseq":
                     nn.init.xavier_uniform_(module.weight)
+                else:
+                    draw(module.weight, 0, 0.02)
                 nn.init.zeros_(module.bias)
         for module in self.modules():
             if isinstance(module, CrossAttention) and kind == "fairseq":
                 for weight in (module.q.weight, module.kv.weight):
                     nn.init.uniform_(weight, -((1.5 / dim) ** 0.5), (1.5 / dim) ** 0.5)
         for table in self.tables.values():
-            nn.init.normal_(table, 0, spread)
+            draw(table, 0, spread)
         for bias in self.biases.values():
             nn.init.zeros_(bias)
 
 
-def inside(tokens: Tokens) -> Tensor | None:
-    """Additive mask (B, 1, 1 or L, L) of what a bidirectional stack may attend to within its own text."""
-    visible = _real(tokens)
-    if tokens.sees is not None:
-        visible = tokens.sees if visible is None else visible & tokens.sees
-    mask = None if visible is None else _additive(visible)[:, None, None]
-    if tokens.documents is not None:
-        same = _additive(tokens.documents[:, :, None] == tokens.documents[:, None])[:, None]
-        mask = same if mask is None else mask + same
-    return mask
-
-
-def outside(tokens: Tokens) -> Tensor | None:
-    """Additive mask (B, 1, 1, L) of what another stack may attend to."""
-    visible = _real(tokens)
-    if tokens.keys is not None:
-        visible = tokens.keys if visible is None else visible & tokens.keys
-    return None if visible is None else _additive(visible)[:, None, None]
-
-
-def causal(tokens: Tokens) -> Tensor:
-    """Additive mask (1 or B, 1, T, T): each token sees itself and those before it (of its own document).
-
-    Padding needs no mask of its own: it stands behind the last real token, where no real one looks.
-    """
-    length = tokens.ids.shape[1]
-    mask = _additive(torch.ones(length, length, dtype=torch.bool, device=tokens.ids.device).tril())[None, None]
-    if tokens.documents is not None:
-        mask = mask + _additive(tokens.documents[:, :, None] == tokens.documents[:, None])[:, None]
-    return mask
-
-
-def _real(tokens: Tokens) -> Tensor | None:
-    """(B, L) bool, or None when no row is padded."""
-    length = tokens.ids.shape[1]
-    if bool((tokens.lengths == length).all()):
-        return None
-    return torch.arange(length, device=tokens.ids.device) < tokens.lengths[:, None]
-
-
-def _additive(visible: Tensor) -> Tensor:
-    return torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, HIDDEN)
+def truncated_normal(weight: Tensor, mean: float, spread: float) -> Tensor:
+    """Normal, drawn again beyond two standard deviations, as TensorFlow has it."""
+    return nn.init.trunc_normal_(weight, mean, spread, mean - 2 * spread, mean + 2 * spread)
 
 
 def sinusoids(rows: int, dim: int) -> Tensor:

@@ -45,6 +45,7 @@ class Request(Protocol):
 SHAPE = (
     "encoder_layers", "decoder_layers", "dim", "ffn_dim", "heads", "norm", "norm_eps", "norm_embedding", "scale_embedding", "activation",
     "positions", "max_positions", "embeddings", "output_bias", "languages", "cross_output", "source_bos", "segments",
+    "embedding_dim", "share_layers", "head_transform", "pooler", "relative_buckets", "relative_distance",
 )  # fmt: skip
 """Fields of a model that its weights depend on; with --init-from they come from the checkpoint."""
 
@@ -109,6 +110,9 @@ def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
 
 def _model(said: Mapping[str, Any], stacks: str, data: DataBin, init_from: Path | None) -> ModelConfig:
     model = resolve(said, stacks) if init_from is None else _shape_of(Checkpoint.open(init_from).recipe.model, said, stacks, init_from)
+    for stack, layers in (("encoder", model.encoder_layers), ("decoder", model.decoder_layers)):
+        if not layers and stack in stacks:
+            raise MasscliError(f"--arch {model.arch} has no {stack}, which the objective needs", f"add --{stack}-layers N")
     if model.languages == "auto":
         several = "embedding" if len(data.languages) > 1 else "none"
         model = replace(model, languages=cast(Any, several))

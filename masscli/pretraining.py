@@ -1,0 +1,235 @@
+"""The options of BERT and its relatives, apart from the objectives so that help screens need no torch.
+
+Defaults are what the papers state; where the released code does something else, it has a name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from masscli.config import Flags, check, config
+from masscli.methods import MaskedLMOptions
+from masscli.recipe import ObjectiveConfig
+
+
+def share(name: str, value: float) -> tuple[bool, str]:
+    """A rule: a share lies in [0, 1]."""
+    return 0 <= value <= 1, f"{name}: must lie in [0, 1], got {value}"
+
+
+@config
+class DocumentOptions(ObjectiveConfig):
+    """What objectives over documents have in common."""
+
+    stacks = "encoder"
+    tokens_per_sample: Annotated[int, Flags("--block-size")] = 128
+    """Longest example, special symbols included (beyond 256, raise --max-source-positions too)."""
+    short_seq_prob: float = 0.1
+    """Share of documents (of examples, for electra) that aim at a random shorter length."""
+    dupe_factor: int = 10
+    """An epoch goes through the corpus this often, with new pairs each time."""
+    pair_seed: int = 12345
+    """Seed of pairs and of static masks."""
+
+    def __post_init__(self) -> None:
+        check(
+            (self.tokens_per_sample >= 8, f"tokens_per_sample: must be at least 8, got {self.tokens_per_sample}"),
+            share("short_seq_prob", self.short_seq_prob),
+            (self.dupe_factor > 0, f"dupe_factor: must be above 0, got {self.dupe_factor}"),
+            (self.pair_seed >= 0, f"pair_seed: must not be negative, got {self.pair_seed}"),
+        )
+
+
+@config
+class CorruptionOptions(DocumentOptions):
+    """What masked language models over documents have in common."""
+
+    mask_prob: float = 0.15
+    """Share of tokens to predict."""
+    leave_unmasked_prob: float = 0.1
+    """Share of those that stay as they are."""
+    random_token_prob: float = 0.1
+    """Share of those that become a random token."""
+    max_predictions: Annotated[int | None, Flags("--max-predictions-per-seq")] = None
+    """Predict no more than so many tokens of an example (the released BERT and ALBERT: 20)."""
+    masks: Literal["static", "dynamic"] = "static"
+    """The mask of an example is always the same, or new at every visit."""
+
+    def __post_init__(self) -> None:
+        DocumentOptions.__post_init__(self)
+        check(
+            (0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"),
+            (0 <= self.leave_unmasked_prob + self.random_token_prob <= 1, "random_token_prob: with leave_unmasked_prob, must not exceed 1"),
+            (self.max_predictions is None or self.max_predictions > 0, f"max_predictions: must be above 0, got {self.max_predictions}"),
+        )
+
+
+@config
+class BertOptions(CorruptionOptions):
+    """Masked language model and next-sentence prediction over documents (Devlin et al. 2019)."""
+
+    name: str = "bert"
+    """Which."""
+    whole_words: Annotated[bool, Flags("--mask-whole-words")] = False
+    """Mask whole words."""
+
+
+@config
+class RobertaOptions(CorruptionOptions):
+    """Masked language model with dynamic masks (Liu et al. 2019)."""
+
+    name: str = "roberta"
+    """Which."""
+    tokens_per_sample: Annotated[int, Flags("--block-size")] = 256
+    """Longest example, special symbols included (the paper: 512, with --max-source-positions 512)."""
+    masks: Literal["static", "dynamic"] = "dynamic"
+    """The mask of an example is always the same, or new at every visit."""
+    short_seq_prob: float = 0.0
+    """Share of documents that aim at a random shorter length (segment-pair)."""
+    dupe_factor: int = 1
+    """An epoch goes through the corpus this often, with new pairs each time (segment-pair, sentence-pair)."""
+    input_form: Literal["segment-pair", "sentence-pair", "full-sentences", "doc-sentences"] = "full-sentences"
+    """What an example is: BERT's pairs of segments or pairs of sentences, both with next-sentence prediction; or whole sentences up to the
+    length, across documents or within them."""
+    mask_specials: bool = True
+    """Start and end symbols may be masked too, as fairseq does."""
+
+
+@config
+class AlbertOptions(CorruptionOptions):
+    """Masked language model of n-grams and sentence-order prediction (Lan et al. 2020)."""
+
+    name: str = "albert"
+    """Which."""
+    ngrams: bool = True
+    """Mask n-grams of one to three words; else single pieces."""
+    strict_sop: bool = False
+    """Leave out chunks of one sentence, which otherwise are paired with another document's, as in the released code."""
+
+
+@config
+class ElectraOptions(DocumentOptions):
+    """Replaced-token detection (Clark et al. 2020)."""
+
+    name: str = "electra"
+    """Which."""
+    short_seq_prob: float = 0.05
+    """Share of examples that aim at a random shorter length."""
+    dupe_factor: int = 1
+    """An epoch goes through the corpus this often, with new pairs each time."""
+    mask_prob: float = 0.15
+    """Share of tokens that the generator predicts (large: 0.25)."""
+    mask_keep: float = 0.15
+    """Share of those that the generator sees as they are, as in the released code; the paper's text has 0."""
+    sampling: Literal["with", "without"] = "with"
+    """Draw those places with replacement, as in the released code, or without."""
+    generator_size: float = 0.25
+    """Width of the generator as a share of the discriminator's (small: 1/4, base: 0.3333, large: 1/4)."""
+    disc_weight: float = 50.0
+    """Weight of the discriminator's loss beside the generator's."""
+    temperature: float = 1.0
+    """Divides the generator's logits before sampling."""
+    variant: Literal["electra", "electra-15", "replace-mlm", "all-tokens-mlm"] = "electra"
+    """The method, or an ablation: detect at the masked places only; predict the masked tokens from the generator's samples; predict all
+    tokens from them, with a copy gate."""
+
+    def __post_init__(self) -> None:
+        DocumentOptions.__post_init__(self)
+        check(
+            (0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"),
+            share("mask_keep", self.mask_keep),
+            (self.generator_size > 0, f"generator_size: must be above 0, got {self.generator_size}"),
+            (self.disc_weight >= 0, f"disc_weight: must not be negative, got {self.disc_weight}"),
+            (self.temperature > 0, f"temperature: must be above 0, got {self.temperature}"),
+        )
+
+
+@config
+class GptOptions(ObjectiveConfig):
+    """Causal language model over running text (Radford et al. 2018)."""
+
+    stacks = "decoder"
+    name: str = "gpt"
+    """Which."""
+    tokens_per_sample: Annotated[int, Flags("--block-size")] = 240
+    """Tokens of a window of running text (the paper: 512, with --max-source-positions 514)."""
+
+    def __post_init__(self) -> None:
+        check((self.tokens_per_sample >= 8, f"tokens_per_sample: must be at least 8, got {self.tokens_per_sample}"))
+
+
+@config
+class UniLMOptions(DocumentOptions):
+    """Pseudo-masked language model: autoencoding and partially autoregressive prediction in one pass (UniLMv2, Bao et al. 2020)."""
+
+    writes = True
+    name: str = "unilm"
+    """Which."""
+    short_seq_prob: float = 0.0
+    """Share of documents that aim at a random shorter length."""
+    dupe_factor: int = 1
+    """An epoch goes through the corpus this often, with new pairs each time."""
+    mask_prob: float = 0.15
+    """Share of tokens to predict."""
+    ngram_prob: float = 0.4
+    """Share of blocks that have more than one token."""
+    max_ngram: int = 6
+    """Tokens of the longest block."""
+    corruption: Literal["80-10-10", "all-mask"] = "80-10-10"
+    """What stands at [M]: as in BERT, where one in ten shows the token itself (to the partially autoregressive side too), or always [M]."""
+    variant: Literal["ae+par", "ae+ar", "ae", "par", "ar"] = "ae+par"
+    """The method, or an ablation: autoencoding, partially autoregressive, autoregressive in a random order."""
+
+    def __post_init__(self) -> None:
+        DocumentOptions.__post_init__(self)
+        check(
+            (0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"),
+            share("ngram_prob", self.ngram_prob),
+            (self.max_ngram > 1, f"max_ngram: must be above 1, got {self.max_ngram}"),
+        )
+
+
+@config
+class BertLMOptions(MaskedLMOptions):
+    """Masked language model for the encoder and causal language model for the decoder: the BERT+LM baseline of the MASS paper."""
+
+    stacks = "encoder-decoder"
+    name: str = "bert+lm"
+    """Which."""
+
+
+@config
+class TranslationLMOptions(MaskedLMOptions):
+    """Masked language model over a sentence and its translation (Conneau and Lample 2019)."""
+
+    reads = "pairs"
+    name: str = "tlm"
+    """Which."""
+
+
+@config
+class PseudoMaskedOptions(ObjectiveConfig):
+    """Sequence to sequence with an encoder alone, by pseudo-masks (UniLMv2's fine-tuning, s2s-ft)."""
+
+    reads = "pairs"
+    stacks = "encoder"
+    writes = True
+    name: str = "s2s"
+    """Which."""
+    target_mask_prob: float = 0.5
+    """Share of the target's tokens that are corrupted where later ones read them (XSum: 0.4 to 0.5, CNN/DM: 0.7 to 0.8)."""
+    leave_unmasked_prob: float = 0.1
+    """Share of those that stay as they are."""
+    random_token_prob: float = 0.1
+    """Share of those that become a random token."""
+    label_smoothing: float = 0.1
+    """Probability spread evenly over the vocabulary."""
+
+    def __post_init__(self) -> None:
+        check(
+            share("target_mask_prob", self.target_mask_prob),
+            share("label_smoothing", self.label_smoothing),
+            (0 <= self.leave_unmasked_prob + self.random_token_prob <= 1, "random_token_prob: with leave_unmasked_prob, must not exceed 1"),
+        )
+
+

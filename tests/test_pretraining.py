@@ -1,0 +1,454 @@
+"""BERT and its relatives: what their batches hold, what their losses may depend on, and that each of them learns and goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from masscli.config import decode
+from masscli.data.batch import Batch, Tokens
+from masscli.data.framing import Framing
+from masscli.data.loader import Collation
+from masscli.data.noise import example_rng
+from masscli.data.shards import DataBin
+from masscli.data.view import Example
+from masscli.errors import MasscliError
+from masscli.models.transformer import Transformer, count_parameters
+from masscli.objectives import s2s, unilm
+from masscli.objectives.base import Objective, Setting
+from masscli.objectives.bert import Framed, frame
+from masscli.objectives.electra import Electra, Generator, generator_config
+from masscli.recipe import OBJECTIVES, ModelConfig
+from masscli.text.vocabulary import Vocabulary
+from masscli.training.build import build
+from tests.toy import recipe
+
+VOCAB = Vocabulary(size=60, pad=0, bos=1, eos=2, unk=3, mask=4, cls=5, sep=6, spare=(7,), languages={"en": 8, "de": 9}, fingerprint="")
+FRAMING = Framing(VOCAB, False, False, ("de", "en"))
+SHAPE: dict[str, Any] = {"dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 2, "decoder_layers": 2, "languages": "embedding",
+                         "segments": 2, "dropout": 0.0}  # fmt: skip
+STACKS = {"encoder": {"decoder_layers": 0}, "decoder": {"encoder_layers": 0}, "encoder-decoder": {}}
+TERMS = {
+    "bert": {"mlm", "nsp"}, "roberta": {"mlm"}, "albert": {"mlm", "sop"}, "electra": {"mlm", "rtd"}, "gpt": {"lm"},
+    "unilm": {"ae", "par"}, "bert+lm": {"mlm", "clm"}, "tlm": {"mlm"}, "s2s": {"s2s"},
+}  # fmt: skip
+
+
+def objective(name: str, framing: Framing = FRAMING, **options: Any) -> Objective:
+    torch.manual_seed(4)
+    schema = OBJECTIVES.schema(name)
+    config: Any = decode(schema, {"name": name, **options})
+    model = ModelConfig(**(SHAPE | STACKS[config.stacks]))
+    cls: Any = OBJECTIVES.load(name)
+    made: Objective = cls(config, Setting(framing, model, "en-de" if config.reads == "pairs" else "en"))
+    return made
+
+
+def make(made: Objective, size: int = VOCAB.size, **options: Any) -> Transformer:
+    torch.manual_seed(3)
+    return Transformer(replace(made.setting.model, **options), size, ("de", "en"))
+
+
+def pair(a: Sequence[int], b: Sequence[int], label: int = 0, row: int = 0) -> Example:
+    return Example(row, (np.array(a), np.array(b, np.int64), np.array([label]), np.ones(len(a) + len(b), np.int64)))
+
+
+def words(seed: int, n: int) -> list[int]:
+    return np.random.default_rng(seed).integers(10, 60, n).tolist()
+
+
+def rngs(n: int, seed: int = 1) -> list[np.random.Generator]:
+    return [example_rng(seed, "stream", 0, row) for row in range(n)]
+
+
+def batch(made: Objective, *lengths: tuple[int, int]) -> Batch:
+    return made.collator()([pair(words(i, a), words(99 + i, b), i % 2, i) for i, (a, b) in enumerate(lengths)], rngs(len(lengths)))
+
+
+# -- batches -------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pair_is_framed_as_published() -> None:
+    made = frame(pair([10, 11], [12, 13]), FRAMING)
+    assert made.ids.tolist() == [5, 10, 11, 6, 12, 13, 6]
+    assert made.segments.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert made.text.tolist() == [False, True, True, False, True, True, False]
+    alone = frame(pair([10, 11], []), FRAMING)
+    assert (alone.ids.tolist(), alone.segments.tolist()) == ([5, 10, 11, 6], [0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("name", ["bert", "albert"])
+def test_special_symbols_are_never_predicted(name: str) -> None:
+    made = objective(name)
+    for seed in range(20):
+        wanted = made.collator()([pair(words(seed, 9), words(seed + 1, 7), 1, seed)], rngs(1))
+        assert wanted.counts[(name == "bert" and "nsp") or "sop"] == 1.0
+        assert min(wanted.labels["mlm"].ids.tolist()) >= 10
+
+
+def test_roberta_begins_a_block_with_the_start_symbol() -> None:
+    made = objective("roberta", mask_prob=0.01, leave_unmasked_prob=1.0, random_token_prob=0.0)
+    block = Example(0, (np.array([10, 11, 2, 12, 2]), np.ones(5, np.int64)))
+    found = made.collator()([block], rngs(1))
+    assert found.source.ids.tolist() == [[1, 10, 11, 2, 12, 2]]
+    assert found.source.segments is None
+
+
+def test_electra_keeps_the_originals_beside_what_the_generator_reads() -> None:
+    made = objective("electra", mask_prob=0.4, mask_keep=0.5)
+    found = batch(made, (12, 9), (5, 0))
+    real, slots = found.labels["real"], found.labels["mlm"]
+    shown = found.source.ids.flatten()
+    assert found.counts == {"mlm": float(len(slots.ids)), "rtd": 24.0 + 7.0}
+    original = shown.clone().index_copy(0, real.positions, real.ids)
+    assert torch.equal(original[slots.positions], slots.ids)
+    changed = torch.nonzero(shown != original)[:, 0]
+    assert set(changed.tolist()) <= set(slots.positions.tolist())
+    assert set(shown[changed].tolist()) == {VOCAB.mask}  # no random tokens
+
+
+def test_a_text_window_is_predicted_from_its_start() -> None:
+    found = objective("gpt").collator()([Example(0, (np.array([10, 11, 2, 12]),))], rngs(1))
+    assert found.source.ids.tolist() == [[1, 10, 11, 2]]
+    assert found.labels["lm"].ids.tolist() == [10, 11, 2, 12]
+
+
+def test_both_sides_of_a_translation_count_from_0_in_their_own_language() -> None:
+    made = objective("tlm", mask_prob=0.3)
+    found = made.collator()([Example(0, (np.array([10, 11]), np.array([12])))], rngs(1))
+    assert found.source.positions is not None and found.source.language is not None
+    assert found.source.positions.tolist() == [[0, 1, 2, 3, 0, 1, 2]]
+    assert found.source.language.tolist() == [[1, 1, 1, 1, 0, 0, 0]]
+    model = make(made)
+    once = replace(found.source, language=torch.tensor([1]))
+    assert not torch.equal(model.read(found.source), model.read(once))
+    assert torch.allclose(model.read(replace(found.source, language=torch.full((1, 7), 1))), model.read(once))
+
+
+def test_the_encoder_masks_and_the_decoder_goes_on_without_it() -> None:
+    made = objective("bert+lm")
+    found = made.collator()([Example(0, (np.array(words(1, 9)),))], rngs(1))
+    model = make(made)
+    terms = made(model, found)
+    torch.autograd.backward(terms["clm"].loss)
+    assert all(p.grad is None for n, p in model.named_parameters() if n.startswith("encoder"))
+    assert all(p.grad is None for n, p in model.named_parameters() if "cross" in n)
+    assert found.target is not None and found.target.ids[0, 0] == VOCAB.bos
+
+
+@pytest.mark.parametrize("name", ["bert", "albert", "electra", "unilm", "s2s"])
+def test_tags_have_no_place_in_a_frame(name: str) -> None:
+    with pytest.raises(MasscliError, match=f"^{name} has no place for a language's tag$"):
+        objective(name, replace(FRAMING, tag=True))
+
+
+# -- sizes of what belongs to the objective ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "count"),
+    [
+        ({"dim": 256, "ffn_dim": 1024, "heads": 4, "embedding_dim": 128}, 0.25, 14_196_219),
+        ({"dim": 768, "ffn_dim": 3072, "heads": 12}, 1 / 3, 119_386_427),
+        ({"dim": 1024, "ffn_dim": 4096, "heads": 16, "encoder_layers": 24}, 0.25, 354_655_291),
+    ],
+)
+def test_electra_has_as_many_parameters_as_published(arch: dict[str, Any], size: float, count: int) -> None:
+    vocab = replace(VOCAB, size=30_522)
+    model = ModelConfig(**({"encoder_layers": 12, "decoder_layers": 0, "norm": "post", "positions": "learned", "max_positions": 512,
+                            "segments": 2, "norm_embedding": True, "languages": "none"} | arch))  # fmt: skip
+    config: Any = decode(OBJECTIVES.schema("electra"), {"name": "electra", "generator_size": size})
+    with torch.device("meta"):
+        whole = Electra(config, Setting(Framing(vocab, False, False, ()), model, "en"))
+        assert count_parameters(whole) + count_parameters(Transformer(model, 30_522, ())) == count
+
+
+def test_the_head_of_pairs_is_the_objectives() -> None:
+    assert count_parameters(objective("bert")) == 2 * 16 + 2
+    assert count_parameters(objective("roberta")) == 0
+    assert count_parameters(objective("roberta", input_form="sentence-pair")) == 2 * 16 + 2
+
+
+def test_the_generator_is_narrower() -> None:
+    config = generator_config(ModelConfig(dim=768, heads=12), 1 / 3)
+    assert (config.dim, config.heads, config.ffn_dim) == (256, 4, 1024)
+    assert count_parameters(Generator(ModelConfig(dim=32, heads=2, encoder_layers=1, decoder_layers=0), 1.0, 60)) > 0
+
+
+# -- losses --------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["bert", "albert", "electra", "unilm"])
+def test_losses_at_the_start_are_those_of_knowing_nothing(name: str) -> None:
+    made = objective(name, **({"mask_prob": 0.3} if name == "electra" else {}))
+    model = make(made, init="bert", scale_embedding=False, norm_embedding=True)
+    found = batch(made, (20, 18), (15, 15), (20, 20))
+    per_target = {term: float(t.nll) / found.counts[term] for term, t in made(model, found).items()}
+    assert set(per_target) == TERMS[name]
+    for term, value in per_target.items():
+        assert value == pytest.approx(math.log(2) if term in ("nsp", "sop", "rtd") else math.log(60), abs=0.12)
+
+
+def test_the_discriminator_teaches_the_generator_nothing() -> None:
+    made = objective("electra", mask_prob=0.3)
+    model = make(made)
+    terms = made(model, batch(made, (20, 18)))
+    torch.autograd.backward(terms["rtd"].loss, retain_graph=True)
+    assert isinstance(made, Electra)
+    assert all(p.grad is None for p in made.generator.parameters())
+    table = model.tables["shared"]
+    assert table.grad is not None
+    alone = table.grad.clone()
+    torch.autograd.backward(terms["mlm"].loss)
+    assert not torch.equal(alone, table.grad)
+    assert all(p.grad is not None for p in made.generator.parameters())
+
+
+def test_a_right_guess_is_real(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published example: [CLS] the chef cooked [SEP], slots 1 and 3, samples `the` and `ate`."""
+    made = objective("electra")
+    assert isinstance(made, Electra) and made.detector is not None
+    seen: dict[str, Tensor] = {}
+    monkeypatch.setattr(made, "_sample", lambda states, table, batch: torch.tensor([20, 23]))
+    made.detector.register_forward_hook(lambda m, inputs, out: seen.update(logits=out))
+    found = batch(made, (3, 0))
+    ids = torch.tensor([5, 20, 21, 22, 6])
+    labels = {"mlm": type(found.labels["mlm"])(ids[[1, 3]], torch.tensor([1, 3])), "real": type(found.labels["mlm"])(ids, torch.arange(5))}
+    found = replace(found, source=replace(found.source, ids=torch.tensor([[5, 4, 21, 4, 6]])), labels=labels)
+    loss = made(make(made), found)["rtd"].nll
+    wanted = torch.nn.functional.binary_cross_entropy_with_logits(seen["logits"], torch.tensor([0.0, 0, 0, 1, 0]), reduction="sum")
+    assert torch.allclose(loss, wanted)
+
+
+@pytest.mark.parametrize("variant", ["electra-15", "replace-mlm", "all-tokens-mlm"])
+def test_the_ablations_of_electra_have_gradients_everywhere(variant: str) -> None:
+    made = objective("electra", variant=variant, mask_prob=0.3)
+    model = make(made)
+    found = batch(made, (20, 18), (4, 0))
+    terms = made(model, found)
+    assert set(terms) == set(made.weights) == set(found.counts)
+    torch.autograd.backward(torch.stack([t.loss for t in terms.values()]).sum())
+    assert all(p.grad is not None for p in made.parameters())
+
+
+def test_all_tokens_are_a_mixture_of_copying_and_predicting() -> None:
+    made = objective("electra", variant="all-tokens-mlm")
+    assert isinstance(made, Electra) and made.gate is not None and made.output is not None
+    model = make(made)
+    hidden, shown, labels = torch.randn(5, 16), torch.tensor([10, 11, 12, 13, 14]), torch.tensor([10, 11, 20, 13, 21])
+    table = model.table("encoder")
+    gate = torch.sigmoid(made.gate(hidden)[:, 0])
+    p = (1 - gate) * made.output.logits(hidden, table).softmax(-1)[torch.arange(5), labels] + gate * (shown == labels)
+    assert torch.allclose(made._copying(hidden, table, shown, labels).loss, -p.log().sum(), atol=1e-5)
+
+
+def test_validation_draws_the_same_samples_each_time() -> None:
+    made = objective("electra", mask_prob=0.3).eval()
+    model, found = make(made), batch(made, (20, 18))
+    assert torch.equal(made(model, found)["rtd"].nll, made(model, found)["rtd"].nll)
+
+
+# -- the pseudo-masked language model ----------------------------------------------------------------------------------------------------
+
+
+N = 12
+ORDER = [np.array([4, 5]), np.array([2]), np.array([8, 9, 10])]
+MASKED = [4, 5, 2, 8, 9, 10]
+
+
+def text(seed: int = 1) -> Framed:
+    return frame(pair(words(seed, 5), words(seed + 1, N - 8)), FRAMING)
+
+
+def laid(order: Sequence[Any] = ORDER, terms: Sequence[str] = ("ae", "par"), seed: int = 1) -> unilm.Laid:
+    shown = np.full(sum(map(len, order)), VOCAB.mask)
+    return unilm.lay_out(text(seed), order, shown, VOCAB.mask, list(terms))
+
+
+def probe(*, layers: int = 3, **options: Any) -> tuple[Objective, Transformer]:
+    made = objective("unilm")
+    model = make(made, encoder_layers=layers, relative_buckets=8, relative_distance=16, **options)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.2 * torch.randn_like(p))
+    return made, model
+
+
+def tokens(x: unilm.Laid) -> Tokens:
+    terms = tuple(x.at)
+    return unilm.batch_of([x], terms, FRAMING, "en", [0]).source
+
+
+def test_copies_stand_at_the_place_and_in_the_segment_of_what_they_copy() -> None:
+    x, whole = laid(), text()
+    assert x.ids.tolist() == [*whole.ids.tolist(), *[VOCAB.mask] * 12]
+    assert x.positions.tolist() == [*range(N), *MASKED, *MASKED]
+    assert x.segments.tolist() == whole.segments[[*range(N), *MASKED, *MASKED]].tolist()
+    assert x.steps.tolist() == [0, 0, 2, 0, 1, 1, 0, 0, 3, 3, 3, 0, *[0] * 6, -1, -1, -2, -3, -3, -3]
+    assert x.labels["ae"].tolist() == x.labels["par"].tolist() == whole.ids[MASKED].tolist()
+    assert x.ids[x.at["par"]].tolist() == [VOCAB.mask] * 6
+
+
+def test_no_prediction_depends_on_what_it_may_not_see() -> None:
+    """At three layers: [P] of block i on originals of blocks i and later, [M] on any masked original."""
+    _, model = probe()
+    x = laid()
+    source = tokens(x)
+    hidden = model.encode(source).hidden[0]
+    for changed in MASKED:
+        ids = source.ids.clone()
+        ids[0, changed] = 11 if int(ids[0, changed]) != 11 else 12
+        other = model.encode(replace(source, ids=ids)).hidden[0]
+        step = next(i for i, block in enumerate(ORDER) if changed in block)
+        for i, place in enumerate(MASKED):
+            block = next(j for j, b in enumerate(ORDER) if place in b)
+            assert torch.equal(hidden[x.at["ae"][i]], other[x.at["ae"][i]])
+            assert torch.equal(hidden[x.at["par"][i]], other[x.at["par"][i]]) is (block <= step)
+
+
+def test_autoencoding_is_bert() -> None:
+    """Whatever the factorisation, [M] predicts as in a plain pass over the corrupted text."""
+    _, model = probe()
+    x, whole = laid(), text()
+    corrupted = whole.ids.copy()
+    corrupted[MASKED] = VOCAB.mask
+    plain = Tokens(torch.from_numpy(corrupted)[None], torch.tensor([N]), segments=torch.from_numpy(whole.segments)[None],
+                   language=torch.tensor([1]))  # fmt: skip
+    joint = model.encode(tokens(x)).hidden[0, torch.from_numpy(x.at["ae"])]
+    assert torch.allclose(joint, model.encode(plain).hidden[0, MASKED], atol=1e-5)
+    alone = laid(terms=["ae"])
+    assert torch.allclose(joint, model.encode(tokens(alone)).hidden[0, torch.from_numpy(alone.at["ae"])], atol=1e-5)
+
+
+def test_partially_autoregressive_prediction_is_a_cloze_for_each_step() -> None:
+    """Every block of the joint pass equals a pass of its own with the context, [M], the originals of earlier blocks and its own [P]."""
+    _, model = probe()
+    x = laid()
+    joint = model.encode(tokens(x)).hidden[0]
+    for step in (1, 2, 3):
+        kept = np.flatnonzero((x.steps == 0) | ((x.steps > 0) & (x.steps < step)) | (x.steps == -step))
+        part = unilm.Laid(x.ids[kept], x.positions[kept], x.segments[kept], x.steps[kept], {"par": kept[:0]}, {"par": kept[:0]})
+        hidden = model.encode(tokens(part)).hidden[0]
+        here = np.flatnonzero(x.steps[kept] == -step)
+        assert torch.allclose(hidden[here], joint[kept[here]], atol=1e-5)
+
+
+def test_one_block_without_masks_is_bert_on_pseudo_masks() -> None:
+    """In one layer; in the next, BERT's context has seen the masks, and the context here has not."""
+    _, model = probe(layers=1)
+    x, whole = laid([np.array(MASKED)], ["par"]), text()
+    corrupted = whole.ids.copy()
+    corrupted[MASKED] = VOCAB.mask
+    plain = Tokens(torch.from_numpy(corrupted)[None], torch.tensor([N]), segments=torch.from_numpy(whole.segments)[None],
+                   language=torch.tensor([1]))  # fmt: skip
+    joint = model.encode(tokens(x)).hidden[0, torch.from_numpy(x.at["par"])]
+    assert torch.allclose(joint, model.encode(plain).hidden[0, MASKED], atol=1e-5)
+
+
+def test_the_physical_order_of_a_sequence_does_not_matter() -> None:
+    _, model = probe()
+    x = laid()
+    order = np.random.default_rng(1).permutation(len(x.ids))
+    mixed = unilm.Laid(x.ids[order], x.positions[order], x.segments[order], x.steps[order], x.labels, x.at)
+    assert torch.allclose(model.encode(tokens(x)).hidden[0, order], model.encode(tokens(mixed)).hidden[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("variant", "terms"), [("ae", {"ae"}), ("par", {"par"}), ("ar", {"ar"}), ("ae+ar", {"ae", "ar"})])
+def test_the_ablations_of_unilm_leave_out_what_they_do_not_need(variant: str, terms: set[str]) -> None:
+    made = objective("unilm", variant=variant)
+    found = batch(made, (30, 20), (10, 0))
+    assert set(found.counts) == set(made.weights) == terms
+    assert found.source.steps is not None and found.source.positions is not None
+    if "ar" in terms:
+        steps = found.source.steps[0]
+        assert sorted(steps[steps > 0].tolist()) == list(range(1, int(steps.max()) + 1))  # blocks of one token
+    if terms == {"ae"}:
+        assert found.source.ids.shape[1] == 53
+    assert set(made(make(made), found)) == terms
+
+
+def test_sequence_to_sequence_by_pseudo_masks_sees_the_target_before_it() -> None:
+    made = objective("s2s", target_mask_prob=0.0)
+    model = make(made, relative_buckets=8, relative_distance=16)
+    x = s2s.lay_out(np.array([5, 10, 11, 6]), np.array([20, 21, 22, 2]), np.array([20, 21, 22, 2]), VOCAB.mask)
+    assert x.positions.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7]
+    source = tokens(x)
+    hidden = model.encode(source).hidden[0]
+    for t in range(4):
+        ids = source.ids.clone()
+        ids[0, 4 + t] = 33
+        other = model.encode(replace(source, ids=ids)).hidden[0]
+        same = [torch.equal(hidden[i], other[i]) for i in range(12)]
+        assert same == [True] * (4 + t) + [False] * (4 - t) + [True] * (t + 1) + [False] * (3 - t)
+
+
+def test_what_is_read_of_a_target_is_corrupted_and_what_is_written_is_not() -> None:
+    made = objective("s2s", target_mask_prob=0.5)
+    target = words(3, 400)
+    found = made.collator()([Example(0, (np.array([10, 11]), np.array(target)))], rngs(1))
+    shown = found.source.ids[0, 4:405]
+    assert found.labels["s2s"].ids.tolist() == [*target, VOCAB.eos]
+    assert 0.3 < float((shown == VOCAB.mask).float().mean()) < 0.5
+    assert found.source.ids[0, 405:].tolist() == [VOCAB.mask] * 401
+
+
+# -- the whole way -------------------------------------------------------------------------------------------------------------------------
+
+RUNS: list[tuple[str, dict[str, Any]]] = [
+    ("bert", {"whole_words": True}), ("roberta", {}), ("roberta", {"input_form": "doc-sentences"}),
+    ("roberta", {"input_form": "segment-pair"}), ("roberta", {"input_form": "sentence-pair"}),
+    ("albert", {}), ("electra", {}), ("electra", {"variant": "all-tokens-mlm"}), ("gpt", {}),
+    ("unilm", {}), ("bert+lm", {}), ("tlm", {}), ("s2s", {}),
+]  # fmt: skip
+
+
+def streams(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    if "tokens_per_sample" in OBJECTIVES.schema(name).__dataclass_fields__:
+        options = {"tokens_per_sample": 24, **options}
+    return {"one": {"text": "en-de" if name in ("tlm", "s2s") else "en", "objective": {"name": name, **options}}}
+
+
+@pytest.mark.usefixtures("no_sync", "one_thread")
+@pytest.mark.parametrize(("name", "options"), RUNS, ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v.values())))
+def test_every_objective_trains_validates_and_goes_on_where_it_stopped(
+    name: str, options: dict[str, Any], toy: Path, tmp_path: Path
+) -> None:
+    halves = {"encoder": ["model.decoder_layers=0"], "decoder": ["model.encoder_layers=0"]}
+    stacks = halves.get(OBJECTIVES.schema(name).stacks, [])  # type: ignore[attr-defined]
+    changes = [*stacks, "model.segments=2", "model.max_positions=64", "train.max_tokens=200"]
+
+    def run(folder: str, *more: str) -> Any:
+        trainer, _ = build(recipe(toy, tmp_path / folder, *changes, *more, streams=streams(name, options)))
+        events = list(trainer.run())
+        return trainer, [e for e in events if type(e).__name__ == "Stepped"], [e for e in events if type(e).__name__ == "Evaluated"]
+
+    whole, steps, valid = run("whole", "train.max_update=6")
+    assert {key.partition(".")[2] for key in steps[-1].losses} == set(whole.streams["one"].objective.weights)
+    assert all(math.isfinite(v) for s in steps for v in s.losses.values())
+    assert valid and all(math.isfinite(v) for v in valid[-1].metrics.values())
+    run("parts", "train.max_update=4")
+    parts, _, _ = run("parts", "train.max_update=6")
+    for (n, p), q in zip(whole.model.named_parameters(), parts.model.parameters(), strict=True):
+        assert torch.equal(p, q), n
+    for p, q in zip(whole.streams["one"].objective.parameters(), parts.streams["one"].objective.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> None:
+    data = DataBin.open(toy)
+    framing = Framing(data.vocab, False, False, ("de", "en"))
+    for name, options in RUNS:
+        made = objective(**{"framing": framing, **streams(name, options)["one"]["objective"]})
+        collation = Collation("one", made.view(data, "train"), made.collator(), 1)
+        rows = np.arange(5) if len(collation.view) > 5 else np.arange(2)
+        together, alone = collation(rows, 1), collation(rows[1:2], 1)
+        n = int(alone.source.lengths[0])
+        assert torch.equal(together.source.ids[1, :n], alone.source.ids[0, :n]), name
