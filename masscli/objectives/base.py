@@ -47,14 +47,17 @@ class Objective(nn.Module, ABC):
     """What is to be learned from one stream."""
 
     Config: ClassVar[type[ObjectiveConfig]]
-    weights: ClassVar[Mapping[str, float]]
-    """The weight of each loss term; its keys are the terms."""
     figures: ClassVar[tuple[str, ...]] = ()
     """What `take_figures` gives, where an objective has something to say of its own work besides its losses."""
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()
         self.setting = setting
+
+    @property
+    @abstractmethod
+    def weights(self) -> Mapping[str, float]:
+        """The weight of each loss term; its keys are the terms."""
 
     @abstractmethod
     def view(self, data: DataBin, split: str) -> View:
