@@ -156,7 +156,7 @@ class DenoiseOptions(ObjectiveConfig):
 class CausalLMOptions(ObjectiveConfig):
     """Causal language model over sentences, with the decoder alone."""
 
-    stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder"]] = "decoder"
+    stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder", "any"]] = "decoder"
     name: str = "clm"
     """Which."""
 
@@ -165,7 +165,7 @@ class CausalLMOptions(ObjectiveConfig):
 class MaskedLMOptions(ObjectiveConfig):
     """Masked language model over sentences, with the encoder alone."""
 
-    stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder"]] = "encoder"
+    stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder", "any"]] = "encoder"
     name: str = "mlm"
     """Which."""
     mask_prob: float = 0.15

@@ -34,6 +34,13 @@ OBJECTIVES: Registry[object] = Registry(
         "bert+lm": "masscli.objectives.bert_lm:BertLM",
         "tlm": "masscli.objectives.tlm:TranslationLM",
         "s2s": "masscli.objectives.s2s:PseudoMasked",
+        "classify": "masscli.objectives.classify:Classify",
+        "regress": "masscli.objectives.regress:Regress",
+        "tag": "masscli.objectives.tag:Tag",
+        "choose": "masscli.objectives.choose:Choose",
+        "extract": "masscli.objectives.extract:Extract",
+        "summarize": "masscli.objectives.write:Summarize",
+        "respond": "masscli.objectives.write:Respond",
     },
     {
         "mass": "masscli.methods:MassOptions",
@@ -51,6 +58,13 @@ OBJECTIVES: Registry[object] = Registry(
         "bert+lm": "masscli.pretraining:BertLMOptions",
         "tlm": "masscli.pretraining:TranslationLMOptions",
         "s2s": "masscli.pretraining:PseudoMaskedOptions",
+        "classify": "masscli.tasks:ClassifyOptions",
+        "regress": "masscli.tasks:RegressOptions",
+        "tag": "masscli.tasks:TagOptions",
+        "choose": "masscli.tasks:ChooseOptions",
+        "extract": "masscli.tasks:ExtractOptions",
+        "summarize": "masscli.tasks:SummarizeOptions",
+        "respond": "masscli.tasks:RespondOptions",
     },
 )
 
@@ -60,12 +74,15 @@ class ObjectiveConfig(PlugIn):
     """What every objective's options begin with.
 
     `reads` says what text a stream of it needs: sentences of a language (en), pairs of a direction (en-de), or sentences of the language
-    that a direction (en-de) is written in: German.
+    that a direction (en-de) is written in: German; or a table of labelled examples.
     """
 
     registry: ClassVar[Registry[object]] = OBJECTIVES
-    reads: ClassVar[Literal["sentences", "pairs", "target"]] = "sentences"
-    stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder"]] = "encoder-decoder"
+    reads: ClassVar[Literal["sentences", "pairs", "target", "table"]] = "sentences"
+    stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder", "any"]] = "encoder-decoder"
+    """What the model needs; `any` is whichever stacks its weights have, and from scratch an encoder."""
+    formats: ClassVar[tuple[str, ...]] = ()
+    """Kinds of table that it reads (see masscli/data/formats.py), the usual one first."""
     writes: ClassVar[bool] = False
     """An encoder alone that has learned this can write text, by pseudo-masks."""
 
@@ -185,10 +202,19 @@ class OptimConfig:
     """Decay biases and layer norms too (fairseq does, BERT does not)."""
     clip_norm: float = 1.0
     """Clip the norm of the gradient at this value; 0 turns it off."""
+    layer_decay: float = 1.0
+    """Each layer learns at this share of the rate of the layer above it, the embeddings at that of the lowest; the task's head at --lr."""
+    layer_decay_offset: Literal[1, 2] = 1
+    """How often the top layer's rate is multiplied by that share; 2 is ELECTRA's code."""
+    freeze: tuple[str, ...] = ()
+    """What does not learn: embeddings, encoder, decoder, or a number N for the first N layers of each stack; such as embeddings,2."""
 
     def __post_init__(self) -> None:
         check(
             (self.lr is None or self.lr > 0, f"lr: must be above 0, got {self.lr}"),
+            (0 < self.layer_decay <= 1, f"layer_decay: must lie above 0, up to 1, got {self.layer_decay}"),
+            *((part in ("embeddings", "encoder", "decoder") or part.isdecimal(),
+               f"freeze: expected embeddings, encoder, decoder or a number of layers, got {part!r}") for part in self.freeze),
             (len(self.adam_betas) == 2 and all(0 <= b < 1 for b in self.adam_betas), "adam_betas: expected two numbers in [0, 1)"),
             (self.warmup_updates is None or self.warmup_updates >= 0, f"warmup_updates: must not be negative, got {self.warmup_updates}"),
             (self.adam_eps > 0, f"adam_eps: must be above 0, got {self.adam_eps}"),
@@ -262,7 +288,8 @@ class CheckpointConfig:
     keep_best: Annotated[int, Flags("--keep-best-checkpoints")] = 1
     """Best checkpoints to keep."""
     best_metric: Annotated[str, Flags("--best-checkpoint-metric")] = "loss"
-    """What decides which checkpoint is best: loss, bleu (with --eval-bleu), roundtrip (with --eval-roundtrip), STREAM.loss, ..."""
+    """What decides which checkpoint is best: loss, bleu (with --eval-bleu), roundtrip (with --eval-roundtrip), STREAM.loss, ..., or a
+    measure of the task, such as accuracy (STREAM.accuracy where several have one)."""
     patience: int = 0
     """Stop after this many validations without a better score; 0 never does."""
 
@@ -308,7 +335,7 @@ class StreamConfig:
     """One source of training examples, and what to learn from it."""
 
     text: str
-    """A language (en) or a direction (en-de)."""
+    """A language (en), a direction (en-de), or a table of labelled examples."""
     objective: ObjectiveConfig
     """What to learn."""
     weight: str = "1"
@@ -461,6 +488,20 @@ class PreprocessConfig:
     """Prefix of aligned test files, likewise."""
     mono: tuple[str, ...] = ()
     """LANG=FILE: monolingual training text, where a blank line ends a document; repeatable; a FILE of - is standard input."""
+    tsv: tuple[str, ...] = ()
+    """[TABLE.]SPLIT=FILE,...: labelled examples, tab-separated with a header; quotes are text. Repeatable, as are those below."""
+    jsonl: tuple[str, ...] = ()
+    """The same, an object a line (multiple choice: context, choices, label)."""
+    conll: tuple[str, ...] = ()
+    """The same, a word a line in columns and a blank line after each sentence (token labels)."""
+    squad: tuple[str, ...] = ()
+    """The same, in the JSON of SQuAD 1.1 or 2.0 (questions about a text)."""
+    dialogues: tuple[str, ...] = ()
+    """The same, a dialogue a line with turns separated by tabs."""
+    aligned: tuple[str, ...] = ()
+    """The same, SPLIT=SOURCE:TARGET, two files of as many lines in one language (summaries)."""
+    table_lang: str | None = None
+    """Language of labelled examples (default: the first of --langs)."""
     pairs: tuple[str, ...] = ()
     """Pairs to keep, such as en-de,en-fr (default: every language with the first, where the files align)."""
     pairs_as_mono: bool = True
@@ -470,7 +511,8 @@ class PreprocessConfig:
     vocab_size: int = 8000
     """Pieces of the joint SentencePiece BPE model, special ones included."""
     spm_model: Path | None = None
-    """Use this SentencePiece model instead of training one."""
+    """Use this SentencePiece model instead of training one; a data folder or a run means its vocabulary as it is, languages and text
+    options included."""
     character_coverage: float = 1.0
     """Share of characters the vocabulary must cover; the rest become unknown pieces."""
     vocab_sentences: int = 2_000_000
@@ -520,12 +562,52 @@ class PreprocessConfig:
 
 
 @config
+class PredictConfig:
+    """Files and batches of `masscli predict`."""
+
+    input: Annotated[Path, Flags("-i")] = Path("-")
+    """Examples in the form the task was trained on, labels or not (also .gz, .xz); - is standard input."""
+    input_format: Literal["tsv", "lines", "jsonl", "conll", "squad"] | None = None
+    """What the input is (default: by its name, else what the task is usually trained on); lines: a text a line, or two with a tab."""
+    output: Annotated[Path, Flags("-o")] = Path("-")
+    """Where the predictions go; - is standard output. A file appears when it is complete."""
+    format: Literal["text", "tsv", "jsonl", "json"] = "text"
+    """text: a label, number, answer (or tagged sentence) for each example; tsv: the input's columns and the prediction; jsonl: an object
+    for each example, with probabilities; json: SQuAD's form, from ids to answers."""
+    na_prob: Path | None = None
+    """Also write, as JSON, how likely each question has no answer."""
+    null_threshold: float | None = None
+    """No answer where its score is above that of the best answer by more than this (default: as in training)."""
+    stream: str | None = None
+    """Which task, of a run that was trained on several."""
+    batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
+    """Most tokens of a batch."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
+
+    def __post_init__(self) -> None:
+        check((self.batch_tokens > 0, f"batch_tokens: must be above 0, got {self.batch_tokens}"))
+
+
+@config
 class ScoreConfig:
     """What to measure, and how."""
 
     metric: Annotated[tuple[str, ...], Flags("-m")] = ("bleu",)
     """Metrics, such as bleu,chrf: bleu, chrf, chrf++, ter, multi-bleu (Moses-tokenised, as in papers), rouge, rouge-1, rouge-2, rouge-l,
-    accuracy, or module:Class."""
+    accuracy, f1, mcc (Matthews), pearson, spearman, entity-f1 (CoNLL lines), squad (JSON), or module:Class."""
+    column: str | None = None
+    """The references are this column of a TSV file with a header."""
+    na_prob: Path | None = None
+    """squad: how likely each question has no answer, a JSON object by id; the best threshold is searched for."""
+    na_prob_thresh: float = 1.0
+    """squad: questions above this have no answer."""
+    missing: Literal["refuse", "wrong"] = "refuse"
+    """squad: what to do about a question without a prediction."""
+    positive: str = ""
+    """The label that f1 is about, of two (default: the second; with more than two it is the mean over labels)."""
     lang: Annotated[str, Flags("-l")] = "en"
     """Language of the text; multi-bleu tokenises by it."""
     lowercase: Annotated[bool, Flags("-lc")] = False

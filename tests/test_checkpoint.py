@@ -315,7 +315,7 @@ def test_weights_of_another_shape_or_vocabulary_are_refused(toy: Path, whole: Pa
     other = make_data(tmp_path / "other", vocab_size=90)
     message, hint = refused(lambda: build(recipe(other, tmp_path / "b", f"init_from={whole}")))
     assert message == f"{path}: was trained with another vocabulary than the data"
-    assert hint == f"preprocess the text with --spm-model {path / 'vocab.model'} and the same text options"
+    assert hint == f"preprocess the text with --spm-model {path}"
 
 
 @pytest.mark.parametrize("objective", ["mlm", "clm"])

@@ -120,7 +120,7 @@ def test_both_spellings_of_the_program() -> None:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("masscli pre", ["preprocess", "pretrain"]),
+        ("masscli pre", ["preprocess", "pretrain", "predict"]),
         ("masscli score --sent", ["--sentence-level"]),
         ("masscli score --tokenize ja", ["ja-mecab"]),
         ("masscli pretrain --objective mass --k-t", ["--k-tokens"]),

@@ -1,4 +1,4 @@
-"""Make a dictionary out of a trained model: words of two languages whose token vectors are nearest to each other.
+"""Find words that mean the same, by the vectors of a model.
 
 Vectors are centred by language; a pair is kept where each word is the other's nearest by CSLS (Conneau et al. 2018). Words that both
 languages use are left out. Each line is WORD, WORD and their similarity, the surest first. What comes out is as good as the alignment

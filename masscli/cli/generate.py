@@ -19,17 +19,16 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from masscli.cli.files import writer
 from masscli.errors import MasscliError
 from masscli.recipe import GenerateConfig, GenerationConfig
 from masscli.text.corpus import lines
@@ -66,7 +65,7 @@ def run(
     else:
         found = translator.translate(texts, source, target, lines(command.prefix) if command.prefix is not None else None)
     show = _shower(command, search, translator.tokenizer, source)
-    with _writer(command.output) as write:
+    with writer(command.output) as write:
         for n, (translations, text) in enumerate(zip(found, kept, strict=False), 1):
             write(show(Entry(n, text, _next(references, n), translations)))
         if references is not None and next(references, None) is not None:
@@ -182,6 +181,7 @@ def _translator(checkpoints: Sequence[Checkpoint], command: GenerateConfig, sear
         batch_size=command.batch_size,
         buffer_size=command.buffer_size,
         seed=command.seed,
+        turns=checkpoints[0].turns,
     )
 
 
@@ -243,32 +243,6 @@ def _fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
         rows.append(f"D-{n}\t{score}\t{t.text}")
         rows.append(f"P-{n}\t{' '.join(f'{s / math.log(2):.4f}' for s in t.hypothesis.token_scores)}")
     return "".join(f"{row}\n" for row in rows)
-
-
-@contextmanager
-def _writer(path: Path) -> Iterator[Callable[[str], object]]:
-    """UTF-8, whatever the locale.  A file is written aside and appears when all of it is there; devices are written to directly."""
-    if str(path) == "-":
-        yield lambda text: sys.stdout.buffer.write(text.encode())
-        sys.stdout.buffer.flush()
-        return
-    aside = path.with_name(f".{path.name}.new") if path.is_file() or not path.exists() else path
-    try:
-        file = open(aside, "wb")  # noqa: SIM115  (closed below; only the opening may be the user's mistake)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise MasscliError(f"--output {path}: {error.strerror}") from None
-    try:
-        with file:
-            yield lambda text: file.write(text.encode())
-            file.flush()
-            if aside != path:
-                os.fsync(file.fileno())
-        if aside != path:
-            aside.replace(path)
-    except BaseException:
-        if aside != path:
-            aside.unlink(missing_ok=True)
-        raise
 
 
 def _sum_up(what: str, report: Report, max_source: int, loading: float, seconds: float) -> None:

@@ -42,6 +42,8 @@ class StreamChoice:
     beside: tuple[str, ...] = ()
     """NAME=WEIGHT: another objective on the same languages, drawn as often as the first; the weight of its loss is a number or a ramp over
     updates, such as denoise=0:1,100000:0.1,300000:0 (default: 1; at 0 it is not drawn). Repeatable."""
+    table: tuple[str, ...] = ()
+    """Tables of labelled examples to learn a task from (default: the one that the data has)."""
     lang_temperature: float = 1.0
     """A language (or direction) is drawn in proportion to its size to the power of 1 over this; high values even out."""
     limit: int | None = None
@@ -72,6 +74,7 @@ class TrainRequest:
     pairs: tuple[str, ...]
     beside: tuple[tuple[str, str], ...]
     """Objectives of --beside with their weights."""
+    tables: tuple[str, ...]
     temperature: float
     limit: int | None
     config: Path | None
@@ -125,6 +128,7 @@ class TrainingOptions:
             target=choice.target_lang,
             pairs=choice.pairs,
             beside=tuple(weighed(choice.beside)),
+            tables=choice.table,
             temperature=choice.lang_temperature,
             limit=choice.limit,
             config=self.file,

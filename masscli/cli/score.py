@@ -1,4 +1,4 @@
-"""Compare text with references: BLEU, chrF, TER, ROUGE.
+"""Compare text, labels, tags or answers with references.
 
 HYP is detokenised text, one hypothesis a line (- is standard input); --ref is text of as many lines, and may be repeated. Each score
 is printed with its signature: two scores can be compared only where these agree. Lines that look wrong are pointed out on stderr.
@@ -10,6 +10,9 @@ Examples:
   masscli score hyp.de --ref test.de --metric multi-bleu --lang de --lowercase
   masscli score baseline.de ours.de --ref test.de --paired
   masscli generate runs/ende < test.en | masscli score - --ref test.de
+  masscli predict runs/sst2 --input valid.tsv | masscli score - --ref valid.tsv --column label --metric accuracy,f1,mcc
+  masscli score predictions.json --ref dev.json --metric squad --na-prob odds.json
+  masscli predict runs/ner --input valid.conll | masscli score - --ref valid.conll --metric entity-f1
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from masscli.recipe import ScoreConfig
 from masscli.scoring import Score, compare, score, score_lines
 from masscli.scoring.mistakes import suspicions
 from masscli.text.corpus import lines
+from masscli.version import __version__
 
 
 def run(
@@ -37,10 +41,17 @@ def run(
     src: Annotated[Path | None, typer.Option("--src", metavar="FILE", help="Source text, only to notice a copy of it.")] = None,
 ) -> None:
     """Score each hypothesis file."""
+    if "squad" in options.metric:
+        _answers(options, hyp, ref)
+        return
     if options.paired and len(hyp) < 2:
         raise MasscliError("--paired: compares two or more files, got one", "masscli score BASELINE OTHER... --ref FILE --paired")
     systems = _read(hyp)
     references = _read([Path(name) for given in ref for name in ([str(given)] if given.exists() else str(given).split(","))])
+    if options.column is not None:
+        references = {name: _column(name, rows, options.column) for name, rows in references.items()}
+    if "entity-f1" in options.metric:  # blank lines end sentences; how many there are at the very end does not matter
+        systems, references = ({name: _trimmed(rows) for name, rows in files.items()} for files in (systems, references))
     _check_lengths(systems, references)
     source = list(lines(src)) if src is not None else None
     for name, hypotheses in systems.items():
@@ -60,6 +71,60 @@ def _read(paths: Sequence[Path]) -> dict[str, list[str]]:
     if len(set(paths)) < len(paths):
         raise MasscliError(f"{next(str(p) for p in paths if paths.count(p) > 1)}: given twice")
     return {"standard input" if str(path) == "-" else str(path): list(lines(path)) for path in paths}
+
+
+def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> None:
+    """SQuAD's own files: predictions by id, and a data set."""
+    from masscli.data.formats import read
+    from masscli.scoring import squad
+
+    if len(options.metric) > 1 or len(ref) > 1 or options.confidence or options.paired or options.sentence_level:
+        raise MasscliError("--metric squad: stands alone, with one --ref", "masscli score predictions.json --ref dev.json --metric squad")
+    records = list(read(ref[0], "squad"))
+    asked = [squad.Question(r.texts["id"], tuple(r.lists["answers"])) for r in records]
+    v2 = any(r.numbers["impossible"][0] for r in records)
+    odds = {key: float(str(value)) for key, value in _object(options.na_prob).items()} if options.na_prob is not None else None
+    for path in hyp:
+        told = {key: str(value) for key, value in _object(path).items()}
+        found = squad.evaluate(asked, told, v2, odds, options.na_prob_thresh, options.missing == "wrong")
+        if options.format == "json":
+            print(json.dumps({"file": str(path), **found}, indent=1))
+            continue
+        signature = f"squad:{'2.0' if v2 else '1.1'}|missing:{options.missing}|version:masscli-{__version__}"
+        rows = [f"{name:<{max(map(len, found))}} = {value:.4g}" if name.endswith("thresh") else
+                f"{name:<{max(map(len, found))}} = {value:.2f}" for name, value in found.items()]  # fmt: skip
+        print("\n".join([*([str(path)] if len(hyp) > 1 else []), *rows, signature]))
+
+
+def _trimmed(rows: list[str]) -> list[str]:
+    while rows and not rows[-1].strip():
+        rows = rows[:-1]
+    return rows
+
+
+def _object(path: Path) -> dict[str, object]:
+    """A JSON object."""
+    try:
+        found = json.loads("\n".join(lines(path)))
+    except ValueError as error:
+        raise MasscliError(f"{path}: not JSON ({error})", "predictions are an object from ids to answers") from None
+    if not isinstance(found, dict):
+        raise MasscliError(f"{path}: expected an object from ids to answers")
+    return found
+
+
+def _column(name: str, rows: Sequence[str], column: str) -> list[str]:
+    """One column of a TSV file with a header."""
+    head = rows[0].split("\t") if rows else []
+    if column not in head:
+        raise MasscliError(f"{name}: has no column {column!r}", f"it has {', '.join(head)}")
+    found = []
+    for number, row in enumerate(rows[1:], 2):
+        values = row.split("\t")
+        if len(values) != len(head):
+            raise MasscliError(f"{name}:{number}: has {len(values)} columns, the header has {len(head)}")
+        found.append(values[head.index(column)])
+    return found
 
 
 def _check_lengths(systems: Mapping[str, Sequence[str]], references: Mapping[str, Sequence[str]]) -> None:

@@ -25,22 +25,24 @@ import sentencepiece
 from masscli.config import encode as plain
 from masscli.data import chunks, clean, publish
 from masscli.data.chunks import Job
-from masscli.data.desk import Desk
+from masscli.data.desk import Desk, id_type
+from masscli.data.formats import files
 from masscli.data.journal import Journal
 from masscli.data.manifest import FORMAT, NAME, Manifest
 from masscli.data.plan import STDIN, Part, Sources, arrange, identical_sides, resolve
 from masscli.data.pool import Pool
 from masscli.data.ragged import LostError
 from masscli.data.sample import make_vocabulary
+from masscli.data.tabulate import tabulate
 from masscli.errors import MasscliError
 from masscli.recipe import PreprocessConfig
 from masscli.text import corpus
 from masscli.text.corpus import SPOOL, Scan
-from masscli.text.tokenizer import Tokenizer
+from masscli.text.tokenizer import Tokenizer, model_of
 from masscli.version import __version__
 
 PLACES = {"langs", "source_lang", "target_lang", "trainpref", "validpref", "testpref", "mono", "pairs"}
-PLACES |= {"destdir", "spm_model", "workers", "overwrite"}
+PLACES |= {"tsv", "jsonl", "conll", "squad", "dialogues", "aligned", "table_lang", "destdir", "spm_model", "workers", "overwrite"}
 """Options that say where things are; the others decide, with the text, what comes out."""
 FILTERS = {"dedup", "drop_copies", "drop_held_out", "filter_lang"}
 """Options that decide nothing where they are off."""
@@ -78,7 +80,9 @@ def preprocess(config: PreprocessConfig, talk: Talk) -> Outcome:
         for a, b in identical_sides(parts, scans):
             talk.warn(f"{a} and {b} are the same text: is one of them the wrong file?")
         settings = _settings(config)
-        texts = [[part.name, part.languages, part.pairs, [scans[path].sha256 for path in part.paths]] for part in parts]
+        texts: list[object] = [[part.name, part.languages, part.pairs, [scans[path].sha256 for path in part.paths]] for part in parts]
+        spoken = sources.table_language
+        texts += [[t.name, t.split, t.kind, spoken, [scans[p].sha256 for p in files(t.path, t.kind)]] for t in sources.tables]
         key = _key([FORMAT, settings, sources.languages, sources.pairs, texts])
         size = sum(scan.text_size for scan in scans.values())
         fresh = not publish.up_to_date(config.destdir, key, config.overwrite)
@@ -119,7 +123,8 @@ def _prepare(work: Work) -> Path:
     shutil.rmtree(work.folder, ignore_errors=True)
     work.folder.mkdir(parents=True)
     began = time.monotonic()
-    tokenizer = make_vocabulary(work.parts, work.scans, work.sources.languages, work.config, work.folder, work.pool)
+    tables, spoken = work.sources.tables, work.sources.table_language
+    tokenizer = make_vocabulary(work.parts, work.scans, work.sources.languages, work.config, work.folder, work.pool, tables, spoken)
     what = "adopted" if work.config.spm_model else "trained"
     work.talk.note(f"vocabulary of {tokenizer.vocab.size} pieces {what} in {time.monotonic() - began:.1f} s")
     if clean.needed(work.config, work.parts):
@@ -132,6 +137,23 @@ def _prepare(work: Work) -> Path:
 def _encode(work: Work, journal: Journal) -> Path:
     """Encode what is left, and write the manifest."""
     tokenizer = Tokenizer.load(work.folder)
+    ids = id_type(tokenizer.vocab)
+    journal = _encode_text(work, journal, tokenizer)
+    tables = [tabulate(t, work.sources.table_language, tokenizer, work.folder, ids, work.config.shard_size << 20)
+              for t in work.sources.tables]  # fmt: skip
+    made = publish.contents(work.folder, work.parts, journal, [column for table in tables for column in table.columns])
+    manifest = Manifest(
+        format=FORMAT, key=work.key, fingerprint=tokenizer.vocab.fingerprint, languages=work.sources.languages, pairs=work.sources.pairs,
+        pairs_as_mono=work.config.pairs_as_mono, settings=work.settings, accounts=journal.accounts,
+        inputs=publish.inputs(work.parts, work.sources.tables, work.scans), columns=made.columns, texts=made.texts, aligned=made.aligned,
+        files=made.files, tables=tuple(table.table for table in tables),
+    )  # fmt: skip
+    manifest.write(work.folder)
+    return work.folder
+
+
+def _encode_text(work: Work, journal: Journal, tokenizer: Tokenizer) -> Journal:
+    """Everything that is read line by line."""
     work.talk.start("encoding", sum(work.scans[path].text_size for part in work.parts for path in part.paths))
     work.talk.advance(_done(work, journal))
     written = time.monotonic()
@@ -147,14 +169,7 @@ def _encode(work: Work, journal: Journal) -> Path:
         if account.part.startswith("train.") and not account.kept:
             why = ", ".join(f"{count} {reason}" for reason, count in account.dropped.items()) or "all blank"
             raise MasscliError(f"{account.part}: not one of {account.lines} lines was kept ({why})", "see --min-len and --max-len")
-    made = publish.contents(work.folder, work.parts, journal)
-    manifest = Manifest(
-        format=FORMAT, key=work.key, fingerprint=tokenizer.vocab.fingerprint, languages=work.sources.languages, pairs=work.sources.pairs,
-        pairs_as_mono=work.config.pairs_as_mono, settings=work.settings, inputs=publish.inputs(work.parts, work.scans),
-        accounts=journal.accounts, columns=made.columns, texts=made.texts, aligned=made.aligned, files=made.files,
-    )  # fmt: skip
-    manifest.write(work.folder)
-    return work.folder
+    return journal
 
 
 def _jobs(work: Work, journal: Journal, fingerprint: str, dtype: str) -> Iterator[Job]:
@@ -168,12 +183,13 @@ def _done(work: Work, journal: Journal) -> int:
     """Bytes of text that are encoded."""
     sizes = [[work.scans[path] for path in part.paths] for part in work.parts]
     whole = sum(scan.text_size for scans in sizes[: journal.part] for scan in scans)
-    return whole + chunks.size_of(sizes[journal.part], journal.chunks)
+    return whole + (chunks.size_of(sizes[journal.part], journal.chunks) if sizes else 0)
 
 
 def _scan(sources: Sources, pool: Pool, talk: Talk) -> dict[Path, Scan]:
     """Read every file once."""
-    paths = list(dict.fromkeys(path for wanted in sources.wanted for path in wanted.paths))
+    labelled = [path for table in sources.tables for path in files(table.path, table.kind)]
+    paths = list(dict.fromkeys([*(path for wanted in sources.wanted for path in wanted.paths), *labelled]))
     found = dict(zip(paths, pool.map(corpus.scan, paths), strict=True))
     for scan in found.values():
         if scan.bom:
@@ -197,7 +213,7 @@ def _settings(config: PreprocessConfig) -> dict[str, str]:
     """The options that decide what comes out, in plain words."""
     found = {name: json.dumps(value) for name, value in plain(config).items() if name not in PLACES and (value or name not in FILTERS)}
     if config.spm_model:
-        found["spm_model"] = publish.digest(config.spm_model)
+        found["spm_model"] = publish.digest(model_of(config.spm_model))
     return found
 
 

@@ -22,12 +22,17 @@ TWO_BYTES = 1 << 16
 _DTYPES = {"text": "|u1", "int": "<i8"}
 
 
+def id_type(vocab: Vocabulary) -> str:
+    """The smallest type that holds every id."""
+    return "<u2" if vocab.size <= TWO_BYTES else "<u4"
+
+
 class Desk:
     """Writers of the columns of one part at a time, the accounts, and the ledger of dropped lines."""
 
     def __init__(self, folder: Path, parts: Sequence[Part], vocab: Vocabulary, shard_bytes: int, journal: Journal) -> None:
         self._folder, self._parts, self._fingerprint, self._limit = folder, parts, vocab.fingerprint, shard_bytes
-        self.dtype = "<u2" if vocab.size <= TWO_BYTES else "<u4"
+        self.dtype = id_type(vocab)
         self._key, self._part, self._chunks, self._broken = journal.key, journal.part, journal.chunks, journal.broken
         self._accounts: dict[str, Account] = {account.part: account for account in journal.accounts}
         self._states = dict(journal.writers)
@@ -89,6 +94,8 @@ class Desk:
 
     def _open(self) -> None:
         self._writers = {}
+        if not self._parts:  # labelled examples alone
+            return
         for name, kind in self._parts[self._part].columns().items():
             dtype, state = _DTYPES.get(kind, self.dtype), self._states.get(name)
             self._writers[name] = Writer(self._folder / name, kind, dtype, self._fingerprint, self._limit, state)

@@ -69,6 +69,27 @@ class TextEntry:
 
 
 @config
+class FieldEntry:
+    """One column of a table: what it is called there, and the column it is."""
+
+    name: str
+    column: str
+
+
+@config
+class TableEntry:
+    """Labelled examples of a split; `format` and `path` say what was read."""
+
+    name: str
+    split: str
+    format: str
+    language: str
+    path: str
+    rows: int
+    fields: tuple[FieldEntry, ...]
+
+
+@config
 class Input:
     """One file that was read."""
 
@@ -119,6 +140,7 @@ class Manifest:
     texts: tuple[TextEntry, ...]
     aligned: tuple[PairEntry, ...]
     files: tuple[File, ...]
+    tables: tuple[TableEntry, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

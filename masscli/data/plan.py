@@ -13,9 +13,11 @@ from itertools import combinations
 from pathlib import Path
 
 from masscli.config import suggest
+from masscli.data import formats
 from masscli.errors import MasscliError
 from masscli.recipe import PreprocessConfig
 from masscli.text.corpus import SUFFIXES, Scan, near
+from masscli.text.tokenizer import Tokenizer
 
 STDIN = Path("-")
 
@@ -71,12 +73,24 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Labelled:
+    """A file of labelled examples: of a table, of a split; `kind` is one of `formats.READERS`."""
+
+    name: str
+    split: str
+    kind: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """Everything that the options ask for, before a byte has been read."""
 
     languages: tuple[str, ...]
     pairs: tuple[str, ...]
     wanted: tuple[Wanted, ...]
+    tables: tuple[Labelled, ...] = ()
+    table_language: str = ""
 
 
 def resolve(config: PreprocessConfig) -> Sources:
@@ -84,8 +98,10 @@ def resolve(config: PreprocessConfig) -> Sources:
     mono = [_mono(entry) for entry in config.mono]
     languages = _languages(config, mono)
     prefixes = _prefixes(config)
-    if not prefixes and not mono:
-        raise MasscliError("there is nothing to read", "give --trainpref PREFIX (files PREFIX.LANG), or --mono LANG=FILE")
+    tables = _tables(config, languages)
+    if not prefixes and not mono and not tables:
+        hint = "give --trainpref PREFIX (files PREFIX.LANG), --mono LANG=FILE, or --tsv train=FILE"
+        raise MasscliError("there is nothing to read", hint)
     has_mono = {language for language, _ in mono}
     pairs = _pairs(config, languages, prefixes, has_mono)
     wanted = [Wanted("train", (language,), (path,)) for language, path in mono]
@@ -103,7 +119,10 @@ def resolve(config: PreprocessConfig) -> Sources:
                 raise _missing(prefix, language)
     if [path for _, path in mono].count(STDIN) > 1:
         raise MasscliError("--mono: standard input (-) can be read only once")
-    return Sources(languages, tuple(f"{a}-{b}" for a, b in pairs), tuple(wanted))
+    spoken = config.table_lang or languages[0]
+    if tables and spoken not in languages:
+        raise MasscliError(f"--table-lang {spoken}: is not among the languages{suggest(spoken, languages)}", "add it to --langs")
+    return Sources(languages, tuple(f"{a}-{b}" for a, b in pairs), tuple(wanted), tables, spoken)
 
 
 def arrange(sources: Sources, scans: Mapping[Path, Scan]) -> tuple[Part, ...]:
@@ -140,9 +159,10 @@ def _languages(config: PreprocessConfig, mono: Sequence[tuple[str, Path]]) -> tu
     if (config.source_lang is None) != (config.target_lang is None):
         raise MasscliError("--source-lang and --target-lang go together", "or name the languages with --langs")
     named = [name for name in (config.source_lang, config.target_lang, *config.langs) if name is not None]
-    found = tuple(dict.fromkeys(named or [language for language, _ in mono]))
+    taken_over = Tokenizer.languages_of(config.spm_model) if config.spm_model is not None and not mono else ()
+    found = tuple(dict.fromkeys(named or [language for language, _ in mono] or taken_over))
     if not found:
-        raise MasscliError("no language is named", "give --langs en,de, or -s en -t de, or --mono en=FILE")
+        raise MasscliError("no language is named", "give --langs en, or -s en -t de, or --mono en=FILE")
     for name in found:
         if not re.fullmatch(r"\w+", name):
             raise MasscliError(f"{name!r} cannot be the name of a language", "use letters, digits and _, such as en or pt_BR")
@@ -151,6 +171,28 @@ def _languages(config: PreprocessConfig, mono: Sequence[tuple[str, Path]]) -> tu
             message = f"--mono {language}={path}: {language!r} is not among the languages{suggest(language, found)}"
             raise MasscliError(message, "add it to --langs")
     return found
+
+
+def _tables(config: PreprocessConfig, languages: Sequence[str]) -> tuple[Labelled, ...]:
+    """[TABLE.]SPLIT=FILE, or FILE alone for training; a table is called after its format unless it has a name."""
+    given = {"tsv": config.tsv, "jsonl": config.jsonl, "conll": config.conll, "squad": config.squad, "dialogues": config.dialogues,
+             "aligned": config.aligned}  # fmt: skip
+    found: list[Labelled] = []
+    for kind, entry in ((kind, entry) for kind, entries in given.items() for entry in entries):
+        place, _, name = entry.rpartition("=")
+        table, _, split = (place or "train").rpartition(".")
+        labelled = Labelled(table or kind, split, kind, Path(name))
+        if not re.fullmatch(r"\w+", labelled.name) or not re.fullmatch(r"train|(valid|test)\d*", split):
+            raise MasscliError(f"--{kind} {entry}: expected [TABLE.]SPLIT=FILE", f"such as --{kind} train=FILE,valid=FILE,test=FILE")
+        if labelled.name in languages:
+            raise MasscliError(f"--{kind} {entry}: {labelled.name!r} is the name of a language", "give the table another name")
+        for path in formats.files(labelled.path, kind):
+            if not path.is_file():
+                raise MasscliError(f"--{kind} {entry}: there is no file {path}", near(path))
+        if any((t.name, t.split) == (labelled.name, split) for t in found):
+            raise MasscliError(f"--{kind} {entry}: {labelled.name}.{split} is given twice", "name the tables: NAME.train=FILE")
+        found.append(labelled)
+    return tuple(sorted(found, key=lambda t: t.split != "train"))
 
 
 def _mono(entry: str) -> tuple[str, Path]:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from masscli.data.desk import LEDGER
+from masscli.data.formats import files as files_of
 from masscli.data.journal import NAME as JOURNAL
 from masscli.data.journal import Journal
 from masscli.data.manifest import NAME, ColumnEntry, File, Input, Manifest, PairEntry, ShardEntry, TextEntry
-from masscli.data.plan import Part
+from masscli.data.plan import Labelled, Part
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
 from masscli.text.corpus import SPOOL, Scan, shown
@@ -38,7 +39,7 @@ class Contents:
     files: tuple[File, ...]
 
 
-def contents(folder: Path, parts: Sequence[Part], journal: Journal) -> Contents:
+def contents(folder: Path, parts: Sequence[Part], journal: Journal, more: Sequence[ColumnEntry] = ()) -> Contents:
     """Name every column, say what it is, and take the checksum of every file."""
     rows = {name: sum(piece.rows for piece in state.done) for name, state in journal.writers.items()}
     values = {name: sum(piece.values for piece in state.done) for name, state in journal.writers.items()}
@@ -67,18 +68,23 @@ def contents(folder: Path, parts: Sequence[Part], journal: Journal) -> Contents:
             name=name, kind=kind, shards=tuple(ShardEntry(name=p.file, rows=p.rows, values=p.values) for p in journal.writers[name].done)
         )
         for name, kind in kinds.items()
-    )
+    ) + tuple(more)
     names = [f"{shard.name}{suffix}" for column in columns for shard in column.shards for suffix in (".bin", ".idx")]
     files = tuple(File(name=n, size=(folder / n).stat().st_size, sha256=digest(folder / n)) for n in [MODEL, CARD, LEDGER, *names])
     return Contents(columns, tuple(texts), tuple(aligned), files)
 
 
-def inputs(parts: Sequence[Part], scans: Mapping[Path, Scan]) -> tuple[Input, ...]:
+def inputs(parts: Sequence[Part], tables: Sequence[Labelled], scans: Mapping[Path, Scan]) -> tuple[Input, ...]:
     """Every file that was read."""
-    return tuple(
+    text = tuple(
         Input(role=part.column(side), path=shown(path), size=scans[path].size, sha256=scans[path].sha256, lines=scans[path].lines)
         for part in parts
         for side, path in enumerate(part.paths)
+    )
+    return text + tuple(
+        Input(role=f"{t.split}.{t.name}", path=shown(p), size=scans[p].size, sha256=scans[p].sha256, lines=scans[p].lines)
+        for t in tables
+        for p in files_of(t.path, t.kind)
     )
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.chunks import Sample, Text, chunks, prepare
-from masscli.data.plan import Part
+from masscli.data.plan import Labelled, Part
 from masscli.data.pool import Pool
+from masscli.data.tabulate import running_text
 from masscli.errors import MasscliError
 from masscli.recipe import PreprocessConfig
 from masscli.text.corpus import Scan
@@ -25,16 +26,19 @@ MOST = 64 << 20
 
 
 def make_vocabulary(
-    parts: Sequence[Part], scans: Mapping[Path, Scan], languages: Sequence[str], config: PreprocessConfig, folder: Path, pool: Pool
-) -> Tokenizer:
-    """Train a tokenizer on a sample of the training text, or adopt the one given with --spm-model."""
+    parts: Sequence[Part], scans: Mapping[Path, Scan], languages: Sequence[str], config: PreprocessConfig, folder: Path, pool: Pool,
+    tables: Sequence[Labelled] = (), table_language: str = "",
+) -> Tokenizer:  # fmt: skip
+    """Train a tokenizer on a sample of the training text (and that of labelled examples), or adopt the one given with --spm-model."""
     if config.spm_model:
         return Tokenizer.adopt(config.spm_model, config=config, languages=languages, folder=folder)
     files = training_files(parts, scans, languages)
-    if not any(files.values()):
+    extra = running_text(tables, config.vocab_sentences, config.seed)
+    if not any(files.values()) and not extra:
         raise MasscliError("there is no training text to make a vocabulary from", "give --trainpref, --mono or --spm-model")
-    samples = _samples(files, shares(files, config.vocab_sentences), config)
+    samples = _samples(files, shares(files, config.vocab_sentences), config) if any(files.values()) else iter(())
     lines = [line for block in pool.map(prepare, samples) for line in block]  # SentencePiece would hide what goes wrong in an iterator
+    lines += Surface(config.normalize, config.moses, config.lowercase).apply(extra, table_language)
     return Tokenizer.train(iter(lines), config=config, languages=languages, folder=folder)
 
 

@@ -21,11 +21,16 @@ from numpy.typing import NDArray
 from masscli.config import suggest
 from masscli.data.manifest import ColumnEntry, Manifest, TextEntry
 from masscli.data.ragged import Shard
+from masscli.data.tables import Table, TextColumn
 from masscli.errors import MasscliError
 from masscli.text.tokenizer import CARD, Tokenizer, read_card
 from masscli.text.vocabulary import Vocabulary
 
 _AGAIN = "copy the folder again, or run masscli preprocess with --overwrite"
+
+
+class AbsentError(MasscliError):
+    """A folder does not have what is asked for."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,22 @@ class DataBin:
 
     def splits(self) -> tuple[str, ...]:
         """train, valid, test, valid1, ... as far as they are there."""
-        return tuple(dict.fromkeys(text.split for text in self.manifest.texts))
+        return tuple(dict.fromkeys([*(text.split for text in self.manifest.texts), *(table.split for table in self.manifest.tables)]))
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """The labelled tables, each with its format."""
+        return {table.name: table.format for table in self.manifest.tables}
+
+    def table(self, name: str, split: str) -> Table:
+        """Labelled examples."""
+        for t in self.manifest.tables:
+            if (t.name, t.split) == (name, split):
+                columns: dict[str, TextColumn] = {f.name: self._column(f.column) for f in t.fields}
+                return Table(t.name, t.split, t.format, t.language, t.path, columns, t.rows)
+        splits = [t.split for t in self.manifest.tables if t.name == name]
+        hint = f"it has {', '.join(splits)}" if splits else f"its tables are {', '.join(self.tables) or 'none'}"
+        raise AbsentError(f"{self.folder}: has no {split} split of {name}", hint)
 
     def monolingual(self, split: str, language: str) -> Column:
         """All text of a language: for training its own files and the sides of pairs (if pairs_as_mono), else its own or those."""
@@ -142,7 +162,7 @@ class DataBin:
         sides = [text for text in texts if not text.mono]
         use = own + (sides if self.manifest.pairs_as_mono else []) if split == "train" else own or sides
         if not use:
-            raise MasscliError(f"{self.folder}: has no monolingual {split} text of {language!r}", self._inventory(split))
+            raise AbsentError(f"{self.folder}: has no monolingual {split} text of {language!r}", self._inventory(split))
         return chain([self._column(text.column) for text in use])
 
     def pair(self, split: str, source: str, target: str) -> tuple[Column, Column]:
@@ -152,7 +172,7 @@ class DataBin:
                 first = self._side(found.source_column, found.source_rows)
                 second = self._side(found.target_column, found.target_rows)
                 return (first, second) if source == found.source else (second, first)
-        raise MasscliError(f"{self.folder}: has no {split} pairs {source}-{target}", self._inventory(split))
+        raise AbsentError(f"{self.folder}: has no {split} pairs {source}-{target}", self._inventory(split))
 
     def raw(self, split: str, pair_or_lang: str, language: str) -> list[str]:
         """The lines of valid or test as they were, for scoring against."""
@@ -202,7 +222,7 @@ class DataBin:
     def _inventory(self, split: str) -> str:
         texts = dict.fromkeys(t.language for t in self.manifest.texts if t.split == split)
         pairs = [f"{p.source}-{p.target}" for p in self.manifest.aligned if p.split == split]
-        here = ", ".join([*texts, *pairs])
+        here = ", ".join([*texts, *pairs, *(t.name for t in self.manifest.tables if t.split == split)])
         return f"its {split} split has {here}" if here else f"its splits are {', '.join(self.splits())}"
 
 

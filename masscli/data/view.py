@@ -7,7 +7,7 @@ windows are here; each is an index over columns that are mapped into memory, not
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ class Example(NamedTuple):
     """One entry of a view: its number, and its fields (one for sentences, two for pairs)."""
 
     row: int
-    fields: tuple[Ids, ...]
+    fields: tuple[NDArray[Any], ...]
 
 
 class Ragged(Protocol):

@@ -14,6 +14,7 @@ import numpy as np
 
 from masscli.data.batch import Ids
 from masscli.data.framing import Framing
+from masscli.data.sequences import join_turns
 from masscli.errors import MasscliError
 from masscli.generation.decoder import Decoder
 from masscli.generation.pool import Hypothesis
@@ -61,8 +62,9 @@ class Translator:
         batch_size: int | None = None,
         buffer_size: int = 4096,
         seed: int = 1,
+        turns: int = 0,
     ) -> None:
-        self.tokenizer, self.buffer_size = tokenizer, buffer_size
+        self.tokenizer, self.buffer_size, self.turns = tokenizer, buffer_size, turns
         self.decoder = Decoder(models, framing, config, batch_tokens=batch_tokens, batch_size=batch_size, seed=seed)
         self.report = Report()
 
@@ -122,10 +124,23 @@ class Translator:
     def _sources(self, texts: Sequence[str], first: int, language: str) -> tuple[list[Ids], list[int]]:
         """Pieces of each line, and which lines have any."""
         limit = self.decoder.max_source
+        if self.turns:
+            return self._dialogues(texts, first, language)
         ids = [np.asarray(row, np.int64) for row in self.tokenizer.encode_all(texts, language)]
         self.report.truncated += [first + i for i, row in enumerate(ids) if len(row) > limit]
         self.report.empty += [first + i for i, row in enumerate(ids) if not len(row)]
         return [row[:limit] for row in ids], [i for i, row in enumerate(ids) if len(row)]
+
+    def _dialogues(self, texts: Sequence[str], first: int, language: str) -> tuple[list[Ids], list[int]]:
+        """The same for dialogues, whose turns are separated by tabs: the latest `turns`, and of these the latest pieces."""
+        limit, sep = self.decoder.max_source, self.tokenizer.vocab.sep
+        ids = []
+        for text in texts:
+            turns = [turn for turn in text.split("\t") if turn.strip()][-self.turns :]
+            ids.append(join_turns([np.asarray(row, np.int64) for row in self.tokenizer.encode_all(turns, language)], sep))
+        self.report.truncated += [first + i for i, row in enumerate(ids) if len(row) > limit]
+        self.report.empty += [first + i for i, row in enumerate(ids) if not len(row)]
+        return [row[-limit:] for row in ids], [i for i, row in enumerate(ids) if len(row)]
 
     def _count(self, line: int, best: Hypothesis) -> None:
         self.report.lines += 1

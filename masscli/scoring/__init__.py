@@ -32,6 +32,11 @@ METRICS: Registry[MetricClass] = Registry(
         "rouge-2": "masscli.scoring.rouge:Rouge2",
         "rouge-l": "masscli.scoring.rouge:RougeL",
         "accuracy": "masscli.scoring.accuracy:Accuracy",
+        "f1": "masscli.scoring.whole:F1",
+        "mcc": "masscli.scoring.whole:Matthews",
+        "pearson": "masscli.scoring.whole:Pearson",
+        "spearman": "masscli.scoring.whole:Spearman",
+        "entity-f1": "masscli.scoring.whole:EntityF1",
     },
 )
 FAMILIES = {"rouge": ("rouge-1", "rouge-2", "rouge-l")}

@@ -99,8 +99,16 @@ class Tokenizer:
         """Take a SentencePiece model as it is; special symbols that it lacks get the ids after its own.
 
         One that `train` has made is what it was: with the same languages and text options it gives the same vocabulary, so that weights
-        trained with the one fit the other.
+        trained with the one fit the other.  Where a data folder, a checkpoint or a run is named, its languages and text options are meant.
         """
+        given, model = model, model_of(model)
+        if given != model and (model.parent / CARD).is_file():
+            known = cls.load(model.parent)
+            if unknown := [name for name in languages if name not in known._card.languages]:
+                has = ", ".join(known._card.languages)
+                raise MasscliError(f"--spm-model {given}: its vocabulary has no language {unknown[0]!r}", f"it has {has}")
+            known.save(folder)
+            return known
         try:
             data = model.read_bytes()
         except OSError as error:
@@ -109,6 +117,12 @@ class Tokenizer:
             return cls._create(data, TRAINED if _ours(data) else ADOPTED, config, languages, folder)
         except _BadModelError:
             raise MasscliError(f"--spm-model {model}: is not a SentencePiece model", "expected what spm_train wrote") from None
+
+    @staticmethod
+    def languages_of(model: Path) -> tuple[str, ...]:
+        """The languages of the vocabulary in a data folder or a run, none when a mere model is named."""
+        found = model_of(model)
+        return read_card(found.parent).languages if found != model and (found.parent / CARD).is_file() else ()
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
@@ -153,12 +167,22 @@ class Tokenizer:
         found: list[str] = self._pieces.id_to_piece([int(i) for i in ids])
         return found
 
+    def surfaces(self, ids: Sequence[int]) -> list[str]:
+        """The text of each piece, without the mark of a word's start."""
+        return [piece.replace("\u2581", "") for piece in self.pieces(ids)]
+
     @classmethod
     def _create(cls, model: bytes, kind: str, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
         card = _describe(model, kind, Surface(config.normalize, config.moses, config.lowercase, config.romanian), languages)
         made = cls(model, card)
         made.save(folder)
         return made
+
+
+def model_of(path: Path) -> Path:
+    """The model file of a data folder, a checkpoint or a run; a file is itself."""
+    places = (path / MODEL, path / "checkpoints" / "best" / MODEL, path / "checkpoints" / "last" / MODEL)
+    return next((place for place in places if place.is_file()), path)
 
 
 def tag(language: str) -> str:

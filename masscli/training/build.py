@@ -15,15 +15,16 @@ from masscli.data.batch import Ids
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.sampler import Limits, Sampler
-from masscli.data.shards import DataBin
+from masscli.data.shards import AbsentError, DataBin
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Setting
+from masscli.objectives.labelled import Measured
 from masscli.recipe import OBJECTIVES, Recipe, StreamConfig, ValidConfig, ramp
 from masscli.training import checkpoint
 from masscli.training.checkpoint import Checkpoint, RunState, make_framing
 from masscli.training.evaluate import BleuTask, RetrievalTask, Validator, ValidStream, lower_is_better
-from masscli.training.initial import initialise
+from masscli.training.initial import freeze, initialise
 from masscli.training.optim import make_optimizer, restore_moments
 from masscli.training.precision import choose_device, choose_dtype
 from masscli.training.trainer import Stream, Trainer
@@ -73,6 +74,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
                 notes += initialise(model, Checkpoint.open(recipe.init_decoder_from), data.vocab, "decoder", table=False)
     if last is None:
         notes += load_vectors(model, recipe.init_vectors, data)
+    notes += freeze(model, recipe.optim.freeze)
     model.to(device)
     model.compute = choose_dtype(recipe.train.precision, device)
     for objective in objectives.values():
@@ -83,10 +85,12 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
                 layer.compile(dynamic=True)
 
     streams = [_stream(name, recipe, objectives[name], data, framing) for name in recipe.stream]
+    labelled = [(s, s.objective) for s in streams if isinstance(s.objective, Measured)]
+    notes += [f"{stream.name}: {remark}" for stream, objective in labelled for remark in objective.remarks(stream.collation.view)]
     notes += [f"{s.name}: {s.sampler.skipped} of {s.sampler.rows} examples are longer than --max-source-positions or "
               "--max-target-positions and are left out" for s in streams if s.sampler.skipped]  # fmt: skip
-    named = [*model.named_parameters(), *((f"{n}.{k}", p) for n, o in objectives.items() for k, p in o.named_parameters())]
-    optimizer = make_optimizer(recipe.optim, named)
+    named = [*model.named_parameters(), *((f"objective.{n}.{k}", p) for n, o in objectives.items() for k, p in o.named_parameters())]
+    optimizer = make_optimizer(recipe.optim, named, max(recipe.model.encoder_layers, recipe.model.decoder_layers))
     validator, warnings = _validator(recipe, objectives, data, framing)
     scores = {step: c.metrics.get(recipe.checkpoint.best_metric) for step, c in kept.items()}
     trainer = Trainer(recipe, folder, model, streams, validator, tokenizer, optimizer, state, scores)
@@ -194,7 +198,10 @@ def _positions(recipe: Recipe, framing: Framing) -> tuple[int, int]:
 def _stream(name: str, recipe: Recipe, objective: Objective, data: DataBin, framing: Framing) -> Stream:
     view = objective.view(data, "train")
     config = recipe.stream[name]
-    sampler = Sampler(len(view), view.sizes, _limits(recipe, framing), recipe.seed, name)
+    limits = _limits(recipe, framing)
+    if isinstance(objective, Measured):
+        limits = limits._replace(longest=())  # such examples are cut to fit, not left out
+    sampler = Sampler(len(view), view.sizes, limits, recipe.seed, name)
     return Stream(name, objective, Collation(name, view, objective.collator(), recipe.seed), sampler, config.share, ramp(config.weight))
 
 
@@ -210,15 +217,19 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
         whole = _objective(StreamConfig(text=text, objective=recipe.stream[name].objective, limit=config.max_valid_rows), recipe, framing)
         try:
             view = whole.view(data, split)
-        except MasscliError as error:
+            table = data.table(text, split).head(config.max_valid_rows) if isinstance(whole, Measured) else None
+        except AbsentError as error:
             warnings.append(f"{name} is not validated: {error.message}")
             continue
         longest = _positions(recipe, framing)
         limits = Limits(max(recipe.train.max_tokens, *longest), None, longest)
+        if isinstance(whole, Measured):
+            warnings += [f"{name}: {remark} of {split}" for remark in whole.remarks(view)]
+            limits = Limits(max(recipe.train.max_tokens, int(view.sizes(0, len(view)).max())))
         sampler = Sampler(len(view), view.sizes, limits, recipe.seed, name, shuffle=False)
         if sampler.skipped:
             warnings.append(f"{name}: {sampler.skipped} of {sampler.rows} validation examples are longer than --max-positions")
-        streams.append(ValidStream(name, objective, Collation(name, view, objective.collator(), 0), sampler))
+        streams.append(ValidStream(name, objective, Collation(name, view, objective.collator(), 0), sampler, table))
         tasks += [task for task in _tasks(text, recipe.stream[name].objective.reads, data, recipe.valid) if task not in tasks]
     if config.eval_bleu and not any(task.metric == "bleu" for task in tasks):
         warnings.append(f"no BLEU: the {split} split of {recipe.data} has no pairs of {', '.join(s.text for s in recipe.stream.values())}")

@@ -27,6 +27,7 @@ from masscli.data.sampler import Position
 from masscli.errors import MasscliError
 from masscli.models.transformer import InputEmbedding, Transformer
 from masscli.recipe import Recipe
+from masscli.tasks import RespondOptions, WriteOptions
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.files import digest, relink, sync, write
 
@@ -136,8 +137,14 @@ class Checkpoint:
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
         """(source, target) languages of the directions it was trained to write."""
-        texts = (s.text for s in self.recipe.stream.values())
+        written = (s.objective.language for s in self.recipe.stream.values() if isinstance(s.objective, WriteOptions))
+        texts = (*(s.text for s in self.recipe.stream.values()), *(f"{language}-{language}" for language in written))
         return tuple((a, b) for a, b in dict.fromkeys(tuple(t.split("-")) for t in texts if t.count("-") == 1))
+
+    @property
+    def turns(self) -> int:
+        """How many turns of a dialogue it reads as one source; 0 where lines are texts."""
+        return max((s.objective.turns for s in self.recipe.stream.values() if isinstance(s.objective, RespondOptions)), default=0)
 
 
 def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...]) -> Framing:

@@ -12,6 +12,7 @@ from masscli.config import decode, encode
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
 from masscli.models.presets import resolve
+from masscli.objectives.labelled import Measured
 from masscli.recipe import OBJECTIVES, ModelConfig, ObjectiveConfig, OptimConfig, Recipe, StreamConfig
 from masscli.training.checkpoint import Checkpoint, saved
 
@@ -35,6 +36,8 @@ class Request(Protocol):
     def pairs(self) -> tuple[str, ...]: ...
     @property
     def beside(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def tables(self) -> tuple[str, ...]: ...
     @property
     def temperature(self) -> float: ...
     @property
@@ -61,7 +64,10 @@ def compose(request: Request) -> Recipe:
     plain = _with_an_end(decode(Recipe, raw))
     data = DataBin.open(plain.data)
     streams = _streams(request, data)
+    streams = {name: replace(s, objective=_completed(s, data)) for name, s in streams.items()}
     kinds = {s.objective.stacks for s in streams.values()}
+    if len(kinds) > 1:
+        kinds.discard("any")
     stacks = kinds.pop() if len(kinds) == 1 else "encoder-decoder"
     model = _model(said, stacks, data, plain.init_from)
     _check(plain, streams)
@@ -123,7 +129,7 @@ def _shape_of(old: ModelConfig, said: Mapping[str, Any], stacks: str, path: Path
     """The shape that weights come with; a stack that they lack and that is needed is as its named size, or the user, has it."""
     fresh = resolve({"arch": old.arch, **said}, stacks)
     had, wanted = encode(old), encode(fresh)
-    lacking = [layers for layers in ("encoder_layers", "decoder_layers") if not had[layers]]
+    lacking = [layers for layers in ("encoder_layers", "decoder_layers") if not had[layers] and (stacks != "any" or layers in said)]
     for field in SHAPE:
         if field in lacking or wanted[field] in (had[field], "auto") or not (field in said or fresh.arch != old.arch):
             continue
@@ -162,7 +168,13 @@ def _chosen(request: Request, data: DataBin) -> dict[str, StreamConfig]:
     schema = OBJECTIVES.schema(name)
     objective = cast(ObjectiveConfig, decode(schema, {"name": name, **request.options_of(name)}))
     short = name.rpartition(":")[2].lower()
-    if objective.reads == "pairs":
+    if request.tables and objective.reads != "table":
+        raise MasscliError(f"--table: {name} does not learn from labelled examples", "leave it out")
+    if objective.reads == "table":
+        if request.source or request.target or request.pairs or request.langs:
+            raise MasscliError(f"{name} reads a table of labelled examples", "choose it with --table, and its language with --language")
+        texts = list(request.tables) or [_table(name, objective, data)]
+    elif objective.reads == "pairs":
         texts = list(request.pairs) or [f"{a}-{b}" for a, b in [_direction(request, data)]]
     elif objective.reads == "target":
         texts = _both_ways(request, data)
@@ -232,8 +244,40 @@ def _direction(request: Request, data: DataBin) -> tuple[str, str]:
     raise MasscliError("the direction is not clear", f"add -s LANG -t LANG; the data has {', '.join(data.pairs) or 'no pairs'}")
 
 
+def _table(name: str, objective: ObjectiveConfig, data: DataBin) -> str:
+    """The only table that the objective can mean: of the kind that it usually reads, else of another."""
+    by_kind = [[table for table, kind in data.tables.items() if kind == wanted] for wanted in objective.formats]
+    usual = next((tables for tables in by_kind if tables), [])
+    if len(usual) == 1:
+        return usual[0]
+    if fitting := [table for tables in by_kind for table in tables]:
+        raise MasscliError("which table?", f"say it with --table; {name} can read {', '.join(fitting)}")
+    has = ", ".join(f"{table} ({kind})" for table, kind in data.tables.items()) or "none"
+    raise MasscliError(f"{data.folder}: has no table that {name} reads ({', '.join(objective.formats)})", f"its tables: {has}")
+
+
+def _check_table(name: str, stream: StreamConfig, data: DataBin) -> None:
+    """The table must be there, and of a kind that is read."""
+    kind = data.tables.get(stream.text)
+    if kind is None:
+        raise MasscliError(f"{data.folder}: has no table {stream.text!r}", f"its tables are {', '.join(data.tables) or 'none'}")
+    if kind not in stream.objective.formats:
+        wanted = ", ".join(stream.objective.formats)
+        raise MasscliError(f"stream {name}: {stream.objective.name} does not read {kind}", f"it reads {wanted}")
+
+
+def _completed(stream: StreamConfig, data: DataBin) -> ObjectiveConfig:
+    """The objective's options with what follows from the data filled in."""
+    if stream.objective.reads != "table":
+        return stream.objective
+    objective = cast(type[Measured], OBJECTIVES.load(stream.objective.name))
+    return cast(ObjectiveConfig, objective.complete(stream.objective, data, stream.text))
+
+
 def _rows(text: str, objective: ObjectiveConfig, data: DataBin, limit: int | None) -> int:
     _check_text(text, StreamConfig(text=text, objective=objective), data)
+    if objective.reads == "table":
+        return max(1, len(data.table(text, "train").head(limit)))
     sides = text.split("-")
     alone = objective.reads != "pairs"
     rows = len(data.monolingual("train", sides[-1])) if alone else len(data.pair("train", sides[0], sides[1])[0])
@@ -241,6 +285,9 @@ def _rows(text: str, objective: ObjectiveConfig, data: DataBin, limit: int | Non
 
 
 def _check_text(name: str, stream: StreamConfig, data: DataBin) -> None:
+    if stream.objective.reads == "table":
+        _check_table(name, stream, data)
+        return
     sides, reads = stream.text.split("-"), stream.objective.reads
     if len(sides) != (1 if reads == "sentences" else 2):
         raise MasscliError(f"stream {name}: {stream.text!r} is not a {'language' if reads == 'sentences' else 'direction such as en-de'}",

@@ -1,4 +1,5 @@
-"""Validation: loss with noise that never changes, and BLEU of real beam search on raw references.
+"""Validation: loss with noise that never changes, measures of the objectives that are judged by their outputs, and BLEU of real beam
+search on raw references.
 
 Every process takes its share of the micro-batches; the sums are added up, so the loss does not depend on their number.
 """
@@ -6,6 +7,7 @@ Every process takes its share of the micro-batches; the sums are added up, so th
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,11 +19,13 @@ from masscli.data.batch import Ids
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.sampler import Sampler
+from masscli.data.tables import Table
 from masscli.generation.replica import replica
 from masscli.generation.retrieval import precision_at_1, sentence_vectors
 from masscli.generation.translator import Translator
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Term
+from masscli.objectives.labelled import Measured, Output
 from masscli.recipe import GenerationConfig
 from masscli.scoring import Score, bleu
 from masscli.text.tokenizer import Tokenizer
@@ -35,6 +39,13 @@ class ValidStream:
     objective: Objective
     collation: Collation
     sampler: Sampler
+    table: Table | None = None
+    """Labelled examples, where outputs are judged and not only losses."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is measured besides the loss."""
+        return self.objective.metrics if isinstance(self.objective, Measured) and self.table is not None else ()
 
 
 @dataclass(frozen=True)
@@ -70,8 +81,28 @@ class RetrievalTask:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Losses and perplexity are better low, BLEU high."""
-    return metric == "ppl" or metric.endswith("loss")
+    """Losses and perplexity are better low, all else high."""
+    return metric.rpartition(".")[2].startswith("ppl") or metric.endswith("loss")
+
+
+@torch.no_grad()
+def judge(model: Transformer, objective: Measured, collation: Collation, sampler: Sampler) -> list[Output]:
+    """The outputs for every row of a view, whichever process made them."""
+    device = next(model.parameters()).device
+    mine: dict[int, Output] = {}
+    for number, rows in enumerate(sampler.epoch()):
+        if number % parallel.world == parallel.rank:
+            batch = objective.prepare(model, collation(rows, 0).to(device))
+            mine.update(zip(rows.tolist(), objective.predict(model, batch), strict=True))
+    sizes = torch.zeros(sampler.rows, dtype=torch.int64, device=device)
+    for row, output in mine.items():
+        sizes[row] = len(output)
+    ends = torch.cumsum(parallel.sum_(sizes).cpu(), 0).tolist()
+    values = torch.zeros(ends[-1] if ends else 0, dtype=torch.float64, device=device)
+    for row, output in mine.items():
+        values[ends[row] - len(output) : ends[row]] = torch.from_numpy(output)
+    flat = parallel.sum_(values).cpu().numpy()
+    return [flat[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -94,14 +125,16 @@ class Validator:
         """The metrics that `measure` gives."""
         scores = [*dict.fromkeys(task.metric for task in self.tasks), *(task.name for task in self.tasks)]
         found = ["retrieval", *(name for task in self.retrievals for name in task.names)] if self.retrievals else []
-        return ["loss", "ppl", *(f"{stream.name}.loss" for stream in self.streams), *scores, *found]
+        judged = [f"{stream.name}.{metric}" for stream in self.streams for metric in stream.metrics]
+        alone = [metric for metric, count in Counter(m for s in self.streams for m in s.metrics).items() if count == 1]
+        return ["loss", "ppl", *(f"{stream.name}.loss" for stream in self.streams), *alone, *judged, *scores, *found]
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> tuple[dict[str, float], dict[str, str]]:
         """Metrics by name (`loss` and `ppl` over all streams, `STREAM.loss` of each, `bleu`), and the signatures of scores."""
         training = model.training
         model.eval()
-        metrics = self._losses(model)
+        metrics = self._losses(model) | self._measures(model)
         scores = self._bleu(model)
         metrics |= self._retrieval(model)
         model.train(training)
@@ -139,6 +172,17 @@ class Validator:
             a, b = (sentence_vectors(model, self.framing, x, side) for x, side in zip(task.sides, task.pair, strict=True))
             metrics |= dict(zip(task.names, (precision_at_1(a, b), precision_at_1(b, a)), strict=True))
         return {**metrics, "retrieval": sum(metrics.values()) / len(metrics)} if metrics else {}
+
+    def _measures(self, model: Transformer) -> dict[str, float]:
+        """`STREAM.METRIC` of every objective that is judged by its outputs; `METRIC` alone where that is clear."""
+        found: dict[str, float] = {}
+        for stream in self.streams:
+            if isinstance(stream.objective, Measured) and stream.table is not None:
+                stream.objective.eval()
+                outputs = judge(model, stream.objective, stream.collation, stream.sampler)
+                found |= {f"{stream.name}.{metric}": value for metric, value in stream.objective.measure(stream.table, outputs).items()}
+                stream.objective.train()
+        return found | {name.rpartition(".")[2]: value for name, value in found.items() if name.rpartition(".")[2] in self.names}
 
     def _bleu(self, model: Transformer) -> list[Score]:
         if not self.tasks:

@@ -20,7 +20,7 @@ def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, st
     if checkpoint.tokenizer().vocab.fingerprint != vocab.fingerprint:
         raise MasscliError(
             f"{checkpoint.path}: was trained with another vocabulary than the data",
-            f"preprocess the text with --spm-model {checkpoint.path / 'vocab.model'} and the same text options",
+            f"preprocess the text with --spm-model {checkpoint.path}",
         )
     theirs, ours = checkpoint.weights(), model.state_dict()
     old, new = checkpoint.state.languages, model.languages
@@ -52,6 +52,28 @@ def _wanted(name: str, stack: str, table: bool) -> bool:
     """Whether a tensor belongs to a stack: `decoder.layers.0...`, `embeddings.decoder...`, `tables.decoder`; or is shared by both."""
     owner = next((part for part in name.split(".")[:2] if part in ("encoder", "decoder")), None)
     return table if owner is None else stack in ("both", owner)
+
+
+def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
+    """Keep parts of a model as they are: embeddings, a stack, or the first layers of each."""
+    prefixes = [prefix for part in parts for prefix in _prefixes(part)]
+    stopped = total = 0
+    for name, p in model.named_parameters():
+        total += p.numel()
+        if any(name.startswith(prefix) for prefix in prefixes):
+            p.requires_grad_(False)
+            stopped += p.numel()
+    if parts and not stopped:
+        raise MasscliError(f"--freeze {','.join(parts)}: the model has nothing of the kind")
+    return [f"frozen: {', '.join(parts)} ({stopped:,} of {total:,} parameters)"] if parts else []
+
+
+def _prefixes(part: str) -> list[str]:
+    if part == "embeddings":
+        return ["tables.", "embeddings.", "biases."]
+    if part in ("encoder", "decoder"):
+        return [f"{part}."]
+    return [f"{stack}.layers.{n}." for stack in ("encoder", "decoder") for n in range(int(part))]
 
 
 def _by_name(tensor: Tensor, source: Tensor, old: Sequence[str], new: Sequence[str]) -> None:

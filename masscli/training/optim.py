@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from masscli.errors import MasscliError
 from masscli.recipe import OptimConfig
 
 
@@ -42,21 +44,40 @@ def learning_rate(config: OptimConfig, update: int, last: int | None) -> float:
     return end + (lr - end) * max(0.0, (total - t) / max(1.0, total - warm))
 
 
-def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
-    """The optimizer of a run; biases and layer norms are spared from weight decay unless `decay_all`."""
+def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Parameter]], layers: int = 0) -> torch.optim.Optimizer:
+    """The optimizer of a run; biases and layer norms are spared from weight decay unless `decay_all`.
+
+    The rate of a group is that of the schedule times its `scale`; `layers` is the height of the taller stack.
+    """
     assert config.lr is not None
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
-    for _, p in parameters:
-        (decayed if config.decay_all or p.dim() > 1 else spared).append(p)
-    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": spared, "weight_decay": 0.0}]
-    groups = [g for g in groups if g["params"]]
+    found: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, p in parameters:
+        if p.requires_grad:
+            found.setdefault((layer_scale(config, name, layers), config.decay_all or p.dim() > 1), []).append(p)
+    order = sorted(found, key=lambda key: (-key[0], not key[1]))
+    groups: list[dict[str, Any]] = [
+        {"params": found[key], "weight_decay": config.weight_decay if key[1] else 0.0, "scale": key[0]} for key in order
+    ]
+    if not groups:
+        raise MasscliError("nothing is left to learn", "freeze less")
     betas = (config.adam_betas[0], config.adam_betas[1])
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.adam_eps, fused=True)
     if config.optimizer == "adam":
         return torch.optim.Adam(groups, lr=config.lr, betas=betas, eps=config.adam_eps, fused=True)
     return BertAdam(groups, config.lr, betas, config.adam_eps, layerwise=config.optimizer == "lamb")
+
+
+def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
+    """The share of the learning rate that a parameter gets: decay to the power of how far below the task's head it stands (spec: 4.5)."""
+    if config.layer_decay == 1.0 or name.startswith(("objective.", "pooler.")):
+        return 1.0
+    top = layers + config.layer_decay_offset
+    if inner := re.match(r"(encoder|decoder)\.layers\.(\d+)\.", name):
+        return config.layer_decay ** (top - 1 - int(inner[2]))
+    if re.match(r"(encoder|decoder)\.norm\.", name):
+        return config.layer_decay ** (top - layers)
+    return config.layer_decay**top  # embeddings, and what is tied to them
 
 
 class BertAdam(torch.optim.Optimizer):

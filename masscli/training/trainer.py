@@ -170,7 +170,7 @@ class Trainer:
         """Learn from one list of micro-batches; returns the norm of the gradient."""
         lr = learning_rate(self.recipe.optim, self.state.step + 1, self.recipe.train.max_update)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["scale"]
         sums, totals = self._gradients(prepared)
         self._reduce()
         norm = self._norm()

@@ -1,0 +1,87 @@
+"""Predict labels, numbers, tags, choices or answers.
+
+RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint. The input is of the kind the task was trained on, with or
+without labels; every example gives one prediction, in the same order. What was cut or left out is summed up on stderr.
+
+Examples:
+  masscli predict runs/sst2 --input test.tsv > labels.txt
+  masscli predict runs/sst2 --input test.tsv --format jsonl --output predictions.jsonl
+  echo "a gripping, beautiful film" | masscli predict runs/sst2 --input-format lines
+  masscli predict runs/ner --input test.conll > tagged.conll
+  masscli predict runs/squad --input dev.json --format json --output predictions.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from masscli.cli.files import writer
+from masscli.errors import MasscliError
+from masscli.recipe import PredictConfig
+
+if TYPE_CHECKING:
+    from masscli.data.tables import Table
+    from masscli.objectives.labelled import Answer
+
+
+def run(
+    command: PredictConfig,
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a checkpoint.")],
+) -> None:
+    """Predict, example by example."""
+    from masscli.data.formats import guess
+    from masscli.training.precision import choose_device, choose_dtype
+    from masscli.training.predictor import Predictor
+
+    started = time.perf_counter()
+    device = choose_device(command.device)
+    predictor = Predictor.open(path, command.stream, command.null_threshold, device, choose_dtype(command.precision, device))
+    known = predictor.options.formats
+    kind = command.input_format or guess(command.input) or known[0]
+    if kind not in (*known, "lines") or (kind == "lines" and "tsv" not in known):
+        given = f"--input-format {kind}" if command.input_format else f"{command.input}: {kind}"
+        raise MasscliError(f"{given}: {predictor.options.name} does not read it", f"it reads {', '.join(known)}; see --input-format")
+    if command.format == "json" and kind != "squad":
+        raise MasscliError("--format json: is for answers to questions", "use --format jsonl")
+    table = predictor.read(command.input, kind)
+    outputs, remarks = predictor.outputs(table, command.batch_tokens)
+    answers = predictor.answers(table, outputs)
+    with writer(command.output) as write:
+        write(_json(answers) if command.format == "json" else "".join(_shown(command.format, table, answers)))
+    if command.na_prob is not None:
+        with writer(command.na_prob) as write:
+            write(json.dumps({a.details["id"]: a.details["na_prob"] for a in answers if "na_prob" in a.details}, indent=1) + "\n")
+    for remark in remarks:
+        print(f"warning: {remark}", file=sys.stderr)
+    seconds = time.perf_counter() - started
+    print(f"predicted {len(table)} examples in {seconds:.1f} s with {path} ({predictor.stream})", file=sys.stderr)
+
+
+def _json(answers: Sequence[Answer]) -> str:
+    """One object, from the id of each question to its answer: what SQuAD's evaluation reads."""
+    return json.dumps({a.details["id"]: a.text for a in answers}, ensure_ascii=False, indent=1) + "\n"
+
+
+def _shown(format: str, table: Table, answers: Sequence[Answer]) -> list[str]:
+    if format == "jsonl":
+        return [json.dumps({"line": n, **a.details}, ensure_ascii=False) + "\n" for n, a in enumerate(answers, 1)]
+    if format == "text" or table.format not in ("tsv", "lines"):
+        return [_one_line(a.text) + "\n" if table.format == "squad" else f"{a.text}\n" for a in answers]
+    numbers = [name for name, value in answers[0].details.items() if isinstance(value, float)]
+    head = "\t".join([*table.fields, "prediction", *(name for name in numbers if name != "value")]) + "\n"
+    rows = []
+    for row, answer in enumerate(answers):
+        shares = [f"{answer.details[name]:.6f}" for name in numbers if name != "value"]
+        rows.append("\t".join([*(table.text(field, row) for field in table.fields), answer.text, *shares]) + "\n")
+    return [head, *rows]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

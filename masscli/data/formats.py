@@ -1,0 +1,232 @@
+"""Labelled data as it is distributed: TSV with a header, JSONL, CoNLL columns, SQuAD JSON, dialogues, aligned files; to records.
+
+A record is one example with named fields.  What a field means (text, label, number) is the business of the objective that reads it; here a
+row must only have the fields that the file promises.  Whatever is wrong is named by file and line (by question, in SQuAD's JSON).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from masscli.errors import MasscliError
+from masscli.text import corpus
+from masscli.text.corpus import shown
+
+TURN = "\t"
+STATEMENTS = "statements"
+"""The list field that is made of a question and the choices beside it."""
+WHERE = "line"
+"""The field that says where in its file a record came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One example.  `texts` are strings; `lists` are lists of strings (words, choices, turns); `numbers` are lists of whole numbers;
+    `shared` are long texts that many records have in common, cut at white space, with the place of every piece remembered."""
+
+    line: int
+    texts: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    numbers: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    shared: Mapping[str, str] = field(default_factory=dict)
+
+
+def read(path: Path, kind: str) -> Iterator[Record]:
+    """The records of a file, or of several joined by `:` where that is how their kind is given."""
+    found = READERS[kind](path)
+    first = next(found, None)
+    if first is None:
+        raise MasscliError(f"{shown(path)}: holds no examples")
+    yield first
+    yield from found
+
+
+def guess(path: Path) -> str | None:
+    """The kind of a file, by its name."""
+    suffixes = [s for s in path.suffixes if s not in corpus.SUFFIXES]
+    return {".tsv": "tsv", ".jsonl": "jsonl", ".conll": "conll", ".conllu": "conll", ".json": "squad"}.get(suffixes[-1] if suffixes else "")
+
+
+def files(path: Path, kind: str) -> list[Path]:
+    """The files that an entry stands for: several for aligned text, one otherwise."""
+    return [Path(p) for p in str(path).split(":")] if kind == "aligned" else [path]
+
+
+def tsv(path: Path) -> Iterator[Record]:
+    """A header, then rows with as many values, separated by tabs.  Quotes are text."""
+    rows = corpus.lines(path)
+    names = next(rows, "").split("\t")
+    if len(set(names)) < len(names) or not all(name.strip() for name in names):
+        raise MasscliError(f"{shown(path)}:1: the header must name every column once, it is {' '.join(map(repr, names))}",
+                           "the first line of a TSV file holds the names of its columns")  # fmt: skip
+    for number, row in enumerate(rows, 2):
+        values = row.split("\t")
+        if len(values) != len(names):
+            raise MasscliError(f"{shown(path)}:{number}: has {_count(len(values), 'column')}, the header has {len(names)}",
+                               "columns are separated by single tabs; quotes do not protect a tab or a line end")  # fmt: skip
+        yield Record(number, dict(zip(names, values, strict=True)))
+
+
+def plain(path: Path) -> Iterator[Record]:
+    """No header: a text a line, or two separated by a tab.  The fields are `1` and `2`."""
+    width = 0
+    for number, row in enumerate(corpus.lines(path), 1):
+        values = row.split("\t")
+        width = width or len(values)
+        if len(values) != width:
+            raise MasscliError(f"{shown(path)}:{number}: has {_count(len(values), 'column')}, the first line has {width}")
+        yield Record(number, {str(n): value for n, value in enumerate(values, 1)})
+
+
+def jsonl(path: Path) -> Iterator[Record]:
+    """An object a line; strings and numbers are texts, lists of strings are lists.  Every line has the fields of the first."""
+    promised: dict[str, bool] = {}
+    for number, row in enumerate(corpus.lines(path), 1):
+        where = f"{shown(path)}:{number}"
+        try:
+            found = json.loads(row)
+        except ValueError as error:
+            raise MasscliError(f"{where}: not JSON ({error})", "JSONL has one object a line") from None
+        if not isinstance(found, dict):
+            raise MasscliError(f"{where}: expected an object, got {row[:40]}", "JSONL has one object a line")
+        lists = {name: isinstance(value, list) for name, value in found.items()}
+        promised = promised or lists
+        for name, is_list in promised.items():
+            if lists.get(name) is not is_list:
+                what = "lacks" if name not in lists else "has a list in" if lists[name] else "has no list in"
+                raise MasscliError(f"{where}: {what} {name!r}, unlike the first line", f"the first line has {', '.join(promised)}")
+        if extra := [name for name in lists if name not in promised]:
+            raise MasscliError(f"{where}: has {extra[0]!r}, which the first line has not", f"the first line has {', '.join(promised)}")
+        texts = {name: _as_text(found[name], f"{where}: {name}") for name in promised if not promised[name]}
+        items = {name: [_as_text(item, f"{where}: {name}") for item in found[name]] for name in promised if promised[name]}
+        if "question" in texts and "choices" in items:
+            items[STATEMENTS] = [_statement(texts["question"], choice) for choice in items["choices"]]
+        yield Record(number, texts, items)
+
+
+def conll(path: Path) -> Iterator[Record]:
+    """A word a line in columns, a blank line after each sentence.  Fields are the columns, `1`, `2`, ...: lists of as many items.
+
+    Columns are separated by tabs, or by spaces where the first word has none; `-DOCSTART-` and comments (`# ` without a tab) are skipped.
+    """
+    words: list[list[str]] = []
+    start = width = 0
+    tabs = False
+    for number, row in enumerate(corpus.lines(path), 1):
+        if row.startswith("-DOCSTART-") or (row.startswith("# ") and "\t" not in row):
+            continue
+        if not row.strip():
+            if words:
+                yield _sentence(start, words)
+            words = []
+            continue
+        if not width:
+            tabs = "\t" in row
+        values = row.split("\t") if tabs else row.split()
+        width = width or len(values)
+        if len(values) != width or not all(value.strip() for value in values):
+            raise MasscliError(f"{shown(path)}:{number}: expected {_count(width, 'column')} as in the first line, got {row!r}",
+                               "a word a line, columns separated by tabs, a blank line between sentences")  # fmt: skip
+        start = number if not words else start
+        words.append(values)
+    if words:
+        yield _sentence(start, words)
+
+
+def dialogues(path: Path) -> Iterator[Record]:
+    """A dialogue a line, turns separated by tabs: one record for each turn that has one before it, with all the turns before."""
+    for number, row in enumerate(corpus.lines(path), 1):
+        turns = [turn.strip() for turn in row.split(TURN)]
+        if not row.strip():
+            continue
+        if len(turns) < 2 or not all(turns):
+            what = "has one turn" if len(turns) < 2 else "has an empty turn"
+            raise MasscliError(f"{shown(path)}:{number}: {what}", "a dialogue a line, two or more turns separated by tabs")
+        for n in range(1, len(turns)):
+            yield Record(number, {"response": turns[n]}, {"context": turns[:n]})
+
+
+def aligned(path: Path) -> Iterator[Record]:
+    """Two files of as many lines, SOURCE:TARGET."""
+    both = files(path, "aligned")
+    if len(both) != 2:
+        raise MasscliError(f"{path}: expected SOURCE:TARGET", "two files of as many lines")
+    for number, (source, target) in enumerate(zip_longest(*map(corpus.lines, both)), 1):
+        if source is None or target is None:
+            raise MasscliError(f"{both[source is not None]}: ends before line {number}, unlike {both[source is None]}",
+                               "line n of one belongs to line n of the other")  # fmt: skip
+        yield Record(number, {"source": source, "target": target})
+
+
+def squad(path: Path) -> Iterator[Record]:
+    """Questions of SQuAD 1.1 or 2.0, each with its answers: their texts, and the character at which they start.
+
+    Raises MasscliError when an answer is not found where the file says it is.
+    """
+    number = 0
+    for paragraph in _paragraphs(path):
+        context = paragraph["context"]
+        for question in paragraph["qas"]:
+            number += 1
+            where = f"{shown(path)}: question {question.get('id', number)!r}"
+            try:
+                impossible = bool(question.get("is_impossible", False))
+                answers = [] if impossible else question.get("answers", [])
+                texts, starts = [str(a["text"]) for a in answers], [int(a["answer_start"]) for a in answers]
+                asked = {"id": str(question["id"]), "question": str(question["question"])}
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise MasscliError(f"{where}: is not a SQuAD question ({error!r})", _SQUAD) from None
+            for text, start in zip(texts, starts, strict=True):
+                if not text or context[start : start + len(text)] != text:
+                    raise MasscliError(f"{where}: its answer {text!r} is not in its context at {start}",
+                                       "answer_start counts characters of the context, from 0")  # fmt: skip
+            known = {"start": starts, "impossible": [int(impossible)]}
+            yield Record(number, asked, {"answers": texts}, known, {"context": context})
+
+
+def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
+    with corpus.open_bytes(path) as file:
+        data = file.read()
+    try:
+        raw = json.loads(corpus.decode(data, path, 1, 0))
+        for article in raw["data"]:
+            for paragraph in article["paragraphs"]:
+                if not isinstance(paragraph["context"], str) or not isinstance(paragraph["qas"], list):
+                    raise TypeError("a paragraph needs a context and qas")
+                yield paragraph
+    except ValueError as error:
+        raise MasscliError(f"{shown(path)}: not JSON ({error})", _SQUAD) from None
+    except (KeyError, TypeError) as error:
+        raise MasscliError(f"{shown(path)}: is not in the form of SQuAD ({error!r})", _SQUAD) from None
+
+
+def _sentence(line: int, words: Sequence[Sequence[str]]) -> Record:
+    return Record(line, lists={str(n): list(column) for n, column in enumerate(zip(*words, strict=True), 1)})
+
+
+def _statement(question: str, choice: str) -> str:
+    """The choice in the place of the question's blank, or after it."""
+    return question.replace("_", choice, 1) if "_" in question else f"{question} {choice}"
+
+
+def _as_text(value: object, where: str) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, list | dict):
+        raise MasscliError(f"{where}: expected a string or a number, got {json.dumps(value)[:40]}")
+    return json.dumps(value)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+_SQUAD = '{"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ..., "question": ..., "answers": [{"text", "answer_start"}]}]}]}]}'
+READERS: Mapping[str, Callable[[Path], Iterator[Record]]] = {
+    "tsv": tsv, "lines": plain, "jsonl": jsonl, "conll": conll, "squad": squad, "dialogues": dialogues, "aligned": aligned,
+}  # fmt: skip

@@ -1,0 +1,186 @@
+"""Multiple choice: softmax over the scores of a context with each of its choices.
+
+    BERT on SWAG (Devlin et al. 2019, section 4.4): [CLS] context [SEP] choice [SEP], one vector on the first state.  RACE (Lan et al.
+    2019): [CLS] passage [SEP] question + choice [SEP], where a blank `_` in the question is filled by the choice; the last 128 tokens of
+    question and choice are kept and the passage is cut.  GPT (Radford et al. 2018): start context delimiter choice extract.
+
+A field `question` beside the choices is joined with each of them when the data is read.  The number of choices may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from masscli.data.batch import Batch, Ids, Labels
+from masscli.data.formats import STATEMENTS
+from masscli.data.framing import Framing
+from masscli.data.shards import DataBin
+from masscli.data.tables import Table
+from masscli.data.view import Example, View
+from masscli.errors import MasscliError
+from masscli.models.transformer import Transformer
+from masscli.objectives.base import Setting, Term
+from masscli.objectives.labelled import Answer, Head, Judged, Output, Reading, language_of
+from masscli.tasks import ChooseOptions
+
+
+class ChoicesView:
+    """Of each example its context, cut to fit with each choice; the choices; and which is right."""
+
+    def __init__(self, table: Table, options: ChooseOptions, reading: Reading, targets: Ids | None) -> None:
+        self.table, self.options, self.reading, self.targets = table, options, reading, targets
+        self.items = STATEMENTS if table.has(STATEMENTS) else options.choices_column
+        self.contexts, self.choices = table.ids(options.context_column), table.ids(self.items)
+        self.room = options.max_length - reading.frame.symbols(2)
+        self.most = min(options.max_choice, self.room)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Of all the sequences of an example, padded to the longest."""
+        ends = self.table.ends[self.items]
+        lengths = np.minimum(self.choices.lengths(int(ends[start]), int(ends[stop])), self.most)
+        contexts = self.contexts.lengths(start, stop)
+        found = np.zeros(stop - start, np.int64)
+        for n in range(stop - start):
+            own = lengths[ends[start + n] - ends[start] : ends[start + n + 1] - ends[start]]
+            found[n] = len(own) * (min(int(own.max()) + int(contexts[n]), self.room) + self.reading.frame.symbols(2))
+        return found[:, None]
+
+    @property
+    def cut(self) -> int:
+        """How many examples are cut."""
+        ends = self.table.ends[self.items]
+        lengths, contexts = self.choices.lengths(), self.contexts.lengths(0, len(self))
+        longest = [int(lengths[a:b].max()) for a, b in pairwise(ends[: len(self) + 1].tolist())]
+        return sum(n > self.most or n + c > self.room for n, c in zip(longest, contexts.tolist(), strict=True))
+
+    def __getitem__(self, row: int) -> Example:
+        context, fields = self.contexts[row], []
+        for at in self.table.items(self.items, row):
+            choice = self.choices[at][-self.most :]
+            room = self.room - len(choice)
+            short = context[:room] if self.options.keep == "start" else context[max(0, len(context) - room) :]
+            fields += [short, choice]
+        return Example(row, (*fields, *([self.targets[row : row + 1]] if self.targets is not None else [])))
+
+
+@dataclass(frozen=True)
+class ChoicesCollator:
+    """A sequence for every choice, those of an example one after another."""
+
+    reading: Reading
+    framing: Framing
+    language: str
+
+    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        counts = [len(e.fields) // 2 for e in examples]
+        sequences = [self.reading.frame.join(*e.fields[2 * n : 2 * n + 2]) for e, c in zip(examples, counts, strict=True) for n in range(c)]
+        batch = self.reading.batch(sequences, self.framing, self.language, [e.row for e in examples])
+        targets = [e.fields[-1] for e in examples if len(e.fields) % 2]
+        labels = {"choices": Labels(torch.tensor(counts), torch.arange(len(counts)))}
+        if targets:
+            labels["choose"] = Labels(torch.from_numpy(np.concatenate(targets)), torch.arange(len(targets)))
+        return replace(batch, labels=labels, counts={"choose": float(len(targets))})
+
+
+class Choose(Judged):
+    """Find the right choice."""
+
+    Config = ChooseOptions
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+
+    def __init__(self, config: ChooseOptions, setting: Setting) -> None:
+        super().__init__(setting)
+        self.options = config
+        self.reading = Reading.of(config, setting)
+        self.head = Head(config, setting.model.dim, 1)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """One term."""
+        return {"choose": 1.0}
+
+    @classmethod
+    def complete(cls, config: ChooseOptions, data: DataBin, name: str) -> ChooseOptions:
+        """The language."""
+        table = data.table(name, "train")
+        _targets(table, config)
+        return replace(config, language=language_of(config.language, table, data))
+
+    def examples(self, table: Table, labelled: bool) -> View:
+        _check(table, self.options)
+        return ChoicesView(table, self.options, self.reading, _targets(table, self.options) if labelled else None)
+
+    def remarks(self, view: View) -> list[str]:
+        assert isinstance(view, ChoicesView)
+        cut = view.cut
+        return [f"{cut} of {len(view)} examples are cut to {self.options.max_length} tokens (--max-length)"] if cut else []
+
+    def collator(self) -> ChoicesCollator:
+        """Frames and pads."""
+        return ChoicesCollator(self.reading, self.setting.framing, self.options.language)
+
+    def scores(self, model: Transformer, batch: Batch) -> list[Tensor]:
+        """For each example, a score of each choice."""
+        summary = self.reading.summary(batch, self.reading.states(model, batch))
+        return list(torch.split(self.head(summary)[:, 0], batch.labels["choices"].ids.tolist()))
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """Cross-entropy over the choices of each example; choices that are not there have no share."""
+        scores = torch.nn.utils.rnn.pad_sequence(self.scores(model, batch), batch_first=True, padding_value=-1e30)
+        loss = F.cross_entropy(scores, batch.labels["choose"].ids, reduction="sum")
+        return {"choose": Term(loss, loss)}
+
+    def predict(self, model: Transformer, batch: Batch) -> list[Output]:
+        return [scores.double().cpu().numpy() for scores in self.scores(model, batch)]
+
+    def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
+        found = []
+        for row, scores in enumerate(outputs):
+            shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+            best = int(scores.argmax())
+            choice = table.strings(self.options.choices_column, row)[best]
+            found.append(Answer(str(best), {"label": best, "choice": choice, "probabilities": [float(share) for share in shares]}))
+        return found
+
+    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
+        targets = _targets(table, self.options)
+        return {"accuracy": float(np.mean([int(scores.argmax()) == t for scores, t in zip(outputs, targets, strict=True)]))}
+
+
+def _check(table: Table, options: ChooseOptions) -> None:
+    """The fields are there, and every example has two choices or more."""
+    table.require(options.context_column, "--context-column")
+    table.require(options.choices_column, "--choices-column")
+    if not table.is_list(options.choices_column) or table.is_list(options.context_column):
+        raise MasscliError(f"{table.path}: expected a string in {options.context_column!r} and a list in {options.choices_column!r}",
+                           "choose the fields with --context-column and --choices-column")  # fmt: skip
+    for row in range(len(table)):
+        if len(table.items(options.choices_column, row)) < 2:
+            raise MasscliError(f"{table.where(row)}: has fewer than two choices")
+
+
+def _targets(table: Table, options: ChooseOptions) -> Ids:
+    """The number of the right choice of each example."""
+    _check(table, options)
+    table.require(options.label_column, "--label-column")
+    found = np.zeros(len(table), np.int64)
+    for row in range(len(table)):
+        label, count = table.text(options.label_column, row), len(table.items(options.choices_column, row))
+        number = int(label) if label.isascii() and label.isdigit() else ord(label) - ord("A") if len(label) == 1 else -1
+        if not 0 <= number < count:
+            raise MasscliError(f"{table.where(row)}: {label!r} is none of its {count} choices",
+                               f"{options.label_column!r} must be a number from 0, or a letter from A")  # fmt: skip
+        found[row] = number
+    return found

@@ -1,0 +1,160 @@
+"""Classification of a text or a pair of texts: log softmax of a head on the state that stands for the sequence.
+
+    BERT (Devlin et al. 2019): [CLS] A [SEP] B [SEP], the first state -> dropout -> linear.  RoBERTa and ELECTRA: the same with a layer
+    between (`--head tanh`, `--head gelu`).  GPT (Radford et al. 2018, section 3): start A delimiter B extract, the last state -> linear;
+    `--lm-weight 0.5` adds lambda L1, the language model of the same sequences (equation 5), each a mean over its tokens; `--both-orders`
+    adds up the states of both orders of a pair.
+
+The list of labels is that of the training part and is kept in the recipe.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from masscli.data.batch import Batch
+from masscli.data.shards import DataBin
+from masscli.data.tables import Table
+from masscli.data.view import View
+from masscli.errors import MasscliError
+from masscli.models.transformer import Transformer
+from masscli.objectives.base import Setting, Term
+from masscli.objectives.labelled import (
+    Answer,
+    Head,
+    Judged,
+    Output,
+    Reading,
+    TextsCollator,
+    TextsView,
+    label_list,
+    label_numbers,
+    language_of,
+    text_columns,
+    texts_of,
+)
+from masscli.scoring import labels as measures
+from masscli.tasks import ClassifyOptions, TextsOptions
+
+
+class Texts(Judged):
+    """A head on texts; what it means is up to those who derive from it.  `term` is the loss's name."""
+
+    term: ClassVar[str]
+
+    def __init__(self, config: TextsOptions, setting: Setting, outputs: int) -> None:
+        super().__init__(setting)
+        self.texts = config
+        self.reading = Reading.of(config, setting)
+        if config.both_orders and len(config.text_columns) != 2:
+            raise MasscliError("--both-orders: the task has one text", "leave it out")
+        if config.lm_weight and self.reading.stack != "decoder":
+            raise MasscliError("--lm-weight: only a decoder has a language model", "leave it out, or add --read decoder")
+        self.head = Head(config, setting.model.dim, outputs)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The task, and the language model where there is one."""
+        return {self.term: 1.0, "lm": self.texts.lm_weight} if self.texts.lm_weight else {self.term: 1.0}
+
+    def collator(self) -> TextsCollator:
+        """Frames and pads."""
+        o = self.texts
+        return TextsCollator(self.term, len(o.text_columns), self.reading, self.setting.framing, o.language, o.both_orders, o.lm_weight > 0)
+
+    def remarks(self, view: View) -> list[str]:
+        assert isinstance(view, TextsView)
+        cut = view.cut
+        return [f"{cut} of {len(view)} examples are cut to {self.texts.max_length} tokens (--max-length)"] if cut else []
+
+    def scores(self, model: Transformer, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(B, outputs), and the states that they are made of."""
+        states = self.reading.states(model, batch)
+        summary = self.reading.summary(batch, states)
+        if self.texts.both_orders:
+            one, other = summary.chunk(2)
+            summary = one + other
+        scores: Tensor = self.head(summary)
+        return scores, states
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """The task's loss, and that of the language model."""
+        scores, states = self.scores(model, batch)
+        found = {self.term: self.loss(scores, batch.labels[self.term].ids)}
+        if self.texts.lm_weight:
+            found["lm"] = Term(*self._language_model(model, batch, states))
+        return found
+
+    def loss(self, scores: Tensor, targets: Tensor) -> Term:
+        """Summed over examples."""
+        raise NotImplementedError
+
+    def predict(self, model: Transformer, batch: Batch) -> list[Output]:
+        return list(self.scores(model, batch)[0].double().cpu().numpy())
+
+    def _language_model(self, model: Transformer, batch: Batch, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of each sequence, a mean over its tokens; summed over sequences."""
+        wanted, flat = batch.labels["lm"], states.flatten(0, 1)
+        each = torch.split(torch.arange(len(wanted.ids), device=flat.device), (batch.source.lengths - 1).tolist())
+        losses = [model.loss(flat[wanted.positions[at]], wanted.ids[at], stack="decoder") for at in each]
+        means = [torch.stack([loss[i] / len(at) for loss, at in zip(losses, each, strict=True)]).sum() for i in (0, 1)]
+        return means[0], means[1]
+
+
+class Classify(Texts):
+    """Choose a label."""
+
+    Config = ClassifyOptions
+    term = "classify"
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "mcc")
+
+    def __init__(self, config: ClassifyOptions, setting: Setting) -> None:
+        super().__init__(config, setting, len(config.labels))
+        self.options = config
+
+    @classmethod
+    def complete(cls, config: ClassifyOptions, data: DataBin, name: str) -> ClassifyOptions:
+        """Columns, language, labels."""
+        table = data.table(name, "train")
+        table.require(config.label_column, "--label-column")
+        found = Counter(table.text(config.label_column, row) for row in range(len(table)))
+        labels = label_list(config.labels, found, table)
+        if config.positive and config.positive not in labels:
+            raise MasscliError(f"--positive {config.positive}: is not a label of {table.path}", f"its labels are {', '.join(labels)}")
+        columns = text_columns(config.text_columns, table, config.label_column)
+        return replace(config, labels=labels, text_columns=columns, language=language_of(config.language, table, data))
+
+    def examples(self, table: Table, labelled: bool) -> View:
+        o = self.options
+        targets = label_numbers(o.labels, table, o.label_column) if labelled else None
+        return TextsView(table, texts_of(o.text_columns, table), self.reading, targets)
+
+    def loss(self, scores: Tensor, targets: Tensor) -> Term:
+        loss = F.cross_entropy(scores, targets, reduction="sum")
+        return Term(loss, loss)
+
+    def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
+        found = []
+        for scores in outputs:
+            shares = np.exp(scores - scores.max())
+            shares /= shares.sum()
+            label = self.options.labels[int(scores.argmax())]
+            probabilities = dict(zip(self.options.labels, map(float, shares), strict=True))
+            found.append(Answer(label, {"label": label, "probability": float(shares.max()), "probabilities": probabilities}))
+        return found
+
+    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
+        o = self.options
+        gold = [o.labels[n] for n in label_numbers(o.labels, table, o.label_column)]
+        predicted = [o.labels[int(scores.argmax())] for scores in outputs]
+        positive = measures.chosen_positive(o.labels, o.positive)
+        f1 = measures.macro_f1(gold, predicted) if positive is None else measures.f1(gold, predicted, positive)
+        return {"accuracy": measures.accuracy(gold, predicted), "f1": f1, "mcc": measures.matthews(gold, predicted)}

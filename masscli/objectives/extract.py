@@ -1,0 +1,281 @@
+"""Extractive question answering: where an answer starts and ends in a text (Devlin et al. 2019, sections 4.2 and 4.3).
+
+    [CLS] question [SEP] window [SEP];  softmax of two scores over the tokens of the sequence;  loss = (CE start + CE end) / 2
+
+A text is read in windows (masscli/data/windows.py).  In training a window without the whole answer, and a question without one, has its
+start and end at [CLS] (at the last symbol, for a decoder, which alone sees everything).  In prediction the n best starts and ends of each
+window are combined; a start counts only in the window that sees most around it; answers of all windows are ranked by the sum of their two
+scores, and equal texts are one answer.  The score of no answer is the least over the windows; it wins where it is above that of the best
+answer by more than `--null-threshold`, which validation searches for (`best-f1`).
+
+Padding has no share in the softmax, so that a loss does not depend on the batch.  An answer is a stretch of the original text, from the
+first character of its first piece to the last one of its last: nothing is projected back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from masscli.data import windows
+from masscli.data.batch import Batch, Ids, Labels
+from masscli.data.framing import Framing
+from masscli.data.shards import DataBin
+from masscli.data.tables import Table
+from masscli.data.view import Example, View
+from masscli.errors import MasscliError
+from masscli.models.transformer import Transformer
+from masscli.objectives.base import Setting, Term
+from masscli.objectives.labelled import Answer, Head, Judged, Output, Reading, language_of
+from masscli.scoring import squad
+from masscli.tasks import ExtractOptions
+
+QUESTION, CONTEXT = "question", "context"
+
+
+class Candidate(NamedTuple):
+    """Tokens [start, end] of a text, and the sum of their scores."""
+
+    score: float
+    start: int
+    end: int
+
+
+class Window(NamedTuple):
+    """Tokens start .. start + size - 1 of a question's text; `number` among the windows of that question."""
+
+    question: int
+    number: int
+    start: int
+    size: int
+
+
+class WindowsView:
+    """Windows of all questions, one after another; with labels, where the answer is in each."""
+
+    def __init__(self, table: Table, options: ExtractOptions, reading: Reading, labelled: bool) -> None:
+        self.table, self.options, self.labelled = table, options, labelled
+        self.questions, self.texts = table.ids(QUESTION), table.ids(CONTEXT)
+        self.symbols = reading.frame.symbols(2)
+        self.windows: list[Window] = []
+        asked = np.minimum(self.questions.lengths(0, len(table)), options.max_query)
+        lengths = self.texts.lengths()
+        for row in range(len(table)):
+            room = options.max_length - self.symbols - int(asked[row])
+            if room < 1:
+                message = f"{table.where(row)}: a question of {asked[row]} tokens leaves no room in a window of {options.max_length}"
+                raise MasscliError(message, "raise --max-length, or lower --max-query")
+            length = int(lengths[table.at(CONTEXT, row)])
+            self.windows += [Window(row, n, *w) for n, w in enumerate(windows.cut(length, room, options.doc_stride))]
+        self._sizes = np.array([[w.size + self.symbols + int(asked[w.question])] for w in self.windows], np.int64)
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Question, window and symbols."""
+        return self._sizes[start:stop]
+
+    @property
+    def cut(self) -> int:
+        """How many questions are cut."""
+        return int(np.count_nonzero(self.questions.lengths(0, len(self.table)) > self.options.max_query))
+
+    @cached_property
+    def answers(self) -> list[tuple[int, int] | None]:
+        """The first and last token of the (first) answer of each question, None where there is none."""
+        return [span(self.table, row) for row in range(len(self.table))]
+
+    def __getitem__(self, row: int) -> Example:
+        w = self.windows[row]
+        question = self.questions[w.question][: self.options.max_query]
+        text = self.texts[self.table.at(CONTEXT, w.question)][w.start : w.start + w.size]
+        if not self.labelled:
+            return Example(row, (question, text))
+        answer = self.answers[w.question]
+        inside = answer is not None and w.start <= answer[0] and answer[1] < w.start + w.size
+        target = [answer[0] - w.start, answer[1] - w.start] if answer is not None and inside else [-1, -1]
+        return Example(row, (question, text, np.array(target, np.int64)))
+
+
+def span(table: Table, row: int) -> tuple[int, int] | None:
+    """The pieces that an answer's characters lie in: the first one that ends after its start, the last one that begins before its end."""
+    answers = table.items("answers", row)
+    if not len(answers):
+        return None
+    begin = int(table.numbers("start", row)[0])
+    stop = begin + len(table.columns["answers"].text(answers.start))
+    at = table.at(CONTEXT, row)
+    begins, ends = table.columns["context.begin"][at], table.columns["context.end"][at]
+    first, last = int(np.searchsorted(ends, begin, "right")), int(np.searchsorted(begins, stop, "left")) - 1
+    return (first, last) if first <= last else None
+
+
+@dataclass(frozen=True)
+class WindowsCollator:
+    """Frames questions with windows; the place of [CLS] (or of a decoder's last symbol) stands for no answer."""
+
+    reading: Reading
+    framing: Framing
+    language: str
+
+    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        sequences = [self.reading.frame.join(e.fields[0], e.fields[1]) for e in examples]
+        batch = self.reading.batch(sequences, self.framing, self.language, [e.row for e in examples])
+        nothing = [0 if self.reading.stack == "encoder" else len(s.ids) - 1 for s in sequences]
+        where = [[s.starts[1], len(e.fields[1]), none] for s, e, none in zip(sequences, examples, nothing, strict=True)]
+        rows = torch.arange(len(examples))
+        labels = {"window": Labels(torch.tensor(where), rows)}
+        wanted = [
+            [s.starts[1] + int(at) if at >= 0 else none for at in e.fields[2]]
+            for s, e, none in zip(sequences, examples, nothing, strict=True)
+            if len(e.fields) > 2
+        ]
+        if wanted:
+            labels["extract"] = Labels(torch.tensor(wanted), rows)
+        return replace(batch, labels=labels, counts={"extract": float(len(wanted))})
+
+
+class Extract(Judged):
+    """Find answers."""
+
+    Config = ExtractOptions
+
+    def __init__(self, config: ExtractOptions, setting: Setting) -> None:
+        super().__init__(setting)
+        self.options = config
+        self.reading = Reading.of(config, setting)
+        self.head = Head(config, setting.model.dim, 2)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """One term."""
+        return {"extract": 1.0}
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those of SQuAD; with the best threshold where questions may have no answer."""
+        return ("f1", "exact", "best-f1", "best-exact") if self.options.unanswerable else ("f1", "exact")
+
+    @classmethod
+    def complete(cls, config: ExtractOptions, data: DataBin, name: str) -> ExtractOptions:
+        """The language, and whether all questions have answers."""
+        table = data.table(name, "train")
+        unanswerable = config.unanswerable
+        if unanswerable is None:
+            unanswerable = any(int(table.numbers("impossible", row)[0]) for row in range(len(table)))
+        if not any(len(table.items("answers", row)) for row in range(len(table))):
+            raise MasscliError(f"{table.path}: not one question has an answer", "there is nothing to learn")
+        return replace(config, unanswerable=unanswerable, language=language_of(config.language, table, data))
+
+    def examples(self, table: Table, labelled: bool) -> WindowsView:
+        if labelled:
+            for row in range(len(table)):
+                if not len(table.items("answers", row)) and not int(table.numbers("impossible", row)[0]):
+                    raise MasscliError(f"{table.where(row)}: has no answer, and is not said to be impossible",
+                                       'add its answers, or "is_impossible": true')  # fmt: skip
+        return WindowsView(table, self.options, self.reading, labelled)
+
+    def remarks(self, view: View) -> list[str]:
+        assert isinstance(view, WindowsView)
+        cut, several = view.cut, len(view) - len(view.table)
+        found = [f"{cut} of {len(view.table)} questions are cut to {self.options.max_query} tokens (--max-query)"] if cut else []
+        return [*found, f"{len(view.table)} questions are read in {len(view)} windows"] if several else found
+
+    def collator(self) -> WindowsCollator:
+        """Frames and pads."""
+        return WindowsCollator(self.reading, self.setting.framing, self.options.language)
+
+    def scores(self, model: Transformer, batch: Batch) -> Tensor:
+        """(B, L, 2), with nothing on padding."""
+        found: Tensor = self.head(self.reading.states(model, batch))
+        real = torch.arange(found.shape[1], device=found.device) < batch.source.lengths[:, None]
+        return found.masked_fill(~real[:, :, None], -1e30)
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """The mean of the cross-entropies of start and end."""
+        scores, wanted = self.scores(model, batch), batch.labels["extract"].ids
+        start, end = (F.cross_entropy(scores[:, :, side], wanted[:, side], reduction="sum") for side in (0, 1))
+        loss = (start + end) / 2
+        return {"extract": Term(loss, loss)}
+
+    def predict(self, model: Transformer, batch: Batch) -> list[Output]:
+        """For each window: the score of no answer, then the scores of every token as a start, then as an end."""
+        scores, found = self.scores(model, batch).double().cpu(), []
+        for row, (first, size, nothing) in zip(scores, batch.labels["window"].ids.tolist(), strict=True):
+            inside = row[first : first + size]
+            found.append(torch.cat([row[nothing].sum()[None], inside[:, 0], inside[:, 1]]).numpy())
+        return found
+
+    def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
+        view = WindowsView(table, self.options, self.reading, labelled=False)
+        pairs = zip(view.windows, outputs, strict=True)
+        return [self._answer(table, row, list(group)) for row, group in groupby(pairs, key=lambda pair: pair[0].question)]
+
+    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
+        answers = self.answers(table, outputs)
+        asked = [squad.Question(table.text("id", row), tuple(table.strings("answers", row))) for row in range(len(table))]
+        v2 = bool(self.options.unanswerable)
+        told = {a.details["id"]: a.text for a in answers}
+        best = {a.details["id"]: a.details["best"] for a in answers}
+        odds = {a.details["id"]: a.details["null_odds"] for a in answers}
+        found = squad.evaluate(asked, told, v2)
+        found = {name: found[name] / 100 for name in ("f1", "exact")}
+        if v2:
+            whole = squad.evaluate(asked, best, v2, odds, math.inf)
+            found |= {"best-f1": whole["best_f1"] / 100, "best-exact": whole["best_exact"] / 100}
+        return found
+
+    def _answer(self, table: Table, row: int, parts: Sequence[tuple[Window, Output]]) -> Answer:
+        at, context = table.at(CONTEXT, row), table.text(CONTEXT, row)
+        begins, ends = table.columns["context.begin"][at], table.columns["context.end"][at]
+        ranked = rank(parts, self.options.n_best, self.options.max_answer)
+        texts: dict[str, float] = {}
+        for c in ranked:
+            texts.setdefault(context[int(begins[c.start]) : int(ends[c.end])], c.score)
+        best = next(iter(texts), "")
+        null = min(float(output[0]) for _, output in parts)
+        odds = null - texts[best] if texts else math.inf
+        listed = sorted([*texts.items(), *([("", null)] if self.options.unanswerable else [])], key=lambda item: -item[1])
+        listed = listed[: self.options.n_best] or [("", null)]
+        top = listed[0][1]
+        total = sum(math.exp(score - top) for _, score in listed)
+        n_best = [{"text": text, "probability": math.exp(score - top) / total, "score": score} for text, score in listed]
+        text = "" if self.options.unanswerable and odds > self.options.null_threshold else best
+        odds = odds if math.isfinite(odds) else 1e9  # JSON has no infinity
+        known = {"id": table.text("id", row), "answer": text, "best": best, "null_odds": odds, "na_prob": _sigmoid(odds), "n_best": n_best}
+        return Answer(text, known)
+
+
+def rank(parts: Sequence[tuple[Window, Output]], n_best: int, max_answer: int) -> list[Candidate]:
+    """The n best spans of a question's text over all of its windows, best first."""
+    length = max(w.start + w.size for w, _ in parts)
+    owner = windows.best([(w.start, w.size) for w, _ in parts], length)
+    found: list[Candidate] = []
+    for w, output in parts:
+        starts, stops = output[1 : 1 + w.size], output[1 + w.size :]
+        for i in _top(starts, n_best):
+            if owner[w.start + i] == w.number:
+                ends = (j for j in _top(stops, n_best) if i <= j < i + max_answer)
+                found += [Candidate(float(starts[i] + stops[j]), w.start + i, w.start + j) for j in ends]
+    return sorted(found, key=lambda c: (-c.score, c.start, c.end))[: max(n_best, 1)]
+
+
+def _top(scores: Output, count: int) -> list[int]:
+    order: Ids = np.argsort(-scores, kind="stable")[:count]
+    found: list[int] = order.tolist()
+    return found
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0

@@ -1,0 +1,286 @@
+"""What objectives over labelled examples share: their views, their sequences, their heads, and how their outputs are judged.
+
+`Measured` is the contract with validation, `Judged` that with `masscli predict`: for every example a row of numbers (`predict`), made of
+the model alone; from these rows and the examples, answers for people and measures by name.  So measures are a matter of the objective,
+never of the loop.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from masscli.data.batch import Batch, Ids, Labels, Tokens, pad
+from masscli.data.framing import Framing
+from masscli.data.sequences import Frame, fit
+from masscli.data.sequences import Sequence as Joined
+from masscli.data.shards import DataBin
+from masscli.data.tables import Table
+from masscli.data.view import Example, View
+from masscli.errors import MasscliError
+from masscli.models.dropout import dropout
+from masscli.models.linear import Linear
+from masscli.models.transformer import Transformer
+from masscli.objectives.base import Objective, Setting
+from masscli.tasks import TableOptions
+
+Output = NDArray[np.float64]
+"""What a model has to say of one example, in numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A prediction: as text (a line, or several for a sentence of words), and with all its details."""
+
+    text: str
+    details: Mapping[str, Any]
+
+
+class Measured(Objective):
+    """An objective over a table, whose outputs on labelled examples are measured."""
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[str, ...]:
+        """What `measure` gives; the first is the one usually reported.  More is better, but for losses and what begins with ppl."""
+
+    @classmethod
+    @abstractmethod
+    def complete(cls, config: Any, data: DataBin, name: str) -> Any:
+        """Options with what follows from the training part of table `name` filled in."""
+
+    @abstractmethod
+    def examples(self, table: Table, labelled: bool) -> View:
+        """The view of a table; `labelled` if labels are wanted, and their absence a mistake."""
+
+    def remarks(self, view: View) -> list[str]:
+        """What a user should know of a view: how many examples were cut."""
+        return []
+
+    @abstractmethod
+    def predict(self, model: Transformer, batch: Batch) -> list[Output]:
+        """For each row of a batch, what is needed for `answers` and `measure`."""
+
+    @abstractmethod
+    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
+        """The metrics, of a labelled table."""
+
+    def view(self, data: DataBin, split: str) -> View:
+        """Labelled examples."""
+        return self.examples(data.table(self.setting.text, split).head(self.setting.limit), labelled=True)
+
+
+class Judged(Measured):
+    """One that answers, too: labels, numbers, spans."""
+
+    @abstractmethod
+    def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
+        """An answer for each example of a table, from the outputs of its view's rows in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Which stack is read, in what form, and for how many tokens."""
+
+    stack: Literal["encoder", "decoder"]
+    both: bool
+    frame: Frame
+    max_length: int
+    segments: bool
+
+    @classmethod
+    def of(cls, options: TableOptions, setting: Setting) -> Self:
+        """As the options say, if the model can."""
+        model = setting.model
+        stack = options.read if options.read != "auto" else "encoder" if model.encoder_layers else "decoder"
+        if not (model.encoder_layers if stack == "encoder" else model.decoder_layers):
+            raise MasscliError(f"--read {stack}: the model has no {stack}", "leave it out: the stack that there is is read")
+        if options.max_length > model.max_positions:
+            raise MasscliError(f"--max-length {options.max_length}: the model has {model.max_positions} positions",
+                               f"give at most {model.max_positions}")  # fmt: skip
+        kind = options.frame if options.frame != "auto" else "gpt" if stack == "decoder" else "bert"
+        both = bool(model.encoder_layers and model.decoder_layers) and stack == "decoder"
+        return cls(cast(Any, stack), both, Frame(kind, setting.framing.vocab), options.max_length, model.segments > 0)
+
+    def batch(self, sequences: Sequence[Joined], framing: Framing, language: str, rows: Sequence[int]) -> Batch:
+        """Sequences as a batch that has no labels yet; a model of both stacks reads them with each where the decoder is meant."""
+        ids, lengths = pad([s.ids for s in sequences], framing.vocab.pad)
+        segments = pad([s.segments for s in sequences], 0)[0] if self.segments else None
+        tokens = Tokens(ids, lengths, segments=segments, language=framing.language(language, len(sequences)))
+        return Batch(tokens, tokens if self.both else None, {}, {}, torch.tensor(rows))
+
+    def states(self, model: Transformer, batch: Batch) -> Tensor:
+        """(B, L, D)."""
+        if batch.target is not None:
+            return model.decode(batch.target, model.encode(batch.source))
+        return model.read(batch.source)
+
+    def summary(self, batch: Batch, states: Tensor) -> Tensor:
+        """(B, D): the state that stands for the whole sequence."""
+        if self.stack == "encoder":
+            return states[:, 0]
+        return states[torch.arange(len(states), device=states.device), batch.source.lengths - 1]
+
+
+class Head(nn.Module):
+    """From states to scores, in fp32."""
+
+    def __init__(self, options: TableOptions, dim: int, outputs: int) -> None:
+        super().__init__()
+        self.kind, self.dropout = options.head, options.head_dropout
+        self.dense = Linear(dim, dim) if options.head != "linear" else None
+        self.out = Linear(dim, outputs)
+        for layer in (self.dense, self.out):
+            if layer is not None:
+                nn.init.normal_(layer.weight, 0, 0.02)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(..., D) -> (..., outputs)."""
+        x = dropout(states.float(), self.dropout, self.training)
+        if self.dense is not None:
+            x = self.dense(x)
+            x = dropout(torch.tanh(x) if self.kind == "tanh" else F.gelu(x), self.dropout, self.training)
+        scores: Tensor = self.out(x)
+        return scores
+
+
+class TextsView:
+    """One or two texts of each example, cut to fit, and what is to be learned of it (nothing where it is not labelled)."""
+
+    def __init__(self, table: Table, fields: Sequence[str], reading: Reading, targets: NDArray[Any] | None) -> None:
+        self.table, self.targets = table, targets
+        self.columns = [table.ids(field) for field in fields]
+        self.symbols = reading.frame.symbols(len(fields))
+        self.room = reading.max_length - self.symbols
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def lengths(self, start: int, stop: int) -> NDArray[np.int64]:
+        """(stop - start, texts): lengths after the cut."""
+        found = [column.lengths(start, stop).astype(np.int64) for column in self.columns]
+        return np.stack(fit(found[0], found[1], self.room) if len(found) == 2 else [np.minimum(found[0], self.room)], 1)
+
+    def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Of the whole sequence."""
+        found: NDArray[np.int64] = self.lengths(start, stop).sum(1, keepdims=True) + self.symbols
+        return found
+
+    @property
+    def cut(self) -> int:
+        """How many examples are cut."""
+        whole = np.sum([column.lengths(0, len(self)) for column in self.columns], axis=0)
+        return int(np.count_nonzero(whole > self.room))
+
+    def __getitem__(self, row: int) -> Example:
+        texts = [column[row][:length] for column, length in zip(self.columns, self.lengths(row, row + 1)[0], strict=True)]
+        return Example(row, (*texts, *([self.targets[row : row + 1]] if self.targets is not None else [])))
+
+
+@dataclass(frozen=True)
+class TextsCollator:
+    """Texts to sequences; a pair also the other way round, where both orders are read (row n and row B + n)."""
+
+    term: str
+    texts: int
+    reading: Reading
+    framing: Framing
+    language: str
+    both_orders: bool
+    language_model: bool
+
+    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        texts = [e.fields[: self.texts] for e in examples]
+        sequences = [self.reading.frame.join(*t) for t in texts]
+        if self.both_orders:
+            sequences += [self.reading.frame.join(*t[::-1]) for t in texts]
+        batch = self.reading.batch(sequences, self.framing, self.language, [e.row for e in examples])
+        targets = [e.fields[self.texts] for e in examples if len(e.fields) > self.texts]
+        labels: dict[str, Labels] = {}
+        counts: dict[str, float] = {self.term: float(len(targets))}
+        if targets:
+            labels[self.term] = Labels(torch.from_numpy(np.concatenate(targets)), torch.arange(len(targets)))
+        if self.language_model:
+            labels["lm"], counts["lm"] = next_tokens(batch.source), float(len(sequences))
+        return replace(batch, labels=labels, counts=counts)
+
+
+def next_tokens(tokens: Tokens) -> Labels:
+    """Every token after the first, at the place of the one before it."""
+    inside = torch.arange(tokens.ids.shape[1] - 1) < tokens.lengths[:, None] - 1
+    places = torch.nonzero(torch.cat([inside, torch.zeros(len(inside), 1, dtype=torch.bool)], 1).flatten())[:, 0]
+    return Labels(tokens.ids.flatten()[places + 1], places)
+
+
+def text_columns(given: Sequence[str], table: Table, label: str) -> tuple[str, ...]:
+    """The columns of text: as given, or those of a known name, or all but the label where that leaves one or two."""
+    for field in given:
+        table.require(field, "--text-columns")
+    if given:
+        return tuple(given)
+    for names in KNOWN:
+        if all(table.has(name) for name in names):
+            return names
+    raise MasscliError(f"{table.path}: which columns hold the text?",
+                       f"choose one or two with --text-columns; it has {', '.join(f for f in table.fields if f != label)}")  # fmt: skip
+
+
+KNOWN = (
+    ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"), ("text1", "text2"),
+    ("sentence",), ("text",), ("1", "2"), ("1",),
+)  # fmt: skip
+
+
+def texts_of(columns: Sequence[str], table: Table) -> tuple[str, ...]:
+    """The same columns in a table that may be mere lines, whose columns are called 1 and 2."""
+    if table.format == "lines":
+        found = tuple(str(n) for n in range(1, len(columns) + 1))
+        if len(table.fields) != len(found):
+            raise MasscliError(f"{table.path}: has {len(table.fields)} columns, the model reads {len(found)} ({', '.join(columns)})")
+        return found
+    for field in columns:
+        table.require(field, "--text-columns")
+    return tuple(columns)
+
+
+def language_of(said: str, table: Table, data: DataBin) -> str:
+    """The language of a table, or the one that was said."""
+    if said and said not in data.languages:
+        raise MasscliError(f"--language {said}: the data has no such language", f"it has {', '.join(data.languages)}")
+    return said or table.language
+
+
+def label_list(given: Sequence[str], found: Mapping[str, int], table: Table) -> tuple[str, ...]:
+    """The labels of a task: as given, or those of the training part; each of them must have examples there."""
+    labels = tuple(given) or tuple(sorted(found))
+    if missing := [label for label in labels if label not in found]:
+        raise MasscliError(f"{table.path}: no example of label {missing[0]!r}, which --labels names", f"it has {', '.join(sorted(found))}")
+    if len(labels) < 2:
+        raise MasscliError(f"{table.path}: has one label only, {', '.join(labels)!r}", "there is nothing to learn; is it the right column?")
+    return labels
+
+
+def label_numbers(labels: Sequence[str], table: Table, field: str) -> Ids:
+    """The label of every example as a number; an unknown one is named with its place."""
+    table.require(field, "--label-column")
+    known = {label: n for n, label in enumerate(labels)}
+    found = np.zeros(len(table), np.int64)
+    for row in range(len(table)):
+        if (number := known.get(label := table.text(field, row))) is None:
+            raise unknown_label(table.where(row), label, labels)
+        found[row] = number
+    return found
+
+
+def unknown_label(where: str, label: str, labels: Sequence[str]) -> MasscliError:
+    """A label that the model has never seen."""
+    return MasscliError(f"{where}: label {label!r} does not occur in the training part", f"its labels are {', '.join(labels)}")

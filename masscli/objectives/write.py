@@ -1,0 +1,209 @@
+"""Writing from labelled examples: a summary of a text, the next turn of a dialogue (Song et al. 2019, sections 4.2 and 4.3).
+
+Both are maximum likelihood of the target given the source, as `translate` has it, within one language; they differ in what a source is.  A
+dialogue's source is its last turns, each closed by <sep> but the last.  What is too long is cut, never left out, and counted.
+
+Validation reports perplexity by two units: `ppl-piece`, per piece of the vocabulary, the unit of the MASS paper's dialogue table; and
+`ppl-word`, the same likelihood per word of the target as white space cuts it.  The end symbol counts as one of either.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from masscli.data.batch import Batch, Ids
+from masscli.data.framing import Framing
+from masscli.data.sequences import join_turns
+from masscli.data.shards import DataBin
+from masscli.data.tables import Table
+from masscli.data.view import Example, View
+from masscli.errors import MasscliError
+from masscli.models.transformer import Transformer
+from masscli.objectives.base import Setting, Term
+from masscli.objectives.labelled import Measured, Output, language_of
+from masscli.objectives.mass import sequence_loss
+from masscli.objectives.translate import pair_batch
+from masscli.tasks import RespondOptions, SummarizeOptions, WriteOptions
+
+
+class SourcesView:
+    """Sources that are cut to fit, and targets."""
+
+    def __init__(self, table: Table, target: str, longest: tuple[int, int]) -> None:
+        self.table, self.targets, self.longest = table, table.ids(target), longest
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def whole(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Lengths of the sources before any cut."""
+        raise NotImplementedError
+
+    def source(self, row: int) -> Ids:
+        """A source, cut to fit."""
+        raise NotImplementedError
+
+    def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Both sides with two symbols each."""
+        both = [self.whole(start, stop), self.targets.lengths(start, stop).astype(np.int64)]
+        return np.stack([np.minimum(side, most) + 2 for side, most in zip(both, self.longest, strict=True)], 1)
+
+    @property
+    def cut(self) -> tuple[int, int]:
+        """How many sources and targets are cut."""
+        sources, targets = self.whole(0, len(self)), self.targets.lengths(0, len(self))
+        return int(np.count_nonzero(sources > self.longest[0])), int(np.count_nonzero(targets > self.longest[1]))
+
+    def __getitem__(self, row: int) -> Example:
+        return Example(row, (self.source(row), self.targets[row][: self.longest[1]]))
+
+
+class TextsView(SourcesView):
+    """Sources are texts."""
+
+    def __init__(self, table: Table, options: SummarizeOptions, longest: tuple[int, int]) -> None:
+        super().__init__(table, options.target_column, longest)
+        self.sources, self.keep = table.ids(options.source_column), options.keep
+
+    def whole(self, start: int, stop: int) -> NDArray[np.int64]:
+        return self.sources.lengths(start, stop).astype(np.int64)
+
+    def source(self, row: int) -> Ids:
+        ids = self.sources[row]
+        return ids[: self.longest[0]] if self.keep == "start" else ids[-self.longest[0] :]
+
+
+class TurnsView(SourcesView):
+    """Sources are the latest turns of a dialogue."""
+
+    def __init__(self, table: Table, options: RespondOptions, longest: tuple[int, int], sep: int) -> None:
+        super().__init__(table, options.response_column, longest)
+        self.field, self.turns, self.sep = options.context_column, options.turns, sep
+        self.pieces = table.ids(self.field)
+
+    def whole(self, start: int, stop: int) -> NDArray[np.int64]:
+        lengths = np.concatenate([[0], np.cumsum(self.pieces.lengths(), dtype=np.int64)])
+        ends = self.table.ends[self.field][start : stop + 1]
+        first = np.maximum(ends[:-1], ends[1:] - self.turns)
+        found: NDArray[np.int64] = lengths[ends[1:]] - lengths[first] + np.maximum(ends[1:] - first - 1, 0)
+        return found
+
+    def source(self, row: int) -> Ids:
+        items = self.table.items(self.field, row)[-self.turns :]
+        return join_turns([self.pieces[at] for at in items], self.sep)[-self.longest[0] :]
+
+
+@dataclass(frozen=True)
+class WriteCollator:
+    """Frames sources and targets."""
+
+    framing: Framing
+    language: str
+
+    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        sources = [self.framing.source(e.fields[0], self.language) for e in examples]
+        sides = self.language, self.language
+        return pair_batch(self.framing, sources, [e.fields[1] for e in examples], sides, "write", [e.row for e in examples])
+
+
+class Write(Measured):
+    """Write the target."""
+
+    def __init__(self, config: WriteOptions, setting: Setting, target: str) -> None:
+        super().__init__(setting)
+        self.writing, self.target = config, target
+        room = setting.model.max_positions - 2
+        self.longest = min(config.max_source, room), min(config.max_target, room)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """One term."""
+        return {"write": 1.0}
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Perplexities."""
+        return ("ppl-piece", "ppl-word")
+
+    @abstractmethod
+    def sources(self, table: Table) -> SourcesView:
+        """The view of a table whose columns are known to be there."""
+
+    def examples(self, table: Table, labelled: bool) -> SourcesView:
+        return self.sources(table)
+
+    def remarks(self, view: View) -> list[str]:
+        assert isinstance(view, SourcesView)
+        counts = zip(("source", "target"), view.cut, self.longest, strict=True)
+        return [f"{cut} of {len(view)} {side}s are cut to {most} tokens (--max-{side})" for side, cut, most in counts if cut]
+
+    def collator(self) -> WriteCollator:
+        """Frames and pads."""
+        return WriteCollator(self.setting.framing, self.writing.language)
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """Cross-entropy of the target."""
+        return {"write": Term(*sequence_loss(model, batch, "write", self.writing.label_smoothing))}
+
+    def predict(self, model: Transformer, batch: Batch) -> list[Output]:
+        """For each example: the negative log-likelihood of its target, in nats, and how many pieces that is."""
+        assert batch.target is not None
+        hidden = model.decode(batch.target, model.encode(batch.source)).flatten(0, 1)
+        wanted, lengths = batch.labels["write"], batch.target.lengths.tolist()
+        each = torch.split(torch.arange(len(wanted.ids), device=hidden.device), lengths)
+        losses = [float(model.loss(hidden[wanted.positions[at]], wanted.ids[at])[1]) for at in each]
+        return [np.array([loss, length]) for loss, length in zip(losses, lengths, strict=True)]
+
+    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
+        nats, pieces = np.sum(outputs, 0).tolist()
+        words = sum(len(table.text(self.target, row).split()) + 1 for row in range(len(table)))
+        return {"ppl-piece": math.exp(min(700.0, nats / pieces)), "ppl-word": math.exp(min(700.0, nats / words))}
+
+
+class Summarize(Write):
+    """Write a summary."""
+
+    Config = SummarizeOptions
+
+    def __init__(self, config: SummarizeOptions, setting: Setting) -> None:
+        super().__init__(config, setting, config.target_column)
+        self.options = config
+
+    @classmethod
+    def complete(cls, config: SummarizeOptions, data: DataBin, name: str) -> SummarizeOptions:
+        """The language."""
+        return replace(config, language=language_of(config.language, data.table(name, "train"), data))
+
+    def sources(self, table: Table) -> SourcesView:
+        table.require(self.options.source_column, "--source-column")
+        table.require(self.options.target_column, "--target-column")
+        return TextsView(table, self.options, self.longest)
+
+
+class Respond(Write):
+    """Write the next turn."""
+
+    Config = RespondOptions
+
+    def __init__(self, config: RespondOptions, setting: Setting) -> None:
+        super().__init__(config, setting, config.response_column)
+        self.options = config
+
+    @classmethod
+    def complete(cls, config: RespondOptions, data: DataBin, name: str) -> RespondOptions:
+        """The language."""
+        return replace(config, language=language_of(config.language, data.table(name, "train"), data))
+
+    def sources(self, table: Table) -> SourcesView:
+        table.require(self.options.context_column, "--context-column")
+        table.require(self.options.response_column, "--response-column")
+        if not table.is_list(self.options.context_column):
+            raise MasscliError(f"{table.path}: {self.options.context_column!r} is not a list of turns", "choose with --context-column")
+        return TurnsView(table, self.options, self.longest, self.setting.framing.vocab.sep)

@@ -1,0 +1,45 @@
+"""Entities in BIO tags: exact spans of words with their type, counted as CoNLL-2003's conlleval counts them.
+
+B-X starts an entity of type X, and so does an I-X that follows anything but B-X or I-X; anything else ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Span = tuple[int, int, str]
+
+
+def spans(tags: Sequence[str]) -> list[Span]:
+    """(first word, word after the last, type) of each entity."""
+    found: list[Span] = []
+    start, kind = 0, ""
+    for at, tag in enumerate([*tags, "O"]):
+        mark, _, name = tag.partition("-")
+        goes_on = mark == "I" and kind == name and kind
+        if kind and not goes_on:
+            found.append((start, at, kind))
+            kind = ""
+        if mark in ("B", "I") and not goes_on:
+            start, kind = at, name
+    return found
+
+
+def f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
+    """Micro-averaged F1 of the spans of many sentences."""
+    right = ours = theirs = 0
+    for a, b in zip(gold, predicted, strict=True):
+        wanted, found = set(spans(a)), set(spans(b))
+        right, ours, theirs = right + len(wanted & found), ours + len(found), theirs + len(wanted)
+    return 2 * right / (ours + theirs) if ours + theirs else 0.0
+
+
+def sentences(lines: Sequence[str]) -> list[list[str]]:
+    """The tags of CoNLL lines, sentence by sentence."""
+    found: list[list[str]] = [[]]
+    for line in lines:
+        if line.strip():
+            found[-1].append(line.split("\t")[-1].split(" ")[-1])
+        elif found[-1]:
+            found.append([])
+    return found

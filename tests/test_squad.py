@@ -1,0 +1,173 @@
+"""Windows, answers and scores of extractive question answering (spec: 12.4, properties 23 to 25)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from masscli.data import windows
+from masscli.errors import MasscliError
+from masscli.objectives.extract import Window, rank
+from masscli.scoring import squad
+from masscli.scoring.squad import Question, evaluate, normal
+
+# -- windows -------------------------------------------------------------------------------------------------------------------------------
+
+
+SHAPES = [(0, 10, 4), (1, 10, 4), (10, 10, 4), (11, 10, 4), (57, 10, 4), (400, 300, 128), (30, 5, 9)]
+
+
+@pytest.mark.parametrize(("length", "room", "stride"), SHAPES)
+def test_windows_cover_every_token_and_one_of_them_owns_it(length: int, room: int, stride: int) -> None:
+    found = windows.cut(length, room, stride)
+    seen = [{n for n, (start, size) in enumerate(found) if start <= token < start + size} for token in range(length)]
+    assert all(seen)
+    owner = windows.best(found, length)
+    for token in range(length):
+        assert owner[token] in seen[token]
+
+        def context(n: int, token: int = token) -> float:
+            start, size = found[n]
+            return min(token - start, start + size - 1 - token) + 0.01 * size
+
+        assert context(int(owner[token])) == max(context(n) for n in seen[token])
+        assert owner[token] == min(n for n in seen[token] if context(n) == context(int(owner[token])))
+
+
+def test_how_many_windows_there_are() -> None:
+    for length, room in itertools.product((0, 1, 100, 128, 129, 300, 511, 1000), (128, 200, 317)):
+        assert len(windows.cut(length, room, 128)) == 1 + math.ceil(max(0, length - room) / 128)
+
+
+# -- decoding ------------------------------------------------------------------------------------------------------------------------------
+
+
+def slow_best(parts: list[tuple[Window, np.ndarray]], longest: int) -> list[tuple[float, int, int]]:
+    """Every valid span of every window."""
+    length = max(w.start + w.size for w, _ in parts)
+    owner = windows.best([(w.start, w.size) for w, _ in parts], length)
+    return sorted(
+        (
+            (float(output[1 + i] + output[1 + w.size + j]), w.start + i, w.start + j)
+            for w, output in parts
+            for i in range(w.size)
+            for j in range(i, min(w.size, i + longest))
+            if owner[w.start + i] == w.number
+        ),
+        key=lambda c: (-c[0], c[1], c[2]),
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_search_finds_what_a_walk_over_all_spans_finds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parts = [(Window(0, n, *w), rng.normal(size=1 + 2 * w[1])) for n, w in enumerate(windows.cut(23, 9, 4))]
+    expected = slow_best(parts, 5)
+    found = rank(parts, n_best=100, max_answer=5)
+    assert [tuple(c) for c in found] == expected[:100]
+
+
+# -- scores --------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gold", "predicted", "exact", "f1"),
+    [
+        ("The Cat!", "cat", 1, 1),
+        ("", "", 1, 1),
+        ("", "x", 0, 0),
+        ("x", "", 0, 0),
+        ("the red house", "a red car", 0, 0.5),
+        ("U.S.A.", "usa", 1, 1),
+        ("an  apple\tpie", "Apple Pie", 1, 1),
+        ("b b a", "b", 0, 2 / 3),
+    ],
+)
+def test_normal_forms(gold: str, predicted: str, exact: float, f1: float) -> None:
+    assert (squad.exact(gold, predicted), squad.f1(gold, predicted)) == (exact, pytest.approx(f1))
+
+
+def test_articles_are_words_of_their_own() -> None:
+    assert normal("Another theatre; an anthem of THE-man") == "another theatre anthem of theman"
+
+
+def test_without_a_shared_word_there_is_no_f1_in_version_1() -> None:
+    assert (squad.f1("the", "a", v2=False), squad.f1("the", "a", v2=True)) == (0.0, 1.0)
+
+
+def test_gold_answers_that_normalise_to_nothing_are_dropped_in_version_2() -> None:
+    found = evaluate([Question("a", ("the", "dog")), Question("b", ("the",)), Question("c", ())], {"a": "", "b": "", "c": ""}, v2=True)
+    assert found["exact"] == pytest.approx(200 / 3)
+    assert (found["HasAns_total"], found["NoAns_total"], found["NoAns_exact"]) == (2, 1, 100)
+
+
+def test_nothing_everywhere_scores_the_share_of_questions_without_an_answer() -> None:
+    """SQuAD 2.0's development set has 5,928 questions with an answer and 5,945 without: 50.07."""
+    asked = [Question(str(n), ("x",) if n < 5928 else ()) for n in range(11873)]
+    found = evaluate(asked, {q.id: "" for q in asked}, v2=True)
+    assert (round(found["exact"], 2), round(found["f1"], 2)) == (50.07, 50.07)
+
+
+def test_a_question_without_a_prediction_is_refused_or_wrong() -> None:
+    asked = [Question("a", ("x",)), Question("b", ("y",))]
+    with pytest.raises(MasscliError) as caught:
+        evaluate(asked, {"a": "x"}, v2=False)
+    assert caught.value.message == "no prediction for question 'b'"
+    assert evaluate(asked, {"a": "x"}, v2=False, missing_is_wrong=True)["exact"] == 50
+
+
+def slow_threshold(asked: list[Question], told: dict[str, str], odds: dict[str, float], f1: bool) -> float:
+    """The best mean over every threshold that makes a difference."""
+    best = 0.0
+    for limit in [-1.0, *odds.values()]:
+        scores = []
+        for q in asked:
+            if odds[q.id] > limit:
+                scores.append(float(not q.answers))
+            else:
+                compare = squad.f1 if f1 else squad.exact
+                scores.append(max(compare(gold, told[q.id]) for gold in q.answers or ("",)))
+        best = max(best, 100 * sum(scores) / len(scores))
+    return best
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_search_for_a_threshold_is_a_walk_over_all_thresholds(seed: int) -> None:
+    draw = random.Random(seed)
+    asked = [Question(str(n), draw.choice([("red dog",), ("cat", "house"), ()])) for n in range(20)]
+    told = {q.id: draw.choice(["red dog", "cat", "dog", ""]) for q in asked}
+    odds = {q.id: draw.random() for q in asked}
+    found = evaluate(asked, told, v2=True, na_prob=odds)
+    assert found["best_exact"] == pytest.approx(slow_threshold(asked, told, odds, f1=False))
+    assert found["best_f1"] == pytest.approx(slow_threshold(asked, told, odds, f1=True))
+    at_best = evaluate(asked, told, v2=True, na_prob=odds, threshold=found["best_f1_thresh"])
+    assert at_best["f1"] == pytest.approx(found["best_f1"])
+
+
+# -- the command ---------------------------------------------------------------------------------------------------------------------------
+
+DATA = (
+    '{"data": [{"paragraphs": [{"context": "the red dog", "qas": [{"id": "a", "question": "?", "answers": '
+    '[{"text": "red", "answer_start": 4}]}, {"id": "b", "question": "?", "answers": [], "is_impossible": true}]}]}]}'
+)
+
+
+def test_score_reads_the_official_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from masscli.cli.app import dispatch
+
+    for name, text in (("gold.json", DATA), ("told.json", '{"a": "The red.", "b": "dog"}'), ("odds.json", '{"a": 0.1, "b": 0.9}')):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    at = [str(tmp_path / "told.json"), "--ref", str(tmp_path / "gold.json"), "--metric", "squad"]
+    assert dispatch(["score", *at, "--na-prob", str(tmp_path / "odds.json"), "--na-prob-thresh", "0.5"]) == 0
+    out = capsys.readouterr().out
+    assert "exact             = 100.00\n" in out
+    assert "best_exact_thresh = 0.1\n" in out
+    assert out.endswith("squad:2.0|missing:refuse|version:masscli-0.1.0\n")
+    with pytest.raises(MasscliError, match=r"told\.json: not JSON"):
+        (tmp_path / "told.json").write_text("{", encoding="utf-8")
+        dispatch(["score", *at])

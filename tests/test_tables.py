@@ -1,0 +1,226 @@
+"""Labelled data: every format into a data folder and back, and every broken row named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from masscli.cli.preprocess import run
+from masscli.data import formats
+from masscli.data.shards import DataBin
+from masscli.data.tables import load, place
+from masscli.errors import MasscliError
+from masscli.recipe import PreprocessConfig
+from masscli.text.tokenizer import Tokenizer
+
+pytestmark = pytest.mark.usefixtures("no_sync")
+
+TSV = 'label\tsentence\n1\the said "good day"\n0\tno "quote ends here\n'
+JSONL = [
+    {"context": "the dog sees the cat", "choices": ["it runs", "it is a house", "yes"], "label": 0},
+    {"context": "a house", "choices": ["big", "small"], "label": 1},
+]
+CONLL = "the\tDET\n#dog\tNOUN\n\n\nsees\tVERB\n"
+SQUAD = {
+    "version": "v2.0",
+    "data": [
+        {
+            "paragraphs": [
+                {
+                    "context": "The old Café\u202fsells tea.  It opened in 1925!",
+                    "qas": [
+                        {"id": "a", "question": "when?", "answers": [{"text": "1925", "answer_start": 38}], "is_impossible": False},
+                        {"id": "b", "question": "why?", "answers": [], "plausible_answers": [], "is_impossible": True},
+                    ],
+                },
+                {"context": "Another.", "qas": [{"id": "c", "question": "what?", "answers": [{"text": "Another", "answer_start": 0}]}]},
+            ]
+        }
+    ],
+}
+
+
+def save(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def everything(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Options that name one file of each format."""
+    save(folder / "a.tsv", TSV)
+    save(folder / "a.jsonl", "".join(json.dumps(row) + "\n" for row in JSONL))
+    save(folder / "a.conll", CONLL)
+    save(folder / "a.json", json.dumps(SQUAD))
+    save(folder / "a.txt", "hello there\thow are you ?\tfine\n\nyes\tno\n")
+    save(folder / "a.src", "a long text of words\nthe second one\n")
+    save(folder / "a.tgt", "short\nsecond\n")
+    return {
+        "tsv": (f"train={folder / 'a.tsv'}",), "jsonl": (f"train={folder / 'a.jsonl'}",), "conll": (f"ner.train={folder / 'a.conll'}",),
+        "squad": (f"train={folder / 'a.json'}",), "dialogues": (f"train={folder / 'a.txt'}",),
+        "aligned": (f"heads.train={folder / 'a.src'}:{folder / 'a.tgt'}",),
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataBin:
+    folder = tmp_path_factory.mktemp("tables")
+    run(PreprocessConfig(langs=("en",), vocab_size=75, destdir=folder / "data", **everything(folder)))  # type: ignore[arg-type]
+    return DataBin.open(folder / "data")
+
+
+def test_every_format_is_found_again(data: DataBin) -> None:
+    assert data.tables == {"tsv": "tsv", "jsonl": "jsonl", "ner": "conll", "squad": "squad", "dialogues": "dialogues", "heads": "aligned"}
+    tsv = data.table("tsv", "train")
+    assert [tsv.text("sentence", row) for row in range(len(tsv))] == ['he said "good day"', 'no "quote ends here']
+    assert tsv.fields == ("label", "sentence")
+    choices = data.table("jsonl", "train")
+    assert [choices.strings("choices", row) for row in range(2)] == [row["choices"] for row in JSONL]
+    words = data.table("ner", "train")
+    assert [words.strings("1", row) for row in range(2)] == [["the", "#dog"], ["sees"]]
+    assert [words.strings("2", row) for row in range(2)] == [["DET", "NOUN"], ["VERB"]]
+    assert words.where(1).endswith("a.conll:5")
+    turns = data.table("dialogues", "train")
+    assert [(turns.strings("context", row), turns.text("response", row)) for row in range(len(turns))] == [
+        (["hello there"], "how are you ?"), (["hello there", "how are you ?"], "fine"), (["yes"], "no"),
+    ]  # fmt: skip
+    assert data.table("heads", "train").text("target", 1) == "second"
+    tokenizer = data.tokenizer()
+    for row in range(len(tsv)):
+        assert tsv.ids("sentence")[row].tolist() == tokenizer.encode(tsv.text("sentence", row), "en")
+
+
+def test_questions_share_their_text_and_know_the_place_of_every_piece(data: DataBin) -> None:
+    table = data.table("squad", "train")
+    assert [table.at("context", row) for row in range(3)] == [0, 0, 1]
+    context = SQUAD["data"][0]["paragraphs"][0]["context"]  # type: ignore[index]
+    assert table.text("context", 1) == context
+    pieces = data.tokenizer().surfaces(table.ids("context")[0].tolist())
+    begins, ends = table.columns["context.begin"][0].tolist(), table.columns["context.end"][0].tolist()
+    spelt = [context[a:b] for a, b in zip(begins, ends, strict=True)]
+    assert [(a, b) for a, b in zip(pieces, spelt, strict=True) if a != b and "\u2047" not in a and a != "<unk>"] == []
+    assert [table.numbers("impossible", row).tolist() for row in range(3)] == [[0], [1], [0]]
+    assert [table.strings("answers", row) for row in range(3)] == [["1925"], [], ["Another"]]
+
+
+def test_a_word_that_is_normalised_lends_its_place_to_all_its_pieces(data: DataBin) -> None:
+    ids, begins, ends = place(data.tokenizer(), "the ﬁne dog", "en")
+    inside = [(a, b) for a, b in zip(begins, ends, strict=True) if 4 <= a < 7]
+    assert inside and set(inside) == {(4, 7)}
+    assert (begins[-1] >= 8, ends[-1], len(ids)) == (True, 11, len(begins))
+
+
+def test_a_table_in_memory_is_the_one_on_disk(data: DataBin, tmp_path: Path) -> None:
+    everything(tmp_path)
+    for name, kind, file in (("tsv", "tsv", "tsv"), ("jsonl", "jsonl", "jsonl"), ("ner", "conll", "conll"), ("squad", "squad", "json")):
+        kept, new = data.table(name, "train"), load(tmp_path / f"a.{file}", kind, data.tokenizer(), "en")
+        assert len(kept) == len(new)
+        assert list(kept.columns) == list(new.columns)
+        for column in kept.columns:
+            ours, theirs = kept.columns[column], new.columns[column]
+            assert [ours[row].tolist() for row in range(len(ours))] == [theirs[row].tolist() for row in range(len(theirs))], column
+
+
+def test_a_folder_lends_its_vocabulary_as_it_is(data: DataBin, tmp_path: Path) -> None:
+    save(tmp_path / "a.tsv", TSV)
+    run(PreprocessConfig(spm_model=data.folder, tsv=(str(tmp_path / "a.tsv"),), destdir=tmp_path / "data"))
+    assert DataBin.open(tmp_path / "data").vocab.fingerprint == data.vocab.fingerprint
+    with pytest.raises(MasscliError) as caught:
+        run(PreprocessConfig(langs=("fr",), spm_model=data.folder, tsv=(str(tmp_path / "a.tsv"),), destdir=tmp_path / "other"))
+    assert (caught.value.message, caught.value.hint) == (f"--spm-model {data.folder}: its vocabulary has no language 'fr'", "it has en")
+
+
+def test_text_and_tables_live_in_one_folder(tmp_path: Path) -> None:
+    save(tmp_path / "mono.en", "the old dog sees a small house and the garden\n" * 40)
+    save(tmp_path / "a.tsv", TSV)
+    mono, table = f"en={tmp_path / 'mono.en'}", str(tmp_path / "a.tsv")
+    config = PreprocessConfig(mono=(mono,), tsv=(table,), vocab_size=60, destdir=tmp_path / "data")
+    run(config)
+    found = DataBin.open(tmp_path / "data")
+    assert (len(found.monolingual("train", "en")), len(found.table("tsv", "train"))) == (40, 2)
+    found.verify()
+    before = (tmp_path / "data" / "manifest.json").stat().st_mtime_ns
+    run(config)
+    assert (tmp_path / "data" / "manifest.json").stat().st_mtime_ns == before, "nothing to do the second time"
+
+
+BROKEN = [
+    ("tsv", "label\tsentence\n1\ta\n0\tb\tc\n", "{path}:3: has 3 columns, the header has 2"),
+    ("tsv", "label\tsentence\n1\n", "{path}:2: has 1 column, the header has 2"),
+    ("tsv", "label\tlabel\n1\ta\n", "{path}:1: the header must name every column once, it is 'label' 'label'"),
+    ("tsv", "label\tsentence\n", "{path}: holds no examples"),
+    ("jsonl", '{"a": "x"}\nnot json\n', "{path}:2: not JSON (Expecting value: line 1 column 1 (char 0))"),
+    ("jsonl", '["a"]\n', '{path}:1: expected an object, got ["a"]'),
+    ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x"}\n', "{path}:2: lacks 'b', unlike the first line"),
+    ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x", "b": "y"}\n', "{path}:2: has no list in 'b', unlike the first line"),
+    ("jsonl", '{"a": "x"}\n{"a": "x", "c": 1}\n', "{path}:2: has 'c', which the first line has not"),
+    ("jsonl", '{"a": null}\n', "{path}:1: a: expected a string or a number, got null"),
+    ("conll", "a\tO\nb\n", "{path}:2: expected 2 columns as in the first line, got 'b'"),
+    ("conll", "a\tO\n\tO\n", "{path}:2: expected 2 columns as in the first line, got '\\tO'"),
+    ("dialogues", "a\tb\nalone\n", "{path}:2: has one turn"),
+    ("dialogues", "a\t\tb\n", "{path}:1: has an empty turn"),
+    ("squad", "{", "{path}: not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
+    ("squad", '{"data": [{"paragraphs": [{"qas": []}]}]}', "{path}: is not in the form of SQuAD (KeyError('context'))"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q"}]}]}]}',
+     "{path}: question 'q': is not a SQuAD question (KeyError('question'))"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
+     '[{"text": "b", "answer_start": 1}]}]}]}]}', "{path}: question 'q': its answer 'b' is not in its context at 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text", "message"), BROKEN)
+def test_a_broken_row_is_named(kind: str, text: str, message: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "x", text)
+    with pytest.raises(MasscliError) as caught:
+        list(formats.read(path, kind))
+    assert caught.value.message == message.replace("{path}", str(path))
+
+
+def test_aligned_files_must_be_of_one_length(tmp_path: Path) -> None:
+    save(tmp_path / "s", "a\nb\n")
+    save(tmp_path / "t", "a\n")
+    with pytest.raises(MasscliError) as caught:
+        list(formats.read(Path(f"{tmp_path / 's'}:{tmp_path / 't'}"), "aligned"))
+    assert caught.value.message == f"{tmp_path / 't'}: ends before line 2, unlike {tmp_path / 's'}"
+
+
+OPTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"tsv": ("train=nowhere.tsv",)}, "--tsv train=nowhere.tsv: there is no file nowhere.tsv"),
+    ({"tsv": ("dev={a}",)}, "--tsv dev={a}: expected [TABLE.]SPLIT=FILE"),
+    ({"tsv": ("en.train={a}",)}, "--tsv en.train={a}: 'en' is the name of a language"),
+    ({"tsv": ("train={a}", "train={a}")}, "--tsv train={a}: tsv.train is given twice"),
+    ({"tsv": ("train={a}",), "table_lang": "fr"}, "--table-lang fr: is not among the languages (known: en)"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), OPTIONS)
+def test_options_that_make_no_sense(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    a = str(save(tmp_path / "a.tsv", TSV))
+    filled = {k: tuple(x.replace("{a}", a) for x in v) if isinstance(v, tuple) else v for k, v in options.items()}
+    with pytest.raises(MasscliError) as caught:
+        run(PreprocessConfig(langs=("en",), destdir=tmp_path / "data", **filled))
+    assert caught.value.message == message.replace("{a}", a)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_broken_row_leaves_nothing_half_written(data: DataBin, tmp_path: Path) -> None:
+    good, bad = save(tmp_path / "a.tsv", TSV), save(tmp_path / "b.tsv", TSV + "broken\n")
+    with pytest.raises(MasscliError, match=r"b\.tsv:4: has 1 column, the header has 2"):
+        run(PreprocessConfig(spm_model=data.folder, tsv=(f"train={good}", f"valid={bad}"), destdir=tmp_path / "data"))
+    assert not (tmp_path / "data" / "manifest.json").exists()
+    save(bad, TSV)
+    run(PreprocessConfig(spm_model=data.folder, tsv=(f"train={good}", f"valid={bad}"), destdir=tmp_path / "data"))
+    assert DataBin.open(tmp_path / "data").splits() == ("train", "valid")
+
+
+def test_a_missing_split_is_said(data: DataBin) -> None:
+    with pytest.raises(MasscliError) as caught:
+        data.table("tsv", "test")
+    assert (caught.value.message, caught.value.hint) == (f"{data.folder}: has no test split of tsv", "it has train")
+
+
+def test_surfaces_are_the_pieces_without_their_mark(data: DataBin) -> None:
+    tokenizer: Tokenizer = data.tokenizer()
+    assert "".join(tokenizer.surfaces(tokenizer.encode("the dog", "en"))) == "thedog"

@@ -1,0 +1,454 @@
+"""Fine-tuning on labelled examples from the command line: what is read, learned, measured, predicted, and said when it cannot be."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from masscli.cli.app import dispatch
+from masscli.cli.preprocess import run
+from masscli.config import decode
+from masscli.data.loader import Collation
+from masscli.data.sequences import Frame, fit
+from masscli.data.shards import DataBin
+from masscli.errors import MasscliError
+from masscli.objectives.base import Setting
+from masscli.objectives.classify import Classify
+from masscli.recipe import ModelConfig, OptimConfig, PreprocessConfig
+from masscli.tasks import ClassifyOptions
+from masscli.text.vocabulary import Vocabulary
+from masscli.training.checkpoint import Checkpoint, make_framing
+from masscli.training.optim import layer_scale
+from masscli.training.predictor import Predictor
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
+
+WORDS = [consonant + vowel for consonant in "bdfgk" for vowel in "aeiou"]
+REST = [
+    "--lr", "0.01", "--warmup-updates", "4", "--precision", "fp32", "--num-workers", "0", "--max-tokens", "600", "--log-interval", "1000",
+    "--dropout", "0",
+]  # fmt: skip
+TINY = ["--dim", "16", "--ffn-dim", "32", "--heads", "2", "--encoder-layers", "1", "--decoder-layers", "1", "--max-positions", "128", *REST]
+ENCODER = [*TINY, "--decoder-layers", "0"]
+
+
+def save(path: Path, lines: Sequence[str]) -> Path:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def write(folder: Path, count: int, split: str) -> None:
+    """The same toy in every form: a sentence is positive when it holds `ga`, which is also the answer, the entity and the right choice."""
+    draw = random.Random(split)
+    sentences = [[w for w in draw.choices(WORDS, k=draw.randint(4, 12)) if w != "ga"] or ["ba"] for _ in range(count)]
+    for n, words in enumerate(sentences):
+        if n % 2:
+            words.insert(draw.randrange(len(words) + 1), "ga")
+    label = ["yes" if "ga" in words else "no" for words in sentences]
+    texts = [" ".join(words) for words in sentences]
+    save(folder / f"{split}.tsv", ["label\tsentence", *(f"{a}\t{b}" for a, b in zip(label, texts, strict=True))])
+    pairs = zip(label, texts, reversed(texts), strict=True)
+    save(folder / f"{split}.pairs.tsv", ["label\tsentence1\tsentence2\tscore", *(f"{a}\t{b}\t{c}\t{len(b.split())}" for a, b, c in pairs)])
+    save(folder / f"{split}.conll", [line for words in sentences for line in (*(f"{w}\t{'B-X' if w == 'ga' else 'O'}" for w in words), "")])
+    rows = []
+    for text in texts:
+        choices = draw.choices([w for w in WORDS if w != "ga"], k=draw.randint(1, 3))
+        choices.insert(at := draw.randrange(len(choices) + 1), "ga")
+        rows.append(json.dumps({"context": text, "choices": choices, "label": at}))
+    save(folder / f"{split}.jsonl", rows)
+    asked = [
+        {"context": text, "qas": [{"id": f"{split}{n}", "question": "bo?", "is_impossible": "ga" not in text,
+                                   "answers": [{"text": "ga", "answer_start": text.index("ga")}] if "ga" in text else []}]}
+        for n, text in enumerate(texts)
+    ]  # fmt: skip
+    (folder / f"{split}.json").write_text(json.dumps({"data": [{"paragraphs": asked}]}), encoding="utf-8")
+    save(folder / f"{split}.src", texts)
+    save(folder / f"{split}.tgt", [" ".join(words[:2]) for words in sentences])
+    save(folder / f"{split}.txt", ["\t".join([text, *reversed(texts[:2])]) for text in texts])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files, and `data` made of them."""
+    made = tmp_path_factory.mktemp("tasks")
+    for split, count in (("train", 64), ("valid", 12)):
+        write(made, count, split)
+
+    def both(name: str, ending: str) -> tuple[str, ...]:
+        return tuple(f"{name}{split}={made / split}.{ending}" for split in ("train", "valid"))
+
+    aligned = tuple(f"heads.{split}={made / split}.src:{made / split}.tgt" for split in ("train", "valid"))
+    run(PreprocessConfig(langs=("en",), vocab_size=46, destdir=made / "data", mono=(f"en={made / 'train.src'}",), aligned=aligned,
+                         tsv=(*both("one.", "tsv"), *both("two.", "pairs.tsv")), conll=both("", "conll"), jsonl=both("", "jsonl"),
+                         squad=both("", "json"), dialogues=both("", "txt")))  # fmt: skip
+    return made
+
+
+def finetune(folder: Path, run_folder: Path, *options: str, updates: int = 4) -> list[dict[str, float]]:
+    """Run it; the validations."""
+    at = ["finetune", str(folder / "data"), "--save-dir", str(run_folder), "--max-update", str(updates)]
+    assert dispatch([*at, *options]) == 0
+    events = [json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()]
+    return [event["metrics"] for event in events if event["event"] == "evaluated"]
+
+
+def predict(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    capsys.readouterr()
+    assert dispatch(["predict", *map(str, arguments), "--precision", "fp32"]) == 0
+    return capsys.readouterr().out
+
+
+def refused(*arguments: object) -> tuple[str, str | None]:
+    with pytest.raises(MasscliError) as caught:
+        dispatch([*map(str, arguments)])
+    return caught.value.message, caught.value.hint
+
+
+# -- sequences -----------------------------------------------------------------------------------------------------------------------------
+
+VOCAB = Vocabulary(60, 0, 1, 2, 3, 4, 5, 6, (), {}, "")
+
+
+def test_the_worked_strings_of_the_specification() -> None:
+    a, b = np.array([50, 51]), np.array([52, 53])
+    bert, roberta, gpt = (Frame(kind, VOCAB) for kind in ("bert", "roberta", "gpt"))
+    assert bert.join(a, b).ids.tolist() == [5, 50, 51, 6, 52, 53, 6]
+    assert bert.join(a, b).segments.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert roberta.join(a, b).ids.tolist() == [1, 50, 51, 2, 2, 52, 53, 2]
+    assert gpt.join(a, b).ids.tolist() == [1, 50, 51, 6, 52, 53, 5]
+    for frame in (bert, roberta, gpt):
+        for texts in ((a,), (a, b)):
+            joined = frame.join(*texts)
+            assert len(joined.ids) == sum(map(len, texts)) + frame.symbols(len(texts))
+            assert [joined.ids[at] for at in joined.starts] == [text[0] for text in texts]
+
+
+def test_pairs_are_cut_from_the_end_of_the_longer_one() -> None:
+    for first in range(9):
+        for second in range(9):
+            for room in range(2, 12):
+                a, b = first, second
+                while a + b > room:
+                    a, b = (a - 1, b) if a > b else (a, b - 1)
+                found = fit(np.array([first]), np.array([second]), room)
+                assert (int(found[0][0]), int(found[1][0])) == (a, b)
+
+
+# -- classification ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_classify_learns_predicts_and_is_scored(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--task", "classify", "--table", "one", *ENCODER, "--best-metric", "accuracy", "--validate-interval-updates", "30"]
+    measured = finetune(folder, tmp_path / "run", *options, updates=60)
+    assert max(m["accuracy"] for m in measured) == 1.0
+    assert measured[-1]["classify-one.mcc"] == measured[-1]["mcc"]
+    best = Checkpoint.open(tmp_path / "run")
+    assert best.recipe.stream["classify-one"].objective.labels == ("no", "yes")  # type: ignore[attr-defined]
+    labels = predict(capsys, tmp_path / "run", "--input", folder / "valid.tsv")
+    (tmp_path / "told").write_text(labels)
+    against = ["--ref", str(folder / "valid.tsv"), "--column", "label", "--metric", "accuracy,f1,mcc"]
+    assert dispatch(["score", str(tmp_path / "told"), *against]) == 0
+    values = [float(line.split("=")[1].split()[0]) for line in capsys.readouterr().out.splitlines()]
+    assert values == [round(100 * best.metrics[name], 2) for name in ("accuracy", "f1", "mcc")]
+    unlabelled = save(tmp_path / "new.tsv", ["sentence", "ba ga", "", "ba " * 300])
+    rows = [json.loads(line) for line in predict(capsys, tmp_path / "run", "--input", unlabelled, "--format", "jsonl").splitlines()]
+    assert [row["line"] for row in rows] == [1, 2, 3]
+    assert all(sum(row["probabilities"].values()) == pytest.approx(1) for row in rows)
+    plain = save(tmp_path / "new.txt", ["ba ga", "bo"])
+    assert len(predict(capsys, tmp_path / "run", "--input", plain, "--input-format", "lines").splitlines()) == 2
+    shown = predict(capsys, tmp_path / "run", "--input", folder / "valid.tsv", "--format", "tsv").splitlines()
+    assert (shown[0], len(shown)) == ("label\tsentence\tprediction\tprobability", 13)
+
+
+def test_what_a_row_gets_does_not_depend_on_the_others(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finetune(folder, tmp_path / "run", "--task", "classify", "--table", "two", *ENCODER)
+    one, all_ = (predict(capsys, tmp_path / "run", "-i", folder / "valid.pairs.tsv", "--batch-tokens", n) for n in (1, 10_000))
+    assert one == all_
+
+
+def test_unknown_labels_and_columns_are_named(folder: Path, tmp_path: Path) -> None:
+    path = save(tmp_path / "valid.tsv", ["label\tsentence", "no\tba", "maybe\tbo"])
+    run(PreprocessConfig(spm_model=folder / "data", tsv=(f"train={folder / 'train.tsv'}", f"valid={path}"), destdir=tmp_path / "data"))
+    at = ["finetune", tmp_path / "data", "--task", "classify", "--save-dir", tmp_path / "run", *ENCODER]
+    assert refused(*at) == (f"{path}:3: label 'maybe' does not occur in the training part", "its labels are no, yes")
+    train = folder / "train.tsv"
+    assert refused(*at, "--labels", "no,yes,perhaps") == (f"{train}: no example of label 'perhaps', which --labels names", "it has no, yes")
+    for option in ("--label-column", "--text-columns"):
+        assert refused(*at, option, "lable") == (f"{train}: has no column 'lable'", f"choose with {option}; it has label, sentence")
+    assert refused(*at, "--max-length", 1000) == ("--max-length 1000: the model has 128 positions", "give at most 128")
+    assert refused(*at, "--both-orders") == ("--both-orders: the task has one text", "leave it out")
+    assert refused(*at, "--lm-weight", 0.5)[0] == "--lm-weight: only a decoder has a language model"
+    assert refused(*at, "--table", "nowhere") == (f"{tmp_path / 'data'}: has no table 'nowhere'", "its tables are tsv")
+    assert refused(*at, "-s", "en")[0] == "classify reads a table of labelled examples"
+    alone = ["finetune", tmp_path / "data", "--save-dir", tmp_path / "run", *ENCODER, "--task"]
+    hint = "the column 'label' must hold numbers; choose another with --label-column"
+    assert refused(*alone, "regress") == (f"{train}:2: 'no' is not a number", hint)
+    assert refused(*alone, "tag") == (f"{tmp_path / 'data'}: has no table that tag reads (conll)", "its tables: tsv (tsv)")
+
+
+def test_which_table(folder: Path, tmp_path: Path) -> None:
+    at = ["finetune", folder / "data", "--task", "classify", "--save-dir", tmp_path / "run"]
+    assert refused(*at) == ("which table?", "say it with --table; classify can read one, two, jsonl")
+    assert refused(*at, "--table", "one", *ENCODER, "--best-metric", "pearson")[0] == "--best-metric pearson: is not measured"
+    assert refused(*at, "--table", "conll") == ("stream classify-conll: classify does not read conll", "it reads tsv, jsonl")
+
+
+def test_a_checkpoint_without_a_task_predicts_nothing(folder: Path, tmp_path: Path) -> None:
+    at = [str(folder / "data"), "--max-update", "1", *TINY]
+    dispatch(["pretrain", *at, "--objective", "mass", "--save-dir", str(tmp_path / "mass")])
+    assert refused("predict", tmp_path / "mass")[0] == f"{tmp_path / 'mass'}: was not trained for a task that predicts"
+    finetune(folder, tmp_path / "sum", "--task", "summarize", "--init-from", str(tmp_path / "mass"), "--table", "heads", *TINY, updates=1)
+    assert refused("predict", tmp_path / "sum") == (f"{tmp_path / 'sum'}: writes text", f"masscli generate {tmp_path / 'sum'}")
+
+
+@pytest.mark.parametrize("objective", ["mlm", "clm", "mass"])
+def test_every_pre_training_can_be_fine_tuned(objective: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    half = {"mlm": ["--decoder-layers", "0"], "clm": ["--encoder-layers", "0"], "mass": []}[objective]
+    at = ["--objective", objective, "--max-update", "2", "--save-dir", str(tmp_path / "a"), *TINY, *half]
+    dispatch(["pretrain", str(folder / "data"), *at])
+    decoder = [["--read", "decoder"]] if objective == "mass" else []
+    for n, more in enumerate(([], *decoder)):
+        task = ["--task", "classify", "--table", "two", "--init-from", str(tmp_path / "a"), *REST, *more]
+        assert finetune(folder, tmp_path / f"b{n}", *task)
+    assert "tensors from" in capsys.readouterr().err
+    old, new = Checkpoint.open(tmp_path / "a").recipe.model, Checkpoint.open(tmp_path / "b0").recipe.model
+    assert (old.encoder_layers, old.decoder_layers) == (new.encoder_layers, new.decoder_layers)
+
+
+def built(folder: Path, run_folder: Path, *options: str) -> tuple[Predictor, Classify, Collation]:
+    """A trained classifier of pairs, and its validation examples."""
+    finetune(folder, run_folder, "--task", "classify", "--table", "two", *TINY, *options, updates=2)
+    predictor = Predictor.open(run_folder, None, None, torch.device("cpu"), torch.float32)
+    objective = predictor.objective
+    assert isinstance(objective, Classify)
+    data = DataBin.open(folder / "data")
+    return predictor, objective, Collation("x", objective.view(data, "valid"), objective.collator(), 0)
+
+
+def test_similarity_does_not_know_the_order_of_a_pair(folder: Path, tmp_path: Path) -> None:
+    gpt = ["--encoder-layers", "0", "--both-orders", "--lm-weight", "0.5"]
+    predictor, objective, collation = built(folder, tmp_path / "run", *gpt)
+    batch = collation(np.arange(6), 0)
+    swapped = objective.collator()([collation.view[n]._replace(fields=(collation.view[n].fields[1], collation.view[n].fields[0],
+                                                                       collation.view[n].fields[2])) for n in range(6)], [])  # fmt: skip
+    with torch.no_grad():
+        scores, _ = objective.scores(predictor.model, batch)
+        others, _ = objective.scores(predictor.model, swapped)
+        torch.testing.assert_close(scores, others)
+        losses = objective(predictor.model, batch)
+        twice = objective(predictor.model, collation(np.concatenate([np.arange(6), np.arange(6)]), 0))
+    assert objective.weights == {"classify": 1.0, "lm": 0.5}
+    for term in losses:
+        assert float(twice[term].loss) == pytest.approx(2 * float(losses[term].loss), rel=1e-5)
+
+
+def test_the_auxiliary_language_model_is_a_mean_over_the_tokens_of_each_sequence(folder: Path, tmp_path: Path) -> None:
+    predictor, objective, collation = built(folder, tmp_path / "run", "--encoder-layers", "0", "--lm-weight", "0.5")
+    batch = collation(np.arange(4), 0)
+    with torch.no_grad():
+        shares = torch.log_softmax(predictor.model.logits(predictor.model.decode(batch.source, None)), -1)
+        expected = 0.0
+        for ids, length, row in zip(batch.source.ids.tolist(), batch.source.lengths.tolist(), shares, strict=True):
+            expected -= sum(float(row[t, ids[t + 1]]) for t in range(length - 1)) / (length - 1)
+        assert float(objective(predictor.model, batch)["lm"].loss) == pytest.approx(expected, rel=1e-4)
+    assert batch.counts["lm"] == 4
+
+
+def test_padding_changes_no_score(folder: Path, tmp_path: Path) -> None:
+    predictor, objective, collation = built(folder, tmp_path / "run", "--decoder-layers", "0")
+    together = objective.predict(predictor.model, collation(np.arange(8), 0))
+    alone = [objective.predict(predictor.model, collation(np.array([n]), 0))[0] for n in range(8)]
+    for a, b in zip(together, alone, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+# -- the other tasks -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_regress_says_numbers_on_the_scale_of_the_data(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--task", "regress", "--table", "two", "--label-column", "score", "--text-columns", "sentence1", "--best-metric", "pearson"]
+    measured = finetune(folder, tmp_path / "run", *options, *ENCODER, updates=60)
+    assert measured[-1]["pearson"] > 0.8
+    said = [float(line) for line in predict(capsys, tmp_path / "run", "--input", folder / "valid.pairs.tsv").splitlines()]
+    assert len(said) == 12
+    assert 3 < sum(said) / 12 < 14
+
+
+def test_every_word_is_tagged_even_beyond_the_cut(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    measured = finetune(folder, tmp_path / "run", "--task", "tag", *ENCODER, "--max-length", "8", updates=60)
+    assert "words beyond 8 tokens (--max-length) are not read" in capsys.readouterr().err
+    told = predict(capsys, tmp_path / "run", "--input", folder / "valid.conll")
+    gold = (folder / "valid.conll").read_text()
+    assert [line.split("\t")[0] for line in told.splitlines()] == [line.split("\t")[0] for line in gold.splitlines()]
+    assert 0.3 < measured[-1]["entity-f1"] < 1.0, "what is not read cannot be found"
+    (tmp_path / "told").write_text(told)
+    assert dispatch(["score", str(tmp_path / "told"), "--ref", str(folder / "valid.conll"), "--metric", "entity-f1"]) == 0
+    assert f"entity F1 = {100 * measured[-1]['entity-f1']:.2f}" in capsys.readouterr().out
+
+
+def test_an_unknown_tag_is_named_with_its_line(folder: Path, tmp_path: Path) -> None:
+    path = save(tmp_path / "x.conll", ["ba\tO", "bo\tO", "", "ba\tO", "bo\tI-Z"])
+    run(PreprocessConfig(spm_model=folder / "data", conll=(f"train={folder / 'train.conll'}", f"valid={path}"), destdir=tmp_path / "data"))
+    found = refused("finetune", tmp_path / "data", "--task", "tag", "--save-dir", tmp_path / "run", *ENCODER)
+    assert found == (f"{path}:5: label 'I-Z' does not occur in the training part", "its labels are B-X, O")
+
+
+def test_choose_finds_the_right_one_wherever_it_stands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    measured = finetune(folder, tmp_path / "run", "--task", "choose", *ENCODER, updates=60)
+    assert measured[-1]["accuracy"] > 0.9
+    row = {"context": "ba bo", "choices": ["bi", "ga", "du", "fe"]}
+    order = [2, 0, 3, 1]
+    moved = {**row, "choices": [row["choices"][n] for n in order]}
+    save(tmp_path / "x.jsonl", [json.dumps(row), json.dumps(moved)])
+    told = predict(capsys, tmp_path / "run", "-i", tmp_path / "x.jsonl", "--format", "jsonl")
+    first, second = map(json.loads, told.splitlines())
+    assert [first["probabilities"][n] for n in order] == pytest.approx(second["probabilities"], abs=1e-5)
+    bad = save(tmp_path / "y.jsonl", [json.dumps({**row, "label": 4})])
+    run(PreprocessConfig(spm_model=folder / "data", jsonl=(str(bad),), destdir=tmp_path / "data"))
+    found = refused("finetune", tmp_path / "data", "--task", "choose", "--save-dir", tmp_path / "r", *ENCODER)
+    assert found == (f"{bad}:1: '4' is none of its 4 choices", "'label' must be a number from 0, or a letter from A")
+
+
+def test_extract_answers_every_question(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--task", "extract", *ENCODER, "--max-length", "24", "--max-query", "8", "--doc-stride", "4", "--best-metric", "f1"]
+    measured = finetune(folder, tmp_path / "run", *options, updates=60)
+    assert measured[-1]["f1"] > 0.7
+    told = json.loads(predict(capsys, tmp_path / "run", "-i", folder / "valid.json", "--format", "json", "--na-prob", tmp_path / "odds"))
+    assert len(told) == 12
+    (tmp_path / "told").write_text(json.dumps(told))
+    assert dispatch(["score", str(tmp_path / "told"), "--ref", str(folder / "valid.json"), "--metric", "squad"]) == 0
+    best = Checkpoint.open(tmp_path / "run").metrics
+    assert f"f1           = {100 * best['f1']:.2f}" in capsys.readouterr().out
+    never = json.loads(predict(capsys, tmp_path / "run", "-i", folder / "valid.json", "--format", "json", "--null-threshold", "inf"))
+    always = json.loads(predict(capsys, tmp_path / "run", "-i", folder / "valid.json", "--format", "json", "--null-threshold", "-inf"))
+    assert all(never.values())
+    assert not any(always.values())
+
+
+def test_a_span_lies_in_its_window_or_nowhere(folder: Path, tmp_path: Path) -> None:
+    small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
+    finetune(folder, tmp_path / "run", "--task", "extract", *ENCODER, *small, updates=1)
+    objective = Predictor.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32).objective
+    data = DataBin.open(folder / "data")
+    view, tokenizer, positive = objective.view(data, "train"), data.tokenizer(), 0
+    assert len(view) > 64
+    for row in range(len(view)):
+        batch = objective.collator()([view[row]], [])
+        start, end = batch.labels["extract"].ids[0].tolist()
+        if (start, end) != (0, 0):
+            positive += 1
+            assert tokenizer.decode(batch.source.ids[0, start : end + 1].tolist(), "en") == "ga"
+    assert positive >= 32
+
+
+def test_a_question_that_leaves_no_room_is_named(folder: Path, tmp_path: Path) -> None:
+    at = ["finetune", folder / "data", "--task", "extract", "--save-dir", tmp_path / "run", *ENCODER]
+    message = "max_query: with four symbols, must be below max_length (20), got 64"
+    assert refused(*at, "--max-length", 20)[0] == message
+    answered = {"id": "q", "question": "ba", "answers": [{"text": "bo", "answer_start": 3}]}
+    text = {"context": "ba bo", "qas": [answered, {"id": "r", "question": "?"}]}
+    (tmp_path / "x.json").write_text(json.dumps({"data": [{"paragraphs": [text]}]}))
+    run(PreprocessConfig(spm_model=folder / "data", squad=(str(tmp_path / "x.json"),), destdir=tmp_path / "data"))
+    at[1] = tmp_path / "data"
+    assert refused(*at, "--max-length", 60, "--max-query", 30) == (
+        f"{tmp_path / 'x.json'}: question 'r': has no answer, and is not said to be impossible",
+        'add its answers, or "is_impossible": true',
+    )
+
+
+def test_two_tasks_on_one_model(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toml = f"""
+data = "{folder / 'data'}"
+save_dir = "{tmp_path / 'run'}"
+[stream.sentiment]
+text = "one"
+objective = {{ name = "classify" }}
+[stream.entities]
+text = "conll"
+objective = {{ name = "tag" }}
+"""
+    (tmp_path / "r.toml").write_text(toml)
+    assert dispatch(["finetune", "--config", str(tmp_path / "r.toml"), "--max-update", "6", *ENCODER]) == 0
+    metrics = Checkpoint.open(tmp_path / "run").metrics
+    assert {"sentiment.accuracy", "sentiment.f1", "entities.entity-f1", "entities.accuracy", "f1", "entity-f1"} <= metrics.keys()
+    assert "accuracy" not in metrics, "both have one"
+    assert refused("predict", tmp_path / "run") == (f"{tmp_path / 'run'}: which task?", "say it with --stream; it has sentiment, entities")
+    assert len(predict(capsys, tmp_path / "run", "--stream", "sentiment", "-i", folder / "valid.tsv").splitlines()) == 12
+
+
+def test_writing_cuts_counts_and_says_perplexity_by_two_units(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    measured = finetune(folder, tmp_path / "sum", "--task", "summarize", "--table", "heads", *TINY, "--max-source", "5")
+    assert "sources are cut to 5 tokens (--max-source)" in capsys.readouterr().err
+    assert measured[-1]["ppl-piece"] == pytest.approx(measured[-1]["ppl"], rel=1e-4), "the loss is unsmoothed in validation"
+    assert measured[-1]["ppl-word"] > measured[-1]["ppl-piece"]
+    finetune(folder, tmp_path / "dia", "--task", "respond", "--table", "dialogues", *TINY, "--turns", "2")
+    lines = save(tmp_path / "x", ["ba\tbo\tga", "ga", ""])
+    capsys.readouterr()
+    assert dispatch(["generate", str(tmp_path / "dia"), "-i", str(lines), "--max-len-b", "3", "--precision", "fp32"]) == 0
+    out = capsys.readouterr()
+    assert len(out.out.split("\n")) == 4
+    assert "warning" not in out.err
+
+
+# -- what learns, and how fast -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_frozen_stays(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = [*ENCODER, "--encoder-layers", "2"]
+    finetune(folder, tmp_path / "a", "--task", "classify", "--table", "one", *at, updates=1)
+    rest = [*REST, "--init-from", str(tmp_path / "a")]
+    finetune(folder, tmp_path / "b", "--task", "tag", *rest, "--freeze", "embeddings,1", updates=3)
+    assert "frozen: embeddings, 1 (" in capsys.readouterr().err
+    before, after = Checkpoint.open(tmp_path / "a").weights(), Checkpoint.open(tmp_path / "b").weights()
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert same == {name for name in before if name.startswith(("tables.", "encoder.layers.0."))}
+    assert refused("finetune", folder / "data", "--task", "tag", *rest, "--freeze", "decoder", "--save-dir", tmp_path / "c") == (
+        "--freeze decoder: the model has nothing of the kind", None,
+    )  # fmt: skip
+    assert refused("finetune", folder / "data", "--task", "tag", *rest, "--freeze", "head")[0] == (
+        "--freeze: expected embeddings, encoder, decoder or a number of layers, got 'head'"
+    )
+
+
+def test_an_encoder_and_a_decoder_of_two_runs(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for objective, half in (("mlm", "--decoder-layers"), ("clm", "--encoder-layers")):
+        at = ["--objective", objective, "--max-update", "1", "--save-dir", str(tmp_path / objective), *TINY, half, "0"]
+        dispatch(["pretrain", str(folder / "data"), *at])
+    rest = [*REST, "--init-from", str(tmp_path / "mlm"), "--init-decoder-from", str(tmp_path / "clm")]
+    capsys.readouterr()
+    frozen = ["--freeze", "embeddings,encoder,decoder", "--save-dir", tmp_path / "x"]
+    found = refused("finetune", folder / "data", "--task", "summarize", "--table", "heads", *rest, *frozen)
+    assert found == ("nothing is left to learn", "freeze less")
+    finetune(folder, tmp_path / "run", "--task", "summarize", "--table", "heads", *rest, "--freeze", "embeddings,encoder", updates=1)
+    assert "new, drawn at random: decoder (" in capsys.readouterr().err, "a language model has no cross-attention"
+    ours, mlm = Checkpoint.open(tmp_path / "run").weights(), Checkpoint.open(tmp_path / "mlm").weights()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in mlm.items())
+
+
+def test_the_rates_of_electra() -> None:
+    """Base: 12 layers, decay 0.8, the code's offset: head 1, layer 11 .64, layer 0 .0550, embeddings .0440; N + 2 rates in all."""
+    config = decode(OptimConfig, {"layer_decay": 0.8, "layer_decay_offset": 2})
+    names = ["objective.x.head.out.weight", "encoder.layers.11.inner.weight", "encoder.layers.0.inner.weight", "tables.shared"]
+    assert [round(layer_scale(config, name, 12), 4) for name in names] == [1, 0.64, 0.055, 0.044]
+    every = [*(f"encoder.layers.{n}.inner.weight" for n in range(12)), *names]
+    assert len({layer_scale(config, name, 12) for name in every}) == 14
+    plain = decode(OptimConfig, {"layer_decay": 0.5})
+    assert [layer_scale(plain, f"encoder.layers.{n}.inner.weight", 2) for n in (1, 0)] == [0.5, 0.25]
+
+
+def test_a_classifier_says_what_it_cannot_read(folder: Path) -> None:
+    data = DataBin.open(folder / "data")
+    model = decode(ModelConfig, {"encoder_layers": 1, "decoder_layers": 0, "dim": 16, "ffn_dim": 32, "heads": 2, "languages": "none"})
+    options = Classify.complete(ClassifyOptions(read="decoder"), data, "one")
+    from masscli.recipe import Recipe
+
+    framing = make_framing(Recipe(model=model), data.tokenizer(), ())
+    with pytest.raises(MasscliError) as caught:
+        Classify(options, Setting(framing, model, "one"))
+    assert caught.value.message == "--read decoder: the model has no decoder"
