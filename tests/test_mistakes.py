@@ -98,3 +98,60 @@ def test_a_failure_before_anything_was_saved_promises_nothing(toy: Path, tmp_pat
     args = ["pretrain", str(toy), "--objective", "mass", *SMALL, "--lr", "1e30", "--warmup-updates", "0", "--max-update", "9"]
     first, hint = told(capsys, [*args, "--clip-norm", "0", "--save-dir", str(tmp_path / "run")])
     assert first.startswith("error: update ") and hint.endswith("nothing was saved yet: the run begins anew")
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--objective", "clm"], "the recipe learns mass, not clm"),
+        (["--langs", "en"], "--langs chooses streams, and the recipe has its own"),
+        (["--lang-temperature", "5"], "--lang-temperature chooses streams, and the recipe has its own"),
+        (["--set", "stream=5"], "--set stream: expected a table, got '5'"),
+        (["--set", "stream.mass-en.objective=mass"], "--set stream.mass-en.objective: expected a table, got 'mass'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_recipe_and_flags_that_say_otherwise(
+    flags: list[str], line: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = tmp_path / "mass"
+    assert run(["pretrain", str(toy), "--objective", "mass", *SMALL, "--max-update", "1", "--save-dir", str(begun)]) == 0
+    args = ["pretrain", "--config", str(begun / "recipe.toml"), "--save-dir", str(tmp_path / "other")]
+    assert told(capsys, [*args, *flags])[0] == f"error: {line}"
+    assert run(["pretrain", "--config", str(begun / "recipe.toml"), "--objective", "mass", "--save-dir", str(tmp_path / "same")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["finetune", "--task", "translate", "--langs", "en,de,fr"], "--langs en,de,fr: a direction has two languages"),
+        (["pretrain", "--objective", "mlm", "--decoder-layers", "1"], "--decoder-layers: mlm-en, mlm-de would never train it"),
+        (["pretrain", "--objective", "mass", "--valid-subset", "vald"], "--valid-subset vald: {toy} has no vald split"),
+        (["pretrain", "--objective", "mass", "--lang-temperature", "1e-9"], "--lang-temperature: must be at least 0.01, got 1e-09"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wishes_that_cannot_be_met(flags: list[str], line: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--dim", "16", "--ffn-dim", "16", "--heads", "2", "--num-workers", "0", "--max-update", "1"]
+    args = [flags[0], str(toy), *small, "--save-dir", str(tmp_path / "run"), *flags[1:]]
+    assert told(capsys, args)[0] == f"error: {line.format(toy=toy)}"
+
+
+def test_a_run_is_not_continued_on_other_text_or_another_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"ba be bi {word}\n" for word in ("bo", "bu", "da", "de", "di", "do", "du", "fa", "fe", "fi")]
+
+    def preprocess(*more: str) -> None:
+        args = ["preprocess", "--langs", "en", "--mono", f"en={text}", "--vocab-size", "40", "--destdir", str(tmp_path / "bin")]
+        assert run([*args, *more]) == 0
+
+    text = tmp_path / "text.en"
+    text.write_text("".join(lines), encoding="utf-8")
+    preprocess()
+    args = ["pretrain", str(tmp_path / "bin"), "--objective", "mass", *SMALL, "--save-dir", str(tmp_path / "run")]
+    assert run([*args, "--max-update", "1"]) == 0
+    said = told(capsys, ["pretrain", str(tmp_path / "bin"), "--objective", "denoise", *SMALL, "--save-dir", str(tmp_path / "run")])
+    assert said[0] == f"error: {tmp_path / 'run'}: holds a run of mass-en, not of denoise-en"
+    text.write_text("".join(reversed(lines)), encoding="utf-8")
+    preprocess("--overwrite", "--spm-model", str(tmp_path / "run/checkpoints/last/vocab.model"))
+    said = told(capsys, [*args, "--max-update", "2"])
+    assert said[0].endswith(f"the run was made of other text than is in {tmp_path / 'bin'} now")

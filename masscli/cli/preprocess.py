@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from masscli.data.manifest import Side
 
 MANY_UNKNOWN = 0.001
+MANY_LEAKED = 0.01
 WIDTH_OF_A_LOG = 140
 
 
@@ -114,6 +115,11 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
         counts = (f"{account.lines:,}", f"{account.kept:,}", f"{account.breaks:,}", ", ".join(why) or "none")
         table.add_row(account.part, *counts, *map("\n".join, zip(*(_figures(side, account.kept) for side in account.sides), strict=True)))
     console.print(table)
+    for account in manifest.accounts:
+        leaked = account.odd.get("in valid or test", 0)
+        if leaked > MANY_LEAKED * account.lines:
+            text = f"warning: {leaked / account.lines:.1%} of the lines of {account.part} are also in valid or test, and kept"
+            console.print(f"{text}; --drop-held-out drops them")
     for side in (side for account in manifest.accounts for side in account.sides):
         if side.unknown > MANY_UNKNOWN * side.pieces:
             text = f"warning: {side.unknown / side.pieces:.2%} of the pieces of {side.path} are unknown; does the vocabulary suit it?"

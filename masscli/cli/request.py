@@ -51,7 +51,7 @@ class StreamChoice:
 
     def __post_init__(self) -> None:
         check(
-            (self.lang_temperature > 0, f"lang_temperature: must be above 0, got {self.lang_temperature}"),
+            (self.lang_temperature >= 0.01, f"lang_temperature: must be at least 0.01, got {self.lang_temperature}"),
             (self.limit is None or self.limit > 0, f"limit: must be above 0, got {self.limit}"),
         )
 
@@ -161,7 +161,8 @@ class TrainingOptions:
         yield inspect.Parameter("objective", kind, default=None, annotation=Annotated[str | None, chooser])
         file = typer.Option("--config", metavar="FILE", help="A recipe (TOML); flags win over it.")
         yield inspect.Parameter("config", kind, default=None, annotation=Annotated[str | None, file])
-        set_ = typer.Option("--set", metavar="KEY=VALUE", help="Any key, such as stream.en.weight=2; wins over all. Repeatable.")
+        help_ = "Any key, such as optim.lr=1e-3 or, of a recipe's own stream, stream.en.weight=2; wins over all. Repeatable."
+        set_ = typer.Option("--set", metavar="KEY=VALUE", help=help_)
         yield inspect.Parameter("set", kind, default=None, annotation=Annotated[list[str] | None, set_])
 
     def _recipe_options(self) -> Iterator[inspect.Parameter]:

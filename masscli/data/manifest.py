@@ -5,6 +5,7 @@ It says nothing of when, where or with how many workers it was made: the same te
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -159,6 +160,15 @@ class Manifest:
             return decode(cls, raw)
         except ConfigError as error:
             raise MasscliError(f"{path}: is damaged ({error.message.splitlines()[0]})", _AGAIN) from None
+
+    def content(self, split: str) -> str:
+        """A fingerprint of the rows of a split, and of nothing else."""
+        columns = {text.column for text in self.texts if text.split == split}
+        columns |= {field.column for table in self.tables if table.split == split for field in table.fields}
+        columns |= {name for pair in self.aligned if pair.split == split for name in (pair.source_rows, pair.target_rows) if name}
+        stems = {shard.name for column in self.columns if column.name in columns for shard in column.shards}
+        found = sorted((file.name, file.sha256) for file in self.files if file.name.removesuffix(".bin").removesuffix(".idx") in stems)
+        return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
         """All at once, or not at all."""

@@ -55,7 +55,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     last = kept[max(kept)] if kept else None
     notes = [_continue(recipe, data, last)] if last else []
     state = last.state if last else RunState(update_freq=recipe.train.update_freq or parallel.world, languages=_languages(recipe, data))
-    state.data = data.vocab.fingerprint
+    state.data, state.text = data.vocab.fingerprint, data.manifest.content("train")
     _same_freq(recipe, state, last is not None)
     tokenizer = data.tokenizer()
     framing = make_framing(recipe, tokenizer, state.languages)
@@ -146,6 +146,17 @@ def _continue(recipe: Recipe, data: DataBin, last: Checkpoint) -> str:
             f"{last.path}: the run was made with another vocabulary than {recipe.data}",
             "continue it with its own data, or start another run with --save-dir",
         )
+    if last.state.text and last.state.text != data.manifest.content("train"):
+        raise MasscliError(
+            f"{last.path}: the run was made of other text than is in {recipe.data} now",
+            "start another run with --save-dir, or begin from its weights with --init-from",
+        )
+    before, now = list(last.recipe.stream), list(recipe.stream)
+    if before != now:
+        raise MasscliError(
+            f"{recipe.save_dir}: holds a run of {', '.join(before)}, not of {', '.join(now)}",
+            "start another run with --save-dir, or begin from its weights with --init-from",
+        )
     old, new = _flat(encode(last.recipe)), _flat(encode(recipe))
     fixed = [k for k in sorted(old.keys() | new.keys()) if not any(k == f or k.startswith(f + ".") for f in FREE)]
     changed = [k for k in fixed if old.get(k) != new.get(k)]
@@ -209,6 +220,13 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
     split, config = recipe.valid.valid_subset, recipe.valid
     streams, tasks, warnings = [], [], []
     if split not in data.splits():
+        asked = {
+            f"--valid-subset {split}": split != ValidConfig().valid_subset, "--patience": recipe.checkpoint.patience > 0,
+            "--eval-bleu": config.eval_bleu, "--eval-roundtrip": config.eval_roundtrip, "--eval-retrieval": config.eval_retrieval,
+        }  # fmt: skip
+        if wanted := [flag for flag, said in asked.items() if said]:
+            there = f"it has {', '.join(data.splits())}"
+            raise MasscliError(f"{wanted[0]}: {recipe.data} has no {split} split", f"{there}; preprocess one with --validpref")
         nothing = Validator((), (), (), data.tokenizer(), framing, config.eval_beam, False)
         return nothing, [f"no {split} split in {recipe.data}: nothing is validated"]
     for name, objective in objectives.items():

@@ -57,7 +57,9 @@ class RunState:
     """Updates redone in smaller pieces for want of memory."""
     languages: tuple[str, ...] = ()
     data: str = ""
-    """Fingerprint of the data."""
+    """Fingerprint of the vocabulary."""
+    text: str = ""
+    """Fingerprint of the rows of the training split."""
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,9 @@ def compose(request: Request) -> Recipe:
     if len(kinds) > 1:
         kinds.discard("any")
     stacks = kinds.pop() if len(kinds) == 1 else "encoder-decoder"
+    for stack, other in (("encoder", "decoder"), ("decoder", "encoder")):
+        if stacks == stack and said.get(f"{other}_layers") not in (None, 0, "0"):
+            raise MasscliError(f"--{other}-layers: {', '.join(streams)} would never train it", f"leave it out: it needs the {stack} alone")
     model = _model(said, stacks, data, plain.init_from)
     _check(plain, streams)
     first = next(iter(streams.values())).objective.name
@@ -141,17 +144,29 @@ def _shape_of(old: ModelConfig, said: Mapping[str, Any], stacks: str, path: Path
 
 
 def _streams(request: Request, data: DataBin) -> dict[str, StreamConfig]:
-    if request.streams_raw:
-        if request.beside:
-            raise MasscliError("--beside goes with --objective or --task, not with streams that are written out", "write another [stream]")
-        known = {name: _override(raw, request) for name, raw in request.streams_raw.items()}
-        streams = decode(_Streams, {"stream": known}).stream
-    else:
-        streams = _chosen(request, data)
+    streams = _written(request) if request.streams_raw else _chosen(request, data)
     for name, stream in streams.items():
         _check_text(name, stream, data)
     if request.limit is not None:
         streams = {name: replace(s, limit=request.limit) for name, s in streams.items()}
+    return streams
+
+
+def _written(request: Request) -> dict[str, StreamConfig]:
+    """The streams of a recipe, with the options of objectives that were given by flags; what would need other streams is refused."""
+    foreign = {
+        "--beside": request.beside, "--langs": request.langs, "-s": request.source, "-t": request.target, "--pairs": request.pairs,
+        "--table": request.tables, "--lang-temperature": request.temperature != 1.0,
+    }  # fmt: skip
+    if given := [flag for flag, value in foreign.items() if value]:
+        raise MasscliError(f"{given[0]} chooses streams, and the recipe has its own", "change its [stream] tables, or leave --config out")
+    decode(_Streams, {"stream": request.streams_raw})  # complain of their form before anything is laid over them
+    known = {name: _override(raw, request) for name, raw in request.streams_raw.items()}
+    streams = decode(_Streams, {"stream": known}).stream
+    names = {s.objective.name for s in streams.values()}
+    if request.objective is not None and names != {request.objective}:
+        raise MasscliError(f"the recipe learns {', '.join(sorted(names))}, not {request.objective}",
+                           "leave the recipe out, or the objective, or change its [stream] tables")  # fmt: skip
     return streams
 
 
@@ -233,7 +248,9 @@ def _both_ways(request: Request, data: DataBin) -> list[str]:
 def _direction(request: Request, data: DataBin) -> tuple[str, str]:
     if request.source and request.target:
         return request.source, request.target
-    if len(request.langs) == 2 and not (request.source or request.target):
+    if request.langs and not (request.source or request.target):
+        if len(request.langs) != 2:
+            raise MasscliError(f"--langs {','.join(request.langs)}: a direction has two languages", "use -s and -t, or --pairs en-de,de-en")
         return request.langs[0], request.langs[1]
     if len(data.pairs) == 1:
         a, b = data.pairs[0].split("-")
