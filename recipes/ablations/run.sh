@@ -24,26 +24,26 @@ novels=${2:?usage: run.sh FOLDER NOVELS [OUTPUT]}
 output=${3:-runs/ablations}
 caption_data
 
-# pretrained OBJECTIVE NAME OPTION...
+# pretrained NAME --objective OBJECTIVE OPTION...
 pretrained() {
-    local objective=$1 name=$2
-    shift 2
-    run masscli pretrain "$output/data" --objective "$objective" "${pretraining[@]}" --save-dir "$output/pre-$name" "$@"
+    local name=$1
+    shift
+    run masscli pretrain "$output/data" "${pretraining[@]}" --save-dir "$output/pre-$name" "$@"
 }
 for method in $METHODS; do
     start=(--init-from "$output/pre-$method")
     case $method in
         scratch) start=() ;;
-        mass) pretrained mass mass --k 0.5 ;;
-        discrete) pretrained mass discrete --k 0.5 --span 1 ;;
-        feed) pretrained mass feed --k 0.5 --feed all ;;
-        dae) pretrained denoise dae ;;
+        mass) pretrained mass --objective mass --k 0.5 ;;
+        discrete) pretrained discrete --objective mass --k 0.5 --span 1 ;;
+        feed) pretrained feed --objective mass --k 0.5 --feed all ;;
+        dae) pretrained dae --objective denoise ;;
         bertlm)
-            pretrained mlm bert
-            pretrained clm lm
+            pretrained bert --objective mlm
+            pretrained lm --objective clm
             start=(--init-from "$output/pre-bert" --init-decoder-from "$output/pre-lm") ;;
         encoder | decoder)
-            pretrained mass mass --k 0.5
+            pretrained mass --objective mass --k 0.5
             start=(--init-from "$output/pre-mass" --init-stacks "$method") ;;
         *) echo "error: no method called $method" >&2; exit 2 ;;
     esac
