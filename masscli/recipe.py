@@ -511,8 +511,8 @@ class PreprocessConfig:
     vocab_size: int = 8000
     """Pieces of the joint SentencePiece BPE model, special ones included."""
     spm_model: Path | None = None
-    """Use this SentencePiece model instead of training one; a data folder or a run means its vocabulary as it is, languages and text
-    options included."""
+    """Use this SentencePiece model, or BERT's vocab.txt (with --lowercase where it is uncased), instead of training one; a data folder or
+    a run means its vocabulary as it is, languages and text options included."""
     character_coverage: float = 1.0
     """Share of characters the vocabulary must cover; the rest become unknown pieces."""
     vocab_sentences: int = 2_000_000

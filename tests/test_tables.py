@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from masscli.data import formats
 from masscli.data.shards import DataBin
 from masscli.data.tables import load, place
 from masscli.errors import MasscliError
+from masscli.objectives.extract import span
 from masscli.recipe import PreprocessConfig
 from masscli.text.tokenizer import Tokenizer
 
@@ -224,3 +226,37 @@ def test_a_missing_split_is_said(data: DataBin) -> None:
 def test_surfaces_are_the_pieces_without_their_mark(data: DataBin) -> None:
     tokenizer: Tokenizer = data.tokenizer()
     assert "".join(tokenizer.surfaces(tokenizer.encode("the dog", "en"))) == "thedog"
+
+
+# -- real corpora --------------------------------------------------------------------------------------------------------------------------
+
+CORPORA = os.environ.get("MASSCLI_DATA")
+COUNTS = [
+    ("tsv", "agnews/train.tsv", 6400), ("tsv", "sst2/train.tsv", 6920), ("tsv", "cola/train.tsv", 8551), ("tsv", "mrpc/train.tsv", 3668),
+    ("tsv", "rosts-similarity/train.tsv", 5749), ("tsv", "sick/train.tsv", 4500), ("conll", "wnut17/train.conll", 3394),
+    ("conll", "ud-romanian/train.conll", 1131), ("jsonl", "nextturn/train.jsonl", 3640), ("squad", "squad2/train.json", 925 + 444),
+    ("squad", "xquad/train.ro.json", 925), ("aligned", "headlines/valid.src:headlines/valid.tgt", 500),
+]  # fmt: skip
+
+
+@pytest.mark.corpora
+@pytest.mark.skipif(not CORPORA, reason="MASSCLI_DATA does not name the folder of the real corpora")
+@pytest.mark.parametrize(("kind", "name", "count"), COUNTS)
+def test_real_files_are_read_whole(kind: str, name: str, count: int) -> None:
+    assert CORPORA is not None
+    path = Path(":".join(str(Path(CORPORA) / part) for part in name.split(":")))
+    assert sum(1 for _ in formats.read(path, kind)) == count
+
+
+@pytest.mark.corpora
+@pytest.mark.skipif(not CORPORA, reason="MASSCLI_DATA does not name the folder of the real corpora")
+@pytest.mark.parametrize("language", ["en", "de", "ro"])
+def test_every_real_answer_lies_in_the_pieces_of_its_span(language: str, data: DataBin) -> None:
+    assert CORPORA is not None
+    table = load(Path(CORPORA) / "xquad" / f"valid.{language}.json", "squad", data.tokenizer(), "en")
+    for row in range(len(table)):
+        found = span(table, row)
+        assert found is not None
+        at, context = table.at("context", row), table.text("context", row)
+        text = context[table.columns["context.begin"][at][found[0]] : table.columns["context.end"][at][found[1]]]
+        assert table.strings("answers", row)[0] in text

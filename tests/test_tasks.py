@@ -196,7 +196,7 @@ def test_which_table(folder: Path, tmp_path: Path) -> None:
     at = ["finetune", folder / "data", "--task", "classify", "--save-dir", tmp_path / "run"]
     assert refused(*at) == ("which table?", "say it with --table; classify can read one, two, jsonl")
     assert refused(*at, "--table", "one", *ENCODER, "--best-metric", "pearson")[0] == "--best-metric pearson: is not measured"
-    assert refused(*at, "--table", "conll") == ("stream classify-conll: classify does not read conll", "it reads tsv, jsonl")
+    assert refused(*at, "--table", "conll") == ("stream conll: classify does not read conll", "it reads tsv, jsonl")
 
 
 def test_a_checkpoint_without_a_task_predicts_nothing(folder: Path, tmp_path: Path) -> None:

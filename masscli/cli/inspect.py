@@ -45,6 +45,9 @@ def _data(path: Path, verify: bool) -> None:
         column = columns[text.column]
         rows, pieces = sum(s.rows for s in column.shards), sum(s.values for s in column.shards)
         print(f"{text.split + ' ' + text.column:24} {rows:>12,} rows {pieces:>14,} pieces")
+    for table in data.manifest.tables:
+        names = ", ".join(data.table(table.name, table.split).fields)
+        print(f"{table.split + ' ' + table.name:24} {table.rows:>12,} rows of {table.format}: {names}")
     if verify:
         data.verify()
         print(f"all {len(data.manifest.files)} files match their checksums")

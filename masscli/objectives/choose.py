@@ -133,7 +133,7 @@ class Choose(Judged):
 
     def scores(self, model: Transformer, batch: Batch) -> list[Tensor]:
         """For each example, a score of each choice."""
-        summary = self.reading.summary(batch, self.reading.states(model, batch))
+        summary = self.reading.summary(model, batch, self.reading.states(model, batch))
         return list(torch.split(self.head(summary)[:, 0], batch.labels["choices"].ids.tolist()))
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:

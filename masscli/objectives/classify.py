@@ -78,7 +78,7 @@ class Texts(Judged):
     def scores(self, model: Transformer, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, outputs), and the states that they are made of."""
         states = self.reading.states(model, batch)
-        summary = self.reading.summary(batch, states)
+        summary = self.reading.summary(model, batch, states)
         if self.texts.both_orders:
             one, other = summary.chunk(2)
             summary = one + other

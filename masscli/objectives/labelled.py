@@ -123,10 +123,10 @@ class Reading:
             return model.decode(batch.target, model.encode(batch.source))
         return model.read(batch.source)
 
-    def summary(self, batch: Batch, states: Tensor) -> Tensor:
-        """(B, D): the state that stands for the whole sequence."""
+    def summary(self, model: Transformer, batch: Batch, states: Tensor) -> Tensor:
+        """(B, D): the state that stands for the whole sequence, an encoder's through the model's pooler where it has one."""
         if self.stack == "encoder":
-            return states[:, 0]
+            return model.pool(states)
         return states[torch.arange(len(states), device=states.device), batch.source.lengths - 1]
 
 

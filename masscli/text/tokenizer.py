@@ -1,4 +1,4 @@
-"""Text to ids and back: Moses and lower-casing if asked for, then a joint SentencePiece BPE.
+"""Text to ids and back: Moses and lower-casing if asked for, then a joint SentencePiece BPE (or WordPiece with BERT's vocab.txt).
 
 On disk it is two files, `vocab.model` (SentencePiece's own format) and `tokenizer.json` (special ids by role, languages by name, settings,
 fingerprint); both travel unchanged from a data folder into checkpoints.  Special symbols are control symbols, or ids beyond the end of
@@ -24,12 +24,13 @@ from masscli.errors import MasscliError
 from masscli.recipe import PreprocessConfig
 from masscli.text.moses import Surface
 from masscli.text.vocabulary import Vocabulary
+from masscli.text.wordpiece import WordPieces, looks_like
 from masscli.text.words import Words
 
 FORMAT = 1
 MODEL, CARD = "vocab.model", "tokenizer.json"
-TRAINED, ADOPTED = "sentencepiece-bpe", "sentencepiece"
-"""Kinds of model: one of our own making, or somebody's (of which nothing is taken for granted)."""
+TRAINED, ADOPTED, WORDPIECE = "sentencepiece-bpe", "sentencepiece", "wordpiece"
+"""Kinds of model: one of our own making, somebody's (of which nothing is taken for granted), or BERT's vocab.txt."""
 SPARE = 8
 """Ids kept free for objectives that need a symbol of their own."""
 _TRAINING_THREADS = 2
@@ -69,14 +70,14 @@ class Card:
 
 
 class Tokenizer:
-    """One SentencePiece model, the ids of its special symbols, and what is done to text before it."""
+    """One SentencePiece model (or WordPiece vocabulary), the ids of its special symbols, and what is done to text before it."""
 
     def __init__(self, model: bytes, card: Card) -> None:
         self.vocab: Vocabulary = card.vocabulary()
         self.surface = Surface(card.normalize, card.moses, card.lowercase, card.romanian)
         self._model, self._card = model, card
-        self._pieces = _processor(model)
-        self._words = Words(self._pieces, split=card.kind == TRAINED)
+        self._pieces = WordPieces(model, accents=not card.lowercase) if card.kind == WORDPIECE else _processor(model)
+        self._words = Words(self._pieces, split=card.kind in (TRAINED, WORDPIECE))
 
     @classmethod
     def train(cls, lines: Iterator[str], *, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
@@ -114,9 +115,11 @@ class Tokenizer:
         except OSError as error:
             raise MasscliError(f"--spm-model {model}: {error.strerror}") from None
         try:
-            return cls._create(data, TRAINED if _ours(data) else ADOPTED, config, languages, folder)
+            kind = WORDPIECE if looks_like(data) else TRAINED if _ours(data) else ADOPTED
+            return cls._create(data, kind, config, languages, folder)
         except _BadModelError:
-            raise MasscliError(f"--spm-model {model}: is not a SentencePiece model", "expected what spm_train wrote") from None
+            hint = "expected what spm_train wrote, or BERT's vocab.txt"
+            raise MasscliError(f"--spm-model {model}: is not a SentencePiece model", hint) from None
 
     @staticmethod
     def languages_of(model: Path) -> tuple[str, ...]:
@@ -168,7 +171,9 @@ class Tokenizer:
         return found
 
     def surfaces(self, ids: Sequence[int]) -> list[str]:
-        """The text of each piece, without the mark of a word's start."""
+        """The text of each piece, without the mark of a word's start (of its continuation, in a WordPiece vocabulary)."""
+        if self._card.kind == WORDPIECE:
+            return [piece.removeprefix("##") for piece in self.pieces(ids)]
         return [piece.replace("\u2581", "") for piece in self.pieces(ids)]
 
     @classmethod
@@ -234,15 +239,24 @@ def _ours(model: bytes) -> bool:
 
 def _describe(model: bytes, kind: str, surface: Surface, languages: Sequence[str]) -> Card:
     """Find, or make up, the id of every special symbol."""
-    pieces = _processor(model)
-    control = {pieces.id_to_piece(i): i for i in range(len(pieces)) if pieces.is_control(i)}
-    own = {"pad": pieces.pad_id(), "bos": pieces.bos_id(), "eos": pieces.eos_id(), "unk": pieces.unk_id()}
+    pieces: Any
+    own: dict[str, int] = {}
+    free: Iterator[int] = iter(())
+    if kind == WORDPIECE:
+        pieces = WordPieces(model, accents=not surface.lowercase)
+        control, free = pieces.special, iter(pieces.free)
+    else:
+        pieces = _processor(model)
+        control = {pieces.id_to_piece(i): i for i in range(len(pieces)) if pieces.is_control(i)}
+        own = {"pad": pieces.pad_id(), "bos": pieces.bos_id(), "eos": pieces.eos_id(), "unk": pieces.unk_id()}
     size = len(pieces)
 
     def at(name: str, known: int = -1) -> int:
         nonlocal size
         if known < 0:
             known = control.get(name, -1)
+        if known < 0:
+            known = next(free, -1)
         if known < 0:
             known, size = size, size + 1
         return known

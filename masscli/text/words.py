@@ -23,7 +23,7 @@ class Words:
 
     def __init__(self, pieces: Any, split: bool) -> None:
         self._pieces = pieces
-        self._split = split and not any("\u2581" in pieces.id_to_piece(i)[1:] for i in range(len(pieces)))
+        self._split = split and not any("\u2581" in piece[1:] for piece in pieces.id_to_piece(list(range(len(pieces)))))
         self._known: dict[str, int] = {}
         self._ids = np.zeros(0, np.int32)
         self._ends = np.zeros(1, np.int64)

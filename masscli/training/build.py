@@ -279,7 +279,7 @@ def aligned_rows(data: DataBin, split: str, pair: tuple[str, str], most: int | N
 def _tasks(text: str, reads: str, data: DataBin, config: ValidConfig) -> list[BleuTask]:
     """What is translated for a stream: its validation pairs, where there are any; there and back, where it reads one side alone."""
     tasks: list[BleuTask] = []
-    if reads == "sentences":
+    if reads in ("sentences", "table"):
         return tasks
     source, target = text.split("-")
     paired = any(p.split == config.valid_subset and {p.source, p.target} == {source, target} for p in data.manifest.aligned)

@@ -70,9 +70,9 @@ def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
 
 def _prefixes(part: str) -> list[str]:
     if part == "embeddings":
-        return ["tables.", "embeddings.", "biases."]
+        return ["tables.", "embeddings.", "projections.", "biases."]
     if part in ("encoder", "decoder"):
-        return [f"{part}."]
+        return [f"{part}.", *(["relative."] if part == "encoder" else [])]
     return [f"{stack}.layers.{n}." for stack in ("encoder", "decoder") for n in range(int(part))]
 
 
