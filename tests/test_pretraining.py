@@ -434,11 +434,17 @@ def test_every_objective_trains_validates_and_goes_on_where_it_stopped(
     assert {key.partition(".")[2] for key in steps[-1].losses} == set(whole.streams["one"].objective.weights)
     assert all(math.isfinite(v) for s in steps for v in s.losses.values())
     assert valid and all(math.isfinite(v) for v in valid[-1].metrics.values())
+    terms = whole.streams["one"].objective.weights
+    parts = {f"one.{term}.loss" for term in terms} if len(terms) > 1 else {"ppl"}
+    assert set(valid[-1].metrics) == {"loss", "one.loss"} | parts
+    if len(terms) > 1:  # the loss is the weighted sum of those of the terms; there is no perplexity of it
+        total = sum(weight * valid[-1].metrics[f"one.{term}.loss"] for term, weight in terms.items())
+        assert valid[-1].metrics["loss"] == pytest.approx(total)
     run("parts", "train.max_update=4")
-    parts, _, _ = run("parts", "train.max_update=6")
-    for (n, p), q in zip(whole.model.named_parameters(), parts.model.parameters(), strict=True):
+    again, _, _ = run("parts", "train.max_update=6")
+    for (n, p), q in zip(whole.model.named_parameters(), again.model.parameters(), strict=True):
         assert torch.equal(p, q), n
-    for p, q in zip(whole.streams["one"].objective.parameters(), parts.streams["one"].objective.parameters(), strict=True):
+    for p, q in zip(whole.streams["one"].objective.parameters(), again.streams["one"].objective.parameters(), strict=True):
         assert torch.equal(p, q)
 
 
