@@ -121,6 +121,13 @@ def test_a_text_window_is_predicted_from_its_start() -> None:
     assert found.labels["lm"].ids.tolist() == [10, 11, 2, 12]
 
 
+def test_windows_may_be_as_long_as_there_are_positions(toy: Path) -> None:
+    made = objective("gpt", tokens_per_sample=32)
+    view = made.view(DataBin.open(toy), "train")
+    assert view.sizes(0, 1).tolist() == [[32]]
+    assert made.collator()([view[0]], rngs(1)).source.ids.shape == (1, 32)
+
+
 def test_both_sides_of_a_translation_count_from_0_in_their_own_language() -> None:
     made = objective("tlm", mask_prob=0.3)
     found = made.collator()([Example(0, (np.array([10, 11]), np.array([12])))], rngs(1))
