@@ -23,7 +23,7 @@ class DocumentOptions(ObjectiveConfig):
 
     stacks = "encoder"
     tokens_per_sample: Annotated[int, Flags("--block-size")] = 128
-    """Longest example, special symbols included (beyond 256, raise --max-source-positions too)."""
+    """Longest example, special symbols included."""
     short_seq_prob: float = 0.1
     """Share of documents (of examples, for electra) that aim at a random shorter length."""
     dupe_factor: int = 10
@@ -80,8 +80,8 @@ class RobertaOptions(CorruptionOptions):
 
     name: str = "roberta"
     """Which."""
-    tokens_per_sample: Annotated[int, Flags("--block-size")] = 256
-    """Longest example, special symbols included (the paper: 512, with --max-source-positions 512)."""
+    tokens_per_sample: Annotated[int, Flags("--block-size")] = 512
+    """Longest example, special symbols included."""
     masks: Literal["static", "dynamic"] = "dynamic"
     """The mask of an example is always the same, or new at every visit."""
     short_seq_prob: float = 0.0
@@ -151,8 +151,8 @@ class GptOptions(ObjectiveConfig):
     stacks = "decoder"
     name: str = "gpt"
     """Which."""
-    tokens_per_sample: Annotated[int, Flags("--block-size")] = 240
-    """Tokens of a window of running text (the paper: 512, with --max-source-positions 514)."""
+    tokens_per_sample: Annotated[int, Flags("--block-size")] = 512
+    """Tokens of a window of running text."""
 
     def __post_init__(self) -> None:
         check((self.tokens_per_sample >= 8, f"tokens_per_sample: must be at least 8, got {self.tokens_per_sample}"))
@@ -165,6 +165,8 @@ class UniLMOptions(DocumentOptions):
     writes = True
     name: str = "unilm"
     """Which."""
+    tokens_per_sample: Annotated[int, Flags("--block-size")] = 512
+    """Longest text, special symbols included; the copies of masked tokens are not counted."""
     short_seq_prob: float = 0.0
     """Share of documents that aim at a random shorter length."""
     dupe_factor: int = 1

@@ -180,8 +180,9 @@ class ModelConfig:
 class OptimConfig:
     """Optimizer and learning rate."""
 
-    optimizer: Literal["adamw", "adam", "adamw_bert", "lamb"] = "adamw"
-    """adamw: decoupled decay, bias-corrected. adam: decay in the gradient. adamw_bert: no bias correction. lamb: the same, by layer."""
+    optimizer: Literal["adamw", "adam", "adamw_bert", "adam_openai", "lamb"] = "adamw"
+    """adamw: decoupled decay, bias-corrected. adam: decay in the gradient. adamw_bert: no bias correction. lamb: the same, by layer.
+    adam_openai: GPT's, whose decay is multiplied by the bias correction too."""
     lr: float | None = None
     """Peak learning rate (default: 5e-4 at width 512, and in inverse proportion to the width of the model)."""
     lr_scheduler: Literal["inverse_sqrt", "linear", "poly_tf", "poly_mult", "cosine", "constant"] = "inverse_sqrt"

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from masscli.data.documents import DocumentPairs, cut
 from masscli.data.masking import Masker, blocks, electra_slots, fill, words
 from masscli.data.packed import Blocks
+from masscli.data.words import word_starts
+from masscli.text.vocabulary import Vocabulary
 
 SIZE, MASK, V = 64, 4, 5_000
 STARTS = np.ones(10**6, np.bool_)
@@ -361,3 +363,25 @@ def test_blocks_of_almost_nothing(n: int) -> None:
     maskable = np.zeros(n, np.bool_)
     maskable[1:-1] = True
     assert sum(map(len, blocks(maskable, 0.9, 0.4, 6, False, np.random.default_rng(1)))) <= n - 2
+
+
+# -- words ---------------------------------------------------------------------------------------------------------------------------------
+
+
+class Pieces:
+    """Pieces behind four special ids."""
+
+    def __init__(self, *pieces: str) -> None:
+        self.known = ["<pad>", "<s>", "</s>", "<unk>", *pieces]
+        self.vocab = Vocabulary(size=len(self.known) + 1, pad=0, bos=1, eos=2, unk=3, mask=len(self.known), cls=1, sep=2, spare=(),
+                                languages={}, fingerprint="")  # fmt: skip
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        return [self.known[i] for i in ids]
+
+
+@pytest.mark.parametrize("pieces", [("▁the", "re", "▁", "é", ",", "▁9", "9"), ("the", "##re", ".", "##é", ",", "9", "##9")])
+def test_words_begin_at_marks_and_at_punctuation(pieces: tuple[str, ...]) -> None:
+    starts = word_starts(Pieces(*pieces))
+    assert starts[:4].all() and starts[-1]  # special symbols, those beyond the model's own pieces too
+    assert starts[4:-1].tolist() == [True, False, True, False, True, True, False]

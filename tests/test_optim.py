@@ -68,20 +68,21 @@ def run(config: OptimConfig, gradients: Sequence[Sequence[float]], lr: float, ve
 
 
 def slow_adam(gradients: Sequence[Sequence[float]], lr: float, low: float, high: float, eps: float, decay: float, kind: str) -> list[float]:
-    """`adamw`, `adam` (decay in the gradient) and `adamw_bert` (no bias correction), a number at a time."""
+    """`adamw`, `adam` (decay in the gradient), `adamw_bert` (no bias correction), `adam_openai` (the rate is corrected)."""
     out = []
     for i, p in enumerate(START):
         m = v = 0.0
         for t, gradient in enumerate(gradients, 1):
             g = gradient[i] + (decay * p if kind == "adam" else 0.0)
             m, v = low * m + (1 - low) * g, high * v + (1 - high) * g * g
-            a, b = (m, v) if kind == "adamw_bert" else (m / (1 - low**t), v / (1 - high**t))
-            p -= lr * (a / (math.sqrt(b) + eps) + (0.0 if kind == "adam" else decay * p))
+            a, b = (m, v) if kind in ("adamw_bert", "adam_openai") else (m / (1 - low**t), v / (1 - high**t))
+            rate = lr * (math.sqrt(1 - high**t) / (1 - low**t) if kind == "adam_openai" else 1.0)
+            p -= rate * (a / (math.sqrt(b) + eps) + (0.0 if kind == "adam" else decay * p))
         out.append(p)
     return out
 
 
-@pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert"])
+@pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "adam_openai"])
 def test_adams_are_their_equations(kind: str) -> None:
     config = optim(kind, adam_betas=(0.9, 0.98), adam_eps=1e-6, weight_decay=0.1)
     assert run(config, GRADIENTS, 0.05) == pytest.approx(slow_adam(GRADIENTS, 0.05, 0.9, 0.98, 1e-6, 0.1, kind), rel=1e-5)
@@ -104,7 +105,7 @@ def test_lamb_moves_by_a_share_of_the_weights_norm() -> None:
     assert run(config, GRADIENTS[:1], 0.01, vector=True) == pytest.approx(run(plain, GRADIENTS[:1], 0.01, vector=True))
 
 
-@pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "lamb"])
+@pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "adam_openai", "lamb"])
 def test_biases_and_norms_are_not_decayed(kind: str) -> None:
     """With gradients of zero only decay moves anything."""
     for decay_all in (False, True):
@@ -113,7 +114,7 @@ def test_biases_and_norms_are_not_decayed(kind: str) -> None:
         assert run(config, [[0.0] * 3], 0.5) != START
 
 
-@pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "lamb"])
+@pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "adam_openai", "lamb"])
 def test_restored_moments_go_on_as_if_nothing_had_happened(kind: str) -> None:
     config = optim(kind, weight_decay=0.1)
 

@@ -121,6 +121,13 @@ def test_a_text_window_is_predicted_from_its_start() -> None:
     assert found.labels["lm"].ids.tolist() == [10, 11, 2, 12]
 
 
+def test_windows_may_be_as_long_as_there_are_positions(toy: Path) -> None:
+    made = objective("gpt", tokens_per_sample=32)
+    view = made.view(DataBin.open(toy), "train")
+    assert view.sizes(0, 1).tolist() == [[32]]
+    assert made.collator()([view[0]], rngs(1)).source.ids.shape == (1, 32)
+
+
 def test_both_sides_of_a_translation_count_from_0_in_their_own_language() -> None:
     made = objective("tlm", mask_prob=0.3)
     found = made.collator()([Example(0, (np.array([10, 11]), np.array([12])))], rngs(1))
@@ -434,11 +441,17 @@ def test_every_objective_trains_validates_and_goes_on_where_it_stopped(
     assert {key.partition(".")[2] for key in steps[-1].losses} == set(whole.streams["one"].objective.weights)
     assert all(math.isfinite(v) for s in steps for v in s.losses.values())
     assert valid and all(math.isfinite(v) for v in valid[-1].metrics.values())
+    terms = whole.streams["one"].objective.weights
+    parts = {f"one.{term}.loss" for term in terms} if len(terms) > 1 else {"ppl"}
+    assert set(valid[-1].metrics) == {"loss", "one.loss"} | parts
+    if len(terms) > 1:  # the loss is the weighted sum of those of the terms; there is no perplexity of it
+        total = sum(weight * valid[-1].metrics[f"one.{term}.loss"] for term, weight in terms.items())
+        assert valid[-1].metrics["loss"] == pytest.approx(total)
     run("parts", "train.max_update=4")
-    parts, _, _ = run("parts", "train.max_update=6")
-    for (n, p), q in zip(whole.model.named_parameters(), parts.model.parameters(), strict=True):
+    again, _, _ = run("parts", "train.max_update=6")
+    for (n, p), q in zip(whole.model.named_parameters(), again.model.parameters(), strict=True):
         assert torch.equal(p, q), n
-    for p, q in zip(whole.streams["one"].objective.parameters(), parts.streams["one"].objective.parameters(), strict=True):
+    for p, q in zip(whole.streams["one"].objective.parameters(), again.streams["one"].objective.parameters(), strict=True):
         assert torch.equal(p, q)
 
 

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from masscli.data.batch import Batch, Labels, Tokens, pad
 from masscli.data.framing import Framing
@@ -22,6 +23,14 @@ from masscli.data.view import Example, View, Windows
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Setting, Term
 from masscli.pretraining import GptOptions
+
+
+class Unframed(Windows):
+    """Windows that stand alone: the start symbol takes the place of the last token, which is only predicted."""
+
+    def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
+        """What the decoder reads."""
+        return super().sizes(start, stop) - 2
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class Gpt(Objective):
 
     def view(self, data: DataBin, split: str) -> View:
         """Windows of running text."""
-        return Windows(data.monolingual(split, self.setting.text), self.options.tokens_per_sample, data.vocab.eos, self.setting.limit)
+        return Unframed(data.monolingual(split, self.setting.text), self.options.tokens_per_sample, data.vocab.eos, self.setting.limit)
 
     def collator(self) -> WindowCollator:
         """Shifts by one."""

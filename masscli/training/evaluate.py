@@ -43,6 +43,12 @@ class ValidStream:
     """Labelled examples, where outputs are judged and not only losses."""
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the terms' own losses, where there are several."""
+        terms = tuple(self.objective.weights)
+        return tuple(f"{self.name}.{term}.loss" for term in terms) if len(terms) > 1 else ()
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """What is measured besides the loss."""
         return self.objective.metrics if isinstance(self.objective, Measured) and self.table is not None else ()
@@ -127,11 +133,18 @@ class Validator:
         found = ["retrieval", *(name for task in self.retrievals for name in task.names)] if self.retrievals else []
         judged = [f"{stream.name}.{metric}" for stream in self.streams for metric in stream.metrics]
         alone = [metric for metric, count in Counter(m for s in self.streams for m in s.metrics).items() if count == 1]
-        return ["loss", "ppl", *(f"{stream.name}.loss" for stream in self.streams), *alone, *judged, *scores, *found]
+        losses = [name for stream in self.streams for name in (f"{stream.name}.loss", *stream.parts)]
+        return ["loss", *(["ppl"] if self._one_term else []), *losses, *alone, *judged, *scores, *found]
+
+    @property
+    def _one_term(self) -> bool:
+        """Perplexity is of one cross-entropy, not of a weighted sum."""
+        return not any(stream.parts for stream in self.streams)
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> tuple[dict[str, float], dict[str, str]]:
-        """Metrics by name (`loss` and `ppl` over all streams, `STREAM.loss` of each, `bleu`), and the signatures of scores."""
+        """Metrics by name (`loss` and `ppl` over all streams, `STREAM.loss` of each, `STREAM.TERM.loss` of its terms, `bleu`), and the
+        signatures of scores."""
         training = model.training
         model.eval()
         metrics = self._losses(model) | self._measures(model)
@@ -146,6 +159,7 @@ class Validator:
     def _losses(self, model: Transformer) -> dict[str, float]:
         device = next(model.parameters()).device
         metrics: dict[str, float] = {}
+        parts: dict[str, float] = {}
         for stream in self.streams:
             stream.objective.eval()
             terms = list(stream.objective.weights)
@@ -162,9 +176,12 @@ class Validator:
             sums = parallel.sum_(sums.to(device)).cpu()
             per_target = sums[0] / sums[1].clamp(min=1)
             metrics[f"{stream.name}.loss"] = sum(float(v) * stream.objective.weights[t] for t, v in zip(terms, per_target, strict=True))
+            if stream.parts:
+                parts |= dict(zip(stream.parts, per_target.tolist(), strict=True))
         metrics["loss"] = sum(metrics.values()) / len(self.streams)
-        metrics["ppl"] = math.exp(min(metrics["loss"], 700.0))
-        return metrics
+        if self._one_term:
+            metrics["ppl"] = math.exp(min(metrics["loss"], 700.0))
+        return metrics | parts
 
     def _retrieval(self, model: Transformer) -> dict[str, float]:
         metrics: dict[str, float] = {}

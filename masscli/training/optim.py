@@ -65,7 +65,8 @@ def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Param
         return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.adam_eps, fused=True)
     if config.optimizer == "adam":
         return torch.optim.Adam(groups, lr=config.lr, betas=betas, eps=config.adam_eps, fused=True)
-    return BertAdam(groups, config.lr, betas, config.adam_eps, layerwise=config.optimizer == "lamb")
+    kind = config.optimizer
+    return BertAdam(groups, config.lr, betas, config.adam_eps, layerwise=kind == "lamb", corrected=kind == "adam_openai")
 
 
 def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
@@ -84,11 +85,13 @@ def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
 class BertAdam(torch.optim.Optimizer):
     """Adam without bias correction and with decoupled decay, as BERT and ELECTRA train: p -= lr (m / (sqrt v + eps) + decay p).
 
-    `layerwise` is LAMB (You et al. 2020) as ALBERT has it: the step of each decayed tensor is scaled by |p| / |step|.
+    `layerwise` is LAMB (You et al. 2020) as ALBERT has it: the step of each decayed tensor is scaled by |p| / |step|.  `corrected` is what
+    GPT was fine-tuned with: the rate, and with it the decay, is multiplied by sqrt(1 - b2^t) / (1 - b1^t).
     """
 
-    def __init__(self, groups: list[dict[str, Any]], lr: float, betas: tuple[float, float], eps: float, layerwise: bool) -> None:
-        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "layerwise": layerwise})
+    def __init__(self, groups: list[dict[str, Any]], lr: float, betas: tuple[float, float], eps: float, layerwise: bool,
+                 corrected: bool = False) -> None:  # fmt: skip
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "layerwise": layerwise, "corrected": corrected})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # nobody here re-evaluates a loss
@@ -101,10 +104,16 @@ class BertAdam(torch.optim.Optimizer):
                 state = self.state[p]
                 if not state:
                     state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
+                    if group["corrected"]:
+                        state["step"] = torch.zeros(())
                 mean, square = state["exp_avg"].lerp_(p.grad, 1 - low), state["exp_avg_sq"]
                 square.mul_(high).addcmul_(p.grad, p.grad, value=1 - high)
                 move = mean / square.sqrt().add_(group["eps"]) + group["weight_decay"] * p
                 rate = group["lr"]
+                if group["corrected"]:
+                    state["step"] += 1
+                    t = int(state["step"])
+                    rate *= math.sqrt(1 - high**t) / (1 - low**t)
                 if group["layerwise"] and p.dim() > 1:
                     size, length = float(p.norm()), float(move.norm())
                     rate = rate * size / length if size > 0 and length > 0 else rate
