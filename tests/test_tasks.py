@@ -325,8 +325,8 @@ def test_extract_answers_every_question(folder: Path, tmp_path: Path, capsys: py
     assert dispatch(["score", str(tmp_path / "told"), "--ref", str(folder / "valid.json"), "--metric", "squad"]) == 0
     best = Checkpoint.open(tmp_path / "run").metrics
     assert f"f1           = {100 * best['f1']:.2f}" in capsys.readouterr().out
-    never = json.loads(predict(capsys, tmp_path / "run", "-i", folder / "valid.json", "--format", "json", "--null-threshold", "inf"))
-    always = json.loads(predict(capsys, tmp_path / "run", "-i", folder / "valid.json", "--format", "json", "--null-threshold", "-inf"))
+    never = json.loads(predict(capsys, tmp_path / "run", "-i", folder / "valid.json", "--format", "json", "--null-threshold", "1e9"))
+    always = json.loads(predict(capsys, tmp_path / "run", "-i", folder / "valid.json", "--format", "json", "--null-threshold", "-1e9"))
     assert all(never.values())
     assert not any(always.values())
 
