@@ -157,7 +157,7 @@ def test_a_folder_is_trained_into_by_one_run_at_a_time(
         (["--max-update", "0"], "--max-update: must be above 0, got 0"),
         (["--seed", "-1"], "--seed: must lie between 0 and 2^63 - 1, got -1"),
         (["--limit", "0"], "--limit: must be above 0, got 0"),
-        (["--lang-temperature", "0"], "--lang-temperature: must be above 0, got 0.0"),
+        (["--lang-temperature", "0"], "--lang-temperature: must be at least 0.01, got 0.0"),
         (["--max-valid-rows", "0"], "--max-valid-rows: must be above 0, got 0"),
         (["--max-tokens", "5"], "stream mass-en: an example of 11 tokens does not fit --max-tokens 5"),
         (["--max-source-positions", "5"], "stream mass-en: no example left of 240"),

@@ -281,8 +281,11 @@ def test_no_tokenizer_is_downloaded(files: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_every_metric_scores_a_copy_perfectly() -> None:
+    numbers = ["1", "2.5", "-4"]
+    kinds = {"pearson": numbers, "spearman": numbers, "mcc": ["a", "b", "a"], "f1": ["a", "b", "a"], "entity-f1": ["B-x O I-y", "O B-z"]}
     for name in METRICS.names():
-        (found,) = score(REF, [REF], ScoreConfig(metric=(name,)))
+        text = kinds.get(name, REF)
+        (found,) = score(text, [text], ScoreConfig(metric=(name,)))
         assert found.value == pytest.approx(0 if name == "ter" else 100)
         assert Counter(found.signature)["|"] > 0 and "version:" in found.signature
     with pytest.raises(ConfigError):
