@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from masscli.models.transformer import InputEmbedding, Transformer
+from masscli.models.transformer import Transformer
 
 
 def replica(model: Transformer) -> Transformer:
@@ -19,9 +19,6 @@ def replica(model: Transformer) -> Transformer:
         copy = Transformer(model.config, model.vocab_size, model.languages)
     copy.load_state_dict({name: tensor.to(model.compute) for name, tensor in model.state_dict().items()}, assign=True)
     device = next(model.parameters()).device
-    for embedding in copy.embeddings.values():
-        assert isinstance(embedding, InputEmbedding)
-        embedding.reset_buffers()
     copy = copy.to(device=device, dtype=model.compute).eval().requires_grad_(False)
     copy.compute = model.compute
     return copy

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -44,17 +45,12 @@ class InputEmbedding(nn.Module):
         dim = config.embedding_dim or config.dim
         self.scale = math.sqrt(dim) if config.scale_embedding else 1.0
         self.dropout = config.dropout
-        self.rows = config.max_positions, dim
-        self.positions = nn.Embedding(config.max_positions, dim) if config.positions == "learned" else None
-        self.reset_buffers()
-        self.languages = nn.Embedding(languages, dim) if languages else None
-        self.segments = nn.Embedding(config.segments, dim) if config.segments else None
-        self.norm = LayerNorm(dim, config.norm_eps) if config.norm_embedding else None
-
-    def reset_buffers(self) -> None:
-        """Compute what is not learned and not saved."""
+        self.positions = _embedding(config.max_positions, dim) if config.positions == "learned" else None
         if self.positions is None:
-            self.register_buffer("wave", sinusoids(*self.rows), persistent=False)
+            self.register_buffer("wave", sinusoids(config.max_positions, dim), persistent=False)
+        self.languages = _embedding(languages, dim) if languages else None
+        self.segments = _embedding(config.segments, dim) if config.segments else None
+        self.norm = LayerNorm(dim, config.norm_eps) if config.norm_embedding else None
 
     def forward(self, tokens: Tokens, table: Tensor, offset: int, dtype: torch.dtype) -> Tensor:
         """Vectors (B, L, D) in `dtype` of tokens whose first one, unless they say otherwise, has position `offset`."""
@@ -198,7 +194,8 @@ class Transformer(nn.Module):
         outputs = languages if config.cross_output == "language" else ()
         self.encoder = Stack(config, config.encoder_layers, False, ()) if config.encoder_layers else None
         self.decoder = Stack(config, config.decoder_layers, both, outputs) if config.decoder_layers else None
-        self.reset_parameters()
+        if torch.get_default_device().type != "meta":  # where weights are to be filled in, drawing them is a waste of a second
+            self.reset_parameters()
 
     # -- reading ---------------------------------------------------------------------------------------------------------------------
 
@@ -331,13 +328,21 @@ def truncated_normal(weight: Tensor, mean: float, spread: float) -> Tensor:
     return nn.init.trunc_normal_(weight, mean, spread, mean - 2 * spread, mean + 2 * spread)
 
 
+def _embedding(rows: int, dim: int) -> nn.Embedding:
+    """A table that is yet to be filled; nn.Embedding alone would draw numbers for nothing."""
+    return nn.Embedding(rows, dim, _weight=torch.empty(rows, dim))
+
+
 def sinusoids(rows: int, dim: int) -> Tensor:
-    """Position vectors (rows, dim): sines, then cosines, of wavelengths from 2 pi to 20,000 pi (tensor2tensor's layout)."""
+    """Position vectors (rows, dim): sines, then cosines, of wavelengths from 2 pi to 20,000 pi (tensor2tensor's layout).
+
+    By numpy, and so real numbers even where a model is made without any (on the device `meta`, to be filled from a checkpoint).
+    """
     half = dim // 2
-    rates = torch.exp(torch.arange(half, dtype=torch.float64) * (-math.log(10_000) / max(1, half - 1)))
-    angles = torch.arange(rows, dtype=torch.float64)[:, None] * rates
-    waves = torch.cat([angles.sin(), angles.cos()], 1)
-    return F.pad(waves, (0, dim - 2 * half)).float()
+    rates = np.exp(np.arange(half) * (-math.log(10_000) / max(1, half - 1)))
+    angles = np.arange(rows)[:, None] * rates
+    waves = np.concatenate([np.sin(angles), np.cos(angles), np.zeros((rows, dim - 2 * half))], 1)
+    return torch.from_numpy(waves.astype(np.float32))
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -25,7 +25,7 @@ from masscli.config import decode, encode, to_toml
 from masscli.data.framing import Framing
 from masscli.data.sampler import Position
 from masscli.errors import MasscliError
-from masscli.models.transformer import InputEmbedding, Transformer
+from masscli.models.transformer import Transformer
 from masscli.recipe import Recipe
 from masscli.tasks import RespondOptions, WriteOptions
 from masscli.text.tokenizer import Tokenizer
@@ -107,9 +107,6 @@ class Checkpoint:
         with torch.device("meta"):
             model = Transformer(self.recipe.model, self.tokenizer().vocab.size, self.state.languages)
         model.load_state_dict(self.weights(), assign=True)
-        for embedding in model.embeddings.values():
-            assert isinstance(embedding, InputEmbedding)
-            embedding.reset_buffers()
         model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         model.compute = dtype
         return model
