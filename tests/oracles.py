@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from masscli.recipe import GenerationConfig
+from masscli.commands import GenerationConfig
 from masscli.text.vocabulary import Vocabulary
 
 # -- decoding ------------------------------------------------------------------------------------------------------------------------------

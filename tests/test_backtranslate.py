@@ -14,6 +14,7 @@ import typer
 from masscli.__main__ import run as masscli
 from masscli.cli.options import bind
 from masscli.cli.request import Training, TrainRequest
+from masscli.commands import GenerationConfig
 from masscli.data.batch import Batch
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
@@ -27,7 +28,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.backtranslate import Backtranslate
 from masscli.objectives.base import Setting
 from masscli.objectives.drift import Drift
-from masscli.recipe import GenerationConfig, ModelConfig, Recipe, StreamConfig
+from masscli.recipe import ModelConfig, Recipe, StreamConfig
 from masscli.training.build import build
 from masscli.training.compose import compose
 from masscli.training.events import Evaluated

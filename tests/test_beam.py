@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from masscli.commands import GenerationConfig
 from masscli.config import ConfigError
 from masscli.generation.pool import Hypothesis
 from masscli.generation.search import search
 from masscli.generation.stepper import EnsembleStepper, Stepper
 from masscli.generation.topk import best, best_in_rows
-from masscli.recipe import GenerationConfig
 from masscli.text.vocabulary import Vocabulary
 from tests.oracles import Row, every_output, slow_beam
 

@@ -108,7 +108,7 @@ def test_word_vectors_that_do_not_fit(lines: str, message: str, toy: Path, tmp_p
 
 
 def test_an_adopted_vocabulary_of_ours_fits_the_weights_made_with_it(toy: Path, tmp_path: Path) -> None:
-    from masscli.recipe import PreprocessConfig
+    from masscli.commands import PreprocessConfig
 
     made = Tokenizer.adopt(toy / "vocab.model", config=PreprocessConfig(), languages=("en", "de"), folder=tmp_path)
     assert made.vocab == DataBin.open(toy).vocab

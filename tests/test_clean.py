@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from masscli.cli.preprocess import run
+from masscli.commands import PreprocessConfig, ScoreConfig
 from masscli.config import ConfigError, decode
 from masscli.data import chunks
 from masscli.data.manifest import Manifest
 from masscli.data.shards import DataBin
-from masscli.recipe import PreprocessConfig, ScoreConfig
 from masscli.scoring import score
 from masscli.text import corpus
 from masscli.text.moses import Surface

@@ -21,9 +21,10 @@ import pytest
 from masscli.__main__ import run
 from masscli.cli.app import COMMANDS
 from masscli.cli.request import StreamChoice, Training, TrainRequest, peek
+from masscli.commands import GenerateConfig, GenerationConfig, PreprocessConfig, ScoreConfig
 from masscli.config import config, decode, rows
 from masscli.errors import MasscliError
-from masscli.recipe import OBJECTIVES, GenerateConfig, GenerationConfig, PreprocessConfig, Recipe, ScoreConfig
+from masscli.recipe import OBJECTIVES, Recipe
 from masscli.version import __version__
 
 Seen = list[Any]

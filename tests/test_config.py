@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masscli.cli.request import StreamChoice
+from masscli.commands import GenerateConfig, GenerationConfig, PreprocessConfig, ScoreConfig
 from masscli.config import ConfigError, Flags, check, config, decode, docs, encode, merge, override, rows, to_toml
-from masscli.recipe import OBJECTIVES, GenerateConfig, GenerationConfig, PreprocessConfig, Recipe, ScoreConfig, StreamConfig, ramp, ramp_at
+from masscli.recipe import OBJECTIVES, Recipe, StreamConfig, ramp, ramp_at
 
 SECTIONS = [Recipe, StreamConfig, StreamChoice, GenerateConfig, GenerationConfig, PreprocessConfig, ScoreConfig]
 OBJECTIVE_SCHEMAS = {name: OBJECTIVES.schema(name) for name in OBJECTIVES.light()}

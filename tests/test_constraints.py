@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from masscli.commands import GenerationConfig
 from masscli.generation.constraints import Constraints, forbid_repeats
-from masscli.recipe import GenerationConfig
 from masscli.text.vocabulary import Vocabulary
 
 EOS, UNK, A, B, C = 2, 3, 9, 10, 11

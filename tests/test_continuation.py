@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from masscli.commands import GenerationConfig
 from masscli.data.batch import Tokens
 from masscli.data.framing import Framing
 from masscli.generation.continuation import ContinuingStepper
@@ -17,7 +18,7 @@ from masscli.generation.decoder import Decoder
 from masscli.models.transformer import Transformer
 from masscli.objectives.s2s import lay_out
 from masscli.objectives.unilm import batch_of
-from masscli.recipe import GenerationConfig, ModelConfig
+from masscli.recipe import ModelConfig
 from masscli.text.vocabulary import Vocabulary
 
 VOCAB = Vocabulary(size=40, pad=0, bos=1, eos=2, unk=3, mask=4, cls=5, sep=6, spare=(7,), languages={"en": 8, "de": 9}, fingerprint="")

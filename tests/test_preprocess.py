@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 
 from masscli.cli.preprocess import run
+from masscli.commands import PreprocessConfig
 from masscli.data import binarise, chunks, publish, ragged
 from masscli.data.manifest import Manifest
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
-from masscli.recipe import PreprocessConfig
 from masscli.text import corpus
 
 WORDS = {
@@ -355,7 +355,7 @@ import os, signal, sys
 from pathlib import Path
 from masscli.cli.preprocess import run
 from masscli.data import binarise, chunks, desk
-from masscli.recipe import PreprocessConfig
+from masscli.commands import PreprocessConfig
 if __name__ == "__main__":
     binarise.SECONDS_BETWEEN_JOURNALS = 0.0
     chunks.CHUNK = 2000

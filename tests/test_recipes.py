@@ -20,9 +20,10 @@ import pytest
 
 from masscli.cli.app import COMMANDS, build
 from masscli.cli.request import TrainRequest
+from masscli.commands import ScoreConfig
 from masscli.config import decode
 from masscli.errors import MasscliError
-from masscli.recipe import OBJECTIVES, Recipe, ScoreConfig
+from masscli.recipe import OBJECTIVES, Recipe
 from masscli.scoring import score
 
 ROOT = Path(__file__).parents[1]

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from masscli.commands import GenerationConfig
 from masscli.generation.pool import Hypothesis
 from masscli.generation.search import search
-from masscli.recipe import GenerationConfig
 from masscli.text.vocabulary import Vocabulary
 
 EOS, UNK, A, B, C, D = 2, 3, 9, 10, 11, 12

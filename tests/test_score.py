@@ -17,8 +17,8 @@ import pytest
 from sacremoses import MosesTokenizer
 
 from masscli.__main__ import run
+from masscli.commands import ScoreConfig
 from masscli.config import ConfigError
-from masscli.recipe import ScoreConfig
 from masscli.scoring import METRICS, bleu, compare, score, score_lines
 from masscli.scoring.rouge import common_subsequence
 

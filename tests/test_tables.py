@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from masscli.cli.preprocess import run
+from masscli.commands import PreprocessConfig
 from masscli.data import formats
 from masscli.data.shards import DataBin
 from masscli.data.tables import load, place
 from masscli.errors import MasscliError
 from masscli.objectives.extract import span
-from masscli.recipe import PreprocessConfig
 from masscli.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.usefixtures("no_sync")

@@ -13,6 +13,7 @@ import torch
 
 from masscli.cli.app import dispatch
 from masscli.cli.preprocess import run
+from masscli.commands import PreprocessConfig
 from masscli.config import decode
 from masscli.data.loader import Collation
 from masscli.data.sequences import Frame, fit
@@ -20,7 +21,7 @@ from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
 from masscli.objectives.base import Setting
 from masscli.objectives.classify import Classify
-from masscli.recipe import ModelConfig, OptimConfig, PreprocessConfig
+from masscli.recipe import ModelConfig, OptimConfig
 from masscli.tasks import ClassifyOptions
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.checkpoint import Checkpoint, make_framing

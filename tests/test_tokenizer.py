@@ -14,8 +14,8 @@ import sentencepiece
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from masscli.commands import PreprocessConfig
 from masscli.errors import MasscliError
-from masscli.recipe import PreprocessConfig
 from masscli.text.tokenizer import Tokenizer
 
 SENTENCE = "the small big red house garden dog cat sees has walks to from der die das kleine große Haus Garten Hund Katze geht"

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from masscli.__main__ import run as masscli
+from masscli.commands import GenerationConfig, PreprocessConfig
 from masscli.data.batch import Tokens, pad
 from masscli.data.framing import Framing
 from masscli.errors import MasscliError
@@ -24,7 +25,7 @@ from masscli.generation.decoder import Decoder
 from masscli.generation.translator import Translator
 from masscli.methods import TranslateOptions
 from masscli.models.transformer import Transformer
-from masscli.recipe import GenerationConfig, ModelConfig, PreprocessConfig, Recipe, StreamConfig
+from masscli.recipe import ModelConfig, Recipe, StreamConfig
 from masscli.text.tokenizer import Tokenizer
 from masscli.training import checkpoint
 from masscli.training.checkpoint import RunState

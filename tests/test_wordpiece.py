@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from masscli.cli.preprocess import run
+from masscli.commands import PreprocessConfig
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
-from masscli.recipe import PreprocessConfig
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.wordpiece import WordPieces, basic
 

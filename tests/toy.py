@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from masscli.commands import PreprocessConfig
 from masscli.config import decode, override
-from masscli.recipe import PreprocessConfig, Recipe
+from masscli.recipe import Recipe
 
 ENGLISH = [consonant + vowel for consonant in "bdfgk" for vowel in "aeiou"][:24]
 WORDS = {"en": ENGLISH, "de": [f"{word[::-1]}x" for word in ENGLISH]}

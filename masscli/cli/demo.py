@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from masscli.recipe import DemoConfig
+from masscli.commands import DemoConfig
 from masscli.text.demo import write
 
 

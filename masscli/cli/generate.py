@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from masscli.cli.files import writer
+from masscli.commands import GenerateConfig, GenerationConfig
 from masscli.errors import MasscliError
-from masscli.recipe import GenerateConfig, GenerationConfig
 from masscli.text.corpus import lines
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from masscli.cli.files import writer
+from masscli.commands import PredictConfig
 from masscli.errors import MasscliError
-from masscli.recipe import PredictConfig
 
 if TYPE_CHECKING:
     from masscli.data.tables import Table

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from masscli.commands import PreprocessConfig
 from masscli.errors import MasscliError
-from masscli.recipe import PreprocessConfig
 
 if TYPE_CHECKING:
     from rich.console import Console

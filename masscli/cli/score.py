@@ -26,8 +26,8 @@ from typing import Annotated
 
 import typer
 
+from masscli.commands import ScoreConfig
 from masscli.errors import MasscliError
-from masscli.recipe import ScoreConfig
 from masscli.scoring import Score, compare, score, score_lines
 from masscli.scoring.mistakes import suspicions
 from masscli.text.corpus import lines

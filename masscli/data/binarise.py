@@ -22,6 +22,7 @@ from typing import Protocol
 
 import sentencepiece
 
+from masscli.commands import PreprocessConfig
 from masscli.config import encode as plain
 from masscli.data import chunks, clean, publish
 from masscli.data.chunks import Job
@@ -35,7 +36,6 @@ from masscli.data.ragged import LostError
 from masscli.data.sample import make_vocabulary
 from masscli.data.tabulate import tabulate
 from masscli.errors import MasscliError
-from masscli.recipe import PreprocessConfig
 from masscli.text import corpus
 from masscli.text.corpus import SPOOL, Scan
 from masscli.text.tokenizer import Tokenizer, model_of

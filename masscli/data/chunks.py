@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from masscli.commands import PreprocessConfig
 from masscli.data import clean
 from masscli.data.manifest import Account, Side
 from masscli.data.plan import Part
 from masscli.errors import MasscliError
-from masscli.recipe import PreprocessConfig
 from masscli.text import corpus
 from masscli.text.corpus import STRIDE, Scan, shown
 from masscli.text.moses import Surface

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from masscli.commands import PreprocessConfig
 from masscli.data.plan import Part
-from masscli.recipe import PreprocessConfig
 from masscli.text import corpus
 from masscli.text.corpus import Scan
 

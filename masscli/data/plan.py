@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from masscli.commands import PreprocessConfig
 from masscli.config import suggest
 from masscli.data import formats
 from masscli.errors import MasscliError
-from masscli.recipe import PreprocessConfig
 from masscli.text.corpus import SUFFIXES, Scan, near
 from masscli.text.tokenizer import Tokenizer
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from masscli.commands import PreprocessConfig
 from masscli.data.chunks import Sample, Text, chunks, prepare
 from masscli.data.plan import Labelled, Part
 from masscli.data.pool import Pool
 from masscli.data.tabulate import running_text
 from masscli.errors import MasscliError
-from masscli.recipe import PreprocessConfig
 from masscli.text.corpus import Scan
 from masscli.text.moses import Surface
 from masscli.text.tokenizer import Tokenizer

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from masscli.commands import GenerationConfig
 from masscli.generation.topk import best_in_rows
-from masscli.recipe import GenerationConfig
 
 
 @dataclass(frozen=True, slots=True)

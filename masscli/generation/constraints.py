@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from masscli.recipe import GenerationConfig
+from masscli.commands import GenerationConfig
 from masscli.text.vocabulary import Vocabulary
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masscli.commands import GenerationConfig
 from masscli.data.batch import Ids, Tokens, pad
 from masscli.data.framing import Framing
 from masscli.generation.continuation import ContinuingStepper
@@ -22,7 +23,6 @@ from masscli.generation.pool import Hypothesis
 from masscli.generation.search import search
 from masscli.generation.stepper import EnsembleStepper, ModelStepper, Stepper
 from masscli.models.transformer import Memory, Transformer
-from masscli.recipe import GenerationConfig
 
 CHUNK = 512
 """Rows of logits that are held at a time when references are scored."""

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masscli.commands import GenerationConfig
 from masscli.generation.beam import Choice
 from masscli.generation.topk import best_in_rows
-from masscli.recipe import GenerationConfig
 
 
 class Sampler:

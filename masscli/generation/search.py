@@ -18,12 +18,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from masscli.commands import GenerationConfig
 from masscli.generation.beam import Beam, Choice
 from masscli.generation.constraints import Constraints
 from masscli.generation.pool import Hypothesis, Pool
 from masscli.generation.sample import Sampler
 from masscli.generation.stepper import Stepper
-from masscli.recipe import GenerationConfig
 from masscli.text.vocabulary import Vocabulary
 
 

@@ -12,6 +12,7 @@ from itertools import islice
 
 import numpy as np
 
+from masscli.commands import GenerationConfig
 from masscli.data.batch import Ids
 from masscli.data.framing import Framing
 from masscli.data.sequences import join_turns
@@ -19,7 +20,6 @@ from masscli.errors import MasscliError
 from masscli.generation.decoder import Decoder
 from masscli.generation.pool import Hypothesis
 from masscli.models.transformer import Transformer
-from masscli.recipe import GenerationConfig
 from masscli.text.tokenizer import Tokenizer
 
 ONE_EACH = "it must have a line for each line of the input"

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masscli.commands import GenerationConfig
 from masscli.data.batch import Batch, Ids, Tokens, pad
 from masscli.data.framing import Framing
 from masscli.data.noise import denoise
@@ -37,7 +38,6 @@ from masscli.objectives.base import Objective, Setting, Term
 from masscli.objectives.drift import Drift
 from masscli.objectives.mass import sequence_loss
 from masscli.objectives.translate import pair_batch
-from masscli.recipe import GenerationConfig
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from masscli.commands import ScoreConfig
 from masscli.config import ConfigError
 from masscli.errors import MasscliError
-from masscli.recipe import ScoreConfig
 from masscli.registry import Registry
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from sacrebleu.metrics.base import Metric, Score, Signature
 
-from masscli.recipe import ScoreConfig
+from masscli.commands import ScoreConfig
 from masscli.version import __version__
 
 

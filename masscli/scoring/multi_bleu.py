@@ -15,7 +15,7 @@ from typing import ClassVar, Self
 from sacrebleu.metrics.base import Signature
 from sacrebleu.metrics.bleu import BLEU
 
-from masscli.recipe import ScoreConfig
+from masscli.commands import ScoreConfig
 from masscli.text.moses import Surface
 from masscli.version import __version__
 

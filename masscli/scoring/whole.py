@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sacrebleu.metrics.base import Metric, Score, Signature
 
+from masscli.commands import ScoreConfig
 from masscli.errors import MasscliError
-from masscli.recipe import ScoreConfig
 from masscli.scoring import entities, labels
 from masscli.version import __version__
 

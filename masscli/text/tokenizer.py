@@ -19,9 +19,9 @@ import numpy as np
 import sentencepiece
 from numpy.typing import NDArray
 
+from masscli.commands import PreprocessConfig
 from masscli.config import ConfigError, config, decode, encode
 from masscli.errors import MasscliError
-from masscli.recipe import PreprocessConfig
 from masscli.text.moses import Surface
 from masscli.text.vocabulary import Vocabulary
 from masscli.text.wordpiece import WordPieces, looks_like

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from masscli.commands import GenerationConfig
 from masscli.data.batch import Batch
 from masscli.data.framing import Framing
 from masscli.generation.decoder import Decoder
@@ -23,7 +24,7 @@ from masscli.models.presets import resolve
 from masscli.models.transformer import Transformer, count_parameters
 from masscli.objectives.mass import sequence_loss
 from masscli.objectives.translate import pair_batch
-from masscli.recipe import GenerationConfig, ModelConfig
+from masscli.recipe import ModelConfig
 from masscli.text.vocabulary import Vocabulary
 
 SPECIALS = 8

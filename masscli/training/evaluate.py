@@ -15,6 +15,7 @@ from itertools import pairwise
 import torch
 
 from masscli import parallel
+from masscli.commands import GenerationConfig
 from masscli.data.batch import Ids
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
@@ -26,7 +27,6 @@ from masscli.generation.translator import Translator
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Term
 from masscli.objectives.labelled import Measured, Output
-from masscli.recipe import GenerationConfig
 from masscli.scoring import Score, bleu
 from masscli.text.tokenizer import Tokenizer
 
