@@ -94,7 +94,7 @@ class GenerateConfig:
     data: Path | None = None
     """The data folder of --gen-subset (default: the run's)."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
-    """Most source tokens times beams in a batch; results do not depend on it."""
+    """Most source tokens times beams in a batch; results do not depend on it (in bf16 and fp16, but for rounding)."""
     batch_size: int | None = None
     """Most sentences in a batch."""
     buffer_size: int = 4096
