@@ -113,6 +113,7 @@ class GenerateConfig:
             (self.buffer_size > 0, f"buffer_size: must be above 0, got {self.buffer_size}"),
             (self.seed >= 0, f"seed: must not be negative, got {self.seed}"),
             (self.gen_subset is None or self.input is None, "gen_subset: cannot be combined with --input"),
+            (self.output == Path("-") or self.output != self.input, "output: is the input, which it would replace"),
             (self.data is None or self.gen_subset is not None, "data: is read for --gen-subset only"),
             (self.score_reference is None or self.prefix is None, "score_reference: cannot be combined with --prefix"),
         )
@@ -210,6 +211,7 @@ class PreprocessConfig:
 
     def __post_init__(self) -> None:
         check(
+            (len(set(self.langs)) == len(self.langs), f"langs: names a language twice: {','.join(self.langs)}"),
             (self.vocab_size > 0, f"vocab_size: must be above 0, got {self.vocab_size}"),
             (self.workers > 0, f"workers: must be above 0, got {self.workers}"),
             (self.shard_size > 0, f"shard_size: must be above 0, got {self.shard_size}"),

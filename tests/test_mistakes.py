@@ -62,6 +62,7 @@ def test_numbers_out_of_bounds(flags: list[str], line: str, toy: Path, tmp_path:
         (["--sampling-topk", "5"], "--sampling-topk: only with sampling"),
         (["--device", "mps"], "--device mps: no such device"),
         (["--prefix", "-", "--prefix-size", "2"], "standard input (-) is read twice"),
+        (["-i", "x.en", "-o", "x.en"], "--output: is the input, which it would replace"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -125,6 +126,7 @@ def test_a_recipe_and_flags_that_say_otherwise(
     ("flags", "line"),
     [
         (["finetune", "--task", "translate", "--langs", "en,de,fr"], "--langs en,de,fr: a direction has two languages"),
+        (["pretrain", "--objective", "mass", "--langs", "en,en"], "--langs: names a language twice: en,en"),
         (["pretrain", "--objective", "mlm", "--decoder-layers", "1"], "--decoder-layers: mlm-en, mlm-de would never train it"),
         (["pretrain", "--objective", "mass", "--valid-subset", "vald"], "--valid-subset vald: {toy} has no vald split"),
         (["pretrain", "--objective", "mass", "--lang-temperature", "1e-9"], "--lang-temperature: must be at least 0.01, got 1e-09"),
@@ -155,3 +157,17 @@ def test_a_run_is_not_continued_on_other_text_or_another_task(tmp_path: Path, ca
     preprocess("--overwrite", "--spm-model", str(tmp_path / "run/checkpoints/last/vocab.model"))
     said = told(capsys, [*args, "--max-update", "2"])
     assert said[0].endswith(f"the run was made of other text than is in {tmp_path / 'bin'} now")
+
+
+def test_inspect_verifies_what_training_alone_reads(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree((trained / "checkpoints/last").resolve(), copy)
+    assert run(["inspect", str(copy), "--verify"]) == 0
+    assert f"# all {len(list(copy.iterdir())) - 1} files match their checksums\n" in capsys.readouterr().out
+    moments = copy / "optimizer.safetensors"
+    damaged = bytearray(moments.read_bytes())
+    damaged[-1] ^= 1
+    moments.write_bytes(damaged)
+    assert told(capsys, ["inspect", str(copy), "--verify"])[0] == f"error: {moments}: damaged or missing (its checksum differs)"

@@ -19,7 +19,7 @@ from masscli.errors import MasscliError
 
 def run(
     path: Annotated[Path, typer.Argument(help="A data folder, a run or a checkpoint.", metavar="PATH")],
-    verify: Annotated[bool, typer.Option("--verify", help="Read all of a data folder and compare checksums.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read all of it and compare checksums.")] = False,
     retrieval: Annotated[bool, typer.Option("--retrieval", help="How many sentences of a run's validation pairs find their translation "
                                             "by mean encoder states (precision at 1).")] = False,
     data: Annotated[Path | None, typer.Option("--data", help="The data folder of --retrieval (default: the run's).")] = None,
@@ -30,7 +30,7 @@ def run(
     elif (path / "manifest.json").exists():
         _data(path, verify)
     else:
-        _checkpoint(path)
+        _checkpoint(path, verify)
 
 
 def _data(path: Path, verify: bool) -> None:
@@ -53,17 +53,18 @@ def _data(path: Path, verify: bool) -> None:
         print(f"all {len(data.manifest.files)} files match their checksums")
 
 
-def _checkpoint(path: Path) -> None:
+def _checkpoint(path: Path, verify: bool) -> None:
     from masscli.config import encode, to_toml
     from masscli.training.checkpoint import Checkpoint
 
     found = Checkpoint.open(path)
+    checked = f"# all {found.verify()} files match their checksums\n" if verify else ""
     weights, heads = found.weights(), found.heads()
     print(f"# {found.path}")
     print(f"# update {found.state.step:,}, {found.state.targets:,} targets, {found.state.seconds:,.0f} s of training")
     print(f"# model {sum(t.numel() for t in weights.values()):,} parameters; heads {sum(t.numel() for t in heads.values()):,}")
     print(f"# languages {', '.join(found.state.languages) or 'none'}; vocabulary {found.tokenizer().vocab.fingerprint[:12]}")
-    print("".join(f"# {name} {value:.4f}\n" for name, value in found.metrics.items()) + to_toml(encode(found.recipe)), end="")
+    print(checked + "".join(f"# {name} {value:.4f}\n" for name, value in found.metrics.items()) + to_toml(encode(found.recipe)), end="")
 
 
 def _retrieval(path: Path, folder: Path | None, split: str) -> None:

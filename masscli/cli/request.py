@@ -51,6 +51,7 @@ class StreamChoice:
 
     def __post_init__(self) -> None:
         check(
+            (len(set(self.langs)) == len(self.langs), f"langs: names a language twice: {','.join(self.langs)}"),
             (self.lang_temperature >= 0.01, f"lang_temperature: must be at least 0.01, got {self.lang_temperature}"),
             (self.limit is None or self.limit > 0, f"limit: must be above 0, got {self.limit}"),
         )

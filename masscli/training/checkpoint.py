@@ -125,6 +125,12 @@ class Checkpoint:
             raise MasscliError(f"{self.path}: has no optimizer state to continue from", "start anew from its weights with --init-from")
         return self._tensors(MOMENTS)
 
+    def verify(self) -> int:
+        """Read every file and compare it with its checksum; how many there are."""
+        for name, expected in self.checksums.items():
+            _verify(self.path / name, expected)
+        return len(self.checksums)
+
     def _tensors(self, name: str) -> dict[str, Tensor]:
         path = self.path / name
         _verify(path, self.checksums[name])
