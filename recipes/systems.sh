@@ -1,0 +1,97 @@
+# The pre-training systems, as understanding, summarization and dialogue share them; sourced, not run.
+#
+#   methods KNOWN            complain of a method in METHODS that is none of the known ones
+#   novels LANG              FOLDER/novels/LANG.txt.gz, the first NOVEL_LINES lines; dialogues LANG: FOLDER/dialogue, a turn a line
+#   pretrained METHOD [MORE] pre-train it on the languages in LANGS, in OUTPUT/pre-METHOD; `start` is then how a fine-tuning begins with it
+#   field NAME FILE          the score called NAME in a file that `masscli score` has written
+#   spread NUMBER...         mean +- standard deviation
+#   table HEAD               lines of words on stdin, in columns
+#
+# Variables that are read: folder, output, and those on top of the recipes.  All systems read the same text with one vocabulary and the same
+# number of updates; what differs is the stacks they have, and what their papers change in the model.
+
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+: "${SCALE:=tiny}" "${SEEDS:=1 2 3}"
+case $SCALE in
+    tiny) : "${ARCH:=tiny}" "${VOCAB:=8000}" "${NOVEL_LINES:=40000}" "${PRETRAIN_UPDATES:=2000}" "${PRETRAIN_LR:=0.002}" "${TOKENS:=2048}" ;;
+    gpu) : "${ARCH:=small}" "${VOCAB:=16000}" "${NOVEL_LINES:=10000000}" "${PRETRAIN_UPDATES:=30000}" "${PRETRAIN_LR:=0.0005}"
+        : "${TOKENS:=16384}" ;;
+    *) echo "error: SCALE=$SCALE: expected tiny or gpu" >&2; exit 2 ;;
+esac
+: "${LAYERS:=}" "${SHAPE:=}" "${TEXT:=}" "${PRETRAIN_TEXT:=}" "${SAMPLE:=128}" "${DROPOUT:=0.1}" "${MASK:=0.15}"
+: "${ALBERT:=--embedding-dim 64 --share-layers all}" "${UNILM:=--relative-buckets 32}"
+
+there() {
+    local file
+    for file in "$@"; do
+        [ -e "$file" ] || { echo "error: $file: no such file" >&2; exit 2; }
+    done
+}
+
+methods() {
+    local method
+    for method in $METHODS; do
+        [[ " $1 " == *" $method "* ]] || { echo "error: no method called $method" >&2; echo "hint: METHODS are of: $1" >&2; exit 2; }
+    done
+}
+
+novels() {
+    there "$folder/novels/$1.txt.gz"
+    gzip -dc "$folder/novels/$1.txt.gz" | awk -v lines="$NOVEL_LINES" 'NR <= lines'
+    echo
+}
+dialogues() { # each dialogue is a document
+    [ ! -e "$folder/dialogue/train.$1.txt" ] || awk -F '\t' '{ for (i = 1; i <= NF; i++) print $i; print "" }' "$folder/dialogue/train.$1.txt"
+}
+
+# layers STACKS   the options that give a model the size of the recipe, with those stacks alone
+layers() {
+    # shellcheck disable=SC2206  # SHAPE is several flags
+    size=(--arch "$ARCH" $SHAPE)
+    if [ -n "$LAYERS" ]; then
+        case $1 in
+            encoder | both) size+=(--encoder-layers "$LAYERS") ;;&
+            decoder | both) size+=(--decoder-layers "$LAYERS") ;;
+        esac
+    fi
+}
+
+pretrained() {
+    local method=$1 own=()
+    shift
+    start=(--init-from "$output/pre-$method")
+    case $method in # segments: the systems that read pairs
+        bert | roberta | electra) layers encoder; own=(--segments 2 --tokens-per-sample "$SAMPLE" --mask-prob "$MASK") ;;
+        albert)
+            layers encoder
+            # shellcheck disable=SC2206
+            own=(--segments 2 --tokens-per-sample "$SAMPLE" --mask-prob "$MASK" $ALBERT) ;;
+        unilm)
+            layers encoder
+            # shellcheck disable=SC2206
+            own=(--segments 2 --tokens-per-sample "$SAMPLE" --mask-prob "$MASK" $UNILM) ;;
+        mlm) layers encoder; own=(--mask-prob "$MASK") ;;
+        gpt) layers decoder; own=(--tokens-per-sample "$SAMPLE") ;;
+        clm) layers decoder ;;
+        mass | denoise | bert+lm) layers both ;;
+        mass-paper) method=mass; layers both; own=(--preset paper --k 0.5) ;;
+        mass-summarization) method=mass; layers both; own=(--preset summarization) ;;
+    esac
+    run masscli pretrain "$output/data" --langs "$LANGS" --languages none --objective "$method" "${size[@]}" "${own[@]}" \
+        --dropout "$DROPOUT" --lr "$PRETRAIN_LR" --max-tokens "$TOKENS" --max-update "$PRETRAIN_UPDATES" "$@" --save-dir "${start[1]}"
+}
+
+field() {
+    awk -v name="$1" '{ at = index($0, "="); head = substr($0, 1, at - 1); gsub(/ +$/, "", head) }
+        at && head == name { split(substr($0, at + 1), rest, " "); print rest[1] }' "$2"
+}
+
+spread() {
+    printf '%s\n' "$@" | LC_ALL=C awk '{ n++; sum += $1; squares += $1 * $1 }
+        END { mean = sum / n; printf "%.1f", mean; if (n > 1) { rest = squares - n * mean * mean
+              printf "+-%.1f", sqrt((rest > 0 ? rest : 0) / (n - 1)) } }'
+}
+
+table() {
+    awk '{ for (i = 1; i <= NF; i++) printf "%-" (i > 1 ? 13 : 20) "s", $i; print "" }'
+}
