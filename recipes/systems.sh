@@ -2,7 +2,7 @@
 #
 #   methods KNOWN            complain of a method in METHODS that is none of the known ones
 #   novels LANG              FOLDER/novels/LANG.txt.gz, the first NOVEL_LINES lines; dialogues LANG: FOLDER/dialogue, a turn a line
-#   pretrained METHOD [MORE] pre-train it on the languages in LANGS, in OUTPUT/pre-METHOD; `start` is then how a fine-tuning begins with it
+#   pretrained METHOD [END]  pre-train it on the languages in LANGS, in OUTPUT/pre-METHODEND; `start` is then how a fine-tuning begins with it
 #   field NAME FILE          the score called NAME in a file that `masscli score` has written
 #   spread NUMBER...         mean +- standard deviation
 #   table HEAD               lines of words on stdin, in columns
@@ -13,7 +13,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 : "${SCALE:=tiny}" "${SEEDS:=1 2 3}"
 case $SCALE in
-    tiny) : "${ARCH:=tiny}" "${VOCAB:=8000}" "${NOVEL_LINES:=40000}" "${PRETRAIN_UPDATES:=2000}" "${PRETRAIN_LR:=0.002}" "${TOKENS:=2048}" ;;
+    tiny) : "${ARCH:=tiny}" "${VOCAB:=8000}" "${NOVEL_LINES:=40000}" "${PRETRAIN_UPDATES:=2000}" "${PRETRAIN_LR:=0.002}"
+        : "${TOKENS:=2048}" ;;
     gpu) : "${ARCH:=small}" "${VOCAB:=16000}" "${NOVEL_LINES:=10000000}" "${PRETRAIN_UPDATES:=30000}" "${PRETRAIN_LR:=0.0005}"
         : "${TOKENS:=16384}" ;;
     *) echo "error: SCALE=$SCALE: expected tiny or gpu" >&2; exit 2 ;;
@@ -41,7 +42,11 @@ novels() {
     echo
 }
 dialogues() { # each dialogue is a document
-    [ ! -e "$folder/dialogue/train.$1.txt" ] || awk -F '\t' '{ for (i = 1; i <= NF; i++) print $i; print "" }' "$folder/dialogue/train.$1.txt"
+    local file=$folder/dialogue/train.$1.txt
+    [ ! -e "$file" ] || turns "$file"
+}
+turns() {
+    awk -F '\t' '{ for (i = 1; i <= NF; i++) print $i; print "" }' "$1"
 }
 
 # layers STACKS   the options that give a model the size of the recipe, with those stacks alone
@@ -58,8 +63,7 @@ layers() {
 
 pretrained() {
     local method=$1 own=()
-    shift
-    start=(--init-from "$output/pre-$method")
+    start=(--init-from "$output/pre-$1${2:-}")
     case $method in # segments: the systems that read pairs
         bert | roberta | electra) layers encoder; own=(--segments 2 --tokens-per-sample "$SAMPLE" --mask-prob "$MASK") ;;
         albert)
@@ -78,7 +82,7 @@ pretrained() {
         mass-summarization) method=mass; layers both; own=(--preset summarization) ;;
     esac
     run masscli pretrain "$output/data" --langs "$LANGS" --languages none --objective "$method" "${size[@]}" "${own[@]}" \
-        --dropout "$DROPOUT" --lr "$PRETRAIN_LR" --max-tokens "$TOKENS" --max-update "$PRETRAIN_UPDATES" "$@" --save-dir "${start[1]}"
+        --dropout "$DROPOUT" --lr "$PRETRAIN_LR" --max-tokens "$TOKENS" --max-update "$PRETRAIN_UPDATES" --save-dir "${start[1]}"
 }
 
 field() {

@@ -1,4 +1,4 @@
-"""The recipes of understanding, summarization and dialogue, written down: what they ask of the real commands, and what they make of text."""
+"""The recipes of understanding, summarization and dialogue, written down: what they ask of the commands, and what they make of text."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ while [ $# -gt 1 ]; do
     case $1 in
         --output) echo x > "$2" ;;
         --save-dir) mkdir -p "$2"; for n in 40.5 30.25 35; do
-            echo "{\\"event\\": \\"evaluated\\", \\"metrics\\": {\\"respond-x.ppl-piece\\": 1.0, \\"ppl-piece\\": $n, \\"ppl-word\\": 1e+02}}"
+            echo '{"event": "evaluated", "metrics": {"respond-x.ppl-piece": 1.0, "ppl-piece": '$n', "ppl-word": 1e+02}}'
         done > "$2/log.jsonl" ;;
     esac
     shift
 done
 """
+WRITERS = ("scratch", "mass", "mass-paper", "bertlm", "dae")
 SMALL = {"NOVEL_LINES": "3", "SEEDS": "1 2"}
 
 
@@ -116,7 +117,8 @@ def test_understanding_gives_every_system_the_same_budget(text: Path, written: P
     written.unlink()
     again = bash(script, ".", "out", cwd=text, **small)
     assert again.returncode == 0, again.stderr
-    assert [call[0] for call in recorded(written, monkeypatch) if call[0] not in ("preprocess", "pretrain")] == ["finetune", "predict", "score"]
+    once = [call[0] for call in recorded(written, monkeypatch) if call[0] not in ("preprocess", "pretrain")]
+    assert once == ["finetune", "predict", "score"]
 
 
 def test_understanding_scores_every_kind_of_task_its_own_way(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +165,8 @@ def test_headlines_from_every_beginning(text: Path, written: Path, monkeypatch: 
     found = recorded(written, monkeypatch)
     learned = {Path(value(call, "--save-dir")).name: call for call in found if call[0] == "pretrain"}
     assert {name: value(call, "--objective") for name, call in learned.items()} == {
-        "pre-mass-summarization": "mass", "pre-mass-paper": "mass", "pre-bert+lm": "bert+lm", "pre-denoise": "denoise", "pre-unilm": "unilm",
+        "pre-mass-summarization": "mass", "pre-mass-paper": "mass", "pre-bert+lm": "bert+lm", "pre-denoise": "denoise",
+        "pre-unilm": "unilm",
     }  # fmt: skip
     assert [value(learned[f"pre-mass-{preset}"], "--preset") for preset in ("paper", "summarization")] == ["paper", "summarization"]
     assert {value(call, "--langs") for call in learned.values()} == {"en"}
@@ -176,7 +179,7 @@ def test_headlines_from_every_beginning(text: Path, written: Path, monkeypatch: 
     assert {value(call, "--metric") for call in found if call[0] == "score"} == {"rouge"}
     rows = [row.split() for row in done.stdout.split("\n\n")[0].splitlines()]
     assert rows[0] == ["method", "examples", "ROUGE-1", "ROUGE-2", "ROUGE-L"]
-    assert [row[:2] for row in rows[1:]] == [[m, n] for n in ("10", "all") for m in "scratch mass mass-paper bertlm dae unilm".split()]
+    assert [row[:2] for row in rows[1:]] == [[m, n] for n in ("10", "all") for m in (*WRITERS, "unilm")]
     written.unlink()
     again = bash(script, ".", "out", cwd=text, **small)
     assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
@@ -210,7 +213,7 @@ def test_dialogue_says_perplexity_by_two_units(text: Path, written: Path, monkey
     assert len(settings(tuned, {"--init-from", "--arch", "--languages", "--save-dir", "--seed"})) == 1
     rows = [row.split() for row in done.stdout.splitlines()]
     assert rows[0] == ["method", "examples", "ppl-piece", "ppl-word"]
-    assert rows[1:] == [[name, "all", "30.2+-0.0", "100.0+-0.0"] for name in "scratch mass mass-paper bertlm dae".split()]
+    assert rows[1:] == [[name, "all", "30.2+-0.0", "100.0+-0.0"] for name in WRITERS]
 
 
 def test_cornell_as_it_is_distributed(text: Path, written: Path) -> None:
@@ -226,6 +229,27 @@ def test_cornell_as_it_is_distributed(text: Path, written: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (text / "out/text/train.txt").read_text(encoding="utf-8") == "Café?\tYes here.\n"
     assert (text / "out/text/valid.txt").read_text(encoding="utf-8") == "No.\tWhy?\tSo.\n"
+
+
+def test_sweeps(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {**SMALL, "CALLS": str(written), "RATES": "0.1 0.2", "MASKS": "0.05 0.5"}
+    script = ROOT / "recipes/understanding/sweep.sh"
+    done = bash(script, "rates", ".", "out", cwd=text, **small)
+    assert done.returncode == 0, done.stderr
+    found = recorded(written, monkeypatch)
+    assert [value(call, "--lr") for call in found if call[0] == "finetune"] == ["0.1", "0.1", "0.2", "0.2"]
+    rows = [row.split() for row in done.stdout.splitlines()]
+    assert rows[0] == ["rates", "mean", "1", "2"] and [row[0] for row in rows[1:]] == ["0.1", "0.2"] and len(rows[1]) == 4
+    written.unlink()
+    done = bash(script, "masks", ".", "out", cwd=text, **small)
+    assert done.returncode == 0, done.stderr
+    found = recorded(written, monkeypatch)
+    learned = [call for call in found if call[0] == "pretrain"]
+    places = ["out/pre-bert-0.05", "out/pre-bert-0.5"]
+    assert [(value(call, "--mask-prob"), value(call, "--save-dir")) for call in learned] == list(zip(("0.05", "0.5"), places, strict=True))
+    assert [value(call, "--init-from") for call in found if call[0] == "finetune"] == [place for place in places for _ in range(2)]
+    wrong = bash(script, "heads", ".", "out", cwd=text)
+    assert (wrong.returncode, wrong.stderr) == (2, "error: heads: expected rates or masks\n")
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@
 # What pre-training is worth for dialogue:  bash recipes/dialogue/run.sh FOLDER [OUTPUT]
 #
 # The experiment of the MASS paper on Cornell's movie dialogues (section 4.3), small: the next turn from those before it, in the LANGUAGE of
-# the dialogues.  Every method is pre-trained on the same text (novels, and the training part of the dialogues) and fine-tuned with the same
-# budget: scratch, mass (preset of the released code for summarization), mass-paper, bertlm (XLM's start), dae (denoising auto-encoder).
+# the dialogues.  Every method is pre-trained on the same text (novels, and the training part of the dialogues) and fine-tuned with the
+# same budget: scratch, mass (preset of the released code for summarization), mass-paper, bertlm (XLM's start), dae (denoising auto-encoder).
 #
-# Prints perplexity on the validation part at the checkpoint that is best there, the mean over SEEDS +- their standard deviation, by two units:
+# Prints perplexity on the validation part, the lowest that was seen, the mean over SEEDS +- their standard deviation, by two units:
 # `piece`, of the vocabulary (that of the paper's table; it depends on VOCAB), and `word`, as white space cuts words, which does not.  SIZES
 # are numbers of examples, or all.  The paper, pieces, 10,000 and 110,000 pairs: no pre-training 82.39 26.38, BERT+LM 80.11 24.84,
 # MASS 74.32 23.52.
@@ -51,7 +51,7 @@ if [ ! -e "$output/text/train.txt" ]; then
 fi
 if [ -z "$PRETRAIN_TEXT" ]; then
     if [ ! -e "$output/text/mono.$LANGUAGE" ]; then
-        { novels "$LANGUAGE"; awk -F '\t' '{ for (i = 1; i <= NF; i++) print $i; print "" }' "$output/text/train.txt"; } > "$output/text/mono.new"
+        { novels "$LANGUAGE"; turns "$output/text/train.txt"; } > "$output/text/mono.new"
         mv "$output/text/mono.new" "$output/text/mono.$LANGUAGE"
     fi
     PRETRAIN_TEXT=$LANGUAGE=$output/text/mono.$LANGUAGE
@@ -66,7 +66,8 @@ run masscli preprocess --langs "$LANGUAGE" "${mono[@]}" --dialogues "train=$outp
 answered() {
     local place=$output/$1-$2-$3 scores=$output/scores/$1-$2-$3
     tuning "$2" "$3"
-    run masscli finetune "$output/data" --task respond --turns "$TURNS" "${begin[@]}" "${budget[@]}" --best-metric ppl-word --save-dir "$place"
+    run masscli finetune "$output/data" --task respond --turns "$TURNS" "${begin[@]}" "${budget[@]}" --best-metric ppl-word \
+        --save-dir "$place"
     awk '/"event": "evaluated"/ {
             split("piece word", units, " ")
             for (i = 1; i <= 2; i++) if (match($0, "\"ppl-" units[i] "\": [0-9.e+]+")) {

@@ -13,8 +13,9 @@
 # numbers of examples, or all.  The paper, 3.8M examples: MASS 38.73 19.71 35.96, BERT+LM 37.75 18.45 34.85, DAE 35.97 17.17 33.14.
 #
 # FORM=headlines  FOLDER/headlines/{train,valid}.{src,tgt}, FOLDER/novels, FOLDER/dialogue; valid is the test part
-# FORM=gigaword   FOLDER is sumdata, as Gigaword's headlines are distributed: train/train.{article,title}.txt, train/valid.{article,title}.filter.txt,
-#                 Giga/input.txt and Giga/task1_ref0.txt; also .gz; PRETRAIN_TEXT="en=FILE" is the text, where a blank line ends a document
+# FORM=gigaword   FOLDER is sumdata, as Gigaword's headlines are distributed: train/train.{article,title}.txt,
+#                 train/valid.{article,title}.filter.txt, Giga/input.txt and Giga/task1_ref0.txt; also .gz
+# PRETRAIN_TEXT="en=FILE" replaces the text of the pre-training; a blank line ends a document there.
 #
 # SCALE=gpu trains longer.  What is finished is not done again.
 set -euo pipefail
@@ -29,7 +30,8 @@ LANGS=en # of the pre-training; the headlines are a language of their own to s2s
 mkdir -p "$output/text" "$output/scores"
 
 case $FORM in
-    headlines) parts="headlines/train.src headlines/train.tgt headlines/valid.src headlines/valid.tgt headlines/valid.src headlines/valid.tgt" ;;
+    headlines) parts="headlines/train.src headlines/train.tgt headlines/valid.src headlines/valid.tgt"
+        parts+=" headlines/valid.src headlines/valid.tgt" ;;
     gigaword) parts="train/train.article.txt train/train.title.txt train/valid.article.filter.txt train/valid.title.filter.txt"
         parts+=" Giga/input.txt Giga/task1_ref0.txt" ;;
     *) echo "error: FORM=$FORM: expected headlines or gigaword" >&2; exit 2 ;;
@@ -43,7 +45,10 @@ for part in $parts; do
     roles=(train.en train.title valid.en valid.title test.en test.title)
     place=$output/text/${roles[number]}
     number=$((number + 1))
-    [ -e "$place" ] || { if [ "${file%.gz}" = "$file" ]; then cat "$file"; else gzip -dc "$file"; fi > "$place.new"; mv "$place.new" "$place"; }
+    if [ ! -e "$place" ]; then
+        if [ "${file%.gz}" = "$file" ]; then cat "$file"; else gzip -dc "$file"; fi > "$place.new"
+        mv "$place.new" "$place"
+    fi
 done
 if [ -z "$PRETRAIN_TEXT" ]; then
     if [ ! -e "$output/text/mono.en" ]; then # each news text is a document of one line

@@ -11,9 +11,10 @@
 # FOLDER holds a folder for each task, and novels/LANG.txt.gz and dialogue/train.LANG.txt, the text of the pre-training.  Public data are
 # read as they are distributed, by their own names:
 #
-#   PRETRAIN_TEXT="en=wiki.txt en=books.txt" LANGS=en TASKS="SST-2 CoLA MRPC STS-B RTE QNLI QQP MNLI" bash recipes/understanding/run.sh glue_data
-#   PRETRAIN_TEXT=en=wiki.txt LANGS=en TASKS="SQuAD1.1 SQuAD2.0" bash recipes/understanding/run.sh squad    (train-v2.0.json, dev-v2.0.json)
-#   PRETRAIN_TEXT=en=wiki.txt LANGS=en TASKS=CoNLL-2003 bash recipes/understanding/run.sh conll              (eng.train, eng.testa)
+#   export PRETRAIN_TEXT="en=wiki.txt en=books.txt" LANGS=en
+#   TASKS="SST-2 CoLA MRPC STS-B RTE QNLI QQP MNLI" bash recipes/understanding/run.sh glue_data
+#   TASKS="SQuAD1.1 SQuAD2.0" bash recipes/understanding/run.sh squad     (train-v2.0.json, dev-v2.0.json, ...)
+#   TASKS=CoNLL-2003 bash recipes/understanding/run.sh conll              (eng.train, eng.testa)
 #
 # A blank line in the text ends a document.  METHODS are of: scratch bert roberta albert electra gpt unilm mlm clm mass denoise bert+lm.
 # SCALE=gpu trains longer.  What is finished is not done again.
