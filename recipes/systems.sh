@@ -2,7 +2,7 @@
 #
 #   methods KNOWN            complain of a method in METHODS that is none of the known ones
 #   novels LANG              FOLDER/novels/LANG.txt.gz, the first NOVEL_LINES lines; dialogues LANG: FOLDER/dialogue, a turn a line
-#   pretrained METHOD [END]  pre-train it on the languages in LANGS, in OUTPUT/pre-METHODEND; `start` is then how a fine-tuning begins with it
+#   pretrained METHOD [END]  pre-train it on the languages in LANGS, in OUTPUT/pre-METHODEND; `start` is how a fine-tuning begins with it
 #   field NAME FILE          the score called NAME in a file that `masscli score` has written
 #   spread NUMBER...         mean +- standard deviation
 #   table HEAD               lines of words on stdin, in columns

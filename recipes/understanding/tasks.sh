@@ -103,12 +103,12 @@ tuned() {
     mv "$output/scores/$name.new" "$output/scores/$name.txt"
 }
 
-# scored HYP   labels against a column, choices against a field, tags against the last column; entities by whole sentences
+# scored HYP   labels against a column, choices against a field, tags word by word (blank lines are none); entities by whole sentences
 scored() {
     case $learn-$main in
         tag-accuracy)
-            awk -F '\t' '{ print $NF }' "$1" > "$1.labels"
-            awk -F '\t' '{ print $NF }' "$valid" > "$1.gold"
+            awk -F '\t' 'NF { print $NF }' "$1" > "$1.labels"
+            awk -F '\t' 'NF { print $NF }' "$valid" > "$1.gold"
             run masscli score "$1.labels" --ref "$1.gold" --metric "$metrics" ;;
         choose-*)
             sed -E 's/.*"label": *"?([A-Z0-9]+)"?.*/\1/' "$valid" > "$1.gold"
