@@ -81,7 +81,8 @@ pretrained() {
         mass-paper) method=mass; layers both; own=(--preset paper --k 0.5) ;;
         mass-summarization) method=mass; layers both; own=(--preset summarization) ;;
     esac
-    run masscli pretrain "$output/data" --langs "$LANGS" --languages none --objective "$method" "${size[@]}" "${own[@]}" \
+    own=(--objective "$method" "${own[@]}")
+    run masscli pretrain "$output/data" --langs "$LANGS" --languages none "${own[@]}" "${size[@]}" \
         --dropout "$DROPOUT" --lr "$PRETRAIN_LR" --max-tokens "$TOKENS" --max-update "$PRETRAIN_UPDATES" --save-dir "${start[1]}"
 }
 
