@@ -27,7 +27,8 @@ scale() {
         *) echo "error: --scale $1: expected tiny, gpu or paper" >&2; return 2 ;;
     esac
     # Far from the paper's amount of text, back-translation needs what XLM's recipe has besides: auto-encoding, and a decoder that is kept
-    # from writing the wrong language.  BESIDE= ONLY_SEEN=0 turns both off: the control, MASS and back-translation alone.
+    # from writing the wrong language.  BESIDE= ONLY_SEEN=0 PRETRAIN_BESIDE= is the
+    # control, MASS and back-translation alone.
     : "${PRESET:=paper}" "${ONLY_SEEN=2}" "${PRETRAIN_BESIDE=denoise}" "${BESIDE=denoise=0:1,$((BT_UPDATES / 2)):0.1,$BT_UPDATES:0}"
     : "${K:=0.5}" "${SEED:=1}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}"
     [ "$1" != paper ] || LANGUAGES=embedding
