@@ -287,7 +287,8 @@ def test_weights_that_are_no_numbers_are_never_saved(toy: Path, tmp_path: Path, 
 
 def test_a_run_that_diverges_is_given_up(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "PATIENCE_FOR_DIVERGENCE", 3)
-    with pytest.raises(MasscliError, match=r"^update \d: the loss has been above 9\.\d for 3 updates; the run diverges$"):  # 2 ln 96 = 9.1
+    # Twice the first loss, or twice that of guessing, 2 ln 96 = 9.1, where it is more.
+    with pytest.raises(MasscliError, match=r"^update \d: the loss has been above (9|1\d)\.\d for 3 updates; the run diverges$"):
         train(recipe(toy, tmp_path, "optim.lr=30", "optim.warmup_updates=0", streams=PAIRS))
 
 
