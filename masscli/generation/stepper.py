@@ -15,6 +15,7 @@ from torch import Tensor
 
 from masscli.data.batch import Tokens
 from masscli.errors import MasscliError
+from masscli.models.cache import Cache
 from masscli.models.transformer import Transformer
 
 
@@ -39,19 +40,21 @@ class Stepper(Protocol):
         ...
 
 
-class ModelStepper:
-    """A Transformer with its cache.  Encodes the sources, once; `language` (S,) is the target language where the model needs it."""
+class CachedStepper:
+    """What steppers of a Transformer have in common: its cache, and `language` (S,), the target language where the model needs it."""
 
-    def __init__(self, model: Transformer, source: Tokens, width: int, language: Tensor | None = None) -> None:
-        self.model, self.width, self.language = model, width, language
+    def __init__(self, model: Transformer, cache: Cache, width: int, language: Tensor | None) -> None:
+        self.model, self.cache, self.width, self.language = model, cache, width, language
         self.vocab_size = model.vocab_size
-        self.cache = model.prefill(source, width)
 
-    def __call__(self, ids: Tensor) -> Tensor:
+    def tokens(self, ids: Tensor) -> Tokens:
+        """One token for each row."""
         language = self.language.repeat_interleave(self.width) if self.language is not None else None
-        target = Tokens(ids[:, None], torch.ones_like(ids), language=language)
-        logits = self.model.logits(self.model.decode(target, None, self.cache)[:, 0])
-        scores = torch.log_softmax(logits, -1, dtype=torch.float32)
+        return Tokens(ids[:, None], torch.ones_like(ids), language=language)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Log-probabilities (N, V) from the states (N, D) of a step."""
+        scores = torch.log_softmax(self.model.logits(hidden), -1, dtype=torch.float32)
         if bool(scores[:, 0].isnan().any()):  # one NaN or inf makes a whole row of them
             raise MasscliError("the model's output is not a number", "its training diverged or its weights are damaged; use an earlier one")
         return scores
@@ -65,6 +68,16 @@ class ModelStepper:
         self.cache.keep(sentences)
         if self.language is not None:
             self.language = self.language[sentences]
+
+
+class ModelStepper(CachedStepper):
+    """A Transformer with a decoder.  Encodes the sources, once."""
+
+    def __init__(self, model: Transformer, source: Tokens, width: int, language: Tensor | None = None) -> None:
+        super().__init__(model, model.prefill(source, width), width, language)
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        return self.scores(self.model.decode(self.tokens(ids), None, self.cache)[:, 0])
 
 
 class EnsembleStepper:
