@@ -6,13 +6,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-from sacrebleu.metrics.base import Metric, Score, Signature
+from sacrebleu.metrics.base import Score
 
 from masscli.commands import ScoreConfig
-from masscli.version import __version__
+from masscli.scoring.described import Described
 
 
-class Average(Metric):
+class Average(Described):
     """100 times the mean over lines of `line_score`; with several references, that of the best."""
 
     title: ClassVar[str]
@@ -31,16 +31,6 @@ class Average(Metric):
     @abstractmethod
     def described(self) -> dict[str, str]:
         """The metric's own part of the signature."""
-
-    def get_signature(self) -> Signature:
-        signature = super().get_signature()
-        for key, value in self.described().items():
-            signature.update(key, value)
-        signature.update("version", f"masscli-{__version__}")
-        return signature
-
-    def _preprocess_segment(self, sent: str) -> str:
-        return sent
 
     def _extract_reference_info(self, refs: Sequence[str]) -> dict[str, Any]:
         return {"references": list(refs)}

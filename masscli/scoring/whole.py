@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sacrebleu.metrics.base import Metric, Score, Signature
+from sacrebleu.metrics.base import Score
 
 from masscli.commands import ScoreConfig
 from masscli.errors import MasscliError
 from masscli.scoring import entities, labels
-from masscli.version import __version__
+from masscli.scoring.described import Described
 
 
-class Whole(Metric):
+class Whole(Described):
     """A number for a whole text and one reference."""
 
     title: ClassVar[str]
@@ -37,10 +37,6 @@ class Whole(Metric):
     def units(self, gold: Sequence[str], predicted: Sequence[str]) -> list[tuple[list[str], list[str]]]:
         """What is drawn in resampling: lines."""
         return [([a], [b]) for a, b in zip(gold, predicted, strict=True)]
-
-    def described(self) -> dict[str, str]:
-        """The metric's own part of the signature."""
-        return {}
 
     def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
         if len(references) != 1:
@@ -61,16 +57,6 @@ class Whole(Metric):
 
     def sentence_score(self, hypothesis: str, references: Sequence[str]) -> Score:
         raise MasscliError(f"{self.title}: is of a whole text, not of a line", "leave out --sentence-level")
-
-    def get_signature(self) -> Signature:
-        signature = super().get_signature()
-        for key, value in self.described().items():
-            signature.update(key, value)
-        signature.update("version", f"masscli-{__version__}")
-        return signature
-
-    def _preprocess_segment(self, sent: str) -> str:
-        return sent
 
     def _extract_reference_info(self, refs: Sequence[str]) -> dict[str, Any]:
         raise MasscliError(f"{self.title}: cannot be compared line by line", "leave out --paired, or use --metric accuracy")
