@@ -121,9 +121,17 @@ class TranslateOptions(ObjectiveConfig):
     """Which."""
     label_smoothing: float = 0.1
     """Probability spread evenly over the vocabulary."""
+    source_blank: float = 0.0
+    """Share of the words that the encoder reads as [M], in training."""
+    target_blank: float = 0.0
+    """Share of the words that the decoder reads as [M], in training, so that it leans on the source (word dropout, Bowman et al. 2016)."""
 
     def __post_init__(self) -> None:
-        check(_share("label_smoothing", self.label_smoothing))
+        check(
+            _share("label_smoothing", self.label_smoothing),
+            _share("source_blank", self.source_blank),
+            _share("target_blank", self.target_blank),
+        )
 
 
 @config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from masscli.data.dictionary import read_dictionary, switch
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.shards import DataBin
+from masscli.data.wordalign import ROUNDS, align, model1
 from masscli.errors import MasscliError
 from masscli.methods import DenoiseOptions, MassOptions
 from masscli.objectives.base import Setting
@@ -117,3 +119,48 @@ def test_the_command_and_a_run_with_what_it_makes(data: DataBin, tmp_path: Path,
     assert len(list(trainer.run())) > 1
     assert masscli(["dictionary", str(tmp_path / "run"), "--langs", "en"]) == 2
     assert capsys.readouterr().err == "error: --langs en: expected two languages\nhint: such as --langs en,fr\n"
+
+
+def em(given: list[list[int]], written: list[list[int]]) -> dict[tuple[int, int], float]:
+    """Model 1 as section 4.2 of Brown et al. (1993) tells it, a token at a time; -1 is NULL."""
+    t = {(e, f): 1.0 for source, target in zip(given, written, strict=True) for e in [-1, *source] for f in target}
+    for _ in range(ROUNDS):
+        count: dict[tuple[int, int], float] = defaultdict(float)
+        for source, target in zip(given, written, strict=True):
+            for f in target:
+                total = sum(t[e, f] for e in [-1, *source])
+                for e in [-1, *source]:
+                    count[e, f] += t[e, f] / total
+        sums: dict[int, float] = defaultdict(float)
+        for (e, _f), value in count.items():
+            sums[e] += value
+        t = {(e, f): value / sums[e] for (e, f), value in count.items()}
+    return {pair: value for pair, value in t.items() if pair[0] >= 0}
+
+
+def test_model_1_is_that_of_its_paper() -> None:
+    rng = np.random.default_rng(1)
+    given = [rng.integers(0, 6, rng.integers(1, 5)).tolist() for _ in range(12)]
+    written = [rng.integers(0, 5, rng.integers(1, 5)).tolist() for _ in range(12)]
+    assert model1(given, written) == pytest.approx(em(given, written))
+    assert model1([[], [3]], [[], []]) == {}
+
+
+def test_pairs_give_the_dictionary(data: DataBin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = set(zip(WORDS["en"], WORDS["de"], strict=True))
+    found = align(data, ("en", "de"), 2)
+    assert {(a, b) for a, b, _ in found} == truth and all(score > 0.9 for *_, score in found)
+    assert [(b, a) for a, b, _ in sorted(found)] == [(a, b) for a, b, _ in sorted(align(data, ("de", "en"), 2), key=lambda pair: pair[1])]
+    few = align(data, ("en", "de"), 2, 6)
+    assert 0 < len(few) < len(truth)
+    assert align(data, ("en", "de"), 10_000) == []
+    made = tmp_path / "made.txt"
+    assert masscli(["dictionary", str(data.folder), "--langs", "en,de", "--limit", "6", "--output", str(made)]) == 0
+    assert capsys.readouterr().out == f"{made}: {len(few)} pairs\n"
+    assert [tuple(line.split("\t")[:2]) for line in made.read_text(encoding="utf-8").splitlines()] == [(a, b) for a, b, _ in few]
+    assert masscli(["dictionary", str(data.folder), "--langs", "en,de", "--most", "5"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: --most: {data.folder} is a data folder")
+    assert masscli(["dictionary", str(data.folder), "--langs", "en,fr"]) == 2
+    assert "has no train pairs en-fr" in capsys.readouterr().err
+    assert masscli(["dictionary", str(tmp_path), "--langs", "en,de", "--limit", "5"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: --limit: {tmp_path} is no data folder")

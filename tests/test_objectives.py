@@ -341,3 +341,24 @@ def test_noise_is_fresh_every_epoch_and_the_same_in_every_batch(data: DataBin, f
         one, many = collate(np.array([7]), 0).source, collate(np.array([3, 7, 4]), 0).source
         assert many.ids[1, : int(many.lengths[1])].tolist() == one.ids[0].tolist()
         assert len({tuple(collate(np.array([7]), n).source.ids[0].tolist()) for n in range(8)}) > 1
+
+
+def test_translation_blanks_words_of_either_side_in_training_only(data: DataBin, framing: Framing) -> None:
+    options, model = TranslateOptions(source_blank=0.3, target_blank=0.6), make()
+    taught, rows = objective(options, framing), np.arange(200)
+    given = collation(options, framing, data)(rows, 0)
+    made = taught.prepare(model, given)
+    assert given.target is not None and made.target is not None
+    for before, after, share in ((given.source, made.source, 0.3), (given.target, made.target, 0.6)):
+        changed = before.ids != after.ids
+        assert bool((after.ids[changed] == framing.vocab.mask).all())
+        words = ~torch.isin(before.ids, torch.tensor(sorted(framing.vocab.specials)))
+        assert not bool((changed & ~words).any())
+        assert float(changed.sum() / words.sum()) == pytest.approx(share, abs=4 * (share * (1 - share) / float(words.sum())) ** 0.5)
+    assert torch.equal(made.labels["translate"].ids, given.labels["translate"].ids)
+    alone = taught.prepare(model, collation(options, framing, data)(rows[9:10], 0))
+    assert alone.source.ids[0].tolist() == made.source.ids[9, : int(made.source.lengths[9])].tolist()
+    again = taught.prepare(model, collation(options, framing, data)(rows, 1))
+    assert not torch.equal(again.source.ids, made.source.ids)
+    taught.eval()
+    assert taught.prepare(model, given) is given

@@ -37,7 +37,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Setting, Term
 from masscli.objectives.drift import Drift
 from masscli.objectives.mass import sequence_loss
-from masscli.objectives.translate import pair_batch
+from masscli.objectives.translate import draw_seeds, pair_batch
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class BackCollator:
         sources = [self.framing.source(ids, self.language) for ids in texts]
         sides = (self.language, self.language)
         batch = pair_batch(self.framing, sources, texts, sides, "backtranslate", [e.row for e in examples])
-        return replace(batch, seeds=torch.tensor([int(rng.integers(2**62)) for rng in rngs], dtype=torch.int64))
+        return replace(batch, seeds=draw_seeds(rngs))
 
 
 class Backtranslate(Objective):

@@ -3,16 +3,20 @@
     L = - sum_t sum_v q(v | y_t) log P(v | y_<t, x),   q = 1 - eps on y_t, plus eps / V everywhere
 
 One stream learns one direction; several streams on one model translate in several directions.
+
+Where pairs are few, a decoder learns them by heart from what it has written so far; words that it, or the encoder, reads as [M] in training
+make it look at the source instead (word dropout; Bowman et al. 2016, section 3.1).  Validation sees everything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from masscli.data.batch import Batch, Ids, Labels, Tokens, pad
 from masscli.data.framing import Framing
@@ -26,17 +30,24 @@ from masscli.objectives.mass import sequence_loss
 
 @dataclass(frozen=True)
 class PairCollator:
-    """Source and target as they are."""
+    """Source and target as they are; where words will be blanked, a random number for each example."""
 
     framing: Framing
     source: str
     target: str
     term: str
+    seeded: bool = False
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         sources = [self.framing.source(e.fields[0], self.source) for e in examples]
-        return pair_batch(self.framing, sources, [e.fields[1] for e in examples], (self.source, self.target), self.term,
-                          [e.row for e in examples])  # fmt: skip
+        batch = pair_batch(self.framing, sources, [e.fields[1] for e in examples], (self.source, self.target), self.term,
+                           [e.row for e in examples])  # fmt: skip
+        return replace(batch, seeds=draw_seeds(rngs)) if self.seeded else batch
+
+
+def draw_seeds(rngs: Sequence[np.random.Generator]) -> Tensor:
+    """(B,) a random number for each example, for what is drawn later."""
+    return torch.tensor([int(rng.integers(2**62)) for rng in rngs], dtype=torch.int64)
 
 
 def pair_batch(framing: Framing, sources: Sequence[Ids], targets: Sequence[Ids], sides: tuple[str, str], term: str,
@@ -64,7 +75,7 @@ class Translate(Objective):
 
     def __init__(self, config: TranslateOptions, setting: Setting) -> None:
         super().__init__(setting)
-        self.smoothing = config.label_smoothing
+        self.options = config
 
     def view(self, data: DataBin, split: str) -> View:
         """Pairs of lines."""
@@ -74,8 +85,26 @@ class Translate(Objective):
     def collator(self) -> PairCollator:
         """Adds nothing but frames."""
         source, target = self.setting.sides
-        return PairCollator(self.setting.framing, source, target, "translate")
+        noisy = bool(self.options.source_blank or self.options.target_blank)
+        return PairCollator(self.setting.framing, source, target, "translate", seeded=noisy)
+
+    def prepare(self, model: Transformer, batch: Batch) -> Batch:
+        """In training, blank words."""
+        if not self.training or batch.seeds is None:
+            return batch
+        assert batch.target is not None
+        o, seeds = self.options, batch.seeds.tolist()
+        source = self._blanked(batch.source, o.source_blank, seeds, 0)
+        return replace(batch, source=source, target=self._blanked(batch.target, o.target_blank, seeds, 1))
+
+    def _blanked(self, tokens: Tokens, share: float, seeds: Sequence[int], side: int) -> Tokens:
+        if not share:
+            return tokens
+        vocab, ids = self.setting.framing.vocab, tokens.ids
+        draws = torch.from_numpy(np.stack([np.random.default_rng([seed, side]).random(ids.shape[1]) for seed in seeds])).to(ids.device)
+        words = ~torch.isin(ids, torch.tensor(sorted(vocab.specials), device=ids.device))
+        return replace(tokens, ids=ids.masked_fill(words & (draws < share), vocab.mask))
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy of the target."""
-        return {"translate": Term(*sequence_loss(model, batch, "translate", self.smoothing))}
+        return {"translate": Term(*sequence_loss(model, batch, "translate", self.options.label_smoothing))}
