@@ -1,4 +1,4 @@
-"""Find words that mean the same: in the pairs of a data folder, or by the vectors of a model.
+"""Find words that mean the same, in pairs of lines or in a model.
 
 From a folder with pairs, words are aligned with Model 1 of Brown et al. (1993) in both directions; a pair is kept where each word is the
 other's likeliest translation, or is surely one of them. A thousand pairs are enough for the common words.
