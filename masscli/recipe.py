@@ -235,6 +235,9 @@ class TrainConfig:
     """Most rows in a micro-batch."""
     update_freq: int | None = None
     """Micro-batches of an update (default: the number of processes at first launch, then stored in the run)."""
+    reuse: int = 1
+    """Updates made of each list of micro-batches: what back-translation has generated is learned from so many times. Saves wait for the
+    last of them."""
     max_update: int | None = None
     """Stop after this many updates (default: 20000, unless --max-epoch or --stop-time-hours is given)."""
     max_epoch: int | None = None
@@ -269,6 +272,9 @@ class TrainConfig:
               for name, value in (("batch_size", self.batch_size), ("max_update", self.max_update), ("max_epoch", self.max_epoch),
                                   ("stop_time_hours", self.stop_time_hours), ("threads", self.threads))),
             (self.update_freq is None or self.update_freq > 0, f"update_freq: must be above 0, got {self.update_freq}"),
+            (self.reuse > 0, f"reuse: must be above 0, got {self.reuse}"),
+            (self.reuse < 1 or (self.max_update or 0) % self.reuse == 0,
+             f"max_update: must be a multiple of reuse ({self.reuse}), got {self.max_update}"),
             (self.threads is None or self.threads <= 1024, f"threads: must not exceed 1024, got {self.threads}"),
             *((value > 0, f"{name}: must be above 0, got {value}")
               for name, value in (("max_source_positions", self.max_source_positions), ("max_target_positions", self.max_target_positions),

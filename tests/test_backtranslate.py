@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,8 +32,8 @@ from masscli.objectives.drift import Drift
 from masscli.recipe import ModelConfig, Recipe, StreamConfig
 from masscli.training.build import build
 from masscli.training.compose import compose
-from masscli.training.events import Evaluated
-from tests.test_trainer import EXACT, far, last, same_run, steps, train
+from masscli.training.events import Evaluated, Saved
+from tests.test_trainer import EXACT, at, end, far, last, same_run, steps, train
 from tests.toy import TRAIN, recipe
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
@@ -166,6 +167,32 @@ def test_a_continued_run_makes_the_same_sources(toy: Path, tmp_path: Path) -> No
     assert same_run(tmp_path / "whole", tmp_path / "parts")
     figures = steps(whole)[-1].figures
     assert {name.partition(".")[2] for name in figures} == set(Drift.names) and 0 < steps(whole)[-1].preparing < 1
+
+
+def test_what_was_made_is_learned_from_again(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three updates of a list of micro-batches: it is made once, saves wait for the third, and a run may be stopped at any moment."""
+    made: list[int] = []
+    original = Backtranslate.prepare
+
+    def prepare(self: Backtranslate, model: Transformer, batch: Batch) -> Batch:
+        if self.training:
+            made.append(len(batch.rows))
+        return original(self, model, batch)
+
+    monkeypatch.setattr(Backtranslate, "prepare", prepare)
+    changes = ("train.reuse=3", "train.max_update=9", "checkpoint.save_interval_updates=4")
+    whole = train(recipe(toy, tmp_path / "whole", *changes, streams=BOTH))
+    assert [e.step for e in whole if isinstance(e, Saved)] == [6, 9] and len(made) == 6
+    assert len({sum(step.losses.values()) for step in steps(whole)}) == 9
+    at(4, lambda trainer: signal.raise_signal(signal.SIGTERM), monkeypatch)
+    stopped = train(recipe(toy, tmp_path / "parts", *changes, streams=BOTH))
+    assert last(tmp_path / "parts").state.step == 6 and end(stopped).interrupted
+    train(recipe(toy, tmp_path / "parts", *changes, streams=BOTH))
+    assert same_run(tmp_path / "whole", tmp_path / "parts")
+    once = train(recipe(toy, tmp_path / "once", "train.max_update=1", streams=BOTH))
+    assert steps(once)[0].losses == steps(whole)[0].losses
+    with pytest.raises(MasscliError, match=r"train\.max_update: must be a multiple of reuse \(3\), got 10"):
+        recipe(toy, tmp_path, "train.reuse=3", "train.max_update=10")
 
 
 def test_a_search_without_memory_is_done_in_pieces(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,7 +188,7 @@ def test_workers_change_nothing(toy: Path) -> None:
     samplers, collations = streams(toy)
     found = []
     for workers in (0, 2):
-        made = load(collations, iter(jobs(samplers)), rank=0, world=1, last_update=9, workers=workers)
+        made = load(collations, iter(jobs(samplers)), rank=0, world=1, last_turn=9, workers=workers)
         prepared = list(made)
         assert same([p.job for p in prepared], jobs(samplers)[:30])
         found.append([contents(p.batch) for p in prepared])
@@ -198,7 +198,7 @@ def test_workers_change_nothing(toy: Path) -> None:
 def test_workers_outlive_the_signals_that_are_meant_for_the_loop(toy: Path) -> None:
     """A terminal sends Ctrl-C, a scheduler SIGTERM, to the workers too."""
     samplers, collations = streams(toy)
-    made = load(collations, iter(jobs(samplers)), rank=0, world=1, last_update=9, workers=1)
+    made = load(collations, iter(jobs(samplers)), rank=0, world=1, last_turn=9, workers=1)
     first = next(made)
     [worker] = multiprocessing.active_children()
     assert worker.pid is not None
@@ -212,7 +212,7 @@ def test_processes_share_the_same_jobs_without_overlap(toy: Path, world: int) ->
     samplers, collations = streams(toy)
     whole = jobs(samplers)
     shares = [
-        [p.job for p in load(collations, iter(whole), rank=rank, world=world, last_update=None, workers=0)] for rank in range(world)
+        [p.job for p in load(collations, iter(whole), rank=rank, world=world, last_turn=None, workers=0)] for rank in range(world)
     ]
     for rank, share in enumerate(shares):
         assert all(job.micro % world == rank for job in share)

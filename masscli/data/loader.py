@@ -1,8 +1,9 @@
 """Which micro-batch comes when, and the processes that prepare it.
 
-Update n is a list of U micro-batches.  The stream of each is a pure function of (seed, n, micro); within a stream micro-batches come in
-the sampler's order.  Every process plans all of them (integers only) and prepares its own: micro = rank, rank + world, ...  So neither
-the number of processes nor that of workers changes what is learned from, and a run can be continued with other numbers of both.
+Turn n is a list of U micro-batches, for one update or more.  The stream of each is a pure function of (seed, n, micro); within a stream
+micro-batches come in the sampler's order.  Every process plans all of them (integers only) and prepares its own: micro = rank,
+rank + world, ...  So neither the number of processes nor that of workers changes what is learned from, and a run can be continued with
+other numbers of both.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from masscli.data.view import Collator, Example, View
 
 
 class Job(NamedTuple):
-    """One micro-batch to be: of update `update`, the `micro`-th of it, these rows of a stream's view in this epoch.  `after` is where
+    """One micro-batch to be: of turn `turn`, the `micro`-th of it, these rows of a stream's view in this epoch.  `after` is where
     the stream stands once it is consumed."""
 
-    update: int
+    turn: int
     micro: int
     stream: str
     epoch: int
@@ -53,23 +54,23 @@ def plan(
     shares: Callable[[int], Mapping[str, float]],
     seed: int,
     update_freq: int,
-    update: int,
+    turn: int,
     positions: Mapping[str, Position],
 ) -> Iterator[Job]:
-    """Jobs from update `update` on, without end, from the given positions; `shares` says how often streams are drawn in an update."""
+    """Jobs from turn `turn` on, without end, from the given positions; `shares` says how often streams are drawn in a turn."""
     names = list(samplers)
     where = {name: positions.get(name, Position()) for name in names}
     while True:
-        now = shares(update)
+        now = shares(turn)
         share = np.array([now[n] for n in names], np.float64)
         share /= share.sum()
         for micro in range(update_freq):
-            rng = np.random.Generator(np.random.Philox(counter=[0, 3, update, micro], key=[seed, 0]))
+            rng = np.random.Generator(np.random.Philox(counter=[0, 3, turn, micro], key=[seed, 0]))
             name = names[int(rng.choice(len(names), p=share))] if len(names) > 1 else names[0]
             rows, after = samplers[name].at(where[name])
             where[name] = after
-            yield Job(update, micro, name, after.epoch, rows, after)
-        update += 1
+            yield Job(turn, micro, name, after.epoch, rows, after)
+        turn += 1
 
 
 class Prepared(NamedTuple):
@@ -90,25 +91,25 @@ class _Jobs(Dataset[Prepared]):
 class _Mine:
     """This process's share of the jobs, as a sampler of a DataLoader."""
 
-    def __init__(self, jobs: Iterator[Job], rank: int, world: int, last_update: int | None) -> None:
-        self.jobs, self.rank, self.world, self.last_update = jobs, rank, world, last_update
+    def __init__(self, jobs: Iterator[Job], rank: int, world: int, last_turn: int | None) -> None:
+        self.jobs, self.rank, self.world, self.last_turn = jobs, rank, world, last_turn
 
     def __iter__(self) -> Iterator[Job]:
         for job in self.jobs:
-            if self.last_update is not None and job.update > self.last_update:
+            if self.last_turn is not None and job.turn > self.last_turn:
                 return
             if job.micro % self.world == self.rank:
                 yield job
 
 
 def load(
-    collations: Mapping[str, Collation], jobs: Iterator[Job], *, rank: int, world: int, last_update: int | None, workers: int
+    collations: Mapping[str, Collation], jobs: Iterator[Job], *, rank: int, world: int, last_turn: int | None, workers: int
 ) -> Iterator[Prepared]:
     """Prepare this process's jobs, in order, `workers` processes ahead (0: in this one)."""
     loader: DataLoader[Prepared] = DataLoader(
         _Jobs(collations),
         batch_size=None,
-        sampler=_Mine(jobs, rank, world, last_update),
+        sampler=_Mine(jobs, rank, world, last_turn),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         collate_fn=_as_it_is,

@@ -10,8 +10,8 @@ The collator hands over the real sentence as the source; `prepare` puts its tran
 numbers are the example's own, so neither batches, nor processes, nor a lack of memory change what is learned.  Counts of pieces say which
 may be written (`only_seen`) and feed the watch (masscli/objectives/drift.py).  In validation the source is made greedily, without noise.
 
-It does not reuse a synthetic source for several updates: whatever survived an update would have to survive a checkpoint.  Offline rounds
-(`generate`, then `preprocess` the result as pairs) do that, on disk.
+How often a synthetic source is learned from is the loop's business (`--reuse`); offline rounds (`generate`, then `preprocess` the result as
+pairs) keep them for good.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Contract (DESIGN, "Life of a batch"): an update is a list of U micro-batches that does not depend on the number of processes; targets
 are counted and added up before any forward pass; losses are sums, divided once by those counts; dropout is seeded by (seed, update,
-micro-batch).  So a run that was stopped and continued, or spread over processes, learns the same thing.
+micro-batch).  So a run that was stopped and continued, or spread over processes, learns the same thing.  With `reuse` n, n updates in a row
+learn from one list, which is prepared once; nothing is saved, and no run ends, before the last of them, so nothing of it must be.
 
 The trainer yields events and prints nothing; it knows no objective by name.
 """
@@ -79,6 +80,7 @@ class Trainer:
         self.keys = [(s.name, term) for s in streams for term in s.objective.weights]
         self.signals = Signals()
         self._preparing = 0.0  # seconds, since the last report
+        self._ready: list[tuple[Job, list[Batch]]] | None = None  # what the next update learns from as well
         self._far = 0
         self._first_loss: float | None = None
 
@@ -94,7 +96,7 @@ class Trainer:
         saved_at, reason, interrupted = self.state.step, "", 0
         with self.signals:
             for jobs, prepared in self._updates():
-                if reason := self._over(jobs, time.monotonic() - began):
+                if self._between() and (reason := self._over(jobs, time.monotonic() - began)):
                     break
                 started = time.monotonic()
                 norm = self._update(jobs, prepared, watch)
@@ -109,7 +111,7 @@ class Trainer:
                 elif self._due(save):
                     yield from self._save({})
                     saved_at = self.state.step
-                if interrupted := self._agreed_to_stop():
+                if self._between() and (interrupted := self._agreed_to_stop()):
                     reason = f"stopped by {signal.Signals(interrupted).name}"
                     break
         if watch.updates:
@@ -119,28 +121,32 @@ class Trainer:
         yield Finished(self.state.step, reason or "done", self.state.seconds, interrupted)
 
     def _updates(self) -> Iterator[tuple[list[Job], list[Prepared]]]:
-        """The jobs of each coming update, and this process's share of them, prepared."""
+        """The jobs of each coming update, and this process's share of them, prepared; the same ones `reuse` times."""
         samplers = {n: s.sampler for n, s in self.streams.items()}
         train, state = self.recipe.train, self.state
+        reuse, first = train.reuse, self.state.step // train.reuse
 
-        def shares(update: int) -> dict[str, float]:
+        def shares(turn: int) -> dict[str, float]:
             """A stream whose weight is 0 is not drawn (all are, where all weigh nothing)."""
-            heavy = {n: s.share for n, s in self.streams.items() if ramp_at(s.weight, update)}
+            heavy = {n: s.share for n, s in self.streams.items() if ramp_at(s.weight, turn * reuse)}
             return {n: heavy.get(n, 0.0) if heavy else s.share for n, s in self.streams.items()}
 
         def jobs() -> Iterator[Job]:
-            return plan(samplers, shares, self.recipe.seed, state.update_freq, state.step, state.positions)
+            return plan(samplers, shares, self.recipe.seed, state.update_freq, first, state.positions)
 
         collations = {n: s.collation for n, s in self.streams.items()}
-        last = None if train.max_update is None else train.max_update - 1
-        if last is not None and state.step > last:
+        last = None if train.max_update is None else train.max_update // reuse - 1
+        if last is not None and first > last:
             return
-        mine = load(collations, jobs(), rank=parallel.rank, world=parallel.world, last_update=last, workers=train.num_workers)
-        for update, group in groupby(jobs(), key=lambda job: job.update):
-            if last is not None and update > last:
+        mine = load(collations, jobs(), rank=parallel.rank, world=parallel.world, last_turn=last, workers=train.num_workers)
+        for turn, group in groupby(jobs(), key=lambda job: job.turn):
+            if last is not None and turn > last:
                 return
             planned = list(group)
-            yield planned, [next(mine) for job in planned if job.micro % parallel.world == parallel.rank]
+            prepared = [next(mine) for job in planned if job.micro % parallel.world == parallel.rank]
+            self._ready = None
+            for _ in range(reuse):
+                yield planned, prepared
 
     def _over(self, jobs: Sequence[Job], seconds: float) -> str:
         train, patience = self.recipe.train, self.recipe.checkpoint.patience
@@ -155,8 +161,13 @@ class Trainer:
                 return f"{train.stop_time_hours} hours are over"
         return ""
 
+    def _between(self) -> bool:
+        """The next update has a list of its own."""
+        return self.state.step % self.recipe.train.reuse == 0
+
     def _due(self, interval: int) -> bool:
-        return self.state.step % interval == 0
+        """At the first chance after so many updates."""
+        return self._between() and self.state.step % interval < self.recipe.train.reuse
 
     def _agreed_to_stop(self) -> int:
         """The signal that ends the run, 0 for none; every process comes to know of it after the same update, whichever was sent it."""
@@ -200,7 +211,7 @@ class Trainer:
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                work = [(p.job, self._parts(p, pieces)) for p in prepared]
+                work = self._ready if pieces == 1 and self._ready else [(p.job, self._parts(p, pieces)) for p in prepared]
                 totals = self._count(work) if totals is None else totals  # once, since it waits for the other processes
                 sums = self._accumulate(work, totals)
                 break
@@ -212,6 +223,7 @@ class Trainer:
                     raise MasscliError(f"update {self.state.step + 1}: not enough memory for a single example", hint) from None
             pieces *= 2
         self.state.splits += pieces > 1
+        self._ready = work if self.recipe.train.reuse > 1 else None
         return sums, totals
 
     def _parts(self, prepared: Prepared, pieces: int) -> list[Batch]:
@@ -239,7 +251,7 @@ class Trainer:
         sums = torch.zeros(len(self.keys), dtype=torch.float64, device=self.device)
         index = {key: i for i, key in enumerate(self.keys)}
         for job, batches in work:
-            torch.manual_seed(_mix(self.recipe.seed, job.update, job.micro))
+            torch.manual_seed(_mix(self.recipe.seed, self.state.step, job.micro))
             stream = self.streams[job.stream]
             weight = ramp_at(stream.weight, self.state.step) * self.scale.value
             # Text too short to have a target leaves sums of nothing, which a share of anything keeps at 0.
