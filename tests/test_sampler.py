@@ -221,9 +221,9 @@ def test_processes_share_the_same_jobs_without_overlap(toy: Path, world: int) ->
 
 def test_the_stream_of_a_micro_batch_depends_on_seed_update_and_number_only(toy: Path) -> None:
     samplers, _ = streams(toy)
-    chosen = {(j.update, j.micro): j.stream for j in jobs(samplers)}
+    chosen = {(j.turn, j.micro): j.stream for j in jobs(samplers)}
     later = jobs(samplers, update=7, mass=Position(2, 0, 1))
-    assert all(chosen[j.update, j.micro] == j.stream for j in later if j.update < 20)
+    assert all(chosen[j.turn, j.micro] == j.stream for j in later if j.turn < 20)
     assert [j.stream for j in jobs(samplers, seed=2)] != [j.stream for j in jobs(samplers)]
     share = np.mean([j.stream == "mass" for j in jobs(samplers, freq=50)])
     assert abs(share - 0.75) < 0.06  # four standard deviations of 1,000 draws
@@ -233,5 +233,5 @@ def test_a_plan_continues_from_what_was_consumed(toy: Path) -> None:
     samplers, _ = streams(toy)
     whole = jobs(samplers)
     for update in (1, 5, 13):
-        consumed = {j.stream: j.after for j in whole if j.update < update}
+        consumed = {j.stream: j.after for j in whole if j.turn < update}
         assert same(jobs(streams(toy)[0], update, **consumed)[: 3 * (20 - update)], whole[3 * update :])
