@@ -15,15 +15,17 @@ from masscli.data.dictionary import read_dictionary, switch
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.shards import DataBin
-from masscli.data.wordalign import ROUNDS, align, model1
 from masscli.errors import MasscliError
+from masscli.lexicon import pairs, text
+from masscli.lexicon import table as of_table
+from masscli.lexicon.pairs import ROUNDS, model1
 from masscli.methods import DenoiseOptions, MassOptions
 from masscli.objectives.base import Setting
 from masscli.objectives.denoise import Denoise
 from masscli.objectives.mass import Mass
 from masscli.recipe import ModelConfig
 from masscli.training.build import build
-from masscli.training.lexicon import induce
+from tests.cipher import ANCHORS, Cipher
 from tests.test_trainer import train
 from tests.toy import WORDS, make_data, recipe
 
@@ -98,24 +100,24 @@ def test_aligned_tables_give_the_dictionary_and_random_ones_do_not(data: DataBin
     torch.manual_seed(1)
     table = torch.randn(data.vocab.size, 24)
     tokenizer = data.tokenizer()
-    random = {(a, b) for a, b, _ in induce({"tables.shared": table}, data, ("en", "de"), 100, 1)}
+    random = {(a, b) for a, b, _ in of_table.induce({"tables.shared": table}, data, ("en", "de"), 100, 1)}
     truth = set(zip(WORDS["en"], WORDS["de"], strict=True))
     assert len(random & truth) < 6
     for a, b in truth:
         table[tokenizer.encode(b, "de")[0]] = table[tokenizer.encode(a, "en")[0]] + 0.3 * torch.randn(24) + 2  # a language stands apart
-    found = induce({"tables.shared": table}, data, ("en", "de"), 100, 1)
+    found = of_table.induce({"tables.shared": table}, data, ("en", "de"), 100, 1)
     assert {(a, b) for a, b, _ in found} == truth
     assert [score for *_, score in found] == sorted((score for *_, score in found), reverse=True)
 
 
 def test_the_command_and_a_run_with_what_it_makes(data: DataBin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made, text = tmp_path / "made.txt", {"mass": {"text": "en", "objective": {"name": "mass"}}}
-    train(recipe(data.folder, tmp_path / "run", "train.max_update=1", streams=text))
+    made, streams = tmp_path / "made.txt", {"mass": {"text": "en", "objective": {"name": "mass"}}}
+    train(recipe(data.folder, tmp_path / "run", "train.max_update=1", streams=streams))
     assert masscli(["dictionary", str(tmp_path / "run"), "--langs", "en,de", "--output", str(made), "--min-count", "1"]) == 0
     lines = made.read_text(encoding="utf-8").split("\n")[:-1]
-    assert capsys.readouterr().out == f"{made}: {len(lines)} pairs\n" and all(len(line.split("\t")) == 3 for line in lines)
-    text["mass"]["objective"] = {"name": "mass", "switch_dictionary": str(made)}  # type: ignore[assignment]
-    trainer, _ = build(recipe(data.folder, tmp_path / "next", "train.max_update=1", streams=text))
+    assert capsys.readouterr().out == f"{made}: {len(lines)} pairs of words\n" and all(len(line.split("\t")) == 3 for line in lines)
+    streams["mass"]["objective"] = {"name": "mass", "switch_dictionary": str(made)}  # type: ignore[assignment]
+    trainer, _ = build(recipe(data.folder, tmp_path / "next", "train.max_update=1", streams=streams))
     assert len(list(trainer.run())) > 1
     assert masscli(["dictionary", str(tmp_path / "run"), "--langs", "en"]) == 2
     assert capsys.readouterr().err == "error: --langs en: expected two languages\nhint: such as --langs en,fr\n"
@@ -148,19 +150,47 @@ def test_model_1_is_that_of_its_paper() -> None:
 
 def test_pairs_give_the_dictionary(data: DataBin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = set(zip(WORDS["en"], WORDS["de"], strict=True))
-    found = align(data, ("en", "de"), 2)
+    found = pairs.induce(data, ("en", "de"), 2)
     assert {(a, b) for a, b, _ in found} == truth and all(score > 0.9 for *_, score in found)
-    assert [(b, a) for a, b, _ in sorted(found)] == [(a, b) for a, b, _ in sorted(align(data, ("de", "en"), 2), key=lambda pair: pair[1])]
-    few = align(data, ("en", "de"), 2, 6)
+    assert {(b, a) for b, a, _ in pairs.induce(data, ("de", "en"), 2)} == {(b, a) for a, b, _ in found}
+    few = pairs.induce(data, ("en", "de"), 2, 6)
     assert 0 < len(few) < len(truth)
-    assert align(data, ("en", "de"), 10_000) == []
+    assert pairs.induce(data, ("en", "de"), 10_000) == []
     made = tmp_path / "made.txt"
     assert masscli(["dictionary", str(data.folder), "--langs", "en,de", "--limit", "6", "--output", str(made)]) == 0
-    assert capsys.readouterr().out == f"{made}: {len(few)} pairs\n"
+    assert capsys.readouterr().out == f"{made}: {len(few)} pairs of words, from pairs\n"
     assert [tuple(line.split("\t")[:2]) for line in made.read_text(encoding="utf-8").splitlines()] == [(a, b) for a, b, _ in few]
-    assert masscli(["dictionary", str(data.folder), "--langs", "en,de", "--most", "5"]) == 2
-    assert capsys.readouterr().err.startswith(f"error: --most: {data.folder} is a data folder")
-    assert masscli(["dictionary", str(data.folder), "--langs", "en,fr"]) == 2
-    assert "has no train pairs en-fr" in capsys.readouterr().err
-    assert masscli(["dictionary", str(tmp_path), "--langs", "en,de", "--limit", "5"]) == 2
-    assert capsys.readouterr().err.startswith(f"error: --limit: {tmp_path} is no data folder")
+    for args, message in (
+        ([str(data.folder), "--langs", "en,fr", "--from", "pairs"], "has no train pairs en-fr"),
+        ([str(data.folder), "--langs", "en,de", "--data", "x"], f"error: --data: {data.folder} is a data folder"),
+        ([str(data.folder), "--langs", "en,de", "--from", "model"], f"error: --from model: {data.folder} is a data folder"),
+        ([str(tmp_path), "--langs", "en,de", "--from", "text"], f"error: --from text: {tmp_path} is no data folder"),
+        ([str(tmp_path), "--langs", "en,de", "--limit", "5"], f"error: --limit: {tmp_path} is no data folder"),
+        ([str(data.folder), "--langs", "en,de", "--from", "text"], "en and de spell 0 words alike, too few to begin with"),
+        ([str(data.folder), "--langs", "en,de", "--from", "text", "--min-count", "9999"], "has 0 words of en that occur 9999 times"),
+        ([str(data.folder), "--langs", "en,fr"], "has no language 'fr'"),
+    ):
+        assert masscli(["dictionary", *args]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_text_alone_gives_the_dictionary_of_a_cipher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines of one language are not those of the other; words are reordered, and only anchors are spelt alike."""
+    cipher = Cipher(90, 30)
+    cipher.write(tmp_path, 4000, 10)
+    mono = [arg for language in ("aa", "bb") for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")]
+    folder, made = tmp_path / "data", tmp_path / "made.txt"
+    assert masscli(["preprocess", "--langs", "aa,bb", *mono, "--vocab-size", "540", "--destdir", str(folder)]) == 0
+    capsys.readouterr()
+    assert masscli(["dictionary", str(folder), "--langs", "aa,bb", "--output", str(made)]) == 0
+    assert capsys.readouterr().out.endswith(" pairs of words, from text\n")
+    found = {tuple(line.split("\t")[:2]) for line in made.read_text(encoding="utf-8").splitlines()}
+    truth = {(a, b) for a, b in zip(cipher.words("aa"), cipher.words("bb"), strict=True) if a not in ANCHORS}
+    assert len(found & truth) > 0.75 * max(len(truth), len(found))
+
+
+def test_csls_prefers_what_is_near_to_little_else() -> None:
+    a, b = torch.tensor([[1.0, 0.0], [0.8, 0.6]]), torch.tensor([[0.8, 0.6], [0.0, 1.0]])
+    cosine = a @ b.T
+    wanted = [[2 * float(cosine[i, j]) - float(cosine[i].mean()) - float(cosine[:, j].mean()) for j in range(2)] for i in range(2)]
+    assert text.csls(a, b).tolist() == [pytest.approx(row) for row in wanted]

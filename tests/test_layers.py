@@ -17,7 +17,7 @@ LAYERS = {
     "errors": 0, "config": 0, "registry": 0, "recipe": 0, "commands": 0, "methods": 0, "pretraining": 0, "tasks": 0, "version": 0,
     "parallel": 1, "text": 1, "scoring": 1,
     "data": 2,
-    "models": 3,
+    "lexicon": 3, "models": 3,
     "generation": 4,
     "objectives": 5,
     "training": 6,

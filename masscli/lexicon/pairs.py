@@ -23,7 +23,7 @@ SURE, LEAST = 0.2, 0.1
 Links = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
-def align(data: DataBin, sides: Sequence[str], least: int, limit: int | None = None) -> list[tuple[str, str, float]]:
+def induce(data: DataBin, sides: Sequence[str], least: int, limit: int | None = None) -> list[tuple[str, str, float]]:
     """(word, word, score) from the training pairs (the first `limit`), the surest first; the score is the geometric mean of t both ways.
 
     Words that occur fewer than `least` times and pairs that are spelt alike are left out.

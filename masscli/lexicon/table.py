@@ -1,8 +1,5 @@
-"""A dictionary out of a token table: mutual nearest neighbours of two languages by CSLS (Conneau et al. 2018, equation 6)
-
-    csls(x, y) = 2 cos(x, y) - r(x) - r(y),    r the mean cosine with the K nearest of the other language
-
-over pieces that begin a word, occur often enough, and mostly in one of the languages.
+"""A dictionary out of a trained token table: mutual nearest neighbours of two languages by CSLS, over pieces that begin a word, occur often
+enough, and mostly in one of the languages.
 """
 
 from __future__ import annotations
@@ -16,8 +13,8 @@ from torch import Tensor
 from masscli.data.dictionary import BEGINS
 from masscli.data.shards import DataBin, piece_counts
 from masscli.errors import MasscliError
+from masscli.lexicon.text import csls
 
-K = 10
 OWN = 0.8
 """Share of a piece's frequency, relative to both languages, that makes it a word of one of them."""
 
@@ -42,9 +39,7 @@ def induce(weights: Mapping[str, Tensor], data: DataBin, sides: Sequence[str], m
     if not all(words):
         raise MasscliError(f"{data.folder}: has no words of {sides[0 if not words[0] else 1]} alone that occur {least} times")
     a, b = (torch.nn.functional.normalize(table[ids] - table[ids].mean(0), dim=1) for ids in words)
-    cosine = a @ b.T
-    near = [cosine.topk(min(K, cosine.shape[dim]), dim).values.mean(dim) for dim in (1, 0)]
-    score = 2 * cosine - near[0][:, None] - near[1]
+    score = csls(a, b)
     there, back = score.argmax(1), score.argmax(0)
     pairs = [(i, int(j)) for i, j in enumerate(there.tolist()) if int(back[j]) == i]
     found = [(pieces[words[0][i]][1:], pieces[words[1][j]][1:], float(score[i, j])) for i, j in pairs]

@@ -1,0 +1,1 @@
+"""Which words of two languages mean the same: from pairs of lines, from text alone, or from a model."""

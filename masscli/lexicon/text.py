@@ -1,0 +1,155 @@
+"""A dictionary out of text that nothing aligns, in three steps; it reads nothing but the two languages' own lines.
+
+1. Vectors from the company words keep: positive pointwise mutual information with the commonest words around, the contexts' shares to the
+   power 0.75, its largest singular vectors times the square roots of their values (Levy, Goldberg & Dagan 2015, sections 2 and 3), for a
+   narrow and a wide window, side by side.
+2. Anchors: words that both languages spell alike, of four letters or more (shorter ones are false friends) or without letters, and about
+   as frequent in both (Artetxe et al. 2017; Soegaard et al. 2018).
+3. A rotation that lays the anchors on each other, its axes weighted by how well they agree, and learned again from the dictionary that it
+   gives, whose entries are thinned at random, less and less (Artetxe, Labaka & Agirre 2018, sections 3.3 and 3.4).
+
+A word is a whole piece of the vocabulary, since no other can be exchanged; those cut into pieces only keep their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from masscli.data.dictionary import BEGINS
+from masscli.data.shards import DataBin
+from masscli.errors import MasscliError
+
+Ids = NDArray[np.int64]
+WINDOWS = (3, 12)
+DIM = 200
+CONTEXTS = 3000
+POWER = 0.75
+LETTERS = 4
+RATIO = 5.0
+"""Anchors may be so much more frequent in one language than in the other."""
+FEWEST = 10
+ROUNDS, THINNED = 40, 24
+"""Rounds of learning again, and how many of the first of them see only a part of the dictionary."""
+LEARNED = 2500
+"""Words that are learned from, the commonest; the others are only looked up."""
+NEAR = 10
+CHUNK = 20_000
+
+
+def induce(data: DataBin, sides: Sequence[str], most: int, least: int, limit: int | None = None) -> list[tuple[str, str, float]]:
+    """(word, word, score), the commonest first: words among the `most` commonest of their language that are each other's nearest.
+
+    Similarities of rare words are high by chance, so they tell nothing across words.
+
+    Text is the first `limit` lines of each language.  Raises MasscliError where there are too few words or anchors.
+    """
+    pieces = data.tokenizer().pieces(range(data.vocab.size))
+    words, vectors, rates = [], [], []
+    for side in sides:
+        if side not in data.languages:
+            raise MasscliError(f"{data.folder}: has no language {side!r}", f"it has {', '.join(data.languages)}")
+        chunks = list(_whole_words(data, side, pieces, limit))
+        counts = sum((np.bincount(chunk[chunk >= 0], minlength=len(pieces)) for chunk in chunks), np.zeros(len(pieces), np.int64))
+        chosen = np.argsort(-counts, kind="stable")[: int((counts >= least).sum())][:most]
+        if len(chosen) < FEWEST:
+            found = f"{len(chosen)} words of {side} that occur {least} times"
+            raise MasscliError(f"{data.folder}: has {found}", "lower --min-count, or add text")
+        words.append(chosen)
+        rates.append(counts / counts.sum())
+        vectors.append(torch.cat([_unit(company(chunks, chosen, window)) for window in WINDOWS], 1))
+    anchors = _anchors(words, rates, pieces)
+    if len(anchors[0]) < FEWEST:
+        raise MasscliError(f"{data.folder}: {' and '.join(sides)} spell {len(anchors[0])} words alike, too few to begin with",
+                           "make the dictionary of pairs, or of a trained model")  # fmt: skip
+    score = align(*(_unit(v) for v in vectors), anchors)
+    there, back = score.argmax(1), score.argmax(0)
+    pairs = sorted((max(i, j), i, j) for i, j in enumerate(there.tolist()) if int(back[j]) == i)
+    named = [(pieces[words[0][i]][1:], pieces[words[1][j]][1:], float(score[i, j])) for _, i, j in pairs]
+    return [(a, b, s) for a, b, s in named if a != b]
+
+
+def _whole_words(data: DataBin, side: str, pieces: Sequence[str], limit: int | None) -> Iterator[Ids]:
+    """Chunks of text, a number for each word: its piece, or -1 where it has several; `max(WINDOWS)` times -1 between lines."""
+    begins = np.array([piece.startswith(BEGINS) and len(piece) > 1 for piece in pieces])
+    column = data.monolingual("train", side)
+    rows = len(column) if limit is None else min(limit, len(column))
+    gap = np.full(max(WINDOWS), -1, np.int64)
+    for start in range(0, rows, CHUNK):
+        lines = []
+        for row in range(start, min(start + CHUNK, rows)):
+            ids = column[row]
+            first = np.flatnonzero(begins[ids])
+            alone = np.diff(first, append=len(ids)) == 1
+            lines += [np.where(alone, ids[first], -1), gap]
+        yield np.concatenate(lines)
+
+
+def company(chunks: Sequence[Ids], words: Ids, window: int) -> Tensor:
+    """(len(words), up to DIM) vectors of words by those at most `window` words away, a neighbour at distance d counting 1 / d."""
+    wide = min(CONTEXTS, len(words))
+    place = np.full(int(words.max()) + 2, -1, np.int64)
+    place[words] = np.arange(len(words))
+    table = np.zeros(len(words) * wide)
+    for chunk in chunks:
+        at = place[np.where(chunk < len(place), chunk, -1)]
+        for distance in range(1, window + 1):
+            for word, context in ((at[:-distance], at[distance:]), (at[distance:], at[:-distance])):
+                real = (word >= 0) & (context >= 0) & (context < wide)
+                table += np.bincount(word[real] * wide + context[real], minlength=len(table)) / distance
+    table = table.reshape(len(words), wide)
+    share = table.sum(0) ** POWER / (table.sum(0) ** POWER).sum()
+    expected = table.sum(1, keepdims=True) * share
+    ppmi = np.log(np.maximum(np.divide(table, expected, out=np.zeros_like(table), where=expected > 0), 1.0))
+    torch.manual_seed(1)
+    u, s, _ = torch.svd_lowrank(torch.from_numpy(ppmi).float(), min(DIM + 20, wide), niter=4)
+    return u[:, :DIM] * s[:DIM].sqrt()
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Of length 1, around their mean, and of length 1 again."""
+    vectors = torch.nn.functional.normalize(vectors, dim=1)
+    return torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)
+
+
+def _anchors(words: Sequence[Ids], rates: Sequence[NDArray[np.float64]], pieces: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Where words stand in the first and the second list that both have."""
+    second = {piece: i for i, piece in enumerate(words[1].tolist())}
+    found = []
+    for i, piece in enumerate(words[0].tolist()):
+        word = pieces[piece][1:]
+        ratio = rates[0][piece] / rates[1][piece] if rates[1][piece] else np.inf
+        if piece in second and (len(word) >= LETTERS or not any(c.isalpha() for c in word)) and 1 / RATIO < ratio < RATIO:
+            found.append((i, second[piece]))
+    a, b = torch.tensor(found, dtype=torch.int64).reshape(-1, 2).unbind(1)
+    return a, b
+
+
+def align(x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor]) -> Tensor:
+    """(len(x), len(y)) CSLS of every pair of words, once both spaces are laid on each other; rows are of length 1, the commonest first."""
+    generator = torch.Generator().manual_seed(1)
+    pairs = anchors
+    for turn in range(ROUNDS + 1):
+        u, s, v = torch.linalg.svd(x[pairs[0]].T @ y[pairs[1]])
+        a, b = (torch.nn.functional.normalize(side * s.sqrt(), dim=1) for side in (x @ u, y @ v.T))
+        if turn == ROUNDS:
+            return csls(a, b)
+        score = csls(a[:LEARNED], b[:LEARNED])
+        if turn < THINNED:
+            kept = 0.2 + 0.8 * turn / THINNED
+            score = score.masked_fill(torch.rand(score.shape, generator=generator) >= kept, -torch.inf)
+        there, back = score.argmax(1), score.argmax(0)
+        mutual = torch.nonzero(back[there] == torch.arange(len(there)))[:, 0]
+        pairs = torch.cat([mutual, anchors[0]]), torch.cat([there[mutual], anchors[1]])
+    raise AssertionError("unreachable")
+
+
+def csls(a: Tensor, b: Tensor) -> Tensor:
+    """2 cos(x, y) - r(x) - r(y), r the mean cosine with the nearest of the other side (Conneau et al. 2018, equation 6)."""
+    cosine = a @ b.T
+    near = [cosine.topk(min(NEAR, cosine.shape[dim]), dim).values.mean(dim) for dim in (1, 0)]
+    return 2 * cosine - near[0][:, None] - near[1]
