@@ -23,13 +23,14 @@ scale() {
             : "${ARCH:=mass-xlm}" "${VOCAB:=60000}" "${TOKENS:=3000}" "${NOVEL_LINES:=0}" "${TEXT:=--normalize --moses}"
             : "${PRETRAIN_UPDATES:=600000}" "${BT_UPDATES:=200000}" "${PAIR_UPDATES:=20000}" "${SIZES:=10000 100000 1000000}"
             : "${LR:=0.0001}" "${BT_LR:=0.0001}" "${DROPOUT:=0.1}" "${VALIDATE:=5000}" "${VALID_ROWS:=3000}" "${BEAM:=5}"
-            : "${TEST_ROWS:=1000000}" "${PRESET:=xlm}" "${ONLY_SEEN:=0}" "${BESIDE:=}" "${PRETRAIN_BESIDE:=}" ;;
+            : "${TEST_ROWS:=1000000}" "${PRESET:=xlm}" "${SWITCH:=0}" "${ONLY_SEEN:=0}" "${BESIDE:=}" "${PRETRAIN_BESIDE:=}" ;;
         *) echo "error: --scale $1: expected tiny, gpu or paper" >&2; return 2 ;;
     esac
-    # Far from the paper's amount of text, back-translation needs what XLM's recipe has besides: auto-encoding, and a decoder that is kept
-    # from writing the wrong language.  BESIDE= ONLY_SEEN=0 PRETRAIN_BESIDE= is the
-    # control, MASS and back-translation alone.
-    : "${PRESET:=paper}" "${ONLY_SEEN=2}" "${PRETRAIN_BESIDE=denoise}" "${BESIDE=denoise=0:1,$((BT_UPDATES / 2)):0.1,$BT_UPDATES:0}"
+    # Far from the paper's amount of text, MASS aligns nothing by itself: SWITCH of the words that the encoder reads are put into the other
+    # language, by a dictionary that is made of the same text.  Back-translation needs what XLM's recipe has besides: auto-encoding, and a
+    # decoder that is kept from writing the wrong language.  SWITCH=0 BESIDE= ONLY_SEEN=0 PRETRAIN_BESIDE= is the control, MASS and
+    # back-translation alone.
+    : "${PRESET:=paper}" "${SWITCH:=0.5}" "${ONLY_SEEN=2}" "${PRETRAIN_BESIDE=denoise}" "${BESIDE=denoise=0:1,$((BT_UPDATES / 2)):0.1,$BT_UPDATES:0}"
     : "${K:=0.5}" "${SEED:=1}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}"
     [ "$1" != paper ] || LANGUAGES=embedding
 }
@@ -127,15 +128,19 @@ score() {
 }
 
 experiment() {
-    local data=$output/data pairs=$output/data-pairs common size train
+    local data=$output/data pairs=$output/data-pairs common size train switch=()
     mkdir -p "$output/scores"
     # shellcheck disable=SC2206  # LAUNCH may be: torchrun --nproc-per-node 8 -m masscli
     train=($LAUNCH)
     common=(--max-tokens "$TOKENS" --dropout "$DROPOUT" --seed "$SEED" --save-interval-updates "$VALIDATE" --max-valid-rows "$VALID_ROWS")
     preprocess_text "$data" --vocab-size "$VOCAB"
+    if [ "$SWITCH" != 0 ]; then
+        run masscli dictionary "$data" --langs "en,$lang" --from text --output "$output/dictionary.txt"
+        switch=(--switch-dictionary "$output/dictionary.txt" --switch-share "$SWITCH")
+    fi
     # shellcheck disable=SC2086  # both may be empty
     run "${train[@]}" pretrain "$data" --objective mass --preset "$PRESET" --k "$K" --arch "$ARCH" --languages "$LANGUAGES" \
-        ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE} --lr "$LR" --max-update "$PRETRAIN_UPDATES" --eval-retrieval "${common[@]}" \
+        ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE} "${switch[@]}" --lr "$LR" --max-update "$PRETRAIN_UPDATES" --eval-retrieval "${common[@]}" \
         --save-dir "$output/mass"
     run masscli inspect "$output/mass" --retrieval --data "$data"
     # shellcheck disable=SC2086

@@ -62,8 +62,10 @@ def test_no_pair_is_ever_seen(text: Path, written: Path, monkeypatch: pytest.Mon
     assert (text / "out/text/mono.en").read_text().split("\n")[:-1] == [f"en {x}" for x in [*(f"train {n}" for n in range(1, 5)), *novels]]
     assert (text / "out/text/mono.fr").read_text().split("\n")[:-1] == [f"fr {x}" for x in [*(f"train {n}" for n in range(5, 9)), *novels]]
     found = recorded(written, monkeypatch)
-    assert kinds(found) == ["preprocess", "pretrain", "inspect", "finetune", *["score"] * 4, *["generate", "score", "score"] * 4]
-    preprocess, pretrain, _, finetune = found[:4]
+    assert kinds(found) == ["preprocess", "dictionary", "pretrain", "inspect", "finetune", *["score"] * 4,
+                            *["generate", "score", "score"] * 4]  # fmt: skip
+    preprocess, dictionary, pretrain, _, finetune = found[:5]
+    assert value(dictionary, "--from") == "text" and value(dictionary, "--output") == value(pretrain, "--switch-dictionary")
     assert "--trainpref" not in preprocess and "--dedup" in preprocess and "--drop-held-out" in preprocess
     assert value(pretrain, "--beside") == "denoise"
     assert value(finetune, "--beside") == "denoise=0:1,20:0.1,40:0" and value(finetune, "--best-metric") == "roundtrip"
@@ -72,11 +74,12 @@ def test_no_pair_is_ever_seen(text: Path, written: Path, monkeypatch: pytest.Mon
 
 
 def test_the_control_is_back_translation_alone(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = {"BESIDE": "", "ONLY_SEEN": "0", "PRETRAIN_BESIDE": "", "CALLS": str(written), **SMALL}
+    alone = {"SWITCH": "0", "BESIDE": "", "ONLY_SEEN": "0", "PRETRAIN_BESIDE": "", "CALLS": str(written), **SMALL}
     done = bash(ROOT / "recipes/multi30k/unsupervised.sh", "multi30k", "novels", "en-de", "out", cwd=text, **alone)
     assert done.returncode == 0, done.stderr
     pretrain, finetune = (next(call for call in recorded(written, monkeypatch) if call[0] == kind) for kind in ("pretrain", "finetune"))
     assert "--beside" not in pretrain and "--beside" not in finetune and value(finetune, "--only-seen") == "0"
+    assert "--switch-dictionary" not in pretrain
 
 
 @pytest.mark.parametrize(("lang", "reported"), [("fr", "37.5 34.9"), ("de", "28.3 35.2"), ("ro", "35.2 33.1")])
@@ -112,7 +115,7 @@ def test_the_scale_of_the_paper(text: Path, written: Path, monkeypatch: pytest.M
     found = recorded(written, monkeypatch)
     pretrain = next(call for call in found if call[0] == "pretrain")
     published = {"--arch": "mass-xlm", "--preset": "xlm", "--k": "0.5", "--lr": "0.0001", "--max-tokens": "3000", "--dropout": "0.1"}
-    assert {flag: value(pretrain, flag) for flag in published} == published and "--beside" not in pretrain
+    assert {flag: value(pretrain, flag) for flag in published} == published and not {"--beside", "--switch-dictionary"} & {*pretrain}
     backtranslate = next(call for call in found if call[0] == "finetune")
     assert "--beside" not in backtranslate and value(backtranslate, "--only-seen") == "0"  # the paper's has neither
     assert [value(call, "--limit") for call in found if "--limit" in call] == [n for n in ("10000", "100000", "1000000") for _ in range(2)]

@@ -4,8 +4,8 @@
 # English captions from the first half of the training lines, French or German ones from the second, and NOVEL_LINES of NOVELS
 # (en.txt.gz, ...).  MASS, then back-translation, chosen by round-trip BLEU; test2016 in both directions.  SCALE=tiny (a few CPU minutes) or
 # gpu.  The figures to compare with are of Lample et al. 2018 (arXiv 1711.00043), who started from word translation by vectors of
-# Wikipedia and an adversary; here there are captions and novels only.  BESIDE= ONLY_SEEN=0 PRETRAIN_BESIDE= is the control: MASS and
-# back-translation alone.
+# Wikipedia and an adversary; here there are captions and novels only.  SWITCH=0 BESIDE= ONLY_SEEN=0 PRETRAIN_BESIDE= is the
+# control: MASS and back-translation alone.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../unsupervised.sh"
 folder=${1:?usage: unsupervised.sh FOLDER NOVELS [en-fr|en-de] [OUTPUT]}
