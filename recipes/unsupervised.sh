@@ -88,12 +88,12 @@ given() {
     done
 }
 
-# preprocess_text FOLDER OPTION...   monolingual text, valid and test, in one vocabulary
+# preprocess_text FOLDER NAME OPTION...   monolingual text NAME.*, valid and test, in one vocabulary
 preprocess_text() {
-    local folder=$1 mono=() file
-    shift
+    local folder=$1 text=$output/text/$2 mono=() file
+    shift 2
     for side in en "$lang"; do
-        for file in "$output/text/mono.$side" "$output/text/mono.$side.gz" "$output/text/mono.$side.xz"; do
+        for file in "$text.$side" "$text.$side.gz" "$text.$side.xz"; do
             [ ! -e "$file" ] || mono+=(--mono "$side=$file")
         done
     done
@@ -128,12 +128,16 @@ score() {
 }
 
 experiment() {
-    local data=$output/data pairs=$output/data-pairs common size train switch=()
+    local data=$output/data near=$output/data pairs=$output/data-pairs common size train switch=()
     mkdir -p "$output/scores"
     # shellcheck disable=SC2206  # LAUNCH may be: torchrun --nproc-per-node 8 -m masscli
     train=($LAUNCH)
     common=(--max-tokens "$TOKENS" --dropout "$DROPOUT" --seed "$SEED" --save-interval-updates "$VALIDATE" --max-valid-rows "$VALID_ROWS")
-    preprocess_text "$data" --vocab-size "$VOCAB"
+    preprocess_text "$data" mono --vocab-size "$VOCAB"
+    if [ -e "$output/text/half.en" ]; then # novels teach words, but are no text to translate
+        near=$output/data-near
+        preprocess_text "$near" half --spm-model "$data/vocab.model"
+    fi
     if [ "$SWITCH" != 0 ]; then
         run masscli dictionary "$data" --langs "en,$lang" --from text --output "$output/dictionary.txt"
         switch=(--switch-dictionary "$output/dictionary.txt" --switch-share "$SWITCH")
@@ -144,14 +148,14 @@ experiment() {
         --save-dir "$output/mass"
     run masscli inspect "$output/mass" --retrieval --data "$data"
     # shellcheck disable=SC2086
-    run "${train[@]}" finetune "$data" --task backtranslate --langs "en,$lang" --init-from "$output/mass" --only-seen "$ONLY_SEEN" \
+    run "${train[@]}" finetune "$near" --task backtranslate --langs "en,$lang" --init-from "$output/mass" --only-seen "$ONLY_SEEN" \
         ${BESIDE:+--beside $BESIDE} --lr "$BT_LR" --max-update "$BT_UPDATES" --eval-roundtrip --best-metric roundtrip "${common[@]}" \
         --save-dir "$output/unsupervised"
     measure copy copy
     measure mass "$output/mass"
     measure unsupervised "$output/unsupervised"
     if [ -n "$SIZES" ] && { [ -e "$output/text/pairs.en" ] || [ -e "$output/text/pairs.en.gz" ]; }; then
-        preprocess_text "$pairs" --trainpref "$output/text/pairs" --no-pairs-as-mono --spm-model "$data/vocab.model"
+        preprocess_text "$pairs" mono --trainpref "$output/text/pairs" --no-pairs-as-mono --spm-model "$data/vocab.model"
         for size in $SIZES; do
             supervised "scratch-$size" --limit "$size" --arch "$ARCH" --languages "$LANGUAGES"
             supervised "mass-$size" --limit "$size" --init-from "$output/mass"

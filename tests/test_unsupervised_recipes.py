@@ -62,9 +62,11 @@ def test_no_pair_is_ever_seen(text: Path, written: Path, monkeypatch: pytest.Mon
     assert (text / "out/text/mono.en").read_text().split("\n")[:-1] == [f"en {x}" for x in [*(f"train {n}" for n in range(1, 5)), *novels]]
     assert (text / "out/text/mono.fr").read_text().split("\n")[:-1] == [f"fr {x}" for x in [*(f"train {n}" for n in range(5, 9)), *novels]]
     found = recorded(written, monkeypatch)
-    assert kinds(found) == ["preprocess", "dictionary", "pretrain", "inspect", "finetune", *["score"] * 4,
+    assert kinds(found) == ["preprocess", "preprocess", "dictionary", "pretrain", "inspect", "finetune", *["score"] * 4,
                             *["generate", "score", "score"] * 4]  # fmt: skip
-    preprocess, dictionary, pretrain, _, finetune = found[:5]
+    preprocess, near, dictionary, pretrain, _, finetune = found[:6]
+    assert f"en={Path('out/text/half.en')}" in near and value(near, "--spm-model") == f"{value(preprocess, '--destdir')}/vocab.model"
+    assert finetune[1] == value(near, "--destdir") != value(preprocess, "--destdir") == pretrain[1]
     assert value(dictionary, "--from") == "text" and value(dictionary, "--output") == value(pretrain, "--switch-dictionary")
     assert "--trainpref" not in preprocess and "--dedup" in preprocess and "--drop-held-out" in preprocess
     assert value(pretrain, "--beside") == "denoise"
