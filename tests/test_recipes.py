@@ -204,7 +204,8 @@ def test_lowres_compares_like_with_like_and_goes_on(written: Path, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out/novels.de").read_text() == "de 0\nde 1\nde 2\nde 3\n"
     found = recorded(written, monkeypatch)
-    assert [call[0] for call in found] == ["preprocess"] * 2 + ["pretrain"] * 2 + ["finetune", "generate", "score"] * 12
+    assert [call[0] for call in found] == ["preprocess"] * 2 + ["dictionary"] + ["pretrain"] * 2 + ["finetune", "generate", "score"] * 12
+    assert value(found[2], "--limit") == "1000" and value(found[3], "--switch-dictionary") == value(found[2], "--output")
     everything, novels = found[:2]
     assert "--no-pairs-as-mono" in novels and "--no-pairs-as-mono" not in everything
     assert value(novels, "--spm-model") == f"{value(everything, '--destdir')}/vocab.model"
@@ -212,18 +213,18 @@ def test_lowres_compares_like_with_like_and_goes_on(written: Path, tmp_path: Pat
     starts = {("scratch", ""): 4, ("mass", "out/mass"): 4, ("novels", "out/novels"): 4}
     methods = [(Path(value(c, "--save-dir")).name.split("-")[0], value(c, "--init-from") if "--init-from" in c else "") for c in tuned]
     assert {method: methods.count(method) for method in methods} == starts
-    own = {"--init-from", "--arch", "--limit", "--seed", "--save-dir"}
+    own = {"--init-from", "--arch", "--languages", "--limit", "--seed", "--save-dir"}
     settings = {tuple(sorted((f, value(c, f)) for f in flags(c) if f not in own)) for c in tuned}
     assert len(settings) == 1
     head, *rows = [row.split() for row in done.stdout.split("\n") if row]
     assert head == ["pairs", "scratch", "mass", "novels"] and [row[0] for row in rows] == ["10", "20"]
-    # The stub's scores are 10.5 plus the number of calls so far: 17.5 and 20.5 from scratch, then 23.5 and 26.5, 29.5 and 32.5.
-    assert rows[0][1:] == ["19.0+-2.1", "25.0+-2.1", "31.0+-2.1"]
+    # The stub's scores are 10.5 plus the number of calls so far: 18.5 and 21.5 from scratch, then 24.5 and 27.5, 30.5 and 33.5.
+    assert rows[0][1:] == ["20.0+-2.1", "26.0+-2.1", "32.0+-2.1"]
     (tmp_path / "out/mass-20-2.bleu").unlink()
     written.unlink()
     again = bash(ROOT / "recipes/multi30k/lowres.sh", "m30k", "novels", "out", cwd=tmp_path, **small)
     assert again.returncode == 0, again.stderr
-    assert [call[0] for call in recorded(written, monkeypatch)][4:] == ["finetune", "generate", "score"]
+    assert [call[0] for call in recorded(written, monkeypatch)][5:] == ["finetune", "generate", "score"]
 
 
 # -- the README's blocks, for real ---------------------------------------------------------------------------------------------------

@@ -3,14 +3,15 @@
 #
 # FOLDER is that of run.sh; NOVELS holds en.txt.gz and de.txt.gz.  English-German models are trained on the first SIZES pairs of Multi30k,
 # all with one vocabulary and the same settings: from scratch; from MASS on both sides of Multi30k, read as sentences that nothing aligns,
-# and part of the novels; and, as a control for text of another kind, from MASS on that part of the novels alone.  Prints BLEU of test2016
-# (multi-bleu, lower-cased), the mean over SEEDS +- their standard deviation.  What is finished is not done again.
+# and part of the novels; and, as a control for text of another kind, from MASS on that part of the novels alone.  In `mass` and `novels`
+# the encoder reads SWITCH of its words in the other language, by a dictionary that is made of the first DICTIONARY pairs, and a denoising
+# auto-encoder learns beside; `plain` is MASS on everything without either.  Prints BLEU of test2016 (multi-bleu, lower-cased), the mean
+# over SEEDS +- their standard deviation.  What is finished is not done again.  For more pairs:  SIZES=5000 UPDATES=1000 TUNE_TOKENS=2048
 set -euo pipefail
-: "${SIZES:=1000 5000}" "${SEEDS:=1}" "${METHODS:=scratch mass novels}"
-: "${ARCH:=tiny}" "${VOCAB:=8000}" "${TEXT:=--normalize --moses --lowercase}" "${NOVEL_LINES:=40000}"
-: "${PRETRAIN_UPDATES:=8000}" "${PRETRAIN_LR:=0.002}" "${PRETRAIN_WARMUP:=1000}" "${PRETRAIN_DROPOUT:=0.1}" "${K:=0.5}"
-: "${UPDATES:=1500}" "${LR:=0.002}" "${WARMUP:=300}" "${DROPOUT:=0.3}" "${SMOOTHING:=0.1}" "${VALIDATE:=100}"
-: "${TOKENS:=4096}" "${BEAM:=5}"
+: "${SIZES:=1000}" "${SEEDS:=1}" "${METHODS:=scratch mass novels}" "${DICTIONARY:=1000}" "${SWITCH:=0.5}" "${LANGUAGES:=tag}"
+: "${ARCH:=tiny}" "${VOCAB:=8000}" "${TEXT:=--normalize --moses --lowercase}" "${NOVEL_LINES:=10000}"
+: "${PRETRAIN_UPDATES:=2000}" "${PRETRAIN_LR:=0.003}" "${PRETRAIN_WARMUP:=300}" "${PRETRAIN_DROPOUT:=0.1}" "${K:=0.5}" "${TOKENS:=4096}"
+: "${UPDATES:=600}" "${LR:=0.002}" "${DROPOUT:=0.3}" "${SMOOTHING:=0.1}" "${TUNE_TOKENS:=1024}" "${BEAM:=5}"
 
 source "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
 folder=${1:?usage: lowres.sh FOLDER NOVELS [OUTPUT]}
@@ -34,20 +35,26 @@ preprocess() {
 preprocess --vocab-size "$VOCAB" --destdir "$output/data"
 preprocess --spm-model "$output/data/vocab.model" --no-pairs-as-mono --destdir "$output/data-novels"
 
+run masscli dictionary "$output/data" --langs en,de --from pairs --limit "$DICTIONARY" --output "$output/dictionary.txt"
+
 pretrain() {
-    run masscli pretrain "$@" --objective mass --k "$K" --arch "$ARCH" --dropout "$PRETRAIN_DROPOUT" --lr "$PRETRAIN_LR" \
-        --warmup-updates "$PRETRAIN_WARMUP" --max-tokens "$TOKENS" --max-update "$PRETRAIN_UPDATES"
+    run masscli pretrain "$@" --objective mass --k "$K" --arch "$ARCH" --languages "$LANGUAGES" --dropout "$PRETRAIN_DROPOUT" \
+        --lr "$PRETRAIN_LR" --lr-scheduler linear --warmup-updates "$PRETRAIN_WARMUP" --max-tokens "$TOKENS" \
+        --max-update "$PRETRAIN_UPDATES" --eval-retrieval
 }
-[[ " $METHODS " != *" mass "* ]] || pretrain "$output/data" --save-dir "$output/mass"
-[[ " $METHODS " != *" novels "* ]] || pretrain "$output/data-novels" --save-dir "$output/novels"
+aligned=(--beside denoise --switch-dictionary "$output/dictionary.txt" --switch-share "$SWITCH")
+[[ " $METHODS " != *" mass "* ]] || pretrain "$output/data" "${aligned[@]}" --save-dir "$output/mass"
+[[ " $METHODS " != *" novels "* ]] || pretrain "$output/data-novels" "${aligned[@]}" --save-dir "$output/novels"
+[[ " $METHODS " != *" plain "* ]] || pretrain "$output/data" --save-dir "$output/plain"
 
 # One model: METHOD PAIRS SEED.  Its score ends up in PLACE.bleu, written last.
 evaluate() {
-    local method=$1 pairs=$2 seed=$3 place=$output/$1-$2-$3 start=(--arch "$ARCH")
+    local method=$1 pairs=$2 seed=$3 place=$output/$1-$2-$3 start=(--arch "$ARCH" --languages "$LANGUAGES")
     [ "$method" = scratch ] || start=(--init-from "$output/$method")
     run masscli finetune "$output/data" --task translate -s en -t de --limit "$pairs" "${start[@]}" --dropout "$DROPOUT" \
-        --label-smoothing "$SMOOTHING" --lr "$LR" --warmup-updates "$WARMUP" --max-tokens "$TOKENS" --max-update "$UPDATES" \
-        --validate-interval-updates "$VALIDATE" --seed "$seed" --save-dir "$place"
+        --label-smoothing "$SMOOTHING" --lr "$LR" --lr-scheduler linear --warmup-updates $((UPDATES / 10)) --max-tokens "$TUNE_TOKENS" \
+        --max-update "$UPDATES" --validate-interval-updates $(((UPDATES + 3) / 4)) --eval-bleu --eval-beam 1 --max-valid-rows 200 \
+        --best-metric bleu --seed "$seed" --save-dir "$place"
     run masscli generate "$place" --beam "$BEAM" --input "$folder/test2016.en" --output "$place.de"
     run masscli score "$place.de" --ref "$folder/test2016.de" --metric multi-bleu --lang de --lowercase > "$place.new"
     mv "$place.new" "$place.bleu"
