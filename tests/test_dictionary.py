@@ -158,7 +158,7 @@ def test_pairs_give_the_dictionary(data: DataBin, tmp_path: Path, capsys: pytest
     assert pairs.induce(data, ("en", "de"), 10_000) == []
     made = tmp_path / "made.txt"
     assert masscli(["dictionary", str(data.folder), "--langs", "en,de", "--limit", "6", "--output", str(made)]) == 0
-    assert capsys.readouterr().out == f"{made}: {len(few)} pairs of words, from pairs\n"
+    assert capsys.readouterr().out == f"{made}: {len(few)} pairs of words, from 6 pairs of 240\n"
     assert [tuple(line.split("\t")[:2]) for line in made.read_text(encoding="utf-8").splitlines()] == [(a, b) for a, b, _ in few]
     for args, message in (
         ([str(data.folder), "--langs", "en,fr", "--from", "pairs"], "has no train pairs en-fr"),

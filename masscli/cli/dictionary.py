@@ -26,6 +26,9 @@ import typer
 
 from masscli.errors import MasscliError
 
+MOST_PAIRS = 50_000
+"""All words of a line with all of the other are held in memory: some 2 kB a pair of 15 words each."""
+
 
 class Origin(StrEnum):
     """What a dictionary is made of."""
@@ -43,7 +46,7 @@ def run(
                                                   "folder, its text where there are none).")] = None,
     min_count: Annotated[int | None, typer.Option("--min-count", help="Leave out words that are rarer (default: 2 with pairs, else 5).",
                                                   min=1)] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="Read only the first so many pairs, or lines of each language.",
+    limit: Annotated[int | None, typer.Option("--limit", help="Read only the first so many pairs (default: 50000), or lines of each side.",
                                               min=1)] = None,
     most: Annotated[int, typer.Option("--most", help="Consider so many words of each language, the commonest (not with pairs).",
                                       min=20)] = 5000,
@@ -65,6 +68,7 @@ def run(
     if unused := "--limit" if limit is not None and not folder else "--data" if data is not None and folder else "":
         raise MasscliError(f"{unused}: {path} is {'a' if folder else 'no'} data folder", "leave it out")
     if not folder:
+        source = ""
         found = Checkpoint.open(path)
         words = table.induce(found.weights(), DataBin.open(data or found.recipe.data), sides, most, min_count or 5)
     else:
@@ -76,8 +80,12 @@ def run(
             except AbsentError:
                 origin = Origin.TEXT
         if origin is Origin.PAIRS:
-            words = pairs.induce(opened, sides, min_count or 2, limit)
+            there = len(opened.pair("train", *sides)[0])
+            read = min(limit or MOST_PAIRS, there)
+            words = pairs.induce(opened, sides, min_count or 2, read)
+            source = f", from {read:,} pairs" + (f" of {there:,}" if read < there else "")
         else:
             words = text.induce(opened, sides, most, min_count or 5, limit)
+            source = ", from text"
     replace(output, "".join(f"{a}\t{b}\t{score:.3f}\n" for a, b, score in words).encode())
-    print(f"{output}: {len(words)} pairs of words" + (f", from {origin}" if folder else ""))
+    print(f"{output}: {len(words)} pairs of words{source}")

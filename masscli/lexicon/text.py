@@ -13,7 +13,7 @@ A word is a whole piece of the vocabulary, since no other can be exchanged; thos
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -53,15 +53,17 @@ def induce(data: DataBin, sides: Sequence[str], most: int, least: int, limit: in
     for side in sides:
         if side not in data.languages:
             raise MasscliError(f"{data.folder}: has no language {side!r}", f"it has {', '.join(data.languages)}")
-        chunks = list(_whole_words(data, side, pieces, limit))
-        counts = sum((np.bincount(chunk[chunk >= 0], minlength=len(pieces)) for chunk in chunks), np.zeros(len(pieces), np.int64))
+        counts = np.zeros(len(pieces), np.int64)
+        for chunk in _whole_words(data, side, pieces, limit):
+            counts += np.bincount(chunk[chunk >= 0], minlength=len(pieces))
         chosen = np.argsort(-counts, kind="stable")[: int((counts >= least).sum())][:most]
         if len(chosen) < FEWEST:
             found = f"{len(chosen)} words of {side} that occur {least} times"
             raise MasscliError(f"{data.folder}: has {found}", "lower --min-count, or add text")
         words.append(chosen)
         rates.append(counts / counts.sum())
-        vectors.append(torch.cat([_unit(company(chunks, chosen, window)) for window in WINDOWS], 1))
+        tables = together(_whole_words(data, side, pieces, limit), chosen)
+        vectors.append(torch.cat([_unit(embed(table)) for table in tables], 1))
     anchors = _anchors(words, rates, pieces)
     if len(anchors[0]) < FEWEST:
         raise MasscliError(f"{data.folder}: {' and '.join(sides)} spell {len(anchors[0])} words alike, too few to begin with",
@@ -89,24 +91,32 @@ def _whole_words(data: DataBin, side: str, pieces: Sequence[str], limit: int | N
         yield np.concatenate(lines)
 
 
-def company(chunks: Sequence[Ids], words: Ids, window: int) -> Tensor:
-    """(len(words), up to DIM) vectors of words by those at most `window` words away, a neighbour at distance d counting 1 / d."""
+def together(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.float64]]:
+    """For each window, (len(words), contexts): how often words stand near the commonest of them, at a distance d counting 1 / d."""
     wide = min(CONTEXTS, len(words))
+    tables = [np.zeros(len(words) * wide) for _ in WINDOWS]
     place = np.full(int(words.max()) + 2, -1, np.int64)
     place[words] = np.arange(len(words))
-    table = np.zeros(len(words) * wide)
     for chunk in chunks:
         at = place[np.where(chunk < len(place), chunk, -1)]
-        for distance in range(1, window + 1):
-            for word, context in ((at[:-distance], at[distance:]), (at[distance:], at[:-distance])):
+        for distance in range(1, max(WINDOWS) + 1):
+            before, after = at[:-distance], at[distance:]
+            for word, context in ((before, after), (after, before)):
                 real = (word >= 0) & (context >= 0) & (context < wide)
-                table += np.bincount(word[real] * wide + context[real], minlength=len(table)) / distance
-    table = table.reshape(len(words), wide)
+                found = np.bincount(word[real] * wide + context[real], minlength=len(words) * wide) / distance
+                for table, window in zip(tables, WINDOWS, strict=True):
+                    if distance <= window:
+                        table += found
+    return [table.reshape(len(words), wide) for table in tables]
+
+
+def embed(table: NDArray[np.float64]) -> Tensor:
+    """(len(table), up to DIM) vectors out of counts: positive pointwise mutual information, thinned."""
     share = table.sum(0) ** POWER / (table.sum(0) ** POWER).sum()
     expected = table.sum(1, keepdims=True) * share
     ppmi = np.log(np.maximum(np.divide(table, expected, out=np.zeros_like(table), where=expected > 0), 1.0))
     torch.manual_seed(1)
-    u, s, _ = torch.svd_lowrank(torch.from_numpy(ppmi).float(), min(DIM + 20, wide), niter=4)
+    u, s, _ = torch.svd_lowrank(torch.from_numpy(ppmi).float(), min(DIM + 20, table.shape[1]), niter=4)
     return u[:, :DIM] * s[:DIM].sqrt()
 
 

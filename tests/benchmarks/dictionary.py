@@ -1,8 +1,8 @@
 """How good a dictionary is:  python tests/benchmarks/dictionary.py FOUND GOLD TEXT
 
-FOUND and GOLD are files of `masscli dictionary`, GOLD one of many pairs.  Words of FOUND that GOLD knows are ordered by how often they occur
-in TEXT (tokens between spaces, lower-cased); printed is the share of the first 100, 200, ... whose translation is one of GOLD's, and the
-share of those commonest words of GOLD that FOUND has right at all.
+FOUND and GOLD are files of `masscli dictionary`, GOLD one of many pairs.  Words of FOUND that GOLD knows are ordered by how often they
+occur in TEXT (tokens between spaces, lower-cased); printed is the share of the first 100, 200, ... whose translation is one of GOLD's, and
+the share of those commonest words of GOLD that FOUND has right at all.
 """
 
 from __future__ import annotations
