@@ -27,7 +27,7 @@ import typer
 from masscli.errors import MasscliError
 
 MOST_PAIRS = 50_000
-"""All words of a line with all of the other are held in memory: some 2 kB a pair of 15 words each."""
+"""All words of a line with all of the other are held in memory: some 10 kB a pair of 15 words each."""
 
 
 class Origin(StrEnum):
