@@ -116,7 +116,7 @@ def test_the_command_and_a_run_with_what_it_makes(data: DataBin, tmp_path: Path,
     assert masscli(["dictionary", str(tmp_path / "run"), "--langs", "en,de", "--output", str(made), "--min-count", "1"]) == 0
     lines = made.read_text(encoding="utf-8").split("\n")[:-1]
     assert capsys.readouterr().out == f"{made}: {len(lines)} pairs of words\n" and all(len(line.split("\t")) == 3 for line in lines)
-    streams["mass"]["objective"] = {"name": "mass", "switch_dictionary": str(made)}  # type: ignore[assignment]
+    streams["mass"]["objective"] = {"name": "mass", "switch_dictionary": str(made)}
     trainer, _ = build(recipe(data.folder, tmp_path / "next", "train.max_update=1", streams=streams))
     assert len(list(trainer.run())) > 1
     assert masscli(["dictionary", str(tmp_path / "run"), "--langs", "en"]) == 2

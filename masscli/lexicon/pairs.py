@@ -38,9 +38,9 @@ def induce(data: DataBin, sides: Sequence[str], least: int, limit: int | None = 
     score = {(e, f): (t * back.get((f, e), 0.0)) ** 0.5 for (e, f), t in there.items()}
     best: list[dict[int, float]] = [{}, {}]
     for pair, value in score.items():
-        for word, found in zip(pair, best, strict=True):
-            found[word] = max(found.get(word, 0.0), value)
-    first, second = (list(found) for found in known)
+        for word, known_best in zip(pair, best, strict=True):
+            known_best[word] = max(known_best.get(word, 0.0), value)
+    first, second = (list(names) for names in known)
     found = [
         (first[e], second[f], value)
         for (e, f), value in score.items()

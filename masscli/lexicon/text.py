@@ -68,7 +68,7 @@ def induce(data: DataBin, sides: Sequence[str], most: int, least: int, limit: in
     if len(anchors[0]) < FEWEST:
         raise MasscliError(f"{data.folder}: {' and '.join(sides)} spell {len(anchors[0])} words alike, too few to begin with",
                            "make the dictionary of pairs, or of a trained model")  # fmt: skip
-    score = align(*(_unit(v) for v in vectors), anchors)
+    score = align(_unit(vectors[0]), _unit(vectors[1]), anchors)
     there, back = score.argmax(1), score.argmax(0)
     pairs = sorted((max(i, j), i, j) for i, j in enumerate(there.tolist()) if int(back[j]) == i)
     named = [(pieces[words[0][i]][1:], pieces[words[1][j]][1:], float(score[i, j])) for _, i, j in pairs]
