@@ -22,7 +22,7 @@ from tests.toy import recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-UPDATES = 8
+UPDATES = 60
 
 
 def typed(run: Recipe, path: Path) -> list[str]:
@@ -64,6 +64,12 @@ def logged(folder: Path) -> dict[int, dict[str, float]]:
     return {e["step"]: e["losses"] for e in events if e["event"] == "stepped"}
 
 
+def measured(folder: Path) -> dict[int, dict[str, float]]:
+    """Metrics of the validation set by update."""
+    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
+    return {e["step"]: e["metrics"] for e in events if e["event"] == "evaluated"}
+
+
 def alike(found: dict[int, dict[str, float]], wanted: dict[int, dict[str, float]]) -> bool:
     """The same streams in the same updates, and losses equal to 1e-5."""
     pairs = [(found[step], wanted[step]) for step in wanted] if found.keys() == wanted.keys() else []
@@ -74,16 +80,20 @@ def alike(found: dict[int, dict[str, float]], wanted: dict[int, dict[str, float]
 def alone(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One process from the first update to the last."""
     folder = tmp_path_factory.mktemp("alone")
-    assert masscli(typed(recipe(toy, folder / "run", f"train.max_update={UPDATES}"), folder / "recipe.toml")) == 0
+    run = recipe(toy, folder / "run", f"train.max_update={UPDATES}", "valid.eval_bleu=true")
+    assert masscli(typed(run, folder / "recipe.toml")) == 0
     return folder / "run"
 
 
 def test_a_run_begun_by_one_process_is_continued_by_two(toy: Path, tmp_path: Path, alone: Path) -> None:
     folder = tmp_path / "run"
     assert masscli(typed(recipe(toy, folder, "train.max_update=3"), tmp_path / "a.toml")) == 0
-    whole = typed(recipe(toy, folder, f"train.max_update={UPDATES}", "train.num_workers=1"), tmp_path / "b.toml")
+    more = (f"train.max_update={UPDATES}", "train.num_workers=1", "valid.eval_bleu=true")
+    whole = typed(recipe(toy, folder, *more), tmp_path / "b.toml")
     subprocess.run(torchrun(whole), check=True, capture_output=True)
     assert alike(logged(folder), logged(alone))
+    after, wanted = measured(folder)[UPDATES], measured(alone)[UPDATES]
+    assert after == pytest.approx(wanted, abs=1e-3) and wanted["bleu"] > 0  # each process has translated half of the lines
 
 
 def test_two_processes_stop_together_and_one_goes_on(toy: Path, tmp_path: Path, alone: Path) -> None:

@@ -1,7 +1,8 @@
 """Validation: loss with noise that never changes, measures of the objectives that are judged by their outputs, and BLEU of real beam
 search on raw references.
 
-Every process takes its share of the micro-batches; the sums are added up, so the loss does not depend on their number.
+Every process takes its share of the micro-batches and of the lines to translate; sums are added up and lines put together again, so that
+nothing depends on the number of processes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
 import torch
 
 from masscli import parallel
@@ -100,7 +102,12 @@ def judge(model: Transformer, objective: Measured, collation: Collation, sampler
         if number % parallel.world == parallel.rank:
             batch = objective.prepare(model, collation(rows, 0).to(device))
             mine.update(zip(rows.tolist(), objective.predict(model, batch), strict=True))
-    sizes = torch.zeros(sampler.rows, dtype=torch.int64, device=device)
+    return gathered(mine, sampler.rows, device)
+
+
+def gathered(mine: Mapping[int, Output], rows: int, device: torch.device) -> list[Output]:
+    """The numbers of every row, whichever process has them."""
+    sizes = torch.zeros(rows, dtype=torch.int64, device=device)
     for row, output in mine.items():
         sizes[row] = len(output)
     ends = torch.cumsum(parallel.sum_(sizes).cpu(), 0).tolist()
@@ -202,18 +209,17 @@ class Validator:
         return found | {name.rpartition(".")[2]: value for name, value in found.items() if name.rpartition(".")[2] in self.names}
 
     def _bleu(self, model: Transformer) -> list[Score]:
-        if not self.tasks:
-            return []
-        values = torch.zeros(len(self.tasks), dtype=torch.float64, device=next(model.parameters()).device)
-        scores: list[Score] = []
-        if parallel.rank == 0:
-            fast = replica(model)
-            for i, task in enumerate(self.tasks):
-                config = GenerationConfig(beam=self.beam if task.metric == "bleu" else 1)
-                translator, lines = Translator([fast], self.tokenizer, self.framing, config), task.sources
-                for hop in pairwise(task.path):
-                    lines = [found[0].text for found in translator.translate(lines, *hop)]
-                scores.append(bleu(lines, task.references, lowercase=self.lowercase))
-                values[i] = scores[i].value
-        parallel.broadcast(values)
-        return scores or [Score(name="BLEU", value=float(v), signature="") for v in values]
+        """Every process translates its share of the lines; what is compared are their bytes, put together again."""
+        fast = replica(model) if self.tasks else model
+        device, scores = next(model.parameters()).device, []
+        for task in self.tasks:
+            config = GenerationConfig(beam=self.beam if task.metric == "bleu" else 1)
+            translator = Translator([fast], self.tokenizer, self.framing, config)
+            own = range(parallel.rank, len(task.sources), parallel.world)
+            lines = [task.sources[i] for i in own]
+            for hop in pairwise(task.path):
+                lines = [found[0].text for found in translator.translate(lines, *hop)]
+            mine = {i: np.frombuffer(line.encode(), np.uint8).astype(np.float64) for i, line in zip(own, lines, strict=True)}
+            written = [line.astype(np.uint8).tobytes().decode() for line in gathered(mine, len(task.sources), device)]
+            scores.append(bleu(written, task.references, lowercase=self.lowercase))
+        return scores
