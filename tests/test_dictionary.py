@@ -194,3 +194,17 @@ def test_csls_prefers_what_is_near_to_little_else() -> None:
     cosine = a @ b.T
     wanted = [[2 * float(cosine[i, j]) - float(cosine[i].mean()) - float(cosine[:, j].mean()) for j in range(2)] for i in range(2)]
     assert text.csls(a, b).tolist() == [pytest.approx(row) for row in wanted]
+
+
+def test_wordpiece_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "##c", ""]), encoding="utf-8")
+    for language in ("en", "de"):
+        (tmp_path / f"train.{language}").write_text("a b\nac b\n", encoding="utf-8")
+    folder = str(tmp_path / "data")
+    assert masscli(["preprocess", "--langs", "en,de", "--trainpref", str(tmp_path / "train"), "--spm-model", str(tmp_path / "vocab.txt"),
+                    "--destdir", folder]) == 0  # fmt: skip
+    capsys.readouterr()
+    for origin in ("pairs", "text"):
+        assert masscli(["dictionary", folder, "--langs", "en,de", "--from", origin]) == 2
+        assert capsys.readouterr().err == (f"error: {folder}: its vocabulary does not mark where words begin\n"
+                                           "hint: dictionaries need a SentencePiece vocabulary\n")  # fmt: skip

@@ -21,9 +21,17 @@ BEGINS = "▁"
 """What SentencePiece puts before a word."""
 
 
+def spelling(data: DataBin) -> list[str]:
+    """The pieces of the vocabulary, by id.  Raises MasscliError where none is marked as the beginning of a word, as in WordPiece."""
+    pieces = data.tokenizer().pieces(range(data.vocab.size))
+    if not any(piece.startswith(BEGINS) for piece in pieces):
+        raise MasscliError(f"{data.folder}: its vocabulary does not mark where words begin", "dictionaries need a SentencePiece vocabulary")
+    return pieces
+
+
 def read_dictionary(path: Path, data: DataBin) -> dict[int, Ids]:
     """Translations of pieces, both ways; pieces that are spelt alike in both languages are left out, since nothing would be exchanged."""
-    pieces = {piece: i for i, piece in enumerate(data.tokenizer().pieces(range(data.vocab.size))) if i not in data.vocab.specials}
+    pieces = {piece: i for i, piece in enumerate(spelling(data)) if i not in data.vocab.specials}
     found: dict[int, set[int]] = {}
     total = 0
     for number, line in enumerate(corpus.lines(path), 1):

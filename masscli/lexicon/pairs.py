@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from masscli.data.dictionary import BEGINS
+from masscli.data.dictionary import BEGINS, spelling
 from masscli.data.shards import DataBin
 
 ROUNDS = 10
@@ -30,7 +30,7 @@ def induce(data: DataBin, sides: Sequence[str], least: int, limit: int | None = 
     """
     columns = data.pair("train", sides[0], sides[1])
     rows = len(columns[0]) if limit is None else min(limit, len(columns[0]))
-    pieces = data.tokenizer().pieces(range(data.vocab.size))
+    pieces = spelling(data)
     known: list[dict[str, int]] = [{}, {}]
     lines = [[_words(column[row].tolist(), pieces, names) for row in range(rows)] for column, names in zip(columns, known, strict=True)]
     there, back = model1(lines[0], lines[1]), model1(lines[1], lines[0])

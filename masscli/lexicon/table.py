@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masscli.data.dictionary import BEGINS
+from masscli.data.dictionary import BEGINS, spelling
 from masscli.data.shards import DataBin, piece_counts
 from masscli.errors import MasscliError
 from masscli.lexicon.text import csls
@@ -29,7 +29,7 @@ def induce(weights: Mapping[str, Tensor], data: DataBin, sides: Sequence[str], m
     if len(table) != data.vocab.size:
         raise MasscliError(f"{data.folder}: has {data.vocab.size} pieces, the model {len(table)}", "name the right folder with --data")
     counts = [piece_counts(data.monolingual("train", side), data.vocab.size) for side in sides]
-    pieces = data.tokenizer().pieces(range(data.vocab.size))
+    pieces = spelling(data)
     rates = [c / max(1, c.sum()) for c in counts]
     words = []
     for own, other, count in ((rates[0], rates[1], counts[0]), (rates[1], rates[0], counts[1])):

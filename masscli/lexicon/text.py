@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from masscli.data.dictionary import BEGINS
+from masscli.data.dictionary import BEGINS, spelling
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
 
@@ -48,7 +48,7 @@ def induce(data: DataBin, sides: Sequence[str], most: int, least: int, limit: in
 
     Text is the first `limit` lines of each language.  Raises MasscliError where there are too few words or anchors.
     """
-    pieces = data.tokenizer().pieces(range(data.vocab.size))
+    pieces = spelling(data)
     words, vectors, rates = [], [], []
     for side in sides:
         if side not in data.languages:
