@@ -4,7 +4,8 @@ From pairs, words are aligned with Model 1 of Brown et al. (1993) in both direct
 likeliest translation, or is surely one of them. A thousand lines are enough for the common words.
 
 From text that nothing aligns, the two languages' word vectors are laid on each other, beginning with words that both spell alike
-(Artetxe et al. 2018); words are kept that are each other's nearest. About half of the common words come out right.
+(Artetxe et al. 2018); words are kept that are each other's nearest. About half of the common words come out right where both texts are of
+one kind and not too small (captions); of texts that are too unlike nothing does, which a warning tells.
 
 From a run, it is the vectors of its token table that are compared, centred by language. All of this is as good as what it is made of, so
 look at it. Each line is WORD, WORD and a score, the surest first; from text, where scores tell little, the commonest first.
@@ -18,6 +19,7 @@ Examples:
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -26,8 +28,10 @@ import typer
 
 from masscli.errors import MasscliError
 
-MOST_PAIRS = 50_000
-"""All words of a line with all of the other are held in memory: some 10 kB a pair of 15 words each."""
+MOST_PAIRS = 20_000
+"""All words of a line with all of the other are held in memory: some 18 kB a pair of 15 words each, and with the square of that."""
+AGREED = 0.25
+"""Below this share two draws have found different dictionaries, so neither means much."""
 
 
 class Origin(StrEnum):
@@ -46,7 +50,7 @@ def run(
                                                   "folder, its text where there are none).")] = None,
     min_count: Annotated[int | None, typer.Option("--min-count", help="Leave out words that are rarer (default: 2 with pairs, else 5).",
                                                   min=1)] = None,
-    limit: Annotated[int | None, typer.Option("--limit", help="Read only the first so many pairs (default: 50000), or lines of each side.",
+    limit: Annotated[int | None, typer.Option("--limit", help="Read only the first so many pairs (default: 20000), or lines of each side.",
                                               min=1)] = None,
     most: Annotated[int, typer.Option("--most", help="Consider so many words of each language, the commonest (not with pairs).",
                                       min=20)] = 5000,
@@ -61,6 +65,8 @@ def run(
     sides = tuple(langs.split(","))
     if len(sides) != 2 or sides[0] == sides[1]:
         raise MasscliError(f"--langs {langs}: expected two languages", "such as --langs en,fr")
+    if output.is_dir() or not output.parent.is_dir():
+        raise MasscliError(f"--output {output}: {'is a folder' if output.is_dir() else 'its folder does not exist'}", "name a file")
     folder = (path / NAME).exists()
     if origin is not None and folder is (origin is Origin.MODEL):
         raise MasscliError(f"--from {origin}: {path} is {'a' if folder else 'no'} data folder",
@@ -85,7 +91,12 @@ def run(
             words = pairs.induce(opened, sides, min_count or 2, read)
             source = f", from {read:,} pairs" + (f" of {there:,}" if read < there else "")
         else:
-            words = text.induce(opened, sides, most, min_count or 5, limit)
-            source = ", from text"
+            words, agreement = text.induce(opened, sides, most, min_count or 5, limit)
+            source = f", from text; {agreement:.0%} of them come out again in a second draw"
+            if agreement < AGREED:
+                remark = f"two draws agree on {agreement:.0%} only: the texts are too small or too unlike"
+                print(f"warning: {remark}; do not trust this dictionary", file=sys.stderr)
+    if not words:
+        raise MasscliError(f"{path}: no words of {sides[0]} and {sides[1]} were found to mean the same", "lower --min-count, or add text")
     replace(output, "".join(f"{a}\t{b}\t{score:.3f}\n" for a, b, score in words).encode())
     print(f"{output}: {len(words)} pairs of words{source}")

@@ -14,6 +14,7 @@ A word is a whole piece of the vocabulary, since no other can be exchanged; thos
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -41,10 +42,16 @@ NEAR = 10
 CHUNK = 20_000
 
 
-def induce(data: DataBin, sides: Sequence[str], most: int, least: int, limit: int | None = None) -> list[tuple[str, str, float]]:
-    """(word, word, score), the commonest first: words among the `most` commonest of their language that are each other's nearest.
+class Found(NamedTuple):
+    """Words that are each other's nearest, with their score, the commonest first (similarities of rare words are high by chance, so they
+    tell nothing across words); and the share of them that another draw of the thinning finds as well, low where nothing was found."""
 
-    Similarities of rare words are high by chance, so they tell nothing across words.
+    pairs: list[tuple[str, str, float]]
+    agreement: float
+
+
+def induce(data: DataBin, sides: Sequence[str], most: int, least: int, limit: int | None = None) -> Found:
+    """Words among the `most` commonest of their language that are each other's nearest.
 
     Text is the first `limit` lines of each language.  Raises MasscliError where there are too few words or anchors.
     """
@@ -68,11 +75,17 @@ def induce(data: DataBin, sides: Sequence[str], most: int, least: int, limit: in
     if len(anchors[0]) < FEWEST:
         raise MasscliError(f"{data.folder}: {' and '.join(sides)} spell {len(anchors[0])} words alike, too few to begin with",
                            "make the dictionary of pairs, or of a trained model")  # fmt: skip
-    score = align(_unit(vectors[0]), _unit(vectors[1]), anchors)
+    x, y = (_unit(side) for side in vectors)
+    score = align(x, y, anchors, 1)
+    mutual, again = _mutual(score), set(_mutual(align(x, y, anchors, 2)))
+    ordered = sorted(mutual, key=max)
+    named = [(pieces[words[0][i]][1:], pieces[words[1][j]][1:], float(score[i, j])) for i, j in ordered]
+    return Found([(a, b, s) for a, b, s in named if a != b], len(again.intersection(mutual)) / max(1, len(mutual)))
+
+
+def _mutual(score: Tensor) -> list[tuple[int, int]]:
     there, back = score.argmax(1), score.argmax(0)
-    pairs = sorted((max(i, j), i, j) for i, j in enumerate(there.tolist()) if int(back[j]) == i)
-    named = [(pieces[words[0][i]][1:], pieces[words[1][j]][1:], float(score[i, j])) for _, i, j in pairs]
-    return [(a, b, s) for a, b, s in named if a != b]
+    return [(i, int(j)) for i, j in enumerate(there.tolist()) if int(back[j]) == i]
 
 
 def _whole_words(data: DataBin, side: str, pieces: Sequence[str], limit: int | None) -> Iterator[Ids]:
@@ -111,13 +124,14 @@ def together(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.float64]]:
 
 
 def embed(table: NDArray[np.float64]) -> Tensor:
-    """(len(table), up to DIM) vectors out of counts: positive pointwise mutual information, thinned."""
+    """(len(table), DIM) vectors out of counts: positive pointwise mutual information, thinned."""
     share = table.sum(0) ** POWER / (table.sum(0) ** POWER).sum()
     expected = table.sum(1, keepdims=True) * share
     ppmi = np.log(np.maximum(np.divide(table, expected, out=np.zeros_like(table), where=expected > 0), 1.0))
     torch.manual_seed(1)
     u, s, _ = torch.svd_lowrank(torch.from_numpy(ppmi).float(), min(DIM + 20, table.shape[1]), niter=4)
-    return u[:, :DIM] * s[:DIM].sqrt()
+    found = u[:, :DIM] * s[:DIM].sqrt()
+    return torch.nn.functional.pad(found, (0, DIM - found.shape[1]))
 
 
 def _unit(vectors: Tensor) -> Tensor:
@@ -139,9 +153,9 @@ def _anchors(words: Sequence[Ids], rates: Sequence[NDArray[np.float64]], pieces:
     return a, b
 
 
-def align(x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor]) -> Tensor:
+def align(x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor], seed: int) -> Tensor:
     """(len(x), len(y)) CSLS of every pair of words, once both spaces are laid on each other; rows are of length 1, the commonest first."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     pairs = anchors
     for turn in range(ROUNDS + 1):
         u, s, v = torch.linalg.svd(x[pairs[0]].T @ y[pairs[1]])

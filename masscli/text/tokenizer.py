@@ -166,9 +166,10 @@ class Tokenizer:
         return self.surface.undo(text, language)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """Pieces as SentencePiece writes them, for people to look at."""
-        found: list[str] = self._pieces.id_to_piece([int(i) for i in ids])
-        return found
+        """Pieces as SentencePiece writes them, for people to look at; a symbol that the model has no piece for as `<id>`."""
+        size = len(self._pieces)
+        known: list[str] = self._pieces.id_to_piece([min(int(i), size - 1) for i in ids])
+        return [piece if i < size else f"<{int(i)}>" for i, piece in zip(ids, known, strict=True)]
 
     def surfaces(self, ids: Sequence[int]) -> list[str]:
         """The text of each piece, without the mark of a word's start (of its continuation, in a WordPiece vocabulary)."""

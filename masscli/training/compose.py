@@ -83,7 +83,7 @@ def compose(request: Request) -> Recipe:
 def _with_an_end(recipe: Recipe) -> Recipe:
     train = recipe.train
     if train.max_update is None and train.max_epoch is None and train.stop_time_hours is None:
-        return replace(recipe, train=replace(train, max_update=DEFAULT_UPDATES))
+        return replace(recipe, train=replace(train, max_update=DEFAULT_UPDATES // train.reuse * train.reuse))
     return recipe
 
 
