@@ -92,7 +92,7 @@ def run(
             source = f", from {read:,} pairs" + (f" of {there:,}" if read < there else "")
         else:
             words, agreement = text.induce(opened, sides, most, min_count or 5, limit)
-            source = f", from text; {agreement:.0%} of them come out again in a second draw"
+            source = f", from text; {agreement:.0%} of the common ones come out again in a second draw"
             if agreement < AGREED:
                 remark = f"two draws agree on {agreement:.0%} only: the texts are too small or too unlike"
                 print(f"warning: {remark}; do not trust this dictionary", file=sys.stderr)
