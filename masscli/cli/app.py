@@ -32,7 +32,7 @@ COMMANDS = {
     "average": "Average the weights of several checkpoints.",
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
     "bench": "Measure speed on this machine, beside plain PyTorch.",
-    "dictionary": "Find words that mean the same: in pairs of lines, in text alone, or in a model.",
+    "dictionary": "Find words that mean the same: in pairs, in text, or in a model.",
     "plot": "Draw a table as curves, into an SVG file that any browser shows.",
     "recipe": "List, show, check and compare recipes.",
     "demo": "Write the built-in sample text: four languages, a few pairs.",
