@@ -4,7 +4,7 @@
 # FOLDER holds train, valid and test2016 as NAME.en, NAME.de, NAME.fr, a caption a line.  OUTPUT (default: runs/multi30k-PAIR) receives all
 # that is made.  The published figures are BLEU of lower-cased text in Moses tokens (multi-bleu, the first score printed); the second one
 # is sacreBLEU of the same text, detokenised.  Each setting below can be changed from outside:  SEED=2 UPDATES=4000 bash ...
-# Three quarters of the published tokens come within 0.1 BLEU of it (En-De, some 40 minutes of two CPU cores; RESULTS.md) with
+# Three quarters of the published tokens come within 0.1 BLEU of it (En-De, 67 minutes of two CPU cores with other jobs on them; RESULTS.md) with
 #   LAUNCH="torchrun --nproc-per-node 2 -m masscli" SCHEDULER=linear WARMUP=500 TOKENS=2048 UPDATES=6000 SAVE=250 LAST=5
 set -euo pipefail
 : "${ARCH:=tiny}" "${VOCAB:=10000}" "${TEXT:=--normalize --moses --lowercase}" # joint BPE; how the text is prepared
