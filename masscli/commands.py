@@ -147,7 +147,8 @@ class PreprocessConfig:
     testpref: Path | None = None
     """Prefix of aligned test files, likewise."""
     mono: tuple[str, ...] = ()
-    """LANG=FILE: monolingual training text, where a blank line ends a document; repeatable; a FILE of - is standard input."""
+    """[SPLIT.]LANG=FILE: monolingual text, where a blank line ends a document; repeatable; a FILE of - is standard input. SPLIT is train
+    unless it says valid or test."""
     tsv: tuple[str, ...] = ()
     """[TABLE.]SPLIT=FILE,...: labelled examples, tab-separated with a header; quotes are text. Repeatable, as are those below."""
     jsonl: tuple[str, ...] = ()

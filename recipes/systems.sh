@@ -1,13 +1,15 @@
 # The pre-training systems, as understanding, summarization and dialogue share them; sourced, not run.
 #
 #   methods KNOWN            complain of a method in METHODS that is none of the known ones
-#   novels LANG              FOLDER/novels/LANG.txt.gz, the first NOVEL_LINES lines; dialogues LANG: FOLDER/dialogue, a turn a line
+#   text_data                OUTPUT/data: the text that is pre-trained on, and the one vocabulary.  NOVEL_LINES lines of FOLDER/novels and the
+#                            dialogues of FOLDER/dialogue, a turn a line, in each of LANGS; the HELD lines before them, and the dialogues'
+#                            valid, tell how pre-training goes.  Or PRETRAIN_TEXT, with `valid.LANG=FILE` among its entries
 #   pretrained METHOD [END]  pre-train it on the languages in LANGS, in OUTPUT/pre-METHODEND; `start` is how a fine-tuning begins with it
 #   field NAME FILE          the score called NAME in a file that `masscli score` has written
 #   spread NUMBER...         mean +- standard deviation
 #   table HEAD               lines of words on stdin, in columns
 #
-# Variables that are read: folder, output, and those on top of the recipes.  All systems read the same text with one vocabulary and the same
+# Variables that are read: folder, output, corpus (another data folder to pre-train on), and those on top of the recipes.  All systems read the same text with one vocabulary and the same
 # number of updates; what differs is the stacks they have, and what their papers change in the model.
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -19,6 +21,7 @@ case $SCALE in
         : "${TOKENS:=16384}" ;;
     *) echo "error: SCALE=$SCALE: expected tiny or gpu" >&2; exit 2 ;;
 esac
+: "${HELD:=500}" "${PRETRAIN_VALIDATE:=500}" "${PRETRAIN_WARMUP:=$((PRETRAIN_UPDATES / 10))}"
 : "${LAYERS:=}" "${SHAPE:=}" "${TEXT:=}" "${PRETRAIN_TEXT:=}" "${SAMPLE:=128}" "${DROPOUT:=0.1}" "${MASK:=0.15}"
 : "${ALBERT:=--embedding-dim 64 --share-layers all}" "${UNILM:=--relative-buckets 32}"
 
@@ -36,17 +39,34 @@ methods() {
     done
 }
 
-novels() {
+novels() { # novels LANG FIRST LAST
     there "$folder/novels/$1.txt.gz"
-    gzip -dc "$folder/novels/$1.txt.gz" | awk -v lines="$NOVEL_LINES" 'NR <= lines'
+    gzip -dc "$folder/novels/$1.txt.gz" | awk -v first="$2" -v last="$3" 'NR >= first && NR <= last'
     echo
 }
-dialogues() { # each dialogue is a document
-    local file=$folder/dialogue/train.$1.txt
+dialogues() { # dialogues LANG PART; each is a document
+    local file=$folder/dialogue/$2.$1.txt
     [ ! -e "$file" ] || turns "$file"
 }
 turns() {
     awk -F '\t' '{ for (i = 1; i <= NF; i++) print $i; print "" }' "$1"
+}
+
+text_data() {
+    local mono=() language
+    mkdir -p "$output/text"
+    for language in ${LANGS//,/ }; do
+        [ -z "$PRETRAIN_TEXT" ] || continue
+        if [ ! -e "$output/text/mono.$language" ]; then
+            { novels "$language" 1 "$HELD"; dialogues "$language" valid; } > "$output/text/valid.$language"
+            { novels "$language" "$((HELD + 1))" "$((HELD + NOVEL_LINES))"; dialogues "$language" train; } > "$output/text/mono.$language.new"
+            mv "$output/text/mono.$language.new" "$output/text/mono.$language"
+        fi
+        mono+=(--mono "$language=$output/text/mono.$language" --mono "valid.$language=$output/text/valid.$language")
+    done
+    for language in $PRETRAIN_TEXT; do mono+=(--mono "$language"); done
+    # shellcheck disable=SC2086  # TEXT is several flags
+    run masscli preprocess --langs "$LANGS" "${mono[@]}" $TEXT --vocab-size "$VOCAB" --destdir "$output/data"
 }
 
 # layers STACKS   the options that give a model the size of the recipe, with those stacks alone
@@ -74,7 +94,7 @@ pretrained() {
             layers encoder
             # shellcheck disable=SC2206
             own=(--segments 2 --tokens-per-sample "$SAMPLE" --mask-prob "$MASK" $UNILM) ;;
-        mlm) layers encoder; own=(--mask-prob "$MASK") ;;
+        mlm | tlm) layers encoder; own=(--mask-prob "$MASK") ;;
         gpt) layers decoder; own=(--tokens-per-sample "$SAMPLE") ;;
         clm) layers decoder ;;
         mass | denoise | bert+lm) layers both ;;
@@ -82,8 +102,9 @@ pretrained() {
         mass-summarization) method=mass; layers both; own=(--preset summarization) ;;
     esac
     own=(--objective "$method" "${own[@]}")
-    run masscli pretrain "$output/data" --langs "$LANGS" --languages none "${own[@]}" "${size[@]}" \
-        --dropout "$DROPOUT" --lr "$PRETRAIN_LR" --max-tokens "$TOKENS" --max-update "$PRETRAIN_UPDATES" --save-dir "${start[1]}"
+    run masscli pretrain "${corpus:-$output/data}" --langs "$LANGS" --languages none "${own[@]}" "${size[@]}" \
+        --dropout "$DROPOUT" --lr "$PRETRAIN_LR" --lr-scheduler linear --warmup-updates "$PRETRAIN_WARMUP" --max-tokens "$TOKENS" \
+        --max-update "$PRETRAIN_UPDATES" --validate-interval-updates "$PRETRAIN_VALIDATE" --save-dir "${start[1]}"
 }
 
 field() {

@@ -17,8 +17,9 @@ from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
-from masscli.lexicon import pairs, text
+from masscli.lexicon import pairs
 from masscli.lexicon import table as of_table
+from masscli.lexicon.nearest import csls
 from masscli.lexicon.pairs import ROUNDS, model1
 from masscli.methods import DenoiseOptions, MassOptions
 from masscli.objectives.base import Setting
@@ -196,7 +197,7 @@ def test_csls_prefers_what_is_near_to_little_else() -> None:
     a, b = torch.tensor([[1.0, 0.0], [0.8, 0.6]]), torch.tensor([[0.8, 0.6], [0.0, 1.0]])
     cosine = a @ b.T
     wanted = [[2 * float(cosine[i, j]) - float(cosine[i].mean()) - float(cosine[:, j].mean()) for j in range(2)] for i in range(2)]
-    assert text.csls(a, b).tolist() == [pytest.approx(row) for row in wanted]
+    assert csls(a, b).tolist() == [pytest.approx(row) for row in wanted]
 
 
 def test_wordpiece_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -219,6 +219,17 @@ def test_monolingual_training_with_pairs_to_validate_on(text: Path) -> None:
     assert caught.value.hint == "its train split has en, de"
 
 
+def test_monolingual_text_to_validate_on(text: Path) -> None:
+    """Documents of their own in each language, which nothing aligns and nothing is dropped from."""
+    save(text / "held.de", ["eins", "", "zwei drei"])
+    mono = tuple(f"{part}={text / name}" for part, name in
+                 (("en", "books.en"), ("de", "train.de"), ("valid.en", "books.en"), ("valid.de", "held.de")))  # fmt: skip
+    data = DataBin.open(made(config(text, langs=(), trainpref=None, validpref=None, testpref=None, mono=mono)))
+    assert (data.languages, data.pairs, data.splits()) == (("en", "de"), (), ("train", "valid"))
+    assert data.raw("valid", "de", "de")[:] == ["eins", "zwei drei"]
+    assert len(data.monolingual("valid", "en")) == len(data.monolingual("train", "en"))
+
+
 def test_fairseqs_names(text: Path) -> None:
     prefixes = Path(f"{text / 'valid'},{text / 'test'}")
     data = DataBin.open(made(config(text, langs=(), source_lang="de", target_lang="en", validpref=prefixes, testpref=None)))
@@ -489,7 +500,8 @@ def test_empty_and_blank_files(text: Path) -> None:
     ("options", "message"),
     [
         ({"mono": ("fr=books.en",), "langs": ("en", "de")}, "--mono fr=books.en: 'fr' is not among the languages (known: de, en)"),
-        ({"mono": ("books.en",)}, "--mono books.en: expected LANG=FILE"),
+        ({"mono": ("books.en",)}, "--mono books.en: expected [SPLIT.]LANG=FILE"),
+        ({"mono": ("dev.en=books.en",)}, "--mono dev.en=books.en: expected [SPLIT.]LANG=FILE"),
         ({"mono": ("en=-", "de=-")}, "--mono: standard input (-) can be read only once"),
         ({"pairs": ("en-xx",)}, "--pairs en-xx: 'xx' is not among the languages (en, de)"),
         ({"pairs": ("en-en",)}, "--pairs en-en: a pair needs two languages"),

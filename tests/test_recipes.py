@@ -154,15 +154,20 @@ printf '\\n' >> "$CALLS"
 """
 
 
-@pytest.fixture
-def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the calls of the stub are written down, each ended by a newline, words by NUL."""
-    stub = tmp_path / "bin" / "masscli"
+def stubbed(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
+    """Put a script in the place of masscli; where it writes its calls down, each ended by a newline, words by NUL."""
+    stub = folder / "bin" / "masscli"
     stub.parent.mkdir()
-    stub.write_text(STUB)
+    stub.write_text(script)
     stub.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(stub.parent / "python"))  # `bash` puts its folder in front
-    return tmp_path / "calls"
+    return folder / "calls"
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the stub writes its calls down."""
+    return stubbed(tmp_path, monkeypatch, STUB)
 
 
 def recorded(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:

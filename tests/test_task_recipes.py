@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.test_recipes import ROOT, accept, bash, flags, value
+from tests.test_recipes import ROOT, accept, bash, flags, stubbed, value
 
 STUB = """#!/usr/bin/env bash
 printf '%s\\0' "$@" >> "$CALLS"
@@ -18,29 +17,25 @@ if [ "$1" = score ]; then
     n=$(wc -l < "$CALLS")
     for name in accuracy F1 Matthews Pearson "entity F1" exact f1 ROUGE-1 ROUGE-2 ROUGE-L; do echo "$name = $n.50  signature"; done
 fi
+[ "$1" != inspect ] || echo "# model 3,928,064 parameters; heads 516"
 while [ $# -gt 1 ]; do
     case $1 in
         --output) echo x > "$2" ;;
         --save-dir) mkdir -p "$2"; for n in 40.5 30.25 35; do
             echo '{"event": "evaluated", "metrics": {"respond-x.ppl-piece": 1.0, "ppl-piece": '$n', "ppl-word": 1e+02}}'
-        done > "$2/log.jsonl" ;;
+        done > "$2/log.jsonl"; cat "${LOG:-/dev/null}" >> "$2/log.jsonl" ;;
     esac
     shift
 done
 """
 WRITERS = ("scratch", "mass", "mass-paper", "bertlm", "dae")
-SMALL = {"NOVEL_LINES": "3", "SEEDS": "1 2"}
+SMALL = {"NOVEL_LINES": "3", "HELD": "1", "SEEDS": "1 2"}
 
 
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the stub writes its calls down; as the real commands, it leaves outputs and logs."""
-    stub = tmp_path / "bin" / "masscli"
-    stub.parent.mkdir()
-    stub.write_text(STUB)
-    stub.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(stub.parent / "python"))  # `bash` puts its folder in front
-    return tmp_path / "calls"
+    return stubbed(tmp_path, monkeypatch, STUB)
 
 
 def put(path: Path, text: str) -> None:
@@ -88,7 +83,8 @@ def test_understanding_gives_every_system_the_same_budget(text: Path, written: P
     script = ROOT / "recipes/understanding/run.sh"
     done = bash(script, ".", "out", cwd=text, **small)
     assert done.returncode == 0, done.stderr
-    assert (text / "out/text/mono.en").read_text() == "en 0\nen 1\nen 2\n\ntrain hello\nhow are you ?\nfine\n\nyes\nno\n\n"
+    assert (text / "out/text/mono.en").read_text() == "en 1\nen 2\nen 3\n\ntrain hello\nhow are you ?\nfine\n\nyes\nno\n\n"
+    assert (text / "out/text/valid.en").read_text() == "en 0\n\nvalid hello\nhow are you ?\nfine\n\nyes\nno\n\n"
     found = recorded(written, monkeypatch)
     learned = [call for call in found if call[0] == "pretrain"]
     assert [value(call, "--objective") for call in learned] == systems.split()[1:]
@@ -119,6 +115,27 @@ def test_understanding_gives_every_system_the_same_budget(text: Path, written: P
     assert again.returncode == 0, again.stderr
     once = [call[0] for call in recorded(written, monkeypatch) if call[0] not in ("preprocess", "pretrain")]
     assert once == ["finetune", "predict", "score"]
+
+
+def test_curves_of_objectives(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row out of a log: losses at their updates, medians, the most memory; tlm reads pairs and nothing else does."""
+    stepped = [(50, 20.0, 1000, 0.51), (100, 10.0, 900, 0.62), (150, 30.0, 3000, 0.5)]
+    put(text / "log", "".join(
+        f'{{"event": "stepped", "time": 1.5, "step": {s}, "targets": {t}, "seconds": {c}, "memory": {m}}}\n' for s, c, t, m in stepped
+    ) + '{"event": "evaluated", "step": 100, "metrics": {"bert-en.loss": 9.5, "loss": 7.25, "ppl": 8.0}}\n'
+        '{"event": "finished", "step": 150, "seconds": 119.0}\n')  # fmt: skip
+    small = {**SMALL, "METHODS": "bert tlm", "PRETRAIN_UPDATES": "200", "PRETRAIN_VALIDATE": "100", "PAIRS": "pairs/train",
+             "PAIRS_VALID": "pairs/valid", "CALLS": str(written), "LOG": str(text / "log")}  # fmt: skip
+    done = bash(ROOT / "recipes/objectives/run.sh", ".", "out", cwd=text, **small)
+    assert done.returncode == 0, done.stderr
+    rows = [row.split() for row in done.stdout.splitlines()]
+    assert rows[0] == ["objective", "parameters", "@100", "@200", "s/update", "labels/s", "GiB", "minutes"]
+    assert rows[1:] == [[name, "3,928,064", "7.250", "-", "0.40", "90", "0.6", "2"] for name in ("bert", "tlm")]
+    found = recorded(written, monkeypatch)
+    assert [call[1] for call in found if call[0] == "pretrain"] == ["out/data", "out/pairs"]
+    assert [value(call, "--validate-interval-updates") for call in found if call[0] == "pretrain"] == ["100", "100"]
+    pairs = next(call for call in found if call[0] == "preprocess" and "--trainpref" in call)
+    assert (value(pairs, "--spm-model"), value(pairs, "--trainpref")) == ("out/data", "./pairs/train")
 
 
 def test_understanding_scores_every_kind_of_task_its_own_way(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:

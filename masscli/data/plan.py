@@ -102,9 +102,9 @@ def resolve(config: PreprocessConfig) -> Sources:
     if not prefixes and not mono and not tables:
         hint = "give --trainpref PREFIX (files PREFIX.LANG), --mono LANG=FILE, or --tsv train=FILE"
         raise MasscliError("there is nothing to read", hint)
-    has_mono = {language for language, _ in mono}
+    has_mono = {language for split, language, _ in mono if split == "train"}
     pairs = _pairs(config, languages, prefixes, has_mono)
-    wanted = [Wanted("train", (language,), (path,)) for language, path in mono]
+    wanted = [Wanted(split, (language,), (path,)) for split, language, path in mono]
     for split, prefix in prefixes:
         for a, b in pairs:
             if paths := _pair_files(prefix, a, b):
@@ -117,7 +117,7 @@ def resolve(config: PreprocessConfig) -> Sources:
                 wanted.append(Wanted(split, (language,), (path,)))
             elif len(languages) == 1:
                 raise _missing(prefix, language)
-    if [path for _, path in mono].count(STDIN) > 1:
+    if [path for *_, path in mono].count(STDIN) > 1:
         raise MasscliError("--mono: standard input (-) can be read only once")
     spoken = config.table_lang or languages[0]
     if tables and spoken not in languages:
@@ -155,18 +155,18 @@ def arrange(sources: Sources, scans: Mapping[Path, Scan]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _languages(config: PreprocessConfig, mono: Sequence[tuple[str, Path]]) -> tuple[str, ...]:
+def _languages(config: PreprocessConfig, mono: Sequence[tuple[str, str, Path]]) -> tuple[str, ...]:
     if (config.source_lang is None) != (config.target_lang is None):
         raise MasscliError("--source-lang and --target-lang go together", "or name the languages with --langs")
     named = [name for name in (config.source_lang, config.target_lang, *config.langs) if name is not None]
     taken_over = Tokenizer.languages_of(config.spm_model) if config.spm_model is not None and not mono else ()
-    found = tuple(dict.fromkeys(named or [language for language, _ in mono] or taken_over))
+    found = tuple(dict.fromkeys(named or [language for _, language, _ in mono] or taken_over))
     if not found:
         raise MasscliError("no language is named", "give --langs en, or -s en -t de, or --mono en=FILE")
     for name in found:
         if not re.fullmatch(r"\w+", name):
             raise MasscliError(f"{name!r} cannot be the name of a language", "use letters, digits and _, such as en or pt_BR")
-    for language, path in mono:
+    for _, language, path in mono:
         if language not in found:
             message = f"--mono {language}={path}: {language!r} is not among the languages{suggest(language, found)}"
             raise MasscliError(message, "add it to --langs")
@@ -195,14 +195,16 @@ def _tables(config: PreprocessConfig, languages: Sequence[str]) -> tuple[Labelle
     return tuple(sorted(found, key=lambda t: t.split != "train"))
 
 
-def _mono(entry: str) -> tuple[str, Path]:
-    language, found, name = entry.partition("=")
-    if not found or not language or not name:
-        raise MasscliError(f"--mono {entry}: expected LANG=FILE", "such as --mono en=news.en.gz")
+def _mono(entry: str) -> tuple[str, str, Path]:
+    """[SPLIT.]LANG=FILE: the split (train unless it is named), the language, the file."""
+    place, found, name = entry.partition("=")
+    split, _, language = place.rpartition(".")
+    if not found or not language or not name or not re.fullmatch(r"(train|(valid|test)\d*)?", split):
+        raise MasscliError(f"--mono {entry}: expected [SPLIT.]LANG=FILE", "such as --mono en=news.en.gz, --mono valid.en=news2016.en")
     path = Path(name)
     if path != STDIN and not path.is_file():
         raise MasscliError(f"--mono {entry}: there is no file {path}", near(path))
-    return language, path
+    return split or "train", language, path
 
 
 def _prefixes(config: PreprocessConfig) -> list[tuple[str, Path]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from masscli.data.dictionary import BEGINS, spelling
 from masscli.data.shards import DataBin, piece_counts
 from masscli.errors import MasscliError
-from masscli.lexicon.text import csls
+from masscli.lexicon.nearest import csls, pairs
 
 OWN = 0.8
 """Share of a piece's frequency, relative to both languages, that makes it a word of one of them."""
@@ -40,7 +40,5 @@ def induce(weights: Mapping[str, Tensor], data: DataBin, sides: Sequence[str], m
         raise MasscliError(f"{data.folder}: has no words of {sides[0 if not words[0] else 1]} alone that occur {least} times")
     a, b = (torch.nn.functional.normalize(table[ids] - table[ids].mean(0), dim=1) for ids in words)
     score = csls(a, b)
-    there, back = score.argmax(1), score.argmax(0)
-    pairs = [(i, int(j)) for i, j in enumerate(there.tolist()) if int(back[j]) == i]
-    found = [(pieces[words[0][i]][1:], pieces[words[1][j]][1:], float(score[i, j])) for i, j in pairs]
+    found = [(pieces[words[0][i]][1:], pieces[words[1][j]][1:], float(score[i, j])) for i, j in pairs(score)]
     return sorted(found, key=lambda pair: -pair[2])

@@ -24,6 +24,7 @@ from torch import Tensor
 from masscli.data.dictionary import BEGINS, spelling
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
+from masscli.lexicon.nearest import csls, mutual, pairs
 
 Ids = NDArray[np.int64]
 WINDOWS = (3, 12)
@@ -38,7 +39,6 @@ ROUNDS, THINNED = 40, 24
 """Rounds of learning again, and how many of the first of them see only a part of the dictionary."""
 LEARNED = 2500
 """Words that are learned from, the commonest; the others are only looked up."""
-NEAR = 10
 COMMON = 500
 """Words of each side that tell whether two draws agree; rarer ones seldom do."""
 CHUNK = 20_000
@@ -80,16 +80,11 @@ def induce(data: DataBin, sides: Sequence[str], most: int, least: int, limit: in
                            "make the dictionary of pairs, or of a trained model")  # fmt: skip
     x, y = (_unit(side) for side in vectors)
     score = align(x, y, anchors, 1)
-    mutual, again = _mutual(score), set(_mutual(align(x, y, anchors, 2)))
-    common = [pair for pair in mutual if max(pair) < COMMON]
-    ordered = sorted(mutual, key=max)
+    mutually, again = pairs(score), pairs(align(x, y, anchors, 2))
+    common = [pair for pair in mutually if max(pair) < COMMON]
+    ordered = sorted(mutually, key=max)
     named = [(pieces[words[0][i]][1:], pieces[words[1][j]][1:], float(score[i, j])) for i, j in ordered]
-    return Found([(a, b, s) for a, b, s in named if a != b], len(again.intersection(common)) / max(1, len(common)))
-
-
-def _mutual(score: Tensor) -> list[tuple[int, int]]:
-    there, back = score.argmax(1), score.argmax(0)
-    return [(i, int(j)) for i, j in enumerate(there.tolist()) if int(back[j]) == i]
+    return Found([(a, b, s) for a, b, s in named if a != b], len(set(again).intersection(common)) / max(1, len(common)))
 
 
 def _whole_words(data: DataBin, side: str, pieces: Sequence[str], limit: int | None) -> Iterator[Ids]:
@@ -160,9 +155,9 @@ def _anchors(words: Sequence[Ids], rates: Sequence[NDArray[np.float64]], pieces:
 def align(x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor], seed: int) -> Tensor:
     """(len(x), len(y)) CSLS of every pair of words, once both spaces are laid on each other; rows are of length 1, the commonest first."""
     generator = torch.Generator().manual_seed(seed)
-    pairs = anchors
+    learned = anchors
     for turn in range(ROUNDS + 1):
-        u, s, v = torch.linalg.svd(x[pairs[0]].T @ y[pairs[1]])
+        u, s, v = torch.linalg.svd(x[learned[0]].T @ y[learned[1]])
         a, b = (torch.nn.functional.normalize(side * s.sqrt(), dim=1) for side in (x @ u, y @ v.T))
         if turn == ROUNDS:
             return csls(a, b)
@@ -170,14 +165,6 @@ def align(x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor], seed: int) -> Te
         if turn < THINNED:
             kept = 0.2 + 0.8 * turn / THINNED
             score = score.masked_fill(torch.rand(score.shape, generator=generator) >= kept, -torch.inf)
-        there, back = score.argmax(1), score.argmax(0)
-        mutual = torch.nonzero(back[there] == torch.arange(len(there)))[:, 0]
-        pairs = torch.cat([mutual, anchors[0]]), torch.cat([there[mutual], anchors[1]])
+        first, second = mutual(score)
+        learned = torch.cat([first, anchors[0]]), torch.cat([second, anchors[1]])
     raise AssertionError("unreachable")
-
-
-def csls(a: Tensor, b: Tensor) -> Tensor:
-    """2 cos(x, y) - r(x) - r(y), r the mean cosine with the nearest of the other side (Conneau et al. 2018, equation 6)."""
-    cosine = a @ b.T
-    near = [cosine.topk(min(NEAR, cosine.shape[dim]), dim).values.mean(dim) for dim in (1, 0)]
-    return 2 * cosine - near[0][:, None] - near[1]

@@ -51,7 +51,7 @@ if [ ! -e "$output/text/train.txt" ]; then
 fi
 if [ -z "$PRETRAIN_TEXT" ]; then
     if [ ! -e "$output/text/mono.$LANGUAGE" ]; then
-        { novels "$LANGUAGE"; turns "$output/text/train.txt"; } > "$output/text/mono.new"
+        { novels "$LANGUAGE" 1 "$NOVEL_LINES"; turns "$output/text/train.txt"; } > "$output/text/mono.new"
         mv "$output/text/mono.new" "$output/text/mono.$LANGUAGE"
     fi
     PRETRAIN_TEXT=$LANGUAGE=$output/text/mono.$LANGUAGE

@@ -52,7 +52,7 @@ for part in $parts; do
 done
 if [ -z "$PRETRAIN_TEXT" ]; then
     if [ ! -e "$output/text/mono.en" ]; then # each news text is a document of one line
-        { novels en; dialogues en; sed G "$output/text/train.en"; } > "$output/text/mono.new"
+        { novels en 1 "$NOVEL_LINES"; dialogues en train; sed G "$output/text/train.en"; } > "$output/text/mono.new"
         mv "$output/text/mono.new" "$output/text/mono.en"
     fi
     PRETRAIN_TEXT=en=$output/text/mono.en

@@ -25,7 +25,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/tasks.sh"
 folder=${1:?usage: run.sh FOLDER [OUTPUT]}
 output=${2:-runs/understanding}
 methods "scratch bert roberta albert electra gpt unilm mlm clm mass denoise bert+lm"
-mkdir -p "$output/text"
 for name in $TASKS; do task "$name"; done # so that a mistake is noticed now
 text_data
 for method in $METHODS; do

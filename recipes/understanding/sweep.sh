@@ -21,7 +21,6 @@ case $what in
     *) echo "error: $what: expected rates or masks" >&2; exit 2 ;;
 esac
 methods "$known"
-mkdir -p "$output/text"
 task "$TASK"
 text_data
 task_data "$TASK"

@@ -1,7 +1,6 @@
 # The tasks of understanding, as run.sh and sweep.sh share them; sourced, not run.
 #
 #   task NAME                      where it lies in FOLDER, in what form, and what is measured
-#   text_data                      OUTPUT/data: the text that is pre-trained on, and the one vocabulary
 #   task_data NAME                 OUTPUT/tasks/NAME: its examples in that vocabulary
 #   tuned NAME TASK SEED OPTION... fine-tune, predict the validation part, score; the scores end up in OUTPUT/scores/NAME.txt, written last
 #   score_of NAME TASK             the main one of them
@@ -56,6 +55,7 @@ task() {
 # A header for GLUE's CoLA; nothing else of it changes.
 headed() {
     local part
+    mkdir -p "$output/text"
     for part in train dev; do
         [ -e "$output/text/CoLA.$part.tsv" ] || { printf 'source\tlabel\tmark\tsentence\n'; cat "$folder/CoLA/$part.tsv"; } \
             > "$output/text/CoLA.$part.new"
@@ -64,24 +64,9 @@ headed() {
     train=$output/text/CoLA.train.tsv valid=$output/text/CoLA.dev.tsv
 }
 
-text_data() {
-    local mono=() language
-    mkdir -p "$output/text" "$output/scores" "$output/tasks"
-    for language in ${LANGS//,/ }; do
-        [ -z "$PRETRAIN_TEXT" ] || continue
-        if [ ! -e "$output/text/mono.$language" ]; then
-            { novels "$language"; dialogues "$language"; } > "$output/text/mono.$language.new"
-            mv "$output/text/mono.$language.new" "$output/text/mono.$language"
-        fi
-        mono+=(--mono "$language=$output/text/mono.$language")
-    done
-    for language in $PRETRAIN_TEXT; do mono+=(--mono "$language"); done
-    # shellcheck disable=SC2086  # TEXT is several flags
-    run masscli preprocess --langs "$LANGS" "${mono[@]}" $TEXT --vocab-size "$VOCAB" --destdir "$output/data"
-}
-
 task_data() {
     task "$1"
+    mkdir -p "$output/scores" "$output/tasks"
     run masscli preprocess --spm-model "$output/data" "--$form" "train=$train,valid=$valid" --table-lang "$language" \
         --destdir "$output/tasks/$1"
 }
