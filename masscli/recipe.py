@@ -246,6 +246,8 @@ class TrainConfig:
     """Stop, with a checkpoint, after this much time."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Arithmetic of matrix products; auto is bf16 where the processor has it, else fp32. Weights, moments and sums stay in fp32."""
+    shard_model: bool = False
+    """Share parameters, gradients and moments out over the processes (FSDP2), for a model that does not fit one device."""
     compile: bool = False
     """Compile each layer with torch.compile (needs a C++ compiler on a CPU)."""
     device: str = "auto"

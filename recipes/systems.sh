@@ -23,7 +23,7 @@ case $SCALE in
 esac
 : "${HELD:=500}" "${PRETRAIN_VALIDATE:=500}" "${PRETRAIN_WARMUP:=$((PRETRAIN_UPDATES / 10))}"
 : "${LAYERS:=}" "${SHAPE:=}" "${TEXT:=}" "${PRETRAIN_TEXT:=}" "${SAMPLE:=128}" "${DROPOUT:=0.1}" "${MASK:=0.15}"
-: "${ALBERT:=--embedding-dim 64 --share-layers all}" "${UNILM:=--relative-buckets 32}"
+: "${ALBERT:=--embedding-dim 64 --share-layers all --head-transform}" "${UNILM:=--relative-buckets 32}"
 
 there() {
     local file

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from masscli import parallel
 from masscli.__main__ import run as masscli
 from masscli.config import encode, to_toml
+from masscli.errors import MasscliError
 from masscli.recipe import Recipe
+from masscli.training.sharding import refuse
 from masscli.training.trainer import Trainer
 from tests.test_trainer import at, last, same_run
 from tests.toy import recipe
@@ -85,15 +88,58 @@ def alone(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_a_run_begun_by_one_process_is_continued_by_two(toy: Path, tmp_path: Path, alone: Path) -> None:
+@pytest.mark.parametrize("shared_out", ["false", "true"])
+def test_a_run_begun_by_one_process_is_continued_by_two(shared_out: str, toy: Path, tmp_path: Path, alone: Path) -> None:
     folder = tmp_path / "run"
     assert masscli(typed(recipe(toy, folder, "train.max_update=3"), tmp_path / "a.toml")) == 0
-    more = (f"train.max_update={UPDATES}", "train.num_workers=1", "valid.eval_bleu=true")
+    more = (f"train.max_update={UPDATES}", "train.num_workers=1", "valid.eval_bleu=true", f"train.shard_model={shared_out}")
     whole = typed(recipe(toy, folder, *more), tmp_path / "b.toml")
     subprocess.run(torchrun(whole), check=True, capture_output=True)
     assert alike(logged(folder), logged(alone))
     after, wanted = measured(folder)[UPDATES], measured(alone)[UPDATES]
     assert after == pytest.approx(wanted, abs=1e-3) and wanted["bleu"] > 0  # each process has translated half of the lines
+
+
+ELECTRA = {"name": "electra", "tokens_per_sample": 24}
+METHODS = {"heads": {"en": ELECTRA, "de": ELECTRA}, "searching": {"de-en": {"name": "backtranslate"}, "en": {"name": "denoise"}}}
+
+
+@pytest.mark.parametrize(("method", "optimizer"), [("heads", "lamb"), ("searching", "adamw")])
+def test_a_model_that_is_shared_out_learns_the_same(method: str, optimizer: str, toy: Path, tmp_path: Path) -> None:
+    """Two processes with a share of the model each, then one with all of it: as one process from the first update to the last."""
+    streams = {f"of-{text}": {"text": text, "objective": objective} for text, objective in METHODS[method].items()}
+
+    def run(folder: str, last: int, *more: str) -> list[str]:
+        stacks = ("model.decoder_layers=0",) if method == "heads" else ("valid.eval_roundtrip=true",)
+        made = recipe(toy, tmp_path / folder, f"train.max_update={last}", f"optim.optimizer={optimizer}", "model.encoder_layers=2",
+                      *stacks, *more, streams=streams)  # fmt: skip
+        return typed(made, tmp_path / f"{folder}-{last}.toml")
+
+    assert masscli(run("alone", 10)) == 0
+    subprocess.run(torchrun(run("two", 6, "train.shard_model=true")), check=True, capture_output=True, timeout=100)
+    assert masscli(run("two", 10)) == 0
+    assert alike(logged(tmp_path / "two"), logged(tmp_path / "alone"))
+    for step, wanted in measured(tmp_path / "alone").items():
+        assert measured(tmp_path / "two")[step] == pytest.approx(wanted, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("train.update_freq=3",), "--shard-model: 3 micro-batches of an update do not divide among 2 processes"),
+        (("stream.mass.objective.name=mlm",),
+         "--shard-model: streams mass and pairs run different stacks, and processes must run the same"),
+        (("model.cross_output=language",), "--shard-model: does not go with projections by language"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_shared_out(
+    change: tuple[str, ...], message: str, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "world", 2)
+    made = recipe(toy, tmp_path / "run", *change)
+    with pytest.raises(MasscliError) as caught:
+        refuse(made, made.train.update_freq or 1)
+    assert caught.value.message == message and caught.value.hint
 
 
 def test_two_processes_stop_together_and_one_goes_on(toy: Path, tmp_path: Path, alone: Path) -> None:

@@ -61,6 +61,7 @@ class Backtranslate(Objective):
     Config = BacktranslateOptions
     weights: ClassVar[Mapping[str, float]] = {"backtranslate": 1.0}
     figures: ClassVar[tuple[str, ...]] = Drift.names
+    searches: ClassVar[bool] = True
 
     def __init__(self, config: BacktranslateOptions, setting: Setting) -> None:
         super().__init__(setting)

@@ -49,6 +49,8 @@ class Objective(nn.Module, ABC):
     Config: ClassVar[type[ObjectiveConfig]]
     figures: ClassVar[tuple[str, ...]] = ()
     """What `take_figures` gives, where an objective has something to say of its own work besides its losses."""
+    searches: ClassVar[bool] = False
+    """Whether `prepare` runs the model."""
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()

@@ -27,13 +27,14 @@ from masscli.training.evaluate import BleuTask, RetrievalTask, Validator, ValidS
 from masscli.training.initial import freeze, initialise
 from masscli.training.optim import make_optimizer, restore_moments
 from masscli.training.precision import choose_device, choose_dtype
+from masscli.training.sharding import Pass, refuse, shard
 from masscli.training.trainer import Stream, Trainer
 from masscli.training.vectors import load_vectors
 
 FREE = {
     "data", "save_dir", "init_from", "init_stacks", "init_decoder_from", "init_vectors", "checkpoint",
     "valid", "train.max_update", "train.max_epoch", "train.stop_time_hours",
-    "train.compile", "train.device", "train.num_workers", "train.log_interval", "train.update_freq", "train.threads",
+    "train.compile", "train.shard_model", "train.device", "train.num_workers", "train.log_interval", "train.update_freq", "train.threads",
     "train.min_loss_scale", "train.tensorboard_logdir",
 }  # fmt: skip
 """What may differ when a run is continued; everything else would make it another run."""
@@ -75,6 +76,12 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     if last is None:
         notes += load_vectors(model, recipe.init_vectors, data)
     notes += freeze(model, recipe.optim.freeze)
+    through = Pass(model)
+    if recipe.train.shard_model and parallel.world > 1:
+        refuse(recipe, state.update_freq)
+        shard(through, device)
+    elif recipe.train.shard_model:
+        notes.append("--shard-model: a single process keeps the whole model")
     model.to(device)
     model.compute = choose_dtype(recipe.train.precision, device)
     for objective in objectives.values():
@@ -93,7 +100,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     optimizer = make_optimizer(recipe.optim, named, max(recipe.model.encoder_layers, recipe.model.decoder_layers))
     validator, warnings = _validator(recipe, objectives, data, framing)
     scores = {step: c.metrics.get(recipe.checkpoint.best_metric) for step, c in kept.items()}
-    trainer = Trainer(recipe, folder, model, streams, validator, tokenizer, optimizer, state, scores)
+    trainer = Trainer(recipe, folder, through, streams, validator, tokenizer, optimizer, state, scores)
     if last is not None:
         _pick_up(folder, recipe, last, scores)
         restore_moments(optimizer, trainer.names, last.moments())

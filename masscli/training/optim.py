@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from masscli.errors import MasscliError
 from masscli.recipe import OptimConfig
+from masscli.training.sharding import like, total_norm
 
 
 def learning_rate(config: OptimConfig, update: int, last: int | None) -> float:
@@ -50,11 +52,13 @@ def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Param
     The rate of a group is that of the schedule times its `scale`; `layers` is the height of the taller stack.
     """
     assert config.lr is not None
-    found: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    found: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, p in parameters:
         if p.requires_grad:
-            found.setdefault((layer_scale(config, name, layers), config.decay_all or p.dim() > 1), []).append(p)
-    order = sorted(found, key=lambda key: (-key[0], not key[1]))
+            # A fused optimizer does not take whole tensors and shares of some together.
+            key = layer_scale(config, name, layers), config.decay_all or p.dim() > 1, isinstance(p, DTensor)
+            found.setdefault(key, []).append(p)
+    order = sorted(found, key=lambda key: (-key[0], not key[1], key[2]))
     groups: list[dict[str, Any]] = [
         {"params": found[key], "weight_decay": config.weight_decay if key[1] else 0.0, "scale": key[0]} for key in order
     ]
@@ -115,7 +119,7 @@ class BertAdam(torch.optim.Optimizer):
                     t = int(state["step"])
                     rate *= math.sqrt(1 - high**t) / (1 - low**t)
                 if group["layerwise"] and p.dim() > 1:
-                    size, length = float(p.norm()), float(move.norm())
+                    size, length = total_norm([p], p.device), total_norm([move], p.device)
                     rate = rate * size / length if size > 0 and length > 0 else rate
                 p.add_(move, alpha=-rate)
 
@@ -132,7 +136,7 @@ def restore_moments(optimizer: torch.optim.Optimizer, names: Mapping[nn.Paramete
     for key, value in tensors.items():
         name, _, slot = key.rpartition("/")
         p = by_name[name]
-        optimizer.state[p][slot] = value.clone().to(p.device)  # the count of steps too: a fused optimizer wants it there
+        optimizer.state[p][slot] = like(value, p)  # the count of steps on its device too: a fused optimizer wants it there
 
 
 class LossScale:

@@ -14,6 +14,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from masscli import parallel
 from masscli.data.batch import Batch
@@ -36,6 +38,7 @@ from masscli.training.checkpoint import RunState
 from masscli.training.evaluate import Validator, lower_is_better
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.optim import LossScale, learning_rate, moments
+from masscli.training.sharding import Pass, gather, local, total_norm, whole
 from masscli.training.signals import Signals
 from masscli.training.watch import Watch, peak_memory
 
@@ -62,7 +65,7 @@ class Trainer:
         self,
         recipe: Recipe,
         folder: Path,
-        model: Transformer,
+        through: Pass,
         streams: Sequence[Stream],
         validator: Validator,
         tokenizer: Tokenizer,
@@ -70,13 +73,15 @@ class Trainer:
         state: RunState,
         kept: Mapping[int, float | None],
     ) -> None:
-        self.recipe, self.folder, self.model, self.tokenizer = recipe, folder, model, tokenizer
+        self.recipe, self.folder, self.through, self.model, self.tokenizer = recipe, folder, through, through.model, tokenizer
         self.streams = {s.name: s for s in streams}
         self.validator, self.optimizer, self.state, self.kept = validator, optimizer, state, dict(kept)
-        self.device = next(model.parameters()).device
-        named = [*model.named_parameters(), *((f"objective.{s.name}.{n}", p) for s in streams for n, p in s.objective.named_parameters())]
+        self.device = next(self.model.parameters()).device
+        heads = ((f"objective.{s.name}.{n}", p) for s in streams for n, p in s.objective.named_parameters())
+        named = [*self.model.named_parameters(), *heads]
         self.names = {p: n for n, p in named if p.requires_grad}
-        self.scale = LossScale(model.compute == torch.float16, state.loss_scale, state.clean)
+        self.scale = LossScale(self.model.compute == torch.float16, state.loss_scale, state.clean)
+        self.sharded = any(isinstance(p, DTensor) for p in self.model.parameters())
         self.keys = [(s.name, term) for s in streams for term in s.objective.weights]
         self.signals = Signals()
         self._preparing = 0.0  # seconds, since the last report
@@ -211,13 +216,16 @@ class Trainer:
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                work = self._ready if pieces == 1 and self._ready else [(p.job, self._parts(p, pieces)) for p in prepared]
+                work = self._ready if pieces == 1 and self._ready else self._work(prepared, pieces)
                 totals = self._count(work) if totals is None else totals  # once, since it waits for the other processes
                 sums = self._accumulate(work, totals)
                 break
             except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
+                if self.sharded:
+                    hint = "lower --max-tokens: with --shard-model a batch cannot be split while others wait"
+                    raise MasscliError(f"update {self.state.step + 1}: not enough memory for a batch", hint) from None
                 if pieces >= max(len(p.job.rows) for p in prepared):
                     hint = "use a smaller model, or lower --max-source-positions and --max-target-positions"
                     raise MasscliError(f"update {self.state.step + 1}: not enough memory for a single example", hint) from None
@@ -226,14 +234,20 @@ class Trainer:
         self._ready = work if self.recipe.train.reuse > 1 else None
         return sums, totals
 
-    def _parts(self, prepared: Prepared, pieces: int) -> list[Batch]:
+    def _work(self, prepared: Sequence[Prepared], pieces: int) -> list[tuple[Job, list[Batch]]]:
+        """Every micro-batch in so many pieces, complete."""
+        searching = any(s.objective.searches for s in self.streams.values())
+        with whole(self.through) if searching else nullcontext(self.model) as model:
+            return [(p.job, self._parts(model, p, pieces)) for p in prepared]
+
+    def _parts(self, model: Transformer, prepared: Prepared, pieces: int) -> list[Batch]:
         """The batch, or its rows anew in several smaller ones; the examples' noise is their own and stays the same."""
         job, collation = prepared.job, self.streams[prepared.job.stream].collation
         parts = [prepared.batch] if pieces == 1 else [collation(r, job.epoch) for r in np.array_split(job.rows, min(pieces, len(job.rows)))]
         objective = self.streams[job.stream].objective
         started = time.monotonic()
         with torch.no_grad():
-            ready = [objective.prepare(self.model, part.to(self.device)) for part in parts]
+            ready = [objective.prepare(model, part.to(self.device)) for part in parts]
         self._preparing += time.monotonic() - started
         return ready
 
@@ -257,17 +271,19 @@ class Trainer:
             # Text too short to have a target leaves sums of nothing, which a share of anything keeps at 0.
             share = {term: weight * w / (float(totals[index[job.stream, term]]) or 1.0) for term, w in stream.objective.weights.items()}
             for batch in batches:
-                found = stream.objective(self.model, batch)
+                found = self.through(stream.objective, batch)
                 torch.autograd.backward(torch.stack([t.loss * share[term] for term, t in found.items()]).sum())
                 for term, t in found.items():
                     sums[index[job.stream, term]] += t.nll.detach()
         return sums
 
     def _reduce(self) -> None:
-        """Add gradients over processes.  Where only some of them used a parameter, it counts as zero in the others."""
+        """Add gradients over processes.  Where only some of them used a parameter, it counts as zero in the others.
+
+        Those of a model that is shared out have been added up in the backward pass."""
         if parallel.world == 1:
             return
-        params = list(self.names)
+        params = [p for p in self.names if not isinstance(p, DTensor)]
         used = parallel.sum_(torch.tensor([float(p.grad is not None) for p in params], device=self.device)).tolist()
         shared = [p for p, n in zip(params, used, strict=True) if n]
         for p in shared:
@@ -284,14 +300,13 @@ class Trainer:
                 bucket = []
 
     def _norm(self) -> float:
-        gradients = [p.grad for p in self.names if p.grad is not None]
-        return float(torch.nn.utils.get_total_norm(gradients)) / self.scale.value if gradients else 0.0
+        return total_norm((p.grad for p in self.names if p.grad is not None), self.device) / self.scale.value
 
     def _step(self, norm: float) -> None:
         clip = self.recipe.optim.clip_norm
         shrink = min(1.0, clip / (norm + 1e-6)) if clip else 1.0
         if shrink / self.scale.value != 1.0:
-            torch._foreach_mul_([p.grad for p in self.names if p.grad is not None], shrink / self.scale.value)
+            torch._foreach_mul_([local(p.grad) for p in self.names if p.grad is not None], shrink / self.scale.value)
         self.optimizer.step()
 
     def _overflow(self) -> None:
@@ -304,7 +319,7 @@ class Trainer:
             )
 
     def _give_up(self, sums: Tensor, totals: Tensor, norm: float) -> None:
-        broken = [n for p, n in self.names.items() if p.grad is not None and not bool(torch.isfinite(p.grad).all())]
+        broken = [n for p, n in self.names.items() if p.grad is not None and not bool(torch.isfinite(local(p.grad)).all())]
         each = zip(self.keys, sums, totals, strict=True)
         losses = ", ".join(f"{'.'.join(key)} {float(s / t):.3g}" for key, s, t in each if t)
         raise MasscliError(
@@ -331,7 +346,8 @@ class Trainer:
 
     def _validate(self) -> Iterator[Event]:
         started = time.monotonic()
-        metrics, signatures = self.validator.measure(self.model)
+        with whole(self.through) as model:
+            metrics, signatures = self.validator.measure(model)
         if not all(map(math.isfinite, metrics.values())):
             said = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
             raise MasscliError(
@@ -349,11 +365,11 @@ class Trainer:
         if score is not None:
             state.best, state.stale = (score, 0) if best else (state.best, state.stale + 1)
         state.loss_scale, state.clean = self.scale.value, self.scale.clean
+        weights, known = gather(self.model.state_dict()), gather(moments(self.optimizer, self.names))
         if parallel.rank == 0:
             folder = self.folder / "checkpoints"
             heads = {f"{s.name}.{n}": t for s in self.streams.values() for n, t in s.objective.state_dict().items()}
-            path = checkpoint.save(folder, self.recipe, replace(state), metrics, self.tokenizer, self.model.state_dict(), heads,
-                                   moments(self.optimizer, self.names))  # fmt: skip
+            path = checkpoint.save(folder, self.recipe, replace(state), metrics, self.tokenizer, weights, heads, known)
             self.kept[state.step] = score
             checkpoint.link(folder, "last", path)
             if best:
