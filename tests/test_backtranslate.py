@@ -166,7 +166,7 @@ def test_a_continued_run_makes_the_same_sources(toy: Path, tmp_path: Path) -> No
         train(recipe(toy, tmp_path / "parts", f"train.max_update={stop}", streams=BOTH))
     assert same_run(tmp_path / "whole", tmp_path / "parts")
     figures = steps(whole)[-1].figures
-    assert {name.partition(".")[2] for name in figures} == set(Drift.names) and 0 < steps(whole)[-1].preparing < 1
+    assert {name.partition(".")[2] for name in figures} == set(Drift.names) and 0 < steps(whole)[-1].searching < 1
 
 
 def test_what_was_made_is_learned_from_again(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,7 @@ def test_pairs_give_the_dictionary(data: DataBin, tmp_path: Path, capsys: pytest
     assert [tuple(line.split("\t")[:2]) for line in made.read_text(encoding="utf-8").splitlines()] == [(a, b) for a, b, _ in few]
     for args, message in (
         ([str(data.folder), "--langs", "en,fr", "--from", "pairs"], "has no train pairs en-fr"),
+        ([str(data.folder), "--langs", "en,de", "--most", "50"], "error: --most: pairs are read whole, and all of their words"),
         ([str(data.folder), "--langs", "en,de", "--data", "x"], f"error: --data: {data.folder} is a data folder"),
         ([str(data.folder), "--langs", "en,de", "--from", "model"], f"error: --from model: {data.folder} is a data folder"),
         ([str(tmp_path), "--langs", "en,de", "--from", "text"], f"error: --from text: {tmp_path} is no data folder"),

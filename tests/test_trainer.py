@@ -185,13 +185,14 @@ def test_micro_batches_are_one_batch_in_parts(toy: Path, tmp_path: Path, monkeyp
 
 
 def no_memory_for(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Translation runs out of memory on more rows than that, half way through."""
+    """Translation runs out of memory on more rows than that, half way through; in validation, too."""
     original = Translate.forward
 
     def forward(self: Translate, model: Transformer, batch: Batch) -> dict[str, Term]:
         found = original(self, model, batch)
-        if torch.is_grad_enabled() and len(batch.rows) > rows:
-            next(iter(found.values())).loss.backward()
+        if len(batch.rows) > rows:
+            if torch.is_grad_enabled():
+                next(iter(found.values())).loss.backward()
             raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory")
         return found
 
@@ -207,6 +208,8 @@ def test_want_of_memory_is_met_by_smaller_pieces(toy: Path, tmp_path: Path, monk
     assert last(tmp_path / "plain").state.splits == 0
     with_pairs = [e.step for e in steps(plain) if "pairs.translate" in e.losses]
     assert last(tmp_path / "scarce").state.splits == len(with_pairs) == steps(scarce)[-1].splits
+    measured, wanted = ([e.metrics for e in run if isinstance(e, Evaluated)] for run in (scarce, plain))
+    assert measured == [pytest.approx(metrics, rel=1e-5) for metrics in wanted] and wanted
 
 
 def test_no_memory_for_a_single_example_is_said(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,6 +236,10 @@ def test_weights_of_streams_scale_their_gradients(toy: Path, tmp_path: Path) -> 
     ratios = [b.grad_norm / a.grad_norm for a, b in zip(plain, risen, strict=True)]
     assert ratios == pytest.approx([1, 1.5, 2, 2.5, 3, 1.5], rel=1e-4)
     assert [e.losses for e in plain] == [e.losses for e in risen]  # what is reported is not weighted
+    again = [steps(train(recipe(toy, tmp_path / f"{name}-again", *still, "train.reuse=2", f"stream.mass.weight={weight}", streams=MASS)))
+             for name, weight in (("plain", "1"), ("risen", "0:1,4:3,6:0"))]  # fmt: skip
+    ratios = [b.grad_norm / a.grad_norm for a, b in zip(*again, strict=True)]
+    assert ratios == pytest.approx([1, 1, 2, 2, 3, 3], rel=1e-4)  # both updates of a list weigh what its first does
 
 
 def test_ramps_are_straight_lines_between_their_points() -> None:

@@ -30,6 +30,7 @@ from masscli.errors import MasscliError
 
 MOST_PAIRS = 20_000
 """All words of a line with all of the other are held in memory: some 18 kB a pair of 15 words each, and with the square of that."""
+MOST_WORDS = 5_000
 AGREED = 0.25
 """Below this share two draws have found different dictionaries, so neither means much."""
 
@@ -52,8 +53,8 @@ def run(
                                                   min=1)] = None,
     limit: Annotated[int | None, typer.Option("--limit", help="Read only the first so many pairs (default: 20000), or lines of each side.",
                                               min=1)] = None,
-    most: Annotated[int, typer.Option("--most", help="Consider so many words of each language, the commonest (not with pairs).",
-                                      min=20)] = 5000,
+    most: Annotated[int | None, typer.Option("--most", help="Consider so many words of each language, the commonest (default: 5000; all "
+                                             "with pairs).", min=20)] = None,
     data: Annotated[Path | None, typer.Option("--data", help="With a run: where the text of both is (default: the run's folder).")] = None,
 ) -> None:
     from masscli.data.manifest import NAME
@@ -76,7 +77,7 @@ def run(
     if not folder:
         source = ""
         found = Checkpoint.open(path)
-        words = table.induce(found.weights(), DataBin.open(data or found.recipe.data), sides, most, min_count or 5)
+        words = table.induce(found.weights(), DataBin.open(data or found.recipe.data), sides, most or MOST_WORDS, min_count or 5)
     else:
         opened = DataBin.open(path)
         if origin is None:
@@ -86,12 +87,14 @@ def run(
             except AbsentError:
                 origin = Origin.TEXT
         if origin is Origin.PAIRS:
+            if most is not None:
+                raise MasscliError("--most: pairs are read whole, and all of their words", "leave it out, or give --from text")
             there = len(opened.pair("train", *sides)[0])
             read = min(limit or MOST_PAIRS, there)
             words = pairs.induce(opened, sides, min_count or 2, read)
             source = f", from {read:,} pairs" + (f" of {there:,}" if read < there else "")
         else:
-            words, agreement = text.induce(opened, sides, most, min_count or 5, limit)
+            words, agreement = text.induce(opened, sides, most or MOST_WORDS, min_count or 5, limit)
             source = f", from text; {agreement:.0%} of the common ones come out again in a second draw"
             if agreement < AGREED:
                 remark = f"two draws agree on {agreement:.0%} only: the texts are too small or too unlike"

@@ -123,8 +123,8 @@ def _line(event: Stepped) -> str:
     for name, value in event.figures.items():
         by_name.setdefault(name.rpartition(".")[2], []).append(value)
     parts += [f"{name} {sum(values) / len(values):.2f}" for name, values in by_name.items()]
-    if event.preparing >= 0.01:
-        parts.append(f"generating {event.preparing:.0%}")
+    if event.searching >= 0.01:
+        parts.append(f"generating {event.searching:.0%}")
     if event.overflows:
         parts.append(f"{event.overflows} overflows (scale {event.loss_scale:g})")
     if event.splits:

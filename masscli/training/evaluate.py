@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from masscli import parallel
 from masscli.commands import GenerationConfig
@@ -31,6 +32,7 @@ from masscli.objectives.base import Objective, Term
 from masscli.objectives.labelled import Measured, Output
 from masscli.scoring import Score, bleu
 from masscli.text.tokenizer import Tokenizer
+from masscli.training.watch import out_of_memory
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,19 @@ def judge(model: Transformer, objective: Measured, collation: Collation, sampler
     return gathered(mine, sampler.rows, device)
 
 
+def _sums(model: Transformer, stream: ValidStream, rows: Ids, device: torch.device) -> Tensor:
+    """(2, terms): the summed losses of some rows, and of how many targets; for want of memory, of one half and then of the other."""
+    try:
+        batch = stream.objective.prepare(model, stream.collation(rows, 0).to(device))
+        found: Mapping[str, Term] = stream.objective(model, batch)
+        terms = list(stream.objective.weights)
+        return torch.tensor([[float(found[t].nll) for t in terms], [batch.counts[t] for t in terms]], dtype=torch.float64)
+    except RuntimeError as error:
+        if not out_of_memory(error) or len(rows) == 1:
+            raise
+    return sum((_sums(model, stream, half, device) for half in np.array_split(rows, 2)), torch.zeros(()))
+
+
 def gathered(mine: Mapping[int, Output], rows: int, device: torch.device) -> list[Output]:
     """The numbers of every row, whichever process has them."""
     sizes = torch.zeros(rows, dtype=torch.int64, device=device)
@@ -174,11 +189,7 @@ class Validator:
             for number, rows in enumerate(stream.sampler.epoch()):
                 if number % parallel.world != parallel.rank:
                     continue
-                batch = stream.objective.prepare(model, stream.collation(rows, 0).to(device))
-                found: Mapping[str, Term] = stream.objective(model, batch)
-                for i, term in enumerate(terms):
-                    sums[0, i] += float(found[term].nll)
-                    sums[1, i] += batch.counts[term]
+                sums += _sums(model, stream, rows, device)
             stream.objective.train()
             sums = parallel.sum_(sums.to(device)).cpu()
             per_target = sums[0] / sums[1].clamp(min=1)

@@ -27,8 +27,8 @@ class Stepped:
     splits: int
     memory: float
     """Peak memory of the process in GiB (of the GPU where there is one)."""
-    preparing: float
-    """Share of the seconds spent in `Objective.prepare`: back-translation's generating."""
+    searching: float
+    """Share of the seconds in which the model was searched: back-translation's generating."""
     figures: Mapping[str, float]
     """`STREAM.FIGURE`: what objectives say of their work."""
     concerns: tuple[str, ...]

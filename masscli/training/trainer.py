@@ -40,7 +40,7 @@ from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.optim import LossScale, learning_rate, moments
 from masscli.training.sharding import Pass, gather, local, total_norm, whole
 from masscli.training.signals import Signals
-from masscli.training.watch import Watch, peak_memory
+from masscli.training.watch import Watch, out_of_memory, peak_memory
 
 BUCKET = 2**24  # numbers in one all-reduce: 64 MiB
 PATIENCE_FOR_DIVERGENCE = 50  # updates in a row with a loss far above the first before a run is given up
@@ -84,7 +84,7 @@ class Trainer:
         self.sharded = any(isinstance(p, DTensor) for p in self.model.parameters())
         self.keys = [(s.name, term) for s in streams for term in s.objective.weights]
         self.signals = Signals()
-        self._preparing = 0.0  # seconds, since the last report
+        self._searching = 0.0  # seconds, since the last report
         self._ready: list[tuple[Job, list[Batch]]] | None = None  # what the next update learns from as well
         self._far = 0
         self._first_loss: float | None = None
@@ -221,7 +221,7 @@ class Trainer:
                 sums = self._accumulate(work, totals)
                 break
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 if self.sharded:
                     hint = "lower --max-tokens: with --shard-model a batch cannot be split while others wait"
@@ -230,7 +230,7 @@ class Trainer:
                     hint = "use a smaller model, or lower --max-source-positions and --max-target-positions"
                     raise MasscliError(f"update {self.state.step + 1}: not enough memory for a single example", hint) from None
             pieces *= 2
-        self.state.splits += pieces > 1
+        self.state.splits += any(len(batches) > 1 for _, batches in work)
         self._ready = work if self.recipe.train.reuse > 1 else None
         return sums, totals
 
@@ -248,7 +248,7 @@ class Trainer:
         started = time.monotonic()
         with torch.no_grad():
             ready = [objective.prepare(model, part.to(self.device)) for part in parts]
-        self._preparing += time.monotonic() - started
+        self._searching += time.monotonic() - started if objective.searches else 0.0
         return ready
 
     def _count(self, work: Sequence[tuple[Job, list[Batch]]]) -> Tensor:
@@ -264,10 +264,11 @@ class Trainer:
         """Forward and backward, a batch at a time; the summed losses."""
         sums = torch.zeros(len(self.keys), dtype=torch.float64, device=self.device)
         index = {key: i for i, key in enumerate(self.keys)}
+        turn = self.state.step - self.state.step % self.recipe.train.reuse  # weights are those with which the list was drawn
         for job, batches in work:
             torch.manual_seed(_mix(self.recipe.seed, self.state.step, job.micro))
             stream = self.streams[job.stream]
-            weight = ramp_at(stream.weight, self.state.step) * self.scale.value
+            weight = ramp_at(stream.weight, turn) * self.scale.value
             # Text too short to have a target leaves sums of nothing, which a share of anything keeps at 0.
             share = {term: weight * w / (float(totals[index[job.stream, term]]) or 1.0) for term, w in stream.objective.weights.items()}
             for batch in batches:
@@ -389,10 +390,10 @@ class Trainer:
             step=self.state.step, epoch=epoch, losses=losses, lr=lr, grad_norm=norm, targets=int(watch.totals.sum()),
             padding=1 - watch.real / max(1, watch.area), seconds=watch.seconds, loss_scale=self.scale.value,
             overflows=self.state.overflows, splits=self.state.splits, memory=peak_memory(self.device),
-            preparing=self._preparing / max(watch.seconds, 1e-9), figures=figures, concerns=concerns,
+            searching=self._searching / max(watch.seconds, 1e-9), figures=figures, concerns=concerns,
         )  # fmt: skip
         watch.reset()
-        self._preparing = 0.0
+        self._searching = 0.0
         return event
 
     def _figures(self) -> tuple[dict[str, float], tuple[str, ...]]:
@@ -413,7 +414,3 @@ def _mix(seed: int, update: int, micro: int) -> int:
     """A 64-bit seed of its own for every micro-batch (the multipliers are splitmix64's)."""
     x = (seed * 0x9E3779B97F4A7C15 + update * 0xBF58476D1CE4E5B9 + micro * 0x94D049BB133111EB + 1) % 2**64
     return (x ^ (x >> 31)) % 2**63
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
