@@ -11,27 +11,31 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 scale() {
     case $1 in
-        tiny) # minutes of one CPU core: the machinery, and a first sign of life
-            : "${ARCH:=tiny}" "${VOCAB:=4000}" "${TOKENS:=2000}" "${NOVEL_LINES:=3000}" "${TEXT:=--normalize --moses --lowercase}"
-            : "${PRETRAIN_UPDATES:=800}" "${BT_UPDATES:=250}" "${PAIR_UPDATES:=250}" "${SIZES:=1000}" "${LR:=0.002}" "${BT_LR:=0.001}"
-            : "${DROPOUT:=0.1}" "${VALIDATE:=125}" "${VALID_ROWS:=100}" "${BEAM:=2}" "${TEST_ROWS:=300}" ;;
+        tiny) # minutes of one CPU core: the machinery, and first signs of life
+            : "${ARCH:=tiny}" "${VOCAB:=8000}" "${TOKENS:=4096}" "${NOVEL_LINES:=10000}" "${TEXT:=--normalize --moses --lowercase}"
+            : "${PRETRAIN_UPDATES:=800}" "${BT_UPDATES:=300}" "${PAIR_UPDATES:=200}" "${SIZES:=1000}" "${LR:=0.003}" "${BT_LR:=0.001}"
+            : "${PAIR_LR:=0.002}" "${BT_TOKENS:=2048}" "${DROPOUT:=0.1}" "${BT_DROPOUT:=0.2}" "${VALIDATE:=100}" "${VALID_ROWS:=100}"
+            : "${BEAM:=2}" "${TEST_ROWS:=300}" "${PRETRAIN_ON:=near}" ;;
         gpu) # about an hour of one GPU
             : "${ARCH:=small}" "${VOCAB:=8000}" "${TOKENS:=12000}" "${NOVEL_LINES:=100000}" "${TEXT:=--normalize --moses --lowercase}"
             : "${PRETRAIN_UPDATES:=20000}" "${BT_UPDATES:=10000}" "${PAIR_UPDATES:=3000}" "${SIZES:=1000 5000}" "${LR:=0.0005}"
-            : "${BT_LR:=0.0003}" "${DROPOUT:=0.2}" "${VALIDATE:=500}" "${VALID_ROWS:=500}" "${BEAM:=5}" "${TEST_ROWS:=1000000}" ;;
+            : "${BT_LR:=0.0003}" "${PAIR_LR:=0.0003}" "${BT_TOKENS:=12000}" "${DROPOUT:=0.1}" "${BT_DROPOUT:=0.2}" "${VALIDATE:=500}"
+            : "${VALID_ROWS:=500}" "${BEAM:=5}" "${TEST_ROWS:=1000000}" ;;
         paper) # Song et al. 2019 with XLM's data: eight V100 for days; 300 GB of text and shards, 16 GB of memory on each GPU
             : "${ARCH:=mass-xlm}" "${VOCAB:=60000}" "${TOKENS:=3000}" "${NOVEL_LINES:=0}" "${TEXT:=--normalize --moses}"
             : "${PRETRAIN_UPDATES:=600000}" "${BT_UPDATES:=200000}" "${PAIR_UPDATES:=20000}" "${SIZES:=10000 100000 1000000}"
-            : "${LR:=0.0001}" "${BT_LR:=0.0001}" "${DROPOUT:=0.1}" "${VALIDATE:=5000}" "${VALID_ROWS:=3000}" "${BEAM:=5}"
-            : "${TEST_ROWS:=1000000}" "${PRESET:=xlm}" "${SWITCH:=0}" "${ONLY_SEEN:=0}" "${BESIDE:=}" "${PRETRAIN_BESIDE:=}" ;;
+            : "${LR:=0.0001}" "${BT_LR:=0.0001}" "${PAIR_LR:=0.0001}" "${BT_TOKENS:=3000}" "${DROPOUT:=0.1}" "${BT_DROPOUT:=0.1}"
+            : "${VALIDATE:=5000}" "${VALID_ROWS:=3000}" "${BEAM:=5}" "${TEST_ROWS:=1000000}" "${PRESET:=xlm}" "${SCHEDULE:=inverse_sqrt}"
+            : "${SWITCH:=0}" "${ONLY_SEEN:=0}" "${BESIDE:=}" "${PRETRAIN_BESIDE:=}" "${BT_NOISE:=}" "${REUSE:=1}" ;;
         *) echo "error: --scale $1: expected tiny, gpu or paper" >&2; return 2 ;;
     esac
     # Far from the paper's amount of text, MASS aligns nothing by itself: SWITCH of the words that the encoder reads are put into the other
     # language, by a dictionary that is made of the same text.  Back-translation needs what XLM's recipe has besides: auto-encoding, and a
-    # decoder that is kept from writing the wrong language.  SWITCH=0 BESIDE= ONLY_SEEN=0 PRETRAIN_BESIDE= is the control, MASS and
-    # back-translation alone.
-    : "${PRESET:=paper}" "${SWITCH:=0.5}" "${ONLY_SEEN=2}" "${PRETRAIN_BESIDE=denoise}" "${BESIDE=denoise=0:1,$((BT_UPDATES / 2)):0.1,$BT_UPDATES:0}"
-    : "${K:=0.5}" "${SEED:=1}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}"
+    # decoder that is kept from writing the wrong language; what it reads is made noisy, and each list of it serves REUSE updates.  SWITCH=0
+    # BESIDE= ONLY_SEEN=0 PRETRAIN_BESIDE= BT_NOISE= is the control, MASS and back-translation alone.
+    : "${PRESET:=paper}" "${SWITCH:=0.5}" "${ONLY_SEEN=2}" "${PRETRAIN_BESIDE=denoise}" "${REUSE:=2}" "${PRETRAIN_ON:=all}"
+    : "${BESIDE=denoise=0:1,$((BT_UPDATES / 3)):0.1,$BT_UPDATES:0}" "${BT_NOISE=--source-dropout 0.1 --source-blank 0.1 --source-shuffle 2}"
+    : "${K:=0.5}" "${SEED:=1}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}" "${SCHEDULE:=linear}" "${BT_SWITCH:=0.3}"
     [ "$1" != paper ] || LANGUAGES=embedding
 }
 
@@ -128,28 +132,34 @@ score() {
 }
 
 experiment() {
-    local data=$output/data near=$output/data pairs=$output/data-pairs common size train switch=()
+    local data=$output/data near=$output/data pairs=$output/data-pairs common size train switch=() again=()
     mkdir -p "$output/scores"
     # shellcheck disable=SC2206  # LAUNCH may be: torchrun --nproc-per-node 8 -m masscli
     train=($LAUNCH)
-    common=(--max-tokens "$TOKENS" --dropout "$DROPOUT" --seed "$SEED" --save-interval-updates "$VALIDATE" --max-valid-rows "$VALID_ROWS")
+    common=(--seed "$SEED" --save-interval-updates "$VALIDATE" --max-valid-rows "$VALID_ROWS" --lr-scheduler "$SCHEDULE")
     preprocess_text "$data" mono --vocab-size "$VOCAB"
     if [ -e "$output/text/half.en" ]; then # novels teach words, but are no text to translate
         near=$output/data-near
         preprocess_text "$near" half --spm-model "$data/vocab.model"
     fi
     if [ "$SWITCH" != 0 ]; then
-        run masscli dictionary "$data" --langs "en,$lang" --from text --output "$output/dictionary.txt"
+        [ -e "$output/dictionary.txt" ] ||
+            run masscli dictionary "$data" --langs "en,$lang" --from text --output "$output/dictionary.txt"
         switch=(--switch-dictionary "$output/dictionary.txt" --switch-share "$SWITCH")
+        again=(--switch-dictionary "$output/dictionary.txt" --switch-share "$BT_SWITCH")
+        [[ "$BESIDE" == denoise* ]] || again=()
     fi
-    # shellcheck disable=SC2086  # both may be empty
-    run "${train[@]}" pretrain "$data" --objective mass --preset "$PRESET" --k "$K" --arch "$ARCH" --languages "$LANGUAGES" \
-        ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE} "${switch[@]}" --lr "$LR" --max-update "$PRETRAIN_UPDATES" --eval-retrieval "${common[@]}" \
-        --save-dir "$output/mass"
+    local read=$data
+    [ "$PRETRAIN_ON" = all ] || read=$near
+    # shellcheck disable=SC2086  # several may be empty, or several flags
+    run "${train[@]}" pretrain "$read" --objective mass --preset "$PRESET" --k "$K" --arch "$ARCH" --languages "$LANGUAGES" \
+        ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE} "${switch[@]}" --lr "$LR" $(warm "$PRETRAIN_UPDATES") --max-tokens "$TOKENS" \
+        --dropout "$DROPOUT" --max-update "$PRETRAIN_UPDATES" --eval-retrieval "${common[@]}" --save-dir "$output/mass"
     run masscli inspect "$output/mass" --retrieval --data "$data"
     # shellcheck disable=SC2086
     run "${train[@]}" finetune "$near" --task backtranslate --langs "en,$lang" --init-from "$output/mass" --only-seen "$ONLY_SEEN" \
-        ${BESIDE:+--beside $BESIDE} --lr "$BT_LR" --max-update "$BT_UPDATES" --eval-roundtrip --best-metric roundtrip "${common[@]}" \
+        ${BESIDE:+--beside $BESIDE} "${again[@]}" $BT_NOISE --reuse "$REUSE" --lr "$BT_LR" $(warm "$BT_UPDATES") --max-tokens "$BT_TOKENS" \
+        --dropout "$BT_DROPOUT" --max-update "$BT_UPDATES" --eval-roundtrip --best-metric roundtrip "${common[@]}" \
         --save-dir "$output/unsupervised"
     measure copy copy
     measure mass "$output/mass"
@@ -167,12 +177,18 @@ experiment() {
     table
 }
 
+# The warm-up of so many updates: a tenth of them where the rate then falls in a line.
+warm() {
+    [ "$SCHEDULE" != linear ] || printf -- '--warmup-updates %d' $(($1 / 10))
+}
+
 # supervised NAME OPTION...   one model for both directions
 supervised() {
     local name=$1
     shift
-    run "${train[@]}" finetune "$pairs" --task translate --pairs "en-$lang,$lang-en" --lr "$BT_LR" --max-update "$PAIR_UPDATES" \
-        "${common[@]}" "$@" --save-dir "$output/$name"
+    # shellcheck disable=SC2046
+    run "${train[@]}" finetune "$pairs" --task translate --pairs "en-$lang,$lang-en" --lr "$PAIR_LR" $(warm "$PAIR_UPDATES") \
+        --max-tokens "$BT_TOKENS" --dropout "$BT_DROPOUT" --max-update "$PAIR_UPDATES" "${common[@]}" "$@" --save-dir "$output/$name"
     measure "$name" "$output/$name"
 }
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.test_recipes import ROOT, STUB, bash, recorded, value
+from tests.test_recipes import ROOT, STUB, bash, recorded, stubbed, value
 
 SMALL = {"NOVEL_LINES": "3", "BT_UPDATES": "40", "SIZES": "10"}
 
@@ -18,8 +17,6 @@ SMALL = {"NOVEL_LINES": "3", "BT_UPDATES": "40", "SIZES": "10"}
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the stub writes its calls down; as the real one, `generate` leaves a file and pre-training a log."""
-    stub = tmp_path / "bin" / "masscli"
-    stub.parent.mkdir()
     more = """
 while [ $# -gt 1 ]; do
     case $1 in
@@ -29,10 +26,7 @@ while [ $# -gt 1 ]; do
     shift
 done
 """
-    stub.write_text(STUB + more)
-    stub.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(stub.parent / "python"))  # `bash` puts its folder in front
-    return tmp_path / "calls"
+    return stubbed(tmp_path, monkeypatch, STUB + more)
 
 
 @pytest.fixture
@@ -70,18 +64,19 @@ def test_no_pair_is_ever_seen(text: Path, written: Path, monkeypatch: pytest.Mon
     assert value(dictionary, "--from") == "text" and value(dictionary, "--output") == value(pretrain, "--switch-dictionary")
     assert "--trainpref" not in preprocess and "--dedup" in preprocess and "--drop-held-out" in preprocess
     assert value(pretrain, "--beside") == "denoise"
-    assert value(finetune, "--beside") == "denoise=0:1,20:0.1,40:0" and value(finetune, "--best-metric") == "roundtrip"
-    assert value(finetune, "--init-from") == value(pretrain, "--save-dir")
+    assert value(finetune, "--beside") == "denoise=0:1,13:0.1,40:0" and value(finetune, "--best-metric") == "roundtrip"
+    assert value(finetune, "--init-from") == value(pretrain, "--save-dir") and value(finetune, "--reuse") == "2"
+    assert [value(call, "--warmup-updates") for call in (pretrain, finetune)] == ["200", "4"]
     assert "en-fr 32.76, fr-en 32.07" in done.stdout and "no text but multi30k and novels" in done.stdout
 
 
 def test_the_control_is_back_translation_alone(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = {"SWITCH": "0", "BESIDE": "", "ONLY_SEEN": "0", "PRETRAIN_BESIDE": "", "CALLS": str(written), **SMALL}
+    alone = {"SWITCH": "0", "BESIDE": "", "ONLY_SEEN": "0", "PRETRAIN_BESIDE": "", "BT_NOISE": "", "CALLS": str(written), **SMALL}
     done = bash(ROOT / "recipes/multi30k/unsupervised.sh", "multi30k", "novels", "en-de", "out", cwd=text, **alone)
     assert done.returncode == 0, done.stderr
     pretrain, finetune = (next(call for call in recorded(written, monkeypatch) if call[0] == kind) for kind in ("pretrain", "finetune"))
     assert "--beside" not in pretrain and "--beside" not in finetune and value(finetune, "--only-seen") == "0"
-    assert "--switch-dictionary" not in pretrain
+    assert not {"--switch-dictionary", "--source-dropout"} & {*pretrain, *finetune}
 
 
 @pytest.mark.parametrize(("lang", "reported"), [("fr", "37.5 34.9"), ("de", "28.3 35.2"), ("ro", "35.2 33.1")])
