@@ -19,7 +19,20 @@ def _share(name: str, value: float | None) -> tuple[bool, str]:
 
 
 @config
-class MassOptions(ObjectiveConfig):
+class SwitchingOptions(ObjectiveConfig):
+    """What objectives over sentences have in common: their encoder may read some words in another language."""
+
+    switch_dictionary: Path | None = None
+    """Word pairs (a line WORD WORD): words the encoder sees are put into the other language (code-switching)."""
+    switch_share: float = 0.3
+    """Share of the words in the dictionary that are."""
+
+    def __post_init__(self) -> None:
+        check(_share("switch_share", self.switch_share))
+
+
+@config
+class MassOptions(SwitchingOptions):
     """Masked sequence to sequence (Song et al. 2019)."""
 
     name: str = "mass"
@@ -64,12 +77,9 @@ class MassOptions(ObjectiveConfig):
     """One fragment in every block of so many tokens of a window; 0 takes sentences, one fragment each."""
     window: int = 512
     """Tokens in a window, where blocks are used."""
-    switch_dictionary: Path | None = None
-    """Word pairs (a line WORD WORD): words the encoder sees are put into the other language (code-switching)."""
-    switch_share: float = 0.3
-    """Share of the words in the dictionary that are."""
 
     def __post_init__(self) -> None:
+        SwitchingOptions.__post_init__(self)
         check(
             (self.k is None or 0 < self.k <= 1, f"k: must lie above 0, up to 1, got {self.k}"),
             (self.k is None or self.k_tokens is None, "k_tokens: cannot be combined with k"),
@@ -85,7 +95,6 @@ class MassOptions(ObjectiveConfig):
             (self.span is None or self.span > 0, f"span: must be above 0, got {self.span}"),
             (self.block is None or self.block >= 0, f"block: must not be negative, got {self.block}"),
             (self.window > 8, f"window: must be above 8, got {self.window}"),
-            _share("switch_share", self.switch_share),
         )
 
     def resolved(self) -> MassOptions:
@@ -135,7 +144,7 @@ class TranslateOptions(ObjectiveConfig):
 
 
 @config
-class DenoiseOptions(ObjectiveConfig):
+class DenoiseOptions(SwitchingOptions):
     """Denoising auto-encoder (the DAE baseline; noise of Lample et al. 2018)."""
 
     name: str = "denoise"
@@ -146,17 +155,13 @@ class DenoiseOptions(ObjectiveConfig):
     """Share of tokens that are left out."""
     word_blank: float = 0.1
     """Share of tokens that are replaced by [M]."""
-    switch_dictionary: Path | None = None
-    """Word pairs (a line WORD WORD): words the encoder sees are put into the other language (code-switching)."""
-    switch_share: float = 0.3
-    """Share of the words in the dictionary that are."""
 
     def __post_init__(self) -> None:
+        SwitchingOptions.__post_init__(self)
         check(
             (self.word_shuffle >= 0, f"word_shuffle: must not be negative, got {self.word_shuffle}"),
             _share("word_dropout", self.word_dropout),
             _share("word_blank", self.word_blank),
-            _share("switch_share", self.switch_share),
         )
 
 
@@ -170,7 +175,7 @@ class CausalLMOptions(ObjectiveConfig):
 
 
 @config
-class MaskedLMOptions(ObjectiveConfig):
+class MaskedLMOptions(SwitchingOptions):
     """Masked language model over sentences, with the encoder alone."""
 
     stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder", "any"]] = "encoder"
@@ -184,6 +189,7 @@ class MaskedLMOptions(ObjectiveConfig):
     """Share of those that become a random token."""
 
     def __post_init__(self) -> None:
+        SwitchingOptions.__post_init__(self)
         check(
             (0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"),
             (0 <= self.leave_unmasked_prob + self.random_token_prob <= 1, "random_token_prob: with leave_unmasked_prob, must not exceed 1"),

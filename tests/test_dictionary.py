@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from masscli.__main__ import run as masscli
-from masscli.data.dictionary import read_dictionary, switch
+from masscli.data.dictionary import Switching, read_dictionary
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.shards import DataBin
@@ -21,10 +21,14 @@ from masscli.lexicon import pairs
 from masscli.lexicon import table as of_table
 from masscli.lexicon.nearest import csls
 from masscli.lexicon.pairs import ROUNDS, model1
-from masscli.methods import DenoiseOptions, MassOptions
+from masscli.methods import DenoiseOptions, MaskedLMOptions, MassOptions, SwitchingOptions
 from masscli.objectives.base import Setting
+from masscli.objectives.bert_lm import BertLM
 from masscli.objectives.denoise import Denoise
 from masscli.objectives.mass import Mass
+from masscli.objectives.mlm import MaskedLM
+from masscli.objectives.tlm import TranslationLM
+from masscli.pretraining import BertLMOptions, TranslationLMOptions
 from masscli.recipe import ModelConfig
 from masscli.training.build import build
 from tests.cipher import ANCHORS, Cipher
@@ -52,35 +56,43 @@ def words(data: DataBin, ids: np.ndarray) -> list[str]:
 
 
 def test_words_become_their_translations(data: DataBin, path: Path) -> None:
-    translations = read_dictionary(path, data)
+    always, never, often = (Switching(read_dictionary(path, data), share) for share in (1.0, 0.0, 0.3))
     line = data.monolingual("train", "en")[0]
-    there = switch(line, translations, 1.0, np.random.default_rng(1))
+    there = always(line, np.random.default_rng(1))
     assert words(data, there) == [WORDS["de"][WORDS["en"].index(word)] for word in words(data, line)]
-    assert switch(there, translations, 1.0, np.random.default_rng(1)).tolist() == line.tolist()
-    assert switch(line, translations, 0.0, np.random.default_rng(1)).tolist() == line.tolist()
+    assert always(there, np.random.default_rng(1)).tolist() == line.tolist()
+    assert never(line, np.random.default_rng(1)).tolist() == line.tolist()
     many = np.tile(line, 500)
-    share = (switch(many, translations, 0.3, np.random.default_rng(1)) != many).mean()
+    share = (often(many, np.random.default_rng(1)) != many).mean()
     assert share == pytest.approx(0.3, abs=4 * (0.21 / len(many)) ** 0.5)
 
 
 @pytest.mark.parametrize(
-    ("options", "kind"),
-    [(DenoiseOptions(word_shuffle=0, word_dropout=0, word_blank=0), Denoise), (MassOptions(random_share=0.0), Mass)],
-    ids=["denoise", "mass"],
-)
-def test_the_encoder_alone_sees_them(options: DenoiseOptions | MassOptions, kind: type, data: DataBin, path: Path) -> None:
+    ("options", "kind", "text"),
+    [
+        (DenoiseOptions(word_shuffle=0, word_dropout=0, word_blank=0), Denoise, "en"), (MassOptions(random_share=0.0), Mass, "en"),
+        (MaskedLMOptions(random_token_prob=0.0), MaskedLM, "en"), (BertLMOptions(random_token_prob=0.0), BertLM, "en"),
+        (TranslationLMOptions(random_token_prob=0.0), TranslationLM, "en-de"),
+    ],
+    ids=lambda value: value.name if isinstance(value, SwitchingOptions) else "",
+)  # fmt: skip
+def test_the_encoder_alone_sees_them(options: SwitchingOptions, kind: type, text: str, data: DataBin, path: Path) -> None:
+    """Not the decoder, and not what is to be written."""
     frame = Framing(data.vocab, False, False, ("en", "de"))
     batches = []
     for given in (options, replace(options, switch_dictionary=path, switch_share=1.0)):
-        made = kind(given, Setting(frame, ModelConfig(), "en"))
+        made = kind(given, Setting(frame, ModelConfig(), text))
         batches.append(Collation("s", made.view(data, "train"), made.collator(), 1)(np.arange(8), 0))
     plain, switched = batches
-    assert torch.equal(plain.labels[options.name].ids, switched.labels[options.name].ids)
-    assert plain.target is not None and switched.target is not None and torch.equal(plain.target.ids, switched.target.ids)
-    german = {data.tokenizer().encode(word, "de")[0] for word in WORDS["de"]}
+    assert all(torch.equal(labels.ids, switched.labels[term].ids) for term, labels in plain.labels.items())
+    assert (plain.target is None) == (switched.target is None)
+    if plain.target is not None and switched.target is not None:
+        assert torch.equal(plain.target.ids, switched.target.ids)
+    foreign = {data.tokenizer().encode(word, "de")[0] for language in ("de", "en")[: len(text) // 2] for word in WORDS[language]}
     changed = plain.source.ids != switched.source.ids
-    assert changed.any() and set(switched.source.ids[changed].tolist()) <= german
-    assert (plain.source.ids[~changed] == switched.source.ids[~changed]).all()
+    assert changed.any() and set(switched.source.ids[changed].tolist()) <= foreign
+    known = set(read_dictionary(path, data))
+    assert not known & set(switched.source.ids[~changed].tolist())  # each word that could be exchanged was
 
 
 @pytest.mark.parametrize(

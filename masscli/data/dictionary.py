@@ -7,7 +7,8 @@ length.  `masscli dictionary` makes one out of a trained token table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from masscli.data.batch import Ids
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
+from masscli.methods import SwitchingOptions
 from masscli.text import corpus
 
 BEGINS = "▁"
@@ -50,12 +52,27 @@ def read_dictionary(path: Path, data: DataBin) -> dict[int, Ids]:
     return {piece: np.array(sorted(others)) for piece, others in found.items()}
 
 
-def switch(ids: Ids, translations: dict[int, Ids], share: float, rng: np.random.Generator) -> Ids:
-    """Each word that has translations becomes one of them with probability `share`."""
-    out = ids.copy()
-    draws = rng.random(len(ids))
-    for place in np.flatnonzero(draws < share).tolist():
-        others: Sequence[int] | Ids | None = translations.get(int(ids[place]))
-        if others is not None:
-            out[place] = others[int(rng.integers(len(others)))]
-    return out
+@dataclass(frozen=True)
+class Switching:
+    """Puts words of a line into the other language; without a dictionary it does nothing.  `translations` are those of each piece."""
+
+    translations: Mapping[int, Ids] = field(default_factory=dict)
+    share: float = 0.0
+
+    @classmethod
+    def read(cls, options: SwitchingOptions, data: DataBin) -> Switching:
+        """With the dictionary of the options, in the pieces of the data."""
+        if options.switch_dictionary is None:
+            return cls()
+        return cls(read_dictionary(options.switch_dictionary, data), options.switch_share)
+
+    def __call__(self, ids: Ids, rng: np.random.Generator) -> Ids:
+        """Each word that has translations becomes one of them with probability `share`."""
+        if not self.translations:
+            return ids
+        out = ids.copy()
+        for place in np.flatnonzero(rng.random(len(ids)) < self.share).tolist():
+            others = self.translations.get(int(ids[place]))
+            if others is not None:
+                out[place] = others[int(rng.integers(len(others)))]
+        return out

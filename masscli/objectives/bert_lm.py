@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from masscli.data.batch import Batch
+from masscli.data.dictionary import Switching
 from masscli.data.shards import DataBin
 from masscli.data.view import Example, Lines, View
 from masscli.models.transformer import Transformer
@@ -46,9 +47,11 @@ class BertLM(Objective):
     def __init__(self, config: BertLMOptions, setting: Setting) -> None:
         super().__init__(setting)
         self.options = config
+        self.switching = Switching()
 
     def view(self, data: DataBin, split: str) -> View:
-        """Sentences."""
+        """Sentences.  Where words are exchanged, the data says which pieces they are."""
+        self.switching = Switching.read(self.options, data)
         return Lines([data.monolingual(split, self.setting.text)], self.setting.limit)
 
     def collator(self) -> BothCollator:
@@ -56,7 +59,7 @@ class BertLM(Objective):
         framing = self.setting.framing
         words = np.setdiff1d(np.arange(framing.vocab.size), list(framing.vocab.specials))
         text = self.setting.text
-        return BothCollator(MaskingCollator(self.options, framing, text, words), TextCollator(framing, text))
+        return BothCollator(MaskingCollator(self.options, framing, text, words, self.switching), TextCollator(framing, text))
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Both cross-entropies."""

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from masscli.data.batch import Batch, Ids
-from masscli.data.dictionary import read_dictionary, switch
+from masscli.data.batch import Batch
+from masscli.data.dictionary import Switching
 from masscli.data.framing import Framing
 from masscli.data.noise import denoise
 from masscli.data.shards import DataBin
@@ -31,16 +31,14 @@ class NoisyCollator:
     options: DenoiseOptions
     framing: Framing
     language: str
-    translations: dict[int, Ids] | None = None
+    switching: Switching
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         o, mask = self.options, self.framing.vocab.mask
         sources = []
         for example, rng in zip(examples, rngs, strict=True):
             noisy = denoise(example.fields[0], o.word_shuffle, o.word_dropout, o.word_blank, mask, rng)
-            if self.translations is not None:
-                noisy = switch(noisy, self.translations, o.switch_share, rng)
-            sources.append(self.framing.source(noisy, self.language))
+            sources.append(self.framing.source(self.switching(noisy, rng), self.language))
         sides = (self.language, self.language)
         return pair_batch(self.framing, sources, [e.fields[0] for e in examples], sides, "denoise", [e.row for e in examples])
 
@@ -54,17 +52,16 @@ class Denoise(Objective):
     def __init__(self, config: DenoiseOptions, setting: Setting) -> None:
         super().__init__(setting)
         self.options = config
-        self.translations: dict[int, Ids] | None = None
+        self.switching = Switching()
 
     def view(self, data: DataBin, split: str) -> View:
         """Sentences.  Where words are exchanged, the data says which pieces they are."""
-        if self.options.switch_dictionary is not None:
-            self.translations = read_dictionary(self.options.switch_dictionary, data)
+        self.switching = Switching.read(self.options, data)
         return Lines([data.monolingual(split, self.setting.text)], self.setting.limit)
 
     def collator(self) -> NoisyCollator:
         """Adds noise to the source."""
-        return NoisyCollator(self.options, self.setting.framing, self.setting.text, self.translations)
+        return NoisyCollator(self.options, self.setting.framing, self.setting.text, self.switching)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy of the clean sentence."""

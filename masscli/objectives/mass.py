@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from masscli.data.batch import Batch, Ids, Labels, Tokens, pad
-from masscli.data.dictionary import read_dictionary, switch
+from masscli.data.dictionary import Switching
 from masscli.data.framing import Framing
 from masscli.data.noise import Masked, mass
 from masscli.data.shards import DataBin
@@ -39,15 +39,13 @@ class MassCollator:
     framing: Framing
     language: str
     words: Ids
-    translations: dict[int, Ids] | None = None
+    switching: Switching
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         vocab = self.framing.vocab
         rows = [self.framing.row(e.fields[0], self.language) for e in examples]
         masked = [mass(row, self.options, vocab.mask, self.words, vocab.size, rng) for row, rng in zip(rows, rngs, strict=True)]
-        if self.translations is not None:
-            pairs = zip(masked, rngs, strict=True)
-            masked = [m._replace(corrupted=switch(m.corrupted, self.translations, self.options.switch_share, rng)) for m, rng in pairs]
+        masked = [m._replace(corrupted=self.switching(m.corrupted, rng)) for m, rng in zip(masked, rngs, strict=True)]
         return assemble(masked, self.options, self.framing, self.language, [e.row for e in examples])
 
 
@@ -86,13 +84,12 @@ class Mass(Objective):
     def __init__(self, config: MassOptions, setting: Setting) -> None:
         super().__init__(setting)
         self.options = config.resolved()
-        self.translations: dict[int, Ids] | None = None
+        self.switching = Switching()
 
     def view(self, data: DataBin, split: str) -> View:
         """Sentences, or windows of running text where blocks are used."""
         column = data.monolingual(split, self.setting.text)
-        if self.options.switch_dictionary is not None:
-            self.translations = read_dictionary(self.options.switch_dictionary, data)
+        self.switching = Switching.read(self.options, data)
         if self.options.block:
             return Windows(column, self.options.window, data.vocab.eos, self.setting.limit)
         return Lines([column], self.setting.limit)
@@ -101,7 +98,7 @@ class Mass(Objective):
         """Hides fragments."""
         vocab = self.setting.framing.vocab
         words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
-        return MassCollator(self.options, self.setting.framing, self.setting.text, words, self.translations)
+        return MassCollator(self.options, self.setting.framing, self.setting.text, words, self.switching)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy of the fragment."""

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from masscli.data.batch import Batch, Ids, Labels, Tokens, pad
+from masscli.data.dictionary import Switching
 from masscli.data.framing import Framing
 from masscli.data.noise import mlm
 from masscli.data.shards import DataBin
@@ -31,6 +32,7 @@ class MaskingCollator:
     framing: Framing
     language: str
     words: Ids
+    switching: Switching
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         o, vocab, special = self.options, self.framing.vocab, np.array(sorted(self.framing.vocab.specials - {self.framing.vocab.unk}))
@@ -40,7 +42,7 @@ class MaskingCollator:
             choosable = ~np.isin(ids, special)
             shares = o.mask_prob, o.leave_unmasked_prob, o.random_token_prob
             shown, chosen = mlm(ids, choosable, *shares, vocab.mask, self.words, vocab.size, rng)
-            lines.append(shown)
+            lines.append(self.switching(shown, rng))
             places.append(chosen)
             wanted.append(ids[chosen])
         block, lengths = pad(lines, vocab.pad)
@@ -59,16 +61,18 @@ class MaskedLM(Objective):
     def __init__(self, config: MaskedLMOptions, setting: Setting) -> None:
         super().__init__(setting)
         self.options = config
+        self.switching = Switching()
 
     def view(self, data: DataBin, split: str) -> View:
-        """Sentences."""
+        """Sentences.  Where words are exchanged, the data says which pieces they are."""
+        self.switching = Switching.read(self.options, data)
         return Lines([data.monolingual(split, self.setting.text)], self.setting.limit)
 
     def collator(self) -> MaskingCollator:
         """Masks."""
         vocab = self.setting.framing.vocab
         words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
-        return MaskingCollator(self.options, self.setting.framing, self.setting.text, words)
+        return MaskingCollator(self.options, self.setting.framing, self.setting.text, words, self.switching)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy at the chosen places."""

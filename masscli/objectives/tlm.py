@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from masscli.data.batch import Batch, Ids, pad
+from masscli.data.dictionary import Switching
 from masscli.data.framing import Framing
 from masscli.data.noise import mlm
 from masscli.data.shards import DataBin
@@ -48,6 +49,7 @@ class BesideCollator:
     framing: Framing
     sides: tuple[str, ...]
     words: Ids
+    switching: Switching
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         o, framing, vocab = self.options, self.framing, self.framing.vocab
@@ -58,7 +60,8 @@ class BesideCollator:
             row = np.concatenate(parts)
             shares = o.mask_prob, o.leave_unmasked_prob, o.random_token_prob
             rows.append(row)
-            masked.append(mlm(row, ~np.isin(row, special), *shares, vocab.mask, self.words, vocab.size, rng))
+            shown, chosen = mlm(row, ~np.isin(row, special), *shares, vocab.mask, self.words, vocab.size, rng)
+            masked.append((self.switching(shown, rng), chosen))
             places.append(np.concatenate([np.arange(len(part)) for part in parts]))
             spoken.append(np.repeat([framing.language_index(side) or 0 for side in self.sides], [len(part) for part in parts]))
         batch = masked_batch(rows, masked, framing, self.sides[0], None, [e.row for e in examples])
@@ -75,9 +78,11 @@ class TranslationLM(Objective):
     def __init__(self, config: TranslationLMOptions, setting: Setting) -> None:
         super().__init__(setting)
         self.options = config
+        self.switching = Switching()
 
     def view(self, data: DataBin, split: str) -> View:
-        """Pairs of lines."""
+        """Pairs of lines.  Where words are exchanged, the data says which pieces they are."""
+        self.switching = Switching.read(self.options, data)
         source, target = self.setting.sides
         return Beside(Lines(data.pair(split, source, target), self.setting.limit))
 
@@ -85,7 +90,7 @@ class TranslationLM(Objective):
         """Masks."""
         vocab = self.setting.framing.vocab
         words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
-        return BesideCollator(self.options, self.setting.framing, self.setting.sides, words)
+        return BesideCollator(self.options, self.setting.framing, self.setting.sides, words, self.switching)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy at the masked places."""
