@@ -2,6 +2,8 @@
 #
 #   environment FOLDER [EXTRA]   make a virtual environment in FOLDER, or reuse it; install this repository into it; put it on PATH
 #   run COMMAND...               show a command, then run it
+#   spread NUMBER...             mean +- standard deviation
+#   table                        lines of words on stdin, in columns
 #
 # MASSCLI_NO_VENV=1 takes the `masscli` that is on PATH already.  PYTHON=python3.12 chooses the interpreter.
 
@@ -36,4 +38,14 @@ run() {
     done
     printf '\n' >&2
     "$@"
+}
+
+spread() {
+    printf '%s\n' "$@" | LC_ALL=C awk '{ n++; sum += $1; squares += $1 * $1 }
+        END { mean = sum / n; printf "%.1f", mean; if (n > 1) { rest = squares - n * mean * mean
+              printf "+-%.1f", sqrt((rest > 0 ? rest : 0) / (n - 1)) } }'
+}
+
+table() {
+    awk '{ for (i = 1; i <= NF; i++) printf "%-" (i > 1 ? 13 : 20) "s", $i; print "" }'
 }

@@ -6,8 +6,6 @@
 #                            valid, tell how pre-training goes.  Or PRETRAIN_TEXT, with `valid.LANG=FILE` among its entries
 #   pretrained METHOD [END]  pre-train it on the languages in LANGS, in OUTPUT/pre-METHODEND; `start` is how a fine-tuning begins with it
 #   field NAME FILE          the score called NAME in a file that `masscli score` has written
-#   spread NUMBER...         mean +- standard deviation
-#   table HEAD               lines of words on stdin, in columns
 #
 # Variables that are read: folder, output, corpus (another data folder to pre-train on), and those on top of the recipes.  All systems read the same text with one vocabulary and the same
 # number of updates; what differs is the stacks they have, and what their papers change in the model.
@@ -110,14 +108,4 @@ pretrained() {
 field() {
     awk -v name="$1" '{ at = index($0, "="); head = substr($0, 1, at - 1); gsub(/ +$/, "", head) }
         at && head == name { split(substr($0, at + 1), rest, " "); print rest[1] }' "$2"
-}
-
-spread() {
-    printf '%s\n' "$@" | LC_ALL=C awk '{ n++; sum += $1; squares += $1 * $1 }
-        END { mean = sum / n; printf "%.1f", mean; if (n > 1) { rest = squares - n * mean * mean
-              printf "+-%.1f", sqrt((rest > 0 ? rest : 0) / (n - 1)) } }'
-}
-
-table() {
-    awk '{ for (i = 1; i <= NF; i++) printf "%-" (i > 1 ? 13 : 20) "s", $i; print "" }'
 }

@@ -139,7 +139,9 @@ def test_the_study_of_k(text: Path, written: Path, monkeypatch: pytest.MonkeyPat
     done = bash(ROOT / "recipes/k_study/run.sh", "multi30k", "novels", "out", cwd=text, **small)
     assert done.returncode == 0, done.stderr
     found = recorded(written, monkeypatch)
-    assert kinds(found) == ["preprocess", *["pretrain", *["finetune", "generate", "score"] * 2] * 3, "plot"]
+    assert kinds(found) == ["preprocess", "dictionary", *["pretrain", *["finetune", "generate", "score"] * 2] * 3, "plot"]
+    assert value(found[1], "--limit") == "1000" == value(found[3], "--limit")
+    assert {value(call, "--switch-dictionary") for call in found if call[0] == "pretrain"} == {value(found[1], "--output")}
     first, second, last = (call for call in found if call[0] == "pretrain")
     assert value(first, "--k-tokens") == "1" and (value(second, "--k"), value(last, "--k")) == ("0.5", "1.0")
     rows = [row.split() for row in done.stdout.split("\n")[:-1]]
@@ -152,14 +154,16 @@ def test_the_ablations(text: Path, written: Path, monkeypatch: pytest.MonkeyPatc
     found = recorded(written, monkeypatch)
     learned = {Path(value(call, "--save-dir")).name: call for call in found if call[0] == "pretrain"}
     assert {name: value(call, "--objective") for name, call in learned.items()} == {
-        "pre-dae": "denoise", "pre-bert": "mlm", "pre-lm": "clm", "pre-discrete": "mass", "pre-feed": "mass", "pre-mass": "mass",
+        "pre-dae": "denoise", "pre-bertlm": "bert+lm", "pre-discrete": "mass", "pre-feed": "mass", "pre-mass": "mass",
     }  # fmt: skip
+    own = {"--objective", "--k", "--span", "--feed", "--save-dir"}
+    assert len({tuple((f, v) for f, v in pairwise(c) if f.startswith("--") and f not in own) for c in learned.values()}) == 1
     assert value(learned["pre-discrete"], "--span") == "1" and value(learned["pre-feed"], "--feed") == "all"
     tuned = {Path(value(call, "--save-dir")).name: call for call in found if call[0] == "finetune"}
     assert "--init-from" not in tuned["scratch-1"]
-    assert (value(tuned["bertlm-1"], "--init-from"), value(tuned["bertlm-1"], "--init-decoder-from")) == ("out/pre-bert", "out/pre-lm")
+    assert value(tuned["bertlm-1"], "--init-from") == "out/pre-bertlm" and value(tuned["encoder-1"], "--init-from") == "out/pre-mass"
     assert [value(tuned[f"{stack}-1"], "--init-stacks") for stack in ("encoder", "decoder")] == ["encoder", "decoder"]
-    own = {"--init-from", "--init-decoder-from", "--init-stacks", "--save-dir"}
+    own = {"--init-from", "--arch", "--languages", "--init-stacks", "--save-dir"}
     settings = {tuple((f, v) for f, v in pairwise(call) if f.startswith("--") and f not in own)
                 for call in tuned.values()}  # fmt: skip
     assert len(settings) == 1
