@@ -35,6 +35,7 @@ class SwitchingOptions(ObjectiveConfig):
 class MassOptions(SwitchingOptions):
     """Masked sequence to sequence (Song et al. 2019)."""
 
+    path = "encoder-decoder"
     name: str = "mass"
     """Which."""
     preset: Literal["paper", "xlm", "fairseq", "summarization"] = "paper"
@@ -126,6 +127,7 @@ class TranslateOptions(ObjectiveConfig):
     """Supervised sequence to sequence."""
 
     reads: ClassVar[Literal["sentences", "pairs", "target"]] = "pairs"
+    path = "encoder-decoder"
     name: str = "translate"
     """Which."""
     label_smoothing: float = 0.1
@@ -147,6 +149,7 @@ class TranslateOptions(ObjectiveConfig):
 class DenoiseOptions(SwitchingOptions):
     """Denoising auto-encoder (the DAE baseline; noise of Lample et al. 2018)."""
 
+    path = "encoder-decoder"
     name: str = "denoise"
     """Which."""
     word_shuffle: float = 3.0
@@ -201,6 +204,7 @@ class BacktranslateOptions(ObjectiveConfig):
     """Back-translation: learn to write real text from the model's own translation of it (Sennrich et al. 2016, Lample et al. 2018)."""
 
     reads: ClassVar[Literal["sentences", "pairs", "target"]] = "target"
+    path = "encoder-decoder"
     name: str = "backtranslate"
     """Which."""
     beam: Annotated[int, Flags("--beam-size")] = 1

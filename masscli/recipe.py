@@ -83,6 +83,8 @@ class ObjectiveConfig(PlugIn):
     """What the model needs; `any` is whichever stacks its weights have, and from scratch an encoder."""
     formats: ClassVar[tuple[str, ...]] = ()
     """Kinds of table that it reads (see masscli/data/formats.py), the usual one first."""
+    path: ClassVar[str] = ""
+    """Objectives of one path use the same parameters of a model; one without goes its own way."""
     writes: ClassVar[bool] = False
     """An encoder alone that has learned this can write text, by pseudo-masks."""
 
@@ -247,7 +249,8 @@ class TrainConfig:
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Arithmetic of matrix products; auto is bf16 where the processor has it, else fp32. Weights, moments and sums stay in fp32."""
     shard_model: bool = False
-    """Share parameters, gradients and moments out over the processes (FSDP2), for a model that does not fit one device."""
+    """Share parameters, gradients and moments out over the processes (FSDP2), where one device has no room for them all. Validation and
+    back-translation still gather the weights."""
     compile: bool = False
     """Compile each layer with torch.compile (needs a C++ compiler on a CPU)."""
     device: str = "auto"

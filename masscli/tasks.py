@@ -161,6 +161,7 @@ class WriteOptions(ObjectiveConfig):
     """What tasks that write text can be told."""
 
     reads: ClassVar[Literal["sentences", "pairs", "table"]] = "table"
+    path = "encoder-decoder"
     language: str = ""
     """Language of the text (default: as preprocess was told)."""
     label_smoothing: float = 0.1

@@ -55,7 +55,7 @@ pretrain_on() {
     local data=$1 name=$2
     shift 2
     run masscli pretrain "$data" "$@" --arch "$ARCH" --languages "$LANGUAGES" --dropout "$PRETRAIN_DROPOUT" --lr "$PRETRAIN_LR" \
-        --lr-scheduler linear --warmup-updates $((PRETRAIN_UPDATES * 3 / 20)) --max-tokens "$TOKENS" --max-update "$PRETRAIN_UPDATES" \
+        --lr-scheduler linear --max-tokens "$TOKENS" --max-update "$PRETRAIN_UPDATES" \
         --eval-retrieval --save-dir "$output/$name"
 }
 
@@ -65,7 +65,7 @@ tuned() {
     [ ! -e "$place.bleu" ] || return 0
     [ $# -gt 0 ] || set -- --arch "$ARCH" --languages "$LANGUAGES" # from scratch
     run masscli finetune "$output/data" --task translate -s en -t de --limit "$pairs" "$@" --dropout "$DROPOUT" \
-        --label-smoothing "$SMOOTHING" --lr "$LR" --lr-scheduler linear --warmup-updates $((UPDATES / 10)) --max-tokens "$TUNE_TOKENS" \
+        --label-smoothing "$SMOOTHING" --lr "$LR" --lr-scheduler linear --max-tokens "$TUNE_TOKENS" \
         --max-update "$UPDATES" --validate-interval-updates $(((UPDATES + 3) / 4)) --eval-bleu --eval-beam 1 --max-valid-rows 200 \
         --best-metric bleu --keep-interval-updates 1 --seed "$seed" --save-dir "$place"
     run masscli generate "$place" --beam "$BEAM" --input "$folder/test2016.en" --output "$place.de"

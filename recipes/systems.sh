@@ -19,7 +19,7 @@ case $SCALE in
         : "${TOKENS:=16384}" ;;
     *) echo "error: SCALE=$SCALE: expected tiny or gpu" >&2; exit 2 ;;
 esac
-: "${HELD:=500}" "${PRETRAIN_VALIDATE:=500}" "${PRETRAIN_WARMUP:=$((PRETRAIN_UPDATES / 10))}"
+: "${HELD:=500}" "${PRETRAIN_VALIDATE:=500}"
 : "${LAYERS:=}" "${SHAPE:=}" "${TEXT:=}" "${PRETRAIN_TEXT:=}" "${SAMPLE:=128}" "${DROPOUT:=0.1}" "${MASK:=0.15}"
 : "${ALBERT:=--embedding-dim 64 --share-layers all --head-transform}" "${UNILM:=--relative-buckets 32}"
 
@@ -55,7 +55,7 @@ text_data() {
     mkdir -p "$output/text"
     for language in ${LANGS//,/ }; do
         [ -z "$PRETRAIN_TEXT" ] || continue
-        if [ ! -e "$output/text/mono.$language" ]; then
+        if [ ! -e "$output/text/mono.$language" ] || [ ! -e "$output/text/valid.$language" ]; then
             { novels "$language" 1 "$HELD"; dialogues "$language" valid; } > "$output/text/valid.$language"
             { novels "$language" "$((HELD + 1))" "$((HELD + NOVEL_LINES))"; dialogues "$language" train; } > "$output/text/mono.$language.new"
             mv "$output/text/mono.$language.new" "$output/text/mono.$language"
@@ -101,7 +101,7 @@ pretrained() {
     esac
     own=(--objective "$method" "${own[@]}")
     run masscli pretrain "${corpus:-$output/data}" --langs "$LANGS" --languages none "${own[@]}" "${size[@]}" \
-        --dropout "$DROPOUT" --lr "$PRETRAIN_LR" --lr-scheduler linear --warmup-updates "$PRETRAIN_WARMUP" --max-tokens "$TOKENS" \
+        --dropout "$DROPOUT" --lr "$PRETRAIN_LR" --lr-scheduler linear --max-tokens "$TOKENS" \
         --max-update "$PRETRAIN_UPDATES" --validate-interval-updates "$PRETRAIN_VALIDATE" --save-dir "${start[1]}"
 }
 

@@ -12,12 +12,12 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 scale() {
     case $1 in
         tiny) # minutes of one CPU core: the machinery, and first signs of life
-            : "${ARCH:=tiny}" "${VOCAB:=8000}" "${TOKENS:=4096}" "${NOVEL_LINES:=10000}" "${TEXT:=--normalize --moses --lowercase}"
-            : "${PRETRAIN_UPDATES:=800}" "${BT_UPDATES:=300}" "${PAIR_UPDATES:=200}" "${SIZES:=1000}" "${LR:=0.003}" "${BT_LR:=0.001}"
+            : "${ARCH:=tiny}" "${WIDTH:=128}" "${VOCAB:=8000}" "${TOKENS:=2048}" "${NOVEL_LINES:=10000}" "${TEXT:=--normalize --moses --lowercase}"
+            : "${PRETRAIN_UPDATES:=1000}" "${BT_UPDATES:=500}" "${PAIR_UPDATES:=200}" "${SIZES:=1000}" "${LR:=0.003}" "${BT_LR:=0.001}"
             : "${PAIR_LR:=0.002}" "${BT_TOKENS:=2048}" "${DROPOUT:=0.1}" "${BT_DROPOUT:=0.2}" "${VALIDATE:=100}" "${VALID_ROWS:=100}"
-            : "${BEAM:=2}" "${TEST_ROWS:=300}" "${PRETRAIN_ON:=near}" ;;
+            : "${BEAM:=2}" "${TEST_ROWS:=300}" ;;
         gpu) # about an hour of one GPU
-            : "${ARCH:=small}" "${VOCAB:=8000}" "${TOKENS:=12000}" "${NOVEL_LINES:=100000}" "${TEXT:=--normalize --moses --lowercase}"
+            : "${ARCH:=small}" "${WIDTH:=256}" "${VOCAB:=8000}" "${TOKENS:=12000}" "${NOVEL_LINES:=100000}" "${TEXT:=--normalize --moses --lowercase}"
             : "${PRETRAIN_UPDATES:=20000}" "${BT_UPDATES:=10000}" "${PAIR_UPDATES:=3000}" "${SIZES:=1000 5000}" "${LR:=0.0005}"
             : "${BT_LR:=0.0003}" "${PAIR_LR:=0.0003}" "${BT_TOKENS:=12000}" "${DROPOUT:=0.1}" "${BT_DROPOUT:=0.2}" "${VALIDATE:=500}"
             : "${VALID_ROWS:=500}" "${BEAM:=5}" "${TEST_ROWS:=1000000}" ;;
@@ -29,14 +29,26 @@ scale() {
             : "${SWITCH:=0}" "${ONLY_SEEN:=0}" "${BESIDE:=}" "${PRETRAIN_BESIDE:=}" "${BT_NOISE:=}" "${REUSE:=1}" ;;
         *) echo "error: --scale $1: expected tiny, gpu or paper" >&2; return 2 ;;
     esac
-    # Far from the paper's amount of text, MASS aligns nothing by itself: SWITCH of the words that the encoder reads are put into the other
-    # language, by a dictionary that is made of the same text.  Back-translation needs what XLM's recipe has besides: auto-encoding, and a
+    # Far from the paper's amount of text, MASS aligns nothing by itself.  Word vectors that are laid on each other without any pair begin
+    # the token table (WIDTH numbers each, as ARCH has), and SWITCH of the words that the encoder reads are put into the other language, by the
+    # dictionary that comes of them.  Back-translation needs what XLM's recipe has besides: auto-encoding, and a
     # decoder that is kept from writing the wrong language; what it reads is made noisy, and each list of it serves REUSE updates.  SWITCH=0
     # BESIDE= ONLY_SEEN=0 PRETRAIN_BESIDE= BT_NOISE= is the control, MASS and back-translation alone.
     : "${PRESET:=paper}" "${SWITCH:=0.5}" "${ONLY_SEEN=2}" "${PRETRAIN_BESIDE=denoise}" "${REUSE:=2}" "${PRETRAIN_ON:=all}"
     : "${BESIDE=denoise=0:1,$((BT_UPDATES / 3)):0.1,$BT_UPDATES:0}" "${BT_NOISE=--source-dropout 0.1 --source-blank 0.1 --source-shuffle 2}"
     : "${K:=0.5}" "${SEED:=1}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}" "${SCHEDULE:=linear}" "${BT_SWITCH:=0.3}"
     [ "$1" != paper ] || LANGUAGES=embedding
+    # What MASS reads: all of the text, or only that which is to be translated (captions without the novels).
+    case $PRETRAIN_ON in
+        all | near) ;;
+        *) echo "error: PRETRAIN_ON=$PRETRAIN_ON: expected all or near" >&2; return 2 ;;
+    esac
+    for updates in BT_UPDATES PAIR_UPDATES; do # now, and not after days of pre-training
+        if [ "${!updates}" -lt 6 ] || [ $((${!updates} % REUSE)) != 0 ]; then
+            echo "error: $updates=${!updates}: expected at least 6, and a multiple of REUSE=$REUSE" >&2
+            return 2
+        fi
+    done
 }
 
 there() {
@@ -132,7 +144,7 @@ score() {
 }
 
 experiment() {
-    local data=$output/data near=$output/data pairs=$output/data-pairs common size train switch=() again=()
+    local data=$output/data near=$output/data pairs=$output/data-pairs common size train switch=() again=() vectors=()
     mkdir -p "$output/scores"
     # shellcheck disable=SC2206  # LAUNCH may be: torchrun --nproc-per-node 8 -m masscli
     train=($LAUNCH)
@@ -144,21 +156,23 @@ experiment() {
     fi
     if [ "$SWITCH" != 0 ]; then
         [ -e "$output/dictionary.txt" ] ||
-            run masscli dictionary "$data" --langs "en,$lang" --from text --output "$output/dictionary.txt"
+            run masscli dictionary "$data" --langs "en,$lang" --from text --output "$output/dictionary.txt" --vectors "$output/vectors" \
+                --dim "$WIDTH"
+        vectors=(--init-vectors "en=$output/vectors.en,$lang=$output/vectors.$lang")
         switch=(--switch-dictionary "$output/dictionary.txt" --switch-share "$SWITCH")
         again=(--switch-dictionary "$output/dictionary.txt" --switch-share "$BT_SWITCH")
         [[ "$BESIDE" == denoise* ]] || again=()
     fi
     local read=$data
-    [ "$PRETRAIN_ON" = all ] || read=$near
+    [ "$PRETRAIN_ON" != near ] || read=$near
     # shellcheck disable=SC2086  # several may be empty, or several flags
     run "${train[@]}" pretrain "$read" --objective mass --preset "$PRESET" --k "$K" --arch "$ARCH" --languages "$LANGUAGES" \
-        ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE} "${switch[@]}" --lr "$LR" $(warm "$PRETRAIN_UPDATES") --max-tokens "$TOKENS" \
-        --dropout "$DROPOUT" --max-update "$PRETRAIN_UPDATES" --eval-retrieval "${common[@]}" --save-dir "$output/mass"
+        ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE} "${switch[@]}" "${vectors[@]}" --lr "$LR" \
+        --max-tokens "$TOKENS"         --dropout "$DROPOUT" --max-update "$PRETRAIN_UPDATES" --eval-retrieval "${common[@]}" --save-dir "$output/mass"
     run masscli inspect "$output/mass" --retrieval --data "$data"
     # shellcheck disable=SC2086
     run "${train[@]}" finetune "$near" --task backtranslate --langs "en,$lang" --init-from "$output/mass" --only-seen "$ONLY_SEEN" \
-        ${BESIDE:+--beside $BESIDE} "${again[@]}" $BT_NOISE --reuse "$REUSE" --lr "$BT_LR" $(warm "$BT_UPDATES") --max-tokens "$BT_TOKENS" \
+        ${BESIDE:+--beside $BESIDE} "${again[@]}" $BT_NOISE --reuse "$REUSE" --lr "$BT_LR" --max-tokens "$BT_TOKENS" \
         --dropout "$BT_DROPOUT" --max-update "$BT_UPDATES" --eval-roundtrip --best-metric roundtrip "${common[@]}" \
         --save-dir "$output/unsupervised"
     measure copy copy
@@ -171,23 +185,18 @@ experiment() {
             supervised "mass-$size" --limit "$size" --init-from "$output/mass"
         done
         if [ "$lang" = ro ]; then # all pairs, and back-translation beside them: the last row of the paper's tables
-            supervised pairs-and-bt --init-from "$output/mass" --beside backtranslate --only-seen "$ONLY_SEEN"
+            # shellcheck disable=SC2086
+            supervised pairs-and-bt --init-from "$output/mass" --beside backtranslate --only-seen "$ONLY_SEEN" $BT_NOISE --reuse "$REUSE"
         fi
     fi
     table
-}
-
-# The warm-up of so many updates: a tenth of them where the rate then falls in a line.
-warm() {
-    [ "$SCHEDULE" != linear ] || printf -- '--warmup-updates %d' $(($1 / 10))
 }
 
 # supervised NAME OPTION...   one model for both directions
 supervised() {
     local name=$1
     shift
-    # shellcheck disable=SC2046
-    run "${train[@]}" finetune "$pairs" --task translate --pairs "en-$lang,$lang-en" --lr "$PAIR_LR" $(warm "$PAIR_UPDATES") \
+    run "${train[@]}" finetune "$pairs" --task translate --pairs "en-$lang,$lang-en" --lr "$PAIR_LR" \
         --max-tokens "$BT_TOKENS" --dropout "$BT_DROPOUT" --max-update "$PAIR_UPDATES" "${common[@]}" "$@" --save-dir "$output/$name"
     measure "$name" "$output/$name"
 }

@@ -177,6 +177,8 @@ def test_pairs_give_the_dictionary(data: DataBin, tmp_path: Path, capsys: pytest
     assert [tuple(line.split("\t")[:2]) for line in made.read_text(encoding="utf-8").splitlines()] == [(a, b) for a, b, _ in few]
     for args, message in (
         ([str(data.folder), "--langs", "en,fr", "--from", "pairs"], "has no train pairs en-fr"),
+        ([str(data.folder), "--langs", "en,de", "--vectors", "v"], "error: --vectors v: a dictionary from pairs has none"),
+        ([str(data.folder), "--langs", "en,de", "--from", "text", "--dim", "8"], "error: --dim: says how many numbers --vectors have"),
         ([str(data.folder), "--langs", "en,de", "--most", "50"], "error: --most: pairs are read whole, and all of their words"),
         ([str(data.folder), "--langs", "en,de", "--data", "x"], f"error: --data: {data.folder} is a data folder"),
         ([str(data.folder), "--langs", "en,de", "--from", "model"], f"error: --from model: {data.folder} is a data folder"),
@@ -198,12 +200,25 @@ def test_text_alone_gives_the_dictionary_of_a_cipher(tmp_path: Path, capsys: pyt
     folder, made = tmp_path / "data", tmp_path / "made.txt"
     assert masscli(["preprocess", "--langs", "aa,bb", *mono, "--vocab-size", "540", "--destdir", str(folder)]) == 0
     capsys.readouterr()
-    assert masscli(["dictionary", str(folder), "--langs", "aa,bb", "--output", str(made)]) == 0
+    vectors = ["--vectors", str(tmp_path / "vec"), "--dim", "48"]
+    assert masscli(["dictionary", str(folder), "--langs", "aa,bb", "--output", str(made), *vectors]) == 0
     share = re.search(r"pairs of words, from text; (\d+)% of the common ones come out again in a second draw\n$", capsys.readouterr().out)
     assert share is not None and int(share[1]) > 75
     found = {tuple(line.split("\t")[:2]) for line in made.read_text(encoding="utf-8").splitlines()}
     truth = {(a, b) for a, b in zip(cipher.words("aa"), cipher.words("bb"), strict=True) if a not in ANCHORS}
     assert len(found & truth) > 0.75 * max(len(truth), len(found))
+    spaces = []
+    for language in ("aa", "bb"):
+        head, *rows = (tmp_path / f"vec.{language}").read_text(encoding="utf-8").splitlines()
+        assert head == f"{len(rows)} 48"
+        spaces.append({word: np.array(values, float) for word, *values in (row.split(" ") for row in rows)})
+    second = {word: vector / np.linalg.norm(vector) for word, vector in spaces[1].items()}
+    near = {(a, max(second, key=lambda b: float(second[b] @ vector))) for a, vector in spaces[0].items()}
+    assert len(near & truth) > 0.6 * len(truth)  # in one space
+    init = [arg for language in ("aa", "bb") for arg in ("--init-vectors", f"{language}={tmp_path / f'vec.{language}'}")]
+    small = ["--dim", "48", "--heads", "4", "--encoder-layers", "1", "--decoder-layers", "1", "--max-update", "1", "--num-workers", "0"]
+    assert masscli(["pretrain", str(folder), "--objective", "mass", *init, *small, "--save-dir", str(tmp_path / "run")]) == 0
+    assert f"{tmp_path / 'vec.bb'}: vectors for " in capsys.readouterr().err
 
 
 def test_csls_prefers_what_is_near_to_little_else() -> None:

@@ -127,8 +127,9 @@ def test_a_model_that_is_shared_out_learns_the_same(method: str, optimizer: str,
     ("change", "message"),
     [
         (("train.update_freq=3",), "--shard-model: 3 micro-batches of an update do not divide among 2 processes"),
-        (("stream.mass.objective.name=mlm",),
-         "--shard-model: streams mass and pairs run different stacks, and processes must run the same"),
+        *(((f"stream.mass.objective.name={name}",),
+           "--shard-model: streams pairs and mass use different parts of the model, and processes must use the same")
+          for name in ("mlm", "bert+lm")),
         (("model.cross_output=language",), "--shard-model: does not go with projections by language"),
     ],
 )  # fmt: skip

@@ -23,7 +23,7 @@ from masscli.recipe import Recipe, ramp, ramp_at
 from masscli.training import trainer as loop
 from masscli.training.build import build
 from masscli.training.checkpoint import Checkpoint
-from masscli.training.evaluate import Validator
+from masscli.training.evaluate import Validator, in_pieces
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.trainer import Trainer
 from tests.toy import TRAIN, recipe
@@ -217,6 +217,24 @@ def test_no_memory_for_a_single_example_is_said(toy: Path, tmp_path: Path, monke
     with pytest.raises(MasscliError) as error:
         train(recipe(toy, tmp_path, streams=PAIRS))
     assert error.value.message == "update 1: not enough memory for a single example"
+
+
+def test_validation_falls_apart_as_far_as_it_must() -> None:
+    def work(most: int) -> Callable[[np.ndarray], list[int]]:
+        def rows(given: np.ndarray) -> list[int]:
+            if len(given) > most:
+                raise torch.OutOfMemoryError
+            return given.tolist()  # type: ignore[no-any-return]
+
+        return rows
+
+    pieces = in_pieces(np.arange(7), work(2))
+    assert [row for piece in pieces for row in piece] == list(range(7)) and {len(piece) for piece in pieces} == {1, 2}
+    with pytest.raises(MasscliError) as error:
+        in_pieces(np.arange(3), work(0))
+    assert error.value.message == "validation: not enough memory for a single example"
+    with pytest.raises(RuntimeError, match=r"^a bug$"):
+        in_pieces(np.arange(3), lambda rows: (_ for _ in ()).throw(RuntimeError("a bug")))
 
 
 def test_other_errors_are_not_taken_for_want_of_memory(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

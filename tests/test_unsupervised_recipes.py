@@ -66,7 +66,6 @@ def test_no_pair_is_ever_seen(text: Path, written: Path, monkeypatch: pytest.Mon
     assert value(pretrain, "--beside") == "denoise"
     assert value(finetune, "--beside") == "denoise=0:1,13:0.1,40:0" and value(finetune, "--best-metric") == "roundtrip"
     assert value(finetune, "--init-from") == value(pretrain, "--save-dir") and value(finetune, "--reuse") == "2"
-    assert [value(call, "--warmup-updates") for call in (pretrain, finetune)] == ["200", "4"]
     assert "en-fr 32.76, fr-en 32.07" in done.stdout and "no text but multi30k and novels" in done.stdout
 
 
@@ -132,6 +131,19 @@ def test_the_scale_of_the_paper(text: Path, written: Path, monkeypatch: pytest.M
 def test_mistakes(args: list[str], lines: list[str], tmp_path: Path) -> None:
     done = bash(ROOT / "recipes/enfr/run.sh", *args, cwd=tmp_path)
     assert (done.returncode, done.stderr.split("\n")[:-1]) == (2, lines)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"BT_UPDATES": "101"}, "error: BT_UPDATES=101: expected at least 6, and a multiple of REUSE=2"),
+        ({"PAIR_UPDATES": "4"}, "error: PAIR_UPDATES=4: expected at least 6, and a multiple of REUSE=2"),
+        ({"PRETRAIN_ON": "al"}, "error: PRETRAIN_ON=al: expected all or near"),
+    ],
+)
+def test_settings_are_looked_at_first(given: dict[str, str], line: str, text: Path, written: Path) -> None:
+    done = bash(ROOT / "recipes/enfr/run.sh", ".", "out", cwd=text, CALLS=str(written), **given)
+    assert (done.returncode, done.stderr) == (2, f"{line}\n") and not written.exists()
 
 
 def test_the_study_of_k(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:

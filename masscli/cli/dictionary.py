@@ -12,7 +12,7 @@ look at it. Each line is WORD, WORD and a score, the surest first; from text, wh
 
 Examples:
   masscli dictionary data-bin --langs en,de --limit 1000 --output en-de.txt
-  masscli dictionary data-bin --langs en,fr --from text --output en-fr.txt
+  masscli dictionary data-bin --langs en,fr --from text --output en-fr.txt --vectors vectors
   masscli dictionary runs/mass --langs en,fr --output en-fr.txt
   masscli pretrain data-bin --objective mass --switch-dictionary en-de.txt
 """
@@ -20,13 +20,17 @@ Examples:
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from masscli.errors import MasscliError
+
+if TYPE_CHECKING:
+    from masscli.lexicon.text import Found
 
 MOST_PAIRS = 20_000
 """All words of a line with all of the other are held in memory: some 18 kB a pair of 15 words each, and with the square of that."""
@@ -55,6 +59,10 @@ def run(
                                               min=1)] = None,
     most: Annotated[int | None, typer.Option("--most", help="Consider so many words of each language, the commonest (default: 5000; all "
                                              "with pairs).", min=20)] = None,
+    vectors: Annotated[Path | None, typer.Option("--vectors", metavar="PREFIX", help="From text: also write the words' vectors, which "
+                                                 "lie in one space, into PREFIX.LANG; --init-vectors takes them.")] = None,
+    dim: Annotated[int | None, typer.Option("--dim", help="Numbers in such a vector: the width of the model (default: 128).",
+                                            min=2)] = None,
     data: Annotated[Path | None, typer.Option("--data", help="With a run: where the text of both is (default: the run's folder).")] = None,
 ) -> None:
     from masscli.data.manifest import NAME
@@ -74,8 +82,11 @@ def run(
                            "name a run or checkpoint" if folder else "name the --destdir of masscli preprocess")  # fmt: skip
     if unused := "--limit" if limit is not None and not folder else "--data" if data is not None and folder else "":
         raise MasscliError(f"{unused}: {path} is {'a' if folder else 'no'} data folder", "leave it out")
+    if dim is not None and vectors is None:
+        raise MasscliError("--dim: says how many numbers --vectors have", "give --vectors PREFIX, or leave it out")
     if not folder:
-        source = ""
+        origin, source = Origin.MODEL, ""
+        _refuse(vectors, origin)
         found = Checkpoint.open(path)
         words = table.induce(found.weights(), DataBin.open(data or found.recipe.data), sides, most or MOST_WORDS, min_count or 5)
     else:
@@ -86,6 +97,7 @@ def run(
                 origin = Origin.PAIRS
             except AbsentError:
                 origin = Origin.TEXT
+        _refuse(vectors, origin)
         if origin is Origin.PAIRS:
             if most is not None:
                 raise MasscliError("--most: pairs are read whole, and all of their words", "leave it out, or give --from text")
@@ -94,12 +106,33 @@ def run(
             words = pairs.induce(opened, sides, min_count or 2, read)
             source = f", from {read:,} pairs" + (f" of {there:,}" if read < there else "")
         else:
-            words, agreement = text.induce(opened, sides, most or MOST_WORDS, min_count or 5, limit)
+            read_text = text.induce(opened, sides, most or MOST_WORDS, min_count or 5, limit)
+            words, agreement = read_text.pairs, read_text.agreement
             source = f", from text; {agreement:.0%} of the common ones come out again in a second draw"
             if agreement < AGREED:
                 remark = f"two draws agree on {agreement:.0%} only: the texts are too small or too unlike"
                 print(f"warning: {remark}; do not trust this dictionary", file=sys.stderr)
+            if vectors is not None:
+                _write(vectors, sides, read_text, dim or 128)
     if not words:
         raise MasscliError(f"{path}: no words of {sides[0]} and {sides[1]} were found to mean the same", "lower --min-count, or add text")
     replace(output, "".join(f"{a}\t{b}\t{score:.3f}\n" for a, b, score in words).encode())
     print(f"{output}: {len(words)} pairs of words{source}")
+
+
+def _refuse(vectors: Path | None, origin: Origin) -> None:
+    if vectors is not None and origin is not Origin.TEXT:
+        raise MasscliError(f"--vectors {vectors}: a dictionary from {origin} has none", "give --from text, or leave it out")
+    if vectors is not None and not vectors.parent.is_dir():
+        raise MasscliError(f"--vectors {vectors}: its folder does not exist", "name a prefix of files")
+
+
+def _write(prefix: Path, sides: Sequence[str], found: Found, dim: int) -> None:
+    """The vectors of each language as text, cut to the axes on which the languages agree most."""
+    from masscli.training.files import replace
+
+    for side, words, rows in zip(sides, found.words, found.vectors, strict=True):
+        if dim > rows.shape[1]:
+            raise MasscliError(f"--dim {dim}: there are {rows.shape[1]} axes", f"give --dim {rows.shape[1]} at most")
+        lines = (" ".join([word, *(f"{value:.5f}" for value in row)]) for word, row in zip(words, rows[:, :dim].tolist(), strict=True))
+        replace(prefix.with_name(f"{prefix.name}.{side}"), "".join(f"{line}\n" for line in (f"{len(words)} {dim}", *lines)).encode())

@@ -166,9 +166,10 @@ def _languages(config: PreprocessConfig, mono: Sequence[tuple[str, str, Path]]) 
     for name in found:
         if not re.fullmatch(r"\w+", name):
             raise MasscliError(f"{name!r} cannot be the name of a language", "use letters, digits and _, such as en or pt_BR")
-    for _, language, path in mono:
+    for split, language, path in mono:
         if language not in found:
-            message = f"--mono {language}={path}: {language!r} is not among the languages{suggest(language, found)}"
+            place = language if split == "train" else f"{split}.{language}"
+            message = f"--mono {place}={path}: {language!r} is not among the languages{suggest(language, found)}"
             raise MasscliError(message, "add it to --langs")
     return found
 

@@ -47,10 +47,13 @@ CHUNK = 20_000
 class Found(NamedTuple):
     """Words that are each other's nearest, with their score, the commonest first (similarities of rare words are high by chance, so they
     tell nothing across words); and the share of the common ones that another draw of the thinning finds as well: some half of captions,
-    next to nothing where nothing was found."""
+    next to nothing where nothing was found.  `words` and `vectors` (N, axes) are those of each language, in one space, the axes first on
+    which the languages agree most."""
 
     pairs: list[tuple[str, str, float]]
     agreement: float
+    words: list[list[str]]
+    vectors: tuple[Tensor, Tensor]
 
 
 def induce(data: DataBin, sides: Sequence[str], most: int, least: int, limit: int | None = None) -> Found:
@@ -79,12 +82,15 @@ def induce(data: DataBin, sides: Sequence[str], most: int, least: int, limit: in
         raise MasscliError(f"{data.folder}: {' and '.join(sides)} spell {len(anchors[0])} words alike, too few to begin with",
                            "make the dictionary of pairs, or of a trained model")  # fmt: skip
     x, y = (_unit(side) for side in vectors)
-    score = align(x, y, anchors, 1)
-    mutually, again = pairs(score), pairs(align(x, y, anchors, 2))
+    laid = align(x, y, anchors, 1)
+    score = csls(*laid)
+    mutually, again = pairs(score), pairs(csls(*align(x, y, anchors, 2)))
     common = [pair for pair in mutually if max(pair) < COMMON]
     ordered = sorted(mutually, key=max)
-    named = [(pieces[words[0][i]][1:], pieces[words[1][j]][1:], float(score[i, j])) for i, j in ordered]
-    return Found([(a, b, s) for a, b, s in named if a != b], len(set(again).intersection(common)) / max(1, len(common)))
+    spelt = [[pieces[word][1:] for word in side] for side in words]
+    named = [(spelt[0][i], spelt[1][j], float(score[i, j])) for i, j in ordered]
+    agreement = len(set(again).intersection(common)) / max(1, len(common))
+    return Found([(a, b, s) for a, b, s in named if a != b], agreement, spelt, laid)
 
 
 def _whole_words(data: DataBin, side: str, pieces: Sequence[str], limit: int | None) -> Iterator[Ids]:
@@ -152,15 +158,15 @@ def _anchors(words: Sequence[Ids], rates: Sequence[NDArray[np.float64]], pieces:
     return a, b
 
 
-def align(x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor], seed: int) -> Tensor:
-    """(len(x), len(y)) CSLS of every pair of words, once both spaces are laid on each other; rows are of length 1, the commonest first."""
+def align(x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor], seed: int) -> tuple[Tensor, Tensor]:
+    """Both spaces laid on each other, axes in the order of their agreement; rows are of length 1, the commonest first."""
     generator = torch.Generator().manual_seed(seed)
     learned = anchors
     for turn in range(ROUNDS + 1):
         u, s, v = torch.linalg.svd(x[learned[0]].T @ y[learned[1]])
         a, b = (torch.nn.functional.normalize(side * s.sqrt(), dim=1) for side in (x @ u, y @ v.T))
         if turn == ROUNDS:
-            return csls(a, b)
+            return a, b
         score = csls(a[:LEARNED], b[:LEARNED])
         if turn < THINNED:
             kept = 0.2 + 0.8 * turn / THINNED

@@ -233,7 +233,8 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
         }  # fmt: skip
         if wanted := [flag for flag, said in asked.items() if said]:
             there = f"it has {', '.join(data.splits())}"
-            raise MasscliError(f"{wanted[0]}: {recipe.data} has no {split} split", f"{there}; preprocess one with --validpref")
+            hint = f"{there}; preprocess one with --validpref, or --mono valid.LANG=FILE"
+            raise MasscliError(f"{wanted[0]}: {recipe.data} has no {split} split", hint)
         nothing = Validator((), (), (), data.tokenizer(), framing, config.eval_beam, False)
         return nothing, [f"no {split} split in {recipe.data}: nothing is validated"]
     for name, objective in objectives.items():

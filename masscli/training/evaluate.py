@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.sampler import Sampler
 from masscli.data.tables import Table
+from masscli.errors import MasscliError
 from masscli.generation.replica import replica
 from masscli.generation.retrieval import precision_at_1, sentence_vectors
 from masscli.generation.translator import Translator
@@ -33,6 +35,8 @@ from masscli.objectives.labelled import Measured, Output
 from masscli.scoring import Score, bleu
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.watch import out_of_memory
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -100,24 +104,27 @@ def judge(model: Transformer, objective: Measured, collation: Collation, sampler
     """The outputs for every row of a view, whichever process made them."""
     device = next(model.parameters()).device
     mine: dict[int, Output] = {}
+
+    def outputs(rows: Ids) -> list[Output]:
+        return objective.predict(model, objective.prepare(model, collation(rows, 0).to(device)))
+
     for number, rows in enumerate(sampler.epoch()):
         if number % parallel.world == parallel.rank:
-            batch = objective.prepare(model, collation(rows, 0).to(device))
-            mine.update(zip(rows.tolist(), objective.predict(model, batch), strict=True))
+            mine.update(zip(rows.tolist(), chain.from_iterable(in_pieces(rows, outputs)), strict=True))
     return gathered(mine, sampler.rows, device)
 
 
-def _sums(model: Transformer, stream: ValidStream, rows: Ids, device: torch.device) -> Tensor:
-    """(2, terms): the summed losses of some rows, and of how many targets; for want of memory, of one half and then of the other."""
+def in_pieces(rows: Ids, work: Callable[[Ids], T]) -> list[T]:
+    """What `work` makes of some rows; for want of memory, of one half and then of the other.  MasscliError where it is a single one."""
     try:
-        batch = stream.objective.prepare(model, stream.collation(rows, 0).to(device))
-        found: Mapping[str, Term] = stream.objective(model, batch)
-        terms = list(stream.objective.weights)
-        return torch.tensor([[float(found[t].nll) for t in terms], [batch.counts[t] for t in terms]], dtype=torch.float64)
+        return [work(rows)]
     except RuntimeError as error:
-        if not out_of_memory(error) or len(rows) == 1:
+        if not out_of_memory(error):
             raise
-    return sum((_sums(model, stream, half, device) for half in np.array_split(rows, 2)), torch.zeros(()))
+        if len(rows) == 1:
+            hint = "use a smaller model, or shorter examples to validate on"
+            raise MasscliError("validation: not enough memory for a single example", hint) from None
+    return [found for half in np.array_split(rows, 2) for found in in_pieces(half, work)]
 
 
 def gathered(mine: Mapping[int, Output], rows: int, device: torch.device) -> list[Output]:
@@ -186,10 +193,16 @@ class Validator:
             stream.objective.eval()
             terms = list(stream.objective.weights)
             sums = torch.zeros(2, len(terms), dtype=torch.float64)
+
+            def summed(rows: Ids, stream: ValidStream = stream, terms: list[str] = terms) -> Tensor:
+                batch = stream.objective.prepare(model, stream.collation(rows, 0).to(device))
+                found: Mapping[str, Term] = stream.objective(model, batch)
+                return torch.tensor([[float(found[t].nll) for t in terms], [batch.counts[t] for t in terms]], dtype=torch.float64)
+
             for number, rows in enumerate(stream.sampler.epoch()):
                 if number % parallel.world != parallel.rank:
                     continue
-                sums += _sums(model, stream, rows, device)
+                sums += torch.stack(in_pieces(rows, summed)).sum(0)
             stream.objective.train()
             sums = parallel.sum_(sums.to(device)).cpu()
             per_target = sums[0] / sums[1].clamp(min=1)

@@ -1,4 +1,4 @@
-"""A model shared out over processes: parameters, gradients and moments, for one that does not fit a single device (FSDP2, `fully_shard`).
+"""A model shared out over processes: parameters, gradients and moments, where one device has no room for them all (FSDP2, `fully_shard`).
 
 Every layer is a group of its own: gathered when it is run, forward and backward, and let go after; what stands around the stacks stays
 from a forward pass to its backward one.  Gathering is a meeting of all processes, so each must run the same layers in the same order, and
@@ -49,12 +49,13 @@ def refuse(recipe: Recipe, update_freq: int) -> None:
             f"--shard-model: {update_freq} micro-batches of an update do not divide among {parallel.world} processes",
             "run it with a number of processes that divides --update-freq",
         )
-    kinds = {stream.objective.stacks: name for name, stream in recipe.stream.items()}
-    if len(kinds) > 1 and recipe.model.encoder_layers and recipe.model.decoder_layers:
-        raise MasscliError(
-            f"--shard-model: streams {' and '.join(sorted(kinds.values()))} run different stacks, and processes must run the same",
-            "leave --shard-model out, or train them one after the other",
-        )
+    (first, one), *others = recipe.stream.items()
+    for name, other in others:
+        if one.objective != other.objective and (not one.objective.path or one.objective.path != other.objective.path):
+            raise MasscliError(
+                f"--shard-model: streams {first} and {name} use different parts of the model, and processes must use the same",
+                "leave --shard-model out, or train them one after the other",
+            )
     if recipe.model.cross_output == "language":
         raise MasscliError("--shard-model: does not go with projections by language", "leave out --cross-output language")
 

@@ -16,7 +16,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../unsupervised.sh"
 arguments "bash recipes/enro/run.sh FOLDER [OUTPUT] [--scale tiny|gpu|paper]" "$@"
 lang=ro
-: "${SWITCH:=0}" "${PRETRAIN_ON:=all}" # a dictionary of so little text does not agree with itself (8% in a second draw): it would mislead
+: "${SWITCH:=0}" # a dictionary of so little text does not agree with itself (8% in a second draw): it would mislead
 output=${output:-runs/enro-$scale_name}
 scale "$scale_name"
 expect="paper scale, unsupervised En-Ro Ro-En: MASS 35.2 33.1, XLM 33.3 31.8, BERT+LM 31.7 30.4, DAE 28.8 27.6; Ro-En with pairs and back-translation 39.1"

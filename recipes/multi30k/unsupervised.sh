@@ -14,7 +14,7 @@ pair=${3:-en-fr}
 lang=${pair#en-}
 output=${4:-runs/multi30k-unsupervised-$pair}
 if [ "${SCALE:=tiny}" = tiny ]; then
-    : "${PRETRAIN_UPDATES:=2000}" "${BT_UPDATES:=1200}" "${VALIDATE:=200}" "${VALID_ROWS:=200}" "${PRETRAIN_ON:=all}" "${BEAM:=5}" "${TEST_ROWS:=1000}"
+    : "${PRETRAIN_UPDATES:=2000}" "${BT_UPDATES:=1200}" "${VALIDATE:=200}" "${VALID_ROWS:=200}" "${BEAM:=5}" "${TEST_ROWS:=1000}"
 fi
 scale "$SCALE"
 SIZES= # no pairs at all
