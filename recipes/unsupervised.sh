@@ -30,19 +30,14 @@ scale() {
         *) echo "error: --scale $1: expected tiny, gpu or paper" >&2; return 2 ;;
     esac
     # Far from the paper's amount of text, MASS aligns nothing by itself.  Word vectors that are laid on each other without any pair begin
-    # the token table (WIDTH numbers each, as ARCH has), and SWITCH of the words that the encoder reads are put into the other language, by the
-    # dictionary that comes of them.  Back-translation needs what XLM's recipe has besides: auto-encoding, and a
-    # decoder that is kept from writing the wrong language; what it reads is made noisy, and each list of it serves REUSE updates.  SWITCH=0
-    # BESIDE= ONLY_SEEN=0 PRETRAIN_BESIDE= BT_NOISE= is the control, MASS and back-translation alone.
-    : "${PRESET:=paper}" "${SWITCH:=0.5}" "${ONLY_SEEN=2}" "${PRETRAIN_BESIDE=denoise}" "${REUSE:=2}" "${PRETRAIN_ON:=all}"
+    # the token table (WIDTH numbers each, as ARCH has), and SWITCH of the words that the encoder reads are put into the other language, by
+    # the dictionary that comes of them.  Back-translation needs what XLM's recipe has besides: auto-encoding, and a decoder that is kept
+    # from writing the wrong language; what it reads is made noisy, and each list of it serves REUSE updates.  SWITCH=0 BESIDE= ONLY_SEEN=0
+    # PRETRAIN_BESIDE= BT_NOISE= is the control, MASS and back-translation alone.
+    : "${PRESET:=paper}" "${SWITCH:=0.5}" "${ONLY_SEEN=2}" "${PRETRAIN_BESIDE=denoise}" "${REUSE:=2}"
     : "${BESIDE=denoise=0:1,$((BT_UPDATES / 3)):0.1,$BT_UPDATES:0}" "${BT_NOISE=--source-dropout 0.1 --source-blank 0.1 --source-shuffle 2}"
     : "${K:=0.5}" "${SEED:=1}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}" "${SCHEDULE:=linear}" "${BT_SWITCH:=0.3}"
     [ "$1" != paper ] || LANGUAGES=embedding
-    # What MASS reads: all of the text, or only that which is to be translated (captions without the novels).
-    case $PRETRAIN_ON in
-        all | near) ;;
-        *) echo "error: PRETRAIN_ON=$PRETRAIN_ON: expected all or near" >&2; return 2 ;;
-    esac
     for updates in BT_UPDATES PAIR_UPDATES; do # now, and not after days of pre-training
         if [ "${!updates}" -lt 6 ] || [ $((${!updates} % REUSE)) != 0 ]; then
             echo "error: $updates=${!updates}: expected at least 6, and a multiple of REUSE=$REUSE" >&2
@@ -163,12 +158,10 @@ experiment() {
         again=(--switch-dictionary "$output/dictionary.txt" --switch-share "$BT_SWITCH")
         [[ "$BESIDE" == denoise* ]] || again=()
     fi
-    local read=$data
-    [ "$PRETRAIN_ON" != near ] || read=$near
     # shellcheck disable=SC2086  # several may be empty, or several flags
-    run "${train[@]}" pretrain "$read" --objective mass --preset "$PRESET" --k "$K" --arch "$ARCH" --languages "$LANGUAGES" \
-        ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE} "${switch[@]}" "${vectors[@]}" --lr "$LR" \
-        --max-tokens "$TOKENS"         --dropout "$DROPOUT" --max-update "$PRETRAIN_UPDATES" --eval-retrieval "${common[@]}" --save-dir "$output/mass"
+    run "${train[@]}" pretrain "$data" --objective mass --preset "$PRESET" --k "$K" --arch "$ARCH" --languages "$LANGUAGES" \
+        ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE} "${switch[@]}" "${vectors[@]}" --lr "$LR" --max-tokens "$TOKENS" \
+        --dropout "$DROPOUT" --max-update "$PRETRAIN_UPDATES" --eval-retrieval "${common[@]}" --save-dir "$output/mass"
     run masscli inspect "$output/mass" --retrieval --data "$data"
     # shellcheck disable=SC2086
     run "${train[@]}" finetune "$near" --task backtranslate --langs "en,$lang" --init-from "$output/mass" --only-seen "$ONLY_SEEN" \
