@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # English and Romanian without pairs, and with few:  bash recipes/enro/run.sh FOLDER [OUTPUT] [--scale tiny|gpu|paper]
 #
-# tiny (some 15 minutes of one CPU core, 2 GB of memory) and gpu (about an hour, 20 GB): FOLDER holds the folders rosts (train, valid) and novels (en.txt.gz, ro.txt.gz).
+# tiny (a quarter of an hour of one CPU core, 2 GB of memory) and gpu (an estimate: an hour, 20 GB): FOLDER holds the folders rosts
+# (train, valid) and novels (en.txt.gz, ro.txt.gz).
 # English is read from the first half of the training lines, Romanian from the second, so that no pair is ever seen.
 #
-# paper (eight GPUs of 16 GB, for days; 300 GB of disk): FOLDER holds mono.en and mono.ro (News Crawl 2007-2017, as XLM takes it; also .gz),
-# valid.* and test.* (newstest; for example from `sacrebleu -t wmt14 --echo src`), and pairs.* for the low-resource steps.  The vocabulary is
-# a joint SentencePiece BPE of 60,000 pieces; XLM's own BPE codes are of another format and are not read.  LAUNCH="torchrun
-# --nproc-per-node 8 -m masscli" uses eight GPUs.  Nobody has run this scale here; what the paper reports (newstest2016, multi-bleu of Moses
-# tokens) stands under the table.
+# paper (an estimate: eight GPUs of 16 GB, for days; 300 GB of disk): FOLDER holds mono.en and mono.ro (News Crawl 2007-2017, as XLM takes
+# it; also .gz), valid.* and test.* (newstest; for example from `sacrebleu -t wmt14 --echo src`), and pairs.* for the low-resource steps.
+# The vocabulary is a joint SentencePiece BPE of 60,000 pieces; XLM's own BPE codes are of another format and are not read.
+# LAUNCH="torchrun --nproc-per-node 8 -m masscli" uses eight GPUs.  Nobody has run this scale here; what the paper reports
+# (newstest2016, multi-bleu of Moses tokens) stands under the table.
 #
-# Steps: preprocess, MASS, alignment of the encoder, back-translation, translations and scores; then SIZES pairs from scratch and from MASS.
+# Steps: preprocess, word vectors and a dictionary out of the text, MASS, alignment of the encoder, back-translation, translations and
+# scores; then SIZES pairs from scratch and from MASS.
 # What is finished is not done again.  Settings: recipes/unsupervised.sh; BT_UPDATES=100 bash ... changes one.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../unsupervised.sh"
