@@ -130,6 +130,7 @@ def test_a_model_that_is_shared_out_learns_the_same(method: str, optimizer: str,
         *(((f"stream.mass.objective.name={name}",),
            "--shard-model: streams pairs and mass use different parts of the model, and processes must use the same")
           for name in ("mlm", "bert+lm")),
+        (("train.compile=true",), "--shard-model: does not go with --compile"),
         (("model.cross_output=language",), "--shard-model: does not go with projections by language"),
     ],
 )  # fmt: skip

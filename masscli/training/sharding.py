@@ -49,6 +49,8 @@ def refuse(recipe: Recipe, update_freq: int) -> None:
             f"--shard-model: {update_freq} micro-batches of an update do not divide among {parallel.world} processes",
             "run it with a number of processes that divides --update-freq",
         )
+    if recipe.train.compile:
+        raise MasscliError("--shard-model: does not go with --compile", "leave one of them out")
     (first, one), *others = recipe.stream.items()
     for name, other in others:
         if one.objective != other.objective and (not one.objective.path or one.objective.path != other.objective.path):
