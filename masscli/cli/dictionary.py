@@ -30,11 +30,15 @@ import typer
 from masscli.errors import MasscliError
 
 if TYPE_CHECKING:
+    from masscli.data.shards import DataBin
     from masscli.lexicon.text import Found
+
+Words = list[tuple[str, str, float]]
 
 MOST_PAIRS = 20_000
 """All words of a line with all of the other are held in memory: some 18 kB a pair of 15 words each, and with the square of that."""
 MOST_WORDS = 5_000
+WIDTH = 128
 AGREED = 0.25
 """Below this share two draws have found different dictionaries, so neither means much."""
 
@@ -66,8 +70,8 @@ def run(
     data: Annotated[Path | None, typer.Option("--data", help="With a run: where the text of both is (default: the run's folder).")] = None,
 ) -> None:
     from masscli.data.manifest import NAME
-    from masscli.data.shards import AbsentError, DataBin
-    from masscli.lexicon import pairs, table, text
+    from masscli.data.shards import DataBin
+    from masscli.lexicon import table
     from masscli.training.checkpoint import Checkpoint
     from masscli.training.files import replace
 
@@ -82,49 +86,62 @@ def run(
                            "name a run or checkpoint" if folder else "name the --destdir of masscli preprocess")  # fmt: skip
     if unused := "--limit" if limit is not None and not folder else "--data" if data is not None and folder else "":
         raise MasscliError(f"{unused}: {path} is {'a' if folder else 'no'} data folder", "leave it out")
+    origin = (origin or _there(DataBin.open(path), sides)) if folder else Origin.MODEL
+    if vectors is not None and origin is not Origin.TEXT:
+        raise MasscliError(f"--vectors {vectors}: a dictionary from {origin} has none", "give --from text, or leave it out")
+    if vectors is not None and not vectors.parent.is_dir():
+        raise MasscliError(f"--vectors {vectors}: its folder does not exist", "name a prefix of files")
     if dim is not None and vectors is None:
         raise MasscliError("--dim: says how many numbers --vectors have", "give --vectors PREFIX, or leave it out")
-    if not folder:
-        origin, source = Origin.MODEL, ""
-        _refuse(vectors, origin)
+    if most is not None and origin is Origin.PAIRS:
+        raise MasscliError("--most: pairs are read whole, and all of their words", "leave it out, or give --from text")
+    if origin is Origin.MODEL:
         found = Checkpoint.open(path)
-        words = table.induce(found.weights(), DataBin.open(data or found.recipe.data), sides, most or MOST_WORDS, min_count or 5)
+        text = DataBin.open(data or found.recipe.data)
+        words, source = table.induce(found.weights(), text, sides, most or MOST_WORDS, min_count or 5), ""
+    elif origin is Origin.PAIRS:
+        words, source = _of_pairs(DataBin.open(path), sides, min_count or 2, limit or MOST_PAIRS)
     else:
-        opened = DataBin.open(path)
-        if origin is None:
-            try:
-                opened.pair("train", *sides)
-                origin = Origin.PAIRS
-            except AbsentError:
-                origin = Origin.TEXT
-        _refuse(vectors, origin)
-        if origin is Origin.PAIRS:
-            if most is not None:
-                raise MasscliError("--most: pairs are read whole, and all of their words", "leave it out, or give --from text")
-            there = len(opened.pair("train", *sides)[0])
-            read = min(limit or MOST_PAIRS, there)
-            words = pairs.induce(opened, sides, min_count or 2, read)
-            source = f", from {read:,} pairs" + (f" of {there:,}" if read < there else "")
-        else:
-            read_text = text.induce(opened, sides, most or MOST_WORDS, min_count or 5, limit)
-            words, agreement = read_text.pairs, read_text.agreement
-            source = f", from text; {agreement:.0%} of the common ones come out again in a second draw"
-            if agreement < AGREED:
-                remark = f"two draws agree on {agreement:.0%} only: the texts are too small or too unlike"
-                print(f"warning: {remark}; do not trust this dictionary", file=sys.stderr)
-            if vectors is not None:
-                _write(vectors, sides, read_text, dim or 128)
+        words, source = _of_text(DataBin.open(path), sides, most or MOST_WORDS, min_count or 5, limit, vectors, dim or WIDTH)
     if not words:
         raise MasscliError(f"{path}: no words of {sides[0]} and {sides[1]} were found to mean the same", "lower --min-count, or add text")
     replace(output, "".join(f"{a}\t{b}\t{score:.3f}\n" for a, b, score in words).encode())
     print(f"{output}: {len(words)} pairs of words{source}")
 
 
-def _refuse(vectors: Path | None, origin: Origin) -> None:
-    if vectors is not None and origin is not Origin.TEXT:
-        raise MasscliError(f"--vectors {vectors}: a dictionary from {origin} has none", "give --from text, or leave it out")
-    if vectors is not None and not vectors.parent.is_dir():
-        raise MasscliError(f"--vectors {vectors}: its folder does not exist", "name a prefix of files")
+def _there(data: DataBin, sides: Sequence[str]) -> Origin:
+    """Pairs, where the data has them."""
+    from masscli.data.shards import AbsentError
+
+    try:
+        data.pair("train", *sides)
+    except AbsentError:
+        return Origin.TEXT
+    return Origin.PAIRS
+
+
+def _of_pairs(data: DataBin, sides: Sequence[str], least: int, limit: int) -> tuple[Words, str]:
+    """The dictionary, and what to say of where it comes from."""
+    from masscli.lexicon import pairs
+
+    there = len(data.pair("train", *sides)[0])
+    read = min(limit, there)
+    return pairs.induce(data, sides, least, read), f", from {read:,} pairs" + (f" of {there:,}" if read < there else "")
+
+
+def _of_text(
+    data: DataBin, sides: Sequence[str], most: int, least: int, limit: int | None, vectors: Path | None, dim: int
+) -> tuple[Words, str]:
+    """The same; a dictionary that means little is warned of."""
+    from masscli.lexicon import text
+
+    found = text.induce(data, sides, most, least, limit)
+    if found.agreement < AGREED:
+        remark = f"two draws agree on {found.agreement:.0%} only: the texts are too small or too unlike"
+        print(f"warning: {remark}; do not trust this dictionary", file=sys.stderr)
+    if vectors is not None:
+        _write(vectors, sides, found, dim)
+    return found.pairs, f", from text; {found.agreement:.0%} of the common ones come out again in a second draw"
 
 
 def _write(prefix: Path, sides: Sequence[str], found: Found, dim: int) -> None:
