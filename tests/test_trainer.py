@@ -116,6 +116,15 @@ def test_a_signal_is_answered_after_the_update(
     assert same_run(tmp_path, whole[0])
 
 
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Ctrl-C acts as it does in a terminal; a shell has its background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
 def test_a_second_ctrl_c_acts_at_once(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def twice(trainer: Trainer) -> None:
         signal.raise_signal(signal.SIGINT)
