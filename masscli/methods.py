@@ -6,11 +6,11 @@ The presets of MASS are the table of the released code bases: the fields that a 
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from masscli.config import Flags, check, config
+from masscli.config import Flags, check, config, encode
 from masscli.recipe import ObjectiveConfig
 
 
@@ -100,10 +100,11 @@ class MassOptions(SwitchingOptions):
 
     def resolved(self) -> MassOptions:
         """The same options with every blank filled in from the preset."""
-        blanks = {f.name: MASS_PRESETS[self.preset][f.name] for f in fields(self) if f.name in MASS_PRESETS[self.preset]}
+        said = encode(self)
+        blanks = {name: value for name, value in MASS_PRESETS[self.preset].items() if name not in said}
         if self.k_tokens is not None:
             blanks.pop("k")
-        return replace(self, **{name: value for name, value in blanks.items() if getattr(self, name) is None})
+        return replace(self, **blanks)
 
 
 _PAPER: dict[str, Any] = {

@@ -173,8 +173,9 @@ class ModelConfig:
             (self.heads > 0 and self.dim % self.heads == 0, f"heads: must divide dim ({self.dim}), got {self.heads}"),
             (self.norm_eps > 0, f"norm_eps: must be above 0, got {self.norm_eps}"),
             (self.segments >= 0, f"segments: must not be negative, got {self.segments}"),
-            *((0 <= getattr(self, n) < 1, f"{n}: must lie in [0, 1), got {getattr(self, n)}")
-              for n in ("dropout", "attention_dropout", "activation_dropout")),
+            *((0 <= share < 1, f"{name}: must lie in [0, 1), got {share}")
+              for name, share in (("dropout", self.dropout), ("attention_dropout", self.attention_dropout),
+                                  ("activation_dropout", self.activation_dropout))),
         )
 
 

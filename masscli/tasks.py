@@ -149,8 +149,9 @@ class ExtractOptions(TableOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(
-            *((getattr(self, name) > 0, f"{name}: must be above 0, got {getattr(self, name)}")
-              for name in ("doc_stride", "max_query", "max_answer", "n_best")),
+            *((value > 0, f"{name}: must be above 0, got {value}")
+              for name, value in (("doc_stride", self.doc_stride), ("max_query", self.max_query), ("max_answer", self.max_answer),
+                                  ("n_best", self.n_best))),
             (self.max_query + 4 < self.max_length,
              f"max_query: with four symbols, must be below max_length ({self.max_length}), got {self.max_query}"),
         )

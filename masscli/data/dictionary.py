@@ -2,7 +2,7 @@
 
 A dictionary is text: a line `WORD WORD` (or more columns, which are not read), the first of one language, the second of another; several
 lines may give a word several translations.  Only words that are one piece of the vocabulary can be exchanged, since a line keeps its
-length.  `masscli dictionary` makes one out of a trained token table.
+length.  `masscli dictionary` makes one.
 """
 
 from __future__ import annotations
