@@ -3,8 +3,9 @@
 #   scale NAME          the settings of tiny, gpu or paper; each of them can be changed from outside (BT_UPDATES=100 bash ...)
 #   captions / stories  make text out of the folders of captions, parallel sentences and novels that the small scales read
 #   given FOLDER        or take a folder that holds it already: mono.LANG, valid.LANG, test.LANG and, for the supervised steps, pairs.LANG
-#   experiment XX       all steps between English and XX on that text, and the table.  What is finished is not done again.
+#   experiment          all steps between English and XX on that text, and the table.  What is finished is not done again.
 #
+# k_study and ablations put the same steps together in another way: corpora, anchors, learned, backtranslated, pair_corpus, supervised, measure.
 # Variables that are read: output (where everything goes), lang (XX), expect (lines printed under the table).
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
@@ -138,72 +139,104 @@ score() {
     run masscli score "$1" --ref "$2" --metric bleu "${lower[@]}"
 }
 
-experiment() {
-    local data=$output/data near=$output/data pairs=$output/data-pairs common size train switch=() again=() vectors=()
+# corpora   OUTPUT/data of all the text, `near` of what is to be translated alone
+corpora() {
+    data=$output/data near=$output/data pairs=$output/data-pairs
     mkdir -p "$output/scores"
     # shellcheck disable=SC2206  # LAUNCH may be: torchrun --nproc-per-node 8 -m masscli
     train=($LAUNCH)
-    common=(--seed "$SEED" --save-interval-updates "$VALIDATE" --max-valid-rows "$VALID_ROWS" --lr-scheduler "$SCHEDULE")
+    common=(--save-interval-updates "$VALIDATE" --max-valid-rows "$VALID_ROWS" --lr-scheduler "$SCHEDULE")
     preprocess_text "$data" mono --vocab-size "$VOCAB"
     if [ -e "$output/text/half.en" ]; then # novels teach words, but are no text to translate
         near=$output/data-near
         preprocess_text "$near" half --spm-model "$data/vocab.model"
     fi
-    if [ "$SWITCH" != 0 ]; then
-        [ -e "$output/dictionary.txt" ] ||
-            run masscli dictionary "$data" --langs "en,$lang" --from text --output "$output/dictionary.txt" --vectors "$output/vectors" \
-                --dim "$WIDTH"
-        vectors=(--init-vectors "en=$output/vectors.en,$lang=$output/vectors.$lang")
-        switch=(--switch-dictionary "$output/dictionary.txt" --switch-share "$SWITCH")
-        again=(--switch-dictionary "$output/dictionary.txt" --switch-share "$BT_SWITCH")
-        [[ "$BESIDE" == denoise* ]] || again=()
-    fi
+}
+pair_corpus() {
+    preprocess_text "$pairs" mono --trainpref "$output/text/pairs" --no-pairs-as-mono --spm-model "$data/vocab.model"
+}
+
+# anchors   what connects the two languages: `vectors` and `switch` are options of pre-training, `again` of back-translation
+anchors() {
+    vectors=() switch=() again=()
+    [ "$SWITCH" != 0 ] || return 0
+    [ -e "$output/dictionary.txt" ] ||
+        run masscli dictionary "$data" --langs "en,$lang" --from text --output "$output/dictionary.txt" --vectors "$output/vectors" \
+            --dim "$WIDTH"
+    vectors=(--init-vectors "en=$output/vectors.en,$lang=$output/vectors.$lang")
+    switch=(--switch-dictionary "$output/dictionary.txt" --switch-share "$SWITCH")
+    [[ "$BESIDE" != denoise* ]] || again=(--switch-dictionary "$output/dictionary.txt" --switch-share "$BT_SWITCH")
+}
+
+# learned NAME OPTION...   pre-train in OUTPUT/NAME
+learned() {
+    local name=$1
+    shift
+    run "${train[@]}" pretrain "$data" "$@" --arch "$ARCH" --languages "$LANGUAGES" "${switch[@]}" "${vectors[@]}" --lr "$LR" \
+        --max-tokens "$TOKENS" --dropout "$DROPOUT" --max-update "$PRETRAIN_UPDATES" --eval-retrieval --seed "$SEED" "${common[@]}" \
+        --save-dir "$output/$name"
+}
+
+# backtranslated NAME FROM   back-translation in OUTPUT/NAME, begun with OUTPUT/FROM
+backtranslated() {
     # shellcheck disable=SC2086  # several may be empty, or several flags
-    run "${train[@]}" pretrain "$data" --objective mass --preset "$PRESET" --k "$K" --arch "$ARCH" --languages "$LANGUAGES" \
-        ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE} "${switch[@]}" "${vectors[@]}" --lr "$LR" --max-tokens "$TOKENS" \
-        --dropout "$DROPOUT" --max-update "$PRETRAIN_UPDATES" --eval-retrieval "${common[@]}" --save-dir "$output/mass"
-    run masscli inspect "$output/mass" --retrieval --data "$data"
-    # shellcheck disable=SC2086
-    run "${train[@]}" finetune "$near" --task backtranslate --langs "en,$lang" --init-from "$output/mass" --only-seen "$ONLY_SEEN" \
+    run "${train[@]}" finetune "$near" --task backtranslate --langs "en,$lang" --init-from "$output/$2" --only-seen "$ONLY_SEEN" \
         ${BESIDE:+--beside $BESIDE} "${again[@]}" $BT_NOISE --reuse "$REUSE" --lr "$BT_LR" --max-tokens "$BT_TOKENS" \
-        --dropout "$BT_DROPOUT" --max-update "$BT_UPDATES" --eval-roundtrip --best-metric roundtrip "${common[@]}" \
-        --save-dir "$output/unsupervised"
+        --dropout "$BT_DROPOUT" --max-update "$BT_UPDATES" --eval-roundtrip --best-metric roundtrip --seed "$SEED" "${common[@]}" \
+        --save-dir "$output/$1"
+}
+
+# supervised NAME SEED OPTION...   one model for both directions, chosen by BLEU: the loss is best long before the source is read well
+supervised() {
+    local name=$1 seed=$2
+    shift 2
+    run "${train[@]}" finetune "$pairs" --task translate --pairs "en-$lang,$lang-en" --lr "$PAIR_LR" --max-tokens "$BT_TOKENS" \
+        --dropout "$BT_DROPOUT" --max-update "$PAIR_UPDATES" --eval-bleu --eval-beam 1 --best-metric bleu --seed "$seed" "${common[@]}" \
+        "$@" --save-dir "$output/$name"
+    measure "$name" "$output/$name"
+}
+
+experiment() {
+    local size
+    corpora
+    anchors
+    # shellcheck disable=SC2086  # may be empty
+    learned mass --objective mass --preset "$PRESET" --k "$K" ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE}
+    run masscli inspect "$output/mass" --retrieval --data "$data"
+    backtranslated unsupervised mass
     measure copy copy
     measure mass "$output/mass"
     measure unsupervised "$output/unsupervised"
     if [ -n "$SIZES" ] && { [ -e "$output/text/pairs.en" ] || [ -e "$output/text/pairs.en.gz" ]; }; then
-        preprocess_text "$pairs" mono --trainpref "$output/text/pairs" --no-pairs-as-mono --spm-model "$data/vocab.model"
+        pair_corpus
         for size in $SIZES; do
-            supervised "scratch-$size" --limit "$size" --arch "$ARCH" --languages "$LANGUAGES"
-            supervised "mass-$size" --limit "$size" --init-from "$output/mass"
+            supervised "scratch-$size" "$SEED" --limit "$size" --arch "$ARCH" --languages "$LANGUAGES"
+            supervised "mass-$size" "$SEED" --limit "$size" --init-from "$output/mass"
         done
         if [ "$lang" = ro ]; then # all pairs, and back-translation beside them: the last row of the paper's tables
             # shellcheck disable=SC2086
-            supervised pairs-and-bt --init-from "$output/mass" --beside backtranslate --only-seen "$ONLY_SEEN" $BT_NOISE --reuse "$REUSE"
+            supervised pairs-and-bt "$SEED" --init-from "$output/mass" --beside backtranslate --only-seen "$ONLY_SEEN" $BT_NOISE \
+                --reuse "$REUSE"
         fi
     fi
-    table
+    table_of_experiment
 }
 
-# supervised NAME OPTION...   one model for both directions
-supervised() {
-    local name=$1
-    shift
-    run "${train[@]}" finetune "$pairs" --task translate --pairs "en-$lang,$lang-en" --lr "$PAIR_LR" \
-        --max-tokens "$BT_TOKENS" --dropout "$BT_DROPOUT" --max-update "$PAIR_UPDATES" "${common[@]}" "$@" --save-dir "$output/$name"
-    measure "$name" "$output/$name"
+# score_of NAME DIRECTION   the first number of a score
+score_of() {
+    awk 'FNR == 1 { print $3 }' "$output/scores/$1.$2.txt"
 }
 
-table() {
-    echo "system en-$lang $lang-en" | awk '{ printf "%-16s%-10s%-10s\n", $1, $2, $3 }'
+table_of_experiment() {
     local name sizes=()
     for name in $SIZES; do sizes+=("scratch-$name" "mass-$name"); done
-    for name in copy mass unsupervised "${sizes[@]}" pairs-and-bt; do
-        [ ! -e "$output/scores/$name.$lang-en.txt" ] || awk -v name="$name" '
-            FNR == 1 { score[++n] = $3 }
-            END { printf "%-16s%-10.1f%-10.1f\n", name, score[1], score[2] }' \
-            "$output/scores/$name.en-$lang.txt" "$output/scores/$name.$lang-en.txt"
-    done
+    {
+        echo "system en-$lang $lang-en"
+        for name in copy mass unsupervised "${sizes[@]}" pairs-and-bt; do
+            [ ! -e "$output/scores/$name.$lang-en.txt" ] ||
+                echo "$name $(spread "$(score_of "$name" "en-$lang")") $(spread "$(score_of "$name" "$lang-en")")"
+        done
+    } | table
     echo
     echo "signatures (of unsupervised.en-$lang):"
     cat "$output/scores/unsupervised.en-$lang.txt"

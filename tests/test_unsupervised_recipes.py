@@ -146,22 +146,27 @@ def test_settings_are_looked_at_first(given: dict[str, str], line: str, text: Pa
     assert (done.returncode, done.stderr) == (2, f"{line}\n") and not written.exists()
 
 
+SHARED = ["preprocess", "preprocess", "dictionary", "preprocess"]  # all text, captions, word vectors, pairs
+MEASURED = ["generate", "score", "score"] * 2
+
+
 def test_the_study_of_k(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"CALLS": str(written), "KS": "token 0.5 1.0", "SEEDS": "1 2", "NOVEL_LINES": "3"}
-    done = bash(ROOT / "recipes/k_study/run.sh", "multi30k", "novels", "out", cwd=text, **small)
+    done = bash(ROOT / "recipes/k_study/run.sh", "multi30k", "novels", "en-fr", "out", cwd=text, **small)
     assert done.returncode == 0, done.stderr
     found = recorded(written, monkeypatch)
-    assert kinds(found) == ["preprocess", "dictionary", *["pretrain", *["finetune", "generate", "score"] * 2] * 3, "plot"]
-    assert value(found[1], "--limit") == "1000" == value(found[3], "--limit")
-    assert {value(call, "--switch-dictionary") for call in found if call[0] == "pretrain"} == {value(found[1], "--output")}
+    assert kinds(found) == [*SHARED, *["pretrain", *["finetune", *MEASURED] * 2] * 3, "plot"]
+    assert {value(call, "--switch-dictionary") for call in found if call[0] == "pretrain"} == {value(found[2], "--output")}
     first, second, last = (call for call in found if call[0] == "pretrain")
     assert value(first, "--k-tokens") == "1" and (value(second, "--k"), value(last, "--k")) == ("0.5", "1.0")
+    tuned = [call for call in found if call[0] == "finetune"]
+    assert {value(call, "--limit") for call in tuned} == {"1000"} and {value(call, "--pairs") for call in tuned} == {"en-fr,fr-en"}
     rows = [row.split() for row in done.stdout.split("\n")[:-1]]
     assert rows[0] == ["k", "perplexity", "BLEU"] and [row[:2] for row in rows[1:]] == [[k, "2.5"] for k in ("token", "0.5", "1.0")]
 
 
 def test_the_ablations(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = bash(ROOT / "recipes/ablations/run.sh", "multi30k", "novels", "out", cwd=text, CALLS=str(written), NOVEL_LINES="3")
+    done = bash(ROOT / "recipes/ablations/run.sh", "multi30k", "novels", "en-de", "out", cwd=text, CALLS=str(written), NOVEL_LINES="3")
     assert done.returncode == 0, done.stderr
     found = recorded(written, monkeypatch)
     learned = {Path(value(call, "--save-dir")).name: call for call in found if call[0] == "pretrain"}
@@ -171,14 +176,18 @@ def test_the_ablations(text: Path, written: Path, monkeypatch: pytest.MonkeyPatc
     own = {"--objective", "--k", "--span", "--feed", "--save-dir"}
     assert len({tuple((f, v) for f, v in pairwise(c) if f.startswith("--") and f not in own) for c in learned.values()}) == 1
     assert value(learned["pre-discrete"], "--span") == "1" and value(learned["pre-feed"], "--feed") == "all"
-    tuned = {Path(value(call, "--save-dir")).name: call for call in found if call[0] == "finetune"}
-    assert "--init-from" not in tuned["scratch-1"]
+    tuned = {Path(value(call, "--save-dir")).name: call for call in found if call[0] == "finetune" and "translate" in call}
+    assert "--init-from" not in {*tuned["scratch-1"], *tuned["vectors-1"]}
+    assert "--init-vectors" not in tuned["scratch-1"]
+    assert value(tuned["vectors-1"], "--init-vectors") == value(learned["pre-mass"], "--init-vectors")
     assert value(tuned["bertlm-1"], "--init-from") == "out/pre-bertlm" and value(tuned["encoder-1"], "--init-from") == "out/pre-mass"
     assert [value(tuned[f"{stack}-1"], "--init-stacks") for stack in ("encoder", "decoder")] == ["encoder", "decoder"]
-    own = {"--init-from", "--arch", "--languages", "--init-stacks", "--save-dir"}
+    own = {"--init-from", "--init-vectors", "--arch", "--languages", "--init-stacks", "--save-dir"}
     settings = {tuple((f, v) for f, v in pairwise(call) if f.startswith("--") and f not in own)
                 for call in tuned.values()}  # fmt: skip
     assert len(settings) == 1
+    alone = {Path(value(call, "--save-dir")).name: value(call, "--init-from") for call in found if "backtranslate" in call}
+    assert alone == {f"unsupervised-{name}": f"out/pre-{name}" for name in ("dae", "bertlm", "mass")}
     assert [row.split()[0] for row in done.stdout.split("\n")[:-1]] == [
-        "method", "scratch", "dae", "bertlm", "discrete", "feed", "encoder", "decoder", "mass",
+        "method", "scratch", "vectors", "dae", "bertlm", "discrete", "feed", "encoder", "decoder", "mass",
     ]  # fmt: skip

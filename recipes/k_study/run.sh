@@ -1,37 +1,30 @@
 #!/usr/bin/env bash
-# How much of a sentence MASS should hide:  bash recipes/k_study/run.sh FOLDER NOVELS [OUTPUT]
+# How much of a sentence MASS should hide:  bash recipes/k_study/run.sh FOLDER NOVELS [en-de|en-fr] [OUTPUT]
 #
-# The study of k of the paper (section 4.4, figure 5) on Multi30k English-German and part of the novels: the same model is pre-trained with
-# k from one token (BERT's) to the whole sentence (a language model), then fine-tuned on the first PAIRS pairs.  Prints perplexity of the
-# hidden fragment on valid and BLEU of test2016 against k (multi-bleu, lower-cased; mean over SEEDS of the fine-tuning), and draws both into
-# OUTPUT/k.svg.  The paper finds both best between 50% and 70%, and the two ends clearly worse.  SCALE=gpu trains longer.
-# What is finished is not done again.
+# The study of k of the paper (section 4.4, figure 5) on Multi30k and part of the novels, the halves of recipes/multi30k/unsupervised.sh: the
+# same model is pre-trained with k from one token (BERT's) to the whole sentence (a language model), then fine-tuned on the first PAIRS pairs
+# in both directions.  Prints perplexity of the hidden fragment on valid and BLEU of test2016 against k (multi-bleu, lower-cased; mean of both
+# directions and of SEEDS of the fine-tuning), and draws both into OUTPUT/k.svg.  The paper finds both best between 50% and 70%, and the two
+# ends clearly worse.  SCALE=gpu trains longer.  What is finished is not done again.
 set -euo pipefail
-: "${KS:=token 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0}" "${PAIRS:=1000}" "${SEEDS:=1}" "${DICTIONARY:=$PAIRS}"
+: "${KS:=token 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0}" "${PAIRS:=1000}" "${SEEDS:=1}" "${SCALE:=tiny}"
 
-source "$(dirname "${BASH_SOURCE[0]}")/../pairs.sh"
-folder=${1:?usage: run.sh FOLDER NOVELS [OUTPUT]}
-novels=${2:?usage: run.sh FOLDER NOVELS [OUTPUT]}
-output=${3:-runs/k-study}
-caption_data
-word_pairs
-
+source "$(dirname "${BASH_SOURCE[0]}")/../studies.sh"
+study "usage: run.sh FOLDER NOVELS [en-de|en-fr] [OUTPUT]" k-study "$@"
 for k in $KS; do
     share=(--k "$k")
     [ "$k" != token ] || share=(--k-tokens 1)
-    pretrain_on "$output/data" "mass-$k" --objective mass "${share[@]}" "${switch[@]}"
-    for seed in $SEEDS; do tuned "k-$k-$seed" "$PAIRS" "$seed" --init-from "$output/mass-$k"; done
+    learned "mass-$k" --objective mass "${share[@]}"
+    few "k-$k" --init-from "$output/mass-$k"
 done
 
-# k, perplexity, BLEU: the last validation of the pre-training, the mean over seeds.
+# k, perplexity (the last validation of the pre-training), BLEU.
 {
     echo "k perplexity BLEU"
     for k in $KS; do
         perplexity=$(awk -F'"ppl": ' '/"event": "evaluated"/ { split($2, rest, /[,}]/); last = rest[1] } END { printf "%.4g", last }' \
             "$output/mass-$k/log.jsonl")
-        names=()
-        for seed in $SEEDS; do names+=("k-$k-$seed"); done
-        bleu=$(scores "${names[@]}")
+        bleu=$(few_scores "k-$k" "en-$lang" "$lang-en")
         echo "$k $perplexity ${bleu%+-*}"
     done
 } > "$output/k.txt"
