@@ -174,6 +174,11 @@ class PreprocessConfig:
     spm_model: Path | None = None
     """Use this SentencePiece model, or BERT's vocab.txt (with --lowercase where it is uncased), instead of training one; a data folder or
     a run means its vocabulary as it is, languages and text options included."""
+    bpe_codes: Path | None = None
+    """Use these merges of subword-nmt or fastBPE (as XLM and the MASS authors distribute them) with the pieces in --bpe-vocab instead of
+    training a model; ids are then those of XLM. With --moses, as such merges are of Moses tokens."""
+    bpe_vocab: Path | None = None
+    """Their pieces: PIECE COUNT a line, as fastBPE's getvocab writes them."""
     character_coverage: float = 1.0
     """Share of characters the vocabulary must cover; the rest become unknown pieces."""
     vocab_sentences: int = 2_000_000
@@ -214,6 +219,8 @@ class PreprocessConfig:
         check(
             (len(set(self.langs)) == len(self.langs), f"langs: names a language twice: {','.join(self.langs)}"),
             (self.vocab_size > 0, f"vocab_size: must be above 0, got {self.vocab_size}"),
+            ((self.bpe_codes is None) == (self.bpe_vocab is None), "--bpe-codes and --bpe-vocab go together"),
+            (self.bpe_codes is None or self.spm_model is None, "--bpe-codes and --spm-model are two vocabularies: give one of them"),
             (self.workers > 0, f"workers: must be above 0, got {self.workers}"),
             (self.shard_size > 0, f"shard_size: must be above 0, got {self.shard_size}"),
             (self.seed >= 0, f"seed: must not be negative, got {self.seed}"),

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from masscli.data.documents import DocumentPairs, cut
 from masscli.data.masking import Masker, blocks, electra_slots, fill, words
 from masscli.data.packed import Blocks
-from masscli.data.words import word_starts
+from masscli.data.words import WordStarts, word_starts
 from masscli.text.vocabulary import Vocabulary
 
 SIZE, MASK, V = 64, 4, 5_000
-STARTS = np.ones(10**6, np.bool_)
+STARTS = WordStarts(np.ones(10**6, np.bool_), np.zeros(10**6, np.bool_))
 
 
 class Text:
@@ -382,6 +382,14 @@ class Pieces:
 
 @pytest.mark.parametrize("pieces", [("▁the", "re", "▁", "é", ",", "▁9", "9"), ("the", "##re", ".", "##é", ",", "9", "##9")])
 def test_words_begin_at_marks_and_at_punctuation(pieces: tuple[str, ...]) -> None:
-    starts = word_starts(Pieces(*pieces))
+    known = Pieces(*pieces)
+    starts = word_starts(known)(np.arange(known.vocab.size))
     assert starts[:4].all() and starts[-1]  # special symbols, those beyond the model's own pieces too
     assert starts[4:-1].tolist() == [True, False, True, False, True, True, False]
+
+
+def test_where_bpe_codes_mark_what_goes_on_the_next_piece_begins_no_word() -> None:
+    known = Pieces("hel@@", "lo", "ing", ",")
+    starts = word_starts(known)
+    assert starts(np.array([4, 5, 6, 7, 4, 6, 0])).tolist() == [True, False, True, True, True, False, True]
+    assert starts(np.array([5])).tolist() == [True] and starts(np.array([], np.int64)).tolist() == []

@@ -36,13 +36,14 @@ from masscli.data.ragged import LostError
 from masscli.data.sample import make_vocabulary
 from masscli.data.tabulate import tabulate
 from masscli.errors import MasscliError
-from masscli.text import corpus
+from masscli.text import bpe_codes, corpus
 from masscli.text.corpus import SPOOL, Scan
 from masscli.text.tokenizer import Tokenizer, model_of
 from masscli.version import __version__
 
 PLACES = {"langs", "source_lang", "target_lang", "trainpref", "validpref", "testpref", "mono", "pairs"}
-PLACES |= {"tsv", "jsonl", "conll", "squad", "dialogues", "aligned", "table_lang", "destdir", "spm_model", "workers", "overwrite"}
+PLACES |= {"tsv", "jsonl", "conll", "squad", "dialogues", "aligned", "table_lang", "destdir", "workers", "overwrite"}
+PLACES |= {"spm_model", "bpe_codes", "bpe_vocab"}
 """Options that say where things are; the others decide, with the text, what comes out."""
 FILTERS = {"dedup", "drop_copies", "drop_held_out", "filter_lang"}
 """Options that decide nothing where they are off."""
@@ -125,7 +126,7 @@ def _prepare(work: Work) -> Path:
     began = time.monotonic()
     tables, spoken = work.sources.tables, work.sources.table_language
     tokenizer = make_vocabulary(work.parts, work.scans, work.sources.languages, work.config, work.folder, work.pool, tables, spoken)
-    what = "adopted" if work.config.spm_model else "trained"
+    what = "adopted" if work.config.spm_model or work.config.bpe_codes else "trained"
     work.talk.note(f"vocabulary of {tokenizer.vocab.size} pieces {what} in {time.monotonic() - began:.1f} s")
     if clean.needed(work.config, work.parts):
         clean.survey(work.parts, work.scans, work.config, work.folder)
@@ -213,7 +214,13 @@ def _settings(config: PreprocessConfig) -> dict[str, str]:
     """The options that decide what comes out, in plain words."""
     found = {name: json.dumps(value) for name, value in plain(config).items() if name not in PLACES and (value or name not in FILTERS)}
     if config.spm_model:
-        found["spm_model"] = publish.digest(model_of(config.spm_model))
+        try:
+            found["spm_model"] = publish.digest(model_of(config.spm_model))
+        except OSError as error:
+            hint = "name a model's file, a data folder or a run"
+            raise MasscliError(f"--spm-model {config.spm_model}: {error.strerror}", hint) from None
+    if config.bpe_codes and config.bpe_vocab:
+        found["bpe_codes"] = hashlib.sha256(bpe_codes.join(config.bpe_codes, config.bpe_vocab)).hexdigest()
     return found
 
 

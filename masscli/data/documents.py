@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.batch import Ids
-from masscli.data.packed import Documents, Flags
+from masscli.data.packed import Documents
 from masscli.data.view import Example
+from masscli.data.words import WordStarts
 
 BLOCK = 2**14
 """Sentences after which a block of documents is full."""
@@ -46,10 +47,10 @@ class Pair(NamedTuple):
 class DocumentPairs:
     """Pairs of segments, at most `size` tokens with the three symbols of their frame.
 
-    Examples have the ids of A and of B, the label, and which tokens of A and B begin a word (`starts` by id).
+    Examples have the ids of A and of B, the label, and which tokens of A and B begin a word (`starts`).
     """
 
-    def __init__(self, column: Documents, kind: str, size: int, *, short: float, copies: int, seed: int, starts: Flags,
+    def __init__(self, column: Documents, kind: str, size: int, *, short: float, copies: int, seed: int, starts: WordStarts,
                  limit: int | None = None) -> None:  # fmt: skip
         self.column, self.kind, self.size, self.short, self.seed, self.starts = column, kind, size, short, seed, starts
         rows = len(column) if limit is None else min(limit, len(column))
@@ -85,7 +86,7 @@ class DocumentPairs:
         else:
             rng = np.random.Generator(np.random.Philox(counter=[1, 4, row, 0], key=[self.seed, 0]))
             a, b = cut(a, b, self.size - 2 - bool(len(b)), rng)
-        starts = self.starts[np.concatenate([a, b])].astype(np.int64)
+        starts = self.starts(np.concatenate([a, b])).astype(np.int64)
         return Example(row, (a, b, np.array([pair.label]), starts))
 
     def _text(self, start: int, stop: int) -> Ids:

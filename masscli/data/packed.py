@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from masscli.data.batch import Ids
 from masscli.data.view import Example, Ragged
-
-Flags = NDArray[np.bool_]
+from masscli.data.words import WordStarts
 
 
 class Documents(Ragged, Protocol):
@@ -26,9 +25,9 @@ class Documents(Ragged, Protocol):
 
 
 class Blocks:
-    """Blocks of at most `size` tokens; examples have the ids, separators included, and which of them begin a word (`starts` by id)."""
+    """Blocks of at most `size` tokens; examples have the ids, separators included, and which of them begin a word (`starts`)."""
 
-    def __init__(self, column: Documents, size: int, separator: int, *, cross: bool, starts: Flags, limit: int | None = None) -> None:
+    def __init__(self, column: Documents, size: int, separator: int, *, cross: bool, starts: WordStarts, limit: int | None = None) -> None:
         self.column, self.size, self.separator, self.cross, self.starts = column, size, separator, cross, starts
         rows = len(column) if limit is None else min(limit, len(column))
         firsts = column.documents
@@ -51,7 +50,7 @@ class Blocks:
                 parts.append(np.array([self.separator]))
             parts += [self.column[at], np.array([self.separator])]
         ids = np.concatenate(parts)[skipped : skipped + length]
-        return Example(row, (ids, self.starts[ids].astype(np.int64)))
+        return Example(row, (ids, self.starts(ids).astype(np.int64)))
 
     def _pack(self, costs: NDArray[np.int64], bounds: NDArray[np.int64]) -> NDArray[np.int64]:
         """(blocks, 4): first row, row after the last, tokens of the first to skip, length."""

@@ -29,9 +29,11 @@ def make_vocabulary(
     parts: Sequence[Part], scans: Mapping[Path, Scan], languages: Sequence[str], config: PreprocessConfig, folder: Path, pool: Pool,
     tables: Sequence[Labelled] = (), table_language: str = "",
 ) -> Tokenizer:  # fmt: skip
-    """Train a tokenizer on a sample of the training text (and that of labelled examples), or adopt the one given with --spm-model."""
+    """Train a tokenizer on a sample of the training text (and that of labelled examples), or take the one that is given."""
     if config.spm_model:
         return Tokenizer.adopt(config.spm_model, config=config, languages=languages, folder=folder)
+    if config.bpe_codes and config.bpe_vocab:
+        return Tokenizer.from_codes(config.bpe_codes, config.bpe_vocab, config=config, languages=languages, folder=folder)
     files = training_files(parts, scans, languages)
     extra = running_text(tables, config.vocab_sentences, config.seed)
     if not any(files.values()) and not extra:

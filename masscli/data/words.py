@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from masscli.data.batch import Ids
+from masscli.text.bpe_codes import GOES_ON
 from masscli.text.vocabulary import Vocabulary
 
 WORD, REST = "\u2581", "##"
-"""SentencePiece's mark of a word's first piece, WordPiece's of all the others."""
+"""SentencePiece's mark of a word's first piece, WordPiece's of all the others (BPE codes mark all but the last)."""
 
 
 class Pieces(Protocol):
@@ -21,14 +24,31 @@ class Pieces(Protocol):
     def pieces(self, ids: list[int]) -> list[str]: ...
 
 
-def word_starts(tokenizer: Pieces) -> NDArray[np.bool_]:
-    """(V,) which ids begin a word: those with the mark, special symbols, and pieces without a letter or digit (punctuation)."""
+@dataclass(frozen=True)
+class WordStarts:
+    """Which tokens of a text begin a word: `begins` (V,) by id, unless the one before them `goes_on` (V,), as BPE codes mark it."""
+
+    begins: NDArray[np.bool_]
+    goes_on: NDArray[np.bool_]
+
+    def __call__(self, ids: Ids) -> NDArray[np.bool_]:
+        """(L,) for ids (L,)."""
+        found: NDArray[np.bool_] = self.begins[ids]
+        found[1:] &= ~self.goes_on[ids[:-1]]
+        return found
+
+
+def word_starts(tokenizer: Pieces) -> WordStarts:
+    """Words begin with the mark of SentencePiece, with a special symbol, or with a piece without a letter or digit (punctuation)."""
     vocab = tokenizer.vocab
     starts = np.ones(vocab.size, np.bool_)
     ordinary = [i for i in range(vocab.size) if i not in vocab.specials]
     pieces = tokenizer.pieces(ordinary)
     marked = any(piece.startswith(WORD) for piece in pieces)
+    goes_on = np.zeros(vocab.size, np.bool_)
+    if not marked and not any(piece.startswith(REST) for piece in pieces):
+        goes_on[ordinary] = [piece.endswith(GOES_ON) for piece in pieces]
     begins = [piece.startswith(WORD) if marked else not piece.startswith(REST) for piece in pieces]
     spoken = [any(c.isalnum() for c in piece) for piece in pieces]
     starts[ordinary] = np.array(begins, np.bool_) | ~np.array(spoken, np.bool_)
-    return starts
+    return WordStarts(starts, goes_on)

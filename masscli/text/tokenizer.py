@@ -1,4 +1,4 @@
-"""Text to ids and back: Moses and lower-casing if asked for, then a joint SentencePiece BPE (or WordPiece with BERT's vocab.txt).
+"""Text to ids and back: Moses and lower-casing if asked for, then a joint SentencePiece BPE (or WordPiece, or BPE codes).
 
 On disk it is two files, `vocab.model` (SentencePiece's own format) and `tokenizer.json` (special ids by role, languages by name, settings,
 fingerprint); both travel unchanged from a data folder into checkpoints.  Special symbols are control symbols, or ids beyond the end of
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from masscli.commands import PreprocessConfig
 from masscli.config import ConfigError, config, decode, encode
 from masscli.errors import MasscliError
+from masscli.text import bpe_codes
+from masscli.text.bpe_codes import GOES_ON, BpeCodes
 from masscli.text.moses import Surface
 from masscli.text.vocabulary import Vocabulary
 from masscli.text.wordpiece import WordPieces, looks_like
@@ -29,8 +31,8 @@ from masscli.text.words import Words
 
 FORMAT = 1
 MODEL, CARD = "vocab.model", "tokenizer.json"
-TRAINED, ADOPTED, WORDPIECE = "sentencepiece-bpe", "sentencepiece", "wordpiece"
-"""Kinds of model: one of our own making, somebody's (of which nothing is taken for granted), or BERT's vocab.txt."""
+TRAINED, ADOPTED, WORDPIECE, CODES = "sentencepiece-bpe", "sentencepiece", "wordpiece", "bpe-codes"
+"""Kinds of model: one of our own making, somebody's (of which nothing is taken for granted), BERT's vocab.txt, or codes of subword-nmt."""
 SPARE = 8
 """Ids kept free for objectives that need a symbol of their own."""
 _TRAINING_THREADS = 2
@@ -70,14 +72,14 @@ class Card:
 
 
 class Tokenizer:
-    """One SentencePiece model (or WordPiece vocabulary), the ids of its special symbols, and what is done to text before it."""
+    """One SentencePiece model (or what else there is), the ids of its special symbols, and what is done to text before it."""
 
     def __init__(self, model: bytes, card: Card) -> None:
         self.vocab: Vocabulary = card.vocabulary()
         self.surface = Surface(card.normalize, card.moses, card.lowercase, card.romanian)
         self._model, self._card = model, card
-        self._pieces = WordPieces(model, accents=not card.lowercase) if card.kind == WORDPIECE else _processor(model)
-        self._words = Words(self._pieces, split=card.kind in (TRAINED, WORDPIECE))
+        self._pieces = _reader(model, card.kind, card.lowercase)
+        self._words = Words(self._pieces, split=card.kind != ADOPTED)
 
     @classmethod
     def train(cls, lines: Iterator[str], *, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
@@ -115,11 +117,15 @@ class Tokenizer:
         except OSError as error:
             raise MasscliError(f"--spm-model {model}: {error.strerror}") from None
         try:
-            kind = WORDPIECE if looks_like(data) else TRAINED if _ours(data) else ADOPTED
-            return cls._create(data, kind, config, languages, folder)
+            return cls._create(data, _kind(data), config, languages, folder)
         except _BadModelError:
             hint = "expected what spm_train wrote, or BERT's vocab.txt"
             raise MasscliError(f"--spm-model {model}: is not a SentencePiece model", hint) from None
+
+    @classmethod
+    def from_codes(cls, codes: Path, vocab: Path, *, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
+        """Take the two files of subword-nmt or fastBPE."""
+        return cls._create(bpe_codes.join(codes, vocab), CODES, config, languages, folder)
 
     @staticmethod
     def languages_of(model: Path) -> tuple[str, ...]:
@@ -175,6 +181,8 @@ class Tokenizer:
         """The text of each piece, without the mark of a word's start (of its continuation, in a WordPiece vocabulary)."""
         if self._card.kind == WORDPIECE:
             return [piece.removeprefix("##") for piece in self.pieces(ids)]
+        if self._card.kind == CODES:
+            return [piece.removesuffix(GOES_ON) for piece in self.pieces(ids)]
         return [piece.replace("\u2581", "") for piece in self.pieces(ids)]
 
     @classmethod
@@ -232,6 +240,19 @@ def _processor(model: bytes) -> Any:
         raise _BadModelError from None
 
 
+def _reader(model: bytes, kind: str, lowercase: bool) -> Any:
+    """What turns text into ids and back."""
+    if kind == CODES:
+        return BpeCodes(model)
+    return WordPieces(model, accents=not lowercase) if kind == WORDPIECE else _processor(model)
+
+
+def _kind(model: bytes) -> str:
+    if bpe_codes.looks_like(model):
+        return CODES
+    return WORDPIECE if looks_like(model) else TRAINED if _ours(model) else ADOPTED
+
+
 def _ours(model: bytes) -> bool:
     """Whether `Tokenizer.train` has made a model: nobody else reserves these symbols."""
     pieces = _processor(model)
@@ -240,14 +261,12 @@ def _ours(model: bytes) -> bool:
 
 def _describe(model: bytes, kind: str, surface: Surface, languages: Sequence[str]) -> Card:
     """Find, or make up, the id of every special symbol."""
-    pieces: Any
     own: dict[str, int] = {}
     free: Iterator[int] = iter(())
-    if kind == WORDPIECE:
-        pieces = WordPieces(model, accents=not surface.lowercase)
+    pieces = _reader(model, kind, surface.lowercase)
+    if isinstance(pieces, (WordPieces, BpeCodes)):
         control, free = pieces.special, iter(pieces.free)
     else:
-        pieces = _processor(model)
         control = {pieces.id_to_piece(i): i for i in range(len(pieces)) if pieces.is_control(i)}
         own = {"pad": pieces.pad_id(), "bos": pieces.bos_id(), "eos": pieces.eos_id(), "unk": pieces.unk_id()}
     size = len(pieces)
