@@ -2,7 +2,8 @@
 #
 #   scale NAME          the settings of tiny, gpu or paper; each of them can be changed from outside (BT_UPDATES=100 bash ...)
 #   captions / stories  make text out of the folders of captions, parallel sentences and novels that the small scales read
-#   given FOLDER        or take a folder that holds it already: mono.LANG, valid.LANG, test.LANG and, for the supervised steps, pairs.LANG
+#   given FOLDER        or take a folder that holds it already, as news.sh makes it: mono.LANG, valid.LANG, test.LANG, for the supervised
+#                       steps pairs.LANG, and perhaps codes and vocab, the merges and pieces of fastBPE or XLM
 #   experiment          all steps between English and XX on that text, and the table.  What is finished is not done again.
 #
 # k_study and ablations put the same steps together in another way: corpora, anchors, learned, backtranslated, pair_corpus, supervised, measure.
@@ -39,6 +40,7 @@ scale() {
     : "${BESIDE=denoise=0:1,$((BT_UPDATES / 3)):0.1,$BT_UPDATES:0}" "${BT_NOISE=--source-dropout 0.1 --source-blank 0.1 --source-shuffle 2}"
     : "${K:=0.5}" "${SEED:=1}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}" "${SCHEDULE:=linear}" "${BT_SWITCH:=0.3}"
     [ "$1" != paper ] || LANGUAGES=embedding
+    vocabulary=()
     for updates in BT_UPDATES PAIR_UPDATES; do # now, and not after days of pre-training
         if [ "${!updates}" -lt 6 ] || [ $((${!updates} % REUSE)) != 0 ]; then
             echo "error: $updates=${!updates}: expected at least 6, and a multiple of REUSE=$REUSE" >&2
@@ -98,6 +100,7 @@ given() {
             done
         done
     done
+    [ ! -e "$1/codes" ] || vocabulary=(--bpe-codes "$1/codes" --bpe-vocab "$1/vocab")
 }
 
 # preprocess_text FOLDER NAME OPTION...   monolingual text NAME.*, valid and test, in one vocabulary
@@ -145,8 +148,9 @@ corpora() {
     mkdir -p "$output/scores"
     # shellcheck disable=SC2206  # LAUNCH may be: torchrun --nproc-per-node 8 -m masscli
     train=($LAUNCH)
+    [ ${#vocabulary[@]} -gt 0 ] || vocabulary=(--vocab-size "$VOCAB")
     common=(--save-interval-updates "$VALIDATE" --max-valid-rows "$VALID_ROWS" --lr-scheduler "$SCHEDULE")
-    preprocess_text "$data" mono --vocab-size "$VOCAB"
+    preprocess_text "$data" mono "${vocabulary[@]}"
     if [ -e "$output/text/half.en" ]; then # novels teach words, but are no text to translate
         near=$output/data-near
         preprocess_text "$near" half --spm-model "$data/vocab.model"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import sys
+import tarfile
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -191,3 +193,61 @@ def test_the_ablations(text: Path, written: Path, monkeypatch: pytest.MonkeyPatc
     assert [row.split()[0] for row in done.stdout.split("\n")[:-1]] == [
         "method", "scratch", "vectors", "dae", "bertlm", "discrete", "feed", "encoder", "decoder", "mass",
     ]  # fmt: skip
+
+
+def test_text_of_the_papers_scale_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything comes from folders that stand for the servers; what was cut off goes on, what is there is not fetched again."""
+    for language in ("en", "fr"):
+        for year in (2007, 2008):
+            place = tmp_path / f"news/{language}/news.{year}.{language}.shuffled.deduped.gz"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(gzip.compress(f"{language} {year}\n".encode()))
+    (tmp_path / "xlm").mkdir()
+    for name in ("codes", "vocab"):
+        (tmp_path / f"xlm/{name}_enfr").write_text(f"{name}\n")
+    (tmp_path / "pairs").mkdir()
+    for archive in ("europarl-v7", "commoncrawl"):
+        (tmp_path / f"training/{archive}").mkdir(parents=True)
+        for language in ("en", "fr"):
+            lines = "".join(f"{archive} {n}\t{language}\n" for n in range(50))
+            (tmp_path / f"training/{archive}/{archive}.fr-en.{language}").write_text(lines)
+        with tarfile.open(tmp_path / f"pairs/training-parallel-{archive}.tgz", "w:gz") as tar:
+            tar.add(tmp_path / f"training/{archive}", arcname=archive)
+    stub = tmp_path / "bin/sacrebleu"
+    stub.parent.mkdir()
+    stub.write_text('#!/usr/bin/env bash\necho "$*"\n')
+    stub.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stub.parent / "python"))  # `bash` puts its folder in front
+    (tmp_path / "out/download").mkdir(parents=True)
+    whole = (tmp_path / "news/en/news.2007.en.shuffled.deduped.gz").read_bytes()
+    (tmp_path / "out/download/news.2007.en.gz.part").write_bytes(whole[:9])
+    servers = {"NEWS": f"file://{tmp_path}/news", "XLM": f"file://{tmp_path}/xlm", "EUROPARL": f"file://{tmp_path}/pairs"}
+    done = bash(ROOT / "recipes/news.sh", "fr", "out", cwd=tmp_path, YEARS="2007 2008", PAIRS="40", **servers)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    assert gzip.decompress((out / "mono.en.gz").read_bytes()) == b"en 2007\nen 2008\n"
+    assert gzip.decompress((out / "mono.fr.gz").read_bytes()) == b"fr 2007\nfr 2008\n"
+    assert (out / "valid.en").read_text() == "--test-set wmt13 --language-pair en-fr --echo src\n"
+    assert (out / "test.fr").read_text() == "--test-set wmt14 --language-pair en-fr --echo ref\n"
+    english, french = ((out / f"pairs.{language}").read_text().split("\n")[:-1] for language in ("en", "fr"))
+    assert len(english) == 40 == len(set(english)) and len({line.split()[0] for line in english}) == 2
+    assert [line.replace(" en", "") for line in english] == [line.replace(" fr", "") for line in french]
+    assert english != sorted(english) and (out / "codes").read_text() == "codes\n" and (out / "vocab").read_text() == "vocab\n"
+    again = bash(ROOT / "recipes/news.sh", "fr", "out", cwd=tmp_path, YEARS="2007 2008", NEWS="file:///nowhere")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    wrong = bash(ROOT / "recipes/news.sh", "xx", "out", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr) == (2, "error: xx: expected fr, de or ro\n")
+
+
+def test_merges_that_lie_in_the_folder_are_used(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (text / "wmt").mkdir()
+    for name in ("mono", "valid", "test"):
+        for language in ("en", "ro"):
+            (text / f"wmt/{name}.{language}").write_text(f"{language} {name}\n")
+    for name in ("codes", "vocab"):
+        (text / f"wmt/{name}").write_text("x\n")
+    done = bash(ROOT / "recipes/enro/run.sh", "wmt", "out", "--scale", "paper", cwd=text, CALLS=str(written))
+    assert done.returncode == 0, done.stderr
+    preprocess = recorded(written, monkeypatch)[0]
+    assert (value(preprocess, "--bpe-codes"), value(preprocess, "--bpe-vocab")) == ("wmt/codes", "wmt/vocab")
+    assert "--vocab-size" not in preprocess

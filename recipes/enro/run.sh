@@ -5,9 +5,9 @@
 # (train, valid) and novels (en.txt.gz, ro.txt.gz).
 # English is read from the first half of the training lines, Romanian from the second, so that no pair is ever seen.
 #
-# paper (an estimate: eight GPUs of 16 GB, for days; 300 GB of disk): FOLDER holds mono.en and mono.ro (News Crawl 2007-2017, as XLM takes
-# it; also .gz), valid.* and test.* (newstest; for example from `sacrebleu -t wmt14 --echo src`), and pairs.* for the low-resource steps.
-# The vocabulary is a joint SentencePiece BPE of 60,000 pieces; XLM's own BPE codes are of another format and are not read.
+# paper (an estimate: eight GPUs of 16 GB, for days; 300 GB of disk): FOLDER is what `bash recipes/news.sh ro FOLDER` downloads (News Crawl
+# 2007-2017, newstest, pairs, XLM's codes and vocab), or holds the same: mono.en and mono.ro (also .gz), valid.* and test.*, pairs.* for the
+# low-resource steps.  Without codes and vocab there, the vocabulary is a joint SentencePiece BPE of 60,000 pieces.
 # LAUNCH="torchrun --nproc-per-node 8 -m masscli" uses eight GPUs.  Nobody has run this scale here; what the paper reports
 # (newstest2016, multi-bleu of Moses tokens) stands under the table.
 #
