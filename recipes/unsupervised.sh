@@ -35,10 +35,11 @@ scale() {
     # the token table (WIDTH numbers each, as ARCH has), and SWITCH of the words that the encoder reads are put into the other language, by
     # the dictionary that comes of them.  Back-translation needs what XLM's recipe has besides: auto-encoding, and a decoder that is kept
     # from writing the wrong language; what it reads is made noisy, and each list of it serves REUSE updates.  SWITCH=0 BESIDE= ONLY_SEEN=0
-    # PRETRAIN_BESIDE= BT_NOISE= is the control, MASS and back-translation alone.
+    # PRETRAIN_BESIDE= BT_NOISE= is the control, MASS and back-translation alone.  DICTIONARY=1000 makes the MASS that pairs begin with read
+    # words by a dictionary of the first 1,000 of them.
     : "${PRESET:=paper}" "${SWITCH:=0.5}" "${ONLY_SEEN=2}" "${PRETRAIN_BESIDE=denoise}" "${REUSE:=2}"
     : "${BESIDE=denoise=0:1,$((BT_UPDATES / 3)):0.1,$BT_UPDATES:0}" "${BT_NOISE=--source-dropout 0.1 --source-blank 0.1 --source-shuffle 2}"
-    : "${K:=0.5}" "${SEED:=1}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}" "${SCHEDULE:=linear}" "${BT_SWITCH:=0.3}"
+    : "${K:=0.5}" "${SEED:=1}" "${DICTIONARY:=0}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}" "${SCHEDULE:=linear}" "${BT_SWITCH:=0.3}"
     [ "$1" != paper ] || LANGUAGES=embedding
     vocabulary=()
     for updates in BT_UPDATES PAIR_UPDATES; do # now, and not after days of pre-training
@@ -200,8 +201,17 @@ supervised() {
     measure "$name" "$output/$name"
 }
 
+# learned_with_pairs   MASS again, its encoder reading words in the other language by a dictionary of the first DICTIONARY pairs
+learned_with_pairs() {
+    run masscli dictionary "$pairs" --langs "en,$lang" --from pairs --limit "$DICTIONARY" --output "$output/few.txt"
+    switch=(--switch-dictionary "$output/few.txt" --switch-share 0.5)
+    # shellcheck disable=SC2086
+    learned mass-few --objective mass --preset "$PRESET" --k "$K" ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE}
+    base=mass-few
+}
+
 experiment() {
-    local size
+    local size limit base=mass
     corpora
     anchors
     # shellcheck disable=SC2086  # may be empty
@@ -213,13 +223,16 @@ experiment() {
     measure unsupervised "$output/unsupervised"
     if [ -n "$SIZES" ] && { [ -e "$output/text/pairs.en" ] || [ -e "$output/text/pairs.en.gz" ]; }; then
         pair_corpus
+        [ "$DICTIONARY" = 0 ] || learned_with_pairs
         for size in $SIZES; do
-            supervised "scratch-$size" "$SEED" --limit "$size" --arch "$ARCH" --languages "$LANGUAGES"
-            supervised "mass-$size" "$SEED" --limit "$size" --init-from "$output/mass"
+            limit=(--limit "$size")
+            [ "$size" != all ] || limit=()
+            supervised "scratch-$size" "$SEED" "${limit[@]}" --arch "$ARCH" --languages "$LANGUAGES"
+            supervised "mass-$size" "$SEED" "${limit[@]}" --init-from "$output/$base"
         done
         if [ "$lang" = ro ]; then # all pairs, and back-translation beside them: the last row of the paper's tables
             # shellcheck disable=SC2086
-            supervised pairs-and-bt "$SEED" --init-from "$output/mass" --beside backtranslate --only-seen "$ONLY_SEEN" $BT_NOISE \
+            supervised pairs-and-bt "$SEED" --init-from "$output/$base" --beside backtranslate --only-seen "$ONLY_SEEN" $BT_NOISE \
                 --reuse "$REUSE"
         fi
     fi

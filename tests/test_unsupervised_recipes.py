@@ -91,6 +91,12 @@ def test_small_scales_make_a_table_and_go_on(lang: str, reported: str, text: Pat
     extra = ["pairs-and-bt"] if lang == "ro" else []
     assert [Path(value(call, "--save-dir")).name for call in pairs] == ["scratch-10", "mass-10", *extra]
     assert all(value(call, "--pairs") == f"en-{lang},{lang}-en" for call in pairs)
+    base = "mass-few" if lang == "ro" else "mass"  # little text connects English and Romanian: a dictionary of the pairs does
+    assert [Path(value(call, "--init-from")).name for call in pairs[1:]] == [base] * (1 + len(extra))
+    dictionaries = [call for call in found if call[0] == "dictionary"]
+    assert [value(call, "--from") for call in dictionaries] == ["pairs" if lang == "ro" else "text"]
+    learned = [call for call in found if call[0] == "pretrain"][-1]
+    assert value(learned, "--switch-dictionary") == value(dictionaries[0], "--output")
     assert [("--init-from" in call, "--limit" in call) for call in pairs[:2]] == [(False, True), (True, True)]
     assert (["--plain-romanian" in call for call in found if call[0] == "score"].count(True) > 0) == (lang == "ro")
     rows = [row.split()[0] for row in done.stdout.split("\n")[: 6 + len(extra)]]

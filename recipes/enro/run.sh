@@ -11,14 +11,16 @@
 # LAUNCH="torchrun --nproc-per-node 8 -m masscli" uses eight GPUs.  Nobody has run this scale here; what the paper reports
 # (newstest2016, multi-bleu of Moses tokens) stands under the table.
 #
-# Steps: preprocess, word vectors and a dictionary out of the text, MASS, alignment of the encoder, back-translation, translations and
-# scores; then SIZES pairs from scratch and from MASS.
+# Steps: preprocess, MASS, alignment of the encoder, back-translation, translations and scores; then MASS with a dictionary of the first
+# DICTIONARY pairs, and SIZES pairs (SIZES="1000 5000 all") from scratch and from that; all pairs and back-translation together.
 # What is finished is not done again.  Settings: recipes/unsupervised.sh; BT_UPDATES=100 bash ... changes one.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../unsupervised.sh"
 arguments "bash recipes/enro/run.sh FOLDER [OUTPUT] [--scale tiny|gpu|paper]" "$@"
 lang=ro
-: "${SWITCH:=0}" # a dictionary of so little text does not agree with itself (8% in a second draw): it would mislead
+: "${SWITCH:=0}" # a dictionary out of so little text does not agree with itself (8% in a second draw): it would mislead
+[ "$scale_name" = paper ] || : "${DICTIONARY:=1000}"
+[ "$scale_name" != tiny ] || : "${PRETRAIN_UPDATES:=700}" # twice
 output=${output:-runs/enro-$scale_name}
 scale "$scale_name"
 expect="paper scale, unsupervised En-Ro Ro-En: MASS 35.2 33.1, XLM 33.3 31.8, BERT+LM 31.7 30.4, DAE 28.8 27.6; Ro-En with pairs and back-translation 39.1"
