@@ -72,6 +72,23 @@ def test_no_pair_is_ever_seen(text: Path, written: Path, monkeypatch: pytest.Mon
     assert "en-fr 32.76, fr-en 32.07" in done.stdout and "no text but multi30k and novels" in done.stdout
 
 
+def test_a_second_round_begins_with_what_the_first_model_writes(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = bash(ROOT / "recipes/multi30k/unsupervised.sh", "multi30k", "novels", "en-fr", "out", cwd=text, CALLS=str(written), ROUNDS="2",
+                **SMALL)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = recorded(written, monkeypatch)
+    dictionary = [call for call in found if call[0] == "dictionary"][-1]
+    mass = [call for call in found if call[0] == "pretrain"][-1]
+    again = [call for call in found if call[0] == "finetune"][-1]
+    assert value(dictionary, "--from") == "pairs"
+    assert value(mass, "--switch-dictionary") == value(again, "--switch-dictionary") == value(dictionary, "--output")
+    assert value(again, "--init-from") == value(mass, "--save-dir") == "out/mass-2"
+    halves = {side: (text / f"out/text/half.{side}").read_text() for side in ("en", "fr")}
+    assert (text / "out/text/round2.en").read_text() == halves["en"] + "x\n"  # each side's own text is beside what the model made of it
+    assert (text / "out/text/round2.fr").read_text() == "x\n" + halves["fr"]
+    assert [row.split()[0] for row in done.stdout.split("\n")[:5]] == ["system", "copy", "mass", "unsupervised", "unsupervised-2"]
+
+
 def test_the_control_is_back_translation_alone(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = {"SWITCH": "0", "BESIDE": "", "ONLY_SEEN": "0", "PRETRAIN_BESIDE": "", "BT_NOISE": "", "CALLS": str(written), **SMALL}
     done = bash(ROOT / "recipes/multi30k/unsupervised.sh", "multi30k", "novels", "en-de", "out", cwd=text, **alone)

@@ -5,7 +5,8 @@
 # (en.txt.gz, ...).  Word vectors and a dictionary out of that text, MASS, then back-translation, chosen by round-trip BLEU; test2016 in both
 # directions.  SCALE=tiny (half an hour of one CPU core) or gpu.  The figures to compare with are of Lample et al. 2018 (arXiv 1711.00043),
 # who started from word translation by vectors of Wikipedia and an adversary; here there are captions and novels only.  SWITCH=0 BESIDE=
-# ONLY_SEEN=0 PRETRAIN_BESIDE= BT_NOISE= is the control: MASS and back-translation alone.
+# ONLY_SEEN=0 PRETRAIN_BESIDE= BT_NOISE= is the control: MASS and back-translation alone.  ROUNDS=2 does all again with a dictionary of the
+# first model's translations.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../unsupervised.sh"
 folder=${1:?usage: unsupervised.sh FOLDER NOVELS [en-fr|en-de] [OUTPUT]}
