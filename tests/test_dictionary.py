@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from masscli.__main__ import run as masscli
-from masscli.data.dictionary import Switching, read_dictionary
+from masscli.data.dictionary import Switching, read_dictionary, unused
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.shards import DataBin
@@ -108,6 +108,15 @@ def test_what_is_no_dictionary(text: str, message: str, data: DataBin, tmp_path:
     with pytest.raises(MasscliError) as error:
         read_dictionary(path, data)
     assert error.value.message == message.format(path=path, data=data.folder)
+
+
+def test_pairs_that_cannot_be_exchanged_are_counted(data: DataBin, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("".join(f"{a} {b}\n" for a, b in zip(WORDS["en"], WORDS["de"], strict=True)), encoding="utf-8")
+    assert unused(path, data) is None
+    path.write_text(path.read_text(encoding="utf-8") + "qqq zzz\n" + f"{WORDS['en'][0]} zzz\n\n", encoding="utf-8")
+    count = len(WORDS["en"]) + 2
+    assert unused(path, data) == f"{path}: 2 of its {count} pairs have a word that is not one piece of the vocabulary, and are not used"
 
 
 def test_aligned_tables_give_the_dictionary_and_random_ones_do_not(data: DataBin) -> None:

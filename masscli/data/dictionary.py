@@ -33,9 +33,29 @@ def spelling(data: DataBin) -> list[str]:
 
 def read_dictionary(path: Path, data: DataBin) -> dict[int, Ids]:
     """Translations of pieces, both ways; pieces that are spelt alike in both languages are left out, since nothing would be exchanged."""
-    pieces = {piece: i for i, piece in enumerate(spelling(data)) if i not in data.vocab.specials}
     found: dict[int, set[int]] = {}
-    total = 0
+    pairs, total = _entries(path, data)
+    for a, b in pairs:
+        if a != b:
+            found.setdefault(a, set()).add(b)
+            found.setdefault(b, set()).add(a)
+    if not found:
+        raise MasscliError(f"{path}: none of its {total} pairs are pieces of the vocabulary of {data.folder}", "is it lower-cased alike?")
+    return {piece: np.array(sorted(others)) for piece, others in found.items()}
+
+
+def unused(path: Path, data: DataBin) -> str | None:
+    """What to tell of entries that cannot be exchanged."""
+    pairs, total = _entries(path, data)
+    if len(pairs) == total:
+        return None
+    return f"{path}: {total - len(pairs):,} of its {total:,} pairs have a word that is not one piece of the vocabulary, and are not used"
+
+
+def _entries(path: Path, data: DataBin) -> tuple[list[tuple[int, int]], int]:
+    """The pairs whose words are one piece each, and how many pairs there are in all."""
+    pieces = {piece: i for i, piece in enumerate(spelling(data)) if i not in data.vocab.specials}
+    found, total = [], 0
     for number, line in enumerate(corpus.lines(path), 1):
         words = line.split()
         if not words:
@@ -44,12 +64,9 @@ def read_dictionary(path: Path, data: DataBin) -> dict[int, Ids]:
             raise MasscliError(f"{path}:{number}: expected two words, got {line.strip()!r}", "a line is WORD WORD")
         total += 1
         a, b = (pieces.get(BEGINS + word) for word in words[:2])
-        if a is not None and b is not None and a != b:
-            found.setdefault(a, set()).add(b)
-            found.setdefault(b, set()).add(a)
-    if not found:
-        raise MasscliError(f"{path}: none of its {total} pairs are pieces of the vocabulary of {data.folder}", "is it lower-cased alike?")
-    return {piece: np.array(sorted(others)) for piece, others in found.items()}
+        if a is not None and b is not None:
+            found.append((a, b))
+    return found, total
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,13 @@ import torch
 from masscli import parallel
 from masscli.config import encode
 from masscli.data.batch import Ids
+from masscli.data.dictionary import unused
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.sampler import Limits, Sampler
 from masscli.data.shards import AbsentError, DataBin
 from masscli.errors import MasscliError
+from masscli.methods import SwitchingOptions
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Setting
 from masscli.objectives.labelled import Measured
@@ -94,6 +96,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     streams = [_stream(name, recipe, objectives[name], data, framing) for name in recipe.stream]
     labelled = [(s, s.objective) for s in streams if isinstance(s.objective, Measured)]
     notes += [f"{stream.name}: {remark}" for stream, objective in labelled for remark in objective.remarks(stream.collation.view)]
+    notes += _about_dictionaries(recipe, data)
     notes += [f"{s.name}: {s.sampler.skipped} of {s.sampler.rows} examples are longer than --max-source-positions or "
               "--max-target-positions and are left out" for s in streams if s.sampler.skipped]  # fmt: skip
     named = [*model.named_parameters(), *((f"objective.{n}.{k}", p) for n, o in objectives.items() for k, p in o.named_parameters())]
@@ -105,6 +108,12 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
         _pick_up(folder, recipe, last, scores)
         restore_moments(optimizer, trainer.names, last.moments())
     return trainer, notes + warnings
+
+
+def _about_dictionaries(recipe: Recipe, data: DataBin) -> list[str]:
+    switching = [s.objective for s in recipe.stream.values() if isinstance(s.objective, SwitchingOptions)]
+    paths = dict.fromkeys(options.switch_dictionary for options in switching if options.switch_dictionary is not None)
+    return [note for path in paths if (note := unused(path, data))]
 
 
 def _folder(path: Path) -> Path:
