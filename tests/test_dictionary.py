@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections import defaultdict
 from dataclasses import replace
@@ -199,6 +200,23 @@ def test_pairs_give_the_dictionary(data: DataBin, tmp_path: Path, capsys: pytest
     ):
         assert masscli(["dictionary", *args]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_dictionary_that_means_little_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two languages that share anchors and nothing else: words drawn at random have no company to be known by."""
+    rng = random.Random(1)
+    for language in ("aa", "bb"):
+        words = [*(f"{language}{b}{c}" for b in "abcdefghijkl" for c in "abcdefghijkl"), *(f"name{c}" for c in "abcdefghijkl")]
+        (tmp_path / f"mono.{language}").write_text("".join(" ".join(rng.choices(words, k=8)) + "\n" for _ in range(600)), encoding="utf-8")
+    mono = [arg for language in ("aa", "bb") for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")]
+    for options, advice in ((["--moses", "--lowercase"], False), ([], True)):
+        folder = str(tmp_path / f"data{advice}")
+        assert masscli(["preprocess", "--langs", "aa,bb", *mono, "--vocab-size", "300", *options, "--destdir", folder]) == 0
+        capsys.readouterr()
+        assert masscli(["dictionary", folder, "--langs", "aa,bb", "--output", str(tmp_path / "made.txt")]) == 0
+        warned = capsys.readouterr().err
+        assert "% only: the texts are too small or too unlike; do not trust this dictionary" in warned
+        assert ("hint: preprocess with --moses --lowercase" in warned) == advice
 
 
 def test_text_alone_gives_the_dictionary_of_a_cipher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

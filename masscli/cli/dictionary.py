@@ -139,6 +139,9 @@ def _of_text(
     if found.agreement < AGREED:
         remark = f"two draws agree on {found.agreement:.0%} only: the texts are too small or too unlike"
         print(f"warning: {remark}; do not trust this dictionary", file=sys.stderr)
+        surface = data.tokenizer().surface
+        if not (surface.moses and surface.lowercase):
+            print("hint: preprocess with --moses --lowercase: The, the and the. are three words without", file=sys.stderr)
     if vectors is not None:
         _write(vectors, sides, found, dim)
     return found.pairs, f", from text; {found.agreement:.0%} of the common ones come out again in a second draw"
