@@ -7,13 +7,14 @@
 #   pretrained METHOD [END]  pre-train it on the languages in LANGS, in OUTPUT/pre-METHODEND; `start` is how a fine-tuning begins with it
 #   field NAME FILE          the score called NAME in a file that `masscli score` has written
 #
-# Variables that are read: folder, output, corpus (another data folder to pre-train on), and those on top of the recipes.  All systems read the same text with one vocabulary and the same
-# number of updates; what differs is the stacks they have, and what their papers change in the model.
+# Variables that are read: folder, output, corpus (another data folder to pre-train on), and those on top of the recipes.  All systems read the
+# same text with one vocabulary and the same number of updates; what differs is the stacks they have, and what their papers change in the
+# model.
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 : "${SCALE:=tiny}" "${SEEDS:=1 2 3}"
 case $SCALE in
-    tiny) : "${ARCH:=tiny}" "${VOCAB:=8000}" "${NOVEL_LINES:=40000}" "${PRETRAIN_UPDATES:=2000}" "${PRETRAIN_LR:=0.002}"
+    tiny) : "${ARCH:=tiny}" "${VOCAB:=8000}" "${NOVEL_LINES:=40000}" "${PRETRAIN_UPDATES:=1500}" "${PRETRAIN_LR:=0.002}"
         : "${TOKENS:=2048}" ;;
     gpu) : "${ARCH:=small}" "${VOCAB:=16000}" "${NOVEL_LINES:=10000000}" "${PRETRAIN_UPDATES:=30000}" "${PRETRAIN_LR:=0.0005}"
         : "${TOKENS:=16384}" ;;

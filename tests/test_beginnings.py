@@ -50,6 +50,8 @@ def test_one_stack_is_taken_and_the_token_table(stack: str, runs: Path, toy: Pat
             other = {"encoder": "decoder", "decoder": "encoder"}[stack]
             assert torch.equal(tensor, theirs[name]) == (other not in name.split(".")[:2]), name
     assert any(note.startswith("left behind: ") for note in notes)
+    [new] = [note for note in notes if note.startswith("new, drawn at random: ")]
+    assert ("decoder (" if stack == "encoder" else "encoder (") in new and f"{stack} (" not in new  # what did not come is named, too
 
 
 def test_bert_and_a_language_model_make_an_encoder_and_a_decoder(runs: Path, toy: Path, tmp_path: Path) -> None:

@@ -103,3 +103,12 @@ def test_score_of_tagged_words(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "told").write_text("a\tB-X\nb\tI-X\n\nc\tO\n\n", encoding="utf-8")
     assert dispatch(["score", str(tmp_path / "told"), "--ref", str(tmp_path / "gold"), "--metric", "entity-f1"]) == 0
     assert capsys.readouterr().out.startswith("entity F1 = 66.67  nrefs:1|spans:exact|tags:bio|average:micro|")
+
+
+def test_what_a_file_of_columns_holds_besides_words_is_not_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As CoNLL-2003 is distributed; predictions have words alone."""
+    gold = "-DOCSTART- -X- -X- O\n\nEU NNP I-NP B-ORG\n# # I-NP O\nrejects VBZ I-VP O\n\n\n# # I-NP B-MISC\n"
+    (tmp_path / "gold").write_text(gold, encoding="utf-8")
+    (tmp_path / "told").write_text("EU\tB-ORG\n#\tO\nrejects\tO\n\n#\tO\n\n", encoding="utf-8")
+    assert dispatch(["score", str(tmp_path / "told"), "--ref", str(tmp_path / "gold"), "--metric", "entity-f1"]) == 0
+    assert capsys.readouterr().out.startswith("entity F1 = 66.67  ")

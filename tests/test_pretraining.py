@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from masscli.__main__ import run as masscli
 from masscli.config import decode
 from masscli.data.batch import Batch, Tokens
 from masscli.data.framing import Framing
@@ -465,3 +466,28 @@ def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> Non
         together, alone = collation(rows, 1), collation(rows[1:2], 1)
         n = int(alone.source.lengths[0])
         assert torch.equal(together.source.ids[1, :n], alone.source.ids[0, :n]), name
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "remark"),
+    [
+        ("ba bo fe di ga\n\n" * 20, ["bert"], "bert-en: all pairs have the same label, so it teaches nothing: a document needs two sentences"),
+        ("ba bo di\nfe ga bo\n" * 20, ["bert"], "bert-en: no blank line ends a document: what does not follow comes from the same one"),
+        ("ba bo fe di ga\n\n" * 20, ["albert"], "albert-en: all pairs have the same label, so it teaches nothing: a document needs two sentences"),
+        ("ba bo fe di ga\n\n" * 20, ["albert", "--strict-sop"], "no document of en (train) has two sentences"),
+        ("ba bo\nfe di\nga\n\n" * 20, ["bert"], None),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("no_sync", "one_thread")
+def test_text_that_teaches_no_order_is_remarked(
+    lines: str, options: list[str], remark: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text").write_text(lines, encoding="utf-8")
+    assert masscli(["preprocess", "--mono", f"en={tmp_path / 'text'}", "--vocab-size", "28", "--destdir", str(tmp_path / "data")]) == 0
+    small = ["--dim", "16", "--heads", "2", "--encoder-layers", "1", "--decoder-layers", "0", "--max-update", "1", "--num-workers", "0"]
+    at = [*small, "--max-tokens", "400", "--tokens-per-sample", "32", "--save-dir", str(tmp_path / "run")]
+    capsys.readouterr()
+    code = masscli(["pretrain", str(tmp_path / "data"), "--objective", *options, *at])
+    told = capsys.readouterr().err
+    assert code == (2 if "--strict-sop" in options else 0)
+    assert (remark or "bert-en") in told and ("label" in told or "blank line" in told) == (remark is not None and code == 0)

@@ -25,6 +25,12 @@ JSONL = [
     {"context": "the dog sees the cat", "choices": ["it runs", "it is a house", "yes"], "label": 0},
     {"context": "a house", "choices": ["big", "small"], "label": 1},
 ]
+COMMENTED = {
+    "EU NNP I-NP B-ORG\n# # I-NP O\n\n# # I-NP O\n": ["EU", "#", "#"],
+    "#\tO\nno\tO\n\n#ba\tO\n": ["#", "no", "#ba"],
+    "# text = a b\n1-2\tdu" + "\t_" * 8 + "\n1\tde" + "\t_" * 8 + "\n1.1\tx" + "\t_" * 8 + "\n2\tle" + "\t_" * 8 + "\n": ["de", "le"],
+}
+"""Columns with comments, and their words."""
 CONLL = "the\tDET\n#dog\tNOUN\n\n\nsees\tVERB\n"
 SQUAD = {
     "version": "v2.0",
@@ -260,3 +266,16 @@ def test_every_real_answer_lies_in_the_pieces_of_its_span(language: str, data: D
         at, context = table.at("context", row), table.text("context", row)
         text = context[table.columns["context.begin"][at][found[0]] : table.columns["context.end"][at][found[1]]]
         assert table.strings("answers", row)[0] in text
+
+
+@pytest.mark.parametrize(("text", "words"), COMMENTED.items())
+def test_comments_are_no_words_and_words_no_comments(text: str, words: list[str], tmp_path: Path) -> None:
+    column = "2" if "1-2" in text else "1"
+    assert [word for record in formats.read(save(tmp_path / "x.conll", text), "conll") for word in record.lists[column]] == words
+
+
+def test_a_question_that_is_no_object_is_named(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.json", json.dumps({"data": [{"paragraphs": [{"context": "a", "qas": ["x"]}]}]}))
+    with pytest.raises(MasscliError) as caught:
+        list(formats.read(path, "squad"))
+    assert caught.value.message.startswith(f"{path}: question 1: is not a SQuAD question")

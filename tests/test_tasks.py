@@ -24,6 +24,7 @@ from masscli.objectives.classify import Classify
 from masscli.recipe import ModelConfig, OptimConfig
 from masscli.tasks import ClassifyOptions
 from masscli.text.vocabulary import Vocabulary
+from masscli.training.build import build
 from masscli.training.checkpoint import Checkpoint, make_framing
 from masscli.training.optim import layer_scale
 from masscli.training.predictor import Predictor
@@ -300,6 +301,49 @@ def test_an_unknown_tag_is_named_with_its_line(folder: Path, tmp_path: Path) -> 
     assert found == (f"{path}:5: label 'I-Z' does not occur in the training part", "its labels are B-X, O")
 
 
+@pytest.mark.parametrize("task", [("classify", "--table", "two"), ("choose",), ("extract", "--max-length", "100")], ids=lambda t: t[0])
+def test_a_model_with_one_kind_of_segment_reads_pairs(task: tuple[str, ...], folder: Path, tmp_path: Path) -> None:
+    """RoBERTa's; what would be of the second kind is of the first."""
+    finetune(folder, tmp_path / "run", "--task", *task, "--frame", "roberta", "--segments", "1", *ENCODER, updates=1)
+    finetune(folder, tmp_path / "bert", "--task", *task, "--segments", "1", *ENCODER, updates=1)
+
+
+def test_the_frames_of_roberta_and_gpt_have_no_segments() -> None:
+    a, b = np.array([50, 51]), np.array([52, 53])
+    assert not Frame("roberta", VOCAB).join(a, b).segments.any() and not Frame("gpt", VOCAB).join(a, b).segments.any()
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "message"),
+    [
+        ({"sentence": ["a", "b"], "label": 0}, ["classify"], "'sentence' is a list in each example, and one string is needed"),
+        ({"sentence": "a", "label": ["0"]}, ["classify"], "'label' is a list in each example, and one string is needed"),
+        ({"sentence": "a", "label": ["0"]}, ["regress"], "'label' is a list in each example, and one string is needed"),
+        ({"source": ["a"], "target": "b"}, ["summarize"], "'source' is a list in each example, and one string is needed"),
+        ({"context": "a", "response": "b"}, ["respond"], "'context' is one string in each example, and a list is needed"),
+        ({"context": "a", "choices": "b", "label": 0}, ["choose"], "'choices' is one string in each example, and a list is needed"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)  # fmt: skip
+def test_a_list_is_no_text(row: dict[str, object], options: list[str], message: str, folder: Path, tmp_path: Path) -> None:
+    other = {**row, "label": 1} if row.get("label") == 0 else row
+    path = save(tmp_path / "x.jsonl", [json.dumps(row), json.dumps(other)])
+    run(PreprocessConfig(spm_model=folder / "data", jsonl=(str(path),), destdir=tmp_path / "data"))
+    found = refused("finetune", tmp_path / "data", "--task", *options, "--save-dir", tmp_path / "run", *TINY)
+    assert found[0] == f"{path}: {message}"
+
+
+def test_the_question_is_read_whatever_the_choices_are_called(folder: Path, tmp_path: Path) -> None:
+    """As in RACE, where they are called options."""
+    rows = [json.dumps({"article": "ba bo", "question": "di", "options": ["ba", "bo _"], "answer": "A"})] * 2
+    run(PreprocessConfig(spm_model=folder / "data", jsonl=(str(save(tmp_path / "x.jsonl", rows)),), destdir=tmp_path / "data"))
+    data, task = DataBin.open(tmp_path / "data"), ["--context-column", "article", "--choices-column", "options", "--label-column", "answer"]
+    finetune(tmp_path, tmp_path / "run", "--task", "choose", *task, *ENCODER, updates=1)
+    trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
+    example = next(iter(trainer.streams.values())).collation.view[0]
+    assert data.tokenizer().decode(example.fields[1].tolist(), "en") == "di ba"
+
+
 def test_choose_finds_the_right_one_wherever_it_stands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     measured = finetune(folder, tmp_path / "run", "--task", "choose", *ENCODER, updates=60)
     assert measured[-1]["accuracy"] > 0.9
@@ -388,6 +432,19 @@ def test_writing_cuts_counts_and_says_perplexity_by_two_units(folder: Path, tmp_
     assert "sources are cut to 5 tokens (--max-source)" in capsys.readouterr().err
     assert measured[-1]["ppl-piece"] == pytest.approx(measured[-1]["ppl"], rel=1e-4), "the loss is unsmoothed in validation"
     assert measured[-1]["ppl-word"] > measured[-1]["ppl-piece"]
+    room = len(DataBin.open(folder / "data").tokenizer().encode("di ga fe", "en"))
+    end = ["--max-source", str(room), "--keep", "end"]
+    finetune(folder, tmp_path / "end", "--task", "summarize", "--table", "heads", *TINY, *end)
+    long, short = save(tmp_path / "long", ["ba bo di ga fe"]), save(tmp_path / "short", ["di ga fe"])
+    told = []
+    for text in (long, short):  # what is read of a long source is what was read in training
+        capsys.readouterr()
+        at = ["generate", str(tmp_path / "end"), "-i", str(text), "--max-len-b", "4", "--format", "jsonl", "--precision", "fp32"]
+        assert dispatch(at) == 0
+        out = capsys.readouterr()
+        told.append(json.loads(out.out)["hypotheses"])
+        assert (f"warning: line 1 was cut to the {room} pieces the model reads" in out.err) == (text is long)
+    assert told[0] == told[1]
     finetune(folder, tmp_path / "dia", "--task", "respond", "--table", "dialogues", *TINY, "--turns", "2")
     lines = save(tmp_path / "x", ["ba\tbo\tga", "ga", ""])
     capsys.readouterr()
@@ -410,7 +467,7 @@ def test_what_is_frozen_stays(folder: Path, tmp_path: Path, capsys: pytest.Captu
     same = {name for name in before if torch.equal(before[name], after[name])}
     assert same == {name for name in before if name.startswith(("tables.", "encoder.layers.0."))}
     assert refused("finetune", folder / "data", "--task", "tag", *rest, "--freeze", "decoder", "--save-dir", tmp_path / "c") == (
-        "--freeze decoder: the model has nothing of the kind", None,
+        "--freeze decoder: the model has nothing of the kind", "name embeddings, a stack or layers that it has",
     )  # fmt: skip
     assert refused("finetune", folder / "data", "--task", "tag", *rest, "--freeze", "head")[0] == (
         "--freeze: expected embeddings, encoder, decoder or a number of layers, got 'head'"

@@ -71,7 +71,7 @@ def run(
         if references is not None and next(references, None) is not None:
             raise MasscliError(f"--reference has more than the {translator.report.lines} lines of the input", ONE_EACH)
     what = "scored" if command.score_reference is not None else "translated"
-    _sum_up(what, translator.report, translator.decoder.max_source, ready - started, time.perf_counter() - ready)
+    _sum_up(what, translator.report, translator.max_source, ready - started, time.perf_counter() - ready)
 
 
 # -- what to run -------------------------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def _translator(checkpoints: Sequence[Checkpoint], command: GenerateConfig, sear
         batch_size=command.batch_size,
         buffer_size=command.buffer_size,
         seed=command.seed,
-        turns=checkpoints[0].turns,
+        cut=checkpoints[0].cut,
     )
 
 
@@ -248,7 +248,7 @@ def _fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
 def _sum_up(what: str, report: Report, max_source: int, loading: float, seconds: float) -> None:
     """One line on stderr, and one for each thing that a user would want to know of."""
     if report.truncated:
-        print(f"warning: {_numbers(report.truncated)} cut to the {max_source} pieces the model can read", file=sys.stderr)
+        print(f"warning: {_numbers(report.truncated)} cut to the {max_source} pieces the model reads", file=sys.stderr)
     if report.nothing_found:
         print(f"warning: {_numbers(report.nothing_found)} empty, since the options left nothing to say", file=sys.stderr)
     pace = f"{report.lines / seconds:.1f} sentences/s, {report.tokens / seconds:.0f} tokens/s"

@@ -50,8 +50,8 @@ def run(
     references = _read([Path(name) for given in ref for name in ([str(given)] if given.exists() else str(given).split(","))])
     if options.column is not None:
         references = {name: _column(name, rows, options.column) for name, rows in references.items()}
-    if "entity-f1" in options.metric:  # blank lines end sentences; how many there are at the very end does not matter
-        systems, references = ({name: _trimmed(rows) for name, rows in files.items()} for files in (systems, references))
+    if "entity-f1" in options.metric:
+        systems, references = ({name: _words(name, rows) for name, rows in files.items()} for files in (systems, references))
     _check_lengths(systems, references)
     source = list(lines(src)) if src is not None else None
     for name, hypotheses in systems.items():
@@ -96,10 +96,11 @@ def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> 
         print("\n".join([*([str(path)] if len(hyp) > 1 else []), *rows, signature]))
 
 
-def _trimmed(rows: list[str]) -> list[str]:
-    while rows and not rows[-1].strip():
-        rows = rows[:-1]
-    return rows
+def _words(name: str, rows: Sequence[str]) -> list[str]:
+    """The words of CoNLL columns and a blank line between sentences: what else such a file may hold, predictions do not have."""
+    from masscli.data.formats import sentences
+
+    return [row for sentence in sentences(rows, name) for row in (*("\t".join(values) for _, values in sentence), "")][:-1]
 
 
 def _object(path: Path) -> dict[str, object]:

@@ -47,7 +47,8 @@ class Pair(NamedTuple):
 class DocumentPairs:
     """Pairs of segments, at most `size` tokens with the three symbols of their frame.
 
-    Examples have the ids of A and of B, the label, and which tokens of A and B begin a word (`starts`).
+    Examples have the ids of A and of B, the label, and which tokens of A and B begin a word (`starts`).  `second` is how many pairs have
+    the label 1, `documents` how many documents there are.
     """
 
     def __init__(self, column: Documents, kind: str, size: int, *, short: float, copies: int, seed: int, starts: WordStarts,
@@ -60,8 +61,10 @@ class DocumentPairs:
         cuts = np.flatnonzero(np.diff(self.bounds[:-1] // BLOCK, prepend=-1)) if rows else np.zeros(0, np.int64)
         self._blocks = np.append(cuts, len(self.bounds) - 1)
         self._made: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
-        counts = [len(self._make(unit)) for unit in range(copies * (len(self._blocks) - 1))]
-        self._counts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        units = [(len(pairs), int(pairs[:, 4].sum())) for pairs in map(self._make, range(copies * (len(self._blocks) - 1)))]
+        self._counts = np.concatenate([[0], np.cumsum([count for count, _ in units], dtype=np.int64)])
+        self.second = sum(labels for _, labels in units)
+        self.documents = len(self.bounds) - 1
 
     def __len__(self) -> int:
         return int(self._counts[-1])

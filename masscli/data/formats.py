@@ -7,7 +7,8 @@ row must only have the fields that the file promises.  Whatever is wrong is name
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -18,10 +19,12 @@ from masscli.text import corpus
 from masscli.text.corpus import shown
 
 TURN = "\t"
-STATEMENTS = "statements"
-"""The list field that is made of a question and the choices beside it."""
+ASKED = "+question"
+"""Ends the name of a list field whose items are those of another one, joined with the question beside it."""
 WHERE = "line"
 """The field that says where in its file a record came from."""
+CONLLU = 10
+"""Columns of CoNLL-U."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,38 +107,44 @@ def jsonl(path: Path) -> Iterator[Record]:
             raise MasscliError(f"{where}: has {extra[0]!r}, which the first line has not", f"the first line has {', '.join(promised)}")
         texts = {name: _as_text(found[name], f"{where}: {name}") for name in promised if not promised[name]}
         items = {name: [_as_text(item, f"{where}: {name}") for item in found[name]] for name in promised if promised[name]}
-        if "question" in texts and "choices" in items:
-            items[STATEMENTS] = [_statement(texts["question"], choice) for choice in items["choices"]]
+        if "question" in texts:
+            items |= {f"{name}{ASKED}": [_statement(texts["question"], item) for item in items[name]] for name in list(items)}
         yield Record(number, texts, items)
 
 
 def conll(path: Path) -> Iterator[Record]:
     """A word a line in columns, a blank line after each sentence.  Fields are the columns, `1`, `2`, ...: lists of as many items.
 
-    Columns are separated by tabs, or by spaces where the first word has none; `-DOCSTART-` and comments (`# ` without a tab) are skipped.
+    Columns are separated by tabs, or by spaces where the first word has none.  Skipped are `-DOCSTART-`, comments before a sentence (`#`,
+    and not as many columns as words have), and in CoNLL-U the ranges (`1-2`) and empty nodes (`1.1`) that stand beside the words.
     """
-    words: list[list[str]] = []
-    start = width = 0
-    tabs = False
-    for number, row in enumerate(corpus.lines(path), 1):
-        if row.startswith("-DOCSTART-") or (row.startswith("# ") and "\t" not in row):
-            continue
+    for sentence in sentences(corpus.lines(path), shown(path)):
+        yield _sentence(sentence[0][0], [values for _, values in sentence])
+
+
+def sentences(rows: Iterable[str], name: str) -> Iterator[list[tuple[int, list[str]]]]:
+    """The words of each sentence: the number of their line, and its columns."""
+    words: list[tuple[int, list[str]]] = []
+    width, tabs = 0, False
+    for number, row in enumerate(rows, 1):
         if not row.strip():
             if words:
-                yield _sentence(start, words)
+                yield words
             words = []
             continue
         if not width:
             tabs = "\t" in row
         values = row.split("\t") if tabs else row.split()
+        comment = not words and row.startswith("#") and (len(values) != width if width else not tabs)
+        if comment or row.startswith("-DOCSTART-") or (len(values) == CONLLU and re.fullmatch(r"\d+[-.]\d+", values[0])):
+            continue
         width = width or len(values)
         if len(values) != width or not all(value.strip() for value in values):
-            raise MasscliError(f"{shown(path)}:{number}: expected {_count(width, 'column')} as in the first line, got {row!r}",
+            raise MasscliError(f"{name}:{number}: expected {_count(width, 'column')} as in the first line, got {row!r}",
                                "a word a line, columns separated by tabs, a blank line between sentences")  # fmt: skip
-        start = number if not words else start
-        words.append(values)
+        words.append((number, values))
     if words:
-        yield _sentence(start, words)
+        yield words
 
 
 def dialogues(path: Path) -> Iterator[Record]:
@@ -173,8 +182,9 @@ def squad(path: Path) -> Iterator[Record]:
         context = paragraph["context"]
         for question in paragraph["qas"]:
             number += 1
-            where = f"{shown(path)}: question {question.get('id', number)!r}"
+            where = f"{shown(path)}: question {number}"
             try:
+                where = f"{shown(path)}: question {question.get('id', number)!r}"
                 impossible = bool(question.get("is_impossible", False))
                 answers = [] if impossible else question.get("answers", [])
                 texts, starts = [str(a["text"]) for a in answers], [int(a["answer_start"]) for a in answers]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,17 @@ class Frame:
             return Sequence(ids, np.zeros(len(ids), np.int64), (1,))
         a, b = texts
         ids = np.concatenate([first, a, middle, b, last])
-        return Sequence(ids, (np.arange(len(ids)) > len(a) + 1).astype(np.int64), (1, 1 + len(a) + len(middle)))
+        second = np.arange(len(ids)) > len(a) + 1 if self.kind == "bert" else np.zeros(len(ids), np.bool_)
+        return Sequence(ids, second.astype(np.int64), (1, 1 + len(a) + len(middle)))
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What is read of a source: of a dialogue the latest `turns` (0: it is a text), at most `most` pieces, from its start or its end."""
+
+    turns: int = 0
+    most: int | None = None
+    keep: Literal["start", "end"] = "start"
 
 
 def fit(first: NDArray[np.int64], second: NDArray[np.int64], room: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

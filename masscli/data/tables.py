@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.chunks import Rows
-from masscli.data.formats import WHERE, Record, files, read
+from masscli.data.formats import ASKED, WHERE, Record, files, read
 from masscli.data.view import Ragged
 from masscli.errors import MasscliError
 from masscli.text.corpus import shown
@@ -92,12 +92,15 @@ class Table:
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields of the examples, as the file names them."""
-        return tuple(name for name in self.columns if name != WHERE and name.rpartition(".")[2] not in _PARTS)
+        return tuple(name for name in self.columns if name != WHERE and name.rpartition(".")[2] not in _PARTS and not name.endswith(ASKED))
 
-    def require(self, field: str, flag: str) -> None:
-        """Complain of a field that is not there, in the terms of the option that names it."""
+    def require(self, field: str, flag: str, *, many: bool = False) -> None:
+        """Complain of a field that is not there, or is no list (`many`) or is one, in the terms of the option that names it."""
         if not self.has(field):
             raise MasscliError(f"{self.path}: has no column {field!r}", f"choose with {flag}; it has {', '.join(self.fields)}")
+        if self.is_list(field) is not many:
+            found, wanted = ("one string", "a list") if many else ("a list", "one string")
+            raise MasscliError(f"{self.path}: {field!r} is {found} in each example, and {wanted} is needed", f"choose another with {flag}")
 
     def text(self, field: str, row: int) -> str:
         """A text, or the shared text of an example."""

@@ -1,6 +1,6 @@
 """Lines in, lines out: the n best translations of each line, in their order, whatever the line holds.
 
-An empty line gives an empty output without asking the model; a source that is longer than the model can read is cut; both are counted in
+An empty line gives an empty output without asking the model; a source that is longer than the model reads is cut; both are counted in
 `Translator.report`, with the numbers of the lines (from 1).  Nothing is printed here.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from masscli.commands import GenerationConfig
 from masscli.data.batch import Ids
 from masscli.data.framing import Framing
-from masscli.data.sequences import join_turns
+from masscli.data.sequences import Cut, join_turns
 from masscli.errors import MasscliError
 from masscli.generation.decoder import Decoder
 from masscli.generation.pool import Hypothesis
@@ -25,6 +25,7 @@ from masscli.text.tokenizer import Tokenizer
 ONE_EACH = "it must have a line for each line of the input"
 NOTHING = Hypothesis((), 0.0, (), False)
 """The output of an empty line."""
+WHOLE = Cut()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,11 @@ class Translator:
         batch_size: int | None = None,
         buffer_size: int = 4096,
         seed: int = 1,
-        turns: int = 0,
+        cut: Cut = WHOLE,
     ) -> None:
-        self.tokenizer, self.buffer_size, self.turns = tokenizer, buffer_size, turns
+        self.tokenizer, self.buffer_size, self.cut = tokenizer, buffer_size, cut
         self.decoder = Decoder(models, framing, config, batch_tokens=batch_tokens, batch_size=batch_size, seed=seed)
+        self.max_source = self.decoder.max_source if cut.most is None else min(cut.most, self.decoder.max_source)
         self.report = Report()
 
     def translate(
@@ -123,24 +125,20 @@ class Translator:
 
     def _sources(self, texts: Sequence[str], first: int, language: str) -> tuple[list[Ids], list[int]]:
         """Pieces of each line, and which lines have any."""
-        limit = self.decoder.max_source
-        if self.turns:
-            return self._dialogues(texts, first, language)
-        ids = [np.asarray(row, np.int64) for row in self.tokenizer.encode_all(texts, language)]
+        limit = self.max_source
+        if self.cut.turns:
+            ids = [self._dialogue(text, language) for text in texts]
+        else:
+            ids = [np.asarray(row, np.int64) for row in self.tokenizer.encode_all(texts, language)]
         self.report.truncated += [first + i for i, row in enumerate(ids) if len(row) > limit]
         self.report.empty += [first + i for i, row in enumerate(ids) if not len(row)]
-        return [row[:limit] for row in ids], [i for i, row in enumerate(ids) if len(row)]
+        short = [row[:limit] if self.cut.keep == "start" else row[-limit:] for row in ids]
+        return short, [i for i, row in enumerate(ids) if len(row)]
 
-    def _dialogues(self, texts: Sequence[str], first: int, language: str) -> tuple[list[Ids], list[int]]:
-        """The same for dialogues, whose turns are separated by tabs: the latest `turns`, and of these the latest pieces."""
-        limit, sep = self.decoder.max_source, self.tokenizer.vocab.sep
-        ids = []
-        for text in texts:
-            turns = [turn for turn in text.split("\t") if turn.strip()][-self.turns :]
-            ids.append(join_turns([np.asarray(row, np.int64) for row in self.tokenizer.encode_all(turns, language)], sep))
-        self.report.truncated += [first + i for i, row in enumerate(ids) if len(row) > limit]
-        self.report.empty += [first + i for i, row in enumerate(ids) if not len(row)]
-        return [row[-limit:] for row in ids], [i for i, row in enumerate(ids) if len(row)]
+    def _dialogue(self, text: str, language: str) -> Ids:
+        """The pieces of the latest turns, which tabs separate."""
+        turns = [turn for turn in text.split("\t") if turn.strip()][-self.cut.turns :]
+        return join_turns([np.asarray(row, np.int64) for row in self.tokenizer.encode_all(turns, language)], self.tokenizer.vocab.sep)
 
     def _count(self, line: int, best: Hypothesis) -> None:
         self.report.lines += 1

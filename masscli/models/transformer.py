@@ -64,8 +64,9 @@ class InputEmbedding(nn.Module):
             x = x + positions[offset : offset + tokens.ids.shape[1]]
         if self.languages is not None and tokens.language is not None:
             x = x + self.languages(tokens.language if tokens.language.dim() == 2 else tokens.language[:, None])
-        if self.segments is not None:  # a text that does not say is the first
-            x = x + (self.segments(tokens.segments) if tokens.segments is not None else self.segments.weight[0])
+        if self.segments is not None:  # a text that does not say is the first, and so is every one where there is one kind (RoBERTa)
+            alike = tokens.segments is None or len(self.segments.weight) == 1
+            x = x + (self.segments.weight[0] if alike else self.segments(tokens.segments))
         x = x.to(dtype)
         if self.norm is not None:
             x = self.norm(x)

@@ -77,6 +77,10 @@ class Objective(nn.Module, ABC):
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """The summed losses of a batch, by term."""
 
+    def remarks(self, view: View) -> list[str]:
+        """What a user should know of the examples before anything is learned: how many are cut, what cannot be learned of them."""
+        return []
+
     def take_figures(self) -> Mapping[str, tuple[float, float]]:
         """Each figure as a sum, and of how many, since last asked; the loop adds both up over processes and divides."""
         return {}

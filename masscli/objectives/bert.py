@@ -96,8 +96,12 @@ def document_pairs(data: DataBin, split: str, setting: Setting, options: Documen
     o = options
     copies = o.dupe_factor if split == "train" else 1
     column = data.monolingual(split, setting.text)
-    return DocumentPairs(column, kind, o.tokens_per_sample, short=o.short_seq_prob, copies=copies, seed=o.pair_seed,
-                         starts=word_starts(data.tokenizer()), limit=setting.limit)  # fmt: skip
+    found = DocumentPairs(column, kind, o.tokens_per_sample, short=o.short_seq_prob, copies=copies, seed=o.pair_seed,
+                          starts=word_starts(data.tokenizer()), limit=setting.limit)  # fmt: skip
+    if kind == "strict-sop" and not len(found) and len(column):
+        raise MasscliError(f"{data.folder}: no document of {setting.text} ({split}) has two sentences",
+                           "a sentence a line, a blank line ends a document; or leave out --strict-sop")  # fmt: skip
+    return found
 
 
 def no_tags(name: str, setting: Setting) -> None:
@@ -121,6 +125,17 @@ class PairedLM(Objective):
     def weights(self) -> Mapping[str, float]:
         """Both terms count the same."""
         return {"mlm": 1.0} if self.order is None else {"mlm": 1.0, self.order: 1.0}
+
+    def remarks(self, view: View) -> list[str]:
+        """Pairs of which nothing can be learned."""
+        if self.order is None or not isinstance(view, DocumentPairs):
+            return []
+        found = []
+        if view.documents == 1 and self.order == "nsp":
+            found.append("no blank line ends a document: what does not follow comes from the same one")
+        if len(view) and view.second in (0, len(view)):
+            found.append("all pairs have the same label, so it teaches nothing: a document needs two sentences (lines) or more")
+        return found
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy of the masked tokens, and of the pair's label."""

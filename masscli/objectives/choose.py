@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from masscli.data.batch import Batch, Ids, Labels
-from masscli.data.formats import STATEMENTS
+from masscli.data.formats import ASKED
 from masscli.data.framing import Framing
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
@@ -38,7 +38,8 @@ class ChoicesView:
 
     def __init__(self, table: Table, options: ChooseOptions, reading: Reading, targets: Ids | None) -> None:
         self.table, self.options, self.reading, self.targets = table, options, reading, targets
-        self.items = STATEMENTS if table.has(STATEMENTS) else options.choices_column
+        asked = options.choices_column + ASKED
+        self.items = asked if table.has(asked) else options.choices_column
         self.contexts, self.choices = table.ids(options.context_column), table.ids(self.items)
         self.room = options.max_length - reading.frame.symbols(2)
         self.most = min(options.max_choice, self.room)
@@ -162,10 +163,7 @@ class Choose(Judged):
 def _check(table: Table, options: ChooseOptions) -> None:
     """The fields are there, and every example has two choices or more."""
     table.require(options.context_column, "--context-column")
-    table.require(options.choices_column, "--choices-column")
-    if not table.is_list(options.choices_column) or table.is_list(options.context_column):
-        raise MasscliError(f"{table.path}: expected a string in {options.context_column!r} and a list in {options.choices_column!r}",
-                           "choose the fields with --context-column and --choices-column")  # fmt: skip
+    table.require(options.choices_column, "--choices-column", many=True)
     for row in range(len(table)):
         if len(table.items(options.choices_column, row)) < 2:
             raise MasscliError(f"{table.where(row)}: has fewer than two choices")

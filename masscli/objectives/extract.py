@@ -234,6 +234,7 @@ class Extract(Judged):
         if v2:
             whole = squad.evaluate(asked, best, v2, odds, math.inf)
             found |= {"best-f1": whole["best_f1"] / 100, "best-exact": whole["best_exact"] / 100}
+            found["best-f1-threshold"] = whole["best_f1_thresh"]  # what --null-threshold takes
         return found
 
     def _answer(self, table: Table, row: int, parts: Sequence[tuple[Window, Output]]) -> Answer:
@@ -242,12 +243,13 @@ class Extract(Judged):
         ranked = rank(parts, self.options.n_best, self.options.max_answer)
         texts: dict[str, float] = {}
         for c in ranked:
-            texts.setdefault(context[int(begins[c.start]) : int(ends[c.end])], c.score)
+            if len(texts) < self.options.n_best:
+                texts.setdefault(context[int(begins[c.start]) : int(ends[c.end])], c.score)
         best = next(iter(texts), "")
         null = min(float(output[0]) for _, output in parts)
         odds = null - texts[best] if texts else math.inf
-        listed = sorted([*texts.items(), *([("", null)] if self.options.unanswerable else [])], key=lambda item: -item[1])
-        listed = listed[: self.options.n_best] or [("", null)]
+        nothing = [("", null)] if self.options.unanswerable or not texts else []  # as BERT's, it is listed however unlikely
+        listed = sorted([*texts.items(), *nothing], key=lambda item: -item[1])
         top = listed[0][1]
         total = sum(math.exp(score - top) for _, score in listed)
         n_best = [{"text": text, "probability": math.exp(score - top) / total, "score": score} for text, score in listed]
@@ -258,7 +260,7 @@ class Extract(Judged):
 
 
 def rank(parts: Sequence[tuple[Window, Output]], n_best: int, max_answer: int) -> list[Candidate]:
-    """The n best spans of a question's text over all of its windows, best first."""
+    """Spans of a question's text, of the n best starts and ends of each window, best first."""
     length = max(w.start + w.size for w, _ in parts)
     owner = windows.best([(w.start, w.size) for w, _ in parts], length)
     found: list[Candidate] = []
@@ -268,7 +270,7 @@ def rank(parts: Sequence[tuple[Window, Output]], n_best: int, max_answer: int) -
             if owner[w.start + i] == w.number:
                 ends = (j for j in _top(stops, n_best) if i <= j < i + max_answer)
                 found += [Candidate(float(starts[i] + stops[j]), w.start + i, w.start + j) for j in ends]
-    return sorted(found, key=lambda c: (-c.score, c.start, c.end))[: max(n_best, 1)]
+    return sorted(found, key=lambda c: (-c.score, c.start, c.end))
 
 
 def _top(scores: Output, count: int) -> list[int]:

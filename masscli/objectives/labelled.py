@@ -61,10 +61,6 @@ class Measured(Objective):
     def examples(self, table: Table, labelled: bool) -> View:
         """The view of a table; `labelled` if labels are wanted, and their absence a mistake."""
 
-    def remarks(self, view: View) -> list[str]:
-        """What a user should know of a view: how many examples were cut."""
-        return []
-
     @abstractmethod
     def predict(self, model: Transformer, batch: Batch) -> list[Output]:
         """For each row of a batch, what is needed for `answers` and `measure`."""

@@ -111,8 +111,8 @@ class Tag(Judged):
         """Columns, language, labels."""
         table = data.table(name, "train")
         column = config.tag_column or table.fields[-1]
-        table.require(config.word_column, "--word-column")
-        table.require(column, "--tag-column")
+        table.require(config.word_column, "--word-column", many=True)
+        table.require(column, "--tag-column", many=True)
         if column == config.word_column:
             raise MasscliError(f"{table.path}: has no column of labels", "give words and their labels in columns; see --tag-column")
         found = Counter(tag for row in range(len(table)) for tag in table.strings(column, row))
@@ -124,7 +124,7 @@ class Tag(Judged):
 
     def examples(self, table: Table, labelled: bool) -> WordsView:
         o, frame = self.options, self.reading.frame
-        table.require(o.word_column, "--word-column")
+        table.require(o.word_column, "--word-column", many=True)
         targets = self._targets(table) if labelled else None
         return WordsView(table, o.word_column, o.max_length - frame.symbols(1), frame.symbols(1), targets)
 
@@ -184,7 +184,7 @@ class Tag(Judged):
 
     def _targets(self, table: Table) -> list[Ids]:
         o = self.options
-        table.require(o.tag_column, "--tag-column")
+        table.require(o.tag_column, "--tag-column", many=True)
         known = {label: n for n, label in enumerate(o.labels)}
         found = []
         for row in range(len(table)):

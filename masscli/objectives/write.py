@@ -24,7 +24,6 @@ from masscli.data.sequences import join_turns
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
 from masscli.data.view import Example, View
-from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Setting, Term
 from masscli.objectives.labelled import Measured, Output, language_of
@@ -202,8 +201,6 @@ class Respond(Write):
         return replace(config, language=language_of(config.language, data.table(name, "train"), data))
 
     def sources(self, table: Table) -> SourcesView:
-        table.require(self.options.context_column, "--context-column")
+        table.require(self.options.context_column, "--context-column", many=True)
         table.require(self.options.response_column, "--response-column")
-        if not table.is_list(self.options.context_column):
-            raise MasscliError(f"{table.path}: {self.options.context_column!r} is not a list of turns", "choose with --context-column")
         return TurnsView(table, self.options, self.longest, self.setting.framing.vocab.sep)

@@ -26,7 +26,7 @@ from masscli.recipe import OBJECTIVES, Recipe, StreamConfig, ValidConfig, ramp
 from masscli.training import checkpoint
 from masscli.training.checkpoint import Checkpoint, RunState, make_framing
 from masscli.training.evaluate import BleuTask, RetrievalTask, Validator, ValidStream, lower_is_better
-from masscli.training.initial import freeze, initialise
+from masscli.training.initial import begin, freeze
 from masscli.training.optim import make_optimizer, restore_moments
 from masscli.training.precision import choose_device, choose_dtype
 from masscli.training.sharding import Pass, refuse, shard
@@ -71,10 +71,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
         _load_heads(objectives, last)
     elif recipe.init_from is not None:
         with torch.no_grad():
-            first = "encoder" if recipe.init_decoder_from is not None else recipe.init_stacks
-            notes += initialise(model, Checkpoint.open(recipe.init_from), data.vocab, first)
-            if recipe.init_decoder_from is not None:
-                notes += initialise(model, Checkpoint.open(recipe.init_decoder_from), data.vocab, "decoder", table=False)
+            notes += begin(model, recipe, data.vocab, [f"{name}.{p}" for name, o in objectives.items() for p, _ in o.named_parameters()])
     if last is None:
         notes += load_vectors(model, recipe.init_vectors, data)
     notes += freeze(model, recipe.optim.freeze)
@@ -94,8 +91,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
                 layer.compile(dynamic=True)
 
     streams = [_stream(name, recipe, objectives[name], data, framing) for name in recipe.stream]
-    labelled = [(s, s.objective) for s in streams if isinstance(s.objective, Measured)]
-    notes += [f"{stream.name}: {remark}" for stream, objective in labelled for remark in objective.remarks(stream.collation.view)]
+    notes += [f"{s.name}: {remark}" for s in streams for remark in s.objective.remarks(s.collation.view)]
     notes += _about_dictionaries(recipe, data)
     notes += [f"{s.name}: {s.sampler.skipped} of {s.sampler.rows} examples are longer than --max-source-positions or "
               "--max-target-positions and are left out" for s in streams if s.sampler.skipped]  # fmt: skip

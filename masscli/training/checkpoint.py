@@ -24,10 +24,11 @@ from torch import Tensor
 from masscli.config import decode, encode, to_toml
 from masscli.data.framing import Framing
 from masscli.data.sampler import Position
+from masscli.data.sequences import Cut
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.recipe import Recipe
-from masscli.tasks import RespondOptions, WriteOptions
+from masscli.tasks import RespondOptions, SummarizeOptions, WriteOptions
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.files import digest, relink, sync, write
 
@@ -147,9 +148,15 @@ class Checkpoint:
         return tuple((a, b) for a, b in dict.fromkeys(tuple(t.split("-")) for t in texts if t.count("-") == 1))
 
     @property
-    def turns(self) -> int:
-        """How many turns of a dialogue it reads as one source; 0 where lines are texts."""
-        return max((s.objective.turns for s in self.recipe.stream.values() if isinstance(s.objective, RespondOptions)), default=0)
+    def cut(self) -> Cut:
+        """What it reads of a source, as it was trained to."""
+        for stream in self.recipe.stream.values():
+            options = stream.objective
+            if isinstance(options, RespondOptions):
+                return Cut(options.turns, options.max_source, "end")
+            if isinstance(options, SummarizeOptions):
+                return Cut(0, options.max_source, options.keep)
+        return Cut()
 
 
 def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...]) -> Framing:

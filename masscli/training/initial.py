@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch import Tensor
 
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
+from masscli.recipe import Recipe
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.checkpoint import Checkpoint
 
 
-def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, stack: str = "both", table: bool = True) -> list[str]:
-    """Copy what fits into `model`: of one stack, or both, and the shared token table if wanted; returns lines that say what did not come.
+class Taken(NamedTuple):
+    """The tensors that came, and what to tell of the others in the checkpoint."""
+
+    names: set[str]
+    report: list[str]
+
+
+def begin(model: Transformer, recipe: Recipe, vocab: Vocabulary, own: Sequence[str]) -> list[str]:
+    """Begin with the checkpoints that a recipe names; lines that say what came, what was left behind and what is new.
+
+    `own` are the parameters of the objectives, which always begin anew.
+    """
+    assert recipe.init_from is not None
+    first = "encoder" if recipe.init_decoder_from is not None else recipe.init_stacks
+    taken = initialise(model, Checkpoint.open(recipe.init_from), vocab, first)
+    names, report = set(taken.names), list(taken.report)
+    if recipe.init_decoder_from is not None:
+        more = initialise(model, Checkpoint.open(recipe.init_decoder_from), vocab, "decoder", table=False)
+        names, report = names | more.names, report + more.report
+    new = [name for name in model.state_dict() if name not in names] + [f"heads.{name}" for name in own]
+    return report + ([f"new, drawn at random: {_summary(new)}"] if new else [])
+
+
+def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, stack: str = "both", table: bool = True) -> Taken:
+    """Copy what fits into `model`: of one stack, or both, and the shared token table if wanted.
 
     Raises MasscliError when the vocabularies differ, when a tensor's shape does, or when nothing at all would be copied.
     """
@@ -39,13 +64,12 @@ def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, st
         taken.append(name)
     if not taken:
         raise MasscliError(f"{checkpoint.path}: shares no weight with this model", "was it made for another kind of objective?")
-    missing, unused = [n for n in ours if n not in taken and _wanted(n, stack, table)], [n for n in theirs if n not in taken]
+    unused = [n for n in theirs if n not in taken] + [f"heads.{n}" for n in checkpoint.heads()]
     fresh = [n for n in new if n not in old]
     report = [f"{len(taken)} tensors from {checkpoint.path}"]
-    report += [f"new, drawn at random: {_summary(missing)}"] if missing else []
     report += [f"left behind: {_summary(unused)}"] if unused else []
     report += [f"languages without a vector there, drawn at random: {', '.join(fresh)}"] if fresh and old else []
-    return report
+    return Taken(set(taken), report)
 
 
 def _wanted(name: str, stack: str, table: bool) -> bool:
@@ -56,6 +80,10 @@ def _wanted(name: str, stack: str, table: bool) -> bool:
 
 def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
     """Keep parts of a model as they are: embeddings, a stack, or the first layers of each."""
+    for part in parts:
+        last = [f"{stack}.layers.{int(part) - 1}." for stack in ("encoder", "decoder")] if part.isdigit() else _prefixes(part)
+        if not any(name.startswith(prefix) for name, _ in model.named_parameters() for prefix in last):
+            raise MasscliError(f"--freeze {part}: the model has nothing of the kind", "name embeddings, a stack or layers that it has")
     prefixes = [prefix for part in parts for prefix in _prefixes(part)]
     stopped = total = 0
     for name, p in model.named_parameters():
@@ -63,8 +91,6 @@ def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
         if any(name.startswith(prefix) for prefix in prefixes):
             p.requires_grad_(False)
             stopped += p.numel()
-    if parts and not stopped:
-        raise MasscliError(f"--freeze {','.join(parts)}: the model has nothing of the kind")
     return [f"frozen: {', '.join(parts)} ({stopped:,} of {total:,} parameters)"] if parts else []
 
 

@@ -6,7 +6,8 @@
 #   score_of NAME TASK             the main one of them
 
 source "$(dirname "${BASH_SOURCE[0]}")/../systems.sh"
-: "${LANGS:=en,ro}" "${UPDATES:=1500}" "${LR:=0.0005}" "${VALIDATE:=100}" "${HEAD_DROPOUT:=0.1}" "${WINDOW:=384}" "${LIMIT:=}"
+if [ "$SCALE" = tiny ]; then : "${UPDATES:=200}" "${LR:=0.001}" "${VALIDATE:=50}"; fi
+: "${LANGS:=en,ro}" "${UPDATES:=1500}" "${LR:=0.0003}" "${VALIDATE:=100}" "${HEAD_DROPOUT:=0.1}" "${WINDOW:=384}" "${LIMIT:=}"
 
 task() {
     learn=classify form=tsv files="$1/train.tsv $1/valid.tsv" language=en label=label main=accuracy metrics=accuracy own=()
