@@ -281,6 +281,8 @@ class ScoreConfig:
     """Language of the text; multi-bleu tokenises by it."""
     lowercase: Annotated[bool, Flags("-lc")] = False
     """Ignore case."""
+    normalize: bool = False
+    """Moses punctuation normalisation of both sides first, as the papers on unsupervised translation have it (multi-bleu)."""
     plain_romanian: bool = False
     """Take the marks off Romanian letters on both sides first, as in the papers on WMT16 (multi-bleu with --lang ro)."""
     tokenize: Literal["13a", "intl", "zh", "char", "none", "ja-mecab", "ko-mecab", "flores101", "flores200"] = "13a"
@@ -302,6 +304,7 @@ class ScoreConfig:
             (self.bootstrap > 1, f"bootstrap: must be above 1, got {self.bootstrap}"),
             (not self.plain_romanian or (self.lang == "ro" and set(self.metric) == {"multi-bleu"}),
              "plain_romanian: goes with --metric multi-bleu --lang ro"),
+            (not self.normalize or set(self.metric) == {"multi-bleu"}, "normalize: goes with --metric multi-bleu"),
             (not (self.paired and self.sentence_level), "paired: cannot be combined with sentence_level"),
             (not (self.confidence and self.sentence_level), "confidence: cannot be combined with sentence_level"),
         )

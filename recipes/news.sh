@@ -7,7 +7,7 @@
 #                           English, 62M of French, 270M of German, 3M of Romanian (some 40 GB in all for German)
 #   valid.* test.*          newstest2013 and newstest2014 (French), newstest2013 and newstest2016 (German), newsdev2016 and newstest2016
 #                           (Romanian), through sacreBLEU, which knows their checksums
-#   pairs.en pairs.XX       PAIRS lines drawn from Common Crawl and Europarl, or from Europarl alone for Romanian
+#   pairs.en pairs.XX       PAIRS lines drawn from Common Crawl and Europarl; for Romanian from Europarl alone, which has some 400,000
 #   codes vocab             XLM's merges and pieces for the two languages (CODES=0 leaves them out: the recipe then trains a vocabulary)
 #
 # A download that was cut off goes on where it stopped; what is there is not fetched again.  YEARS="2016 2017" takes less.
@@ -27,11 +27,15 @@ case $lang in
 esac
 mkdir -p "$folder/download"
 
+there() {
+    [ -e "$1" ] || { echo "error: $1: no such file" >&2; exit 2; }
+}
+
 # fetch URL NAME   into FOLDER/download/NAME
 fetch() {
     local target=$folder/download/$2
     [ ! -e "$target" ] || return 0
-    run curl --fail --location --retry 5 --continue-at - --output "$target.part" "$1"
+    run curl --fail --location --retry 5 --continue-at - --output "$target.part" "$1" || return
     mv "$target.part" "$target"
 }
 
@@ -54,6 +58,7 @@ for side in en "$lang"; do
     [ ${#parts[@]} -gt 0 ] || { echo "error: YEARS=$YEARS: none of them has text in $side" >&2; exit 2; }
     cat "${parts[@]}" > "$folder/mono.$side.new"
     mv "$folder/mono.$side.new" "$folder/mono.$side.gz"
+    rm "${parts[@]}" # there is no room to keep all of it twice
 done
 
 part=valid
@@ -76,6 +81,7 @@ if [ ! -e "$folder/pairs.$lang" ]; then
     done
     # A tab in a line would shift the columns; the same SEED draws the same lines.
     find "$folder/download/pairs" -name "*.$lang-en.en" | LC_ALL=C sort | while read -r english; do
+        there "${english%.en}.$lang"
         paste <(tr '\t' ' ' < "$english") <(tr '\t' ' ' < "${english%.en}.$lang")
     done | awk -v seed="$SEED" 'BEGIN { srand(seed) } { printf "%.9f\t%s\n", rand(), $0 }' | LC_ALL=C sort -S 25% |
         awk -v most="$PAIRS" 'NR <= most' > "$folder/pairs.new"
@@ -88,6 +94,7 @@ fi
 
 if [ "$CODES" = 1 ]; then
     for name in codes vocab; do
-        [ -e "$folder/$name" ] || { fetch "$XLM/${name}_en$lang" "$name" && cp "$folder/download/$name" "$folder/$name"; }
+        fetch "$XLM/${name}_en$lang" "$name"
+        ln -sfn "download/$name" "$folder/$name"
     done
 fi

@@ -12,21 +12,24 @@
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 scale() {
+    local ROMANIAN=
+    [ "$lang" != ro ] || ROMANIAN=" --romanian plain" # as XLM's codes of it were learned
     case $1 in
         tiny) # minutes of one CPU core: the machinery, and first signs of life
             : "${ARCH:=tiny}" "${WIDTH:=128}" "${VOCAB:=8000}" "${TOKENS:=2048}" "${NOVEL_LINES:=10000}" "${TEXT:=--normalize --moses --lowercase}"
-            : "${PRETRAIN_UPDATES:=1000}" "${BT_UPDATES:=500}" "${PAIR_UPDATES:=200}" "${SIZES:=1000}" "${LR:=0.003}" "${BT_LR:=0.001}"
+            : "${PRETRAIN_UPDATES:=1000}" "${BT_UPDATES:=500}" "${PAIR_UPDATES:=200}" "${SIZES=1000}" "${LR:=0.003}" "${BT_LR:=0.001}"
             : "${PAIR_LR:=0.002}" "${BT_TOKENS:=2048}" "${DROPOUT:=0.1}" "${BT_DROPOUT:=0.2}" "${VALIDATE:=100}" "${VALID_ROWS:=100}"
             : "${BEAM:=2}" "${TEST_ROWS:=300}" ;;
         gpu) # about an hour of one GPU
             : "${ARCH:=small}" "${WIDTH:=256}" "${VOCAB:=8000}" "${TOKENS:=12000}" "${NOVEL_LINES:=100000}" "${TEXT:=--normalize --moses --lowercase}"
-            : "${PRETRAIN_UPDATES:=20000}" "${BT_UPDATES:=10000}" "${PAIR_UPDATES:=3000}" "${SIZES:=1000 5000}" "${LR:=0.0005}"
+            : "${PRETRAIN_UPDATES:=20000}" "${BT_UPDATES:=10000}" "${PAIR_UPDATES:=3000}" "${SIZES=1000 5000}" "${LR:=0.0005}"
             : "${BT_LR:=0.0003}" "${PAIR_LR:=0.0003}" "${BT_TOKENS:=12000}" "${DROPOUT:=0.1}" "${BT_DROPOUT:=0.2}" "${VALIDATE:=500}"
             : "${VALID_ROWS:=500}" "${BEAM:=5}" "${TEST_ROWS:=1000000}" ;;
         paper) # Song et al. 2019 with XLM's data: eight V100 for days; 300 GB of text and shards, 16 GB of memory on each GPU
-            : "${ARCH:=mass-xlm}" "${VOCAB:=60000}" "${TOKENS:=3000}" "${NOVEL_LINES:=0}" "${TEXT:=--normalize --moses}"
-            : "${PRETRAIN_UPDATES:=600000}" "${BT_UPDATES:=200000}" "${PAIR_UPDATES:=20000}" "${SIZES:=10000 100000 1000000}"
-            : "${LR:=0.0001}" "${BT_LR:=0.0001}" "${PAIR_LR:=0.0001}" "${BT_TOKENS:=3000}" "${DROPOUT:=0.1}" "${BT_DROPOUT:=0.1}"
+            : "${ARCH:=mass-xlm}" "${WIDTH:=1024}" "${VOCAB:=60000}" "${TOKENS:=3000}" "${NOVEL_LINES:=0}" "${LANGUAGES:=embedding}"
+            : "${TEXT:=--normalize --moses --max-len 175$ROMANIAN}" "${SMOOTHING:=0}" "${CLIP:=5}"
+            : "${PRETRAIN_UPDATES:=600000}" "${BT_UPDATES:=200000}" "${PAIR_UPDATES:=20000}" "${SIZES=10000 100000 1000000}"
+            : "${LR:=0.0001}" "${BT_LR:=0.0001}" "${PAIR_LR:=0.0001}" "${BT_TOKENS:=2000}" "${DROPOUT:=0.1}" "${BT_DROPOUT:=0.1}"
             : "${VALIDATE:=5000}" "${VALID_ROWS:=3000}" "${BEAM:=5}" "${TEST_ROWS:=1000000}" "${PRESET:=xlm}" "${SCHEDULE:=inverse_sqrt}"
             : "${SWITCH:=0}" "${ONLY_SEEN:=0}" "${BESIDE:=}" "${PRETRAIN_BESIDE:=}" "${BT_NOISE:=}" "${REUSE:=1}" ;;
         *) echo "error: --scale $1: expected tiny, gpu or paper" >&2; return 2 ;;
@@ -39,8 +42,8 @@ scale() {
     # words by a dictionary of the first 1,000 of them.
     : "${PRESET:=paper}" "${SWITCH:=0.5}" "${ONLY_SEEN=2}" "${PRETRAIN_BESIDE=denoise}" "${REUSE:=2}"
     : "${BESIDE=denoise=0:1,$((BT_UPDATES / 3)):0.1,$BT_UPDATES:0}" "${BT_NOISE=--source-dropout 0.1 --source-blank 0.1 --source-shuffle 2}"
-    : "${K:=0.5}" "${SEED:=1}" "${DICTIONARY:=0}" "${ROUNDS:=1}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}" "${SCHEDULE:=linear}" "${BT_SWITCH:=0.3}"
-    [ "$1" != paper ] || LANGUAGES=embedding
+    : "${K:=0.5}" "${SEED:=1}" "${DICTIONARY:=0}" "${ROUNDS:=1}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}" "${SCHEDULE:=linear}"
+    : "${BT_SWITCH:=0.3}" "${SMOOTHING:=0.1}" "${CLIP:=1}" "${WORKERS:=1}"
     vocabulary=()
     for updates in BT_UPDATES PAIR_UPDATES; do # now, and not after days of pre-training
         if [ "${!updates}" -lt 6 ] || [ $((${!updates} % REUSE)) != 0 ]; then
@@ -48,6 +51,10 @@ scale() {
             return 2
         fi
     done
+    if [ "$1" = paper ] && [ "$ROUNDS" -gt 1 ]; then
+        echo "error: ROUNDS=$ROUNDS: another round would translate all of News Crawl; it is for the small scales" >&2
+        return 2
+    fi
 }
 
 there() {
@@ -101,7 +108,19 @@ given() {
             done
         done
     done
-    [ ! -e "$1/codes" ] || vocabulary=(--bpe-codes "$1/codes" --bpe-vocab "$1/vocab")
+    for side in en "$lang"; do # read line by line when it is scored
+        if [ ! -e "$output/text/test.$side" ] && [ -e "$output/text/test.$side.gz" ]; then
+            gzip -dc "$output/text/test.$side.gz" > "$output/text/test.new"
+            mv "$output/text/test.new" "$output/text/test.$side"
+        fi
+        there "$output/text/test.$side"
+    done
+    [ -e "$1/codes" ] || return 0
+    vocabulary=(--bpe-codes "$1/codes" --bpe-vocab "$1/vocab")
+    if [ "$SWITCH" != 0 ] || [ "$DICTIONARY" != 0 ]; then
+        echo "error: SWITCH=$SWITCH DICTIONARY=$DICTIONARY: dictionaries need a SentencePiece vocabulary, and $1 holds BPE codes" >&2
+        return 2
+    fi
 }
 
 # preprocess_text FOLDER NAME OPTION...   monolingual text NAME.*, valid and test, in one vocabulary
@@ -115,7 +134,7 @@ preprocess_text() {
     done
     # shellcheck disable=SC2086  # TEXT is several flags
     run masscli preprocess --langs "en,$lang" "${mono[@]}" --validpref "$output/text/valid" --testpref "$output/text/test" --dedup \
-        --drop-held-out $TEXT --destdir "$folder" "$@"
+        --drop-held-out $TEXT --workers "$WORKERS" --destdir "$folder" "$@"
 }
 
 # measure NAME RUN   translate the test set both ways; the scores end up in NAME.en-XX.txt and NAME.XX-en.txt, written last
@@ -123,7 +142,8 @@ measure() {
     local name=$1 model=$2 from to place
     for direction in "en-$lang" "$lang-en"; do
         from=${direction%-*} to=${direction#*-} place=$output/scores/$name.$direction
-        [ ! -e "$place.txt" ] || continue
+        # Older than the model: the settings have changed, or there was more to learn.
+        [ ! -e "$place.txt" ] || [ "$model/checkpoints/best/" -nt "$place.txt" ] || continue
         if [ "$model" = copy ]; then
             cp "$output/text/test.$from" "$place.hyp"
         else
@@ -137,7 +157,8 @@ measure() {
 # score HYP REF LANG   the papers' number first (Romanian without marks), then sacreBLEU of the same text; lower-cased where the text is
 score() {
     local plain=() lower=()
-    [ "$3" != ro ] || plain=(--plain-romanian)
+    [[ " $TEXT " != *" --normalize "* ]] || plain=(--normalize)
+    [ "$3" != ro ] || plain+=(--plain-romanian)
     [[ " $TEXT " != *" --lowercase "* ]] || lower=(--lowercase)
     run masscli score "$1" --ref "$2" --metric multi-bleu --lang "$3" "${lower[@]}" "${plain[@]}"
     run masscli score "$1" --ref "$2" --metric bleu "${lower[@]}"
@@ -150,7 +171,8 @@ corpora() {
     # shellcheck disable=SC2206  # LAUNCH may be: torchrun --nproc-per-node 8 -m masscli
     train=($LAUNCH)
     [ ${#vocabulary[@]} -gt 0 ] || vocabulary=(--vocab-size "$VOCAB")
-    common=(--save-interval-updates "$VALIDATE" --max-valid-rows "$VALID_ROWS" --lr-scheduler "$SCHEDULE")
+    common=(--save-interval-updates "$VALIDATE" --max-valid-rows "$VALID_ROWS" --lr-scheduler "$SCHEDULE"
+        --clip-norm "$CLIP")
     preprocess_text "$data" mono "${vocabulary[@]}"
     if [ -e "$output/text/half.en" ]; then # novels teach words, but are no text to translate
         near=$output/data-near
@@ -196,7 +218,7 @@ supervised() {
     local name=$1 seed=$2
     shift 2
     run "${train[@]}" finetune "$pairs" --task translate --pairs "en-$lang,$lang-en" --lr "$PAIR_LR" --max-tokens "$BT_TOKENS" \
-        --dropout "$BT_DROPOUT" --max-update "$PAIR_UPDATES" --eval-bleu --eval-beam 1 --best-metric bleu --seed "$seed" "${common[@]}" \
+        --dropout "$BT_DROPOUT" --label-smoothing "$SMOOTHING" --max-update "$PAIR_UPDATES" --eval-bleu --eval-beam 1 --best-metric bleu --seed "$seed" "${common[@]}" \
         "$@" --save-dir "$output/$name"
     measure "$name" "$output/$name"
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +24,7 @@ from masscli.errors import MasscliError
 from masscli.generation.decoder import Decoder
 from masscli.generation.replica import replica
 from masscli.generation.retrieval import precision_at_1, sentence_vectors
+from masscli.generation.translator import NOTHING, Translation, Translator
 from masscli.methods import BacktranslateOptions
 from masscli.models.transformer import Transformer
 from masscli.objectives.backtranslate import Backtranslate
@@ -221,6 +222,26 @@ def test_validation_goes_there_and_back(toy: Path, tmp_path: Path) -> None:
     trainer = build(run)[0]
     task = next(t for t in trainer.validator.tasks if t.name == "roundtrip.de-en-de")
     assert task.sources == task.references == DataBin.open(toy).raw("valid", "de", "de")[:4]
+
+
+@pytest.mark.parametrize(("begins", "expected"), [("", 0.0), ("x ", 100.0)])
+def test_what_copies_does_not_come_back(
+    begins: str, expected: float, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that leaves text as it is would win every round trip; and the pieces that may be written are those of training."""
+    asked = ("valid.eval_roundtrip=true", "valid.max_valid_rows=8", "checkpoint.best_metric=roundtrip")
+    streams = {name: {**stream, "objective": {**stream["objective"], "only_seen": 1}} for name, stream in BOTH.items()}
+    allowed: list[torch.Tensor | None] = []
+
+    def translate(self: Translator, lines: Iterable[str], source: str, target: str) -> Iterator[list[Translation]]:
+        allowed.append(self.decoder.allowed)
+        return ([Translation(line.removeprefix(begins) if begins and line.startswith(begins) else f"{begins}{line}", NOTHING)] for line in lines)
+
+    monkeypatch.setattr(Translator, "translate", translate)
+    trainer = build(recipe(toy, tmp_path, *asked, streams=streams))[0]
+    measured, _ = trainer.validator.measure(trainer.model)
+    assert measured["roundtrip"] == pytest.approx(expected)
+    assert len(allowed) == 4 and all(pieces is not None and not pieces.all() for pieces in allowed)
 
 
 def test_a_stream_that_weighs_nothing_is_not_drawn(toy: Path, tmp_path: Path) -> None:

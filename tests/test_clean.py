@@ -93,6 +93,18 @@ def test_copies_and_the_wrong_language(text: Path) -> None:
     assert [row[1] for row in ledger if row[2] == "other language"] == ["25", "26", "27"]
 
 
+def test_copies_are_dropped_where_nothing_else_is_looked_for(text: Path) -> None:
+    lost, _ = dropped(text, validpref=None, drop_copies=True)
+    assert [reasons for reasons in lost.values() if reasons] == [{"copy": 1}]
+
+
+def test_the_papers_references_are_normalised(tmp_path: Path) -> None:
+    """A hypothesis of normalised text against a reference that is not."""
+    told, real = ["she said \"yes\" - it 's late ..."], ["she said \u00ab yes \u00bb \u2013 it \u2019s late \u2026"]
+    plain, normal = (score(told, [real], ScoreConfig(metric=("multi-bleu",), normalize=asked))[0] for asked in (False, True))
+    assert plain.value < normal.value == pytest.approx(100) and "tok:moses-en-normalized|" in normal.signature
+
+
 def test_romanian_letters(tmp_path: Path) -> None:
     line = "Ţara şi ţăranul înţeleg în câmp. ȘȚ șț"
     assert Surface(romanian="commas").apply([line], "ro") == ["Țara și țăranul înțeleg în câmp. ȘȚ șț"]

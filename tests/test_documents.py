@@ -376,6 +376,10 @@ class Pieces:
         self.vocab = Vocabulary(size=len(self.known) + 1, pad=0, bos=1, eos=2, unk=3, mask=len(self.known), cls=1, sep=2, spare=(),
                                 languages={}, fingerprint="")  # fmt: skip
 
+    @property
+    def mark(self) -> str:
+        return next((mark for mark in ("@@", "##") if any(mark in piece for piece in self.known)), "\u2581")
+
     def pieces(self, ids: Sequence[int]) -> list[str]:
         return [self.known[i] for i in ids]
 

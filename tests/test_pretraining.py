@@ -471,9 +471,9 @@ def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> Non
 @pytest.mark.parametrize(
     ("lines", "options", "remark"),
     [
-        ("ba bo fe di ga\n\n" * 20, ["bert"], "bert-en: all pairs have the same label, so it teaches nothing: a document needs two sentences"),
+        ("ba bo fe di ga\n\n" * 20, ["bert"], "bert-en: all pairs have the same label, so it teaches nothing"),
         ("ba bo di\nfe ga bo\n" * 20, ["bert"], "bert-en: no blank line ends a document: what does not follow comes from the same one"),
-        ("ba bo fe di ga\n\n" * 20, ["albert"], "albert-en: all pairs have the same label, so it teaches nothing: a document needs two sentences"),
+        ("ba bo fe di ga\n\n" * 20, ["albert"], "albert-en: all pairs have the same label, so it teaches nothing"),
         ("ba bo fe di ga\n\n" * 20, ["albert", "--strict-sop"], "no document of en (train) has two sentences"),
         ("ba bo\nfe di\nga\n\n" * 20, ["bert"], None),
     ],

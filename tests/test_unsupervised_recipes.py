@@ -258,6 +258,11 @@ def test_text_of_the_papers_scale_is_downloaded(tmp_path: Path, monkeypatch: pyt
     assert english != sorted(english) and (out / "codes").read_text() == "codes\n" and (out / "vocab").read_text() == "vocab\n"
     again = bash(ROOT / "recipes/news.sh", "fr", "out", cwd=tmp_path, YEARS="2007 2008", NEWS="file:///nowhere")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    for name in ("codes", "download/codes"):
+        (out / name).unlink()
+    (out / "download/codes.part").write_text("half a")  # a server that breaks off again leaves no file that looks whole
+    broken = bash(ROOT / "recipes/news.sh", "fr", "out", cwd=tmp_path, XLM=f"file://{tmp_path}/gone")
+    assert broken.returncode != 0 and not (out / "codes").exists() and not (out / "download/codes").exists()
     wrong = bash(ROOT / "recipes/news.sh", "xx", "out", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr) == (2, "error: xx: expected fr, de or ro\n")
 

@@ -98,10 +98,10 @@ def follow(events: Iterable[Event], sinks: Sequence[Sink], start: int, last: int
                 case Stepped():
                     progress.update(task, completed=event.step, text=_rate(event))
                     progress.console.print(_line(event), highlight=False)
-                    for text in event.concerns:
-                        if (what := text.partition(" (")[0]) not in told:
-                            progress.console.print(f"warning: {text}", highlight=False, markup=False, style="yellow")
-                            told.add(what)
+                    concerns = {text.partition(" (")[0]: text for text in event.concerns}
+                    for what in concerns.keys() - told:
+                        progress.console.print(f"warning: {concerns[what]}", highlight=False, markup=False, style="yellow")
+                    told = set(concerns)  # what has gone is told again when it comes back
                 case Evaluated():
                     figures = "  ".join(f"{k} {v:.4g}" for k, v in event.metrics.items())
                     progress.console.print(f"valid {event.step}: {figures}  ({event.seconds:.0f} s)", highlight=False)

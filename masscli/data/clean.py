@@ -38,7 +38,7 @@ Bools = NDArray[np.bool_]
 
 def needed(config: PreprocessConfig, parts: Sequence[Part]) -> bool:
     """Whether there is anything to survey."""
-    return config.dedup or config.filter_lang or any(not part.training for part in parts)
+    return config.dedup or config.drop_copies or config.filter_lang or any(not part.training for part in parts)
 
 
 def survey(parts: Sequence[Part], scans: Mapping[Path, Scan], config: PreprocessConfig, folder: Path) -> None:

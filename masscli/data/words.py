@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from masscli.data.batch import Ids
 from masscli.text.bpe_codes import GOES_ON
+from masscli.text.tokenizer import REST, WORD
 from masscli.text.vocabulary import Vocabulary
-
-WORD, REST = "\u2581", "##"
-"""SentencePiece's mark of a word's first piece, WordPiece's of all the others (BPE codes mark all but the last)."""
 
 
 class Pieces(Protocol):
@@ -21,6 +19,8 @@ class Pieces(Protocol):
 
     @property
     def vocab(self) -> Vocabulary: ...
+    @property
+    def mark(self) -> str: ...
     def pieces(self, ids: list[int]) -> list[str]: ...
 
 
@@ -44,11 +44,10 @@ def word_starts(tokenizer: Pieces) -> WordStarts:
     starts = np.ones(vocab.size, np.bool_)
     ordinary = [i for i in range(vocab.size) if i not in vocab.specials]
     pieces = tokenizer.pieces(ordinary)
-    marked = any(piece.startswith(WORD) for piece in pieces)
     goes_on = np.zeros(vocab.size, np.bool_)
-    if not marked and not any(piece.startswith(REST) for piece in pieces):
+    if tokenizer.mark == GOES_ON:
         goes_on[ordinary] = [piece.endswith(GOES_ON) for piece in pieces]
-    begins = [piece.startswith(WORD) if marked else not piece.startswith(REST) for piece in pieces]
+    begins = [piece.startswith(WORD) if tokenizer.mark == WORD else not piece.startswith(REST) for piece in pieces]
     spoken = [any(c.isalnum() for c in piece) for piece in pieces]
     starts[ordinary] = np.array(begins, np.bool_) | ~np.array(spoken, np.bool_)
     return WordStarts(starts, goes_on)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
+from torch import Tensor
 
 from masscli.commands import GenerationConfig
 from masscli.data.batch import Ids
@@ -64,9 +65,10 @@ class Translator:
         buffer_size: int = 4096,
         seed: int = 1,
         cut: Cut = WHOLE,
+        allowed: Tensor | None = None,
     ) -> None:
         self.tokenizer, self.buffer_size, self.cut = tokenizer, buffer_size, cut
-        self.decoder = Decoder(models, framing, config, batch_tokens=batch_tokens, batch_size=batch_size, seed=seed)
+        self.decoder = Decoder(models, framing, config, batch_tokens=batch_tokens, batch_size=batch_size, seed=seed, allowed=allowed)
         self.max_source = self.decoder.max_source if cut.most is None else min(cut.most, self.decoder.max_source)
         self.report = Report()
 

@@ -22,7 +22,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from masscli.commands import GenerationConfig
 from masscli.data.batch import Batch, Ids, Tokens, pad
@@ -68,7 +67,6 @@ class Backtranslate(Objective):
         self.options = config
         self.synthetic, self.real = setting.sides
         self.drift: Drift | None = None
-        self.allowed: Tensor | None = None
 
     def view(self, data: DataBin, split: str) -> View:
         """Sentences of the language that is written.  That of training is also where pieces are counted."""
@@ -76,7 +74,7 @@ class Backtranslate(Objective):
             counts = [piece_counts(data.monolingual("train", side), data.vocab.size) for side in (self.real, self.synthetic)]
             self.drift = Drift(*counts)
             if self.options.only_seen:
-                self.allowed = torch.from_numpy(counts[1] >= self.options.only_seen)
+                self.allowed = {self.synthetic: torch.from_numpy(counts[1] >= self.options.only_seen)}
         return Lines([data.monolingual(split, self.real)], self.setting.limit)
 
     def collator(self) -> BackCollator:
@@ -109,7 +107,8 @@ class Backtranslate(Objective):
             config = GenerationConfig(
                 beam=1 if sampling else o.beam, sampling=sampling, temperature=o.temperature, max_len_a=o.max_len_a, max_len_b=o.max_len_b
             )
-            decoder = Decoder([fast], self.setting.framing, config, batch_tokens=area * config.beam, allowed=self.allowed)
+            allowed = self.allowed.get(self.synthetic)
+            decoder = Decoder([fast], self.setting.framing, config, batch_tokens=area * config.beam, allowed=allowed)
             results = decoder.generate([texts[i] for i in chosen], self.real, self.synthetic, keys=[seeds[i] for i in chosen])
             for i, hypotheses in zip(chosen, results, strict=True):
                 if hypotheses:  # there are none where nothing may be written; then the source stays empty, and the watch says so

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -51,6 +52,8 @@ class Objective(nn.Module, ABC):
     """What `take_figures` gives, where an objective has something to say of its own work besides its losses."""
     searches: ClassVar[bool] = False
     """Whether `prepare` runs the model."""
+    allowed: Mapping[str, Tensor] = MappingProxyType({})
+    """For a language, the (V,) pieces that may be written in it, where not all may."""
 
     def __init__(self, setting: Setting) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """The BLEU of papers: Moses tokens, no smoothing, as `multi-bleu.perl` counts them after `tokenizer.perl` (and with `-lc`: lower-cased).
 
-With `--plain-romanian` both sides go through Moses punctuation normalisation and lose the marks on their letters before that, as WMT16
-Romanian was scored in the papers on unsupervised translation; the signature says so.
+With `--normalize` both sides go through Moses punctuation normalisation before that, as XLM and MASS have their references; with
+`--plain-romanian` they also lose the marks on their letters, as WMT16 Romanian was scored in those papers.  The signature says so.
 
 Both sides are detokenised text, tokenised here for the language of `--lang`, without escaping of special characters.  Such a number
 must not be compared with sacreBLEU's default (13a), from which it differs by up to a few points; its signature says which it is.
@@ -25,16 +25,17 @@ class MultiBleu(BLEU):
 
     title: ClassVar[str] = "multi-BLEU"
 
-    def __init__(self, lang: str, lowercase: bool, effective_order: bool, plain_romanian: bool = False) -> None:
+    def __init__(self, lang: str, lowercase: bool, effective_order: bool, normalize: bool = False, plain_romanian: bool = False) -> None:
         super().__init__(lowercase=lowercase, tokenize="none", smooth_method="none", force=True, effective_order=effective_order)
         self.lang = lang
-        self.tokenizer_signature = f"moses-{lang}{'-normalized-no-diacritics' if plain_romanian else ''}"
+        normalize = normalize or plain_romanian
+        self.tokenizer_signature = f"moses-{lang}{'-normalized' if normalize else ''}{'-no-diacritics' if plain_romanian else ''}"
         # In this order: the tokenizer knows abbreviations by their case.
-        self.surface = Surface(plain_romanian, True, lowercase, "plain" if plain_romanian else None)
+        self.surface = Surface(normalize, True, lowercase, "plain" if plain_romanian else None)
 
     @classmethod
     def of(cls, options: ScoreConfig) -> Self:
-        return cls(options.lang, options.lowercase, options.sentence_level, options.plain_romanian)
+        return cls(options.lang, options.lowercase, options.sentence_level, options.normalize, options.plain_romanian)
 
     def _preprocess_segment(self, sent: str) -> str:
         return self.surface.apply([sent], self.lang)[0]

@@ -2,7 +2,8 @@
 
     codes   a merge a line, the first made first: `A B` (subword-nmt, after a line `#version: ...`) or `A B COUNT` (fastBPE);
             `</w>` ends a word
-    vocab   a piece a line with its count, `@@` behind all pieces of a word but the last: what `getvocab` counts after `applybpe`
+    vocab   a piece a line with its count, `@@` behind all pieces of a word but the last: what `getvocab` counts after `applybpe`; lines of
+            another form, and pieces that were there before, are passed over, as XLM does
 
 A word is its characters; of all neighbours that have a merge the earliest is made, everywhere in the word, until none is left.  A piece
 that the vocabulary lacks is taken apart again, its last merge first.  A character that it lacks is unknown.
@@ -33,22 +34,24 @@ def looks_like(model: bytes) -> bool:
 
 def join(codes: Path, vocab: Path) -> bytes:
     """One file of the two.  Raises MasscliError, which names file and line, where one of them is of another form."""
-    pieces, seen = list[str](), set[str]()
+    pieces: dict[str, None] = {}
     for number, line in _lines(vocab, "--bpe-vocab"):
-        piece, _, count = line.rpartition(" ")
-        if not piece or " " in piece or not count.isdigit():
+        fields = line.split()
+        if "\u2028" in line or len(fields) != 2 or fields[0] in pieces or fields[0] in SPECIAL:
+            continue  # XLM's own reader passes over them as well, and gives them no id
+        if not fields[1].isdigit():
             raise MasscliError(f"{vocab}:{number}: expected PIECE COUNT, got {line!r}", "fastBPE's getvocab writes such a file")
-        if piece in seen or piece in SPECIAL:
-            raise MasscliError(f"{vocab}:{number}: the piece {piece!r} is there twice")
-        seen.add(piece)
-        pieces.append(piece)
+        pieces[fields[0]] = None
     if not pieces:
-        raise MasscliError(f"--bpe-vocab {vocab}: is empty")
+        raise MasscliError(f"--bpe-vocab {vocab}: has no line PIECE COUNT", "fastBPE's getvocab writes such a file")
     merges = list[str]()
     for number, line in _lines(codes, "--bpe-codes"):
         fields = line.split(" ")
         if number == 1 and line.startswith("#version"):
             continue
+        if END in fields:
+            message = f"{codes}:{number}: {END} stands alone, as in files of subword-nmt 0.1"
+            raise MasscliError(message, "learn the merges with version 0.2 or later")
         if len(fields) not in (2, 3) or not all(fields) or (len(fields) == 3 and not fields[2].isdigit()):
             raise MasscliError(f"{codes}:{number}: expected PIECE PIECE [COUNT], got {line!r}", "fastBPE's learnbpe writes such a file")
         merges.append(" ".join(fields[:2]))
@@ -99,16 +102,18 @@ class BpeCodes:
             if pair not in self._rank:
                 break
             parts = list(_merged(parts, pair))
-        return [self._ids.get(piece, UNKNOWN) for part in parts for piece in self._known(part)]
+        last = len(parts) - 1
+        return [self._ids.get(piece, UNKNOWN) for n, part in enumerate(parts) for piece in self._known(part, n == last)]
 
-    def _known(self, part: str) -> Iterator[str]:
-        """The part as the vocabulary writes it, or the pieces it was made of that the vocabulary has."""
-        piece = part.removesuffix(END) if part.endswith(END) else part + GOES_ON
+    def _known(self, part: str, last: bool) -> Iterator[str]:
+        """The part as the vocabulary writes it, or the pieces it was made of that the vocabulary has; the `last` of a word ends it."""
+        piece = part.removesuffix(END) if last else part + GOES_ON
         if piece in self._ids or part not in self._made_of:
             yield piece
         else:
-            for half in self._made_of[part]:
-                yield from self._known(half)
+            first, second = self._made_of[part]
+            yield from self._known(first, False)
+            yield from self._known(second, last)
 
 
 def _merged(parts: Sequence[str], pair: tuple[str, str]) -> Iterator[str]:

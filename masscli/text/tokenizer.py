@@ -33,6 +33,8 @@ FORMAT = 1
 MODEL, CARD = "vocab.model", "tokenizer.json"
 TRAINED, ADOPTED, WORDPIECE, CODES = "sentencepiece-bpe", "sentencepiece", "wordpiece", "bpe-codes"
 """Kinds of model: one of our own making, somebody's (of which nothing is taken for granted), BERT's vocab.txt, or codes of subword-nmt."""
+WORD, REST = "\u2581", "##"
+"""SentencePiece's mark of a word's first piece, WordPiece's of all the others (BPE codes mark all but the last)."""
 SPARE = 8
 """Ids kept free for objectives that need a symbol of their own."""
 _TRAINING_THREADS = 2
@@ -177,13 +179,16 @@ class Tokenizer:
         known: list[str] = self._pieces.id_to_piece([min(int(i), size - 1) for i in ids])
         return [piece if i < size else f"<{int(i)}>" for i, piece in zip(ids, known, strict=True)]
 
+    @property
+    def mark(self) -> str:
+        """What tells pieces within a word: `WORD` before the first, `REST` before the others, or `GOES_ON` behind all but the last."""
+        return {WORDPIECE: REST, CODES: GOES_ON}.get(self._card.kind, WORD)
+
     def surfaces(self, ids: Sequence[int]) -> list[str]:
         """The text of each piece, without the mark of a word's start (of its continuation, in a WordPiece vocabulary)."""
-        if self._card.kind == WORDPIECE:
-            return [piece.removeprefix("##") for piece in self.pieces(ids)]
-        if self._card.kind == CODES:
-            return [piece.removesuffix(GOES_ON) for piece in self.pieces(ids)]
-        return [piece.replace("\u2581", "") for piece in self.pieces(ids)]
+        if self.mark == WORD:
+            return [piece.replace(WORD, "") for piece in self.pieces(ids)]
+        return [piece.removeprefix(REST) if self.mark == REST else piece.removesuffix(GOES_ON) for piece in self.pieces(ids)]
 
     @classmethod
     def _create(cls, model: bytes, kind: str, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from masscli import parallel
 from masscli.config import encode
@@ -230,7 +231,10 @@ def _stream(name: str, recipe: Recipe, objective: Objective, data: DataBin, fram
 
 def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBin, framing: Framing) -> tuple[Validator, list[str]]:
     split, config = recipe.valid.valid_subset, recipe.valid
-    streams, tasks, warnings = [], [], []
+    allowed = {language: pieces for objective in objectives.values() for language, pieces in objective.allowed.items()}
+    streams: list[ValidStream] = []
+    tasks: list[BleuTask] = []
+    warnings: list[str] = []
     if split not in data.splits():
         asked = {
             f"--valid-subset {split}": split != ValidConfig().valid_subset, "--patience": recipe.checkpoint.patience > 0,
@@ -261,7 +265,8 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
         if sampler.skipped:
             warnings.append(f"{name}: {sampler.skipped} of {sampler.rows} validation examples are longer than --max-positions")
         streams.append(ValidStream(name, objective, Collation(name, view, objective.collator(), 0), sampler, table))
-        tasks += [task for task in _tasks(text, recipe.stream[name].objective.reads, data, recipe.valid) if task not in tasks]
+        known = {task.name for task in tasks}
+        tasks += [task for task in _tasks(text, recipe.stream[name].objective.reads, data, recipe.valid, allowed) if task.name not in known]
     if config.eval_bleu and not any(task.metric == "bleu" for task in tasks):
         warnings.append(f"no BLEU: the {split} split of {recipe.data} has no pairs of {', '.join(s.text for s in recipe.stream.values())}")
     tokenizer = data.tokenizer()
@@ -289,7 +294,7 @@ def aligned_rows(data: DataBin, split: str, pair: tuple[str, str], most: int | N
     return [first[i] for i in rows], [second[i] for i in rows]
 
 
-def _tasks(text: str, reads: str, data: DataBin, config: ValidConfig) -> list[BleuTask]:
+def _tasks(text: str, reads: str, data: DataBin, config: ValidConfig, allowed: Mapping[str, Tensor]) -> list[BleuTask]:
     """What is translated for a stream: its validation pairs, where there are any; there and back, where it reads one side alone."""
     tasks: list[BleuTask] = []
     if reads in ("sentences", "table"):
@@ -297,11 +302,11 @@ def _tasks(text: str, reads: str, data: DataBin, config: ValidConfig) -> list[Bl
     source, target = text.split("-")
     paired = any(p.split == config.valid_subset and {p.source, p.target} == {source, target} for p in data.manifest.aligned)
     if config.eval_bleu and (reads == "pairs" or paired):
-        lines = [data.raw(config.valid_subset, text, side)[: config.max_valid_rows] for side in (source, target)]
-        tasks.append(BleuTask((source, target), *lines))
+        sources, references = (data.raw(config.valid_subset, text, side)[: config.max_valid_rows] for side in (source, target))
+        tasks.append(BleuTask((source, target), sources, references))
     if config.eval_roundtrip and reads == "target":
         real = data.raw(config.valid_subset, target, target)[: config.max_valid_rows]
-        tasks.append(BleuTask((target, source, target), real, real))
+        tasks.append(BleuTask((target, source, target), real, real, allowed))
     return tasks
 
 

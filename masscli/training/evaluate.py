@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import TypeVar
 
@@ -64,11 +64,16 @@ class ValidStream:
 
 @dataclass(frozen=True)
 class BleuTask:
-    """Translate a validation set and compare.  `path` are the languages it goes through: (en, de), or there and back, (de, en, de)."""
+    """Translate a validation set and compare.  `path` are the languages it goes through: (en, de), or there and back, (de, en, de).
+
+    What only copies comes back unharmed: a line that the first of two steps leaves as it is counts as lost.
+    """
 
     path: tuple[str, ...]
     sources: list[str]
     references: list[str]
+    allowed: Mapping[str, Tensor] = field(default_factory=dict)
+    """For a language, the (V,) pieces that may be written in it: those of back-translation, so that it is judged as it works."""
 
     @property
     def metric(self) -> str:
@@ -238,11 +243,14 @@ class Validator:
         device, scores = next(model.parameters()).device, []
         for task in self.tasks:
             config = GenerationConfig(beam=self.beam if task.metric == "bleu" else 1)
-            translator = Translator([fast], self.tokenizer, self.framing, config)
             own = range(parallel.rank, len(task.sources), parallel.world)
-            lines = [task.sources[i] for i in own]
-            for hop in pairwise(task.path):
+            sources = [task.sources[i] for i in own]
+            lines = sources
+            for number, hop in enumerate(pairwise(task.path)):
+                translator = Translator([fast], self.tokenizer, self.framing, config, allowed=task.allowed.get(hop[1]))
                 lines = [found[0].text for found in translator.translate(lines, *hop)]
+                if number == 0 and task.metric == "roundtrip":
+                    lines = ["" if written.split() == read.split() else written for written, read in zip(lines, sources, strict=True)]
             mine = {i: np.frombuffer(line.encode(), np.uint8).astype(np.float64) for i, line in zip(own, lines, strict=True)}
             written = [line.astype(np.uint8).tobytes().decode() for line in gathered(mine, len(task.sources), device)]
             scores.append(bleu(written, task.references, lowercase=self.lowercase))
