@@ -10,14 +10,14 @@ if [ "$SCALE" = tiny ]; then : "${UPDATES:=200}" "${LR:=0.001}" "${VALIDATE:=50}
 : "${LANGS:=en,ro}" "${UPDATES:=1500}" "${LR:=0.0003}" "${VALIDATE:=100}" "${HEAD_DROPOUT:=0.1}" "${WINDOW:=384}" "${LIMIT:=}"
 
 task() {
-    learn=classify form=tsv files="$1/train.tsv $1/valid.tsv" language=en label=label main=accuracy metrics=accuracy own=()
+    learn=classify form=tsv files="$1/train.tsv $1/valid.tsv" language=en label=label main=accuracy metrics=accuracy alike=0 own=()
     case $1 in
         # as data/README.md has them: TASK/train.tsv, TASK/valid.tsv with `label` and `sentence`, or `sentence1` and `sentence2`
         sst2 | agnews) ;;
         cola) main=Matthews metrics=mcc,accuracy best=mcc ;;
-        mrpc) metrics=accuracy,f1 ;;
+        mrpc) metrics=accuracy,f1 alike=1 ;; # alike: two texts in no order
         sick) own=(--text-columns sentence1,sentence2) ;;
-        rosts-similarity) learn=regress language=ro main=Pearson metrics=pearson,spearman ;;
+        rosts-similarity) learn=regress language=ro main=Pearson metrics=pearson,spearman alike=1 ;;
         wnut17) learn=tag form=conll files="$1/train.conll $1/valid.conll" main="entity F1" metrics=entity-f1 ;;
         ud-romanian) learn=tag form=conll files="$1/train.conll $1/valid.conll" language=ro ;;
         nextturn) learn=choose form=jsonl files="$1/train.jsonl $1/valid.jsonl" ;;
@@ -26,12 +26,12 @@ task() {
         # as GLUE is distributed: FOLDER/SST-2/train.tsv, FOLDER/SST-2/dev.tsv, ...
         SST-2) files="$1/train.tsv $1/dev.tsv" ;;
         CoLA) files="$1/train.tsv $1/dev.tsv" main=Matthews metrics=mcc,accuracy ;; # has no header: see `headed`
-        MRPC) files="$1/train.tsv $1/dev.tsv" label=Quality metrics=accuracy,f1 own=(--text-columns '#1 String,#2 String') ;;
-        STS-B) learn=regress files="$1/train.tsv $1/dev.tsv" label=score main=Pearson metrics=pearson,spearman
+        MRPC) files="$1/train.tsv $1/dev.tsv" label=Quality metrics=accuracy,f1 alike=1 own=(--text-columns '#1 String,#2 String') ;;
+        STS-B) learn=regress files="$1/train.tsv $1/dev.tsv" label=score main=Pearson metrics=pearson,spearman alike=1
             own=(--text-columns sentence1,sentence2) ;;
         RTE) files="$1/train.tsv $1/dev.tsv" own=(--text-columns sentence1,sentence2) ;;
         QNLI) files="$1/train.tsv $1/dev.tsv" own=(--text-columns question,sentence) ;;
-        QQP) files="$1/train.tsv $1/dev.tsv" label=is_duplicate metrics=accuracy,f1 own=(--text-columns question1,question2) ;;
+        QQP) files="$1/train.tsv $1/dev.tsv" label=is_duplicate metrics=accuracy,f1 alike=1 own=(--text-columns question1,question2) ;;
         MNLI) files="$1/train.tsv $1/dev_matched.tsv" label=gold_label own=(--text-columns sentence1,sentence2) ;;
         # as SQuAD and CoNLL-2003 are: FOLDER/train-v2.0.json, FOLDER/eng.train
         SQuAD1.1 | SQuAD2.0) learn=extract form=squad files="train-v${1#SQuAD}.json dev-v${1#SQuAD}.json" main=f1 ;;
@@ -110,7 +110,7 @@ score_of() {
     field "$main" "$output/scores/$1.txt"
 }
 
-# beginning METHOD   how fine-tuning begins, and what the system's paper changes in it
+# beginning METHOD   how fine-tuning for the task begins, and what the system's paper changes in it
 beginning() {
     begin=()
     if [ "$1" = scratch ]; then
@@ -121,7 +121,9 @@ beginning() {
     fi
     case $1-$learn in
         roberta-classify | roberta-regress) begin+=(--frame roberta --head tanh) ;;
+        roberta-*) begin+=(--frame roberta) ;;
         electra-classify | electra-regress) begin+=(--head gelu) ;;
-        gpt-classify | gpt-regress) begin+=(--lm-weight 0.5) ;;
+        gpt-classify | gpt-regress) begin+=(--lm-weight 0.5) ;;&
+        gpt-*) [ "$alike" = 0 ] || begin+=(--both-orders) ;;
     esac
 }
