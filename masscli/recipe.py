@@ -11,7 +11,7 @@ import math
 from dataclasses import field
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from masscli.config import ConfigError, Flags, PlugIn, check, config
 from masscli.registry import Registry
@@ -196,12 +196,12 @@ class OptimConfig:
     """Learning rate at update 0."""
     end_lr: float = 0.0
     """Learning rate that decaying schedules approach at the last update."""
-    adam_betas: tuple[float, ...] = (0.9, 0.98)
-    """Decay of the first and second moment."""
-    adam_eps: float = 1e-8
-    """Added to the root of the second moment."""
-    weight_decay: float = 0.0
-    """Decoupled weight decay."""
+    adam_betas: tuple[float, ...] = ()
+    """Decay of the first and second moment (default: 0.9,0.98; of adamw_bert, lamb and adam_openai, as published, 0.9,0.999)."""
+    adam_eps: float | None = None
+    """Added to the root of the second moment (default: 1e-8; of adamw_bert and lamb 1e-6)."""
+    weight_decay: float | None = None
+    """Weight decay (default: 0; of adamw_bert, lamb and adam_openai 0.01)."""
     decay_all: bool = False
     """Decay biases and layer norms too (fairseq does, BERT does not)."""
     clip_norm: float = 1.0
@@ -219,13 +219,37 @@ class OptimConfig:
             (0 < self.layer_decay <= 1, f"layer_decay: must lie above 0, up to 1, got {self.layer_decay}"),
             *((part in ("embeddings", "encoder", "decoder") or part.isdecimal(),
                f"freeze: expected embeddings, encoder, decoder or a number of layers, got {part!r}") for part in self.freeze),
-            (len(self.adam_betas) == 2 and all(0 <= b < 1 for b in self.adam_betas), "adam_betas: expected two numbers in [0, 1)"),
+            (len(self.adam_betas) in (0, 2) and all(0 <= b < 1 for b in self.adam_betas), "adam_betas: expected two numbers in [0, 1)"),
             (self.warmup_updates is None or self.warmup_updates >= 0, f"warmup_updates: must not be negative, got {self.warmup_updates}"),
-            (self.adam_eps > 0, f"adam_eps: must be above 0, got {self.adam_eps}"),
+            (self.adam_eps is None or self.adam_eps > 0, f"adam_eps: must be above 0, got {self.adam_eps}"),
             *((value >= 0, f"{name}: must not be negative, got {value}")
-              for name, value in (("clip_norm", self.clip_norm), ("weight_decay", self.weight_decay), ("end_lr", self.end_lr),
+              for name, value in (("clip_norm", self.clip_norm), ("weight_decay", self.weight_decay or 0.0), ("end_lr", self.end_lr),
                                   ("warmup_init_lr", self.warmup_init_lr))),
         )
+
+    @property
+    def moments(self) -> Moments:
+        """What was asked for, and for the rest what the optimizer was published with (spec: objectives.md 0.3)."""
+        usual = _PUBLISHED.get(self.optimizer, Moments((0.9, 0.98), 1e-8, 0.0))
+        return Moments(
+            (self.adam_betas[0], self.adam_betas[1]) if self.adam_betas else usual.betas,
+            usual.eps if self.adam_eps is None else self.adam_eps,
+            usual.decay if self.weight_decay is None else self.weight_decay,
+        )
+
+
+class Moments(NamedTuple):
+    """Settings of Adam and its relatives."""
+
+    betas: tuple[float, float]
+    eps: float
+    decay: float
+
+
+_PUBLISHED = {
+    "adamw_bert": Moments((0.9, 0.999), 1e-6, 0.01), "lamb": Moments((0.9, 0.999), 1e-6, 0.01),
+    "adam_openai": Moments((0.9, 0.999), 1e-8, 0.01),
+}  # fmt: skip
 
 
 @config

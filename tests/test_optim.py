@@ -91,10 +91,23 @@ def test_adams_are_their_equations(kind: str) -> None:
 @pytest.mark.parametrize(("kind", "size"), [("adamw", 1.0), ("adamw_bert", 0.1 / math.sqrt(0.001))])
 def test_the_first_step_is_as_long_as_published(kind: str, size: float) -> None:
     """3.162 lr without bias correction, lr with it, whatever the gradient."""
-    config = optim(kind, adam_betas=(0.9, 0.999), adam_eps=1e-12)
+    config = optim(kind, adam_betas=(0.9, 0.999), adam_eps=1e-12, weight_decay=0.0)
     moved = run(config, [[0.3, -2.0, 1e-4]], 0.01)
     steps = [(a - b) / 0.01 for a, b in zip(START, moved, strict=True)]
     assert steps == pytest.approx([size, -size, size], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "betas", "eps", "decay"),
+    [("adamw", (0.9, 0.98), 1e-8, 0.0), ("adamw_bert", (0.9, 0.999), 1e-6, 0.01), ("lamb", (0.9, 0.999), 1e-6, 0.01),
+     ("adam_openai", (0.9, 0.999), 1e-8, 0.01)],
+)  # fmt: skip
+def test_an_optimizer_comes_with_what_it_was_published_with(kind: str, betas: tuple[float, float], eps: float, decay: float) -> None:
+    [group] = make_optimizer(optim(kind), [("p", nn.Parameter(torch.tensor([START])))]).param_groups
+    assert (group["betas"], group["eps"], group["weight_decay"]) == (betas, eps, decay)
+    asked = optim(kind, adam_betas=(0.5, 0.6), adam_eps=0.1, weight_decay=0.0)
+    [group] = make_optimizer(asked, [("p", nn.Parameter(torch.tensor([START])))]).param_groups
+    assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.5, 0.6), 0.1, 0.0)
 
 
 def test_lamb_moves_by_a_share_of_the_weights_norm() -> None:

@@ -52,6 +52,7 @@ def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Param
     The rate of a group is that of the schedule times its `scale`; `layers` is the height of the taller stack.
     """
     assert config.lr is not None
+    adam = config.moments
     found: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, p in parameters:
         if p.requires_grad:
@@ -60,17 +61,16 @@ def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Param
             found.setdefault(key, []).append(p)
     order = sorted(found, key=lambda key: (-key[0], not key[1], key[2]))
     groups: list[dict[str, Any]] = [
-        {"params": found[key], "weight_decay": config.weight_decay if key[1] else 0.0, "scale": key[0]} for key in order
+        {"params": found[key], "weight_decay": adam.decay if key[1] else 0.0, "scale": key[0]} for key in order
     ]
     if not groups:
         raise MasscliError("nothing is left to learn", "freeze less")
-    betas = (config.adam_betas[0], config.adam_betas[1])
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.adam_eps, fused=True)
+        return torch.optim.AdamW(groups, lr=config.lr, betas=adam.betas, eps=adam.eps, fused=True)
     if config.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=config.lr, betas=betas, eps=config.adam_eps, fused=True)
+        return torch.optim.Adam(groups, lr=config.lr, betas=adam.betas, eps=adam.eps, fused=True)
     kind = config.optimizer
-    return BertAdam(groups, config.lr, betas, config.adam_eps, layerwise=kind == "lamb", corrected=kind == "adam_openai")
+    return BertAdam(groups, config.lr, adam.betas, adam.eps, layerwise=kind == "lamb", corrected=kind == "adam_openai")
 
 
 def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
