@@ -404,6 +404,14 @@ def test_what_is_read_of_a_target_is_corrupted_and_what_is_written_is_not() -> N
     found = made.collator()([Example(0, (np.array([10, 11]), np.array(target)))], rngs(1))
     shown = found.source.ids[0, 4:405]
     assert found.labels["s2s"].ids.tolist() == [*target, VOCAB.eos]
+    several = made.collator()([Example(n, (np.array([10, 11]), np.array(words(n, 5 + n)))) for n in range(3)], rngs(3))
+    model = make(made)
+    assert made.prepare(model, several) is several
+    plain = made.eval().prepare(model, several).source  # what is validated is writing
+    for row in range(3):
+        assert plain.ids[row, 4 : 10 + row].tolist() == [*words(row, 5 + row), VOCAB.eos]
+    hidden = several.source.steps is not None and several.source.steps <= 0
+    assert torch.equal(plain.ids[hidden], several.source.ids[hidden])
     assert 0.3 < float((shown == VOCAB.mask).float().mean()) < 0.5
     assert found.source.ids[0, 405:].tolist() == [VOCAB.mask] * 401
 

@@ -4,14 +4,15 @@
 
 The source (step 0) sees itself; target token t (step t) sees the source and the target up to itself; its pseudo-mask (step -t, at the same
 position) sees the source and the target before t, and predicts it.  Positions go on after the source, the target is segment 1.  What later
-places see of the target is itself corrupted (`target_mask_prob`): of the chosen tokens 80% are [M], 10% random, 10% themselves.
-`masscli generate` writes with such a model by masscli/generation/pseudo.py.
+places see of the target is in training itself corrupted (`target_mask_prob`): of the chosen tokens 80% are [M], 10% random, 10% as they
+were.
+`masscli generate` writes with such a model by masscli/generation/continuation.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -102,6 +103,14 @@ class PseudoMasked(Objective):
         vocab = self.setting.framing.vocab
         words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
         return PseudoCollator(self.options, self.setting.framing, self.setting.sides[1], words)
+
+    def prepare(self, model: Transformer, batch: Batch) -> Batch:
+        """Validation sees the target as it is, so that its perplexity is that of writing."""
+        if self.training or batch.source.steps is None:
+            return batch
+        ids = batch.source.ids.clone()
+        ids[batch.source.steps > 0] = batch.labels["s2s"].ids
+        return replace(batch, source=replace(batch.source, ids=ids))
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy at the pseudo-masks."""
