@@ -168,7 +168,7 @@ class DocumentPairs:
         row, last = self.bounds[document : document + 2].tolist()
         target = self.size
         while row < last:
-            stop = min(last, self._reach(row, target - 3))
+            stop = min(last, self._reach(row, target))
             half = target * 2 if rng.random() < 0.1 else (target - 3) // 2
             middle = row + 1
             while middle < stop:
