@@ -93,11 +93,22 @@ captions() {
     done
 }
 stories() { # the validation set of rosts is cut in two: 1,000 lines to watch, the rest to test
-    halves "$1/train" "$2"
+    local part
+    mkdir -p "$output/text"
     for side in en "$lang"; do
-        cut_lines 1 1000 "$1/valid.$side" "$output/text/valid.$side"
-        cut_lines 1001 $((1000 + TEST_ROWS)) "$1/valid.$side" "$output/text/test.$side"
+        for part in train valid; do mixed "$1/$part.$side" "$output/text/mixed-$part.$side"; done
+        cut_lines 1 1000 "$output/text/mixed-valid.$side" "$output/text/valid.$side"
+        cut_lines 1001 $((1000 + TEST_ROWS)) "$output/text/mixed-valid.$side" "$output/text/test.$side"
     done
+    halves "$output/text/mixed-train" "$2"
+}
+# The lines of rosts go from captions to headlines, so that its halves, its first pairs and its test part would be of different kinds; here
+# they are mixed, two by two, since two in a row are paraphrases of each other, which must not come apart into the two halves.
+mixed() {
+    [ ! -e "$2" ] || return 0
+    there "$1"
+    awk '{ printf "%d\t%d\t%s\n", int((NR - 1) / 2) * 7919 % 1000003, NR, $0 }' "$1" | LC_ALL=C sort -n -k 1,1 -k 2,2 | cut -f 3- > "$2.new"
+    mv "$2.new" "$2"
 }
 given() {
     mkdir -p "$output/text"
