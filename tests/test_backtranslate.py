@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 import typer
+from rich.console import Console
 
 from masscli.__main__ import run as masscli
 from masscli.cli.options import bind
+from masscli.cli.render import follow
 from masscli.cli.request import Training, TrainRequest
 from masscli.commands import GenerationConfig
 from masscli.data.batch import Batch
@@ -33,7 +36,7 @@ from masscli.objectives.drift import Drift
 from masscli.recipe import ModelConfig, Recipe, StreamConfig
 from masscli.training.build import build
 from masscli.training.compose import compose
-from masscli.training.events import Evaluated, Saved
+from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from tests.test_trainer import EXACT, at, end, far, last, same_run, steps, train
 from tests.toy import TRAIN, recipe
 
@@ -329,3 +332,17 @@ def test_inspect_tells_of_retrieval(toy: Path, tmp_path: Path, capsys: pytest.Ca
     assert all(line.endswith("of 24 sentences find their translation first (chance 4.17%)") for line in printed[:2])
     assert masscli(["inspect", str(tmp_path), "--retrieval", "--split", "test"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {toy}: has no test pairs\n")
+
+
+def test_a_warning_that_comes_back_is_told_again() -> None:
+    """Copying in the first updates is usual; a collapse hundreds of updates later must not be silent for that."""
+    told = io.StringIO()
+    console = Console(file=told, width=200)
+    concerns: list[tuple[str, ...]] = [("copies (40%)",), ("copies (50%)",), (), ("copies (90%)",)]
+    events: list[Event] = [
+        Stepped(step=n, epoch=0, losses={}, lr=0.1, grad_norm=1.0, targets=1, padding=0.0, seconds=1.0, loss_scale=1.0, overflows=0,
+                splits=0, memory=0.1, searching=0.0, figures={}, concerns=each)
+        for n, each in enumerate(concerns)
+    ]  # fmt: skip
+    follow([*events, Finished(4, "the end", 1.0)], (), 0, 4, console)
+    assert [line for line in told.getvalue().split("\n") if "warning" in line] == ["warning: copies (40%)", "warning: copies (90%)"]

@@ -89,5 +89,5 @@ class Objective(nn.Module, ABC):
         return {}
 
     def concerns(self, figures: Mapping[str, float]) -> list[str]:
-        """What in its figures a user should be warned of: `what it looks like (how much)`; each is said once in a run."""
+        """What in its figures a user should be warned of: `what it looks like (how much)`; said when it begins and comes back."""
         return []
