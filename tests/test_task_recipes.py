@@ -93,7 +93,7 @@ def test_understanding_gives_every_system_the_same_budget(text: Path, written: P
     tuned = [call for call in found if call[0] == "finetune"]
     assert len(tuned) == 12 * 2 * 2
     own = {"--init-from", "--arch", "--seed", "--save-dir", "--decoder-layers", "--segments", "--languages", "--frame", "--head",
-           "--lm-weight"}  # fmt: skip
+           "--lm-weight", "--both-orders"}  # fmt: skip
     for task in ("classify", "regress"):
         assert len(settings([call for call in tuned if value(call, "--task") == task], own)) == 1
     starts = [value(call, "--init-from") if "--init-from" in call else "scratch" for call in tuned if value(call, "--seed") == "1"]
