@@ -2,6 +2,7 @@
 #
 #   environment FOLDER [EXTRA]   make a virtual environment in FOLDER, or reuse it; install this repository into it; put it on PATH
 #   run COMMAND...               show a command, then run it
+#   there FILE...                complain of a file that is not there
 #   spread NUMBER...             mean +- standard deviation
 #   table                        lines of words on stdin, in columns
 #
@@ -38,6 +39,13 @@ run() {
     done
     printf '\n' >&2
     "$@"
+}
+
+there() {
+    local file
+    for file in "$@"; do
+        [ -e "$file" ] || { echo "error: $file: no such file" >&2; exit 2; }
+    done
 }
 
 spread() {

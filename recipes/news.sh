@@ -27,10 +27,6 @@ case $lang in
 esac
 mkdir -p "$folder/download"
 
-there() {
-    [ -e "$1" ] || { echo "error: $1: no such file" >&2; exit 2; }
-}
-
 # fetch URL NAME   into FOLDER/download/NAME
 fetch() {
     local target=$folder/download/$2

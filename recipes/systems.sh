@@ -24,13 +24,6 @@ esac
 : "${LAYERS:=}" "${SHAPE:=}" "${TEXT:=}" "${PRETRAIN_TEXT:=}" "${SAMPLE:=128}" "${DROPOUT:=0.1}" "${MASK:=0.15}"
 : "${ALBERT:=--embedding-dim 64 --share-layers all --head-transform}" "${UNILM:=--relative-buckets 32}"
 
-there() {
-    local file
-    for file in "$@"; do
-        [ -e "$file" ] || { echo "error: $file: no such file" >&2; exit 2; }
-    done
-}
-
 methods() {
     local method
     for method in $METHODS; do

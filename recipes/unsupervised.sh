@@ -57,10 +57,6 @@ scale() {
     fi
 }
 
-there() {
-    [ -e "$1" ] || { echo "error: $1: no such file" >&2; exit 2; }
-}
-
 # Lines FROM..TO of a file, which may be compressed, put in place when it is complete.
 cut_lines() {
     local from=$1 to=$2 file=$3 target=$4 read=cat
@@ -229,8 +225,8 @@ supervised() {
     local name=$1 seed=$2
     shift 2
     run "${train[@]}" finetune "$pairs" --task translate --pairs "en-$lang,$lang-en" --lr "$PAIR_LR" --max-tokens "$BT_TOKENS" \
-        --dropout "$BT_DROPOUT" --label-smoothing "$SMOOTHING" --max-update "$PAIR_UPDATES" --eval-bleu --eval-beam 1 --best-metric bleu --seed "$seed" "${common[@]}" \
-        "$@" --save-dir "$output/$name"
+        --dropout "$BT_DROPOUT" --label-smoothing "$SMOOTHING" --max-update "$PAIR_UPDATES" --eval-bleu --eval-beam 1 \
+        --best-metric bleu --seed "$seed" "${common[@]}" "$@" --save-dir "$output/$name"
     measure "$name" "$output/$name"
 }
 

@@ -99,8 +99,9 @@ def follow(events: Iterable[Event], sinks: Sequence[Sink], start: int, last: int
                     progress.update(task, completed=event.step, text=_rate(event))
                     progress.console.print(_line(event), highlight=False)
                     concerns = {text.partition(" (")[0]: text for text in event.concerns}
-                    for what in concerns.keys() - told:
-                        progress.console.print(f"warning: {concerns[what]}", highlight=False, markup=False, style="yellow")
+                    for what, text in concerns.items():
+                        if what not in told:
+                            progress.console.print(f"warning: {text}", highlight=False, markup=False, style="yellow")
                     told = set(concerns)  # what has gone is told again when it comes back
                 case Evaluated():
                     figures = "  ".join(f"{k} {v:.4g}" for k, v in event.metrics.items())
