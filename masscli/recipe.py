@@ -11,7 +11,7 @@ import math
 from dataclasses import field
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal
 
 from masscli.config import ConfigError, Flags, PlugIn, check, config
 from masscli.registry import Registry
@@ -226,30 +226,6 @@ class OptimConfig:
               for name, value in (("clip_norm", self.clip_norm), ("weight_decay", self.weight_decay or 0.0), ("end_lr", self.end_lr),
                                   ("warmup_init_lr", self.warmup_init_lr))),
         )
-
-    @property
-    def moments(self) -> Moments:
-        """What was asked for, and for the rest what the optimizer was published with (spec: objectives.md 0.3)."""
-        usual = _PUBLISHED.get(self.optimizer, Moments((0.9, 0.98), 1e-8, 0.0))
-        return Moments(
-            (self.adam_betas[0], self.adam_betas[1]) if self.adam_betas else usual.betas,
-            usual.eps if self.adam_eps is None else self.adam_eps,
-            usual.decay if self.weight_decay is None else self.weight_decay,
-        )
-
-
-class Moments(NamedTuple):
-    """Settings of Adam and its relatives."""
-
-    betas: tuple[float, float]
-    eps: float
-    decay: float
-
-
-_PUBLISHED = {
-    "adamw_bert": Moments((0.9, 0.999), 1e-6, 0.01), "lamb": Moments((0.9, 0.999), 1e-6, 0.01),
-    "adam_openai": Moments((0.9, 0.999), 1e-8, 0.01),
-}  # fmt: skip
 
 
 @config

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -46,13 +46,37 @@ def learning_rate(config: OptimConfig, update: int, last: int | None) -> float:
     return end + (lr - end) * max(0.0, (total - t) / max(1.0, total - warm))
 
 
+class Adam(NamedTuple):
+    """Settings of Adam and its relatives."""
+
+    betas: tuple[float, float]
+    eps: float
+    decay: float
+
+
+PUBLISHED = {
+    "adamw_bert": Adam((0.9, 0.999), 1e-6, 0.01), "lamb": Adam((0.9, 0.999), 1e-6, 0.01), "adam_openai": Adam((0.9, 0.999), 1e-8, 0.01),
+}  # fmt: skip
+"""What optimizers were published with (spec: objectives.md 0.3)."""
+
+
+def settings(config: OptimConfig) -> Adam:
+    """What was asked for, and for the rest what the optimizer was published with."""
+    usual = PUBLISHED.get(config.optimizer, Adam((0.9, 0.98), 1e-8, 0.0))
+    return Adam(
+        (config.adam_betas[0], config.adam_betas[1]) if config.adam_betas else usual.betas,
+        usual.eps if config.adam_eps is None else config.adam_eps,
+        usual.decay if config.weight_decay is None else config.weight_decay,
+    )
+
+
 def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Parameter]], layers: int = 0) -> torch.optim.Optimizer:
     """The optimizer of a run; biases and layer norms are spared from weight decay unless `decay_all`.
 
     The rate of a group is that of the schedule times its `scale`; `layers` is the height of the taller stack.
     """
     assert config.lr is not None
-    adam = config.moments
+    adam = settings(config)
     found: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     for name, p in parameters:
         if p.requires_grad:
