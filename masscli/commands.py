@@ -100,7 +100,7 @@ class GenerateConfig:
     buffer_size: int = 4096
     """Lines to read ahead, so that sentences of like length can share a batch."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Arithmetic; auto is bf16 where the processor has it, else fp32."""
+    """Arithmetic; auto is bf16 on GPUs that have it and on CPUs where it measures as the faster, else fp32."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
     seed: int = 1

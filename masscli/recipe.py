@@ -248,7 +248,8 @@ class TrainConfig:
     stop_time_hours: float | None = None
     """Stop, with a checkpoint, after this much time."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Arithmetic of matrix products; auto is bf16 where the processor has it, else fp32. Weights, moments and sums stay in fp32."""
+    """Arithmetic of matrix products; auto is bf16 on GPUs that have it and on CPUs where it measures as the faster, else fp32. Weights,
+    moments and sums stay in fp32."""
     shard_model: bool = False
     """Share parameters, gradients and moments out over the processes (FSDP2), where one device has no room for them all. Validation and
     back-translation still gather the weights."""

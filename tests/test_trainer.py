@@ -20,6 +20,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.base import Term
 from masscli.objectives.translate import Translate
 from masscli.recipe import Recipe, ramp, ramp_at
+from masscli.training import build as assembly
 from masscli.training import trainer as loop
 from masscli.training.build import build
 from masscli.training.checkpoint import Checkpoint
@@ -338,6 +339,16 @@ def test_low_precision_learns_the_same(precision: str, within: float, toy: Path,
         assert b.grad_norm == pytest.approx(a.grad_norm, rel=10 * within)
     assert other[0].loss_scale == (2.0**15 if precision == "fp16" else 1.0)
     assert all(t.dtype == torch.float32 for t in last(tmp_path / precision).weights().values())
+
+
+def test_a_run_goes_on_in_the_arithmetic_it_began_in(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On CPUs `auto` is measured, and a measurement may come out otherwise next time."""
+    for fast in (True, False):
+        monkeypatch.setattr(assembly, "bf16_pays", lambda fast=fast: fast)
+        trainer, _ = build(recipe(toy, tmp_path, "train.precision=auto", f"train.max_update={2 if fast else 4}", streams=PAIRS))
+        assert trainer.model.compute == torch.bfloat16
+        list(trainer.run())
+    assert build(recipe(toy, tmp_path / "other", "train.precision=auto", streams=PAIRS))[0].model.compute == torch.float32
 
 
 def test_overflow_skips_the_update_and_halves_the_scale(toy: Path, tmp_path: Path) -> None:

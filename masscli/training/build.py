@@ -29,7 +29,7 @@ from masscli.training.checkpoint import Checkpoint, RunState, make_framing
 from masscli.training.evaluate import BleuTask, RetrievalTask, Validator, ValidStream, lower_is_better
 from masscli.training.initial import begin, freeze
 from masscli.training.optim import make_optimizer, restore_moments
-from masscli.training.precision import choose_device, choose_dtype
+from masscli.training.precision import bf16_pays, choose_device, choose_dtype
 from masscli.training.sharding import Pass, refuse, shard
 from masscli.training.trainer import Stream, Trainer
 from masscli.training.vectors import load_vectors
@@ -83,7 +83,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     elif recipe.train.shard_model:
         notes.append("--shard-model: a single process keeps the whole model")
     model.to(device)
-    model.compute = choose_dtype(recipe.train.precision, device)
+    model.compute = _compute(recipe, state, device)
     for objective in objectives.values():
         objective.to(device)
     if recipe.train.compile:
@@ -105,6 +105,16 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
         _pick_up(folder, recipe, last, scores)
         restore_moments(optimizer, trainer.names, last.moments())
     return trainer, notes + warnings
+
+
+def _compute(recipe: Recipe, state: RunState, device: torch.device) -> torch.dtype:
+    """What `auto` came to when it was measured on a CPU is kept with the run: it goes on as it began, in every process."""
+    wanted = recipe.train.precision
+    if wanted == "auto" and device.type == "cpu":
+        if not state.cpu_precision:
+            state.cpu_precision = "bf16" if parallel.broadcast(torch.tensor(int(bf16_pays()))) else "fp32"
+        wanted = state.cpu_precision
+    return choose_dtype(wanted, device)
 
 
 def _about_dictionaries(recipe: Recipe, data: DataBin) -> list[str]:

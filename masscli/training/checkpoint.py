@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -61,6 +62,8 @@ class RunState:
     """Fingerprint of the vocabulary."""
     text: str = ""
     """Fingerprint of the rows of the training split."""
+    cpu_precision: Literal["", "bf16", "fp32"] = ""
+    """What `--precision auto` came to on a CPU."""
 
 
 @dataclass(frozen=True)
