@@ -352,6 +352,8 @@ class StreamConfig:
     """A language (en), a direction (en-de), or a table of labelled examples."""
     objective: ObjectiveConfig
     """What to learn."""
+    data: Path | None = None
+    """Another data folder in the same vocabulary to read from, to train and to validate (default: the run's)."""
     weight: str = "1"
     """Multiplies the loss; a number or a ramp over updates, such as 0:1,100000:0.1,300000:0."""
     share: float = 1.0

@@ -16,9 +16,10 @@ from rich.console import Console
 
 from masscli.__main__ import run as masscli
 from masscli.cli.options import bind
+from masscli.cli.preprocess import run as preprocess
 from masscli.cli.render import follow
 from masscli.cli.request import Training, TrainRequest
-from masscli.commands import GenerationConfig
+from masscli.commands import GenerationConfig, PreprocessConfig
 from masscli.data.batch import Batch
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
@@ -38,7 +39,7 @@ from masscli.training.build import build
 from masscli.training.compose import compose
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from tests.test_trainer import EXACT, at, end, far, last, same_run, steps, train
-from tests.toy import TRAIN, recipe
+from tests.toy import TRAIN, VALID, make_data, recipe
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
@@ -289,6 +290,43 @@ def test_streams_follow_from_languages_and_what_stands_beside_them(toy: Path) ->
     for name, stream in rich.items():
         kinds[name.partition("-")[0]] += stream.share
     assert len({round(share, 6) for share in kinds.values()}) == 1
+
+
+def synthetic(toy: Path, folder: Path, langs: tuple[str, str], tokenizer: Path) -> Path:
+    """A data folder of `toy`'s own validation pairs, named in the direction of `langs`."""
+    for side in langs:
+        lines = DataBin.open(toy).raw("valid", "en-de", side)
+        (folder / f"made.{side}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    preprocess(PreprocessConfig(langs=langs, trainpref=folder / "made", spm_model=tokenizer, destdir=folder / "synthetic"))
+    return folder / "synthetic"
+
+
+def test_translations_made_offline_are_learned_beside_in_one_direction(toy: Path, tmp_path: Path) -> None:
+    other = synthetic(toy, tmp_path, ("de", "en"), toy)
+    rich = composed(toy, "--beside", f"translate@{other}=0.5")
+    assert [(name, s.text, s.weight, s.data) for name, s in rich.items()][2:] == [("translate-synthetic-de-en", "de-en", "0.5", other)]
+    streams = {"real": {"text": "en-de", "objective": {"name": "translate"}},
+               "made": {"text": "de-en", "data": str(other), "objective": {"name": "translate"}}}  # fmt: skip
+    trainer, notes = build(recipe(toy, tmp_path / "run", "train.max_update=2", streams=streams))
+    assert {s.name: s.sampler.rows for s in trainer.streams.values()} == {"real": TRAIN, "made": VALID}
+    assert notes[-1].startswith(f"made is not validated: {other}: has no valid pairs de-en")
+    list(trainer.run())
+    # The folder may move, but not hold other text.
+    moved = tmp_path / "moved"
+    other.rename(moved)
+    streams["made"]["data"] = str(moved)
+    _, notes = build(recipe(toy, tmp_path / "run", "train.max_update=3", streams=streams))
+    assert notes[0].endswith("from update 2")
+    with pytest.raises(MasscliError, match="the run was made of other text"):
+        build(recipe(toy, tmp_path / "run", "train.max_update=3", streams={**streams, "made": {**streams["made"], "data": str(toy)}}))
+
+
+def test_another_folder_must_have_the_same_vocabulary(toy: Path, tmp_path: Path) -> None:
+    other = make_data(tmp_path, vocab_size=80)
+    with pytest.raises(MasscliError) as error:
+        composed(toy, "--beside", f"translate@{other}")
+    assert error.value.message == f"{other}: has another vocabulary than {toy}"
+    assert error.value.hint == f"preprocess it with --spm-model {toy}"
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,8 @@ class StreamChoice:
     """Directions, such as en-de,de-en, for one model that translates them all."""
     beside: tuple[str, ...] = ()
     """NAME=WEIGHT: another objective on the same languages, drawn as often as the first; the weight of its loss is a number or a ramp over
-    updates, such as denoise=0:1,100000:0.1,300000:0 (default: 1; at 0 it is not drawn). Repeatable."""
+    updates, such as denoise=0:1,100000:0.1,300000:0 (default: 1; at 0 it is not drawn). NAME@FOLDER reads another data folder in the same
+    vocabulary; its pairs are learned in the direction they are named there (translate@data-bin/synthetic=0.5). Repeatable."""
     table: tuple[str, ...] = ()
     """Tables of labelled examples to learn a task from (default: the one that the data has)."""
     lang_temperature: float = 1.0
@@ -74,7 +75,7 @@ class TrainRequest:
     target: str | None
     pairs: tuple[str, ...]
     beside: tuple[tuple[str, str], ...]
-    """Objectives of --beside with their weights."""
+    """Objectives of --beside, maybe with a folder (NAME@FOLDER), and their weights."""
     tables: tuple[str, ...]
     temperature: float
     limit: int | None
@@ -94,7 +95,7 @@ class Training:
     """The flag that names the objective."""
 
     def expand(self, args: Sequence[str]) -> TrainingOptions:
-        others = [name for name, _ in weighed(",".join(peek_all(args, "--beside")).split(","))]
+        others = [name.partition("@")[0] for name, _ in weighed(",".join(peek_all(args, "--beside")).split(","))]
         return TrainingOptions(self.chooser, peek(args, self.chooser), peek(args, "--config"), others)
 
 

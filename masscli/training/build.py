@@ -31,6 +31,7 @@ from masscli.training.initial import begin, freeze
 from masscli.training.optim import make_optimizer, restore_moments
 from masscli.training.precision import bf16_pays, choose_device, choose_dtype
 from masscli.training.sharding import Pass, refuse, shard
+from masscli.training.sources import content, opened
 from masscli.training.trainer import Stream, Trainer
 from masscli.training.vectors import load_vectors
 
@@ -59,7 +60,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     last = kept[max(kept)] if kept else None
     notes = [_continue(recipe, data, last)] if last else []
     state = last.state if last else RunState(update_freq=recipe.train.update_freq or parallel.world, languages=_languages(recipe, data))
-    state.data, state.text = data.vocab.fingerprint, data.manifest.content("train")
+    state.data, state.text = data.vocab.fingerprint, content(recipe.stream, data)
     _same_freq(recipe, state, last is not None)
     tokenizer = data.tokenizer()
     framing = make_framing(recipe, tokenizer, state.languages)
@@ -91,7 +92,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
             for layer in stack.layers if stack is not None else ():
                 layer.compile(dynamic=True)
 
-    streams = [_stream(name, recipe, objectives[name], data, framing) for name in recipe.stream]
+    streams = [_stream(name, recipe, objectives[name], opened(s.data, data), framing) for name, s in recipe.stream.items()]
     notes += [f"{s.name}: {remark}" for s in streams for remark in s.objective.remarks(s.collation.view)]
     notes += _about_dictionaries(recipe, data)
     notes += [f"{s.name}: {s.sampler.skipped} of {s.sampler.rows} examples are longer than --max-source-positions or "
@@ -169,7 +170,7 @@ def _continue(recipe: Recipe, data: DataBin, last: Checkpoint) -> str:
             f"{last.path}: the run was made with another vocabulary than {recipe.data}",
             "continue it with its own data, or start another run with --save-dir",
         )
-    if last.state.text and last.state.text != data.manifest.content("train"):
+    if last.state.text and last.state.text != content(recipe.stream, data):
         raise MasscliError(
             f"{last.path}: the run was made of other text than is in {recipe.data} now",
             "start another run with --save-dir, or begin from its weights with --init-from",
@@ -181,7 +182,8 @@ def _continue(recipe: Recipe, data: DataBin, last: Checkpoint) -> str:
             "start another run with --save-dir, or begin from its weights with --init-from",
         )
     old, new = _flat(encode(last.recipe)), _flat(encode(recipe))
-    fixed = [k for k in sorted(old.keys() | new.keys()) if not any(k == f or k.startswith(f + ".") for f in FREE)]
+    free = {*FREE, *(f"stream.{name}.data" for name in now)}
+    fixed = [k for k in sorted(old.keys() | new.keys()) if not any(k == f or k.startswith(f + ".") for f in free)]
     changed = [k for k in fixed if old.get(k) != new.get(k)]
     if changed:
         said = "; ".join(f"{k} is {new.get(k)}, was {old.get(k)}" for k in changed[:4])
@@ -257,12 +259,12 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
         nothing = Validator((), (), (), data.tokenizer(), framing, config.eval_beam, False)
         return nothing, [f"no {split} split in {recipe.data}: nothing is validated"]
     for name, objective in objectives.items():
-        text = recipe.stream[name].text
+        text, its = recipe.stream[name].text, opened(recipe.stream[name].data, data)
         # A validation set is measured whole, whatever --limit says of training.
         whole = _objective(StreamConfig(text=text, objective=recipe.stream[name].objective, limit=config.max_valid_rows), recipe, framing)
         try:
-            view = whole.view(data, split)
-            table = data.table(text, split).head(config.max_valid_rows) if isinstance(whole, Measured) else None
+            view = whole.view(its, split)
+            table = its.table(text, split).head(config.max_valid_rows) if isinstance(whole, Measured) else None
         except AbsentError as error:
             warnings.append(f"{name} is not validated: {error.message}")
             continue
@@ -276,7 +278,7 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
             warnings.append(f"{name}: {sampler.skipped} of {sampler.rows} validation examples are longer than --max-positions")
         streams.append(ValidStream(name, objective, Collation(name, view, objective.collator(), 0), sampler, table))
         known = {task.name for task in tasks}
-        tasks += [task for task in _tasks(text, recipe.stream[name].objective.reads, data, recipe.valid, allowed) if task.name not in known]
+        tasks += [task for task in _tasks(text, recipe.stream[name].objective.reads, its, recipe.valid, allowed) if task.name not in known]
     if config.eval_bleu and not any(task.metric == "bleu" for task in tasks):
         warnings.append(f"no BLEU: the {split} split of {recipe.data} has no pairs of {', '.join(s.text for s in recipe.stream.values())}")
     tokenizer = data.tokenizer()

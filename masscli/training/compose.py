@@ -15,6 +15,7 @@ from masscli.models.presets import resolve
 from masscli.objectives.labelled import Measured
 from masscli.recipe import OBJECTIVES, ModelConfig, ObjectiveConfig, OptimConfig, Recipe, StreamConfig
 from masscli.training.checkpoint import Checkpoint, saved
+from masscli.training.sources import opened
 
 
 class Request(Protocol):
@@ -64,7 +65,7 @@ def compose(request: Request) -> Recipe:
     plain = _with_an_end(decode(Recipe, raw))
     data = DataBin.open(plain.data)
     streams = _streams(request, data)
-    streams = {name: replace(s, objective=_completed(s, data)) for name, s in streams.items()}
+    streams = {name: replace(s, objective=_completed(s, opened(s.data, data))) for name, s in streams.items()}
     kinds = {s.objective.stacks for s in streams.values()}
     if len(kinds) > 1:
         kinds.discard("any")
@@ -146,7 +147,7 @@ def _shape_of(old: ModelConfig, said: Mapping[str, Any], stacks: str, path: Path
 def _streams(request: Request, data: DataBin) -> dict[str, StreamConfig]:
     streams = _written(request) if request.streams_raw else _chosen(request, data)
     for name, stream in streams.items():
-        _check_text(name, stream, data)
+        _check_text(name, stream, opened(stream.data, data))
     if request.limit is not None:
         streams = {name: replace(s, limit=request.limit) for name, s in streams.items()}
     return streams
@@ -215,12 +216,17 @@ def _named(
 
 
 def _beside(name: str, weight: str, texts: Sequence[str], share: float, request: Request, data: DataBin) -> dict[str, StreamConfig]:
-    """The streams of --beside NAME=WEIGHT, on the languages of the main ones; all of them are drawn as often as all of those."""
+    """The streams of --beside NAME=WEIGHT or NAME@FOLDER=WEIGHT, on the languages of the main ones; all of them are drawn as often as all
+    of those."""
+    name, _, folder = name.partition("@")
+    own_data = Path(folder) if folder else None
+    data = opened(own_data, data)
     objective = cast(ObjectiveConfig, decode(OBJECTIVES.schema(name), {"name": name, **request.options_of(name)}))
     own = list(dict.fromkeys(side for text in texts for side in text.split("-")))
     if objective.reads == "pairs":
         wanted = [text for text in texts if "-" in text] or [f"{a}-{b}" for a, b in permutations(own, 2)]
-        known = {*data.pairs, *("-".join(reversed(pair.split("-"))) for pair in data.pairs)}
+        # In a folder of its own one side may be synthetic, and must not be learned to be written.
+        known = {*data.pairs, *(() if own_data else ("-".join(reversed(pair.split("-"))) for pair in data.pairs))}
         found = [text for text in wanted if text in known]
         if not found:
             raise MasscliError(f"--beside {name}: {data.folder} has no pairs of {', '.join(own)}", "preprocess them with --trainpref")
@@ -228,9 +234,10 @@ def _beside(name: str, weight: str, texts: Sequence[str], share: float, request:
         found = [f"{a}-{b}" for a, b in permutations(own, 2)]
     else:
         found = own
-    streams = _named(name.rpartition(":")[2].lower(), found, objective, weight, request, data)
+    short = name.rpartition(":")[2].lower()
+    streams = _named(f"{short}-{own_data.resolve().name}" if own_data else short, found, objective, weight, request, data)
     total = sum(s.share for s in streams.values())
-    return {key: replace(s, share=s.share * share / total) for key, s in streams.items()}
+    return {key: replace(s, share=s.share * share / total, data=own_data) for key, s in streams.items()}
 
 
 def _both_ways(request: Request, data: DataBin) -> list[str]:

@@ -1,0 +1,28 @@
+"""Which data folder a stream reads: the run's, or one of its own in the same vocabulary (translations made offline, say)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from masscli.data.shards import DataBin
+from masscli.errors import MasscliError
+from masscli.recipe import StreamConfig
+
+
+def opened(folder: Path | None, data: DataBin) -> DataBin:
+    """The folder, or `data` where there is none.  Raises MasscliError when ids do not mean the same in both."""
+    if folder is None:
+        return data
+    other = DataBin.open(folder)
+    if other.vocab.fingerprint != data.vocab.fingerprint:
+        raise MasscliError(f"{folder}: has another vocabulary than {data.folder}", f"preprocess it with --spm-model {data.folder}")
+    return other
+
+
+def content(streams: Mapping[str, StreamConfig], data: DataBin) -> str:
+    """A fingerprint of the rows that are trained on, wherever they lie."""
+    own = sorted({opened(s.data, data).manifest.content("train") for s in streams.values() if s.data is not None})
+    found = data.manifest.content("train")
+    return hashlib.sha256(" ".join([found, *own]).encode()).hexdigest() if own else found
