@@ -146,17 +146,19 @@ preprocess_text() {
 
 # measure NAME RUN   translate the test set both ways; the scores end up in NAME.en-XX.txt and NAME.XX-en.txt, written last
 measure() {
-    local name=$1 model=$2 from to place
+    local name=$1 model=$2 from to place began
     for direction in "en-$lang" "$lang-en"; do
         from=${direction%-*} to=${direction#*-} place=$output/scores/$name.$direction
         # Older than the model: the settings have changed, or there was more to learn.
         [ ! -e "$place.txt" ] || [ "$model/checkpoints/best/" -nt "$place.txt" ] || continue
+        began=$SECONDS
         if [ "$model" = copy ]; then
             cp "$output/text/test.$from" "$place.hyp"
         else
             run masscli generate "$model" -s "$from" -t "$to" --beam "$BEAM" --input "$output/text/test.$from" --output "$place.hyp"
         fi
         score "$place.hyp" "$output/text/test.$to" "$to" > "$place.new"
+        echo "$((SECONDS - began))" > "$place.seconds"
         mv "$place.new" "$place.txt"
     done
 }
@@ -211,13 +213,15 @@ learned() {
         --save-dir "$output/$name"
 }
 
-# backtranslated NAME FROM   back-translation in OUTPUT/NAME, begun with OUTPUT/FROM
+# backtranslated NAME FROM OPTION...   back-translation in OUTPUT/NAME, begun with OUTPUT/FROM
 backtranslated() {
+    local name=$1 from=$2
+    shift 2
     # shellcheck disable=SC2086  # several may be empty, or several flags
-    run "${train[@]}" finetune "$near" --task backtranslate --langs "en,$lang" --init-from "$output/$2" --only-seen "$ONLY_SEEN" \
+    run "${train[@]}" finetune "$near" --task backtranslate --langs "en,$lang" --init-from "$output/$from" --only-seen "$ONLY_SEEN" \
         ${BESIDE:+--beside $BESIDE} "${again[@]}" $BT_NOISE --reuse "$REUSE" --lr "$BT_LR" --max-tokens "$BT_TOKENS" \
-        --dropout "$BT_DROPOUT" --max-update "$BT_UPDATES" --eval-roundtrip --best-metric roundtrip --seed "$SEED" "${common[@]}" \
-        --save-dir "$output/$1"
+        --dropout "$BT_DROPOUT" --max-update "$BT_UPDATES" --eval-roundtrip --best-metric roundtrip --seed "$SEED" "${common[@]}" "$@" \
+        --save-dir "$output/$name"
 }
 
 # supervised NAME SEED OPTION...   one model for both directions, chosen by BLEU: the loss is best long before the source is read well
@@ -231,9 +235,9 @@ supervised() {
 }
 
 # round N   all again with what the last model knows: its translations of the text that is to be translated give a better dictionary, by
-# which MASS and then back-translation start afresh (Lample et al. 2018 gain 1 to 5 BLEU by such rounds)
+# which MASS starts afresh, and are pairs beside back-translation until its own are better (Lample et al. 2018 gain 1 to 5 BLEU by rounds)
 round() {
-    local number=$1 from to place last=unsupervised
+    local number=$1 from to place last=unsupervised offline=()
     [ "$number" = 2 ] || last=unsupervised-$((number - 1))
     place=$output/text/round$number
     for from in en "$lang"; do
@@ -244,6 +248,16 @@ round() {
     done
     cat "$output/text/half.en" "$place.of-$lang" > "$place.en"
     cat "$place.of-en" "$output/text/half.$lang" > "$place.$lang"
+    for from in en "$lang"; do # in the order of --langs: what the model wrote, then the real text, which is learned to be written
+        to=$lang
+        [ "$from" = en ] || to=en
+        ln -sfn "half.$to" "$place-$from-$to.$to"
+        ln -sfn "round$number.of-$to" "$place-$from-$to.$from"
+        # shellcheck disable=SC2086
+        run masscli preprocess --langs "$from,$to" --trainpref "$place-$from-$to" $TEXT --workers "$WORKERS" \
+            --spm-model "$data/vocab.model" --destdir "$output/offline$number-$from-$to"
+        offline+=(--beside "translate@$output/offline$number-$from-$to=0:1,$((BT_UPDATES / 2)):0.1,$BT_UPDATES:0")
+    done
     preprocess_text "$data-round$number" half --trainpref "$place" --no-pairs-as-mono --spm-model "$data/vocab.model"
     [ -e "$output/dictionary-$number.txt" ] ||
         run masscli dictionary "$data-round$number" --langs "en,$lang" --from pairs --limit 1000000 --output "$output/dictionary-$number.txt"
@@ -251,7 +265,7 @@ round() {
     [ ${#again[@]} = 0 ] || again=(--switch-dictionary "$output/dictionary-$number.txt" --switch-share "$BT_SWITCH")
     # shellcheck disable=SC2086  # may be empty
     learned "mass-$number" --objective mass --preset "$PRESET" --k "$K" ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE}
-    backtranslated "unsupervised-$number" "mass-$number"
+    backtranslated "unsupervised-$number" "mass-$number" "${offline[@]}"
     measure "unsupervised-$number" "$output/unsupervised-$number"
 }
 
@@ -314,6 +328,31 @@ table_of_experiment() {
     echo "signatures (of unsupervised.en-$lang):"
     cat "$output/scores/unsupervised.en-$lang.txt"
     printf '%s\n' "$expect"
+    echo
+    costs
+}
+
+# costs   what each step took: minutes of training, or of translating and scoring, peak memory of a process (of its GPU, on one), disk
+costs() {
+    local folder name file
+    {
+        echo "step minutes memory-GiB disk-MiB"
+        for folder in "$output"/data* "$output"/offline*; do
+            [ ! -d "$folder" ] || echo "${folder##*/} - - $(du -sm "$folder" | cut -f 1)"
+        done
+        for file in "$output"/*/log.jsonl; do
+            [ -e "$file" ] || continue
+            folder=${file%/*}
+            awk -v name="${folder##*/}" -v disk="$(du -sm "$folder" | cut -f 1)" '
+                match($0, /"memory": [0-9.]+/) { used = substr($0, RSTART + 10, RLENGTH - 10) + 0; if (used > most) most = used }
+                /"event": "finished"/ && match($0, /"seconds": [0-9.]+/) { seconds = substr($0, RSTART + 11, RLENGTH - 11) }
+                END { printf "%s %.1f %.1f %d\n", name, seconds / 60, most, disk }' "$file"
+        done
+        for name in "$output"/scores/*.en-"$lang".seconds; do
+            [ ! -e "$name" ] || awk -v name="test:$(basename "$name" ".en-$lang.seconds")" '
+                { seconds += $1 } END { printf "%s %.1f - -\n", name, seconds / 60 }' "$name" "${name%.en-"$lang".seconds}.$lang-en.seconds"
+        done
+    } | table
 }
 
 # arguments USAGE "$@"   sets folder, output and scale_name

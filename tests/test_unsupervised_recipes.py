@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import sys
 import tarfile
 from collections.abc import Sequence
@@ -86,7 +87,31 @@ def test_a_second_round_begins_with_what_the_first_model_writes(text: Path, writ
     halves = {side: (text / f"out/text/half.{side}").read_text() for side in ("en", "fr")}
     assert (text / "out/text/round2.en").read_text() == halves["en"] + "x\n"  # each side's own text is beside what the model made of it
     assert (text / "out/text/round2.fr").read_text() == "x\n" + halves["fr"]
+    # Beside back-translation it learns to write real text from what was made of it, and not the other way.
+    beside = [item for item, before in zip(again[1:], again, strict=False) if before == "--beside"]
+    assert beside == ["denoise=0:1,13:0.1,40:0", *(f"translate@out/offline2-{way}=0:1,20:0.1,40:0" for way in ("en-fr", "fr-en"))]
+    offline = {value(call, "--langs"): call for call in found if call[0] == "preprocess" and "offline2" in value(call, "--destdir")}
+    assert set(offline) == {"en,fr", "fr,en"}
+    for way, call in offline.items():
+        made, real = way.split(",")
+        prefix = text / value(call, "--trainpref")
+        assert Path(f"{prefix}.{made}").read_text() == "x\n" and Path(f"{prefix}.{real}").read_text() == halves[real]
+        assert value(call, "--destdir") == f"out/offline2-{made}-{real}"
     assert [row.split()[0] for row in done.stdout.split("\n")[:5]] == ["system", "copy", "mass", "unsupervised", "unsupervised-2"]
+
+
+def test_what_each_step_took_stands_at_the_end(text: Path, written: Path) -> None:
+    done = bash(ROOT / "recipes/multi30k/unsupervised.sh", "multi30k", "novels", "en-fr", "out", cwd=text, CALLS=str(written), **SMALL)
+    assert {"mass", "unsupervised", "test:copy", "test:mass", "test:unsupervised"} <= {row.split()[0] for row in costs(done.stdout)[1:]}
+    log = [{"event": "stepped", "memory": 1.5}, {"event": "stepped", "memory": 2.25, "seconds": 9}, {"event": "finished", "seconds": 150.0}]
+    (text / "out/mass/log.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in log))
+    (text / "again.sh").write_text(f"source {ROOT}/recipes/unsupervised.sh; output=out lang=fr; costs")
+    rows = [row.split() for row in costs(bash(text / "again.sh", cwd=text).stdout)]
+    assert rows[0] == ["step", "minutes", "memory-GiB", "disk-MiB"] and ["mass", "2.5", "2.2"] in [row[:3] for row in rows]
+
+
+def costs(printed: str) -> list[str]:
+    return printed[printed.index("step ") :].splitlines()
 
 
 def test_the_control_is_back_translation_alone(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
