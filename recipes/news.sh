@@ -7,7 +7,7 @@
 #                           English, 62M of French, 270M of German, 3M of Romanian (some 40 GB in all for German)
 #   valid.* test.*          newstest2013 and newstest2014 (French), newstest2013 and newstest2016 (German), newsdev2016 and newstest2016
 #                           (Romanian), through sacreBLEU, which knows their checksums
-#   pairs.en pairs.XX       PAIRS lines drawn from Common Crawl and Europarl; for Romanian from Europarl alone, which has some 400,000
+#   pairs.en pairs.XX       PAIRS lines drawn from Common Crawl and Europarl; for Romanian from Europarl and SETIMES2, 610,320 in all
 #   codes vocab             XLM's merges and pieces for the two languages (CODES=0 leaves them out: the recipe then trains a vocabulary)
 #
 # A download that was cut off goes on where it stopped; what is there is not fetched again.  YEARS="2016 2017" takes less.
@@ -15,6 +15,7 @@ set -euo pipefail
 : "${YEARS:=2007 2008 2009 2010 2011 2012 2013 2014 2015 2016 2017}" "${PAIRS:=1000000}" "${CODES:=1}" "${SEED:=1}"
 : "${NEWS:=https://data.statmt.org/news-crawl}" "${XLM:=https://dl.fbaipublicfiles.com/XLM}"
 : "${EUROPARL:=https://www.statmt.org/wmt13}" "${ROMANIAN:=https://data.statmt.org/wmt16/translation-task}"
+: "${SETIMES:=https://object.pouta.csc.fi/OPUS-SETIMES/v2/moses}"
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 usage="usage: news.sh fr|de|ro FOLDER"
@@ -22,7 +23,7 @@ lang=${1:?$usage} folder=${2:?$usage}
 case $lang in
     fr) tests="wmt13 wmt14" archives="$EUROPARL/training-parallel-europarl-v7.tgz $EUROPARL/training-parallel-commoncrawl.tgz" ;;
     de) tests="wmt13 wmt16" archives="$EUROPARL/training-parallel-europarl-v7.tgz $EUROPARL/training-parallel-commoncrawl.tgz" ;;
-    ro) tests="wmt16/dev wmt16" archives=$ROMANIAN/training-parallel-ep-v8.tgz ;;
+    ro) tests="wmt16/dev wmt16" archives="$ROMANIAN/training-parallel-ep-v8.tgz $SETIMES/en-ro.txt.zip" ;;
     *) echo "error: $lang: expected fr, de or ro" >&2; exit 2 ;;
 esac
 mkdir -p "$folder/download"
@@ -73,10 +74,13 @@ if [ ! -e "$folder/pairs.$lang" ]; then
     mkdir -p "$folder/download/pairs"
     for archive in $archives; do
         fetch "$archive" "${archive##*/}"
-        tar -xzf "$folder/download/${archive##*/}" -C "$folder/download/pairs"
+        case $archive in
+            *.zip) run "${PYTHON:-python3}" -m zipfile -e "$folder/download/${archive##*/}" "$folder/download/pairs" ;;
+            *) run tar -xzf "$folder/download/${archive##*/}" -C "$folder/download/pairs" ;;
+        esac
     done
     # A tab in a line would shift the columns; the same SEED draws the same lines.
-    find "$folder/download/pairs" -name "*.$lang-en.en" | LC_ALL=C sort | while read -r english; do
+    find "$folder/download/pairs" -name "*.$lang-en.en" -o -name "*.en-$lang.en" | LC_ALL=C sort | while read -r english; do
         there "${english%.en}.$lang"
         paste <(tr '\t' ' ' < "$english") <(tr '\t' ' ' < "${english%.en}.$lang")
     done | awk -v seed="$SEED" 'BEGIN { srand(seed) } { printf "%.9f\t%s\n", rand(), $0 }' | LC_ALL=C sort -S 25% |

@@ -6,6 +6,7 @@ import gzip
 import json
 import sys
 import tarfile
+import zipfile
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -305,6 +306,27 @@ def test_text_of_the_papers_scale_is_downloaded(tmp_path: Path, monkeypatch: pyt
     assert broken.returncode != 0 and not (out / "codes").exists() and not (out / "download/codes").exists()
     wrong = bash(ROOT / "recipes/news.sh", "xx", "out", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr) == (2, "error: xx: expected fr, de or ro\n")
+
+
+def test_romanian_pairs_are_those_of_wmt(tmp_path: Path) -> None:
+    """Europarl in a tar file, SETIMES2 in a zip file that names the languages the other way round; all other text is there already."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("mono.en.gz", "mono.ro.gz", "valid.en", "valid.ro", "test.en", "test.ro"):
+        (out / name).write_bytes(b"")
+    for name, count in (("europarl-v8.ro-en", 3), ("SETIMES.en-ro", 2)):
+        for side in ("en", "ro"):
+            (tmp_path / f"{name}.{side}").write_text("".join(f"{name} {n}\n" for n in range(count)))
+    with tarfile.open(tmp_path / "training-parallel-ep-v8.tgz", "w:gz") as tar, zipfile.ZipFile(tmp_path / "en-ro.txt.zip", "w") as packed:
+        for side in ("en", "ro"):
+            tar.add(tmp_path / f"europarl-v8.ro-en.{side}", arcname=f"training-parallel-ep-v8/europarl-v8.ro-en.{side}")
+            packed.write(tmp_path / f"SETIMES.en-ro.{side}", f"SETIMES.en-ro.{side}")
+    here = f"file://{tmp_path}"
+    done = bash(ROOT / "recipes/news.sh", "ro", "out", cwd=tmp_path, CODES="0", ROMANIAN=here, SETIMES=here)
+    assert done.returncode == 0, done.stderr
+    english, romanian = ((out / f"pairs.{side}").read_text().splitlines() for side in ("en", "ro"))
+    wanted = [*(f"europarl-v8.ro-en {n}" for n in range(3)), *(f"SETIMES.en-ro {n}" for n in range(2))]
+    assert english == romanian and sorted(english) == sorted(wanted)
 
 
 def test_merges_that_lie_in_the_folder_are_used(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
