@@ -22,6 +22,7 @@ from masscli.lexicon import pairs
 from masscli.lexicon import table as of_table
 from masscli.lexicon.nearest import csls
 from masscli.lexicon.pairs import ROUNDS, model1
+from masscli.lexicon.spelling import alike
 from masscli.methods import DenoiseOptions, MaskedLMOptions, MassOptions, SwitchingOptions
 from masscli.objectives.base import Setting
 from masscli.objectives.bert_lm import BertLM
@@ -253,6 +254,15 @@ def test_csls_prefers_what_is_near_to_little_else() -> None:
     cosine = a @ b.T
     wanted = [[2 * float(cosine[i, j]) - float(cosine[i].mean()) - float(cosine[:, j].mean()) for j in range(2)] for i in range(2)]
     assert csls(a, b).tolist() == [pytest.approx(row) for row in wanted]
+
+
+def test_words_that_are_spelt_nearly_alike() -> None:
+    """Counts by hand: <abcd> has 5 pairs and 4 triples, each once; <abce> shares <a, ab, bc, <ab, abc with it."""
+    found = alike(["abcd", "securit\u0103\u021bi", "and", "1999"], ["abce", "abcd", "securitati", "zzzz", "and", "1999"])
+    assert found[0].tolist() == pytest.approx([5 / 9 - 0.3, 1 - 0.3, 0, 0, 0, 0])
+    assert found[1].tolist() == pytest.approx([0, 0, 0.7, 0, 0, 0])  # accents do not count
+    assert not found[2:].any()  # short words are false friends, and numbers are anchors already
+    assert alike(["word"], ["\u0441\u043b\u043e\u0432\u043e"]).tolist() == [[0.0]]  # another script
 
 
 def test_wordpiece_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

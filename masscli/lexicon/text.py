@@ -6,7 +6,8 @@
 2. Anchors: words that both languages spell alike, of four letters or more (shorter ones are false friends) or without letters, and about
    as frequent in both (Artetxe et al. 2017; Soegaard et al. 2018).
 3. A rotation that lays the anchors on each other, its axes weighted by how well they agree, and learned again from the dictionary that it
-   gives, whose entries are thinned at random, less and less (Artetxe, Labaka & Agirre 2018, sections 3.3 and 3.4).
+   gives, whose entries are thinned at random, less and less (Artetxe, Labaka & Agirre 2018, sections 3.3 and 3.4).  Words that are spelt
+   nearly alike count as more similar than their vectors say (masscli/lexicon/spelling.py).
 
 A word is a whole piece of the vocabulary, since no other can be exchanged; those cut into pieces only keep their place.
 """
@@ -25,6 +26,7 @@ from masscli.data.dictionary import BEGINS, spelling
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
 from masscli.lexicon.nearest import csls, mutual, pairs
+from masscli.lexicon.spelling import alike
 
 Ids = NDArray[np.int64]
 WINDOWS = (3, 12)
@@ -82,12 +84,13 @@ def induce(data: DataBin, sides: Sequence[str], most: int, least: int, limit: in
         raise MasscliError(f"{data.folder}: {' and '.join(sides)} spell {len(anchors[0])} words alike, too few to begin with",
                            "make the dictionary of pairs, or of a trained model")  # fmt: skip
     x, y = (_unit(side) for side in vectors)
-    laid = align(x, y, anchors, 1)
-    score = csls(*laid)
-    mutually, again = pairs(score), pairs(csls(*align(x, y, anchors, 2)))
+    spelt = [[pieces[word][1:] for word in side] for side in words]
+    written = alike(*spelt)
+    laid = align(x, y, anchors, written, 1)
+    score = csls(*laid) + written
+    mutually, again = pairs(score), pairs(csls(*align(x, y, anchors, written, 2)) + written)
     common = [pair for pair in mutually if max(pair) < COMMON]
     ordered = sorted(mutually, key=max)
-    spelt = [[pieces[word][1:] for word in side] for side in words]
     named = [(spelt[0][i], spelt[1][j], float(score[i, j])) for i, j in ordered]
     agreement = len(set(again).intersection(common)) / max(1, len(common))
     return Found([(a, b, s) for a, b, s in named if a != b], agreement, spelt, laid)
@@ -158,8 +161,11 @@ def _anchors(words: Sequence[Ids], rates: Sequence[NDArray[np.float64]], pieces:
     return a, b
 
 
-def align(x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor], seed: int) -> tuple[Tensor, Tensor]:
-    """Both spaces laid on each other, axes in the order of their agreement; rows are of length 1, the commonest first."""
+def align(x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor], written: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Both spaces laid on each other, axes in the order of their agreement; rows are of length 1, the commonest first.
+
+    `written` (len(x), len(y)), how alike words are written, is added to similarities.
+    """
     generator = torch.Generator().manual_seed(seed)
     learned = anchors
     for turn in range(ROUNDS + 1):
@@ -167,7 +173,7 @@ def align(x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor], seed: int) -> tu
         a, b = (torch.nn.functional.normalize(side * s.sqrt(), dim=1) for side in (x @ u, y @ v.T))
         if turn == ROUNDS:
             return a, b
-        score = csls(a[:LEARNED], b[:LEARNED])
+        score = csls(a[:LEARNED], b[:LEARNED]) + written[:LEARNED, :LEARNED]
         if turn < THINNED:
             kept = 0.2 + 0.8 * turn / THINNED
             score = score.masked_fill(torch.rand(score.shape, generator=generator) >= kept, -torch.inf)
