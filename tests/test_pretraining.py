@@ -15,7 +15,7 @@ from torch import Tensor
 
 from masscli.__main__ import run as masscli
 from masscli.config import decode
-from masscli.data.batch import Batch, Tokens
+from masscli.data.batch import Batch
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.noise import example_rng
@@ -23,9 +23,8 @@ from masscli.data.shards import DataBin
 from masscli.data.view import Example
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer, count_parameters
-from masscli.objectives import s2s, unilm
 from masscli.objectives.base import Objective, Setting
-from masscli.objectives.bert import Framed, frame
+from masscli.objectives.bert import frame
 from masscli.objectives.electra import Electra, Generator, generator_config
 from masscli.recipe import OBJECTIVES, ModelConfig
 from masscli.text.vocabulary import Vocabulary
@@ -262,158 +261,6 @@ def test_validation_draws_the_same_samples_each_time() -> None:
     made = objective("electra", mask_prob=0.3).eval()
     model, found = make(made), batch(made, (20, 18))
     assert torch.equal(made(model, found)["rtd"].nll, made(model, found)["rtd"].nll)
-
-
-# -- the pseudo-masked language model ----------------------------------------------------------------------------------------------------
-
-
-N = 12
-ORDER = [np.array([4, 5]), np.array([2]), np.array([8, 9, 10])]
-MASKED = [4, 5, 2, 8, 9, 10]
-
-
-def text(seed: int = 1) -> Framed:
-    return frame(pair(words(seed, 5), words(seed + 1, N - 8)), FRAMING)
-
-
-def laid(order: Sequence[Any] = ORDER, terms: Sequence[str] = ("ae", "par"), seed: int = 1) -> unilm.Laid:
-    shown = np.full(sum(map(len, order)), VOCAB.mask)
-    return unilm.lay_out(text(seed), order, shown, VOCAB.mask, list(terms))
-
-
-def probe(*, layers: int = 3, **options: Any) -> tuple[Objective, Transformer]:
-    made = objective("unilm")
-    model = make(made, encoder_layers=layers, relative_buckets=8, relative_distance=16, **options)
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.2 * torch.randn_like(p))
-    return made, model
-
-
-def tokens(x: unilm.Laid) -> Tokens:
-    terms = tuple(x.at)
-    return unilm.batch_of([x], terms, FRAMING, "en", [0]).source
-
-
-def test_copies_stand_at_the_place_and_in_the_segment_of_what_they_copy() -> None:
-    x, whole = laid(), text()
-    assert x.ids.tolist() == [*whole.ids.tolist(), *[VOCAB.mask] * 12]
-    assert x.positions.tolist() == [*range(N), *MASKED, *MASKED]
-    assert x.segments.tolist() == whole.segments[[*range(N), *MASKED, *MASKED]].tolist()
-    assert x.steps.tolist() == [0, 0, 2, 0, 1, 1, 0, 0, 3, 3, 3, 0, *[0] * 6, -1, -1, -2, -3, -3, -3]
-    assert x.labels["ae"].tolist() == x.labels["par"].tolist() == whole.ids[MASKED].tolist()
-    assert x.ids[x.at["par"]].tolist() == [VOCAB.mask] * 6
-
-
-def test_no_prediction_depends_on_what_it_may_not_see() -> None:
-    """At three layers: [P] of block i on originals of blocks i and later, [M] on any masked original."""
-    _, model = probe()
-    x = laid()
-    source = tokens(x)
-    hidden = model.encode(source).hidden[0]
-    for changed in MASKED:
-        ids = source.ids.clone()
-        ids[0, changed] = 11 if int(ids[0, changed]) != 11 else 12
-        other = model.encode(replace(source, ids=ids)).hidden[0]
-        step = next(i for i, block in enumerate(ORDER) if changed in block)
-        for i, place in enumerate(MASKED):
-            block = next(j for j, b in enumerate(ORDER) if place in b)
-            assert torch.equal(hidden[x.at["ae"][i]], other[x.at["ae"][i]])
-            assert torch.equal(hidden[x.at["par"][i]], other[x.at["par"][i]]) is (block <= step)
-
-
-def test_autoencoding_is_bert() -> None:
-    """Whatever the factorisation, [M] predicts as in a plain pass over the corrupted text."""
-    _, model = probe()
-    x, whole = laid(), text()
-    corrupted = whole.ids.copy()
-    corrupted[MASKED] = VOCAB.mask
-    plain = Tokens(torch.from_numpy(corrupted)[None], torch.tensor([N]), segments=torch.from_numpy(whole.segments)[None],
-                   language=torch.tensor([1]))  # fmt: skip
-    joint = model.encode(tokens(x)).hidden[0, torch.from_numpy(x.at["ae"])]
-    assert torch.allclose(joint, model.encode(plain).hidden[0, MASKED], atol=1e-5)
-    alone = laid(terms=["ae"])
-    assert torch.allclose(joint, model.encode(tokens(alone)).hidden[0, torch.from_numpy(alone.at["ae"])], atol=1e-5)
-
-
-def test_partially_autoregressive_prediction_is_a_cloze_for_each_step() -> None:
-    """Every block of the joint pass equals a pass of its own with the context, [M], the originals of earlier blocks and its own [P]."""
-    _, model = probe()
-    x = laid()
-    joint = model.encode(tokens(x)).hidden[0]
-    for step in (1, 2, 3):
-        kept = np.flatnonzero((x.steps == 0) | ((x.steps > 0) & (x.steps < step)) | (x.steps == -step))
-        part = unilm.Laid(x.ids[kept], x.positions[kept], x.segments[kept], x.steps[kept], {"par": kept[:0]}, {"par": kept[:0]})
-        hidden = model.encode(tokens(part)).hidden[0]
-        here = np.flatnonzero(x.steps[kept] == -step)
-        assert torch.allclose(hidden[here], joint[kept[here]], atol=1e-5)
-
-
-def test_one_block_without_masks_is_bert_on_pseudo_masks() -> None:
-    """In one layer; in the next, BERT's context has seen the masks, and the context here has not."""
-    _, model = probe(layers=1)
-    x, whole = laid([np.array(MASKED)], ["par"]), text()
-    corrupted = whole.ids.copy()
-    corrupted[MASKED] = VOCAB.mask
-    plain = Tokens(torch.from_numpy(corrupted)[None], torch.tensor([N]), segments=torch.from_numpy(whole.segments)[None],
-                   language=torch.tensor([1]))  # fmt: skip
-    joint = model.encode(tokens(x)).hidden[0, torch.from_numpy(x.at["par"])]
-    assert torch.allclose(joint, model.encode(plain).hidden[0, MASKED], atol=1e-5)
-
-
-def test_the_physical_order_of_a_sequence_does_not_matter() -> None:
-    _, model = probe()
-    x = laid()
-    order = np.random.default_rng(1).permutation(len(x.ids))
-    mixed = unilm.Laid(x.ids[order], x.positions[order], x.segments[order], x.steps[order], x.labels, x.at)
-    assert torch.allclose(model.encode(tokens(x)).hidden[0, order], model.encode(tokens(mixed)).hidden[0], atol=1e-5)
-
-
-@pytest.mark.parametrize(("variant", "terms"), [("ae", {"ae"}), ("par", {"par"}), ("ar", {"ar"}), ("ae+ar", {"ae", "ar"})])
-def test_the_ablations_of_unilm_leave_out_what_they_do_not_need(variant: str, terms: set[str]) -> None:
-    made = objective("unilm", variant=variant)
-    found = batch(made, (30, 20), (10, 0))
-    assert set(found.counts) == set(made.weights) == terms
-    assert found.source.steps is not None and found.source.positions is not None
-    if "ar" in terms:
-        steps = found.source.steps[0]
-        assert sorted(steps[steps > 0].tolist()) == list(range(1, int(steps.max()) + 1))  # blocks of one token
-    if terms == {"ae"}:
-        assert found.source.ids.shape[1] == 53
-    assert set(made(make(made), found)) == terms
-
-
-def test_sequence_to_sequence_by_pseudo_masks_sees_the_target_before_it() -> None:
-    made = objective("s2s", target_mask_prob=0.0)
-    model = make(made, relative_buckets=8, relative_distance=16)
-    x = s2s.lay_out(np.array([5, 10, 11, 6]), np.array([20, 21, 22, 2]), np.array([20, 21, 22, 2]), VOCAB.mask)
-    assert x.positions.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7]
-    source = tokens(x)
-    hidden = model.encode(source).hidden[0]
-    for t in range(4):
-        ids = source.ids.clone()
-        ids[0, 4 + t] = 33
-        other = model.encode(replace(source, ids=ids)).hidden[0]
-        same = [torch.equal(hidden[i], other[i]) for i in range(12)]
-        assert same == [True] * (4 + t) + [False] * (4 - t) + [True] * (t + 1) + [False] * (3 - t)
-
-
-def test_what_is_read_of_a_target_is_corrupted_and_what_is_written_is_not() -> None:
-    made = objective("s2s", target_mask_prob=0.5)
-    target = words(3, 400)
-    found = made.collator()([Example(0, (np.array([10, 11]), np.array(target)))], rngs(1))
-    shown = found.source.ids[0, 4:405]
-    assert found.labels["s2s"].ids.tolist() == [*target, VOCAB.eos]
-    several = made.collator()([Example(n, (np.array([10, 11]), np.array(words(n, 5 + n)))) for n in range(3)], rngs(3))
-    model = make(made)
-    assert made.prepare(model, several) is several
-    plain = made.eval().prepare(model, several).source  # what is validated is writing
-    for row in range(3):
-        assert plain.ids[row, 4 : 10 + row].tolist() == [*words(row, 5 + row), VOCAB.eos]
-    hidden = several.source.steps is not None and several.source.steps <= 0
-    assert torch.equal(plain.ids[hidden], several.source.ids[hidden])
-    assert 0.3 < float((shown == VOCAB.mask).float().mean()) < 0.5
-    assert found.source.ids[0, 405:].tolist() == [VOCAB.mask] * 401
 
 
 # -- the whole way -------------------------------------------------------------------------------------------------------------------------
