@@ -23,12 +23,14 @@ from masscli.data.shards import DataBin
 from masscli.data.view import Example
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer, count_parameters
+from masscli.objectives import electra
 from masscli.objectives.base import Objective, Setting
 from masscli.objectives.bert import frame
 from masscli.objectives.electra import Electra, Generator, generator_config
 from masscli.recipe import OBJECTIVES, ModelConfig
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.build import build
+from tests.test_documents import Text, pairs
 from tests.toy import recipe
 
 VOCAB = Vocabulary(size=60, pad=0, bos=1, eos=2, unk=3, mask=4, cls=5, sep=6, spare=(7,), languages={"en": 8, "de": 9}, fingerprint="")
@@ -83,6 +85,20 @@ def test_a_pair_is_framed_as_published() -> None:
     assert made.text.tolist() == [False, True, True, False, True, True, False]
     alone = frame(pair([10, 11], []), FRAMING)
     assert (alone.ids.tolist(), alone.segments.tolist()) == ([5, 10, 11, 6], [0, 0, 0, 0])
+
+
+def test_an_exchanged_pair_is_framed_as_it_is_shown() -> None:
+    """The worked string of ALBERT: [CLS] c d [SEP] a b [SEP], segments 0 0 0 0 1 1 1, label 1."""
+    a, b, c, d = 10, 11, 12, 13
+    column = Text([[2, 2]] * 20)
+    column.rows = [np.array([a, b]), np.array([c, d])] * 20
+    view = pairs(column, "sop", short=0.0)
+    made = objective("albert", leave_unmasked_prob=1.0, random_token_prob=0.0)
+    found = made.collator()([view[row] for row in range(20)], rngs(20))
+    assert found.source.segments is not None and found.source.segments.tolist() == [[0, 0, 0, 0, 1, 1, 1]] * 20
+    shown = {0: [5, a, b, 6, c, d, 6], 1: [5, c, d, 6, a, b, 6]}
+    assert found.source.ids.tolist() == [shown[label] for label in found.labels["sop"].ids.tolist()]
+    assert set(found.labels["sop"].ids.tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize("name", ["bert", "albert"])
@@ -220,18 +236,21 @@ def test_the_discriminator_teaches_the_generator_nothing() -> None:
 
 
 def test_a_right_guess_is_real(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The published example: [CLS] the chef cooked [SEP], slots 1 and 3, samples `the` and `ate`."""
-    made = objective("electra")
+    """The worked example: [CLS] the chef cooked [SEP], slots 1 and 3, samples `the` and `ate`."""
+    the, chef, cooked, ate = 20, 21, 22, 23
+    made = objective("electra", mask_keep=0.0)
     assert isinstance(made, Electra) and made.detector is not None
-    seen: dict[str, Tensor] = {}
-    monkeypatch.setattr(made, "_sample", lambda states, table, batch: torch.tensor([20, 23]))
-    made.detector.register_forward_hook(lambda m, inputs, out: seen.update(logits=out))
-    found = batch(made, (3, 0))
-    ids = torch.tensor([5, 20, 21, 22, 6])
-    labels = {"mlm": type(found.labels["mlm"])(ids[[1, 3]], torch.tensor([1, 3])), "real": type(found.labels["mlm"])(ids, torch.arange(5))}
-    found = replace(found, source=replace(found.source, ids=torch.tensor([[5, 4, 21, 4, 6]])), labels=labels)
-    loss = made(make(made), found)["rtd"].nll
-    wanted = torch.nn.functional.binary_cross_entropy_with_logits(seen["logits"], torch.tensor([0.0, 0, 0, 1, 0]), reduction="sum")
+    monkeypatch.setattr(electra, "electra_slots", lambda *args: np.array([1, 3]))
+    monkeypatch.setattr(made, "_sample", lambda states, table, batch: torch.tensor([the, ate]))
+    found = made.collator()([pair([the, chef, cooked], [])], rngs(1))
+    assert found.source.ids.tolist() == [[VOCAB.cls, VOCAB.mask, chef, VOCAB.mask, VOCAB.sep]]
+    assert found.labels["mlm"].ids.tolist() == [the, cooked]
+    model, read, judged = make(made), [], []
+    model.embeddings["encoder"].register_forward_hook(lambda module, inputs, out: read.append(inputs[0].ids.tolist()))
+    made.detector.register_forward_hook(lambda module, inputs, out: judged.append(out))
+    loss = made(model, found)["rtd"].nll
+    assert read == [found.source.ids.tolist(), [[VOCAB.cls, the, chef, ate, VOCAB.sep]]]  # the generator, the discriminator
+    wanted = torch.nn.functional.binary_cross_entropy_with_logits(judged[0], torch.tensor([0.0, 0, 0, 1, 0]), reduction="sum")
     assert torch.allclose(loss, wanted)
 
 
@@ -261,6 +280,51 @@ def test_validation_draws_the_same_samples_each_time() -> None:
     made = objective("electra", mask_prob=0.3).eval()
     model, found = make(made), batch(made, (20, 18))
     assert torch.equal(made(model, found)["rtd"].nll, made(model, found)["rtd"].nll)
+
+
+# -- rows of a batch -----------------------------------------------------------------------------------------------------------------------
+
+OPTIONS: dict[str, dict[str, Any]] = {name: {} for name in TERMS} | {"electra": {"temperature": 1e-6}}
+"""Nothing may be drawn in a loss; the generator of ELECTRA takes what it thinks best."""
+
+
+def ragged(name: str) -> list[Example]:
+    """Four examples of different lengths in the form that an objective reads."""
+    made = []
+    for row, (a, b) in enumerate([(9, 8), (4, 2), (7, 12), (3, 1)]):
+        whole = pair(words(row, a), words(row + 9, b), row % 2, row)
+        fields = {"roberta": (whole.fields[0], np.ones(a, np.int64)), "gpt": whole.fields[:1], "bert+lm": whole.fields[:1],
+                  "tlm": whole.fields[:2], "s2s": whole.fields[:2]}  # fmt: skip
+        made.append(whole._replace(fields=fields.get(name, whole.fields)))
+    return made
+
+
+def taught(made: Objective, model: Transformer, found: Batch) -> tuple[dict[str, float], list[Tensor]]:
+    """The sum of every term, and the gradients of their total."""
+    terms = made(model, found)
+    wanted = [*model.parameters(), *made.parameters()]
+    gradients = torch.autograd.grad(torch.stack([t.loss for t in terms.values()]).sum(), wanted, allow_unused=True)
+    return {term: float(t.nll) for term, t in terms.items()}, [
+        torch.zeros_like(p) if g is None else g for g, p in zip(gradients, wanted, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_batch_is_the_sum_of_its_rows_whatever_stands_in_its_padding(name: str) -> None:
+    made, rows = objective(name, **OPTIONS[name]), ragged(name)
+    model, collate = make(made), made.collator()
+    whole = collate(rows, rngs(4))
+    sums, gradients = taught(made, model, whole)
+    parts = [taught(made, model, collate(rows[n : n + 1], rngs(4)[n : n + 1])) for n in range(4)]
+    assert sums == pytest.approx({term: sum(p[0][term] for p in parts) for term in TERMS[name]}, rel=1e-5)
+    for n, gradient in enumerate(gradients):
+        assert torch.allclose(gradient, torch.stack([p[1][n] for p in parts]).sum(0), rtol=1e-3, atol=1e-4)
+    for side, block in (("source", whole.source), ("target", whole.target)):
+        if block is not None:
+            padding = torch.arange(block.ids.shape[1]) >= block.lengths[:, None]
+            junk = replace(block, ids=torch.where(padding, 33, block.ids))
+            assert padding.any()
+            assert taught(made, model, replace(whole, **{side: junk}))[0] == pytest.approx(sums, rel=1e-6)
 
 
 # -- the whole way -------------------------------------------------------------------------------------------------------------------------
