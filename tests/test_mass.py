@@ -106,9 +106,14 @@ def test_paper_starts_are_uniform_over_all_places_and_spare_the_end() -> None:
 
 
 def test_pieces_of_two_have_every_size_and_keep_order() -> None:
-    """lambda_span 2, k = 5, L = 10: pieces 2, 2, 1 with four gaps; the decoder reads the tokens before, at their places."""
+    """lambda_span 2, k = 5, L = 10: pieces 2, 2, 1 with four gaps; the decoder reads the tokens before, at their places.
+
+    In the order 2, gap, gap, 1, gap, 2, gap the hidden ones are 1, 2, 5, 7 and 8.
+    """
     row = np.concatenate([[BOS], np.arange(100, 108), [EOS]])
-    for m in draws(row, always_masked("xlm", span=2), 300):
+    found = draws(row, always_masked("xlm", span=2), 1000)
+    assert [1, 2, 5, 7, 8] in [np.flatnonzero(m.hidden).tolist() for m in found]
+    for m in found:
         spots = np.flatnonzero(m.hidden)
         assert len(spots) == 5 and spots[0] >= 1
         assert m.inputs.tolist() == row[spots - 1].tolist()
@@ -191,6 +196,7 @@ def test_summarization_has_a_fragment_in_every_block() -> None:
         first, second = spots[:9], spots[9:]
         assert first.tolist() == list(range(first[0], first[0] + 9)) and 1 <= first[0] <= 56
         assert second.tolist() == list(range(second[0], second[0] + 9)) and 65 <= second[0] <= 120
+        assert (m.inputs.tolist(), m.labels.tolist()) == (row[spots - 1].tolist(), row[spots].tolist())  # one causal sequence
         assert m.positions.tolist() == (spots - 1).tolist()
 
 

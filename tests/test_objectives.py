@@ -136,6 +136,31 @@ def test_every_objective_counts_its_labels_and_names_its_rows(options: Any, data
         assert bool((column < read.lengths[row]).all())
 
 
+@pytest.mark.parametrize(
+    "options",
+    [MassOptions(**PLAIN), MassOptions(k_tokens=3, **PLAIN), MassOptions(span=1, **PLAIN), MassOptions(preset="xlm", **PLAIN),
+     MassOptions(preset="xlm", span=2, **PLAIN), MassOptions(preset="fairseq", decoder_mask_share=0, decoder_random_share=0, **PLAIN),
+     MassOptions(preset="summarization", block=4, k=0.5, **PLAIN)], ids=said,
+)  # fmt: skip
+def test_what_is_hidden_is_what_is_written_in_rows_of_any_length(options: MassOptions, framing: Framing) -> None:
+    """The released code is out of step where the rows of a batch differ in length (spec/mass.md 8, items 12 and 13)."""
+    vocab, lines = framing.vocab, [WORDS[:n] for n in (12, 1, 5, 0, 2, 7, 7)]
+    for seed in range(10):
+        made = batch(options, framing, *lines, seed=seed)
+        assert made.target is not None and made.target.positions is not None
+        written = iter(made.labels["mass"].ids.tolist())
+        for n, line in enumerate(lines):
+            row = [vocab.bos, *line, vocab.eos]
+            hidden = [at + 1 for at, shown in enumerate(made.source.ids[n].tolist()) if shown == vocab.mask]
+            length = int(made.target.lengths[n])
+            positions = list(range(length)) if options.preset == "fairseq" else [at - 1 for at in hidden]
+            assert made.source.ids[n, : len(row) - 1].tolist() == [vocab.mask if at in hidden else row[at] for at in range(1, len(row))]
+            assert [next(written) for _ in range(length)] == [row[at] for at in hidden]
+            assert made.target.ids[n, :length].tolist() == [row[at - 1] for at in hidden]
+            assert made.target.positions[n, :length].tolist() == positions
+        assert next(written, None) is None
+
+
 def test_a_frame_may_begin_with_a_symbol_or_with_a_tag(framing: Framing) -> None:
     vocab = framing.vocab
     started, tagged = replace(framing, bos=True), replace(framing, tag=True)
@@ -271,6 +296,24 @@ def test_mass_of_everything_is_a_causal_language_model(data: DataBin, framing: F
     found = objective(whole, framing)(model, masked)["mass"], objective(CausalLMOptions(), framing)(model, causal)["clm"]
     assert masked.counts["mass"] == causal.counts["clm"]
     assert float(found[0].nll) == pytest.approx(float(found[1].nll), rel=1e-6)
+
+
+def test_mass_of_one_token_is_a_masked_language_model_with_one_mask(framing: Framing) -> None:
+    """The same texts with one [M], and the same tokens to write (spec item 15)."""
+    one, few = MassOptions(k_tokens=1, **PLAIN), MaskedLMOptions(mask_prob=1e-6, leave_unmasked_prob=0, random_token_prob=0)
+    found = []
+    for options, term in ((one, "mass"), (few, "mlm")):
+        made = batch(options, framing, *[WORDS] * 200)
+        found.append(set(zip(map(tuple, made.source.ids.tolist()), made.labels[term].ids.tolist(), strict=True)))
+    assert found[0] == found[1]
+    assert len(found[0]) == len(WORDS)
+
+
+def test_an_encoder_of_nothing_but_masks_knows_the_length_alone(framing: Framing) -> None:
+    whole, model = MassOptions(k=1.0, mask_eos=True, k_of="row", **PLAIN), make()
+    these, those, longer = (model.encode(batch(whole, framing, line).source).hidden for line in (WORDS[:6], WORDS[6:], WORDS[:7]))
+    assert torch.equal(these, those)
+    assert not torch.allclose(these, longer[:, :7], atol=1e-3)
 
 
 def test_text_without_a_target_has_a_loss_of_nothing(framing: Framing) -> None:
