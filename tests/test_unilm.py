@@ -99,8 +99,9 @@ def test_the_rule_is_its_table() -> None:
 def reach(model: Transformer, source: Tokens, at: int) -> set[int]:
     """The tokens whose vectors have a gradient that is not exactly 0 under the logits at a place."""
     vectors: list[Tensor] = []
-    handle = model.embeddings["encoder"].register_forward_hook(lambda module, inputs, out: vectors.append(out))
-    logits = model.logits(model.encode(source).hidden[0, at])
+    stack = "encoder" if model.encoder is not None else "decoder"
+    handle = model.embeddings[stack].register_forward_hook(lambda module, inputs, out: vectors.append(out))
+    logits = model.logits(model.read(source)[0, at])
     handle.remove()
     [gradient] = torch.autograd.grad((logits * torch.randn_like(logits)).sum(), vectors)
     return set(torch.nonzero(gradient[0].abs().sum(-1))[:, 0].tolist())
