@@ -178,19 +178,28 @@ EXACT = ("model.dropout=0", "optim.clip_norm=0", "optim.adam_eps=0.1")
 """No chance, and steps in proportion to gradients: Adam would make much of a rounding error where a gradient is 0."""
 
 
-def test_micro_batches_are_one_batch_in_parts(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three unequal micro-batches of an update, or their rows in one."""
+@pytest.mark.parametrize(
+    ("objective", "changes"),
+    [({"name": "translate"}, []), ({"name": "mlm"}, []),
+     ({"name": "bert", "tokens_per_sample": 24}, ["model.decoder_layers=0", "model.segments=2"])],
+    ids=["translate", "mlm", "bert"],
+)  # fmt: skip
+def test_micro_batches_are_one_batch_in_parts(
+    objective: dict[str, object], changes: list[str], toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three unequal micro-batches of an update, or their rows in one: a mean over all targets of a term is not a mean of means."""
+    streams = {"only": {"text": "en-de" if objective["name"] == "translate" else "en", "objective": objective}}
 
     def jobs(together: bool) -> Iterator[Job]:
         rows = np.arange(TRAIN)
         for update in range(8):
             parts = np.split(rows[24 * update : 24 * update + 24], [3, 14])
             for micro, part in enumerate([np.concatenate(parts)] if together else parts):
-                yield Job(update, micro, "pairs", 0, part, Position())
+                yield Job(update, micro, "only", 0, part, Position())
 
     for name, together in (("one", True), ("three", False)):
         monkeypatch.setattr(loop, "plan", lambda *args, together=together: jobs(together))
-        train(recipe(toy, tmp_path / name, "train.max_update=8", *EXACT, streams=PAIRS))
+        train(recipe(toy, tmp_path / name, "train.max_update=8", *EXACT, *changes, streams=streams))
     assert far(tmp_path / "one", tmp_path / "three") < 2e-5
 
 
