@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from masscli.recipe import OptimConfig
+from masscli.models.transformer import Transformer
+from masscli.recipe import ModelConfig, OptimConfig
 from masscli.training.optim import LossScale, learning_rate, make_optimizer, moments, restore_moments
 
 
@@ -41,6 +43,15 @@ def test_schedules_begin_and_end_where_they_are_told() -> None:
     assert learning_rate(schedule("inverse_sqrt", 10, warmup_init_lr=0.5), 5, None) == pytest.approx(0.75)
     for name in ("linear", "cosine", "poly_tf"):
         assert learning_rate(schedule(name, 10, end_lr=0.2), 100, 100) == pytest.approx(0.2)
+
+
+def test_the_schedule_that_gpt_was_fine_tuned_with_is_that_of_electra() -> None:
+    """(s x / w + 1 - s) (1 - x) with x = t / T and s = [x <= w]; a fall from the first update on, warm-up or not."""
+    share, last = 0.02, 1000
+    for update in range(1, last + 1):
+        x = update / last
+        wanted = (x / share if x <= share else 1) * (1 - x)
+        assert learning_rate(schedule("poly_mult", round(share * last)), update, last) == pytest.approx(wanted)
 
 
 # -- optimizers ----------------------------------------------------------------------------------------------------------------------------
@@ -116,6 +127,27 @@ def test_lamb_moves_by_a_share_of_the_weights_norm() -> None:
     assert math.dist(moved, START) == pytest.approx(0.01 * math.hypot(*START), rel=1e-4)
     plain = optim("adamw_bert", adam_betas=(0.9, 0.999), adam_eps=1e-6)
     assert run(config, GRADIENTS[:1], 0.01, vector=True) == pytest.approx(run(plain, GRADIENTS[:1], 0.01, vector=True))
+
+
+def test_lamb_moves_as_without_it_where_a_norm_is_0() -> None:
+    steps = {}
+    for kind in ("lamb", "adamw_bert"):
+        p = nn.Parameter(torch.zeros(1, 3))
+        p.grad = torch.tensor([GRADIENTS[0]])
+        make_optimizer(optim(kind), [("p", p)]).step()
+        steps[kind] = p.detach()
+    assert bool(steps["lamb"].any())
+    assert torch.equal(steps["lamb"], steps["adamw_bert"])
+
+
+def test_of_a_model_all_but_norms_and_biases_are_decayed() -> None:
+    config = ModelConfig(dim=16, ffn_dim=24, heads=2, encoder_layers=1, decoder_layers=1, positions="learned", segments=2, pooler=True,
+                         norm_embedding=True, output_bias=True, head_transform=True, embedding_dim=8)  # fmt: skip
+    model = Transformer(config, 20, ())
+    optimizer = make_optimizer(optim("adamw_bert"), model.named_parameters())
+    decayed = {id(p): group["weight_decay"] > 0 for group in optimizer.param_groups for p in group["params"]}
+    for name, p in model.named_parameters():
+        assert decayed[id(p)] is (re.search(r"norm|bias", name) is None), name
 
 
 @pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "adam_openai", "lamb"])
