@@ -16,6 +16,7 @@ from masscli.scoring.drawing import read_table
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.build import build
 from masscli.training.checkpoint import Checkpoint
+from masscli.training.events import Evaluated
 from tests.test_trainer import train
 from tests.toy import recipe
 
@@ -60,6 +61,23 @@ def test_bert_and_a_language_model_make_an_encoder_and_a_decoder(runs: Path, toy
     assert torch.equal(ours["tables.shared"], encoder["tables.shared"])
     assert all(torch.equal(ours[name], tensor) for name, tensor in encoder.items() if name.startswith("encoder."))
     assert all(torch.equal(ours[name], tensor) for name, tensor in decoder.items() if name.startswith(("decoder.", "embeddings.decoder")))
+
+
+def test_what_begins_with_all_of_a_run_begins_with_its_loss(runs: Path, toy: Path, tmp_path: Path) -> None:
+    """What was validated last there is validated first here."""
+    still = "optim.lr=1e-30", "optim.warmup_init_lr=0", "model.decoder_layers=0"
+    streams = {"text": {"text": "en", "objective": {"name": "mlm"}}}
+    events = train(recipe(toy, tmp_path, f"init_from={runs / 'mlm'}", "seed=9", ONE, *still, streams=streams))
+    measured = next(e.metrics for e in events if isinstance(e, Evaluated))
+    assert measured == pytest.approx(Checkpoint.open(runs / "mlm").metrics, rel=1e-6)
+
+
+def test_a_head_that_the_checkpoint_lacks_is_named_once(runs: Path, toy: Path, tmp_path: Path) -> None:
+    """BERT's two-way head, and a pooler; all else comes from the masked language model."""
+    streams = {"pairs": {"text": "en", "objective": {"name": "bert", "tokens_per_sample": 24}}}
+    _, notes = build(recipe(toy, tmp_path, f"init_from={runs / 'mlm'}", "model.decoder_layers=0", "model.pooler=true", streams=streams))
+    assert [note for note in notes if "drawn at random" in note] == ["new, drawn at random: pooler (2), heads (2)"]
+    assert not [note for note in notes if note.startswith("left behind")]
 
 
 @pytest.mark.parametrize(

@@ -219,8 +219,11 @@ def test_a_mask_drawn_at_random_is_hidden_as_well(framing: Framing) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [MassOptions(**PLAIN), MassOptions(preset="xlm", **PLAIN), MassOptions(feed="all", span=2, **PLAIN)], ids=said
-)
+    "options",
+    [MassOptions(**PLAIN), MassOptions(preset="xlm", **PLAIN), MassOptions(feed="all", span=2, **PLAIN),
+     MassOptions(preset="fairseq", decoder_mask_share=0, decoder_random_share=0, **PLAIN),
+     MassOptions(preset="summarization", block=4, k=0.5, **PLAIN)], ids=said,
+)  # fmt: skip
 def test_nothing_leaks_from_what_is_hidden(options: Any, framing: Framing) -> None:
     """Another word under an [M] changes its own label and what is written after it; the encoder and all steps up to it stay as they are."""
     model = make().eval().requires_grad_(False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ from torch import nn
 
 from masscli.models.transformer import Transformer
 from masscli.recipe import ModelConfig, OptimConfig
+from masscli.training.build import build
 from masscli.training.optim import LossScale, learning_rate, make_optimizer, moments, restore_moments
+from tests.test_trainer import EXACT
+from tests.toy import recipe
 
 
 def schedule(name: str, warm: int, lr: float = 1.0, **options: float) -> OptimConfig:
@@ -178,6 +182,24 @@ def test_restored_moments_go_on_as_if_nothing_had_happened(kind: str) -> None:
         step(first, p, gradient)
         step(second, q, gradient)
     assert torch.equal(p, q)
+
+
+@pytest.mark.usefixtures("no_sync", "one_thread")
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_every_layer_learns_at_its_own_rate(decay: float, toy: Path, tmp_path: Path) -> None:
+    """lr decay^(N + 2 - d) at depth d (spec/objectives.md 4.5): with Adam, that is how far a first step goes; with 1 nothing changes."""
+    streams = {"text": {"text": "en", "objective": {"name": "mlm"}}}
+    changes = "model.decoder_layers=0", "model.encoder_layers=2", "train.max_update=1", *EXACT, "optim.adam_eps=1e-12"
+    moved = []
+    for name, more in (("plain", ()), ("decayed", (f"optim.layer_decay={decay}", "optim.layer_decay_offset=2"))):
+        trainer, _ = build(recipe(toy, tmp_path / name, *changes, *more, streams=streams))
+        before = {key: tensor.clone() for key, tensor in trainer.model.state_dict().items()}
+        list(trainer.run())
+        moved.append({key: tensor - before[key] for key, tensor in trainer.model.state_dict().items()})
+    for depth, name in ((0, "tables.shared"), (1, "encoder.layers.0.inner.weight"), (2, "encoder.layers.1.inner.weight")):
+        assert bool(moved[0][name].any())
+        assert torch.allclose(moved[1][name], moved[0][name] * decay ** (2 + 2 - depth), atol=1e-7)
+        assert decay < 1 or torch.equal(moved[1][name], moved[0][name])
 
 
 def test_the_loss_scale_halves_on_overflow_and_doubles_after_two_thousand_updates() -> None:
