@@ -107,9 +107,11 @@ def reach(model: Transformer, source: Tokens, at: int) -> set[int]:
     return set(torch.nonzero(gradient[0].abs().sum(-1))[:, 0].tolist())
 
 
+@pytest.mark.parametrize("short", [256, 0], ids=["short texts", "PyTorch's kernel"])
 @pytest.mark.parametrize("layers", [1, 2, 4])
-def test_a_prediction_depends_on_its_condition_and_on_nothing_else(layers: int) -> None:
+def test_a_prediction_depends_on_its_condition_and_on_nothing_else(layers: int, short: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """From two layers on, a token could also come by way of others that have read it."""
+    monkeypatch.setattr("masscli.models.attention.SHORT", short)
     _, model = probe(layers=layers)
     x = laid()
     source = tokens(x)
