@@ -235,6 +235,18 @@ def test_the_discriminator_teaches_the_generator_nothing() -> None:
     assert all(p.grad is not None for p in made.generator.parameters())
 
 
+def test_the_discriminator_has_the_models_non_linearity() -> None:
+    tanh = -0.5 * (1 + math.tanh((2 / math.pi) ** 0.5 * (-1 - 0.044715)))
+    options: Any = decode(OBJECTIVES.schema("electra"), {"name": "electra"})
+    for activation, wanted in (("relu", 0.0), ("gelu", -0.5 * (1 + math.erf(-(0.5**0.5)))), ("gelu_tanh", tanh)):
+        made: Any = Electra(options, Setting(FRAMING, decode(ModelConfig, {"activation": activation}), "en"))
+        for parameter in made.detector.parameters():
+            torch.nn.init.constant_(parameter, 0.0)
+        torch.nn.init.constant_(made.detector.dense.bias, -1.0)
+        torch.nn.init.constant_(made.detector.out.weight, 1 / 128)
+        assert made.detector(torch.ones(1, 128)).item() == pytest.approx(wanted, abs=1e-6)
+
+
 def test_a_right_guess_is_real(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worked example: [CLS] the chef cooked [SEP], slots 1 and 3, samples `the` and `ate`."""
     the, chef, cooked, ate = 20, 21, 22, 23

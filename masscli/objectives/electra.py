@@ -28,7 +28,7 @@ from masscli.data.masking import electra_slots
 from masscli.data.shards import DataBin
 from masscli.data.view import Example, View
 from masscli.models.cross_entropy import linear_cross_entropy
-from masscli.models.head import HeadTransform
+from masscli.models.head import HeadTransform, activation
 from masscli.models.linear import Linear
 from masscli.models.masks import inside
 from masscli.models.transformer import Stack, Transformer
@@ -121,15 +121,16 @@ class Output(nn.Module):
 class Detector(nn.Module):
     """How much each token looks replaced."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, activated: str) -> None:
         super().__init__()
         self.dense, self.out = Linear(dim, dim), Linear(dim, 1)
+        self.activation = activation(activated)
         begin(self)
         nn.init.xavier_uniform_(self.out.weight)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(N, D) -> logits (N,) in fp32."""
-        out: Tensor = self.out(F.gelu(self.dense(hidden)))
+        out: Tensor = self.out(self.activation(self.dense(hidden)))
         return out[:, 0].float()
 
 
@@ -152,7 +153,7 @@ class Electra(Objective):
         self.options, self.second = config, "rtd" if config.variant.startswith("electra") else config.variant
         size, model = setting.framing.vocab.size, setting.model
         self.generator = Generator(model, config.generator_size, size)
-        self.detector = Detector(model.dim) if self.second == "rtd" else None
+        self.detector = Detector(model.dim, model.activation) if self.second == "rtd" else None
         self.output = Output(model, model.embedding_dim or model.dim, size) if self.second != "rtd" else None
         self.gate = Linear(model.dim, 1) if config.variant == "all-tokens-mlm" else None
         for part in (self.output, self.gate):
