@@ -208,6 +208,14 @@ def test_an_adopted_piece_that_text_can_contain_is_not_taken_for_a_special_one(t
     assert theirs.piece_to_id("<mask>") in tokenizer.encode("the <mask> dog", "en")
 
 
+def test_the_symbols_of_an_albert_are_found_by_their_older_names(tmp_path: Path) -> None:
+    model = foreign_model(tmp_path / "spiece.model", pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, control_symbols=["[CLS]", "[SEP]", "[MASK]"])
+    vocab = Tokenizer.adopt(model, config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path).vocab
+    assert (vocab.pad, vocab.unk, vocab.cls, vocab.sep, vocab.mask) == (0, 1, 2, 3, 4)
+    assert (vocab.bos, vocab.eos) == (vocab.cls, vocab.sep), "the frame is the start and the end, as with WordPiece"
+    assert sorted([*vocab.languages.values(), *vocab.spare]) == list(range(50, vocab.size))
+
+
 def test_adopting_our_own_model_changes_no_id(folder: Path, tmp_path: Path) -> None:
     tokenizer = Tokenizer.adopt(folder / "vocab.model", config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path)
     original = Tokenizer.load(folder).vocab

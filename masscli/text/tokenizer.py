@@ -234,6 +234,11 @@ def read_card(folder: Path) -> Card:
 _ROLES = {"pad": "<pad>", "bos": "<s>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>", "cls": "<cls>", "sep": "<sep>"}
 
 
+_NO_MODEL, _EXPECTED = "is not a SentencePiece model", "expected what spm_train wrote, or BERT's vocab.txt"
+_OLDER = {"<mask>": "[MASK]", "<cls>": "[CLS]", "<sep>": "[SEP]", "<s>": "[CLS]", "</s>": "[SEP]"}
+"""What ALBERT's SentencePiece model calls them: as in a WordPiece vocabulary, its frame is also the start and the end symbol."""
+
+
 class _BadModelError(Exception):
     """Bytes that SentencePiece does not read."""
 
@@ -273,6 +278,7 @@ def _describe(model: bytes, kind: str, surface: Surface, languages: Sequence[str
         control, free = pieces.special, iter(pieces.free)
     else:
         control = {pieces.id_to_piece(i): i for i in range(len(pieces)) if pieces.is_control(i)}
+        control = {name: control[older] for name, older in _OLDER.items() if older in control} | control
         own = {"pad": pieces.pad_id(), "bos": pieces.bos_id(), "eos": pieces.eos_id(), "unk": pieces.unk_id()}
     size = len(pieces)
 
