@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import pytest
 
 from masscli.__main__ import run
-from masscli.cli.app import COMMANDS
+from masscli.cli.app import COMMANDS, module_of
 from masscli.cli.request import StreamChoice, Training, TrainRequest, peek
 from masscli.commands import GenerateConfig, GenerationConfig, PreprocessConfig, ScoreConfig
 from masscli.config import config, decode, rows
@@ -68,7 +68,7 @@ def told(capsys: pytest.CaptureFixture[str], *args: str) -> list[str]:
 
 def test_help_lists_every_command_and_imports_none(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in COMMANDS:
-        monkeypatch.setitem(sys.modules, f"masscli.cli.{name}", None)  # importing it now fails
+        monkeypatch.setitem(sys.modules, module_of(name), None)  # importing it now fails
     for args in (["--help"], []):
         assert run(args) == 0
         out = capsys.readouterr().out
@@ -78,7 +78,7 @@ def test_help_lists_every_command_and_imports_none(capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_summary_is_the_first_line_of_the_docstring(name: str) -> None:
-    module = importlib.import_module(f"masscli.cli.{name}")
+    module = importlib.import_module(module_of(name))
     doc = inspect.getdoc(module)
     assert doc is not None and doc.split("\n")[0] == COMMANDS[name]
     assert "\nExamples:\n" in doc

@@ -20,7 +20,7 @@ LAYERS = {
     "lexicon": 3, "models": 3,
     "generation": 4,
     "objectives": 5,
-    "training": 6,
+    "training": 6, "exchange": 6,
     "cli": 7,
     "__main__": 8,
 }  # fmt: skip

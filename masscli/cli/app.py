@@ -11,6 +11,7 @@ import importlib
 import inspect
 import os
 from collections.abc import Sequence
+from keyword import iskeyword
 from typing import Annotated, Any, cast
 
 import typer
@@ -30,6 +31,8 @@ COMMANDS = {
     "predict": "Predict labels, numbers, tags, choices or answers.",
     "score": "Compare text, labels, tags or answers with references.",
     "average": "Average the weights of several checkpoints.",
+    "import": "Turn published weights, as Hugging Face has them, into a run.",
+    "export": "Turn a run into weights as Hugging Face has them.",
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
     "bench": "Measure speed on this machine, beside plain PyTorch.",
     "dictionary": "Find words that mean the same: in pairs, in text, or in a model.",
@@ -37,7 +40,7 @@ COMMANDS = {
     "recipe": "List, show, check and compare recipes.",
     "demo": "Write the built-in sample text: four languages, a few pairs.",
 }
-"""Each is the module masscli/cli/NAME.py; the summary equals the first line of its docstring."""
+"""Each is the module masscli/cli/NAME.py (NAME_.py where the word is Python's); the summary equals the first line of its docstring."""
 
 ABOUT = """\
 Masked sequence-to-sequence pre-training (MASS) and its relatives, from raw text to a scored translation.
@@ -117,10 +120,15 @@ def frame() -> Any:
 
 def build(name: str, args: Sequence[str]) -> Any:
     """The command called `name`; `args` are peeked at where options depend on other options."""
-    module = importlib.import_module(f"masscli.cli.{name}")
+    module = importlib.import_module(module_of(name))
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name, cls=Command, help=inspect.getdoc(module))(bind(module.run, args))
     return typer.main.get_command(app)
+
+
+def module_of(name: str) -> str:
+    """The module of a command."""
+    return f"masscli.cli.{name}_" if iskeyword(name) else f"masscli.cli.{name}"
 
 
 def _named(args: Sequence[str]) -> str:

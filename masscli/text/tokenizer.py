@@ -121,8 +121,17 @@ class Tokenizer:
         try:
             return cls._create(data, _kind(data), config, languages, folder)
         except _BadModelError:
-            hint = "expected what spm_train wrote, or BERT's vocab.txt"
-            raise MasscliError(f"--spm-model {model}: is not a SentencePiece model", hint) from None
+            raise MasscliError(f"--spm-model {model}: {_NO_MODEL}", _EXPECTED) from None
+
+    @classmethod
+    def of(cls, path: Path, data: bytes, surface: Surface, languages: Sequence[str]) -> Tokenizer:
+        """The same of the bytes of a model alone, and writes nothing; `path` is named in complaints."""
+        try:
+            return cls(data, _describe(data, _kind(data), surface, languages))
+        except _BadModelError:
+            raise MasscliError(f"{path}: {_NO_MODEL}", _EXPECTED) from None
+        except MasscliError as error:
+            raise MasscliError(error.message.replace("--spm-model", str(path)), error.hint) from None
 
     @classmethod
     def from_codes(cls, codes: Path, vocab: Path, *, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
@@ -178,6 +187,20 @@ class Tokenizer:
         size = len(self._pieces)
         known: list[str] = self._pieces.id_to_piece([min(int(i), size - 1) for i in ids])
         return [piece if i < size else f"<{int(i)}>" for i, piece in zip(ids, known, strict=True)]
+
+    @property
+    def kind(self) -> str:
+        """What kind of model it is."""
+        return self._card.kind
+
+    @property
+    def model(self) -> bytes:
+        """The model as it stands in `vocab.model`."""
+        return self._model
+
+    def all_pieces(self) -> list[str]:
+        """Every piece of the model, in the order of ids."""
+        return self.pieces(range(len(self._pieces)))
 
     @property
     def mark(self) -> str:

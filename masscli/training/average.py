@@ -37,11 +37,7 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
             raise MasscliError(f"{other.path}: is not the same model as {first.path}", "average checkpoints of one run")
         if other.tokenizer().vocab.fingerprint != first.tokenizer().vocab.fingerprint:
             raise MasscliError(f"{other.path}: has another vocabulary than {first.path}", "average checkpoints of one run")
-    if folder.exists() and not folder.is_dir():
-        raise MasscliError(f"{folder}: is a file", "choose a folder with --output")
-    checkpoint.tidy(folder)  # what a killed average left behind
-    if any(path.is_file() for path in folder.rglob("*")):
-        raise MasscliError(f"{folder}: is not empty", "choose another folder with --output")
+    checkpoint.vacant(folder)
     weights, heads = _mean(c.weights() for c in checkpoints), _mean(c.heads() for c in checkpoints)
     state = replace(first.state, step=max(c.state.step for c in checkpoints))
     path = checkpoint.save(folder / "checkpoints", first.recipe, state, {}, first.tokenizer(), weights, heads, {})

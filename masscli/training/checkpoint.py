@@ -228,6 +228,15 @@ def tidy(run: Path) -> None:
         shutil.rmtree(leftover)
 
 
+def vacant(folder: Path) -> None:
+    """That a command which makes a folder of `--output` finds nothing there, but for what it left behind when it was killed."""
+    if folder.exists() and not folder.is_dir():
+        raise MasscliError(f"{folder}: is a file", "choose a folder with --output")
+    tidy(folder)
+    if any(path.is_file() for path in folder.rglob("*")):
+        raise MasscliError(f"{folder}: is not empty", "choose another folder with --output")
+
+
 def saved(run: Path) -> dict[int, Path]:
     """Complete checkpoints of a run, by step."""
     found = ((re.fullmatch(r"step-(\d+)", p.name), p) for p in sorted((run / "checkpoints").glob("step-*")))

@@ -1,0 +1,1 @@
+"""Published weights in, ours out: folders as Hugging Face distributes them."""

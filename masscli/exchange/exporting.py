@@ -1,0 +1,116 @@
+"""From a run to a folder that Hugging Face's library reads: config.json, model.safetensors, and the vocabulary."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from masscli.errors import MasscliError
+from masscli.exchange.families import FAMILIES, XLMR, Family
+from masscli.exchange.folder import CONFIG, WEIGHTS
+from masscli.exchange.shapes import choose, lead, write_shape
+from masscli.exchange.tensors import Tensors, give
+from masscli.exchange.vocabulary import SENTENCEPIECE, SETTINGS, VOCAB
+from masscli.recipe import ModelConfig
+from masscli.text.tokenizer import CODES, WORDPIECE, Tokenizer
+from masscli.text.vocabulary import Vocabulary
+from masscli.training.checkpoint import Checkpoint, vacant
+from masscli.training.files import sync, write
+
+
+def export(path: Path, output: Path, name: str | None) -> list[str]:
+    """Write the folder `output`; lines that say what is in it, and what is not.
+
+    Raises MasscliError, which names the setting, where the model has no counterpart.
+    """
+    vacant(output)
+    found = Checkpoint.open(path)
+    model, tokenizer = found.recipe.model, found.tokenizer()
+    family = choose(model) if name is None else _chosen(name)
+    card = write_shape(family, model, tokenizer.vocab)
+    weights, heads = found.weights(), found.heads()
+    tensors = give(family, model, weights, lead(family, card))
+    own = _heads(family, found, heads)
+    kind = _class(family, model, bool(own))
+    tensors |= {theirs: heads[ours] for theirs, ours in own.items()}
+    count = sum(tensor.numel() for tensor in weights.values())
+    notes = [f"{kind}: {len(tensors)} tensors, {count:,} parameters of the model"]
+    if behind := Counter(".".join(name.split(".")[:2]) for name in heads if name not in own.values()):
+        notes.append(f"left behind: {', '.join(f'{part} ({n})' for part, n in behind.items())}")
+    if not (model.head_transform or family.output == {}):
+        notes.append(f"the model predicts tokens with its table alone, which {kind} does not")
+    files, about = _vocabulary(tokenizer)
+    files[CONFIG] = _json({"architectures": [kind], **card})
+    _write(output, files, tensors)
+    return notes + about
+
+
+def _chosen(name: str) -> Family:
+    known = [kind for kind, family in FAMILIES.items() if family is not XLMR]  # whose ids are not those of its vocabulary
+    if name not in known:
+        raise MasscliError(f"--family {name}: no such family", f"there are {', '.join(known)}")
+    return FAMILIES[name]
+
+
+def _heads(family: Family, found: Checkpoint, heads: Tensors) -> dict[str, str]:
+    """Their names of the objective's tensors, and ours, where exactly one stream has learned what the family was published with."""
+    streams = [stream for stream, config in found.recipe.stream.items() if config.objective.name == family.objective]
+    names = {theirs: f"{stream}.{ours}" for ours, (theirs,) in family.names(family.heads, layers=0).items() for stream in streams[:1]}
+    fits = family.output == {} or (found.recipe.model.pooler and found.recipe.model.head_transform)
+    return names if len(streams) == 1 and fits and all(ours in heads for ours in names.values()) else {}
+
+
+def _class(family: Family, model: ModelConfig, heads: bool) -> str:
+    """What they call a model with these parts."""
+    whole, masked, bare = family.classes
+    if not family.output:
+        return whole if heads else bare
+    return bare if not model.head_transform else whole if model.pooler else masked
+
+
+def _vocabulary(tokenizer: Tokenizer) -> tuple[dict[str, bytes], list[str]]:
+    """The files of a vocabulary, and what a user should know of them."""
+    surface, vocab = tokenizer.surface, tokenizer.vocab
+    settings: dict[str, Any] = {"do_lower_case": surface.lowercase}
+    notes = []
+    if surface.moses or surface.normalize or surface.romanian:
+        notes.append("text of this vocabulary goes through Moses (or is normalised) first, which no tokenizer there does")
+    if tokenizer.kind == WORDPIECE:
+        return {VOCAB: tokenizer.model, SETTINGS: _json({"tokenizer_class": "BertTokenizer", **settings})}, notes
+    if tokenizer.kind == CODES:
+        return {}, [*notes, "the vocabulary is left out: no tokenizer there reads BPE codes with these ids"]
+    roles = {f"{role}_token": vocab_id for role, vocab_id in _roles(vocab).items() if vocab_id < len(tokenizer.all_pieces())}
+    settings |= {role: tokenizer.pieces([number])[0] for role, number in roles.items()}
+    notes.append(f"{SENTENCEPIECE[0]} is for SentencePiece; the symbols around a text are in {SETTINGS}")
+    return {SENTENCEPIECE[0]: tokenizer.model, SETTINGS: _json(settings)}, notes
+
+
+def _roles(vocab: Vocabulary) -> dict[str, int]:
+    return {"pad": vocab.pad, "bos": vocab.bos, "eos": vocab.eos, "unk": vocab.unk, "mask": vocab.mask, "cls": vocab.cls, "sep": vocab.sep}
+
+
+def _json(raw: dict[str, Any]) -> bytes:
+    return (json.dumps(raw, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _write(output: Path, files: dict[str, bytes], tensors: Tensors) -> None:
+    """All of it, or nothing."""
+    aside = output.with_name(f".{output.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        save_file({name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}, aside / WEIGHTS,
+                  {"format": "pt"})  # fmt: skip
+        for name, content in files.items():
+            write(aside / name, content)
+        sync(aside / WEIGHTS)
+        aside.rename(output)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise MasscliError(f"--output {output}: cannot be written ({error.strerror})", "choose another folder") from None

@@ -1,0 +1,509 @@
+"""Published weights in, ours out: what is computed, what comes back, what is accounted for, and what a user is told.
+
+Nothing of Hugging Face's is needed here (tests/published.py writes its folders by hand); test_exchange_peer.py asks its library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sentencepiece
+import torch
+from safetensors.torch import load_file, save_file
+
+from masscli.__main__ import run
+from masscli.config import decode, encode
+from masscli.data.batch import Tokens
+from masscli.data.shards import DataBin
+from masscli.errors import MasscliError
+from masscli.exchange.exporting import export
+from masscli.exchange.importing import import_folder
+from masscli.models.presets import resolve
+from masscli.models.transformer import Transformer
+from masscli.objectives.electra import Detector
+from masscli.recipe import Recipe
+from masscli.training import checkpoint
+from masscli.training.checkpoint import Checkpoint, RunState
+from masscli.training.compose import SHAPE
+from tests.published import CONFIGS, SPECIAL, D, E, P, Published, Tensors, V, tensors, texts, write
+
+pytestmark = pytest.mark.usefixtures("no_sync")
+KINDS = list(CONFIGS)
+
+
+def taken(folder: Path, output: Path, languages: tuple[str, ...] = ("en",), pickles: bool = False) -> Checkpoint:
+    import_folder(folder, output, languages, pickles)
+    return Checkpoint.open(output)
+
+
+def told(action: Any) -> tuple[str, str | None]:
+    with pytest.raises(MasscliError) as caught:
+        action()
+    return caught.value.message, caught.value.hint
+
+
+# -- import -------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_an_imported_model_computes_what_was_published(kind: str, tmp_path: Path) -> None:
+    weights = write(tmp_path, kind)
+    found, oracle = taken(tmp_path, tmp_path / "run"), Published(kind, weights)
+    model, heads = found.model(), {name.partition(".")[2]: tensor for name, tensor in found.heads().items()}
+    block, lengths, segments = texts(V, P)
+    hidden = model.read(Tokens(block, lengths, segments=segments))
+    for row, length in enumerate(lengths.tolist()):
+        wanted = oracle.hidden(block[row, :length], segments[row, :length])
+        assert (hidden[row, :length] - wanted).abs().max() < 1e-5
+        if kind == "electra":
+            detector = Detector(D, "gelu")
+            detector.load_state_dict({name.removeprefix("detector."): tensor for name, tensor in heads.items()})
+            assert (detector(hidden[row, :length]) - oracle.logits(wanted)[:, 0]).abs().max() < 1e-5
+        else:
+            assert (model.logits(hidden[row, :length]) - oracle.logits(wanted)).abs().max() < 1e-4
+        if kind in ("bert", "albert"):
+            order = model.pool(hidden[row : row + 1])[0] @ heads["head.weight"].T + heads["head.bias"]
+            assert (order - oracle.order(wanted)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_published_comes_back_bit_by_bit(kind: str, tmp_path: Path) -> None:
+    weights = write(tmp_path, kind)
+    taken(tmp_path, tmp_path / "run")
+    export(tmp_path / "run", tmp_path / "back", None)
+    again = load_file(tmp_path / "back" / "model.safetensors")
+    positions = "roberta.embeddings.position_embeddings.weight"
+    if kind == "roberta":  # the padding of this vocabulary has the id 0, so that one row lies before the first
+        assert torch.equal(again[positions][0], torch.zeros(D))
+        again[positions] = torch.cat([weights[positions][:2], again[positions][1:]])
+    same(again, weights)
+    written = json.loads((tmp_path / "back" / "config.json").read_text())
+    published = CONFIGS[kind] | ({"pad_token_id": 0, "max_position_embeddings": P + 1} if kind == "roberta" else {})
+    assert {key: written[key] for key in published} == published
+    assert (tmp_path / "back" / "vocab.txt").read_bytes() == (tmp_path / "vocab.txt").read_bytes()
+
+
+def same(one: Tensors, other: Tensors) -> None:
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+@pytest.mark.parametrize("kind", ["bert", "albert", "roberta"])
+def test_a_file_without_a_head_gets_a_new_one_that_is_named(kind: str, tmp_path: Path) -> None:
+    prefix = f"{kind}."
+    weights = {name.removeprefix(prefix): t for name, t in tensors(kind).items() if name.startswith(prefix)}  # as a bare model is saved
+    write(tmp_path, kind, weights)
+    (saved, notes), (other, _) = (import_folder(tmp_path, tmp_path / name, ("en",), False) for name in ("one", "two"))
+    dense, norm = "transforms.shared.dense", "transforms.shared.norm"
+    new = ["biases.shared", f"{dense}.weight", f"{dense}.bias", f"{norm}.weight", f"{norm}.bias"]
+    assert [note for note in notes if note.startswith("new")] == [f"new, drawn at random: {', '.join(new)}"]
+    one, two = Checkpoint.open(saved).weights(), Checkpoint.open(other).weights()
+    same(one, two)
+    assert 0.01 < float(one[f"{dense}.weight"].std()) < 0.03
+    assert torch.equal(one["tables.shared"], weights["embeddings.word_embeddings.weight"])
+    assert not Checkpoint.open(saved).heads()
+
+
+def test_a_file_without_a_pooler_makes_a_model_without_one(tmp_path: Path) -> None:
+    write(tmp_path, "bert", {name: t for name, t in tensors("bert").items() if "pooler" not in name and "seq_relationship" not in name})
+    saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
+    assert notes[-1] == "it has no pooler, and neither has the model: the first state stands for a text as it is"
+    assert not Checkpoint.open(saved).recipe.model.pooler
+    export(saved, tmp_path / "back", None)
+    assert json.loads((tmp_path / "back" / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
+
+
+def test_heads_of_tasks_are_left_behind_and_buffers_are_no_weights(tmp_path: Path) -> None:
+    weights = tensors("bert") | {"classifier.weight": torch.ones(3, D), "classifier.bias": torch.ones(3),
+                                 "bert.embeddings.position_ids": torch.arange(P)[None]}  # fmt: skip
+    write(tmp_path, "bert", weights)
+    _, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
+    assert notes[-1] == "left behind: classifier.bias, classifier.weight"
+
+
+def test_old_names_and_tied_second_names(tmp_path: Path) -> None:
+    weights = tensors("bert")
+    older = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    old = {re.sub(r"LayerNorm\.\w+", lambda found: older[found[0]], name): tensor for name, tensor in weights.items()}
+    table = weights["bert.embeddings.word_embeddings.weight"]
+    old["cls.predictions.decoder.weight"] = table
+    old["cls.predictions.decoder.bias"] = old.pop("cls.predictions.bias")  # a tied tensor is kept under either name
+    (tmp_path / "old").mkdir()
+    write(tmp_path, "bert")
+    write(tmp_path / "old", "bert", {name: tensor.clone() for name, tensor in old.items()})
+    same(taken(tmp_path / "old", tmp_path / "a").weights(), taken(tmp_path, tmp_path / "b").weights())
+
+    write(tmp_path / "old", "bert", {**old, "cls.predictions.decoder.weight": table + 1})
+    assert told(lambda: taken(tmp_path / "old", tmp_path / "c")) == (
+        f"{tmp_path / 'old' / 'model.safetensors'}: cls.predictions.decoder.weight differs from bert.embeddings.word_embeddings.weight",
+        "here they are one; a model that is not tied cannot be imported",
+    )
+
+
+def test_several_files_and_half_precision(tmp_path: Path) -> None:
+    weights = {name: tensor.bfloat16() for name, tensor in write(tmp_path, "bert").items()}
+    names = sorted(weights)
+    for number, part in enumerate((names[:9], names[9:])):
+        save_file({name: weights[name] for name in part}, tmp_path / f"model-{number}.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    index = {name: f"model-{int(place >= 9)}.safetensors" for place, name in enumerate(names)}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    found = taken(tmp_path, tmp_path / "run").weights()
+    assert torch.equal(found["tables.shared"], weights["bert.embeddings.word_embeddings.weight"].float())
+
+
+# -- vocabularies -------------------------------------------------------------------------------------------------------------------------
+
+
+def sentence_pieces(path: Path, size: int, **options: Any) -> list[str]:
+    """A SentencePiece model; its pieces."""
+    lines = [" ".join(a + b + c for c in "aeiou") for a in "bdfgk" for b in "aeiou"]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines * 4), model_prefix=str(path.with_suffix("")), vocab_size=size, hard_vocab_limit=False,
+        minloglevel=2, **options)  # fmt: skip
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    return [pieces.id_to_piece(i) for i in range(len(pieces))]
+
+
+def test_the_vocabulary_of_albert(tmp_path: Path) -> None:
+    """Its frame and mask are found; ids that are new follow its own, and their rows are new."""
+    pieces = sentence_pieces(tmp_path / "spiece.model", 40, pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, control_symbols="[CLS],[SEP],[MASK]")
+    weights = tensors("albert")
+    size = len(pieces)
+    for name in ("albert.embeddings.word_embeddings.weight", "predictions.bias"):
+        weights[name] = weights[name][:size].clone()
+    write(tmp_path, "albert", weights, vocab_size=size)
+    (tmp_path / "vocab.txt").unlink()
+    saved, notes = import_folder(tmp_path, tmp_path / "run", ("en", "de"), False)
+    found = Checkpoint.open(saved)
+    vocab, model = found.tokenizer().vocab, found.weights()
+    assert [pieces[i] for i in (vocab.pad, vocab.unk, vocab.cls, vocab.sep, vocab.mask)] == ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
+    assert (vocab.bos, vocab.eos, vocab.size) == (vocab.cls, vocab.sep, size + 2 + 8)
+    assert torch.equal(model["tables.shared"][:size], weights["albert.embeddings.word_embeddings.weight"])
+    assert 0.01 < float(model["tables.shared"][size:].std()) < 0.03
+    assert torch.equal(model["biases.shared"], torch.cat([weights["predictions.bias"], torch.zeros(10)]))
+    assert notes[1:] == [
+        f"vocabulary {tmp_path / 'spiece.model'}: {size} pieces, lower-cased (by its pieces)",
+        "10 ids are new, drawn at random: symbols and languages that the vocabulary lacks",
+        "accents are kept; Hugging Face's tokenizer of ALBERT takes them off",
+    ]
+    export(tmp_path / "run", tmp_path / "back", None)
+    assert (tmp_path / "back" / "spiece.model").read_bytes() == (tmp_path / "spiece.model").read_bytes()
+    settings = json.loads((tmp_path / "back" / "tokenizer_config.json").read_text())
+    assert (settings["cls_token"], settings["mask_token"], settings["do_lower_case"]) == ("[CLS]", "[MASK]", True)
+    same(taken(tmp_path / "back", tmp_path / "again", ("en", "de")).weights(), model)
+
+
+def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
+    """<s> <pad> </s> <unk>, then the pieces from the third on, then <mask>."""
+    pieces = sentence_pieces(tmp_path / "sentencepiece.bpe.model", 40)
+    theirs = ["<s>", "<pad>", "</s>", "<unk>", *pieces[3:], "<mask>"]
+    weights = tensors("roberta")
+    for name in ("roberta.embeddings.word_embeddings.weight", "lm_head.bias"):
+        weights[name] = weights[name][: len(theirs)].clone()
+    write(tmp_path, "roberta", weights, vocab_size=len(theirs), model_type="xlm-roberta")
+    (tmp_path / "vocab.txt").unlink()
+    found = taken(tmp_path, tmp_path / "run")
+    tokenizer, model = found.tokenizer(), found.weights()
+    table = weights["roberta.embeddings.word_embeddings.weight"]
+    for piece in pieces:
+        at = pieces.index(piece)
+        assert torch.equal(model["tables.shared"][at], table[theirs.index(piece)])
+        assert model["biases.shared"][at] == weights["lm_head.bias"][theirs.index(piece)]
+    vocab = tokenizer.vocab
+    for our_id, piece in ((vocab.bos, "<s>"), (vocab.eos, "</s>"), (vocab.pad, "<pad>"), (vocab.mask, "<mask>"), (vocab.cls, "<s>"),
+                          (vocab.sep, "</s>"), (vocab.unk, "<unk>")):  # fmt: skip
+        assert torch.equal(model["tables.shared"][our_id], table[theirs.index(piece)])
+    write(tmp_path, "roberta", tensors("roberta"), model_type="xlm-roberta")
+    (tmp_path / "vocab.txt").unlink()
+    assert told(lambda: taken(tmp_path, tmp_path / "no"))[0] == (
+        f"{tmp_path / 'sentencepiece.bpe.model'}: {len(pieces)} pieces do not fit a table of {V}"
+    )
+
+
+def test_wordpiece_in_tokenizer_json_and_what_is_said_of_case(tmp_path: Path) -> None:
+    write(tmp_path, "bert")
+    expected = taken(tmp_path, tmp_path / "one").tokenizer()
+    pieces = (tmp_path / "vocab.txt").read_text().split()
+    (tmp_path / "vocab.txt").unlink()
+    card = {"model": {"type": "WordPiece", "vocab": {piece: n for n, piece in reversed(list(enumerate(pieces)))}},
+            "normalizer": {"type": "BertNormalizer", "lowercase": True}}  # fmt: skip
+    (tmp_path / "tokenizer.json").write_text(json.dumps(card))
+    assert taken(tmp_path, tmp_path / "two").tokenizer().vocab == expected.vocab
+    assert expected.surface.lowercase
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "strip_accents": true, "tokenize_chinese_chars": false}')
+    saved, notes = import_folder(tmp_path, tmp_path / "three", ("en",), False)
+    assert not Checkpoint.open(saved).tokenizer().surface.lowercase
+    assert notes[1:] == [
+        f"vocabulary {tmp_path / 'tokenizer.json'}: {V} pieces, cased (tokenizer_config.json)",
+        "tokenizer_config.json: strip_accents is True; here it is False",
+        "tokenizer_config.json: tokenize_chinese_chars is False; here it is True",
+    ]
+    (tmp_path / "tokenizer_config.json").unlink()
+    card["normalizer"] = {}
+    card["model"]["vocab"]["Z"] = card["model"]["vocab"].pop("z")
+    (tmp_path / "tokenizer.json").write_text(json.dumps(card))
+    assert not taken(tmp_path, tmp_path / "four").tokenizer().surface.lowercase, "a piece has a capital"
+
+
+def test_rows_without_a_piece_are_left_out_and_counted(tmp_path: Path) -> None:
+    write(tmp_path, "bert")
+    (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in [*SPECIAL, "a", "b"]))
+    saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
+    assert notes[-1] == f"rows 17 to {V - 1} of the table are left out: no piece has them"
+    assert Checkpoint.open(saved).weights()["tables.shared"].shape == (17, D)
+
+
+# -- export ------------------------------------------------------------------------------------------------------------------------------
+
+
+def trained(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint:
+    """A run of a small model of ours with random weights, as pre-training leaves it: with the vocabulary of the toy language."""
+    size = {"dim": D, "ffn_dim": 4 * D, "heads": 2, "max_positions": P, "languages": "none"}
+    depth = {"decoder_layers": 3} if arch == "gpt" else {"encoder_layers": 3}
+    width = {"embedding_dim": E} if arch in ("albert-base", "electra-small") else {}
+    model = resolve({"arch": arch, **size, **depth, **width, **changes})
+    data = DataBin.open(toy)
+    torch.manual_seed(1)
+    weights = {name: torch.randn_like(tensor) for name, tensor in Transformer(model, data.vocab.size, ()).state_dict().items()}
+    name = arch.partition("-")[0]
+    detector = {f"pre.detector.{key}": torch.randn_like(t) for key, t in Detector(D, "gelu").state_dict().items()}
+    heads = {"bert": {"pre.head.weight": torch.randn(2, D), "pre.head.bias": torch.randn(2)}, "electra": detector}.get(name, {})
+    streams = {"pre": {"text": "en", "objective": {"name": name}}} if name != "tiny" else {}
+    recipe = decode(Recipe, {"model": encode(model), "stream": streams})
+    return Checkpoint.open(checkpoint.save(output, recipe, RunState(), {}, data.tokenizer(), weights, heads, {}))
+
+
+@pytest.mark.parametrize("arch", ["bert-base", "roberta-base", "albert-base", "electra-small", "electra-base", "gpt"])
+def test_what_was_trained_comes_back_bit_by_bit(arch: str, toy: Path, tmp_path: Path) -> None:
+    ours = trained(arch, toy, tmp_path / "ours")
+    export(ours.path, tmp_path / "published", None)
+    again = taken(tmp_path / "published", tmp_path / "run", ("en", "de"))
+    same(again.weights(), ours.weights())
+    same({k.partition(".")[2]: t for k, t in again.heads().items()}, {k.partition(".")[2]: t for k, t in ours.heads().items()})
+    mine, theirs = encode(ours.recipe.model), encode(again.recipe.model)
+    assert {field: theirs[field] for field in SHAPE} == {field: mine[field] for field in SHAPE}
+    assert again.tokenizer().vocab == ours.tokenizer().vocab
+
+
+HOMES = {"BERT": "bert-base", "RoBERTa": "roberta-base", "ALBERT": "albert-base", "ELECTRA": "electra-base", "GPT": "gpt"}
+
+
+@pytest.mark.parametrize(
+    ("arch", "change", "message"),
+    [
+        ("tiny", {"decoder_layers": 0}, "norm is pre: Hugging Face's BERT has post"),
+        ("tiny", {"norm": "post", "decoder_layers": 1}, "decoder_layers is 1: Hugging Face's BERT has 0"),
+        ("bert-base", {"norm": "pre"}, "norm is pre: Hugging Face's BERT has post"),
+        ("bert-base", {"positions": "sinusoidal"}, "positions is sinusoidal: Hugging Face's BERT has learned"),
+        ("bert-base", {"relative_buckets": 8}, "relative_buckets is 8: Hugging Face's BERT has 0"),
+        ("bert-base", {"output_bias": False}, "output_bias is False: Hugging Face's BERT has it with head_transform, or neither"),
+        ("bert-base", {"segments": 0}, "segments is 0: Hugging Face's BERT has at least one"),
+        ("bert-base", {"share_layers": "ffn"}, "share_layers is ffn: Hugging Face's ALBERT has all"),
+        ("roberta-base", {"activation": "relu"}, "activation is relu: Hugging Face's RoBERTa has gelu"),
+        ("albert-base", {"embedding_dim": 0}, "embedding_dim is 16: Hugging Face's ALBERT projects even what is as wide as the layers"),
+        ("electra-small", {"pooler": True}, "pooler is True: Hugging Face's ELECTRA has none"),
+        ("gpt", {"ffn_dim": 32}, "ffn_dim is 32: Hugging Face's GPT has 64"),
+        ("gpt", {"scale_embedding": True}, "scale_embedding is True: Hugging Face's GPT has False"),
+    ],
+)
+def test_what_has_no_counterpart_is_refused(arch: str, change: dict[str, Any], message: str, toy: Path, tmp_path: Path) -> None:
+    ours = trained(arch, toy, tmp_path / "ours", **change)
+    home = next(arch for title, arch in HOMES.items() if f" {title} " in message)
+    assert told(lambda: export(ours.path, tmp_path / "out", None)) == (
+        message, f"it has no counterpart there; models of --arch {home} have one, whatever their size")  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
+def test_language_vectors_and_late_padding_have_no_counterpart(toy: Path, tmp_path: Path) -> None:
+    data = DataBin.open(toy)
+    model = resolve({"arch": "bert-base", "dim": D, "heads": 2, "encoder_layers": 1, "languages": "embedding"})
+    recipe, weights = decode(Recipe, {"model": encode(model)}), Transformer(model, data.vocab.size, ("en", "de")).state_dict()
+    state = RunState(languages=("en", "de"))
+    path = checkpoint.save(tmp_path / "a", recipe, state, {}, data.tokenizer(), weights, {}, {})
+    assert told(lambda: export(path, tmp_path / "out", None))[0] == "languages is embedding: Hugging Face's BERT has none"
+
+    sentence_pieces(tmp_path / "sentencepiece.bpe.model", 40)
+    size = len(sentence_pieces(tmp_path / "sentencepiece.bpe.model", 40)) + 2
+    weights = {n: t[:size].clone() if t.shape[0] == V else t for n, t in tensors("roberta").items()}
+    write(tmp_path, "roberta", weights, vocab_size=size, model_type="xlm-roberta")
+    (tmp_path / "vocab.txt").unlink()
+    taken(tmp_path, tmp_path / "run")
+    late = f"padding has the id {size - 2}, and positions of RoBERTa begin behind it"
+    assert told(lambda: export(tmp_path / "run", tmp_path / "out", None)) == (late, "try --family bert")
+    export(tmp_path / "run", tmp_path / "out", "bert")  # one kind of segment, positions from 0: the same function
+    same(taken(tmp_path / "out", tmp_path / "again").weights(), Checkpoint.open(tmp_path / "run").weights())
+
+
+def test_heads_that_have_no_counterpart_are_left_behind_and_named(toy: Path, tmp_path: Path) -> None:
+    ours = trained("bert-base", toy, tmp_path / "ours", pooler=False)  # its head reads the first state, theirs a pooler
+    notes = export(ours.path, tmp_path / "out", None)
+    assert notes[:2] == [f"BertForMaskedLM: 58 tensors, {sum(t.numel() for t in ours.weights().values()):,} parameters of the model",
+                         "left behind: pre.head (2)"]  # fmt: skip
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
+    assert told(lambda: export(ours.path, tmp_path / "out", None)) == (f"{tmp_path / 'out'}: is not empty",
+                                                                       "choose another folder with --output")  # fmt: skip
+    assert told(lambda: export(ours.path, tmp_path / "new", "xlm")) == (
+        "--family xlm: no such family", "there are bert, roberta, albert, electra, openai-gpt")  # fmt: skip
+
+
+# -- on the command line -----------------------------------------------------------------------------------------------------------------
+
+
+def test_fine_tuning_goes_on_from_an_import_as_from_the_run_itself(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--arch", "bert-base", "--encoder-layers", "2", "--dim", "16", "--ffn-dim", "16", "--heads", "2", "--languages", "none"]
+    train = [str(toy), "--objective", "bert", "--langs", "en", "--num-workers", "0", "--precision", "fp32", "--log-interval", "1"]
+    assert run(["pretrain", *train, *small, "--max-update", "2", "--save-dir", str(tmp_path / "run")]) == 0
+    assert run(["export", str(tmp_path / "run"), "--output", str(tmp_path / "published")]) == 0
+    capsys.readouterr()
+    assert run(["import", str(tmp_path / "published"), "--langs", "en,de", "--output", str(tmp_path / "again")]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path / 'again' / 'checkpoints' / 'step-0000000'}\n"
+    assert err.startswith(f"BERT: 46 tensors from {tmp_path / 'published' / 'model.safetensors'}\n")
+    losses = []
+    for start in ("run", "again"):
+        save = tmp_path / f"from-{start}"
+        assert run(["pretrain", *train, "--init-from", str(tmp_path / start), "--max-update", "2", "--save-dir", str(save)]) == 0
+        events = [json.loads(line) for line in (save / "log.jsonl").read_text().splitlines()]
+        losses.append([event["losses"] for event in events if event["event"] == "stepped"])
+    assert losses[0] == losses[1] and len(losses[0]) == 2
+    assert run(["inspect", str(tmp_path / "again"), "--verify"]) == 0
+
+
+class Evil:
+    """What a pickle may hold."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_is_refused_or_read_for_tensors_alone(tmp_path: Path) -> None:
+    weights, path = write(tmp_path, "bert"), tmp_path / "pytorch_model.bin"
+    expected = taken(tmp_path, tmp_path / "expected").weights()
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(weights, path)
+    assert told(lambda: taken(tmp_path, tmp_path / "run")) == (
+        f"{path}: is a pickle, which could run code", "--pickle reads it with a loader that makes tensors and nothing else")  # fmt: skip
+    same(taken(tmp_path, tmp_path / "run", pickles=True).weights(), expected)
+
+    refused = (f"{path}: holds other things than tensors, or is damaged", "only tensors are taken from a pickle")
+    torch.save({**weights, "more": Evil(tmp_path / "trodden")}, path)
+    assert told(lambda: taken(tmp_path, tmp_path / "no", pickles=True)) == refused
+    path.write_bytes(pickle.dumps(Evil(tmp_path / "trodden"), protocol=2))
+    assert told(lambda: taken(tmp_path, tmp_path / "no", pickles=True)) == refused
+    path.write_bytes(b"PK\x03\x04 cut off")
+    assert told(lambda: taken(tmp_path, tmp_path / "no", pickles=True)) == refused
+    assert not (tmp_path / "trodden").exists() and not (tmp_path / "no").exists()
+    torch.save([1, 2], path)
+    assert told(lambda: taken(tmp_path, tmp_path / "no", pickles=True))[0] == f"{path}: is not a table of tensors"
+
+
+CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message", "hint"),
+    [
+        ("bert", {"model_type": "t5"}, f"{CONFIG}: t5 is no family that can be imported",
+         "there are bert, roberta, xlm-roberta, albert, electra, openai-gpt"),
+        ("bert", {"model_type": None}, f"{CONFIG}: has no model_type",
+         "add it: one of bert, roberta, xlm-roberta, albert, electra, openai-gpt"),
+        ("bert", {"vocab_size": None}, f"{CONFIG}: has no vocab_size", "BERT needs it"),
+        ("bert", {"vocab_size": 59}, "{folder}/vocab.txt: has 60 pieces, and the model a table of 59", "they are not of one model"),
+        ("bert", {"vocab_size": 61}, f"{WEIGHTS}: bert.embeddings.word_embeddings.weight is (60, 16), by config.json (61, 16)",
+         "they are not of one model"),
+        ("bert", {"hidden_size": None}, f"{CONFIG}: has no hidden_size", "BERT needs it"),
+        ("bert", {"hidden_size": "wide"}, f"{CONFIG}: dim: expected int, got 'wide'", "is it as it was published?"),
+        ("bert", {"num_attention_heads": 3}, f"{CONFIG}: heads: must divide dim (16), got 3", "is it as it was published?"),
+        ("bert", {"intermediate_size": 25},
+         f"{WEIGHTS}: bert.encoder.layer.0.intermediate.dense.weight is (24, 16), by config.json (25, 16)",
+         "they are not of one model"),
+        ("bert", {"num_hidden_layers": 3}, f"{WEIGHTS}: has no bert.encoder.layer.2.attention.self.query.weight",
+         "the BERT that config.json describes has one"),
+        ("bert", {"num_hidden_layers": 1},
+         f"{WEIGHTS}: bert.encoder.layer.1.attention.output.LayerNorm.bias (and 15 more) has no place in BERT",
+         "a model with other parts than the published ones cannot be imported"),
+        ("bert", {"hidden_act": "silu"}, f"{CONFIG}: hidden_act is silu",
+         "known for BERT: gelu, gelu_python, gelu_new, gelu_pytorch_tanh, relu"),
+        ("roberta", {"hidden_act": "relu"}, f"{CONFIG}: hidden_act is relu", "known for RoBERTa: gelu, gelu_python"),
+        ("bert", {"position_embedding_type": "relative_key"}, f"{CONFIG}: position_embedding_type is relative_key",
+         "only BERT whose position_embedding_type is absolute can be imported"),
+        ("bert", {"is_decoder": True}, f"{CONFIG}: is_decoder is True", "only BERT whose is_decoder is False can be imported"),
+        ("albert", {"num_hidden_groups": 2}, f"{CONFIG}: num_hidden_groups is 2",
+         "only ALBERT whose num_hidden_groups is 1 can be imported"),
+        ("albert", {"embedding_size": 16}, f"{CONFIG}: embedding_size is hidden_size, where ALBERT projects all the same",
+         "this Transformer has no projection there"),
+    ],
+)  # fmt: skip
+def test_a_config_that_does_not_fit(kind: str, changes: dict[str, Any], message: str, hint: str, tmp_path: Path) -> None:
+    write(tmp_path, kind, **changes)
+    assert told(lambda: taken(tmp_path, tmp_path / "run")) == (message.replace("{folder}", str(tmp_path)), hint)
+    assert not (tmp_path / "run").exists()
+
+
+def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
+    def complaint() -> tuple[str, str | None]:
+        return told(lambda: taken(tmp_path, tmp_path / "run"))
+
+    readable = "can be read: vocab.txt of BERT, WordPiece in tokenizer.json, and spiece.model of SentencePiece"
+    write(tmp_path, "roberta")
+    (tmp_path / "vocab.txt").unlink()
+    assert complaint() == (f"{tmp_path}: has no vocabulary", readable)
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    assert complaint() == (f"{tmp_path}: its vocabulary is a BPE as GPT and RoBERTa have, which is not read", readable)
+    (tmp_path / "merges.txt").unlink()
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE"}}')
+    assert complaint() == (f"{tmp_path}: its vocabulary is a BPE as GPT and RoBERTa have, which is not read", readable)
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
+    assert complaint() == (f"{tmp_path / 'tokenizer.json'}: Unigram is read from SentencePiece's own file alone", "add spiece.model")
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "[UNK]": 2}}}')
+    assert complaint() == (f"{tmp_path / 'tokenizer.json'}: the ids of its vocabulary have gaps", "give vocab.txt")
+    (tmp_path / "vocab.txt").write_text("a\nb\n")
+    assert complaint() == (f"{tmp_path / 'vocab.txt'}: is not a SentencePiece model", "expected what spm_train wrote, or BERT's vocab.txt")
+    (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in [*SPECIAL, "a", "a"]))
+    assert complaint() == (f"{tmp_path / 'vocab.txt'}: the piece 'a' is there twice", "a vocab.txt has one piece a line, each once")
+
+    write(tmp_path, "roberta")
+    note = "version https://git-lfs.github.com/spec/v1\n"
+    (tmp_path / "model.safetensors").write_text(note)
+    message, hint = complaint()
+    assert message.startswith(f"{tmp_path / 'model.safetensors'}: cannot be read (")
+    assert hint == "is it complete? Git LFS leaves a note in the place of a file"
+    (tmp_path / "model.safetensors").unlink()
+    assert complaint() == (f"{tmp_path}: has no model.safetensors", "weights of TensorFlow and Flax cannot be imported")
+    (tmp_path / "config.json").write_text("[]")
+    assert complaint() == (f"{tmp_path / 'config.json'}: is not a JSON object", None)
+    (tmp_path / "config.json").write_text("{")
+    assert complaint()[0].startswith(f"{tmp_path / 'config.json'}: cannot be read (")
+    (tmp_path / "config.json").unlink()
+    assert complaint() == (f"{tmp_path / 'config.json'}: no such file", "expected a folder as Hugging Face distributes it")
+
+
+def test_tensors_that_have_no_place_or_are_missing(tmp_path: Path) -> None:
+    path, weights = tmp_path / "model.safetensors", tensors("electra")
+    write(tmp_path, "electra", {**weights, "generator_lm_head.bias": torch.ones(V), "generator_predictions.dense.bias": torch.ones(E)})
+    assert told(lambda: taken(tmp_path, tmp_path / "run")) == (
+        f"{path}: generator_lm_head.bias (and 1 more) has no place in ELECTRA", "the discriminator can be imported, not the generator")
+    bert = tensors("bert")
+    del bert["cls.predictions.transform.LayerNorm.bias"]  # half a head is not a head that is missing
+    write(tmp_path, "bert", bert)
+    assert told(lambda: taken(tmp_path, tmp_path / "run")) == (
+        f"{path}: has no cls.predictions.transform.LayerNorm.bias", "the BERT that config.json describes has one")
+
+
+def test_mistakes_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, "bert")
+    assert run(["import", str(tmp_path), "--output", str(tmp_path / "run"), "--langs", "en,en"]) == 2
+    assert capsys.readouterr().err == "error: --langs en,en: expected languages, each once\nhint: such as --langs en,de\n"
+    assert run(["import", str(tmp_path), "--output", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}: is not empty\nhint: choose another folder with --output\n"

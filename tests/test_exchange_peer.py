@@ -1,0 +1,129 @@
+"""Import and export beside Hugging Face's own library, where it is installed (it is no dependency): the same states, the same logits.
+
+Run alone:  pip install transformers && pytest tests/test_exchange_peer.py
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from masscli.data.batch import Tokens
+from masscli.exchange.exporting import export
+from masscli.exchange.importing import import_folder
+from masscli.objectives.electra import Detector
+from masscli.training.checkpoint import Checkpoint
+from tests.published import V, texts, write_wordpiece
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    transformers: Any = pytest.importorskip("transformers", reason="Hugging Face's transformers is not installed")
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("no_sync")]
+
+L = 24
+SIZES = {"vocab_size": V, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48,
+         "type_vocab_size": 2, "max_position_embeddings": L, "initializer_range": 0.15}  # fmt: skip
+ONE_KIND = SIZES | {"type_vocab_size": 1, "max_position_embeddings": L + 2}
+GPT = {"vocab_size": V, "n_positions": L, "n_embd": 32, "n_layer": 3, "n_head": 4, "initializer_range": 0.15}
+MODELS = [
+    ("BertForPreTraining", "BertConfig", SIZES),
+    ("BertForPreTraining", "BertConfig", SIZES | {"hidden_act": "gelu_new", "layer_norm_eps": 1e-3}),
+    ("BertForMaskedLM", "BertConfig", SIZES | {"hidden_act": "relu"}),
+    ("BertModel", "BertConfig", SIZES),
+    ("RobertaForMaskedLM", "RobertaConfig", ONE_KIND),
+    ("RobertaModel", "RobertaConfig", ONE_KIND),
+    ("AlbertForPreTraining", "AlbertConfig", SIZES | {"embedding_size": 16}),
+    ("AlbertForMaskedLM", "AlbertConfig", SIZES | {"embedding_size": 16, "hidden_act": "gelu"}),
+    ("ElectraForPreTraining", "ElectraConfig", SIZES | {"embedding_size": 16}),
+    ("ElectraForPreTraining", "ElectraConfig", SIZES | {"embedding_size": 32, "hidden_act": "gelu_new"}),
+    ("OpenAIGPTLMHeadModel", "OpenAIGPTConfig", GPT),
+]
+
+
+@pytest.mark.parametrize(("kind", "config", "sizes"), MODELS, ids=lambda value: value if isinstance(value, str) else "")
+def test_states_and_logits_are_the_same_both_ways(kind: str, config: str, sizes: dict[str, Any], tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    peer = getattr(transformers, kind)(getattr(transformers, config)(**sizes)).eval()
+    with torch.no_grad():
+        for parameter in peer.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    peer.save_pretrained(tmp_path / "theirs")
+    write_wordpiece(tmp_path / "theirs")
+    import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
+    compare(peer, tmp_path / "run")
+
+    export(tmp_path / "run", tmp_path / "ours", None)
+    again, info = getattr(transformers, kind).from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not info["missing_keys"] and not info["mismatched_keys"]
+    compare(again.eval(), tmp_path / "run")
+    if "Roberta" not in kind:  # whose unused rows of positions are as many as the id of padding asks for
+        assert {k: v.tolist() for k, v in again.state_dict().items()} == {k: v.tolist() for k, v in peer.state_dict().items()}
+
+
+@torch.no_grad()
+def compare(peer: Any, run: Path) -> None:
+    """All that both can say of the same texts, padded."""
+    checkpoint = Checkpoint.open(run)
+    model, heads = checkpoint.model(), {name.partition(".")[2]: tensor for name, tensor in checkpoint.heads().items()}
+    block, lengths, segments = texts(V, L)
+    keep = torch.arange(L) < lengths[:, None]
+    pad = peer.config.pad_token_id
+    theirs: dict[str, Any] = {"input_ids": torch.where(keep, block, pad or 0), "attention_mask": keep.long(), "output_hidden_states": True}
+    two = model.config.segments == 2
+    found = peer(**theirs, **({"token_type_ids": segments} if two else {}))
+    hidden = model.read(Tokens(block, lengths, segments=segments if two else None))
+    close(hidden[keep], found.hidden_states[-1][keep])
+    name = type(peer).__name__
+    if name.endswith("Model") and model.pooler is not None:
+        close(model.pool(hidden), found.pooler_output)
+    if name == "ElectraForPreTraining":
+        detector = Detector(model.config.dim, model.config.activation)
+        detector.load_state_dict({name.removeprefix("detector."): tensor for name, tensor in heads.items()})
+        close(detector(hidden[keep]), found.logits[keep])
+    elif name in ("BertForPreTraining", "AlbertForPreTraining"):
+        order = found.seq_relationship_logits if name[0] == "B" else found.sop_logits
+        close(F.linear(model.pool(hidden), heads["head.weight"], heads["head.bias"]), order)
+        close(model.logits(hidden)[keep], found.prediction_logits[keep])
+    elif not name.endswith("Model") or name.startswith("OpenAI"):
+        close(model.logits(hidden)[keep], found.logits[keep])
+
+
+def close(ours: Tensor, theirs: Tensor) -> None:
+    assert ours.shape == theirs.shape and theirs.std() > 0.01
+    assert (ours - theirs).abs().max() < 1e-5
+
+
+def test_an_old_state_dict_in_a_pickle(tmp_path: Path) -> None:
+    peer = transformers.BertModel(transformers.BertConfig(**SIZES)).eval()
+    peer.config.save_pretrained(tmp_path / "theirs")
+    torch.save(peer.state_dict(), tmp_path / "theirs" / "pytorch_model.bin")
+    write_wordpiece(tmp_path / "theirs")
+    import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=True)
+    compare(peer, tmp_path / "run")
+
+
+def test_text_becomes_the_same_ids(tmp_path: Path) -> None:
+    """WordPiece, both as vocab.txt and in tokenizer.json; and the vocabulary that is exported."""
+    write_wordpiece(tmp_path / "theirs")
+    peer = transformers.BertTokenizer.from_pretrained(tmp_path / "theirs")
+    model = transformers.BertModel(transformers.BertConfig(**SIZES))
+    model.save_pretrained(tmp_path / "theirs")
+    import_folder(tmp_path / "theirs", tmp_path / "one", ("en",), allow_pickle=False)
+    export(tmp_path / "one", tmp_path / "ours", None)
+    peer.save_pretrained(tmp_path / "theirs")
+    (tmp_path / "theirs" / "vocab.txt").unlink()
+    assert (tmp_path / "theirs" / "tokenizer.json").exists()
+    import_folder(tmp_path / "theirs", tmp_path / "two", ("en",), allow_pickle=False)
+    again = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")
+    for line in ("Caf\u00e9 bad, ABCD.", "a [MASK] b", "xyz \u4e2d\u6587", ""):
+        wanted = peer(line, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        assert again(line, add_special_tokens=False, split_special_tokens=True)["input_ids"] == wanted
+        for run in ("one", "two"):
+            assert Checkpoint.open(tmp_path / run).tokenizer().encode(line, "en") == wanted
