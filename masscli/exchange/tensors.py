@@ -60,9 +60,7 @@ def take(family: Family, config: ModelConfig, theirs: Tensors, rows: Sequence[in
     output = {name for (name,) in family.names(family.output, layers=0).values()}
     bare = not output & left.keys()
     found: dict[str, Tensor] = {}
-    with torch.device("meta"):
-        wanted = give(family, config, Transformer(config, size, ()).state_dict(), skip)
-    for name, like in wanted.items():
+    for name, like in give(family, config, _shapes(config, size), skip).items():
         if bare and name in output:
             continue
         if name not in left:
@@ -76,17 +74,19 @@ def take(family: Family, config: ModelConfig, theirs: Tensors, rows: Sequence[in
     if strange := [name for name in sorted(left) if name not in behind]:
         more = f" (and {len(strange) - 1} more)" if len(strange) > 1 else ""
         raise MasscliError(f"{path}: {strange[0]}{more} has no place in {family.title}", family.hint)
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(1)
-        made = Transformer(config, len(rows), ()).state_dict()
-    ids = torch.tensor(rows)
-    came = [name for name, sources in _names(family, config).items() if sources[0] in found]
-    for name in came:
-        tensor = torch.cat([found[source].T if _turned(family, name) else found[source] for source in _names(family, config)[name]])
+    came = {name: sources for name, sources in _names(family, config).items() if sources[0] in found}
+    draw, ids = torch.Generator().manual_seed(1), torch.tensor(rows)
+    made: dict[str, Tensor] = {}
+    for name, like in _shapes(config, len(rows)).items():
+        if name not in came:
+            made[name] = _drawn(name, like.shape, draw)
+            continue
+        made[name] = torch.cat([found[source].T if _turned(family, name) else found[source] for source in came[name]])
+        if name.endswith("positions.weight"):
+            made[name] = made[name][skip:].clone()
         if name in _BY_ID:
-            made[name][ids != NEW] = tensor[ids[ids != NEW]]
-        else:
-            made[name] = tensor[skip:].clone() if name.endswith("positions.weight") else tensor
+            made[name] = made[name][ids.clamp(min=0)]
+            made[name][ids == NEW] = _drawn(name, made[name][ids == NEW].shape, draw)
     return Taken(made, heads, [name for name in made if name not in came], behind)
 
 
@@ -107,6 +107,19 @@ def give(family: Family, config: ModelConfig, ours: Tensors, skip: int) -> dict[
 def _names(family: Family, config: ModelConfig) -> dict[str, tuple[str, ...]]:
     """The model's tensors, and what each is stacked from."""
     return family.names(family.body, family.pooler, family.output, layers=max(config.encoder_layers, config.decoder_layers))
+
+
+def _shapes(config: ModelConfig, size: int) -> Tensors:
+    """A model's tensors without their numbers."""
+    with torch.device("meta"):
+        return Transformer(config, size, ()).state_dict()
+
+
+def _drawn(name: str, shape: torch.Size, draw: torch.Generator) -> Tensor:
+    """What a tensor that is new begins with: N(0, 0.02), as all of these models; zero biases, norms that change nothing."""
+    if name.endswith("bias") or name.startswith("biases."):
+        return torch.zeros(shape)
+    return torch.ones(shape) if "norm" in name else torch.empty(shape).normal_(0, 0.02, generator=draw)
 
 
 def _turned(family: Family, name: str) -> bool:
