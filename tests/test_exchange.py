@@ -197,7 +197,10 @@ def test_the_vocabulary_of_albert(tmp_path: Path) -> None:
     export(tmp_path / "run", tmp_path / "back", None)
     assert (tmp_path / "back" / "spiece.model").read_bytes() == (tmp_path / "spiece.model").read_bytes()
     settings = json.loads((tmp_path / "back" / "tokenizer_config.json").read_text())
-    assert (settings["cls_token"], settings["mask_token"], settings["do_lower_case"]) == ("[CLS]", "[MASK]", True)
+    assert settings == {
+        "tokenizer_class": "AlbertTokenizer", "do_lower_case": True, "keep_accents": True, "pad_token": "<pad>", "unk_token": "<unk>",
+        "bos_token": "[CLS]", "eos_token": "[SEP]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
+    }  # fmt: skip
     same(taken(tmp_path / "back", tmp_path / "again", ("en", "de")).weights(), model)
 
 
@@ -345,6 +348,8 @@ def test_language_vectors_and_late_padding_have_no_counterpart(toy: Path, tmp_pa
 def test_heads_that_have_no_counterpart_are_left_behind_and_named(toy: Path, tmp_path: Path) -> None:
     ours = trained("bert-base", toy, tmp_path / "ours", pooler=False)  # its head reads the first state, theirs a pooler
     notes = export(ours.path, tmp_path / "out", None)
+    assert notes[2] == "no tokenizer there gives these ids: encode with SentencePiece itself (spiece.model)"
+    assert "tokenizer_class" not in json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
     assert notes[:2] == [f"BertForMaskedLM: 58 tensors, {sum(t.numel() for t in ours.weights().values()):,} parameters of the model",
                          "left behind: pre.head (2)"]  # fmt: skip
     assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]

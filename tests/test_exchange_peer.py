@@ -20,6 +20,7 @@ from masscli.exchange.importing import import_folder
 from masscli.objectives.electra import Detector
 from masscli.training.checkpoint import Checkpoint
 from tests.published import V, texts, write_wordpiece
+from tests.test_exchange import sentence_pieces
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -127,3 +128,30 @@ def test_text_becomes_the_same_ids(tmp_path: Path) -> None:
         assert again(line, add_special_tokens=False, split_special_tokens=True)["input_ids"] == wanted
         for run in ("one", "two"):
             assert Checkpoint.open(tmp_path / run).tokenizer().encode(line, "en") == wanted
+
+
+def test_sentencepiece_becomes_the_same_vectors(tmp_path: Path) -> None:
+    """ALBERT's ids are those of its model, XLM-R's are not; AlbertTokenizer reads what is exported of it."""
+    pytest.importorskip("google.protobuf", reason="transformers reads SentencePiece models with protobuf")
+    lines = ["abc ade", "kuo ", " gi\u00e9 \ufb01ba", ""]
+    frame = {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "control_symbols": "[CLS],[SEP],[MASK]"}
+    for kind, name, options in (("Albert", "spiece.model", frame), ("XLMRoberta", "sentencepiece.bpe.model", {})):
+        folder = tmp_path / kind
+        folder.mkdir()
+        sentence_pieces(folder / name, 40, **options)
+        peer = getattr(transformers, f"{kind}Tokenizer").from_pretrained(folder, keep_accents=True, do_lower_case=False)
+        config = getattr(transformers, f"{kind}Config")(**(SIZES if kind == "Albert" else ONE_KIND) | {"vocab_size": len(peer)})
+        model = getattr(transformers, f"{kind}Model")(config)
+        model.save_pretrained(folder)
+        import_folder(folder, tmp_path / f"run-{kind}", ("en",), allow_pickle=False)
+        found = Checkpoint.open(tmp_path / f"run-{kind}")
+        ours, theirs = found.weights()["tables.shared"], model.get_input_embeddings().weight
+        for line in lines:
+            wanted, ids = peer(line, add_special_tokens=False)["input_ids"], found.tokenizer().encode(line, "en")
+            assert torch.equal(ours[ids], theirs[wanted]) and len(ids) >= len(line.split())
+
+    export(tmp_path / "run-Albert", tmp_path / "ours", None)
+    again, ours = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours"), Checkpoint.open(tmp_path / "run-Albert").tokenizer()
+    for line in (*lines, "  bac", "b\u00e9"):
+        assert again(line, add_special_tokens=False)["input_ids"] == ours.encode(line, "en")
+    assert again("ba")["input_ids"] == [ours.vocab.cls, *ours.encode("ba", "en"), ours.vocab.sep]

@@ -21,8 +21,8 @@ import typer
 def run(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a checkpoint.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The new folder.", metavar="FOLDER")],
-    family: Annotated[str | None, typer.Option("--family", help="bert, roberta, albert, electra or openai-gpt (default: the one that the "
-                                               "model's shape is of).")] = None,
+    family: Annotated[str | None, typer.Option("--family", metavar="NAME", help="bert, roberta, albert, electra or openai-gpt (default: "
+                                               "the one that the model's shape is of).")] = None,
 ) -> None:  # fmt: skip
     import sys
 

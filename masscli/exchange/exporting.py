@@ -75,7 +75,10 @@ def _class(family: Family, model: ModelConfig, heads: bool) -> str:
 
 
 def _vocabulary(tokenizer: Tokenizer) -> tuple[dict[str, bytes], list[str]]:
-    """The files of a vocabulary, and what a user should know of them."""
+    """The files of a vocabulary, and what a user should know of them.
+
+    AlbertTokenizer reads SentencePiece's file as it is, but only a unigram model whose unknown piece is the second.
+    """
     surface, vocab = tokenizer.surface, tokenizer.vocab
     settings: dict[str, Any] = {"do_lower_case": surface.lowercase}
     notes = []
@@ -87,7 +90,11 @@ def _vocabulary(tokenizer: Tokenizer) -> tuple[dict[str, bytes], list[str]]:
         return {}, [*notes, "the vocabulary is left out: no tokenizer there reads BPE codes with these ids"]
     roles = {f"{role}_token": vocab_id for role, vocab_id in _roles(vocab).items() if vocab_id < len(tokenizer.all_pieces())}
     settings |= {role: tokenizer.pieces([number])[0] for role, number in roles.items()}
-    notes.append(f"{SENTENCEPIECE[0]} is for SentencePiece; the symbols around a text are in {SETTINGS}")
+    if (vocab.unk, settings.get("cls_token")) == (1, "[CLS]"):  # nobody but ALBERT has both
+        settings |= {"tokenizer_class": "AlbertTokenizer", "keep_accents": True}
+        notes.append("AlbertTokenizer gives the same ids, but for `` and '', which it takes for quotation marks")
+    else:
+        notes.append(f"no tokenizer there gives these ids: encode with SentencePiece itself ({SENTENCEPIECE[0]})")
     return {SENTENCEPIECE[0]: tokenizer.model, SETTINGS: _json(settings)}, notes
 
 
