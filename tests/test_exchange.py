@@ -147,6 +147,14 @@ def test_old_names_and_tied_second_names(tmp_path: Path) -> None:
     )
 
 
+def test_of_two_biases_that_should_be_one_the_one_that_is_added_is_taken(tmp_path: Path) -> None:
+    weights = tensors("albert")
+    write(tmp_path, "albert", {**weights, "predictions.decoder.bias": weights["predictions.bias"] + 1})
+    saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
+    assert torch.equal(Checkpoint.open(saved).weights()["biases.shared"], weights["predictions.bias"] + 1)
+    assert notes[-1] == "predictions.decoder.bias differs from predictions.bias, and is taken: it is what is added there"
+
+
 def test_several_files_and_half_precision(tmp_path: Path) -> None:
     weights = {name: tensor.bfloat16() for name, tensor in write(tmp_path, "bert").items()}
     names = sorted(weights)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -99,6 +100,17 @@ def compare(peer: Any, run: Path) -> None:
 def close(ours: Tensor, theirs: Tensor) -> None:
     assert ours.shape == theirs.shape and theirs.std() > 0.01
     assert (ours - theirs).abs().max() < 1e-5
+
+
+def test_two_biases_that_should_be_one(tmp_path: Path) -> None:
+    peer = transformers.AlbertForMaskedLM(transformers.AlbertConfig(**SIZES)).eval()
+    peer.save_pretrained(tmp_path / "theirs")
+    path = tmp_path / "theirs" / "model.safetensors"
+    weights = load_file(path)
+    save_file({**weights, "predictions.decoder.bias": weights["predictions.bias"] + torch.arange(float(V))}, path, {"format": "pt"})
+    write_wordpiece(tmp_path / "theirs")
+    import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
+    compare(transformers.AlbertForMaskedLM.from_pretrained(tmp_path / "theirs").eval(), tmp_path / "run")
 
 
 def test_an_old_state_dict_in_a_pickle(tmp_path: Path) -> None:

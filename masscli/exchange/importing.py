@@ -41,7 +41,7 @@ def import_folder(folder: Path, output: Path, languages: Sequence[str], allow_pi
     heads = {f"{family.objective}.{name}": tensor for name, tensor in taken.heads.items()}
     saved = checkpoint.save(output / "checkpoints", recipe, state, {}, found.tokenizer, taken.model, heads, {})
     checkpoint.link(output / "checkpoints", "last", saved)
-    notes = [f"{family.title}: {len(weights)} tensors from {path}", *found.remarks]
+    notes = [f"{family.title}: {len(weights)} tensors from {path}", *found.remarks, *taken.notes]
     if presets()[family.arch].get("pooler") and not model.pooler:
         notes.append("it has no pooler, and neither has the model: the first state stands for a text as it is")
     if taken.fresh:

@@ -28,12 +28,13 @@ _BY_ID = ("tables.shared", "biases.shared")
 
 @dataclass(frozen=True)
 class Taken:
-    """Tensors of a model and of its objective; which of the model's are new, and which of theirs were left behind."""
+    """Tensors of a model and of its objective; which of the model's are new, which of theirs were left behind, and what else to say."""
 
     model: dict[str, Tensor]
     heads: dict[str, Tensor]
     fresh: list[str]
     left: list[str]
+    notes: list[str]
 
 
 def canonical(family: Family, tensors: Tensors) -> dict[str, Tensor]:
@@ -56,7 +57,7 @@ def take(family: Family, config: ModelConfig, theirs: Tensors, rows: Sequence[in
     `rows` are the rows of their table of `size` for each of our ids, `skip` those of positions before the first; what is new is always
     drawn alike.  Raises MasscliError, which names `path`, when a tensor is missing, has another shape, or has no place.
     """
-    left = _untied(family, theirs, path)
+    left, notes = _untied(family, theirs, path)
     output = {name for (name,) in family.names(family.output, layers=0).values()}
     bare = not output & left.keys()
     found: dict[str, Tensor] = {}
@@ -87,7 +88,7 @@ def take(family: Family, config: ModelConfig, theirs: Tensors, rows: Sequence[in
         if name in _BY_ID:
             made[name] = made[name][ids.clamp(min=0)]
             made[name][ids == NEW] = _drawn(name, made[name][ids == NEW].shape, draw)
-    return Taken(made, heads, [name for name in made if name not in came], behind)
+    return Taken(made, heads, [name for name in made if name not in came], behind, notes)
 
 
 def give(family: Family, config: ModelConfig, ours: Tensors, skip: int) -> dict[str, Tensor]:
@@ -126,12 +127,20 @@ def _turned(family: Family, name: str) -> bool:
     return family.turned and ".layers." in name and name.endswith("weight") and "norm" not in name
 
 
-def _untied(family: Family, theirs: Tensors, path: str) -> dict[str, Tensor]:
-    """Each tied tensor once, under its first name."""
-    left = dict(theirs)
+def _untied(family: Family, theirs: Tensors, path: str) -> tuple[dict[str, Tensor], list[str]]:
+    """Each tied tensor once, under its first name; and a line where it was two.
+
+    Of two biases it is the second name's that their library adds; two tables have no place here.
+    """
+    left, notes = dict(theirs), []
     for alias, name in family.aliases.items():
-        if alias in left:
-            second = left.pop(alias)
-            if not torch.equal(left.setdefault(name, second), second):
-                raise MasscliError(f"{path}: {alias} differs from {name}", "here they are one; a model that is not tied cannot be imported")
-    return left
+        if alias not in left:
+            continue
+        second = left.pop(alias)
+        if torch.equal(left.setdefault(name, second), second):
+            continue
+        if not alias.endswith("bias"):
+            raise MasscliError(f"{path}: {alias} differs from {name}", "here they are one; a model that is not tied cannot be imported")
+        notes.append(f"{alias} differs from {name}, and is taken: it is what is added there")
+        left[name] = second
+    return left, notes
