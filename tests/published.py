@@ -7,10 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+import sentencepiece
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
+
+from masscli.errors import MasscliError
+from masscli.exchange.importing import import_folder
+from masscli.training.checkpoint import Checkpoint
 
 V, D, E, FF, P, LAYERS, HEADS = 60, 16, 8, 24, 20, 2, 2
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -227,3 +233,32 @@ class Published:
         """Logits of a pair's order, by the pooled first state."""
         pooled = torch.tanh(self.dense("bert.pooler.dense" if self.kind == "bert" else "albert.pooler", hidden[0]))
         return self.dense("cls.seq_relationship" if self.kind == "bert" else "sop_classifier.classifier", pooled)
+
+
+# -- what tests do with them --------------------------------------------------------------------------------------------------------------
+
+
+def taken(folder: Path, output: Path, languages: tuple[str, ...] = ("en",), pickles: bool = False) -> Checkpoint:
+    import_folder(folder, output, languages, pickles)
+    return Checkpoint.open(output)
+
+
+def told(action: Any) -> tuple[str, str | None]:
+    with pytest.raises(MasscliError) as caught:
+        action()
+    return caught.value.message, caught.value.hint
+
+
+def same(one: Tensors, other: Tensors) -> None:
+    assert one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+def sentence_pieces(path: Path, size: int, **options: Any) -> list[str]:
+    """A SentencePiece model; its pieces."""
+    lines = [" ".join(a + b + c for c in "aeiou") for a in "bdfgk" for b in "aeiou"]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines * 4), model_prefix=str(path.with_suffix("")), vocab_size=size, hard_vocab_limit=False,
+        minloglevel=2, **options)  # fmt: skip
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    return [pieces.id_to_piece(i) for i in range(len(pieces))]

@@ -20,8 +20,7 @@ from masscli.exchange.exporting import export
 from masscli.exchange.importing import import_folder
 from masscli.objectives.electra import Detector
 from masscli.training.checkpoint import Checkpoint
-from tests.published import V, texts, write_wordpiece
-from tests.test_exchange import sentence_pieces
+from tests.published import V, sentence_pieces, texts, write_wordpiece
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
