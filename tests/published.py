@@ -31,6 +31,16 @@ def write_wordpiece(folder: Path, size: int = V) -> None:
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in PIECES[:size]), encoding="utf-8")
 
 
+def write_merges(folder: Path, more: dict[str, int] | None = None) -> dict[str, int]:
+    """A vocab.json and merges.txt such as GPT's; the ids."""
+    folder.mkdir(exist_ok=True)
+    pieces = ["<unk>", "c", "\n</w>", "a", "b", "a</w>", "b</w>", "c</w>", "ab", "ab</w>", "abc</w>"]
+    ids = {piece: number for number, piece in enumerate(pieces, 3)} | (more or {})
+    (folder / "vocab.json").write_text(json.dumps(ids), encoding="utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\na b\nab c</w>\na b</w>\n", encoding="utf-8")
+    return ids
+
+
 def texts(vocab: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
     """Random texts of unequal length, padded: ids (without the lowest, of which one may be padding), lengths, segments."""
     lengths = torch.tensor([length, 1, 9, length - 5])

@@ -22,7 +22,7 @@ from masscli.exchange.exporting import export
 from masscli.exchange.importing import import_folder
 from masscli.objectives.electra import Detector
 from masscli.training.checkpoint import Checkpoint
-from tests.published import CONFIGS, SPECIAL, D, E, P, Published, V, same, sentence_pieces, taken, tensors, texts, told, write
+from tests.published import CONFIGS, SPECIAL, D, E, P, Published, V, same, sentence_pieces, taken, tensors, texts, told, write, write_merges
 
 pytestmark = pytest.mark.usefixtures("no_sync")
 KINDS = list(CONFIGS)
@@ -204,6 +204,38 @@ def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
     )
 
 
+def test_the_merges_of_gpt(tmp_path: Path) -> None:
+    """Rows follow the pieces, whatever marks the end of a word; symbols that it has not are new."""
+    ids = write_merges(tmp_path)
+    weights = write(tmp_path, "openai-gpt")
+    (tmp_path / "vocab.txt").unlink()
+    saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
+    found = Checkpoint.open(saved)
+    tokenizer, table = found.tokenizer(), found.weights()["tables.shared"]
+    cut = {"abc": ["abc</w>"], "abcab": ["ab", "c", "ab</w>"], "Ca": ["c", "a</w>"], "aba bc": ["ab", "a</w>", "b", "c</w>"],
+           "ax": ["a", "<unk>"], "b,": ["b</w>", "<unk>"]}  # fmt: skip
+    for text, pieces in cut.items():
+        rows = [ids[piece] for piece in pieces]
+        assert torch.equal(table[tokenizer.encode(text, "en")], weights["transformer.tokens_embed.weight"][rows])
+    vocab = tokenizer.vocab
+    assert {vocab.bos, vocab.eos, vocab.pad, vocab.mask, *vocab.spare}.isdisjoint(tokenizer.encode(" ".join(cut), "en"))
+    assert notes[1:] == [
+        f"vocabulary {tmp_path / 'vocab.json'}: 10 pieces, lower-cased, of words as Moses cuts them",
+        f"{vocab.size - 10} ids are new, drawn at random: symbols and languages that the vocabulary lacks",
+        "rows left out, of pieces that no text has: '\\n</w>'",
+    ]
+    assert export(saved, tmp_path / "out", None)[1:] == [
+        "text of this vocabulary goes through Moses (or is normalised) first, which no tokenizer there does",
+        "the vocabulary is left out: no tokenizer there reads BPE codes with these ids",
+    ]
+    (tmp_path / "merges.txt").write_text("a b\nab  c</w>\n")
+    wrong = f"{tmp_path / 'merges.txt'}: expected PIECE PIECE, got 'ab  c</w>'"
+    assert told(lambda: taken(tmp_path, tmp_path / "no")) == (wrong, None)
+    write_merges(tmp_path, {"zz": V})
+    late = f"{tmp_path / 'vocab.json'}: has the id {V}, and the model a table of {V}"
+    assert told(lambda: taken(tmp_path, tmp_path / "no")) == (late, "they are not of one model")
+
+
 def test_wordpiece_in_tokenizer_json_and_what_is_said_of_case(tmp_path: Path) -> None:
     write(tmp_path, "bert")
     expected = taken(tmp_path, tmp_path / "one").tokenizer()
@@ -315,15 +347,15 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     def complaint() -> tuple[str, str | None]:
         return told(lambda: taken(tmp_path, tmp_path / "run"))
 
-    readable = "can be read: vocab.txt of BERT, WordPiece in tokenizer.json, and spiece.model of SentencePiece"
+    readable = "can be read: vocab.txt of BERT, WordPiece in tokenizer.json, spiece.model of SentencePiece, and GPT's own two files"
     write(tmp_path, "roberta")
     (tmp_path / "vocab.txt").unlink()
     assert complaint() == (f"{tmp_path}: has no vocabulary", readable)
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
-    assert complaint() == (f"{tmp_path}: its vocabulary is a BPE as GPT and RoBERTa have, which is not read", readable)
+    assert complaint() == (f"{tmp_path}: its vocabulary is a BPE of bytes, as of RoBERTa and GPT-2, which is not read", readable)
     (tmp_path / "merges.txt").unlink()
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE"}}')
-    assert complaint() == (f"{tmp_path}: its vocabulary is a BPE as GPT and RoBERTa have, which is not read", readable)
+    assert complaint() == (f"{tmp_path}: its vocabulary is a BPE of bytes, as of RoBERTa and GPT-2, which is not read", readable)
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
     assert complaint() == (f"{tmp_path / 'tokenizer.json'}: Unigram is read from SentencePiece's own file alone", "add spiece.model")
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "[UNK]": 2}}}')

@@ -20,7 +20,7 @@ from masscli.exchange.exporting import export
 from masscli.exchange.importing import import_folder
 from masscli.objectives.electra import Detector
 from masscli.training.checkpoint import Checkpoint
-from tests.published import V, sentence_pieces, texts, write_wordpiece
+from tests.published import V, sentence_pieces, texts, write_merges, write_wordpiece
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -166,3 +166,17 @@ def test_sentencepiece_becomes_the_same_vectors(tmp_path: Path) -> None:
     for line in (*lines, "  bac", "b\u00e9"):
         assert again(line, add_special_tokens=False)["input_ids"] == ours.encode(line, "en")
     assert again("ba")["input_ids"] == [ours.vocab.cls, *ours.encode("ba", "en"), ours.vocab.sep]
+
+
+def test_gpt_becomes_the_same_vectors(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    write_merges(folder)
+    peer = transformers.OpenAIGPTTokenizer.from_pretrained(folder)
+    model = transformers.OpenAIGPTLMHeadModel(transformers.OpenAIGPTConfig(**GPT)).eval()
+    model.save_pretrained(folder)
+    import_folder(folder, tmp_path / "run", ("en",), allow_pickle=False)
+    found = Checkpoint.open(tmp_path / "run")
+    ours, theirs = found.weights()["tables.shared"], model.get_input_embeddings().weight
+    for line in ("abc ab abcab", "Ca cab aba bc", "xa bx", "aabbcc , abab"):
+        ids, wanted = found.tokenizer().encode(line, "en"), peer(line)["input_ids"]
+        assert torch.equal(ours[ids], theirs[wanted]) and len(wanted) >= len(line.split())

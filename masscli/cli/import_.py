@@ -1,8 +1,9 @@
 """Turn published weights, as Hugging Face has them, into a run.
 
 The families are BERT, RoBERTa, XLM-R, ALBERT, ELECTRA and GPT. FOLDER holds config.json, model.safetensors and the vocabulary: vocab.txt
-of BERT, WordPiece in tokenizer.json, or a SentencePiece model (spiece.model); the BPE of RoBERTa and GPT (vocab.json, merges.txt) is not
-read. What the file has no weights for is drawn at random and named; heads of tasks are left behind. Nothing that is read can run code.
+of BERT, WordPiece in tokenizer.json, a SentencePiece model (spiece.model), or the vocab.json and merges.txt of GPT; the vocabulary of bytes
+that RoBERTa has is not read. What the file has no weights for is drawn at random and named; heads of tasks are left behind. Nothing that
+is read can run code.
 
 The run has learned nothing here, so it is not continued but begun with: data is preprocessed with its vocabulary, and --init-from takes
 its weights.

@@ -1,7 +1,8 @@
 """The vocabulary of a published model, and which row of its table belongs to which of our ids.
 
-Read are BERT's `vocab.txt` (or the WordPiece in `tokenizer.json`) and SentencePiece models.  XLM-R's ids are fairseq's, not those of its
-SentencePiece model: `<s>`, `<pad>`, `</s>`, `<unk>`, then the pieces, then `<mask>`; its rows are put in order.
+Read are BERT's `vocab.txt` (or the WordPiece in `tokenizer.json`), SentencePiece models, and the merges of GPT (see merges.py).  XLM-R's
+ids are fairseq's, not those of its SentencePiece model: `<s>`, `<pad>`, `</s>`, `<unk>`, then the pieces, then `<mask>`; its rows are put
+in order.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from masscli.errors import MasscliError
+from masscli.exchange import merges
 from masscli.exchange.families import ALBERT, XLMR, Family
 from masscli.exchange.folder import read_json
 from masscli.exchange.tensors import NEW
@@ -21,7 +23,7 @@ from masscli.text.wordpiece import looks_like
 
 VOCAB, CARD, SETTINGS = "vocab.txt", "tokenizer.json", "tokenizer_config.json"
 SENTENCEPIECE = ("spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model")
-_READABLE = f"can be read: {VOCAB} of BERT, WordPiece in {CARD}, and {SENTENCEPIECE[0]} of SentencePiece"
+_READABLE = f"can be read: {VOCAB} of BERT, WordPiece in {CARD}, {SENTENCEPIECE[0]} of SentencePiece, and GPT's own two files"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Found:
 
 def read_vocabulary(folder: Path, family: Family, size: int, languages: Sequence[str]) -> Found:
     """What a folder has; `size` is that of its table.  Raises MasscliError when there is nothing that can be read."""
+    if merges.looks_like(folder):
+        return _of_merges(folder, size, languages)
     path, model = _model(folder)
     settings = read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
     wordpiece = looks_like(model)
@@ -72,10 +76,22 @@ def _model(folder: Path) -> tuple[Path, bytes]:
             raise MasscliError(f"{folder / CARD}: the ids of its vocabulary have gaps", f"give {VOCAB}")
         return folder / CARD, "".join(f"{piece}\n" for piece in sorted(ids, key=lambda piece: ids[piece])).encode()
     if model.get("type") == "BPE" or (folder / "merges.txt").exists():
-        raise MasscliError(f"{folder}: its vocabulary is a BPE as GPT and RoBERTa have, which is not read", _READABLE)
+        raise MasscliError(f"{folder}: its vocabulary is a BPE of bytes, as of RoBERTa and GPT-2, which is not read", _READABLE)
     if model:
         raise MasscliError(f"{folder / CARD}: {model.get('type')} is read from SentencePiece's own file alone", f"add {SENTENCEPIECE[0]}")
     raise MasscliError(f"{folder}: has no vocabulary", _READABLE)
+
+
+def _of_merges(folder: Path, size: int, languages: Sequence[str]) -> Found:
+    """GPT's.  Its text went through spaCy, which nothing here does; Moses cuts words in nearly the same places."""
+    model, rows, lost = merges.read(folder)
+    if (last := max(rows)) >= size:
+        raise MasscliError(f"{folder / merges.PIECES}: has the id {last}, and the model a table of {size}", "they are not of one model")
+    tokenizer = Tokenizer.of(folder / merges.MERGES, model, Surface(moses=True, lowercase=True), languages)
+    rows += [NEW] * (tokenizer.vocab.size - len(rows))
+    remarks = [f"vocabulary {folder / merges.PIECES}: {len(rows) - rows.count(NEW):,} pieces, lower-cased, of words as Moses cuts them",
+               f"{rows.count(NEW)} ids are new, drawn at random: symbols and languages that the vocabulary lacks"]  # fmt: skip
+    return Found(tokenizer, rows, remarks + ([f"rows left out, of pieces that no text has: {', '.join(map(repr, lost))}"] if lost else []))
 
 
 def _lowercase(folder: Path, settings: dict[str, Any], pieces: Sequence[str]) -> tuple[bool, str]:

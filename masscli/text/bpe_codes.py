@@ -55,6 +55,11 @@ def join(codes: Path, vocab: Path) -> bytes:
         if len(fields) not in (2, 3) or not all(fields) or (len(fields) == 3 and not fields[2].isdigit()):
             raise MasscliError(f"{codes}:{number}: expected PIECE PIECE [COUNT], got {line!r}", "fastBPE's learnbpe writes such a file")
         merges.append(" ".join(fields[:2]))
+    return pack(list(pieces), merges)
+
+
+def pack(pieces: Sequence[str], merges: Sequence[str]) -> bytes:
+    """One file of both, as `BpeCodes` reads it."""
     return HEAD + "\n".join([str(len(pieces)), *pieces, *merges, ""]).encode()
 
 
