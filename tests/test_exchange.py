@@ -82,6 +82,8 @@ def test_a_file_without_a_head_gets_a_new_one_that_is_named(kind: str, tmp_path:
     one, two = Checkpoint.open(saved).weights(), Checkpoint.open(other).weights()
     same(one, two)
     assert 0.01 < float(one[f"{dense}.weight"].std()) < 0.03
+    assert all(float(one[name].abs().sum()) == 0 for name in ("biases.shared", f"{dense}.bias", f"{norm}.bias"))
+    assert one[f"{norm}.weight"].tolist() == [1.0] * len(one[f"{norm}.weight"])
     assert torch.equal(one["tables.shared"], weights["embeddings.word_embeddings.weight"])
     assert not Checkpoint.open(saved).heads()
 

@@ -52,6 +52,8 @@ def test_what_was_trained_comes_back_bit_by_bit(arch: str, toy: Path, tmp_path: 
     mine, theirs = encode(ours.recipe.model), encode(again.recipe.model)
     assert {field: theirs[field] for field in SHAPE} == {field: mine[field] for field in SHAPE}
     assert again.tokenizer().vocab == ours.tokenizer().vocab
+    width = json.loads((tmp_path / "published" / "config.json").read_text()).get("embedding_size")
+    assert width == {"albert-base": E, "electra-small": E, "electra-base": D}.get(arch)
 
 
 HOMES = {"BERT": "bert-base", "RoBERTa": "roberta-base", "ALBERT": "albert-base", "ELECTRA": "electra-base", "GPT": "gpt"}
@@ -138,5 +140,11 @@ def test_fine_tuning_goes_on_from_an_import_as_from_the_run_itself(toy: Path, tm
         losses.append([event["losses"] for event in events if event["event"] == "stepped"])
     assert losses[0] == losses[1] and len(losses[0]) == 2
     assert run(["inspect", str(tmp_path / "again"), "--verify"]) == 0
+    capsys.readouterr()
+    assert run(["pretrain", *train, "--save-dir", str(tmp_path / "again")]) == 2  # its vocabulary is that of the data, and still:
+    assert capsys.readouterr().err.endswith(
+        f"error: {tmp_path / 'again'}: holds a run of bert, not of bert-en\n"
+        "hint: start another run with --save-dir, or begin from its weights with --init-from\n"
+    )
 
 
