@@ -131,6 +131,10 @@ class ExtractOptions(TableOptions):
     formats: ClassVar[tuple[str, ...]] = ("squad",)
     name: str = "extract"
     """Which."""
+    qa_head: Literal["linear", "roberta", "albert", "electra"] = "linear"
+    """What says where an answer is: two scores of each token (linear, BERT's); with a classifier of whether there is one (roberta); ends
+    that are looked for in view of the start, and a classifier that knows the starts (albert, electra). The classifier learns only where
+    questions may have no answer."""
     max_length: int = 384
     """Longest window in tokens, question and symbols included."""
     doc_stride: int = 128

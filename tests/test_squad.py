@@ -7,12 +7,10 @@ import math
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from masscli.data import windows
 from masscli.errors import MasscliError
-from masscli.objectives.extract import Window, rank
 from masscli.scoring import squad
 from masscli.scoring.squad import Question, evaluate, normal
 
@@ -42,34 +40,6 @@ def test_windows_cover_every_token_and_one_of_them_owns_it(length: int, room: in
 def test_how_many_windows_there_are() -> None:
     for length, room in itertools.product((0, 1, 100, 128, 129, 300, 511, 1000), (128, 200, 317)):
         assert len(windows.cut(length, room, 128)) == 1 + math.ceil(max(0, length - room) / 128)
-
-
-# -- decoding ------------------------------------------------------------------------------------------------------------------------------
-
-
-def slow_best(parts: list[tuple[Window, np.ndarray]], longest: int) -> list[tuple[float, int, int]]:
-    """Every valid span of every window."""
-    length = max(w.start + w.size for w, _ in parts)
-    owner = windows.best([(w.start, w.size) for w, _ in parts], length)
-    return sorted(
-        (
-            (float(output[1 + i] + output[1 + w.size + j]), w.start + i, w.start + j)
-            for w, output in parts
-            for i in range(w.size)
-            for j in range(i, min(w.size, i + longest))
-            if owner[w.start + i] == w.number
-        ),
-        key=lambda c: (-c[0], c[1], c[2]),
-    )
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_search_finds_what_a_walk_over_all_spans_finds(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    parts = [(Window(0, n, *w), rng.normal(size=1 + 2 * w[1])) for n, w in enumerate(windows.cut(23, 9, 4))]
-    expected = slow_best(parts, 5)
-    found = rank(parts, n_best=100, max_answer=5)
-    assert [tuple(c) for c in found] == expected
 
 
 # -- scores --------------------------------------------------------------------------------------------------------------------------------
@@ -124,7 +94,7 @@ def test_a_question_without_a_prediction_is_refused_or_wrong() -> None:
 def slow_threshold(asked: list[Question], told: dict[str, str], odds: dict[str, float], f1: bool) -> float:
     """The best mean over every threshold that makes a difference."""
     best = 0.0
-    for limit in [-1.0, *odds.values()]:
+    for limit in [-math.inf, *odds.values()]:
         scores = []
         for q in asked:
             if odds[q.id] > limit:
@@ -141,12 +111,20 @@ def test_the_search_for_a_threshold_is_a_walk_over_all_thresholds(seed: int) -> 
     draw = random.Random(seed)
     asked = [Question(str(n), draw.choice([("red dog",), ("cat", "house"), ()])) for n in range(20)]
     told = {q.id: draw.choice(["red dog", "cat", "dog", ""]) for q in asked}
-    odds = {q.id: draw.random() for q in asked}
+    odds = {q.id: draw.random() if seed % 2 else draw.gauss(-3, 2) for q in asked}  # probabilities, or differences of scores
     found = evaluate(asked, told, v2=True, na_prob=odds)
     assert found["best_exact"] == pytest.approx(slow_threshold(asked, told, odds, f1=False))
     assert found["best_f1"] == pytest.approx(slow_threshold(asked, told, odds, f1=True))
     at_best = evaluate(asked, told, v2=True, na_prob=odds, threshold=found["best_f1_thresh"])
     assert at_best["f1"] == pytest.approx(found["best_f1"])
+
+
+def test_where_nothing_should_be_answered_the_threshold_found_answers_nothing() -> None:
+    asked = [Question(str(n), ()) for n in range(4)]
+    told, odds = {q.id: "x" for q in asked}, {q.id: -5.0 - n for n, q in enumerate(asked)}
+    found = evaluate(asked, told, v2=True, na_prob=odds)
+    assert (found["f1"], found["best_f1"]) == (0, 100)
+    assert evaluate(asked, told, v2=True, na_prob=odds, threshold=found["best_f1_thresh"])["f1"] == 100
 
 
 # -- the command ---------------------------------------------------------------------------------------------------------------------------

@@ -360,9 +360,13 @@ def test_choose_finds_the_right_one_wherever_it_stands(folder: Path, tmp_path: P
     assert found == (f"{bad}:1: '4' is none of its 4 choices", "'label' must be a number from 0, or a letter from A")
 
 
-def test_extract_answers_every_question(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--task", "extract", *ENCODER, "--max-length", "24", "--max-query", "8", "--doc-stride", "4", "--best-metric", "f1"]
-    measured = finetune(folder, tmp_path / "run", *options, updates=60)
+@pytest.mark.parametrize(("head", "stack"), [("linear", "encoder"), ("roberta", "encoder"), ("albert", "encoder"), ("electra", "decoder")])
+def test_extract_answers_every_question(
+    head: str, stack: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--max-length", "24", "--max-query", "8", "--doc-stride", "4", "--best-metric", "f1"]
+    model = ENCODER if stack == "encoder" else [*TINY, "--encoder-layers", "0"]
+    measured = finetune(folder, tmp_path / "run", "--task", "extract", *model, *small, "--qa-head", head, updates=60)
     assert measured[-1]["f1"] > 0.7
     told = json.loads(predict(capsys, tmp_path / "run", "-i", folder / "valid.json", "--format", "json", "--na-prob", tmp_path / "odds"))
     assert len(told) == 12
@@ -374,6 +378,11 @@ def test_extract_answers_every_question(folder: Path, tmp_path: Path, capsys: py
     always = json.loads(predict(capsys, tmp_path / "run", "-i", folder / "valid.json", "--format", "json", "--null-threshold", "-1e9"))
     assert all(never.values())
     assert not any(always.values())
+    searched = str(next(value for name, value in best.items() if name.endswith("best-f1-threshold")))
+    told = predict(capsys, tmp_path / "run", "-i", folder / "valid.json", "--format", "json", "--null-threshold", searched)
+    (tmp_path / "told").write_text(told)
+    assert dispatch(["score", str(tmp_path / "told"), "--ref", str(folder / "valid.json"), "--metric", "squad"]) == 0
+    assert f"f1           = {100 * best['best-f1']:.2f}" in capsys.readouterr().out, "the threshold that validation found"
 
 
 def test_a_span_lies_in_its_window_or_nowhere(folder: Path, tmp_path: Path) -> None:
@@ -385,7 +394,7 @@ def test_a_span_lies_in_its_window_or_nowhere(folder: Path, tmp_path: Path) -> N
     assert len(view) > 64
     for row in range(len(view)):
         batch = objective.collator()([view[row]], [])
-        start, end = batch.labels["extract"].ids[0].tolist()
+        start, end, _ = batch.labels["extract"].ids[0].tolist()
         if (start, end) != (0, 0):
             positive += 1
             assert tokenizer.decode(batch.source.ids[0, start : end + 1].tolist(), "en") == "ga"

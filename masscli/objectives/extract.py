@@ -1,12 +1,14 @@
 """Extractive question answering: where an answer starts and ends in a text (Devlin et al. 2019, sections 4.2 and 4.3).
 
     [CLS] question [SEP] window [SEP];  softmax of two scores over the tokens of the sequence;  loss = (CE start + CE end) / 2
+    or what RoBERTa, ALBERT and ELECTRA put in its place: --qa-head, masscli/objectives/qa_heads.py
 
 A text is read in windows (masscli/data/windows.py).  In training a window without the whole answer, and a question without one, has its
 start and end at [CLS] (at the last symbol, for a decoder, which alone sees everything).  In prediction the n best starts and ends of each
 window are combined; a start counts only in the window that sees most around it; answers of all windows are ranked by the sum of their two
 scores, and equal texts are one answer.  The score of no answer is the least over the windows; it wins where it is above that of the best
-answer by more than `--null-threshold`, which validation searches for (`best-f1`).
+answer by more than `--null-threshold`, which validation searches for (`best-f1`).  Where a classifier says whether there is an answer, its
+score is compared with the threshold as it is.
 
 Padding has no share in the softmax, so that a loss does not depend on the batch.  An answer is a stretch of the original text, from the
 first character of its first piece to the last one of its last: nothing is projected back.
@@ -24,19 +26,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
 from masscli.data import windows
-from masscli.data.batch import Batch, Ids, Labels
+from masscli.data.batch import Batch, Labels
 from masscli.data.framing import Framing
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
 from masscli.data.view import Example, View
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
+from masscli.objectives import qa_heads
 from masscli.objectives.base import Setting, Term
-from masscli.objectives.labelled import Answer, Head, Judged, Output, Reading, language_of
+from masscli.objectives.labelled import Answer, Judged, Output, Reading, language_of
 from masscli.scoring import squad
 from masscli.tasks import ExtractOptions
 
@@ -105,7 +106,7 @@ class WindowsView:
         answer = self.answers[w.question]
         inside = answer is not None and w.start <= answer[0] and answer[1] < w.start + w.size
         target = [answer[0] - w.start, answer[1] - w.start] if answer is not None and inside else [-1, -1]
-        return Example(row, (question, text, np.array(target, np.int64)))
+        return Example(row, (question, text, np.array([*target, answer is not None], np.int64)))
 
 
 def span(table: Table, row: int) -> tuple[int, int] | None:
@@ -137,7 +138,7 @@ class WindowsCollator:
         rows = torch.arange(len(examples))
         labels = {"window": Labels(torch.tensor(where), rows)}
         wanted = [
-            [s.starts[1] + int(at) if at >= 0 else none for at in e.fields[2]]
+            [*(s.starts[1] + int(at) if at >= 0 else none for at in e.fields[2][:2]), int(e.fields[2][2])]
             for s, e, none in zip(sequences, examples, nothing, strict=True)
             if len(e.fields) > 2
         ]
@@ -155,7 +156,8 @@ class Extract(Judged):
         super().__init__(setting)
         self.options = config
         self.reading = Reading.of(config, setting)
-        self.head = Head(config, setting.model.dim, 2)
+        self.head = qa_heads.span_head(config, setting.model)
+        self.apart = config.qa_head != "linear" and bool(config.unanswerable)  # a classifier's score, not that of a span
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -196,26 +198,20 @@ class Extract(Judged):
         """Frames and pads."""
         return WindowsCollator(self.reading, self.setting.framing, self.options.language)
 
-    def scores(self, model: Transformer, batch: Batch) -> Tensor:
-        """(B, L, 2), with nothing on padding."""
-        found: Tensor = self.head(self.reading.states(model, batch))
-        real = torch.arange(found.shape[1], device=found.device) < batch.source.lengths[:, None]
-        return found.masked_fill(~real[:, :, None], -1e30)
+    def windows(self, model: Transformer, batch: Batch) -> qa_heads.Windows:
+        """What the model makes of a batch, and what is where in it."""
+        first, size, nothing = batch.labels["window"].ids.unbind(1)
+        return qa_heads.Windows(self.reading.states(model, batch).float(), batch.source.lengths, first, size, nothing)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """The mean of the cross-entropies of start and end."""
-        scores, wanted = self.scores(model, batch), batch.labels["extract"].ids
-        start, end = (F.cross_entropy(scores[:, :, side], wanted[:, side], reduction="sum") for side in (0, 1))
-        loss = (start + end) / 2
+        """The head's loss."""
+        wanted = batch.labels["extract"].ids
+        loss = qa_heads.loss(self.head, self.windows(model, batch), wanted[:, :2], wanted[:, 2] > 0)
         return {"extract": Term(loss, loss)}
 
     def predict(self, model: Transformer, batch: Batch) -> list[Output]:
-        """For each window: the score of no answer, then the scores of every token as a start, then as an end."""
-        scores, found = self.scores(model, batch).double().cpu(), []
-        for row, (first, size, nothing) in zip(scores, batch.labels["window"].ids.tolist(), strict=True):
-            inside = row[first : first + size]
-            found.append(torch.cat([row[nothing].sum()[None], inside[:, 0], inside[:, 1]]).numpy())
-        return found
+        """For each window: the score of no answer, and the spans that are looked at (see `qa_heads.candidates`)."""
+        return qa_heads.candidates(self.head, self.windows(model, batch), self.options.n_best, self.options.max_answer)
 
     def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
         view = WindowsView(table, self.options, self.reading, labelled=False)
@@ -240,15 +236,15 @@ class Extract(Judged):
     def _answer(self, table: Table, row: int, parts: Sequence[tuple[Window, Output]]) -> Answer:
         at, context = table.at(CONTEXT, row), table.text(CONTEXT, row)
         begins, ends = table.columns["context.begin"][at], table.columns["context.end"][at]
-        ranked = rank(parts, self.options.n_best, self.options.max_answer)
         texts: dict[str, float] = {}
-        for c in ranked:
+        for c in rank(parts):
             if len(texts) < self.options.n_best:
                 texts.setdefault(context[int(begins[c.start]) : int(ends[c.end])], c.score)
         best = next(iter(texts), "")
         null = min(float(output[0]) for _, output in parts)
-        odds = null - texts[best] if texts else math.inf
-        nothing = [("", null)] if self.options.unanswerable or not texts else []  # as BERT's, it is listed however unlikely
+        odds = null - (0.0 if self.apart else texts[best]) if texts else math.inf
+        beside = self.options.unanswerable and not self.apart  # as BERT's, it is listed however unlikely
+        nothing = [("", null)] if beside or not texts else []
         listed = sorted([*texts.items(), *nothing], key=lambda item: -item[1])
         top = listed[0][1]
         total = sum(math.exp(score - top) for _, score in listed)
@@ -259,24 +255,17 @@ class Extract(Judged):
         return Answer(text, known)
 
 
-def rank(parts: Sequence[tuple[Window, Output]], n_best: int, max_answer: int) -> list[Candidate]:
-    """Spans of a question's text, of the n best starts and ends of each window, best first."""
+def rank(parts: Sequence[tuple[Window, Output]]) -> list[Candidate]:
+    """Spans of a question's text, best first; of each window those that start where it is the one that sees most."""
     length = max(w.start + w.size for w, _ in parts)
     owner = windows.best([(w.start, w.size) for w, _ in parts], length)
-    found: list[Candidate] = []
-    for w, output in parts:
-        starts, stops = output[1 : 1 + w.size], output[1 + w.size :]
-        for i in _top(starts, n_best):
-            if owner[w.start + i] == w.number:
-                ends = (j for j in _top(stops, n_best) if i <= j < i + max_answer)
-                found += [Candidate(float(starts[i] + stops[j]), w.start + i, w.start + j) for j in ends]
+    found = [
+        Candidate(float(score), w.start + int(i), w.start + int(j))
+        for w, output in parts
+        for i, j, score in output[1:].reshape(-1, 3)
+        if owner[w.start + int(i)] == w.number
+    ]
     return sorted(found, key=lambda c: (-c.score, c.start, c.end))
-
-
-def _top(scores: Output, count: int) -> list[int]:
-    order: Ids = np.argsort(-scores, kind="stable")[:count]
-    found: list[int] = order.tolist()
-    return found
 
 
 def _sigmoid(x: float) -> float:

@@ -11,6 +11,7 @@ one mean and fail in the next.
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections import Counter
@@ -108,9 +109,11 @@ def best_threshold(
     raw: Mapping[str, float], predictions: Mapping[str, str], has: Mapping[str, bool], odds: Mapping[str, float]
 ) -> tuple[float, float]:
     """The best score (times 100) over all thresholds, and the first threshold that gives it: begin with nothing answered, and let questions
-    be answered one after another, the least likely to have no answer first."""
+    be answered one after another, the least likely to have no answer first.  The threshold that answers nothing is 0, as in the official
+    script, or just below the least of the odds where they are not probabilities."""
     now = best = float(sum(not answerable for answerable in has.values()))
-    at = 0.0
+    least = min(odds.values())
+    at = 0.0 if least >= 0 else math.nextafter(least, -math.inf)
     for key in sorted(odds, key=odds.__getitem__):
         now += raw[key] if has[key] else -1.0 if predictions.get(key) else 0.0
         if now > best:
