@@ -114,8 +114,11 @@ class ChooseOptions(TableOptions):
     """Field of the choices, a list."""
     label_column: str = "label"
     """Field of the right one: its number from 0, or its letter from A."""
+    question_at: Literal["auto", "choice", "context"] = "auto"
+    """Where a field `question` is read: with each choice, in the place of a blank `_` or before it (choice, BERT's and RACE's), or right
+    after the context, as it is (context, GPT's; auto: where the frame is gpt)."""
     max_choice: int = 128
-    """Most tokens of a choice with its question; of longer ones the end is kept."""
+    """Most tokens of a choice (with its question, where that is read there); of longer ones the end is kept."""
     keep: Literal["start", "end"] = "start"
     """Which part of a context that is too long is kept."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from masscli.data.sequences import Frame, fit
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
 from masscli.objectives.base import Setting
+from masscli.objectives.choose import Choose
 from masscli.objectives.classify import Classify
 from masscli.recipe import ModelConfig, OptimConfig
 from masscli.tasks import ClassifyOptions
@@ -342,6 +344,47 @@ def test_the_question_is_read_whatever_the_choices_are_called(folder: Path, tmp_
     trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
     example = next(iter(trainer.streams.values())).collation.view[0]
     assert data.tokenizer().decode(example.fields[1].tolist(), "en") == "di ba"
+
+
+@pytest.mark.parametrize("frame", ["gpt", "bert"])
+def test_where_a_question_is_read(frame: str, folder: Path, tmp_path: Path) -> None:
+    """GPT: start context question delimiter choice extract; BERT: [CLS] context [SEP] question + choice [SEP]."""
+    rows = [json.dumps({"context": "ba bo da fe", "question": "di _ du", "choices": ["ka", "ge ki"], "label": 1})] * 2
+    path = save(tmp_path / "x.jsonl", rows)
+    run(PreprocessConfig(spm_model=folder / "data", jsonl=(f"train={path}", f"valid={path}"), destdir=tmp_path / "data"))
+    data = DataBin.open(tmp_path / "data")
+    tokenizer, v = data.tokenizer(), data.vocab
+
+    def pieces(text: str) -> list[int]:
+        return tokenizer.encode(text, "en")
+
+    context, question, (first, second) = pieces("ba bo da fe"), pieces("di _ du"), map(pieces, ("ka", "ge ki"))
+    model = [*TINY, "--encoder-layers", "0"] if frame == "gpt" else ENCODER
+    finetune(tmp_path, tmp_path / "run", "--task", "choose", *model, updates=1)
+    objective = Predictor.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32).objective
+    assert isinstance(objective, Choose)
+
+    def sequences(**options: object) -> list[list[int]]:
+        made = Choose(replace(objective.options, **options), objective.setting)  # type: ignore[arg-type]
+        view = made.view(data, "valid")
+        batch = made.collator()([view[0]], [])
+        lengths = batch.source.lengths.tolist()
+        assert view.sizes(0, 2).tolist() == [[2 * max(lengths)]] * 2
+        assert bool(made.remarks(view)) is (max(lengths) == made.options.max_length)
+        return [row[:length].tolist() for row, length in zip(batch.source.ids, lengths, strict=True)]
+
+    after = [[v.bos, *context, *question, v.sep, *choice, v.cls] for choice in (first, second)]
+    within = [[v.cls, *context, v.sep, *pieces(text), v.sep] for text in ("di ka du", "di ge ki du")]
+    assert sequences() == (after if frame == "gpt" else within)
+    if frame == "bert":
+        framed = [[v.cls, *context, *question, v.sep, *choice, v.sep] for choice in (first, second)]
+        assert sequences(question_at="context") == framed
+        return
+    short = 3 + len(context) + len(question) + len(second) - 1  # one token too few, and the context gives it
+    assert sequences(max_length=short)[1] == [v.bos, *context[:-1], *question, v.sep, *second, v.cls]
+    assert sequences(max_length=short, keep="end")[1] == [v.bos, *context[1:], *question, v.sep, *second, v.cls]
+    least = 3 + len(question) + len(second) - 1  # too few for the question
+    assert sequences(max_length=least)[1] == [v.bos, *question[1:], v.sep, *second, v.cls]
 
 
 def test_choose_finds_the_right_one_wherever_it_stands(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,8 @@ from masscli.text import corpus
 from masscli.text.corpus import shown
 
 TURN = "\t"
+QUESTION = "question"
+"""The field of a question that belongs to the choices beside it."""
 ASKED = "+question"
 """Ends the name of a list field whose items are those of another one, joined with the question beside it."""
 WHERE = "line"
@@ -107,8 +109,8 @@ def jsonl(path: Path) -> Iterator[Record]:
             raise MasscliError(f"{where}: has {extra[0]!r}, which the first line has not", f"the first line has {', '.join(promised)}")
         texts = {name: _as_text(found[name], f"{where}: {name}") for name in promised if not promised[name]}
         items = {name: [_as_text(item, f"{where}: {name}") for item in found[name]] for name in promised if promised[name]}
-        if "question" in texts:
-            items |= {f"{name}{ASKED}": [_statement(texts["question"], item) for item in items[name]] for name in list(items)}
+        if QUESTION in texts:
+            items |= {f"{name}{ASKED}": [_statement(texts[QUESTION], item) for item in items[name]] for name in list(items)}
         yield Record(number, texts, items)
 
 

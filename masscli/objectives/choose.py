@@ -2,9 +2,10 @@
 
     BERT on SWAG (Devlin et al. 2019, section 4.4): [CLS] context [SEP] choice [SEP], one vector on the first state.  RACE (Lan et al.
     2019): [CLS] passage [SEP] question + choice [SEP], where a blank `_` in the question is filled by the choice; the last 128 tokens of
-    question and choice are kept and the passage is cut.  GPT (Radford et al. 2018): start context delimiter choice extract.
+    question and choice are kept and the passage is cut.  GPT (Radford et al. 2018): start context question delimiter choice extract.
 
-A field `question` beside the choices is joined with each of them when the data is read.  The number of choices may differ.
+A field `question` beside the choices was joined with each of them when the data was read, or follows right after the context, as it is
+(`--question-at`); there it is kept before the context is.  The number of choices may differ.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from masscli.data.batch import Batch, Ids, Labels
-from masscli.data.formats import ASKED
+from masscli.data.formats import ASKED, QUESTION
 from masscli.data.framing import Framing
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
@@ -38,8 +39,10 @@ class ChoicesView:
 
     def __init__(self, table: Table, options: ChooseOptions, reading: Reading, targets: Ids | None) -> None:
         self.table, self.options, self.reading, self.targets = table, options, reading, targets
-        asked = options.choices_column + ASKED
-        self.items = asked if table.has(asked) else options.choices_column
+        self.items, self.questions = options.choices_column, None
+        if table.has(asked := options.choices_column + ASKED):
+            at = options.question_at if options.question_at != "auto" else "context" if reading.frame.kind == "gpt" else "choice"
+            self.items, self.questions = (asked, None) if at == "choice" else (options.choices_column, table.ids(QUESTION))
         self.contexts, self.choices = table.ids(options.context_column), table.ids(self.items)
         self.room = options.max_length - reading.frame.symbols(2)
         self.most = min(options.max_choice, self.room)
@@ -47,33 +50,43 @@ class ChoicesView:
     def __len__(self) -> int:
         return len(self.table)
 
+    def before(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Lengths of what stands before the choices, before any cut."""
+        found = self.contexts.lengths(start, stop).astype(np.int64)
+        return found if self.questions is None else found + self.questions.lengths(start, stop)
+
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Of all the sequences of an example, padded to the longest."""
         ends = self.table.ends[self.items]
         lengths = np.minimum(self.choices.lengths(int(ends[start]), int(ends[stop])), self.most)
-        contexts = self.contexts.lengths(start, stop)
+        before = self.before(start, stop)
         found = np.zeros(stop - start, np.int64)
         for n in range(stop - start):
             own = lengths[ends[start + n] - ends[start] : ends[start + n + 1] - ends[start]]
-            found[n] = len(own) * (min(int(own.max()) + int(contexts[n]), self.room) + self.reading.frame.symbols(2))
+            found[n] = len(own) * (min(int(own.max()) + int(before[n]), self.room) + self.reading.frame.symbols(2))
         return found[:, None]
 
     @property
     def cut(self) -> int:
         """How many examples are cut."""
         ends = self.table.ends[self.items]
-        lengths, contexts = self.choices.lengths(), self.contexts.lengths(0, len(self))
+        lengths, before = self.choices.lengths(), self.before(0, len(self))
         longest = [int(lengths[a:b].max()) for a, b in pairwise(ends[: len(self) + 1].tolist())]
-        return sum(n > self.most or n + c > self.room for n, c in zip(longest, contexts.tolist(), strict=True))
+        return sum(n > self.most or n + c > self.room for n, c in zip(longest, before.tolist(), strict=True))
 
     def __getitem__(self, row: int) -> Example:
         context, fields = self.contexts[row], []
+        question = context[:0] if self.questions is None else self.questions[row]
         for at in self.table.items(self.items, row):
-            choice = self.choices[at][-self.most :]
-            room = self.room - len(choice)
-            short = context[:room] if self.options.keep == "start" else context[max(0, len(context) - room) :]
-            fields += [short, choice]
+            choice = _last(self.choices[at], self.most)
+            asked = _last(question, self.room - len(choice))
+            room = self.room - len(choice) - len(asked)
+            fields += [np.concatenate([context[:room] if self.options.keep == "start" else _last(context, room), asked]), choice]
         return Example(row, (*fields, *([self.targets[row : row + 1]] if self.targets is not None else [])))
+
+
+def _last(ids: Ids, count: int) -> Ids:
+    return ids[max(0, len(ids) - count) :]
 
 
 @dataclass(frozen=True)
