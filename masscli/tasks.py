@@ -49,6 +49,8 @@ class TextsOptions(TableOptions):
     """Column of the label."""
     both_orders: bool = False
     """Read a pair in both orders and add the two states, for tasks without an order (GPT's similarity)."""
+    double_unordered: bool = False
+    """Learn every pair of the training part in both orders, as two examples, for tasks without an order (ELECTRA's MRPC and STS-B)."""
     lm_weight: float = 0.0
     """Weight of an auxiliary loss, the language model of the same text (GPT: 0.5); for decoders."""
 
@@ -56,6 +58,7 @@ class TextsOptions(TableOptions):
         super().__post_init__()
         check(
             (len(self.text_columns) <= 2, "text_columns: expected one or two"),
+            (not (self.both_orders and self.double_unordered), "double_unordered: both_orders reads every pair in both orders as it is"),
             (self.lm_weight >= 0, f"lm_weight: must not be negative, got {self.lm_weight}"),
         )
 

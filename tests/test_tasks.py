@@ -252,6 +252,37 @@ def test_similarity_does_not_know_the_order_of_a_pair(folder: Path, tmp_path: Pa
         assert float(twice[term].loss) == pytest.approx(2 * float(losses[term].loss), rel=1e-5)
 
 
+@pytest.mark.parametrize("task", ["classify", "regress"])
+def test_pairs_without_an_order_are_learned_in_both(task: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twice as many examples to learn from, and as many as there are to validate on."""
+    column = {"classify": "label", "regress": "score"}[task]
+    own = ["--task", task, "--table", "two", "--text-columns", "sentence1,sentence2", "--label-column", column]
+    small = ["--max-length", "20", "--double-unordered", "--valid-subset", "train"]
+    measured = finetune(folder, tmp_path / "run", *own, *ENCODER, *small, updates=1)
+    assert measured, "validated, too, on the split that is learned"
+    trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
+    stream = next(iter(trainer.streams.values()))
+    view = stream.collation.view
+    assert (len(view), len(trainer.validator.streams[0].collation.view)) == (128, 64)
+    cut = 0
+    for n in range(64):
+        (a, b, label), (c, d, same) = view[n].fields, view[64 + n].fields
+        assert (view[n].row, view[64 + n].row, label.tolist()) == (n, 64 + n, same.tolist())
+        for x, y in ((a, d), (b, c)):  # cut to fit in their own order: of two equal ones the second loses a token more
+            assert x[: min(len(x), len(y))].tolist() == y[: min(len(x), len(y))].tolist()
+            assert abs(len(x) - len(y)) <= 1
+        cut += len(a) + len(b) == 17
+    assert cut
+    sizes = [len(field) for n in range(128) for field in (np.concatenate([*view[n].fields[:2], np.zeros(3)]),)]
+    assert view.sizes(0, 128)[:, 0].tolist() == sizes
+    assert view.sizes(50, 70)[:, 0].tolist() == sizes[50:70]
+    assert len(predict(capsys, tmp_path / "run", "-i", folder / "valid.pairs.tsv").splitlines()) == 12
+    at = ["finetune", folder / "data", "--save-dir", tmp_path / "other", *ENCODER, "--double-unordered", "--task", task, "--table"]
+    assert refused(*at, "two", "--both-orders")[0] == "--double-unordered: both_orders reads every pair in both orders as it is"
+    one = refused(*at, "two", *own[6:], "--text-columns", "sentence1")
+    assert one == ("--double-unordered: the task has one text", "leave it out")
+
+
 def test_the_auxiliary_language_model_is_a_mean_over_the_tokens_of_each_sequence(folder: Path, tmp_path: Path) -> None:
     predictor, objective, collation = built(folder, tmp_path / "run", "--encoder-layers", "0", "--lm-weight", "0.5")
     batch = collation(np.arange(4), 0)

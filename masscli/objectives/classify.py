@@ -3,24 +3,26 @@
     BERT (Devlin et al. 2019): [CLS] A [SEP] B [SEP], the first state -> dropout -> linear.  RoBERTa and ELECTRA: the same with a layer
     between (`--head tanh`, `--head gelu`).  GPT (Radford et al. 2018, section 3): start A delimiter B extract, the last state -> linear;
     `--lm-weight 0.5` adds lambda L1, the language model of the same sequences (equation 5), each a mean over its tokens; `--both-orders`
-    adds up the states of both orders of a pair.
+    adds up the states of both orders of a pair.  ELECTRA, where a pair has no order: `--double-unordered` learns both as two examples.
 
 The list of labels is that of the training part and is kept in the recipe.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from masscli.data.batch import Batch
+from masscli.data.batch import Batch, Ids
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
 from masscli.data.view import View
@@ -29,6 +31,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.base import Setting, Term
 from masscli.objectives.labelled import (
     Answer,
+    BothOrders,
     Head,
     Judged,
     Output,
@@ -54,8 +57,9 @@ class Texts(Judged):
         super().__init__(setting)
         self.texts = config
         self.reading = Reading.of(config, setting)
-        if config.both_orders and len(config.text_columns) != 2:
-            raise MasscliError("--both-orders: the task has one text", "leave it out")
+        for flag, wanted in (("--both-orders", config.both_orders), ("--double-unordered", config.double_unordered)):
+            if wanted and len(config.text_columns) != 2:
+                raise MasscliError(f"{flag}: the task has one text", "leave it out")
         if config.lm_weight and self.reading.stack != "decoder":
             raise MasscliError("--lm-weight: only a decoder has a language model", "leave it out, or add --read decoder")
         self.head = Head(config, setting.model.dim, outputs)
@@ -70,8 +74,23 @@ class Texts(Judged):
         o = self.texts
         return TextsCollator(self.term, len(o.text_columns), self.reading, self.setting.framing, o.language, o.both_orders, o.lm_weight > 0)
 
+    @abstractmethod
+    def targets(self, table: Table) -> NDArray[Any]:
+        """What is to be learned of each example."""
+
+    def examples(self, table: Table, labelled: bool) -> TextsView:
+        return self._read(table, 1, self.targets(table) if labelled else None)
+
+    def view(self, data: DataBin, split: str) -> TextsView | BothOrders:
+        table = data.table(self.setting.text, split).head(self.setting.limit)
+        view = self.examples(table, labelled=True)
+        return BothOrders(view, self._read(table, -1, view.targets)) if self.texts.double_unordered else view
+
+    def _read(self, table: Table, step: int, targets: NDArray[Any] | None) -> TextsView:
+        return TextsView(table, texts_of(self.texts.text_columns, table)[::step], self.reading, targets)
+
     def remarks(self, view: View) -> list[str]:
-        assert isinstance(view, TextsView)
+        assert isinstance(view, TextsView | BothOrders)
         cut = view.cut
         return [f"{cut} of {len(view)} examples are cut to {self.texts.max_length} tokens (--max-length)"] if cut else []
 
@@ -132,10 +151,8 @@ class Classify(Texts):
         columns = text_columns(config.text_columns, table, config.label_column)
         return replace(config, labels=labels, text_columns=columns, language=language_of(config.language, table, data))
 
-    def examples(self, table: Table, labelled: bool) -> View:
-        o = self.options
-        targets = label_numbers(o.labels, table, o.label_column) if labelled else None
-        return TextsView(table, texts_of(o.text_columns, table), self.reading, targets)
+    def targets(self, table: Table) -> Ids:
+        return label_numbers(self.options.labels, table, self.options.label_column)
 
     def loss(self, scores: Tensor, targets: Tensor) -> Term:
         loss = F.cross_entropy(scores, targets, reduction="sum")

@@ -70,7 +70,7 @@ class Measured(Objective):
         """The metrics, of a labelled table."""
 
     def view(self, data: DataBin, split: str) -> View:
-        """Labelled examples."""
+        """Labelled examples to learn from."""
         return self.examples(data.table(self.setting.text, split).head(self.setting.limit), labelled=True)
 
 
@@ -180,6 +180,30 @@ class TextsView:
     def __getitem__(self, row: int) -> Example:
         texts = [column[row][:length] for column, length in zip(self.columns, self.lengths(row, row + 1)[0], strict=True)]
         return Example(row, (*texts, *([self.targets[row : row + 1]] if self.targets is not None else [])))
+
+
+class BothOrders:
+    """The examples of one view, and then those of another one of as many: the same pairs the other way round."""
+
+    def __init__(self, one: TextsView, other: TextsView) -> None:
+        self.one, self.other = one, other
+
+    def __len__(self) -> int:
+        return len(self.one) + len(self.other)
+
+    def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Of the whole sequence."""
+        n = len(self.one)
+        return np.concatenate([self.one.sizes(min(start, n), min(stop, n)), self.other.sizes(max(start - n, 0), max(stop - n, 0))])
+
+    @property
+    def cut(self) -> int:
+        """How many examples are cut."""
+        return self.one.cut + self.other.cut
+
+    def __getitem__(self, row: int) -> Example:
+        n = len(self.one)
+        return self.one[row] if row < n else self.other[row - n]._replace(row=row)
 
 
 @dataclass(frozen=True)

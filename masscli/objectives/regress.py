@@ -18,11 +18,10 @@ from torch.nn import functional as F
 
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
-from masscli.data.view import View
 from masscli.errors import MasscliError
 from masscli.objectives.base import Setting, Term
 from masscli.objectives.classify import Texts
-from masscli.objectives.labelled import Answer, Output, TextsView, language_of, text_columns, texts_of
+from masscli.objectives.labelled import Answer, Output, language_of, text_columns
 from masscli.scoring import labels as measures
 from masscli.tasks import RegressOptions
 
@@ -51,9 +50,9 @@ class Regress(Texts):
         columns = text_columns(config.text_columns, table, config.label_column)
         return replace(config, low=low, high=high, text_columns=columns, language=language_of(config.language, table, data))
 
-    def examples(self, table: Table, labelled: bool) -> View:
-        targets = (_numbers(table, self.options.label_column) - self.low) / self.span if labelled else None
-        return TextsView(table, texts_of(self.options.text_columns, table), self.reading, targets)
+    def targets(self, table: Table) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = (_numbers(table, self.options.label_column) - self.low) / self.span
+        return found
 
     def loss(self, scores: Tensor, targets: Tensor) -> Term:
         loss = F.mse_loss(scores[:, 0], targets.float(), reduction="sum")

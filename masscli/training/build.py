@@ -263,8 +263,11 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
         # A validation set is measured whole, whatever --limit says of training.
         whole = _objective(StreamConfig(text=text, objective=recipe.stream[name].objective, limit=config.max_valid_rows), recipe, framing)
         try:
-            view = whole.view(its, split)
-            table = its.table(text, split).head(config.max_valid_rows) if isinstance(whole, Measured) else None
+            if isinstance(whole, Measured):
+                table = its.table(text, split).head(config.max_valid_rows)
+                view = whole.examples(table, labelled=True)  # a row for each that is measured: `view` is what is learned from
+            else:
+                table, view = None, whole.view(its, split)
         except AbsentError as error:
             warnings.append(f"{name} is not validated: {error.message}")
             continue
