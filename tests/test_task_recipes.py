@@ -93,7 +93,7 @@ def test_understanding_gives_every_system_the_same_budget(text: Path, written: P
     tuned = [call for call in found if call[0] == "finetune"]
     assert len(tuned) == 12 * 2 * 2
     own = {"--init-from", "--arch", "--seed", "--save-dir", "--decoder-layers", "--segments", "--languages", "--frame", "--head",
-           "--lm-weight", "--both-orders"}  # fmt: skip
+           "--lm-weight", "--both-orders", "--double-unordered"}  # fmt: skip
     for task in ("classify", "regress"):
         assert len(settings([call for call in tuned if value(call, "--task") == task], own)) == 1
     starts = [value(call, "--init-from") if "--init-from" in call else "scratch" for call in tuned if value(call, "--seed") == "1"]
@@ -153,6 +153,19 @@ def test_understanding_scores_every_kind_of_task_its_own_way(text: Path, written
     assert (text / "out/ud-romanian-scratch-1.hyp.gold").read_text() == "DET\n"
     assert (text / "out/nextturn-scratch-1.hyp.gold").read_text() == "1\n"
     assert not [call for call in found if call[0] == "pretrain"]
+
+
+def test_every_system_answers_questions_with_its_own_head(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ALBERT's where there may be no answer; on SQuAD 1.1 it has BERT's."""
+    for split in ("train", "valid"):
+        put(text / f"xquad/{split}.en.json", "{}")
+    systems = "bert roberta albert electra"
+    small = {**SMALL, "SEEDS": "1", "CALLS": str(written), "METHODS": systems, "TASKS": "squad2 xquad-en"}
+    done = bash(ROOT / "recipes/understanding/run.sh", ".", "out", cwd=text, **small)
+    assert done.returncode == 0, done.stderr
+    tuned = [call for call in recorded(written, monkeypatch) if call[0] == "finetune"]
+    heads = [value(call, "--qa-head") if "--qa-head" in call else None for call in tuned]
+    assert heads == [None, "roberta", "albert", "electra", None, "roberta", None, "electra"]
 
 
 def test_glue_as_it_is_distributed(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:

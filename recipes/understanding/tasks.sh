@@ -10,7 +10,7 @@ if [ "$SCALE" = tiny ]; then : "${UPDATES:=200}" "${LR:=0.001}" "${VALIDATE:=50}
 : "${LANGS:=en,ro}" "${UPDATES:=1500}" "${LR:=0.0003}" "${VALIDATE:=100}" "${HEAD_DROPOUT:=0.1}" "${WINDOW:=384}" "${LIMIT:=}"
 
 task() {
-    learn=classify form=tsv files="$1/train.tsv $1/valid.tsv" language=en label=label main=accuracy metrics=accuracy alike=0 own=()
+    learn=classify form=tsv files="$1/train.tsv $1/valid.tsv" language=en label=label main=accuracy metrics=accuracy alike=0 nothing=0 own=()
     case $1 in
         # as data/README.md has them: TASK/train.tsv, TASK/valid.tsv with `label` and `sentence`, or `sentence1` and `sentence2`
         sst2 | agnews) ;;
@@ -21,7 +21,7 @@ task() {
         wnut17) learn=tag form=conll files="$1/train.conll $1/valid.conll" main="entity F1" metrics=entity-f1 ;;
         ud-romanian) learn=tag form=conll files="$1/train.conll $1/valid.conll" language=ro ;;
         nextturn) learn=choose form=jsonl files="$1/train.jsonl $1/valid.jsonl" ;;
-        squad2) learn=extract form=squad files="$1/train.json $1/valid.json" main=f1 ;;
+        squad2) learn=extract form=squad files="$1/train.json $1/valid.json" main=f1 nothing=1 ;; # nothing: there may be no answer
         xquad-*) learn=extract form=squad language=${1#*-} files="xquad/train.${1#*-}.json xquad/valid.${1#*-}.json" main=f1 ;;
         # as GLUE is distributed: FOLDER/SST-2/train.tsv, FOLDER/SST-2/dev.tsv, ...
         SST-2) files="$1/train.tsv $1/dev.tsv" ;;
@@ -34,7 +34,8 @@ task() {
         QQP) files="$1/train.tsv $1/dev.tsv" label=is_duplicate metrics=accuracy,f1 alike=1 own=(--text-columns question1,question2) ;;
         MNLI) files="$1/train.tsv $1/dev_matched.tsv" label=gold_label own=(--text-columns sentence1,sentence2) ;;
         # as SQuAD and CoNLL-2003 are: FOLDER/train-v2.0.json, FOLDER/eng.train
-        SQuAD1.1 | SQuAD2.0) learn=extract form=squad files="train-v${1#SQuAD}.json dev-v${1#SQuAD}.json" main=f1 ;;
+        SQuAD1.1 | SQuAD2.0) learn=extract form=squad files="train-v${1#SQuAD}.json dev-v${1#SQuAD}.json" main=f1
+            [ "$1" = SQuAD1.1 ] || nothing=1 ;;
         CoNLL-2003) learn=tag form=conll files="eng.train eng.testa" main="entity F1" metrics=entity-f1 ;;
         *) echo "error: no task called $1" >&2; exit 2 ;;
     esac
@@ -121,8 +122,13 @@ beginning() {
     fi
     case $1-$learn in
         roberta-classify | roberta-regress) begin+=(--frame roberta --head tanh) ;;
+        roberta-extract) begin+=(--frame roberta --qa-head roberta) ;;
         roberta-*) begin+=(--frame roberta) ;;
-        electra-classify | electra-regress) begin+=(--head gelu) ;;
+        albert-extract) [ "$nothing" = 0 ] || begin+=(--qa-head albert) ;;
+        electra-classify | electra-regress)
+            begin+=(--head gelu)
+            [ "$alike" = 0 ] || begin+=(--double-unordered) ;;
+        electra-extract) begin+=(--qa-head electra) ;;
         gpt-classify | gpt-regress) begin+=(--lm-weight 0.5) ;;&
         gpt-*) [ "$alike" = 0 ] || begin+=(--both-orders) ;;
     esac
