@@ -74,6 +74,71 @@ def slow_allowed(
     return not repeats and (v not in vocabulary.specials or v == vocabulary.unk)
 
 
+# -- answers to questions, and entities ----------------------------------------------------------------------------------------------------
+
+
+def squad_words(text: str) -> list[str]:
+    """The words of a normal form: lower case, without ASCII punctuation, without articles."""
+    kept = "".join(c for c in text.lower() if not (c.isascii() and c.isprintable() and not c.isalnum() and c != " "))
+    runs: list[str] = []
+    for c in kept:
+        if runs and runs[-1][-1].isalnum() and c.isalnum():
+            runs[-1] += c
+        else:
+            runs.append(c)
+    return "".join(" " if run in ("a", "an", "the") else run for run in runs).split()
+
+
+def squad_pair(gold: str, predicted: str, v2: bool) -> tuple[float, float]:
+    """Exact match and F1 with one gold answer."""
+    ours, theirs = squad_words(predicted), squad_words(gold)
+    exact = float(ours == theirs)
+    if v2 and (not ours or not theirs):
+        return exact, exact
+    left, shared = list(theirs), 0
+    for word in ours:
+        if word in left:
+            left.remove(word)
+            shared += 1
+    if not shared:
+        return exact, 0.0
+    precision, recall = shared / len(ours), shared / len(theirs)
+    return exact, 2 * precision * recall / (precision + recall)
+
+
+def squad_means(
+    asked: dict[str, list[str]], told: dict[str, str], v2: bool, odds: dict[str, float] | None = None, limit: float = math.inf
+) -> tuple[float, float]:
+    """Means of exact match and F1, times 100, over all questions.  One without a prediction is wrong; 2.0: of one whose odds are above the
+    limit it is taken to be said that it has no answer."""
+    pairs = []
+    for key, golds in asked.items():
+        if key not in told:
+            pairs.append((0.0, 0.0))
+        elif odds is not None and odds[key] > limit:
+            pairs.append((float(not golds), float(not golds)))
+        else:
+            meant = [g for g in golds if squad_words(g)] or [""] if v2 else golds
+            each = [squad_pair(g, told[key], v2) for g in meant]
+            pairs.append((max(e for e, _ in each), max(f for _, f in each)))
+    return 100 * sum(e for e, _ in pairs) / len(pairs), 100 * sum(f for _, f in pairs) / len(pairs)
+
+
+def chunks(tags: list[str]) -> list[tuple[int, int, str]]:
+    """Entities by conlleval's two questions of each word: does one end before it, does one start at it (BIO, and E and S of BIOES)?"""
+    before = [("O", ""), *((tag[0], tag[2:]) for tag in tags)]
+    found, start = [], -1
+    for at, ((old, old_type), (new, new_type)) in enumerate(zip(before, [*before[1:], ("O", "")], strict=True)):
+        ends = (old, new) in [("B", "B"), ("B", "O"), ("B", "S"), ("I", "B"), ("I", "O"), ("I", "S")] or old in "ES"
+        if start >= 0 and (ends or (old != "O" and old_type != new_type)):
+            found.append((start, at, old_type))
+            start = -1
+        starts = new in "BS" or (old, new) in [("O", "I"), ("O", "E"), ("E", "E"), ("E", "I"), ("S", "E"), ("S", "I")]
+        if starts or (new != "O" and old_type != new_type):
+            start = at
+    return found
+
+
 # -- attention -----------------------------------------------------------------------------------------------------------------------------
 
 Matrix = list[list[float]]

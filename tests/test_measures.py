@@ -12,6 +12,7 @@ import pytest
 from masscli.cli.app import dispatch
 from masscli.errors import MasscliError
 from masscli.scoring import entities, labels
+from tests.oracles import chunks
 
 
 def slow_matthews(gold: list[int], predicted: list[int]) -> float:
@@ -68,6 +69,22 @@ def test_entities_are_exact_spans() -> None:
     assert entities.spans(["B-X", "I-X", "O", "B-Y", "B-Y", "I-X", "O"]) == [(0, 2, "X"), (3, 4, "Y"), (4, 5, "Y"), (5, 6, "X")]
     assert entities.spans(["I-X", "I-X", "I-Y"]) == [(0, 2, "X"), (2, 3, "Y")], "an I- without its B- starts an entity, as in conlleval"
     assert entities.spans(["O", "O"]) == []
+
+
+@pytest.mark.parametrize("marks", ["BI", "BIES"])
+@pytest.mark.parametrize("seed", range(5))
+def test_entities_are_those_of_conlleval(seed: int, marks: str) -> None:
+    """Whatever the order of tags: an I- without its B- starts a chunk, another type ends one."""
+    draw = random.Random(seed)
+    tags = ["O", *(f"{mark}-{kind}" for mark in marks for kind in ("X", "Y"))]
+    gold = [draw.choices(tags, k=draw.randint(0, 9)) for _ in range(60)]
+    found = [[draw.choice(tags) if draw.random() < 0.3 else tag for tag in sentence] for sentence in gold]
+    for sentence in (*gold, *found):
+        assert entities.spans(sentence) == chunks(sentence)
+    right = sum(len(set(chunks(a)) & set(chunks(b))) for a, b in zip(gold, found, strict=True))
+    precision, recall = right / sum(len(chunks(b)) for b in found), right / sum(len(chunks(a)) for a in gold)
+    assert entities.f1(gold, found) == pytest.approx(2 * precision * recall / (precision + recall))
+    assert 0.2 < entities.f1(gold, found) < 0.95
 
 
 def test_conllevals_own_example() -> None:

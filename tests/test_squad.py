@@ -13,6 +13,7 @@ from masscli.data import windows
 from masscli.errors import MasscliError
 from masscli.scoring import squad
 from masscli.scoring.squad import Question, evaluate, normal
+from tests.oracles import squad_means, squad_words
 
 # -- windows -------------------------------------------------------------------------------------------------------------------------------
 
@@ -56,6 +57,13 @@ def test_how_many_windows_there_are() -> None:
         ("U.S.A.", "usa", 1, 1),
         ("an  apple\tpie", "Apple Pie", 1, 1),
         ("b b a", "b", 0, 2 / 3),
+        ("cat\u00a0dog", "Cat dog", 1, 1),
+        ("\u201ccat\u201d", "cat", 0, 0),  # only ASCII punctuation goes
+        ("the", "", 1, 1),
+        ("a", "an", 1, 1),
+        ("a_b$c", "abc", 1, 1),
+        ("2 - 3", "2 3", 1, 1),
+        ("d b", "b d", 0, 1),
     ],
 )
 def test_normal_forms(gold: str, predicted: str, exact: float, f1: float) -> None:
@@ -91,32 +99,64 @@ def test_a_question_without_a_prediction_is_refused_or_wrong() -> None:
     assert evaluate(asked, {"a": "x"}, v2=False, missing_is_wrong=True)["exact"] == 50
 
 
-def slow_threshold(asked: list[Question], told: dict[str, str], odds: dict[str, float], f1: bool) -> float:
-    """The best mean over every threshold that makes a difference."""
-    best = 0.0
-    for limit in [-math.inf, *odds.values()]:
-        scores = []
-        for q in asked:
-            if odds[q.id] > limit:
-                scores.append(float(not q.answers))
-            else:
-                compare = squad.f1 if f1 else squad.exact
-                scores.append(max(compare(gold, told[q.id]) for gold in q.answers or ("",)))
-        best = max(best, 100 * sum(scores) / len(scores))
-    return best
+WORDS = ["red", "dog", "The", "cat!", "a", "an", "U.S.", "\u201cthe\u201d", "the-man", "\u00e9t\u00e9", "3,5", "...", "\t"]
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_the_search_for_a_threshold_is_a_walk_over_all_thresholds(seed: int) -> None:
+def drawn(seed: int) -> tuple[list[Question], dict[str, str]]:
+    """Questions with several answers, one or none; predictions near to them or far."""
     draw = random.Random(seed)
-    asked = [Question(str(n), draw.choice([("red dog",), ("cat", "house"), ()])) for n in range(20)]
-    told = {q.id: draw.choice(["red dog", "cat", "dog", ""]) for q in asked}
+
+    def text() -> str:
+        return " ".join(draw.choices(WORDS, k=draw.randint(1, 4)))
+
+    asked = [Question(str(n), tuple(text() for _ in range(draw.choice([0, 1, 1, 3])))) for n in range(40)]
+    told = {q.id: draw.choice([text(), draw.choice([*q.answers, ""]), ""]) for q in asked}
+    return asked, told
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_version_1_is_that_of_an_oracle(seed: int) -> None:
+    asked, told = drawn(seed)
+    asked = [q for q in asked if q.answers]
+    for key in [q.id for q in asked][:: 3 + seed]:
+        del told[key]
+    found = evaluate(asked, told, v2=False, missing_is_wrong=True)
+    assert (found["exact"], found["f1"]) == pytest.approx(squad_means({q.id: list(q.answers) for q in asked}, told, v2=False))
+    assert all(0 < found[name] < 100 for name in ("exact", "f1"))
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_version_2_is_that_of_an_oracle(seed: int, missing: bool) -> None:
+    """Over all questions, over those with an answer and those without; at some threshold; and at the best of all."""
+    asked, told = drawn(seed)
+    draw = random.Random(seed)
+    for key in draw.sample(sorted(told), 7 if missing else 0):
+        del told[key]
     odds = {q.id: draw.random() if seed % 2 else draw.gauss(-3, 2) for q in asked}  # probabilities, or differences of scores
-    found = evaluate(asked, told, v2=True, na_prob=odds)
-    assert found["best_exact"] == pytest.approx(slow_threshold(asked, told, odds, f1=False))
-    assert found["best_f1"] == pytest.approx(slow_threshold(asked, told, odds, f1=True))
-    at_best = evaluate(asked, told, v2=True, na_prob=odds, threshold=found["best_f1_thresh"])
-    assert at_best["f1"] == pytest.approx(found["best_f1"])
+    limit = sorted(odds.values())[25]
+    golds = {q.id: list(q.answers) for q in asked}
+    found = evaluate(asked, told, v2=True, na_prob=odds, threshold=limit, missing_is_wrong=missing)
+    parts = {"": golds, "HasAns_": {k: g for k, g in golds.items() if g}, "NoAns_": {k: g for k, g in golds.items() if not g}}
+    for name, part in parts.items():
+        assert (found[f"{name}exact"], found[f"{name}f1"]) == pytest.approx(squad_means(part, told, True, odds, limit)), name
+        assert found[f"{name}total"] == len(part)
+    # The official search takes a prediction such as "the", a normal form without a word, for an answer; scores take it for none.
+    told = {key: text if squad_words(text) else "" for key, text in told.items()}
+    found = evaluate(asked, told, v2=True, na_prob=odds, missing_is_wrong=missing)
+    every = [squad_means(golds, told, True, odds, at) for at in (-math.inf, *odds.values())]
+    for side, name in enumerate(("exact", "f1")):
+        assert found[f"best_{name}"] == pytest.approx(max(means[side] for means in every))
+        at_best = squad_means(golds, told, True, odds, found[f"best_{name}_thresh"])
+        assert at_best[side] == pytest.approx(found[f"best_{name}"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_empty_predictions_score_the_share_of_questions_without_an_answer(seed: int) -> None:
+    asked, _ = drawn(seed)
+    share = 100 * sum(not any(normal(a) for a in q.answers) for q in asked) / len(asked)
+    found = evaluate(asked, {q.id: "" for q in asked}, v2=True)
+    assert (found["exact"], found["f1"]) == (pytest.approx(share), pytest.approx(share))
 
 
 def test_where_nothing_should_be_answered_the_threshold_found_answers_nothing() -> None:

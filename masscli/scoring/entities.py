@@ -1,6 +1,7 @@
-"""Entities in BIO tags: exact spans of words with their type, counted as CoNLL-2003's conlleval counts them.
+"""Entities in BIO and BIOES tags: exact spans of words with their type, counted as CoNLL-2003's conlleval counts them.
 
-B-X starts an entity of type X, and so does an I-X that follows anything but B-X or I-X; anything else ends it.
+B-X starts an entity of type X, and so does an I-X that does not follow one; anything else ends it.  Where the last word of an entity has
+E-X, and a single one S-X, the same holds, and they end it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ def spans(tags: Sequence[str]) -> list[Span]:
     start, kind = 0, ""
     for at, tag in enumerate([*tags, "O"]):
         mark, _, name = tag.partition("-")
-        goes_on = mark == "I" and kind == name and kind
+        goes_on = mark in ("I", "E") and kind == name and kind
         if kind and not goes_on:
             found.append((start, at, kind))
             kind = ""
-        if mark in ("B", "I") and not goes_on:
+        if mark in ("B", "I", "E", "S") and not goes_on:
             start, kind = at, name
+        if mark in ("E", "S"):
+            found.append((start, at + 1, kind))
+            kind = ""
     return found
 
 

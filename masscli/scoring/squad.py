@@ -92,7 +92,8 @@ def evaluate(
         raise MasscliError("there are no questions to score")
     has = {q.id: bool(q.answers) for q in questions}
     odds = {q.id: (na_prob or {}).get(q.id, 0.0) for q in questions}
-    final = {key: score if odds[key] <= threshold else (float(not has[key]),) * 2 for key, score in raw.items()}
+    null = {key for key in raw if odds[key] > threshold and key in predictions}  # what has no prediction is wrong in any case
+    final = {key: (float(not has[key]),) * 2 if key in null else score for key, score in raw.items()}
     found = _means("", final)
     if v2:
         for name, wanted in (("HasAns_", True), ("NoAns_", False)):
@@ -111,7 +112,7 @@ def best_threshold(
     """The best score (times 100) over all thresholds, and the first threshold that gives it: begin with nothing answered, and let questions
     be answered one after another, the least likely to have no answer first.  The threshold that answers nothing is 0, as in the official
     script, or just below the least of the odds where they are not probabilities."""
-    now = best = float(sum(not answerable for answerable in has.values()))
+    now = best = float(sum(not answerable for key, answerable in has.items() if key in predictions))
     least = min(odds.values())
     at = 0.0 if least >= 0 else math.nextafter(least, -math.inf)
     for key in sorted(odds, key=odds.__getitem__):
