@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from masscli.errors import MasscliError
 from masscli.objectives.base import Setting
 from masscli.objectives.choose import Choose
 from masscli.objectives.classify import Classify
+from masscli.objectives.extract import WindowsView
 from masscli.recipe import ModelConfig, OptimConfig
 from masscli.tasks import ClassifyOptions
 from masscli.text.vocabulary import Vocabulary
@@ -327,6 +329,17 @@ def test_every_word_is_tagged_even_beyond_the_cut(folder: Path, tmp_path: Path, 
     assert f"entity F1 = {100 * measured[-1]['entity-f1']:.2f}" in capsys.readouterr().out
 
 
+def test_a_word_without_a_piece_has_a_label(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A space of no width, which normal forms drop; first, last, and alone."""
+    words = [["ga", "\u200b", "ba"], ["\u200b"], ["\u200b", "ga", "\u200b"]]
+    assert DataBin.open(folder / "data").tokenizer().encode("\u200b", "en") == []
+    finetune(folder, tmp_path / "run", "--task", "tag", *ENCODER, updates=1)
+    path = save(tmp_path / "x.conll", [line for sentence in words for line in (*sentence, "")])
+    told = predict(capsys, tmp_path / "run", "--input", path)
+    assert [[line.split("\t")[0] for line in part.split("\n")] for part in told.split("\n\n")[:-1]] == words
+    assert told.count("\u200b\tO\n") == 4
+
+
 def test_an_unknown_tag_is_named_with_its_line(folder: Path, tmp_path: Path) -> None:
     path = save(tmp_path / "x.conll", ["ba\tO", "bo\tO", "", "ba\tO", "bo\tI-Z"])
     run(PreprocessConfig(spm_model=folder / "data", conll=(f"train={folder / 'train.conll'}", f"valid={path}"), destdir=tmp_path / "data"))
@@ -457,6 +470,35 @@ def test_extract_answers_every_question(
     (tmp_path / "told").write_text(told)
     assert dispatch(["score", str(tmp_path / "told"), "--ref", str(folder / "valid.json"), "--metric", "squad"]) == 0
     assert f"f1           = {100 * best['best-f1']:.2f}" in capsys.readouterr().out, "the threshold that validation found"
+
+
+@pytest.mark.parametrize("head", ["linear", "roberta", "albert"])
+def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(head: str, folder: Path, tmp_path: Path) -> None:
+    """Of a classifier its score, else by how much it is above that of the best answer; answers are given up to a threshold."""
+    small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
+    finetune(folder, tmp_path / "run", "--task", "extract", *ENCODER, *small, "--qa-head", head, updates=8)
+
+    def opened(threshold: float) -> Predictor:
+        return Predictor.open(tmp_path / "run", None, threshold, torch.device("cpu"), torch.float32)
+
+    predictor = opened(0.0)
+    table = predictor.read(folder / "valid.json", "squad")
+    outputs, _ = predictor.outputs(table, 1000)
+    view, answers = predictor.objective.examples(table, labelled=False), predictor.answers(table, outputs)
+    assert isinstance(view, WindowsView) and len(view) > len(table)
+    odds = []
+    for row, answer in enumerate(answers):
+        null = min(output[0] for w, output in zip(view.windows, outputs, strict=True) if w.question == row)
+        best = next(each["score"] for each in answer.details["n_best"] if each["text"] == answer.details["best"])
+        odds.append(null if head != "linear" else null - best)
+        assert answer.details["null_odds"] == pytest.approx(odds[-1])
+        assert answer.details["na_prob"] == pytest.approx(1 / (1 + math.exp(-odds[-1])))
+        shares = [each["probability"] for each in answer.details["n_best"]]
+        assert sum(shares) == pytest.approx(1)
+        assert ("" in [each["text"] for each in answer.details["n_best"]]) is (head == "linear")
+    for at in sorted(odds)[::3]:
+        told = opened(at).answers(table, outputs)
+        assert [bool(answer.text) for answer in told] == [x <= at for x in odds]
 
 
 def test_a_span_lies_in_its_window_or_nowhere(folder: Path, tmp_path: Path) -> None:
