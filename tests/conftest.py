@@ -12,12 +12,19 @@ from pathlib import Path
 import pytest
 
 from tests.toy import make_data
+from tests.toy_tasks import make_tasks
 
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder of the toy language.  Read only."""
     return make_data(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Toy examples of every task, and `data` made of them.  Read only."""
+    return make_tasks(tmp_path_factory.mktemp("tasks"))
 
 
 @pytest.fixture

@@ -175,6 +175,10 @@ BROKEN = [
      "{path}: question 'q': is not a SQuAD question (KeyError('question'))"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
      '[{"text": "b", "answer_start": 1}]}]}]}]}', "{path}: question 'q': its answer 'b' is not in its context at 1"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
+     '[{"text": " ", "answer_start": 1}]}]}]}]}', "{path}: question 'q': its answer ' ' is not in its context at 1"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": "?"}, {"id": "q", "question": "!"}]}]}]}',
+     "{path}: question 'q': another question has this id"),
 ]  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def read(path: Path, kind: str) -> Iterator[Record]:
     found = READERS[kind](path)
     first = next(found, None)
     if first is None:
-        raise MasscliError(f"{shown(path)}: holds no examples")
+        raise MasscliError(f"{shown(path)}: holds no examples", "is it the right file?")
     yield first
     yield from found
 
@@ -179,7 +179,7 @@ def squad(path: Path) -> Iterator[Record]:
 
     Raises MasscliError when an answer is not found where the file says it is.
     """
-    number = 0
+    number, ids = 0, set[str]()
     for paragraph in _paragraphs(path):
         context = paragraph["context"]
         for question in paragraph["qas"]:
@@ -193,8 +193,11 @@ def squad(path: Path) -> Iterator[Record]:
                 asked = {"id": str(question["id"]), "question": str(question["question"])}
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise MasscliError(f"{where}: is not a SQuAD question ({error!r})", _SQUAD) from None
+            if asked["id"] in ids:
+                raise MasscliError(f"{where}: another question has this id", "answers are told apart by the ids of their questions")
+            ids.add(asked["id"])
             for text, start in zip(texts, starts, strict=True):
-                if not text or context[start : start + len(text)] != text:
+                if not text.strip() or context[start : start + len(text)] != text:
                     raise MasscliError(f"{where}: its answer {text!r} is not in its context at {start}",
                                        "answer_start counts characters of the context, from 0")  # fmt: skip
             known = {"start": starts, "impossible": [int(impossible)]}

@@ -26,6 +26,8 @@ from masscli.errors import MasscliError
 from masscli.text.corpus import shown
 from masscli.text.tokenizer import Tokenizer
 
+NEW = "input"
+"""The split of examples that come straight from a file, to a model whose options are fixed."""
 BLOCK = 4096
 """Records that are encoded together."""
 SPACES = re.compile(r"[^ \t\r\n\u202f]+")
@@ -97,10 +99,12 @@ class Table:
     def require(self, field: str, flag: str, *, many: bool = False) -> None:
         """Complain of a field that is not there, or is no list (`many`) or is one, in the terms of the option that names it."""
         if not self.has(field):
-            raise MasscliError(f"{self.path}: has no column {field!r}", f"choose with {flag}; it has {', '.join(self.fields)}")
+            way = f"choose with {flag}" if self.split != NEW else "the model was trained on a column of this name"
+            raise MasscliError(f"{self.path}: has no column {field!r}", f"{way}; it has {', '.join(self.fields)}")
         if self.is_list(field) is not many:
             found, wanted = ("one string", "a list") if many else ("a list", "one string")
-            raise MasscliError(f"{self.path}: {field!r} is {found} in each example, and {wanted} is needed", f"choose another with {flag}")
+            way = f"choose another with {flag}" if self.split != NEW else "give it in the form that the model was trained on"
+            raise MasscliError(f"{self.path}: {field!r} is {found} in each example, and {wanted} is needed", way)
 
     def text(self, field: str, row: int) -> str:
         """A text, or the shared text of an example."""
@@ -224,7 +228,7 @@ def load(path: Path, kind: str, tokenizer: Tokenizer, language: str) -> Table:
         for name, block in columns.items():
             found.setdefault(name, []).append(block)
     kept: dict[str, TextColumn] = {name: _join(blocks) for name, blocks in found.items()}
-    return Table("input", "input", kind, language, shown_all(path, kind), kept, count)
+    return Table("input", NEW, kind, language, shown_all(path, kind), kept, count)
 
 
 def shown_all(path: Path, kind: str) -> str:

@@ -179,7 +179,7 @@ def _check(table: Table, options: ChooseOptions) -> None:
     table.require(options.choices_column, "--choices-column", many=True)
     for row in range(len(table)):
         if len(table.items(options.choices_column, row)) < 2:
-            raise MasscliError(f"{table.where(row)}: has fewer than two choices")
+            raise MasscliError(f"{table.where(row)}: has fewer than two choices", "add some, or leave the example out")
 
 
 def _targets(table: Table, options: ChooseOptions) -> Ids:

@@ -11,7 +11,6 @@ The list of labels is that of the training part and is kept in the recipe.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -40,6 +39,7 @@ from masscli.objectives.labelled import (
     TextsView,
     label_list,
     label_numbers,
+    labels_of,
     language_of,
     text_columns,
     texts_of,
@@ -144,8 +144,7 @@ class Classify(Texts):
         """Columns, language, labels."""
         table = data.table(name, "train")
         table.require(config.label_column, "--label-column")
-        found = Counter(table.text(config.label_column, row) for row in range(len(table)))
-        labels = label_list(config.labels, found, table)
+        labels = label_list(config.labels, labels_of(table, config.label_column), table)
         if config.positive and config.positive not in labels:
             raise MasscliError(f"--positive {config.positive}: is not a label of {table.path}", f"its labels are {', '.join(labels)}")
         columns = text_columns(config.text_columns, table, config.label_column)

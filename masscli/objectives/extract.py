@@ -92,6 +92,13 @@ class WindowsView:
         """How many questions are cut."""
         return int(np.count_nonzero(self.questions.lengths(0, len(self.table)) > self.options.max_query))
 
+    @property
+    def lost(self) -> int:
+        """How many answers no window has whole."""
+        room = {(w.question, w.start, w.start + w.size) for w in self.windows}
+        kept = {q for q, start, stop in room if (a := self.answers[q]) is not None and start <= a[0] and a[1] < stop}
+        return sum(len(self.table.items("answers", row)) > 0 for row in range(len(self.table))) - len(kept)
+
     @cached_property
     def answers(self) -> list[tuple[int, int] | None]:
         """The first and last token of the (first) answer of each question, None where there is none."""
@@ -192,6 +199,8 @@ class Extract(Judged):
         assert isinstance(view, WindowsView)
         cut, several = view.cut, len(view) - len(view.table)
         found = [f"{cut} of {len(view.table)} questions are cut to {self.options.max_query} tokens (--max-query)"] if cut else []
+        if view.labelled and (lost := view.lost):
+            found.append(f"{lost} answers lie in no window as a whole (--max-length, --doc-stride) and are not learned")
         return [*found, f"{len(view.table)} questions are read in {len(view)} windows"] if several else found
 
     def collator(self) -> WindowsCollator:

@@ -8,6 +8,7 @@ never of the loop.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, cast
@@ -265,7 +266,8 @@ def texts_of(columns: Sequence[str], table: Table) -> tuple[str, ...]:
     if table.format == "lines":
         found = tuple(str(n) for n in range(1, len(columns) + 1))
         if len(table.fields) != len(found):
-            raise MasscliError(f"{table.path}: has {len(table.fields)} columns, the model reads {len(found)} ({', '.join(columns)})")
+            message = f"{table.path}: has {len(table.fields)} columns, the model reads {len(found)} ({', '.join(columns)})"
+            raise MasscliError(message, "a text a line, or two with a tab between them")
         return found
     for field in columns:
         table.require(field, "--text-columns")
@@ -277,6 +279,15 @@ def language_of(said: str, table: Table, data: DataBin) -> str:
     if said and said not in data.languages:
         raise MasscliError(f"--language {said}: the data has no such language", f"it has {', '.join(data.languages)}")
     return said or table.language
+
+
+def labels_of(table: Table, field: str) -> Counter[str]:
+    """How often each label occurs; one that is empty is named with its place."""
+    found = Counter(table.text(field, row) for row in range(len(table)))
+    if any(not label.strip() for label in found):
+        empty = next(row for row in range(len(table)) if not table.text(field, row).strip())
+        raise MasscliError(f"{table.where(empty)}: its {field!r} is empty", "fill it in, or leave the example out")
+    return found
 
 
 def label_list(given: Sequence[str], found: Mapping[str, int], table: Table) -> tuple[str, ...]:

@@ -1,0 +1,138 @@
+"""What may be wrong with labelled files, on a real command line: one line that names it, a hint, status 2; or a count, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from masscli.__main__ import run
+from tests.toy_tasks import ENCODER, save
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
+SMALL = ["--max-length", "24", "--max-query", "6", "--doc-stride", "5"]
+TASKS = {"classify": ["--table", "one"], "tag": [], "choose": [], "extract": SMALL}
+
+
+@pytest.fixture(scope="module")
+def trained(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of each task that has learned nothing."""
+    place = tmp_path_factory.mktemp("trained")
+    for task, options in TASKS.items():
+        at = ["finetune", str(labelled / "data"), "--task", task, *ENCODER, *options, "--max-update", "1", "--save-dir", str(place / task)]
+        assert run(at) == 0
+    return place
+
+
+def told(capsys: pytest.CaptureFixture[str], args: Sequence[object], status: int) -> tuple[list[str], list[str]]:
+    """The lines on standard output and on standard error."""
+    capsys.readouterr()
+    assert run([str(arg) for arg in args]) == status
+    out, err = capsys.readouterr()
+    return out.split("\n")[:-1], err.split("\n")[:-1]
+
+
+def asked(*questions: dict[str, object], context: str = "ba bo") -> str:
+    """A file of questions about one text."""
+    return json.dumps({"data": [{"paragraphs": [{"context": context, "qas": list(questions)}]}]})
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "text", "message", "hint"),
+    [
+        ("classify", "x.tsv", "text\tlabel\nba\tyes\n", "{x}: has no column 'sentence'",
+         "the model was trained on a column of this name; it has text, label"),
+        ("classify", "x.tsv", "sentence\n", "{x}: holds no examples", "is it the right file?"),
+        ("classify", "x.jsonl", '{"sentence": ["ba"]}\n', "{x}: 'sentence' is a list in each example, and one string is needed",
+         "give it in the form that the model was trained on"),
+        ("classify", "x.conll", "ba\tO\n", "{x}: conll: classify does not read it", "it reads tsv, jsonl; see --input-format"),
+        ("tag", "x.conll", "ba\n\nbo ba\n", "{x}:3: expected 1 column as in the first line, got 'bo ba'",
+         "a word a line, columns separated by tabs, a blank line between sentences"),
+        ("tag", "x.conll", "\n\n", "{x}: holds no examples", "is it the right file?"),
+        ("choose", "x.jsonl", '{"context": "ba", "choices": ["bo"]}\n', "{x}:1: has fewer than two choices",
+         "add some, or leave the example out"),
+        ("choose", "x.jsonl", '{"context": "ba", "options": ["bo", "bi"]}\n', "{x}: has no column 'choices'",
+         "the model was trained on a column of this name; it has context, options"),
+        ("extract", "x.json", asked({"id": "a", "question": "?", "answers": [{"text": "bi", "answer_start": 0}]}),
+         "{x}: question 'a': its answer 'bi' is not in its context at 0", "answer_start counts characters of the context, from 0"),
+        ("extract", "x.json", asked({"id": "a", "question": "?"}, {"id": "a", "question": "!"}),
+         "{x}: question 'a': another question has this id", "answers are told apart by the ids of their questions"),
+        ("extract", "x.json", '{"data": []}', "{x}: holds no examples", "is it the right file?"),
+    ],
+    ids=lambda value: value if value in TASKS else "",
+)  # fmt: skip
+def test_what_cannot_be_predicted_is_said(
+    task: str, name: str, text: str, message: str, hint: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    out, err = told(capsys, ["predict", trained / task, "-i", path], 2)
+    assert (out, err) == ([], [f"error: {message.format(x=path)}", f"hint: {hint}"])
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "text", "count"),
+    [
+        ("classify", "x.tsv", "sentence\nba\n\nbo\n", 3),
+        ("classify", "x.tsv", "sentence\tlabel\nba\tnever seen\nbo\t\n", 2),
+        ("choose", "x.jsonl", '{"context": "", "choices": ["", ""]}\n' * 2, 2),
+        ("extract", "x.json", asked({"id": "a", "question": ""}, {"id": "b", "question": "bo"}, context=""), 2),
+        ("extract", "x.json", asked({"id": "a", "question": "bo"}, context=" \n"), 1),
+    ],
+    ids=lambda value: value if value in TASKS else "",
+)
+def test_what_is_empty_or_unlabelled_has_a_prediction(
+    task: str, name: str, text: str, count: int, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    out, err = told(capsys, ["predict", trained / task, "-i", path, "--precision", "fp32"], 0)
+    assert len(out) == count
+    assert len(err) == 1 and err[0].startswith(f"predicted {count} example")
+
+
+def test_what_is_cut_is_counted(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A long question loses its end, a long text is read in windows, and every question has its answer."""
+    (tmp_path / "x.json").write_text(asked(*({"id": str(n), "question": "bo " * 30} for n in range(3)), context="ba " * 40))
+    out, err = told(capsys, ["predict", trained / "extract", "-i", tmp_path / "x.json", "--format", "jsonl"], 0)
+    assert [json.loads(line)["id"] for line in out] == ["0", "1", "2"]
+    assert err[0] == "warning: 3 of 3 questions are cut to 6 tokens (--max-query)"
+    assert err[1].startswith("warning: 3 questions are read in ")
+
+
+def finetuned(data: Path, folder: Path, train: Path, valid: Path, kind: str, *options: object) -> list[object]:
+    """A command that fine-tunes on two files."""
+    files = [f"--{kind}", f"train={train},valid={valid}"]
+    assert run(["preprocess", "--spm-model", str(data), *files, "--destdir", str(folder / "data")]) == 0
+    return ["finetune", folder / "data", *ENCODER, "--max-update", 1, "--save-dir", folder / "run", "--task", *options]
+
+
+def test_labels_that_are_missing(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = save(tmp_path / "both.tsv", ["label\tsentence", "no\tba", "yes\tbo"])
+    one = save(tmp_path / "one.tsv", ["label\tsentence", "no\tba", "no\tbo"])
+    empty = save(tmp_path / "empty.tsv", ["label\tsentence", "no\tba", " \tbo"])
+    found = {}
+    for name, train, valid in (("a", one, both), ("b", empty, both), ("c", both, one)):
+        (tmp_path / name).mkdir()
+        args = finetuned(labelled / "data", tmp_path / name, train, valid, "tsv", "classify")
+        found[name] = told(capsys, args, 0 if name == "c" else 2)[1]
+    hint = "hint: there is nothing to learn; is it the right column?"
+    assert found["a"] == [f"error: {one}: has one label only, 'no'", hint]
+    assert found["b"] == [f"error: {empty}:3: its 'label' is empty", "hint: fill it in, or leave the example out"]
+    asked_for = told(capsys, [*args, "--labels", "no,yes,maybe"], 2)[1]
+    assert asked_for == [f"error: {both}: no example of label 'maybe', which --labels names", "hint: it has no, yes"]
+
+
+def test_an_answer_that_no_window_holds_is_counted(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "ba " * 40 + "bo"
+    answers = [{"text": "bo", "answer_start": 120}], [{"text": text, "answer_start": 0}]
+    questions = [{"id": str(n), "question": "?", "answers": answer} for n, answer in enumerate(answers)]
+    path = tmp_path / "x.json"
+    path.write_text(asked(*questions, {"id": "none", "question": "?", "is_impossible": True}, context=text), encoding="utf-8")
+    args = finetuned(labelled / "data", tmp_path, path, path, "squad", "extract", "--max-length", 30, "--max-query", 6)
+    _, err = told(capsys, args, 0)
+    said = [line for line in err if "lie in no window" in line]
+    remark = "extract-squad: 1 answers lie in no window as a whole (--max-length, --doc-stride) and are not learned"
+    assert [line.partition("extract-squad")[2] for line in said] == [remark.partition("extract-squad")[2], f"{remark[13:]} of valid"]
