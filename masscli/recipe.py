@@ -328,6 +328,8 @@ class ValidConfig:
     """Validate on the first so many rows."""
     eval_bleu: bool = False
     """Translate the validation set with beam search and report BLEU (streams of pairs)."""
+    eval_rouge: bool = False
+    """Write the outputs of the validation set with beam search and report ROUGE-1, ROUGE-2 and ROUGE-L (tasks that write text)."""
     eval_beam: int = 5
     """Beam of that search."""
     eval_retrieval: bool = False

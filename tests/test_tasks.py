@@ -516,6 +516,32 @@ def test_writing_cuts_counts_and_says_perplexity_by_two_units(folder: Path, tmp_
     assert "warning" not in out.err
 
 
+def test_rouge_in_validation_is_that_of_generate_and_score(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And chooses the best checkpoint.  The toy's summary is the first two words of a text."""
+    options = ["--task", "summarize", "--table", "heads", *TINY, "--max-source", "20", "--max-target", "6"]
+    judged = ["--eval-rouge", "--eval-beam", "2", "--best-metric", "rouge-l", "--validate-interval-updates", "60"]
+    measured = finetune(folder, tmp_path / "run", *options, *judged, updates=120)
+    best = Checkpoint.open(tmp_path / "run").metrics
+    assert best["rouge-l"] == max(m["rouge-l"] for m in measured) > 10
+    at = ["--beam", "2", "--max-len-a", "0", "--max-len-b", "6", "--precision", "fp32", "-o", str(tmp_path / "told")]
+    assert dispatch(["generate", str(tmp_path / "run"), "-i", str(folder / "valid.src"), *at]) == 0
+    capsys.readouterr()
+    assert dispatch(["score", str(tmp_path / "told"), "--ref", str(folder / "valid.tgt"), "--metric", "rouge"]) == 0
+    values = [line.split("=")[1].split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert values == [f"{best[name]:.2f}" for name in ("rouge-1", "rouge-2", "rouge-l")]
+    found = refused("finetune", folder / "data", *options, "--best-metric", "rouge-l", "--save-dir", tmp_path / "other")
+    assert found == ("--best-metric rouge-l needs outputs of the validation set", "add --eval-rouge")
+
+
+def test_a_dialogue_is_written_from_what_generate_would_read(folder: Path, tmp_path: Path) -> None:
+    finetune(folder, tmp_path / "run", "--task", "respond", "--table", "dialogues", *TINY, "--turns", "2", "--eval-rouge", updates=1)
+    trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
+    (task,) = trainer.validator.rouges
+    first = (folder / "valid.txt").read_text().split("\n")[0].split("\t")
+    assert (task.sources[0], task.references[0], task.cut.turns) == (first[0], first[1], 2)
+    assert (task.sources[1], task.references[1]) == ("\t".join(first[:2]), first[2])
+
+
 # -- what learns, and how fast -------------------------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from masscli.data.batch import Batch, Ids
 from masscli.data.framing import Framing
-from masscli.data.sequences import join_turns
+from masscli.data.sequences import Cut, join_turns
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
 from masscli.data.view import Example, View
@@ -30,6 +30,13 @@ from masscli.objectives.labelled import Measured, Output, language_of
 from masscli.objectives.mass import sequence_loss
 from masscli.objectives.translate import pair_batch
 from masscli.tasks import RespondOptions, SummarizeOptions, WriteOptions
+
+
+def cut_of(options: WriteOptions) -> Cut:
+    """What is read of a source that is written about from its text, as in training."""
+    if isinstance(options, RespondOptions):
+        return Cut(options.turns, options.max_source, "end")
+    return Cut(0, options.max_source, options.keep if isinstance(options, SummarizeOptions) else "start")
 
 
 class SourcesView:
@@ -135,6 +142,15 @@ class Write(Measured):
     def sources(self, table: Table) -> SourcesView:
         """The view of a table whose columns are known to be there."""
 
+    @abstractmethod
+    def source_line(self, table: Table, row: int) -> str:
+        """A source as `masscli generate` reads it."""
+
+    def lines(self, table: Table) -> tuple[list[str], list[str]]:
+        """Sources, and targets."""
+        rows = range(len(table))
+        return [self.source_line(table, row) for row in rows], [table.text(self.target, row) for row in rows]
+
     def examples(self, table: Table, labelled: bool) -> SourcesView:
         return self.sources(table)
 
@@ -185,6 +201,9 @@ class Summarize(Write):
         table.require(self.options.target_column, "--target-column")
         return TextsView(table, self.options, self.longest)
 
+    def source_line(self, table: Table, row: int) -> str:
+        return table.text(self.options.source_column, row)
+
 
 class Respond(Write):
     """Write the next turn."""
@@ -204,3 +223,6 @@ class Respond(Write):
         table.require(self.options.context_column, "--context-column", many=True)
         table.require(self.options.response_column, "--response-column")
         return TurnsView(table, self.options, self.longest, self.setting.framing.vocab.sep)
+
+    def source_line(self, table: Table, row: int) -> str:
+        return "\t".join(table.strings(self.options.context_column, row))

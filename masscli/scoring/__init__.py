@@ -71,6 +71,11 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], lowercase: bool =
     return score(hypotheses, [references], ScoreConfig(lowercase=lowercase))[0]
 
 
+def rouge(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
+    """ROUGE-1, ROUGE-2 and ROUGE-L by the names of their metrics, one reference a line."""
+    return dict(zip(FAMILIES["rouge"], score(hypotheses, [references], ScoreConfig(metric=("rouge",))), strict=True))
+
+
 def score(hypotheses: Sequence[str], references: Sequence[Sequence[str]], options: ScoreConfig) -> list[Score]:
     """One score for each metric of `options`; `references` holds one list of lines for each reference."""
     _same_length({"hypotheses": hypotheses}, references)

@@ -23,10 +23,11 @@ from masscli.methods import SwitchingOptions
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Setting
 from masscli.objectives.labelled import Measured
+from masscli.objectives.write import Write, cut_of
 from masscli.recipe import OBJECTIVES, Recipe, StreamConfig, ValidConfig, ramp
 from masscli.training import checkpoint
 from masscli.training.checkpoint import Checkpoint, RunState, make_framing
-from masscli.training.evaluate import BleuTask, RetrievalTask, Validator, ValidStream, lower_is_better
+from masscli.training.evaluate import BleuTask, RetrievalTask, RougeTask, Validator, ValidStream, lower_is_better
 from masscli.training.initial import begin, freeze
 from masscli.training.optim import make_optimizer, restore_moments
 from masscli.training.precision import bf16_pays, choose_device, choose_dtype
@@ -246,17 +247,19 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
     allowed = {language: pieces for objective in objectives.values() for language, pieces in objective.allowed.items()}
     streams: list[ValidStream] = []
     tasks: list[BleuTask] = []
+    rouges: list[RougeTask] = []
     warnings: list[str] = []
     if split not in data.splits():
         asked = {
             f"--valid-subset {split}": split != ValidConfig().valid_subset, "--patience": recipe.checkpoint.patience > 0,
             "--eval-bleu": config.eval_bleu, "--eval-roundtrip": config.eval_roundtrip, "--eval-retrieval": config.eval_retrieval,
+            "--eval-rouge": config.eval_rouge,
         }  # fmt: skip
         if wanted := [flag for flag, said in asked.items() if said]:
             there = f"it has {', '.join(data.splits())}"
             hint = f"{there}; preprocess one with --validpref, or --mono valid.LANG=FILE"
             raise MasscliError(f"{wanted[0]}: {recipe.data} has no {split} split", hint)
-        nothing = Validator((), (), (), data.tokenizer(), framing, config.eval_beam, False)
+        nothing = Validator((), (), (), (), data.tokenizer(), framing, config.eval_beam, False)
         return nothing, [f"no {split} split in {recipe.data}: nothing is validated"]
     for name, objective in objectives.items():
         text, its = recipe.stream[name].text, opened(recipe.stream[name].data, data)
@@ -280,15 +283,20 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
         if sampler.skipped:
             warnings.append(f"{name}: {sampler.skipped} of {sampler.rows} validation examples are longer than --max-positions")
         streams.append(ValidStream(name, objective, Collation(name, view, objective.collator(), 0), sampler, table))
+        if config.eval_rouge and isinstance(whole, Write) and table is not None:
+            rouges.append(RougeTask(name, whole.writing.language, *whole.lines(table), cut_of(whole.writing), whole.longest[1]))
         known = {task.name for task in tasks}
         tasks += [task for task in _tasks(text, recipe.stream[name].objective.reads, its, recipe.valid, allowed) if task.name not in known]
     if config.eval_bleu and not any(task.metric == "bleu" for task in tasks):
         warnings.append(f"no BLEU: the {split} split of {recipe.data} has no pairs of {', '.join(s.text for s in recipe.stream.values())}")
+    if config.eval_rouge and not rouges:
+        warnings.append("no ROUGE: no stream of the run writes text from a table (summarize, respond)")
     tokenizer = data.tokenizer()
     found = _retrievals(recipe, data)
     if config.eval_retrieval and not found:
         warnings.append(f"no retrieval: the {split} split of {recipe.data} has no pairs of this run's languages, or the run no encoder")
-    validator = Validator(tuple(streams), tuple(tasks), found, tokenizer, framing, config.eval_beam, tokenizer.surface.lowercase)
+    lowercase = tokenizer.surface.lowercase
+    validator = Validator(tuple(streams), tuple(tasks), tuple(rouges), found, tokenizer, framing, config.eval_beam, lowercase)
     if validator and (metric := recipe.checkpoint.best_metric) not in validator.names:
         raise MasscliError(f"--best-metric {metric}: is not measured", f"choose one of {', '.join(validator.names)}")
     return validator, warnings

@@ -28,8 +28,9 @@ from masscli.data.sampler import Position
 from masscli.data.sequences import Cut
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
+from masscli.objectives.write import cut_of
 from masscli.recipe import Recipe
-from masscli.tasks import RespondOptions, SummarizeOptions, WriteOptions
+from masscli.tasks import WriteOptions
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.files import digest, relink, sync, write
 
@@ -153,13 +154,8 @@ class Checkpoint:
     @property
     def cut(self) -> Cut:
         """What it reads of a source, as it was trained to."""
-        for stream in self.recipe.stream.values():
-            options = stream.objective
-            if isinstance(options, RespondOptions):
-                return Cut(options.turns, options.max_source, "end")
-            if isinstance(options, SummarizeOptions):
-                return Cut(0, options.max_source, options.keep)
-        return Cut()
+        writing = [s.objective for s in self.recipe.stream.values() if isinstance(s.objective, WriteOptions)]
+        return cut_of(writing[0]) if writing else Cut()
 
 
 def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...]) -> Framing:

@@ -109,6 +109,8 @@ def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
     metric = recipe.checkpoint.best_metric
     if metric == "bleu" and not recipe.valid.eval_bleu:
         raise MasscliError("--best-metric bleu needs translations of the validation set", "add --eval-bleu")
+    if metric.rpartition(".")[2].startswith("rouge") and not recipe.valid.eval_rouge:
+        raise MasscliError(f"--best-metric {metric} needs outputs of the validation set", "add --eval-rouge")
     if metric == "bleu" and not any(s.objective.reads in ("pairs", "target") for s in streams.values()):
         raise MasscliError("--best-metric bleu needs a stream of pairs", "use --best-metric loss")
     there_and_back = any(s.objective.reads == "target" for s in streams.values())

@@ -1,5 +1,5 @@
-"""Validation: loss with noise that never changes, measures of the objectives that are judged by their outputs, and BLEU of real beam
-search on raw references.
+"""Validation: loss with noise that never changes, measures of the objectives that are judged by their outputs, and BLEU and ROUGE of
+real beam search on raw references.
 
 Every process takes its share of the micro-batches and of the lines to translate; sums are added up and lines put together again, so that
 nothing depends on the number of processes.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import TypeVar
@@ -24,6 +24,7 @@ from masscli.data.batch import Ids
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.sampler import Sampler
+from masscli.data.sequences import Cut
 from masscli.data.tables import Table
 from masscli.errors import MasscliError
 from masscli.generation.replica import replica
@@ -32,7 +33,7 @@ from masscli.generation.translator import Translator
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Term
 from masscli.objectives.labelled import Measured, Output
-from masscli.scoring import Score, bleu
+from masscli.scoring import FAMILIES, Score, bleu, rouge
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.watch import out_of_memory
 
@@ -84,6 +85,18 @@ class BleuTask:
     def name(self) -> str:
         """The metric of this task alone."""
         return f"{self.metric}.{'-'.join(self.path)}"
+
+
+@dataclass(frozen=True)
+class RougeTask:
+    """Write from the sources of a stream's validation set, at most `longest` pieces each, and compare."""
+
+    stream: str
+    language: str
+    sources: Sequence[str]
+    references: Sequence[str]
+    cut: Cut
+    longest: int
 
 
 @dataclass(frozen=True)
@@ -151,6 +164,7 @@ class Validator:
 
     streams: tuple[ValidStream, ...]
     tasks: tuple[BleuTask, ...]
+    rouges: tuple[RougeTask, ...]
     retrievals: tuple[RetrievalTask, ...]
     tokenizer: Tokenizer
     framing: Framing
@@ -168,7 +182,9 @@ class Validator:
         judged = [f"{stream.name}.{metric}" for stream in self.streams for metric in stream.metrics]
         alone = [metric for metric, count in Counter(m for s in self.streams for m in s.metrics).items() if count == 1]
         losses = [name for stream in self.streams for name in (f"{stream.name}.loss", *stream.parts)]
-        return ["loss", *(["ppl"] if self._one_term else []), *losses, *alone, *judged, *scores, *found]
+        places = ["", *(f"{task.stream}." for task in self.rouges)] if self.rouges else []
+        rouges = [f"{place}{metric}" for place in places for metric in FAMILIES["rouge"]]
+        return ["loss", *(["ppl"] if self._one_term else []), *losses, *alone, *judged, *scores, *rouges, *found]
 
     @property
     def _one_term(self) -> bool:
@@ -183,12 +199,18 @@ class Validator:
         model.eval()
         metrics = self._losses(model) | self._measures(model)
         scores = self._bleu(model)
+        written = self._rouge(model)
         metrics |= self._retrieval(model)
         model.train(training)
         for kind in dict.fromkeys(task.metric for task in self.tasks):
             found = {t.name: s.value for t, s in zip(self.tasks, scores, strict=True) if t.metric == kind}
             metrics |= {**found, kind: sum(found.values()) / len(found)}
-        return metrics, {t.name: s.signature for t, s in zip(self.tasks, scores, strict=True)}
+        signatures = {t.name: s.signature for t, s in zip(self.tasks, scores, strict=True)}
+        for metric in FAMILIES["rouge"] if self.rouges else ():
+            each = {f"{task.stream}.{metric}": found[metric] for task, found in zip(self.rouges, written, strict=True)}
+            metrics |= {**{name: s.value for name, s in each.items()}, metric: sum(s.value for s in each.values()) / len(each)}
+            signatures |= {name: s.signature for name, s in each.items()}
+        return metrics, signatures
 
     def _losses(self, model: Transformer) -> dict[str, float]:
         device = next(model.parameters()).device
@@ -251,7 +273,24 @@ class Validator:
                 lines = [found[0].text for found in translator.translate(lines, *hop)]
                 if number == 0 and task.metric == "roundtrip":
                     lines = ["" if written.split() == read.split() else written for written, read in zip(lines, sources, strict=True)]
-            mine = {i: np.frombuffer(line.encode(), np.uint8).astype(np.float64) for i, line in zip(own, lines, strict=True)}
-            written = [line.astype(np.uint8).tobytes().decode() for line in gathered(mine, len(task.sources), device)]
-            scores.append(bleu(written, task.references, lowercase=self.lowercase))
+            scores.append(bleu(together(own, lines, len(task.sources), device), task.references, lowercase=self.lowercase))
         return scores
+
+    def _rouge(self, model: Transformer) -> list[dict[str, Score]]:
+        """Every process writes its share."""
+        fast = replica(model) if self.rouges else model
+        device, scores = next(model.parameters()).device, []
+        for task in self.rouges:
+            config = GenerationConfig(beam=self.beam, max_len_a=0, max_len_b=task.longest)
+            own = range(parallel.rank, len(task.sources), parallel.world)
+            translator = Translator([fast], self.tokenizer, self.framing, config, cut=task.cut)
+            found = translator.translate([task.sources[i] for i in own], task.language, task.language)
+            lines = [best.text for best, *_ in found]
+            scores.append(rouge(together(own, lines, len(task.sources), device), task.references))
+        return scores
+
+
+def together(own: range, lines: Sequence[str], count: int, device: torch.device) -> list[str]:
+    """The lines of every process; `lines` are those of this one, `own` their places."""
+    mine = {i: np.frombuffer(line.encode(), np.uint8).astype(np.float64) for i, line in zip(own, lines, strict=True)}
+    return [line.astype(np.uint8).tobytes().decode() for line in gathered(mine, count, device)]
