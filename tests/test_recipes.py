@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from masscli.cli.app import COMMANDS, build
+from masscli.cli.app import COMMANDS, build, module_of
 from masscli.cli.request import TrainRequest
 from masscli.commands import ScoreConfig
 from masscli.config import decode
@@ -84,7 +84,7 @@ def known(call: Sequence[str]) -> set[str]:
 def accept(call: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Parse and decode a call as the real command does, without running it.  Whatever is wrong is raised."""
     assert call[0] in COMMANDS, f"there is no command {call[0]}"
-    module = importlib.import_module(f"masscli.cli.{call[0]}")
+    module = importlib.import_module(module_of(call[0]))
     with monkeypatch.context() as patch:
         patch.setattr(module, "run", functools.wraps(module.run)(_decode))
         command = build(call[0], call[1:])
