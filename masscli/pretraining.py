@@ -92,7 +92,9 @@ class RobertaOptions(CorruptionOptions):
     """What an example is: BERT's pairs of segments or pairs of sentences, both with next-sentence prediction; or whole sentences up to the
     length, across documents or within them."""
     mask_specials: bool = True
-    """Start and end symbols may be masked too, as fairseq does."""
+    """Start and end symbols may be masked too, as fairseq does (full-sentences, doc-sentences)."""
+    whole_words: Annotated[bool, Flags("--mask-whole-words")] = False
+    """Mask whole words: --mask-prob is of words, each of which is hidden, kept or replaced as one, as fairseq does."""
 
 
 @config

@@ -4,8 +4,9 @@
     words    whole words, in random order, as long as they fit into k
     ngrams   one to three whole words, n with probability proportional to 1/n (Lan et al. 2020, equation 1)
     dynamic  floor(share * n + u) tokens, u uniform, so that the expectation is exact (Liu et al. 2019)
+    dynamic-words  the same of words: floor(share * w + u) of w words, each of which is hidden, kept or replaced as a whole (fairseq)
 
-The share is of the whole sequence with its special symbols, which are themselves chosen only where `choosable` says so.
+The share is of the whole sequence with its special symbols, which are themselves chosen only where `choosable` says so; a symbol is a word.
 """
 
 from __future__ import annotations
@@ -43,10 +44,16 @@ class Masker:
             rng = np.random.Generator(np.random.Philox(counter=[2, 4, row, 0], key=[self.seed, 0]))
         places = self._choose(choosable, starts, rng)
         out = ids.copy()
-        out[places], _ = replace_some(ids[places], 1 - self.keep - self.random, self.random, self.mask, self.pool, self.size, rng)
+        word = np.cumsum(begins(places, starts)) - 1 if self.unit == "dynamic-words" else None
+        out[places], _ = replace_some(ids[places], 1 - self.keep - self.random, self.random, self.mask, self.pool, self.size, rng, word)
         return out, places
 
     def _choose(self, choosable: Bools, starts: Bools, rng: np.random.Generator) -> Ids:
+        if self.unit == "dynamic-words":
+            units = words(choosable, starts)
+            count = int(self.share * (len(units) + int((~choosable).sum())) + rng.random())
+            some = [units[i] for i in rng.permutation(len(units))[:count]]
+            return fill(some, len(choosable) if self.most is None else self.most, 1, rng)
         exact = self.share * len(choosable)
         count = int(exact + rng.random()) if self.unit == "dynamic" else max(1, round(exact))
         count = min(count, self.most) if self.most is not None else count
@@ -58,8 +65,13 @@ class Masker:
 def words(choosable: Bools, starts: Bools) -> list[Ids]:
     """The places of each word, in order; a word never reaches over a symbol that may not be chosen."""
     places = np.flatnonzero(choosable)
-    breaks = starts[places] | (np.diff(places, prepend=-2) > 1)
-    return np.split(places, np.flatnonzero(breaks)[1:]) if len(places) else []
+    return np.split(places, np.flatnonzero(begins(places, starts))[1:]) if len(places) else []
+
+
+def begins(places: Ids, starts: Bools) -> Bools:
+    """Which of some sorted places begin a word, or go on after a gap."""
+    found: Bools = starts[places] | (np.diff(places, prepend=-2) > 1)
+    return found
 
 
 def fill(units: list[Ids], count: int, longest: int, rng: np.random.Generator) -> Ids:

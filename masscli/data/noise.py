@@ -108,10 +108,15 @@ def _pieces(places: int, k: int, options: MassOptions, rng: np.random.Generator)
 
 
 def replace_some(
-    ids: Ids, mask_share: float, random_share: float, mask: int, words: Ids | None, size: int, rng: np.random.Generator
+    ids: Ids, mask_share: float, random_share: float, mask: int, words: Ids | None, size: int, rng: np.random.Generator,
+    together: Ids | None = None,
 ) -> tuple[Ids, Bools]:
-    """Each id becomes `mask`, a random one (of `words`, or of all `size`), or stays; and which are `mask` now."""
+    """Each id becomes `mask`, a random one (of `words`, or of all `size`), or stays; and which are `mask` now.
+
+    `together` (N,), numbers from 0, gives ids of one number the same lot (not the same random id).
+    """
     draw = rng.random(len(ids))
+    draw = draw if together is None else draw[together]
     masked = draw < mask_share
     randomly = ~masked & (draw < mask_share + random_share)
     out = np.where(masked, mask, ids)

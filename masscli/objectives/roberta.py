@@ -2,7 +2,8 @@
 
 The four input forms of its study (section 4.2): BERT's pairs of segments, or pairs of sentences, both with next-sentence prediction;
 blocks of whole sentences across documents (full-sentences, what RoBERTa is) or within them (doc-sentences), <s> S1 </s> S2 </s> ...
-Start and end symbols may be masked like any other token, and random tokens are drawn from the ids that are not special, as in fairseq.
+Start and end symbols may be masked like any other token, and random tokens are drawn from the ids that are not special, as in fairseq;
+so does --mask-whole-words, where words are counted and a word meets one fate.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ class BlockCollator:
         rows = [np.concatenate([[start], e.fields[0]]) for e in examples]
         masked = []
         for row, example, rng in zip(rows, examples, rngs, strict=True):
-            choosable = np.ones(len(row), np.bool_) if self.specials else (row != start) & (row != end)
-            begins = np.concatenate([[True], example.fields[1] != 0])
+            text = (row != start) & (row != end)
+            begins = np.concatenate([[True], (example.fields[1] != 0) | ~text[:-1]])  # no word goes on behind a symbol
+            choosable = text | self.specials
             masked.append(self.masker(row, choosable, begins, example.row, rng))
         return masked_batch(rows, masked, self.framing, self.language, None, [e.row for e in examples])
 
@@ -69,7 +71,7 @@ class Roberta(PairedLM):
         """Masks."""
         framing, o = self.setting.framing, self.options
         ordinary = np.setdiff1d(np.arange(framing.vocab.size), list(framing.vocab.specials))
-        masker = make_masker(o, "dynamic", framing, ordinary)
+        masker = make_masker(o, "dynamic-words" if o.whole_words else "dynamic", framing, ordinary)
         if o.input_form in PAIRS:
             return PairCollator(framing, self.setting.text, masker, self.order)
         return BlockCollator(framing, self.setting.text, masker, o.mask_specials)
