@@ -238,6 +238,9 @@ class TrainConfig:
     """Most rows in a micro-batch."""
     update_freq: int | None = None
     """Micro-batches of an update (default: the number of processes at first launch, then stored in the run)."""
+    reduction: Literal["global_token_mean", "batch_mean"] = "global_token_mean"
+    """What a loss is the mean of: all targets of an update, so that it does not matter how they fall into micro-batches (fairseq), or the
+    targets of a micro-batch and then the micro-batches that have any (the released BERT, ALBERT and ELECTRA)."""
     reuse: int = 1
     """Updates made of each list of micro-batches: what back-translation has generated is learned from so many times. Saves wait for the
     last of them."""

@@ -67,6 +67,12 @@ def logged(folder: Path) -> dict[int, dict[str, float]]:
     return {e["step"]: e["losses"] for e in events if e["event"] == "stepped"}
 
 
+def norms(folder: Path) -> list[float]:
+    """Of the gradients, update by update."""
+    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
+    return [e["grad_norm"] for e in events if e["event"] == "stepped"]
+
+
 def measured(folder: Path) -> dict[int, dict[str, float]]:
     """Metrics of the validation set by update."""
     events = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
@@ -110,7 +116,7 @@ def test_a_model_that_is_shared_out_learns_the_same(method: str, optimizer: str,
     streams = {f"of-{text}": {"text": text, "objective": objective} for text, objective in METHODS[method].items()}
 
     def run(folder: str, last: int, *more: str) -> list[str]:
-        stacks = ("model.decoder_layers=0",) if method == "heads" else ("valid.eval_roundtrip=true",)
+        stacks = ("model.decoder_layers=0", "train.reduction=batch_mean") if method == "heads" else ("valid.eval_roundtrip=true",)
         made = recipe(toy, tmp_path / folder, f"train.max_update={last}", f"optim.optimizer={optimizer}", "model.encoder_layers=2",
                       *stacks, *more, streams=streams)  # fmt: skip
         return typed(made, tmp_path / f"{folder}-{last}.toml")
@@ -119,6 +125,7 @@ def test_a_model_that_is_shared_out_learns_the_same(method: str, optimizer: str,
     subprocess.run(torchrun(run("two", 6, "train.shard_model=true")), check=True, capture_output=True, timeout=100)
     assert masscli(run("two", 10)) == 0
     assert alike(logged(tmp_path / "two"), logged(tmp_path / "alone"))
+    assert norms(tmp_path / "two") == pytest.approx(norms(tmp_path / "alone"), rel=1e-3)
     for step, wanted in measured(tmp_path / "alone").items():
         assert measured(tmp_path / "two")[step] == pytest.approx(wanted, abs=1e-3)
 

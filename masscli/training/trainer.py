@@ -1,9 +1,10 @@
 """The loop, written once: micro-batches to gradients to updates, for every objective, alone or in many processes.
 
 Contract (DESIGN, "Life of a batch"): an update is a list of U micro-batches that does not depend on the number of processes; targets
-are counted and added up before any forward pass; losses are sums, divided once by those counts; dropout is seeded by (seed, update,
-micro-batch).  So a run that was stopped and continued, or spread over processes, learns the same thing.  With `reuse` n, n updates in a row
-learn from one list, which is prepared once; nothing is saved, and no run ends, before the last of them, so nothing of it must be.
+are counted and added up before any forward pass; losses are sums, divided once by those counts (or, with --reduction batch_mean, by the
+micro-batch's own and by how many there are); dropout is seeded by (seed, update, micro-batch).  So a run that was stopped and continued, or
+spread over processes, learns the same thing.  With `reuse` n, n updates in a row learn from one list, which is prepared once; nothing is
+saved, and no run ends, before the last of them, so nothing of it must be.
 
 The trainer yields events and prints nothing; it knows no objective by name.
 """
@@ -212,13 +213,13 @@ class Trainer:
 
         For want of memory the same is done again in smaller pieces; nothing in here but the count concerns other processes.
         """
-        pieces, totals = 1, None
+        pieces, counts = 1, None
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
                 work = self._ready if pieces == 1 and self._ready else self._work(prepared, pieces)
-                totals = self._count(work) if totals is None else totals  # once, since it waits for the other processes
-                sums = self._accumulate(work, totals)
+                counts = self._count(work) if counts is None else counts  # once, since it waits for the other processes
+                sums = self._accumulate(work, counts)
                 break
             except RuntimeError as error:
                 if not out_of_memory(error):
@@ -232,7 +233,7 @@ class Trainer:
             pieces *= 2
         self.state.splits += any(len(batches) > 1 for _, batches in work)
         self._ready = work if self.recipe.train.reuse > 1 else None
-        return sums, totals
+        return sums, counts[0]
 
     def _work(self, prepared: Sequence[Prepared], pieces: int) -> list[tuple[Job, list[Batch]]]:
         """Every micro-batch in so many pieces, complete."""
@@ -252,15 +253,16 @@ class Trainer:
         return ready
 
     def _count(self, work: Sequence[tuple[Job, list[Batch]]]) -> Tensor:
-        """Targets by (stream, term), over all processes."""
-        counts = dict.fromkeys(self.keys, 0.0)
+        """By (stream, term), over all processes: the targets, and the micro-batches that have any: (2, terms)."""
+        targets, having = (dict.fromkeys(self.keys, 0.0) for _ in range(2))
         for job, batches in work:
-            for batch in batches:
-                for term, count in batch.counts.items():
-                    counts[job.stream, term] += count
-        return parallel.sum_(torch.tensor(list(counts.values()), dtype=torch.float64, device=self.device)).cpu()
+            for term, count in _targets(batches).items():
+                targets[job.stream, term] += count
+                having[job.stream, term] += count > 0
+        both = [list(targets.values()), list(having.values())]
+        return parallel.sum_(torch.tensor(both, dtype=torch.float64, device=self.device)).cpu()
 
-    def _accumulate(self, work: Sequence[tuple[Job, list[Batch]]], totals: Tensor) -> Tensor:
+    def _accumulate(self, work: Sequence[tuple[Job, list[Batch]]], counts: Tensor) -> Tensor:
         """Forward and backward, a batch at a time; the summed losses."""
         sums = torch.zeros(len(self.keys), dtype=torch.float64, device=self.device)
         index = {key: i for i, key in enumerate(self.keys)}
@@ -269,8 +271,13 @@ class Trainer:
             torch.manual_seed(_mix(self.recipe.seed, self.state.step, job.micro))
             stream = self.streams[job.stream]
             weight = ramp_at(stream.weight, turn) * self.scale.value
-            # Text too short to have a target leaves sums of nothing, which a share of anything keeps at 0.
-            share = {term: weight * w / (float(totals[index[job.stream, term]]) or 1.0) for term, w in stream.objective.weights.items()}
+            own, share = _targets(batches), {}
+            for term, w in stream.objective.weights.items():
+                targets, having = counts[:, index[job.stream, term]].tolist()
+                divisor = targets if self.recipe.train.reduction == "global_token_mean" else own.get(term, 0.0) * having
+                # Text too short to have a target leaves sums of nothing, which a share of anything keeps at 0; against these the released
+                # code of BERT adds 1e-5 to all divisors.
+                share[term] = weight * w / (divisor or 1.0)
             for batch in batches:
                 found = self.through(stream.objective, batch)
                 torch.autograd.backward(torch.stack([t.loss * share[term] for term, t in found.items()]).sum())
@@ -408,6 +415,15 @@ class Trainer:
                 figures |= {f"{stream.name}.{n}": value for n, value in own.items()}
                 concerns += [f"{stream.name}: {text}" for text in stream.objective.concerns(own)]
         return figures, tuple(concerns)
+
+
+def _targets(batches: Sequence[Batch]) -> dict[str, float]:
+    """The targets of each term in the parts of a micro-batch."""
+    found: dict[str, float] = {}
+    for batch in batches:
+        for term, count in batch.counts.items():
+            found[term] = found.get(term, 0.0) + count
+    return found
 
 
 def _mix(seed: int, update: int, micro: int) -> int:
