@@ -105,8 +105,15 @@ class AlbertOptions(CorruptionOptions):
     """Which."""
     ngrams: bool = True
     """Mask n-grams of one to three words; else single pieces."""
+    ngram_rule: Literal["words", "released"] = "words"
+    """What n-grams are made of: words of one segment; or as in the released code, where digits and letters beyond ASCII begin words too,
+    and words and n-grams may go on behind [SEP]."""
     strict_sop: bool = False
     """Leave out chunks of one sentence, which otherwise are paired with another document's, as in the released code."""
+
+    def __post_init__(self) -> None:
+        CorruptionOptions.__post_init__(self)
+        check((self.ngrams or self.ngram_rule == "words", "ngram_rule: says nothing without ngrams"))
 
 
 @config

@@ -137,6 +137,8 @@ class ModelConfig:
     """Segment embeddings (BERT: 2)."""
     embedding_dim: int = 0
     """Width of the embeddings, projected to that of the layers (ALBERT, small ELECTRA); 0 is that of the layers."""
+    project_embeddings: bool = False
+    """Project them even where both widths are the same (ALBERT)."""
     share_layers: Literal["none", "attention", "ffn", "all"] = "none"
     """What all layers of a stack have in common (ALBERT: all)."""
     head_transform: bool = False

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from masscli.config import decode
+from masscli.config import ConfigError, decode
 from masscli.data.batch import Batch, Tokens
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
@@ -27,7 +27,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Setting
 from masscli.objectives.electra import Electra
 from masscli.recipe import OBJECTIVES, ModelConfig
-from tests.test_documents import MASK, Text, document, framed, masker, pairs, sentence
+from tests.test_documents import MASK, Pieces, Text, document, framed, masker, pairs, sentence
 from tests.test_pretraining import VOCAB, make, objective, pair, rngs, streams
 
 # -- masks ---------------------------------------------------------------------------------------------------------------------------------
@@ -145,6 +145,26 @@ def test_ngrams_are_runs_of_whole_words() -> None:
             assert all(chosen >= set(w.tolist()) or not chosen & set(w.tolist()) for w in words(text, starts))
             full += len(chosen) == k
     assert full > 500  # short of k only where no word is short enough
+
+
+def test_albert_takes_words_for_what_its_rule_says() -> None:
+    """Two digits are a word by their mark, and two words in the released code."""
+    class Folder:
+        def monolingual(self, split: str, text: str) -> Text:
+            return Text([[3, 3]])
+
+        def tokenizer(self) -> Pieces:
+            return Pieces("▁1", "9", "re")
+
+    for rule, begins in (("words", [True, False, False]), ("released", [True, True, False])):
+        view: Any = objective("albert", ngram_rule=rule).view(Folder(), "train")  # type: ignore[arg-type]
+        assert view.starts(np.array([4, 5, 6])).tolist() == begins
+        cut = Example(0, (np.array([10, 11]), np.array([12, 13]), np.array([0]), np.array([1, 1, 0, 1])))  # what 12 went on from is gone
+        made = objective("albert", ngram_rule=rule, mask_prob=0.3).collator()
+        found = [made([cut], rngs(1, seed)).labels["mlm"].ids.tolist() for seed in range(100)]
+        assert all((11 in x) == (12 in x) for x in found) is (rule == "released")
+    with pytest.raises(ConfigError, match=r"^ngram_rule: says nothing without ngrams$"):
+        objective("albert", ngram_rule="released", ngrams=False)
 
 
 @pytest.mark.parametrize("keep", [0.15, 0.0])

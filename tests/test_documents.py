@@ -392,6 +392,38 @@ def test_words_begin_at_marks_and_at_punctuation(pieces: tuple[str, ...]) -> Non
     assert starts[4:-1].tolist() == [True, False, True, False, True, True, False]
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        {"▁the": 1, "re": 0, "Re": 0, "<x": 1, ",": 1, "'": 1, "'s": 1, "é": 1, "ré": 1, "9": 1, "a9": 1, "s.": 0, "▁9": 1, "x": 0},
+        {"the": 1, "##re": 0, "##.": 0, ".": 1, "##é": 0, "##9": 0, "é": 1},
+    ],
+)
+def test_words_begin_where_alberts_released_code_has_it(pieces: dict[str, int]) -> None:
+    """In SentencePiece every sign, digit and foreign letter begins one; in WordPiece nothing that is marked."""
+    known = Pieces(*pieces)
+    starts = word_starts(known, as_albert=True)(np.arange(known.vocab.size))
+    assert starts[4:-1].tolist() == [bool(begin) for begin in pieces.values()]
+    assert starts[:4].all() and starts[-1]
+
+
+def test_released_ngrams_go_on_behind_a_separator() -> None:
+    """As often as they go on anywhere; and a word whose first piece was cut off at the front of B belongs to the last one of A."""
+    text = np.array([False, *[True] * 4, False, *[True] * 4, False])
+    every, ids = np.ones(11, np.bool_), np.arange(11) + 10
+    often = {}
+    for unit in ("ngrams", "released-ngrams"):
+        pairs = Counter(tuple(masker(unit, share=0.2)(ids, text, every, 0, np.random.default_rng(s))[1].tolist()) for s in range(4_000))
+        often[unit] = pairs[4, 6] / pairs[3, 4]
+    assert often["ngrams"] < 0.5 and often["released-ngrams"] == pytest.approx(1, abs=0.2)
+    glued = every.copy()
+    glued[6] = False
+    for unit, together in (("ngrams", False), ("released-ngrams", True)):
+        found = [set(masker(unit, share=0.2)(ids, text, glued, 0, np.random.default_rng(s))[1].tolist()) for s in range(200)]
+        assert all((4 in x) == (6 in x) for x in found) is together
+        assert max(map(len, found)) == 2
+
+
 def test_where_bpe_codes_mark_what_goes_on_the_next_piece_begins_no_word() -> None:
     known = Pieces("hel@@", "lo", "ing", ",")
     starts = word_starts(known)

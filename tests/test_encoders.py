@@ -17,6 +17,7 @@ from masscli.models.presets import resolve
 from masscli.models.relative import bucket
 from masscli.models.transformer import Transformer, count_parameters
 from masscli.recipe import ModelConfig
+from masscli.training.compose import SHAPE
 
 V = 60
 
@@ -57,6 +58,8 @@ BARE: Mapping[str, Any] = {"head_transform": False, "output_bias": False}
         ("albert-base", 30_000, {}, 11_813_810 - 1_538),
         ("albert-base", 30_000, BARE | {"embedding_dim": 64}, 9_681_408),
         ("albert-base", 30_000, BARE | {"embedding_dim": 256}, 15_687_936),
+        ("albert-base", 30_000, BARE | {"embedding_dim": 768}, 31_705_344),
+        ("albert-base", 30_000, BARE | {"embedding_dim": 0}, 31_705_344),
         ("albert-base", 30_000, BARE | {"encoder_layers": 24}, 11_683_584),
         ("albert-base", 30_000, BARE | {"share_layers": "attention"}, 63_647_232),
         ("albert-base", 30_000, BARE | {"share_layers": "ffn"}, 37_686_528),
@@ -130,6 +133,30 @@ def test_narrow_embeddings_are_widened_after_their_norm_and_led_back_by_the_head
     labels = torch.tensor([7, 8, 9, 10])
     _, nll = model.loss(hidden[0], labels)
     assert torch.allclose(nll, torch.nn.functional.cross_entropy(wanted[0], labels, reduction="sum"), atol=1e-4)
+
+
+def test_a_shape_that_weights_depend_on_comes_with_them() -> None:
+    """With --init-from, whatever would change names or sizes of weights is taken from the checkpoint."""
+    changes: dict[str, Any] = {
+        "encoder_layers": 2, "decoder_layers": 1, "dim": 32, "ffn_dim": 8, "norm": "post", "norm_embedding": True, "positions": "learned",
+        "output_bias": True, "segments": 2, "embedding_dim": 8, "project_embeddings": True, "share_layers": "all", "head_transform": True,
+        "pooler": True, "relative_buckets": 8,
+    }  # fmt: skip
+    plain = {name: p.shape for name, p in make().named_parameters()}
+    for field, value in changes.items():
+        assert {name: p.shape for name, p in make(**{field: value}).named_parameters()} != plain
+        assert field in SHAPE
+
+
+def test_albert_projects_embeddings_of_any_width() -> None:
+    """Where they are as wide as the layers too; ELECTRA and BERT do not."""
+    plain, projected = make(), make(project_embeddings=True)
+    tokens = Tokens(torch.randint(5, V, (1, 4)), torch.tensor([4]))
+    assert torch.equal(plain.inputs(tokens, "encoder"), plain.embed(tokens, "encoder"))
+    layer = projected.projections["encoder"]
+    wanted = projected.embed(tokens, "encoder") @ layer.weight.t() + layer.bias
+    assert torch.allclose(projected.inputs(tokens, "encoder"), wanted, atol=1e-6)
+    assert count_parameters(projected) - count_parameters(plain) == 16 * 16 + 16
 
 
 def test_without_a_head_narrow_embeddings_cannot_be_predicted() -> None:

@@ -3,6 +3,7 @@
     pieces   k = max(1, round(share * n)) of the tokens at random (Devlin et al. 2019; the rounding is half to even)
     words    whole words, in random order, as long as they fit into k
     ngrams   one to three whole words, n with probability proportional to 1/n (Lan et al. 2020, equation 1)
+    released-ngrams  the same, of words and n-grams that may go on behind [SEP], as in the released code
     dynamic  floor(share * n + u) tokens, u uniform, so that the expectation is exact (Liu et al. 2019)
     dynamic-words  the same of words: floor(share * w + u) of w words, each of which is hidden, kept or replaced as a whole (fairseq)
 
@@ -59,13 +60,15 @@ class Masker:
         count = min(count, self.most) if self.most is not None else count
         if self.unit in ("pieces", "dynamic"):
             return np.sort(rng.permutation(np.flatnonzero(choosable))[:count])
-        return fill(words(choosable, starts), count, LONGEST if self.unit == "ngrams" else 1, rng)
+        across = self.unit == "released-ngrams"
+        return fill(words(choosable, starts, across), count, 1 if self.unit == "words" else LONGEST, rng, across)
 
 
-def words(choosable: Bools, starts: Bools) -> list[Ids]:
-    """The places of each word, in order; a word never reaches over a symbol that may not be chosen."""
+def words(choosable: Bools, starts: Bools, across: bool = False) -> list[Ids]:
+    """The places of each word, in order; a word reaches over a symbol that may not be chosen only where words go `across`."""
     places = np.flatnonzero(choosable)
-    return np.split(places, np.flatnonzero(begins(places, starts))[1:]) if len(places) else []
+    first = starts[places] | (np.arange(len(places)) == 0) if across else begins(places, starts)
+    return np.split(places, np.flatnonzero(first)[1:]) if len(places) else []
 
 
 def begins(places: Ids, starts: Bools) -> Bools:
@@ -74,14 +77,14 @@ def begins(places: Ids, starts: Bools) -> Bools:
     return found
 
 
-def fill(units: list[Ids], count: int, longest: int, rng: np.random.Generator) -> Ids:
+def fill(units: list[Ids], count: int, longest: int, rng: np.random.Generator, across: bool = False) -> Ids:
     """Take n-grams of words in random order while they fit into `count` tokens: sorted places.
 
-    n is drawn with odds 1/n among those that end before the text (or a special symbol) does; one that is too long for what is left gives
-    way to shorter ones, one that overlaps with an earlier one is skipped.
+    n is drawn with odds 1/n among those that end before the text (or, unless they go `across`, a special symbol) does; one that is too
+    long for what is left gives way to shorter ones, one that overlaps with an earlier one is skipped.
     """
     taken = np.zeros(len(units), np.bool_)
-    joined = np.array([False, *(units[i][0] == units[i - 1][-1] + 1 for i in range(1, len(units)))])
+    joined = np.array([False, *(across or units[i][0] == units[i - 1][-1] + 1 for i in range(1, len(units)))])
     left, chosen = count, []
     for at in rng.permutation(len(units)).tolist():
         if left <= 0:

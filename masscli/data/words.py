@@ -13,6 +13,9 @@ from masscli.text.bpe_codes import GOES_ON
 from masscli.text.tokenizer import REST, WORD
 from masscli.text.vocabulary import Vocabulary
 
+PUNCTUATION = frozenset("!\"#$%&()*+,-./:;?@[\\]^_`{|}~")
+"""What ALBERT's released code takes for it; the apostrophe, <, = and > are as good as foreign letters there."""
+
 
 class Pieces(Protocol):
     """What a tokenizer tells of its pieces."""
@@ -38,8 +41,11 @@ class WordStarts:
         return found
 
 
-def word_starts(tokenizer: Pieces) -> WordStarts:
-    """Words begin with the mark of SentencePiece, with a special symbol, or with a piece without a letter or digit (punctuation)."""
+def word_starts(tokenizer: Pieces, as_albert: bool = False) -> WordStarts:
+    """Words begin with the mark of SentencePiece, with a special symbol, or with a piece without a letter or digit (punctuation).
+
+    `as_albert`: by the rule of ALBERT's released code (spec: objectives.md 3.3); of WordPiece, with whatever has no mark, and nothing else.
+    """
     vocab = tokenizer.vocab
     starts = np.ones(vocab.size, np.bool_)
     ordinary = [i for i in range(vocab.size) if i not in vocab.specials]
@@ -48,6 +54,15 @@ def word_starts(tokenizer: Pieces) -> WordStarts:
     if tokenizer.mark == GOES_ON:
         goes_on[ordinary] = [piece.endswith(GOES_ON) for piece in pieces]
     begins = [piece.startswith(WORD) if tokenizer.mark == WORD else not piece.startswith(REST) for piece in pieces]
-    spoken = [any(c.isalnum() for c in piece) for piece in pieces]
-    starts[ordinary] = np.array(begins, np.bool_) | ~np.array(spoken, np.bool_)
+    if not as_albert:
+        begins = [marked or not any(c.isalnum() for c in piece) for marked, piece in zip(begins, pieces, strict=True)]
+    elif tokenizer.mark == WORD:
+        begins = [marked or _begins_in_albert(piece) for marked, piece in zip(begins, pieces, strict=True)]
+    starts[ordinary] = begins
     return WordStarts(starts, goes_on)
+
+
+def _begins_in_albert(piece: str) -> bool:
+    """Whether a piece without the mark is taken for the beginning of a word: a sign of punctuation, and whatever has more in it than ASCII
+    letters and PUNCTUATION."""
+    return piece in PUNCTUATION or not all(c in PUNCTUATION or (c.isascii() and c.isalpha()) for c in piece)

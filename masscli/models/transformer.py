@@ -188,7 +188,7 @@ class Transformer(nn.Module):
         self.tables = nn.ParameterDict({n: nn.Parameter(torch.empty(vocab_size, width)) for n in owners})
         self.biases = nn.ParameterDict({n: nn.Parameter(torch.empty(vocab_size)) for n in owners if config.output_bias})
         self.embeddings = nn.ModuleDict({n: InputEmbedding(config, embedded) for n in stacks})
-        self.projections = nn.ModuleDict({n: Linear(width, config.dim) for n in stacks if width != config.dim})
+        self.projections = nn.ModuleDict({n: Linear(width, config.dim) for n in stacks if width != config.dim or config.project_embeddings})
         self.transforms = nn.ModuleDict({n: HeadTransform(config, config.dim, width) for n in owners if config.head_transform})
         self.relative = RelativeBias(config) if config.relative_buckets and config.encoder_layers else None
         self.pooler = Linear(config.dim, config.dim) if config.pooler else None

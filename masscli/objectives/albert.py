@@ -27,10 +27,12 @@ class Albert(PairedLM):
 
     def view(self, data: DataBin, split: str) -> View:
         """Pairs of segments, half of them exchanged."""
-        return document_pairs(data, split, self.setting, self.options, "strict-sop" if self.options.strict_sop else "sop")
+        o = self.options
+        return document_pairs(data, split, self.setting, o, "strict-sop" if o.strict_sop else "sop", o.ngram_rule == "released")
 
     def collator(self) -> PairCollator:
         """Masks; random tokens come from the whole vocabulary."""
-        unit = "ngrams" if self.options.ngrams else "pieces"
+        released = self.options.ngram_rule == "released"
+        unit = ("released-ngrams" if released else "ngrams") if self.options.ngrams else "pieces"
         masker = make_masker(self.options, unit, self.setting.framing, None)
         return PairCollator(self.setting.framing, self.setting.text, masker, self.order)

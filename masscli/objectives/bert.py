@@ -91,13 +91,15 @@ def make_masker(options: CorruptionOptions, unit: str, framing: Framing, pool: I
                   framing.vocab.size, o.masks == "static", o.pair_seed)  # fmt: skip
 
 
-def document_pairs(data: DataBin, split: str, setting: Setting, options: DocumentOptions, kind: str) -> DocumentPairs:
-    """The pairs of a split; validation reads each document once."""
+def document_pairs(
+    data: DataBin, split: str, setting: Setting, options: DocumentOptions, kind: str, as_albert: bool = False
+) -> DocumentPairs:
+    """The pairs of a split; validation reads each document once.  `as_albert` is that of `word_starts`."""
     o = options
     copies = o.dupe_factor if split == "train" else 1
     column = data.monolingual(split, setting.text)
     found = DocumentPairs(column, kind, o.tokens_per_sample, short=o.short_seq_prob, copies=copies, seed=o.pair_seed,
-                          starts=word_starts(data.tokenizer()), limit=setting.limit)  # fmt: skip
+                          starts=word_starts(data.tokenizer(), as_albert), limit=setting.limit)  # fmt: skip
     if kind == "strict-sop" and not len(found) and len(column):
         raise MasscliError(f"{data.folder}: no document of {setting.text} ({split}) has two sentences",
                            "a sentence a line, a blank line ends a document; or leave out --strict-sop")  # fmt: skip

@@ -49,7 +49,7 @@ class Request(Protocol):
 SHAPE = (
     "encoder_layers", "decoder_layers", "dim", "ffn_dim", "heads", "norm", "norm_eps", "norm_embedding", "scale_embedding", "activation",
     "positions", "max_positions", "embeddings", "output_bias", "languages", "cross_output", "source_bos", "segments",
-    "embedding_dim", "share_layers", "head_transform", "pooler", "relative_buckets", "relative_distance",
+    "embedding_dim", "project_embeddings", "share_layers", "head_transform", "pooler", "relative_buckets", "relative_distance",
 )  # fmt: skip
 """Fields of a model that its weights depend on; with --init-from they come from the checkpoint."""
 
