@@ -134,17 +134,33 @@ class ElectraOptions(DocumentOptions):
     """Draw those places with replacement, as in the released code, or without."""
     generator_size: float = 0.25
     """Width of the generator as a share of the discriminator's (small: 1/4, base: 0.3333, large: 1/4)."""
+    generator_ties: Literal["embeddings", "all", "none"] | None = None
+    """What the generator shares with the discriminator: the embeddings; all but its output, where it is as wide; or nothing (default:
+    embeddings, and nothing in two-stage)."""
+    generator_updates: int | None = None
+    """Updates in which the generator learns alone (two-stage)."""
     disc_weight: float = 50.0
     """Weight of the discriminator's loss beside the generator's."""
     temperature: float = 1.0
     """Divides the generator's logits before sampling."""
-    variant: Literal["electra", "electra-15", "replace-mlm", "all-tokens-mlm"] = "electra"
+    variant: Literal["electra", "electra-15", "replace-mlm", "all-tokens-mlm", "adversarial", "two-stage"] = "electra"
     """The method, or an ablation: detect at the masked places only; predict the masked tokens from the generator's samples; predict all
-    tokens from them, with a copy gate."""
+    tokens from them, with a copy gate; a generator that learns to mislead the discriminator; a generator that learns alone before the
+    discriminator goes on from its weights."""
+
+    @property
+    def ties(self) -> str:
+        """`generator_ties`, said or not."""
+        return self.generator_ties or ("none" if self.variant == "two-stage" else "embeddings")
 
     def __post_init__(self) -> None:
         DocumentOptions.__post_init__(self)
+        two, updates = self.variant == "two-stage", self.generator_updates
         check(
+            (self.ties != "all" or self.generator_size == 1, f"generator_size: must be 1 to tie all, got {self.generator_size}"),
+            (not two or self.ties == "none", "generator_ties: two-stage ties nothing: its generator stands still while the rest learns"),
+            (not two or (updates or 0) > 0, f"generator_updates: must be above 0 in two-stage, got {updates}"),
+            (two or updates is None, "generator_updates: belongs to two-stage"),
             (0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"),
             share("mask_keep", self.mask_keep),
             (self.generator_size > 0, f"generator_size: must be above 0, got {self.generator_size}"),

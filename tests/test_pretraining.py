@@ -26,7 +26,8 @@ from masscli.models.transformer import Transformer, count_parameters
 from masscli.objectives import electra
 from masscli.objectives.base import Objective, Setting
 from masscli.objectives.bert import frame
-from masscli.objectives.electra import Electra, Generator, generator_config
+from masscli.objectives.electra import Electra
+from masscli.objectives.generator import Generator, generator_config
 from masscli.recipe import OBJECTIVES, ModelConfig
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.build import build
@@ -344,7 +345,8 @@ def test_a_batch_is_the_sum_of_its_rows_whatever_stands_in_its_padding(name: str
 RUNS: list[tuple[str, dict[str, Any]]] = [
     ("bert", {"whole_words": True}), ("roberta", {}), ("roberta", {"input_form": "doc-sentences", "whole_words": True}),
     ("roberta", {"input_form": "segment-pair"}), ("roberta", {"input_form": "sentence-pair"}),
-    ("albert", {}), ("albert", {"ngram_rule": "released"}), ("electra", {}), ("electra", {"variant": "all-tokens-mlm"}), ("gpt", {}),
+    ("albert", {}), ("albert", {"ngram_rule": "released"}), ("electra", {}), ("electra", {"variant": "all-tokens-mlm"}),
+    ("electra", {"variant": "adversarial"}), ("gpt", {}),
     ("unilm", {}), ("bert+lm", {}), ("tlm", {}), ("s2s", {}),
 ]  # fmt: skip
 

@@ -52,6 +52,8 @@ class Objective(nn.Module, ABC):
     """What `take_figures` gives, where an objective has something to say of its own work besides its losses."""
     searches: ClassVar[bool] = False
     """Whether `prepare` runs the model."""
+    alone: bool = False
+    """Whether no other stream may learn beside it."""
     allowed: Mapping[str, Tensor] = MappingProxyType({})
     """For a language, the (V,) pieces that may be written in it, where not all may."""
 
@@ -71,6 +73,10 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def collator(self) -> Collator:
         """How they become batches."""
+
+    def begin_update(self, model: Transformer, update: int) -> None:
+        """What is to be done to the model or to itself before an update, of which there have been `update`: by nothing but this number and
+        the weights, so that all processes do the same."""
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
         """Complete a batch with the model's help, outside of gradients; runs before targets are counted.  Back-translation lives here."""

@@ -3,9 +3,15 @@
     L = sum_{m} -log P_G(x_m | masked text) / |m|  +  50 sum_t BCE(D(t | filled text), x_t was replaced) / T
 
 Nothing flows from the discriminator to the generator but through the embeddings they share: samples are drawn (Gumbel-max) and held fixed.
-The generator is a stack of the model's depth, fed by the model's own embeddings; its layers, its output layer and the discriminator's head
-belong to the objective and are left behind when the model is fine-tuned.  A place that was drawn twice is sampled once and counts twice
+The generator (masscli/objectives/generator.py) and the discriminator's head belong to the objective and are left behind when the model is
+fine-tuned.  A place that was drawn twice is sampled once and counts twice
 in the generator's loss; the released code mixes its two samples into a third token, which is not done here.
+
+Other ways to train it (sections 3.2 and 3.3, appendix F):
+
+    two-stage    the generator learns alone; then it hands its weights to the model, stands still, and the model learns alone
+    adversarial  the generator is rewarded where the discriminator errs, R = its loss on a token, by REINFORCE with a learned baseline:
+                 -sum_m (R_m - b_m) log P_G(sample_m | masked text),  b = -log sigmoid(w h_m) drawn to R by cross-entropy
 
 Ablations (section 3.4): electra-15 detects at the masked places only; replace-mlm has the model predict the masked tokens, all-tokens-mlm
 all tokens, P = C onehot(what stands there) + (1 - C) softmax with a copy gate C.
@@ -13,7 +19,7 @@ all tokens, P = C onehot(what stands there) + (1 - C) softmax with a copy gate C
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,15 +33,13 @@ from masscli.data.framing import Framing
 from masscli.data.masking import electra_slots
 from masscli.data.shards import DataBin
 from masscli.data.view import Example, View
-from masscli.models.cross_entropy import linear_cross_entropy
-from masscli.models.head import HeadTransform, activation
+from masscli.models.head import activation
 from masscli.models.linear import Linear
-from masscli.models.masks import inside
-from masscli.models.transformer import Stack, Transformer
+from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Setting, Term
 from masscli.objectives.bert import document_pairs, frame, no_tags
+from masscli.objectives.generator import Generator, Output, begin
 from masscli.pretraining import ElectraOptions
-from masscli.recipe import ModelConfig
 
 CHUNK = 512
 """Rows of logits that are held at a time where all tokens are predicted."""
@@ -75,49 +79,6 @@ class ElectraCollator:
         return Batch(source, None, labels, counts, torch.tensor([e.row for e in examples]))
 
 
-def generator_config(model: ModelConfig, size: float) -> ModelConfig:
-    """The generator's layers: narrower, four times as wide inside, a head for every 64."""
-    dim = max(1, round(model.dim * size))
-    heads = max(1, dim // 64)
-    dim -= dim % heads
-    return replace(model, dim=dim, ffn_dim=4 * dim, heads=heads, share_layers="none")
-
-
-class Generator(nn.Module):
-    """A bare stack on embeddings of width E, and the output layer of a masked language model; the token table is handed in."""
-
-    def __init__(self, model: ModelConfig, size: float, vocab: int) -> None:
-        super().__init__()
-        config, width = generator_config(model, size), model.embedding_dim or model.dim
-        self.project = Linear(width, config.dim) if width != config.dim else None
-        self.stack = Stack(config, config.encoder_layers, False, ())
-        self.output = Output(config, width, vocab)
-        begin(self)
-
-    def forward(self, embedded: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, L, E) -> states (B, L, G)."""
-        out: Tensor = self.stack(self.project(embedded) if self.project is not None else embedded, mask)
-        return out
-
-
-class Output(nn.Module):
-    """The output layer of a network of width D over a table of width E."""
-
-    def __init__(self, config: ModelConfig, width: int, vocab: int) -> None:
-        super().__init__()
-        self.transform = HeadTransform(config, config.dim, width)
-        self.bias = nn.Parameter(torch.zeros(vocab))
-
-    def logits(self, hidden: Tensor, table: Tensor) -> Tensor:
-        """(N, D) -> (N, V) in fp32."""
-        x = self.transform(hidden)
-        return F.linear(x, table.to(x.dtype), self.bias.to(x.dtype)).float()
-
-    def loss(self, hidden: Tensor, table: Tensor, labels: Tensor) -> Term:
-        """Summed cross-entropy."""
-        return Term(*linear_cross_entropy(self.transform(hidden), table, self.bias, labels))
-
-
 class Detector(nn.Module):
     """How much each token looks replaced."""
 
@@ -134,14 +95,6 @@ class Detector(nn.Module):
         return out[:, 0].float()
 
 
-def begin(module: nn.Module) -> None:
-    """N(0, 0.02), zero biases."""
-    for part in module.modules():
-        if isinstance(part, Linear):
-            nn.init.normal_(part.weight, 0, 0.02)
-            nn.init.zeros_(part.bias)
-
-
 class Electra(Objective):
     """Tell what was replaced."""
 
@@ -150,15 +103,20 @@ class Electra(Objective):
     def __init__(self, config: ElectraOptions, setting: Setting) -> None:
         super().__init__(setting)
         no_tags("electra", setting)
-        self.options, self.second = config, "rtd" if config.variant.startswith("electra") else config.variant
+        self.options, self.second = config, config.variant if config.variant in ("replace-mlm", "all-tokens-mlm") else "rtd"
         size, model = setting.framing.vocab.size, setting.model
-        self.generator = Generator(model, config.generator_size, size)
+        languages = len(setting.framing.languages) if model.languages == "embedding" else 0
+        self.generator = Generator(model, config.generator_size, size, config.ties, languages)
         self.detector = Detector(model.dim, model.activation) if self.second == "rtd" else None
         self.output = Output(model, model.embedding_dim or model.dim, size) if self.second != "rtd" else None
         self.gate = Linear(model.dim, 1) if config.variant == "all-tokens-mlm" else None
-        for part in (self.output, self.gate):
+        self.baseline = Linear(self.generator.width, 1) if config.variant == "adversarial" else None
+        for part in (self.output, self.gate, self.baseline):
             if part is not None:
                 begin(part)
+        self.alone = config.variant == "two-stage"
+        if self.alone:
+            self.register_buffer("handed", torch.zeros((), dtype=torch.bool))
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -173,27 +131,58 @@ class Electra(Objective):
         """Masks what the generator reads."""
         return ElectraCollator(self.options, self.setting.framing, self.setting.text, self.second)
 
+    def remarks(self, view: View) -> list[str]:
+        """What a discriminator of another size cannot take over."""
+        if not self.alone:
+            return []
+        with torch.device("meta"):
+            model = Transformer(self.setting.model, self.setting.framing.vocab.size, self.setting.framing.languages)
+        every, fitting = (sum(n.startswith("encoder.") for n in names) for names in (model.state_dict(), self.generator.fitting(model)))
+        said = f"{every - fitting} of {every} weights of the model's layers have no like in the generator, and begin as they are drawn"
+        return [f"{said}: add --generator-size 1"] if every > fitting else []
+
+    def begin_update(self, model: Transformer, update: int) -> None:
+        """two-stage: the model takes the generator's weights, once."""
+        if self.alone and update >= (self.options.generator_updates or 0) and not self.get_buffer("handed"):
+            self.generator.hand_over(model)
+            self.get_buffer("handed").fill_(True)
+
+    def prepare(self, model: Transformer, batch: Batch) -> Batch:
+        """two-stage: one of the losses has no targets."""
+        if not (self.alone and self.training):
+            return batch
+        term = self.second if self.get_buffer("handed") else "mlm"
+        return replace(batch, counts={term: batch.counts[term]})
+
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Both losses."""
+        """Both losses; in training, those that have targets."""
         wanted, real = batch.labels["mlm"], batch.labels["real"]
-        table = model.table("encoder")
-        states = self.generator(model.embed(batch.source, "encoder"), inside(batch.source)).flatten(0, 1)
-        found = {"mlm": self.generator.output.loss(states[wanted.positions], table, wanted.ids)}
-        slots = torch.unique(wanted.positions)
+        found: dict[str, Term] = {}
+        with torch.set_grad_enabled(torch.is_grad_enabled() and "mlm" in batch.counts):
+            table, states = self.generator.words(model), self.generator(model, batch.source)
+            if "mlm" in batch.counts and self.baseline is None:
+                found["mlm"] = self.generator.output.loss(states[wanted.positions], table, wanted.ids)
+        if self.second not in batch.counts:
+            return found
+        slots, times = torch.unique(wanted.positions, return_counts=True)
         filled = batch.source.ids.flatten().index_copy(0, real.positions, real.ids)
-        truth = filled[slots]
-        filled = filled.index_copy(0, slots, self._sample(states[slots], table, batch))
+        truth, drawn = filled[slots], self._sample(states[slots], table, batch)
+        filled = filled.index_copy(0, slots, drawn)
         hidden = model.encode(replace(batch.source, ids=filled.view_as(batch.source.ids))).hidden.flatten(0, 1)
         if self.detector is not None:
-            at = slots if self.options.variant == "electra-15" else real.positions
-            original = truth if self.options.variant == "electra-15" else real.ids
-            replaced = (filled[at] != original).float()
-            loss = F.binary_cross_entropy_with_logits(self.detector(hidden[at]), replaced, reduction="sum")
-            return {**found, "rtd": Term(loss, loss.detach())}
-        assert self.output is not None
-        if self.gate is None:
-            return {**found, self.second: self.output.loss(hidden[wanted.positions], table, wanted.ids)}
-        return {**found, self.second: self._copying(hidden[real.positions], table, filled[real.positions], real.ids)}
+            at, original = (slots, truth) if self.options.variant == "electra-15" else (real.positions, real.ids)
+            loss = F.binary_cross_entropy_with_logits(self.detector(hidden[at]), (filled[at] != original).float(), reduction="sum")
+            found["rtd"] = Term(loss, loss.detach())
+        if self.detector is not None and self.baseline is not None:
+            with torch.no_grad():
+                errors = F.binary_cross_entropy_with_logits(self.detector(hidden[slots]), (drawn != truth).float(), reduction="none")
+                nll = self.generator.output.loss(states[wanted.positions], table, wanted.ids).nll
+            found["mlm"] = Term(self._reinforced(states[slots], table, drawn, errors, times), nll)
+        if self.output is not None and self.gate is None:
+            found[self.second] = self.output.loss(hidden[wanted.positions], model.table("encoder"), wanted.ids)
+        elif self.output is not None:
+            found[self.second] = self._copying(hidden[real.positions], model.table("encoder"), filled[real.positions], real.ids)
+        return found
 
     @torch.no_grad()
     def _sample(self, states: Tensor, table: Tensor, batch: Batch) -> Tensor:
@@ -203,11 +192,24 @@ class Electra(Objective):
         noise = torch.rand(logits.shape, generator=seed, device=states.device).clamp_(1e-9, 1 - 1e-7)
         return (logits - torch.log(-torch.log(noise))).argmax(-1)
 
+    def _reinforced(self, states: Tensor, table: Tensor, drawn: Tensor, reward: Tensor, times: Tensor) -> Tensor:
+        """What teaches the generator to draw what is rewarded, and the baseline to foresee the reward (appendix F).
+
+        A slot counts as often as it was drawn.  The baseline reads states that it does not shape.
+        """
+        assert self.baseline is not None
+        guess = self.baseline(states.detach())[:, 0].float()
+        foreseen = F.binary_cross_entropy_with_logits(guess, torch.exp(-reward), reduction="none")  # -log sigmoid(guess) is the baseline
+        gain = (reward - F.softplus(-guess)).detach()
+        return (times * foreseen).sum() + in_chunks(self._drawing, [states, drawn, times * gain], table)
+
+    def _drawing(self, states: Tensor, drawn: Tensor, gain: Tensor, table: Tensor) -> Tensor:
+        logits = self.generator.output.logits(states, table) / self.options.temperature
+        return -(gain * logits.log_softmax(-1).gather(1, drawn[:, None])[:, 0]).sum()
+
     def _copying(self, hidden: Tensor, table: Tensor, shown: Tensor, labels: Tensor) -> Term:
-        """-log P of every token under the mixture of copying and predicting, a chunk of logits at a time."""
-        parts = [checkpoint(self._mixture, *(x[at : at + CHUNK] for x in (hidden, shown, labels)), table, use_reentrant=False)
-                 for at in range(0, len(labels), CHUNK)]  # fmt: skip
-        loss = torch.stack(parts).sum()
+        """-log P of every token under the mixture of copying and predicting."""
+        loss = in_chunks(self._mixture, [hidden, shown, labels], table)
         return Term(loss, loss.detach())
 
     def _mixture(self, hidden: Tensor, shown: Tensor, labels: Tensor, table: Tensor) -> Tensor:
@@ -215,3 +217,9 @@ class Electra(Objective):
         gate = self.gate(hidden)[:, 0].float()
         predicted = F.logsigmoid(-gate) + self.output.logits(hidden, table).log_softmax(-1).gather(1, labels[:, None])[:, 0]
         return -torch.where(shown == labels, torch.logaddexp(F.logsigmoid(gate), predicted), predicted).sum()
+
+
+def in_chunks(work: Callable[..., Tensor], rows: Sequence[Tensor], table: Tensor) -> Tensor:
+    """The sum of what `work` makes of so many rows at a time, so that few of their logits are held."""
+    parts = [checkpoint(work, *(x[at : at + CHUNK] for x in rows), table, use_reentrant=False) for at in range(0, len(rows[0]), CHUNK)]
+    return torch.stack(parts).sum() if parts else rows[0].new_zeros(()).float()

@@ -69,6 +69,8 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     torch.manual_seed(recipe.seed)
     model = Transformer(recipe.model, data.vocab.size, state.languages)
     objectives = {name: _objective(stream, recipe, framing) for name, stream in recipe.stream.items()}
+    if only := [name for name, made in objectives.items() if made.alone and len(objectives) > 1]:
+        raise MasscliError(f"stream {only[0]}: learns alone, not beside {len(objectives) - 1} more", "choose one language with --langs")
     if last is not None:
         model.load_state_dict(last.weights())
         _load_heads(objectives, last)

@@ -188,6 +188,9 @@ class Trainer:
         lr = learning_rate(self.recipe.optim, self.state.step + 1, self.recipe.train.max_update)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
+        if self._between():
+            for stream in self.streams.values():
+                stream.objective.begin_update(self.model, self.state.step)
         sums, totals = self._gradients(prepared)
         self._reduce()
         norm = self._norm()
