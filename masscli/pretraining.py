@@ -113,7 +113,7 @@ class AlbertOptions(CorruptionOptions):
 
     def __post_init__(self) -> None:
         CorruptionOptions.__post_init__(self)
-        check((self.ngrams or self.ngram_rule == "words", "ngram_rule: says nothing without ngrams"))
+        check((self.ngrams or self.ngram_rule == "words", "ngram_rule: says nothing without --ngrams"))
 
 
 @config
@@ -157,10 +157,10 @@ class ElectraOptions(DocumentOptions):
         DocumentOptions.__post_init__(self)
         two, updates = self.variant == "two-stage", self.generator_updates
         check(
-            (self.ties != "all" or self.generator_size == 1, f"generator_size: must be 1 to tie all, got {self.generator_size}"),
+            (self.ties != "all" or self.generator_size == 1, f"generator_ties: all needs --generator-size 1, got {self.generator_size}"),
             (not two or self.ties == "none", "generator_ties: two-stage ties nothing: its generator stands still while the rest learns"),
-            (not two or (updates or 0) > 0, f"generator_updates: must be above 0 in two-stage, got {updates}"),
-            (two or updates is None, "generator_updates: belongs to two-stage"),
+            (not two or (updates or 0) > 0, f"variant: two-stage needs --generator-updates above 0, got {updates}"),
+            (two or updates is None, "generator_updates: belongs to --variant two-stage"),
             (0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"),
             share("mask_keep", self.mask_keep),
             (self.generator_size > 0, f"generator_size: must be above 0, got {self.generator_size}"),

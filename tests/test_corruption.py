@@ -163,7 +163,7 @@ def test_albert_takes_words_for_what_its_rule_says() -> None:
         made = objective("albert", ngram_rule=rule, mask_prob=0.3).collator()
         found = [made([cut], rngs(1, seed)).labels["mlm"].ids.tolist() for seed in range(100)]
         assert all((11 in x) == (12 in x) for x in found) is (rule == "released")
-    with pytest.raises(ConfigError, match=r"^ngram_rule: says nothing without ngrams$"):
+    with pytest.raises(ConfigError, match=r"^ngram_rule: says nothing without --ngrams$"):
         objective("albert", ngram_rule="released", ngrams=False)
 
 

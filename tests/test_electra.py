@@ -268,9 +268,9 @@ def test_two_stages_are_those_of_one_stream(toy: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"generator_ties": "all", "generator_size": 0.5}, "generator_size: must be 1 to tie all, got 0.5"),
-        ({"variant": "two-stage"}, "generator_updates: must be above 0 in two-stage, got None"),
-        ({"generator_updates": 5}, "generator_updates: belongs to two-stage"),
+        ({"generator_ties": "all", "generator_size": 0.5}, "generator_ties: all needs --generator-size 1, got 0.5"),
+        ({"variant": "two-stage"}, "variant: two-stage needs --generator-updates above 0, got None"),
+        ({"generator_updates": 5}, "generator_updates: belongs to --variant two-stage"),
         ({"variant": "two-stage", "generator_updates": 5, "generator_ties": "embeddings"},
          "generator_ties: two-stage ties nothing: its generator stands still while the rest learns"),
     ],
