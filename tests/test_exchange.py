@@ -335,8 +335,6 @@ CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
         ("bert", {"is_decoder": True}, f"{CONFIG}: is_decoder is True", "only BERT whose is_decoder is False can be imported"),
         ("albert", {"num_hidden_groups": 2}, f"{CONFIG}: num_hidden_groups is 2",
          "only ALBERT whose num_hidden_groups is 1 can be imported"),
-        ("albert", {"embedding_size": 16}, f"{CONFIG}: embedding_size is hidden_size, where ALBERT projects all the same",
-         "this Transformer has no projection there"),
     ],
 )  # fmt: skip
 def test_a_config_that_does_not_fit(kind: str, changes: dict[str, Any], message: str, hint: str, tmp_path: Path) -> None:

@@ -56,6 +56,22 @@ def test_what_was_trained_comes_back_bit_by_bit(arch: str, toy: Path, tmp_path: 
     assert width == {"albert-base": E, "electra-small": E, "electra-base": D}.get(arch)
 
 
+def test_an_albert_whose_embeddings_are_as_wide_as_its_layers_keeps_their_projection(toy: Path, tmp_path: Path) -> None:
+    ours = trained("albert-base", toy, tmp_path / "ours", embedding_dim=D)
+    assert "projections.encoder.weight" in ours.weights()
+    export(ours.path, tmp_path / "published", None)
+    again = taken(tmp_path / "published", tmp_path / "run", ("en", "de"))
+    same(again.weights(), ours.weights())
+    assert again.recipe.model.project_embeddings and again.recipe.model.embedding_dim == D
+
+
+def test_a_run_from_before_projections_had_a_name_is_exported(toy: Path, tmp_path: Path) -> None:
+    """Narrow embeddings are projected, whether that is said or not."""
+    ours = trained("albert-base", toy, tmp_path / "ours", project_embeddings=False)
+    export(ours.path, tmp_path / "published", None)
+    same(taken(tmp_path / "published", tmp_path / "run", ("en", "de")).weights(), ours.weights())
+
+
 HOMES = {"BERT": "bert-base", "RoBERTa": "roberta-base", "ALBERT": "albert-base", "ELECTRA": "electra-base", "GPT": "gpt"}
 
 
@@ -71,7 +87,10 @@ HOMES = {"BERT": "bert-base", "RoBERTa": "roberta-base", "ALBERT": "albert-base"
         ("bert-base", {"segments": 0}, "segments is 0: Hugging Face's BERT has at least one"),
         ("bert-base", {"share_layers": "ffn"}, "share_layers is ffn: Hugging Face's ALBERT has all"),
         ("roberta-base", {"activation": "relu"}, "activation is relu: Hugging Face's RoBERTa has gelu"),
-        ("albert-base", {"embedding_dim": 0}, "embedding_dim is 16: Hugging Face's ALBERT projects even what is as wide as the layers"),
+        ("albert-base", {"embedding_dim": 0, "project_embeddings": False},
+         "project_embeddings is False: Hugging Face's ALBERT projects even what is as wide as the layers"),
+        ("electra-base", {"project_embeddings": True},
+         "project_embeddings is True: Hugging Face's ELECTRA projects only what is narrower than the layers"),
         ("electra-small", {"pooler": True}, "pooler is True: Hugging Face's ELECTRA has none"),
         ("gpt", {"ffn_dim": 32}, "ffn_dim is 32: Hugging Face's GPT has 64"),
         ("gpt", {"scale_embedding": True}, "scale_embedding is True: Hugging Face's GPT has False"),

@@ -22,7 +22,7 @@ OLD_EPS = 1e-12
 """The layer norms' of a config.json from before it was written down."""
 MOST_UNUSED = 16
 """Rows of positions that may lie idle before the first, where they begin behind the id of padding."""
-_APART = ("pooler", "head_transform", "output_bias", "relative_distance")
+_APART = ("pooler", "head_transform", "output_bias", "relative_distance", "project_embeddings")
 """Fields of a shape that no named size decides: parts that may be there or not, and one that means nothing here."""
 
 
@@ -44,10 +44,7 @@ def read_shape(family: Family, raw: Mapping[str, Any], pooler: bool, path: str) 
         said["max_positions"] -= lead(family, raw)
         if family is GPT:
             said["ffn_dim"] = 4 * said["dim"]
-        if said.get("embedding_dim") == said["dim"]:
-            if family is ALBERT:
-                raise MasscliError(f"{path}: embedding_size is hidden_size, where ALBERT projects all the same",
-                                   "this Transformer has no projection there")  # fmt: skip
+        if said.get("embedding_dim") == said["dim"] and family is not ALBERT:  # which projects all the same
             said["embedding_dim"] = 0
         model = resolve(said)
     except (TypeError, ConfigError) as error:
@@ -80,8 +77,9 @@ def write_shape(family: Family, model: ModelConfig, vocab: Vocabulary) -> dict[s
         raise _alone(family, "activation", model.activation, f"has {', '.join(dict.fromkeys(family.activations.values()))}")
     if "segments" in family.keys and not model.segments:
         raise _alone(family, "segments", 0, "has at least one")
-    if family is ALBERT and not own["embedding_dim"]:
-        raise _alone(family, "embedding_dim", dim, "projects even what is as wide as the layers")
+    if not own["embedding_dim"] and model.project_embeddings is not (family is ALBERT):
+        rule = "projects even what is as wide as the layers" if family is ALBERT else "projects only what is narrower than the layers"
+        raise _alone(family, "project_embeddings", model.project_embeddings, rule)
     if family.offset and vocab.pad >= MOST_UNUSED:
         raise MasscliError(f"padding has the id {vocab.pad}, and positions of {family.title} begin behind it", "try --family bert")
     own["activation"] = next(name for name, meant in family.activations.items() if meant == model.activation)
