@@ -321,6 +321,22 @@ def test_translations_made_offline_are_learned_beside_in_one_direction(toy: Path
         build(recipe(toy, tmp_path / "run", "train.max_update=3", streams={**streams, "made": {**streams["made"], "data": str(toy)}}))
 
 
+def test_a_language_that_only_another_folder_has_gets_a_vector(toy: Path, tmp_path: Path) -> None:
+    alone = {}
+    for side in ("en", "de"):
+        text = tmp_path / f"text.{side}"
+        text.write_text("".join(f"{line}\n" for line in DataBin.open(toy).raw("valid", "en-de", side)), encoding="utf-8")
+        alone[side] = tmp_path / side
+        preprocess(PreprocessConfig(langs=(side,), mono=(f"{side}={text}",), spm_model=toy, destdir=alone[side]))
+    streams = {"here": {"text": "en", "objective": {"name": "denoise"}},
+               "there": {"text": "de", "data": str(alone["de"]), "objective": {"name": "denoise"}}}  # fmt: skip
+    request = TrainRequest({"data": str(alone["en"])}, streams, None, {}, (), None, None, (), (), (), 1.0, None, None)
+    assert compose(request).model.languages == "embedding"
+    trainer, _ = build(recipe(alone["en"], tmp_path / "run", "train.max_update=2", streams=streams))
+    list(trainer.run())
+    assert trainer.state.languages == ("en", "de")
+
+
 def test_another_folder_must_have_the_same_vocabulary(toy: Path, tmp_path: Path) -> None:
     other = make_data(tmp_path, vocab_size=80)
     with pytest.raises(MasscliError) as error:
@@ -336,6 +352,9 @@ def test_another_folder_must_have_the_same_vocabulary(toy: Path, tmp_path: Path)
         (["--pairs", "en-en"], "stream en-en: en-en goes from a language to itself"),
         (["--langs", "en,de", "--best-metric", "roundtrip"],
          "--best-metric roundtrip needs translations of the validation set there and back"),
+        (["--beside", "denoise=0.5", "--beside", "denoise=0.1"], "--beside denoise: there is a stream denoise-en already"),
+        (["--beside", "backtranslate"], "--beside backtranslate: there is a stream backtranslate-en-de already"),
+        (["--beside", "translate@=0.5"], "--beside translate@: names no folder"),
         (["--beside", "denoise=heavy"], "weight: expected a number or UPDATE:VALUE,..., got 'heavy'"),
     ],
 )  # fmt: skip

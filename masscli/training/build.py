@@ -32,7 +32,7 @@ from masscli.training.initial import begin, freeze
 from masscli.training.optim import make_optimizer, restore_moments
 from masscli.training.precision import bf16_pays, choose_device, choose_dtype
 from masscli.training.sharding import Pass, refuse, shard
-from masscli.training.sources import content, opened
+from masscli.training.sources import content, languages, opened
 from masscli.training.trainer import Stream, Trainer
 from masscli.training.vectors import load_vectors
 
@@ -164,7 +164,7 @@ def _languages(recipe: Recipe, data: DataBin) -> tuple[str, ...]:
     if recipe.model.languages != "embedding" and recipe.model.cross_output != "language":
         return ()
     old = Checkpoint.open(recipe.init_from).state.languages if recipe.init_from else ()
-    return (*old, *(x for x in data.languages if x not in old))
+    return (*old, *(x for x in languages(recipe.stream, data) if x not in old))
 
 
 def _continue(recipe: Recipe, data: DataBin, last: Checkpoint) -> str:

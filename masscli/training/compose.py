@@ -15,7 +15,7 @@ from masscli.models.presets import resolve
 from masscli.objectives.labelled import Measured
 from masscli.recipe import OBJECTIVES, ModelConfig, ObjectiveConfig, OptimConfig, Recipe, StreamConfig
 from masscli.training.checkpoint import Checkpoint, saved
-from masscli.training.sources import opened
+from masscli.training.sources import languages, opened
 
 
 class Request(Protocol):
@@ -73,7 +73,7 @@ def compose(request: Request) -> Recipe:
     for stack, other in (("encoder", "decoder"), ("decoder", "encoder")):
         if stacks == stack and said.get(f"{other}_layers") not in (None, 0, "0"):
             raise MasscliError(f"--{other}-layers: {', '.join(streams)} would never train it", f"leave it out: it needs the {stack} alone")
-    model = _model(said, stacks, data, plain.init_from)
+    model = _model(said, stacks, languages(streams, data), plain.init_from)
     _check(plain, streams)
     first = next(iter(streams.values())).objective.name
     folder = plain.save_dir or Path("runs") / first.rpartition(":")[2].lower()
@@ -120,13 +120,13 @@ def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
         raise MasscliError("--eval-roundtrip needs a stream of back-translation", "add --task backtranslate, or leave it out")
 
 
-def _model(said: Mapping[str, Any], stacks: str, data: DataBin, init_from: Path | None) -> ModelConfig:
+def _model(said: Mapping[str, Any], stacks: str, spoken: Sequence[str], init_from: Path | None) -> ModelConfig:
     model = resolve(said, stacks) if init_from is None else _shape_of(Checkpoint.open(init_from).recipe.model, said, stacks, init_from)
     for stack, layers in (("encoder", model.encoder_layers), ("decoder", model.decoder_layers)):
         if not layers and stack in stacks:
             raise MasscliError(f"--arch {model.arch} has no {stack}, which the objective needs", f"add --{stack}-layers N")
     if model.languages == "auto":
-        several = "embedding" if len(data.languages) > 1 else "none"
+        several = "embedding" if len(spoken) > 1 else "none"
         model = replace(model, languages=cast(Any, several))
     return model
 
@@ -201,8 +201,13 @@ def _chosen(request: Request, data: DataBin) -> dict[str, StreamConfig]:
             raise MasscliError(f"{name} reads one language at a time", "choose languages with --langs")
         texts = list(request.langs or data.languages)
     streams = _named(short, texts, objective, "1", request, data)
+    share = sum(s.share for s in streams.values())
     for other, weight in request.beside:
-        streams |= _beside(other, weight, texts, sum(s.share for s in streams.values() if s.objective is objective), request, data)
+        more = _beside(other, weight, texts, share, request, data)
+        if twice := next((key for key in more if key in streams), None):
+            raise MasscliError(f"--beside {other}: there is a stream {twice} already",
+                               "name an objective once; folders of one name must be given another")  # fmt: skip
+        streams |= more
     return streams
 
 
@@ -220,7 +225,9 @@ def _named(
 def _beside(name: str, weight: str, texts: Sequence[str], share: float, request: Request, data: DataBin) -> dict[str, StreamConfig]:
     """The streams of --beside NAME=WEIGHT or NAME@FOLDER=WEIGHT, on the languages of the main ones; all of them are drawn as often as all
     of those."""
-    name, _, folder = name.partition("@")
+    name, at, folder = name.partition("@")
+    if at and not folder:
+        raise MasscliError(f"--beside {name}@: names no folder", f"write {name}@FOLDER, or {name} for the run's own data")
     own_data = Path(folder) if folder else None
     data = opened(own_data, data)
     objective = cast(ObjectiveConfig, decode(OBJECTIVES.schema(name), {"name": name, **request.options_of(name)}))
@@ -248,10 +255,10 @@ def _both_ways(request: Request, data: DataBin) -> list[str]:
         return list(request.pairs)
     if request.source and request.target:
         return [f"{request.source}-{request.target}"]
-    languages = request.langs or data.languages
-    if len(languages) < 2:
+    wanted = request.langs or data.languages
+    if len(wanted) < 2:
         raise MasscliError("back-translation goes between languages", f"add --langs; the data has {', '.join(data.languages)}")
-    return [f"{a}-{b}" for a, b in permutations(languages, 2)]
+    return [f"{a}-{b}" for a, b in permutations(wanted, 2)]
 
 
 def _direction(request: Request, data: DataBin) -> tuple[str, str]:

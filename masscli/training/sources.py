@@ -21,6 +21,12 @@ def opened(folder: Path | None, data: DataBin) -> DataBin:
     return other
 
 
+def languages(streams: Mapping[str, StreamConfig], data: DataBin) -> tuple[str, ...]:
+    """Those of `data`, then those that other folders add."""
+    every = [data.languages, *(opened(s.data, data).languages for s in streams.values())]
+    return tuple(dict.fromkeys(language for found in every for language in found))
+
+
 def content(streams: Mapping[str, StreamConfig], data: DataBin) -> str:
     """A fingerprint of the rows that are trained on, wherever they lie."""
     own = sorted({opened(s.data, data).manifest.content("train") for s in streams.values() if s.data is not None})
