@@ -335,6 +335,7 @@ CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
         ("bert", {"is_decoder": True}, f"{CONFIG}: is_decoder is True", "only BERT whose is_decoder is False can be imported"),
         ("albert", {"num_hidden_groups": 2}, f"{CONFIG}: num_hidden_groups is 2",
          "only ALBERT whose num_hidden_groups is 1 can be imported"),
+        ("roberta", {"pad_token_id": "one"}, f"{CONFIG}: invalid literal for int() with base 10: 'one'", "is it as it was published?"),
     ],
 )  # fmt: skip
 def test_a_config_that_does_not_fit(kind: str, changes: dict[str, Any], message: str, hint: str, tmp_path: Path) -> None:
@@ -360,6 +361,16 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert complaint() == (f"{tmp_path / 'tokenizer.json'}: Unigram is read from SentencePiece's own file alone", "add spiece.model")
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "[UNK]": 2}}}')
     assert complaint() == (f"{tmp_path / 'tokenizer.json'}: the ids of its vocabulary have gaps", "give vocab.txt")
+    for broken in ('{"type": "WordPiece"}', '{"type": "WordPiece", "vocab": ["a"]}', '{"type": "WordPiece", "vocab": {"a": "0", "b": 1}}'):
+        (tmp_path / "tokenizer.json").write_text(f'{{"model": {broken}}}')
+        assert complaint() == (f"{tmp_path / 'tokenizer.json'}: its WordPiece has no vocab from pieces to ids", "give vocab.txt")
+    (tmp_path / "tokenizer.json").write_text('{"model": null}')
+    assert complaint() == (f"{tmp_path}: has no vocabulary", readable)
+    (tmp_path / "vocab.json").write_text("{}")
+    (tmp_path / "merges.txt").write_bytes(b"\xff")
+    message, hint = complaint()
+    assert message.startswith(f"{tmp_path / 'merges.txt'}: cannot be read (") and hint == "expected the merges of GPT, in UTF-8"
+    (tmp_path / "merges.txt").unlink()
     (tmp_path / "vocab.txt").write_text("a\nb\n")
     assert complaint() == (f"{tmp_path / 'vocab.txt'}: is not a SentencePiece model", "expected what spm_train wrote, or BERT's vocab.txt")
     (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in [*SPECIAL, "a", "a"]))

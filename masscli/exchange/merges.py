@@ -15,9 +15,10 @@ from masscli.text.bpe_codes import END, GOES_ON, SPECIAL, UNKNOWN, pack
 
 PIECES, MERGES = "vocab.json", "merges.txt"
 
+
 def looks_like(folder: Path) -> bool:
     """Whether the merges of a folder end words as GPT's do."""
-    return (folder / PIECES).exists() and (folder / MERGES).exists() and END in (folder / MERGES).read_text(encoding="utf-8")
+    return (folder / PIECES).exists() and (folder / MERGES).exists() and END in _text(folder / MERGES)
 
 
 def read(folder: Path) -> tuple[bytes, list[int], list[str]]:
@@ -25,7 +26,7 @@ def read(folder: Path) -> tuple[bytes, list[int], list[str]]:
     ids = read_json(folder / PIECES)
     if not all(type(number) is int for number in ids.values()) or "<unk>" not in ids:
         raise MasscliError(f"{folder / PIECES}: is not GPT's vocabulary", "expected ids of pieces, <unk> among them")
-    lines = (folder / MERGES).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    lines = _text(folder / MERGES).removesuffix("\n").split("\n")
     found = [line for number, line in enumerate(lines) if not (number == 0 and line.startswith("#version"))]
     if wrong := next((line for line in found if line.count(" ") != 1), None):
         raise MasscliError(f"{folder / MERGES}: expected PIECE PIECE, got {wrong!r}")
@@ -42,3 +43,10 @@ def read(folder: Path) -> tuple[bytes, list[int], list[str]]:
     rows = [NEW] * len(SPECIAL) + list(pieces.values())
     rows[UNKNOWN] = ids["<unk>"]
     return pack(list(pieces), found), rows, lost
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MasscliError(f"{path}: cannot be read ({error})", "expected the merges of GPT, in UTF-8") from None

@@ -47,7 +47,7 @@ def read_shape(family: Family, raw: Mapping[str, Any], pooler: bool, path: str) 
         if said.get("embedding_dim") == said["dim"] and family is not ALBERT:  # which projects all the same
             said["embedding_dim"] = 0
         model = resolve(said)
-    except (TypeError, ConfigError) as error:
+    except (TypeError, ValueError, ConfigError) as error:
         raise MasscliError(f"{path}: {error}".replace("model.", ""), "is it as it was published?") from None
     return replace(model, arch=_named(family, model))
 

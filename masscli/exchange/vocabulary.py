@@ -69,9 +69,12 @@ def _model(folder: Path) -> tuple[Path, bytes]:
     for name in (VOCAB, *SENTENCEPIECE):
         if (folder / name).exists():
             return folder / name, (folder / name).read_bytes()
-    model: dict[str, Any] = read_json(folder / CARD).get("model", {}) if (folder / CARD).exists() else {}
+    found = read_json(folder / CARD).get("model") if (folder / CARD).exists() else None
+    model: dict[str, Any] = found if isinstance(found, dict) else {}
     if model.get("type") == "WordPiece":
-        ids: dict[str, int] = model["vocab"]
+        ids = model.get("vocab")
+        if not isinstance(ids, dict) or not all(type(number) is int for number in ids.values()):
+            raise MasscliError(f"{folder / CARD}: its WordPiece has no vocab from pieces to ids", f"give {VOCAB}")
         if sorted(ids.values()) != list(range(len(ids))):
             raise MasscliError(f"{folder / CARD}: the ids of its vocabulary have gaps", f"give {VOCAB}")
         return folder / CARD, "".join(f"{piece}\n" for piece in sorted(ids, key=lambda piece: ids[piece])).encode()
