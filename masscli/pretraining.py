@@ -153,6 +153,11 @@ class ElectraOptions(DocumentOptions):
         """`generator_ties`, said or not."""
         return self.generator_ties or ("none" if self.variant == "two-stage" else "embeddings")
 
+    @property
+    def waits(self) -> int:
+        """The generator learns alone for so long."""
+        return self.generator_updates or 0
+
     def __post_init__(self) -> None:
         DocumentOptions.__post_init__(self)
         two, updates = self.variant == "two-stage", self.generator_updates

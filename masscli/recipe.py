@@ -88,6 +88,11 @@ class ObjectiveConfig(PlugIn):
     writes: ClassVar[bool] = False
     """An encoder alone that has learned this can write text, by pseudo-masks."""
 
+    @property
+    def waits(self) -> int:
+        """Updates before the model learns anything."""
+        return 0
+
 
 @config
 class ModelConfig:
@@ -307,8 +312,8 @@ class CheckpointConfig:
     keep_best: Annotated[int, Flags("--keep-best-checkpoints")] = 1
     """Best checkpoints to keep."""
     best_metric: Annotated[str, Flags("--best-checkpoint-metric")] = "loss"
-    """What decides which checkpoint is best: loss, bleu (with --eval-bleu), roundtrip (with --eval-roundtrip), STREAM.loss, ..., or a
-    measure of the task, such as accuracy (STREAM.accuracy where several have one)."""
+    """What decides which checkpoint is best: loss, bleu (with --eval-bleu), rouge-l (with --eval-rouge), roundtrip (with
+    --eval-roundtrip), STREAM.loss, ..., or a measure of the task, such as accuracy (STREAM.accuracy where several have one)."""
     patience: int = 0
     """Stop after this many validations without a better score; 0 never does."""
 

@@ -10,12 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from masscli.cli.request import TrainRequest
 from masscli.config import ConfigError
 from masscli.data.batch import Batch, Labels
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer, count_parameters
 from masscli.objectives.electra import Electra
+from masscli.recipe import Recipe
 from masscli.training.build import build
+from masscli.training.compose import compose
 from masscli.training.events import Evaluated, Stepped
 from masscli.training.trainer import Trainer
 from tests.test_pretraining import SHAPE, VOCAB, batch, make, objective
@@ -263,6 +266,18 @@ def test_a_discriminator_of_another_size_takes_what_fits_and_says_what_does_not(
 def test_two_stages_are_those_of_one_stream(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(MasscliError, match=r"^stream en: learns alone, not beside 1 more$"):
         run(toy, tmp_path, 3, streams={text: {**STAGES["one"], "text": text} for text in ("en", "de")})
+
+
+def test_a_run_that_ends_before_the_model_learns_is_refused(toy: Path) -> None:
+    two = {"text": "en", "objective": {"name": "electra", "variant": "two-stage", "generator_updates": 4}}
+
+    def composed(last: int) -> Recipe:
+        raw = {"data": str(toy), "train": {"max_update": last}}
+        return compose(TrainRequest(raw, {"one": two}, None, {}, (), None, None, (), (), (), 1.0, None, None))
+
+    with pytest.raises(MasscliError, match=r"^--max-update 4: the model learns nothing in the first 4 updates$"):
+        composed(4)
+    assert composed(5).train.max_update == 5
 
 
 @pytest.mark.parametrize(

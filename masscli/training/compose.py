@@ -106,6 +106,9 @@ def _with_a_rate(recipe: Recipe, model: ModelConfig, folder: Path) -> Recipe:
 def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
     if recipe.optim.lr_scheduler not in ("inverse_sqrt", "constant") and recipe.train.max_update is None:
         raise MasscliError(f"--lr-scheduler {recipe.optim.lr_scheduler} needs to know the last update", "add --max-update N")
+    idle, end = min(s.objective.waits for s in streams.values()), recipe.train.max_update
+    if end is not None and 0 < end <= idle:
+        raise MasscliError(f"--max-update {end}: the model learns nothing in the first {idle} updates", "raise it")
     metric = recipe.checkpoint.best_metric
     if metric == "bleu" and not recipe.valid.eval_bleu:
         raise MasscliError("--best-metric bleu needs translations of the validation set", "add --eval-bleu")
