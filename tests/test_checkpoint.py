@@ -375,7 +375,7 @@ def test_what_a_checkpoint_says_of_itself(run: Path, capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     found = Checkpoint.open(run)
     count = sum(t.numel() for t in found.weights().values())
-    assert f"# model {count:,} parameters; heads 0\n# languages en, de; vocabulary {found.state.data[:12]}\n" in shown
+    assert f"# model {count:,} parameters; heads of tasks 0\n# languages en, de; vocabulary {found.state.data[:12]}\n" in shown
     assert shown.endswith(to_toml(encode(found.recipe)))
 
 

@@ -356,6 +356,10 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_recipes_are_listed_shown_checked_and_compared(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["recipe", "list"]) == 0
     assert capsys.readouterr().out == "recipes/first.toml\tThe first.\nrecipes/more/second.toml\t\nrecipes/wrong.toml\t\n"
+    (recipes / "other").mkdir()
+    (recipes / "other" / "settings.toml").write_text("[tool]\nname = 1\n")
+    assert run(["recipe", "list", "other"]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == "error: other: holds no recipe"
     assert run(["recipe", "check", "recipes/first.toml", "recipes/wrong.toml"]) == 2
     out, err = capsys.readouterr()
     assert out == "recipes/first.toml: ok\n"

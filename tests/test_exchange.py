@@ -173,7 +173,8 @@ def test_the_vocabulary_of_albert(tmp_path: Path) -> None:
     assert (tmp_path / "back" / "spiece.model").read_bytes() == (tmp_path / "spiece.model").read_bytes()
     settings = json.loads((tmp_path / "back" / "tokenizer_config.json").read_text())
     assert settings == {
-        "tokenizer_class": "AlbertTokenizer", "do_lower_case": True, "keep_accents": True, "pad_token": "<pad>", "unk_token": "<unk>",
+        "tokenizer_class": "AlbertTokenizer", "do_lower_case": True, "model_max_length": 20, "keep_accents": True,
+            "pad_token": "<pad>", "unk_token": "<unk>",
         "bos_token": "[CLS]", "eos_token": "[SEP]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
     }  # fmt: skip
     same(taken(tmp_path / "back", tmp_path / "again", ("en", "de")).weights(), model)
@@ -389,7 +390,8 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     assert complaint()[0].startswith(f"{tmp_path / 'config.json'}: cannot be read (")
     (tmp_path / "config.json").unlink()
-    assert complaint() == (f"{tmp_path / 'config.json'}: no such file", "expected a folder as Hugging Face distributes it")
+    hint = "name a folder as Hugging Face distributes it; nothing is downloaded"
+    assert complaint() == (f"{tmp_path / 'config.json'}: no such file", hint)
 
 
 def test_tensors_that_have_no_place_or_are_missing(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 from pathlib import Path
 
 import pytest
 
+from masscli.__main__ import run as masscli
 from masscli.cli.app import dispatch
 from masscli.errors import MasscliError
 from masscli.scoring import entities, labels
@@ -129,3 +131,20 @@ def test_what_a_file_of_columns_holds_besides_words_is_not_scored(tmp_path: Path
     (tmp_path / "told").write_text("EU\tB-ORG\n#\tO\nrejects\tO\n\n#\tO\n\n", encoding="utf-8")
     assert dispatch(["score", str(tmp_path / "told"), "--ref", str(tmp_path / "gold"), "--metric", "entity-f1"]) == 0
     assert capsys.readouterr().out.startswith("entity F1 = 66.67  ")
+
+
+def test_blank_lines_between_sentences_are_no_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Columns with three words, one of them wrong, in two sentences: 2 of 3, not 3 of 4, and no word of empty predictions."""
+    gold, found = tmp_path / "gold.conll", tmp_path / "found.conll"
+    gold.write_text("a\tB-X\nb\tO\n\nc\tO\n", encoding="utf-8")
+    found.write_text("a\tB-X\nb\tB-X\n\nc\tO\n", encoding="utf-8")
+    assert masscli(["score", str(found), "--ref", str(gold), "--metric", "entity-f1,accuracy"]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"^accuracy +=  *66\.67 ", out, re.MULTILINE) and err == ""
+    told = tmp_path / "labels.txt"
+    told.write_text("1\n", encoding="utf-8")
+    (tmp_path / "gold.tsv").write_text("label\tsentence\n1\ta film\n", encoding="utf-8")
+    assert masscli(["score", str(told), "--ref", str(tmp_path / "gold.tsv"), "--metric", "accuracy"]) == 2
+    assert capsys.readouterr().err.endswith("hint: is that a table with a header? name its column: --column label\n")
+    assert masscli(["score", "nowhere", "--ref", str(told), "--metric", "entity"]) == 2
+    assert "entity" in capsys.readouterr().err.splitlines()[0]

@@ -494,6 +494,9 @@ def test_writing_cuts_counts_and_says_perplexity_by_two_units(folder: Path, tmp_
     assert "sources are cut to 5 tokens (--max-source)" in capsys.readouterr().err
     assert measured[-1]["ppl-piece"] == pytest.approx(measured[-1]["ppl"], rel=1e-4), "the loss is unsmoothed in validation"
     assert measured[-1]["ppl-word"] > measured[-1]["ppl-piece"]
+    short_target = ["--task", "summarize", "--table", "heads", *TINY, "--max-target", "3", "--lr", "1e-9"]
+    measured = finetune(folder, tmp_path / "cut", *short_target)
+    assert measured[-1]["ppl-word"] > measured[-1]["ppl-piece"], "words that are cut off are not counted as if they had been predicted"
     room = len(DataBin.open(folder / "data").tokenizer().encode("di ga fe", "en"))
     end = ["--max-source", str(room), "--keep", "end"]
     finetune(folder, tmp_path / "end", "--task", "summarize", "--table", "heads", *TINY, *end)

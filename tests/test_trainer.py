@@ -360,6 +360,14 @@ def test_a_run_goes_on_in_the_arithmetic_it_began_in(toy: Path, tmp_path: Path, 
     assert build(recipe(toy, tmp_path / "other", "train.precision=auto", streams=PAIRS))[0].model.compute == torch.float32
 
 
+def test_a_warm_up_that_followed_from_a_shorter_run_is_said_to_stay(toy: Path, tmp_path: Path) -> None:
+    short, long = (("optim.warmup_updates=2", f"train.max_update={last}") for last in (20, 40))
+    list(build(recipe(toy, tmp_path, *short, streams=PAIRS))[0].run())
+    notes = build(recipe(toy, tmp_path, *long, streams=PAIRS))[1]
+    assert "the warm-up stays at 2 updates, as of the --max-update that the run began with; a new --save-dir would take 4" in notes
+    assert not any("warm-up" in note for note in build(recipe(toy, tmp_path, *short, streams=PAIRS))[1])
+
+
 def test_overflow_skips_the_update_and_halves_the_scale(toy: Path, tmp_path: Path) -> None:
     trainer, _ = build(recipe(toy, tmp_path, "train.precision=fp16", streams=PAIRS))
     trainer.scale.value = 2.0**28

@@ -62,7 +62,7 @@ def _checkpoint(path: Path, verify: bool) -> None:
     weights, heads = found.weights(), found.heads()
     print(f"# {found.path}")
     print(f"# update {found.state.step:,}, {found.state.targets:,} targets, {found.state.seconds:,.0f} s of training")
-    print(f"# model {sum(t.numel() for t in weights.values()):,} parameters; heads {sum(t.numel() for t in heads.values()):,}")
+    print(f"# model {sum(t.numel() for t in weights.values()):,} parameters; heads of tasks {sum(t.numel() for t in heads.values()):,}")
     print(f"# languages {', '.join(found.state.languages) or 'none'}; vocabulary {found.tokenizer().vocab.fingerprint[:12]}")
     print(checked + "".join(f"# {name} {value:.4f}\n" for name, value in found.metrics.items()) + to_toml(encode(found.recipe)), end="")
 

@@ -45,6 +45,8 @@ def run(
     predictor = Predictor.open(path, command.stream, command.null_threshold, device, choose_dtype(command.precision, device))
     known = predictor.options.formats
     kind = command.input_format or guess(command.input) or known[0]
+    if command.input_format is None and guess(command.input) is None and "tsv" in known:
+        print(f"reading {command.input} as {kind}, with a header; --input-format lines reads bare text", file=sys.stderr)
     if kind not in (*known, "lines") or (kind == "lines" and "tsv" not in known):
         given = f"--input-format {kind}" if command.input_format else f"{command.input}: {kind}"
         raise MasscliError(f"{given}: {predictor.options.name} does not read it", f"it reads {', '.join(known)}; see --input-format")

@@ -22,7 +22,10 @@ from masscli.commands import PreprocessConfig
 from masscli.errors import MasscliError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
+    from rich.table import Table
 
     from masscli.data.binarise import Outcome
     from masscli.data.manifest import Side
@@ -114,7 +117,10 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
         why += [f"({count:,} {reason}, kept)" for reason, count in account.odd.items()]
         counts = (f"{account.lines:,}", f"{account.kept:,}", f"{account.breaks:,}", ", ".join(why) or "none")
         table.add_row(account.part, *counts, *map("\n".join, zip(*(_figures(side, account.kept) for side in account.sides), strict=True)))
-    console.print(table)
+    if manifest.accounts:
+        console.print(table)
+    if manifest.tables:
+        console.print(_examples(config.destdir))
     for account in manifest.accounts:
         leaked = account.odd.get("in valid or test", 0)
         if leaked > MANY_LEAKED * account.lines:
@@ -126,6 +132,26 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
             console.print(text, markup=False, soft_wrap=True, style="yellow")
     size, seconds = outcome.size / 1e6, outcome.seconds
     console.print(f"{config.destdir}: {size:,.1f} MB in {seconds:.1f} s ({size / seconds:.1f} MB/s)", markup=False, soft_wrap=True)
+
+
+def _examples(folder: Path) -> Table:
+    """What labelled data there is: a row for each table and split, with the pieces of all its texts."""
+    from rich.table import Table
+
+    from masscli.data.shards import DataBin
+
+    data = DataBin.open(folder)
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("table", "examples", "texts", "pieces", "unknown"):
+        shown.add_column(name, justify="left" if name in ("table", "texts") else "right", no_wrap=name == "table")
+    kinds = {column.name: column.kind for column in data.manifest.columns}
+    for entry in data.manifest.tables:
+        names = [f.name for f in entry.fields if kinds[f.column] == "ids"]
+        table = data.table(entry.name, entry.split)
+        rows = [table.columns[name][row] for name in names for row in range(len(table.columns[name]))]
+        pieces, unknown = sum(map(len, rows)), sum(int((row == data.vocab.unk).sum()) for row in rows)
+        shown.add_row(f"{entry.split}.{entry.name}", f"{entry.rows:,}", ", ".join(names), f"{pieces:,}", f"{unknown / max(1, pieces):.3%}")
+    return shown
 
 
 def _figures(side: Side, kept: int) -> tuple[str, str, str, str]:

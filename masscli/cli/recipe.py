@@ -1,9 +1,12 @@
 """List, show, check and compare recipes.
 
-list   recipes under the given folders (default: recipes), each with the first line of its comment
-show   a recipe with every key, those that it leaves to the default marked
-check  whether recipes can be read; every mistake is named
-diff   the keys in which two recipes differ
+list: recipes under the given folders (default: recipes), each with the first line of its comment.
+
+show: a recipe with every key, those that it leaves to the default marked.
+
+check: whether recipes can be read; every mistake is named.
+
+diff: the keys in which two recipes differ.
 
 A recipe is a TOML file for --config, or the folder of a run, whose recipe is stored in it.
 
@@ -18,7 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,9 +67,20 @@ def _list(folders: Sequence[Path]) -> None:
     for folder in folders:
         if not folder.is_dir():
             raise MasscliError(f"{folder}: no such folder", "masscli recipe list FOLDER")
-        for path in sorted(folder.rglob("*.toml")):
+        found = [path for path in sorted(folder.rglob("*.toml")) if "checkpoints" not in path.parts and _is_recipe(path)]
+        if not found:
+            raise MasscliError(f"{folder}: holds no recipe", "a recipe is a TOML file for --config, or the folder of a run")
+        for path in found:
             first = path.read_text(encoding="utf-8").split("\n", 1)[0]
             print(f"{path}\t{first.removeprefix('#').strip() if first.startswith('#') else ''}")
+
+
+def _is_recipe(path: Path) -> bool:
+    """Whether a TOML file has a section of a recipe, and is not another tool's settings; what cannot be read may be one: `check` tells."""
+    try:
+        return not read(path).keys().isdisjoint(field.name for field in fields(Recipe))
+    except MasscliError:
+        return True
 
 
 def _check(paths: Sequence[Path]) -> None:

@@ -28,10 +28,13 @@ import typer
 
 from masscli.commands import ScoreConfig
 from masscli.errors import MasscliError
-from masscli.scoring import Score, compare, score, score_lines
+from masscli.scoring import FAMILIES, Score, compare, engines, score, score_lines
 from masscli.scoring.mistakes import suspicions
 from masscli.text.corpus import lines
 from masscli.version import __version__
+
+CASELESS = {"rouge", *FAMILIES["rouge"]}
+"""Metrics that never look at case."""
 
 
 def run(
@@ -46,6 +49,7 @@ def run(
         return
     if options.paired and len(hyp) < 2:
         raise MasscliError("--paired: compares two or more files, got one", "masscli score BASELINE OTHER... --ref FILE --paired")
+    engines(options)  # complains of a metric that is none, before any file is read
     systems = _read(hyp)
     references = _read([Path(name) for given in ref for name in ([str(given)] if given.exists() else str(given).split(","))])
     if options.column is not None:
@@ -55,7 +59,7 @@ def run(
     _check_lengths(systems, references)
     source = list(lines(src)) if src is not None else None
     for name, hypotheses in systems.items():
-        for sentence in suspicions(name, hypotheses, references, source, options.lowercase):
+        for sentence in suspicions(name, hypotheses, references, source, options.lowercase or set(options.metric) <= CASELESS):
             print(f"warning: {sentence}", file=sys.stderr)
     texts = list(references.values())
     as_json = options.format == "json"
@@ -135,7 +139,9 @@ def _check_lengths(systems: Mapping[str, Sequence[str]], references: Mapping[str
         for other, reference in references.items():
             if len(hypotheses) != len(reference):
                 counts = f"{name} has {len(hypotheses)} lines, but {other} has {len(reference)}"
-                raise MasscliError(counts, "line n of one is scored against line n of the other")
+                table = len(reference) == len(hypotheses) + 1 and "\t" in reference[0]
+                hint = "is that a table with a header? name its column: --column label" if table else ""
+                raise MasscliError(counts, hint or "line n of one is scored against line n of the other")
 
 
 def _listing(found: Mapping[str, Sequence[Score]]) -> str:

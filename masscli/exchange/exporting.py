@@ -45,7 +45,7 @@ def export(path: Path, output: Path, name: str | None) -> list[str]:
         notes.append(f"left behind: {', '.join(f'{part} ({n})' for part, n in behind.items())}")
     if not (model.head_transform or family.output == {}):
         notes.append(f"the model predicts tokens with its table alone, which {kind} does not")
-    files, about = _vocabulary(tokenizer)
+    files, about = _vocabulary(tokenizer, model.max_positions)
     files[CONFIG] = _json({"architectures": [kind], **card})
     _write(output, files, tensors)
     return notes + about
@@ -74,13 +74,13 @@ def _class(family: Family, model: ModelConfig, heads: bool) -> str:
     return bare if not model.head_transform else whole if model.pooler else masked
 
 
-def _vocabulary(tokenizer: Tokenizer) -> tuple[dict[str, bytes], list[str]]:
+def _vocabulary(tokenizer: Tokenizer, longest: int) -> tuple[dict[str, bytes], list[str]]:
     """The files of a vocabulary, and what a user should know of them.
 
     AlbertTokenizer reads SentencePiece's file as it is, but only a unigram model whose unknown piece is the second.
     """
     surface, vocab = tokenizer.surface, tokenizer.vocab
-    settings: dict[str, Any] = {"do_lower_case": surface.lowercase}
+    settings: dict[str, Any] = {"do_lower_case": surface.lowercase, "model_max_length": longest}
     notes = []
     if surface.moses or surface.normalize or surface.romanian:
         notes.append("text of this vocabulary goes through Moses (or is normalised) first, which no tokenizer there does")

@@ -27,7 +27,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise MasscliError(f"{path}: no such file", "expected a folder as Hugging Face distributes it") from None
+        raise MasscliError(f"{path}: no such file", "name a folder as Hugging Face distributes it; nothing is downloaded") from None
     except (OSError, ValueError) as error:
         raise MasscliError(f"{path}: cannot be read ({error})") from None
     if not isinstance(raw, dict):

@@ -4,8 +4,8 @@
 
 Nothing flows from the discriminator to the generator but through the embeddings they share: samples are drawn (Gumbel-max) and held fixed.
 The generator (masscli/objectives/generator.py) and the discriminator's head belong to the objective and are left behind when the model is
-fine-tuned.  A place that was drawn twice is sampled once and counts twice
-in the generator's loss; the released code mixes its two samples into a third token, which is not done here.
+fine-tuned.  A place that was drawn twice is sampled once and counts twice in the generator's loss; the released code mixes its two samples
+into a third token, which is not done here.
 
 Other ways to train it (sections 3.2 and 3.3, appendix F):
 

@@ -178,7 +178,9 @@ class Write(Measured):
 
     def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
         nats, pieces = np.sum(outputs, 0).tolist()
-        words = sum(len(table.text(self.target, row).split()) + 1 for row in range(len(table)))
+        lengths = np.maximum(table.ids(self.target).lengths(0, len(table)), 1)
+        read = np.minimum(1.0, self.longest[1] / lengths)  # of a target that is cut, as many words as pieces
+        words = sum(len(table.text(self.target, row).split()) * share + 1 for row, share in enumerate(read.tolist()))
         return {"ppl-piece": math.exp(min(700.0, nats / pieces)), "ppl-word": math.exp(min(700.0, nats / words))}
 
 

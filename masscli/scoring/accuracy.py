@@ -1,8 +1,14 @@
-"""The share of lines that equal their reference (any of several), spaces at the ends aside."""
+"""The share of lines that equal their reference (any of several), spaces at the ends aside.
+
+Lines that are blank on both sides separate sentences of CoNLL columns: they are no examples, and are not counted.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from sacrebleu.metrics.base import Score
 
 from masscli.scoring.averages import Average
 
@@ -11,6 +17,14 @@ class Accuracy(Average):
     """Exact match."""
 
     title: ClassVar[str] = "accuracy"
+
+    def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[float]:
+        if not hypothesis.strip() and not any(reference.strip() for reference in ref_kwargs["references"]):
+            return [0.0, 0.0]
+        return super()._compute_segment_statistics(hypothesis, ref_kwargs)
+
+    def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:
+        return super()._compute_score_from_stats(stats if stats[1] else [0.0, 1.0])
 
     def line_score(self, hypothesis: str, reference: str) -> float:
         a, b = hypothesis.strip(), reference.strip()

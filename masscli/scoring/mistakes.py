@@ -19,7 +19,8 @@ def suspicions(
         return sum(map(test, hypotheses))
 
     total = len(hypotheses)
-    if empty := count(lambda line: not line.strip()):
+    wanted = [any(line.strip() for line in row) for row in zip(*references.values(), strict=True)]
+    if empty := sum(want and not line.strip() for line, want in zip(hypotheses, wanted, strict=True)):
         yield f"{name}: {empty} of {total} hypotheses are empty"
     if (tokenised := count(_tokenised)) > SHARE * total:
         yield f"{name}: {tokenised} of {total} hypotheses end in a detached full stop; they look tokenised; scores want plain text"

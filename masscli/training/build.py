@@ -27,6 +27,7 @@ from masscli.objectives.write import Write, cut_of
 from masscli.recipe import OBJECTIVES, Recipe, StreamConfig, ValidConfig, ramp
 from masscli.training import checkpoint
 from masscli.training.checkpoint import Checkpoint, RunState, make_framing
+from masscli.training.compose import usual_warmup
 from masscli.training.evaluate import BleuTask, RetrievalTask, RougeTask, Validator, ValidStream, lower_is_better
 from masscli.training.initial import begin, freeze
 from masscli.training.optim import make_optimizer, restore_moments
@@ -59,7 +60,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     folder = _folder(recipe.save_dir)
     kept = _kept(folder)
     last = kept[max(kept)] if kept else None
-    notes = [_continue(recipe, data, last)] if last else []
+    notes = [_continue(recipe, data, last), *_about_warmup(recipe, last.recipe)] if last else []
     state = last.state if last else RunState(update_freq=recipe.train.update_freq or parallel.world, languages=_languages(recipe, data))
     state.data, state.text = data.vocab.fingerprint, content(recipe.stream, data)
     _same_freq(recipe, state, last is not None)
@@ -195,6 +196,14 @@ def _continue(recipe: Recipe, data: DataBin, last: Checkpoint) -> str:
             "start another run with --save-dir, or begin from its weights with --init-from",
         )
     return f"continuing {recipe.save_dir} from update {last.state.step}"
+
+
+def _about_warmup(recipe: Recipe, before: Recipe) -> list[str]:
+    """A warm-up that followed from a shorter --max-update stays as it was, since a run that is continued keeps its rates."""
+    kept, fresh = recipe.optim.warmup_updates, usual_warmup(recipe.train.max_update)
+    if kept != usual_warmup(before.train.max_update) or kept == fresh:
+        return []
+    return [f"the warm-up stays at {kept} updates, as of the --max-update that the run began with; a new --save-dir would take {fresh}"]
 
 
 def _same_freq(recipe: Recipe, state: RunState, continued: bool) -> None:

@@ -99,8 +99,13 @@ def _with_a_rate(recipe: Recipe, model: ModelConfig, folder: Path) -> Recipe:
     if warmup is None:
         warmup = last.warmup_updates
     if warmup is None:
-        warmup = min(4000, (recipe.train.max_update or 40_000) // 10)
+        warmup = usual_warmup(recipe.train.max_update)
     return replace(recipe, optim=replace(recipe.optim, lr=lr or 5e-4 * 512 / model.dim, warmup_updates=warmup))
+
+
+def usual_warmup(updates: int | None) -> int:
+    """Where nothing is said: a tenth of the run."""
+    return min(4000, (updates or 40_000) // 10)
 
 
 def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +30,6 @@ def languages(streams: Mapping[str, StreamConfig], data: DataBin) -> tuple[str, 
 
 def content(streams: Mapping[str, StreamConfig], data: DataBin) -> str:
     """A fingerprint of the rows that are trained on, wherever they lie."""
-    own = sorted({opened(s.data, data).manifest.content("train") for s in streams.values() if s.data is not None})
+    own = {name: opened(s.data, data).manifest.content("train") for name, s in streams.items() if s.data is not None}
     found = data.manifest.content("train")
-    return hashlib.sha256(" ".join([found, *own]).encode()).hexdigest() if own else found
+    return hashlib.sha256(json.dumps([found, sorted(own.items())]).encode()).hexdigest() if own else found
