@@ -100,6 +100,16 @@ def test_every_format_is_found_again(data: DataBin) -> None:
         assert tsv.ids("sentence")[row].tolist() == tokenizer.encode(tsv.text("sentence", row), "en")
 
 
+def test_what_a_foreign_vocabulary_does_not_know_is_said(data: DataBin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ["the cat", "\u0436\u0443\u043a the \u0444"]
+    save(tmp_path / "b.tsv", "label\tsentence\n" + "".join(f"1\t{text}\n" for text in texts))
+    run(PreprocessConfig(tsv=(f"train={tmp_path / 'b.tsv'}",), spm_model=data.folder, destdir=tmp_path / "out"))
+    ids = [number for text in texts for number in data.tokenizer().encode(text, "en")]
+    unknown = ids.count(data.vocab.unk) / len(ids)
+    row = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("train.tsv") and "sentence" in line)
+    assert row.split() == ["train.tsv", "2", "sentence", str(len(ids)), f"{unknown:.3%}"] and unknown > 0.1
+
+
 def test_questions_share_their_text_and_know_the_place_of_every_piece(data: DataBin) -> None:
     table = data.table("squad", "train")
     assert [table.at("context", row) for row in range(3)] == [0, 0, 1]

@@ -135,22 +135,23 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
 
 
 def _examples(folder: Path) -> Table:
-    """What labelled data there is: a row for each table and split, with the pieces of all its texts."""
+    """What labelled data there is: a row for each text of each table and split."""
     from rich.table import Table
 
     from masscli.data.shards import DataBin
 
     data = DataBin.open(folder)
     shown = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("table", "examples", "texts", "pieces", "unknown"):
-        shown.add_column(name, justify="left" if name in ("table", "texts") else "right", no_wrap=name == "table")
+    for name in ("table", "examples", "text", "pieces", "unknown"):
+        shown.add_column(name, justify="left" if name in ("table", "text") else "right", no_wrap=True)
     kinds = {column.name: column.kind for column in data.manifest.columns}
     for entry in data.manifest.tables:
-        names = [f.name for f in entry.fields if kinds[f.column] == "ids"]
-        table = data.table(entry.name, entry.split)
-        rows = [table.columns[name][row] for name in names for row in range(len(table.columns[name]))]
-        pieces, unknown = sum(map(len, rows)), sum(int((row == data.vocab.unk).sum()) for row in rows)
-        shown.add_row(f"{entry.split}.{entry.name}", f"{entry.rows:,}", ", ".join(names), f"{pieces:,}", f"{unknown / max(1, pieces):.3%}")
+        columns = data.table(entry.name, entry.split).columns
+        for field in (f for f in entry.fields if kinds[f.column] == "ids"):
+            rows = [columns[field.name][row] for row in range(len(columns[field.name]))]
+            pieces, unknown = sum(map(len, rows)), sum(int((row == data.vocab.unk).sum()) for row in rows)
+            figures = (field.name.removesuffix(".ids"), f"{pieces:,}", f"{unknown / max(1, pieces):.3%}")
+            shown.add_row(f"{entry.split}.{entry.name}", f"{entry.rows:,}", *figures)
     return shown
 
 
