@@ -28,14 +28,19 @@ class TableOptions(ObjectiveConfig):
     """Whose states are read: the encoder's first, or the decoder's last (auto: the encoder's, where there is one)."""
     head: Literal["linear", "tanh", "gelu"] = "linear"
     """What stands on the state: one linear layer, or a layer with tanh (RoBERTa) or gelu (ELECTRA) and another."""
-    head_dropout: float = 0.1
-    """Dropout before each layer of the head."""
+    head_dropout: float | None = None
+    """Dropout before each layer of the head (default: 0.1; the layers of --qa-head electra have none)."""
 
     def __post_init__(self) -> None:
         check(
             (self.max_length > 7, f"max_length: must be above 7, got {self.max_length}"),
-            (0 <= self.head_dropout < 1, f"head_dropout: must lie in [0, 1), got {self.head_dropout}"),
+            (0 <= self.dropout < 1, f"head_dropout: must lie in [0, 1), got {self.head_dropout}"),
         )
+
+    @property
+    def dropout(self) -> float:
+        """Of the head."""
+        return 0.1 if self.head_dropout is None else self.head_dropout
 
 
 @config
@@ -162,6 +167,7 @@ class ExtractOptions(TableOptions):
             *((value > 0, f"{name}: must be above 0, got {value}")
               for name, value in (("doc_stride", self.doc_stride), ("max_query", self.max_query), ("max_answer", self.max_answer),
                                   ("n_best", self.n_best))),
+            (self.qa_head != "electra" or self.head_dropout is None, "head_dropout: the layers of --qa-head electra have none"),
             (self.max_query + 4 < self.max_length,
              f"max_query: with four symbols, must be below max_length ({self.max_length}), got {self.max_query}"),
         )

@@ -337,6 +337,19 @@ def test_a_language_that_only_another_folder_has_gets_a_vector(toy: Path, tmp_pa
     assert trainer.state.languages == ("en", "de")
 
 
+def test_a_stream_is_validated_on_its_own_folder_where_that_of_the_run_has_nothing(toy: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.en"
+    text.write_text("".join(f"{line}\n" for line in DataBin.open(toy).raw("valid", "en-de", "en")), encoding="utf-8")
+    preprocess(PreprocessConfig(langs=("en",), mono=(f"en={text}",), spm_model=toy, destdir=tmp_path / "bare"))
+    streams = {"bare": {"text": "en", "objective": {"name": "denoise"}},
+               "rich": {"text": "de", "data": str(toy), "objective": {"name": "denoise"}}}  # fmt: skip
+    trainer, notes = build(recipe(tmp_path / "bare", tmp_path / "run", "train.max_update=1", streams=streams))
+    told = f"bare is not validated: {tmp_path / 'bare'}: has no monolingual valid text of 'en'"
+    assert [note for note in notes if "validated" in note] == [told]
+    [measured] = [event for event in trainer.run() if isinstance(event, Evaluated)]
+    assert set(measured.metrics) == {"loss", "ppl", "rich.loss"}
+
+
 def test_another_folder_must_have_the_same_vocabulary(toy: Path, tmp_path: Path) -> None:
     other = make_data(tmp_path, vocab_size=80)
     with pytest.raises(MasscliError) as error:
@@ -403,3 +416,15 @@ def test_a_warning_that_comes_back_is_told_again() -> None:
     ]  # fmt: skip
     follow([*events, Finished(4, "the end", 1.0)], (), 0, 4, console)
     assert [line for line in told.getvalue().split("\n") if "warning" in line] == ["warning: copies (40%)", "warning: copies (90%)"]
+
+
+def test_a_validation_says_no_number_twice() -> None:
+    told = io.StringIO()
+    one = {"loss": 2.5, "ppl": 12.2, "mass-en.loss": 2.5}
+    two = {"loss": 2.5, "bt-en-de.loss": 2.0, "bt-de-en.loss": 3.0, "bleu": 4.0, "bleu.en-de": 4.0, "chrf": 0.5, "chrf.en-de": 0.4}
+    events: list[Event] = [*(Evaluated(n, metrics, {}, 1.0) for n, metrics in enumerate((one, two))), Finished(1, "the end", 1.0)]
+    follow(events, (), 0, 1, Console(file=told, width=200))
+    assert told.getvalue().split("\n")[:2] == [
+        "valid 0: loss 2.5  ppl 12.2  (1 s)",
+        "valid 1: loss 2.5  bt-en-de.loss 2  bt-de-en.loss 3  bleu 4  chrf 0.5  chrf.en-de 0.4  (1 s)",
+    ]

@@ -268,16 +268,22 @@ def test_two_stages_are_those_of_one_stream(toy: Path, tmp_path: Path) -> None:
         run(toy, tmp_path, 3, streams={text: {**STAGES["one"], "text": text} for text in ("en", "de")})
 
 
-def test_a_run_that_ends_before_the_model_learns_is_refused(toy: Path) -> None:
+def test_a_run_whose_model_learns_nothing_or_forgets_its_beginning_is_refused(toy: Path, tmp_path: Path) -> None:
     two = {"text": "en", "objective": {"name": "electra", "variant": "two-stage", "generator_updates": 4}}
 
-    def composed(last: int) -> Recipe:
-        raw = {"data": str(toy), "train": {"max_update": last}}
+    def composed(last: int, **more: str) -> Recipe:
+        raw = {"data": str(toy), "train": {"max_update": last}, **more}
         return compose(TrainRequest(raw, {"one": two}, None, {}, (), None, None, (), (), (), 1.0, None, None))
 
     with pytest.raises(MasscliError, match=r"^--max-update 4: the model learns nothing in the first 4 updates$"):
         composed(4)
     assert composed(5).train.max_update == 5
+    one = {"one": {"text": "en", "objective": {"name": "mlm"}}}
+    list(build(recipe(toy, tmp_path, "train.max_update=1", "model.decoder_layers=0", "model.segments=2", streams=one))[0].run())
+    with pytest.raises(MasscliError) as error:
+        composed(5, init_from=str(tmp_path))
+    told = f"--init-from {tmp_path}: its weights would be replaced after 4 updates"
+    assert (error.value.message, error.value.hint) == (told, "leave it out, or choose another --variant")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from masscli.config import decode
+from masscli.config import ConfigError, decode
 from masscli.data import windows as cutting
 from masscli.errors import MasscliError
 from masscli.objectives.extract import Window, rank
@@ -179,7 +179,8 @@ def test_a_new_head_knows_nothing(kind: str, more: float) -> None:
     torch.manual_seed(3)
     windows = batch(1)
     count = windows.lengths if kind in ("linear", "roberta") else windows.size + 1
-    head = span_head(decode(ExtractOptions, {"qa_head": kind, "unanswerable": True, "head_dropout": 0.0}), MODEL)
+    still = {} if kind == "electra" else {"head_dropout": 0.0}
+    head = span_head(decode(ExtractOptions, {"qa_head": kind, "unanswerable": True, **still}), MODEL)
     nothing = torch.stack([windows.nothing, windows.nothing], 1)
     found = float(loss(head, windows, nothing, torch.zeros(len(nothing), dtype=torch.bool)).detach())
     assert found == pytest.approx(float(count.log().sum()) + more * math.log(2) * len(nothing), rel=0.03)
@@ -206,6 +207,8 @@ def test_the_classifier_is_left_out_where_all_questions_have_answers(kind: str) 
 
 
 def test_layers_of_its_own() -> None:
+    with pytest.raises(ConfigError, match=r"^head_dropout: the layers of --qa-head electra have none$"):
+        decode(ExtractOptions, {"qa_head": "electra", "head_dropout": 0.1})
     with pytest.raises(MasscliError) as caught:
         span_head(decode(ExtractOptions, {"qa_head": "albert", "head": "tanh"}), MODEL)
     assert (caught.value.message, caught.value.hint) == ("--head tanh: --qa-head albert has layers of its own", "leave one of them out")

@@ -125,6 +125,13 @@ def test_labels_that_are_missing(labelled: Path, tmp_path: Path, capsys: pytest.
     assert asked_for == [f"error: {both}: no example of label 'maybe', which --labels names", "hint: it has no, yes"]
 
 
+def test_a_place_for_questions_that_are_not_there(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = ["finetune", labelled / "data", *ENCODER, "--max-update", 1, "--save-dir", tmp_path / "run", "--task", "choose"]
+    _, err = told(capsys, [*at, "--question-at", "context"], 2)
+    assert err[0].startswith("error: --question-at context: the examples in ") and err[0].endswith(" have no 'question'")
+    assert err[1:] == ["hint: leave it out"]
+
+
 def test_an_answer_that_no_window_holds_is_counted(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = "ba " * 40 + "bo"
     answers = [{"text": "bo", "answer_start": 120}], [{"text": text, "answer_start": 0}]

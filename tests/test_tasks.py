@@ -91,6 +91,7 @@ def test_classify_learns_predicts_and_is_scored(folder: Path, tmp_path: Path, ca
     measured = finetune(folder, tmp_path / "run", *options, updates=60)
     assert max(m["accuracy"] for m in measured) == 1.0
     assert measured[-1]["classify-one.mcc"] == measured[-1]["mcc"]
+    assert "ppl" not in measured[-1], "a choice between labels has no perplexity"
     best = Checkpoint.open(tmp_path / "run")
     assert best.recipe.stream["classify-one"].objective.labels == ("no", "yes")  # type: ignore[attr-defined]
     labels = predict(capsys, tmp_path / "run", "--input", folder / "valid.tsv")

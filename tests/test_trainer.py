@@ -288,9 +288,16 @@ def test_ramps_are_straight_lines_between_their_points() -> None:
 def test_an_update_without_any_target_teaches_nothing(toy: Path, tmp_path: Path) -> None:
     """Windows too short for 15% of them."""
     streams = {"mass": {"text": "en", "objective": {"name": "mass", "preset": "summarization", "window": 9, "block": 6}}}
-    events = train(recipe(toy, tmp_path, "train.max_update=2", streams=streams))
-    assert end(events).reason == "done"
-    assert last(tmp_path).state.targets == 0
+    trainer, _ = build(recipe(toy, tmp_path, "train.max_update=2", streams=streams))
+    before, events = {n: p.clone() for n, p in trainer.model.named_parameters()}, []
+    with pytest.raises(MasscliError) as error:
+        for event in trainer.run():
+            events.append(event)
+    assert [e.step for e in steps(events)] == [1, 2]
+    assert trainer.state.targets == 0
+    assert all(torch.equal(p, before[n]) for n, p in trainer.model.named_parameters())
+    assert error.value.message == "validation: nothing is to be predicted in 23 examples of mass"
+    assert error.value.hint == "preprocess more text to validate on, or have more of it predicted (--mask-prob)"
 
 
 # -- when something goes wrong -------------------------------------------------------------------------------------------------------------

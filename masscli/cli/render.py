@@ -104,13 +104,19 @@ def follow(events: Iterable[Event], sinks: Sequence[Sink], start: int, last: int
                             progress.console.print(f"warning: {text}", highlight=False, markup=False, style="yellow")
                     told = set(concerns)  # what has gone is told again when it comes back
                 case Evaluated():
-                    figures = "  ".join(f"{k} {v:.4g}" for k, v in event.metrics.items())
+                    figures = "  ".join(f"{k} {v:.4g}" for k, v in _briefly(event.metrics).items())
                     progress.console.print(f"valid {event.step}: {figures}  ({event.seconds:.0f} s)", highlight=False)
                 case Saved():
                     progress.console.print(f"saved {event.path}{' (best)' if event.best else ''}", highlight=False)
                 case Finished():
                     return event
     raise AssertionError("a run ends with Finished")
+
+
+def _briefly(metrics: Mapping[str, float]) -> Mapping[str, float]:
+    """Without what says a number again: that of the only stream, or of the only direction (the log has them all)."""
+    parts = {name: {*name.split(".")} for name in metrics}
+    return {n: v for n, v in metrics.items() if not any(m != n and m in parts[n] and metrics[m] == v for m in metrics)}
 
 
 def _rate(event: Stepped) -> str:

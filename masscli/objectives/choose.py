@@ -30,7 +30,8 @@ from masscli.data.view import Example, View
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Setting, Term
-from masscli.objectives.labelled import Answer, Head, Judged, Output, Reading, language_of
+from masscli.objectives.columns import language_of
+from masscli.objectives.labelled import Answer, Head, Judged, Output, Reading
 from masscli.tasks import ChooseOptions
 
 
@@ -43,6 +44,8 @@ class ChoicesView:
         if table.has(asked := options.choices_column + ASKED):
             at = options.question_at if options.question_at != "auto" else "context" if reading.frame.kind == "gpt" else "choice"
             self.items, self.questions = (asked, None) if at == "choice" else (options.choices_column, table.ids(QUESTION))
+        elif options.question_at != "auto":
+            raise MasscliError(f"--question-at {options.question_at}: the examples in {table.path} have no {QUESTION!r}", "leave it out")
         self.contexts, self.choices = table.ids(options.context_column), table.ids(self.items)
         self.room = options.max_length - reading.frame.symbols(2)
         self.most = min(options.max_choice, self.room)

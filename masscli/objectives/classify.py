@@ -28,22 +28,8 @@ from masscli.data.view import View
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Setting, Term
-from masscli.objectives.labelled import (
-    Answer,
-    BothOrders,
-    Head,
-    Judged,
-    Output,
-    Reading,
-    TextsCollator,
-    TextsView,
-    label_list,
-    label_numbers,
-    labels_of,
-    language_of,
-    text_columns,
-    texts_of,
-)
+from masscli.objectives.columns import label_list, label_numbers, labels_of, language_of, text_columns, texts_of
+from masscli.objectives.labelled import Answer, BothOrders, Head, Judged, Output, Reading, TextsCollator, TextsView
 from masscli.scoring import labels as measures
 from masscli.tasks import ClassifyOptions, TextsOptions
 

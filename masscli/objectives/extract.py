@@ -37,7 +37,8 @@ from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives import qa_heads
 from masscli.objectives.base import Setting, Term
-from masscli.objectives.labelled import Answer, Judged, Output, Reading, language_of
+from masscli.objectives.columns import language_of
+from masscli.objectives.labelled import Answer, Judged, Output, Reading
 from masscli.scoring import squad
 from masscli.tasks import ExtractOptions
 

@@ -142,7 +142,7 @@ class AlbertSpans(StartThenEnd):
     def __init__(self, options: ExtractOptions, model: ModelConfig) -> None:
         wide, dim = 2 * model.dim, model.dim
         end = nn.Sequential(Linear(wide, dim), nn.Tanh(), LayerNorm(dim, model.norm_eps), Linear(dim, 1))
-        absent = nn.Sequential(Linear(wide, dim), nn.Tanh(), Dropout(options.head_dropout), nn.Linear(dim, 1, bias=False))
+        absent = nn.Sequential(Linear(wide, dim), nn.Tanh(), Dropout(options.dropout), nn.Linear(dim, 1, bias=False))
         super().__init__(model, end, absent if options.unanswerable else None)
 
 
@@ -152,9 +152,7 @@ class ElectraSpans(StartThenEnd):
     by_question = True
 
     def __init__(self, options: ExtractOptions, model: ModelConfig) -> None:
-        end, absent = (
-            nn.Sequential(Linear(2 * model.dim, ELECTRA_WIDTH), nn.GELU(), Linear(ELECTRA_WIDTH, 1)) for _ in ("end", "absent")
-        )
+        end, absent = (nn.Sequential(Linear(2 * model.dim, ELECTRA_WIDTH), nn.GELU(), Linear(ELECTRA_WIDTH, 1)) for _ in ("end", "absent"))
         super().__init__(model, end, absent if options.unanswerable else None)
 
 

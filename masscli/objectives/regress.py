@@ -21,7 +21,8 @@ from masscli.data.tables import Table
 from masscli.errors import MasscliError
 from masscli.objectives.base import Setting, Term
 from masscli.objectives.classify import Texts
-from masscli.objectives.labelled import Answer, Output, language_of, text_columns
+from masscli.objectives.columns import language_of, text_columns
+from masscli.objectives.labelled import Answer, Output
 from masscli.scoring import labels as measures
 from masscli.tasks import RegressOptions
 

@@ -23,7 +23,8 @@ from masscli.data.view import Example, View
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Setting, Term
-from masscli.objectives.labelled import Answer, Head, Judged, Output, Reading, label_list, language_of, unknown_label
+from masscli.objectives.columns import label_list, language_of, unknown_label
+from masscli.objectives.labelled import Answer, Head, Judged, Output, Reading
 from masscli.scoring import entities
 from masscli.scoring import labels as measures
 from masscli.tasks import TagOptions

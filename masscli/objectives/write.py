@@ -26,7 +26,8 @@ from masscli.data.tables import Table
 from masscli.data.view import Example, View
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Setting, Term
-from masscli.objectives.labelled import Measured, Output, language_of
+from masscli.objectives.columns import language_of
+from masscli.objectives.labelled import Measured, Output
 from masscli.objectives.mass import sequence_loss
 from masscli.objectives.translate import pair_batch
 from masscli.tasks import RespondOptions, SummarizeOptions, WriteOptions

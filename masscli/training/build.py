@@ -260,7 +260,7 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
     tasks: list[BleuTask] = []
     rouges: list[RougeTask] = []
     warnings: list[str] = []
-    if split not in data.splits():
+    if all(split not in opened(s.data, data).splits() for s in recipe.stream.values()):
         asked = {
             f"--valid-subset {split}": split != ValidConfig().valid_subset, "--patience": recipe.checkpoint.patience > 0,
             "--eval-bleu": config.eval_bleu, "--eval-roundtrip": config.eval_roundtrip, "--eval-retrieval": config.eval_retrieval,
@@ -342,5 +342,3 @@ def _tasks(text: str, reads: str, data: DataBin, config: ValidConfig, allowed: M
         real = data.raw(config.valid_subset, target, target)[: config.max_valid_rows]
         tasks.append(BleuTask((target, source, target), real, real, allowed))
     return tasks
-
-

@@ -114,6 +114,9 @@ def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
     idle, end = min(s.objective.waits for s in streams.values()), recipe.train.max_update
     if end is not None and 0 < end <= idle:
         raise MasscliError(f"--max-update {end}: the model learns nothing in the first {idle} updates", "raise it")
+    if idle and recipe.init_from:
+        hint = "leave it out, or choose another --variant"
+        raise MasscliError(f"--init-from {recipe.init_from}: its weights would be replaced after {idle} updates", hint)
     metric = recipe.checkpoint.best_metric
     if metric == "bleu" and not recipe.valid.eval_bleu:
         raise MasscliError("--best-metric bleu needs translations of the validation set", "add --eval-bleu")

@@ -32,7 +32,7 @@ from masscli.generation.retrieval import precision_at_1, sentence_vectors
 from masscli.generation.translator import Translator
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Term
-from masscli.objectives.labelled import Measured, Output
+from masscli.objectives.labelled import Judged, Measured, Output
 from masscli.scoring import FAMILIES, Score, bleu, rouge
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.watch import out_of_memory
@@ -188,8 +188,8 @@ class Validator:
 
     @property
     def _one_term(self) -> bool:
-        """Perplexity is of one cross-entropy, not of a weighted sum."""
-        return not any(stream.parts for stream in self.streams)
+        """Perplexity is of one cross-entropy of text, not of a weighted sum, nor of labels."""
+        return not any(stream.parts or isinstance(stream.objective, Judged) for stream in self.streams)
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> tuple[dict[str, float], dict[str, str]]:
@@ -232,6 +232,9 @@ class Validator:
                 sums += torch.stack(in_pieces(rows, summed)).sum(0)
             stream.objective.train()
             sums = parallel.sum_(sums.to(device)).cpu()
+            if not sums[1].any():
+                hint = "preprocess more text to validate on, or have more of it predicted (--mask-prob)"
+                raise MasscliError(f"validation: nothing is to be predicted in {stream.sampler.rows} examples of {stream.name}", hint)
             per_target = sums[0] / sums[1].clamp(min=1)
             metrics[f"{stream.name}.loss"] = sum(float(v) * stream.objective.weights[t] for t, v in zip(terms, per_target, strict=True))
             if stream.parts:

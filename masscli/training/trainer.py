@@ -100,6 +100,7 @@ class Trainer:
         began, before = time.monotonic(), self.state.seconds
         watch = Watch(len(self.keys), self.device)
         saved_at, reason, interrupted = self.state.step, "", 0
+        first = self.state.step + 1  # is told of at once: a sign of life, and whether it fits
         with self.signals:
             for jobs, prepared in self._updates():
                 if self._between() and (reason := self._over(jobs, time.monotonic() - began)):
@@ -108,7 +109,7 @@ class Trainer:
                 norm = self._update(jobs, prepared, watch)
                 self.state.seconds = before + time.monotonic() - began
                 watch.seconds += time.monotonic() - started
-                if self.state.step % self.recipe.train.log_interval == 0:
+                if self.state.step % self.recipe.train.log_interval == 0 or self.state.step == first:
                     yield self._stepped(watch, jobs[-1].epoch, norm)
                 save = self.recipe.checkpoint.save_interval_updates
                 if self.validator and self._due(self.recipe.valid.validate_interval_updates or save):
