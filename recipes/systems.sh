@@ -40,6 +40,7 @@ dialogues() { # dialogues LANG PART; each is a document
     local file=$folder/dialogue/$2.$1.txt
     [ ! -e "$file" ] || turns "$file"
 }
+more_text() { :; } # more_text LANG; a recipe may know of more
 turns() {
     awk -F '\t' '{ for (i = 1; i <= NF; i++) print $i; print "" }' "$1"
 }
@@ -51,7 +52,11 @@ text_data() {
         [ -z "$PRETRAIN_TEXT" ] || continue
         if [ ! -e "$output/text/mono.$language" ] || [ ! -e "$output/text/valid.$language" ]; then
             { novels "$language" 1 "$HELD"; dialogues "$language" valid; } > "$output/text/valid.$language"
-            { novels "$language" "$((HELD + 1))" "$((HELD + NOVEL_LINES))"; dialogues "$language" train; } > "$output/text/mono.$language.new"
+            {
+                novels "$language" "$((HELD + 1))" "$((HELD + NOVEL_LINES))"
+                dialogues "$language" train
+                more_text "$language"
+            } > "$output/text/mono.$language.new"
             mv "$output/text/mono.$language.new" "$output/text/mono.$language"
         fi
         mono+=(--mono "$language=$output/text/mono.$language" --mono "valid.$language=$output/text/valid.$language")

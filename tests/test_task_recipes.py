@@ -117,6 +117,17 @@ def test_understanding_gives_every_system_the_same_budget(text: Path, written: P
     assert once == ["finetune", "predict", "score"]
 
 
+def test_the_text_of_tasks_may_be_read_without_its_labels(text: Path, written: Path) -> None:
+    for split in ("train", "valid"):
+        put(text / f"mrpc/{split}.tsv", "label\tsentence1\tsentence2\n1\ta b\tc\n0\td\te\n")
+    small = {**SMALL, "CALLS": str(written), "METHODS": "mlm", "TASKS": "sst2", "TASK_TEXT": "mrpc rosts-similarity"}
+    done = bash(ROOT / "recipes/understanding/run.sh", ".", "out", cwd=text, **small)
+    assert done.returncode == 0, done.stderr
+    assert (text / "out/text/mono.en").read_text().endswith("\nyes\nno\n\na b\n\nc\n\nd\n\ne\n\n")
+    assert (text / "out/text/mono.ro").read_text() == "ro 1\nro 2\nro 3\n\nx\n\ny\n\n"
+    assert not {"a b", "x"} & {*(text / "out/text/valid.en").read_text().split("\n")}
+
+
 def test_curves_of_objectives(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row out of a log: losses at their updates, medians, the most memory; tlm reads pairs and nothing else does."""
     stepped = [(50, 20.0, 1000, 0.51), (100, 10.0, 900, 0.62), (150, 30.0, 3000, 0.5)]

@@ -16,6 +16,7 @@
 #   TASKS="SQuAD1.1 SQuAD2.0" bash recipes/understanding/run.sh squad     (train-v2.0.json, dev-v2.0.json, ...)
 #   TASKS=CoNLL-2003 bash recipes/understanding/run.sh conll              (eng.train, eng.testa)
 #
+# TASK_TEXT="sst2 agnews" pre-trains on the sentences of these tasks' training parts as well, without their labels.
 # A blank line in the text ends a document.  METHODS are of: scratch bert roberta albert electra gpt unilm mlm clm mass denoise bert+lm.
 # SCALE=gpu trains longer.  What is finished is not done again.
 set -euo pipefail

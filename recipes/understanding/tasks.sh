@@ -6,6 +6,7 @@
 #   score_of NAME TASK             the main one of them
 
 source "$(dirname "${BASH_SOURCE[0]}")/../systems.sh"
+: "${TASK_TEXT:=}"
 if [ "$SCALE" = tiny ]; then : "${UPDATES:=200}" "${LR:=0.001}" "${VALIDATE:=50}"; fi
 : "${LANGS:=en,ro}" "${UPDATES:=1500}" "${LR:=0.0003}" "${VALIDATE:=100}" "${HEAD_DROPOUT:=0.1}" "${WINDOW:=384}" "${LIMIT:=}"
 
@@ -65,6 +66,15 @@ headed() {
     done
     train=$output/text/CoLA.train.tsv valid=$output/text/CoLA.dev.tsv
 }
+
+# The sentences of TASK_TEXT's training parts in that language, each a document.
+more_text() ( # in a shell of its own: `task` sets what the caller has set for itself
+    for name in $TASK_TEXT; do
+        task "$name"
+        [ "$form-$language" != "tsv-$1" ] || awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) text[i] = $i ~ /^sentence/; next }
+            { for (i = 1; i <= NF; i++) if (text[i]) print $i "\n" }' "$train"
+    done
+)
 
 task_data() {
     task "$1"
