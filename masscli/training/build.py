@@ -34,7 +34,8 @@ from masscli.training.optim import make_optimizer, restore_moments
 from masscli.training.precision import bf16_pays, choose_device, choose_dtype
 from masscli.training.sharding import Pass, refuse, shard
 from masscli.training.sources import content, languages, opened
-from masscli.training.trainer import Stream, Trainer
+from masscli.training.stream import Stream
+from masscli.training.trainer import Trainer
 from masscli.training.vectors import load_vectors
 
 FREE = {

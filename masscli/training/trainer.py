@@ -1,10 +1,9 @@
 """The loop, written once: micro-batches to gradients to updates, for every objective, alone or in many processes.
 
-Contract (DESIGN, "Life of a batch"): an update is a list of U micro-batches that does not depend on the number of processes; targets
-are counted and added up before any forward pass; losses are sums, divided once by those counts (or, with --reduction batch_mean, by the
-micro-batch's own and by how many there are); dropout is seeded by (seed, update, micro-batch).  So a run that was stopped and continued, or
-spread over processes, learns the same thing.  With `reuse` n, n updates in a row learn from one list, which is prepared once; nothing is
-saved, and no run ends, before the last of them, so nothing of it must be.
+Contract (DESIGN, "Life of a batch"): an update is a list of U micro-batches that does not depend on the number of processes, and its
+gradient (masscli/training/gradients.py) depends on nothing but the list, the seed and the number of the update.  So a run that was stopped
+and continued, or spread over processes, learns the same thing.  With `reuse` n, n updates in a row learn from one list, which is prepared
+once; nothing is saved, and no run ends, before the last of them, so nothing of it must be.
 
 The trainer yields events and prints nothing; it knows no objective by name.
 """
@@ -15,48 +14,30 @@ import math
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from masscli import parallel
-from masscli.data.batch import Batch
-from masscli.data.loader import Collation, Job, Prepared, load, plan
-from masscli.data.sampler import Sampler
+from masscli.data.loader import Job, Prepared, load, plan
 from masscli.errors import MasscliError
-from masscli.models.transformer import Transformer
-from masscli.objectives.base import Objective
 from masscli.recipe import Recipe, ramp_at
 from masscli.text.tokenizer import Tokenizer
 from masscli.training import checkpoint
 from masscli.training.checkpoint import RunState
 from masscli.training.evaluate import Validator, lower_is_better
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
+from masscli.training.gradients import Gradients
 from masscli.training.optim import LossScale, learning_rate, moments
 from masscli.training.sharding import Pass, gather, local, total_norm, whole
 from masscli.training.signals import Signals
-from masscli.training.watch import Watch, out_of_memory, peak_memory
+from masscli.training.stream import Stream
+from masscli.training.watch import Watch, peak_memory
 
-BUCKET = 2**24  # numbers in one all-reduce: 64 MiB
 PATIENCE_FOR_DIVERGENCE = 50  # updates in a row with a loss far above the first before a run is given up
-
-
-@dataclass(frozen=True)
-class Stream:
-    """One source of examples."""
-
-    name: str
-    objective: Objective
-    collation: Collation
-    sampler: Sampler
-    share: float
-    weight: tuple[tuple[int, float], ...]
 
 
 class Trainer:
@@ -82,11 +63,8 @@ class Trainer:
         named = [*self.model.named_parameters(), *heads]
         self.names = {p: n for n, p in named if p.requires_grad}
         self.scale = LossScale(self.model.compute == torch.float16, state.loss_scale, state.clean)
-        self.sharded = any(isinstance(p, DTensor) for p in self.model.parameters())
-        self.keys = [(s.name, term) for s in streams for term in s.objective.weights]
+        self.gradients = Gradients(recipe, through, self.streams, list(self.names), self.scale, state)
         self.signals = Signals()
-        self._searching = 0.0  # seconds, since the last report
-        self._ready: list[tuple[Job, list[Batch]]] | None = None  # what the next update learns from as well
         self._far = 0
         self._first_loss: float | None = None
 
@@ -98,7 +76,7 @@ class Trainer:
         for stream in self.streams.values():
             stream.objective.train()
         began, before = time.monotonic(), self.state.seconds
-        watch = Watch(len(self.keys), self.device)
+        watch = Watch(len(self.gradients.keys), self.device)
         saved_at, reason, interrupted = self.state.step, "", 0
         first = self.state.step + 1  # is told of at once: a sign of life, and whether it fits
         with self.signals:
@@ -151,7 +129,7 @@ class Trainer:
                 return
             planned = list(group)
             prepared = [next(mine) for job in planned if job.micro % parallel.world == parallel.rank]
-            self._ready = None
+            self.gradients.forget()
             for _ in range(reuse):
                 yield planned, prepared
 
@@ -192,8 +170,7 @@ class Trainer:
         if self._between():
             for stream in self.streams.values():
                 stream.objective.begin_update(self.model, self.state.step)
-        sums, totals = self._gradients(prepared)
-        self._reduce()
+        sums, totals = self.gradients.of(prepared)
         norm = self._norm()
         learned = math.isfinite(norm)
         if learned:
@@ -211,105 +188,6 @@ class Trainer:
             self._watch_divergence(sums, totals)
             watch.add(sums, totals, prepared)
         return norm
-
-    def _gradients(self, prepared: Sequence[Prepared]) -> tuple[Tensor, Tensor]:
-        """Accumulate the gradients of the update's loss; by (stream, term): this process's summed losses, the targets of all processes.
-
-        For want of memory the same is done again in smaller pieces; nothing in here but the count concerns other processes.
-        """
-        pieces, counts = 1, None
-        while True:
-            self.optimizer.zero_grad(set_to_none=True)
-            try:
-                work = self._ready if pieces == 1 and self._ready else self._work(prepared, pieces)
-                counts = self._count(work) if counts is None else counts  # once, since it waits for the other processes
-                sums = self._accumulate(work, counts)
-                break
-            except RuntimeError as error:
-                if not out_of_memory(error):
-                    raise
-                if self.sharded:
-                    hint = "lower --max-tokens: with --shard-model a batch cannot be split while others wait"
-                    raise MasscliError(f"update {self.state.step + 1}: not enough memory for a batch", hint) from None
-                if pieces >= max(len(p.job.rows) for p in prepared):
-                    hint = "use a smaller model, or lower --max-source-positions and --max-target-positions"
-                    raise MasscliError(f"update {self.state.step + 1}: not enough memory for a single example", hint) from None
-            pieces *= 2
-        self.state.splits += any(len(batches) > 1 for _, batches in work)
-        self._ready = work if self.recipe.train.reuse > 1 else None
-        return sums, counts[0]
-
-    def _work(self, prepared: Sequence[Prepared], pieces: int) -> list[tuple[Job, list[Batch]]]:
-        """Every micro-batch in so many pieces, complete."""
-        searching = any(s.objective.searches for s in self.streams.values())
-        with whole(self.through) if searching else nullcontext(self.model) as model:
-            return [(p.job, self._parts(model, p, pieces)) for p in prepared]
-
-    def _parts(self, model: Transformer, prepared: Prepared, pieces: int) -> list[Batch]:
-        """The batch, or its rows anew in several smaller ones; the examples' noise is their own and stays the same."""
-        job, collation = prepared.job, self.streams[prepared.job.stream].collation
-        parts = [prepared.batch] if pieces == 1 else [collation(r, job.epoch) for r in np.array_split(job.rows, min(pieces, len(job.rows)))]
-        objective = self.streams[job.stream].objective
-        started = time.monotonic()
-        with torch.no_grad():
-            ready = [objective.prepare(model, part.to(self.device)) for part in parts]
-        self._searching += time.monotonic() - started if objective.searches else 0.0
-        return ready
-
-    def _count(self, work: Sequence[tuple[Job, list[Batch]]]) -> Tensor:
-        """By (stream, term), over all processes: the targets, and the micro-batches that have any: (2, terms)."""
-        targets, having = (dict.fromkeys(self.keys, 0.0) for _ in range(2))
-        for job, batches in work:
-            for term, count in _targets(batches).items():
-                targets[job.stream, term] += count
-                having[job.stream, term] += count > 0
-        both = [list(targets.values()), list(having.values())]
-        return parallel.sum_(torch.tensor(both, dtype=torch.float64, device=self.device)).cpu()
-
-    def _accumulate(self, work: Sequence[tuple[Job, list[Batch]]], counts: Tensor) -> Tensor:
-        """Forward and backward, a batch at a time; the summed losses."""
-        sums = torch.zeros(len(self.keys), dtype=torch.float64, device=self.device)
-        index = {key: i for i, key in enumerate(self.keys)}
-        turn = self.state.step - self.state.step % self.recipe.train.reuse  # weights are those with which the list was drawn
-        for job, batches in work:
-            torch.manual_seed(_mix(self.recipe.seed, self.state.step, job.micro))
-            stream = self.streams[job.stream]
-            weight = ramp_at(stream.weight, turn) * self.scale.value
-            own, share = _targets(batches), {}
-            for term, w in stream.objective.weights.items():
-                targets, having = counts[:, index[job.stream, term]].tolist()
-                divisor = targets if self.recipe.train.reduction == "global_token_mean" else own.get(term, 0.0) * having
-                # Text too short to have a target leaves sums of nothing, which a share of anything keeps at 0; against these the released
-                # code of BERT adds 1e-5 to all divisors.
-                share[term] = weight * w / (divisor or 1.0)
-            for batch in batches:
-                found = self.through(stream.objective, batch)
-                torch.autograd.backward(torch.stack([t.loss * share[term] for term, t in found.items()]).sum())
-                for term, t in found.items():
-                    sums[index[job.stream, term]] += t.nll.detach()
-        return sums
-
-    def _reduce(self) -> None:
-        """Add gradients over processes.  Where only some of them used a parameter, it counts as zero in the others.
-
-        Those of a model that is shared out have been added up in the backward pass."""
-        if parallel.world == 1:
-            return
-        params = [p for p in self.names if not isinstance(p, DTensor)]
-        used = parallel.sum_(torch.tensor([float(p.grad is not None) for p in params], device=self.device)).tolist()
-        shared = [p for p, n in zip(params, used, strict=True) if n]
-        for p in shared:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
-        bucket: list[Tensor] = []
-        for i, p in enumerate(shared):
-            assert p.grad is not None
-            bucket.append(p.grad)
-            if i + 1 == len(shared) or sum(g.numel() for g in bucket) >= BUCKET:
-                flat = parallel.sum_(torch.cat([g.flatten() for g in bucket]))
-                for gradient, part in zip(bucket, torch.split(flat, [g.numel() for g in bucket]), strict=True):
-                    gradient.copy_(part.view_as(gradient))
-                bucket = []
 
     def _norm(self) -> float:
         return total_norm((p.grad for p in self.names if p.grad is not None), self.device) / self.scale.value
@@ -332,7 +210,7 @@ class Trainer:
 
     def _give_up(self, sums: Tensor, totals: Tensor, norm: float) -> None:
         broken = [n for p, n in self.names.items() if p.grad is not None and not bool(torch.isfinite(local(p.grad)).all())]
-        each = zip(self.keys, sums, totals, strict=True)
+        each = zip(self.gradients.keys, sums, totals, strict=True)
         losses = ", ".join(f"{'.'.join(key)} {float(s / t):.3g}" for key, s, t in each if t)
         raise MasscliError(
             f"update {self.state.step + 1}: the gradient is {norm} (losses: {losses}; first bad tensor: {broken[0] if broken else 'none'})",
@@ -394,17 +272,17 @@ class Trainer:
 
     def _stepped(self, watch: Watch, epoch: int, norm: float) -> Stepped:
         sums = parallel.sum_(watch.sums).cpu()
-        losses = {".".join(k): float(s / t) for k, s, t in zip(self.keys, sums, watch.totals, strict=True) if t}
+        losses = {".".join(k): float(s / t) for k, s, t in zip(self.gradients.keys, sums, watch.totals, strict=True) if t}
         lr = learning_rate(self.recipe.optim, self.state.step, self.recipe.train.max_update)
         figures, concerns = self._figures()
         event = Stepped(
             step=self.state.step, epoch=epoch, losses=losses, lr=lr, grad_norm=norm, targets=int(watch.totals.sum()),
             padding=1 - watch.real / max(1, watch.area), seconds=watch.seconds, loss_scale=self.scale.value,
             overflows=self.state.overflows, splits=self.state.splits, memory=peak_memory(self.device),
-            searching=self._searching / max(watch.seconds, 1e-9), figures=figures, concerns=concerns,
+            searching=self.gradients.searching / max(watch.seconds, 1e-9), figures=figures, concerns=concerns,
         )  # fmt: skip
         watch.reset()
-        self._searching = 0.0
+        self.gradients.searching = 0.0
         return event
 
     def _figures(self) -> tuple[dict[str, float], tuple[str, ...]]:
@@ -419,18 +297,3 @@ class Trainer:
                 figures |= {f"{stream.name}.{n}": value for n, value in own.items()}
                 concerns += [f"{stream.name}: {text}" for text in stream.objective.concerns(own)]
         return figures, tuple(concerns)
-
-
-def _targets(batches: Sequence[Batch]) -> dict[str, float]:
-    """The targets of each term in the parts of a micro-batch."""
-    found: dict[str, float] = {}
-    for batch in batches:
-        for term, count in batch.counts.items():
-            found[term] = found.get(term, 0.0) + count
-    return found
-
-
-def _mix(seed: int, update: int, micro: int) -> int:
-    """A 64-bit seed of its own for every micro-batch (the multipliers are splitmix64's)."""
-    x = (seed * 0x9E3779B97F4A7C15 + update * 0xBF58476D1CE4E5B9 + micro * 0x94D049BB133111EB + 1) % 2**64
-    return (x ^ (x >> 31)) % 2**63

@@ -1,0 +1,21 @@
+"""A stream of a run, made: what is learned, how its examples become batches, and how often they are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from masscli.data.loader import Collation
+from masscli.data.sampler import Sampler
+from masscli.objectives.base import Objective
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One source of examples."""
+
+    name: str
+    objective: Objective
+    collation: Collation
+    sampler: Sampler
+    share: float
+    weight: tuple[tuple[int, float], ...]
