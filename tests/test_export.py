@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from masscli.__main__ import run
 from masscli.config import decode, encode
@@ -136,6 +137,47 @@ def test_heads_that_have_no_counterpart_are_left_behind_and_named(toy: Path, tmp
                                                                        "choose another folder with --output")  # fmt: skip
     assert told(lambda: export(ours.path, tmp_path / "new", "xlm")) == (
         "--family xlm: no such family", "there are bert, roberta, albert, electra, openai-gpt")  # fmt: skip
+
+
+CLASSIFIER = {"classify": {"text": "one", "objective": {"name": "classify", "labels": ["no", "yes"], "text_columns": ["sentence"]}}}
+
+
+def tuned(toy: Path, output: Path, change: dict[str, Any], heads: tuple[str, ...] = ("out",), pooler: bool = True) -> Checkpoint:
+    """A BERT with a classifier of random weights."""
+    ours = trained("bert-base", toy, output / "bert", pooler=pooler)
+    classifier = CLASSIFIER["classify"]
+    objective = {**classifier["objective"], **change}  # type: ignore[dict-item]
+    recipe = decode(Recipe, {"model": encode(ours.recipe.model), "stream": {"classify": {**classifier, "objective": objective}}})
+    layers = {name: torch.randn(2 if name == "out" else D, D) for name in heads}
+    tensors = {f"classify.head.{name}.weight": t for name, t in layers.items()}
+    tensors |= {f"classify.head.{name}.bias": t[:, 0].clone() for name, t in layers.items()}
+    return Checkpoint.open(checkpoint.save(output / "tuned", recipe, RunState(), {}, ours.tokenizer(), ours.weights(), tensors, {}))
+
+
+def test_a_classifier_goes_with_its_labels(toy: Path, tmp_path: Path) -> None:
+    ours = tuned(toy, tmp_path, {"head_dropout": 0.2})
+    notes = export(ours.path, tmp_path / "out", None)
+    card, theirs = json.loads((tmp_path / "out" / "config.json").read_text()), load_file(tmp_path / "out" / "model.safetensors")
+    assert (card["architectures"], card["id2label"]) == (["BertForSequenceClassification"], {"0": "no", "1": "yes"})
+    assert (card["label2id"], card["classifier_dropout"]) == ({"no": 0, "yes": 1}, 0.2)
+    same({f"classify.head.out.{part}": theirs[f"classifier.{part}"] for part in ("weight", "bias")}, ours.heads())
+    assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias"} < {*theirs} and not any(name.startswith("cls.") for name in theirs)
+    assert notes[0].startswith(f"BertForSequenceClassification: {len(theirs)} tensors, ")
+    assert notes[1:3] == ["it has learned texts framed as those of bert (see masscli help finetune), of at most 128 tokens",
+                          "left behind: transforms.shared (4), biases.shared (1)"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "heads", "pooler"),
+    [({"head": "tanh"}, ("dense", "out"), True), ({}, ("out",), False), ({"both_orders": True}, ("out",), True)],
+)
+def test_a_classifier_that_no_class_there_is_like_is_left_behind(
+    change: dict[str, Any], heads: tuple[str, ...], pooler: bool, toy: Path, tmp_path: Path
+) -> None:
+    notes = export(tuned(toy, tmp_path, change, heads, pooler).path, tmp_path / "out", None)
+    assert notes[0].startswith("BertForPreTraining: " if pooler else "BertForMaskedLM: ")
+    assert notes[1] == f"left behind: classify.head ({2 * len(heads)})"
+    assert "id2label" not in json.loads((tmp_path / "out" / "config.json").read_text())
 
 
 # -- on the command line -----------------------------------------------------------------------------------------------------------------

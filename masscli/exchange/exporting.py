@@ -15,6 +15,7 @@ from masscli.errors import MasscliError
 from masscli.exchange.families import FAMILIES, XLMR, Family
 from masscli.exchange.folder import CONFIG, WEIGHTS
 from masscli.exchange.shapes import choose, lead, write_shape
+from masscli.exchange.tasks import tuned
 from masscli.exchange.tensors import Tensors, give
 from masscli.exchange.vocabulary import SENTENCEPIECE, SETTINGS, VOCAB
 from masscli.recipe import ModelConfig
@@ -35,18 +36,22 @@ def export(path: Path, output: Path, name: str | None) -> list[str]:
     family = choose(model) if name is None else _chosen(name)
     card = write_shape(family, model, tokenizer.vocab)
     weights, heads = found.weights(), found.heads()
-    tensors = give(family, model, weights, lead(family, card))
     own = _heads(family, found, heads)
-    kind = _class(family, model, bool(own))
-    tensors |= {theirs: heads[ours] for theirs, ours in own.items()}
+    task = tuned(family, found, heads)
+    kind = _class(family, model, bool(own)) if task is None else task.title
+    unused = [name for part in (task.unused if task is not None else ()) for name in family.names(part, layers=0) if name in weights]
+    weights = {name: t for name, t in weights.items() if name not in unused}
+    tensors = give(family, model, weights, lead(family, card))
+    tensors |= {theirs: heads[ours] for theirs, ours in own.items()} if task is None else task.tensors
+    taken = own.values() if task is None else task.ours
     count = sum(tensor.numel() for tensor in weights.values())
-    notes = [f"{kind}: {len(tensors)} tensors, {count:,} parameters of the model"]
-    if behind := Counter(".".join(name.split(".")[:2]) for name in heads if name not in own.values()):
+    notes = [f"{kind}: {len(tensors)} tensors, {count:,} parameters of the model", *([task.framed] if task is not None else [])]
+    if behind := Counter(".".join(name.split(".")[:2]) for name in (*heads, *unused) if name not in taken):
         notes.append(f"left behind: {', '.join(f'{part} ({n})' for part, n in behind.items())}")
-    if not (model.head_transform or family.output == {}):
+    if task is None and not (model.head_transform or family.output == {}):
         notes.append(f"the model predicts tokens with its table alone, which {kind} does not")
     files, about = _vocabulary(tokenizer, model.max_positions)
-    files[CONFIG] = _json({"architectures": [kind], **card})
+    files[CONFIG] = _json({"architectures": [kind], **card, **(task.card if task is not None else {})})
     _write(output, files, tensors)
     return notes + about
 
