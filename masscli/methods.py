@@ -24,11 +24,14 @@ class SwitchingOptions(ObjectiveConfig):
 
     switch_dictionary: Path | None = None
     """Word pairs (a line WORD WORD): words the encoder sees are put into the other language (code-switching)."""
-    switch_share: float = 0.3
-    """Share of the words in the dictionary that are."""
+    switch_share: float | None = None
+    """Share of the words in the dictionary that are (default: 0.3)."""
 
     def __post_init__(self) -> None:
-        check(_share("switch_share", self.switch_share))
+        check(
+            _share("switch_share", self.switch_share),
+            (self.switch_share is None or self.switch_dictionary is not None, "switch_share: needs --switch-dictionary"),
+        )
 
 
 @config
@@ -234,6 +237,7 @@ class BacktranslateOptions(ObjectiveConfig):
             (self.beam > 0, f"beam: must be above 0, got {self.beam}"),
             _share("sampling_share", self.sampling_share),
             (self.temperature > 0, f"temperature: must be above 0, got {self.temperature}"),
+            (self.temperature == 1 or self.sampling_share > 0, "temperature: nothing is sampled (--sampling-share)"),
             (self.max_len_a >= 0, f"max_len_a: must not be negative, got {self.max_len_a}"),
             (self.max_len_b >= 0, f"max_len_b: must not be negative, got {self.max_len_b}"),
             (self.only_seen >= 0, f"only_seen: must not be negative, got {self.only_seen}"),

@@ -394,7 +394,8 @@ class Recipe:
     init_stacks: Literal["both", "encoder", "decoder"] = "both"
     """Take only this stack of --init-from, with the token table; the other one is drawn at random."""
     init_decoder_from: Path | None = None
-    """Take the decoder from this run instead: --init-from an MLM and this from a CLM is the BERT+LM baseline."""
+    """Take the decoder from this run instead: --init-from an MLM and this from a CLM is the BERT+LM baseline. Of a run that has none, its
+    encoder is taken, but for attention to the source, which is new: XLM's MLM on both sides."""
     init_vectors: tuple[str, ...] = ()
     """LANG=FILE: begin with these word vectors (word2vec or fastText text format) for the pieces of the training text of a language that
     they know; the size must be that of the model. Repeatable."""
@@ -435,6 +436,8 @@ def ramp(text: str) -> tuple[tuple[int, float], ...]:
         raise ConfigError(f"weight: expected a number or UPDATE:VALUE,..., got {text!r}") from None
     if not all(math.isfinite(v) for _, v in points):
         raise ConfigError(f"weight: expected finite numbers, got {text!r}")
+    if any(v < 0 for _, v in points):
+        raise ConfigError(f"weight: must not be negative, got {text!r}")
     if points[0][0] != 0 or any(a[0] >= b[0] for a, b in pairwise(points)):
         raise ConfigError(f"weight: updates must rise from 0, got {text!r}")
     return points

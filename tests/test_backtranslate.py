@@ -20,6 +20,7 @@ from masscli.cli.preprocess import run as preprocess
 from masscli.cli.render import follow
 from masscli.cli.request import Training, TrainRequest
 from masscli.commands import GenerationConfig, PreprocessConfig
+from masscli.config import ConfigError
 from masscli.data.batch import Batch
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
@@ -147,7 +148,7 @@ def test_healthy_output_is_no_concern() -> None:
     [
         ([[0, 1, 9], [2, 3, 4]],
          ["back-translation copies its input (100% of the pieces, the languages share 10%)",
-          "back-translation writes the wrong language (100% of the outputs look like the one read)"]),
+          "back-translation writes the wrong language (100% of the outputs look like another)"]),
         ([[5] * 9, [6] * 9],
          ["back-translation has lost the length of its input (3.00 pieces for each one read)",
           "back-translation repeats itself (88% of the bigrams stand earlier in the same output)"]),
@@ -156,6 +157,17 @@ def test_healthy_output_is_no_concern() -> None:
 )  # fmt: skip
 def test_failures_are_told_by_name(outputs: list[list[int]], expected: list[str]) -> None:
     assert watched([[0, 1, 9], [2, 3, 4]], outputs, [False, False])[1] == expected
+
+
+def test_a_third_language_is_the_wrong_one() -> None:
+    """Of the pieces 5 and 6, the language to be written has more than the one read, and another one more than it."""
+    read, written, other = np.array([9, 9, 1, 1]), np.array([1, 1, 4, 4]), np.array([0, 0, 40, 40])
+    figures = []
+    for others in ((), (other,)):
+        drift = Drift(read, written, *others)
+        drift.add([np.array([0, 1])], [np.array([2, 3])], [False])
+        figures.append({name: a / b for name, (a, b) in drift.take().items() if b}["language"])
+    assert figures == [1.0, 0.0]
 
 
 def test_output_that_does_not_end_is_told() -> None:
@@ -249,6 +261,61 @@ def test_what_copies_does_not_come_back(
     assert len(allowed) == 4 and all(pieces is not None and not pieces.all() for pieces in allowed)
 
 
+@pytest.mark.parametrize(("begins", "expected"), [("", 0.0), ("x ", 100.0)])
+def test_a_copy_is_known_however_it_is_spelt(
+    begins: str, expected: float, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model of lower-cased text writes a copy in small letters, and is measured without regard to them."""
+    for split in ("train", "valid"):
+        for side in ("en", "de"):
+            lines = (toy.parent / f"{split}.{side}").read_text(encoding="utf-8").title()
+            (tmp_path / f"{split}.{side}").write_text(lines, encoding="utf-8")
+    prefixes = {"trainpref": tmp_path / "train", "validpref": tmp_path / "valid"}
+    preprocess(PreprocessConfig(langs=("en", "de"), vocab_size=96, lowercase=True, destdir=tmp_path / "data", **prefixes))
+
+    def translate(self: Translator, lines: Iterable[str], source: str, target: str) -> Iterator[list[Translation]]:
+        return ([Translation(line.removeprefix("x ") if line.startswith("x ") else f"{begins}{line.lower()}", NOTHING)] for line in lines)
+
+    monkeypatch.setattr(Translator, "translate", translate)
+    trainer = build(recipe(tmp_path / "data", tmp_path / "run", "valid.eval_roundtrip=true", streams=BOTH))[0]
+    assert trainer.validator.measure(trainer.model)[0]["roundtrip"] == pytest.approx(expected)
+
+
+def test_romanian_without_marks_is_compared_without_marks(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"{word} șa țară în câmp" for word in (toy.parent / "valid.en").read_text(encoding="utf-8").split("\n") if word]
+    for side in ("en", "ro"):
+        (tmp_path / f"x.{side}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    prefixes = {"trainpref": tmp_path / "x", "validpref": tmp_path / "x"}
+    options: dict[str, Any] = {"vocab_size": 96, "romanian": "plain", "drop_held_out": False}
+    preprocess(PreprocessConfig(langs=("en", "ro"), destdir=tmp_path / "data", **prefixes, **options))
+    plain = {"ă": "a", "â": "a", "î": "i", "ș": "s", "ț": "t"}
+
+    def translate(self: Translator, lines: Iterable[str], source: str, target: str) -> Iterator[list[Translation]]:
+        return ([Translation("".join(plain.get(c, c) for c in line) if target == "ro" else line, NOTHING)] for line in lines)
+
+    monkeypatch.setattr(Translator, "translate", translate)
+    streams = {text: {"text": text, "objective": {"name": "translate"}} for text in ("en-ro", "ro-en")}
+    trainer = build(recipe(tmp_path / "data", tmp_path / "run", "valid.eval_bleu=true", streams=streams))[0]
+    measured, signatures = trainer.validator.measure(trainer.model)
+    assert measured["bleu.en-ro"] == measured["bleu.ro-en"] == pytest.approx(100)
+    assert signatures["bleu.en-ro"].endswith("|romanian:plain") and "romanian" not in signatures["bleu.ro-en"]
+
+
+def test_what_is_sampled_has_a_temperature_and_validation_none(toy: Path, tmp_path: Path) -> None:
+    options = {"sampling_share": 1.0, "temperature": 0.7}
+    streams = {name: {**stream, "objective": {**stream["objective"], **options}} for name, stream in BOTH.items()}
+    assert end(train(recipe(toy, tmp_path, "train.max_update=1", streams=streams))).reason == "done"
+    with pytest.raises(ConfigError, match=r"temperature: nothing is sampled \(--sampling-share\)$"):
+        BacktranslateOptions(temperature=0.7)
+
+
+def test_no_piece_that_may_be_written(toy: Path, tmp_path: Path) -> None:
+    streams = {name: {**stream, "objective": {**stream["objective"], "only_seen": 10**6}} for name, stream in BOTH.items()}
+    with pytest.raises(MasscliError) as error:
+        build(recipe(toy, tmp_path, streams=streams))
+    assert error.value.message == "--only-seen 1000000: no piece of en occurs so often"
+
+
 def test_a_stream_that_weighs_nothing_is_not_drawn(toy: Path, tmp_path: Path) -> None:
     streams = {"mass": {"text": "en", "objective": {"name": "mass"}},
                "denoise": {"text": "en", "objective": {"name": "denoise"}, "weight": "0:1,3:0", "share": 9}}  # fmt: skip
@@ -280,6 +347,7 @@ def test_streams_follow_from_languages_and_what_stands_beside_them(toy: Path) ->
     assert {name: s.text for name, s in plain.items()} == {"backtranslate-en-de": "en-de", "backtranslate-de-en": "de-en"}
     assert all(s.objective == BacktranslateOptions(only_seen=3) for s in plain.values())
     assert list(composed(toy, "-s", "en", "-t", "de")) == ["backtranslate-en-de"]
+    assert len({s.share for s in plain.values()}) == 1
     rich = composed(toy, "--beside", "denoise=0:1,100:0.1,300:0", "--beside", "translate", "--word-blank", "0.2")
     weights = {name: s.weight for name, s in rich.items()}
     assert weights == {
@@ -362,12 +430,15 @@ def test_another_folder_must_have_the_same_vocabulary(toy: Path, tmp_path: Path)
     ("args", "message"),
     [
         (["--langs", "en"], "back-translation goes between languages"),
-        (["--pairs", "en-en"], "stream en-en: en-en goes from a language to itself"),
+        (["--pairs", "en-en"], "stream backtranslate-en-en: en-en goes from a language to itself"),
         (["--langs", "en,de", "--best-metric", "roundtrip"],
          "--best-metric roundtrip needs translations of the validation set there and back"),
         (["--beside", "denoise=0.5", "--beside", "denoise=0.1"], "--beside denoise: there is a stream denoise-en already"),
         (["--beside", "backtranslate"], "--beside backtranslate: there is a stream backtranslate-en-de already"),
         (["--beside", "translate@=0.5"], "--beside translate@: names no folder"),
+        (["--beside", "noise"], "--beside: no objective called 'noise', did you mean 'denoise'?"),
+        (["--beside", "denoise=-1"], "weight: must not be negative, got '-1'"),
+        (["--beside", "denoise", "--switch-share", "0.5"], "--switch-share: needs --switch-dictionary"),
         (["--beside", "denoise=heavy"], "weight: expected a number or UPDATE:VALUE,..., got 'heavy'"),
     ],
 )  # fmt: skip

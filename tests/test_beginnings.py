@@ -63,6 +63,21 @@ def test_bert_and_a_language_model_make_an_encoder_and_a_decoder(runs: Path, toy
     assert all(torch.equal(ours[name], tensor) for name, tensor in decoder.items() if name.startswith(("decoder.", "embeddings.decoder")))
 
 
+def test_a_masked_language_model_on_both_sides(runs: Path, toy: Path, tmp_path: Path) -> None:
+    """XLM's beginning: the decoder is the encoder, but for attention to the source."""
+    both = f"init_from={runs / 'mlm'}", f"init_decoder_from={runs / 'mlm'}", "model.decoder_layers=1"
+    ours, notes = taken(toy, tmp_path, *both)
+    theirs = Checkpoint.open(runs / "mlm").weights()
+    for name, tensor in theirs.items():
+        assert torch.equal(ours[name], tensor), name
+        if "encoder" in name.split(".")[:2]:
+            assert torch.equal(ours[name.replace("encoder", "decoder", 1)], tensor), name
+    [new] = [note for note in notes if note.startswith("new, drawn at random: ")]
+    crossing = [name for name in ours if name.startswith("decoder.") and name.replace("decoder", "encoder", 1) not in theirs]
+    assert new == f"new, drawn at random: decoder ({len(crossing)})" and all("cross" in name for name in crossing)
+    assert any(note.endswith(", of its encoder: it has no decoder") for note in notes)
+
+
 def test_what_begins_with_all_of_a_run_begins_with_its_loss(runs: Path, toy: Path, tmp_path: Path) -> None:
     """What was validated last there is validated first here."""
     still = "optim.lr=1e-30", "optim.warmup_init_lr=0", "model.decoder_layers=0"
@@ -116,15 +131,18 @@ def test_word_vectors_are_rows_of_the_table(toy: Path, tmp_path: Path) -> None:
     ("lines", "message"),
     [
         ("dog 1 2 3\n", "{path}:1: a vector of 3 numbers, the model has a width of 16"),
+        (f"{{word}} {' '.join(['nan'] * 16)}\n", "{path}:1: '{word}' has a number that is not finite"),
+        (f"{{word}} {' '.join(['0'] * 16)}\n", "--init-vectors en={path}: all its vectors are zero"),
         (f"qqq {' '.join(['1'] * 16)}\n", "--init-vectors en={path}: knows none of the "),
     ],
 )
 def test_word_vectors_that_do_not_fit(lines: str, message: str, toy: Path, tmp_path: Path) -> None:
-    path = tmp_path / "x.vec"
-    path.write_text(lines, encoding="utf-8")
+    data, path = DataBin.open(toy), tmp_path / "x.vec"
+    word = next(piece[1:] for piece in data.tokenizer().pieces(data.monolingual("train", "en")[0].tolist()) if len(piece) > 2)
+    path.write_text(lines.format(word=word), encoding="utf-8")
     with pytest.raises(MasscliError) as error:
         taken(toy, tmp_path, f"init_vectors=en={path}")
-    assert error.value.message.startswith(message.format(path=path))
+    assert error.value.message.startswith(message.format(path=path, word=word))
 
 
 def test_an_adopted_vocabulary_of_ours_fits_the_weights_made_with_it(toy: Path, tmp_path: Path) -> None:
@@ -150,12 +168,25 @@ def test_a_table_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert {"perplexity", "BLEU", "0.5"} <= {text.text for text in root.iter(f"{space}text")}
 
 
+def test_a_drawing_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "k.txt"
+    table.write_text("k a\nnan 2\n1 3\n", encoding="utf-8")
+    for output, message in ((tmp_path / "k.png", "drawings are SVG"), (tmp_path / "no" / "k.svg", "No such file or directory"),
+                            (tmp_path, "Is a directory")):  # fmt: skip
+        assert masscli(["plot", str(table), "--output", str(output)]) == 2
+        assert capsys.readouterr().err.split("\n")[0] == f"error: --output {output}: {message}"
+    assert [path.name for path in tmp_path.iterdir()] == ["k.txt"]
+    assert masscli(["plot", str(table), "--output", "-"]) == 0
+    assert capsys.readouterr().out.startswith("<svg ")  # a first column that is not all numbers is evenly spaced
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("k\n1\n", "t: is no table"),
         ("k a\n1 2\n3\n", "t:3: has 1 columns, its first line has 2"),
         ("k a\n1 2x\n", "t:2: '2x' is no number"),
+        ("k a\n1 1e308\n2 -1e308\n", "t:2: '1e308' is too large to be drawn"),
     ],
 )
 def test_what_is_no_table(text: str, message: str) -> None:

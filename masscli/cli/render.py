@@ -126,10 +126,10 @@ def _rate(event: Stepped) -> str:
 def _line(event: Stepped) -> str:
     losses = "  ".join(f"{k} {v:.3f}" for k, v in event.losses.items())
     parts = [f"{event.step}: {losses}", f"lr {event.lr:.2e}", f"gnorm {event.grad_norm:.2f}", _rate(event), f"{event.memory:.1f} GiB"]
-    by_name: dict[str, list[float]] = {}  # the log has each stream's own
+    by_name: dict[str, list[float]] = {}  # of each stream, in their order
     for name, value in event.figures.items():
         by_name.setdefault(name.rpartition(".")[2], []).append(value)
-    parts += [f"{name} {sum(values) / len(values):.2f}" for name, values in by_name.items()]
+    parts += [f"{name} {'/'.join(f'{value:.2f}' for value in values)}" for name, values in by_name.items()]
     if event.searching >= 0.01:
         parts.append(f"generating {event.searching:.0%}")
     if event.overflows:

@@ -184,8 +184,8 @@ class TrainingOptions:
             try:
                 schema = OBJECTIVES.schema(name)
             except ConfigError as error:
-                where = f"{self.file}: " if self.objective is None else f"{self.chooser}: "
-                raise ConfigError(where + error.message.removeprefix("name: "), error.hint) from None
+                where = self.file if self.objective is None else self.chooser if name == self.objective else "--beside"
+                raise ConfigError(f"{where}: " + error.message.removeprefix("name: "), error.hint) from None
             for row in rows(schema):
                 if row.key != "name":
                     found.setdefault(row.key, name)

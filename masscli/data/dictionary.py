@@ -81,7 +81,8 @@ class Switching:
         """With the dictionary of the options, in the pieces of the data."""
         if options.switch_dictionary is None:
             return cls()
-        return cls(read_dictionary(options.switch_dictionary, data), options.switch_share)
+        share = 0.3 if options.switch_share is None else options.switch_share
+        return cls(read_dictionary(options.switch_dictionary, data), share)
 
     def __call__(self, ids: Ids, rng: np.random.Generator) -> Ids:
         """Each word that has translations becomes one of them with probability `share`."""

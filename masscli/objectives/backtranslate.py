@@ -16,19 +16,21 @@ pairs) keep them for good.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from masscli.commands import GenerationConfig
 from masscli.data.batch import Batch, Ids, Tokens, pad
 from masscli.data.framing import Framing
 from masscli.data.noise import denoise
-from masscli.data.shards import DataBin, piece_counts
+from masscli.data.shards import AbsentError, DataBin, piece_counts
 from masscli.data.view import Example, Lines, View
+from masscli.errors import MasscliError
 from masscli.generation.decoder import Decoder
 from masscli.generation.replica import replica
 from masscli.methods import BacktranslateOptions
@@ -72,9 +74,11 @@ class Backtranslate(Objective):
         """Sentences of the language that is written.  That of training is also where pieces are counted."""
         if split == "train":
             counts = [piece_counts(data.monolingual("train", side), data.vocab.size) for side in (self.real, self.synthetic)]
-            self.drift = Drift(*counts)
-            if self.options.only_seen:
-                self.allowed = {self.synthetic: torch.from_numpy(counts[1] >= self.options.only_seen)}
+            self.drift = Drift(*counts, *_others(data, self.setting.sides))
+            if least := self.options.only_seen:
+                if not (counts[1] >= least).any():
+                    raise MasscliError(f"--only-seen {least}: no piece of {self.synthetic} occurs so often", "lower it")
+                self.allowed = {self.synthetic: torch.from_numpy(counts[1] >= least)}
         return Lines([data.monolingual(split, self.real)], self.setting.limit)
 
     def collator(self) -> BackCollator:
@@ -104,9 +108,8 @@ class Backtranslate(Objective):
         fast = replica(model)
         for sampling in {False, True} & set(sampled):
             chosen = [i for i, s in enumerate(sampled) if s is sampling]
-            config = GenerationConfig(
-                beam=1 if sampling else o.beam, sampling=sampling, temperature=o.temperature, max_len_a=o.max_len_a, max_len_b=o.max_len_b
-            )
+            drawn = {"sampling": True, "temperature": o.temperature} if sampling else {"beam": o.beam}
+            config = GenerationConfig(**drawn, max_len_a=o.max_len_a, max_len_b=o.max_len_b)
             allowed = self.allowed.get(self.synthetic)
             decoder = Decoder([fast], self.setting.framing, config, batch_tokens=area * config.beam, allowed=allowed)
             results = decoder.generate([texts[i] for i in chosen], self.real, self.synthetic, keys=[seeds[i] for i in chosen])
@@ -133,3 +136,13 @@ class Backtranslate(Objective):
     def concerns(self, figures: Mapping[str, float]) -> list[str]:
         """Of the sources that were made; see `Drift`."""
         return self.drift.concerns(figures) if self.drift is not None else []
+
+
+def _others(data: DataBin, sides: Sequence[str]) -> Iterator[NDArray[np.int64]]:
+    """Counts of pieces in the languages of the data that this direction has nothing to do with."""
+    for language in data.languages:
+        if language not in sides:
+            try:
+                yield piece_counts(data.monolingual("train", language), data.vocab.size)
+            except AbsentError:
+                continue

@@ -4,7 +4,7 @@ It looks at pieces and their counts in training text alone, never at references:
 
   copied     share of the output's pieces that the input has too (as a multiset)
   length     pieces written, by pieces read
-  language   share of outputs likelier under the piece frequencies of the language to be written than under those of the one read
+  language   share of outputs likelier under the piece frequencies of the language to be written than under those of any other of the data
   repeated   share of an output's bigrams that stand earlier in it
   distinct   share of a batch's outputs that no other of it equals
   cut        share of outputs ended by the length limit
@@ -25,14 +25,14 @@ from masscli.data.batch import Ids
 
 
 class Drift:
-    """Sums since last asked.  `read` and `written` (V,) count the pieces of both languages in training text."""
+    """Sums since last asked.  `read` and `written` (V,) count the pieces of both languages in training text, `others` those of the rest."""
 
     names: ClassVar[tuple[str, ...]] = ("copied", "length", "language", "repeated", "distinct", "cut")
 
-    def __init__(self, read: NDArray[np.int64], written: NDArray[np.int64]) -> None:
-        a, b = (np.log((counts + 1) / (counts.sum() + len(counts))) for counts in (read, written))
-        self.favour = b - a
-        """Logarithm of how much likelier a piece is in the language to be written."""
+    def __init__(self, read: NDArray[np.int64], written: NDArray[np.int64], *others: NDArray[np.int64]) -> None:
+        right, *wrong = (np.log((counts + 1) / (counts.sum() + len(counts))) for counts in (written, read, *others))
+        self.favour = right - np.stack(wrong)
+        """(languages, V): logarithm of how much likelier a piece is in the language to be written than in each other."""
         self.common = float(np.minimum(read / max(1, read.sum()), written / max(1, written.sum())).sum())
         self._reset()
 
@@ -44,7 +44,7 @@ class Drift:
         pairs = list(zip(inputs, outputs, strict=True))
         written = sum(map(len, outputs))
         same = sum((Counter(x.tolist()) & Counter(y.tolist())).total() for x, y in pairs)
-        right = sum(float(self.favour[y].sum()) > 0 for y in outputs)
+        right = sum(float(self.favour[:, y].sum(1).min()) > 0 for y in outputs)
         bigrams = [list(zip(y[:-1].tolist(), y[1:].tolist(), strict=True)) for y in outputs]
         number = sum(map(len, bigrams))
         seen = Counter(y.tobytes() for y in outputs)
@@ -71,7 +71,7 @@ class Drift:
         repeated, distinct, cut = figures.get("repeated", 0.0), figures.get("distinct", 1.0), figures.get("cut", 0.0)
         checks = [
             (copied > most, f"back-translation copies its input ({copied:.0%} of the pieces, the languages share {self.common:.0%})"),
-            (language < 0.7, f"back-translation writes the wrong language ({1 - language:.0%} of the outputs look like the one read)"),
+            (language < 0.7, f"back-translation writes the wrong language ({1 - language:.0%} of the outputs look like another)"),
             (not 0.5 <= length <= 2, f"back-translation has lost the length of its input ({length:.2f} pieces for each one read)"),
             (repeated > 0.25, f"back-translation repeats itself ({repeated:.0%} of the bigrams stand earlier in the same output)"),
             (distinct < 0.5, f"back-translation collapses ({distinct:.0%} of the outputs differ from all others)"),

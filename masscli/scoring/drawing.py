@@ -11,6 +11,7 @@ from html import escape
 from masscli.errors import MasscliError
 
 WIDTH, HEIGHT, LEFT, BOTTOM, GAP = 640, 200, 70, 24, 36
+LARGEST = 1e100
 COLOURS = ("#1f5fa8", "#b8471b", "#2f7d3b", "#7a3fa0")
 
 
@@ -42,6 +43,8 @@ def draw(table: Table) -> str:
     """The text of an SVG file."""
     try:
         xs = [float(label) for label in table.labels]
+        if not all(map(math.isfinite, xs)):
+            raise ValueError
     except ValueError:
         xs = [float(n) for n in range(len(table.labels))]
     low, high = min(xs), max(xs)
@@ -92,6 +95,8 @@ def _number(text: str, where: str) -> tuple[float, float] | None:
         value, deviation = float(found[1] if found else text), float(found[2] or 0.0) if found else 0.0
     except ValueError:
         raise MasscliError(f"{where}: {text!r} is no number") from None
+    if max(abs(value), deviation) > LARGEST and math.isfinite(value) and math.isfinite(deviation):
+        raise MasscliError(f"{where}: {text!r} is too large to be drawn")
     return (value, deviation) if math.isfinite(value) and math.isfinite(deviation) else None
 
 

@@ -33,13 +33,18 @@ class Surface:
         if self.normalize:
             normalizer = _normalizer(language)
             lines = [normalizer.normalize(line) for line in lines]
-        if self.romanian and language == "ro":
-            table = COMMAS if self.romanian == "commas" else PLAIN
-            lines = [unicodedata.normalize("NFC", line).translate(table) for line in lines]
+        lines = self.letters(lines, language)
         if self.moses:
             tokenizer = _tokenizer(language)
             lines = [tokenizer.tokenize(line, return_str=True, escape=False) for line in lines]
         return [line.lower() for line in lines] if self.lowercase else lines
+
+    def letters(self, lines: Sequence[str], language: str) -> Sequence[str]:
+        """Romanian lines in the letters that are used; what no model of this text can write otherwise."""
+        if not self.romanian or language != "ro":
+            return lines
+        table = COMMAS if self.romanian == "commas" else PLAIN
+        return [unicodedata.normalize("NFC", line).translate(table) for line in lines]
 
     def undo(self, line: str, language: str) -> str:
         """Moses tokens joined as the language writes them."""

@@ -303,6 +303,9 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
         warnings.append(f"no BLEU: the {split} split of {recipe.data} has no pairs of {', '.join(s.text for s in recipe.stream.values())}")
     if config.eval_rouge and not rouges:
         warnings.append("no ROUGE: no stream of the run writes text from a table (summarize, respond)")
+    if recipe.checkpoint.best_metric == "loss" and any(s.objective.reads == "target" for s in recipe.stream.values()):
+        warnings.append("the best checkpoint is chosen by the loss on sources that the model makes itself, which copying lowers; rather "
+                        "--eval-roundtrip --best-metric roundtrip")  # fmt: skip
     tokenizer = data.tokenizer()
     found = _retrievals(recipe, data)
     if config.eval_retrieval and not found:
@@ -338,7 +341,7 @@ def _tasks(text: str, reads: str, data: DataBin, config: ValidConfig, allowed: M
     paired = any(p.split == config.valid_subset and {p.source, p.target} == {source, target} for p in data.manifest.aligned)
     if config.eval_bleu and (reads == "pairs" or paired):
         sources, references = (data.raw(config.valid_subset, text, side)[: config.max_valid_rows] for side in (source, target))
-        tasks.append(BleuTask((source, target), sources, references))
+        tasks.append(BleuTask((source, target), sources, references, allowed))
     if config.eval_roundtrip and reads == "target":
         real = data.raw(config.valid_subset, target, target)[: config.max_valid_rows]
         tasks.append(BleuTask((target, source, target), real, real, allowed))

@@ -225,8 +225,9 @@ def _chosen(request: Request, data: DataBin) -> dict[str, StreamConfig]:
 def _named(
     short: str, texts: Sequence[str], objective: ObjectiveConfig, weight: str, request: Request, data: DataBin
 ) -> dict[str, StreamConfig]:
-    """A stream for each text, drawn by its size."""
-    sizes = [_rows(text, objective, data, request.limit) for text in texts]
+    """A stream for each text, drawn by its size; the directions of back-translation equally often, as XLM and MASS have them: a model is
+    to write its smaller language, too."""
+    sizes = [_rows(text, objective, data, request.limit) if objective.reads != "target" else 1 for text in texts]
     return {
         f"{short}-{text}": StreamConfig(text=text, objective=objective, weight=weight, share=float(size ** (1 / request.temperature)))
         for text, size in zip(texts, sizes, strict=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise
 from typing import TypeVar
 
@@ -275,9 +275,17 @@ class Validator:
                 translator = Translator([fast], self.tokenizer, self.framing, config, allowed=task.allowed.get(hop[1]))
                 lines = [found[0].text for found in translator.translate(lines, *hop)]
                 if number == 0 and task.metric == "roundtrip":
-                    lines = ["" if written.split() == read.split() else written for written, read in zip(lines, sources, strict=True)]
-            scores.append(bleu(together(own, lines, len(task.sources), device), task.references, lowercase=self.lowercase))
+                    copies = (self._spelt(read, *hop) for read in sources)
+                    lines = ["" if written.split() == copy.split() else written for written, copy in zip(lines, copies, strict=True)]
+            references = self.tokenizer.surface.letters(task.references, task.path[-1])
+            found = bleu(together(own, lines, len(task.sources), device), references, lowercase=self.lowercase)
+            plain = self.tokenizer.surface.romanian if task.path[-1] == "ro" else None
+            scores.append(replace(found, signature=f"{found.signature}|romanian:{plain}") if plain else found)
         return scores
+
+    def _spelt(self, line: str, read: str, written: str) -> str:
+        """A line of one language as a model writes it that copies it into another."""
+        return self.tokenizer.decode(self.tokenizer.encode(line, read), written)
 
     def _rouge(self, model: Transformer) -> list[dict[str, Score]]:
         """Every process writes its share."""

@@ -40,6 +40,9 @@ def begin(model: Transformer, recipe: Recipe, vocab: Vocabulary, own: Sequence[s
 def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, stack: str = "both", table: bool = True) -> Taken:
     """Copy what fits into `model`: of one stack, or both, and the shared token table if wanted.
 
+    The decoder of a model that has none is its encoder, as XLM begins translation with an MLM on both sides (Lample & Conneau 2019);
+    attention to the source is new then.
+
     Raises MasscliError when the vocabularies differ, when a tensor's shape does, or when nothing at all would be copied.
     """
     if checkpoint.tokenizer().vocab.fingerprint != vocab.fingerprint:
@@ -48,6 +51,9 @@ def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, st
             f"preprocess the text with --spm-model {checkpoint.path}",
         )
     theirs, ours = checkpoint.weights(), model.state_dict()
+    turned = stack == "decoder" and not any(name.startswith("decoder.") for name in theirs)
+    if turned:
+        theirs = {_as_decoder(name): tensor for name, tensor in theirs.items()}
     old, new = checkpoint.state.languages, model.languages
     taken: list[str] = []
     for name, tensor in ours.items():
@@ -66,7 +72,7 @@ def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, st
         raise MasscliError(f"{checkpoint.path}: shares no weight with this model", "was it made for another kind of objective?")
     unused = [n for n in theirs if n not in taken] + [f"heads.{n}" for n in checkpoint.heads()]
     fresh = [n for n in new if n not in old]
-    report = [f"{len(taken)} tensors from {checkpoint.path}"]
+    report = [f"{len(taken)} tensors from {checkpoint.path}" + (", of its encoder: it has no decoder" if turned else "")]
     report += [f"left behind: {_summary(unused)}"] if unused else []
     report += [f"languages without a vector there, drawn at random: {', '.join(fresh)}"] if fresh and old else []
     return Taken(set(taken), report)
@@ -76,6 +82,12 @@ def _wanted(name: str, stack: str, table: bool) -> bool:
     """Whether a tensor belongs to a stack: `decoder.layers.0...`, `embeddings.decoder...`, `tables.decoder`; or is shared by both."""
     owner = next((part for part in name.split(".")[:2] if part in ("encoder", "decoder")), None)
     return table if owner is None else stack in ("both", owner)
+
+
+def _as_decoder(name: str) -> str:
+    """What a tensor of the encoder is called in the decoder."""
+    parts = name.split(".")
+    return ".".join(["decoder" if n < 2 and part == "encoder" else part for n, part in enumerate(parts)])
 
 
 def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:

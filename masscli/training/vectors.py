@@ -34,6 +34,8 @@ def load_vectors(model: Transformer, entries: Sequence[str], data: DataBin) -> l
         if not found:
             raise MasscliError(f"--init-vectors {entry}: knows none of the {len(used)} pieces of {language}", "is it of another language?")
         rows = torch.from_numpy(np.stack(list(found.values())))
+        if not rows.any():
+            raise MasscliError(f"--init-vectors {entry}: all its vectors are zero", "were they written to the end?")
         fresh = [n for n, i in enumerate(found) if i not in taken]
         ids = torch.tensor(list(found))[fresh]
         with torch.no_grad():
@@ -67,4 +69,6 @@ def _read(path: Path, wanted: dict[str, int], size: int) -> dict[int, NDArray[np
                 found[piece] = np.array(values, np.float32)
             except ValueError:
                 raise MasscliError(f"{path}:{number}: {word!r} has something that is no number", "expected WORD and its numbers") from None
+            if not np.isfinite(found[piece]).all():
+                raise MasscliError(f"{path}:{number}: {word!r} has a number that is not finite", "leave the word out")
     return found
