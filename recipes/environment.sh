@@ -3,6 +3,8 @@
 #   environment FOLDER [EXTRA]   make a virtual environment in FOLDER, or reuse it; install this repository into it; put it on PATH
 #   run COMMAND...               show a command, then run it
 #   there FILE...                complain of a file that is not there
+#   takes LEAST MOST USAGE WORD...   complain of too few words, or too many
+#   whole NAME...                complain of variables that are no numbers
 #   spread NUMBER...             mean +- standard deviation
 #   table                        lines of words on stdin, in columns
 #
@@ -45,6 +47,23 @@ there() {
     local file
     for file in "$@"; do
         [ -e "$file" ] || { echo "error: $file: no such file" >&2; exit 2; }
+    done
+}
+
+takes() {
+    local least=$1 most=$2 usage=$3
+    shift 3
+    if [ $# -lt "$least" ] || [ $# -gt "$most" ]; then
+        echo "error: $# words where $least to $most are expected" >&2
+        echo "hint: $usage" >&2
+        exit 2
+    fi
+}
+
+whole() {
+    local name
+    for name in "$@"; do
+        [[ ${!name} =~ ^[0-9]+$ ]] || { echo "error: $name=${!name}: expected a whole number" >&2; exit 2; }
     done
 }
 

@@ -18,8 +18,12 @@ set -euo pipefail
 : "${SETIMES:=https://object.pouta.csc.fi/OPUS-SETIMES/v2/moses}"
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-usage="usage: news.sh fr|de|ro FOLDER"
-lang=${1:?$usage} folder=${2:?$usage}
+takes 2 2 "news.sh fr|de|ro FOLDER" "$@"
+lang=$1 folder=$2
+for year in $YEARS; do whole year; done
+for tool in curl gzip tar; do
+    command -v "$tool" > /dev/null || { echo "error: $tool is missing" >&2; exit 2; }
+done
 case $lang in
     fr) tests="wmt13 wmt14" archives="$EUROPARL/training-parallel-europarl-v7.tgz $EUROPARL/training-parallel-commoncrawl.tgz" ;;
     de) tests="wmt13 wmt16" archives="$EUROPARL/training-parallel-europarl-v7.tgz $EUROPARL/training-parallel-commoncrawl.tgz" ;;
@@ -32,7 +36,11 @@ mkdir -p "$folder/download"
 fetch() {
     local target=$folder/download/$2
     [ ! -e "$target" ] || return 0
-    run curl --fail --location --retry 5 --continue-at - --output "$target.part" "$1" || return
+    run curl --fail --location --retry 5 --continue-at - --output "$target.part" "$1" || {
+        echo "error: $1: could not be downloaded" >&2
+        echo "hint: run the same command again, and it goes on where this stopped" >&2
+        return 2
+    }
     mv "$target.part" "$target"
 }
 

@@ -10,11 +10,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/unsupervised.sh"
 
 study() {
     local usage=$1 name=$2
-    folder=${3:?$usage}
-    novels=${4:?$usage}
-    lang=${5:-en-de}
-    lang=${lang#en-}
-    output=${6:-runs/$name}
+    shift 2
+    takes 2 4 "$usage" "$@"
+    folder=$1 novels=$2 lang=${3:-en-de} output=${4:-runs/$name}
+    case $lang in
+        en-de | en-fr) lang=${lang#en-} ;;
+        *) echo "error: $lang: expected en-de or en-fr" >&2; exit 2 ;;
+    esac
     [ "$SCALE" != tiny ] || : "${PAIR_UPDATES:=400}" "${VALID_ROWS:=200}" "${BEAM:=5}" "${TEST_ROWS:=1000}"
     scale "$SCALE"
     captions "$folder" "$novels"

@@ -31,9 +31,11 @@ scale() {
             : "${PRETRAIN_UPDATES:=600000}" "${BT_UPDATES:=200000}" "${PAIR_UPDATES:=20000}" "${SIZES=10000 100000 1000000}"
             : "${LR:=0.0001}" "${BT_LR:=0.0001}" "${PAIR_LR:=0.0001}" "${BT_TOKENS:=2000}" "${DROPOUT:=0.1}" "${BT_DROPOUT:=0.1}"
             : "${VALIDATE:=5000}" "${VALID_ROWS:=3000}" "${BEAM:=5}" "${TEST_ROWS:=1000000}" "${PRESET:=xlm}" "${SCHEDULE:=inverse_sqrt}"
+            : "${BALANCE:=--lang-temperature 1000}" # languages equally often, whatever their text
             : "${SWITCH:=0}" "${ONLY_SEEN:=0}" "${BESIDE:=}" "${PRETRAIN_BESIDE:=}" "${BT_NOISE:=}" "${REUSE:=1}" ;;
         *) echo "error: --scale $1: expected tiny, gpu or paper" >&2; return 2 ;;
     esac
+    whole BT_UPDATES
     # Far from the paper's amount of text, MASS aligns nothing by itself.  Word vectors that are laid on each other without any pair begin
     # the token table (WIDTH numbers each, as ARCH has), and SWITCH of the words that the encoder reads are put into the other language, by
     # the dictionary that comes of them.  Back-translation needs what XLM's recipe has besides: auto-encoding, and a decoder that is kept
@@ -43,18 +45,40 @@ scale() {
     : "${PRESET:=paper}" "${SWITCH:=0.5}" "${ONLY_SEEN=2}" "${PRETRAIN_BESIDE=denoise}" "${REUSE:=2}"
     : "${BESIDE=denoise=0:1,$((BT_UPDATES / 3)):0.1,$BT_UPDATES:0}" "${BT_NOISE=--source-dropout 0.1 --source-blank 0.1 --source-shuffle 2}"
     : "${K:=0.5}" "${SEED:=1}" "${DICTIONARY:=0}" "${ROUNDS:=1}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}" "${SCHEDULE:=linear}"
-    : "${BT_SWITCH:=0.3}" "${SMOOTHING:=0.1}" "${CLIP:=1}" "${WORKERS:=1}"
+    : "${BALANCE:=}" "${BT_SWITCH:=0.3}" "${SMOOTHING:=0.1}" "${CLIP:=1}" "${WORKERS:=1}"
     vocabulary=()
+    whole NOVEL_LINES VOCAB TOKENS WIDTH PRETRAIN_UPDATES BT_UPDATES PAIR_UPDATES REUSE BT_TOKENS VALID_ROWS BEAM TEST_ROWS ROUNDS DICTIONARY
     for updates in BT_UPDATES PAIR_UPDATES; do # now, and not after days of pre-training
         if [ "${!updates}" -lt 6 ] || [ $((${!updates} % REUSE)) != 0 ]; then
             echo "error: $updates=${!updates}: expected at least 6, and a multiple of REUSE=$REUSE" >&2
             return 2
         fi
     done
+    chosen_scale=$1
     if [ "$1" = paper ] && [ "$ROUNDS" -gt 1 ]; then
         echo "error: ROUNDS=$ROUNDS: another round would translate all of News Crawl; it is for the small scales" >&2
         return 2
     fi
+}
+
+# What is finished is not done again; so what it was made with is kept beside it, lest it be taken for the work of other settings.
+same_settings() {
+    local name
+    {
+        echo "scale=$chosen_scale"
+        for name in ARCH WIDTH VOCAB TOKENS NOVEL_LINES TEXT BT_UPDATES LR BT_LR PAIR_LR BT_TOKENS DROPOUT BT_DROPOUT VALID_ROWS BEAM TEST_ROWS \
+            PRESET SCHEDULE SMOOTHING CLIP SWITCH BT_SWITCH ONLY_SEEN BESIDE PRETRAIN_BESIDE BT_NOISE REUSE K SEED DICTIONARY LANGUAGES; do
+            echo "$name=${!name}"
+        done
+    } > "$output/settings.new"
+    if [ -e "$output/settings.txt" ] && ! cmp -s "$output/settings.txt" "$output/settings.new"; then
+        echo "error: $output was made with $(diff "$output/settings.txt" "$output/settings.new" | sed -n 's/^< //p' | head -n 1)," \
+            "not $(diff "$output/settings.txt" "$output/settings.new" | sed -n 's/^> //p' | head -n 1)" >&2
+        echo "hint: name another OUTPUT, or remove $output" >&2
+        rm "$output/settings.new"
+        return 2
+    fi
+    mv "$output/settings.new" "$output/settings.txt"
 }
 
 # Lines FROM..TO of a file, which may be compressed, put in place when it is complete.
@@ -107,6 +131,16 @@ mixed() {
     mv "$2.new" "$2"
 }
 given() {
+    local part
+    for part in mono valid test; do
+        for side in en "$lang"; do
+            compgen -G "$1/$part.$side*" > /dev/null || {
+                echo "error: $1/$part.$side: no such file, nor .gz or .xz of it" >&2
+                echo "hint: bash recipes/news.sh $lang $1 downloads what the paper used" >&2
+                return 2
+            }
+        done
+    done
     mkdir -p "$output/text"
     for name in mono valid test pairs; do
         for side in en "$lang"; do
@@ -116,10 +150,12 @@ given() {
         done
     done
     for side in en "$lang"; do # read line by line when it is scored
-        if [ ! -e "$output/text/test.$side" ] && [ -e "$output/text/test.$side.gz" ]; then
-            gzip -dc "$output/text/test.$side.gz" > "$output/text/test.new"
-            mv "$output/text/test.new" "$output/text/test.$side"
-        fi
+        for open in gz xz; do
+            if [ ! -e "$output/text/test.$side" ] && [ -e "$output/text/test.$side.$open" ]; then
+                "${open/gz/gzip}" -dc "$output/text/test.$side.$open" > "$output/text/test.new"
+                mv "$output/text/test.new" "$output/text/test.$side"
+            fi
+        done
         there "$output/text/test.$side"
     done
     [ -e "$1/codes" ] || return 0
@@ -175,6 +211,7 @@ score() {
 
 # corpora   OUTPUT/data of all the text, `near` of what is to be translated alone
 corpora() {
+    same_settings
     data=$output/data near=$output/data pairs=$output/data-pairs
     mkdir -p "$output/scores"
     # shellcheck disable=SC2206  # LAUNCH may be: torchrun --nproc-per-node 8 -m masscli
@@ -188,8 +225,10 @@ corpora() {
         preprocess_text "$near" half --spm-model "$data/vocab.model"
     fi
 }
-pair_corpus() {
-    preprocess_text "$pairs" mono --trainpref "$output/text/pairs" --no-pairs-as-mono --spm-model "$data/vocab.model"
+pair_corpus() { # En-Ro translates back beside its pairs, and reads all text; the others read pairs alone
+    local text=none
+    [ "$lang" != ro ] || text=mono
+    preprocess_text "$pairs" "$text" --trainpref "$output/text/pairs" --no-pairs-as-mono --spm-model "$data/vocab.model"
 }
 
 # anchors   what connects the two languages: `vectors` and `switch` are options of pre-training, `again` of back-translation
@@ -208,7 +247,8 @@ anchors() {
 learned() {
     local name=$1
     shift
-    run "${train[@]}" pretrain "$data" "$@" --arch "$ARCH" --languages "$LANGUAGES" "${switch[@]}" "${vectors[@]}" --lr "$LR" \
+    # shellcheck disable=SC2086  # two words, or none
+    run "${train[@]}" pretrain "$data" "$@" $BALANCE --arch "$ARCH" --languages "$LANGUAGES" "${switch[@]}" "${vectors[@]}" --lr "$LR" \
         --max-tokens "$TOKENS" --dropout "$DROPOUT" --max-update "$PRETRAIN_UPDATES" --eval-retrieval --seed "$SEED" "${common[@]}" \
         --save-dir "$output/$name"
 }
@@ -325,8 +365,8 @@ table_of_experiment() {
         done
     } | table
     echo
-    echo "signatures (of unsupervised.en-$lang):"
-    cat "$output/scores/unsupervised.en-$lang.txt"
+    echo "signatures, and the same by sacreBLEU (of unsupervised, in both directions):"
+    cat "$output/scores/unsupervised.en-$lang.txt" "$output/scores/unsupervised.$lang-en.txt"
     printf '%s\n' "$expect"
     echo
     costs
@@ -359,13 +399,19 @@ costs() {
 arguments() {
     local usage=$1
     shift
-    scale_name=tiny folder= output=
+    local words=()
+    scale_name=tiny
     while [ $# -gt 0 ]; do
         case $1 in
-            --scale) scale_name=${2:?$usage}; shift 2 ;;
+            --scale)
+                [ $# -gt 1 ] || { echo "error: --scale: expected tiny, gpu or paper" >&2; echo "hint: $usage" >&2; return 2; }
+                scale_name=$2
+                shift 2 ;;
             -*) echo "error: no such option: $1" >&2; echo "hint: $usage" >&2; return 2 ;;
-            *) if [ -z "$folder" ]; then folder=$1; else output=$1; fi; shift ;;
+            *) words+=("$1"); shift ;;
         esac
     done
+    takes 0 2 "$usage" "${words[@]}"
+    folder=${words[0]:-} output=${words[1]:-}
     [ -n "$folder" ] || { echo "error: FOLDER is missing" >&2; echo "hint: $usage" >&2; return 2; }
 }

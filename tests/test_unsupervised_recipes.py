@@ -192,6 +192,12 @@ def test_the_scale_of_the_paper(text: Path, written: Path, monkeypatch: pytest.M
         (["x", "--scale", "huge"], ["error: --scale huge: expected tiny, gpu or paper"]),
         (["x", "--size", "huge"], ["error: no such option: --size",
                                    "hint: bash recipes/enfr/run.sh FOLDER [OUTPUT] [--scale tiny|gpu|paper]"]),
+        (["x", "--scale"], ["error: --scale: expected tiny, gpu or paper",
+                            "hint: bash recipes/enfr/run.sh FOLDER [OUTPUT] [--scale tiny|gpu|paper]"]),
+        (["x", "y", "z"], ["error: 3 words where 0 to 2 are expected",
+                           "hint: bash recipes/enfr/run.sh FOLDER [OUTPUT] [--scale tiny|gpu|paper]"]),
+        (["x", "--scale", "paper"], ["error: x/mono.en: no such file, nor .gz or .xz of it",
+                                     "hint: bash recipes/news.sh fr x downloads what the paper used"]),
         (["x"], ["error: x/multi30k/train.en: no such file"]),
     ],
 )  # fmt: skip
@@ -204,12 +210,24 @@ def test_mistakes(args: list[str], lines: list[str], tmp_path: Path) -> None:
     ("given", "line"),
     [
         ({"BT_UPDATES": "101"}, "error: BT_UPDATES=101: expected at least 6, and a multiple of REUSE=2"),
+        ({"BT_UPDATES": "abc"}, "error: BT_UPDATES=abc: expected a whole number"),
         ({"PAIR_UPDATES": "4"}, "error: PAIR_UPDATES=4: expected at least 6, and a multiple of REUSE=2"),
     ],
 )
 def test_settings_are_looked_at_first(given: dict[str, str], line: str, text: Path, written: Path) -> None:
     done = bash(ROOT / "recipes/enfr/run.sh", ".", "out", cwd=text, CALLS=str(written), **given)
     assert (done.returncode, done.stderr) == (2, f"{line}\n") and not written.exists()
+
+
+def test_what_other_settings_have_made_is_not_taken_for_ones_own(text: Path, written: Path) -> None:
+    script, small = ROOT / "recipes/enfr/run.sh", {**SMALL, "CALLS": str(written)}
+    assert bash(script, ".", "out", cwd=text, **small).returncode == 0
+    written.unlink()
+    done = bash(script, ".", "out", cwd=text, **{**small, "BEAM": "4"})
+    assert done.returncode == 2 and not written.exists()
+    assert done.stderr == "error: out was made with BEAM=2, not BEAM=4\nhint: name another OUTPUT, or remove out\n"
+    more = bash(script, ".", "out", cwd=text, **{**small, "SIZES": "5", "PRETRAIN_UPDATES": "1002"})  # what goes on may
+    assert more.returncode == 0, more.stderr
 
 
 SHARED = ["preprocess", "preprocess", "dictionary", "preprocess"]  # all text, captions, word vectors, pairs
@@ -229,6 +247,23 @@ def test_the_study_of_k(text: Path, written: Path, monkeypatch: pytest.MonkeyPat
     assert {value(call, "--limit") for call in tuned} == {"1000"} and {value(call, "--pairs") for call in tuned} == {"en-fr,fr-en"}
     rows = [row.split() for row in done.stdout.split("\n")[:-1]]
     assert rows[0] == ["k", "perplexity", "BLEU"] and [row[:2] for row in rows[1:]] == [[k, "2.5"] for k in ("token", "0.5", "1.0")]
+
+
+@pytest.mark.parametrize(
+    ("script", "args", "given", "line"),
+    [
+        ("k_study/run.sh", ["multi30k", "novels"], {"KS": "0.5 2"}, "error: KS: 2: expected token, or a share above 0, up to 1"),
+        ("k_study/run.sh", ["multi30k", "novels", "de-en"], {}, "error: de-en: expected en-de or en-fr"),
+        ("k_study/run.sh", ["multi30k"], {}, "error: 1 words where 2 to 4 are expected"),
+        ("ablations/run.sh", ["multi30k", "novels"], {"METHODS": "feed bogus"}, "error: no method called bogus"),
+        ("news.sh", ["ro", "x"], {"YEARS": "2015 abc"}, "error: year=abc: expected a whole number"),
+    ],
+)
+def test_studies_look_at_what_they_are_told_first(
+    script: str, args: list[str], given: dict[str, str], line: str, text: Path, written: Path
+) -> None:
+    done = bash(ROOT / "recipes" / script, *args, cwd=text, CALLS=str(written), **given)
+    assert (done.returncode, done.stderr.split("\n")[0]) == (2, line) and not written.exists()
 
 
 def test_the_ablations(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:

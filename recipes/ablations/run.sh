@@ -11,13 +11,17 @@
 #
 # Then it is fine-tuned on the first PAIRS pairs in both directions, once for each of SEEDS, and those in UNSUPERVISED learn by
 # back-translation without any (with the first seed).  Prints BLEU of test2016 (multi-bleu, lower-cased; mean +- standard deviation).  In the
-# paper, unsupervised En-Fr: discrete 36.9, feed 35.3, MASS 37.5; BERT+LM 33.4, DAE 30.1.  SCALE=gpu trains longer.  What is finished is not
+# paper, unsupervised En-Fr (UNSUPERVISED="dae bertlm discrete feed mass" ... en-fr): discrete 36.9, feed 35.3, MASS 37.5; BERT+LM 33.4, DAE 30.1.  SCALE=gpu trains longer.  What is finished is not
 # done again.
 set -euo pipefail
 : "${METHODS:=scratch vectors dae bertlm discrete feed encoder decoder mass}" "${UNSUPERVISED:=dae bertlm mass}" "${PAIRS:=1000}"
 : "${SEEDS:=1}" "${SCALE:=tiny}"
 
 source "$(dirname "${BASH_SOURCE[0]}")/../studies.sh"
+for method in $METHODS; do
+    [[ " scratch vectors dae bertlm discrete feed encoder decoder mass " == *" $method "* ]] ||
+        { echo "error: no method called $method" >&2; exit 2; }
+done
 for method in $UNSUPERVISED; do
     [[ " dae bertlm discrete feed mass " == *" $method "* ]] || { echo "error: no unsupervised method called $method" >&2; exit 2; }
 done
@@ -35,7 +39,6 @@ for method in $METHODS; do
         encoder | decoder)
             learned pre-mass --objective mass --k 0.5
             start=(--init-from "$output/pre-mass" --init-stacks "$method") ;;
-        *) echo "error: no method called $method" >&2; exit 2 ;;
     esac
     few "$method" "${start[@]}"
     if [[ " $UNSUPERVISED " == *" $method "* ]]; then

@@ -19,7 +19,8 @@ set -euo pipefail
 : "${METHODS:=scratch mass mass-paper bertlm dae}" "${FORM:=turns}" "${LANGUAGE:=en}" "${TURNS:=1}" "${VALID_EACH:=14}"
 
 source "$(dirname "${BASH_SOURCE[0]}")/../writing.sh"
-folder=${1:?usage: run.sh FOLDER [OUTPUT]}
+takes 1 2 "run.sh FOLDER [OUTPUT]" "$@"
+folder=$1
 output=${2:-runs/dialogue}
 methods "scratch mass mass-paper bertlm dae"
 LANGS=$LANGUAGE

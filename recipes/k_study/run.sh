@@ -10,6 +10,9 @@ set -euo pipefail
 : "${KS:=token 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0}" "${PAIRS:=1000}" "${SEEDS:=1}" "${SCALE:=tiny}"
 
 source "$(dirname "${BASH_SOURCE[0]}")/../studies.sh"
+for k in $KS; do
+    [[ $k =~ ^(token|0?\.[0-9]*[1-9][0-9]*|1(\.0*)?)$ ]] || { echo "error: KS: $k: expected token, or a share above 0, up to 1" >&2; exit 2; }
+done
 study "usage: run.sh FOLDER NOVELS [en-de|en-fr] [OUTPUT]" k-study "$@"
 for k in $KS; do
     share=(--k "$k")

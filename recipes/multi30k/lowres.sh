@@ -12,8 +12,8 @@ set -euo pipefail
 : "${SIZES:=1000}" "${SEEDS:=1}" "${METHODS:=scratch mass novels}" "${K:=0.5}"
 
 source "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
-folder=${1:?usage: lowres.sh FOLDER NOVELS [OUTPUT]}
-novels=${2:?usage: lowres.sh FOLDER NOVELS [OUTPUT]}
+takes 2 3 "lowres.sh FOLDER NOVELS [OUTPUT]" "$@"
+folder=$1 novels=$2
 output=${3:-runs/multi30k-lowres}
 case ${SCALE:=tiny} in
     tiny) : "${ARCH:=tiny}" "${NOVEL_LINES:=10000}" "${PRETRAIN_UPDATES:=2000}" "${TOKENS:=4096}" "${UPDATES:=600}" "${TUNE_TOKENS:=1024}"

@@ -13,7 +13,8 @@ set -euo pipefail
 : "${BEAM:=5}" "${LENPEN:=1.0}" "${SEED:=1}" "${LAUNCH:=masscli}"
 
 source "$(dirname "${BASH_SOURCE[0]}")/../environment.sh"
-folder=${1:?usage: run.sh FOLDER [en-de|en-fr] [OUTPUT]}
+takes 1 3 "run.sh FOLDER [en-de|en-fr] [OUTPUT]" "$@"
+folder=$1
 pair=${2:-en-de}
 output=${3:-runs/multi30k-$pair}
 source=${pair%-*}

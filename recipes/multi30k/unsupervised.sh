@@ -9,9 +9,8 @@
 # first model's translations.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../unsupervised.sh"
-folder=${1:?usage: unsupervised.sh FOLDER NOVELS [en-fr|en-de] [OUTPUT]}
-novels=${2:?usage: unsupervised.sh FOLDER NOVELS [en-fr|en-de] [OUTPUT]}
-pair=${3:-en-fr}
+takes 2 4 "unsupervised.sh FOLDER NOVELS [en-fr|en-de] [OUTPUT]" "$@"
+folder=$1 novels=$2 pair=${3:-en-fr}
 lang=${pair#en-}
 output=${4:-runs/multi30k-unsupervised-$pair}
 if [ "${SCALE:=tiny}" = tiny ]; then

@@ -15,7 +15,8 @@ set -euo pipefail
 : "${METHODS:=bert roberta albert electra gpt unilm mlm clm tlm denoise bert+lm mass}" "${PAIRS:=rosts/train}" "${PAIRS_VALID:=rosts/valid}"
 
 source "$(dirname "${BASH_SOURCE[0]}")/../systems.sh"
-folder=${1:?usage: run.sh FOLDER [OUTPUT]}
+takes 1 2 "run.sh FOLDER [OUTPUT]" "$@"
+folder=$1
 output=${2:-runs/objectives}
 methods "bert roberta albert electra gpt unilm mlm clm tlm denoise bert+lm mass"
 text_data

@@ -23,7 +23,8 @@ set -euo pipefail
 : "${MIN_LEN:=0}" "${NO_REPEAT:=3}"
 
 source "$(dirname "${BASH_SOURCE[0]}")/../writing.sh"
-folder=${1:?usage: run.sh FOLDER [OUTPUT]}
+takes 1 2 "run.sh FOLDER [OUTPUT]" "$@"
+folder=$1
 output=${2:-runs/summarization}
 methods "$KNOWN"
 LANGS=en # of the pre-training; the headlines are a language of their own to s2s, which reads pairs

@@ -23,7 +23,8 @@ set -euo pipefail
 : "${METHODS:=scratch bert roberta albert electra gpt unilm mlm mass}" "${TASKS:=sst2 agnews mrpc rosts-similarity}"
 
 source "$(dirname "${BASH_SOURCE[0]}")/tasks.sh"
-folder=${1:?usage: run.sh FOLDER [OUTPUT]}
+takes 1 2 "run.sh FOLDER [OUTPUT]" "$@"
+folder=$1
 output=${2:-runs/understanding}
 methods "scratch bert roberta albert electra gpt unilm mlm clm mass denoise bert+lm"
 for name in $TASKS; do task "$name"; done # so that a mistake is noticed now

@@ -9,11 +9,9 @@
 set -euo pipefail
 : "${METHOD:=bert}" "${TASK:=sst2}" "${RATES:=0.0001 0.0003 0.001 0.003}" "${MASKS:=0.05 0.1 0.15 0.2 0.3 0.4 0.5}"
 
-usage="usage: sweep.sh rates|masks FOLDER [OUTPUT]"
-what=${1:?$usage}
-folder=${2:?$usage}
-output=${3:-runs/understanding}
 source "$(dirname "${BASH_SOURCE[0]}")/tasks.sh"
+takes 2 3 "sweep.sh rates|masks FOLDER [OUTPUT]" "$@"
+what=$1 folder=$2 output=${3:-runs/understanding}
 METHODS=$METHOD
 case $what in
     rates) values=$RATES known="scratch bert roberta albert electra gpt unilm mlm clm mass denoise bert+lm" ;;
