@@ -126,11 +126,20 @@ def test_the_memory_for_words_is_bounded(folder: Path, monkeypatch: pytest.Monke
     assert [tokenizer.encode(line, "en") for line in lines] == whole.encode_all(lines, "en")
 
 
+def test_the_order_of_languages_makes_no_other_vocabulary(folder: Path, tmp_path: Path) -> None:
+    model, adopted = next(folder.glob("vocab.model")), []
+    for n, languages in enumerate((LANGUAGES, LANGUAGES[::-1])):
+        (tmp_path / str(n)).mkdir()
+        adopted.append(Tokenizer.adopt(model, config=PreprocessConfig(), languages=languages, folder=tmp_path / str(n)).vocab)
+    assert adopted[0].fingerprint == adopted[1].fingerprint == Tokenizer.load(folder).vocab.fingerprint
+    assert adopted[0].languages == adopted[1].languages
+
+
 def test_the_fingerprint_covers_settings_and_languages(folder: Path, tmp_path: Path) -> None:
     prints = {Tokenizer.load(folder).vocab.fingerprint}
     for n, options in enumerate([{"lowercase": True}, {"moses": True}, {"normalize": True}, {"vocab_size": 121}]):
         prints.add(make(tmp_path / str(n), **options).vocab.fingerprint)
-    other = Tokenizer.adopt(folder / "vocab.model", config=PreprocessConfig(), languages=("de", "en"), folder=tmp_path)
+    other = Tokenizer.adopt(folder / "vocab.model", config=PreprocessConfig(), languages=("en", "de", "fr"), folder=tmp_path)
     prints.add(other.vocab.fingerprint)
     assert len(prints) == 6
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import sentencepiece
@@ -328,8 +328,14 @@ def _describe(model: bytes, kind: str, surface: Surface, languages: Sequence[str
 
 
 def _fingerprint(raw: dict[str, object]) -> str:
-    """sha256 of the card without itself, in canonical JSON; the digest of the model in it stands for the pieces."""
+    """sha256 of the card without itself, in canonical JSON; the digest of the model in it stands for the pieces.
+
+    Languages count in the order of their ids: which of them was named first (`--langs de,en`) makes no other vocabulary.
+    """
     body = {k: v for k, v in raw.items() if k != "fingerprint"}
+    ids, languages = (cast(Sequence[Any], body[key]) for key in ("language_ids", "languages"))
+    order = sorted(range(len(ids)), key=lambda n: ids[n])
+    body |= {"language_ids": [ids[n] for n in order], "languages": [languages[n] for n in order]}
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
