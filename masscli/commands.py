@@ -199,7 +199,8 @@ class PreprocessConfig:
     max_ratio: float = 0.0
     """Drop training pairs whose lengths differ by more than this factor; 0 keeps all."""
     dedup: bool = False
-    """Drop training lines that repeat an earlier one exactly: of monolingual text in a language, or of both sides of a pair."""
+    """Drop training lines that repeat an earlier one exactly: of monolingual text in a language (sides of pairs included, where they are
+    such text), or of both sides of a pair."""
     drop_copies: bool = False
     """Drop training pairs whose sides are the same text."""
     drop_held_out: bool = False

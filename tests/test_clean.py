@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,8 +51,8 @@ def config(text: Path, **options: object) -> PreprocessConfig:
 
 def dropped(text: Path, **options: object) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
     """Lines dropped, and held-out lines kept, by part and reason."""
-    run(config(text, **options))
-    accounts = Manifest.read(text / "data").accounts
+    run(made := config(text, **options))
+    accounts = Manifest.read(made.destdir).accounts
     return {a.part: dict(a.dropped) for a in accounts}, {a.part: dict(a.odd) for a in accounts}
 
 
@@ -77,7 +78,10 @@ def test_repeats_are_dropped_whatever_the_number_of_workers(text: Path) -> None:
     pairs = list(zip(*((text / f"train.{x}").read_text().split("\n")[:-1] for x in ("en", "de")), strict=True))
     assert lost["train.en-de"] == {"repeated": sum(n - 1 for n in Counter(pairs).values())} == {"repeated": 8}
     mono = [line for line in (text / "mono.de").read_text().split("\n") if line]
-    assert lost["train.de"] == {"repeated": len(mono) - len(set(mono))}
+    sides = {german for _, german in pairs}  # monolingual text, too
+    assert lost["train.de"] == {"repeated": len(mono) - len(set(mono) - sides)}
+    apart, _ = dropped(text, dedup=True, pairs_as_mono=False, destdir=text / "apart")
+    assert apart["train.de"] == {"repeated": len(mono) - len(set(mono))}
     one = contents(text / "data")
     run(config(text, dedup=True, workers=2, destdir=text / "again"))
     assert contents(text / "again") == one
@@ -91,6 +95,13 @@ def test_copies_and_the_wrong_language(text: Path) -> None:
     assert lost["train.en"] == {"other language": 3} and lost["train.de"] == {}
     ledger = [line.split("\t") for line in (text / "data/dropped.tsv").read_text().split("\n")[1:-1]]
     assert [row[1] for row in ledger if row[2] == "other language"] == ["25", "26", "27"]
+
+
+def test_what_has_nothing_to_do_is_said(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options: dict[str, Any] = {"filter_lang": True, "drop_copies": True, "max_ratio": 2.0, "romanian": "plain", "drop_held_out": True}
+    run(PreprocessConfig(langs=("en",), mono=(f"en={text / 'mono.en'}",), vocab_size=80, destdir=text / "alone", **options))
+    said = [line.split()[1] for line in capsys.readouterr().err.split("\n") if line.endswith("has nothing to do with this text")]
+    assert said == ["--filter-lang", "--drop-copies", "--max-ratio", "--romanian", "--drop-held-out"]
 
 
 def test_copies_are_dropped_where_nothing_else_is_looked_for(text: Path) -> None:

@@ -121,6 +121,15 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
         console.print(table)
     if manifest.tables:
         console.print(_examples(config.destdir))
+    splits = {account.part.partition(".")[0] for account in manifest.accounts}
+    languages, pairs = manifest.languages, manifest.aligned
+    idle = {
+        "--filter-lang": config.filter_lang and len(languages) < 2, "--drop-copies": config.drop_copies and not pairs,
+        "--max-ratio": config.max_ratio > 0 and not pairs, "--romanian": bool(config.romanian) and "ro" not in languages,
+        "--drop-held-out": config.drop_held_out and not splits - {"train"},
+    }  # fmt: skip
+    for flag in (flag for flag, nothing in idle.items() if nothing):
+        console.print(f"warning: {flag} has nothing to do with this text", markup=False, soft_wrap=True, style="yellow")
     for account in manifest.accounts:
         leaked = account.odd.get("in valid or test", 0)
         if leaked > MANY_LEAKED * account.lines:

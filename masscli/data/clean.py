@@ -51,7 +51,7 @@ def survey(parts: Sequence[Part], scans: Mapping[Path, Scan], config: Preprocess
     for language, several in kept_out.items():
         found[f"held:{language}"] = np.unique(np.concatenate(several))
     if config.dedup:
-        found |= _repeats(parts)
+        found |= _repeats(parts, config.pairs_as_mono)
     if config.filter_lang:
         found |= _profiles(parts, scans)
     np.savez(folder / NAME, **found)  # type: ignore[arg-type]  # numpy takes arrays by name
@@ -71,12 +71,18 @@ def _blocks(path: Path) -> Iterator[list[str]]:
         first, offset = first + len(lines), offset + len(block)
 
 
-def _repeats(parts: Sequence[Part]) -> dict[str, NDArray[np.generic]]:
-    """Rows of each training part, or of each pair in it, whose text an earlier row has; monolingual parts of a language go together."""
+def _repeats(parts: Sequence[Part], pairs_as_mono: bool) -> dict[str, NDArray[np.generic]]:
+    """Rows of each training part, or of each pair in it, whose text an earlier row has.
+
+    Monolingual parts of a language go together, after the sides of pairs in it where these are monolingual text, too.
+    """
     found: dict[str, NDArray[np.generic]] = {}
     before: dict[str, Digests] = {}
-    for part in (p for p in parts if p.training):
+    for part in sorted((p for p in parts if p.training), key=lambda p: not p.pairs):
         sides = [np.concatenate([digests(block) for block in _blocks(path)]) for path in part.paths]
+        for language, side in zip(part.languages, sides, strict=True):
+            if part.pairs and pairs_as_mono:
+                before[language] = np.unique(np.concatenate([before.get(language, side[:0]), side]))
         if not part.pairs:
             language, earlier = part.languages[0], before.get(part.languages[0], np.zeros(0, np.uint64))
             both = np.concatenate([earlier, sides[0]])
