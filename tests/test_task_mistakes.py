@@ -130,6 +130,7 @@ def test_a_place_for_questions_that_are_not_there(labelled: Path, tmp_path: Path
     _, err = told(capsys, [*at, "--question-at", "context"], 2)
     assert err[0].startswith("error: --question-at context: the examples in ") and err[0].endswith(" have no 'question'")
     assert err[1:] == ["hint: leave it out"]
+    assert not (tmp_path / "run").exists()  # nothing of a run that was refused
 
 
 def test_an_answer_that_no_window_holds_is_counted(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -57,7 +58,10 @@ def train(request: TrainRequest) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second process from training into the same folder; the lock ends with the process, however it ends."""
+    """Keep a second process from training into the same folder; the lock ends with the process, however it ends.
+
+    A folder in which nothing was written, since the run was refused, goes.
+    """
     import fcntl
 
     if parallel.rank != 0:
@@ -73,6 +77,10 @@ def _alone(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise MasscliError(f"{folder}: another process is training into it", "wait for it, or choose another --save-dir") from None
-        yield
+        try:
+            yield
+        finally:
+            if {path.name for path in folder.rglob("*")} <= {".lock", "checkpoints"}:
+                shutil.rmtree(folder)
     finally:
         os.close(handle)
