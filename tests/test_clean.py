@@ -104,6 +104,11 @@ def test_what_has_nothing_to_do_is_said(text: Path, capsys: pytest.CaptureFixtur
     assert said == ["--filter-lang", "--drop-copies", "--max-ratio", "--romanian", "--drop-held-out"]
 
 
+def test_normalisation_is_that_of_xlm() -> None:
+    lines = ["\uff41\uff0c b\u3002 c\uff1f", "soft\u00adhyphen zero\u200bwidth", "\u201eyes\u201c \u2013 no\u2026"]
+    assert Surface(normalize=True).apply(lines, "de") == ["\uff41, b. c?", "soft hyphen zero width", '"yes" - no...']
+
+
 def test_copies_are_dropped_where_nothing_else_is_looked_for(text: Path) -> None:
     lost, _ = dropped(text, validpref=None, drop_copies=True)
     assert [reasons for reasons in lost.values() if reasons] == [{"copy": 1}]

@@ -1,5 +1,7 @@
 """The optional surface treatment before SentencePiece: Moses punctuation normalisation, Romanian letters, Moses tokenisation, lower-casing.
 
+Normalisation is what XLM and MASS have before their codes: replace-unicode-punctuation, normalize-punctuation, remove-non-printing-char.
+
 Romanian is often typed with a cedilla under s and t, where its spelling has a comma; papers on WMT16 took all marks away (Sennrich et al.
 2016).
 
@@ -32,7 +34,7 @@ class Surface:
         """Lines as SentencePiece is to see them."""
         if self.normalize:
             normalizer = _normalizer(language)
-            lines = [normalizer.normalize(line) for line in lines]
+            lines = [_printable(normalizer.normalize(line)) for line in lines]
         lines = self.letters(lines, language)
         if self.moses:
             tokenizer = _tokenizer(language)
@@ -56,7 +58,12 @@ class Surface:
 def _normalizer(language: str) -> Any:
     from sacremoses import MosesPunctNormalizer
 
-    return MosesPunctNormalizer(lang=language)
+    return MosesPunctNormalizer(lang=language, pre_replace_unicode_punct=True)
+
+
+def _printable(line: str) -> str:
+    """With a blank for every control, format or unassigned character, as Moses' remove-non-printing-char.perl."""
+    return line if line.isprintable() else "".join(" " if unicodedata.category(c)[0] == "C" else c for c in line)
 
 
 @functools.cache
