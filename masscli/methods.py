@@ -24,14 +24,11 @@ class SwitchingOptions(ObjectiveConfig):
 
     switch_dictionary: Path | None = None
     """Word pairs (a line WORD WORD): words the encoder sees are put into the other language (code-switching)."""
-    switch_share: float | None = None
-    """Share of the words in the dictionary that are (default: 0.3)."""
+    switch_share: float = 0.3
+    """Share of the words in the dictionary that are; without a dictionary, nothing is."""
 
     def __post_init__(self) -> None:
-        check(
-            _share("switch_share", self.switch_share),
-            (self.switch_share is None or self.switch_dictionary is not None, "switch_share: needs --switch-dictionary"),
-        )
+        check(_share("switch_share", self.switch_share))
 
 
 @config

@@ -167,7 +167,6 @@ class ExtractOptions(TableOptions):
             *((value > 0, f"{name}: must be above 0, got {value}")
               for name, value in (("doc_stride", self.doc_stride), ("max_query", self.max_query), ("max_answer", self.max_answer),
                                   ("n_best", self.n_best))),
-            (self.qa_head != "electra" or self.head_dropout is None, "head_dropout: the layers of --qa-head electra have none"),
             (self.max_query + 4 < self.max_length,
              f"max_query: with four symbols, must be below max_length ({self.max_length}), got {self.max_query}"),
         )

@@ -438,7 +438,6 @@ def test_another_folder_must_have_the_same_vocabulary(toy: Path, tmp_path: Path)
         (["--beside", "translate@=0.5"], "--beside translate@: names no folder"),
         (["--beside", "noise"], "--beside: no objective called 'noise', did you mean 'denoise'?"),
         (["--beside", "denoise=-1"], "weight: must not be negative, got '-1'"),
-        (["--beside", "denoise", "--switch-share", "0.5"], "--switch-share: needs --switch-dictionary"),
         (["--beside", "denoise=heavy"], "weight: expected a number or UPDATE:VALUE,..., got 'heavy'"),
     ],
 )  # fmt: skip

@@ -63,6 +63,12 @@ def test_bert_and_a_language_model_make_an_encoder_and_a_decoder(runs: Path, toy
     assert all(torch.equal(ours[name], tensor) for name, tensor in decoder.items() if name.startswith(("decoder.", "embeddings.decoder")))
 
 
+def test_a_stack_that_a_run_has_not(runs: Path, toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(MasscliError) as error:
+        taken(toy, tmp_path, f"init_from={runs / 'clm'}", "init_stacks=encoder")
+    assert error.value.message.endswith(": has no encoder")
+
+
 def test_a_masked_language_model_on_both_sides(runs: Path, toy: Path, tmp_path: Path) -> None:
     """XLM's beginning: the decoder is the encoder, but for attention to the source."""
     both = f"init_from={runs / 'mlm'}", f"init_decoder_from={runs / 'mlm'}", "model.decoder_layers=1"

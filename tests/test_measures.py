@@ -60,6 +60,7 @@ def test_matthews_of_three_labels_is_that_of_gorodkin() -> None:
 def test_equal_values_share_their_rank() -> None:
     assert labels.ranks([10, 20, 20, 5]) == [2, 3.5, 3.5, 1]
     assert labels.spearman([1, 2, 3, 4], [1, 4, 9, 16]) == pytest.approx(1)
+    assert len(labels.ranks([1.0, float("nan"), 2.0])) == 3  # comes to an end
     assert labels.spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
 
 
@@ -148,3 +149,11 @@ def test_blank_lines_between_sentences_are_no_words(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().err.endswith("hint: is that a table with a header? name its column: --column label\n")
     assert masscli(["score", "nowhere", "--ref", str(told), "--metric", "entity"]) == 2
     assert "entity" in capsys.readouterr().err.splitlines()[0]
+
+
+@pytest.mark.parametrize("metric", ["pearson", "spearman"])
+def test_what_is_no_finite_number_has_no_correlation(metric: str, tmp_path: Path) -> None:
+    for name, lines in (("ref", "1\n2\n3\n"), ("hyp", "0.5\nnan\n2\n")):
+        (tmp_path / name).write_text(lines, encoding="utf-8")
+    with pytest.raises(MasscliError, match=f"^{metric.title()}: line 2 of the hypothesis is not a number: 'nan'$"):
+        dispatch(["score", str(tmp_path / "hyp"), "--ref", str(tmp_path / "ref"), "--metric", metric])

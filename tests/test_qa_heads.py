@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from masscli.config import ConfigError, decode
+from masscli.config import decode
 from masscli.data import windows as cutting
+from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
-from masscli.objectives.extract import Window, rank
+from masscli.objectives.extract import Extract, Window, rank
 from masscli.objectives.qa_heads import SpanHead, Windows, candidates, loss, span_head
 from masscli.recipe import ModelConfig
 from masscli.tasks import ExtractOptions
@@ -206,9 +208,10 @@ def test_the_classifier_is_left_out_where_all_questions_have_answers(kind: str) 
     assert candidates(head, windows, 3, 9)[0][0] == pytest.approx(null, abs=1e-4)
 
 
-def test_layers_of_its_own() -> None:
-    with pytest.raises(ConfigError, match=r"^head_dropout: the layers of --qa-head electra have none$"):
-        decode(ExtractOptions, {"qa_head": "electra", "head_dropout": 0.1})
+def test_layers_of_its_own(labelled: Path) -> None:
+    dropping = decode(ExtractOptions, {"qa_head": "electra", "head_dropout": 0.1})
+    with pytest.raises(MasscliError, match=r"^--head-dropout: the layers of --qa-head electra have none$"):
+        Extract.complete(dropping, DataBin.open(labelled / "data"), "squad")
     with pytest.raises(MasscliError) as caught:
         span_head(decode(ExtractOptions, {"qa_head": "albert", "head": "tanh"}), MODEL)
     assert (caught.value.message, caught.value.hint) == ("--head tanh: --qa-head albert has layers of its own", "leave one of them out")

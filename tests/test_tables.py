@@ -293,3 +293,11 @@ def test_a_question_that_is_no_object_is_named(tmp_path: Path) -> None:
     with pytest.raises(MasscliError) as caught:
         list(formats.read(path, "squad"))
     assert caught.value.message.startswith(f"{path}: question 1: is not a SQuAD question")
+
+
+def test_a_word_may_begin_with_a_hash_from_the_first_line_on() -> None:
+    rows = ["#Blog", "is", "fun", "", "#second", "one"]
+    read = [[values for _, values in words] for words in formats.sentences(rows, "x")]
+    assert read == [[["#Blog"], ["is"], ["fun"]], [["#second"], ["one"]]]
+    columns = ["# sent_id = 1", "#Blog\tO", "is\tO"]
+    assert [[values for _, values in words] for words in formats.sentences(columns, "x")] == [[["#Blog", "O"], ["is", "O"]]]

@@ -81,8 +81,7 @@ class Switching:
         """With the dictionary of the options, in the pieces of the data."""
         if options.switch_dictionary is None:
             return cls()
-        share = 0.3 if options.switch_share is None else options.switch_share
-        return cls(read_dictionary(options.switch_dictionary, data), share)
+        return cls(read_dictionary(options.switch_dictionary, data), options.switch_share)
 
     def __call__(self, ids: Ids, rng: np.random.Generator) -> Ids:
         """Each word that has translations becomes one of them with probability `share`."""

@@ -127,20 +127,22 @@ def conll(path: Path) -> Iterator[Record]:
 def sentences(rows: Iterable[str], name: str) -> Iterator[list[tuple[int, list[str]]]]:
     """The words of each sentence: the number of their line, and its columns."""
     words: list[tuple[int, list[str]]] = []
-    width, tabs = 0, False
+    rows = list(rows)
+    # Words may begin with #, and comments come first: the columns are those of the first line that is neither, if there is one.
+    usual = (row for row in rows if row.strip() and not row.startswith(("#", "-DOCSTART-")))
+    first = next(usual, next((row for row in rows if row.strip()), ""))
+    tabs = "\t" in first
+    width = len(first.split("\t") if tabs else first.split())
     for number, row in enumerate(rows, 1):
         if not row.strip():
             if words:
                 yield words
             words = []
             continue
-        if not width:
-            tabs = "\t" in row
         values = row.split("\t") if tabs else row.split()
-        comment = not words and row.startswith("#") and (len(values) != width if width else not tabs)
+        comment = not words and row.startswith("#") and len(values) != width
         if comment or row.startswith("-DOCSTART-") or (len(values) == CONLLU and re.fullmatch(r"\d+[-.]\d+", values[0])):
             continue
-        width = width or len(values)
         if len(values) != width or not all(value.strip() for value in values):
             raise MasscliError(f"{name}:{number}: expected {_count(width, 'column')} as in the first line, got {row!r}",
                                "a word a line, columns separated by tabs, a blank line between sentences")  # fmt: skip

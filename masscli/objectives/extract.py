@@ -180,6 +180,8 @@ class Extract(Judged):
     @classmethod
     def complete(cls, config: ExtractOptions, data: DataBin, name: str) -> ExtractOptions:
         """The language, and whether all questions have answers."""
+        if config.qa_head == "electra" and config.head_dropout is not None:
+            raise MasscliError("--head-dropout: the layers of --qa-head electra have none", "leave it out")
         table = data.table(name, "train")
         unanswerable = config.unanswerable
         if unanswerable is None:

@@ -105,7 +105,8 @@ class Tag(Judged):
     @property
     def metrics(self) -> tuple[str, ...]:
         """Entities where the labels are BIO tags, words in any case."""
-        return ("entity-f1", "accuracy") if any(label.startswith("B-") for label in self.options.labels) else ("accuracy", "f1")
+        entities = any(label[:2] in ("B-", "I-", "E-", "S-") for label in self.options.labels)
+        return ("entity-f1", "accuracy") if entities else ("accuracy", "f1")
 
     @classmethod
     def complete(cls, config: TagOptions, data: DataBin, name: str) -> TagOptions:

@@ -58,7 +58,7 @@ def ranks(values: Sequence[float]) -> list[float]:
     order = sorted(range(len(values)), key=values.__getitem__)
     found, at = [0.0] * len(values), 0
     while at < len(order):
-        end = at
+        end = at + 1
         while end < len(order) and values[order[end]] == values[order[at]]:
             end += 1
         for place in order[at:end]:

@@ -5,6 +5,7 @@ They are computed on the whole text; resampling draws lines (sentences, for enti
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
@@ -117,7 +118,9 @@ class Pearson(Whole):
             try:
                 found.append(float(line))
             except ValueError:
-                raise MasscliError(f"{self.title}: line {number} of {what} is not a number: {line[:40]!r}") from None
+                found.append(math.nan)
+            if not math.isfinite(found[-1]):
+                raise MasscliError(f"{self.title}: line {number} of {what} is not a number: {line[:40]!r}")
         return found
 
 

@@ -68,6 +68,8 @@ def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, st
         else:
             tensor.copy_(source)
         taken.append(name)
+    if stack != "both" and not any(stack in name.split(".")[:2] for name in taken):
+        raise MasscliError(f"{checkpoint.path}: has no {stack}", "leave out --init-stacks, or take another run")
     if not taken:
         raise MasscliError(f"{checkpoint.path}: shares no weight with this model", "was it made for another kind of objective?")
     unused = [n for n in theirs if n not in taken] + [f"heads.{n}" for n in checkpoint.heads()]
