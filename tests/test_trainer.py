@@ -19,7 +19,8 @@ from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Term
 from masscli.objectives.translate import Translate
-from masscli.recipe import Recipe, ramp, ramp_at
+from masscli.ramp import ramp, ramp_at
+from masscli.recipe import Recipe
 from masscli.training import build as assembly
 from masscli.training import trainer as loop
 from masscli.training.build import build

@@ -60,13 +60,14 @@ def train(request: TrainRequest) -> None:
 def _alone(folder: Path) -> Iterator[None]:
     """Keep a second process from training into the same folder; the lock ends with the process, however it ends.
 
-    A folder in which nothing was written, since the run was refused, goes.
+    A new folder in which nothing was written, since the run was refused, goes.
     """
     import fcntl
 
     if parallel.rank != 0:
         yield
         return
+    fresh = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
@@ -80,7 +81,7 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if {path.name for path in folder.rglob("*")} <= {".lock", "checkpoints"}:
+            if fresh and {path.name for path in folder.rglob("*")} <= {".lock", "checkpoints"}:
                 shutil.rmtree(folder)
     finally:
         os.close(handle)

@@ -24,7 +24,8 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Setting
 from masscli.objectives.labelled import Measured
 from masscli.objectives.write import Write, cut_of
-from masscli.recipe import OBJECTIVES, Recipe, StreamConfig, ValidConfig, ramp
+from masscli.ramp import ramp
+from masscli.recipe import OBJECTIVES, Recipe, StreamConfig, ValidConfig
 from masscli.training import checkpoint
 from masscli.training.checkpoint import Checkpoint, RunState, make_framing
 from masscli.training.compose import usual_warmup

@@ -20,7 +20,8 @@ from masscli.data.batch import Batch
 from masscli.data.loader import Job, Prepared
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
-from masscli.recipe import Recipe, ramp_at
+from masscli.ramp import ramp_at
+from masscli.recipe import Recipe
 from masscli.training.checkpoint import RunState
 from masscli.training.optim import LossScale
 from masscli.training.sharding import Pass, whole

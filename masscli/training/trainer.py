@@ -24,7 +24,8 @@ from torch import Tensor
 from masscli import parallel
 from masscli.data.loader import Job, Prepared, load, plan
 from masscli.errors import MasscliError
-from masscli.recipe import Recipe, ramp_at
+from masscli.ramp import ramp_at
+from masscli.recipe import Recipe
 from masscli.text.tokenizer import Tokenizer
 from masscli.training import checkpoint
 from masscli.training.checkpoint import RunState
