@@ -116,6 +116,7 @@ class DataBin:
         self.folder, self.manifest, self.vocab = folder, manifest, vocab
         self.languages = manifest.languages
         self.pairs = manifest.pairs
+        self._pieces: dict[str, NDArray[np.int64]] = {}
 
     @classmethod
     def open(cls, folder: Path) -> DataBin:
@@ -164,6 +165,12 @@ class DataBin:
         if not use:
             raise AbsentError(f"{self.folder}: has no monolingual {split} text of {language!r}", self._inventory(split))
         return chain([self._column(text.column) for text in use])
+
+    def pieces(self, language: str) -> NDArray[np.int64]:
+        """(V,) how often each piece occurs in the training text of a language; read once, since several directions ask for it."""
+        if language not in self._pieces:
+            self._pieces[language] = piece_counts(self.monolingual("train", language), self.vocab.size)
+        return self._pieces[language]
 
     def pair(self, split: str, source: str, target: str) -> tuple[Column, Column]:
         """Aligned columns, in either direction."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from masscli.data.dictionary import BEGINS, spelling
-from masscli.data.shards import DataBin, piece_counts
+from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
 from masscli.lexicon.nearest import csls, pairs
 
@@ -28,7 +28,7 @@ def induce(weights: Mapping[str, Tensor], data: DataBin, sides: Sequence[str], m
     table = weights[names[0]].float()
     if len(table) != data.vocab.size:
         raise MasscliError(f"{data.folder}: has {data.vocab.size} pieces, the model {len(table)}", "name the right folder with --data")
-    counts = [piece_counts(data.monolingual("train", side), data.vocab.size) for side in sides]
+    counts = [data.pieces(side) for side in sides]
     pieces = spelling(data)
     rates = [c / max(1, c.sum()) for c in counts]
     words = []

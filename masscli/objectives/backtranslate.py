@@ -28,7 +28,7 @@ from masscli.commands import GenerationConfig
 from masscli.data.batch import Batch, Ids, Tokens, pad
 from masscli.data.framing import Framing
 from masscli.data.noise import denoise
-from masscli.data.shards import AbsentError, DataBin, piece_counts
+from masscli.data.shards import AbsentError, DataBin
 from masscli.data.view import Example, Lines, View
 from masscli.errors import MasscliError
 from masscli.generation.decoder import Decoder
@@ -73,7 +73,7 @@ class Backtranslate(Objective):
     def view(self, data: DataBin, split: str) -> View:
         """Sentences of the language that is written.  That of training is also where pieces are counted."""
         if split == "train":
-            counts = [piece_counts(data.monolingual("train", side), data.vocab.size) for side in (self.real, self.synthetic)]
+            counts = [data.pieces(side) for side in (self.real, self.synthetic)]
             self.drift = Drift(*counts, *_others(data, self.setting.sides))
             if least := self.options.only_seen:
                 if not (counts[1] >= least).any():
@@ -143,6 +143,6 @@ def _others(data: DataBin, sides: Sequence[str]) -> Iterator[NDArray[np.int64]]:
     for language in data.languages:
         if language not in sides:
             try:
-                yield piece_counts(data.monolingual("train", language), data.vocab.size)
+                yield data.pieces(language)
             except AbsentError:
                 continue

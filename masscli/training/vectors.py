@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from masscli.data.shards import DataBin, piece_counts
+from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.text import corpus
@@ -28,7 +28,7 @@ def load_vectors(model: Transformer, entries: Sequence[str], data: DataBin) -> l
         language, _, name = entry.partition("=")
         if language not in data.languages:
             raise MasscliError(f"--init-vectors {entry}: the data has no language {language!r}", f"it has {', '.join(data.languages)}")
-        counts = piece_counts(data.monolingual("train", language), data.vocab.size)
+        counts = data.pieces(language)
         used = [i for i in np.flatnonzero(counts).tolist() if i not in data.vocab.specials]
         found = _read(Path(name), _words(used, data.tokenizer().pieces(used)), model.config.dim)
         if not found:
