@@ -89,8 +89,12 @@ class GenerateConfig:
     """Score these translations instead of making any."""
     prefix: Path | None = None
     """Text whose first --prefix-size pieces each output must begin with, a line for each line."""
+    stream: str | None = None
+    """Which task writes, of a run that was trained on several (its streams are named in recipe.toml)."""
     gen_subset: str | None = None
-    """Translate this split (test, valid) of the data the run was trained on, instead of --input."""
+    """Write from this split (test, valid) of the data the run was trained on, of its pairs or its table, instead of --input."""
+    write_reference: Path | None = None
+    """With --gen-subset, write the references here, a line each, as `masscli score --ref` and --score-reference read them."""
     data: Path | None = None
     """The data folder of --gen-subset (default: the run's)."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
@@ -115,6 +119,8 @@ class GenerateConfig:
             (self.gen_subset is None or self.input is None, "gen_subset: cannot be combined with --input"),
             (self.output == Path("-") or self.output != self.input, "output: is the input, which it would replace"),
             (self.data is None or self.gen_subset is not None, "data: is read for --gen-subset only"),
+            (self.write_reference is None or self.gen_subset is not None, "write_reference: is for --gen-subset only"),
+            (self.write_reference is None or self.write_reference != self.output, "write_reference: is --output, too"),
             (self.score_reference is None or self.prefix is None, "score_reference: cannot be combined with --prefix"),
         )
 

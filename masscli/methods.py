@@ -32,6 +32,24 @@ class SwitchingOptions(ObjectiveConfig):
 
 
 @config
+class PseudoMaskOptions(ObjectiveConfig):
+    """What writing with an encoder alone needs in training, by pseudo-masks (UniLMv2's fine-tuning, s2s-ft)."""
+
+    target_mask_prob: float = 0.5
+    """Share of the target's tokens that are corrupted where later ones read them (XSum: 0.4 to 0.5, CNN/DM: 0.7 to 0.8)."""
+    leave_unmasked_prob: float = 0.1
+    """Share of those that stay as they are."""
+    random_token_prob: float = 0.1
+    """Share of those that become a random token."""
+
+    def __post_init__(self) -> None:
+        check(
+            _share("target_mask_prob", self.target_mask_prob),
+            (0 <= self.leave_unmasked_prob + self.random_token_prob <= 1, "random_token_prob: with leave_unmasked_prob, must not exceed 1"),
+        )
+
+
+@config
 class MassOptions(SwitchingOptions):
     """Masked sequence to sequence (Song et al. 2019)."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from masscli.config import Flags, check, config
-from masscli.methods import MaskedLMOptions
+from masscli.methods import MaskedLMOptions, PseudoMaskOptions
 from masscli.recipe import ObjectiveConfig
 
 
@@ -240,7 +240,7 @@ class TranslationLMOptions(MaskedLMOptions):
 
 
 @config
-class PseudoMaskedOptions(ObjectiveConfig):
+class PseudoMaskedOptions(PseudoMaskOptions):
     """Sequence to sequence with an encoder alone, by pseudo-masks (UniLMv2's fine-tuning, s2s-ft)."""
 
     reads = "pairs"
@@ -248,20 +248,9 @@ class PseudoMaskedOptions(ObjectiveConfig):
     writes = True
     name: str = "s2s"
     """Which."""
-    target_mask_prob: float = 0.5
-    """Share of the target's tokens that are corrupted where later ones read them (XSum: 0.4 to 0.5, CNN/DM: 0.7 to 0.8)."""
-    leave_unmasked_prob: float = 0.1
-    """Share of those that stay as they are."""
-    random_token_prob: float = 0.1
-    """Share of those that become a random token."""
     label_smoothing: float = 0.1
     """Probability spread evenly over the vocabulary."""
 
     def __post_init__(self) -> None:
-        check(
-            share("target_mask_prob", self.target_mask_prob),
-            share("label_smoothing", self.label_smoothing),
-            (0 <= self.leave_unmasked_prob + self.random_token_prob <= 1, "random_token_prob: with leave_unmasked_prob, must not exceed 1"),
-        )
-
-
+        PseudoMaskOptions.__post_init__(self)
+        check(share("label_smoothing", self.label_smoothing))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from masscli.config import Flags, PlugIn, check, config
 from masscli.ramp import ramp
@@ -78,14 +78,27 @@ class ObjectiveConfig(PlugIn):
 
     registry: ClassVar[Registry[object]] = OBJECTIVES
     reads: ClassVar[Literal["sentences", "pairs", "target", "table"]] = "sentences"
-    stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder", "any"]] = "encoder-decoder"
-    """What the model needs; `any` is whichever stacks its weights have, and from scratch an encoder."""
     formats: ClassVar[tuple[str, ...]] = ()
     """Kinds of table that it reads (see masscli/data/formats.py), the usual one first."""
-    path: ClassVar[str] = ""
-    """Objectives of one path use the same parameters of a model; one without goes its own way."""
-    writes: ClassVar[bool] = False
-    """An encoder alone that has learned this can write text, by pseudo-masks."""
+
+    @property
+    def stacks(self) -> Literal["encoder-decoder", "encoder", "decoder", "any"]:
+        """What the model needs; `any` is whichever stacks its weights have, and from scratch an encoder."""
+        return "encoder-decoder"
+
+    @property
+    def path(self) -> str:
+        """Objectives of one path use the same parameters of a model; one without goes its own way."""
+        return ""
+
+    @property
+    def writes(self) -> bool:
+        """An encoder alone that has learned this can write text, by pseudo-masks."""
+        return False
+
+    def suited(self, encoder: bool, decoder: bool) -> Self:
+        """The options for a model that has these stacks, where they leave open which of them is used."""
+        return self
 
     @property
     def waits(self) -> int:

@@ -5,9 +5,11 @@ What follows from the data (`labels`, the columns of the text, its language) is 
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from dataclasses import replace
+from typing import ClassVar, Literal, Self
 
 from masscli.config import check, config
+from masscli.methods import PseudoMaskOptions
 from masscli.recipe import ObjectiveConfig
 
 
@@ -173,13 +175,15 @@ class ExtractOptions(TableOptions):
 
 
 @config
-class WriteOptions(ObjectiveConfig):
+class WriteOptions(PseudoMaskOptions):
     """What tasks that write text can be told."""
 
     reads: ClassVar[Literal["sentences", "pairs", "table"]] = "table"
-    path = "encoder-decoder"
     language: str = ""
     """Language of the text (default: as preprocess was told)."""
+    writer: Literal["auto", "decoder", "encoder"] = "auto"
+    """Who writes: a decoder that attends to the source, or the encoder alone by pseudo-masks behind the source, as UniLM does (auto: the
+    decoder, but where the weights, or --arch, have an encoder alone)."""
     label_smoothing: float = 0.1
     """Probability spread evenly over the vocabulary."""
     max_source: int = 256
@@ -193,6 +197,30 @@ class WriteOptions(ObjectiveConfig):
             (self.max_source > 2, f"max_source: must be above 2, got {self.max_source}"),
             (self.max_target > 2, f"max_target: must be above 2, got {self.max_target}"),
         )
+        PseudoMaskOptions.__post_init__(self)
+        usual = PseudoMaskOptions(name=self.name)
+        check(*((self.writer != "decoder" or value == default, f"{field}: is for pseudo-masks, and a decoder writes (--writer encoder)")
+                for field, value, default in (
+                    ("target_mask_prob", self.target_mask_prob, usual.target_mask_prob),
+                    ("leave_unmasked_prob", self.leave_unmasked_prob, usual.leave_unmasked_prob),
+                    ("random_token_prob", self.random_token_prob, usual.random_token_prob))))  # fmt: skip
+
+    @property
+    def stacks(self) -> Literal["encoder-decoder", "encoder", "decoder", "any"]:
+        return "encoder" if self.writer == "encoder" else "encoder-decoder"
+
+    @property
+    def path(self) -> str:
+        return "" if self.writer == "encoder" else "encoder-decoder"
+
+    @property
+    def writes(self) -> bool:
+        return self.writer == "encoder"
+
+    def suited(self, encoder: bool, decoder: bool) -> Self:
+        if self.writer != "auto":
+            return self
+        return replace(self, writer="encoder" if encoder and not decoder else "decoder")
 
 
 @config

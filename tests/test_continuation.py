@@ -16,7 +16,7 @@ from masscli.data.framing import Framing
 from masscli.generation.continuation import ContinuingStepper
 from masscli.generation.decoder import Decoder
 from masscli.models.transformer import Transformer
-from masscli.objectives.s2s import lay_out
+from masscli.objectives.pseudo import lay_out
 from masscli.objectives.unilm import batch_of
 from masscli.recipe import ModelConfig
 from masscli.text.vocabulary import Vocabulary
@@ -53,7 +53,7 @@ def plain(model: Transformer, source: Any, target: Any) -> torch.Tensor:
     wanted = torch.tensor([*target.tolist(), VOCAB.eos])
     if model.decoder is None:
         ids = np.append(target, VOCAB.eos)
-        x = lay_out(np.array([VOCAB.cls, *source, VOCAB.sep]), ids, ids, VOCAB.mask)
+        x = lay_out(np.array([VOCAB.cls, *source, VOCAB.sep]), ids, ids, VOCAB.mask, "s2s")
         batch = batch_of([x], ("s2s",), FRAMING, "en", [0])
         hidden = model.encode(batch.source).hidden.flatten(0, 1)[batch.labels["s2s"].positions]
     else:
@@ -100,6 +100,18 @@ def test_an_output_ends_where_positions_do() -> None:
     assert decoder.max_source == 44
     found = decoder.generate([words(44, 1), words(9, 2)], "en", "en")
     assert [len(h[0].ids) for h in found] == [1, 36]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairs_that_fit_are_scored_together_as_alone(kind: str) -> None:
+    """A long source with a short target beside a short source with a long target: together they need more positions than there are."""
+    decoder = Decoder([make(kind)], FRAMING, GenerationConfig())
+    pairs = [(words(35, 1), words(5, 3)), (words(2, 2), words(38, 4))]
+    together = decoder.score([a for a, _ in pairs], [b for _, b in pairs], "en", "en")
+    for (source, target), found in zip(pairs, together, strict=True):
+        alone = decoder.score([source], [target], "en", "en")[0]
+        assert found.token_scores == pytest.approx(alone.token_scores, abs=1e-4)
+        assert len(found.token_scores) == len(target) + 1
 
 
 def test_a_prompt_may_be_empty() -> None:

@@ -15,7 +15,7 @@ from masscli.data.batch import Tokens
 from masscli.data.view import Example
 from masscli.models.masks import stepwise
 from masscli.models.transformer import Transformer
-from masscli.objectives import s2s, unilm
+from masscli.objectives import pseudo, unilm
 from masscli.objectives.base import Objective
 from masscli.objectives.bert import Framed, frame
 from tests.test_pretraining import FRAMING, VOCAB, batch, make, objective, pair, rngs, words
@@ -250,7 +250,7 @@ def test_the_ablations_of_unilm_leave_out_what_they_do_not_need(variant: str, te
 def test_sequence_to_sequence_by_pseudo_masks_sees_the_target_before_it() -> None:
     made = objective("s2s", target_mask_prob=0.0)
     model = make(made, relative_buckets=8, relative_distance=16)
-    x = s2s.lay_out(np.array([5, 10, 11, 6]), np.array([20, 21, 22, 2]), np.array([20, 21, 22, 2]), VOCAB.mask)
+    x = pseudo.lay_out(np.array([5, 10, 11, 6]), np.array([20, 21, 22, 2]), np.array([20, 21, 22, 2]), VOCAB.mask, "s2s")
     assert x.positions.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7]
     source = tokens(x)
     hidden = model.encode(source).hidden[0]

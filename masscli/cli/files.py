@@ -12,7 +12,7 @@ from masscli.errors import MasscliError
 
 
 @contextmanager
-def writer(path: Path) -> Iterator[Callable[[str], object]]:
+def writer(path: Path, flag: str = "--output") -> Iterator[Callable[[str], object]]:
     """UTF-8, whatever the locale.  A file is written aside and appears when all of it is there; devices are written to directly."""
     if str(path) == "-":
         yield lambda text: sys.stdout.buffer.write(text.encode())
@@ -22,7 +22,7 @@ def writer(path: Path) -> Iterator[Callable[[str], object]]:
     try:
         file = open(aside, "wb")  # noqa: SIM115  (closed below; only the opening may be the user's mistake)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise MasscliError(f"--output {path}: {error.strerror}") from None
+        raise MasscliError(f"{flag} {path}: {error.strerror}") from None
     try:
         with file:
             yield lambda text: file.write(text.encode())

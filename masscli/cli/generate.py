@@ -12,6 +12,7 @@ Examples:
   masscli generate runs/ende --sampling --sampling-topp 0.9 --seed 7 --format jsonl < test.en
   masscli generate runs/gpt --sampling --sampling-topp 0.9 --max-len-b 60 < prompts.en
   masscli generate runs/ende --score-reference test.de < test.en
+  masscli generate runs/headlines --gen-subset test --write-reference test.ref --output test.hyp
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ import typer
 from masscli.cli.files import writer
 from masscli.commands import GenerateConfig, GenerationConfig
 from masscli.errors import MasscliError
+from masscli.tasks import WriteOptions
 from masscli.text.corpus import lines
 
 if TYPE_CHECKING:
     from masscli.generation.translator import Report, Translation, Translator
+    from masscli.recipe import StreamConfig
     from masscli.text.tokenizer import Tokenizer
     from masscli.training.checkpoint import Checkpoint
 
@@ -54,10 +57,11 @@ def run(
         raise MasscliError("--prefix and --prefix-size belong together", "--prefix FILE --prefix-size N")
     started = time.perf_counter()
     checkpoints = _open(paths or [_latest()])
-    source, target = _direction(checkpoints[0], command)
-    texts, references = _texts(checkpoints[0], command, source, target)
+    stream = _stream(checkpoints[0], command)
+    source, target = _sides(stream) or _direction(checkpoints[0], command)
+    texts, references = _texts(checkpoints[0], stream, command, source, target)
     texts, kept = itertools.tee(texts)
-    translator = _translator(checkpoints, command, search)
+    translator = _translator(checkpoints, stream, command, search)
     ready = time.perf_counter()
     if command.score_reference is not None:
         scored = translator.score(texts, lines(command.score_reference), source, target)
@@ -106,6 +110,38 @@ def _open(paths: Sequence[Path]) -> list[Checkpoint]:
     return checkpoints
 
 
+def _stream(checkpoint: Checkpoint, command: GenerateConfig) -> StreamConfig | None:
+    """The stream that is written for, where it matters: the one that was named, or the only task that writes from a table."""
+    streams, writers = checkpoint.recipe.stream, checkpoint.writers
+    writing = {name: s for name, s in streams.items() if name in writers or s.objective.reads in ("pairs", "target")}
+    asked = (command.source_lang, command.target_lang)
+    if command.stream is not None:
+        if command.stream not in writing:
+            named = ", ".join(writing) or "none that writes"
+            raise MasscliError(f"--stream {command.stream}: {checkpoint.path} has no such task that writes", f"it has {named}")
+        found = writing[command.stream]
+        for flag, language, side in zip(("-s", "-t"), asked, _sides(found) or (), strict=True):
+            if language not in (None, side):
+                raise MasscliError(f"{flag} {language}: --stream {command.stream} has {side}", "leave one of them out")
+        return found
+    meant = [name for name, o in writers.items() if all(language in (None, o.language) for language in asked)]
+    if len(meant) == 1 and (len(writing) == 1 or None not in asked):
+        return streams[meant[0]]
+    if len(meant) > 1 or (meant and None in asked):
+        raise MasscliError(f"{checkpoint.path}: which task?", f"say it with --stream; it has {', '.join(writing)}")
+    return None
+
+
+def _sides(stream: StreamConfig | None) -> tuple[str, str] | None:
+    """From what language to what language a stream writes."""
+    if stream is None:
+        return None
+    if isinstance(stream.objective, WriteOptions):
+        return stream.objective.language, stream.objective.language
+    source, target = stream.text.split("-")
+    return source, target
+
+
 def _direction(checkpoint: Checkpoint, command: GenerateConfig) -> tuple[str, str]:
     """From what language to what language: as asked, or the only way it can be meant."""
     wanted = (command.source_lang, command.target_lang)
@@ -135,19 +171,42 @@ def _direction(checkpoint: Checkpoint, command: GenerateConfig) -> tuple[str, st
     return source, target
 
 
-def _texts(checkpoint: Checkpoint, command: GenerateConfig, source: str, target: str) -> tuple[Iterable[str], Iterator[str] | None]:
+def _texts(
+    checkpoint: Checkpoint, stream: StreamConfig | None, command: GenerateConfig, source: str, target: str
+) -> tuple[Iterable[str], Iterator[str] | None]:
     """The input, and the references of T- lines where there are any."""
     references = lines(command.reference) if command.reference is not None else None
     if command.gen_subset is not None:
-        from masscli.data.shards import DataBin
-
-        data = DataBin.open(command.data or checkpoint.recipe.data)
-        pair = f"{source}-{target}"
-        return data.raw(command.gen_subset, pair, source), references or iter(data.raw(command.gen_subset, pair, target))
+        texts, known = _subset(checkpoint, stream, command, command.gen_subset, source, target)
+        if command.write_reference is not None:
+            with writer(command.write_reference, "--write-reference") as write:
+                for text in known:
+                    write(f"{' '.join(text.splitlines())}\n")
+        return texts, references or iter(known)
     path = command.input or Path("-")
     if str(path) == "-" and sys.stdin.isatty():
         print(f"reading lines in {source!r} from the terminal; an end of file (Ctrl-D) starts the translation", file=sys.stderr)
     return _readable(path), references
+
+
+def _subset(
+    checkpoint: Checkpoint, stream: StreamConfig | None, command: GenerateConfig, split: str, source: str, target: str
+) -> tuple[list[str], list[str]]:
+    """Sources and references of a split: of a task's table, or of pairs."""
+    from masscli.data.shards import DataBin
+
+    folder = command.data or (stream.data if stream is not None else None) or checkpoint.recipe.data
+    data = DataBin.open(folder)
+    if stream is None or not isinstance(stream.objective, WriteOptions):
+        pair = f"{source}-{target}"
+        return data.raw(split, pair, source), data.raw(split, pair, target)
+    from masscli.objectives.write import Write
+    from masscli.training.predictor import objective_of
+
+    task, table = objective_of(stream, checkpoint), data.table(stream.text, split)
+    assert isinstance(task, Write)
+    task.examples(table, labelled=True)  # complains of columns that are not there
+    return task.lines(table)
 
 
 def _next(references: Iterator[str] | None, line: int) -> str | None:
@@ -166,8 +225,12 @@ def _readable(path: Path) -> Iterator[str]:
     return iter(()) if first is None else itertools.chain([first], found)
 
 
-def _translator(checkpoints: Sequence[Checkpoint], command: GenerateConfig, search: GenerationConfig) -> Translator:
+def _translator(
+    checkpoints: Sequence[Checkpoint], stream: StreamConfig | None, command: GenerateConfig, search: GenerationConfig
+) -> Translator:
+    from masscli.data.sequences import Cut
     from masscli.generation.translator import Translator
+    from masscli.objectives.write import cut_of
     from masscli.training.precision import choose_device, choose_dtype
 
     device = choose_device(command.device)
@@ -181,7 +244,7 @@ def _translator(checkpoints: Sequence[Checkpoint], command: GenerateConfig, sear
         batch_size=command.batch_size,
         buffer_size=command.buffer_size,
         seed=command.seed,
-        cut=checkpoints[0].cut,
+        cut=cut_of(stream.objective) if stream is not None and isinstance(stream.objective, WriteOptions) else Cut(),
     )
 
 
@@ -253,6 +316,9 @@ def _sum_up(what: str, report: Report, max_source: int, loading: float, seconds:
         print(f"warning: {_numbers(report.nothing_found)} empty, since the options left nothing to say", file=sys.stderr)
     pace = f"{report.lines / seconds:.1f} sentences/s, {report.tokens / seconds:.0f} tokens/s"
     counts = f"{len(report.empty)} empty, {len(report.truncated)} truncated, {len(report.hit_max_len)} ended by the length limit"
+    if report.words:
+        piece, word = (math.exp(min(700.0, report.nats / n)) for n in (report.tokens, report.words))
+        print(f"ppl-piece {piece:.2f}  ppl-word {word:.2f}  (the end symbol counts as one of either)", file=sys.stderr)
     print(f"{what} {report.lines} lines in {seconds:.1f} s (after {loading:.1f} s of loading): {pace}; {counts}", file=sys.stderr)
 
 

@@ -100,11 +100,12 @@ class Decoder:
         """What the models think of given targets, by teacher forcing; the score is normalised as that of an output."""
         results: list[Hypothesis | None] = [None] * len(sources)
         with torch.inference_mode(), self._evaluating():
-            for batch in self._batches([max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)], 1):
+            sizes = [len(s) + len(t) if self.continues else max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)]
+            for batch in self._batches(sizes, 1):
                 block, lengths = pad([self.framing.row(targets[i], target) for i in batch], self.framing.vocab.pad)
                 read = [sources[i] for i in batch]
                 if self.continues:
-                    scores = self._followed(self._stepper(read, source, target, 1), block)
+                    scores = self._followed(self._stepper(read, source, target, 1), block, lengths - 1)
                 else:
                     scores = self._forced(self._source(read, source), block, lengths - 1, target)
                 for i, row, n in zip(batch, scores.tolist(), (lengths - 1).tolist(), strict=True):
@@ -115,7 +116,11 @@ class Decoder:
     def _limit(self, source: int, prefix: int) -> int:
         """The most pieces of an output."""
         wanted = max(self.config.max_len_a * source + self.config.max_len_b, self.config.min_len, prefix)
-        return int(min(wanted, self.max_target - (source + 2 if self.continues else 0)))
+        return int(min(wanted, self.room(source)))
+
+    def room(self, source: int) -> int:
+        """The most pieces that the model has positions for behind a source of so many."""
+        return self.max_target - (source + 2 if self.continues else 0)
 
     def _batches(self, lengths: Sequence[int], width: int) -> Iterator[list[int]]:
         """Indices, the longest first, so that memory is highest at once."""
@@ -143,11 +148,17 @@ class Decoder:
                 members.append(ContinuingStepper(model, sources, width, self.framing, target))
         return members[0] if len(members) == 1 else EnsembleStepper(members)
 
-    def _followed(self, stepper: Stepper, rows: Tensor) -> Tensor:
-        """(B, T) log-probabilities of rows[:, 1:], a step at a time."""
-        rows = rows.to(self.device)
-        steps = [stepper(rows[:, t]).gather(1, rows[:, t + 1, None]) for t in range(rows.shape[1] - 1)]
-        return torch.cat(steps, 1)
+    def _followed(self, stepper: Stepper, rows: Tensor, lengths: Tensor) -> Tensor:
+        """(B, T) log-probabilities of rows[:, 1:], a step at a time; 0 beyond `lengths`, where there may be no positions left."""
+        rows, lengths = rows.to(self.device), lengths.to(self.device)
+        found = torch.zeros(len(rows), rows.shape[1] - 1, device=self.device)
+        going = torch.arange(len(rows), device=self.device)
+        for t in range(rows.shape[1] - 1):
+            if not bool((on := lengths[going] > t).all()):
+                stepper.keep(torch.nonzero(on)[:, 0])
+                going = going[on]
+            found[going, t] = stepper(rows[going, t]).gather(1, rows[going, t + 1, None])[:, 0]
+        return found
 
     def _forced(self, source: Tokens, rows: Tensor, lengths: Tensor, target: str) -> Tensor:
         """(B, T) log-probabilities of rows[:, 1:] given what stands before; meaningless beyond `lengths`."""

@@ -48,6 +48,10 @@ class Report:
     hit_max_len: list[int] = field(default_factory=list)
     nothing_found: list[int] = field(default_factory=list)
     """Lines for which the rules left no output; theirs is empty."""
+    nats: float = 0.0
+    """Negative log-likelihood of what was scored."""
+    words: int = 0
+    """Words of what was scored, as white space cuts them, and end symbols."""
 
 
 class Translator:
@@ -110,11 +114,14 @@ class Translator:
             ids, _ = self._sources(texts, first, source)
             targets = [np.asarray(t, np.int64) for t in self.tokenizer.encode_all(wanted, target)]
             for i, row in enumerate(targets):
-                if len(row) > self.decoder.max_target:
-                    most = f"the model writes at most {self.decoder.max_target}"
+                if len(row) > (room := self.decoder.room(len(ids[i]))):
+                    behind = f" behind a source of {len(ids[i])}" if self.decoder.continues else ""
+                    most = f"the model writes at most {room}{behind}"
                     raise MasscliError(f"--score-reference: line {first + i} has {len(row)} pieces, {most}", "leave out the pair")
             for i, hypothesis in enumerate(self.decoder.score(ids, targets, source, target)):
                 self._count(first + i, hypothesis)
+                self.report.nats -= sum(hypothesis.token_scores)
+                self.report.words += len(wanted[i].split()) + 1
                 yield Translation(wanted[i], hypothesis)
         _none_left(rest, count, "--score-reference")
 

@@ -1,6 +1,7 @@
 """Writing from labelled examples: a summary of a text, the next turn of a dialogue (Song et al. 2019, sections 4.2 and 4.3).
 
-Both are maximum likelihood of the target given the source, as `translate` has it, within one language; they differ in what a source is.  A
+Both are maximum likelihood of the target given the source, as `translate` has it, within one language, or with an encoder alone, by
+pseudo-masks, as `s2s` has it (masscli/objectives/pseudo.py); they differ in what a source is.  A
 dialogue's source is its last turns, each closed by <sep> but the last.  What is too long is cut, never left out, and counted.
 
 Validation reports perplexity by two units: `ppl-piece`, per piece of the vocabulary, the unit of the MASS paper's dialogue table; and
@@ -13,6 +14,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -23,12 +25,14 @@ from masscli.data.framing import Framing
 from masscli.data.sequences import Cut, join_turns
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
-from masscli.data.view import Example, View
+from masscli.data.view import Collator, Example, View
+from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Setting, Term
 from masscli.objectives.columns import language_of
 from masscli.objectives.labelled import Measured, Output
 from masscli.objectives.mass import sequence_loss
+from masscli.objectives.pseudo import FRAME, PseudoCollator, pseudo_loss, undone
 from masscli.objectives.translate import pair_batch
 from masscli.tasks import RespondOptions, SummarizeOptions, WriteOptions
 
@@ -40,11 +44,30 @@ def cut_of(options: WriteOptions) -> Cut:
     return Cut(0, options.max_source, options.keep if isinstance(options, SummarizeOptions) else "start")
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Most tokens of a source and of a target, and whether one sequence holds both, and the target's pseudo-masks."""
+
+    source: int
+    target: int
+    joined: bool
+
+    @classmethod
+    def of(cls, options: WriteOptions, positions: int) -> Self:
+        """What the options say, as far as the model has positions for it."""
+        if options.writer != "encoder":
+            return cls(min(options.max_source, positions - 2), min(options.max_target, positions - 2), False)
+        if (needed := options.max_source + options.max_target + FRAME) > positions:
+            message = f"--max-source {options.max_source}, --max-target {options.max_target}: with {FRAME} symbols, {needed} positions"
+            raise MasscliError(f"{message}; the model has {positions} for both", f"together they may be {positions - FRAME}")
+        return cls(options.max_source, options.max_target, True)
+
+
 class SourcesView:
     """Sources that are cut to fit, and targets."""
 
-    def __init__(self, table: Table, target: str, longest: tuple[int, int]) -> None:
-        self.table, self.targets, self.longest = table, table.ids(target), longest
+    def __init__(self, table: Table, target: str, room: Room) -> None:
+        self.table, self.targets, self.room = table, table.ids(target), room
 
     def __len__(self) -> int:
         return len(self.table)
@@ -58,25 +81,26 @@ class SourcesView:
         raise NotImplementedError
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Both sides with two symbols each."""
-        both = [self.whole(start, stop), self.targets.lengths(start, stop).astype(np.int64)]
-        return np.stack([np.minimum(side, most) + 2 for side, most in zip(both, self.longest, strict=True)], 1)
+        """Both sides with two symbols each; of one sequence, its length."""
+        source = np.minimum(self.whole(start, stop), self.room.source)
+        target = np.minimum(self.targets.lengths(start, stop).astype(np.int64), self.room.target)
+        return np.stack([source + 2 * target + FRAME + 1], 1) if self.room.joined else np.stack([source + 2, target + 2], 1)
 
     @property
     def cut(self) -> tuple[int, int]:
         """How many sources and targets are cut."""
         sources, targets = self.whole(0, len(self)), self.targets.lengths(0, len(self))
-        return int(np.count_nonzero(sources > self.longest[0])), int(np.count_nonzero(targets > self.longest[1]))
+        return int(np.count_nonzero(sources > self.room.source)), int(np.count_nonzero(targets > self.room.target))
 
     def __getitem__(self, row: int) -> Example:
-        return Example(row, (self.source(row), self.targets[row][: self.longest[1]]))
+        return Example(row, (self.source(row), self.targets[row][: self.room.target]))
 
 
 class TextsView(SourcesView):
     """Sources are texts."""
 
-    def __init__(self, table: Table, options: SummarizeOptions, longest: tuple[int, int]) -> None:
-        super().__init__(table, options.target_column, longest)
+    def __init__(self, table: Table, options: SummarizeOptions, room: Room) -> None:
+        super().__init__(table, options.target_column, room)
         self.sources, self.keep = table.ids(options.source_column), options.keep
 
     def whole(self, start: int, stop: int) -> NDArray[np.int64]:
@@ -84,14 +108,14 @@ class TextsView(SourcesView):
 
     def source(self, row: int) -> Ids:
         ids = self.sources[row]
-        return ids[: self.longest[0]] if self.keep == "start" else ids[-self.longest[0] :]
+        return ids[: self.room.source] if self.keep == "start" else ids[-self.room.source :]
 
 
 class TurnsView(SourcesView):
     """Sources are the latest turns of a dialogue."""
 
-    def __init__(self, table: Table, options: RespondOptions, longest: tuple[int, int], sep: int) -> None:
-        super().__init__(table, options.response_column, longest)
+    def __init__(self, table: Table, options: RespondOptions, room: Room, sep: int) -> None:
+        super().__init__(table, options.response_column, room)
         self.field, self.turns, self.sep = options.context_column, options.turns, sep
         self.pieces = table.ids(self.field)
 
@@ -104,7 +128,7 @@ class TurnsView(SourcesView):
 
     def source(self, row: int) -> Ids:
         items = self.table.items(self.field, row)[-self.turns :]
-        return join_turns([self.pieces[at] for at in items], self.sep)[-self.longest[0] :]
+        return join_turns([self.pieces[at] for at in items], self.sep)[-self.room.source :]
 
 
 @dataclass(frozen=True)
@@ -126,8 +150,8 @@ class Write(Measured):
     def __init__(self, config: WriteOptions, setting: Setting, target: str) -> None:
         super().__init__(setting)
         self.writing, self.target = config, target
-        room = setting.model.max_positions - 2
-        self.longest = min(config.max_source, room), min(config.max_target, room)
+        self.room = Room.of(config, setting.model.max_positions)
+        self.pseudo = PseudoCollator.of(config, setting, config.language, "write") if self.room.joined else None
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -157,30 +181,40 @@ class Write(Measured):
 
     def remarks(self, view: View) -> list[str]:
         assert isinstance(view, SourcesView)
-        counts = zip(("source", "target"), view.cut, self.longest, strict=True)
+        counts = zip(("source", "target"), view.cut, (self.room.source, self.room.target), strict=True)
         return [f"{cut} of {len(view)} {side}s are cut to {most} tokens (--max-{side})" for side, cut, most in counts if cut]
 
-    def collator(self) -> WriteCollator:
+    def collator(self) -> Collator:
         """Frames and pads."""
-        return WriteCollator(self.setting.framing, self.writing.language)
+        return self.pseudo or WriteCollator(self.setting.framing, self.writing.language)
+
+    def prepare(self, model: Transformer, batch: Batch) -> Batch:
+        """Outside of training nothing of the target is corrupted."""
+        return batch if self.training or self.pseudo is None else undone(batch, "write")
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy of the target."""
+        if self.pseudo is not None:
+            return {"write": pseudo_loss(model, batch, "write", self.writing.label_smoothing)}
         return {"write": Term(*sequence_loss(model, batch, "write", self.writing.label_smoothing))}
 
     def predict(self, model: Transformer, batch: Batch) -> list[Output]:
         """For each example: the negative log-likelihood of its target, in nats, and how many pieces that is."""
-        assert batch.target is not None
-        hidden = model.decode(batch.target, model.encode(batch.source)).flatten(0, 1)
-        wanted, lengths = batch.labels["write"], batch.target.lengths.tolist()
+        memory, stack = model.encode(batch.source), "encoder"
+        hidden = memory.hidden
+        if batch.target is not None:
+            hidden, stack = model.decode(batch.target, memory), "decoder"
+        wanted = batch.labels["write"]
+        lengths = torch.bincount(wanted.positions // hidden.shape[1], minlength=len(hidden)).tolist()
         each = torch.split(torch.arange(len(wanted.ids), device=hidden.device), lengths)
-        losses = [float(model.loss(hidden[wanted.positions[at]], wanted.ids[at])[1]) for at in each]
+        states = hidden.flatten(0, 1)
+        losses = [float(model.loss(states[wanted.positions[at]], wanted.ids[at], stack=stack)[1]) for at in each]
         return [np.array([loss, length]) for loss, length in zip(losses, lengths, strict=True)]
 
     def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
         nats, pieces = np.sum(outputs, 0).tolist()
         lengths = np.maximum(table.ids(self.target).lengths(0, len(table)), 1)
-        read = np.minimum(1.0, self.longest[1] / lengths)  # of a target that is cut, as many words as pieces
+        read = np.minimum(1.0, self.room.target / lengths)  # of a target that is cut, as many words as pieces
         words = sum(len(table.text(self.target, row).split()) * share + 1 for row, share in enumerate(read.tolist()))
         return {"ppl-piece": math.exp(min(700.0, nats / pieces)), "ppl-word": math.exp(min(700.0, nats / words))}
 
@@ -202,7 +236,7 @@ class Summarize(Write):
     def sources(self, table: Table) -> SourcesView:
         table.require(self.options.source_column, "--source-column")
         table.require(self.options.target_column, "--target-column")
-        return TextsView(table, self.options, self.longest)
+        return TextsView(table, self.options, self.room)
 
     def source_line(self, table: Table, row: int) -> str:
         return table.text(self.options.source_column, row)
@@ -225,7 +259,7 @@ class Respond(Write):
     def sources(self, table: Table) -> SourcesView:
         table.require(self.options.context_column, "--context-column", many=True)
         table.require(self.options.response_column, "--response-column")
-        return TurnsView(table, self.options, self.longest, self.setting.framing.vocab.sep)
+        return TurnsView(table, self.options, self.room, self.setting.framing.vocab.sep)
 
     def source_line(self, table: Table, row: int) -> str:
         return "\t".join(table.strings(self.options.context_column, row))

@@ -297,7 +297,7 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
             warnings.append(f"{name}: {sampler.skipped} of {sampler.rows} validation examples are longer than --max-positions")
         streams.append(ValidStream(name, objective, Collation(name, view, objective.collator(), 0), sampler, table))
         if config.eval_rouge and isinstance(whole, Write) and table is not None:
-            rouges.append(RougeTask(name, whole.writing.language, *whole.lines(table), cut_of(whole.writing), whole.longest[1]))
+            rouges.append(RougeTask(name, whole.writing.language, *whole.lines(table), cut_of(whole.writing), whole.room.target))
         known = {task.name for task in tasks}
         tasks += [task for task in _tasks(text, recipe.stream[name].objective.reads, its, recipe.valid, allowed) if task.name not in known]
     if config.eval_bleu and not any(task.metric == "bleu" for task in tasks):

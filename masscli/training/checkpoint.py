@@ -25,10 +25,8 @@ from torch import Tensor
 from masscli.config import decode, encode, to_toml
 from masscli.data.framing import Framing
 from masscli.data.sampler import Position
-from masscli.data.sequences import Cut
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
-from masscli.objectives.write import cut_of
 from masscli.recipe import Recipe
 from masscli.tasks import WriteOptions
 from masscli.text.tokenizer import Tokenizer
@@ -147,15 +145,14 @@ class Checkpoint:
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
         """(source, target) languages of the directions it was trained to write."""
-        written = (s.objective.language for s in self.recipe.stream.values() if isinstance(s.objective, WriteOptions))
-        texts = (*(s.text for s in self.recipe.stream.values()), *(f"{language}-{language}" for language in written))
-        return tuple((a, b) for a, b in dict.fromkeys(tuple(t.split("-")) for t in texts if t.count("-") == 1))
+        written = (f"{options.language}-{options.language}" for options in self.writers.values())
+        texts = (*(s.text for s in self.recipe.stream.values() if s.objective.reads in ("pairs", "target")), *written)
+        return tuple((a, b) for a, b in dict.fromkeys(tuple(t.split("-")) for t in texts))
 
     @property
-    def cut(self) -> Cut:
-        """What it reads of a source, as it was trained to."""
-        writing = [s.objective for s in self.recipe.stream.values() if isinstance(s.objective, WriteOptions)]
-        return cut_of(writing[0]) if writing else Cut()
+    def writers(self) -> dict[str, WriteOptions]:
+        """The tasks that it was trained to write for, by stream."""
+        return {name: s.objective for name, s in self.recipe.stream.items() if isinstance(s.objective, WriteOptions)}
 
 
 def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...]) -> Framing:

@@ -66,6 +66,7 @@ def compose(request: Request) -> Recipe:
     data = DataBin.open(plain.data)
     streams = _streams(request, data)
     streams = {name: replace(s, objective=_completed(s, opened(s.data, data))) for name, s in streams.items()}
+    streams = _suited(streams, said, plain)
     kinds = {s.objective.stacks for s in streams.values()}
     if len(kinds) > 1:
         kinds.discard("any")
@@ -129,6 +130,16 @@ def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
         raise MasscliError("--best-metric roundtrip needs translations of the validation set there and back", "add --eval-roundtrip")
     if recipe.valid.eval_roundtrip and not there_and_back:
         raise MasscliError("--eval-roundtrip needs a stream of back-translation", "add --task backtranslate, or leave it out")
+
+
+def _suited(streams: Mapping[str, StreamConfig], said: Mapping[str, Any], recipe: Recipe) -> dict[str, StreamConfig]:
+    """Objectives that can do with one stack or with both are told what there is before anything is added for them."""
+    if recipe.init_from is None:
+        there = resolve(said)
+    else:
+        there = _shape_of(Checkpoint.open(recipe.init_from).recipe.model, said, "any", recipe.init_from)
+    encoder, decoder = there.encoder_layers > 0, there.decoder_layers > 0 or recipe.init_decoder_from is not None
+    return {name: replace(s, objective=s.objective.suited(encoder, decoder)) for name, s in streams.items()}
 
 
 def _model(said: Mapping[str, Any], stacks: str, spoken: Sequence[str], init_from: Path | None) -> ModelConfig:

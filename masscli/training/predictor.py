@@ -9,13 +9,12 @@ from typing import Any, cast
 
 import torch
 
-from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.sampler import Limits, Sampler
 from masscli.data.tables import Table, load
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
-from masscli.objectives.base import Setting
+from masscli.objectives.base import Objective, Setting
 from masscli.objectives.labelled import Answer, Judged, Output
 from masscli.recipe import OBJECTIVES, StreamConfig
 from masscli.tasks import ExtractOptions, TableOptions, WriteOptions
@@ -54,7 +53,8 @@ class Predictor:
             if not isinstance(options, ExtractOptions):
                 raise MasscliError(f"--null-threshold: {options.name} always has an answer", "leave it out")
             options = replace(options, null_threshold=threshold)
-        objective = _objective(replace(tasks[name], objective=options), checkpoint, checkpoint.framing())
+        objective = objective_of(replace(tasks[name], objective=options), checkpoint)
+        assert isinstance(objective, Judged)
         heads = checkpoint.heads()
         objective.load_state_dict({k[len(name) + 1 :]: v for k, v in heads.items() if k.startswith(f"{name}.")})
         objective.to(device).eval().requires_grad_(False)
@@ -79,8 +79,9 @@ class Predictor:
         return found
 
 
-def _objective(stream: StreamConfig, checkpoint: Checkpoint, framing: Framing) -> Judged:
+def objective_of(stream: StreamConfig, checkpoint: Checkpoint) -> Objective:
+    """The objective of a stream as it was trained; its parameters are not yet those of the checkpoint."""
     cls = cast(Any, OBJECTIVES.load(stream.objective.name))
-    made = cls(stream.objective, Setting(framing, checkpoint.recipe.model, stream.text))
-    assert isinstance(made, Judged)
+    made = cls(stream.objective, Setting(checkpoint.framing(), checkpoint.recipe.model, stream.text))
+    assert isinstance(made, Objective)
     return made

@@ -3,7 +3,8 @@
 #
 # The experiment of the MASS paper on Cornell's movie dialogues (section 4.3), small: the next turn from those before it, in the LANGUAGE of
 # the dialogues.  Every method is pre-trained on the same text (novels, and the training part of the dialogues) and fine-tuned with the
-# same budget: scratch, mass (preset of the released code for summarization), mass-paper, bertlm (XLM's start), dae (denoising auto-encoder).
+# same budget: scratch, mass (preset of the released code for summarization), mass-paper, bertlm (XLM's start), dae (denoising auto-encoder),
+# unilm (an encoder alone, which writes by pseudo-masks).
 #
 # Prints perplexity on the validation part, the lowest that was seen, the mean over SEEDS +- their standard deviation, by two units:
 # `piece`, of the vocabulary (that of the paper's table; it depends on VOCAB), and `word`, as white space cuts words, which does not.  SIZES
@@ -16,13 +17,13 @@
 #
 # SCALE=gpu trains longer.  What is finished is not done again.
 set -euo pipefail
-: "${METHODS:=scratch mass mass-paper bertlm dae}" "${FORM:=turns}" "${LANGUAGE:=en}" "${TURNS:=1}" "${VALID_EACH:=14}"
+: "${METHODS:=scratch mass mass-paper bertlm dae unilm}" "${FORM:=turns}" "${LANGUAGE:=en}" "${TURNS:=1}" "${VALID_EACH:=14}"
 
 source "$(dirname "${BASH_SOURCE[0]}")/../writing.sh"
 takes 1 2 "run.sh FOLDER [OUTPUT]" "$@"
 folder=$1
 output=${2:-runs/dialogue}
-methods "scratch mass mass-paper bertlm dae"
+methods "$KNOWN"
 LANGS=$LANGUAGE
 mkdir -p "$output/text" "$output/scores"
 

@@ -7,7 +7,7 @@
 #   scratch   no pre-training                    mass        MASS, the preset of the released code for summarization
 #   dae       denoising auto-encoder             mass-paper  MASS as the paper has it (k = 0.5)
 #   bertlm    encoder of a masked, decoder of a causal language model (XLM's start)
-#   unilm     UniLMv2, an encoder alone, fine-tuned by masking (s2s)
+#   unilm     UniLMv2, an encoder alone, which writes by pseudo-masks
 #
 # Prints ROUGE-1, ROUGE-2 and ROUGE-L (F1) of the test part, the mean over SEEDS +- their standard deviation, and the signatures.  SIZES are
 # numbers of examples, or all.  The paper, 3.8M examples: MASS 38.73 19.71 35.96, BERT+LM 37.75 18.45 34.85, DAE 35.97 17.17 33.14.
@@ -27,7 +27,7 @@ takes 1 2 "run.sh FOLDER [OUTPUT]" "$@"
 folder=$1
 output=${2:-runs/summarization}
 methods "$KNOWN"
-LANGS=en # of the pre-training; the headlines are a language of their own to s2s, which reads pairs
+LANGS=en # of the pre-training
 mkdir -p "$output/text" "$output/scores"
 
 case $FORM in
@@ -61,18 +61,17 @@ fi
 mono=()
 for part in $PRETRAIN_TEXT; do mono+=(--mono "$part"); done
 # shellcheck disable=SC2086  # TEXT is several flags
-run masscli preprocess --langs en,title "${mono[@]}" --trainpref "$output/text/train" --validpref "$output/text/valid" --no-pairs-as-mono \
+run masscli preprocess --langs en "${mono[@]}" --mono "valid.en=$output/text/valid.en" \
     --aligned "headlines.train=$output/text/train.en:$output/text/train.title" \
     --aligned "headlines.valid=$output/text/valid.en:$output/text/valid.title" --table-lang en $TEXT --vocab-size "$VOCAB" \
     --destdir "$output/data"
 
 # summarized METHOD SIZE SEED   fine-tune, write, score; the scores are written last
 summarized() {
-    local place=$output/$1-$2-$3 scores=$output/scores/$1-$2-$3 learn=(--task summarize) way=(-s en -t en)
-    [ "$1" != unilm ] || learn=(--task s2s -s en -t title) way=(-s en -t title)
+    local place=$output/$1-$2-$3 scores=$output/scores/$1-$2-$3
     tuning "$2" "$3"
-    run masscli finetune "$output/data" "${learn[@]}" "${begin[@]}" "${budget[@]}" --save-dir "$place"
-    run masscli generate "$place" "${way[@]}" --beam "$BEAM" --max-len-a 0 --max-len-b "$LONGEST" --min-len "$MIN_LEN" \
+    run masscli finetune "$output/data" --task summarize "${begin[@]}" "${budget[@]}" --save-dir "$place"
+    run masscli generate "$place" --beam "$BEAM" --max-len-a 0 --max-len-b "$LONGEST" --min-len "$MIN_LEN" \
         --no-repeat-ngram-size "$NO_REPEAT" --input "$output/text/test.en" --output "$place.hyp"
     run masscli score "$place.hyp" --ref "$output/text/test.title" --metric rouge > "$scores.new"
     mv "$scores.new" "$scores.txt"
