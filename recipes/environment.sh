@@ -74,5 +74,5 @@ spread() {
 }
 
 table() {
-    awk '{ for (i = 1; i <= NF; i++) printf "%-" (i > 1 ? 13 : 20) "s", $i; print "" }'
+    awk '{ for (i = 1; i <= NF; i++) printf "%-" (i > 1 ? 12 : 23) "s ", $i; print "" }'
 }

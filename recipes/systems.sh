@@ -24,6 +24,9 @@ esac
 : "${LAYERS:=}" "${SHAPE:=}" "${TEXT:=}" "${PRETRAIN_TEXT:=}" "${SAMPLE:=128}" "${DROPOUT:=0.1}" "${MASK:=0.15}"
 : "${ALBERT:=--embedding-dim 64 --share-layers all --head-transform}" "${UNILM:=--relative-buckets 32}"
 
+# ELECTRA's other ways to train, and its ablations (Clark et al. 2020, 3.2 to 3.4); two-stage hands a generator of the model's own size over.
+ELECTRAS="electra-two-stage electra-adversarial electra-15 electra-replace-mlm electra-all-tokens-mlm"
+
 methods() {
     local method
     for method in $METHODS; do
@@ -83,6 +86,14 @@ pretrained() {
     start=(--init-from "$output/pre-$1${2:-}")
     case $method in # segments: the systems that read pairs
         bert | roberta | electra) layers encoder; own=(--segments 2 --tokens-per-sample "$SAMPLE" --mask-prob "$MASK") ;;
+        electra-*)
+            method=electra
+            layers encoder
+            own=(--segments 2 --tokens-per-sample "$SAMPLE" --mask-prob "$MASK" --variant "${1#electra-}")
+            case $1 in
+                electra-15) own[-1]=electra-15 ;;
+                electra-two-stage) own+=(--generator-size 1 --generator-updates $((PRETRAIN_UPDATES / 2))) ;;
+            esac ;;
         albert)
             layers encoder
             # shellcheck disable=SC2206

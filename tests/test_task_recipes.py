@@ -135,16 +135,22 @@ def test_curves_of_objectives(text: Path, written: Path, monkeypatch: pytest.Mon
         f'{{"event": "stepped", "time": 1.5, "step": {s}, "targets": {t}, "seconds": {c}, "memory": {m}}}\n' for s, c, t, m in stepped
     ) + '{"event": "evaluated", "step": 100, "metrics": {"bert-en.loss": 9.5, "loss": 7.25, "ppl": 8.0}}\n'
         '{"event": "finished", "step": 150, "seconds": 119.0}\n')  # fmt: skip
-    small = {**SMALL, "METHODS": "bert tlm", "PRETRAIN_UPDATES": "200", "PRETRAIN_VALIDATE": "100", "PAIRS": "pairs/train",
+    variants = ["electra-two-stage", "electra-adversarial", "electra-15", "electra-replace-mlm", "electra-all-tokens-mlm"]
+    small = {**SMALL, "METHODS": " ".join(["bert", "tlm", *variants]),
+             "PRETRAIN_UPDATES": "200", "PRETRAIN_VALIDATE": "100", "PAIRS": "pairs/train",
              "PAIRS_VALID": "pairs/valid", "CALLS": str(written), "LOG": str(text / "log")}  # fmt: skip
     done = bash(ROOT / "recipes/objectives/run.sh", ".", "out", cwd=text, **small)
     assert done.returncode == 0, done.stderr
     rows = [row.split() for row in done.stdout.splitlines()]
     assert rows[0] == ["objective", "parameters", "@100", "@200", "s/update", "labels/s", "GiB", "minutes"]
-    assert rows[1:] == [[name, "3,928,064", "7.250", "-", "0.40", "90", "0.6", "2"] for name in ("bert", "tlm")]
+    assert rows[1:] == [[name, "3,928,064", "7.250", "-", "0.40", "90", "0.6", "2"] for name in ("bert", "tlm", *variants)]
     found = recorded(written, monkeypatch)
-    assert [call[1] for call in found if call[0] == "pretrain"] == ["out/data", "out/pairs"]
-    assert [value(call, "--validate-interval-updates") for call in found if call[0] == "pretrain"] == ["100", "100"]
+    learned = [call for call in found if call[0] == "pretrain"]
+    assert [call[1] for call in learned] == ["out/data", "out/pairs", *["out/data"] * len(variants)]
+    assert {value(call, "--validate-interval-updates") for call in learned} == {"100"}
+    assert {value(call, "--objective") for call in learned[2:]} == {"electra"}
+    assert [value(call, "--variant") for call in learned[2:]] == ["two-stage", "adversarial", "electra-15", "replace-mlm", "all-tokens-mlm"]
+    assert value(learned[2], "--generator-updates") == "100"
     pairs = next(call for call in found if call[0] == "preprocess" and "--trainpref" in call)
     assert (value(pairs, "--spm-model"), value(pairs, "--trainpref")) == ("out/data", "./pairs/train")
 
@@ -297,7 +303,8 @@ def test_sweeps(text: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> N
     [
         ("understanding", {"METHODS": "scratch xlnet"},
          ["error: no method called xlnet",
-          "hint: METHODS are of: scratch bert roberta albert electra gpt unilm mlm clm mass denoise bert+lm"]),
+          "hint: METHODS are of: scratch bert roberta albert electra gpt unilm mlm clm mass denoise bert+lm "
+          "electra-two-stage electra-adversarial electra-15 electra-replace-mlm electra-all-tokens-mlm"]),
         ("understanding", {"TASKS": "sst3"}, ["error: no task called sst3"]),
         ("understanding", {"TASKS": "QNLI"}, ["error: ./QNLI/train.tsv: no such file"]),
         ("understanding", {"SCALE": "paper"}, ["error: SCALE=paper: expected tiny or gpu"]),

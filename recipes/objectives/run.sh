@@ -7,7 +7,7 @@
 # from in a second (medians over the log); peak memory; minutes.  Losses of different objectives do not compare: each is in nats of what it
 # predicts.
 #
-# tlm reads pairs: FOLDER/$PAIRS.LANG and FOLDER/$PAIRS_VALID.LANG for the two LANGS.
+# METHODS may hold understanding/run.sh's variants of ELECTRA, too.  tlm reads pairs: FOLDER/$PAIRS.LANG and FOLDER/$PAIRS_VALID.LANG for the two LANGS.
 # The pre-trained models are those of understanding/run.sh with the same settings and OUTPUT: it finds them there.
 # What is finished is not done again.
 set -euo pipefail
@@ -18,7 +18,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../systems.sh"
 takes 1 2 "run.sh FOLDER [OUTPUT]" "$@"
 folder=$1
 output=${2:-runs/objectives}
-methods "bert roberta albert electra gpt unilm mlm clm tlm denoise bert+lm mass"
+methods "bert roberta albert electra gpt unilm mlm clm tlm denoise bert+lm mass $ELECTRAS"
 text_data
 for method in $METHODS; do
     if [ "$method" = tlm ]; then

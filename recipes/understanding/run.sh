@@ -17,7 +17,8 @@
 #   TASKS=CoNLL-2003 bash recipes/understanding/run.sh conll              (eng.train, eng.testa)
 #
 # TASK_TEXT="sst2 agnews" pre-trains on the sentences of these tasks' training parts as well, without their labels.
-# A blank line in the text ends a document.  METHODS are of: scratch bert roberta albert electra gpt unilm mlm clm mass denoise bert+lm.
+# A blank line in the text ends a document.  METHODS are of: scratch bert roberta albert electra gpt unilm mlm clm mass denoise bert+lm, and
+# electra-two-stage, electra-adversarial, electra-15, electra-replace-mlm, electra-all-tokens-mlm.
 # SCALE=gpu trains longer.  What is finished is not done again.
 set -euo pipefail
 : "${METHODS:=scratch bert roberta albert electra gpt unilm mlm mass}" "${TASKS:=sst2 agnews mrpc rosts-similarity}"
@@ -26,7 +27,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/tasks.sh"
 takes 1 2 "run.sh FOLDER [OUTPUT]" "$@"
 folder=$1
 output=${2:-runs/understanding}
-methods "scratch bert roberta albert electra gpt unilm mlm clm mass denoise bert+lm"
+methods "scratch bert roberta albert electra gpt unilm mlm clm mass denoise bert+lm $ELECTRAS"
 for name in $TASKS; do task "$name"; done # so that a mistake is noticed now
 text_data
 for method in $METHODS; do

@@ -135,10 +135,10 @@ beginning() {
         roberta-extract) begin+=(--frame roberta --qa-head roberta) ;;
         roberta-*) begin+=(--frame roberta) ;;
         albert-extract) [ "$nothing" = 0 ] || begin+=(--qa-head albert) ;;
-        electra-classify | electra-regress)
+        electra*-classify | electra*-regress)
             begin+=(--head gelu)
             [ "$alike" = 0 ] || begin+=(--double-unordered) ;;
-        electra-extract) begin+=(--qa-head electra) ;;
+        electra*-extract) begin+=(--qa-head electra) ;;
         gpt-classify | gpt-regress) begin+=(--lm-weight 0.5) ;;&
         gpt-*) [ "$alike" = 0 ] || begin+=(--both-orders) ;;
     esac
