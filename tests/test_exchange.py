@@ -410,5 +410,10 @@ def test_mistakes_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     write(tmp_path, "bert")
     assert run(["import", str(tmp_path), "--output", str(tmp_path / "run"), "--langs", "en,en"]) == 2
     assert capsys.readouterr().err == "error: --langs en,en: expected languages, each once\nhint: such as --langs en,de\n"
+    assert run(["import", str(tmp_path), "--output", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    assert run(["inspect", str(tmp_path / "run")]) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("[", "data"))]
+    assert shown == ["[model]"], "nothing is said of a run that there was not"
     assert run(["import", str(tmp_path), "--output", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"error: {tmp_path}: is not empty\nhint: choose another folder with --output\n"

@@ -64,7 +64,9 @@ def _checkpoint(path: Path, verify: bool) -> None:
     print(f"# update {found.state.step:,}, {found.state.targets:,} targets, {found.state.seconds:,.0f} s of training")
     print(f"# model {sum(t.numel() for t in weights.values()):,} parameters; heads of tasks {sum(t.numel() for t in heads.values()):,}")
     print(f"# languages {', '.join(found.state.languages) or 'none'}; vocabulary {found.tokenizer().vocab.fingerprint[:12]}")
-    print(checked + "".join(f"# {name} {value:.4f}\n" for name, value in found.metrics.items()) + to_toml(encode(found.recipe)), end="")
+    trained = encode(found.recipe)
+    known = trained if found.state.step else {"model": trained["model"]}  # weights that were imported have no run behind them
+    print(checked + "".join(f"# {name} {value:.4f}\n" for name, value in found.metrics.items()) + to_toml(known), end="")
 
 
 def _retrieval(path: Path, folder: Path | None, split: str) -> None:
