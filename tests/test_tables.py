@@ -123,10 +123,12 @@ def test_questions_share_their_text_and_know_the_place_of_every_piece(data: Data
     assert [table.strings("answers", row) for row in range(3)] == [["1925"], [], ["Another"]]
 
 
-def test_a_word_that_is_normalised_lends_its_place_to_all_its_pieces(data: DataBin) -> None:
+def test_a_letter_that_is_normalised_lends_its_place_to_all_its_pieces(data: DataBin) -> None:
     ids, begins, ends = place(data.tokenizer(), "the ﬁne dog", "en")
-    inside = [(a, b) for a, b in zip(begins, ends, strict=True) if 4 <= a < 7]
-    assert inside and set(inside) == {(4, 7)}
+    pieces = data.tokenizer().surfaces(ids)
+    spelt = [("the ﬁne dog"[a:b], piece) for piece, a, b in zip(pieces, begins, ends, strict=True) if piece and 4 <= a < 7]
+    assert "".join(piece for _, piece in spelt) == "fine"
+    assert {text for text, piece in spelt if set(piece) <= set("fi")} == {"ﬁ"}
     assert (begins[-1] >= 8, ends[-1], len(ids)) == (True, 11, len(begins))
 
 
@@ -271,15 +273,20 @@ def test_real_files_are_read_whole(kind: str, name: str, count: int) -> None:
 @pytest.mark.corpora
 @pytest.mark.skipif(not CORPORA, reason="MASSCLI_DATA does not name the folder of the real corpora")
 @pytest.mark.parametrize("language", ["en", "de", "ro"])
-def test_every_real_answer_lies_in_the_pieces_of_its_span(language: str, data: DataBin) -> None:
+def test_every_real_answer_is_cut_out_as_it_is_unless_it_ends_inside_a_piece(language: str, data: DataBin) -> None:
     assert CORPORA is not None
     table = load(Path(CORPORA) / "xquad" / f"valid.{language}.json", "squad", data.tokenizer(), "en")
+    exact = 0
     for row in range(len(table)):
-        found = span(table, row)
+        found, answer, start = span(table, row), table.strings("answers", row)[0], int(table.numbers("start", row)[0])
         assert found is not None
         at, context = table.at("context", row), table.text("context", row)
-        text = context[table.columns["context.begin"][at][found[0]] : table.columns["context.end"][at][found[1]]]
-        assert table.strings("answers", row)[0] in text
+        begins, ends = table.columns["context.begin"][at], table.columns["context.end"][at]
+        text = context[begins[found[0]] : ends[found[1]]]
+        inside = any(((begins < end) & (end < ends)).any() for end in (start, start + len(answer)))
+        assert text == answer or (inside and answer in text)
+        exact += text == answer
+    assert exact > 0.8 * len(table)
 
 
 @pytest.mark.parametrize(("text", "words"), COMMENTED.items())

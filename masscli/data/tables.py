@@ -8,7 +8,6 @@ are those of its words, one after another.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from masscli.data.chunks import Rows
 from masscli.data.formats import ASKED, WHERE, Record, files, read
+from masscli.data.places import place
 from masscli.data.view import Ragged
 from masscli.errors import MasscliError
 from masscli.text.corpus import shown
@@ -30,8 +30,6 @@ NEW = "input"
 """The split of examples that come straight from a file, to a model whose options are fixed."""
 BLOCK = 4096
 """Records that are encoded together."""
-SPACES = re.compile(r"[^ \t\r\n\u202f]+")
-"""Words of a shared text, as SQuAD's readers cut it."""
 
 
 class TextColumn(Ragged, Protocol):
@@ -197,27 +195,6 @@ class Encoder:
         columns[name] = _utf8(new)
         columns |= {f"{name}.ids": _numbers(ids), f"{name}.begin": _numbers(begins), f"{name}.end": _numbers(ends),
                     f"{name}.at": _numbers(at)}  # fmt: skip
-
-
-def place(tokenizer: Tokenizer, text: str, language: str) -> tuple[list[int], list[int], list[int]]:
-    """The pieces of a text's words, and the characters [begin, end) of the text that each stands for.
-
-    A word that its pieces do not spell letter by letter (it was normalised) lends all of them its whole place.
-    """
-    ids: list[int] = []
-    begins: list[int] = []
-    ends: list[int] = []
-    words = list(SPACES.finditer(text))
-    for word, pieces in zip(words, tokenizer.encode_all([w[0] for w in words], language), strict=True):
-        surfaces = tokenizer.surfaces(pieces)
-        exact = "".join(surfaces).lower() == word[0].lower() and sum(map(len, surfaces)) == len(word[0])
-        at = word.start()
-        for piece, surface in zip(pieces, surfaces, strict=True):
-            ids.append(piece)
-            begins.append(at if exact else word.start())
-            ends.append(at + len(surface) if exact else word.end())
-            at += len(surface)
-    return ids, begins, ends
 
 
 def load(path: Path, kind: str, tokenizer: Tokenizer, language: str) -> Table:

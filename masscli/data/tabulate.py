@@ -11,9 +11,10 @@ import numpy as np
 from masscli.data.chunks import Rows
 from masscli.data.formats import Record, read
 from masscli.data.manifest import ColumnEntry, FieldEntry, ShardEntry, TableEntry
+from masscli.data.places import SPACES
 from masscli.data.plan import Labelled
 from masscli.data.ragged import Writer
-from masscli.data.tables import SPACES, Encoder, shown_all
+from masscli.data.tables import Encoder, shown_all
 from masscli.text.tokenizer import Tokenizer
 
 DTYPES = {"text": "|u1", "int": "<i8"}

@@ -11,7 +11,7 @@ answer by more than `--null-threshold`, which validation searches for (`best-f1`
 score is compared with the threshold as it is.
 
 Padding has no share in the softmax, so that a loss does not depend on the batch.  An answer is a stretch of the original text, from the
-first character of its first piece to the last one of its last: nothing is projected back.
+first character of its first piece to the last one of its last (masscli/data/places.py): nothing is projected back.
 """
 
 from __future__ import annotations
