@@ -77,7 +77,7 @@ class ClassifyOptions(TextsOptions):
     name: str = "classify"
     """Which."""
     labels: tuple[str, ...] = ()
-    """The labels (default: those of the training part, sorted)."""
+    """The labels (default: those of the training part, sorted); one without an example there is said and not learned."""
     positive: str = ""
     """The label that F1 is about, of two (default: the second; with more than two F1 is the mean over labels)."""
 
@@ -106,7 +106,7 @@ class TagOptions(TableOptions):
     tag_column: str = ""
     """Column of the labels (default: the last)."""
     labels: tuple[str, ...] = ()
-    """The labels (default: those of the training part, sorted)."""
+    """The labels (default: those of the training part, sorted); one without an example there is said and not learned."""
     unread: str = ""
     """The label of words beyond --max-length, and of those that have no piece (default: O, or the most frequent)."""
 

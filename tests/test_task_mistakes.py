@@ -121,8 +121,31 @@ def test_labels_that_are_missing(labelled: Path, tmp_path: Path, capsys: pytest.
     hint = "hint: there is nothing to learn; is it the right column?"
     assert found["a"] == [f"error: {one}: has one label only, 'no'", hint]
     assert found["b"] == [f"error: {empty}:3: its 'label' is empty", "hint: fill it in, or leave the example out"]
-    asked_for = told(capsys, [*args, "--labels", "no,yes,maybe"], 2)[1]
-    assert asked_for == [f"error: {both}: no example of label 'maybe', which --labels names", "hint: it has no, yes"]
+    asked_for = told(capsys, [*args, "--labels", "no,yes,maybe", "--save-dir", tmp_path / "more"], 0)[1]
+    assert asked_for[0] == "classify-tsv: no example of label 'maybe' is in the training part: it is not learned"
+    assert not any("no example of" in line for line in found["c"])
+
+
+def test_labels_of_validation_that_were_never_learned(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They count as wrong, have no loss, and change nothing else: the loss and the number of right answers are those without them."""
+    train = ["label\tsentence", *["no\tba bo", "yes\tga bo"] * 8]
+    valid = ["label\tsentence", "no\tbo", "maybe\tba", "yes\tga", "no\tba", "perhaps\tga bo"]
+    known = [row for row in valid if row[:2] in ("la", "no", "ye")]
+    found = {}
+    for name, rows in (("all", valid), ("known", known), ("none", [valid[0], valid[2]])):
+        (tmp_path / name).mkdir()
+        args = finetuned(labelled / "data", tmp_path / name, save(tmp_path / f"{name}-train.tsv", train),
+                         save(tmp_path / f"{name}.tsv", rows), "tsv", "classify", "--max-update", 12)  # fmt: skip
+        found[name] = told(capsys, args, 2 if name == "none" else 0)[1]
+    remark = f"classify-tsv: 2 of 5 labels do not occur in the training part (first 'maybe', {tmp_path / 'all.tsv'}:3) and count as wrong"
+    assert [line for line in found["all"] if "count as wrong" in line] == [f"{remark} in the measures of valid"]
+    assert not any("count as wrong" in line for line in found["known"])
+    message = f"{tmp_path / 'none.tsv'}:2: label 'maybe' does not occur in the training part, and no other one does"
+    assert found["none"][0] == f"error: {message}"
+    metrics = {name: [json.loads(line)["metrics"] for line in (tmp_path / name / "run" / "log.jsonl").read_text().splitlines()
+                      if json.loads(line)["event"] == "evaluated"][-1] for name in ("all", "known")}  # fmt: skip
+    assert metrics["all"]["loss"] == pytest.approx(metrics["known"]["loss"], rel=1e-6)
+    assert 5 * metrics["all"]["accuracy"] == pytest.approx(3 * metrics["known"]["accuracy"]) and metrics["known"]["accuracy"] > 0
 
 
 def test_a_place_for_questions_that_are_not_there(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

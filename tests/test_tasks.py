@@ -120,9 +120,10 @@ def test_unknown_labels_and_columns_are_named(folder: Path, tmp_path: Path) -> N
     path = save(tmp_path / "valid.tsv", ["label\tsentence", "no\tba", "maybe\tbo"])
     run(PreprocessConfig(spm_model=folder / "data", tsv=(f"train={folder / 'train.tsv'}", f"valid={path}"), destdir=tmp_path / "data"))
     at = ["finetune", tmp_path / "data", "--task", "classify", "--save-dir", tmp_path / "run", *ENCODER]
-    assert refused(*at) == (f"{path}:3: label 'maybe' does not occur in the training part", "its labels are no, yes")
     train = folder / "train.tsv"
-    assert refused(*at, "--labels", "no,yes,perhaps") == (f"{train}: no example of label 'perhaps', which --labels names", "it has no, yes")
+    first = next(n for n, line in enumerate(train.read_text().splitlines(), 1) if line.startswith("yes"))
+    assert refused(*at, "--labels", "no,maybe") == (f"{train}:{first}: label 'yes' is not among --labels", "the labels are no, maybe")
+    assert refused(*at, "--labels", "no,yes,no") == ("--labels: names 'no' twice", "name each label once")
     for option in ("--label-column", "--text-columns"):
         assert refused(*at, option, "lable") == (f"{train}: has no column 'lable'", f"choose with {option}; it has label, sentence")
     assert refused(*at, "--max-length", 1000) == ("--max-length 1000: the model has 128 positions", "give at most 128")
@@ -278,11 +279,27 @@ def test_a_word_without_a_piece_has_a_label(folder: Path, tmp_path: Path, capsys
     assert told.count("\u200b\tO\n") == 4
 
 
-def test_an_unknown_tag_is_named_with_its_line(folder: Path, tmp_path: Path) -> None:
-    path = save(tmp_path / "x.conll", ["ba\tO", "bo\tO", "", "ba\tO", "bo\tI-Z"])
-    run(PreprocessConfig(spm_model=folder / "data", conll=(f"train={folder / 'train.conll'}", f"valid={path}"), destdir=tmp_path / "data"))
-    found = refused("finetune", tmp_path / "data", "--task", "tag", "--save-dir", tmp_path / "run", *ENCODER)
-    assert found == (f"{path}:5: label 'I-Z' does not occur in the training part", "its labels are B-X, O")
+def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Learned as without it, measured as `score` measures what is predicted, and lost nowhere; in the training part it is a mistake."""
+    rows = ["ba\tO", "ga\tB-X", "", "ba\tO", "bo\tI-Z", "bo\tO"]
+    path, clean = save(tmp_path / "x.conll", rows), save(tmp_path / "y.conll", [row.replace("I-Z", "O") for row in rows])
+    made, found = {}, {}
+    for name, valid in (("x", path), ("y", clean)):
+        (tmp_path / name).mkdir()
+        files = (f"train={folder / 'train.conll'}", f"valid={valid}")
+        run(PreprocessConfig(spm_model=folder / "data", conll=files, destdir=tmp_path / name / "data"))
+        found[name] = finetune(tmp_path / name, tmp_path / name / "run", "--task", "tag", *ENCODER, updates=60)[-1]
+        made[name] = capsys.readouterr().err
+    assert f"tag-conll: 1 of 5 labels do not occur in the training part (first 'I-Z', {path}:5) and count as wrong" in made["x"]
+    assert "count as wrong" not in made["y"]
+    assert (found["y"]["accuracy"], found["x"]["accuracy"]) == (1.0, 0.8)
+    (tmp_path / "told").write_text(predict(capsys, tmp_path / "x" / "run", "--input", path))
+    dispatch(["score", str(tmp_path / "told"), "--ref", str(path), "--metric", "entity-f1"])
+    assert f"entity F1 = {100 * found['x']['entity-f1']:.2f}" in capsys.readouterr().out
+    at = ["finetune", tmp_path / "x" / "data", "--task", "tag", "--save-dir", tmp_path / "run", *ENCODER]
+    assert refused(*at, "--labels", "O,B-Y")[0].endswith(": label 'B-X' is not among --labels")
+    assert refused(*at, "--tag-column", "1") == (f"{folder / 'train.conll'}: has no column of labels",
+                                                 "give words and their labels in columns; see --tag-column")  # fmt: skip
 
 
 @pytest.mark.parametrize("task", [("classify", "--table", "two"), ("choose",), ("extract", "--max-length", "100")], ids=lambda t: t[0])

@@ -5,7 +5,8 @@
     `--lm-weight 0.5` adds lambda L1, the language model of the same sequences (equation 5), each a mean over its tokens; `--both-orders`
     adds up the states of both orders of a pair.  ELECTRA, where a pair has no order: `--double-unordered` learns both as two examples.
 
-The list of labels is that of the training part and is kept in the recipe.
+The list of labels is that of the training part, or of --labels, and is kept in the recipe.  An example of validation whose label is not
+among them has no loss, and counts as wrong.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from masscli.data.view import View
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Setting, Term
-from masscli.objectives.columns import label_list, label_numbers, labels_of, language_of, text_columns, texts_of
+from masscli.objectives.columns import UNKNOWN, about_labels, label_list, label_numbers, labels_of, language_of, text_columns, texts_of
 from masscli.objectives.labelled import Answer, BothOrders, Head, Judged, Output, Reading, TextsCollator, TextsView
 from masscli.scoring import labels as measures
 from masscli.tasks import ClassifyOptions, TextsOptions
@@ -38,6 +39,8 @@ class Texts(Judged):
     """A head on texts; what it means is up to those who derive from it.  `term` is the loss's name."""
 
     term: ClassVar[str]
+    unknown: ClassVar[int | None] = None
+    """The target of an example that is measured and has no loss."""
 
     def __init__(self, config: TextsOptions, setting: Setting, outputs: int) -> None:
         super().__init__(setting)
@@ -73,7 +76,7 @@ class Texts(Judged):
         return BothOrders(view, self._read(table, -1, view.targets)) if self.texts.double_unordered else view
 
     def _read(self, table: Table, step: int, targets: NDArray[Any] | None) -> TextsView:
-        return TextsView(table, texts_of(self.texts.text_columns, table)[::step], self.reading, targets)
+        return TextsView(table, texts_of(self.texts.text_columns, table)[::step], self.reading, targets, self.unknown)
 
     def remarks(self, view: View) -> list[str]:
         assert isinstance(view, TextsView | BothOrders)
@@ -93,7 +96,8 @@ class Texts(Judged):
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """The task's loss, and that of the language model."""
         scores, states = self.scores(model, batch)
-        found = {self.term: self.loss(scores, batch.labels[self.term].ids)}
+        wanted = batch.labels[self.term]
+        found = {self.term: self.loss(scores[wanted.positions], wanted.ids)}
         if self.texts.lm_weight:
             found["lm"] = Term(*self._language_model(model, batch, states))
         return found
@@ -119,6 +123,7 @@ class Classify(Texts):
 
     Config = ClassifyOptions
     term = "classify"
+    unknown = UNKNOWN
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "mcc")
 
     def __init__(self, config: ClassifyOptions, setting: Setting) -> None:
@@ -137,7 +142,14 @@ class Classify(Texts):
         return replace(config, labels=labels, text_columns=columns, language=language_of(config.language, table, data))
 
     def targets(self, table: Table) -> Ids:
+        table.require(self.options.label_column, "--label-column")
         return label_numbers(self.options.labels, table, self.options.label_column)
+
+    def remarks(self, view: View) -> list[str]:
+        first = view.one if isinstance(view, BothOrders) else view
+        assert isinstance(first, TextsView)
+        about = [] if first.targets is None else about_labels(self.options.labels, first.table, self.options.label_column, first.targets)
+        return [*super().remarks(view), *about]
 
     def loss(self, scores: Tensor, targets: Tensor) -> Term:
         loss = F.cross_entropy(scores, targets, reduction="sum")
@@ -155,7 +167,7 @@ class Classify(Texts):
 
     def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
         o = self.options
-        gold = [o.labels[n] for n in label_numbers(o.labels, table, o.label_column)]
+        gold = [table.text(o.label_column, row) for row in range(len(table))]
         predicted = [o.labels[int(scores.argmax())] for scores in outputs]
         positive = measures.chosen_positive(o.labels, o.positive)
         f1 = measures.macro_f1(gold, predicted) if positive is None else measures.f1(gold, predicted, positive)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from masscli.data.batch import Ids
+from masscli.data.formats import WHERE
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
 from masscli.errors import MasscliError
@@ -17,6 +18,8 @@ KNOWN = (
     ("sentence",), ("text",), ("1", "2"), ("1",),
 )  # fmt: skip
 """Names under which texts are known, in this order."""
+UNKNOWN = -1
+"""The number of a label that the model does not know."""
 
 
 def text_columns(given: Sequence[str], table: Table, label: str) -> tuple[str, ...]:
@@ -62,27 +65,53 @@ def labels_of(table: Table, field: str) -> Counter[str]:
 
 
 def label_list(given: Sequence[str], found: Mapping[str, int], table: Table) -> tuple[str, ...]:
-    """The labels of a task: as given, or those of the training part; each of them must have examples there."""
+    """The labels of a task: as given, or those of the training part."""
     labels = tuple(given) or tuple(sorted(found))
-    if missing := [label for label in labels if label not in found]:
-        raise MasscliError(f"{table.path}: no example of label {missing[0]!r}, which --labels names", f"it has {', '.join(sorted(found))}")
+    if twice := [label for label, count in Counter(labels).items() if count > 1]:
+        raise MasscliError(f"--labels: names {twice[0]!r} twice", "name each label once")
     if len(labels) < 2:
         raise MasscliError(f"{table.path}: has one label only, {', '.join(labels)!r}", "there is nothing to learn; is it the right column?")
     return labels
 
 
 def label_numbers(labels: Sequence[str], table: Table, field: str) -> Ids:
-    """The label of every example as a number; an unknown one is named with its place."""
-    table.require(field, "--label-column")
-    known = {label: n for n, label in enumerate(labels)}
-    found = np.zeros(len(table), np.int64)
-    for row in range(len(table)):
-        if (number := known.get(label := table.text(field, row))) is None:
-            raise unknown_label(table.where(row), label, labels)
-        found[row] = number
+    """The label of every example, or of every word, as a number.
+
+    In the training part an unknown one is a mistake, named with its place; elsewhere it is `UNKNOWN`, and counts as wrong, unless all are.
+    """
+    column, known = table.columns[field], {label: n for n, label in enumerate(labels)}
+    found = np.fromiter((known.get(column.text(n), UNKNOWN) for n in range(_count(table, field))), np.int64)
+    strange = np.flatnonzero(found == UNKNOWN)
+    if len(strange) and (table.split == "train" or len(strange) == len(found)):
+        first = int(strange[0])
+        how = "is not among --labels" if table.split == "train" else "does not occur in the training part, and no other one does"
+        raise MasscliError(f"{_where(table, field, first)}: label {column.text(first)!r} {how}", f"the labels are {', '.join(labels)}")
     return found
 
 
-def unknown_label(where: str, label: str, labels: Sequence[str]) -> MasscliError:
-    """A label that the model has never seen."""
-    return MasscliError(f"{where}: label {label!r} does not occur in the training part", f"its labels are {', '.join(labels)}")
+def about_labels(labels: Sequence[str], table: Table, field: str, numbers: Ids) -> list[str]:
+    """What to know of the labels before anything is learned: which have no example to learn from, or how many are unknown elsewhere."""
+    if table.split == "train":
+        there = set(numbers.tolist())
+        missing = [repr(label) for n, label in enumerate(labels) if n not in there]
+        return [f"no example of label {', '.join(missing)} is in the training part: it is not learned"] if missing else []
+    strange = np.flatnonzero(numbers == UNKNOWN)
+    if not len(strange):
+        return []
+    first = int(strange[0])
+    label, where = table.columns[field].text(first), _where(table, field, first)
+    return [f"{len(strange)} of {len(numbers)} labels do not occur in the training part (first {label!r}, {where}) and count as wrong in"
+            " the measures"]  # fmt: skip
+
+
+def _count(table: Table, field: str) -> int:
+    """How many labels there are."""
+    return int(table.ends[field][len(table)]) if table.is_list(field) else len(table)
+
+
+def _where(table: Table, field: str, number: int) -> str:
+    """The place of a label."""
+    if not table.is_list(field):
+        return table.where(number)
+    row = int(np.searchsorted(table.ends[field], number, "right")) - 1
+    return f"{table.path}:{int(table.columns[WHERE][row][0]) + number - int(table.ends[field][row])}"

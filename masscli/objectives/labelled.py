@@ -150,10 +150,12 @@ class Head(nn.Module):
 
 
 class TextsView:
-    """One or two texts of each example, cut to fit, and what is to be learned of it (nothing where it is not labelled)."""
+    """One or two texts of each example, cut to fit, and what is to be learned of it (nothing where it is not labelled, or `unknown`)."""
 
-    def __init__(self, table: Table, fields: Sequence[str], reading: Reading, targets: NDArray[Any] | None) -> None:
-        self.table, self.targets = table, targets
+    def __init__(
+        self, table: Table, fields: Sequence[str], reading: Reading, targets: NDArray[Any] | None, unknown: int | None = None
+    ) -> None:
+        self.table, self.targets, self.unknown = table, targets, unknown
         self.columns = [table.ids(field) for field in fields]
         self.symbols = reading.frame.symbols(len(fields))
         self.room = reading.max_length - self.symbols
@@ -179,7 +181,8 @@ class TextsView:
 
     def __getitem__(self, row: int) -> Example:
         texts = [column[row][:length] for column, length in zip(self.columns, self.lengths(row, row + 1)[0], strict=True)]
-        return Example(row, (*texts, *([self.targets[row : row + 1]] if self.targets is not None else [])))
+        target = [] if self.targets is None or self.targets[row] == self.unknown else [self.targets[row : row + 1]]
+        return Example(row, (*texts, *target))
 
 
 class BothOrders:
@@ -224,11 +227,10 @@ class TextsCollator:
         if self.both_orders:
             sequences += [self.reading.frame.join(*t[::-1]) for t in texts]
         batch = self.reading.batch(sequences, self.framing, self.language, [e.row for e in examples])
-        targets = [e.fields[self.texts] for e in examples if len(e.fields) > self.texts]
-        labels: dict[str, Labels] = {}
-        counts: dict[str, float] = {self.term: float(len(targets))}
-        if targets:
-            labels[self.term] = Labels(torch.from_numpy(np.concatenate(targets)), torch.arange(len(targets)))
+        targets = {row: e.fields[self.texts] for row, e in enumerate(examples) if len(e.fields) > self.texts}
+        ids = np.concatenate(list(targets.values())) if targets else np.zeros(0, np.int64)
+        labels = {self.term: Labels(torch.from_numpy(ids), torch.tensor(list(targets), dtype=torch.int64))}
+        counts = {self.term: float(len(targets))}
         if self.language_model:
             labels["lm"], counts["lm"] = next_tokens(batch.source), float(len(sequences))
         return replace(batch, labels=labels, counts=counts)

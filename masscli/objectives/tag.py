@@ -1,6 +1,7 @@
 """Tagging: a label for every word, from the state of its first piece (Devlin et al. 2019, section 5.3); no CRF.
 
-Every word of the input has an output: words beyond `--max-length`, and those that have no piece, get the label `unread`.
+Every word of the input has an output: words beyond `--max-length`, and those that have no piece, get the label `unread`.  A word of
+validation whose label is not among those of the training part (or of --labels) has no loss, and counts as wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from masscli.data.view import Example, View
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Setting, Term
-from masscli.objectives.columns import label_list, language_of, unknown_label
+from masscli.objectives.columns import UNKNOWN, about_labels, label_list, label_numbers, language_of
 from masscli.objectives.labelled import Answer, Head, Judged, Output, Reading
 from masscli.scoring import entities
 from masscli.scoring import labels as measures
@@ -80,10 +81,10 @@ class WordsCollator:
         width = batch.source.ids.shape[1]
         at = np.concatenate([n * width + s.starts[0] + e.fields[1] for n, (e, s) in enumerate(zip(examples, sequences, strict=True))])
         targets = [e.fields[2] for e in examples if len(e.fields) > 2]
-        ids = torch.from_numpy(np.concatenate(targets)) if targets else torch.full((len(at),), -1)
+        ids = torch.from_numpy(np.concatenate(targets)) if targets else torch.full((len(at),), UNKNOWN)
         counts = torch.tensor([len(e.fields[1]) for e in examples])
         labels = {"tag": Labels(ids, torch.from_numpy(at)), "words": Labels(counts, torch.arange(len(counts)))}
-        return replace(batch, labels=labels, counts={"tag": float(len(at)) if targets else 0.0})
+        return replace(batch, labels=labels, counts={"tag": float((ids != UNKNOWN).sum())})
 
 
 class Tag(Judged):
@@ -133,7 +134,10 @@ class Tag(Judged):
     def remarks(self, view: View) -> list[str]:
         assert isinstance(view, WordsView)
         unread = view.unread
-        return [f"{unread} words beyond {self.options.max_length} tokens (--max-length) are not read"] if unread else []
+        found = [f"{unread} words beyond {self.options.max_length} tokens (--max-length) are not read"] if unread else []
+        if view.targets is None:
+            return found
+        return [*found, *about_labels(self.options.labels, view.table, self.options.tag_column, np.concatenate(view.targets))]
 
     def collator(self) -> WordsCollator:
         """Frames and pads."""
@@ -147,7 +151,7 @@ class Tag(Judged):
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy of the words' labels."""
-        loss = F.cross_entropy(self.scores(model, batch), batch.labels["tag"].ids, reduction="sum")
+        loss = F.cross_entropy(self.scores(model, batch), batch.labels["tag"].ids, reduction="sum", ignore_index=UNKNOWN)
         return {"tag": Term(loss, loss)}
 
     def predict(self, model: Transformer, batch: Batch) -> list[Output]:
@@ -185,15 +189,8 @@ class Tag(Judged):
         return tags, sure
 
     def _targets(self, table: Table) -> list[Ids]:
-        o = self.options
-        table.require(o.tag_column, "--tag-column", many=True)
-        known = {label: n for n, label in enumerate(o.labels)}
-        found = []
-        for row in range(len(table)):
-            tags = table.strings(o.tag_column, row)
-            for word, tag in enumerate(tags):
-                if tag not in known:
-                    place = f"{table.path}:{int(table.columns['line'][row][0]) + word}"
-                    raise unknown_label(place, tag, o.labels)
-            found.append(np.array([known[tag] for tag in tags], np.int64))
-        return found
+        """The labels of each sentence."""
+        column = self.options.tag_column
+        table.require(column, "--tag-column", many=True)
+        numbers, ends = label_numbers(self.options.labels, table, column), table.ends[column]
+        return [numbers[ends[row] : ends[row + 1]] for row in range(len(table))]
