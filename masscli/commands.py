@@ -163,6 +163,11 @@ class PreprocessConfig:
     """The same, a word a line in columns and a blank line after each sentence (token labels)."""
     squad: tuple[str, ...] = ()
     """The same, in the JSON of SQuAD 1.1 or 2.0 (questions about a text)."""
+    swag: tuple[str, ...] = ()
+    """The same, as SWAG is distributed (multiple choice): CSV, or .tsv or .jsonl, with sent1, sent2, ending0, ending1, ... and label."""
+    race: tuple[str, ...] = ()
+    """The same, as RACE is distributed (multiple choice): a folder of .txt files, or a file with an object a line, each with article,
+    questions, options, answers."""
     dialogues: tuple[str, ...] = ()
     """The same, a dialogue a line with turns separated by tabs."""
     aligned: tuple[str, ...] = ()
@@ -243,7 +248,7 @@ class PredictConfig:
 
     input: Annotated[Path, Flags("-i")] = Path("-")
     """Examples in the form the task was trained on, labels or not (also .gz, .xz); - is standard input."""
-    input_format: Literal["tsv", "lines", "jsonl", "conll", "squad"] | None = None
+    input_format: Literal["tsv", "lines", "jsonl", "conll", "squad", "swag", "race"] | None = None
     """What the input is (default: by its name, else what the task is usually trained on); lines: a text a line, or two with a tab."""
     output: Annotated[Path, Flags("-o")] = Path("-")
     """Where the predictions go; - is standard output. A file appears when it is complete."""

@@ -115,7 +115,7 @@ class TagOptions(TableOptions):
 class ChooseOptions(TableOptions):
     """One of several choices that may follow a context."""
 
-    formats: ClassVar[tuple[str, ...]] = ("jsonl",)
+    formats: ClassVar[tuple[str, ...]] = ("jsonl", "swag", "race")
     name: str = "choose"
     """Which."""
     context_column: str = "context"

@@ -177,6 +177,11 @@ BROKEN = [
     ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x", "b": "y"}\n', "{path}:2: has no list in 'b', unlike the first line"),
     ("jsonl", '{"a": "x"}\n{"a": "x", "c": 1}\n', "{path}:2: has 'c', which the first line has not"),
     ("jsonl", '{"a": null}\n', "{path}:1: a: expected a string or a number, got null"),
+    ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x", "b": ["y", null]}\n', "{path}:2: b: expected a string or a number, got null"),
+    ("jsonl", '{"a": "x"}\n\n{"a": "x"}\n', "{path}:2: is blank"),
+    ("jsonl", ' \n{"a": "x"}\n', "{path}:1: is blank"),
+    ("jsonl", "\n\n", "{path}: holds no examples"),
+    ("jsonl", '{"a": "x \\ud83d\\ude00"}\n{"a": "x \\ud83d"}\n', "{path}:2: '\\ud83d' is half a character"),
     ("conll", "a\tO\nb\n", "{path}:2: expected 2 columns as in the first line, got 'b'"),
     ("conll", "a\tO\n\tO\n", "{path}:2: expected 2 columns as in the first line, got '\\tO'"),
     ("dialogues", "a\tb\nalone\n", "{path}:2: has one turn"),
@@ -189,6 +194,9 @@ BROKEN = [
      '[{"text": "b", "answer_start": 1}]}]}]}]}', "{path}: question 'q': its answer 'b' is not in its context at 1"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
      '[{"text": " ", "answer_start": 1}]}]}]}]}', "{path}: question 'q': its answer ' ' is not in its context at 1"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": null}]}]}]}',
+     "{path}: question 'q': is not a SQuAD question (TypeError('a text is no string'))"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a \\udc00", "qas": []}]}]}', "{path}: '\\udc00' is half a character"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": "?"}, {"id": "q", "question": "!"}]}]}]}',
      "{path}: question 'q': another question has this id"),
 ]  # fmt: skip
@@ -200,6 +208,11 @@ def test_a_broken_row_is_named(kind: str, text: str, message: str, tmp_path: Pat
     with pytest.raises(MasscliError) as caught:
         list(formats.read(path, kind))
     assert caught.value.message == message.replace("{path}", str(path))
+
+
+def test_blank_lines_at_the_end_of_jsonl_are_no_examples(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.jsonl", '{"a": "x"}\n{"a": ""}\n\n \n')
+    assert [(r.line, r.texts["a"]) for r in formats.read(path, "jsonl")] == [(1, "x"), (2, "")]
 
 
 def test_aligned_files_must_be_of_one_length(tmp_path: Path) -> None:

@@ -47,6 +47,10 @@ def asked(*questions: dict[str, object], context: str = "ba bo") -> str:
         ("classify", "x.tsv", "sentence\n", "{x}: holds no examples", "is it the right file?"),
         ("classify", "x.jsonl", '{"sentence": ["ba"]}\n', "{x}: 'sentence' is a list in each example, and one string is needed",
          "give it in the form that the model was trained on"),
+        ("classify", "x.jsonl", '{"sentence": "ba"}\n{"sentence": null}\n', "{x}:2: sentence: expected a string or a number, got null",
+         'an empty text is ""; leave out an example, or a field of all of them, that has none'),
+        ("classify", "x.jsonl", '{"sentence": "ba"}\n\n{"sentence": "bo"}\n', "{x}:2: is blank",
+         "JSONL has one object a line; blank lines may stand at the end only"),
         ("classify", "x.conll", "ba\tO\n", "{x}: conll: classify does not read it", "it reads tsv, jsonl; see --input-format"),
         ("tag", "x.conll", "ba\n\nbo ba\n", "{x}:3: expected 1 column as in the first line, got 'bo ba'",
          "a word a line, columns separated by tabs, a blank line between sentences"),
@@ -77,6 +81,7 @@ def test_what_cannot_be_predicted_is_said(
     [
         ("classify", "x.tsv", "sentence\nba\n\nbo\n", 3),
         ("classify", "x.tsv", "sentence\tlabel\nba\tnever seen\nbo\t\n", 2),
+        ("classify", "x.jsonl", '{"sentence": "ba"}\n{"sentence": ""}\n\n', 2),
         ("choose", "x.jsonl", '{"context": "", "choices": ["", ""]}\n' * 2, 2),
         ("extract", "x.json", asked({"id": "a", "question": ""}, {"id": "b", "question": "bo"}, context=""), 2),
         ("extract", "x.json", asked({"id": "a", "question": "bo"}, context=" \n"), 1),

@@ -8,6 +8,7 @@ Examples:
   masscli preprocess --langs en,de --trainpref multi30k/train --validpref multi30k/valid --testpref multi30k/test2016
   masscli preprocess --langs en,de --trainpref data/train --mono en=news.en.gz --mono de=news.de.gz --vocab-size 16000 --workers 8
   masscli preprocess -s en -t ro --trainpref data/train --spm-model old/vocab.model --destdir data-bin/enro
+  masscli preprocess --langs en --race train=RACE/train,valid=RACE/dev --destdir data-bin/race
   zcat books/*.gz | masscli preprocess --mono en=- --destdir data-bin/books
 """
 

@@ -42,7 +42,7 @@ from masscli.text.tokenizer import Tokenizer, model_of
 from masscli.version import __version__
 
 PLACES = {"langs", "source_lang", "target_lang", "trainpref", "validpref", "testpref", "mono", "pairs"}
-PLACES |= {"tsv", "jsonl", "conll", "squad", "dialogues", "aligned", "table_lang", "destdir", "workers", "overwrite"}
+PLACES |= {"tsv", "jsonl", "conll", "squad", "dialogues", "aligned", "swag", "race", "table_lang", "destdir", "workers", "overwrite"}
 PLACES |= {"spm_model", "bpe_codes", "bpe_vocab"}
 """Options that say where things are; the others decide, with the text, what comes out."""
 FILTERS = {"dedup", "drop_copies", "drop_held_out", "filter_lang"}

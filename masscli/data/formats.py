@@ -1,4 +1,4 @@
-"""Labelled data as it is distributed: TSV with a header, JSONL, CoNLL columns, SQuAD JSON, dialogues, aligned files; to records.
+"""Labelled data as it is distributed: TSV with a header, JSONL, CoNLL columns, SQuAD, SWAG, RACE, dialogues, aligned files; to records.
 
 A record is one example with named fields.  What a field means (text, label, number) is the business of the objective that reads it; here a
 row must only have the fields that the file promises.  Whatever is wrong is named by file and line (by question, in SQuAD's JSON).
@@ -6,6 +6,7 @@ row must only have the fields that the file promises.  Whatever is wrong is name
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,12 +54,17 @@ def read(path: Path, kind: str) -> Iterator[Record]:
 
 def guess(path: Path) -> str | None:
     """The kind of a file, by its name."""
+    if path.is_dir():
+        return "race"
     suffixes = [s for s in path.suffixes if s not in corpus.SUFFIXES]
-    return {".tsv": "tsv", ".jsonl": "jsonl", ".conll": "conll", ".conllu": "conll", ".json": "squad"}.get(suffixes[-1] if suffixes else "")
+    known = {".tsv": "tsv", ".jsonl": "jsonl", ".conll": "conll", ".conllu": "conll", ".json": "squad", ".csv": "swag"}
+    return known.get(suffixes[-1] if suffixes else "")
 
 
 def files(path: Path, kind: str) -> list[Path]:
-    """The files that an entry stands for: several for aligned text, one otherwise."""
+    """The files that an entry stands for: both of aligned text, those in a folder of RACE, one otherwise."""
+    if kind == "race" and path.is_dir():
+        return sorted(path.rglob("*.txt"))
     return [Path(p) for p in str(path).split(":")] if kind == "aligned" else [path]
 
 
@@ -89,16 +95,16 @@ def plain(path: Path) -> Iterator[Record]:
 
 
 def jsonl(path: Path) -> Iterator[Record]:
-    """An object a line; strings and numbers are texts, lists of strings are lists.  Every line has the fields of the first."""
+    """An object a line; strings and numbers are texts, lists of strings are lists.  Every line has the fields of the first.
+
+    Blank lines may stand at the end only: what a line number means is the same for everybody.
+    """
     promised: dict[str, bool] = {}
-    for number, row in enumerate(corpus.lines(path), 1):
+    for number, row in _objects(path):
         where = f"{shown(path)}:{number}"
-        try:
-            found = json.loads(row)
-        except ValueError as error:
-            raise MasscliError(f"{where}: not JSON ({error})", "JSONL has one object a line") from None
+        found = _loads(row, where, _JSONL)
         if not isinstance(found, dict):
-            raise MasscliError(f"{where}: expected an object, got {row[:40]}", "JSONL has one object a line")
+            raise MasscliError(f"{where}: expected an object, got {row[:40]}", _JSONL)
         lists = {name: isinstance(value, list) for name, value in found.items()}
         promised = promised or lists
         for name, is_list in promised.items():
@@ -191,8 +197,10 @@ def squad(path: Path) -> Iterator[Record]:
                 where = f"{shown(path)}: question {question.get('id', number)!r}"
                 impossible = bool(question.get("is_impossible", False))
                 answers = [] if impossible else question.get("answers", [])
-                texts, starts = [str(a["text"]) for a in answers], [int(a["answer_start"]) for a in answers]
-                asked = {"id": str(question["id"]), "question": str(question["question"])}
+                texts, starts = [a["text"] for a in answers], [int(a["answer_start"]) for a in answers]
+                asked = {"id": str(question["id"]), "question": question["question"]}
+                if not all(isinstance(text, str) for text in (asked["question"], *(a["text"] for a in answers))):
+                    raise TypeError("a text is no string")
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise MasscliError(f"{where}: is not a SQuAD question ({error!r})", _SQUAD) from None
             if asked["id"] in ids:
@@ -206,20 +214,108 @@ def squad(path: Path) -> Iterator[Record]:
             yield Record(number, asked, {"answers": texts}, known, {"context": context})
 
 
+def swag(path: Path) -> Iterator[Record]:
+    """SWAG's columns (CSV, or what the name says: .tsv, .jsonl): `sent1` is the context, each choice is `sent2` and one of the endings."""
+    rows = ((r.line, r.texts) for r in jsonl(path)) if guess(path) == "jsonl" else _columns(path, guess(path) == "tsv")
+    for number, row in rows:
+        endings = [name for n in range(len(row)) if (name := f"ending{n}") in row]
+        if missing := [name for name in ("sent1", "sent2", "ending0", "ending1") if name not in row]:
+            raise MasscliError(f"{shown(path)}:{number}: has no {missing[0]!r}", f"{_SWAG}; there is {', '.join(filter(None, row))}")
+        label = {"label": row["label"]} if "label" in row else {}
+        yield _choice(number, row["sent1"], row["sent2"], [row[name] for name in endings], label, blank=False)
+
+
+def race(path: Path) -> Iterator[Record]:
+    """RACE: a folder of .txt files with an object each, or a file with an object a line; an example for each question of an article."""
+    first: bool | None = None
+    for name, where, text in _articles(path):
+        raw = _loads(text, where, _RACE)
+        try:
+            article, questions, options, labelled = raw["article"], raw["questions"], raw["options"], "answers" in raw
+            first = labelled if first is None else first
+            if labelled is not first:
+                raise KeyError("answers")
+            letters = raw["answers"] if labelled else [""] * len(questions)
+            asked = list(zip(questions, options, letters, strict=True))
+            if not all(isinstance(o, list) and all(isinstance(text, str) for text in (article, q, a, *o)) for q, o, a in asked):
+                raise TypeError("a text is no string")
+        except (KeyError, TypeError, ValueError) as error:
+            raise MasscliError(f"{where}: is not an article of RACE ({error!r})", _RACE) from None
+        for n, (question, choices, letter) in enumerate(asked, 1):
+            yield _choice(n, article, question, choices, {"id": f"{name}-{n}", **({"label": letter} if labelled else {})})
+
+
+def _articles(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Of each object what it is called, its place, and its text."""
+    if path.is_dir():
+        for file in files(path, "race"):
+            yield str(file.relative_to(path)), shown(file), "\n".join(corpus.lines(file))
+    else:
+        for number, row in _objects(path):
+            yield str(number), f"{shown(path)}:{number}", row
+
+
+def _columns(path: Path, tabs: bool) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Rows by the names of the header, with the line at which each begins: CSV, or separated by tabs, where quotes are text."""
+    style: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"strict": True}
+    rows = csv.reader((f"{line}\n" for line in corpus.lines(path)), **style)
+    names: list[str] = []
+    line = 1
+    try:
+        for values in rows:
+            names = names or values
+            if len(values) != len(names):
+                raise MasscliError(f"{shown(path)}:{line}: has {_count(len(values), 'column')}, the header has {len(names)}", _SWAG)
+            if line > 1:
+                yield line, dict(zip(names, values, strict=True))
+            line = rows.line_num + 1
+    except csv.Error as error:
+        raise MasscliError(f"{shown(path)}:{line}: not CSV ({error})", _SWAG) from None
+
+
+def _choice(line: int, context: str, question: str, choices: Sequence[str], more: Mapping[str, str], *, blank: bool = True) -> Record:
+    """An example of multiple choice, its choices alone and with the question; `blank`: a `_` in this is their place."""
+    stated = [_statement(question, choice) if blank else f"{question} {choice}" for choice in choices]
+    return Record(line, {"context": context, "question": question, **more}, {"choices": choices, f"choices{ASKED}": stated})
+
+
 def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
     with corpus.open_bytes(path) as file:
         data = file.read()
+    raw = _loads(corpus.decode(data, path, 1, 0), shown(path), _SQUAD)
     try:
-        raw = json.loads(corpus.decode(data, path, 1, 0))
         for article in raw["data"]:
             for paragraph in article["paragraphs"]:
                 if not isinstance(paragraph["context"], str) or not isinstance(paragraph["qas"], list):
                     raise TypeError("a paragraph needs a context and qas")
                 yield paragraph
-    except ValueError as error:
-        raise MasscliError(f"{shown(path)}: not JSON ({error})", _SQUAD) from None
     except (KeyError, TypeError) as error:
         raise MasscliError(f"{shown(path)}: is not in the form of SQuAD ({error!r})", _SQUAD) from None
+
+
+def _objects(path: Path) -> Iterator[tuple[int, str]]:
+    """The numbered lines of JSONL."""
+    blank = 0
+    for number, row in enumerate(corpus.lines(path), 1):
+        if not row.strip():
+            blank = blank or number
+        elif blank:
+            raise MasscliError(f"{shown(path)}:{blank}: is blank", f"{_JSONL}; blank lines may stand at the end only")
+        else:
+            yield number, row
+
+
+def _loads(text: str, where: str, hint: str) -> Any:
+    """What JSON says.  Half a character (`\\ud800`) is no text."""
+    try:
+        found = json.loads(text)
+        if "\\u" in text:
+            json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise MasscliError(f"{where}: {error.object[error.start]!r} is half a character", "write it whole, or leave it out") from None
+    except ValueError as error:
+        raise MasscliError(f"{where}: not JSON ({error})", hint) from None
+    return found
 
 
 def _sentence(line: int, words: Sequence[Sequence[str]]) -> Record:
@@ -235,7 +331,8 @@ def _as_text(value: object, where: str) -> str:
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, list | dict):
-        raise MasscliError(f"{where}: expected a string or a number, got {json.dumps(value)[:40]}")
+        hint = 'an empty text is ""; leave out an example, or a field of all of them, that has none' if value is None else None
+        raise MasscliError(f"{where}: expected a string or a number, got {json.dumps(value)[:40]}", hint)
     return json.dumps(value)
 
 
@@ -244,6 +341,10 @@ def _count(n: int, what: str) -> str:
 
 
 _SQUAD = '{"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ..., "question": ..., "answers": [{"text", "answer_start"}]}]}]}]}'
+_JSONL = "JSONL has one object a line"
+_SWAG = "the columns of SWAG are sent1, sent2, ending0, ending1, ... and maybe label, separated by commas; quotes protect a comma"
+_RACE = '{"article": ..., "questions": [...], "options": [[...], ...], "answers": ["A", ...]}, a list of options for each question'
 READERS: Mapping[str, Callable[[Path], Iterator[Record]]] = {
-    "tsv": tsv, "lines": plain, "jsonl": jsonl, "conll": conll, "squad": squad, "dialogues": dialogues, "aligned": aligned,
+    "tsv": tsv, "lines": plain, "jsonl": jsonl, "conll": conll, "squad": squad, "dialogues": dialogues, "aligned": aligned, "swag": swag,
+    "race": race,
 }  # fmt: skip

@@ -177,7 +177,7 @@ def _languages(config: PreprocessConfig, mono: Sequence[tuple[str, str, Path]]) 
 def _tables(config: PreprocessConfig, languages: Sequence[str]) -> tuple[Labelled, ...]:
     """[TABLE.]SPLIT=FILE, or FILE alone for training; a table is called after its format unless it has a name."""
     given = {"tsv": config.tsv, "jsonl": config.jsonl, "conll": config.conll, "squad": config.squad, "dialogues": config.dialogues,
-             "aligned": config.aligned}  # fmt: skip
+             "aligned": config.aligned, "swag": config.swag, "race": config.race}  # fmt: skip
     found: list[Labelled] = []
     for kind, entry in ((kind, entry) for kind, entries in given.items() for entry in entries):
         place, _, name = entry.rpartition("=")
@@ -187,7 +187,10 @@ def _tables(config: PreprocessConfig, languages: Sequence[str]) -> tuple[Labelle
             raise MasscliError(f"--{kind} {entry}: expected [TABLE.]SPLIT=FILE", f"such as --{kind} train=FILE,valid=FILE,test=FILE")
         if labelled.name in languages:
             raise MasscliError(f"--{kind} {entry}: {labelled.name!r} is the name of a language", "give the table another name")
-        for path in formats.files(labelled.path, kind):
+        paths = formats.files(labelled.path, kind)
+        if not paths:
+            raise MasscliError(f"--{kind} {entry}: {labelled.path} holds no .txt file", "RACE has one for each article")
+        for path in paths:
             if not path.is_file():
                 raise MasscliError(f"--{kind} {entry}: there is no file {path}", near(path))
         if any((t.name, t.split) == (labelled.name, split) for t in found):

@@ -81,7 +81,7 @@ class Table:
 
     def where(self, row: int) -> str:
         """The place of an example, as a user would look for it."""
-        if self.format == "squad":
+        if self.format in ("squad", "race"):
             return f"{self.path}: question {self.text('id', row)!r}"
         return f"{self.path}:{int(self.columns[WHERE][row][0])}"
 
@@ -209,8 +209,8 @@ def load(path: Path, kind: str, tokenizer: Tokenizer, language: str) -> Table:
 
 
 def shown_all(path: Path, kind: str) -> str:
-    """The file that an example's line is looked up in."""
-    return shown(files(path, kind)[0])
+    """The file (of RACE, perhaps the folder) that an example is looked up in."""
+    return shown(files(path, kind)[0] if kind == "aligned" else path)
 
 
 def _join(blocks: Sequence[Rows]) -> Kept:
