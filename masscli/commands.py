@@ -160,7 +160,7 @@ class PreprocessConfig:
     jsonl: tuple[str, ...] = ()
     """The same, an object a line (multiple choice: context, choices, label)."""
     conll: tuple[str, ...] = ()
-    """The same, a word a line in columns and a blank line after each sentence (token labels)."""
+    """The same, a word a line in columns and a blank line after each sentence (token labels); CoNLL-U, too."""
     squad: tuple[str, ...] = ()
     """The same, in the JSON of SQuAD 1.1 or 2.0 (questions about a text)."""
     swag: tuple[str, ...] = ()

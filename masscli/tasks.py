@@ -101,10 +101,10 @@ class TagOptions(TableOptions):
     formats: ClassVar[tuple[str, ...]] = ("conll",)
     name: str = "tag"
     """Which."""
-    word_column: str = "1"
-    """Column of the words."""
+    word_column: str = ""
+    """Column of the words (default: the first; in CoNLL-U, of ten columns with a number first, 2, FORM)."""
     tag_column: str = ""
-    """Column of the labels (default: the last)."""
+    """Column of the labels (default: the last; in CoNLL-U 4, UPOS)."""
     labels: tuple[str, ...] = ()
     """The labels (default: those of the training part, sorted); one without an example there is said and not learned."""
     unread: str = ""

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 
 HEADER = ["", "video-id", "fold-ind", "startphrase", "sent1", "sent2", "gold-source", *(f"ending{n}" for n in range(4)), "label"]
 ROWS = [
-    ["0", "v1", "3", "A man, \"old\". He", "A man, \"old\".", "He", "gold", "runs.", "sees a _.", "is, well, a dog.", "two\nlines", "2"],
+    ["0", "v1", "3", "\"Old\", a man. He", "\"Old\", a man.", "He", "gold", "runs.", "sees a _.", "is, well, a dog.", "two\nlines", "2"],
     ["1", "v2", "4", "A dog. It", "A dog.", "It _", "gen", "barks.", "sings.", "reads.", "flies.", "0"],
 ]  # fmt: skip
 ARTICLES = {
@@ -53,7 +53,7 @@ def race(folder: Path, articles: dict[str, dict[str, object]]) -> Path:
 def test_swag_is_the_same_in_every_form(ending: str, tmp_path: Path) -> None:
     found = list(formats.read(swag(tmp_path / f"x.{ending}", ROWS), "swag"))
     last = "two lines" if ending == "tsv" else "two\nlines"
-    assert [dict(r.texts) for r in found] == [{"context": 'A man, "old".', "question": "He", "label": "2"},
+    assert [dict(r.texts) for r in found] == [{"context": '"Old", a man.', "question": "He", "label": "2"},
                                               {"context": "A dog.", "question": "It _", "label": "0"}]  # fmt: skip
     assert found[0].lists["choices"] == ["runs.", "sees a _.", "is, well, a dog.", last]
     assert found[0].lists["choices+question"] == ["He runs.", "He sees a _.", "He is, well, a dog.", f"He {last}"]

@@ -12,8 +12,11 @@ import pytest
 from masscli.cli.preprocess import run
 from masscli.commands import PreprocessConfig
 from masscli.data import formats
+from masscli.data.places import place
+from masscli.data.plan import Labelled
 from masscli.data.shards import DataBin
-from masscli.data.tables import load, place
+from masscli.data.tables import load
+from masscli.data.tabulate import running_text
 from masscli.errors import MasscliError
 from masscli.objectives.extract import span
 from masscli.text.tokenizer import Tokenizer
@@ -306,6 +309,12 @@ def test_every_real_answer_is_cut_out_as_it_is_unless_it_ends_inside_a_piece(lan
 def test_comments_are_no_words_and_words_no_comments(text: str, words: list[str], tmp_path: Path) -> None:
     column = "2" if "1-2" in text else "1"
     assert [word for record in formats.read(save(tmp_path / "x.conll", text), "conll") for word in record.lists[column]] == words
+
+
+def test_a_vocabulary_is_made_of_the_words_of_conllu_alone(tmp_path: Path) -> None:
+    lines = (f"{n}\t{word}\tLEMMA\tNOUN\tXX\tCase=Nom\t0\troot\t_\t_\n" for n, word in enumerate(["the", "dog", "sees"], 1))
+    path = save(tmp_path / "x.conllu", "".join(lines))
+    assert running_text([Labelled("x", "train", "conll", path)], 9, 1) == ["the dog sees"]
 
 
 def test_a_question_that_is_no_object_is_named(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ from masscli.objectives.base import Setting
 from masscli.objectives.choose import Choose
 from masscli.objectives.classify import Classify
 from masscli.objectives.extract import WindowsView
+from masscli.objectives.tag import Tag
 from masscli.recipe import ModelConfig, OptimConfig
-from masscli.tasks import ClassifyOptions
+from masscli.tasks import ClassifyOptions, TagOptions
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.build import build
 from masscli.training.checkpoint import Checkpoint, make_framing
@@ -277,6 +278,46 @@ def test_a_word_without_a_piece_has_a_label(folder: Path, tmp_path: Path, capsys
     told = predict(capsys, tmp_path / "run", "--input", path)
     assert [[line.split("\t")[0] for line in part.split("\n")] for part in told.split("\n\n")[:-1]] == words
     assert told.count("\u200b\tO\n") == 4
+
+
+def conllu(sentences: list[list[str]]) -> list[str]:
+    """The columns of CoNLL-U with a comment, a contraction and an empty node; `ga` is a NOUN, all else X."""
+    lines = []
+    for words in sentences:
+        lines += ["# text = " + " ".join(words), "1-2\tx\t_\t_" + "\t_" * 6]
+        lines += [f"{n}\t{w}\tlemma\t{'NOUN' if w == 'ga' else 'X'}\tN\t_\t0\troot\t_\tSpace=No" for n, w in enumerate(words, 1)]
+        lines += ["1.1\te" + "\t_" * 8, ""]
+    return lines
+
+
+def test_the_columns_of_conllu_are_known(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Words and labels are FORM and UPOS: what is learned of them is byte for byte what is learned of these two columns alone."""
+    read = [[line.split("\t")[0] for line in part.split("\n")] for part in (folder / "train.conll").read_text().split("\n\n") if part]
+    tags = [[*(f"{w}\t{'NOUN' if w == 'ga' else 'X'}" for w in words), ""] for words in read]
+    made = {"conllu": conllu(read), "conll": [line for lines in tags for line in lines]}
+    weights = {}
+    for name, lines in made.items():
+        (tmp_path / name).mkdir()
+        path = save(tmp_path / f"x.{name}", lines)
+        run(PreprocessConfig(spm_model=folder / "data", conll=(f"train={path}", f"valid={path}"), destdir=tmp_path / name / "data"))
+        finetune(tmp_path / name, tmp_path / name / "run", "--task", "tag", *ENCODER)
+        weights[name] = Checkpoint.open(tmp_path / name / "run").weights()
+    assert all(torch.equal(tensor, weights["conll"][key]) for key, tensor in weights["conllu"].items())
+    options = Checkpoint.open(tmp_path / "conllu" / "run").recipe.stream["tag-conll"].objective
+    assert (options.word_column, options.tag_column, options.labels) == ("2", "4", ("NOUN", "X"))  # type: ignore[attr-defined]
+    table = DataBin.open(tmp_path / "conllu" / "data").table("conll", "train")
+    found = refused(*["finetune", tmp_path / "conllu" / "data", "--task", "tag", "--save-dir", tmp_path / "z", "--labels", "X,Y", *ENCODER])
+    row = next(row for row in range(len(table)) if "ga" in table.strings("2", row))
+    assert found[0].startswith(f"{table.where(row)} (word {table.strings('2', row).index('ga') + 1}): label 'NOUN'")
+    told = predict(capsys, tmp_path / "conllu" / "run", "--input", tmp_path / "x.conllu")
+    assert [[line.split("\t")[0] for line in part.split("\n")] for part in told.split("\n\n")[:-1]] == read
+
+
+def test_ten_columns_without_numbers_are_not_conllu(folder: Path, tmp_path: Path) -> None:
+    lines = [f"{word}" + "\ta" * 8 + f"\t{tag}" for word, tag in (("ba", "O"), ("ga", "B-X"))]
+    run(PreprocessConfig(spm_model=folder / "data", conll=(f"train={save(tmp_path / 'x.conll', lines)}",), destdir=tmp_path / "data"))
+    options = Tag.complete(TagOptions(), DataBin.open(tmp_path / "data"), "conll")
+    assert (options.word_column, options.tag_column, options.labels) == ("1", "10", ("B-X", "O"))
 
 
 def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,8 +26,8 @@ ASKED = "+question"
 """Ends the name of a list field whose items are those of another one, joined with the question beside it."""
 WHERE = "line"
 """The field that says where in its file a record came from."""
-CONLLU = 10
-"""Columns of CoNLL-U."""
+CONLLU, FORM, UPOS = 10, "2", "4"
+"""Columns of CoNLL-U: how many there are, and those of the words and of their part of speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +155,11 @@ def sentences(rows: Iterable[str], name: str) -> Iterator[list[tuple[int, list[s
         words.append((number, values))
     if words:
         yield words
+
+
+def universal(columns: Sequence[str], first: Sequence[str]) -> bool:
+    """Whether columns are those of CoNLL-U: ten, of which the first counts the words of a sentence."""
+    return len(columns) == CONLLU and len(first) > 0 and list(first) == [str(n) for n in range(1, len(first) + 1)]
 
 
 def dialogues(path: Path) -> Iterator[Record]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from masscli.data.chunks import Rows
-from masscli.data.formats import Record, read
+from masscli.data.formats import FORM, Record, read, universal
 from masscli.data.manifest import ColumnEntry, FieldEntry, ShardEntry, TableEntry
 from masscli.data.places import SPACES
 from masscli.data.plan import Labelled
@@ -61,7 +61,8 @@ def tabulate(wanted: Labelled, language: str, tokenizer: Tokenizer, folder: Path
 
 
 def running_text(tables: Sequence[Labelled], most: int, seed: int) -> list[str]:
-    """Text to train a vocabulary on: at most so many lines of the training files' fields, those whose values are single words left out."""
+    """Text to train a vocabulary on: at most so many lines of the training files' fields, those whose values are single words left out, and
+    in CoNLL-U all but the words."""
     found = [line for table in tables if table.split == "train" for line in _texts(read(table.path, table.kind))]
     if len(found) <= most:
         return found
@@ -74,7 +75,10 @@ def _texts(records: Iterator[Record]) -> Iterator[str]:
     for record in records:
         for name, text in (*record.texts.items(), *record.shared.items()):
             columns.setdefault(name, []).append(text)
-        for name, items in record.lists.items():
+        lists = record.lists
+        if universal(tuple(lists), lists.get("1", ())):
+            lists = {FORM: lists[FORM]}
+        for name, items in lists.items():
             columns.setdefault(name, []).append(" ".join(items))
     for texts in columns.values():
         if any(" " in text for text in texts):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from masscli.data.batch import Ids
-from masscli.data.formats import WHERE
+from masscli.data.formats import CONLLU, WHERE
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
 from masscli.errors import MasscliError
@@ -114,4 +114,7 @@ def _where(table: Table, field: str, number: int) -> str:
     if not table.is_list(field):
         return table.where(number)
     row = int(np.searchsorted(table.ends[field], number, "right")) - 1
-    return f"{table.path}:{int(table.columns[WHERE][row][0]) + number - int(table.ends[field][row])}"
+    word = number - int(table.ends[field][row])
+    if len(table.fields) == CONLLU:  # not every line there is a word
+        return f"{table.where(row)} (word {word + 1})"
+    return f"{table.path}:{int(table.columns[WHERE][row][0]) + word}"

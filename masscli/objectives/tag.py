@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from masscli.data.batch import Batch, Ids, Labels
+from masscli.data.formats import FORM, UPOS, universal
 from masscli.data.framing import Framing
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
@@ -113,17 +114,21 @@ class Tag(Judged):
     def complete(cls, config: TagOptions, data: DataBin, name: str) -> TagOptions:
         """Columns, language, labels."""
         table = data.table(name, "train")
-        column = config.tag_column or table.fields[-1]
-        table.require(config.word_column, "--word-column", many=True)
+        first, last = table.fields[0], table.fields[-1]
+        if table.is_list(first) and universal(table.fields, table.strings(first, 0)):
+            first, last = FORM, UPOS
+        words, column = config.word_column or first, config.tag_column or last
+        table.require(words, "--word-column", many=True)
         table.require(column, "--tag-column", many=True)
-        if column == config.word_column:
+        if column == words:
             raise MasscliError(f"{table.path}: has no column of labels", "give words and their labels in columns; see --tag-column")
         found = Counter(tag for row in range(len(table)) for tag in table.strings(column, row))
         labels = label_list(config.labels, found, table)
         unread = config.unread or ("O" if "O" in found else max(sorted(found), key=found.__getitem__))
         if unread not in labels:
             raise MasscliError(f"--unread {unread}: is not a label of {table.path}", f"its labels are {', '.join(labels)}")
-        return replace(config, tag_column=column, labels=labels, unread=unread, language=language_of(config.language, table, data))
+        language = language_of(config.language, table, data)
+        return replace(config, word_column=words, tag_column=column, labels=labels, unread=unread, language=language)
 
     def examples(self, table: Table, labelled: bool) -> WordsView:
         o, frame = self.options, self.reading.frame
