@@ -138,6 +138,27 @@ def test_unknown_labels_and_columns_are_named(folder: Path, tmp_path: Path) -> N
     assert refused(*alone, "tag") == (f"{tmp_path / 'data'}: has no table that tag reads (conll)", "its tables: tsv (tsv)")
 
 
+def test_columns_are_found_whatever_their_case(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Spelt differently in each file, they are learned, measured and predicted as if they were not."""
+    found = {}
+    for name, heads in (("plain", ["label\tsentence"] * 2), ("odd", ["Label\tSentence", "LABEL\tsentence"])):
+        (tmp_path / name).mkdir()
+        files = []
+        for split, head in zip(("train", "valid"), heads, strict=True):
+            rows = (folder / f"{split}.tsv").read_text().splitlines()[1:]
+            files.append(f"{split}={save(tmp_path / name / f'{split}.tsv', [head, *rows])}")
+        run(PreprocessConfig(spm_model=folder / "data", tsv=tuple(files), destdir=tmp_path / name / "data"))
+        found[name] = finetune(tmp_path / name, tmp_path / name / "run", "--task", "classify", *ENCODER)
+    assert found["plain"] == found["odd"]
+    capsys.readouterr()
+    new = save(tmp_path / "new.tsv", ["SENTENCE", "ba ga", "bo"])
+    assert len(predict(capsys, tmp_path / "odd" / "run", "--input", new).splitlines()) == 2
+    two = save(tmp_path / "two.tsv", ["sentence\tLabel\tLABEL", "ba\tno\tno"])
+    run(PreprocessConfig(spm_model=folder / "data", tsv=(str(two),), destdir=tmp_path / "two"))
+    at = ["finetune", tmp_path / "two", "--task", "classify", "--save-dir", tmp_path / "run", *ENCODER]
+    assert refused(*at) == (f"{two}: has no column 'label'", "choose with --label-column; it has sentence, Label, LABEL")
+
+
 def test_which_table(folder: Path, tmp_path: Path) -> None:
     at = ["finetune", folder / "data", "--task", "classify", "--save-dir", tmp_path / "run"]
     assert refused(*at) == ("which table?", "say it with --table; classify can read one, two, jsonl")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from masscli.config import suggest
 from masscli.data.manifest import ColumnEntry, Manifest, TextEntry
 from masscli.data.ragged import Shard
-from masscli.data.tables import Table, TextColumn
+from masscli.data.tables import ByName, Table, TextColumn
 from masscli.errors import MasscliError
 from masscli.text.tokenizer import CARD, Tokenizer, read_card
 from masscli.text.vocabulary import Vocabulary
@@ -151,7 +151,7 @@ class DataBin:
         for t in self.manifest.tables:
             if (t.name, t.split) == (name, split):
                 columns: dict[str, TextColumn] = {f.name: self._column(f.column) for f in t.fields}
-                return Table(t.name, t.split, t.format, t.language, t.path, columns, t.rows)
+                return Table(t.name, t.split, t.format, t.language, t.path, ByName(columns), t.rows)
         splits = [t.split for t in self.manifest.tables if t.name == name]
         hint = f"it has {', '.join(splits)}" if splits else f"its tables are {', '.join(self.tables) or 'none'}"
         raise AbsentError(f"{self.folder}: has no {split} split of {name}", hint)

@@ -8,12 +8,13 @@ are those of its words, one after another.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,26 @@ NEW = "input"
 """The split of examples that come straight from a file, to a model whose options are fixed."""
 BLOCK = 4096
 """Records that are encoded together."""
+
+
+T = TypeVar("T")
+
+
+class ByName(Mapping[str, T]):
+    """What has names; where nothing has the very one, the only one that differs from it in case alone (`Sentence`, `LABEL`)."""
+
+    def __init__(self, known: Mapping[str, T]) -> None:
+        lower = Counter(name.lower() for name in known)
+        self._known, self._alike = known, {name.lower(): name for name in known if lower[name.lower()] == 1}
+
+    def __getitem__(self, name: str) -> T:
+        return self._known[name if name in self._known else self._alike[name.lower()]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
 
 
 class TextColumn(Ragged, Protocol):
@@ -62,14 +83,14 @@ class Kept:
 
 @dataclass(frozen=True)
 class Table:
-    """Labelled examples of one split.  `columns` are by name (see above); `rows` of them are used."""
+    """Labelled examples of one split.  `columns` are by name (see above), upper case or lower; `rows` of them are used."""
 
     name: str
     split: str
     format: str
     language: str
     path: str
-    columns: Mapping[str, TextColumn]
+    columns: ByName[TextColumn]
     rows: int
 
     def __len__(self) -> int:
@@ -135,9 +156,9 @@ class Table:
         return f"{field}.items" in self.columns
 
     @cached_property
-    def ends(self) -> dict[str, NDArray[np.int64]]:
+    def ends(self) -> ByName[NDArray[np.int64]]:
         """For each list field: where the items of each example start, and at last where they end."""
-        return {name[: -len(".items")]: _ends(column) for name, column in self.columns.items() if name.endswith(".items")}
+        return ByName({name[: -len(".items")]: _ends(column) for name, column in self.columns.items() if name.endswith(".items")})
 
 
 _PARTS = ("ids", "items", "at", "begin", "end")
@@ -205,7 +226,7 @@ def load(path: Path, kind: str, tokenizer: Tokenizer, language: str) -> Table:
         for name, block in columns.items():
             found.setdefault(name, []).append(block)
     kept: dict[str, TextColumn] = {name: _join(blocks) for name, blocks in found.items()}
-    return Table("input", NEW, kind, language, shown_all(path, kind), kept, count)
+    return Table("input", NEW, kind, language, shown_all(path, kind), ByName(kept), count)
 
 
 def shown_all(path: Path, kind: str) -> str:
