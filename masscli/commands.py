@@ -156,7 +156,8 @@ class PreprocessConfig:
     """[SPLIT.]LANG=FILE: monolingual text, where a blank line ends a document; repeatable; a FILE of - is standard input. SPLIT is train
     unless it says valid or test."""
     tsv: tuple[str, ...] = ()
-    """[TABLE.]SPLIT=FILE,...: labelled examples, tab-separated with a header in whatever case; quotes are text. Repeatable, as are those below."""
+    """[TABLE.]SPLIT=FILE,...: labelled examples, tab-separated with a header in whatever case; quotes are text. Repeatable, as are
+    those below."""
     jsonl: tuple[str, ...] = ()
     """The same, an object a line (multiple choice: context, choices, label)."""
     conll: tuple[str, ...] = ()
