@@ -186,9 +186,15 @@ BROKEN = [
     ("jsonl", "\n\n", "{path}: holds no examples"),
     ("jsonl", '{"a": "x \\ud83d\\ude00"}\n{"a": "x \\ud83d"}\n', "{path}:2: '\\ud83d' is half a character"),
     ("conll", "a\tO\nb\n", "{path}:2: expected 2 columns as in the first line, got 'b'"),
-    ("conll", "a\tO\n\tO\n", "{path}:2: expected 2 columns as in the first line, got '\\tO'"),
-    ("dialogues", "a\tb\nalone\n", "{path}:2: has one turn"),
-    ("dialogues", "a\t\tb\n", "{path}:1: has an empty turn"),
+    ("conll", "a\tO\n\tO\n", "{path}:2: its column 1 is blank: '\\tO'"),
+    ("conll", "a\tO\n\u00a0\tO\n", "{path}:2: its column 1 is blank: '\\xa0\\tO'"),
+    ("conll", "a\nb\n\u00a0\nc\n", "{path}:3: its column 1 is blank: '\\xa0'"),
+    ("dialogues", "a\tb\nalone\n", "{path}:2: has one turn, to which nothing is said"),
+    ("dialogues", "a\t\tb\n", "{path}:1: turn 2 of 3 is empty"),
+    ("dialogues", "a\tb\n\na\tb\t\n", "{path}:3: turn 3 of 3 is empty: the line ends in a tab"),
+    ("dialogues", "a\tb\na\t\n", "{path}:2: turn 2 of 2 is empty: the line ends in a tab"),
+    ("dialogues", "a\tb\n\t\t\n", "{path}:2: turn 1 of 3 is empty"),
+    ("dialogues", "a\t\u00a0\tb\n", "{path}:1: turn 2 of 3 is empty"),
     ("squad", "{", "{path}: not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
     ("squad", '{"data": [{"paragraphs": [{"qas": []}]}]}', "{path}: is not in the form of SQuAD (KeyError('context'))"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q"}]}]}]}',
@@ -322,6 +328,12 @@ def test_a_question_that_is_no_object_is_named(tmp_path: Path) -> None:
     with pytest.raises(MasscliError) as caught:
         list(formats.read(path, "squad"))
     assert caught.value.message.startswith(f"{path}: question 1: is not a SQuAD question")
+
+
+def test_a_space_that_does_not_break_is_part_of_a_word(tmp_path: Path) -> None:
+    """Between columns that spaces separate, too."""
+    for text in ("10\u00a0000 NUM\na O\n", "10\u00a0000\tNUM\na\tO\n"):
+        assert [r.lists["1"] for r in formats.read(save(tmp_path / "x.conll", text), "conll")] == [["10\u00a0000", "a"]]
 
 
 def test_a_word_may_begin_with_a_hash_from_the_first_line_on() -> None:

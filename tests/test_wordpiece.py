@@ -10,8 +10,9 @@ from masscli.cli.preprocess import run
 from masscli.commands import PreprocessConfig
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
+from masscli.text.moses import Surface
 from masscli.text.tokenizer import Tokenizer
-from masscli.text.wordpiece import WordPieces, basic
+from masscli.text.wordpiece import NEEDED, WordPieces, basic
 
 UNUSED = [f"[unused{n}]" for n in range(12)]
 WORDS = ["un", "##aff", "##able", "want", "##want", "##ed", "runn", "##ing", ",", ".", "##s", "cafe", "the"]
@@ -75,4 +76,24 @@ def test_a_piece_that_is_there_twice_is_refused(vocab: Path, tmp_path: Path) -> 
     vocab.write_text(vocab.read_text(encoding="utf-8") + "the\n", encoding="utf-8")
     with pytest.raises(MasscliError) as caught:
         Tokenizer.adopt(vocab, config=PreprocessConfig(), languages=("en",), folder=tmp_path / "made")
-    assert caught.value.message == "--spm-model: the piece 'the' is there twice"
+    assert caught.value.message == f"--spm-model {vocab}: the piece 'the' is there twice"
+
+
+@pytest.mark.parametrize("left_out", [[name] for name in NEEDED] + [list(NEEDED), ["[CLS]", "[SEP]"]], ids=lambda names: "".join(names))
+def test_a_vocabulary_without_a_symbol_is_told_from_what_is_no_vocabulary(left_out: list[str], vocab: Path, tmp_path: Path) -> None:
+    vocab.write_text("".join(f"{piece}\n" for piece in PIECES if piece not in left_out), encoding="utf-8")
+    with pytest.raises(MasscliError) as caught:
+        Tokenizer.adopt(vocab, config=PreprocessConfig(), languages=("en",), folder=tmp_path / "made")
+    assert caught.value.message == f"--spm-model {vocab}: lacks {', '.join(left_out)}, which a WordPiece vocabulary needs"
+    assert caught.value.hint is not None and all(name in caught.value.hint for name in left_out)
+    with pytest.raises(MasscliError) as caught:
+        Tokenizer.of(vocab, vocab.read_bytes(), Surface(), ())
+    assert caught.value.message == f"{vocab}: lacks {', '.join(left_out)}, which a WordPiece vocabulary needs"
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_vocabulary_that_is_not_utf_8_is_named(vocab: Path, tmp_path: Path) -> None:
+    vocab.write_bytes("".join(f"{piece}\n" for piece in [*PIECES, "caf\u00e9"]).encode("latin-1"))
+    with pytest.raises(MasscliError) as caught:
+        Tokenizer.adopt(vocab, config=PreprocessConfig(), languages=("en",), folder=tmp_path / "made")
+    assert caught.value.message == f"--spm-model {vocab}: is not UTF-8 (byte {vocab.read_bytes().index(0xE9)})"

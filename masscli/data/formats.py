@@ -135,26 +135,38 @@ def sentences(rows: Iterable[str], name: str) -> Iterator[list[tuple[int, list[s
     words: list[tuple[int, list[str]]] = []
     rows = list(rows)
     # Words may begin with #, and comments come first: the columns are those of the first line that is neither, if there is one.
-    usual = (row for row in rows if row.strip() and not row.startswith(("#", "-DOCSTART-")))
-    first = next(usual, next((row for row in rows if row.strip()), ""))
+    usual = (row for row in rows if not _blank(row) and not row.startswith(("#", "-DOCSTART-")))
+    first = next(usual, next((row for row in rows if not _blank(row)), ""))
     tabs = "\t" in first
-    width = len(first.split("\t") if tabs else first.split())
+    width = len(_cut(first, tabs))
     for number, row in enumerate(rows, 1):
-        if not row.strip():
+        if _blank(row):
             if words:
                 yield words
             words = []
             continue
-        values = row.split("\t") if tabs else row.split()
+        values = _cut(row, tabs)
         comment = not words and row.startswith("#") and len(values) != width
         if comment or row.startswith("-DOCSTART-") or (len(values) == CONLLU and re.fullmatch(r"\d+[-.]\d+", values[0])):
             continue
-        if len(values) != width or not all(value.strip() for value in values):
+        if len(values) != width:
             raise MasscliError(f"{name}:{number}: expected {_count(width, 'column')} as in the first line, got {row!r}",
                                "a word a line, columns separated by tabs, a blank line between sentences")  # fmt: skip
+        if empty := [n for n, value in enumerate(values, 1) if not value.strip()]:
+            raise MasscliError(f"{name}:{number}: its column {empty[0]} is blank: {row!r}",
+                               "a word is more than white space, U+00A0 included; take the line out")  # fmt: skip
         words.append((number, values))
     if words:
         yield words
+
+
+def _cut(row: str, tabs: bool) -> list[str]:
+    return row.split("\t") if tabs else re.findall(r"[^ \r]+", row)
+
+
+def _blank(row: str) -> bool:
+    """Whether a line ends a sentence: only spaces and tabs do, not U+00A0, which may be all of a word."""
+    return not row.strip(" \t\r")
 
 
 def universal(columns: Sequence[str], first: Sequence[str]) -> bool:
@@ -165,12 +177,14 @@ def universal(columns: Sequence[str], first: Sequence[str]) -> bool:
 def dialogues(path: Path) -> Iterator[Record]:
     """A dialogue a line, turns separated by tabs: one record for each turn that has one before it, with all the turns before."""
     for number, row in enumerate(corpus.lines(path), 1):
-        turns = [turn.strip() for turn in row.split(TURN)]
-        if not row.strip():
+        if not row.strip(" "):
             continue
-        if len(turns) < 2 or not all(turns):
-            what = "has one turn" if len(turns) < 2 else "has an empty turn"
-            raise MasscliError(f"{shown(path)}:{number}: {what}", "a dialogue a line, two or more turns separated by tabs")
+        turns = [turn.strip() for turn in row.split(TURN)]
+        if empty := [n for n, turn in enumerate(turns, 1) if not turn]:
+            ends = ": the line ends in a tab" if empty == [len(turns)] and row.endswith(TURN) else ""
+            raise MasscliError(f"{shown(path)}:{number}: turn {empty[0]} of {len(turns)} is empty{ends}", _DIALOGUE)
+        if len(turns) < 2:
+            raise MasscliError(f"{shown(path)}:{number}: has one turn, to which nothing is said", _DIALOGUE)
         for n in range(1, len(turns)):
             yield Record(number, {"response": turns[n]}, {"context": turns[:n]})
 
@@ -346,6 +360,7 @@ def _count(n: int, what: str) -> str:
 
 
 _SQUAD = '{"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ..., "question": ..., "answers": [{"text", "answer_start"}]}]}]}]}'
+_DIALOGUE = "a dialogue a line, two or more turns separated by single tabs; blank lines are passed over"
 _JSONL = "JSONL has one object a line"
 _SWAG = "the columns of SWAG are sent1, sent2, ending0, ending1, ... and maybe label, separated by commas; quotes protect a comma"
 _RACE = '{"article": ..., "questions": [...], "options": [[...], ...], "answers": ["A", ...]}, a list of options for each question'

@@ -122,6 +122,8 @@ class Tokenizer:
             return cls._create(data, _kind(data), config, languages, folder)
         except _BadModelError:
             raise MasscliError(f"--spm-model {model}: {_NO_MODEL}", _EXPECTED) from None
+        except MasscliError as error:
+            raise MasscliError(error.message.replace("--spm-model:", f"--spm-model {model}:"), error.hint) from None
 
     @classmethod
     def of(cls, path: Path, data: bytes, surface: Surface, languages: Sequence[str]) -> Tokenizer:

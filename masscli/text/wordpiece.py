@@ -23,19 +23,25 @@ _CJK = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73
 
 
 def looks_like(model: bytes) -> bool:
-    """Whether a file is such a vocabulary: lines of pieces with BERT's special symbols among them."""
-    return {name.encode() for name in NEEDED} <= set(re.split(rb"\r?\n", model))
+    """Whether a file is meant as such a vocabulary: lines of text, among them one of BERT's special symbols, or a piece with `##`."""
+    lines = set(re.split(rb"\r?\n", model)) if b"\0" not in model else set()
+    return any(name.encode() in lines for name in NEEDED) or any(line.startswith(b"##") for line in lines)
 
 
 class WordPieces:
     """The vocabulary, and text to ids and back.  `accents`: keep them (cased vocabularies)."""
 
     def __init__(self, model: bytes, accents: bool) -> None:
-        self._pieces = [line.removesuffix("\r") for line in model.decode("utf-8").removesuffix("\n").split("\n")]
+        try:
+            text = model.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise MasscliError(f"--spm-model: is not UTF-8 (byte {error.start})", "a vocab.txt has one piece a line, in UTF-8") from None
+        self._pieces = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
         self._ids = {piece: n for n, piece in enumerate(self._pieces)}
         self._accents = accents
         if missing := [name for name in NEEDED if name not in self._ids]:
-            raise MasscliError(f"--spm-model: a WordPiece vocabulary needs {missing[0]}")
+            hint = f"BERT's vocab.txt has a line each of {', '.join(NEEDED)}; one more at its end gets a new id"
+            raise MasscliError(f"--spm-model: lacks {', '.join(missing)}, which a WordPiece vocabulary needs", hint)
         if len(self._ids) < len(self._pieces):
             twice = next(piece for n, piece in enumerate(self._pieces) if self._ids[piece] != n)
             raise MasscliError(f"--spm-model: the piece {twice!r} is there twice", "a vocab.txt has one piece a line, each once")
