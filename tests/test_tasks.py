@@ -355,6 +355,10 @@ def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(folder: Path, tmp_pa
     assert f"tag-conll: 1 of 5 labels do not occur in the training part (first 'I-Z', {path}:5) and count as wrong" in made["x"]
     assert "count as wrong" not in made["y"]
     assert (found["y"]["accuracy"], found["x"]["accuracy"]) == (1.0, 0.8)
+    rows = predict(capsys, tmp_path / "x" / "run", "--input", path, "--format", "jsonl").splitlines()
+    shares = [json.loads(row)["probabilities"] for row in rows]
+    known = [*shares[0], shares[1][0], shares[1][2]]  # all are right
+    assert found["x"]["loss"] == pytest.approx(-sum(map(math.log, known)) / 4, rel=1e-4)
     (tmp_path / "told").write_text(predict(capsys, tmp_path / "x" / "run", "--input", path))
     dispatch(["score", str(tmp_path / "told"), "--ref", str(path), "--metric", "entity-f1"])
     assert f"entity F1 = {100 * found['x']['entity-f1']:.2f}" in capsys.readouterr().out

@@ -350,7 +350,8 @@ def _as_text(value: object, where: str) -> str:
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, list | dict):
-        hint = 'an empty text is ""; leave out an example, or a field of all of them, that has none' if value is None else None
+        none = 'an empty text is ""; leave out an example, or a field of all of them, that has none'
+        hint = none if value is None else f"{_JSONL} of texts, numbers and lists of texts; RACE's own are read with --race"
         raise MasscliError(f"{where}: expected a string or a number, got {json.dumps(value)[:40]}", hint)
     return json.dumps(value)
 

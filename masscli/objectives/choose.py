@@ -4,6 +4,8 @@
     2019): [CLS] passage [SEP] question + choice [SEP], where a blank `_` in the question is filled by the choice; the last 128 tokens of
     question and choice are kept and the passage is cut.  GPT (Radford et al. 2018): start context question delimiter choice extract.
 
+As they are distributed: SWAG's `sent1` is the context, and `sent2` begins each ending; RACE has several questions about an article.
+
 A field `question` beside the choices was joined with each of them when the data was read, or follows right after the context, as it is
 (`--question-at`); there it is kept before the context is.  The number of choices may differ.
 """
