@@ -174,6 +174,8 @@ BROKEN = [
     ("tsv", "label\tsentence\n1\n", "{path}:2: has 1 column, the header has 2"),
     ("tsv", "label\tlabel\n1\ta\n", "{path}:1: the header must name every column once, it is 'label' 'label'"),
     ("tsv", "label\tsentence\n", "{path}: holds no examples"),
+    ("tsv", "label\tline\n1\ta\n", "{path}: a column cannot be called 'line'"),
+    ("jsonl", '{"text": "a", "text.ids": ["b"]}\n', "{path}: a column cannot be called 'text.ids'"),
     ("jsonl", '{"a": "x"}\nnot json\n', "{path}:2: not JSON (Expecting value: line 1 column 1 (char 0))"),
     ("jsonl", '["a"]\n', '{path}:1: expected an object, got ["a"]'),
     ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x"}\n', "{path}:2: lacks 'b', unlike the first line"),
@@ -217,6 +219,14 @@ def test_a_broken_row_is_named(kind: str, text: str, message: str, tmp_path: Pat
     with pytest.raises(MasscliError) as caught:
         list(formats.read(path, kind))
     assert caught.value.message == message.replace("{path}", str(path))
+
+
+def test_columns_may_be_called_like_parts_of_others(data: DataBin, tmp_path: Path) -> None:
+    names, values = ["ids", "begin", "end", "at", "items", "a.b"], ["x", "12", "the end", "3", "4", "5"]
+    path = save(tmp_path / "x.tsv", "\t".join(names) + "\n" + "\t".join(values) + "\n")
+    run(PreprocessConfig(spm_model=data.folder, tsv=(f"train={path}",), destdir=tmp_path / "data"))
+    for table in (DataBin.open(tmp_path / "data").table("tsv", "train"), load(path, "tsv", data.tokenizer(), "en")):
+        assert (table.fields, [table.text(name, 0) for name in names]) == (tuple(names), values)
 
 
 def test_blank_lines_at_the_end_of_jsonl_are_no_examples(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ ASKED = "+question"
 """Ends the name of a list field whose items are those of another one, joined with the question beside it."""
 WHERE = "line"
 """The field that says where in its file a record came from."""
+PARTS = ("ids", "items", "at", "begin", "end")
+"""What stands behind the name of a field, and a dot, in what a table has besides (masscli/data/tables.py)."""
 CONLLU, FORM, UPOS = 10, "2", "4"
 """Columns of CoNLL-U: how many there are, and those of the words and of their part of speech."""
 
@@ -48,8 +50,16 @@ def read(path: Path, kind: str) -> Iterator[Record]:
     first = next(found, None)
     if first is None:
         raise MasscliError(f"{shown(path)}: holds no examples", "is it the right file?")
+    if taken := [name for name in (*first.texts, *first.lists) if name == WHERE or part(name)]:
+        raise MasscliError(f"{shown(path)}: a column cannot be called {taken[0]!r}", "tables have one of that name themselves: rename it")
     yield first
     yield from found
+
+
+def part(name: str) -> str:
+    """Which part of a field a name stands for, if it does."""
+    found = name.rpartition(".")
+    return found[2] if found[0] and found[2] in PARTS else ""
 
 
 def guess(path: Path) -> str | None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.chunks import Rows
-from masscli.data.formats import ASKED, WHERE, Record, files, read
+from masscli.data.formats import ASKED, WHERE, Record, files, part, read
 from masscli.data.places import place
 from masscli.data.view import Ragged
 from masscli.errors import MasscliError
@@ -113,7 +113,7 @@ class Table:
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields of the examples, as the file names them."""
-        return tuple(name for name in self.columns if name != WHERE and name.rpartition(".")[2] not in _PARTS and not name.endswith(ASKED))
+        return tuple(name for name in self.columns if name != WHERE and not part(name) and not name.endswith(ASKED))
 
     def require(self, field: str, flag: str, *, many: bool = False) -> None:
         """Complain of a field that is not there, or is no list (`many`) or is one, in the terms of the option that names it."""
@@ -161,7 +161,6 @@ class Table:
         return ByName({name[: -len(".items")]: _ends(column) for name, column in self.columns.items() if name.endswith(".items")})
 
 
-_PARTS = ("ids", "items", "at", "begin", "end")
 KIND = {"ids": "ids", "items": "int", "at": "int", "begin": "int", "end": "int"}
 
 
@@ -190,7 +189,7 @@ class Encoder:
             for name in block[0].shared:
                 self._shared(columns, name, [r.shared[name] for r in block])
             for name, rows in columns.items():
-                kind = KIND.get(name.rpartition(".")[2]) or ("text" if rows.values.dtype == np.uint8 else "int")
+                kind = KIND.get(part(name)) or ("text" if rows.values.dtype == np.uint8 else "int")
                 self.kinds[name] = kind
             yield len(block), columns
 
