@@ -7,7 +7,8 @@
 # from in a second (medians over the log); peak memory; minutes.  Losses of different objectives do not compare: each is in nats of what it
 # predicts.
 #
-# METHODS may hold understanding/run.sh's variants of ELECTRA, too.  tlm reads pairs: FOLDER/$PAIRS.LANG and FOLDER/$PAIRS_VALID.LANG for the two LANGS.
+# METHODS may hold understanding/run.sh's variants of ELECTRA, too (two-stage with one language, LANGS=en).  tlm reads pairs:
+# FOLDER/$PAIRS.LANG and FOLDER/$PAIRS_VALID.LANG for the two LANGS.
 # The pre-trained models are those of understanding/run.sh with the same settings and OUTPUT: it finds them there.
 # What is finished is not done again.
 set -euo pipefail
