@@ -184,6 +184,12 @@ def universal(columns: Sequence[str], first: Sequence[str]) -> bool:
     return len(columns) == CONLLU and len(first) > 0 and list(first) == [str(n) for n in range(1, len(first) + 1)]
 
 
+def chosen(label: str, count: int) -> int | None:
+    """Which of so many choices is meant by a number from 0 or a letter from A; None where it is none of them."""
+    number = int(label) if label.isascii() and label.isdigit() else ord(label) - ord("A") if len(label) == 1 else -1
+    return number if 0 <= number < count else None
+
+
 def dialogues(path: Path) -> Iterator[Record]:
     """A dialogue a line, turns separated by tabs: one record for each turn that has one before it, with all the turns before."""
     for number, row in enumerate(corpus.lines(path), 1):

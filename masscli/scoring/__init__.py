@@ -31,6 +31,7 @@ METRICS: Registry[MetricClass] = Registry(
         "rouge-1": "masscli.scoring.rouge:Rouge1",
         "rouge-2": "masscli.scoring.rouge:Rouge2",
         "rouge-l": "masscli.scoring.rouge:RougeL",
+        "rouge-lsum": "masscli.scoring.rouge:RougeLsum",
         "accuracy": "masscli.scoring.accuracy:Accuracy",
         "f1": "masscli.scoring.whole:F1",
         "mcc": "masscli.scoring.whole:Matthews",
