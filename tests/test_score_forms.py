@@ -218,6 +218,10 @@ def test_a_column_of_conllu_is_compared_word_by_word(tmp_path: Path, capsys: pyt
         f"error: {ref}: CoNLL-U has 10 columns, and none is named",
         "hint: choose with --column: 4 is UPOS, 5 XPOS, 8 DEPREL",
     ]
+    odd = save(tmp_path / "dev.txt", UD[3:5])
+    assert refused(capsys, hyp, "--ref", odd, "--column", 4, "-m", "accuracy")[1].endswith("; or are these CoNLL lines? --ref-format conll")
+    two = save(tmp_path / "two", ["vamos\tVERB", "nos\tADP"])
+    assert scored(capsys, two, "--ref", odd, "--column", 4, "--ref-format", "conll", "-m", "accuracy")[0] == {"accuracy": 50}
     for column in ("0", "11", "upos"):
         assert refused(capsys, hyp, "--ref", ref, "--column", column, "-m", "accuracy") == [
             f"error: {ref}: has no column '{column}'",

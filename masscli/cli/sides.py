@@ -117,7 +117,8 @@ def _column(name: str, rows: Sequence[str], column: str | None, flag: str) -> li
         raise MasscliError(f"{name}: is a table, and none of its columns is named", f"choose with {flag}; it has {', '.join(head)}")
     if head.count(column) != 1:
         what = "has no column" if column not in head else "names twice the column"
-        raise MasscliError(f"{name}: {what} {column!r}", f"it has {', '.join(head)}")
+        conll = "; or are these CoNLL lines? --ref-format conll" if column.isdigit() else ""
+        raise MasscliError(f"{name}: {what} {column!r}", f"it has {', '.join(head)}{conll}")
     found = []
     for number, row in enumerate(rows[1:], 2):
         values = row.split("\t")
