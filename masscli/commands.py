@@ -282,9 +282,10 @@ class ScoreConfig:
     rouge-lsum, accuracy, f1, mcc (Matthews), pearson, spearman, entity-f1 (tagged words), squad (JSON), or module:Class."""
     column: str | None = None
     """The references are this column: of a TSV file with a header or of JSONL by its name, of CoNLL lines by its number (default there:
-    the last)."""
-    ref_format: Literal["tsv", "lines", "jsonl", "conll"] | None = None
-    """What the references are (default: by their name, .tsv, .jsonl, .conll; else a table where --column is given, or lines)."""
+    the last; 4, UPOS, of CoNLL-U; label of SWAG and RACE)."""
+    ref_format: Literal["tsv", "lines", "jsonl", "conll", "swag", "race"] | None = None
+    """What the references are (default: by their name, .tsv, .jsonl, .conll, .csv (swag), a folder (race); else a table where --column
+    is given, or lines)."""
     hyp_column: str | None = None
     """The hypotheses are this column, likewise (default: where `masscli predict` writes its predictions in JSONL, TSV and CoNLL lines)."""
     choices_column: str = "choices"

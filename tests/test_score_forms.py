@@ -107,6 +107,8 @@ def test_fields_of_jsonl_on_either_side(tmp_path: Path, capsys: pytest.CaptureFi
     assert scored(capsys, hyp, "--ref", packed, "--column", "gold", "-m", "accuracy")[0] == {"accuracy": 50}
     renamed = objects(tmp_path / "ref.json", gold)
     assert scored(capsys, hyp, "--ref", renamed, "--column", "gold", "-m", "accuracy")[0] == {"accuracy": 50}
+    ended = save(tmp_path / "ended.jsonl", [*ref.read_text().splitlines(), "", ""])
+    assert scored(capsys, hyp, "--ref", ended, "--column", "GOLD", "-m", "accuracy")[0] == {"accuracy": 50}, "in whatever case"
     strange = objects(tmp_path / "ref.txt", gold)
     assert scored(capsys, hyp, "--ref", strange, "--ref-format", "jsonl", "--column", "gold", "-m", "accuracy")[0] == {"accuracy": 50}
 
@@ -149,6 +151,8 @@ def test_jsonl_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (['{"gold": ["x"]}', '{"gold": "x"}'], "2: 'gold' is no list, unlike in line 1"),
         (['{"gold": ["x", null]}', '{"gold": ["x"]}'], "1: 'gold' is null, expected a string or a number"),
         (['{"gold": "x"}', '{"told": "x"}'], "2: has no field 'gold'"),
+        (['{"gold": "x"}', "", '{"gold": "x"}'], "2: is blank"),
+        (['{"gold": "x"}', '{"gold": "\\ud800"}'], "2: '\\ud800' is half a character"),
     ],
 )
 def test_a_bad_line_of_jsonl_is_named(rows: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,6 +178,8 @@ def test_a_table_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert scored(capsys, three, "--ref", table, "--ref-format", "lines", "-m", "accuracy")[0] == {"accuracy": pytest.approx(200 / 3)}
     alone = save(tmp_path / "alone.tsv", ["x", "y"])  # one column has no tab, and may be without a header
     assert scored(capsys, labels, "--ref", alone, "-m", "accuracy")[0] == {"accuracy": 100}
+    upper = save(tmp_path / "upper.tsv", ["Label\tsentence", "x\ta", "y\tb"])
+    assert scored(capsys, labels, "--ref", upper, "--column", "label", "-m", "accuracy")[0] == {"accuracy": 100}
     twice = save(tmp_path / "twice.tsv", ["label\tlabel", "x\ty", "y\ty"])
     assert (
         refused(capsys, labels, "--ref", twice, "--column", "label", "-m", "accuracy")[0]
@@ -214,10 +220,10 @@ def test_a_column_of_conllu_is_compared_word_by_word(tmp_path: Path, capsys: pyt
         ],
     )
     assert scored(capsys, same, "--ref", ref, "--column", 4, "-m", "accuracy")[0] == {"accuracy": pytest.approx(400 / 6)}
-    assert refused(capsys, hyp, "--ref", ref, "-m", "accuracy") == [
-        f"error: {ref}: CoNLL-U has 10 columns, and none is named",
-        "hint: choose with --column: 4 is UPOS, 5 XPOS, 8 DEPREL",
-    ]
+    assert scored(capsys, hyp, "--ref", ref, "-m", "accuracy")[0] == {"accuracy": pytest.approx(400 / 6)}, "UPOS if none is named"
+    ten = save(tmp_path / "ten.conll", ["w\t" + "\t".join("abcdefghi"), "v\t" + "\t".join("abcdefghj")])  # ten columns are not CoNLL-U
+    last = save(tmp_path / "last", ["w\ti", "v\ti"])
+    assert scored(capsys, last, "--ref", ten, "-m", "accuracy")[0] == {"accuracy": 50}
     odd = save(tmp_path / "dev.txt", UD[3:5])
     assert refused(capsys, hyp, "--ref", odd, "--column", 4, "-m", "accuracy")[1].endswith("; or are these CoNLL lines? --ref-format conll")
     two = save(tmp_path / "two", ["vamos\tVERB", "nos\tADP"])
@@ -225,7 +231,7 @@ def test_a_column_of_conllu_is_compared_word_by_word(tmp_path: Path, capsys: pyt
     for column in ("0", "11", "upos"):
         assert refused(capsys, hyp, "--ref", ref, "--column", column, "-m", "accuracy") == [
             f"error: {ref}: has no column '{column}'",
-            "hint: columns of CoNLL lines are numbers, here 1 to 10",
+            "hint: columns of CoNLL lines are numbers, here 1 to 10; see --column",
         ]
     assert scored(capsys, ref, "--ref", ref, "--column", 4, "--hyp-column", 5, "-m", "accuracy")[0] == {"accuracy": 0}
 
@@ -310,6 +316,31 @@ def test_labels_that_are_no_choices_are_left_alone(tmp_path: Path, capsys: pytes
     chosen = objects(tmp_path / "chosen.jsonl", [{"line": 1, "label": 0, "choice": "p"}, {"line": 2, "label": 1, "choice": "q"}])
     found, _ = scored(capsys, chosen, "--hyp-column", "choice", "--ref", texts, "--column", "answer", "-m", "accuracy")
     assert found == {"accuracy": 50}
+
+
+def test_swag_and_race_as_they_are_distributed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """SWAG's right choice is a number, RACE's a letter; predictions are numbers.  The label is the default, and a format may be said."""
+    head, rows = ["sent1", "sent2", "ending0", "ending1", "label"], [["a, b", "c", "d", "e", "1"], ["f", "g", "h", "i", "0"]]
+    swag = save(tmp_path / "val.csv", [",".join(f'"{value}"' for value in row) for row in (head, *rows)])
+    tabs = save(tmp_path / "val.tsv", ["\t".join(row) for row in (head, *rows)])
+    articles = [{"article": "a", "questions": ["b?", "_ c"], "options": [["d", "e"], ["f", "g", "h"]], "answers": ["B", "C"]}]
+    (tmp_path / "race").mkdir()
+    objects(tmp_path / "race" / "1.txt", articles)
+    race = objects(tmp_path / "race.jsonl", articles)
+    hyp = save(tmp_path / "hyp", ["1", "1"])
+    assert scored(capsys, hyp, "--ref", swag, "-m", "accuracy") == ({"accuracy": 50}, [])
+    assert scored(capsys, hyp, "--ref", tabs, "--ref-format", "swag", "-m", "accuracy") == ({"accuracy": 50}, [])
+    for ref in ([tmp_path / "race"], [race, "--ref-format", "race"]):
+        found, err = scored(capsys, hyp, "--ref", *ref, "-m", "accuracy")
+        assert found == {"accuracy": 50}
+        assert err == [f"warning: {hyp} and {ref[0]}: numbers of choices from 0 and letters from A are the same labels"]
+    assert refused(capsys, save(tmp_path / "two", ["1", "3"]), "--ref", tmp_path / "race", "-m", "accuracy")[0] == (
+        f"error: {tmp_path / 'two'}:2: '3' is none of the 3 choices in {tmp_path / 'race'}"
+    )
+    assert refused(capsys, hyp, "--ref", swag, "--column", "gold", "-m", "accuracy") == [
+        f"error: {swag}: has no column 'gold'",
+        "hint: choose with --column; it has context, question, label",
+    ]
 
 
 def test_squad_takes_no_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,9 @@
-"""The two sides of `masscli score`: the lines of files, or one field of tables, of JSONL and of CoNLL columns.
+"""The two sides of `masscli score`: the lines of files, or one field of tables, of JSONL, of CoNLL columns, of SWAG and RACE.
 
 References are what their name says (or `--ref-format`), and `--column` chooses of them; hypotheses are lines, or one of the forms that
 `masscli predict` writes, and `--hyp-column` chooses.  A list in JSONL is a sentence of tags, as a sentence in CoNLL columns is: a line for
-each word, a blank one between sentences.  What is not clear is refused; nothing is guessed from values.
+each word, a blank one between sentences.  Columns are those that the tasks take by default, where there are such, and are found as there.
+What is not clear is refused; nothing is guessed from values.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from itertools import product
 from pathlib import Path
 
 from masscli.commands import ScoreConfig
-from masscli.data.formats import CONLLU, chosen, guess, sentences
+from masscli.data.formats import JSONL, UPOS, chosen, guess, loads, objects, read, sentences, universal
+from masscli.data.names import ByName
 from masscli.errors import MasscliError
 from masscli.text.corpus import lines
 
@@ -25,6 +27,8 @@ OURS = (*PREDICTED, "answer", "hypotheses")
 """Fields by which lines of JSON are known for those of `masscli predict` and `masscli generate`, with their number in `line`."""
 TOLD = "prediction"
 """The column of `masscli predict --format tsv` that holds it."""
+LABEL = "label"
+"""Where SWAG and RACE have the right choice."""
 CHOICE = re.compile(r"[0-9]+|[A-Z]")
 """How the right choice is written."""
 
@@ -46,26 +50,29 @@ class Side:
 
 def references(paths: Sequence[Path], options: ScoreConfig) -> list[Side]:
     """The right ones."""
-    return [_reference(name, path, rows, options) for name, (path, rows) in _read(paths).items()]
+    return [_reference(name, path, options) for name, path in _named(paths).items()]
 
 
 def hypotheses(paths: Sequence[Path], options: ScoreConfig, wanted: Sequence[Side]) -> list[Side]:
     """Those that are scored, against references that are `wanted`."""
     tagged = any(side.sentences is not None for side in wanted)
-    return [_hypothesis(name, path, rows, options, tagged) for name, (path, rows) in _read(paths).items()]
+    return [_hypothesis(name, path, options, tagged) for name, path in _named(paths).items()]
 
 
-def _read(paths: Sequence[Path]) -> dict[str, tuple[Path, list[str]]]:
+def _named(paths: Sequence[Path]) -> dict[str, Path]:
     if len(set(paths)) < len(paths):
         raise MasscliError(f"{next(str(p) for p in paths if paths.count(p) > 1)}: given twice")
-    return {"standard input" if str(path) == "-" else str(path): (path, list(lines(path))) for path in paths}
+    return {"standard input" if str(path) == "-" else str(path): path for path in paths}
 
 
-def _reference(name: str, path: Path, rows: list[str], options: ScoreConfig) -> Side:
+def _reference(name: str, path: Path, options: ScoreConfig) -> Side:
     column, flag, kind = options.column, "--column", options.ref_format or _kind(path)
     if options.ref_format is None and "entity-f1" in options.metric and (kind is None or (kind == "tsv" and column is None)):
         kind = "conll"  # whatever it is called
     kind = kind or ("tsv" if column is not None else "lines")
+    if kind in ("swag", "race"):
+        return _choices(name, path, kind, column or LABEL, flag)
+    rows = list(lines(path))
     if kind == "conll":
         return _conll(name, rows, column, flag)
     if kind == "jsonl":
@@ -75,8 +82,8 @@ def _reference(name: str, path: Path, rows: list[str], options: ScoreConfig) -> 
     return Side(name, rows, raw=_is_object(rows))
 
 
-def _hypothesis(name: str, path: Path, rows: list[str], options: ScoreConfig, tagged: bool) -> Side:
-    column, flag, kind = options.hyp_column, "--hyp-column", _kind(path)
+def _hypothesis(name: str, path: Path, options: ScoreConfig, tagged: bool) -> Side:
+    column, flag, kind, rows = options.hyp_column, "--hyp-column", _kind(path), list(lines(path))
     if kind is None and _is_object(rows) and (column is not None or _is_ours(_object(name, 1, rows[0]))):
         kind = "jsonl"  # from standard input, say
     if kind == "jsonl":
@@ -115,7 +122,8 @@ def _column(name: str, rows: Sequence[str], column: str | None, flag: str) -> li
     head = rows[0].split("\t") if rows else []
     if column is None:
         raise MasscliError(f"{name}: is a table, and none of its columns is named", f"choose with {flag}; it has {', '.join(head)}")
-    if head.count(column) != 1:
+    at = ByName({title: n for n, title in enumerate(head)})
+    if head.count(column) > 1 or column not in at:
         what = "has no column" if column not in head else "names twice the column"
         conll = "; or are these CoNLL lines? --ref-format conll" if column.isdigit() else ""
         raise MasscliError(f"{name}: {what} {column!r}", f"it has {', '.join(head)}{conll}")
@@ -124,21 +132,30 @@ def _column(name: str, rows: Sequence[str], column: str | None, flag: str) -> li
         values = row.split("\t")
         if len(values) != len(head):
             raise MasscliError(f"{name}:{number}: has {len(values)} columns, the header has {len(head)}")
-        found.append(values[head.index(column)])
+        found.append(values[at[column]])
     return found
 
 
+def _choices(name: str, path: Path, kind: str, column: str, flag: str) -> Side:
+    """The right choices of examples as SWAG and RACE are distributed."""
+    records = list(read(path, kind))
+    texts = [ByName(record.texts) for record in records]
+    if column not in texts[0]:
+        raise MasscliError(f"{name}: has no column {column!r}", f"choose with {flag}; it has {', '.join(texts[0])}")
+    return Side(name, [text[column] for text in texts], choices=[len(record.lists["choices"]) for record in records])
+
+
 def _conll(name: str, rows: Sequence[str], column: str | None, flag: str) -> Side:
-    """One column of CoNLL lines, the last if none is said; of CoNLL-U, whose last one is for remarks, it must be."""
+    """One column of CoNLL lines; if none is said the last, or that of the parts of speech in CoNLL-U."""
     found = list(sentences(rows, name))
     if not found:
         return Side(name, [], [])
     width = len(found[0][0][1])
-    if column is None and width == CONLLU:
-        raise MasscliError(f"{name}: CoNLL-U has {width} columns, and none is named", f"choose with {flag}: 4 is UPOS, 5 XPOS, 8 DEPREL")
-    if column is not None and not (column.isascii() and column.isdigit() and 0 < int(column) <= width):
-        raise MasscliError(f"{name}: has no column {column!r}", f"columns of CoNLL lines are numbers, here 1 to {width}")
-    return _tagged(name, found, int(column or width) - 1)
+    if column is None:
+        column = UPOS if universal(found[0][0][1], [values[0] for _, values in found[0]]) else str(width)
+    if not (column.isascii() and column.isdigit() and 0 < int(column) <= width):
+        raise MasscliError(f"{name}: has no column {column!r}", f"columns of CoNLL lines are numbers, here 1 to {width}; see {flag}")
+    return _tagged(name, found, int(column) - 1)
 
 
 def _tagged(name: str, found: Sentences, column: int) -> Side:
@@ -146,11 +163,12 @@ def _tagged(name: str, found: Sentences, column: int) -> Side:
     return Side(name, rows, found, column)
 
 
-def _jsonl(name: str, rows: Sequence[str], key: str | None, flag: str, choices: str | None = None) -> Side:
+def _jsonl(name: str, rows: Sequence[str], key: str | None, flag: str, choices: str = "") -> Side:
     """One field of objects: strings and numbers, or lists of them; and how many choices there are beside it."""
-    records = [_object(name, number, row) for number, row in enumerate(rows, 1)]
-    if key is None and records:
-        raise MasscliError(f"{name}: is JSONL, and none of its fields is named", f"choose with {flag}; it has {', '.join(records[0])}")
+    records = [ByName(_object(name, number, row)) for number, row in objects(rows, name)]
+    if key is None:
+        raise MasscliError(f"{name}: is JSONL, and none of its fields is named",
+                           f"choose with {flag}; it has {', '.join(records[0]) if records else 'no line'}")  # fmt: skip
     values: list[object] = []
     for number, record in enumerate(records, 1):
         if key not in record:
@@ -161,19 +179,15 @@ def _jsonl(name: str, rows: Sequence[str], key: str | None, flag: str, choices: 
     if values and isinstance(values[0], list):
         items = [value for value in values if isinstance(value, list)]
         return _tagged(name, [[(n, [_text(x, f"{name}:{n}", key)]) for x in row] for n, row in enumerate(items, 1)], 0)
-    lists = [record.get(choices) for record in records] if choices else []
-    counts = [len(found) for found in lists if isinstance(found, list)]
+    counts = [len(found) for record in records if isinstance(found := record.get(choices), list)]
     texts = [_text(value, f"{name}:{number}", key) for number, value in enumerate(values, 1)]
     return Side(name, texts, choices=counts if counts and len(counts) == len(records) else None)
 
 
 def _object(name: str, number: int, row: str) -> dict[str, object]:
-    try:
-        found = json.loads(row)
-    except ValueError as error:
-        raise MasscliError(f"{name}:{number}: not JSON ({error})", "JSONL has one object a line") from None
+    found = loads(row, f"{name}:{number}", JSONL)
     if not isinstance(found, dict):
-        raise MasscliError(f"{name}:{number}: expected an object, got {row[:40]}", "JSONL has one object a line")
+        raise MasscliError(f"{name}:{number}: expected an object, got {row[:40]}", JSONL)
     return found
 
 
