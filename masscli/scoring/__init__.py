@@ -72,7 +72,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], lowercase: bool =
     return score(hypotheses, [references], ScoreConfig(lowercase=lowercase))[0]
 
 
-def rouge(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
+def rouge_scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
     """ROUGE-1, ROUGE-2 and ROUGE-L by the names of their metrics, one reference a line."""
     return dict(zip(FAMILIES["rouge"], score(hypotheses, [references], ScoreConfig(metric=("rouge",))), strict=True))
 
