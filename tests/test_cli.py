@@ -219,7 +219,7 @@ def test_the_codes_of_leaving(capsys: pytest.CaptureFixture[str], monkeypatch: p
 
 
 def test_a_bug_exits_with_1_and_a_plain_traceback(tmp_path: Path) -> None:
-    code = "import sys, masscli.cli.score as s; s.lines = lambda path: 1 / 0; sys.argv = ['masscli', 'score', 'a', '--ref', 'b']; "
+    code = "import sys, masscli.cli.sides as s; s.lines = lambda path: 1 / 0; sys.argv = ['masscli', 'score', 'a', '--ref', 'b']; "
     done = subprocess.run([sys.executable, "-c", code + "from masscli.__main__ import main; main()"], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback") and done.stderr.endswith("ZeroDivisionError: division by zero\n")

@@ -55,6 +55,13 @@ def test_imports_go_downwards(path: Path) -> None:
             assert LAYERS[other] <= own, f"{path.name} (layer {own}) imports {name} (layer {LAYERS[other]})"
 
 
+@pytest.mark.parametrize("path", [p for p in FILES if p.name == "__init__.py"], ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_nothing_has_the_name_of_a_module_beside_it(path: Path) -> None:
+    """`from package import name` would be the one or the other, by what has been imported before."""
+    defined = {n.name for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    assert not defined & {p.stem for p in path.parent.iterdir()}
+
+
 LIGHT = [path for path in FILES if top(path) in ("text", "scoring", "cli") or LAYERS.get(top(path)) == 0]
 
 

@@ -144,8 +144,8 @@ def test_blank_lines_between_sentences_are_no_words(tmp_path: Path, capsys: pyte
     assert re.search(r"^accuracy +=  *66\.67 ", out, re.MULTILINE) and err == ""
     told = tmp_path / "labels.txt"
     told.write_text("1\n", encoding="utf-8")
-    (tmp_path / "gold.tsv").write_text("label\tsentence\n1\ta film\n", encoding="utf-8")
-    assert masscli(["score", str(told), "--ref", str(tmp_path / "gold.tsv"), "--metric", "accuracy"]) == 2
+    (tmp_path / "gold").write_text("label\tsentence\n1\ta film\n", encoding="utf-8")
+    assert masscli(["score", str(told), "--ref", str(tmp_path / "gold"), "--metric", "accuracy"]) == 2
     assert capsys.readouterr().err.endswith("hint: is that a table with a header? name its column: --column label\n")
     assert masscli(["score", "nowhere", "--ref", str(told), "--metric", "entity"]) == 2
     assert "entity" in capsys.readouterr().err.splitlines()[0]

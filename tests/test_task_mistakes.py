@@ -77,6 +77,38 @@ def test_what_cannot_be_predicted_is_said(
 
 
 @pytest.mark.parametrize(
+    ("task", "name", "option", "message", "hint"),
+    [
+        ("tag", "x.conll", "--format tsv", "--format tsv: adds columns to a table or to lines, {x} is conll",
+         "use --format jsonl, or leave it out: tagged words are columns"),
+        ("choose", "x.jsonl", "--format tsv", "--format tsv: adds columns to a table or to lines, {x} is jsonl", "use --format jsonl"),
+        ("extract", "x.json", "--format tsv", "--format tsv: adds columns to a table or to lines, {x} is squad", "use --format jsonl"),
+        ("classify", "x.tsv", "--format json", "--format json: is for answers to questions", "use --format jsonl"),
+        ("classify", "x.tsv", "--format tsv", "--format tsv: {x} has a column 'prediction' already",
+         "rename it, or use --format jsonl"),
+        ("classify", "x.tsv", "--na-prob odds", "--na-prob: is for answers to questions",
+         "leave it out; --format jsonl has the probabilities of a task"),
+    ],
+    ids=lambda value: value if value in TASKS else "",
+)  # fmt: skip
+def test_a_form_that_does_not_suit_the_task_is_refused(
+    task: str, name: str, option: str, message: str, hint: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(tmp_path / name, ["sentence\tprediction", "ba\tyes"])
+    out, err = told(capsys, ["predict", trained / task, "-i", path, *option.split()], 2)
+    assert (out, err) == ([], [f"error: {message.format(x=path)}", f"hint: {hint}"])
+
+
+def test_columns_beside_lines(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines have no header; their columns are called 1 and 2."""
+    path = save(tmp_path / "x.txt", ["ba ga", "", "bo"])
+    out, _ = told(capsys, ["predict", trained / "classify", "-i", path, "--input-format", "lines", "--format", "tsv"], 0)
+    text, _ = told(capsys, ["predict", trained / "classify", "-i", path, "--input-format", "lines"], 0)
+    assert out[0].split("\t") == ["1", "prediction", "probability"]
+    assert [row.split("\t")[:2] for row in out[1:]] == [list(row) for row in zip(["ba ga", "", "bo"], text, strict=True)]
+
+
+@pytest.mark.parametrize(
     ("task", "name", "text", "count"),
     [
         ("classify", "x.tsv", "sentence\nba\n\nbo\n", 3),

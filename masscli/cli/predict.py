@@ -23,8 +23,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from masscli.cli.files import writer
+from masscli.cli.sides import TOLD
 from masscli.commands import PredictConfig
 from masscli.errors import MasscliError
+
+FLAT = ("tsv", "lines")
+"""Input whose fields are columns."""
+ADDED = (TOLD, "probability")
+"""Columns that --format tsv puts behind those of the input; the second where the task has it."""
 
 if TYPE_CHECKING:
     from masscli.data.tables import Table
@@ -50,9 +56,10 @@ def run(
     if kind not in (*known, "lines") or (kind == "lines" and "tsv" not in known):
         given = f"--input-format {kind}" if command.input_format else f"{command.input}: {kind}"
         raise MasscliError(f"{given}: {predictor.options.name} does not read it", f"it reads {', '.join(known)}; see --input-format")
-    if command.format == "json" and kind != "squad":
-        raise MasscliError("--format json: is for answers to questions", "use --format jsonl")
+    _check(command, kind)
     table = predictor.read(command.input, kind)
+    if command.format == "tsv" and (there := [name for name in ADDED if name in table.fields]):
+        raise MasscliError(f"--format tsv: {command.input} has a column {there[0]!r} already", "rename it, or use --format jsonl")
     outputs, remarks = predictor.outputs(table, command.batch_tokens)
     answers = predictor.answers(table, outputs)
     with writer(command.output) as write:
@@ -66,6 +73,17 @@ def run(
     print(f"predicted {len(table)} examples in {seconds:.1f} s with {path} ({predictor.stream})", file=sys.stderr)
 
 
+def _check(command: PredictConfig, kind: str) -> None:
+    """What is written must suit what is read."""
+    if command.format == "json" and kind != "squad":
+        raise MasscliError("--format json: is for answers to questions", "use --format jsonl")
+    if command.format == "tsv" and kind not in FLAT:
+        columns = ", or leave it out: tagged words are columns" if kind == "conll" else ""
+        raise MasscliError(f"--format tsv: adds columns to a table or to lines, {command.input} is {kind}", f"use --format jsonl{columns}")
+    if command.na_prob is not None and kind != "squad":
+        raise MasscliError("--na-prob: is for answers to questions", "leave it out; --format jsonl has the probabilities of a task")
+
+
 def _json(answers: Sequence[Answer]) -> str:
     """One object, from the id of each question to its answer: what SQuAD's evaluation reads."""
     return json.dumps({a.details["id"]: a.text for a in answers}, ensure_ascii=False, indent=1) + "\n"
@@ -74,13 +92,13 @@ def _json(answers: Sequence[Answer]) -> str:
 def _shown(format: str, table: Table, answers: Sequence[Answer]) -> list[str]:
     if format == "jsonl":
         return [json.dumps({"line": n, **a.details}, ensure_ascii=False) + "\n" for n, a in enumerate(answers, 1)]
-    if format == "text" or table.format not in ("tsv", "lines"):
+    if format == "text":
         return [_one_line(a.text) + "\n" if table.format == "squad" else f"{a.text}\n" for a in answers]
-    numbers = [name for name, value in answers[0].details.items() if isinstance(value, float)]
-    head = "\t".join([*table.fields, "prediction", *(name for name in numbers if name != "value")]) + "\n"
+    numbers = [name for name in ADDED if name in answers[0].details]
+    head = "\t".join([*table.fields, TOLD, *numbers]) + "\n"
     rows = []
     for row, answer in enumerate(answers):
-        shares = [f"{answer.details[name]:.6f}" for name in numbers if name != "value"]
+        shares = [f"{answer.details[name]:.6f}" for name in numbers]
         rows.append("\t".join([*(table.text(field, row) for field in table.fields), answer.text, *shares]) + "\n")
     return [head, *rows]
 

@@ -3,6 +3,8 @@
 HYP is detokenised text, one hypothesis a line (- is standard input); --ref is text of as many lines, and may be repeated. Each score
 is printed with its signature: two scores can be compared only where these agree. Lines that look wrong are pointed out on stderr.
 
+References may be a column of a table, of JSONL or of CoNLL lines (--column), and hypotheses whatever `masscli predict` writes.
+
 With several HYP and --paired, each is compared with the first by paired bootstrap resampling.
 
 Examples:
@@ -13,6 +15,9 @@ Examples:
   masscli predict runs/sst2 --input valid.tsv | masscli score - --ref valid.tsv --column label --metric accuracy,f1,mcc
   masscli score predictions.json --ref dev.json --metric squad --na-prob odds.json
   masscli predict runs/ner --input valid.conll | masscli score - --ref valid.conll --metric entity-f1
+  masscli predict runs/pos --input dev.conllu | masscli score - --ref dev.conllu --column 4 --metric accuracy
+  masscli predict runs/race --input dev.jsonl --format jsonl | masscli score - --ref dev.jsonl --column label --metric accuracy
+  masscli score summaries.txt --ref test.jsonl --column summary --metric rouge,rouge-lsum --stem
 """
 
 from __future__ import annotations
@@ -20,20 +25,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from masscli.cli import sides
 from masscli.commands import ScoreConfig
 from masscli.errors import MasscliError
 from masscli.scoring import FAMILIES, Score, compare, engines, score, score_lines
-from masscli.scoring.mistakes import suspicions
+from masscli.scoring.gold import settled
+from masscli.scoring.mistakes import of_labels, of_summaries, suspicions
 from masscli.text.corpus import lines
 from masscli.version import __version__
 
-CASELESS = {"rouge", *FAMILIES["rouge"]}
+CASELESS = {"rouge", *FAMILIES["rouge"], "rouge-lsum"}
 """Metrics that never look at case."""
 
 
@@ -50,17 +57,22 @@ def run(
     if options.paired and len(hyp) < 2:
         raise MasscliError("--paired: compares two or more files, got one", "masscli score BASELINE OTHER... --ref FILE --paired")
     engines(options)  # complains of a metric that is none, before any file is read
-    systems = _read(hyp)
-    references = _read([Path(name) for given in ref for name in ([str(given)] if given.exists() else str(given).split(","))])
-    if options.column is not None:
-        references = {name: _column(name, rows, options.column) for name, rows in references.items()}
-    if "entity-f1" in options.metric:
-        systems, references = ({name: _words(name, rows) for name, rows in files.items()} for files in (systems, references))
-    _check_lengths(systems, references)
+    files = [Path(name) for given in ref for name in ([str(given)] if given.exists() else str(given).split(","))]
+    wanted = sides.references(files, options)
+    told = sides.hypotheses(hyp, options, wanted)
+    sides.check_lengths(told, wanted)
+    systems, references = ({side.name: side.lines for side in found} for found in sides.as_choices(told, wanted))
+    _warn(sides.remarks(told, wanted))
+    options, kept = settled(references, options)
+    if kept is not None:
+        total = len(wanted[0].lines)
+        _warn([f"{', '.join(references)}: {total - len(kept)} of {total} examples have no gold label ({options.no_gold!r}): left out"])
+        systems, references = ({name: [rows[n] for n in kept] for name, rows in found.items()} for found in (systems, references))
     source = list(lines(src)) if src is not None else None
     for name, hypotheses in systems.items():
-        for sentence in suspicions(name, hypotheses, references, source, options.lowercase or set(options.metric) <= CASELESS):
-            print(f"warning: {sentence}", file=sys.stderr)
+        _warn(suspicions(name, hypotheses, references, source, options.lowercase or set(options.metric) <= CASELESS))
+        _warn(of_labels(name, hypotheses, references, options))
+        _warn(of_summaries(name, hypotheses, references, options))
     texts = list(references.values())
     as_json = options.format == "json"
     if options.sentence_level:
@@ -71,10 +83,9 @@ def run(
     print(_as_json(found) if as_json else (_table if options.paired else _listing)(found))
 
 
-def _read(paths: Sequence[Path]) -> dict[str, list[str]]:
-    if len(set(paths)) < len(paths):
-        raise MasscliError(f"{next(str(p) for p in paths if paths.count(p) > 1)}: given twice")
-    return {"standard input" if str(path) == "-" else str(path): list(lines(path)) for path in paths}
+def _warn(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        print(f"warning: {sentence}", file=sys.stderr)
 
 
 def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> None:
@@ -82,7 +93,8 @@ def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> 
     from masscli.data.formats import read
     from masscli.scoring import squad
 
-    if len(options.metric) > 1 or len(ref) > 1 or options.confidence or options.paired or options.sentence_level:
+    beside = (options.confidence, options.paired, options.sentence_level, options.column, options.hyp_column, options.ref_format)
+    if len(options.metric) > 1 or len(ref) > 1 or any(beside):
         raise MasscliError("--metric squad: stands alone, with one --ref", "masscli score predictions.json --ref dev.json --metric squad")
     records = list(read(ref[0], "squad"))
     asked = [squad.Question(r.texts["id"], tuple(r.lists["answers"])) for r in records]
@@ -100,13 +112,6 @@ def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> 
         print("\n".join([*([str(path)] if len(hyp) > 1 else []), *rows, signature]))
 
 
-def _words(name: str, rows: Sequence[str]) -> list[str]:
-    """The words of CoNLL columns and a blank line between sentences: what else such a file may hold, predictions do not have."""
-    from masscli.data.formats import sentences
-
-    return [row for sentence in sentences(rows, name) for row in (*("\t".join(values) for _, values in sentence), "")][:-1]
-
-
 def _object(path: Path) -> dict[str, object]:
     """A JSON object."""
     try:
@@ -116,32 +121,6 @@ def _object(path: Path) -> dict[str, object]:
     if not isinstance(found, dict):
         raise MasscliError(f"{path}: expected an object from ids to answers")
     return found
-
-
-def _column(name: str, rows: Sequence[str], column: str) -> list[str]:
-    """One column of a TSV file with a header."""
-    head = rows[0].split("\t") if rows else []
-    if column not in head:
-        raise MasscliError(f"{name}: has no column {column!r}", f"it has {', '.join(head)}")
-    found = []
-    for number, row in enumerate(rows[1:], 2):
-        values = row.split("\t")
-        if len(values) != len(head):
-            raise MasscliError(f"{name}:{number}: has {len(values)} columns, the header has {len(head)}")
-        found.append(values[head.index(column)])
-    return found
-
-
-def _check_lengths(systems: Mapping[str, Sequence[str]], references: Mapping[str, Sequence[str]]) -> None:
-    for name, hypotheses in systems.items():
-        if not hypotheses:
-            raise MasscliError(f"{name}: is empty", "there is nothing to score")
-        for other, reference in references.items():
-            if len(hypotheses) != len(reference):
-                counts = f"{name} has {len(hypotheses)} lines, but {other} has {len(reference)}"
-                table = len(reference) == len(hypotheses) + 1 and "\t" in reference[0]
-                hint = "is that a table with a header? name its column: --column label" if table else ""
-                raise MasscliError(counts, hint or "line n of one is scored against line n of the other")
 
 
 def _listing(found: Mapping[str, Sequence[Score]]) -> str:

@@ -110,11 +110,11 @@ def jsonl(path: Path) -> Iterator[Record]:
     Blank lines may stand at the end only: what a line number means is the same for everybody.
     """
     promised: dict[str, bool] = {}
-    for number, row in _objects(path):
+    for number, row in objects(corpus.lines(path), shown(path)):
         where = f"{shown(path)}:{number}"
-        found = _loads(row, where, _JSONL)
+        found = loads(row, where, JSONL)
         if not isinstance(found, dict):
-            raise MasscliError(f"{where}: expected an object, got {row[:40]}", _JSONL)
+            raise MasscliError(f"{where}: expected an object, got {row[:40]}", JSONL)
         lists = {name: isinstance(value, list) for name, value in found.items()}
         promised = promised or lists
         for name, is_list in promised.items():
@@ -182,6 +182,12 @@ def _blank(row: str) -> bool:
 def universal(columns: Sequence[str], first: Sequence[str]) -> bool:
     """Whether columns are those of CoNLL-U: ten, of which the first counts the words of a sentence."""
     return len(columns) == CONLLU and len(first) > 0 and list(first) == [str(n) for n in range(1, len(first) + 1)]
+
+
+def chosen(label: str, count: int) -> int | None:
+    """Which of so many choices is meant by a number from 0 or a letter from A; None where it is none of them."""
+    number = int(label) if label.isascii() and label.isdigit() else ord(label) - ord("A") if len(label) == 1 else -1
+    return number if 0 <= number < count else None
 
 
 def dialogues(path: Path) -> Iterator[Record]:
@@ -258,7 +264,7 @@ def race(path: Path) -> Iterator[Record]:
     """RACE: a folder of .txt files with an object each, or a file with an object a line; an example for each question of an article."""
     first: bool | None = None
     for name, where, text in _articles(path):
-        raw = _loads(text, where, _RACE)
+        raw = loads(text, where, _RACE)
         try:
             article, questions, options, labelled = raw["article"], raw["questions"], raw["options"], "answers" in raw
             first = labelled if first is None else first
@@ -280,7 +286,7 @@ def _articles(path: Path) -> Iterator[tuple[str, str, str]]:
         for file in files(path, "race"):
             yield str(file.relative_to(path)), shown(file), "\n".join(corpus.lines(file))
     else:
-        for number, row in _objects(path):
+        for number, row in objects(corpus.lines(path), shown(path)):
             yield str(number), f"{shown(path)}:{number}", row
 
 
@@ -311,7 +317,7 @@ def _choice(line: int, context: str, question: str, choices: Sequence[str], more
 def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
     with corpus.open_bytes(path) as file:
         data = file.read()
-    raw = _loads(corpus.decode(data, path, 1, 0), shown(path), _SQUAD)
+    raw = loads(corpus.decode(data, path, 1, 0), shown(path), _SQUAD)
     try:
         for article in raw["data"]:
             for paragraph in article["paragraphs"]:
@@ -322,19 +328,19 @@ def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
         raise MasscliError(f"{shown(path)}: is not in the form of SQuAD ({error!r})", _SQUAD) from None
 
 
-def _objects(path: Path) -> Iterator[tuple[int, str]]:
+def objects(rows: Iterable[str], name: str) -> Iterator[tuple[int, str]]:
     """The numbered lines of JSONL."""
     blank = 0
-    for number, row in enumerate(corpus.lines(path), 1):
+    for number, row in enumerate(rows, 1):
         if not row.strip():
             blank = blank or number
         elif blank:
-            raise MasscliError(f"{shown(path)}:{blank}: is blank", f"{_JSONL}; blank lines may stand at the end only")
+            raise MasscliError(f"{name}:{blank}: is blank", f"{JSONL}; blank lines may stand at the end only")
         else:
             yield number, row
 
 
-def _loads(text: str, where: str, hint: str) -> Any:
+def loads(text: str, where: str, hint: str) -> Any:
     """What JSON says.  Half a character (`\\ud800`) is no text."""
     try:
         found = json.loads(text)
@@ -361,7 +367,7 @@ def _as_text(value: object, where: str) -> str:
         return value
     if value is None or isinstance(value, list | dict):
         none = 'an empty text is ""; leave out an example, or a field of all of them, that has none'
-        hint = none if value is None else f"{_JSONL} of texts, numbers and lists of texts; RACE's own are read with --race"
+        hint = none if value is None else f"{JSONL} of texts, numbers and lists of texts; RACE's own are read with --race"
         raise MasscliError(f"{where}: expected a string or a number, got {json.dumps(value)[:40]}", hint)
     return json.dumps(value)
 
@@ -372,7 +378,8 @@ def _count(n: int, what: str) -> str:
 
 _SQUAD = '{"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ..., "question": ..., "answers": [{"text", "answer_start"}]}]}]}]}'
 _DIALOGUE = "a dialogue a line, two or more turns separated by single tabs; blank lines are passed over"
-_JSONL = "JSONL has one object a line"
+JSONL = "JSONL has one object a line"
+"""A hint."""
 _SWAG = "the columns of SWAG are sent1, sent2, ending0, ending1, ... and maybe label, separated by commas; quotes protect a comma"
 _RACE = '{"article": ..., "questions": [...], "options": [[...], ...], "answers": ["A", ...]}, a list of options for each question'
 READERS: Mapping[str, Callable[[Path], Iterator[Record]]] = {

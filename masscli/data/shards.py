@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from masscli.config import suggest
 from masscli.data.manifest import ColumnEntry, Manifest, TextEntry
+from masscli.data.names import ByName
 from masscli.data.ragged import Shard
-from masscli.data.tables import ByName, Table, TextColumn
+from masscli.data.tables import Table, TextColumn
 from masscli.errors import MasscliError
 from masscli.text.tokenizer import CARD, Tokenizer, read_card
 from masscli.text.vocabulary import Vocabulary

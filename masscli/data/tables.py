@@ -8,19 +8,19 @@ are those of its words, one after another.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.chunks import Rows
 from masscli.data.formats import ASKED, WHERE, Record, files, part, read
+from masscli.data.names import ByName
 from masscli.data.places import place
 from masscli.data.view import Ragged
 from masscli.errors import MasscliError
@@ -31,26 +31,6 @@ NEW = "input"
 """The split of examples that come straight from a file, to a model whose options are fixed."""
 BLOCK = 4096
 """Records that are encoded together."""
-
-
-T = TypeVar("T")
-
-
-class ByName(Mapping[str, T]):
-    """What has names; where nothing has the very one, the only one that differs from it in case alone (`Sentence`, `LABEL`)."""
-
-    def __init__(self, known: Mapping[str, T]) -> None:
-        lower = Counter(name.lower() for name in known)
-        self._known, self._alike = known, {name.lower(): name for name in known if lower[name.lower()] == 1}
-
-    def __getitem__(self, name: str) -> T:
-        return self._known[name if name in self._known else self._alike[name.lower()]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
-
-    def __len__(self) -> int:
-        return len(self._known)
 
 
 class TextColumn(Ragged, Protocol):

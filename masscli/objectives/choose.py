@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from masscli.data.batch import Batch, Ids, Labels
-from masscli.data.formats import ASKED, QUESTION
+from masscli.data.formats import ASKED, QUESTION, chosen
 from masscli.data.framing import Framing
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
@@ -194,8 +194,7 @@ def _targets(table: Table, options: ChooseOptions) -> Ids:
     found = np.zeros(len(table), np.int64)
     for row in range(len(table)):
         label, count = table.text(options.label_column, row), len(table.items(options.choices_column, row))
-        number = int(label) if label.isascii() and label.isdigit() else ord(label) - ord("A") if len(label) == 1 else -1
-        if not 0 <= number < count:
+        if (number := chosen(label, count)) is None:
             raise MasscliError(f"{table.where(row)}: {label!r} is none of its {count} choices",
                                f"{options.label_column!r} must be a number from 0, or a letter from A")  # fmt: skip
         found[row] = number

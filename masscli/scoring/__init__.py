@@ -31,6 +31,7 @@ METRICS: Registry[MetricClass] = Registry(
         "rouge-1": "masscli.scoring.rouge:Rouge1",
         "rouge-2": "masscli.scoring.rouge:Rouge2",
         "rouge-l": "masscli.scoring.rouge:RougeL",
+        "rouge-lsum": "masscli.scoring.rouge:RougeLsum",
         "accuracy": "masscli.scoring.accuracy:Accuracy",
         "f1": "masscli.scoring.whole:F1",
         "mcc": "masscli.scoring.whole:Matthews",
@@ -71,7 +72,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], lowercase: bool =
     return score(hypotheses, [references], ScoreConfig(lowercase=lowercase))[0]
 
 
-def rouge(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
+def rouge_scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
     """ROUGE-1, ROUGE-2 and ROUGE-L by the names of their metrics, one reference a line."""
     return dict(zip(FAMILIES["rouge"], score(hypotheses, [references], ScoreConfig(metric=("rouge",))), strict=True))
 

@@ -6,10 +6,11 @@ Lines that are blank on both sides separate sentences of CoNLL columns: they are
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from sacrebleu.metrics.base import Score
 
+from masscli.commands import ScoreConfig
 from masscli.scoring.averages import Average
 
 
@@ -17,6 +18,13 @@ class Accuracy(Average):
     """Exact match."""
 
     title: ClassVar[str] = "accuracy"
+    no_gold: str
+
+    @classmethod
+    def of(cls, options: ScoreConfig) -> Self:
+        metric = super().of(options)
+        metric.no_gold = options.no_gold or ""
+        return metric
 
     def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[float]:
         if not hypothesis.strip() and not any(reference.strip() for reference in ref_kwargs["references"]):
@@ -31,4 +39,4 @@ class Accuracy(Average):
         return float(a.lower() == b.lower() if self.lowercase else a == b)
 
     def described(self) -> dict[str, str]:
-        return {"case": "lc" if self.lowercase else "mixed"}
+        return {"case": "lc" if self.lowercase else "mixed", **({"nogold": self.no_gold} if self.no_gold else {})}

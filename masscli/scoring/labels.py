@@ -27,8 +27,8 @@ def f1(gold: Labels, predicted: Labels, positive: str) -> float:
 
 
 def macro_f1(gold: Labels, predicted: Labels) -> float:
-    """Mean of F1 over all labels that occur."""
-    labels = sorted({*gold, *predicted})
+    """Mean of F1 over all labels that occur; a blank is none."""
+    labels = sorted({*gold, *predicted} - {""})
     return _ratio(sum(f1(gold, predicted, label) for label in labels), len(labels))
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from masscli.commands import ScoreConfig
+from masscli.scoring.gold import OF_LABELS
+
 TOKENISED_ENDINGS = (" .", " ?", " !")
 UNKNOWN = ("<unk>", "\u2047")  # the second is how SentencePiece spells it
 SHARE = 0.1
 """Share of lines from which a habit is taken for a mistake."""
+SHOWN = 4
+"""Labels that are named."""
 
 
 def suspicions(
@@ -45,3 +50,77 @@ def _tokenised(line: str) -> bool:
 
 def _caseless(lines: Sequence[str]) -> bool:
     return all(line == line.lower() for line in lines)
+
+
+# -- labels --------------------------------------------------------------------------------------------------------------------------------
+
+
+def of_labels(name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
+    """What looks wrong where labels are compared, as text: spellings, columns, and what F1 is of."""
+    if not OF_LABELS.intersection(options.metric):
+        return
+    ours = _labels(hypotheses, options)
+    for reference, lines in references.items():
+        theirs = _labels(lines, options)
+        for side, found in ((name, ours), (reference, theirs)):
+            if sum("\t" in label for label in found) > SHARE * len(found):
+                yield f"{side}: its labels hold tabs; are these columns? see --column, --hyp-column and --ref-format"
+        known = {number: label for label in theirs - ours if (number := _number(label)) is not None}
+        if spelt := {label: known[number] for label in sorted(ours - theirs) if (number := _number(label)) in known}:
+            count = sum(_folded(line, options) in spelt for line in hypotheses)
+            yield f"{name}: {count} of {len(hypotheses)} labels are numbers that {reference} spells otherwise: {_pairs(spelt)}"
+            continue
+        if not ours & theirs:
+            yield f"{name}: has no label in common with {reference}: {_some(ours)} against {_some(theirs)}"
+        elif "f1" in options.metric:
+            yield from _f1(name, ours, reference, theirs, options.positive)
+
+
+def _f1(name: str, ours: set[str], reference: str, theirs: set[str], positive: str) -> Iterator[str]:
+    """Where a task of two labels is not scored as one."""
+    if positive:
+        return
+    both = ours | theirs
+    of_all = f"F1 is the mean over all {len(both)} labels, not that of one; --positive says of which"
+    for side, own, other, more in ((name, ours, reference, theirs), (reference, theirs, name, ours)):
+        if len(both) > 2 and len(more) <= 2 and own - more:
+            yield f"{side}: has labels that {other} has not ({_some(own - more)}): {of_all}"
+    if len(both) == 1:
+        yield f"{name}: {_some(both)} is the only label on both sides, and F1 is of that; --positive says of which"
+
+
+def _labels(lines: Sequence[str], options: ScoreConfig) -> set[str]:
+    return {_folded(line, options) for line in lines if line.strip()}
+
+
+def _folded(line: str, options: ScoreConfig) -> str:
+    return line.strip().lower() if options.lowercase else line.strip()
+
+
+def _number(label: str) -> float | None:
+    try:
+        return float(label)
+    except ValueError:
+        return None
+
+
+def _pairs(spelt: Mapping[str, str]) -> str:
+    return ", ".join(f"{a!r} is {b!r} there" for a, b in list(spelt.items())[:SHOWN])
+
+
+def _some(labels: set[str]) -> str:
+    """The first few."""
+    return ", ".join(map(repr, sorted(labels)[:SHOWN])) + (", ..." if len(labels) > SHOWN else "")
+
+
+# -- summaries -----------------------------------------------------------------------------------------------------------------------------
+
+
+def of_summaries(name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
+    """ROUGE-Lsum goes sentence by sentence, and has to be told where sentences end."""
+    if "rouge-lsum" not in options.metric:
+        return
+    mark = options.summary_separator
+    for reference, lines in references.items():
+        if bare := [side for side, rows in ((name, hypotheses), (reference, lines)) if not any(mark in row or "\n" in row for row in rows)]:
+            yield f"{' and '.join(bare)}: no line has {mark!r}, so each is one sentence to ROUGE-Lsum; see --summary-separator"

@@ -72,30 +72,46 @@ class Whole(Described):
         raise NotImplementedError
 
 
-class F1(Whole):
-    """Of the positive label; the mean over labels where there are more than two."""
-
-    title: ClassVar[str] = "F1"
-    _about: str | None = None
-
-    def whole(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        found = sorted({*gold, *predicted})
-        if self.options.positive and self.options.positive not in found:
-            raise MasscliError(f"--positive {self.options.positive}: no line has this label", f"the labels are {', '.join(found)}")
-        self._about = labels.chosen_positive(found, self.options.positive)
-        return labels.macro_f1(gold, predicted) if self._about is None else labels.f1(gold, predicted, self._about)
+class Labelling(Whole):
+    """Of labels.  Lines that are blank on both sides separate sentences of tagged words, and have none."""
 
     def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
-        score = super().corpus_score(hypotheses, references, n_bootstrap)
-        found = sorted({line.strip() for lines in (hypotheses, *references) for line in lines})
-        self._about = labels.chosen_positive(found, self.options.positive)  # of all lines, not of the last ones drawn
-        return score
+        rows = [row for row in zip(hypotheses, *references, strict=True) if any(line.strip() for line in row)]
+        predicted, *gold = [self.folded(column) for column in zip(*rows, strict=True)] or [[], *([] for _ in references)]
+        return super().corpus_score(predicted, gold, n_bootstrap)
+
+    def folded(self, lines: Sequence[str]) -> list[str]:
+        """As they are compared."""
+        return [line.strip().lower() if self.options.lowercase else line.strip() for line in lines]
 
     def described(self) -> dict[str, str]:
-        return {"average": "macro"} if self._about is None else {"positive": self._about}
+        return {**({"case": "lc"} if self.options.lowercase else {}), **({"nogold": self.options.no_gold} if self.options.no_gold else {})}
 
 
-class Matthews(Whole):
+class F1(Labelling):
+    """Of the positive label; the mean over labels where there are not two.  Which it is follows from all the lines, never from a draw."""
+
+    title: ClassVar[str] = "F1"
+    _positive: str | None = None
+    _labels = 0
+
+    def whole(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
+        return labels.macro_f1(gold, predicted) if self._positive is None else labels.f1(gold, predicted, self._positive)
+
+    def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
+        found = sorted({label for lines in (hypotheses, *references) for label in self.folded(lines)} - {""})
+        (positive,) = self.folded([self.options.positive])
+        if positive and positive not in found:
+            raise MasscliError(f"--positive {positive}: no line has this label", f"the labels are {', '.join(found)}")
+        self._positive, self._labels = labels.chosen_positive(found, positive), len(found)
+        return super().corpus_score(hypotheses, references, n_bootstrap)
+
+    def described(self) -> dict[str, str]:
+        about = {"average": "macro"} if self._positive is None else {"positive": self._positive}
+        return {**about, "labels": str(self._labels), **super().described()}
+
+
+class Matthews(Labelling):
     """Correlation of labellings."""
 
     title: ClassVar[str] = "Matthews"

@@ -33,7 +33,7 @@ from masscli.generation.translator import Translator
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Term
 from masscli.objectives.labelled import Judged, Measured, Output
-from masscli.scoring import FAMILIES, Score, bleu, rouge
+from masscli.scoring import FAMILIES, Score, bleu, rouge_scores
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.watch import out_of_memory
 
@@ -297,7 +297,7 @@ class Validator:
             translator = Translator([fast], self.tokenizer, self.framing, config, cut=task.cut)
             found = translator.translate([task.sources[i] for i in own], task.language, task.language)
             lines = [best.text for best, *_ in found]
-            scores.append(rouge(together(own, lines, len(task.sources), device), task.references))
+            scores.append(rouge_scores(together(own, lines, len(task.sources), device), task.references))
         return scores
 
 

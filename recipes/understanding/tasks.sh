@@ -101,17 +101,11 @@ tuned() {
     mv "$output/scores/$name.new" "$output/scores/$name.txt"
 }
 
-# scored HYP   labels against a column, choices against a field, tags word by word (blank lines are none); entities by whole sentences
+# scored HYP   tags against the last column, word by word or in entities; labels, numbers and choices against a column or a field
 scored() {
-    case $learn-$main in
-        tag-accuracy)
-            awk -F '\t' 'NF { print $NF }' "$1" > "$1.labels"
-            awk -F '\t' 'NF { print $NF }' "$valid" > "$1.gold"
-            run masscli score "$1.labels" --ref "$1.gold" --metric "$metrics" ;;
-        choose-*)
-            sed -E 's/.*"label": *"?([A-Z0-9]+)"?.*/\1/' "$valid" > "$1.gold"
-            run masscli score "$1" --ref "$1.gold" --metric "$metrics" ;;
-        tag-*) run masscli score "$1" --ref "$valid" --metric "$metrics" ;;
+    case $learn in
+        tag) run masscli score "$1" --ref "$valid" --ref-format "$form" --metric "$metrics" ;;
+        choose) run masscli score "$1" --ref "$valid" --ref-format "$form" --column label --metric "$metrics" ;;
         *) run masscli score "$1" --ref "$valid" --column "$label" --metric "$metrics" ;;
     esac
 }
