@@ -210,6 +210,13 @@ def test_columns(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "(p = " in table[2] and "(p = " not in table[1]
 
 
+def test_a_language_without_moses_rules_is_said(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for language, warned in (("xx", True), ("de", False)):
+        assert run(["score", "hyp", "--ref", "ref", "--metric", "multi-bleu", "--lang", language]) == 0
+        found = f"warning: --lang {language}: the Moses tokenizer has no rules for it and takes those of English" in capsys.readouterr().err
+        assert found == warned
+
+
 def test_one_number_a_line(files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the cat\nsat down\n")))
     (files / "two").write_text("the cat\nsat up\n")

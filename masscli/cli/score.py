@@ -38,6 +38,7 @@ from masscli.scoring import FAMILIES, Score, compare, engines, score, score_line
 from masscli.scoring.gold import settled
 from masscli.scoring.mistakes import of_labels, of_summaries, suspicions
 from masscli.text.corpus import lines
+from masscli.text.moses import has_rules
 from masscli.version import __version__
 
 CASELESS = {"rouge", *FAMILIES["rouge"], "rouge-lsum"}
@@ -63,6 +64,8 @@ def run(
     sides.check_lengths(told, wanted)
     systems, references = ({side.name: side.lines for side in found} for found in sides.as_choices(told, wanted))
     _warn(sides.remarks(told, wanted))
+    if "multi-bleu" in options.metric and not has_rules(options.lang):
+        _warn([f"--lang {options.lang}: the Moses tokenizer has no rules for it and takes those of English"])
     options, kept = settled(references, options)
     if kept is not None:
         total = len(wanted[0].lines)

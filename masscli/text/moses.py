@@ -54,6 +54,13 @@ class Surface:
         return text
 
 
+def has_rules(language: str) -> bool:
+    """Whether the tokenizer knows the abbreviations of a language; of others it takes the English ones."""
+    from sacremoses.corpus import NonbreakingPrefixes
+
+    return language in NonbreakingPrefixes().available_langs.values()
+
+
 @functools.cache
 def _normalizer(language: str) -> Any:
     from sacremoses import MosesPunctNormalizer
