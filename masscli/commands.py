@@ -287,7 +287,8 @@ class ScoreConfig:
     """What the references are (default: by their name, .tsv, .jsonl, .conll, .csv (swag), a folder (race); else a table where --column
     is given, or lines)."""
     hyp_column: str | None = None
-    """The hypotheses are this column, likewise (default: where `masscli predict` writes its predictions in JSONL, TSV and CoNLL lines)."""
+    """The hypotheses are this column, likewise (default: where `masscli predict` and `masscli generate` write theirs in JSONL, TSV and
+    CoNLL lines)."""
     choices_column: str = "choices"
     """Where JSONL references have a list of choices under this name, labels are the number of a choice, from 0, or its letter, from A."""
     no_gold: str | None = None

@@ -133,10 +133,19 @@ def test_jsonl_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert f"warning: {other}: {bare}--hyp-column reads a field" in scored(capsys, other, "--ref", labels, "-m", "accuracy")[1]
     assert f"warning: {other}: {bare}--column reads a field" in scored(capsys, labels, "--ref", other, "-m", "accuracy")[1]
     assert scored(capsys, other, "--ref", labels, "--hyp-column", "guess", "-m", "accuracy")[0] == {"accuracy": 100}
-    written = objects(tmp_path / "written", [{"line": 1, "source": "x", "hypotheses": [{"text": "x"}]}])
-    assert refused(capsys, written, "--ref", labels) == [
-        f"error: {written}: is JSONL, and none of its fields is named",
-        "hint: choose with --hyp-column; it has line, source, hypotheses",
+
+
+def test_what_generate_has_written_is_scored_by_its_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its own references beside it."""
+    rows = [{"line": n, "source": "x", "reference": r, "hypotheses": [{"text": t, "score": -1}, {"text": "b"}]}
+            for n, (r, t) in enumerate([("a b c", "a b c"), ("d e", "d f")], 1)]  # fmt: skip
+    written = objects(tmp_path / "written.jsonl", rows)
+    found, _ = scored(capsys, written, "--ref", written, "--column", "reference", "-m", "accuracy,rouge-1")
+    assert found == {"accuracy": 50, "ROUGE-1": 75}
+    broken = objects(tmp_path / "broken.jsonl", [*rows, {"line": 3, "hypotheses": []}])
+    assert refused(capsys, broken, "--ref", written, "--column", "reference") == [
+        f"error: {broken}:3: has no text of a hypothesis",
+        "hint: masscli generate --format jsonl writes one in each line",
     ]
 
 

@@ -23,7 +23,9 @@ from masscli.text.corpus import lines
 
 PREDICTED = ("label", "value", "tags")
 """Fields of `masscli predict --format jsonl` that hold the prediction; one of them, by the task."""
-OURS = (*PREDICTED, "answer", "hypotheses")
+WRITTEN = "hypotheses"
+"""Where `masscli generate --format jsonl` has its texts, the best first."""
+OURS = (*PREDICTED, "answer", WRITTEN)
 """Fields by which lines of JSON are known for those of `masscli predict` and `masscli generate`, with their number in `line`."""
 TOLD = "prediction"
 """The column of `masscli predict --format tsv` that holds it."""
@@ -88,6 +90,8 @@ def _hypothesis(name: str, path: Path, options: ScoreConfig, tagged: bool) -> Si
         kind = "jsonl"  # from standard input, say
     if kind == "jsonl":
         first = _object(name, 1, rows[0]) if rows else {}
+        if column is None and WRITTEN in first:
+            return Side(name, [_best(_object(name, number, row), f"{name}:{number}") for number, row in objects(rows, name)])
         return _jsonl(name, rows, column or next((key for key in PREDICTED if key in first), None), flag)
     if kind == "conll" or (tagged and kind in (None, "tsv")):
         return _conll(name, rows, column, flag)
@@ -182,6 +186,14 @@ def _jsonl(name: str, rows: Sequence[str], key: str | None, flag: str, choices: 
     counts = [len(found) for record in records if isinstance(found := record.get(choices), list)]
     texts = [_text(value, f"{name}:{number}", key) for number, value in enumerate(values, 1)]
     return Side(name, texts, choices=counts if counts and len(counts) == len(records) else None)
+
+
+def _best(record: Mapping[str, object], where: str) -> str:
+    """The text that `masscli generate` found the best."""
+    match record.get(WRITTEN):
+        case [{"text": str(text)}, *_]:
+            return text
+    raise MasscliError(f"{where}: has no text of a hypothesis", "masscli generate --format jsonl writes one in each line")
 
 
 def _object(name: str, number: int, row: str) -> dict[str, object]:
