@@ -110,6 +110,11 @@ def test_they_are_learned_and_predicted_as_they_are(kind: str, labelled: Path, t
     capsys.readouterr()
     assert dispatch(["predict", str(tmp_path / "run"), "-i", str(places["valid"]), "--precision", "fp32"]) == 0
     assert capsys.readouterr().out.split() == list(map(str, gold))
+    assert dispatch(["predict", str(tmp_path / "run"), "--input", str(places["valid"]), "--format", "jsonl", "--precision", "fp32"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["label"] for row in told] == gold
+    named = [f"{n:03}.txt-{question}" for n in range(6) for question in (1, 2)]
+    assert [row.get("id") for row in told] == (named if kind == "race" else [None] * 12)
 
 
 BROKEN = [

@@ -91,7 +91,10 @@ def _json(answers: Sequence[Answer]) -> str:
 
 def _shown(format: str, table: Table, answers: Sequence[Answer]) -> list[str]:
     if format == "jsonl":
-        return [json.dumps({"line": n, **a.details}, ensure_ascii=False) + "\n" for n, a in enumerate(answers, 1)]
+        named = table.has("id") and not table.is_list("id")
+        ids = [{"id": table.text("id", row)} if named else {} for row in range(len(table))]
+        every = enumerate(zip(ids, answers, strict=True), 1)
+        return [json.dumps({"line": n, **known, **a.details}, ensure_ascii=False) + "\n" for n, (known, a) in every]
     if format == "text":
         return [_one_line(a.text) + "\n" if table.format == "squad" else f"{a.text}\n" for a in answers]
     numbers = [name for name in ADDED if name in answers[0].details]
