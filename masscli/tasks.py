@@ -46,7 +46,19 @@ class TableOptions(ObjectiveConfig):
 
 
 @config
-class TextsOptions(TableOptions):
+class ReadOptions(TableOptions):
+    """What tasks over whole sequences can be told: those that one state of each stands for."""
+
+    lm_weight: float = 0.0
+    """Weight of an auxiliary loss, the language model of the same text (GPT: 0.5); for decoders."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check((self.lm_weight >= 0, f"lm_weight: must not be negative, got {self.lm_weight}"))
+
+
+@config
+class TextsOptions(ReadOptions):
     """One or two texts and a label."""
 
     formats: ClassVar[tuple[str, ...]] = ("tsv", "jsonl")
@@ -58,15 +70,12 @@ class TextsOptions(TableOptions):
     """Read a pair in both orders and add the two states, for tasks without an order (GPT's similarity)."""
     double_unordered: bool = False
     """Learn every pair of the training part in both orders, as two examples, for tasks without an order (ELECTRA's MRPC and STS-B)."""
-    lm_weight: float = 0.0
-    """Weight of an auxiliary loss, the language model of the same text (GPT: 0.5); for decoders."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(
             (len(self.text_columns) <= 2, "text_columns: expected one or two"),
             (not (self.both_orders and self.double_unordered), "double_unordered: both_orders reads every pair in both orders as it is"),
-            (self.lm_weight >= 0, f"lm_weight: must not be negative, got {self.lm_weight}"),
         )
 
 
@@ -112,7 +121,7 @@ class TagOptions(TableOptions):
 
 
 @config
-class ChooseOptions(TableOptions):
+class ChooseOptions(ReadOptions):
     """One of several choices that may follow a context."""
 
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "swag", "race")

@@ -221,7 +221,7 @@ def test_what_was_fine_tuned_scores_alike(family: str, task: str, data: tuple[st
         if task == "choose":
             each = zip(*(torch.split(block, batch.labels["choices"].ids.tolist()) for block in read.values()), strict=True)
             theirs = [peer.eval()(**dict(zip(read, (part[None] for part in parts), strict=True))).logits[0] for parts in each]
-            close(torch.cat(ours.objective.scores(ours.model, batch)), torch.cat(theirs))
+            close(torch.cat(ours.objective.scores(ours.model, batch)[0]), torch.cat(theirs))
             return
         found, scores = peer.eval()(**read), ours.objective.head(ours.objective.reading.states(ours.model, batch))
         if task == "extract":

@@ -130,7 +130,32 @@ def test_choices_in_another_order_have_the_same_scores_in_that_order(stack: str)
         return task.collator()(examples, [])
 
     first, moved = ask([[0, 1, 2], [0, 1]]), ask(orders)
-    for before, after, order in zip(task.scores(network, first), task.scores(network, moved), orders, strict=True):
+    for before, after, order in zip(task.scores(network, first)[0], task.scores(network, moved)[0], orders, strict=True):
         assert torch.allclose(before[order], after, atol=1e-5)
         assert before.unique().numel() == len(order)
     assert float(task(network, moved)["choose"].loss) == pytest.approx(float(task(network, first)["choose"].loss), rel=1e-5)
+
+
+@torch.no_grad()
+def test_the_language_model_of_choices_is_that_of_each_of_their_sequences() -> None:
+    """L1 of equation 5: each sequence read alone, token after token; a mean over its tokens; summed over all of them."""
+    network, setting = model("decoder"), Setting(LONE, sized("decoder"), "table")
+    alone, beside = (Choose(ChooseOptions(head_dropout=0.0, lm_weight=weight), setting) for weight in (0.0, 0.5))
+    beside.load_state_dict(alone.state_dict())
+    contexts, choices = [words(1, 6), words(2, 3)], [[words(3, 2), words(4, 5), words(5, 1)], [words(6, 4), words(7, 2)]]
+    examples, expected = [], 0.0
+    for row, (context, options) in enumerate(zip(contexts, choices, strict=True)):
+        examples.append(Example(row, (*(np.array(x) for option in options for x in (context, option)), np.array([1]))))
+        for option in options:
+            ids = [VOCAB.bos, *context, VOCAB.sep, *option, VOCAB.cls]
+            losses = []
+            for t in range(1, len(ids)):
+                last = network.decode(Tokens(torch.tensor([ids[:t]]), torch.tensor([t])), None)[0, -1]
+                losses.append(-float(torch.log_softmax(network.logits(last), -1)[ids[t]]))
+            expected += sum(losses) / len(losses)
+    batch = beside.collator()(examples, [])
+    found, plain = beside(network, batch), alone(network, alone.collator()(examples, []))
+    assert float(found["lm"].loss) == pytest.approx(expected, rel=1e-5) and found["lm"].nll == found["lm"].loss
+    assert batch.counts == {"choose": 2.0, "lm": 5.0}
+    assert (beside.weights, alone.weights, set(plain)) == ({"choose": 1.0, "lm": 0.5}, {"choose": 1.0}, {"choose"})
+    assert torch.equal(found["choose"].loss, plain["choose"].loss)

@@ -129,7 +129,10 @@ def test_unknown_labels_and_columns_are_named(folder: Path, tmp_path: Path) -> N
         assert refused(*at, option, "lable") == (f"{train}: has no column 'lable'", f"choose with {option}; it has label, sentence")
     assert refused(*at, "--max-length", 1000) == ("--max-length 1000: the model has 128 positions", "give at most 128")
     assert refused(*at, "--both-orders") == ("--both-orders: the task has one text", "leave it out")
-    assert refused(*at, "--lm-weight", 0.5)[0] == "--lm-weight: only a decoder has a language model"
+    no_model = ("--lm-weight: only a decoder has a language model", "leave it out, or add --read decoder")
+    assert refused(*at, "--lm-weight", 0.5) == no_model
+    choose = ["finetune", folder / "data", "--task", "choose", "--save-dir", tmp_path / "run"]
+    assert refused(*choose, *ENCODER, "--lm-weight", 0.5) == no_model
     assert refused(*at, "--table", "nowhere") == (f"{tmp_path / 'data'}: has no table 'nowhere'", "its tables are tsv")
     assert refused(*at, "-s", "en")[0] == "classify reads a table of labelled examples"
     alone = ["finetune", tmp_path / "data", "--save-dir", tmp_path / "run", *ENCODER, "--task"]

@@ -2,7 +2,8 @@
 
     BERT on SWAG (Devlin et al. 2019, section 4.4): [CLS] context [SEP] choice [SEP], one vector on the first state.  RACE (Lan et al.
     2019): [CLS] passage [SEP] question + choice [SEP], where a blank `_` in the question is filled by the choice; the last 128 tokens of
-    question and choice are kept and the passage is cut.  GPT (Radford et al. 2018): start context question delimiter choice extract.
+    question and choice are kept and the passage is cut.  GPT (Radford et al. 2018): start context question delimiter choice extract;
+    `--lm-weight 0.5` adds the language model of the sequences of all choices (equation 5), each a mean over its tokens.
 
 As they are distributed: SWAG's `sent1` is the context, and `sent2` begins each ending; RACE has several questions about an article.
 
@@ -33,7 +34,7 @@ from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Setting, Term
 from masscli.objectives.columns import language_of
-from masscli.objectives.labelled import Answer, Head, Judged, Output, Reading
+from masscli.objectives.labelled import Answer, Head, Judged, Output, Reading, check_language_model, language_model, next_tokens
 from masscli.tasks import ChooseOptions
 
 
@@ -101,6 +102,7 @@ class ChoicesCollator:
     reading: Reading
     framing: Framing
     language: str
+    language_model: bool
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         counts = [len(e.fields) // 2 for e in examples]
@@ -110,7 +112,10 @@ class ChoicesCollator:
         labels = {"choices": Labels(torch.tensor(counts), torch.arange(len(counts)))}
         if targets:
             labels["choose"] = Labels(torch.from_numpy(np.concatenate(targets)), torch.arange(len(targets)))
-        return replace(batch, labels=labels, counts={"choose": float(len(targets))})
+        totals = {"choose": float(len(targets))}
+        if self.language_model:
+            labels["lm"], totals["lm"] = next_tokens(batch.source), float(len(sequences))
+        return replace(batch, labels=labels, counts=totals)
 
 
 class Choose(Judged):
@@ -123,12 +128,13 @@ class Choose(Judged):
         super().__init__(setting)
         self.options = config
         self.reading = Reading.of(config, setting)
+        check_language_model(config, self.reading)
         self.head = Head(config, setting.model.dim, 1)
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """One term."""
-        return {"choose": 1.0}
+        """The choice, and the language model where there is one."""
+        return {"choose": 1.0, "lm": self.options.lm_weight} if self.options.lm_weight else {"choose": 1.0}
 
     @classmethod
     def complete(cls, config: ChooseOptions, data: DataBin, name: str) -> ChooseOptions:
@@ -148,21 +154,26 @@ class Choose(Judged):
 
     def collator(self) -> ChoicesCollator:
         """Frames and pads."""
-        return ChoicesCollator(self.reading, self.setting.framing, self.options.language)
+        return ChoicesCollator(self.reading, self.setting.framing, self.options.language, self.options.lm_weight > 0)
 
-    def scores(self, model: Transformer, batch: Batch) -> list[Tensor]:
-        """For each example, a score of each choice."""
-        summary = self.reading.summary(model, batch, self.reading.states(model, batch))
-        return list(torch.split(self.head(summary)[:, 0], batch.labels["choices"].ids.tolist()))
+    def scores(self, model: Transformer, batch: Batch) -> tuple[list[Tensor], Tensor]:
+        """For each example, a score of each choice; and the states that they are made of."""
+        states = self.reading.states(model, batch)
+        scores = self.head(self.reading.summary(model, batch, states))[:, 0]
+        return list(torch.split(scores, batch.labels["choices"].ids.tolist())), states
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Cross-entropy over the choices of each example; choices that are not there have no share."""
-        scores = torch.nn.utils.rnn.pad_sequence(self.scores(model, batch), batch_first=True, padding_value=-1e30)
+        """Cross-entropy over the choices of each example, where those that are not there have no share; and that of the language model."""
+        each, states = self.scores(model, batch)
+        scores = torch.nn.utils.rnn.pad_sequence(each, batch_first=True, padding_value=-1e30)
         loss = F.cross_entropy(scores, batch.labels["choose"].ids, reduction="sum")
-        return {"choose": Term(loss, loss)}
+        found = {"choose": Term(loss, loss)}
+        if self.options.lm_weight:
+            found["lm"] = language_model(model, batch, states)
+        return found
 
     def predict(self, model: Transformer, batch: Batch) -> list[Output]:
-        return [scores.double().cpu().numpy() for scores in self.scores(model, batch)]
+        return [scores.double().cpu().numpy() for scores in self.scores(model, batch)[0]]
 
     def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
         found = []

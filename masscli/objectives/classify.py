@@ -17,7 +17,6 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -30,7 +29,18 @@ from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Setting, Term
 from masscli.objectives.columns import UNKNOWN, about_labels, label_list, label_numbers, labels_of, language_of, text_columns, texts_of
-from masscli.objectives.labelled import Answer, BothOrders, Head, Judged, Output, Reading, TextsCollator, TextsView
+from masscli.objectives.labelled import (
+    Answer,
+    BothOrders,
+    Head,
+    Judged,
+    Output,
+    Reading,
+    TextsCollator,
+    TextsView,
+    check_language_model,
+    language_model,
+)
 from masscli.scoring import labels as measures
 from masscli.tasks import ClassifyOptions, TextsOptions
 
@@ -49,8 +59,7 @@ class Texts(Judged):
         for flag, wanted in (("--both-orders", config.both_orders), ("--double-unordered", config.double_unordered)):
             if wanted and len(config.text_columns) != 2:
                 raise MasscliError(f"{flag}: the task has one text", "leave it out")
-        if config.lm_weight and self.reading.stack != "decoder":
-            raise MasscliError("--lm-weight: only a decoder has a language model", "leave it out, or add --read decoder")
+        check_language_model(config, self.reading)
         self.head = Head(config, setting.model.dim, outputs)
 
     @property
@@ -99,7 +108,7 @@ class Texts(Judged):
         wanted = batch.labels[self.term]
         found = {self.term: self.loss(scores[wanted.positions], wanted.ids)}
         if self.texts.lm_weight:
-            found["lm"] = Term(*self._language_model(model, batch, states))
+            found["lm"] = language_model(model, batch, states)
         return found
 
     def loss(self, scores: Tensor, targets: Tensor) -> Term:
@@ -108,14 +117,6 @@ class Texts(Judged):
 
     def predict(self, model: Transformer, batch: Batch) -> list[Output]:
         return list(self.scores(model, batch)[0].double().cpu().numpy())
-
-    def _language_model(self, model: Transformer, batch: Batch, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of each sequence, a mean over its tokens; summed over sequences."""
-        wanted, flat = batch.labels["lm"], states.flatten(0, 1)
-        each = torch.split(torch.arange(len(wanted.ids), device=flat.device), (batch.source.lengths - 1).tolist())
-        losses = [model.loss(flat[wanted.positions[at]], wanted.ids[at], stack="decoder") for at in each]
-        means = [torch.stack([loss[i] / len(at) for loss, at in zip(losses, each, strict=True)]).sum() for i in (0, 1)]
-        return means[0], means[1]
 
 
 class Classify(Texts):

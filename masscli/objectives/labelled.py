@@ -29,8 +29,8 @@ from masscli.errors import MasscliError
 from masscli.models.dropout import dropout
 from masscli.models.linear import Linear
 from masscli.models.transformer import Transformer
-from masscli.objectives.base import Objective, Setting
-from masscli.tasks import TableOptions
+from masscli.objectives.base import Objective, Setting, Term
+from masscli.tasks import ReadOptions, TableOptions
 
 Output = NDArray[np.float64]
 """What a model has to say of one example, in numbers."""
@@ -241,3 +241,18 @@ def next_tokens(tokens: Tokens) -> Labels:
     inside = torch.arange(tokens.ids.shape[1] - 1) < tokens.lengths[:, None] - 1
     places = torch.nonzero(torch.cat([inside, torch.zeros(len(inside), 1, dtype=torch.bool)], 1).flatten())[:, 0]
     return Labels(tokens.ids.flatten()[places + 1], places)
+
+
+def check_language_model(options: ReadOptions, reading: Reading) -> None:
+    """Complain of the language model of an encoder, which sees what is to be predicted."""
+    if options.lm_weight and reading.stack != "decoder":
+        raise MasscliError("--lm-weight: only a decoder has a language model", "leave it out, or add --read decoder")
+
+
+def language_model(model: Transformer, batch: Batch, states: Tensor) -> Term:
+    """Cross-entropy of each sequence under the labels `lm` (see `next_tokens`), a mean over its tokens; summed over sequences."""
+    wanted, flat = batch.labels["lm"], states.flatten(0, 1)
+    each = torch.split(torch.arange(len(wanted.ids), device=flat.device), (batch.source.lengths - 1).tolist())
+    losses = [model.loss(flat[wanted.positions[at]], wanted.ids[at], stack="decoder") for at in each]
+    loss, nll = (torch.stack([both[i] / len(at) for both, at in zip(losses, each, strict=True)]).sum() for i in (0, 1))
+    return Term(loss, nll)
