@@ -48,6 +48,18 @@ def config(cls: type[T]) -> type[T]:
     return dataclass(frozen=True, kw_only=True)(cls)
 
 
+class Idle(NamedTuple):
+    """A rule: where it `holds`, the options `names` (with spaces between them) change nothing; `why` is said after the flag and a colon.
+
+    A section declares its rules beside its options, as `idle`.  They are no part of `check`, since what was stored with a run may hold an
+    idle value: only who gives one is told (masscli/training/idle.py).
+    """
+
+    holds: bool
+    names: str
+    why: str
+
+
 class PlugIns(Protocol):
     """Where a plug-in section finds the dataclass for its `name`."""
 

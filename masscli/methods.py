@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from masscli.config import Flags, check, config, encode
+from masscli.config import Flags, Idle, check, config, encode
 from masscli.recipe import ObjectiveConfig
 
 
@@ -30,6 +30,10 @@ class SwitchingOptions(ObjectiveConfig):
     def __post_init__(self) -> None:
         check(_share("switch_share", self.switch_share))
 
+    @property
+    def idle(self) -> tuple[Idle, ...]:
+        return (Idle(self.switch_dictionary is None, "switch_share", "there is nothing to switch by without --switch-dictionary"),)
+
 
 @config
 class PseudoMaskOptions(ObjectiveConfig):
@@ -47,6 +51,10 @@ class PseudoMaskOptions(ObjectiveConfig):
             _share("target_mask_prob", self.target_mask_prob),
             (0 <= self.leave_unmasked_prob + self.random_token_prob <= 1, "random_token_prob: with leave_unmasked_prob, must not exceed 1"),
         )
+
+    @property
+    def idle(self) -> tuple[Idle, ...]:
+        return (Idle(self.target_mask_prob == 0, "leave_unmasked_prob random_token_prob", "--target-mask-prob 0 corrupts nothing"),)
 
 
 @config
@@ -123,6 +131,22 @@ class MassOptions(SwitchingOptions):
         if self.k_tokens is not None:
             blanks.pop("k")
         return replace(self, **blanks)
+
+    @property
+    def idle(self) -> tuple[Idle, ...]:
+        o = self.resolved()
+        return (
+            *super().idle,
+            Idle(o.k_tokens is not None, "k_of k_rounding", "--k-tokens is a count"),
+            Idle(bool(o.block), "k_of k_rounding mask_eos", "a window of blocks (--block) has no row of its own"),
+            Idle(not o.block, "window", "there are no windows without --block"),
+            Idle(not (o.random_share or o.decoder_random_share), "random_ids", "no token is replaced by a random one"),
+            Idle(not o.mask_share, "hide", "no token is shown as [M]"),
+            Idle(o.feed == "all", "decoder_positions", "with --feed all both are the same"),
+        )
+
+    def longest(self, lead: int) -> tuple[str, int] | None:
+        return ("window", self.window + 1 + lead) if self.resolved().block else None
 
 
 _PAPER: dict[str, Any] = {

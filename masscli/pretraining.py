@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from masscli.config import Flags, check, config
+from masscli.config import Flags, Idle, check, config
 from masscli.methods import MaskedLMOptions, PseudoMaskOptions
 from masscli.recipe import ObjectiveConfig
 
@@ -38,6 +38,9 @@ class DocumentOptions(ObjectiveConfig):
             (self.dupe_factor > 0, f"dupe_factor: must be above 0, got {self.dupe_factor}"),
             (self.pair_seed >= 0, f"pair_seed: must not be negative, got {self.pair_seed}"),
         )
+
+    def longest(self, lead: int) -> tuple[str, int]:
+        return "tokens_per_sample", self.tokens_per_sample
 
 
 @config
@@ -95,6 +98,16 @@ class RobertaOptions(CorruptionOptions):
     """Start and end symbols may be masked too, as fairseq does (full-sentences, doc-sentences)."""
     whole_words: Annotated[bool, Flags("--mask-whole-words")] = False
     """Mask whole words: --mask-prob is of words, each of which is hidden, kept or replaced as one, as fairseq does."""
+
+    @property
+    def idle(self) -> tuple[Idle, ...]:
+        form, pairs = f"--input-form {self.input_form}", self.input_form.endswith("-pair")
+        return (
+            Idle(self.input_form != "segment-pair", "short_seq_prob", f"{form} aims at no length but the full one"),
+            Idle(not pairs, "dupe_factor", f"{form} makes the same examples each time"),
+            Idle(not pairs and self.masks == "dynamic", "pair_seed", f"{form} makes no pairs, and --masks dynamic draws by --seed"),
+            Idle(pairs, "mask_specials", f"{form} never masks [CLS] and [SEP]"),
+        )
 
 
 @config
@@ -173,6 +186,11 @@ class ElectraOptions(DocumentOptions):
             (self.temperature > 0, f"temperature: must be above 0, got {self.temperature}"),
         )
 
+    @property
+    def idle(self) -> tuple[Idle, ...]:
+        tokens = self.variant in ("replace-mlm", "all-tokens-mlm")
+        return (Idle(tokens, "disc_weight", f"--variant {self.variant} has no discriminator and weighs its two losses alike"),)
+
 
 @config
 class GptOptions(ObjectiveConfig):
@@ -186,6 +204,9 @@ class GptOptions(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         check((self.tokens_per_sample >= 8, f"tokens_per_sample: must be at least 8, got {self.tokens_per_sample}"))
+
+    def longest(self, lead: int) -> tuple[str, int]:
+        return "tokens_per_sample", self.tokens_per_sample
 
 
 @config
@@ -218,6 +239,15 @@ class UniLMOptions(DocumentOptions):
             (0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"),
             share("ngram_prob", self.ngram_prob),
             (self.max_ngram > 1, f"max_ngram: must be above 1, got {self.max_ngram}"),
+        )
+
+    @property
+    def idle(self) -> tuple[Idle, ...]:
+        terms, variant = self.variant.split("+"), f"--variant {self.variant}"
+        return (
+            Idle("ar" in terms, "ngram_prob max_ngram", f"{variant} has blocks of one token"),
+            Idle(self.ngram_prob == 0, "max_ngram", "--ngram-prob 0 makes blocks of one token"),
+            Idle("ae" not in terms, "corruption", f"{variant} has no [M]"),
         )
 
 

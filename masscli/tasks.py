@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
-from masscli.config import check, config
+from masscli.config import Idle, check, config
 from masscli.methods import PseudoMaskOptions
 from masscli.recipe import ObjectiveConfig
 
@@ -180,6 +180,14 @@ class ExtractOptions(TableOptions):
                                   ("n_best", self.n_best))),
             (self.max_query + 4 < self.max_length,
              f"max_query: with four symbols, must be below max_length ({self.max_length}), got {self.max_query}"),
+        )
+
+    @property
+    def idle(self) -> tuple[Idle, ...]:
+        all_answered = self.unanswerable is False
+        return (
+            Idle(all_answered, "null_threshold", "all questions have answers, and so get one"),
+            Idle(all_answered and self.qa_head == "albert", "head_dropout", "of --qa-head albert only its classifier of no answer has it"),
         )
 
 

@@ -70,7 +70,7 @@ class Section:
         key, colon, text = complaint.partition(": ")
         name = key.rpartition(".")[2]
         known = any(row.key == key for row in self.rows) and typed(values[name]) is not None
-        return f"{flag(name)}{colon}{text}" if known else complaint
+        return f"{spelt(name, values[name])}{colon}{text}" if known else complaint
 
 
 def bind(run: Callable[..., None], args: Sequence[str]) -> Callable[..., None]:
@@ -128,6 +128,11 @@ def typed(value: Any) -> Any:
 def flag(name: str) -> str:
     """`max_tokens` -> `--max-tokens`."""
     return f"--{name.replace('_', '-')}"
+
+
+def spelt(name: str, value: Any) -> str:
+    """The flag that gave an option its value: `--pooler`, or `--no-pooler`."""
+    return f"--no-{flag(name)[2:]}" if value is False else flag(name)
 
 
 def completer(choices: Sequence[str]) -> Callable[[str], Iterator[str]]:

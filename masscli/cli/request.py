@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from masscli.cli.options import Section, Values, completer, flag, option, titles, typed
+from masscli.cli.options import Section, Values, completer, flag, option, spelt, titles, typed
 from masscli.config import ConfigError, Flags, check, config, decode, merge, override, rows
 from masscli.errors import MasscliError
 from masscli.recipe import OBJECTIVES, Recipe
@@ -80,6 +80,8 @@ class TrainRequest:
     temperature: float
     limit: int | None
     config: Path | None
+    flags: frozenset[str] = frozenset()
+    """The keys of the recipe that flags gave, such as optim.lr."""
 
     def options_of(self, objective: str) -> dict[str, Any]:
         """The given options that `objective` knows."""
@@ -117,7 +119,8 @@ class TrainingOptions:
 
     def collect(self, values: Values) -> TrainRequest:
         self._refuse_foreign(values)
-        raw = override(merge(self.from_file, self._given(values)), values["set"] or [])
+        given = self._given(values)
+        raw = override(merge(self.from_file, given), values["set"] or [])
         streams = raw.pop("stream", {})
         choice = decode(StreamChoice, self.choice.given(values))
         return TrainRequest(
@@ -134,6 +137,7 @@ class TrainingOptions:
             temperature=choice.lang_temperature,
             limit=choice.limit,
             config=self.file,
+            flags=frozenset(f"{key}.{name}" for key, section in given.items() if isinstance(section, dict) for name in section),
         )
 
     def retell(self, complaint: str, values: Values) -> str:
@@ -143,7 +147,7 @@ class TrainingOptions:
         if key in assigned:
             return f"--set {complaint}"
         if path[0] in ("stream", path[-1]) and path[-1] in self.own and typed(values[path[-1]]) is not None:
-            return f"{flag(path[-1])}{colon}{text}"
+            return f"{spelt(path[-1], values[path[-1]])}{colon}{text}"
         told = self.choice.retell(self.recipe.retell(complaint, values), values)
         return f"{self.file}: {complaint}" if told == complaint and _holds(self.from_file, path) else told
 

@@ -15,6 +15,7 @@ from masscli.models.presets import resolve
 from masscli.objectives.labelled import Measured
 from masscli.recipe import OBJECTIVES, ModelConfig, ObjectiveConfig, OptimConfig, Recipe, StreamConfig
 from masscli.training.checkpoint import Checkpoint, saved
+from masscli.training.idle import refuse_idle
 from masscli.training.sources import languages, opened
 
 
@@ -43,6 +44,10 @@ class Request(Protocol):
     def temperature(self) -> float: ...
     @property
     def limit(self) -> int | None: ...
+    @property
+    def objective_raw(self) -> Mapping[str, Any]: ...
+    @property
+    def flags(self) -> frozenset[str]: ...
     def options_of(self, objective: str) -> dict[str, Any]: ...
 
 
@@ -79,7 +84,12 @@ def compose(request: Request) -> Recipe:
     first = next(iter(streams.values())).objective.name
     folder = plain.save_dir or Path("runs") / first.rpartition(":")[2].lower()
     plain = _with_a_rate(plain, model, folder)
-    return replace(plain, model=model, stream=streams, save_dir=folder)
+    whole = replace(plain, model=model, stream=streams, save_dir=folder)
+    if not saved(folder):  # a run that was begun before something was refused goes on
+        refuse_idle(whole, request)
+        _check_lengths(whole)
+        _check_heights(whole)
+    return whole
 
 
 def _with_an_end(recipe: Recipe) -> Recipe:
@@ -140,6 +150,30 @@ def _suited(streams: Mapping[str, StreamConfig], said: Mapping[str, Any], recipe
         there = _shape_of(Checkpoint.open(recipe.init_from).recipe.model, said, "any", recipe.init_from)
     encoder, decoder = there.encoder_layers > 0, there.decoder_layers > 0 or recipe.init_decoder_from is not None
     return {name: replace(s, objective=s.objective.suited(encoder, decoder)) for name, s in streams.items()}
+
+
+def _check_lengths(recipe: Recipe) -> None:
+    """The pieces that running text is cut into must have positions; else nearly all of them would be left out."""
+    model = recipe.model
+    for stream in recipe.stream.values():
+        option, tokens = stream.objective.longest(int(model.source_bos or model.languages == "tag")) or ("", 0)
+        if (over := tokens - model.max_positions) > 0:
+            size = encode(stream.objective)[option]
+            larger = "" if recipe.init_from else f", or add --max-positions {tokens}"
+            message = f"--{option.replace('_', '-')} {size}: the model has {model.max_positions} positions"
+            raise MasscliError(message, f"give at most {size - over}{larger}")
+
+
+def _check_heights(recipe: Recipe) -> None:
+    """What layers share stands at no height of its own: it can be neither among the lowest nor have a rate of its own."""
+    model, optim = recipe.model, recipe.optim
+    if model.share_layers == "none" or max(model.encoder_layers, model.decoder_layers) == 1:
+        return
+    why = f"the layers share weights (--share-layers {model.share_layers})"
+    if lowest := next((part for part in optim.freeze if part.isdecimal()), None):
+        raise MasscliError(f"--freeze {lowest}: {why}, so none can be told apart", "name embeddings or a stack, or leave it out")
+    if optim.layer_decay != 1:
+        raise MasscliError(f"--layer-decay {optim.layer_decay}: {why}, and so their rate", "leave it out")
 
 
 def _model(said: Mapping[str, Any], stacks: str, spoken: Sequence[str], init_from: Path | None) -> ModelConfig:
