@@ -106,6 +106,11 @@ class ObjectiveConfig(PlugIn):
         return 0
 
     @property
+    def speaks(self) -> bool:
+        """Whether some stack learns to write text."""
+        return self.writes or "decoder" in self.stacks
+
+    @property
     def idle(self) -> tuple[Idle, ...]:
         """Which options change nothing beside the others."""
         return ()
@@ -127,9 +132,9 @@ class ModelConfig:
     roberta-base, roberta-large, albert-base, albert-large, albert-xlarge, albert-xxlarge, electra-small, electra-base, electra-large, gpt,
     unilmv2-base."""
     encoder_layers: int = 4
-    """Layers of the encoder; 0 leaves it out."""
+    """Layers of the encoder; 0 leaves it out, also of the weights of --init-from where a task needs the decoder alone."""
     decoder_layers: int = 4
-    """Layers of the decoder; 0 leaves it out."""
+    """Layers of the decoder; 0 leaves it out, likewise."""
     dim: int = 128
     """Width of the residual stream."""
     ffn_dim: int = 256
@@ -448,7 +453,8 @@ class Recipe:
     init_from: Annotated[Path | None, Flags("--finetune-from-model")] = None
     """Begin with the weights of this run or checkpoint; everything else starts anew."""
     init_stacks: Literal["both", "encoder", "decoder"] = "both"
-    """Take only this stack of --init-from, with the token table; the other one is drawn at random."""
+    """Take only this stack of --init-from, with the token table; the other one is drawn at random, or left out by tasks that read one stack
+    alone (classify, tag, ...)."""
     init_decoder_from: Path | None = None
     """Take the decoder from this run instead: --init-from an MLM and this from a CLM is the BERT+LM baseline. Of a run that has none, its
     encoder is taken, but for attention to the source, which is new: XLM's MLM on both sides."""

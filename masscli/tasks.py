@@ -56,6 +56,10 @@ class ReadOptions(TableOptions):
         super().__post_init__()
         check((self.lm_weight >= 0, f"lm_weight: must not be negative, got {self.lm_weight}"))
 
+    @property
+    def speaks(self) -> bool:
+        return self.lm_weight > 0
+
 
 @config
 class TextsOptions(ReadOptions):

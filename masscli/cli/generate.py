@@ -102,6 +102,9 @@ def _open(paths: Sequence[Path]) -> list[Checkpoint]:
         learned = [stream.objective for stream in checkpoint.recipe.stream.values()]
         if not checkpoint.recipe.model.decoder_layers and not any(objective.writes for objective in learned):
             raise MasscliError(f"{path}: has no decoder, so it cannot turn text into text", "fine-tune it with --task s2s")
+        if learned and not any(objective.speaks for objective in learned):
+            names = ", ".join(dict.fromkeys(objective.name for objective in learned))
+            print(f"warning: {path}: was not trained to write, but to {names}; its decoder knows only what it began with", file=sys.stderr)
         framing = checkpoint.framing()
         if framing.vocab.fingerprint != first.vocab.fingerprint:
             raise MasscliError(f"{path}: has another vocabulary than {parts[0]}", "the models of an ensemble must share one")

@@ -79,7 +79,8 @@ def compose(request: Request) -> Recipe:
     for stack, other in (("encoder", "decoder"), ("decoder", "encoder")):
         if stacks == stack and said.get(f"{other}_layers") not in (None, 0, "0"):
             raise MasscliError(f"--{other}-layers: {', '.join(streams)} would never train it", f"leave it out: it needs the {stack} alone")
-    model = _model(said, stacks, languages(streams, data), plain.init_from)
+    model = _model(_of_one_stack(plain, said, stacks), stacks, languages(streams, data), plain.init_from)
+    _check_beginning(plain, encode(model))
     _check(plain, streams)
     first = next(iter(streams.values())).objective.name
     folder = plain.save_dir or Path("runs") / first.rpartition(":")[2].lower()
@@ -152,6 +153,25 @@ def _suited(streams: Mapping[str, StreamConfig], said: Mapping[str, Any], recipe
     return {name: replace(s, objective=s.objective.suited(encoder, decoder)) for name, s in streams.items()}
 
 
+def _of_one_stack(recipe: Recipe, said: dict[str, Any], stacks: str) -> dict[str, Any]:
+    """What was said of the model; the stack that is not taken from the first weights is left out where no stream needs it."""
+    stack = recipe.init_stacks
+    if recipe.init_from is None or stack == "both" or stacks != "any":
+        return said
+    _check_beginning(recipe, encode(Checkpoint.open(recipe.init_from).recipe.model))
+    _check_beginning(recipe, {f"{stack}_layers": 1, **said})
+    return {("decoder" if stack == "encoder" else "encoder") + "_layers": 0, **said}
+
+
+def _check_beginning(recipe: Recipe, model: Mapping[str, Any]) -> None:
+    """A stack that is begun with must be there."""
+    stack = recipe.init_stacks
+    if stack != "both" and model[f"{stack}_layers"] in (0, "0"):
+        raise MasscliError(f"--init-stacks {stack}: the model has no {stack}", "leave it out, or take another run")
+    if recipe.init_decoder_from is not None and not model["decoder_layers"]:
+        raise MasscliError(f"--init-decoder-from {recipe.init_decoder_from}: the model has no decoder", "leave it out")
+
+
 def _check_lengths(recipe: Recipe) -> None:
     """The pieces that running text is cut into must have positions; else nearly all of them would be left out."""
     model = recipe.model
@@ -188,17 +208,20 @@ def _model(said: Mapping[str, Any], stacks: str, spoken: Sequence[str], init_fro
 
 
 def _shape_of(old: ModelConfig, said: Mapping[str, Any], stacks: str, path: Path) -> ModelConfig:
-    """The shape that weights come with; a stack that they lack and that is needed is as its named size, or the user, has it."""
+    """The shape that weights come with; a stack that they lack and that is needed is as its named size, or the user, has it, and one that
+    they have and that is not needed may be left out."""
     fresh = resolve({"arch": old.arch, **said}, stacks)
     had, wanted = encode(old), encode(fresh)
-    lacking = [layers for layers in ("encoder_layers", "decoder_layers") if not had[layers] and (stacks != "any" or layers in said)]
+    halves = {"encoder": "encoder_layers", "decoder": "decoder_layers"}
+    lacking = [layers for layers in halves.values() if not had[layers] and (stacks != "any" or layers in said)]
+    left_out = [layers for stack, layers in halves.items() if layers in said and not wanted[layers] and stack not in stacks]
     for field in SHAPE:
-        if field in lacking or wanted[field] in (had[field], "auto") or not (field in said or fresh.arch != old.arch):
+        if field in (*lacking, *left_out) or wanted[field] in (had[field], "auto") or not (field in said or fresh.arch != old.arch):
             continue
         typed = f"--{field.replace('_', '-')} {wanted[field]}" if field in said else f"--arch {fresh.arch}"
         raise MasscliError(f"{typed} differs from the weights in {path}: their {field} is {had[field]}",
                            "leave it out: a model's shape comes with its weights")  # fmt: skip
-    kept = {field: had[field] for field in SHAPE if field not in lacking}
+    kept = {field: had[field] for field in SHAPE if field not in (*lacking, *left_out)}
     return decode(ModelConfig, had | {k: v for k, v in wanted.items() if k in said or k in lacking} | kept, "model")
 
 

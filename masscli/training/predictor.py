@@ -52,6 +52,9 @@ class Predictor:
         if threshold is not None:
             if not isinstance(options, ExtractOptions):
                 raise MasscliError(f"--null-threshold: {options.name} always has an answer", "leave it out")
+            if not options.unanswerable:
+                message = f"--null-threshold: all questions that {path} was trained on have answers, and so it always gives one"
+                raise MasscliError(message, "leave it out, or train with --unanswerable")
             options = replace(options, null_threshold=threshold)
         objective = objective_of(replace(tasks[name], objective=options), checkpoint)
         assert isinstance(objective, Judged)
