@@ -66,6 +66,8 @@ class GenerationConfig:
             *((self.sampling or not said, f"{name}: only with sampling")
               for name, said in (("sampling_topk", self.sampling_topk != 0), ("sampling_topp", self.sampling_topp != 1),
                                  ("temperature", self.temperature != 1))),
+            (self.diverse_beam_groups > 1 or self.diverse_beam_strength == GenerationConfig.diverse_beam_strength,
+             "diverse_beam_strength: only with diverse_beam_groups"),
         )
 
 
@@ -84,7 +86,7 @@ class GenerateConfig:
     format: Literal["text", "jsonl", "fairseq"] = "text"
     """text: --nbest lines for each line; jsonl: an object for each line; fairseq: its S-, T-, H-, D- and P- lines, scores to base 2."""
     reference: Path | None = None
-    """Correct translations, shown as T- lines by --format fairseq."""
+    """Correct translations, shown as T- lines by --format fairseq, and by --format jsonl."""
     score_reference: Path | None = None
     """Score these translations instead of making any."""
     prefix: Path | None = None
@@ -122,6 +124,7 @@ class GenerateConfig:
             (self.write_reference is None or self.gen_subset is not None, "write_reference: is for --gen-subset only"),
             (self.write_reference is None or self.write_reference != self.output, "write_reference: is --output, too"),
             (self.score_reference is None or self.prefix is None, "score_reference: cannot be combined with --prefix"),
+            (self.reference is None or self.format != "text", "reference: is shown by --format fairseq or jsonl only"),
         )
 
 
@@ -234,6 +237,10 @@ class PreprocessConfig:
             (self.vocab_size > 0, f"vocab_size: must be above 0, got {self.vocab_size}"),
             ((self.bpe_codes is None) == (self.bpe_vocab is None), "--bpe-codes and --bpe-vocab go together"),
             (self.bpe_codes is None or self.spm_model is None, "--bpe-codes and --spm-model are two vocabularies: give one of them"),
+            *(((self.spm_model or self.bpe_codes) is None or value == usual, f"{name}: the vocabulary is given, and none is trained")
+              for name, value, usual in (("vocab_size", self.vocab_size, PreprocessConfig.vocab_size),
+                                         ("character_coverage", self.character_coverage, PreprocessConfig.character_coverage),
+                                         ("vocab_sentences", self.vocab_sentences, PreprocessConfig.vocab_sentences))),
             (self.workers > 0, f"workers: must be above 0, got {self.workers}"),
             (self.shard_size > 0, f"shard_size: must be above 0, got {self.shard_size}"),
             (self.seed >= 0, f"seed: must not be negative, got {self.seed}"),

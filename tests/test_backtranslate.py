@@ -6,19 +6,17 @@ import io
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import typer
 from rich.console import Console
 
 from masscli.__main__ import run as masscli
-from masscli.cli.options import bind
 from masscli.cli.preprocess import run as preprocess
 from masscli.cli.render import follow
-from masscli.cli.request import Training, TrainRequest
+from masscli.cli.request import TrainRequest
 from masscli.commands import GenerationConfig, PreprocessConfig
 from masscli.config import ConfigError
 from masscli.data.batch import Batch
@@ -35,12 +33,13 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.backtranslate import Backtranslate
 from masscli.objectives.base import Setting
 from masscli.objectives.drift import Drift
-from masscli.recipe import ModelConfig, Recipe, StreamConfig
+from masscli.recipe import ModelConfig, StreamConfig
 from masscli.training.build import build
 from masscli.training.compose import compose
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from tests.test_trainer import EXACT, at, end, far, last, same_run, steps, train
 from tests.toy import TRAIN, VALID, make_data, recipe
+from tests.toy import composed as recipe_of
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
@@ -329,17 +328,7 @@ def test_a_stream_that_weighs_nothing_is_not_drawn(toy: Path, tmp_path: Path) ->
 
 def composed(toy: Path, *args: str) -> dict[str, StreamConfig]:
     """The streams of a command line."""
-    words = [str(toy), "--task", "backtranslate", *args]
-    caught: list[Recipe] = []
-
-    def run(request: Annotated[TrainRequest, Training("--task")]) -> None:
-        caught.append(compose(request))
-
-    run.__annotations__ = {"request": Annotated[TrainRequest, Training("--task")]}
-    app = typer.Typer(add_completion=False)
-    app.command()(bind(run, words))
-    typer.main.get_command(app)(words, standalone_mode=False)
-    return caught[0].stream
+    return recipe_of(str(toy), "--task", "backtranslate", *args).stream
 
 
 def test_streams_follow_from_languages_and_what_stands_beside_them(toy: Path) -> None:

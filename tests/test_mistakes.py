@@ -143,12 +143,12 @@ def test_a_run_is_not_continued_on_other_text_or_another_task(tmp_path: Path, ca
     lines = [f"ba be bi {word}\n" for word in ("bo", "bu", "da", "de", "di", "do", "du", "fa", "fe", "fi")]
 
     def preprocess(*more: str) -> None:
-        args = ["preprocess", "--langs", "en", "--mono", f"en={text}", "--vocab-size", "40", "--destdir", str(tmp_path / "bin")]
+        args = ["preprocess", "--langs", "en", "--mono", f"en={text}", "--destdir", str(tmp_path / "bin")]
         assert run([*args, *more]) == 0
 
     text = tmp_path / "text.en"
     text.write_text("".join(lines), encoding="utf-8")
-    preprocess()
+    preprocess("--vocab-size", "40")
     args = ["pretrain", str(tmp_path / "bin"), "--objective", "mass", *SMALL, "--save-dir", str(tmp_path / "run")]
     assert run([*args, "--max-update", "1"]) == 0
     said = told(capsys, ["pretrain", str(tmp_path / "bin"), "--objective", "denoise", *SMALL, "--save-dir", str(tmp_path / "run")])

@@ -258,10 +258,34 @@ def test_ids_take_four_bytes_where_two_do_not_suffice(text: Path, monkeypatch: p
 
 def test_an_old_vocabulary_is_used_again(text: Path) -> None:
     first = DataBin.open(made(config(text)))
-    second = DataBin.open(made(config(text, trainpref=None, spm_model=text / "data" / "vocab.model", destdir=text / "other")))
+    again = {"trainpref": None, "spm_model": text / "data" / "vocab.model", "destdir": text / "other"}
+    second = DataBin.open(made(config(text, **again, vocab_size=PreprocessConfig.vocab_size)))
     assert second.raw("test", "en-de", "en") == first.raw("test", "en-de", "en")
     (one, _), (two, _) = (data.pair("test", "en", "de") for data in (first, second))
     assert [one[n].tolist() for n in range(10)] == [two[n].tolist() for n in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"vocab_size": 120}, "vocab_size: the vocabulary is given, and none is trained"),
+        ({"vocab_sentences": 9}, "vocab_sentences: the vocabulary is given, and none is trained"),
+        ({"moses": True}, "--moses: the text of --spm-model {data} was prepared in another way, which holds here, too"),
+        ({"lowercase": True}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_given_vocabulary_has_decided(options: dict[str, object], message: str | None, text: Path) -> None:
+    """The text options of a folder that is named hold without being said; to say another one would change nothing."""
+    made(config(text, lowercase=True))
+    usual = {"vocab_size": PreprocessConfig.vocab_size, "spm_model": text / "data", "destdir": text / "other"}
+    if message is None:
+        assert DataBin.open(made(config(text, **usual | options))).tokenizer().surface.lowercase
+        return
+    with pytest.raises(MasscliError) as error:
+        made(config(text, **usual | options))
+    assert error.value.message == message.format(data=text / "data")
+    assert not (text / "other" / "manifest.json").exists()
 
 
 # The same bytes, however it was made

@@ -9,8 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from masscli.cli.options import bind
+from masscli.cli.request import Training, TrainRequest
 from masscli.commands import PreprocessConfig
 from masscli.config import decode, override
 from masscli.recipe import Recipe
@@ -62,3 +66,20 @@ def recipe(data: Path, folder: Path, *changes: str, streams: Mapping[str, Any] |
     """A tiny run in `folder`, changed as by --set (`train.max_update=20`); two streams unless others are given."""
     raw = {**TINY, "data": str(data), "save_dir": str(folder), **({"stream": streams} if streams is not None else {})}
     return decode(Recipe, override(raw, changes))
+
+
+def composed(*args: str) -> Recipe:
+    """The recipe of a command line, whose mistakes are told as the command tells them; nothing is trained."""
+    from masscli.training.compose import compose
+
+    chooser = "--task" if "--task" in args else "--objective"
+    caught: list[Recipe] = []
+
+    def run(request: Annotated[TrainRequest, Training("--task")]) -> None:
+        caught.append(compose(request))
+
+    run.__annotations__ = {"request": Annotated[TrainRequest, Training(chooser)]}
+    app = typer.Typer(add_completion=False)
+    app.command()(bind(run, args))
+    typer.main.get_command(app)(list(args), standalone_mode=False)
+    return caught[0]

@@ -112,6 +112,11 @@ class Tokenizer:
             if unknown := [name for name in languages if name not in known._card.languages]:
                 has = ", ".join(known._card.languages)
                 raise MasscliError(f"--spm-model {given}: its vocabulary has no language {unknown[0]!r}", f"it has {has}")
+            wanted = {"normalize": config.normalize, "moses": config.moses, "lowercase": config.lowercase, "romanian": config.romanian}
+            had = encode(known._card)
+            if other := [name for name, value in wanted.items() if value and value != had.get(name)]:
+                raise MasscliError(f"--{other[0]}: the text of --spm-model {given} was prepared in another way, which holds here, too",
+                                   f"leave it out, or take the vocabulary alone: --spm-model {model}")  # fmt: skip
             known.save(folder)
             return known
         try:

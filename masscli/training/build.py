@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +25,7 @@ from masscli.objectives.base import Objective, Setting
 from masscli.objectives.labelled import Measured
 from masscli.objectives.write import Write, cut_of
 from masscli.ramp import ramp
-from masscli.recipe import OBJECTIVES, Recipe, StreamConfig, ValidConfig
+from masscli.recipe import OBJECTIVES, CheckpointConfig, Recipe, StreamConfig, TrainConfig, ValidConfig
 from masscli.training import checkpoint
 from masscli.training.checkpoint import Checkpoint, RunState, make_framing
 from masscli.training.compose import usual_warmup
@@ -101,8 +101,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     streams = [_stream(name, recipe, objectives[name], opened(s.data, data), framing) for name, s in recipe.stream.items()]
     notes += [f"{s.name}: {remark}" for s in streams for remark in s.objective.remarks(s.collation.view)]
     notes += _about_dictionaries(recipe, data)
-    notes += [f"{s.name}: {s.sampler.skipped} of {s.sampler.rows} examples are longer than --max-source-positions or "
-              "--max-target-positions and are left out" for s in streams if s.sampler.skipped]  # fmt: skip
+    notes += _about_lengths(recipe, framing, streams)
     named = [*model.named_parameters(), *((f"objective.{n}.{k}", p) for n, o in objectives.items() for k, p in o.named_parameters())]
     optimizer = make_optimizer(recipe.optim, named, max(recipe.model.encoder_layers, recipe.model.decoder_layers))
     validator, warnings = _validator(recipe, objectives, data, framing)
@@ -128,6 +127,23 @@ def _about_dictionaries(recipe: Recipe, data: DataBin) -> list[str]:
     switching = [s.objective for s in recipe.stream.values() if isinstance(s.objective, SwitchingOptions)]
     paths = dict.fromkeys(options.switch_dictionary for options in switching if options.switch_dictionary is not None)
     return [note for path in paths if (note := unused(path, data))]
+
+
+def _about_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -> list[str]:
+    """What is left out, and which limit it is above; and a limit that nothing is measured by."""
+    train, notes, most = recipe.train, list[str](), 1
+    wanted = (("--max-source-positions", train.max_source_positions), ("--max-target-positions", train.max_target_positions))
+    above = [f"{flag} {limit}" if limit <= there else f"the model's {recipe.model.max_positions} positions"
+             for (flag, limit), there in zip(wanted, _positions(recipe, framing), strict=True)]  # fmt: skip
+    for s in streams:
+        sides = s.sampler.sizes(0, 1).shape[1]
+        most = max(most, sides)
+        if s.sampler.skipped:
+            limit = " or ".join(dict.fromkeys(above[:sides]))
+            notes.append(f"{s.name}: {s.sampler.skipped} of {s.sampler.rows} examples are longer than {limit} and are left out")
+    if most == 1 and train.max_target_positions != TrainConfig().max_target_positions:
+        notes.append(f"{wanted[1][0]} {wanted[1][1]} bounds nothing: examples have one side, whose limit is {wanted[0][0]}")
+    return notes
 
 
 def _folder(path: Path) -> Path:
@@ -266,7 +282,8 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
         asked = {
             f"--valid-subset {split}": split != ValidConfig().valid_subset, "--patience": recipe.checkpoint.patience > 0,
             "--eval-bleu": config.eval_bleu, "--eval-roundtrip": config.eval_roundtrip, "--eval-retrieval": config.eval_retrieval,
-            "--eval-rouge": config.eval_rouge,
+            "--eval-rouge": config.eval_rouge, "--max-valid-rows": config.max_valid_rows is not None,
+            f"--best-metric {recipe.checkpoint.best_metric}": recipe.checkpoint.best_metric != CheckpointConfig().best_metric,
         }  # fmt: skip
         if wanted := [flag for flag, said in asked.items() if said]:
             there = f"it has {', '.join(data.splits())}"

@@ -279,7 +279,11 @@ def _chosen(request: Request, data: DataBin) -> dict[str, StreamConfig]:
         if request.source or request.target or request.pairs:
             raise MasscliError(f"{name} reads one language at a time", "choose languages with --langs")
         texts = list(request.langs or data.languages)
+    _check_directions(request)
     streams = _named(short, texts, objective, "1", request, data)
+    if request.temperature != 1 and (len(texts) == 1 or objective.reads == "target") and not request.beside:
+        why = "directions of back-translation are drawn equally often" if objective.reads == "target" else f"{short} has one text"
+        raise MasscliError(f"--lang-temperature {request.temperature}: {why}", "leave it out")
     share = sum(s.share for s in streams.values())
     for other, weight in request.beside:
         more = _beside(other, weight, texts, share, request, data)
@@ -288,6 +292,15 @@ def _chosen(request: Request, data: DataBin) -> dict[str, StreamConfig]:
                                "name an objective once; folders of one name must be given another")  # fmt: skip
         streams |= more
     return streams
+
+
+def _check_directions(request: Request) -> None:
+    """Two ways to name them may not say different things."""
+    named = {side for side in (request.source, request.target) if side is not None}
+    if request.pairs and (named or request.langs):
+        raise MasscliError(f"--pairs {','.join(request.pairs)} names the directions, and so do -s, -t and --langs", "give one of them")
+    if named and request.langs and named != set(request.langs):
+        raise MasscliError(f"--langs {','.join(request.langs)} and -s, -t ({', '.join(sorted(named))}) differ", "give one of them")
 
 
 def _named(
