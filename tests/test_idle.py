@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from masscli.config import ConfigError, rows
+from masscli.cli.request import TrainRequest
+from masscli.config import ConfigError, encode, rows, to_toml
 from masscli.errors import MasscliError
 from masscli.methods import MASS_PRESETS
 from masscli.models.presets import presets
 from masscli.recipe import OBJECTIVES, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig, ValidConfig
 from masscli.training.build import build
+from masscli.training.checkpoint import Checkpoint
+from masscli.training.compose import compose
 from tests.test_trainer import train
 from tests.toy import composed, recipe
 
@@ -68,7 +71,6 @@ def test_a_flag_that_would_change_nothing_is_refused(
     with pytest.raises(ConfigError) as error:
         composed(*small, *idle, *flags)
     assert (error.value.message, error.value.hint) == (f"{flags[0]}: {why}", "leave it out, since it would change nothing")
-    composed(*small, *idle)
     if useful:
         composed(*small, *useful, *flags)
 
@@ -95,25 +97,27 @@ def test_tables_have_limits_of_their_own(labelled: Path, tmp_path: Path) -> None
 # -- what is not refused -----------------------------------------------------------------------------------------------------------------
 
 
+def asked(toy: Path, objective: str, arch: str = "tiny", **options: str) -> TrainRequest:
+    """The request of a command line that says no more."""
+    sides = ("en", "de") if OBJECTIVES.schema(objective).reads == "pairs" else (None, None)
+    return TrainRequest({"data": str(toy), "model": {"arch": arch}}, {}, objective, options, (), *sides, (), (), (), 1.0, None, None)
+
+
 def test_defaults_and_named_sizes_say_nothing(toy: Path) -> None:
-    decoders, encoders = {"gpt": "gpt"}, {"unilmv2-base": "unilm", "electra-small": "electra", "albert-base": "albert"}
+    own = {"gpt": "gpt", "unilmv2-base": "unilm", "electra-small": "electra", "albert-base": "albert"}
     for arch, raw in presets().items():
         both = raw["encoder_layers"] and raw["decoder_layers"]
-        objective = decoders.get(arch) or encoders.get(arch) or ("mass" if both else "roberta")
-        composed(str(toy), "--objective", objective, "--arch", arch)
+        compose(asked(toy, own.get(arch) or ("mass" if both else "roberta"), arch))
     for name in OBJECTIVES.light():
         if OBJECTIVES.schema(name).reads != "table":
-            composed(str(toy), "--objective", name, *(["-s", "en", "-t", "de"] if OBJECTIVES.schema(name).reads == "pairs" else []))
+            compose(asked(toy, name))
     for preset in MASS_PRESETS:
-        composed(str(toy), "--objective", "mass", "--preset", preset)
+        compose(asked(toy, "mass", preset=preset))
 
 
 def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(toy: Path, tmp_path: Path) -> None:
     streams = {"one": {"text": "en", "objective": {"name": "roberta", "tokens_per_sample": 24}}}
     train(recipe(toy, tmp_path / "old", "train.max_update=1", "model.decoder_layers=0", streams=streams))
-    from masscli.config import encode, to_toml
-    from masscli.training.checkpoint import Checkpoint
-
     file = tmp_path / "old.toml"
     written = to_toml(encode(Checkpoint.open(tmp_path / "old").recipe))
     file.write_text(written, encoding="utf-8")
@@ -274,6 +278,9 @@ def test_a_choice_of_streams_that_says_nothing_or_two_things(args: list[str], me
     with pytest.raises(MasscliError) as error:
         composed(str(toy), *SMALL, "--objective", *args)
     assert error.value.message == message
+
+
+def test_a_choice_of_streams_that_says_one_thing(toy: Path) -> None:
     composed(str(toy), *SMALL, "--objective", "mass", "--lang-temperature", "5")
     composed(str(toy), *SMALL, "--objective", "translate", "--langs", "de,en", "-s", "en", "-t", "de")
 

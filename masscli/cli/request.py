@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from masscli.cli.options import Section, Values, completer, flag, option, spelt, titles, typed
-from masscli.config import ConfigError, Flags, check, config, decode, merge, override, rows
+from masscli.config import ConfigError, Flags, Row, check, config, decode, merge, override, rows
 from masscli.errors import MasscliError
 from masscli.recipe import OBJECTIVES, Recipe
 
@@ -201,7 +201,7 @@ class TrainingOptions:
                 if self.own.get(row.key) == name:
                     yield option(row, f"{name} options")
         for key, owners in foreign(tuple(self.own)).items():  # parsed, so that they can be refused with their owner's name
-            yield option(next(row for row in rows(OBJECTIVES.schema(owners[0])) if row.key == key), "", hidden=True)
+            yield option(built_in(owners[0])[key], "", hidden=True)
 
     def _refuse_foreign(self, values: Values) -> None:
         for key, owners in foreign(tuple(self.own)).items():
@@ -266,14 +266,20 @@ def read(path: Path) -> dict[str, Any]:
 
 
 @functools.cache
+def built_in(name: str) -> dict[str, Row]:
+    """The options of a built-in objective, by key; looked up once, since every look-up asks for plug-ins anew."""
+    return {row.key: row for row in rows(OBJECTIVES.schema(name))}
+
+
+@functools.cache
 def foreign(own: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Options of the built-in objectives that are not among `own`, each with the objectives that have it."""
     found: dict[str, tuple[str, ...]] = {}
     taken = {row.key.rpartition(".")[2] for cls in (Recipe, StreamChoice) for row in rows(cls)}
     for name in OBJECTIVES.light():
-        for row in rows(OBJECTIVES.schema(name)):
-            if row.key not in own and row.key != "name" and row.key not in taken:
-                found[row.key] = (*found.get(row.key, ()), name)
+        for key in built_in(name):
+            if key not in own and key != "name" and key not in taken:
+                found[key] = (*found.get(key, ()), name)
     return found
 
 
