@@ -57,6 +57,8 @@ def test_numbers_out_of_bounds(flags: list[str], line: str, toy: Path, tmp_path:
     [
         (["--lenpen", "1e9"], "--lenpen: must lie in [-100, 100], got 1000000000.0"),
         (["--unkpen", "nan"], "--unkpen: expected a finite number, got nan"),
+        (["--diverse-beam-strength", "2"], "--diverse-beam-strength: only with diverse_beam_groups"),
+        (["--reference", "x"], "--reference: is shown by --format fairseq or jsonl only"),
         (["--max-len-a", "inf"], "--max-len-a: expected a finite number, got inf"),
         (["--temperature", "0.5"], "--temperature: only with sampling"),
         (["--sampling-topk", "5"], "--sampling-topk: only with sampling"),
