@@ -19,7 +19,7 @@ from masscli.cli.render import follow
 from masscli.cli.request import TrainRequest
 from masscli.commands import GenerationConfig, PreprocessConfig
 from masscli.config import ConfigError
-from masscli.data.batch import Batch
+from masscli.data.batch import Batch, Tokens
 from masscli.data.framing import Framing
 from masscli.data.loader import Collation
 from masscli.data.shards import DataBin, piece_counts
@@ -103,6 +103,23 @@ def test_what_is_made_depends_on_the_example_and_the_epoch_alone(data: DataBin, 
     assert sources(prepared(data, framing, list(range(8)), epoch=1, **noisy)[1]) != together
     quiet = sources(prepared(data, framing, list(range(8)), training=False, **noisy)[1])
     assert quiet == sources(prepared(data, framing, list(range(8)))[1])  # validation: greedy, without noise
+
+
+@torch.no_grad()
+def test_what_is_sampled_is_drawn_from_the_model(data: DataBin, framing: Framing) -> None:
+    """How often the likeliest piece comes first is how likely it is; of several draws the best would be it far more often."""
+    before, after = prepared(data, framing, list(range(TRAIN)), sampling_share=1.0, max_len_a=0.0, max_len_b=1)
+    model, vocab = make(data).eval(), data.vocab
+    start = torch.full((TRAIN, 1), vocab.bos)
+    english = torch.zeros(TRAIN, dtype=torch.int64)
+    scores = model.logits(model.decode(Tokens(start, torch.ones_like(english), language=english), model.encode(before.source)))[:, 0]
+    never = sorted(vocab.specials - {vocab.unk})
+    shares = scores.index_fill(1, torch.tensor(never), -torch.inf).softmax(1)
+    likely, best = shares.max(1)
+    hits = sum(row[0] == piece for row, piece in zip(sources(after), best.tolist(), strict=True))
+    expected, spread = float(likely.sum()), float((likely * (1 - likely)).sum()) ** 0.5
+    assert abs(hits - expected) < 4 * spread
+    assert float((1 - (1 - likely) ** 5).sum()) > expected + 8 * spread, "the best of five would be told apart"
 
 
 def test_only_pieces_seen_in_the_language_are_written(data: DataBin, framing: Framing) -> None:

@@ -108,7 +108,8 @@ class Backtranslate(Objective):
         fast = replica(model)
         for sampling in {False, True} & set(sampled):
             chosen = [i for i, s in enumerate(sampled) if s is sampling]
-            drawn = {"sampling": True, "temperature": o.temperature} if sampling else {"beam": o.beam}
+            # A sample is one draw: of several, the likeliest would be kept.
+            drawn = {"sampling": True, "beam": 1, "temperature": o.temperature} if sampling else {"beam": o.beam}
             config = GenerationConfig(**drawn, max_len_a=o.max_len_a, max_len_b=o.max_len_b)
             allowed = self.allowed.get(self.synthetic)
             decoder = Decoder([fast], self.setting.framing, config, batch_tokens=area * config.beam, allowed=allowed)
