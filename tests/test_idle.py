@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from masscli.cli.preprocess import run as preprocess
 from masscli.cli.request import TrainRequest
+from masscli.commands import PreprocessConfig
 from masscli.config import ConfigError, encode, rows, to_toml
 from masscli.errors import MasscliError
 from masscli.methods import MASS_PRESETS
@@ -301,3 +303,22 @@ def test_what_is_left_out_is_said_with_the_limit_that_it_is_above(toy: Path, tmp
     assert nothing in notes
     _, notes = build(recipe(toy, tmp_path / "used", "train.max_target_positions=8", streams=both))
     assert nothing not in notes and any("longer than --max-source-positions 1024 or" in note or "left out" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "flag"),
+    [
+        ("valid.max_valid_rows=5", "--max-valid-rows"), ("checkpoint.best_metric=bleu", "--best-metric bleu"),
+        ("checkpoint.patience=2", "--patience"), ("valid.eval_retrieval=true", "--eval-retrieval"),
+    ],
+)  # fmt: skip
+def test_what_is_asked_of_a_validation_that_cannot_be(change: str, flag: str, toy: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.en"
+    text.write_text("ba be bi bo\n" * 9, encoding="utf-8")
+    preprocess(PreprocessConfig(langs=("en",), mono=(f"en={text}",), spm_model=toy / "vocab.model", destdir=tmp_path / "data"))
+    one = {"one": {"text": "en", "objective": {"name": "mass"}}}
+    _, notes = build(recipe(tmp_path / "data", tmp_path / "run", streams=one))
+    assert f"no valid split in {tmp_path / 'data'}: nothing is validated" in notes
+    with pytest.raises(MasscliError) as error:
+        build(recipe(tmp_path / "data", tmp_path / "run", change, streams=one))
+    assert error.value.message == f"{flag}: {tmp_path / 'data'} has no valid split"

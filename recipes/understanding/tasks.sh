@@ -133,7 +133,7 @@ beginning() {
             begin+=(--head gelu)
             [ "$alike" = 0 ] || begin+=(--double-unordered) ;;
         electra*-extract) begin+=(--qa-head electra) ;;
-        gpt-classify | gpt-regress) begin+=(--lm-weight 0.5) ;;&
+        gpt-classify | gpt-regress | gpt-choose) begin+=(--lm-weight 0.5) ;;&
         gpt-*) [ "$alike" = 0 ] || begin+=(--both-orders) ;;
     esac
 }
