@@ -51,8 +51,8 @@ def config(cls: type[T]) -> type[T]:
 class Idle(NamedTuple):
     """A rule: where it `holds`, the options `names` (with spaces between them) change nothing; `why` is said after the flag and a colon.
 
-    A section declares its rules beside its options, as `idle`.  They are no part of `check`, since what was stored with a run may hold an
-    idle value: only who gives one is told (masscli/training/idle.py).
+    An objective declares its rules beside its options, as `idle`.  They are no part of `check`, since what was stored with a run may hold
+    an idle value: only who gives one is told (masscli/training/idle.py, which has the rules of the rest of a recipe).
     """
 
     holds: bool

@@ -214,16 +214,6 @@ class ModelConfig:
                                   ("activation_dropout", self.activation_dropout))),
         )
 
-    @property
-    def idle(self) -> tuple[Idle, ...]:
-        """Which options change nothing beside the others."""
-        both = self.encoder_layers > 0 and self.decoder_layers > 0
-        return (
-            Idle(not self.encoder_layers, "relative_buckets relative_distance", "only an encoder has relative positions"),
-            Idle(not self.relative_buckets, "relative_distance", "there are no relative positions without --relative-buckets"),
-            Idle(not both, "cross_output", "the model has no cross-attention"),
-        )
-
 
 @config
 class OptimConfig:
@@ -271,18 +261,6 @@ class OptimConfig:
             *((value >= 0, f"{name}: must not be negative, got {value}")
               for name, value in (("clip_norm", self.clip_norm), ("weight_decay", self.weight_decay or 0.0), ("end_lr", self.end_lr),
                                   ("warmup_init_lr", self.warmup_init_lr))),
-        )
-
-    @property
-    def idle(self) -> tuple[Idle, ...]:
-        """Which options change nothing beside the others."""
-        shape = f"--lr-scheduler {self.lr_scheduler}"
-        decays = self.weight_decay or (self.weight_decay is None and self.optimizer not in ("adamw", "adam"))
-        return (
-            Idle(self.layer_decay == 1, "layer_decay_offset", "all layers learn at one rate without --layer-decay"),
-            Idle(self.lr_scheduler != "inverse_sqrt", "warmup_init_lr", f"{shape} warms up from 0"),
-            Idle(self.lr_scheduler in ("inverse_sqrt", "constant", "poly_mult"), "end_lr", f"{shape} has no such end"),
-            Idle(not decays, "decay_all", "nothing decays without --weight-decay"),
         )
 
 
@@ -351,11 +329,6 @@ class TrainConfig:
             (self.log_interval > 0, f"log_interval: must be above 0, got {self.log_interval}"),
         )
 
-    @property
-    def idle(self) -> tuple[Idle, ...]:
-        """Which options change nothing beside the others."""
-        return (Idle(self.precision != "fp16", "min_loss_scale", "only --precision fp16 scales its loss"),)
-
 
 @config
 class CheckpointConfig:
@@ -410,11 +383,6 @@ class ValidConfig:
             (self.max_valid_rows is None or self.max_valid_rows > 0, f"max_valid_rows: must be above 0, got {self.max_valid_rows}"),
             (self.eval_beam > 0, f"eval_beam: must be above 0, got {self.eval_beam}"),
         )
-
-    @property
-    def idle(self) -> tuple[Idle, ...]:
-        """Which options change nothing beside the others."""
-        return (Idle(not (self.eval_bleu or self.eval_rouge), "eval_beam", "nothing is searched for without --eval-bleu or --eval-rouge"),)
 
 
 @config
@@ -484,10 +452,3 @@ class Recipe:
             (all("=" in entry for entry in self.init_vectors), "init_vectors: expected LANG=FILE"),
         )
         check((0 <= self.seed < 2**63, f"seed: must lie between 0 and 2^63 - 1, got {self.seed}"))
-
-    @property
-    def idle(self) -> tuple[Idle, ...]:
-        """Which options change nothing beside the streams."""
-        tables = bool(self.stream) and all(s.objective.reads == "table" for s in self.stream.values())
-        both = "train.max_source_positions train.max_target_positions"
-        return (Idle(tables, both, "labelled examples that are too long are cut, and the task has options for it; see its --help"),)

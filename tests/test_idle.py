@@ -17,10 +17,11 @@ from masscli.config import ConfigError, encode, rows, to_toml
 from masscli.errors import MasscliError
 from masscli.methods import MASS_PRESETS
 from masscli.models.presets import presets
-from masscli.recipe import OBJECTIVES, ModelConfig, ObjectiveConfig, OptimConfig, TrainConfig, ValidConfig
+from masscli.recipe import OBJECTIVES, ObjectiveConfig, Recipe
 from masscli.training.build import build
 from masscli.training.checkpoint import Checkpoint
 from masscli.training.compose import compose
+from masscli.training.idle import idle_in
 from tests.test_trainer import train
 from tests.toy import composed, recipe
 
@@ -149,10 +150,11 @@ def test_a_run_that_was_begun_before_an_option_was_refused_goes_on(toy: Path, tm
 
 def test_rules_name_options_that_there_are() -> None:
     """A rule for a name that no option has would never be broken."""
-    schemas: list[Any] = [OBJECTIVES.schema(name) for name in OBJECTIVES.light()]
-    for cls in (ModelConfig, OptimConfig, TrainConfig, ValidConfig, *schemas):
-        named = {name for rule in cls().idle for name in rule.names.split()}
-        assert named <= {row.key for row in rows(cls)}, cls
+    for name in OBJECTIVES.light():
+        schema: Any = OBJECTIVES.schema(name)
+        assert {key for rule in schema().idle for key in rule.names.split()} <= {row.key for row in rows(schema)}, name
+    found = {f"{section}.{key}" for section, rules in idle_in(Recipe()).items() for rule in rules for key in rule.names.split()}
+    assert found <= {row.key for row in rows(Recipe)}
     assert ObjectiveConfig(name="mine").idle == ()
 
 

@@ -58,12 +58,20 @@ def test_stacks_that_are_not_there_or_are_needed(whole: Path, labelled: Path, tm
     assert refused(*read, "--init-stacks", "decoder", "--decoder-layers", "0")[0] == "--init-stacks decoder: the model has no decoder"
     nothing = f"--init-decoder-from {whole}: the model has no decoder"
     assert refused(*read, "--init-decoder-from", whole, "--decoder-layers", "0") == (nothing, "leave it out")
-    write = refused(*at, "summarize", "--table", "heads", "--decoder-layers", "0")[0]
+    write = refused(*at, "summarize", "--table", "heads", "--writer", "decoder", "--decoder-layers", "0")[0]
     assert write == f"--decoder-layers 0 differs from the weights in {whole}: their decoder_layers is 1"
     assert refused(*read, "--decoder-layers", "2")[0] == write.replace("layers 0", "layers 2")
     own = ["--task", "classify", "--table", "one", "--init-from", str(whole), *REST, "--init-stacks", "encoder", "--decoder-layers", "1"]
     finetune(labelled, tmp_path / "drawn", *own, updates=1)
     assert Checkpoint.open(tmp_path / "drawn").recipe.model.decoder_layers == 1, "one that is asked for is there, drawn at random"
+
+
+@pytest.mark.parametrize("how", [["--decoder-layers", "0"], ["--init-stacks", "encoder", "--writer", "encoder"]], ids=" ".join)
+def test_an_encoder_that_is_taken_alone_can_learn_to_write(how: list[str], whole: Path, labelled: Path, tmp_path: Path) -> None:
+    finetune(labelled, tmp_path / "run", "--task", "summarize", "--table", "heads", "--init-from", str(whole), *REST, *how, updates=1)
+    model = Checkpoint.open(tmp_path / "run").recipe.model
+    assert (model.encoder_layers, model.decoder_layers) == (1, 0)
+    assert dispatch(["generate", str(tmp_path / "run"), "--input", str(labelled / "valid.src"), "--beam", "1"]) == 0
 
 
 def test_a_run_that_was_not_trained_to_write_says_so(

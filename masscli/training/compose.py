@@ -156,7 +156,7 @@ def _suited(streams: Mapping[str, StreamConfig], said: Mapping[str, Any], recipe
 def _of_one_stack(recipe: Recipe, said: dict[str, Any], stacks: str) -> dict[str, Any]:
     """What was said of the model; the stack that is not taken from the first weights is left out where no stream needs it."""
     stack = recipe.init_stacks
-    if recipe.init_from is None or stack == "both" or stacks != "any":
+    if recipe.init_from is None or stack == "both" or stacks not in ("any", stack):
         return said
     _check_beginning(recipe, encode(Checkpoint.open(recipe.init_from).recipe.model))
     _check_beginning(recipe, {f"{stack}_layers": 1, **said})
