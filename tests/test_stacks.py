@@ -80,14 +80,16 @@ def test_a_run_that_was_not_trained_to_write_says_so(
 ) -> None:
     line = save(tmp_path / "in", ["ba bo"])
 
-    def warned(run_folder: Path) -> bool:
+    def warned(run_folder: Path, task: str = "classify") -> bool:
         capsys.readouterr()
         assert dispatch(["generate", str(run_folder), "--input", str(line), "--precision", "fp32", "--beam", "1"]) == 0
         out, err = capsys.readouterr()
         assert out.count("\n") == 1
-        return f"warning: {run_folder}: was not trained to write, but to classify; its decoder knows only what it began with\n" in err
+        return f"warning: {run_folder}: was not trained to write, but to {task}; its decoder knows only what it began with\n" in err
 
     finetune(labelled, tmp_path / "read", "--task", "classify", "--table", "one", "--init-from", str(whole), *REST, updates=1)
+    finetune(labelled, tmp_path / "tags", "--task", "tag", "--init-from", str(whole), *REST, updates=1)
+    assert warned(tmp_path / "tags", "tag")
     gpt = ["--task", "classify", "--table", "one", *TINY, "--encoder-layers", "0"]
     finetune(labelled, tmp_path / "beside", *gpt, "--lm-weight", "0.5", updates=1)
     finetune(labelled, tmp_path / "alone", *gpt, updates=1)
