@@ -76,27 +76,17 @@ def test_what_cannot_be_predicted_is_said(
     assert (out, err) == ([], [f"error: {message.format(x=path)}", f"hint: {hint}"])
 
 
-def test_what_predict_would_not_do_is_refused(
+def test_a_threshold_of_who_always_answers_is_refused(
     trained: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    odds, threshold = ["--na-prob", tmp_path / "odds.json"], ["--null-threshold", "1"]
-    questions, answered = labelled / "valid.json", tmp_path / "all.json"
-    column = "--format tsv: adds a column to a table, and the input is"
+    """Where all questions it was trained on have answers, no score of there being none is ever compared with it."""
+    answered, threshold = tmp_path / "all.json", ["--null-threshold", "1"]
     answered.write_text(asked({"id": "a", "question": "bo", "answers": [{"text": "ba", "answer_start": 0}]}), encoding="utf-8")
-    certain = finetuned(labelled / "data", tmp_path, answered, answered, "squad", "extract", *SMALL)
-    assert told(capsys, certain, 0)
-    for run_folder, file, more, message in (
-        (trained / "classify", labelled / "valid.tsv", odds, "--na-prob: classify answers no questions"),
-        (trained / "classify", labelled / "valid.tsv", threshold, "--null-threshold: classify always has an answer"),
-        (tmp_path / "run", answered, threshold,
-         f"--null-threshold: all questions that {tmp_path / 'run'} was trained on have answers, and so it always gives one"),
-        (trained / "choose", labelled / "valid.jsonl", ["--format", "tsv"], f"{column} jsonl"),
-        (trained / "extract", questions, ["--format", "tsv"], f"{column} squad"),
-    ):  # fmt: skip
-        out, err = told(capsys, ["predict", run_folder, "-i", file, *more], 2)
-        assert (out, err[0]) == ([], f"error: {message}") and err[1].startswith("hint: ") and not (tmp_path / "odds.json").exists()
-    assert len(told(capsys, ["predict", trained / "extract", "-i", questions, *odds, *threshold], 0)[0]) == 12
-    assert len(told(capsys, ["predict", trained / "classify", "-i", labelled / "valid.tsv", "--format", "tsv"], 0)[0]) == 13
+    told(capsys, finetuned(labelled / "data", tmp_path, answered, answered, "squad", "extract", *SMALL), 0)
+    out, err = told(capsys, ["predict", tmp_path / "run", "-i", answered, *threshold], 2)
+    message = f"--null-threshold: all questions that {tmp_path / 'run'} was trained on have answers, and so it always gives one"
+    assert (out, err) == ([], [f"error: {message}", "hint: leave it out, or train with --unanswerable"])
+    assert len(told(capsys, ["predict", trained / "extract", "-i", labelled / "valid.json", *threshold], 0)[0]) == 12
 
 
 @pytest.mark.parametrize(
