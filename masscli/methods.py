@@ -102,8 +102,8 @@ class MassOptions(SwitchingOptions):
     """What the decoder reads before a fragment: the real previous token, or [M] as in the paper's text."""
     block: int | None = None
     """One fragment in every block of so many tokens of a window; 0 takes sentences, one fragment each."""
-    window: int = 512
-    """Tokens in a window, where blocks are used."""
+    window: int | None = None
+    """Tokens in a window, where blocks are used (default: 512, or the fewer that the model has positions for)."""
 
     def __post_init__(self) -> None:
         SwitchingOptions.__post_init__(self)
@@ -121,7 +121,7 @@ class MassOptions(SwitchingOptions):
             (self.source_shift >= 0, f"source_shift: must not be negative, got {self.source_shift}"),
             (self.span is None or self.span > 0, f"span: must be above 0, got {self.span}"),
             (self.block is None or self.block >= 0, f"block: must not be negative, got {self.block}"),
-            (self.window > 8, f"window: must be above 8, got {self.window}"),
+            (self.window is None or self.window > 8, f"window: must be above 8, got {self.window}"),
         )
 
     def resolved(self) -> MassOptions:
@@ -146,7 +146,7 @@ class MassOptions(SwitchingOptions):
         )
 
     def longest(self, lead: int) -> tuple[str, int] | None:
-        return ("window", self.window + 1 + lead) if self.resolved().block else None
+        return ("window", self.window + 1 + lead) if self.window is not None and self.resolved().block else None
 
 
 _PAPER: dict[str, Any] = {

@@ -246,6 +246,16 @@ def test_a_source_that_begins_with_a_symbol_needs_a_position_more(toy: Path) -> 
         composed(*at, "23")
 
 
+@pytest.mark.parametrize(("positions", "tokens"), [("24", 23), ("600", 512)])
+def test_a_window_is_as_long_as_there_are_positions_for(positions: str, tokens: int, toy: Path) -> None:
+    trainer, _ = build(composed(str(toy), *SMALL, "--objective", "mass", "--block", "5", "--max-positions", positions))
+    stream = next(iter(trainer.streams.values()))
+    assert stream.sampler.skipped == 0
+    assert len(stream.collation.view[0].fields[0]) == tokens
+    with torch.no_grad():
+        stream.objective(trainer.model, stream.collation(np.array([0]), 0))
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

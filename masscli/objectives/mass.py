@@ -30,6 +30,9 @@ from masscli.methods import MassOptions
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Setting, Term
 
+WINDOW = 512
+"""Tokens of a window in the released code for summarization."""
+
 
 @dataclass(frozen=True)
 class MassCollator:
@@ -91,7 +94,8 @@ class Mass(Objective):
         column = data.monolingual(split, self.setting.text)
         self.switching = Switching.read(self.options, data)
         if self.options.block:
-            return Windows(column, self.options.window, data.vocab.eos, self.setting.limit)
+            room = self.setting.model.max_positions - 1 - self.setting.framing.lead
+            return Windows(column, self.options.window or min(WINDOW, room), data.vocab.eos, self.setting.limit)
         return Lines([column], self.setting.limit)
 
     def collator(self) -> MassCollator:
