@@ -36,21 +36,29 @@ class SwitchingOptions(ObjectiveConfig):
 
 
 @config
-class PseudoMaskOptions(ObjectiveConfig):
+class ChosenTokensOptions(ObjectiveConfig):
+    """What becomes of tokens that were chosen to be hidden: 80% [M], 10% another token, 10% as they were (BERT), or other shares."""
+
+    leave_unmasked_prob: float = 0.1
+    """Share of the chosen tokens that stay as they are."""
+    random_token_prob: float = 0.1
+    """Share of the chosen tokens that become a random token."""
+
+    def __post_init__(self) -> None:
+        kept = self.leave_unmasked_prob + self.random_token_prob
+        check((0 <= kept <= 1, "random_token_prob: with leave_unmasked_prob, must not exceed 1"))
+
+
+@config
+class PseudoMaskOptions(ChosenTokensOptions):
     """What writing with an encoder alone needs in training, by pseudo-masks (UniLMv2's fine-tuning, s2s-ft)."""
 
     target_mask_prob: float = 0.5
     """Share of the target's tokens that are corrupted where later ones read them (XSum: 0.4 to 0.5, CNN/DM: 0.7 to 0.8)."""
-    leave_unmasked_prob: float = 0.1
-    """Share of those that stay as they are."""
-    random_token_prob: float = 0.1
-    """Share of those that become a random token."""
 
     def __post_init__(self) -> None:
-        check(
-            _share("target_mask_prob", self.target_mask_prob),
-            (0 <= self.leave_unmasked_prob + self.random_token_prob <= 1, "random_token_prob: with leave_unmasked_prob, must not exceed 1"),
-        )
+        ChosenTokensOptions.__post_init__(self)
+        check(_share("target_mask_prob", self.target_mask_prob))
 
     @property
     def idle(self) -> tuple[Idle, ...]:
@@ -221,7 +229,7 @@ class CausalLMOptions(ObjectiveConfig):
 
 
 @config
-class MaskedLMOptions(SwitchingOptions):
+class MaskedLMOptions(SwitchingOptions, ChosenTokensOptions):
     """Masked language model over sentences, with the encoder alone."""
 
     stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder", "any"]] = "encoder"
@@ -229,17 +237,11 @@ class MaskedLMOptions(SwitchingOptions):
     """Which."""
     mask_prob: float = 0.15
     """Share of tokens to predict."""
-    leave_unmasked_prob: float = 0.1
-    """Share of those that stay as they are."""
-    random_token_prob: float = 0.1
-    """Share of those that become a random token."""
 
     def __post_init__(self) -> None:
         SwitchingOptions.__post_init__(self)
-        check(
-            (0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"),
-            (0 <= self.leave_unmasked_prob + self.random_token_prob <= 1, "random_token_prob: with leave_unmasked_prob, must not exceed 1"),
-        )
+        ChosenTokensOptions.__post_init__(self)
+        check((0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"))
 
 
 @config

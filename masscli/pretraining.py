@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from masscli.config import Flags, Idle, check, config
-from masscli.methods import MaskedLMOptions, PseudoMaskOptions
+from masscli.methods import ChosenTokensOptions, MaskedLMOptions, PseudoMaskOptions
 from masscli.recipe import ObjectiveConfig
 
 
@@ -44,15 +44,11 @@ class DocumentOptions(ObjectiveConfig):
 
 
 @config
-class CorruptionOptions(DocumentOptions):
+class CorruptionOptions(DocumentOptions, ChosenTokensOptions):
     """What masked language models over documents have in common."""
 
     mask_prob: float = 0.15
     """Share of tokens to predict."""
-    leave_unmasked_prob: float = 0.1
-    """Share of those that stay as they are."""
-    random_token_prob: float = 0.1
-    """Share of those that become a random token."""
     max_predictions: Annotated[int | None, Flags("--max-predictions-per-seq")] = None
     """Predict no more than so many tokens of an example (the released BERT and ALBERT: 20)."""
     masks: Literal["static", "dynamic"] = "static"
@@ -60,9 +56,9 @@ class CorruptionOptions(DocumentOptions):
 
     def __post_init__(self) -> None:
         DocumentOptions.__post_init__(self)
+        ChosenTokensOptions.__post_init__(self)
         check(
             (0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"),
-            (0 <= self.leave_unmasked_prob + self.random_token_prob <= 1, "random_token_prob: with leave_unmasked_prob, must not exceed 1"),
             (self.max_predictions is None or self.max_predictions > 0, f"max_predictions: must be above 0, got {self.max_predictions}"),
         )
 
