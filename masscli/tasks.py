@@ -183,7 +183,7 @@ class ExtractOptions(TableOptions):
               for name, value in (("doc_stride", self.doc_stride), ("max_query", self.max_query), ("max_answer", self.max_answer),
                                   ("n_best", self.n_best))),
             (self.max_query + 4 < self.max_length,
-             f"max_query: with four symbols, must be below max_length ({self.max_length}), got {self.max_query}"),
+             f"max_length: {self.max_length} leaves a text no room beside max_query ({self.max_query}) and four symbols"),
         )
 
     @property

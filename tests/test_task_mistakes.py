@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from masscli.__main__ import run
+from masscli.training.predictor import Predictor
 from tests.toy_tasks import ENCODER, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -217,3 +218,62 @@ def test_an_answer_that_no_window_holds_is_counted(labelled: Path, tmp_path: Pat
     said = [line for line in err if "lie in no window" in line]
     remark = "extract-squad: 1 answers lie in no window as a whole (--max-length, --doc-stride) and are not learned"
     assert [line.partition("extract-squad")[2] for line in said] == [remark.partition("extract-squad")[2], f"{remark[13:]} of valid"]
+
+
+def test_predictions_that_cannot_be_written_are_not_made(
+    trained: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Predictor, "outputs", None)  # it would be called
+    at = ["predict", trained / "extract", "--input", labelled / "valid.json"]
+    assert told(capsys, [*at, "-o", tmp_path / "no/x"], 2)[1] == [f"error: --output {tmp_path / 'no/x'}: No such file or directory"]
+    _, err = told(capsys, [*at, "-o", tmp_path / "x", "--na-prob", tmp_path / "no/o"], 2)
+    assert err == [f"error: --na-prob {tmp_path / 'no/o'}: No such file or directory"]
+    assert not (tmp_path / "x").exists()
+
+
+def test_another_kind_of_file(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = save(tmp_path / "words", ["label\tsentence", *["1\tba"] * 2100])
+    semicolons = save(tmp_path / "semicolons", ["label;sentence", "1;ba"])
+    found = {
+        ("--tsv", labelled / "train.jsonl"): "objects a line are read with --jsonl",
+        ("--tsv", semicolons): "is its first line a header?",
+        ("--conll", words): "is it a table? --tsv reads one with a header",
+    }
+    for (flag, path), hint in found.items():
+        at = ["preprocess", "--spm-model", labelled / "data", flag, f"train={path}", "--destdir", tmp_path / "data"]
+        _, err = told(capsys, at, 2)
+        assert str(path) in err[-2] and hint in err[-1]
+
+
+def test_the_label_is_no_text_and_a_wrong_column_has_a_short_hint(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ["finetune", labelled / "data", "--task", "classify", "--table", "two", *ENCODER, "--save-dir", tmp_path / "run"]
+    _, err = told(capsys, [*at, "--text-columns", "Label,sentence1"], 2)
+    assert err[0] == "error: --text-columns Label,sentence1: label is the label"
+    _, err = told(capsys, [*at, "--label-column", "sentence1", "--text-columns", "sentence2"], 2)
+    assert "does not occur in the training part" in err[0] and err[1].endswith(" more; is it the right column?") and len(err[1]) < 1500
+
+
+def test_a_vocabulary_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = save(tmp_path / "x.tsv", ["label\ttext", "1\tba"])
+    _, err = told(capsys, ["preprocess", "--spm-model", tmp_path / "no", "--tsv", f"train={table}", "--destdir", tmp_path / "d"], 2)
+    assert err[0] == f"error: --spm-model {tmp_path / 'no'}: no such file or folder"
+
+
+def test_questions_are_scored_wherever_their_answers_stand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The official scores never look at answer_start; predictions may be lines of JSON; SQuAD 1.1 has no odds."""
+    answered = [{"id": n, "question": "?", "answers": [{"text": "bo", "answer_start": 1}]} for n in "ab"]
+    reference = save(tmp_path / "dev.json", [asked(*answered)])
+    answers = [{"line": 1, "id": "a", "answer": "bo"}, {"line": 2, "id": "b", "answer": "x"}]
+    lines = save(tmp_path / "told.jsonl", [json.dumps(answer) for answer in answers])
+    odds = save(tmp_path / "odds.json", ['{"a": 0.1, "b": 0.2}'])
+    out, _ = told(capsys, ["score", lines, "--ref", reference, "--metric", "squad"], 0)
+    assert [row.split()[2] for row in out[:2]] == ["50.00", "50.00"]
+    _, err = told(capsys, ["score", lines, "--ref", reference, "--metric", "squad", "--na-prob", odds], 2)
+    assert err == [f"error: --na-prob: all questions of {reference} have answers", "hint: leave it out"]
+    _, err = told(capsys, ["score", lines, "--ref", reference, "--metric", "f1"], 2)
+    assert err == [f"error: {reference}: is in the form of SQuAD", "hint: score predictions with --metric squad"]
+    bad = save(tmp_path / "bad.jsonl", ['{"line": 1}', '{"line": 2}'])
+    _, err = told(capsys, ["score", bad, "--ref", reference, "--metric", "squad"], 2)
+    assert err == [f"error: {bad}: its lines have no 'id'", "hint: masscli predict --format jsonl writes id and answer"]

@@ -543,7 +543,7 @@ def test_a_span_lies_in_its_window_or_nowhere(folder: Path, tmp_path: Path) -> N
 
 def test_a_question_that_leaves_no_room_is_named(folder: Path, tmp_path: Path) -> None:
     at = ["finetune", folder / "data", "--task", "extract", "--save-dir", tmp_path / "run", *ENCODER]
-    message = "max_query: with four symbols, must be below max_length (20), got 64"
+    message = "--max-length: 20 leaves a text no room beside max_query (64) and four symbols"
     assert refused(*at, "--max-length", 20)[0] == message
     answered = {"id": "q", "question": "ba", "answers": [{"text": "bo", "answer_start": 3}]}
     text = {"context": "ba bo", "qas": [answered, {"id": "r", "question": "?"}]}

@@ -17,6 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,7 @@ from masscli.cli.files import writer
 from masscli.cli.sides import TOLD
 from masscli.commands import PredictConfig
 from masscli.errors import MasscliError
+from masscli.tasks import ExtractOptions
 
 FLAT = ("tsv", "lines")
 """Input whose fields are columns."""
@@ -57,16 +59,19 @@ def run(
         given = f"--input-format {kind}" if command.input_format else f"{command.input}: {kind}"
         raise MasscliError(f"{given}: {predictor.options.name} does not read it", f"it reads {', '.join(known)}; see --input-format")
     _check(command, kind)
+    if command.na_prob is not None and isinstance(predictor.options, ExtractOptions) and not predictor.options.unanswerable:
+        message = f"--na-prob: all questions that {path} was trained on have answers, and so it knows no odds of none"
+        raise MasscliError(message, "leave it out, or train with --unanswerable")
     table = predictor.read(command.input, kind)
     if command.format == "tsv" and (there := [name for name in ADDED if name in table.fields]):
         raise MasscliError(f"--format tsv: {command.input} has a column {there[0]!r} already", "rename it, or use --format jsonl")
-    outputs, remarks = predictor.outputs(table, command.batch_tokens)
-    answers = predictor.answers(table, outputs)
-    with writer(command.output) as write:
+    odds = writer(command.na_prob, "--na-prob") if command.na_prob is not None else nullcontext()
+    with writer(command.output) as write, odds as write_odds:  # a path that cannot be written is known before the work
+        outputs, remarks = predictor.outputs(table, command.batch_tokens)
+        answers = predictor.answers(table, outputs)
         write(_json(answers) if command.format == "json" else "".join(_shown(command.format, table, answers)))
-    if command.na_prob is not None:
-        with writer(command.na_prob) as write:
-            write(json.dumps({a.details["id"]: a.details["na_prob"] for a in answers if "na_prob" in a.details}, indent=1) + "\n")
+        if write_odds is not None:
+            write_odds(json.dumps({a.details["id"]: a.details["na_prob"] for a in answers if "na_prob" in a.details}, indent=1) + "\n")
     for remark in remarks:
         print(f"warning: {remark}", file=sys.stderr)
     seconds = time.perf_counter() - started

@@ -93,15 +93,17 @@ def _warn(sentences: Iterable[str]) -> None:
 
 def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> None:
     """SQuAD's own files: predictions by id, and a data set."""
-    from masscli.data.formats import read
+    from masscli.data import formats
     from masscli.scoring import squad
 
     beside = (options.confidence, options.paired, options.sentence_level, options.column, options.hyp_column, options.ref_format)
     if len(options.metric) > 1 or len(ref) > 1 or any(beside):
         raise MasscliError("--metric squad: stands alone, with one --ref", "masscli score predictions.json --ref dev.json --metric squad")
-    records = list(read(ref[0], "squad"))
+    records = list(formats.squad(ref[0], placed=False))
     asked = [squad.Question(r.texts["id"], tuple(r.lists["answers"])) for r in records]
     v2 = any(r.numbers["impossible"][0] for r in records)
+    if options.na_prob is not None and not v2:
+        raise MasscliError(f"--na-prob: all questions of {ref[0]} have answers", "leave it out")
     odds = {key: float(str(value)) for key, value in _object(options.na_prob).items()} if options.na_prob is not None else None
     for path in hyp:
         told = {key: str(value) for key, value in _object(path).items()}
@@ -116,9 +118,14 @@ def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> 
 
 
 def _object(path: Path) -> dict[str, object]:
-    """A JSON object."""
+    """A JSON object from ids to answers, or what `masscli predict --format jsonl` writes: an object for each question."""
+    rows = list(lines(path))
     try:
-        found = json.loads("\n".join(lines(path)))
+        if len(rows) > 1 and rows[0].startswith("{") and rows[0].endswith("}"):
+            return {str(one["id"]): one["answer"] for one in map(json.loads, rows)}
+        found = json.loads("\n".join(rows))
+    except (KeyError, TypeError) as error:
+        raise MasscliError(f"{path}: its lines have no {error}", "masscli predict --format jsonl writes id and answer") from None
     except ValueError as error:
         raise MasscliError(f"{path}: not JSON ({error})", "predictions are an object from ids to answers") from None
     if not isinstance(found, dict):

@@ -170,6 +170,8 @@ def _tagged(name: str, found: Sentences, column: int) -> Side:
 def _jsonl(name: str, rows: Sequence[str], key: str | None, flag: str, choices: str = "") -> Side:
     """One field of objects: strings and numbers, or lists of them; and how many choices there are beside it."""
     records = [ByName(_object(name, number, row)) for number, row in objects(rows, name)]
+    if key is None and len(records) == 1 and "data" in records[0]:
+        raise MasscliError(f"{name}: is in the form of SQuAD", "score predictions with --metric squad")
     if key is None:
         raise MasscliError(f"{name}: is JSONL, and none of its fields is named",
                            f"choose with {flag}; it has {', '.join(records[0]) if records else 'no line'}")  # fmt: skip

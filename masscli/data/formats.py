@@ -28,6 +28,8 @@ WHERE = "line"
 """The field that says where in its file a record came from."""
 PARTS = ("ids", "items", "at", "begin", "end")
 """What stands behind the name of a field, and a dot, in what a table has besides (masscli/data/tables.py)."""
+LONGEST = 2000
+"""Words of a sentence beyond which a file is none of sentences."""
 CONLLU, FORM, UPOS = 10, "2", "4"
 """Columns of CoNLL-U: how many there are, and those of the words and of their part of speech."""
 
@@ -85,6 +87,9 @@ def tsv(path: Path) -> Iterator[Record]:
     if len(set(names)) < len(names) or not all(name.strip() for name in names):
         raise MasscliError(f"{shown(path)}:1: the header must name every column once, it is {' '.join(map(repr, names))}",
                            "the first line of a TSV file holds the names of its columns")  # fmt: skip
+    if len(names) == 1 and (strange := next((sign for sign in "{;," if sign in names[0]), "")):
+        what = "objects a line are read with --jsonl" if strange == "{" else "is its first line a header?"
+        raise MasscliError(f"{shown(path)}:1: the header has no tab: {names[0][:60]!r}", f"columns are separated by tabs; {what}")
     for number, row in enumerate(rows, 2):
         values = row.split("\t")
         if len(values) != len(names):
@@ -137,6 +142,9 @@ def conll(path: Path) -> Iterator[Record]:
     and not as many columns as words have), and in CoNLL-U the ranges (`1-2`) and empty nodes (`1.1`) that stand beside the words.
     """
     for sentence in sentences(corpus.lines(path), shown(path)):
+        if len(sentence) > LONGEST:
+            raise MasscliError(f"{shown(path)}:{sentence[0][0]}: {len(sentence)} lines without a blank one between sentences",
+                               "is it a table? --tsv reads one with a header")  # fmt: skip
         yield _sentence(sentence[0][0], [values for _, values in sentence])
 
 
@@ -217,10 +225,10 @@ def aligned(path: Path) -> Iterator[Record]:
         yield Record(number, {"source": source, "target": target})
 
 
-def squad(path: Path) -> Iterator[Record]:
+def squad(path: Path, *, placed: bool = True) -> Iterator[Record]:
     """Questions of SQuAD 1.1 or 2.0, each with its answers: their texts, and the character at which they start.
 
-    Raises MasscliError when an answer is not found where the file says it is.
+    Raises MasscliError when an answer is not found where the file says it is (`placed`; the official scores do not look).
     """
     number, ids = 0, set[str]()
     for paragraph in _paragraphs(path):
@@ -241,7 +249,7 @@ def squad(path: Path) -> Iterator[Record]:
             if asked["id"] in ids:
                 raise MasscliError(f"{where}: another question has this id", "answers are told apart by the ids of their questions")
             ids.add(asked["id"])
-            for text, start in zip(texts, starts, strict=True):
+            for text, start in zip(texts, starts, strict=True) if placed else ():
                 if not text.strip() or context[start : start + len(text)] != text:
                     raise MasscliError(f"{where}: its answer {text!r} is not in its context at {start}",
                                        "answer_start counts characters of the context, from 0")  # fmt: skip

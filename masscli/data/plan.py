@@ -161,6 +161,8 @@ def _languages(config: PreprocessConfig, mono: Sequence[tuple[str, str, Path]]) 
     named = [name for name in (config.source_lang, config.target_lang, *config.langs) if name is not None]
     taken_over = Tokenizer.languages_of(config.spm_model) if config.spm_model is not None and not mono else ()
     found = tuple(dict.fromkeys(named or [language for _, language, _ in mono] or taken_over))
+    if not found and config.spm_model is not None and not config.spm_model.exists():
+        raise MasscliError(f"--spm-model {config.spm_model}: no such file or folder")
     if not found:
         raise MasscliError("no language is named", "give --langs en, or -s en -t de, or --mono en=FILE")
     for name in found:

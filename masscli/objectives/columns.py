@@ -20,12 +20,16 @@ KNOWN = (
 """Names under which texts are known, in this order."""
 UNKNOWN = -1
 """The number of a label that the model does not know."""
+NAMED = 20
+"""Labels that a message lists."""
 
 
 def text_columns(given: Sequence[str], table: Table, label: str) -> tuple[str, ...]:
     """The columns of text: as given, or those of a known name."""
     for field in given:
         table.require(field, "--text-columns")
+    if label.lower() in (field.lower() for field in given):
+        raise MasscliError(f"--text-columns {','.join(given)}: {label} is the label", "the text must not tell it; see --label-column")
     if given:
         return tuple(given)
     for names in KNOWN:
@@ -85,8 +89,14 @@ def label_numbers(labels: Sequence[str], table: Table, field: str) -> Ids:
     if len(strange) and (table.split == "train" or len(strange) == len(found)):
         first = int(strange[0])
         how = "is not among --labels" if table.split == "train" else "does not occur in the training part, and no other one does"
-        raise MasscliError(f"{_where(table, field, first)}: label {column.text(first)!r} {how}", f"the labels are {', '.join(labels)}")
+        raise MasscliError(f"{_where(table, field, first)}: label {column.text(first)[:60]!r} {how}", f"the labels are {some(labels)}")
     return found
+
+
+def some(labels: Sequence[str]) -> str:
+    """The first labels, and how many more there are: a wrong column may have thousands."""
+    more = f" and {len(labels) - NAMED} more; is it the right column?" if len(labels) > NAMED else ""
+    return ", ".join(label[:60] for label in labels[:NAMED]) + more
 
 
 def about_labels(labels: Sequence[str], table: Table, field: str, numbers: Ids) -> list[str]:
