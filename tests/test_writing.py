@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from masscli.__main__ import run
+from masscli.training import evaluate
 from masscli.training.build import build
 from masscli.training.checkpoint import Checkpoint
 from tests.toy_tasks import ENCODER, REST, TINY, WORDS, finetune, save
@@ -88,6 +89,41 @@ def test_who_writes_when_weights_are_given(encoder: Path, labelled: Path, tmp_pa
     assert made.recipe.model.decoder_layers == 1 and next(iter(made.writers.values())).writer == "decoder"
     finetune(labelled, tmp_path / "b", *HEADS, *REST, "--init-from", str(tmp_path / "a"), updates=1)
     assert next(iter(Checkpoint.open(tmp_path / "b").writers.values())).writer == "decoder"
+
+
+@pytest.fixture(scope="module")
+def both(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Encoder and decoder, pre-trained by MASS."""
+    place = tmp_path_factory.mktemp("mass") / "run"
+    at = ["pretrain", str(labelled / "data"), "--objective", "mass", "--max-update", "2", "--save-dir", str(place), *TINY]
+    assert run(at) == 0
+    return place
+
+
+def test_an_encoder_writes_as_if_the_weights_had_no_decoder(both: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    """In validation and in `generate`: a decoder that comes with the weights and has learned nothing does not write."""
+    scored: list[list[str]] = []
+    true = evaluate.rouge_scores
+    monkeypatch.setattr(evaluate, "rouge_scores", lambda lines, wanted: (scored.append(lines), true(lines, wanted))[1])
+    at = [*HEADS, "--writer", "encoder", "--init-from", str(both), *REST, "--eval-rouge"]
+    finetune(labelled, tmp_path / "whole", *at, updates=20)
+    finetune(labelled, tmp_path / "bare", *at, "--decoder-layers", "0", updates=20)
+    assert [Checkpoint.open(tmp_path / name).recipe.model.decoder_layers for name in ("whole", "bare")] == [1, 0]
+    assert scored[0] == scored[1] and any(scored[0])
+    written = [told(capsys, "generate", tmp_path / name, "--gen-subset", "valid", *EXACT)[0] for name in ("whole", "bare")]
+    assert written[0] == written[1] and any(written[0])
+
+
+def test_a_decoder_goes_on_as_if_the_weights_had_no_encoder(both: Path, labelled: Path, tmp_path: Path,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    """A language model never learned to read an encoder."""
+    at = ["pretrain", str(labelled / "data"), "--objective", "clm", "--init-from", str(both), *REST, "--max-update", "20"]
+    text, written = save(tmp_path / "text", ["ba be bi", "go", "du da de di"]), []
+    for name, more in (("whole", []), ("bare", ["--encoder-layers", "0"])):
+        assert run([*at, *more, "--save-dir", str(tmp_path / name)]) == 0
+        written.append(told(capsys, "generate", tmp_path / name, "-i", text, "--max-len-a", "0", "--max-len-b", "9", *EXACT)[0])
+    assert written[0] == written[1] and any(written[0])
 
 
 def test_a_batch_of_an_encoder_that_writes(encoder: Path, labelled: Path, tmp_path: Path) -> None:

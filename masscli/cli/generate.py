@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -61,7 +61,7 @@ def run(
     source, target = _sides(stream) or _direction(checkpoints[0], command)
     texts, references = _texts(checkpoints[0], stream, command, source, target)
     texts, kept = itertools.tee(texts)
-    translator = _translator(checkpoints, stream, command, search)
+    translator = _translator(checkpoints, [_writer(c, stream, source, target) for c in checkpoints], stream, command, search)
     ready = time.perf_counter()
     if command.score_reference is not None:
         scored = translator.score(texts, lines(command.score_reference), source, target)
@@ -228,18 +228,35 @@ def _readable(path: Path) -> Iterator[str]:
     return iter(()) if first is None else itertools.chain([first], found)
 
 
+def _writer(checkpoint: Checkpoint, stream: StreamConfig | None, source: str, target: str) -> Literal["encoder", "decoder"] | None:
+    """The stack that has learned to write alone, if all that was learned of this writing, or else of any, is of one."""
+    speaking = [s for s in checkpoint.recipe.stream.values() if s.objective.speaks]
+    same = [s for s in speaking if stream is not None and (s.text, s.objective.name) == (stream.text, stream.objective.name)]
+    same = same or [s for s in speaking if s.objective.reads in ("pairs", "target") and s.text == f"{source}-{target}"]
+    meant = [s.objective for s in same or speaking]
+    if meant and all(objective.writes for objective in meant):
+        return "encoder"
+    return "decoder" if meant and all(objective.stacks == "decoder" for objective in meant) else None
+
+
 def _translator(
-    checkpoints: Sequence[Checkpoint], stream: StreamConfig | None, command: GenerateConfig, search: GenerationConfig
+    checkpoints: Sequence[Checkpoint],
+    writers: Sequence[Literal["encoder", "decoder"] | None],
+    stream: StreamConfig | None,
+    command: GenerateConfig,
+    search: GenerationConfig,
 ) -> Translator:
     from masscli.data.sequences import Cut
+    from masscli.generation.continuation import alone
     from masscli.generation.translator import Translator
     from masscli.objectives.write import cut_of
     from masscli.training.precision import choose_device, choose_dtype
 
     device = choose_device(command.device)
     dtype = choose_dtype(command.precision, device)
+    models = [checkpoint.model(device, dtype) for checkpoint in checkpoints]
     return Translator(
-        [checkpoint.model(device, dtype) for checkpoint in checkpoints],
+        [model if stack is None else alone(model, stack) for model, stack in zip(models, writers, strict=True)],
         checkpoints[0].tokenizer(),
         checkpoints[0].framing(),
         search,

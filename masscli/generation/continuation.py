@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,6 +20,14 @@ from masscli.data.framing import Framing
 from masscli.generation.stepper import CachedStepper
 from masscli.models.continuing import go_on, remember
 from masscli.models.transformer import Transformer
+
+
+def alone(model: Transformer, stack: Literal["encoder", "decoder"]) -> Transformer:
+    """The same weights as a model of one stack: of two, the other one may never have learned to write, or to be read by this one."""
+    made = copy.copy(model)
+    made._modules = dict(model._modules)
+    made._modules["decoder" if stack == "encoder" else "encoder"] = None
+    return made
 
 
 class ContinuingStepper(CachedStepper):

@@ -314,9 +314,10 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
             warnings.append(f"{name}: {sampler.skipped} of {sampler.rows} validation examples are longer than --max-positions")
         streams.append(ValidStream(name, objective, Collation(name, view, objective.collator(), 0), sampler, table))
         if config.eval_rouge and isinstance(whole, Write) and table is not None:
-            rouges.append(RougeTask(name, whole.writing.language, *whole.lines(table), cut_of(whole.writing), whole.room.target))
+            writing, most = whole.writing, whole.room.target
+            rouges.append(RougeTask(name, writing.language, *whole.lines(table), cut_of(writing), most, writing.writes))
         known = {task.name for task in tasks}
-        tasks += [task for task in _tasks(text, recipe.stream[name].objective.reads, its, recipe.valid, allowed) if task.name not in known]
+        tasks += [task for task in _tasks(recipe.stream[name], its, recipe.valid, allowed) if task.name not in known]
     if config.eval_bleu and not any(task.metric == "bleu" for task in tasks):
         warnings.append(f"no BLEU: the {split} split of {recipe.data} has no pairs of {', '.join(s.text for s in recipe.stream.values())}")
     if config.eval_rouge and not rouges:
@@ -350,16 +351,16 @@ def aligned_rows(data: DataBin, split: str, pair: tuple[str, str], most: int | N
     return [first[i] for i in rows], [second[i] for i in rows]
 
 
-def _tasks(text: str, reads: str, data: DataBin, config: ValidConfig, allowed: Mapping[str, Tensor]) -> list[BleuTask]:
+def _tasks(stream: StreamConfig, data: DataBin, config: ValidConfig, allowed: Mapping[str, Tensor]) -> list[BleuTask]:
     """What is translated for a stream: its validation pairs, where there are any; there and back, where it reads one side alone."""
-    tasks: list[BleuTask] = []
+    text, reads, tasks = stream.text, stream.objective.reads, list[BleuTask]()
     if reads in ("sentences", "table"):
         return tasks
     source, target = text.split("-")
     paired = any(p.split == config.valid_subset and {p.source, p.target} == {source, target} for p in data.manifest.aligned)
     if config.eval_bleu and (reads == "pairs" or paired):
         sources, references = (data.raw(config.valid_subset, text, side)[: config.max_valid_rows] for side in (source, target))
-        tasks.append(BleuTask((source, target), sources, references, allowed))
+        tasks.append(BleuTask((source, target), sources, references, allowed, stream.objective.writes))
     if config.eval_roundtrip and reads == "target":
         real = data.raw(config.valid_subset, target, target)[: config.max_valid_rows]
         tasks.append(BleuTask((target, source, target), real, real, allowed))

@@ -27,6 +27,7 @@ from masscli.data.sampler import Sampler
 from masscli.data.sequences import Cut
 from masscli.data.tables import Table
 from masscli.errors import MasscliError
+from masscli.generation.continuation import alone
 from masscli.generation.replica import replica
 from masscli.generation.retrieval import precision_at_1, sentence_vectors
 from masscli.generation.translator import Translator
@@ -75,6 +76,8 @@ class BleuTask:
     references: list[str]
     allowed: Mapping[str, Tensor] = field(default_factory=dict)
     """For a language, the (V,) pieces that may be written in it: those of back-translation, so that it is judged as it works."""
+    by_encoder: bool = False
+    """Whether an encoder writes, whatever the model has beside it."""
 
     @property
     def metric(self) -> str:
@@ -97,6 +100,7 @@ class RougeTask:
     references: Sequence[str]
     cut: Cut
     longest: int
+    by_encoder: bool
 
 
 @dataclass(frozen=True)
@@ -270,9 +274,9 @@ class Validator:
             config = GenerationConfig(beam=self.beam if task.metric == "bleu" else 1)
             own = range(parallel.rank, len(task.sources), parallel.world)
             sources = [task.sources[i] for i in own]
-            lines = sources
+            lines, writer = sources, alone(fast, "encoder") if task.by_encoder else fast
             for number, hop in enumerate(pairwise(task.path)):
-                translator = Translator([fast], self.tokenizer, self.framing, config, allowed=task.allowed.get(hop[1]))
+                translator = Translator([writer], self.tokenizer, self.framing, config, allowed=task.allowed.get(hop[1]))
                 lines = [found[0].text for found in translator.translate(lines, *hop)]
                 if number == 0 and task.metric == "roundtrip":
                     copies = (self._spelt(read, *hop) for read in sources)
@@ -294,7 +298,8 @@ class Validator:
         for task in self.rouges:
             config = GenerationConfig(beam=self.beam, max_len_a=0, max_len_b=task.longest)
             own = range(parallel.rank, len(task.sources), parallel.world)
-            translator = Translator([fast], self.tokenizer, self.framing, config, cut=task.cut)
+            writer = alone(fast, "encoder") if task.by_encoder else fast
+            translator = Translator([writer], self.tokenizer, self.framing, config, cut=task.cut)
             found = translator.translate([task.sources[i] for i in own], task.language, task.language)
             lines = [best.text for best, *_ in found]
             scores.append(rouge_scores(together(own, lines, len(task.sources), device), task.references))
