@@ -262,4 +262,4 @@ class Respond(Write):
         return TurnsView(table, self.options, self.room, self.setting.framing.vocab.sep)
 
     def source_line(self, table: Table, row: int) -> str:
-        return "\t".join(table.strings(self.options.context_column, row))
+        return "\t".join(turn.replace("\t", " ") for turn in table.strings(self.options.context_column, row))
