@@ -130,6 +130,8 @@ def test_jsonl_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         "hint: it has guess, sure; choose with --hyp-column",
     ]
     bare = "its lines are JSON and are compared as they are; "
+    same = objects(tmp_path / "same", [{"guess": "x"}])
+    assert f"warning: {same}: {bare}--column reads a field" in scored(capsys, other, "--ref", same, "-m", "accuracy")[1]
     assert f"warning: {other}: {bare}--hyp-column reads a field" in scored(capsys, other, "--ref", labels, "-m", "accuracy")[1]
     assert f"warning: {other}: {bare}--column reads a field" in scored(capsys, labels, "--ref", other, "-m", "accuracy")[1]
     assert scored(capsys, other, "--ref", labels, "--hyp-column", "guess", "-m", "accuracy")[0] == {"accuracy": 100}
@@ -325,6 +327,14 @@ def test_labels_that_are_no_choices_are_left_alone(tmp_path: Path, capsys: pytes
     chosen = objects(tmp_path / "chosen.jsonl", [{"line": 1, "label": 0, "choice": "p"}, {"line": 2, "label": 1, "choice": "q"}])
     found, _ = scored(capsys, chosen, "--hyp-column", "choice", "--ref", texts, "--column", "answer", "-m", "accuracy")
     assert found == {"accuracy": 50}
+
+
+def test_a_csv_that_is_not_swag_may_be_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its name is taken for SWAG's, and it is said how to say otherwise."""
+    labels, hyp = save(tmp_path / "labels.csv", ["x", "y"]), save(tmp_path / "hyp", ["x", "x"])
+    message, hint = refused(capsys, hyp, "--ref", labels, "-m", "accuracy")
+    assert message == f"error: {labels}:2: has no 'sent1'" and hint.endswith("it is taken for swag by its name, see --ref-format")
+    assert scored(capsys, hyp, "--ref", labels, "--ref-format", "lines", "-m", "accuracy")[0] == {"accuracy": 50}
 
 
 def test_swag_and_race_as_they_are_distributed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 
 from masscli.commands import ScoreConfig
-from masscli.data.formats import JSONL, UPOS, chosen, guess, loads, objects, read, sentences, universal
+from masscli.data.formats import JSONL, UPOS, Record, chosen, guess, loads, objects, read, sentences, universal
 from masscli.data.names import ByName
 from masscli.errors import MasscliError
 from masscli.text.corpus import lines
@@ -73,7 +73,12 @@ def _reference(name: str, path: Path, options: ScoreConfig) -> Side:
         kind = "conll"  # whatever it is called
     kind = kind or ("tsv" if column is not None else "lines")
     if kind in ("swag", "race"):
-        return _choices(name, path, kind, column or LABEL, flag)
+        try:
+            records = list(read(path, kind))
+        except MasscliError as error:
+            named = f"; it is taken for {kind} by its name, see --ref-format" if options.ref_format is None else ""
+            raise MasscliError(error.message, f"{error.hint}{named}" if error.hint else named[2:] or None) from None
+        return _choices(name, records, column or LABEL, flag)
     rows = list(lines(path))
     if kind == "conll":
         return _conll(name, rows, column, flag)
@@ -140,9 +145,8 @@ def _column(name: str, rows: Sequence[str], column: str | None, flag: str) -> li
     return found
 
 
-def _choices(name: str, path: Path, kind: str, column: str, flag: str) -> Side:
+def _choices(name: str, records: Sequence[Record], column: str, flag: str) -> Side:
     """The right choices of examples as SWAG and RACE are distributed."""
-    records = list(read(path, kind))
     texts = [ByName(record.texts) for record in records]
     if column not in texts[0]:
         raise MasscliError(f"{name}: has no column {column!r}", f"choose with {flag}; it has {', '.join(texts[0])}")
@@ -241,9 +245,10 @@ def _check_sentences(name: str, ours: Sentences, other: str, theirs: Sentences) 
 
 def remarks(systems: Sequence[Side], wanted: Sequence[Side]) -> Iterator[str]:
     """What looks wrong with how two sides go together, or is to be known of it."""
-    for side in (*systems, *wanted):
-        if side.raw:
-            yield f"{side.name}: its lines are JSON and are compared as they are; --{'hyp-' if side in systems else ''}column reads a field"
+    for flag, sides in (("--hyp-column", systems), ("--column", wanted)):
+        for side in sides:
+            if side.raw:
+                yield f"{side.name}: its lines are JSON and are compared as they are; {flag} reads a field"
     for ours, theirs in product(systems, wanted):
         mine, yours = _other_columns(ours), _other_columns(theirs)
         if differ := min((sum(x != y for x, y in zip(a, b, strict=True)) for a in mine for b in yours), default=0):

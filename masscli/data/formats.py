@@ -375,7 +375,7 @@ def _as_text(value: object, where: str) -> str:
         return value
     if value is None or isinstance(value, list | dict):
         none = 'an empty text is ""; leave out an example, or a field of all of them, that has none'
-        hint = none if value is None else f"{JSONL} of texts, numbers and lists of texts; RACE's own are read with --race"
+        hint = none if value is None else f"{JSONL} of texts, numbers and lists of texts; RACE's own are --race, or --input-format race"
         raise MasscliError(f"{where}: expected a string or a number, got {json.dumps(value)[:40]}", hint)
     return json.dumps(value)
 
