@@ -42,6 +42,7 @@ def run(args: Sequence[str]) -> int:
             sys.stdout.flush()
         return code
     except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
         return 130
     except MasscliError as error:
         return complain(error.message, error.hint)

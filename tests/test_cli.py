@@ -214,6 +214,7 @@ def test_the_codes_of_leaving(capsys: pytest.CaptureFixture[str], monkeypatch: p
 
     command(monkeypatch, "inspect", interrupted)
     assert run(["inspect"]) == 130
+    assert capsys.readouterr().err == "stopped\n"
     command(monkeypatch, "inspect", refused)
     assert told(capsys, "inspect") == ["error: this cannot be done", "hint: do that"]
 

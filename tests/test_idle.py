@@ -297,6 +297,8 @@ def test_a_choice_of_streams_that_says_nothing_or_two_things(args: list[str], me
 def test_a_choice_of_streams_that_says_one_thing(toy: Path) -> None:
     composed(str(toy), *SMALL, "--objective", "mass", "--lang-temperature", "5")
     composed(str(toy), *SMALL, "--objective", "translate", "--langs", "de,en", "-s", "en", "-t", "de")
+    assert list(composed(str(toy), *SMALL, "--objective", "translate", "--langs", "de,en", "-s", "de").stream) == ["translate-de-en"]
+    assert len(composed(str(toy), *SMALL, "--objective", "translate", "--langs", "de,en", "--pairs", "en-de,de-en").stream) == 2
 
 
 def test_what_is_left_out_is_said_with_the_limit_that_it_is_above(toy: Path, tmp_path: Path) -> None:

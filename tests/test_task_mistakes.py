@@ -188,8 +188,8 @@ def test_labels_of_validation_that_were_never_learned(labelled: Path, tmp_path: 
         args = finetuned(labelled / "data", tmp_path / name, save(tmp_path / f"{name}-train.tsv", train),
                          save(tmp_path / f"{name}.tsv", rows), "tsv", "classify", "--max-update", 12)  # fmt: skip
         found[name] = told(capsys, args, 2 if name == "none" else 0)[1]
-    remark = f"classify-tsv: 2 of 5 labels do not occur in the training part (first 'maybe', {tmp_path / 'all.tsv'}:3) and count as wrong"
-    assert [line for line in found["all"] if "count as wrong" in line] == [f"{remark} in the measures of valid"]
+    remark = f"2 of 5 labels do not occur in the training part (first 'maybe', {tmp_path / 'all.tsv'}:3) and count as wrong in the measures"
+    assert [line for line in found["all"] if "count as wrong" in line] == [f"classify-tsv, valid: {remark}"]
     assert not any("count as wrong" in line for line in found["known"])
     message = f"{tmp_path / 'none.tsv'}:2: label 'maybe' does not occur in the training part, and no other one does"
     assert found["none"][0] == f"error: {message}"
@@ -216,8 +216,8 @@ def test_an_answer_that_no_window_holds_is_counted(labelled: Path, tmp_path: Pat
     args = finetuned(labelled / "data", tmp_path, path, path, "squad", "extract", "--max-length", 30, "--max-query", 6)
     _, err = told(capsys, args, 0)
     said = [line for line in err if "lie in no window" in line]
-    remark = "extract-squad: 1 answers lie in no window as a whole (--max-length, --doc-stride) and are not learned"
-    assert [line.partition("extract-squad")[2] for line in said] == [remark.partition("extract-squad")[2], f"{remark[13:]} of valid"]
+    remark = ": 1 answers lie in no window as a whole (--max-length, --doc-stride) and are not learned"
+    assert [line.partition("extract-squad")[2] for line in said] == [remark, f", valid{remark}"]
 
 
 def test_predictions_that_cannot_be_written_are_not_made(

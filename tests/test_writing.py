@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from masscli.__main__ import run
+from masscli.text.tokenizer import Tokenizer
 from masscli.training import evaluate
 from masscli.training.build import build
 from masscli.training.checkpoint import Checkpoint
@@ -209,3 +210,36 @@ def test_a_pair_too_long_to_score_is_named(encoder: Path, labelled: Path, tmp_pa
     pieces, source = err[0].split(" has ")[1].split(" pieces")[0], err[0].rpartition(" ")[2]
     assert err[0] == (f"error: --score-reference: line 2 has {pieces} pieces, the model writes at most {128 - 3 - int(source)} "
                       f"behind a source of {source}")  # fmt: skip
+
+
+def test_what_says_nothing_and_what_is_a_table_is_said(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finetune(labelled, tmp_path / "run", *HEADS, *TINY, updates=1)
+    text = save(tmp_path / "text", ["ba be", "", "bo"])
+    at = ["generate", tmp_path / "run", "--max-len-b", "3", *EXACT, "-i"]
+    assert not any("warning" in line for line in told(capsys, *at, text)[1])
+    table = save(tmp_path / "x.tsv", ["source\ttarget", "ba\tbe"])
+    assert told(capsys, *at, table)[1][0] == (
+        f"warning: {table}: is read as text, a line at a time, and not as tsv; its table, preprocessed, is written from with --gen-subset"
+    )
+    monkeypatch.setattr(Tokenizer, "decode", lambda *_: " ")
+    assert told(capsys, *at, text)[1][0] == "warning: lines 1, 3 were given an empty output by the model"
+
+
+def test_a_run_that_goes_on_keeps_what_it_began_with(encoder: Path, labelled: Path, tmp_path: Path,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    at = [*HEADS, *REST, "--init-from", str(encoder)]
+    finetune(labelled, tmp_path / "other", *at, updates=1)
+    finetune(labelled, tmp_path / "run", *at, updates=1)
+    finetune(labelled, tmp_path / "run", *at[:-2], updates=2)
+    assert Checkpoint.open(tmp_path / "run/checkpoints/last").recipe.init_from == encoder
+    base = ["finetune", labelled / "data", "--save-dir", tmp_path / "run", "--max-update", "3", *at[:-1]]
+    assert told(capsys, *base, tmp_path / "other", status=2)[1] == [
+        f"error: --init-from {tmp_path / 'other'}: {tmp_path / 'run'} holds a run that began with {encoder}",
+        "hint: start another run with --save-dir, or leave it out to go on",
+    ]
+    finetune(labelled, tmp_path / "run", *at, updates=3)
+    fresh = ["finetune", labelled / "data", "--save-dir", tmp_path / "fresh", *HEADS, *TINY]
+    told(capsys, *fresh, "--max-update", "1")
+    assert told(capsys, *fresh, "--max-update", "2", "--init-from", encoder, status=2)[1][0].endswith("holds a run that began with none")

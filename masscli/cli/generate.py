@@ -2,8 +2,8 @@
 
 RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint; the default is the latest run under runs. Several, or a
 list with colons, decode together as an ensemble. A decoder alone (gpt, clm) goes on from each line as from a prompt; an encoder alone
-writes when it was fine-tuned with s2s. Every line of input gives one line of output (or --nbest lines), in the same order;
-an empty line gives an empty line. What was done is summed up on stderr.
+writes when it was fine-tuned to (s2s, summarize, respond). Every line of input gives one line of output (or --nbest lines), in the same
+order; an empty line gives an empty line. What was done is summed up on stderr.
 
 Examples:
   masscli generate runs/ende -s en -t de --beam 5 < test.en > hyp.de
@@ -101,7 +101,8 @@ def _open(paths: Sequence[Path]) -> list[Checkpoint]:
     for path, checkpoint in zip(parts, checkpoints, strict=True):
         learned = [stream.objective for stream in checkpoint.recipe.stream.values()]
         if not checkpoint.recipe.model.decoder_layers and not any(objective.writes for objective in learned):
-            raise MasscliError(f"{path}: has no decoder, so it cannot turn text into text", "fine-tune it with --task s2s")
+            raise MasscliError(f"{path}: has no decoder, so it cannot turn text into text",
+                               "fine-tune it to write: --task s2s, summarize or respond; labels are for masscli predict")  # fmt: skip
         if learned and not any(objective.speaks for objective in learned):
             names = ", ".join(dict.fromkeys(objective.name for objective in learned))
             print(f"warning: {path}: was not trained to write, but to {names}; its decoder knows only what it began with", file=sys.stderr)
@@ -178,6 +179,8 @@ def _texts(
     checkpoint: Checkpoint, stream: StreamConfig | None, command: GenerateConfig, source: str, target: str
 ) -> tuple[Iterable[str], Iterator[str] | None]:
     """The input, and the references of T- lines where there are any."""
+    from masscli.data.formats import guess
+
     references = lines(command.reference) if command.reference is not None else None
     if command.gen_subset is not None:
         texts, known = _subset(checkpoint, stream, command, command.gen_subset, source, target)
@@ -187,6 +190,9 @@ def _texts(
                     write(f"{' '.join(text.splitlines())}\n")
         return texts, references or iter(known)
     path = command.input or Path("-")
+    if (kind := guess(path)) is not None:
+        hint = "its table, preprocessed, is written from with --gen-subset"
+        print(f"warning: {path}: is read as text, a line at a time, and not as {kind}; {hint}", file=sys.stderr)
     if str(path) == "-" and sys.stdin.isatty():
         print(f"reading lines in {source!r} from the terminal; an end of file (Ctrl-D) starts the translation", file=sys.stderr)
     return _readable(path), references
@@ -334,6 +340,8 @@ def _sum_up(what: str, report: Report, max_source: int, loading: float, seconds:
         print(f"warning: {_numbers(report.truncated)} cut to the {max_source} pieces the model reads", file=sys.stderr)
     if report.nothing_found:
         print(f"warning: {_numbers(report.nothing_found)} empty, since the options left nothing to say", file=sys.stderr)
+    if report.blank:
+        print(f"warning: {_numbers(report.blank)} given an empty output by the model", file=sys.stderr)
     pace = f"{report.lines / seconds:.1f} sentences/s, {report.tokens / seconds:.0f} tokens/s"
     counts = f"{len(report.empty)} empty, {len(report.truncated)} truncated, {len(report.hit_max_len)} ended by the length limit"
     if report.words:

@@ -48,6 +48,8 @@ class Report:
     hit_max_len: list[int] = field(default_factory=list)
     nothing_found: list[int] = field(default_factory=list)
     """Lines for which the rules left no output; theirs is empty."""
+    blank: list[int] = field(default_factory=list)
+    """Lines whose output says nothing, though they do."""
     nats: float = 0.0
     """Negative log-likelihood of what was scored."""
     words: int = 0
@@ -101,7 +103,10 @@ class Translator:
                 if not hypotheses:
                     self.report.nothing_found.append(first + i)
                 self._count(first + i, (hypotheses or [NOTHING])[0])
-                yield [Translation(self.tokenizer.decode(h.ids, target), h) for h in hypotheses or [NOTHING]]
+                written = [Translation(self.tokenizer.decode(h.ids, target), h) for h in hypotheses or [NOTHING]]
+                if hypotheses and i in by_line and not written[0].text.strip():
+                    self.report.blank.append(first + i)
+                yield written
         if beginnings is not None:
             _none_left(beginnings, count, "--prefix")
 

@@ -307,7 +307,7 @@ def _validator(recipe: Recipe, objectives: Mapping[str, Objective], data: DataBi
         longest = _positions(recipe, framing)
         limits = Limits(max(recipe.train.max_tokens, *longest), None, longest)
         if isinstance(whole, Measured):
-            warnings += [f"{name}: {remark} of {split}" for remark in whole.remarks(view)]
+            warnings += [f"{name}, {split}: {remark}" for remark in whole.remarks(view)]
             limits = Limits(max(recipe.train.max_tokens, int(view.sizes(0, len(view)).max())))
         sampler = Sampler(len(view), view.sizes, limits, recipe.seed, name, shuffle=False)
         if sampler.skipped:

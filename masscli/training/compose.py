@@ -71,6 +71,9 @@ def compose(request: Request) -> Recipe:
     data = DataBin.open(plain.data)
     streams = _streams(request, data)
     streams = {name: replace(s, objective=_completed(s, opened(s.data, data))) for name, s in streams.items()}
+    first = next(iter(streams.values())).objective.name
+    folder = plain.save_dir or Path("runs") / first.rpartition(":")[2].lower()
+    plain = _as_begun(plain, folder)
     streams = _suited(streams, said, plain)
     kinds = {s.objective.stacks for s in streams.values()}
     if len(kinds) > 1:
@@ -82,8 +85,6 @@ def compose(request: Request) -> Recipe:
     model = _model(_of_one_stack(plain, said, stacks), stacks, languages(streams, data), plain.init_from)
     _check_beginning(plain, encode(model))
     _check(plain, streams)
-    first = next(iter(streams.values())).objective.name
-    folder = plain.save_dir or Path("runs") / first.rpartition(":")[2].lower()
     plain = _with_a_rate(plain, model, folder)
     whole = replace(plain, model=model, stream=streams, save_dir=folder)
     if not saved(folder):  # a run that was begun before something was refused goes on
@@ -98,6 +99,23 @@ def _with_an_end(recipe: Recipe) -> Recipe:
     if train.max_update is None and train.max_epoch is None and train.stop_time_hours is None:
         return replace(recipe, train=replace(train, max_update=DEFAULT_UPDATES // train.reuse * train.reuse))
     return recipe
+
+
+def _as_begun(recipe: Recipe, folder: Path) -> Recipe:
+    """What a run began with is a fact of it: it is kept when the run goes on, and nothing else can be said then."""
+    begun = saved(folder)
+    if not begun:
+        return recipe
+    old = Checkpoint.open(begun[max(begun)]).recipe
+    places = (("--init-from", recipe.init_from, old.init_from), ("--init-decoder-from", recipe.init_decoder_from, old.init_decoder_from))
+    differ = {flag: (now, then) for flag, now, then in places if now is not None and (then is None or now.resolve() != then.resolve())}
+    if recipe.init_vectors and recipe.init_vectors != old.init_vectors:
+        differ["--init-vectors"] = Path(",".join(recipe.init_vectors)), Path(",".join(old.init_vectors)) if old.init_vectors else None
+    for flag, (now, then) in differ.items():
+        raise MasscliError(f"{flag} {now}: {folder} holds a run that began with {then or 'none'}",
+                           "start another run with --save-dir, or leave it out to go on")  # fmt: skip
+    return replace(recipe, init_from=old.init_from, init_stacks=old.init_stacks, init_decoder_from=old.init_decoder_from,
+                   init_vectors=old.init_vectors)  # fmt: skip
 
 
 def _with_a_rate(recipe: Recipe, model: ModelConfig, folder: Path) -> Recipe:
@@ -297,9 +315,10 @@ def _chosen(request: Request, data: DataBin) -> dict[str, StreamConfig]:
 def _check_directions(request: Request) -> None:
     """Two ways to name them may not say different things."""
     named = {side for side in (request.source, request.target) if side is not None}
-    if request.pairs and (named or request.langs):
+    sides = {side for pair in request.pairs for side in pair.split("-")}
+    if request.pairs and (named or (request.langs and sides != set(request.langs))):
         raise MasscliError(f"--pairs {','.join(request.pairs)} names the directions, and so do -s, -t and --langs", "give one of them")
-    if named and request.langs and named != set(request.langs):
+    if named and request.langs and not named <= set(request.langs):
         raise MasscliError(f"--langs {','.join(request.langs)} and -s, -t ({', '.join(sorted(named))}) differ", "give one of them")
 
 
