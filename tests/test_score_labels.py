@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from masscli.__main__ import run
 from masscli.commands import ScoreConfig
 from masscli.config import ConfigError
 from masscli.errors import MasscliError
@@ -178,3 +179,18 @@ def test_case_does_not_count_where_it_is_said_so(metric: str) -> None:
 def test_positive_must_be_a_label() -> None:
     with pytest.raises(MasscliError, match="--positive z: no line has this label"):
         score(["a"], [["b"]], ScoreConfig(metric=("f1",), positive="z"))
+
+
+def test_a_metric_of_something_else_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = save(tmp_path / "labels", ["yes", "no"] * 20)
+    text = save(tmp_path / "text", [f"word{n}" for n in range(40)])
+    tagged = save(tmp_path / "x.conll", ["a\tB-X", "b\tO"])
+    parts = save(tmp_path / "y.conll", ["a\tNOUN", "b\tDET"])
+    few = "the same few words, one a line: labels are for --metric accuracy or f1"
+    tags = "no label begins or goes on with an entity (B-, I-): its labels are for --metric accuracy or f1"
+    for path, metric, expected in ((labels, "bleu", few), (text, "bleu", ""), (labels, "accuracy", ""),
+                                   (parts, "entity-f1", tags), (tagged, "entity-f1", ""), (parts, "accuracy", "")):  # fmt: skip
+        capsys.readouterr()
+        assert run(["score", str(path), "--ref", str(path), "--metric", metric]) == 0
+        err = capsys.readouterr().err
+        assert (f"warning: {path}: {few}" in err, f"warning: {path}: {tags}" in err) == (expected == few, expected == tags)

@@ -36,7 +36,7 @@ from masscli.commands import ScoreConfig
 from masscli.errors import MasscliError
 from masscli.scoring import FAMILIES, Score, compare, engines, score, score_lines
 from masscli.scoring.gold import settled
-from masscli.scoring.mistakes import of_labels, of_summaries, suspicions
+from masscli.scoring.mistakes import of_labels, of_metrics, of_summaries, suspicions
 from masscli.text.corpus import lines
 from masscli.text.moses import has_rules
 from masscli.version import __version__
@@ -71,6 +71,7 @@ def run(
         total = len(wanted[0].lines)
         _warn([f"{', '.join(references)}: {total - len(kept)} of {total} examples have no gold label ({options.no_gold!r}): left out"])
         systems, references = ({name: [rows[n] for n in kept] for name, rows in found.items()} for found in (systems, references))
+    _warn(of_metrics(references, options))
     source = list(lines(src)) if src is not None else None
     for name, hypotheses in systems.items():
         _warn(suspicions(name, hypotheses, references, source, options.lowercase or set(options.metric) <= CASELESS))

@@ -9,6 +9,8 @@ from masscli.scoring.gold import OF_LABELS
 
 TOKENISED_ENDINGS = (" .", " ?", " !")
 UNKNOWN = ("<unk>", "\u2047")  # the second is how SentencePiece spells it
+TEXT = {"bleu", "chrf", "chrf++", "ter", "multi-bleu"}
+"""Metrics of running text."""
 SHARE = 0.1
 """Share of lines from which a habit is taken for a mistake."""
 SHOWN = 4
@@ -53,6 +55,16 @@ def _caseless(lines: Sequence[str]) -> bool:
 
 
 # -- labels --------------------------------------------------------------------------------------------------------------------------------
+
+
+def of_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
+    """Metrics that are not of what the references hold."""
+    for reference, lines in references.items():
+        found = {line.strip() for line in lines if line.strip()}
+        if "entity-f1" in options.metric and not any(label[1:2] == "-" for label in found):
+            yield f"{reference}: no label begins or goes on with an entity (B-, I-): its labels are for --metric accuracy or f1"
+        if TEXT.intersection(options.metric) and len(found) < SHARE * len(lines) and not any(len(label.split()) > 1 for label in found):
+            yield f"{reference}: the same few words, one a line: labels are for --metric accuracy or f1"
 
 
 def of_labels(name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
