@@ -355,7 +355,7 @@ def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(folder: Path, tmp_pa
         run(PreprocessConfig(spm_model=folder / "data", conll=files, destdir=tmp_path / name / "data"))
         found[name] = finetune(tmp_path / name, tmp_path / name / "run", "--task", "tag", *ENCODER, updates=60)[-1]
         made[name] = capsys.readouterr().err
-    assert f"tag-conll: 1 of 5 labels do not occur in the training part (first 'I-Z', {path}:5) and count as wrong" in made["x"]
+    assert f"tag-conll, valid: 1 of 5 labels do not occur in the training part (first 'I-Z', {path}:5) and count as wrong" in made["x"]
     assert "count as wrong" not in made["y"]
     assert (found["y"]["accuracy"], found["x"]["accuracy"]) == (1.0, 0.8)
     rows = predict(capsys, tmp_path / "x" / "run", "--input", path, "--format", "jsonl").splitlines()
