@@ -17,7 +17,7 @@ from masscli.models.presets import resolve
 from masscli.models.relative import bucket
 from masscli.models.transformer import Transformer, count_parameters
 from masscli.recipe import ModelConfig
-from masscli.training.compose import SHAPE
+from masscli.training.shape import SHAPE
 
 V = 60
 

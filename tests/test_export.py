@@ -20,7 +20,7 @@ from masscli.objectives.electra import Detector
 from masscli.recipe import Recipe
 from masscli.training import checkpoint
 from masscli.training.checkpoint import Checkpoint, RunState
-from masscli.training.compose import SHAPE
+from masscli.training.shape import SHAPE
 from tests.published import D, E, P, V, same, sentence_pieces, taken, tensors, told, write
 
 pytestmark = pytest.mark.usefixtures("no_sync")

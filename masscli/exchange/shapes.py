@@ -16,7 +16,7 @@ from masscli.exchange.families import ALBERT, BERT, ELECTRA, GPT, ROBERTA, Famil
 from masscli.models.presets import presets, resolve
 from masscli.recipe import ModelConfig
 from masscli.text.vocabulary import Vocabulary
-from masscli.training.compose import SHAPE
+from masscli.training.shape import SHAPE
 
 OLD_EPS = 1e-12
 """The layer norms' of a config.json from before it was written down."""

@@ -13,7 +13,7 @@ from masscli.config import encode
 from masscli.errors import MasscliError
 from masscli.training import checkpoint
 from masscli.training.checkpoint import Checkpoint, saved
-from masscli.training.compose import SHAPE
+from masscli.training.shape import SHAPE
 
 
 def members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
