@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from masscli.catalog import ObjectiveConfig
 from masscli.config import Flags, Idle, check, config, encode
-from masscli.recipe import ObjectiveConfig
 
 
 def _share(name: str, value: float | None) -> tuple[bool, str]:

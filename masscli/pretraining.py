@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from masscli.catalog import ObjectiveConfig
 from masscli.config import Flags, Idle, check, config
 from masscli.methods import ChosenTokensOptions, MaskedLMOptions, PseudoMaskOptions
-from masscli.recipe import ObjectiveConfig
 
 
 def share(name: str, value: float) -> tuple[bool, str]:

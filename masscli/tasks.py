@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
+from masscli.catalog import ObjectiveConfig
 from masscli.config import Idle, check, config
 from masscli.methods import PseudoMaskOptions
-from masscli.recipe import ObjectiveConfig
 
 
 @config

@@ -19,12 +19,13 @@ from typing import Annotated, Any
 import pytest
 
 from masscli.__main__ import run
+from masscli.catalog import OBJECTIVES
 from masscli.cli.app import COMMANDS, module_of
 from masscli.cli.request import StreamChoice, Training, TrainRequest, peek
 from masscli.commands import GenerateConfig, GenerationConfig, PreprocessConfig, ScoreConfig
 from masscli.config import config, decode, rows
 from masscli.errors import MasscliError
-from masscli.recipe import OBJECTIVES, Recipe
+from masscli.recipe import Recipe
 from masscli.version import __version__
 
 Seen = list[Any]

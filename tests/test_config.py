@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masscli.catalog import OBJECTIVES
 from masscli.cli.request import StreamChoice
 from masscli.commands import GenerateConfig, GenerationConfig, PreprocessConfig, ScoreConfig
 from masscli.config import ConfigError, Flags, check, config, decode, docs, encode, merge, override, rows, to_toml
 from masscli.ramp import ramp, ramp_at
-from masscli.recipe import OBJECTIVES, Recipe, StreamConfig
+from masscli.recipe import Recipe, StreamConfig
 
 SECTIONS = [Recipe, StreamConfig, StreamChoice, GenerateConfig, GenerationConfig, PreprocessConfig, ScoreConfig]
 OBJECTIVE_SCHEMAS = {name: OBJECTIVES.schema(name) for name in OBJECTIVES.light()}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from masscli.catalog import OBJECTIVES
 from masscli.config import ConfigError, decode
 from masscli.data.batch import Batch, Tokens
 from masscli.data.framing import Framing
@@ -26,7 +27,7 @@ from masscli.data.view import Example
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Setting
 from masscli.objectives.electra import Electra
-from masscli.recipe import OBJECTIVES, ModelConfig
+from masscli.recipe import ModelConfig
 from tests.test_documents import MASK, Pieces, Text, document, framed, masker, pairs, sentence
 from tests.test_pretraining import VOCAB, make, objective, pair, rngs, streams
 

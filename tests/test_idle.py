@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from masscli.catalog import OBJECTIVES, ObjectiveConfig
 from masscli.cli.preprocess import run as preprocess
 from masscli.cli.request import TrainRequest
 from masscli.commands import PreprocessConfig
@@ -17,7 +18,7 @@ from masscli.config import ConfigError, encode, rows, to_toml
 from masscli.errors import MasscliError
 from masscli.methods import MASS_PRESETS
 from masscli.models.presets import presets
-from masscli.recipe import OBJECTIVES, ObjectiveConfig, Recipe
+from masscli.recipe import Recipe
 from masscli.training.build import build
 from masscli.training.checkpoint import Checkpoint
 from masscli.training.compose import compose

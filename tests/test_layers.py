@@ -14,8 +14,8 @@ import masscli
 
 PACKAGE = Path(masscli.__file__).parent
 LAYERS = {
-    "errors": 0, "config": 0, "registry": 0, "ramp": 0, "recipe": 0, "commands": 0, "methods": 0, "pretraining": 0, "tasks": 0,
-    "version": 0,
+    "errors": 0, "config": 0, "registry": 0, "ramp": 0, "catalog": 0, "recipe": 0, "commands": 0, "methods": 0, "pretraining": 0,
+    "tasks": 0, "version": 0,
     "parallel": 1, "text": 1, "scoring": 1,
     "data": 2,
     "lexicon": 3, "models": 3,

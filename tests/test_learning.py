@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from masscli.catalog import OBJECTIVES
 from masscli.config import decode
 from masscli.data.batch import Batch
 from masscli.data.framing import Framing
@@ -19,7 +20,7 @@ from masscli.data.view import Example
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Setting
 from masscli.objectives.electra import Electra
-from masscli.recipe import OBJECTIVES, ModelConfig
+from masscli.recipe import ModelConfig
 from masscli.text.vocabulary import Vocabulary
 
 VOCAB = Vocabulary(size=60, pad=0, bos=1, eos=2, unk=3, mask=4, cls=5, sep=6, spare=(7,), languages={"en": 8, "de": 9}, fingerprint="")

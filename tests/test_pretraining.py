@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from masscli.__main__ import run as masscli
+from masscli.catalog import OBJECTIVES
 from masscli.config import decode
 from masscli.data.batch import Batch
 from masscli.data.framing import Framing
@@ -28,7 +29,7 @@ from masscli.objectives.base import Objective, Setting
 from masscli.objectives.bert import frame
 from masscli.objectives.electra import Electra
 from masscli.objectives.generator import Generator, generator_config
-from masscli.recipe import OBJECTIVES, ModelConfig
+from masscli.recipe import ModelConfig
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.build import build
 from tests.test_documents import Text, pairs

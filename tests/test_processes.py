@@ -49,6 +49,12 @@ def torchrun(args: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "masscli", *args]
 
 
+def finish(args: Sequence[str]) -> None:
+    """Two processes to their end; what they said stands in the failure."""
+    ended = subprocess.run(torchrun(args), capture_output=True, text=True, timeout=100)
+    assert ended.returncode == 0, ended.stderr
+
+
 def read(process: subprocess.Popen[str], beginning: str | None = None) -> str:
     """What it says up to a line that begins so, or to its end."""
     assert process.stderr is not None
@@ -100,7 +106,7 @@ def test_a_run_begun_by_one_process_is_continued_by_two(shared_out: str, toy: Pa
     assert masscli(typed(recipe(toy, folder, "train.max_update=3"), tmp_path / "a.toml")) == 0
     more = (f"train.max_update={UPDATES}", "train.num_workers=1", "valid.eval_bleu=true", f"train.shard_model={shared_out}")
     whole = typed(recipe(toy, folder, *more), tmp_path / "b.toml")
-    subprocess.run(torchrun(whole), check=True, capture_output=True)
+    finish(whole)
     assert alike(logged(folder), logged(alone))
     after, wanted = measured(folder)[UPDATES], measured(alone)[UPDATES]
     assert after == pytest.approx(wanted, abs=1e-3) and wanted["bleu"] > 0  # each process has translated half of the lines
@@ -122,7 +128,7 @@ def test_a_model_that_is_shared_out_learns_the_same(method: str, optimizer: str,
         return typed(made, tmp_path / f"{folder}-{last}.toml")
 
     assert masscli(run("alone", 10)) == 0
-    subprocess.run(torchrun(run("two", 6, "train.shard_model=true")), check=True, capture_output=True, timeout=100)
+    finish(run("two", 6, "train.shard_model=true"))
     assert masscli(run("two", 10)) == 0
     assert alike(logged(tmp_path / "two"), logged(tmp_path / "alone"))
     assert norms(tmp_path / "two") == pytest.approx(norms(tmp_path / "alone"), rel=1e-3)

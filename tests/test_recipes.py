@@ -18,12 +18,13 @@ from pathlib import Path
 
 import pytest
 
+from masscli.catalog import OBJECTIVES
 from masscli.cli.app import COMMANDS, build, module_of
 from masscli.cli.request import TrainRequest
 from masscli.commands import ScoreConfig
 from masscli.config import decode
 from masscli.errors import MasscliError
-from masscli.recipe import OBJECTIVES, Recipe
+from masscli.recipe import Recipe
 from masscli.scoring import score
 
 ROOT = Path(__file__).parents[1]

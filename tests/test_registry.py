@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from masscli.catalog import OBJECTIVES
 from masscli.config import ConfigError, decode
-from masscli.recipe import OBJECTIVES, Recipe, StreamConfig
+from masscli.recipe import Recipe, StreamConfig
 from masscli.registry import Registry
 
 PLUGIN = '''
 from masscli.config import config
-from masscli.recipe import ObjectiveConfig
+from masscli.catalog import ObjectiveConfig
 
 class SpanBert:
     @config

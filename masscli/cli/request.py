@@ -19,10 +19,11 @@ from typing import Annotated, Any
 
 import typer
 
+from masscli.catalog import OBJECTIVES
 from masscli.cli.options import Section, Values, completer, flag, option, spelt, titles, typed
 from masscli.config import ConfigError, Flags, Row, check, config, decode, merge, override, rows
 from masscli.errors import MasscliError
-from masscli.recipe import OBJECTIVES, Recipe
+from masscli.recipe import Recipe
 
 STREAMS_PANEL = "streams: What to train on"
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from torch import Tensor
 
+from masscli.catalog import ObjectiveConfig
 from masscli.exchange.families import Family, Names
-from masscli.recipe import ObjectiveConfig
 from masscli.tasks import ChooseOptions, ClassifyOptions, ExtractOptions, RegressOptions, TableOptions, TagOptions, TextsOptions
 from masscli.training.checkpoint import Checkpoint
 

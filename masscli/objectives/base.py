@@ -14,12 +14,13 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from masscli.catalog import ObjectiveConfig
 from masscli.data.batch import Batch
 from masscli.data.framing import Framing
 from masscli.data.shards import DataBin
 from masscli.data.view import Collator, View
 from masscli.models.transformer import Transformer
-from masscli.recipe import ModelConfig, ObjectiveConfig
+from masscli.recipe import ModelConfig
 
 
 class Term(NamedTuple):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from masscli import parallel
+from masscli.catalog import OBJECTIVES
 from masscli.config import encode
 from masscli.data.batch import Ids
 from masscli.data.dictionary import unused
@@ -25,7 +26,7 @@ from masscli.objectives.base import Objective, Setting
 from masscli.objectives.labelled import Measured
 from masscli.objectives.write import Write, cut_of
 from masscli.ramp import ramp
-from masscli.recipe import OBJECTIVES, CheckpointConfig, Recipe, StreamConfig, TrainConfig, ValidConfig
+from masscli.recipe import CheckpointConfig, Recipe, StreamConfig, TrainConfig, ValidConfig
 from masscli.training import checkpoint
 from masscli.training.checkpoint import Checkpoint, RunState, make_framing
 from masscli.training.compose import usual_warmup

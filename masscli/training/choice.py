@@ -8,11 +8,12 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from masscli.catalog import OBJECTIVES, ObjectiveConfig
 from masscli.config import decode
 from masscli.data.shards import DataBin
 from masscli.errors import MasscliError
 from masscli.objectives.labelled import Measured
-from masscli.recipe import OBJECTIVES, ObjectiveConfig, StreamConfig
+from masscli.recipe import StreamConfig
 from masscli.training.idle import Given
 from masscli.training.sources import opened
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from masscli.catalog import ObjectiveConfig
 from masscli.config import ConfigError, Idle, encode, rows
-from masscli.recipe import ObjectiveConfig, Recipe, StreamConfig
+from masscli.recipe import Recipe, StreamConfig
 
 
 class Given(Protocol):

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 
+from masscli.catalog import OBJECTIVES
 from masscli.data.loader import Collation
 from masscli.data.sampler import Limits, Sampler
 from masscli.data.tables import Table, load
@@ -16,7 +17,7 @@ from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Objective, Setting
 from masscli.objectives.labelled import Answer, Judged, Output
-from masscli.recipe import OBJECTIVES, StreamConfig
+from masscli.recipe import StreamConfig
 from masscli.tasks import ExtractOptions, TableOptions, WriteOptions
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.checkpoint import Checkpoint
