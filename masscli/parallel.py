@@ -22,6 +22,8 @@ def start(device_type: str) -> None:
     """Join the other processes (NCCL on GPUs, gloo otherwise)."""
     if world > 1:
         import torch.distributed as dist
+        from torch.distributed.distributed_c10d import PrefixStore
+        from torch.distributed.rendezvous import rendezvous
 
         if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
             raise MasscliError(f"WORLD_SIZE is {world}, but {', '.join(missing)} are not set", "start with torchrun, or unset WORLD_SIZE")
@@ -30,8 +32,8 @@ def start(device_type: str) -> None:
             if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get("LOCAL_WORLD_SIZE") == str(world):
                 # torchrun keeps its store when it starts dead processes again, with addresses of the dead in it (PyTorch issue 135712).
                 # On several machines the number of starts is not the same on all; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
-                agent = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world, is_master=False)
-                store = dist.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", agent)
+                agent, _, _ = next(rendezvous("env://"))
+                store = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", agent)
                 dist.init_process_group(backend, store=store, rank=rank, world_size=world)
             else:
                 dist.init_process_group(backend)
