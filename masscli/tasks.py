@@ -93,6 +93,9 @@ class ClassifyOptions(TextsOptions):
     """The labels (default: those of the training part, sorted); one without an example there is said and not learned."""
     positive: str = ""
     """The label that F1 is about, of two (default: the second; with more than two F1 is the mean over labels)."""
+    no_gold: str | None = None
+    """Examples of this label have no gold label: they are neither learned from nor measured (default: - beside the labels of SNLI and
+    MNLI, which mark so what annotators did not agree on)."""
 
 
 @config

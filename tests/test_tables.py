@@ -247,6 +247,7 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"tsv": ("dev={a}",)}, "--tsv dev={a}: expected [TABLE.]SPLIT=FILE"),
     ({"tsv": ("en.train={a}",)}, "--tsv en.train={a}: 'en' is the name of a language"),
     ({"tsv": ("train={a}", "train={a}")}, "--tsv train={a}: tsv.train is given twice"),
+    ({"mono": ("en={a}",), "table_lang": "en"}, "--table-lang en: there are no labelled examples"),
     ({"tsv": ("train={a}",), "table_lang": "fr"}, "--table-lang fr: is not among the languages (known: en)"),
 ]
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from masscli.__main__ import run
+from masscli.tasks import ClassifyOptions
+from masscli.training.checkpoint import Checkpoint
 from masscli.training.predictor import Predictor
 from tests.toy_tasks import ENCODER, save
 
@@ -277,3 +279,36 @@ def test_questions_are_scored_wherever_their_answers_stand(tmp_path: Path, capsy
     bad = save(tmp_path / "bad.jsonl", ['{"line": 1}', '{"line": 2}'])
     _, err = told(capsys, ["score", bad, "--ref", reference, "--metric", "squad"], 2)
     assert err == [f"error: {bad}: its lines have no 'id'", "hint: masscli predict --format jsonl writes id and answer"]
+
+
+def test_examples_without_a_gold_label_are_left_out(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """SNLI's mark is no label to learn, in training or in the measures, unless one says that it is one."""
+    train = ["label\tsentence", *["neutral\tba bo", "-\tda", "entailment\tga bo"] * 8]
+    valid = ["label\tsentence", "neutral\tbo", "-\tba", "entailment\tga", "neutral\tba", "-\tga bo"]
+    some = [row for row in valid if not row.startswith("-")]
+
+    def learned(name: str, rows: Sequence[str], *more: str, status: int = 0) -> list[str]:
+        (tmp_path / name).mkdir()
+        args = finetuned(labelled / "data", tmp_path / name, save(tmp_path / f"{name}-train.tsv", train),
+                         save(tmp_path / f"{name}.tsv", rows), "tsv", "classify", "--max-update", "12", *more)  # fmt: skip
+        return told(capsys, args, status)[1]
+
+    def recorded(name: str) -> tuple[dict[str, float], tuple[str, ...]]:
+        log = [json.loads(line) for line in (tmp_path / name / "run" / "log.jsonl").read_text().splitlines()]
+        options = Checkpoint.open(tmp_path / name / "run").recipe.stream["classify-tsv"].objective
+        assert isinstance(options, ClassifyOptions)
+        return [event["metrics"] for event in log if event["event"] == "evaluated"][-1], options.labels
+
+    said = learned("all", valid)
+    assert "classify-tsv: 8 of 24 examples have no gold label (--no-gold) and are left out" in said
+    assert "classify-tsv, valid: 2 of 5 examples have no gold label (--no-gold) and are left out" in said
+    learned("some", some)
+    (metrics, labels), (wanted, _) = recorded("all"), recorded("some")
+    assert labels == ("entailment", "neutral") and metrics == pytest.approx(wanted, rel=1e-6) and wanted["accuracy"] > 0
+    assert not any("no gold label" in line for line in learned("label", valid, "--no-gold", ""))
+    assert recorded("label")[1] == ("-", "entailment", "neutral")
+    said = learned("none", [valid[0], valid[2]], status=2)
+    assert said[-2:] == [f"error: {tmp_path / 'none.tsv'}: no example has a gold label",
+                         "hint: all are '-' (--no-gold); is it the right column?"]  # fmt: skip
+    said = learned("both", valid, "--labels", "-,neutral,entailment", "--no-gold", "-", status=2)
+    assert said[0] == "error: --no-gold -: is among --labels, too"

@@ -231,11 +231,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer
     return tmp_path
 
 
-COMMON = ["--beam", "3", "--max-len-a", "0.7", "--max-len-b", "8", "--device", "cpu", "--precision", "fp32"]
+SEARCH = ["--beam", "3", "--max-len-a", "0.7", "--max-len-b", "8"]
 
 
 def generate(capfd: pytest.CaptureFixture[str], *args: str) -> tuple[int, list[str], str]:
-    code = masscli(["generate", *args, *COMMON])
+    search = [] if "--score-reference" in args else SEARCH
+    code = masscli(["generate", *args, *search, "--device", "cpu", "--precision", "fp32"])
     out, err = capfd.readouterr()
     return code, out.splitlines(), err
 
@@ -296,6 +297,9 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
         (["-i", "in.en", "-t", "fr"], "--target-lang fr: the model does not know this language", "it knows en, de"),
         (["-i", "in.en", "-s", "de"], "which direction?", "say it with -s and -t; the run was trained for en-de"),
         (["-i", "in.en", "--prefix-size", "3"], "--prefix and --prefix-size belong together", "--prefix FILE --prefix-size N"),
+        (["-i", "in.en", "--seed", "7"], "--seed: only --sampling draws anything", "leave it out, or add --sampling"),
+        (["-i", "in.en", "--score-reference", "in.en", "--beam", "1", "--no-repeat-ngram-size", "3"],
+         "--beam, --no-repeat-ngram-size: --score-reference searches for nothing, so this would change nothing", "leave it out"),
         (["-i", "in.en", "-o", "no/hyp.de"], "--output no/hyp.de: No such file or directory", None),
         (["-i", "in.en", "--nbest", "9"], "--nbest: must lie between 1 and beam (3), got 9", "masscli generate --help"),
     ],

@@ -31,6 +31,7 @@ import typer
 
 from masscli.cli.files import writer
 from masscli.commands import GenerateConfig, GenerationConfig
+from masscli.config import encode
 from masscli.errors import MasscliError
 from masscli.tasks import WriteOptions
 from masscli.text.corpus import lines
@@ -55,6 +56,7 @@ def run(
     """Translate, or score, line by line."""
     if (command.prefix is not None) != (search.prefix_size > 0):
         raise MasscliError("--prefix and --prefix-size belong together", "--prefix FILE --prefix-size N")
+    _nothing_idle(command, search)
     started = time.perf_counter()
     checkpoints = _open(paths or [_latest()])
     stream = _stream(checkpoints[0], command)
@@ -79,6 +81,17 @@ def run(
 
 
 # -- what to run -------------------------------------------------------------------------------------------------------------------
+
+
+def _nothing_idle(command: GenerateConfig, search: GenerationConfig) -> None:
+    """Refuse what would change nothing."""
+    usual = encode(GenerationConfig())
+    changed = [key for key, value in encode(search).items() if value != usual[key] and key != "lenpen"]
+    if command.score_reference is not None and changed:
+        flags = ", ".join(f"--{key.replace('_', '-')}" for key in changed)
+        raise MasscliError(f"{flags}: --score-reference searches for nothing, so this would change nothing", "leave it out")
+    if command.seed != GenerateConfig.seed and not search.sampling:
+        raise MasscliError("--seed: only --sampling draws anything", "leave it out, or add --sampling")
 
 
 def _latest() -> Path:

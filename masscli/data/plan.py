@@ -119,6 +119,8 @@ def resolve(config: PreprocessConfig) -> Sources:
                 raise _missing(prefix, language)
     if [path for *_, path in mono].count(STDIN) > 1:
         raise MasscliError("--mono: standard input (-) can be read only once")
+    if config.table_lang is not None and not tables:
+        raise MasscliError(f"--table-lang {config.table_lang}: there are no labelled examples", "leave it out, or give --tsv train=FILE")
     spoken = config.table_lang or languages[0]
     if tables and spoken not in languages:
         raise MasscliError(f"--table-lang {spoken}: is not among the languages{suggest(spoken, languages)}", "add it to --langs")

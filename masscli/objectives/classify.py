@@ -6,7 +6,7 @@
     adds up the states of both orders of a pair.  ELECTRA, where a pair has no order: `--double-unordered` learns both as two examples.
 
 The list of labels is that of the training part, or of --labels, and is kept in the recipe.  An example of validation whose label is not
-among them has no loss, and counts as wrong.
+among them has no loss, and counts as wrong; one that says that there is no gold label (`--no-gold`) is left out of everything.
 """
 
 from __future__ import annotations
@@ -28,7 +28,18 @@ from masscli.data.view import View
 from masscli.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.base import Setting, Term
-from masscli.objectives.columns import UNKNOWN, about_labels, label_list, label_numbers, labels_of, language_of, text_columns, texts_of
+from masscli.objectives.columns import (
+    NO_GOLD,
+    UNKNOWN,
+    about_labels,
+    label_list,
+    label_numbers,
+    labels_of,
+    language_of,
+    mark_of_none,
+    text_columns,
+    texts_of,
+)
 from masscli.objectives.labelled import (
     Answer,
     BothOrders,
@@ -49,8 +60,8 @@ class Texts(Judged):
     """A head on texts; what it means is up to those who derive from it.  `term` is the loss's name."""
 
     term: ClassVar[str]
-    unknown: ClassVar[int | None] = None
-    """The target of an example that is measured and has no loss."""
+    unknown: ClassVar[tuple[int, ...]] = ()
+    """The targets of examples that have no loss."""
 
     def __init__(self, config: TextsOptions, setting: Setting, outputs: int) -> None:
         super().__init__(setting)
@@ -124,7 +135,7 @@ class Classify(Texts):
 
     Config = ClassifyOptions
     term = "classify"
-    unknown = UNKNOWN
+    unknown = (UNKNOWN, NO_GOLD)
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "mcc")
 
     def __init__(self, config: ClassifyOptions, setting: Setting) -> None:
@@ -136,15 +147,19 @@ class Classify(Texts):
         """Columns, language, labels."""
         table = data.table(name, "train")
         table.require(config.label_column, "--label-column")
-        labels = label_list(config.labels, labels_of(table, config.label_column), table)
+        found = labels_of(table, config.label_column)
+        no_gold = mark_of_none(config.no_gold, config.labels or found)
+        labels = label_list(config.labels, found, table, no_gold)
+        if no_gold in labels:
+            raise MasscliError(f"--no-gold {no_gold}: is among --labels, too", "leave it out of one of them")
         if config.positive and config.positive not in labels:
             raise MasscliError(f"--positive {config.positive}: is not a label of {table.path}", f"its labels are {', '.join(labels)}")
         columns = text_columns(config.text_columns, table, config.label_column)
-        return replace(config, labels=labels, text_columns=columns, language=language_of(config.language, table, data))
+        return replace(config, labels=labels, no_gold=no_gold, text_columns=columns, language=language_of(config.language, table, data))
 
     def targets(self, table: Table) -> Ids:
         table.require(self.options.label_column, "--label-column")
-        return label_numbers(self.options.labels, table, self.options.label_column)
+        return label_numbers(self.options.labels, table, self.options.label_column, self.options.no_gold or "")
 
     def remarks(self, view: View) -> list[str]:
         first = view.one if isinstance(view, BothOrders) else view
@@ -168,8 +183,8 @@ class Classify(Texts):
 
     def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
         o = self.options
-        gold = [table.text(o.label_column, row) for row in range(len(table))]
-        predicted = [o.labels[int(scores.argmax())] for scores in outputs]
+        labelled = [(table.text(o.label_column, row), o.labels[int(scores.argmax())]) for row, scores in enumerate(outputs)]
+        gold, predicted = zip(*((label, found) for label, found in labelled if not o.no_gold or label != o.no_gold), strict=True)
         positive = measures.chosen_positive(o.labels, o.positive)
         f1 = measures.macro_f1(gold, predicted) if positive is None else measures.f1(gold, predicted, positive)
         return {"accuracy": measures.accuracy(gold, predicted), "f1": f1, "mcc": measures.matthews(gold, predicted)}

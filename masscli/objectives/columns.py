@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from masscli.data.formats import CONLLU, WHERE
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
 from masscli.errors import MasscliError
+from masscli.scoring.gold import INFERENCE, MARK
 
 KNOWN = (
     ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"), ("text1", "text2"),
@@ -20,6 +21,8 @@ KNOWN = (
 """Names under which texts are known, in this order."""
 UNKNOWN = -1
 """The number of a label that the model does not know."""
+NO_GOLD = -2
+"""That of one which says that there is none."""
 NAMED = 20
 """Labels that a message lists."""
 
@@ -68,9 +71,17 @@ def labels_of(table: Table, field: str) -> Counter[str]:
     return found
 
 
-def label_list(given: Sequence[str], found: Mapping[str, int], table: Table) -> tuple[str, ...]:
+def mark_of_none(given: str | None, labels: Iterable[str]) -> str:
+    """The label of examples that have no gold label; empty where there is none."""
+    if given is not None:
+        return given
+    found = set(labels) - {MARK}
+    return MARK if found and found <= INFERENCE else ""
+
+
+def label_list(given: Sequence[str], found: Mapping[str, int], table: Table, no_gold: str = "") -> tuple[str, ...]:
     """The labels of a task: as given, or those of the training part."""
-    labels = tuple(given) or tuple(sorted(found))
+    labels = tuple(given) or tuple(sorted(found.keys() - {no_gold}))
     if twice := [label for label, count in Counter(labels).items() if count > 1]:
         raise MasscliError(f"--labels: names {twice[0]!r} twice", "name each label once")
     if len(labels) < 2:
@@ -78,14 +89,16 @@ def label_list(given: Sequence[str], found: Mapping[str, int], table: Table) -> 
     return labels
 
 
-def label_numbers(labels: Sequence[str], table: Table, field: str) -> Ids:
-    """The label of every example, or of every word, as a number.
+def label_numbers(labels: Sequence[str], table: Table, field: str, no_gold: str = "") -> Ids:
+    """The label of every example, or of every word, as a number; `NO_GOLD` where it says that there is none.
 
     In the training part an unknown one is a mistake, named with its place; elsewhere it is `UNKNOWN`, and counts as wrong, unless all are.
     """
-    column, known = table.columns[field], {label: n for n, label in enumerate(labels)}
+    column, known = table.columns[field], {label: n for n, label in enumerate(labels)} | ({no_gold: NO_GOLD} if no_gold else {})
     found = np.fromiter((known.get(column.text(n), UNKNOWN) for n in range(_count(table, field))), np.int64)
     strange = np.flatnonzero(found == UNKNOWN)
+    if len(found) and (found == NO_GOLD).all():
+        raise MasscliError(f"{table.path}: no example has a gold label", f"all are {no_gold!r} (--no-gold); is it the right column?")
     if len(strange) and (table.split == "train" or len(strange) == len(found)):
         first = int(strange[0])
         how = "is not among --labels" if table.split == "train" else "does not occur in the training part, and no other one does"
@@ -101,17 +114,20 @@ def some(labels: Sequence[str]) -> str:
 
 def about_labels(labels: Sequence[str], table: Table, field: str, numbers: Ids) -> list[str]:
     """What to know of the labels before anything is learned: which have no example to learn from, or how many are unknown elsewhere."""
+    none = int(np.count_nonzero(numbers == NO_GOLD))
+    about = [f"{none} of {len(numbers)} examples have no gold label (--no-gold) and are left out"] if none else []
     if table.split == "train":
         there = set(numbers.tolist())
         missing = [repr(label) for n, label in enumerate(labels) if n not in there]
-        return [f"no example of label {', '.join(missing)} is in the training part: it is not learned"] if missing else []
+        return [*about, f"no example of label {', '.join(missing)} is in the training part: it is not learned"] if missing else about
     strange = np.flatnonzero(numbers == UNKNOWN)
     if not len(strange):
-        return []
+        return about
     first = int(strange[0])
     label, where = table.columns[field].text(first), _where(table, field, first)
-    return [f"{len(strange)} of {len(numbers)} labels do not occur in the training part (first {label!r}, {where}) and count as wrong in"
-            " the measures"]  # fmt: skip
+    about.append(f"{len(strange)} of {len(numbers)} labels do not occur in the training part (first {label!r}, {where}) and count as wrong"
+                 " in the measures")  # fmt: skip
+    return about
 
 
 def _count(table: Table, field: str) -> int:

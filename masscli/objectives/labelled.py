@@ -153,7 +153,7 @@ class TextsView:
     """One or two texts of each example, cut to fit, and what is to be learned of it (nothing where it is not labelled, or `unknown`)."""
 
     def __init__(
-        self, table: Table, fields: Sequence[str], reading: Reading, targets: NDArray[Any] | None, unknown: int | None = None
+        self, table: Table, fields: Sequence[str], reading: Reading, targets: NDArray[Any] | None, unknown: tuple[int, ...] = ()
     ) -> None:
         self.table, self.targets, self.unknown = table, targets, unknown
         self.columns = [table.ids(field) for field in fields]
@@ -181,7 +181,7 @@ class TextsView:
 
     def __getitem__(self, row: int) -> Example:
         texts = [column[row][:length] for column, length in zip(self.columns, self.lengths(row, row + 1)[0], strict=True)]
-        target = [] if self.targets is None or self.targets[row] == self.unknown else [self.targets[row : row + 1]]
+        target = [] if self.targets is None or self.targets[row] in self.unknown else [self.targets[row : row + 1]]
         return Example(row, (*texts, *target))
 
 
