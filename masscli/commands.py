@@ -97,8 +97,11 @@ class GenerateConfig:
     """Write from this split (test, valid) of the data the run was trained on, of its pairs or its table, instead of --input."""
     write_reference: Path | None = None
     """With --gen-subset, write the references here, a line each, as `masscli score --ref` and --score-reference read them."""
+    only_seen: int = 0
+    """Write only pieces that occur at least so many times in the training text of the language, as back-translation with this option
+    does; 0 allows all."""
     data: Path | None = None
-    """The data folder of --gen-subset (default: the run's)."""
+    """The data folder of --gen-subset and --only-seen (default: the run's)."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
     """Most source tokens times beams in a batch; results do not depend on it (in bf16 and fp16, but for rounding)."""
     batch_size: int | None = None
@@ -120,7 +123,9 @@ class GenerateConfig:
             (self.seed >= 0, f"seed: must not be negative, got {self.seed}"),
             (self.gen_subset is None or self.input is None, "gen_subset: cannot be combined with --input"),
             (self.output == Path("-") or self.output != self.input, "output: is the input, which it would replace"),
-            (self.data is None or self.gen_subset is not None, "data: is read for --gen-subset only"),
+            (self.only_seen >= 0, f"only_seen: must not be negative, got {self.only_seen}"),
+            (self.only_seen == 0 or self.score_reference is None, "only_seen: cannot be combined with --score-reference"),
+            (self.data is None or self.gen_subset is not None or self.only_seen > 0, "data: is read for --gen-subset and --only-seen only"),
             (self.write_reference is None or self.gen_subset is not None, "write_reference: is for --gen-subset only"),
             (self.write_reference is None or self.write_reference != self.output, "write_reference: is --output, too"),
             (self.score_reference is None or self.prefix is None, "score_reference: cannot be combined with --prefix"),

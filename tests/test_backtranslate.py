@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -330,6 +331,25 @@ def test_no_piece_that_may_be_written(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(MasscliError) as error:
         build(recipe(toy, tmp_path, streams=streams))
     assert error.value.message == "--only-seen 1000000: no piece of en occurs so often"
+
+
+def test_generating_writes_only_pieces_that_are_often_seen(data: DataBin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a model that knows nothing, and would write anything."""
+    train(recipe(data.folder, tmp_path / "run", "train.max_update=1"))
+    (tmp_path / "in.en").write_text("ba be\nga go gu\nbi\n", encoding="utf-8")
+    at = ["generate", str(tmp_path / "run"), "-s", "en", "-t", "de", "-i", str(tmp_path / "in.en"), "--beam", "2"]
+    counts = piece_counts(data.monolingual("train", "de"), data.vocab.size)
+    many = int(np.sort(counts)[-5])
+
+    def written(*more: str) -> set[int]:
+        capsys.readouterr()
+        assert masscli([*at, "--format", "jsonl", *more]) == 0
+        pieces = {t for line in capsys.readouterr().out.splitlines() for h in json.loads(line)["hypotheses"] for t in h["tokens"]}
+        return {n for n in range(data.vocab.size) if data.tokenizer().pieces([n])[0] in pieces - {"</s>"}}
+
+    assert min(counts[list(written())]) < many <= min(counts[list(written("--only-seen", str(many)))])
+    assert masscli([*at, "--only-seen", "1000000"]) == 2
+    assert f"error: --only-seen 1000000: no piece of de occurs so often in {data.folder}\nhint: lower it\n" in capsys.readouterr().err
 
 
 def test_a_stream_that_weighs_nothing_is_not_drawn(toy: Path, tmp_path: Path) -> None:

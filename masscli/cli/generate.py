@@ -37,6 +37,8 @@ from masscli.tasks import WriteOptions
 from masscli.text.corpus import lines
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from masscli.generation.translator import Report, Translation, Translator
     from masscli.recipe import StreamConfig
     from masscli.text.tokenizer import Tokenizer
@@ -63,7 +65,8 @@ def run(
     source, target = _sides(stream) or _direction(checkpoints[0], command)
     texts, references = _texts(checkpoints[0], stream, command, source, target)
     texts, kept = itertools.tee(texts)
-    translator = _translator(checkpoints, [_writer(c, stream, source, target) for c in checkpoints], stream, command, search)
+    seen = _seen(checkpoints[0], stream, command, target)
+    translator = _translator(checkpoints, [_writer(c, stream, source, target) for c in checkpoints], stream, command, search, seen)
     ready = time.perf_counter()
     if command.score_reference is not None:
         scored = translator.score(texts, lines(command.score_reference), source, target)
@@ -217,8 +220,7 @@ def _subset(
     """Sources and references of a split: of a task's table, or of pairs."""
     from masscli.data.shards import DataBin
 
-    folder = command.data or (stream.data if stream is not None else None) or checkpoint.recipe.data
-    data = DataBin.open(folder)
+    data = DataBin.open(_data(checkpoint, stream, command))
     if stream is None or not isinstance(stream.objective, WriteOptions):
         pair = f"{source}-{target}"
         return data.raw(split, pair, source), data.raw(split, pair, target)
@@ -229,6 +231,27 @@ def _subset(
     assert isinstance(task, Write)
     task.examples(table, labelled=True)  # complains of columns that are not there
     return task.lines(table)
+
+
+def _data(checkpoint: Checkpoint, stream: StreamConfig | None, command: GenerateConfig) -> Path:
+    return command.data or (stream.data if stream is not None else None) or checkpoint.recipe.data
+
+
+def _seen(checkpoint: Checkpoint, stream: StreamConfig | None, command: GenerateConfig, language: str) -> Tensor | None:
+    """(V,) bool: the pieces that may be written; None for all."""
+    if not command.only_seen:
+        return None
+    from torch import from_numpy
+
+    from masscli.data.shards import DataBin
+
+    data = DataBin.open(_data(checkpoint, stream, command))
+    if data.vocab.fingerprint != checkpoint.framing().vocab.fingerprint:
+        raise MasscliError(f"--data {data.folder}: has another vocabulary than {checkpoint.path}", "give the folder it was trained on")
+    often = data.pieces(language) >= command.only_seen
+    if not often.any():
+        raise MasscliError(f"--only-seen {command.only_seen}: no piece of {language} occurs so often in {data.folder}", "lower it")
+    return from_numpy(often)
 
 
 def _next(references: Iterator[str] | None, line: int) -> str | None:
@@ -264,6 +287,7 @@ def _translator(
     stream: StreamConfig | None,
     command: GenerateConfig,
     search: GenerationConfig,
+    seen: Tensor | None,
 ) -> Translator:
     from masscli.data.sequences import Cut
     from masscli.generation.continuation import alone
@@ -284,6 +308,7 @@ def _translator(
         buffer_size=command.buffer_size,
         seed=command.seed,
         cut=cut_of(stream.objective) if stream is not None and isinstance(stream.objective, WriteOptions) else Cut(),
+        allowed=seen,
     )
 
 
