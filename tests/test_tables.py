@@ -353,3 +353,24 @@ def test_a_word_may_begin_with_a_hash_from_the_first_line_on() -> None:
     assert read == [[["#Blog"], ["is"], ["fun"]], [["#second"], ["one"]]]
     columns = ["# sent_id = 1", "#Blog\tO", "is\tO"]
     assert [[values for _, values in words] for words in formats.sentences(columns, "x")] == [[["#Blog", "O"], ["is", "O"]]]
+
+
+HELD_OUT = {
+    "tsv": ("id\tsentence\tlabel\n1\ta red dog\tyes\n2\ta cat\tno\n3\ta cow\tyes\n",
+            "id\tsentence\tlabel\n1\ta red  dog\tyes\n7\ta cat\tyes\n8\ta cow\tyes\n9\tA cow\tyes\n2\ta hen\tno\n"),
+    "jsonl": ('{"context": "who", "choices": ["a b", "c"], "label": 0}\n', '{"context": "who", "choices": ["a", "b d"], "label": 0}\n'),
+    "conll": ("a\tO\ndog\tB\n\ndogs\tB\n", "dogs\tB\n\na\tO\ndog\tB\n"),
+}  # fmt: skip
+"""Training and validation parts."""
+
+
+def test_held_out_examples_that_stand_in_training_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By their text, whatever their number and their label are."""
+    for kind, parts in HELD_OUT.items():
+        for name, text in zip(("train", "valid"), parts, strict=True):
+            save(tmp_path / f"{name}.{kind}", text)
+    given: Any = {kind: tuple(f"{name}={tmp_path / name}.{kind}" for name in ("train", "valid")) for kind in HELD_OUT}
+    run(PreprocessConfig(langs=("en",), destdir=tmp_path / "data", vocab_size=40, **given))
+    said = [line for line in capsys.readouterr().err.splitlines() if "also in" in line]
+    assert said == ["warning: 2 of the 5 examples of valid.tsv are also in train.tsv, and kept",
+                    "warning: 2 of the 2 examples of valid.conll are also in train.conll, and kept"]  # fmt: skip

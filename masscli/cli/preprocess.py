@@ -122,6 +122,7 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
         console.print(table)
     if manifest.tables:
         console.print(_examples(config.destdir))
+        _tell_of_leaks(console, config.destdir)
     splits = {account.part.partition(".")[0] for account in manifest.accounts}
     languages, pairs = manifest.languages, manifest.aligned
     idle = {
@@ -163,6 +164,15 @@ def _examples(folder: Path) -> Table:
             figures = (field.name.removesuffix(".ids"), f"{pieces:,}", f"{unknown / max(1, pieces):.3%}")
             shown.add_row(f"{entry.split}.{entry.name}", f"{entry.rows:,}", *figures)
     return shown
+
+
+def _tell_of_leaks(console: Console, folder: Path) -> None:
+    from masscli.data.leaks import leaks
+    from masscli.data.shards import DataBin
+
+    for leak in leaks(DataBin.open(folder)):
+        found = f"{leak.found:,} of the {leak.rows:,} examples of {leak.split}.{leak.table} are also in train.{leak.table}"
+        console.print(f"warning: {found}, and kept", markup=False, soft_wrap=True, style="yellow")
 
 
 def _figures(side: Side, kept: int) -> tuple[str, str, str, str]:
