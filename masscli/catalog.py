@@ -92,8 +92,13 @@ class ObjectiveConfig(PlugIn):
         """An encoder alone that has learned this can write text, by pseudo-masks."""
         return False
 
-    def suited(self, encoder: bool, decoder: bool) -> Self:
-        """The options for a model that has these stacks, where they leave open which of them is used."""
+    @property
+    def joins(self) -> Literal["bert", "roberta"]:
+        """The form in which an encoder that has learned this has read two texts."""
+        return "bert"
+
+    def suited(self, encoder: bool, decoder: bool, joins: Literal["bert", "roberta"]) -> Self:
+        """The options for a model that has these stacks, where they leave open which is used, and how its encoder has read two texts."""
         return self
 
     @property

@@ -27,7 +27,7 @@ class DocumentOptions(ObjectiveConfig):
     short_seq_prob: float = 0.1
     """Share of documents (of examples, for electra) that aim at a random shorter length."""
     dupe_factor: int = 10
-    """An epoch goes through the corpus this often, with new pairs each time."""
+    """An epoch goes through the corpus this often, with new pairs each time (the released ALBERT: 40)."""
     pair_seed: int = 12345
     """Seed of pairs and of static masks."""
 
@@ -96,6 +96,10 @@ class RobertaOptions(CorruptionOptions):
     """Mask whole words: --mask-prob is of words, each of which is hidden, kept or replaced as one, as fairseq does."""
 
     @property
+    def joins(self) -> Literal["bert", "roberta"]:
+        return "bert" if self.input_form.endswith("-pair") else "roberta"
+
+    @property
     def idle(self) -> tuple[Idle, ...]:
         form, pairs = f"--input-form {self.input_form}", self.input_form.endswith("-pair")
         return (
@@ -112,6 +116,8 @@ class AlbertOptions(CorruptionOptions):
 
     name: str = "albert"
     """Which."""
+    tokens_per_sample: Annotated[int, Flags("--block-size")] = 512
+    """Longest example, special symbols included."""
     ngrams: bool = True
     """Mask n-grams of one to three words; else single pieces."""
     ngram_rule: Literal["words", "released"] = "words"
@@ -134,7 +140,7 @@ class ElectraOptions(DocumentOptions):
     short_seq_prob: float = 0.05
     """Share of examples that aim at a random shorter length."""
     dupe_factor: int = 1
-    """An epoch goes through the corpus this often, with new pairs each time."""
+    """An epoch goes through the corpus this often, with new pairs each time (the released ALBERT: 40)."""
     mask_prob: float = 0.15
     """Share of tokens that the generator predicts (large: 0.25)."""
     mask_keep: float = 0.15
@@ -217,7 +223,7 @@ class UniLMOptions(DocumentOptions):
     short_seq_prob: float = 0.0
     """Share of documents that aim at a random shorter length."""
     dupe_factor: int = 1
-    """An epoch goes through the corpus this often, with new pairs each time."""
+    """An epoch goes through the corpus this often, with new pairs each time (the released ALBERT: 40)."""
     mask_prob: float = 0.15
     """Share of tokens to predict."""
     ngram_prob: float = 0.4

@@ -48,7 +48,8 @@ class ModelConfig:
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     """How positions are embedded."""
     max_positions: int = 1024
-    """Longest sequence, in tokens; rows of the table when positions are learned."""
+    """Longest sequence, in tokens; rows of the table when positions are learned (where there are more than --init-from has, its rows come
+    again and again, as UniLM extends them)."""
     embeddings: Literal["tied", "separate"] = "tied"
     """One table for encoder, decoder and output (tied), or one for each stack, each tied to its own output."""
     output_bias: bool = False
@@ -76,9 +77,9 @@ class ModelConfig:
     """Buckets of relative positions whose learned bias is added to the encoder's attention (T5, UniLMv2: 32); 0 has none."""
     relative_distance: int = 128
     """Distance from which on relative positions share a bucket."""
-    init: Literal["fairseq", "bert", "truncated", "xlm"] = "fairseq"
+    init: Literal["fairseq", "bert", "truncated", "electra", "xlm"] = "fairseq"
     """Initial weights: xavier-uniform (fairseq) or PyTorch's own (xlm) with N(0, dim^-1/2) embeddings, or N(0, 0.02) throughout (bert;
-    truncated: cut off at two standard deviations, as released)."""
+    truncated: cut off at two standard deviations, as released; electra: the same, and xavier-uniform from narrow embeddings to layers)."""
     dropout: float = 0.1
     """Dropout on embeddings and on the output of each sublayer."""
     attention_dropout: float = 0.0

@@ -25,7 +25,7 @@ class TableOptions(ObjectiveConfig):
     """Longest sequence in tokens, symbols included; longer ones lose the end of their longer part, and are counted."""
     frame: Literal["auto", "bert", "roberta", "gpt"] = "auto"
     """How one or two texts become a sequence: bert [CLS] A [SEP] B [SEP], roberta <s> A </s> </s> B </s>, gpt start A delimiter B extract
-    (auto: gpt for a decoder, else bert)."""
+    (auto: gpt for a decoder, roberta where --init-from has learned so, else bert)."""
     read: Literal["auto", "encoder", "decoder"] = "auto"
     """Whose states are read: the encoder's first, or the decoder's last (auto: the encoder's, where there is one)."""
     head: Literal["linear", "tanh", "gelu"] = "linear"
@@ -43,6 +43,14 @@ class TableOptions(ObjectiveConfig):
     def dropout(self) -> float:
         """Of the head."""
         return 0.1 if self.head_dropout is None else self.head_dropout
+
+    @property
+    def joins(self) -> Literal["bert", "roberta"]:
+        return "roberta" if self.frame == "roberta" else "bert"
+
+    def suited(self, encoder: bool, decoder: bool, joins: Literal["bert", "roberta"]) -> Self:
+        seen = self.frame == "auto" and encoder and self.read != "decoder"
+        return replace(self, frame="roberta") if seen and joins == "roberta" else self
 
 
 @config
@@ -241,7 +249,7 @@ class WriteOptions(PseudoMaskOptions):
     def writes(self) -> bool:
         return self.writer == "encoder"
 
-    def suited(self, encoder: bool, decoder: bool) -> Self:
+    def suited(self, encoder: bool, decoder: bool, joins: Literal["bert", "roberta"]) -> Self:
         if self.writer != "auto":
             return self
         return replace(self, writer="encoder" if encoder and not decoder else "decoder")

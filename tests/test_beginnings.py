@@ -55,6 +55,22 @@ def test_one_stack_is_taken_and_the_token_table(stack: str, runs: Path, toy: Pat
     assert ("decoder (" if stack == "encoder" else "encoder (") in new and f"{stack} (" not in new  # what did not come is named, too
 
 
+def test_more_positions_than_were_learned_are_the_learned_ones_again(toy: Path, tmp_path: Path) -> None:
+    learned = ("model.positions=learned", "model.max_positions=20")
+    train(recipe(toy, tmp_path / "old", ONE, *learned, streams=PAIRS))
+    args = ["finetune", str(toy), "--task", "translate", "-s", "en", "-t", "de", "--init-from", str(tmp_path / "old"), "--max-update", "1"]
+    assert masscli([*args, "--max-positions", "50", "--max-source-positions", "49", "--save-dir", str(tmp_path / "new")]) == 0
+    fewer = [*args, "--max-positions", "10", "--save-dir", str(tmp_path / "fewer")]
+    assert masscli(fewer) == 2
+    theirs = Checkpoint.open(tmp_path / "old").weights()
+    ours, notes = taken(toy, tmp_path / "again", f"init_from={tmp_path / 'old'}", "model.positions=learned", "model.max_positions=50")
+    for stack in ("encoder", "decoder"):
+        name = f"embeddings.{stack}.positions.weight"
+        assert torch.equal(ours[name], torch.cat([theirs[name], theirs[name], theirs[name][:10]]))
+    assert "positions 20 to 49 are those from 0 on again" in notes
+    assert Checkpoint.open(tmp_path / "new").recipe.model.max_positions == 50
+
+
 def test_bert_and_a_language_model_make_an_encoder_and_a_decoder(runs: Path, toy: Path, tmp_path: Path) -> None:
     ours, _ = taken(toy, tmp_path, f"init_from={runs / 'mlm'}", f"init_decoder_from={runs / 'clm'}", "model.decoder_layers=1")
     encoder, decoder = (Checkpoint.open(runs / name).weights() for name in ("mlm", "clm"))

@@ -24,7 +24,7 @@ ROWS = [
     ["1", "v2", "4", "A dog. It", "A dog.", "It _", "gen", "barks.", "sings.", "reads.", "flies.", "0"],
 ]  # fmt: skip
 ARTICLES = {
-    "high/2.txt": {"article": "The dog barks.", "questions": ["Who _ ?", "Why?"], "options": [["barks", "sings"], ["No.", "Yes."]],
+    "high/2.txt": {"article": "The dog barks.", "questions": ["Who _ or _ ?", "Why?"], "options": [["barks", "sings"], ["No.", "Yes."]],
                    "answers": ["A", "B"], "id": "high2.txt"},
     "middle/1.txt": {"article": "A house.", "questions": ["What?"], "options": [["A dog", "A house", "A cat"]], "answers": ["B"]},
 }  # fmt: skip
@@ -70,7 +70,7 @@ def test_race_is_an_example_for_each_question(tmp_path: Path) -> None:
     assert [r.texts["id"] for r in lines] == ["1-1", "1-2", "2-1"]
     for a, b in zip(found, lines, strict=True):
         assert a.lists == b.lists and {**a.texts, "id": ""} == {**b.texts, "id": ""}
-    assert [r.lists["choices+question"] for r in found] == [["Who barks ?", "Who sings ?"], ["Why? No.", "Why? Yes."],
+    assert [r.lists["choices+question"] for r in found] == [["Who barks or barks ?", "Who sings or sings ?"], ["Why? No.", "Why? Yes."],
                                                             ["What? A dog", "What? A house", "What? A cat"]]  # fmt: skip
     assert [(r.texts["context"], r.texts["label"]) for r in found] == [("The dog barks.", "A"), ("The dog barks.", "B"), ("A house.", "B")]
     assert formats.guess(folder) == "race" and len(formats.files(folder, "race")) == 2

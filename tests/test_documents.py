@@ -144,6 +144,37 @@ def test_electra_fills_a_sequence_with_one_or_two_segments() -> None:
         assert not len(b) or b[0] > a[-1]  # the order of the text
 
 
+def test_electra_aims_at_a_shorter_length_at_the_beginning_of_a_document_too() -> None:
+    """One time in twenty, of documents that fill one example and no more."""
+    view = pairs(Text([[10] * 8] * 90), "electra", short=0.05, copies=30)
+    found = [view[row].fields for row in range(len(view))]
+    assert 0.02 < np.mean([len(a) + len(b) < SIZE - 10 for a, b, *_ in found if sentence(a[0]) == 0]) < 0.06
+
+
+def test_electra_takes_all_for_one_segment_however_long_the_sentences_are() -> None:
+    """One time in ten."""
+    view = pairs(Text([[60, 90]] * 90), "electra", short=0.0, copies=20)
+    assert 0.07 < np.mean([not len(view[row].fields[1]) for row in range(len(view))]) < 0.13
+
+
+def test_no_two_purposes_draw_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What decides on pairs, on what is cut and on static masks: Philox counts up in its first word, so purposes must differ in another."""
+    seen: list[tuple[int, ...]] = []
+    philox = np.random.Philox
+
+    def noted(counter: list[int], key: list[int]) -> np.random.Philox:
+        seen.append(tuple(counter))
+        return philox(counter=counter, key=key)
+
+    monkeypatch.setattr("numpy.random.Philox", noted)
+    view = pairs(text(), "nsp")
+    masker = Masker("pieces", 0.15, 0.1, 0.1, None, MASK, None, V, True, 5)
+    for row in range(20):
+        ids = np.concatenate(view[row].fields[:2])
+        masker(ids, np.ones(len(ids), np.bool_), np.ones(len(ids), np.bool_), row, np.random.default_rng(1))
+    assert len({counter[1] for counter in seen}) == 3 and {counter[0] for counter in seen} == {0}
+
+
 @pytest.mark.parametrize("documents", [[[6] * 50], [[6]], [[300]], [[300, 2]], [[0, 5, 0]], [[0]], []])
 @pytest.mark.parametrize("kind", ["nsp", "sop", "strict-sop", "sentences", "contiguous", "electra"])
 def test_odd_corpora(documents: list[list[int]], kind: str) -> None:

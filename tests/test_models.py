@@ -287,6 +287,16 @@ def test_initial_weights_have_the_published_spread() -> None:
         assert (float(model.encoder.layers[0].inner.bias.abs().max()) == 0) == (kind != "xlm")
 
 
+def test_the_projection_of_narrow_embeddings_is_drawn_as_released() -> None:
+    """ELECTRA's by TensorFlow's default, xavier-uniform; ALBERT's as all else, a normal cut off at two standard deviations."""
+    for arch, spread in (("electra-small", math.sqrt(2 / (128 + 256))), ("albert-base", 0.88 * 0.02)):
+        config = replace(resolve({"arch": arch, "encoder_layers": 1}, "encoder"), languages="none")
+        model = Transformer(config, 500, ()).requires_grad_(False)
+        assert float(model.projections["encoder"].weight.std()) == pytest.approx(spread, rel=0.02)
+        table = model.tables["encoder" if "encoder" in model.tables else "shared"]
+        assert float(table.abs().max()) <= 0.04 and float(table.std()) == pytest.approx(0.88 * 0.02, rel=0.02)
+
+
 # -- decoding a token at a time ------------------------------------------------------------------------------------------------------------
 
 

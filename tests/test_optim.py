@@ -12,9 +12,11 @@ import pytest
 import torch
 from torch import nn
 
+from masscli.models.attention import CrossAttention, SelfAttention
 from masscli.models.transformer import Transformer
 from masscli.recipe import ModelConfig, OptimConfig
 from masscli.training.build import build
+from masscli.training.events import Stepped
 from masscli.training.optim import LossScale, learning_rate, make_optimizer, moments, restore_moments
 from tests.test_trainer import EXACT
 from tests.toy import recipe
@@ -41,6 +43,15 @@ def schedule(name: str, warm: int, lr: float = 1.0, **options: float) -> OptimCo
 def test_schedules_pass_through_the_published_points(name: str, warm: int, points: dict[int, float]) -> None:
     for update, rate in points.items():
         assert learning_rate(schedule(name, warm, warmup_init_lr=0.0), update, 100) == pytest.approx(rate, abs=1e-12), update
+
+
+def test_a_run_begins_and_ends_with_the_published_rates(toy: Path, tmp_path: Path) -> None:
+    """No update is done before the first: it has the rate of t = 0, and the last one that of T - 1."""
+    published = {"linear": [0.0, 0.005, 0.01, 0.0075, 0.005, 0.0025], "poly_tf": [0.0, 0.005, 0.04 / 6, 0.005, 0.02 / 6, 0.01 / 6]}
+    for name, wanted in published.items():
+        changes = ("train.max_update=6", f"optim.lr_scheduler={name}", "optim.warmup_updates=2", "checkpoint.save_interval_updates=6")
+        found = [event for event in build(recipe(toy, tmp_path / name, *changes))[0].run() if isinstance(event, Stepped)]
+        assert [event.lr for event in found[:6]] == pytest.approx(wanted)
 
 
 def test_schedules_begin_and_end_where_they_are_told() -> None:
@@ -133,6 +144,22 @@ def test_lamb_moves_by_a_share_of_the_weights_norm() -> None:
     assert run(config, GRADIENTS[:1], 0.01, vector=True) == pytest.approx(run(plain, GRADIENTS[:1], 0.01, vector=True))
 
 
+def test_lamb_moves_queries_keys_and_values_each_by_its_own_norm() -> None:
+    """They are one matrix here and three in ALBERT."""
+    layers = nn.ModuleDict({"qkv": SelfAttention(8, 2, 0.0).qkv, "kv": CrossAttention(8, 2, 0.0, ()).kv})
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for p in layers.parameters():
+            p.normal_().div_(1 + torch.arange(len(p)).div(8, rounding_mode="floor").view(-1, *[1] * (p.dim() - 1)))
+            p.grad = torch.randn_like(p)
+    before = {name: p.detach().clone() for name, p in layers.named_parameters()}
+    make_optimizer(optim("lamb"), layers.named_parameters()).step()
+    for name, parts in (("qkv", 3), ("kv", 2)):
+        old, new = before[f"{name}.weight"].chunk(parts), layers[name].weight.detach().chunk(parts)  # type: ignore[union-attr, operator]
+        for a, b in zip(old, new, strict=True):
+            assert float((b - a).norm()) == pytest.approx(9.0 * float(a.norm()), rel=1e-4)
+
+
 def test_lamb_moves_as_without_it_where_a_norm_is_0() -> None:
     steps = {}
     for kind in ("lamb", "adamw_bert"):
@@ -146,12 +173,12 @@ def test_lamb_moves_as_without_it_where_a_norm_is_0() -> None:
 
 def test_of_a_model_all_but_norms_and_biases_are_decayed() -> None:
     config = ModelConfig(dim=16, ffn_dim=24, heads=2, encoder_layers=1, decoder_layers=1, positions="learned", segments=2, pooler=True,
-                         norm_embedding=True, output_bias=True, head_transform=True, embedding_dim=8)  # fmt: skip
+                         norm_embedding=True, output_bias=True, head_transform=True, embedding_dim=8, relative_buckets=8)  # fmt: skip
     model = Transformer(config, 20, ())
     optimizer = make_optimizer(optim("adamw_bert"), model.named_parameters())
     decayed = {id(p): group["weight_decay"] > 0 for group in optimizer.param_groups for p in group["params"]}
     for name, p in model.named_parameters():
-        assert decayed[id(p)] is (re.search(r"norm|bias", name) is None), name
+        assert decayed[id(p)] is (re.search(r"norm|bias|relative", name) is None), name
 
 
 @pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "adam_openai", "lamb"])

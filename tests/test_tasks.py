@@ -371,6 +371,28 @@ def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(folder: Path, tmp_pa
                                                  "give words and their labels in columns; see --tag-column")  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("objective", "options", "frame"),
+    [("roberta", [], "roberta"), ("roberta", ["--input-form", "segment-pair", "--segments", "2"], "auto"), ("mlm", [], "auto")],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_texts_are_joined_as_the_run_that_is_begun_with_has_read_them(
+    objective: str, options: list[str], frame: str, labelled: Path, tmp_path: Path
+) -> None:
+    rows = [line.split("\t") for line in (labelled / "train.pairs.tsv").read_text().splitlines()[1:]]
+    text = save(tmp_path / "text.en", [f"{row[1]}\n{row[2]}\n" for row in rows])
+    tables = tuple(f"{split}={labelled / split}.pairs.tsv" for split in ("train", "valid"))
+    run(PreprocessConfig(langs=("en",), mono=(f"en={text}", f"valid.en={text}"), tsv=tables, destdir=tmp_path / "data", vocab_size=60))
+    size = ["--tokens-per-sample", "24"] if objective == "roberta" else []
+    learn = ["pretrain", "--objective", objective, *options, *size, *ENCODER, "--save-dir", tmp_path / "pre"]
+    tune = ["finetune", "--task", "classify", "--init-from", tmp_path / "pre", *REST, "--save-dir"]
+    for command in (learn, [*tune, tmp_path / "a"], [*tune, tmp_path / "b", "--frame", "bert"]):
+        assert dispatch([str(arg) for arg in (command[0], tmp_path / "data", *command[1:], "--max-update", 1)]) == 0
+    for name, wanted in (("a", frame), ("b", "bert")):
+        [stream] = Checkpoint.open(tmp_path / name).recipe.stream.values()
+        assert isinstance(stream.objective, ClassifyOptions) and stream.objective.frame == wanted
+
+
 @pytest.mark.parametrize("task", [("classify", "--table", "two"), ("choose",), ("extract", "--max-length", "100")], ids=lambda t: t[0])
 def test_a_model_with_one_kind_of_segment_reads_pairs(task: tuple[str, ...], folder: Path, tmp_path: Path) -> None:
     """RoBERTa's; what would be of the second kind is of the first."""

@@ -87,7 +87,7 @@ class DocumentPairs:
             a = a[: self.size - 2]
             b = b[: max(0, self.size - len(a) - 3)]
         else:
-            rng = np.random.Generator(np.random.Philox(counter=[1, 4, row, 0], key=[self.seed, 0]))
+            rng = np.random.Generator(np.random.Philox(counter=[0, 5, row, 0], key=[self.seed, 0]))
             a, b = cut(a, b, self.size - 2 - bool(len(b)), rng)
         starts = self.starts(np.concatenate([a, b])).astype(np.int64)
         return Example(row, (a, b, np.array([pair.label]), starts))
@@ -166,10 +166,11 @@ class DocumentPairs:
     def _electra(self, document: int, rng: np.random.Generator) -> Iterator[Pair]:
         """Sentences until a target is reached; the first segment takes about half, or one time in ten everything."""
         row, last = self.bounds[document : document + 2].tolist()
-        target = self.size
+        whole = self._length(row, last) + 1
         while row < last:
+            target = int(rng.integers(5, self.size + 1)) if rng.random() < self.short else self.size
             stop = min(last, self._reach(row, target))
-            half = target * 2 if rng.random() < 0.1 else (target - 3) // 2
+            half = whole if rng.random() < 0.1 else (target - 3) // 2
             middle = row + 1
             while middle < stop:
                 so_far, more = self._length(row, middle), self._length(row, middle + 1)
@@ -177,7 +178,6 @@ class DocumentPairs:
                     break
                 middle += 1
             yield Pair(row, middle, middle, stop, 0)
-            target = int(rng.integers(5, self.size + 1)) if rng.random() < self.short else self.size
             row = stop
 
 

@@ -366,8 +366,8 @@ def _sentence(line: int, words: Sequence[Sequence[str]]) -> Record:
 
 
 def _statement(question: str, choice: str) -> str:
-    """The choice in the place of the question's blank, or after it."""
-    return question.replace("_", choice, 1) if "_" in question else f"{question} {choice}"
+    """The choice in the place of the question's blanks, or after it."""
+    return question.replace("_", choice) if "_" in question else f"{question} {choice}"
 
 
 def _as_text(value: object, where: str) -> str:

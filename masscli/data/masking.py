@@ -42,7 +42,7 @@ class Masker:
     def __call__(self, ids: Ids, choosable: Bools, starts: Bools, row: int, rng: np.random.Generator) -> tuple[Ids, Ids]:
         """(corrupted ids, sorted places of what is to be predicted)."""
         if self.static:
-            rng = np.random.Generator(np.random.Philox(counter=[2, 4, row, 0], key=[self.seed, 0]))
+            rng = np.random.Generator(np.random.Philox(counter=[0, 6, row, 0], key=[self.seed, 0]))
         places = self._choose(choosable, starts, rng)
         out = ids.copy()
         word = np.cumsum(begins(places, starts)) - 1 if self.unit == "dynamic-words" else None

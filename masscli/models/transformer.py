@@ -295,11 +295,12 @@ class Transformer(nn.Module):
 
         fairseq: xavier-uniform products, those of queries, keys and values with the bound of the fused (3D, D) matrix; zero biases;
         N(0, D^-1/2) embeddings.  xlm: PyTorch's products and biases, N(0, D^-1/2) embeddings.  bert: N(0, 0.02), zero biases.
-        truncated: the same, cut off at two standard deviations (the released BERT and ALBERT).
+        truncated: the same, cut off at two standard deviations (the released BERT and ALBERT).  electra: the same, but for the projection
+        of the embeddings, which TensorFlow's default draws there, xavier-uniform.
         """
         kind, dim = self.config.init, self.config.dim
-        spread = 0.02 if kind in ("bert", "truncated") else dim**-0.5
-        draw = truncated_normal if kind == "truncated" else nn.init.normal_
+        spread = 0.02 if kind in ("bert", "truncated", "electra") else dim**-0.5
+        draw = truncated_normal if kind in ("truncated", "electra") else nn.init.normal_
         for module in self.modules():
             if isinstance(module, nn.Embedding):
                 draw(module.weight, 0, spread)
@@ -318,6 +319,9 @@ class Transformer(nn.Module):
             if isinstance(module, CrossAttention) and kind == "fairseq":
                 for weight in (module.q.weight, module.kv.weight):
                     nn.init.uniform_(weight, -((1.5 / dim) ** 0.5), (1.5 / dim) ** 0.5)
+        for projection in self.projections.values() if kind == "electra" else ():
+            assert isinstance(projection, Linear)
+            nn.init.xavier_uniform_(projection.weight)
         for table in self.tables.values():
             draw(table, 0, spread)
         for bias in self.biases.values():

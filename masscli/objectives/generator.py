@@ -19,7 +19,7 @@ from masscli.models.cross_entropy import linear_cross_entropy
 from masscli.models.head import HeadTransform
 from masscli.models.linear import Linear
 from masscli.models.masks import inside
-from masscli.models.transformer import InputEmbedding, Stack, Transformer
+from masscli.models.transformer import InputEmbedding, Stack, Transformer, truncated_normal
 from masscli.objectives.base import Term
 from masscli.recipe import ModelConfig
 
@@ -50,8 +50,10 @@ class Generator(nn.Module):
         self.stack = Stack(config, config.encoder_layers, False, ()) if ties != "all" else None
         self.output = Output(config, embedded, vocab)
         begin(self)
+        if self.project is not None:
+            nn.init.xavier_uniform_(self.project.weight)
         if self.table is not None:
-            nn.init.normal_(self.table, 0, 0.02)
+            truncated_normal(self.table, 0, 0.02)
 
     def forward(self, model: Transformer, source: Tokens) -> Tensor:
         """States (B * L, G)."""
@@ -109,9 +111,9 @@ class Output(nn.Module):
 
 
 def begin(module: nn.Module) -> None:
-    """N(0, 0.02), zero biases."""
+    """N(0, 0.02) cut off at two standard deviations, zero biases."""
     for part in module.modules():
         if isinstance(part, Linear | nn.Embedding):
-            nn.init.normal_(part.weight, 0, 0.02)
+            truncated_normal(part.weight, 0, 0.02)
         if isinstance(part, Linear):
             nn.init.zeros_(part.bias)

@@ -1,7 +1,7 @@
 """Entities in BIO and BIOES tags: exact spans of words with their type, counted as CoNLL-2003's conlleval counts them.
 
 B-X starts an entity of type X, and so does an I-X that does not follow one; anything else ends it.  Where the last word of an entity has
-E-X, and a single one S-X, the same holds, and they end it.
+E-X, and a single one S-X, the same holds, and they end it.  A tag without a type, such as B, is one of an empty type.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ Span = tuple[int, int, str]
 def spans(tags: Sequence[str]) -> list[Span]:
     """(first word, word after the last, type) of each entity."""
     found: list[Span] = []
-    start, kind = 0, ""
+    start = 0
+    kind: str | None = None
     for at, tag in enumerate([*tags, "O"]):
         mark, _, name = tag.partition("-")
-        goes_on = mark in ("I", "E") and kind == name and kind
-        if kind and not goes_on:
+        goes_on = mark in ("I", "E") and kind == name
+        if kind is not None and not goes_on:
             found.append((start, at, kind))
-            kind = ""
+            kind = None
         if mark in ("B", "I", "E", "S") and not goes_on:
             start, kind = at, name
         if mark in ("E", "S"):
-            found.append((start, at + 1, kind))
-            kind = ""
+            found.append((start, at + 1, name))
+            kind = None
     return found
 
 

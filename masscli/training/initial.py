@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from masscli.errors import MasscliError
@@ -56,12 +57,16 @@ def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, st
         theirs = {_as_decoder(name): tensor for name, tensor in theirs.items()}
     old, new = checkpoint.state.languages, model.languages
     taken: list[str] = []
+    longer: tuple[str, ...] = ()
     for name, tensor in ours.items():
         if name not in theirs or not _wanted(name, stack, table):
             continue
         source = theirs[name]
         if name.endswith("languages.weight") and old != new:
             _by_name(tensor, source, old, new)
+        elif name.endswith("positions.weight") and len(tensor) > len(source):
+            tensor.copy_(source[torch.arange(len(tensor)) % len(source)])
+            longer = (f"positions {len(source)} to {len(tensor) - 1} are those from 0 on again",)
         elif source.shape != tensor.shape:
             raise MasscliError(f"{checkpoint.path}: {name} is {tuple(source.shape)}, the model wants {tuple(tensor.shape)}",
                                "leave out the options that change the model's shape")  # fmt: skip
@@ -75,6 +80,7 @@ def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, st
     unused = [n for n in theirs if n not in taken] + [f"heads.{n}" for n in checkpoint.heads()]
     fresh = [n for n in new if n not in old]
     report = [f"{len(taken)} tensors from {checkpoint.path}" + (", of its encoder: it has no decoder" if turned else "")]
+    report += longer
     report += [f"left behind: {_summary(unused)}"] if unused else []
     report += [f"languages without a vector there, drawn at random: {', '.join(fresh)}"] if fresh and old else []
     return Taken(set(taken), report)

@@ -13,23 +13,25 @@ from torch.distributed.tensor import DTensor
 
 from masscli.errors import MasscliError
 from masscli.recipe import OptimConfig
-from masscli.training.sharding import like, total_norm
+from masscli.training.sharding import block_norms, like, local
 
 
-def learning_rate(config: OptimConfig, update: int, last: int | None) -> float:
-    """The rate of update 1, 2, ... (t below); W is the warm-up, T the last update, which the decaying shapes need.
+def learning_rate(config: OptimConfig, done: int, last: int | None) -> float:
+    """The rate of the next update when t are `done`; W is the warm-up, T the last update, which the decaying shapes need.
+
+    As in all of the released code t is 0 in the first update, whose rate is therefore warmup_init_lr or 0 where there is a warm-up.
 
     inverse_sqrt (fairseq): linear from warmup_init_lr to lr in W, then lr sqrt(W / t).  linear (fairseq's polynomial_decay, Hugging Face):
     lr t / W, then lr (T - t) / (T - W) down to end_lr.  poly_tf (BERT): lr t / W, then lr (1 - t / T), with a jump at W.
     poly_mult (ELECTRA): lr (1 - t / T) min(1, t / W).  cosine (GPT): linear warm-up, then lr (1 + cos(pi t / T)) / 2.
     """
     assert config.lr is not None and config.warmup_updates is not None  # compose.py has filled them in
-    t, warm, lr, end = float(update), config.warmup_updates, config.lr, config.end_lr
+    t, warm, lr, end = float(done), config.warmup_updates, config.lr, config.end_lr
     kind = config.lr_scheduler
     if kind == "inverse_sqrt":
         if t < warm:
             return config.warmup_init_lr + (lr - config.warmup_init_lr) * t / warm
-        return lr * math.sqrt(max(1, warm) / t)
+        return lr * math.sqrt(max(1, warm) / max(1.0, t))
     if kind == "constant":
         return lr * min(1.0, t / warm) if warm else lr
     total = float(last or 0)
@@ -60,6 +62,10 @@ PUBLISHED = {
 """What optimizers were published with (spec: objectives.md 0.3)."""
 
 
+BLOCKS = {"qkv": 3, "kv": 2}
+"""Layers that are several in one: queries, keys and values."""
+
+
 def settings(config: OptimConfig) -> Adam:
     """What was asked for, and for the rest what the optimizer was published with."""
     usual = PUBLISHED.get(config.optimizer, Adam((0.9, 0.98), 1e-8, 0.0))
@@ -77,15 +83,16 @@ def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Param
     """
     assert config.lr is not None
     adam = settings(config)
-    found: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
+    found: dict[tuple[float, bool, bool, int], list[nn.Parameter]] = {}
     for name, p in parameters:
         if p.requires_grad:
             # A fused optimizer does not take whole tensors and shares of some together.
-            key = layer_scale(config, name, layers), config.decay_all or p.dim() > 1, isinstance(p, DTensor)
-            found.setdefault(key, []).append(p)
-    order = sorted(found, key=lambda key: (-key[0], not key[1], key[2]))
+            decays = config.decay_all or (p.dim() > 1 and not name.startswith("relative."))  # a table of biases
+            blocks = BLOCKS.get(name.removesuffix(".weight").rpartition(".")[2], 1) if config.optimizer == "lamb" and p.dim() > 1 else 1
+            found.setdefault((layer_scale(config, name, layers), decays, isinstance(p, DTensor), blocks), []).append(p)
+    order = sorted(found, key=lambda key: (-key[0], not key[1], *key[2:]))
     groups: list[dict[str, Any]] = [
-        {"params": found[key], "weight_decay": adam.decay if key[1] else 0.0, "scale": key[0]} for key in order
+        {"params": found[key], "weight_decay": adam.decay if key[1] else 0.0, "scale": key[0], "blocks": key[3]} for key in order
     ]
     if not groups:
         raise MasscliError("nothing is left to learn", "freeze less")
@@ -113,7 +120,8 @@ def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
 class BertAdam(torch.optim.Optimizer):
     """Adam without bias correction and with decoupled decay, as BERT and ELECTRA train: p -= lr (m / (sqrt v + eps) + decay p).
 
-    `layerwise` is LAMB (You et al. 2020) as ALBERT has it: the step of each decayed tensor is scaled by |p| / |step|.  `corrected` is what
+    `layerwise` is LAMB (You et al. 2020) as ALBERT has it: the step of each tensor of two dimensions is scaled by |p| / |step|; of `blocks`
+    of rows that are tensors of their own there (queries, keys, values), each by its own.  `corrected` is what
     GPT was fine-tuned with: the rate, and with it the decay, is multiplied by sqrt(1 - b2^t) / (1 - b1^t).
     """
 
@@ -143,8 +151,9 @@ class BertAdam(torch.optim.Optimizer):
                     t = int(state["step"])
                     rate *= math.sqrt(1 - high**t) / (1 - low**t)
                 if group["layerwise"] and p.dim() > 1:
-                    size, length = total_norm([p], p.device), total_norm([move], p.device)
-                    rate = rate * size / length if size > 0 and length > 0 else rate
+                    sizes, lengths = block_norms(p, group["blocks"]), block_norms(move, group["blocks"])
+                    trust = torch.where((sizes > 0) & (lengths > 0), sizes / lengths, 1.0).to(move.dtype)
+                    local(move).mul_(trust.view(-1, *[1] * (p.dim() - 1)))
                 p.add_(move, alpha=-rate)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from masscli.config import decode, encode
 from masscli.errors import MasscliError
@@ -22,13 +22,17 @@ SHAPE = (
 
 
 def suited(streams: Mapping[str, StreamConfig], said: Mapping[str, Any], recipe: Recipe) -> dict[str, StreamConfig]:
-    """Objectives that can do with one stack or with both are told what there is before anything is added for them."""
+    """Objectives that can do with one stack or with both are told what there is, and what it has read, before anything is added."""
+    joins: Literal["bert", "roberta"] = "bert"
     if recipe.init_from is None:
         there = resolve(said)
     else:
-        there = _shape_of(Checkpoint.open(recipe.init_from).recipe.model, said, "any", recipe.init_from)
+        old = Checkpoint.open(recipe.init_from).recipe
+        there = _shape_of(old.model, said, "any", recipe.init_from)
+        if old.stream and all(stream.objective.joins == "roberta" for stream in old.stream.values()):
+            joins = "roberta"
     encoder, decoder = there.encoder_layers > 0, there.decoder_layers > 0 or recipe.init_decoder_from is not None
-    return {name: replace(s, objective=s.objective.suited(encoder, decoder)) for name, s in streams.items()}
+    return {name: replace(s, objective=s.objective.suited(encoder, decoder, joins)) for name, s in streams.items()}
 
 
 def of_one_stack(recipe: Recipe, said: dict[str, Any], stacks: str) -> dict[str, Any]:
@@ -95,10 +99,12 @@ def _shape_of(old: ModelConfig, said: Mapping[str, Any], stacks: str, path: Path
     lacking = [layers for layers in halves.values() if not had[layers] and (stacks != "any" or layers in said)]
     left_out = [layers for stack, layers in halves.items() if layers in said and not wanted[layers] and stack not in stacks]
     for field in SHAPE:
-        if field in (*lacking, *left_out) or wanted[field] in (had[field], "auto") or not (field in said or fresh.arch != old.arch):
+        more = field == "max_positions" and field in said and wanted[field] > had[field]  # a learned table is then repeated
+        if more or field in (*lacking, *left_out) or wanted[field] in (had[field], "auto") or not (field in said or fresh.arch != old.arch):
             continue
         typed = f"--{field.replace('_', '-')} {wanted[field]}" if field in said else f"--arch {fresh.arch}"
         raise MasscliError(f"{typed} differs from the weights in {path}: their {field} is {had[field]}",
                            "leave it out: a model's shape comes with its weights")  # fmt: skip
     kept = {field: had[field] for field in SHAPE if field not in (*lacking, *left_out)}
+    kept["max_positions"] = max(had["max_positions"], wanted["max_positions"] if "max_positions" in said else 0)
     return decode(ModelConfig, had | {k: v for k, v in wanted.items() if k in said or k in lacking} | kept, "model")

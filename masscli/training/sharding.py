@@ -130,5 +130,14 @@ def total_norm(tensors: Iterable[Tensor], device: torch.device) -> float:
     return float((squares + nn.utils.get_total_norm(rest).to(device).double().square() if rest else squares).sqrt())
 
 
+def block_norms(tensor: Tensor, blocks: int) -> Tensor:
+    """(rows here,) for each row of this process's share, the norm of the block of rows that it is in: of so many equal ones in all."""
+    own, rows = local(tensor), tensor.shape[0]
+    first = min(rows, parallel.rank * -(-rows // parallel.world)) if isinstance(tensor, DTensor) else 0  # FSDP2 cuts as torch.chunk does
+    block = (torch.arange(len(own), device=own.device) + first) * blocks // rows
+    squares = torch.zeros(blocks, dtype=torch.float64, device=own.device).index_add_(0, block, own.double().square().flatten(1).sum(1))
+    return (parallel.sum_(squares) if isinstance(tensor, DTensor) else squares).sqrt()[block]
+
+
 def _groups(through: Pass) -> Iterator[FSDPModule]:
     return (module for module in through.modules() if isinstance(module, FSDPModule))

@@ -165,7 +165,7 @@ class Trainer:
 
     def _update(self, jobs: Sequence[Job], prepared: Sequence[Prepared], watch: Watch) -> float:
         """Learn from one list of micro-batches; returns the norm of the gradient."""
-        lr = learning_rate(self.recipe.optim, self.state.step + 1, self.recipe.train.max_update)
+        lr = learning_rate(self.recipe.optim, self.state.step, self.recipe.train.max_update)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
         if self._between():
@@ -274,7 +274,7 @@ class Trainer:
     def _stepped(self, watch: Watch, epoch: int, norm: float) -> Stepped:
         sums = parallel.sum_(watch.sums).cpu()
         losses = {".".join(k): float(s / t) for k, s, t in zip(self.gradients.keys, sums, watch.totals, strict=True) if t}
-        lr = learning_rate(self.recipe.optim, self.state.step, self.recipe.train.max_update)
+        lr = learning_rate(self.recipe.optim, self.state.step - 1, self.recipe.train.max_update)
         figures, concerns = self._figures()
         event = Stepped(
             step=self.state.step, epoch=epoch, losses=losses, lr=lr, grad_norm=norm, targets=int(watch.totals.sum()),
