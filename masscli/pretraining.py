@@ -140,7 +140,7 @@ class ElectraOptions(DocumentOptions):
     short_seq_prob: float = 0.05
     """Share of examples that aim at a random shorter length."""
     dupe_factor: int = 1
-    """An epoch goes through the corpus this often, with new pairs each time (the released ALBERT: 40)."""
+    """An epoch goes through the corpus this often, with new pairs each time."""
     mask_prob: float = 0.15
     """Share of tokens that the generator predicts (large: 0.25)."""
     mask_keep: float = 0.15

@@ -42,7 +42,8 @@ class WordStarts:
 
 
 def word_starts(tokenizer: Pieces, as_albert: bool = False) -> WordStarts:
-    """Words begin with the mark of SentencePiece, with a special symbol, or with a piece without a letter or digit (punctuation).
+    """Words begin with the mark of SentencePiece, with a special symbol, or with a piece without a letter or digit (punctuation); of
+    WordPiece, with whatever has no mark.
 
     `as_albert`: by the rule of ALBERT's released code (spec: objectives.md 3.3); of WordPiece, with whatever has no mark, and nothing else.
     """
@@ -54,7 +55,7 @@ def word_starts(tokenizer: Pieces, as_albert: bool = False) -> WordStarts:
     if tokenizer.mark == GOES_ON:
         goes_on[ordinary] = [piece.endswith(GOES_ON) for piece in pieces]
     begins = [piece.startswith(WORD) if tokenizer.mark == WORD else not piece.startswith(REST) for piece in pieces]
-    if not as_albert:
+    if not as_albert and tokenizer.mark != REST:  # WordPiece cuts at every sign of punctuation, and marks what goes on
         begins = [marked or not any(c.isalnum() for c in piece) for marked, piece in zip(begins, pieces, strict=True)]
     elif tokenizer.mark == WORD:
         begins = [marked or _begins_in_albert(piece) for marked, piece in zip(begins, pieces, strict=True)]
