@@ -101,6 +101,13 @@ def _through(operation: Any) -> Callable[..., Any]:
     return lambda *args, **kwargs: run(operation, *args, **kwargs)
 
 
+def _of_the_device(tensor: Tensor) -> Tensor:
+    """What processes tell each other: NCCL takes no tensor of the CPU."""
+    if tensor.device.type != DEVICE:
+        raise RuntimeError(f"a collective on the CPU: {tuple(tensor.shape)}")
+    return tensor
+
+
 class Generator:
     """Random numbers are the CPU's."""
 
@@ -112,8 +119,10 @@ def main() -> int:
     """Run the commands until one fails."""
     commands = json.load(sys.stdin)
     register()
+    from masscli import parallel
     from masscli.training import precision
 
+    parallel.sum_, parallel.broadcast = _of_the_device, _of_the_device
     precision.choose_device = lambda name, local_rank=0: torch.device(DEVICE, 0)
     torch.inference_mode = torch.no_grad  # type: ignore[misc, assignment]
     torch.Generator = Generator  # type: ignore[misc, assignment]

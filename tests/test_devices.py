@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from masscli import parallel
 from masscli.__main__ import run as masscli
 from masscli.config import encode, to_toml
+from masscli.errors import MasscliError
 from masscli.recipe import Recipe
+from masscli.training.precision import choose_device
 from tests.test_processes import logged, measured
 from tests.toy import recipe
 from tests.toy_tasks import ENCODER, TINY
@@ -94,6 +98,27 @@ def test_to_mix_the_devices_is_a_mistake() -> None:
     code = "import torch; from tests import pretend; pretend.register(); torch.ones(3).to('pretend') + torch.ones(3)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode and "add: tensors of the CPU among those of the device: [(3,)]" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "rank", "world", "found"),
+    [
+        ("auto", 0, 1, "cuda:0"), ("cuda", 0, 1, "cuda:0"), ("cuda:1", 0, 1, "cuda:1"), ("cpu", 1, 2, "cpu"),
+        ("auto", 1, 2, "cuda:1"), ("cuda", 1, 2, "cuda:1"),
+        ("auto", 2, 3, "there are 2 GPUs here, and more processes"), ("cuda:2", 0, 1, "--device cuda:2: there are 2 GPUs"),
+        ("cuda:0", 1, 2, "--device cuda:0: 2 processes would share it"),
+    ],
+)  # fmt: skip
+def test_each_process_has_a_gpu_of_its_own(name: str, rank: int, world: int, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(parallel, "world", world)
+    try:
+        device = str(choose_device(name, rank))
+    except MasscliError as error:
+        device = error.message
+    assert device == found
 
 
 def _texts(path: Path) -> Sequence[Sequence[str]]:

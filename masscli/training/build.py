@@ -58,7 +58,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     device = choose_device(recipe.train.device, parallel.local_rank)
-    parallel.start(device.type)
+    parallel.start(device)
     data = DataBin.open(recipe.data)
     folder = _folder(recipe.save_dir)
     kept = _kept(folder)

@@ -8,13 +8,19 @@ import time
 import torch
 from torch.nn import functional as F
 
+from masscli import parallel
 from masscli.errors import MasscliError
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """`auto` is this process's GPU when there is one, else the CPU."""
-    if name == "auto":
-        return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    """`auto` is this process's GPU when there is one, else the CPU; `cuda` this process's GPU."""
+    if name == "auto" and not torch.cuda.is_available():
+        return torch.device("cpu")
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        if local_rank >= torch.cuda.device_count():
+            raise MasscliError(f"there are {torch.cuda.device_count()} GPUs here, and more processes",
+                               "start as many as there are GPUs (--nproc-per-node), or use --device cpu")  # fmt: skip
+        return torch.device("cuda", local_rank)
     try:
         device = torch.device(name)
         known = device.type in ("cpu", "cuda")
@@ -24,8 +30,10 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
         raise MasscliError(f"--device {name}: no such device", "cpu, cuda, cuda:0, ...")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise MasscliError(f"--device {name}: this PyTorch sees no GPU", "use --device cpu, or install a CUDA build of PyTorch")
-    if device.index is not None and device.type == "cuda" and device.index >= torch.cuda.device_count():
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise MasscliError(f"--device {name}: there are {torch.cuda.device_count()} GPUs", "count from cuda:0")
+    if device.type == "cuda" and parallel.world > 1:
+        raise MasscliError(f"--device {name}: {parallel.world} processes would share it", "leave it out: each takes a GPU of its own")
     return device
 
 
