@@ -151,6 +151,8 @@ class ChooseOptions(ReadOptions):
     question_at: Literal["auto", "choice", "context"] = "auto"
     """Where a field `question` is read: with each choice, in the place of a blank `_` or before it (choice, BERT's and RACE's), or right
     after the context, as it is (context, GPT's; auto: where the frame is gpt)."""
+    choice_first: bool = False
+    """Read a choice (with its question) before the context, as RoBERTa does on RACE."""
     max_choice: int = 128
     """Most tokens of a choice (with its question, where that is read there); of longer ones the end is kept."""
     keep: Literal["start", "end"] = "start"

@@ -469,6 +469,8 @@ def test_where_a_question_is_read(frame: str, folder: Path, tmp_path: Path) -> N
     if frame == "bert":
         framed = [[v.cls, *context, *question, v.sep, *choice, v.sep] for choice in (first, second)]
         assert sequences(question_at="context") == framed
+        first_choice = [[v.cls, *pieces(text), v.sep, *context, v.sep] for text in ("di ka du", "di ge ki du")]
+        assert sequences(choice_first=True) == first_choice
         return
     short = 3 + len(context) + len(question) + len(second) - 1  # one token too few, and the context gives it
     assert sequences(max_length=short)[1] == [v.bos, *context[:-1], *question, v.sep, *second, v.cls]

@@ -102,11 +102,13 @@ class ChoicesCollator:
     reading: Reading
     framing: Framing
     language: str
+    choice_first: bool
     language_model: bool
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         counts = [len(e.fields) // 2 for e in examples]
-        sequences = [self.reading.frame.join(*e.fields[2 * n : 2 * n + 2]) for e, c in zip(examples, counts, strict=True) for n in range(c)]
+        texts = [e.fields[2 * n : 2 * n + 2] for e, c in zip(examples, counts, strict=True) for n in range(c)]
+        sequences = [self.reading.frame.join(*(two[::-1] if self.choice_first else two)) for two in texts]
         batch = self.reading.batch(sequences, self.framing, self.language, [e.row for e in examples])
         targets = [e.fields[-1] for e in examples if len(e.fields) % 2]
         labels = {"choices": Labels(torch.tensor(counts), torch.arange(len(counts)))}
@@ -154,7 +156,8 @@ class Choose(Judged):
 
     def collator(self) -> ChoicesCollator:
         """Frames and pads."""
-        return ChoicesCollator(self.reading, self.setting.framing, self.options.language, self.options.lm_weight > 0)
+        o = self.options
+        return ChoicesCollator(self.reading, self.setting.framing, o.language, o.choice_first, o.lm_weight > 0)
 
     def scores(self, model: Transformer, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """For each example, a score of each choice; and the states that they are made of."""
