@@ -23,12 +23,14 @@ from masscli.data.noise import example_rng
 from masscli.data.shards import DataBin
 from masscli.data.view import Example
 from masscli.errors import MasscliError
+from masscli.models.presets import resolve
 from masscli.models.transformer import Transformer, count_parameters
 from masscli.objectives import electra
 from masscli.objectives.base import Objective, Setting
 from masscli.objectives.bert import frame
 from masscli.objectives.electra import Electra
 from masscli.objectives.generator import Generator, generator_config
+from masscli.pretraining import ElectraOptions
 from masscli.recipe import ModelConfig
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.build import build
@@ -205,6 +207,11 @@ def test_the_head_of_pairs_is_the_objectives() -> None:
 def test_the_generator_is_narrower() -> None:
     config = generator_config(ModelConfig(dim=768, heads=12), 1 / 3)
     assert (config.dim, config.heads, config.ffn_dim) == (256, 4, 1024)
+    for arch, width in (("electra-small", 64), ("electra-base", 256), ("electra-large", 256)):
+        model = replace(resolve({"arch": arch}, "encoder"), languages="none")
+        with torch.device("meta"):
+            made = Electra(decode(ElectraOptions, {"name": "electra"}), Setting(Framing(VOCAB, False, False, ()), model, "en"))
+        assert made.generator.width == width
     assert count_parameters(Generator(ModelConfig(dim=32, heads=2, encoder_layers=1, decoder_layers=0), 1.0, 60)) > 0
 
 

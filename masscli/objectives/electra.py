@@ -106,7 +106,7 @@ class Electra(Objective):
         self.options, self.second = config, config.variant if config.variant in ("replace-mlm", "all-tokens-mlm") else "rtd"
         size, model = setting.framing.vocab.size, setting.model
         languages = len(setting.framing.languages) if model.languages == "embedding" else 0
-        self.generator = Generator(model, config.generator_size, size, config.ties, languages)
+        self.generator = Generator(model, config.size_beside(model.arch), size, config.ties, languages)
         self.detector = Detector(model.dim, model.activation) if self.second == "rtd" else None
         self.output = Output(model, model.embedding_dim or model.dim, size) if self.second != "rtd" else None
         self.gate = Linear(model.dim, 1) if config.variant == "all-tokens-mlm" else None
