@@ -266,8 +266,9 @@ class PredictConfig:
     output: Annotated[Path, Flags("-o")] = Path("-")
     """Where the predictions go; - is standard output. A file appears when it is complete."""
     format: Literal["text", "tsv", "jsonl", "json"] = "text"
-    """text: a label, number, answer (or tagged sentence) for each example; tsv: the columns of a table (of lines: 1, 2), and prediction;
-    jsonl: an object for each example, with its id, if it has one, and probabilities; json: SQuAD's form, from ids to answers."""
+    """text: a label, number, answer (or tagged sentence, but for comments and -DOCSTART-) for each example; tsv: the columns of a table (of
+    lines: 1, 2), and prediction; jsonl: an object for each example, with its id, if it has one, and probabilities; json: SQuAD's form, from
+    ids to answers."""
     na_prob: Path | None = None
     """Also write, as JSON, how likely each question has no answer."""
     null_threshold: float | None = None

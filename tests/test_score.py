@@ -232,7 +232,7 @@ MISTAKES = {
     "pieces": ("\u2581Ein \u2581Hund.", "Ein Hund.", PIECES),
     "unknown": ("Ein <unk>.", "Ein Hund.", "hyp: 4 of 4 hypotheses hold unknown pieces (<unk> or \u2047)"),
     "empty": ("", "Ein Hund.", "hyp: 4 of 4 hypotheses are empty"),
-    "same": ("Ein Hund.", "Ein Hund.", "hyp: is identical to the reference ref"),
+    "same": ("Ein Hund.", "Ein Hund.", "hyp: says the same everywhere as the reference ref"),
     "case": ("ein hund.", "Ein Hund.", "hyp: holds no capital letter, but ref does; with --lowercase case does not count"),
     "copied": ("A dog.", "Ein Hund.", "hyp: is identical to the source"),
     "reference": ("Ein Hund.", "Ein Hund .", f"ref: 4 of 4 references {DETACHED}"),

@@ -374,3 +374,19 @@ def test_held_out_examples_that_stand_in_training_are_counted(tmp_path: Path, ca
     said = [line for line in capsys.readouterr().err.splitlines() if "also in" in line]
     assert said == ["warning: 2 of the 5 examples of valid.tsv are also in train.tsv, and kept",
                     "warning: 2 of the 2 examples of valid.conll are also in train.conll, and kept"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("first", "odd"),
+    [("gj04\t1\t*\tour friends won't buy this .", "1"), ("yes\ta sentence of six words here", "a sentence of six words here"),
+     ("id\t#1 String\tquality", None)],
+)  # fmt: skip
+def test_a_first_line_that_reads_like_an_example_is_remarked(
+    first: str, odd: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CoLA is distributed without names of columns."""
+    path = save(tmp_path / "x.tsv", f"{first}\n" + "\t".join(["the quick brown fox jumps over"] * (first.count("\t") + 1)) + "\n")
+    run(PreprocessConfig(langs=("en",), tsv=(f"train={path}",), destdir=tmp_path / "data", vocab_size=46))
+    said = [line for line in capsys.readouterr().err.splitlines() if "first line" in line]
+    wanted = f"warning: {path}: the first line is taken for names of columns, {odd!r} for one; if it is an example, put names before it"
+    assert said == ([wanted] if odd else [])

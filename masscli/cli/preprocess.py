@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MANY_UNKNOWN = 0.001
 MANY_LEAKED = 0.01
+MANY_WORDS = 5
 WIDTH_OF_A_LOG = 140
 
 
@@ -122,6 +123,7 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
         console.print(table)
     if manifest.tables:
         console.print(_examples(config.destdir))
+        _tell_of_headers(console, config.destdir)
         _tell_of_leaks(console, config.destdir)
     splits = {account.part.partition(".")[0] for account in manifest.accounts}
     languages, pairs = manifest.languages, manifest.aligned
@@ -164,6 +166,23 @@ def _examples(folder: Path) -> Table:
             figures = (field.name.removesuffix(".ids"), f"{pieces:,}", f"{unknown / max(1, pieces):.3%}")
             shown.add_row(f"{entry.split}.{entry.name}", f"{entry.rows:,}", *figures)
     return shown
+
+
+def _tell_of_headers(console: Console, folder: Path) -> None:
+    """A first line that is no header is an example that is lost."""
+    from masscli.data.shards import DataBin
+
+    data = DataBin.open(folder)
+    for entry in (entry for entry in data.manifest.tables if entry.format == "tsv"):
+        odd = next((name for name in data.table(entry.name, entry.split).fields if _no_name(name)), None)
+        if odd is not None:
+            text = f"{entry.path}: the first line is taken for names of columns, {odd!r} for one; if it is an example, put names before it"
+            console.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
+
+
+def _no_name(text: str) -> bool:
+    """Whether what stands in a first line is a number, a sign, or as long as a sentence, rather than the name of a column."""
+    return not any(c.isalpha() for c in text) or len(text.split()) > MANY_WORDS
 
 
 def _tell_of_leaks(console: Console, folder: Path) -> None:

@@ -37,7 +37,7 @@ def suspicions(
         yield f"{name}: {unknown} of {total} hypotheses hold unknown pieces (<unk> or \u2047)"
     for reference, lines in references.items():
         if list(hypotheses) == list(lines):
-            yield f"{name}: is identical to the reference {reference}"
+            yield f"{name}: says the same everywhere as the reference {reference}"
         if (tokenised := sum(map(_tokenised, lines))) > SHARE * total:
             yield f"{reference}: {tokenised} of {total} references end in a detached full stop; they look tokenised"
         if not lowercase and _caseless(hypotheses) and not _caseless(lines):
