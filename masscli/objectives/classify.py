@@ -36,7 +36,6 @@ from masscli.objectives.columns import (
     label_numbers,
     labels_of,
     language_of,
-    mark_of_none,
     text_columns,
     texts_of,
 )
@@ -53,6 +52,7 @@ from masscli.objectives.labelled import (
     language_model,
 )
 from masscli.scoring import labels as measures
+from masscli.scoring.gold import mark_of
 from masscli.tasks import ClassifyOptions, TextsOptions
 
 
@@ -148,7 +148,7 @@ class Classify(Texts):
         table = data.table(name, "train")
         table.require(config.label_column, "--label-column")
         found = labels_of(table, config.label_column)
-        no_gold = mark_of_none(config.no_gold, config.labels or found)
+        no_gold = mark_of(config.labels or found) if config.no_gold is None else config.no_gold
         labels = label_list(config.labels, found, table, no_gold)
         if no_gold in labels:
             raise MasscliError(f"--no-gold {no_gold}: is among --labels, too", "leave it out of one of them")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from masscli.data.formats import CONLLU, WHERE
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
 from masscli.errors import MasscliError
-from masscli.scoring.gold import INFERENCE, MARK
 
 KNOWN = (
     ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"), ("text1", "text2"),
@@ -69,14 +68,6 @@ def labels_of(table: Table, field: str) -> Counter[str]:
         empty = next(row for row in range(len(table)) if not table.text(field, row).strip())
         raise MasscliError(f"{table.where(empty)}: its {field!r} is empty", "fill it in, or leave the example out")
     return found
-
-
-def mark_of_none(given: str | None, labels: Iterable[str]) -> str:
-    """The label of examples that have no gold label; empty where there is none."""
-    if given is not None:
-        return given
-    found = set(labels) - {MARK}
-    return MARK if found and found <= INFERENCE else ""
 
 
 def label_list(given: Sequence[str], found: Mapping[str, int], table: Table, no_gold: str = "") -> tuple[str, ...]:

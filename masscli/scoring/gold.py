@@ -5,7 +5,7 @@ So they are left out here, and counted, where the other labels are those of thes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from masscli.commands import ScoreConfig
@@ -17,12 +17,17 @@ OF_LABELS = {"accuracy", "f1", "mcc"}
 """Metrics that compare labels."""
 
 
+def mark_of(labels: Iterable[str]) -> str:
+    """The mark that holds beside these labels where nothing names one; empty for none."""
+    others = set(labels) - {MARK}
+    return MARK if others and others <= INFERENCE else ""
+
+
 def settled(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> tuple[ScoreConfig, list[int] | None]:
     """The options with the mark that holds, and the examples that have a gold label; None where no mark holds."""
     if options.no_gold is None:
         found = {line.strip() for rows in references.values() for line in rows}
-        known = set(options.metric) <= OF_LABELS and MARK in found and found & INFERENCE and found <= {MARK, *INFERENCE}
-        options = replace(options, no_gold=MARK if known else "")
+        options = replace(options, no_gold=mark_of(found) if MARK in found and set(options.metric) <= OF_LABELS else "")
     if not options.no_gold:
         return options, None
     kept = [n for n, row in enumerate(zip(*references.values(), strict=True)) if any(line.strip() != options.no_gold for line in row)]
