@@ -390,3 +390,20 @@ def test_a_first_line_that_reads_like_an_example_is_remarked(
     said = [line for line in capsys.readouterr().err.splitlines() if "first line" in line]
     wanted = f"warning: {path}: the first line is taken for names of columns, {odd!r} for one; if it is an example, put names before it"
     assert said == ([wanted] if odd else [])
+
+
+def test_text_needs_no_spaces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Chinese beside English: both are of the vocabulary, and both tell a held-out example from one of training."""
+    head, pairs = "label\tsentence1\tsentence2\n", ["0\t这个电影很好看\ta good film", "1\t我不喜欢它\ta bad film"]
+    new = ["0\t我很喜欢\ta good film", pairs[1]]
+    train = save(tmp_path / "train.tsv", head + "\n".join(pairs * 4) + "\n")
+    valid = save(tmp_path / "valid.tsv", head + "\n".join(new) + "\n")
+    run(PreprocessConfig(langs=("zh",), tsv=(f"train={train}", f"valid={valid}"), destdir=tmp_path / "data", vocab_size=50))
+    said = [line for line in capsys.readouterr().err.splitlines() if "also in" in line]
+    assert said == ["warning: 1 of the 2 examples of valid.tsv are also in train.tsv, and kept"]
+    data = DataBin.open(tmp_path / "data")
+    ids = data.table("tsv", "train").ids("sentence1")
+    assert all(len(ids[row]) > 2 and data.vocab.unk not in ids[row] for row in range(len(ids)))
+    alone = save(tmp_path / "alone.tsv", "label\tsentence\n" + "".join(f"{row.split()[0]}\t{row.split()[1]}\n" for row in pairs * 4))
+    run(PreprocessConfig(langs=("zh",), tsv=(f"train={alone}",), destdir=tmp_path / "alone", vocab_size=40))
+    assert DataBin.open(tmp_path / "alone").table("tsv", "train").rows == 8

@@ -1,7 +1,7 @@
 """Held-out examples of a table that stand in its training part, too: they tell little of what was learned.
 
-Compared is what is text, letter by letter: the fields that have a space somewhere in the training part, so neither numbers nor labels of
-one word.  They are counted, and left where they are: of published sets all are part of the result.
+Compared is what is text, letter by letter: the fields that the vocabulary is trained on (`is_text`), so neither numbers nor labels of one
+word.  They are counted, and left where they are: of published sets all are part of the result.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from masscli.data.shards import DataBin
 from masscli.data.tables import Table
+from masscli.data.tabulate import is_text
 
 
 class Leak(NamedTuple):
@@ -31,7 +32,7 @@ def leaks(data: DataBin) -> list[Leak]:
             continue
         train = data.table(name, "train")
         words = [field for field in train.fields if train.has(f"{field}.ids")]
-        fields = [field for field in words if any(" " in _text(train, field, row) for row in range(len(train)))]
+        fields = [field for field in words if any(is_text(_text(train, field, row)) for row in range(len(train)))]
         seen = set(_examples(train, fields)) if fields else set()
         for split in (split for split in splits if split != "train"):
             held_out = data.table(name, split)

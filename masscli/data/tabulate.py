@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from masscli.data.ragged import Writer
 from masscli.data.tables import Encoder, shown_all
 from masscli.text.tokenizer import Tokenizer
 
+UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]{2}")
+"""Two letters of a script that puts no space between words: Thai to Burmese, Khmer, kana, Chinese."""
 DTYPES = {"text": "|u1", "int": "<i8"}
 
 
@@ -60,9 +63,14 @@ def tabulate(wanted: Labelled, language: str, tokenizer: Tokenizer, folder: Path
     return Made(table, tuple(found))
 
 
+def is_text(value: str) -> bool:
+    """Whether a value is more than a word: a field that has such values is text, and neither a number nor a label."""
+    return " " in value or UNSPACED.search(value) is not None
+
+
 def running_text(tables: Sequence[Labelled], most: int, seed: int) -> list[str]:
-    """Text to train a vocabulary on: at most so many lines of the training files' fields, those whose values are single words left out, and
-    in CoNLL-U all but the words."""
+    """Text to train a vocabulary on: at most so many lines of the training files' fields of text (`is_text`), and in CoNLL-U the words
+    alone."""
     found = [line for table in tables if table.split == "train" for line in _texts(read(table.path, table.kind))]
     if len(found) <= most:
         return found
@@ -81,7 +89,7 @@ def _texts(records: Iterator[Record]) -> Iterator[str]:
         for name, items in lists.items():
             columns.setdefault(name, []).append(" ".join(items))
     for texts in columns.values():
-        if any(" " in text for text in texts):
+        if any(map(is_text, texts)):
             yield from (" ".join(SPACES.findall(text)) for text in dict.fromkeys(texts) if text.strip())
 
 
