@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from masscli.data.binarise import Outcome
     from masscli.data.manifest import Side
+    from masscli.data.shards import DataBin
 
 MANY_UNKNOWN = 0.001
 MANY_LEAKED = 0.01
@@ -122,9 +123,7 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
     if manifest.accounts:
         console.print(table)
     if manifest.tables:
-        console.print(_examples(config.destdir))
-        _tell_of_headers(console, config.destdir)
-        _tell_of_leaks(console, config.destdir)
+        _report_tables(console, config.destdir)
     splits = {account.part.partition(".")[0] for account in manifest.accounts}
     languages, pairs = manifest.languages, manifest.aligned
     idle = {
@@ -147,13 +146,27 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
     console.print(f"{config.destdir}: {size:,.1f} MB in {seconds:.1f} s ({size / seconds:.1f} MB/s)", markup=False, soft_wrap=True)
 
 
-def _examples(folder: Path) -> Table:
-    """What labelled data there is: a row for each text of each table and split."""
-    from rich.table import Table
-
+def _report_tables(console: Console, folder: Path) -> None:
+    """What labelled data there is, and what of it is odd."""
+    from masscli.data.leaks import leaks
     from masscli.data.shards import DataBin
 
     data = DataBin.open(folder)
+    console.print(_examples(data))
+    for entry in (entry for entry in data.manifest.tables if entry.format == "tsv"):
+        odd = next((name for name in data.table(entry.name, entry.split).fields if _no_name(name)), None)
+        if odd is not None:  # an example that is lost
+            text = f"{entry.path}: the first line is taken for names of columns, {odd!r} for one; if it is an example, put names before it"
+            console.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
+    for leak in leaks(data):
+        found = f"{leak.found:,} of the {leak.rows:,} examples of {leak.split}.{leak.table} are also in train.{leak.table}"
+        console.print(f"warning: {found}, and kept", markup=False, soft_wrap=True, style="yellow")
+
+
+def _examples(data: DataBin) -> Table:
+    """A row for each text of each table and split."""
+    from rich.table import Table
+
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("table", "examples", "text", "pieces", "unknown"):
         shown.add_column(name, justify="left" if name in ("table", "text") else "right", no_wrap=True)
@@ -168,30 +181,9 @@ def _examples(folder: Path) -> Table:
     return shown
 
 
-def _tell_of_headers(console: Console, folder: Path) -> None:
-    """A first line that is no header is an example that is lost."""
-    from masscli.data.shards import DataBin
-
-    data = DataBin.open(folder)
-    for entry in (entry for entry in data.manifest.tables if entry.format == "tsv"):
-        odd = next((name for name in data.table(entry.name, entry.split).fields if _no_name(name)), None)
-        if odd is not None:
-            text = f"{entry.path}: the first line is taken for names of columns, {odd!r} for one; if it is an example, put names before it"
-            console.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
-
-
 def _no_name(text: str) -> bool:
     """Whether what stands in a first line is a number, a sign, or as long as a sentence, rather than the name of a column."""
     return not any(c.isalpha() for c in text) or len(text.split()) > MANY_WORDS
-
-
-def _tell_of_leaks(console: Console, folder: Path) -> None:
-    from masscli.data.leaks import leaks
-    from masscli.data.shards import DataBin
-
-    for leak in leaks(DataBin.open(folder)):
-        found = f"{leak.found:,} of the {leak.rows:,} examples of {leak.split}.{leak.table} are also in train.{leak.table}"
-        console.print(f"warning: {found}, and kept", markup=False, soft_wrap=True, style="yellow")
 
 
 def _figures(side: Side, kept: int) -> tuple[str, str, str, str]:
