@@ -72,6 +72,7 @@ def test_entities_are_exact_spans() -> None:
     assert entities.spans(["B-X", "I-X", "O", "B-Y", "B-Y", "I-X", "O"]) == [(0, 2, "X"), (3, 4, "Y"), (4, 5, "Y"), (5, 6, "X")]
     assert entities.spans(["I-X", "I-X", "I-Y"]) == [(0, 2, "X"), (2, 3, "Y")], "an I- without its B- starts an entity, as in conlleval"
     assert entities.spans(["O", "O"]) == []
+    assert entities.spans(["B-X", "I-X", "L-X", "U-X", "O", "U-Y"]) == [(0, 3, "X"), (3, 4, "X"), (5, 6, "Y")], "BILOU"
     assert entities.spans(["B", "I", "O", "B", "S", "I-X"]) == [(0, 2, ""), (3, 4, ""), (4, 5, ""), (5, 6, "X")], "without types"
 
 

@@ -1,4 +1,4 @@
-"""Entities in BIO and BIOES tags: exact spans of words with their type, counted as CoNLL-2003's conlleval counts them.
+"""Entities in BIO, BIOES and BILOU tags: exact spans of words with their type, counted as CoNLL-2003's conlleval counts them.
 
 B-X starts an entity of type X, and so does an I-X that does not follow one; anything else ends it.  Where the last word of an entity has
 E-X, and a single one S-X, the same holds, and they end it.  A tag without a type, such as B, is one of an empty type.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 Span = tuple[int, int, str]
+BILOU = {"L": "E", "U": "S"}
+"""The last word of an entity, and one that is alone, as spaCy and AllenNLP write them."""
 
 
 def spans(tags: Sequence[str]) -> list[Span]:
@@ -18,6 +20,7 @@ def spans(tags: Sequence[str]) -> list[Span]:
     kind: str | None = None
     for at, tag in enumerate([*tags, "O"]):
         mark, _, name = tag.partition("-")
+        mark = BILOU.get(mark, mark)
         goes_on = mark in ("I", "E") and kind == name
         if kind is not None and not goes_on:
             found.append((start, at, kind))
