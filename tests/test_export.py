@@ -163,7 +163,7 @@ def test_a_classifier_goes_with_its_labels(toy: Path, tmp_path: Path) -> None:
     same({f"classify.head.out.{part}": theirs[f"classifier.{part}"] for part in ("weight", "bias")}, ours.heads())
     assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias"} < {*theirs} and not any(name.startswith("cls.") for name in theirs)
     assert notes[0].startswith(f"BertForSequenceClassification: {len(theirs)} tensors, ")
-    assert notes[1:3] == ["it has learned texts framed as those of bert (see masscli help finetune), of at most 128 tokens",
+    assert notes[1:3] == ["it has learned texts framed as those of bert (see masscli finetune --help), of at most 128 tokens",
                           "left behind: transforms.shared (4), biases.shared (1)"]  # fmt: skip
 
 

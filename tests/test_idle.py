@@ -213,6 +213,17 @@ BLOCKS = [("bert", "tokens_per_sample", 24), ("roberta", "tokens_per_sample", 24
           ("mass", "window", 23)]  # fmt: skip
 
 
+@pytest.mark.parametrize(("name", "option", "size"), [("gpt", "tokens_per_sample", 24), ("mass", "window", 23)])
+def test_what_does_not_fit_a_batch_names_what_makes_it_shorter(name: str, option: str, size: int, toy: Path, tmp_path: Path) -> None:
+    """Running text is cut into pieces of its length; --max-source-positions would leave the whole ones out."""
+    streams = {"one": {"text": "en", "objective": {"name": name, option: size, **({"block": 5} if name == "mass" else {})}}}
+    one_stack = ("model.encoder_layers=0",) if name == "gpt" else ()
+    with pytest.raises(MasscliError) as error:
+        build(recipe(toy, tmp_path, "train.max_tokens=20", *one_stack, streams=streams))
+    assert error.value.message.endswith("does not fit --max-tokens 20")
+    assert error.value.hint is not None and error.value.hint.endswith(f" or more, or lower --{option.replace('_', '-')}")
+
+
 @pytest.mark.parametrize(("name", "option", "most"), BLOCKS, ids=[name for name, *_ in BLOCKS])
 def test_blocks_have_positions(name: str, option: str, most: int, toy: Path, tmp_path: Path) -> None:
     """One more is refused; the longest that is not leaves nothing out, and is learned with a table of positions that ends there."""

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from masscli.__main__ import run as masscli
 from masscli.data.batch import Batch
 from masscli.data.loader import Job
 from masscli.data.sampler import Position
@@ -147,6 +148,19 @@ def test_the_end_comes_after_so_many_epochs(toy: Path, tmp_path: Path) -> None:
     assert last(tmp_path).state.targets == 3 * sum(e.targets for e in steps(train(one)))
     assert max(e.epoch for e in steps(events)[:-1]) == 2
     assert end(train(recipe(toy, tmp_path, *changes, "train.max_epoch=3", streams=PAIRS))).step == end(events).step
+
+
+def test_a_warm_up_that_is_longer_than_the_epochs_is_told_of(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """How many updates they are is right to one."""
+    args = ["finetune", str(toy), "--task", "translate", "-s", "en", "-t", "de", "--max-epoch", "2", "--max-tokens", "100", "--dim", "16",
+            "--ffn-dim", "32", "--heads", "2", "--encoder-layers", "1", "--decoder-layers", "1", "--update-freq", "2"]  # fmt: skip
+    for name, more, told in (("long", [], True), ("short", ["--warmup-updates", "5"], False), ("none", ["--warmup-updates", "0"], False)):
+        capsys.readouterr()
+        assert masscli([*args, *more, "--save-dir", str(tmp_path / name)]) == 0
+        said = [line for line in capsys.readouterr().err.splitlines() if "the warm-up takes" in line]
+        assert bool(said) is told
+        made = last(tmp_path / name).state.step
+        assert not said or any(f"warning: 2 epochs are some {n} updates, and the warm-up takes 4000;" in said[0] for n in (made, made + 1))
 
 
 def test_limit_is_the_first_rows_only(toy: Path, tmp_path: Path) -> None:

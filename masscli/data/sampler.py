@@ -29,11 +29,13 @@ class Position(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Tokens of a micro-batch (rows times longest side), rows of it, and the longest example a stack can take, by side."""
+    """Tokens of a micro-batch (rows times longest side), rows of it, the longest example a stack can take, by side, and what a user can
+    lower to have shorter ones."""
 
     max_tokens: int
     batch_size: int | None = None
     longest: tuple[int, ...] = ()
+    shorter: str = "--max-source-positions and --max-target-positions"
 
 
 class Sampler:
@@ -59,7 +61,7 @@ class Sampler:
         if longest > limits.max_tokens:
             raise MasscliError(
                 f"stream {name}: an example of {longest} tokens does not fit --max-tokens {limits.max_tokens}",
-                f"raise --max-tokens to {longest} or more, or lower --max-source-positions and --max-target-positions",
+                f"raise --max-tokens to {longest} or more, or lower {limits.shorter}",
             )
         self._window = lru_cache(maxsize=2)(self._plan)
 

@@ -79,7 +79,7 @@ def tuned(family: Family, found: Checkpoint, heads: Mapping[str, Tensor]) -> Tun
         tensors[f"{last}.bias"] = tensors[f"{last}.bias"] + options.low
     card = {"classifier_dropout_prob" if family.model_type == "albert" else "classifier_dropout": options.dropout, **_labels(options)}
     frame = "bert" if options.frame == "auto" else options.frame
-    framed = f"it has learned texts framed as those of {frame} (see masscli help finetune), of at most {options.max_length} tokens"
+    framed = f"it has learned texts framed as those of {frame} (see masscli finetune --help), of at most {options.max_length} tokens"
     unused = [family.output, *([] if kind.pooler else [family.pooler])]
     return Tuned(f"{family.classes[2].removesuffix('Model')}{kind.title}", tensors, [*names.values()], card, unused, framed)
 

@@ -103,6 +103,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     notes += [f"{s.name}: {remark}" for s in streams for remark in s.objective.remarks(s.collation.view)]
     notes += _about_dictionaries(recipe, data)
     notes += _about_lengths(recipe, framing, streams)
+    notes += _about_epochs(recipe, streams[0], state) if last is None else []
     named = [*model.named_parameters(), *((f"objective.{n}.{k}", p) for n, o in objectives.items() for k, p in o.named_parameters())]
     optimizer = make_optimizer(recipe.optim, named, max(recipe.model.encoder_layers, recipe.model.decoder_layers))
     validator, warnings = _validator(recipe, objectives, data, framing)
@@ -225,6 +226,18 @@ def _about_warmup(recipe: Recipe, before: Recipe) -> list[str]:
     return [f"the warm-up stays at {kept} updates, as of the --max-update that the run began with; a new --save-dir would take {fresh}"]
 
 
+def _about_epochs(recipe: Recipe, first: Stream, state: RunState) -> list[str]:
+    """A run that ends by epochs has a warm-up that knows nothing of its length."""
+    train, warmup = recipe.train, recipe.optim.warmup_updates or 0
+    if train.max_update is not None or train.max_epoch is None or not warmup:
+        return []
+    share = first.share / sum(stream.share for stream in recipe.stream.values())
+    updates = round(train.max_epoch * len(first.sampler.epoch()) * train.reuse / (state.update_freq * share))
+    if warmup <= updates // 4:
+        return []
+    return [f"warning: {train.max_epoch} epochs are some {updates} updates, and the warm-up takes {warmup}; set it with --warmup-updates"]
+
+
 def _same_freq(recipe: Recipe, state: RunState, continued: bool) -> None:
     wanted = recipe.train.update_freq
     if continued and wanted is not None and wanted != state.update_freq:
@@ -267,7 +280,9 @@ def _stream(name: str, recipe: Recipe, objective: Objective, data: DataBin, fram
     config = recipe.stream[name]
     limits = _limits(recipe, framing)
     if isinstance(objective, Measured):
-        limits = limits._replace(longest=())  # such examples are cut to fit, not left out
+        limits = limits._replace(longest=(), shorter="the lengths of the task")  # such examples are cut to fit, not left out
+    elif cut := config.objective.longest(framing.lead):
+        limits = limits._replace(shorter=f"--{cut[0].replace('_', '-')}")
     sampler = Sampler(len(view), view.sizes, limits, recipe.seed, name)
     return Stream(name, objective, Collation(name, view, objective.collator(), recipe.seed), sampler, config.share, ramp(config.weight))
 

@@ -57,7 +57,7 @@ def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, st
         theirs = {_as_decoder(name): tensor for name, tensor in theirs.items()}
     old, new = checkpoint.state.languages, model.languages
     taken: list[str] = []
-    longer: tuple[str, ...] = ()
+    longer: list[str] = []
     for name, tensor in ours.items():
         if name not in theirs or not _wanted(name, stack, table):
             continue
@@ -66,7 +66,7 @@ def initialise(model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, st
             _by_name(tensor, source, old, new)
         elif name.endswith("positions.weight") and len(tensor) > len(source):
             tensor.copy_(source[torch.arange(len(tensor)) % len(source)])
-            longer = (f"positions {len(source)} to {len(tensor) - 1} are those from 0 on again",)
+            longer = [f"positions {len(source)} to {len(tensor) - 1} are those from 0 on again"]
         elif source.shape != tensor.shape:
             raise MasscliError(f"{checkpoint.path}: {name} is {tuple(source.shape)}, the model wants {tuple(tensor.shape)}",
                                "leave out the options that change the model's shape")  # fmt: skip

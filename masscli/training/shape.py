@@ -61,9 +61,8 @@ def check_lengths(recipe: Recipe) -> None:
         option, tokens = stream.objective.longest(int(model.source_bos or model.languages == "tag")) or ("", 0)
         if (over := tokens - model.max_positions) > 0:
             size = encode(stream.objective)[option]
-            larger = "" if recipe.init_from else f", or add --max-positions {tokens}"
             message = f"--{option.replace('_', '-')} {size}: the model has {model.max_positions} positions"
-            raise MasscliError(message, f"give at most {size - over}{larger}")
+            raise MasscliError(message, f"give at most {size - over}, or add --max-positions {tokens}")
 
 
 def check_heights(recipe: Recipe) -> None:
