@@ -158,6 +158,8 @@ def test_sentencepiece_becomes_the_same_vectors(tmp_path: Path) -> None:
         model.save_pretrained(folder)
         import_folder(folder, tmp_path / f"run-{kind}", ("en",), allow_pickle=False)
         found = Checkpoint.open(tmp_path / f"run-{kind}")
+        [learned] = found.recipe.stream.values()
+        assert learned.objective.joins == ("bert" if kind == "Albert" else "roberta")  # how fine-tuning will join two texts
         ours, theirs = found.weights()["tables.shared"], model.get_input_embeddings().weight
         for line in lines:
             wanted, ids = peer(line, add_special_tokens=False)["input_ids"], found.tokenizer().encode(line, "en")
