@@ -160,7 +160,7 @@ def test_a_warm_up_that_is_longer_than_the_epochs_is_told_of(toy: Path, tmp_path
         said = [line for line in capsys.readouterr().err.splitlines() if "the warm-up takes" in line]
         assert bool(said) is told
         made = last(tmp_path / name).state.step
-        assert not said or any(f"warning: --max-epoch 2 is some {n} updates, and the warm-up takes 4000;" in said[0] for n in (made, made + 1))
+        assert not said or any(f"warning: --max-epoch 2 is some {n} updates, the warm-up takes 4000;" in said[0] for n in (made, made + 1))
 
 
 def test_limit_is_the_first_rows_only(toy: Path, tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def _about_epochs(recipe: Recipe, first: Stream, state: RunState) -> list[str]:
     updates = round(train.max_epoch * len(first.sampler.epoch()) * train.reuse / (state.update_freq * share))
     if warmup <= updates // 4:
         return []
-    return [f"warning: --max-epoch {train.max_epoch} is some {updates} updates, and the warm-up takes {warmup}; set it with --warmup-updates"]
+    return [f"warning: --max-epoch {train.max_epoch} is some {updates} updates, the warm-up takes {warmup}; set it with --warmup-updates"]
 
 
 def _same_freq(recipe: Recipe, state: RunState, continued: bool) -> None:
