@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from masscli.errors import MasscliError
+from masscli.core.errors import MasscliError
 
 FULL_OR_FORBIDDEN = {
     errno.ENOSPC: "make room, then run the same command again",

@@ -35,7 +35,11 @@ class Cipher:
         adjectives = list(range(self.nouns, first))
         found = []
         for word in range(first + len(ANCHORS)):
-            pool = draw.sample(plain, 3) if word in adjectives else [*draw.sample(plain, 2), draw.choice(adjectives)]
+            pool = (
+                draw.sample(plain, 3)
+                if word in adjectives
+                else [*draw.sample(plain, 2), draw.choice(adjectives)]
+            )
             four = draw.sample(pool, 3)
             four.insert(2, anchors[word % len(anchors)] if word not in anchors else draw.choice(plain))
             found.append(four)
@@ -72,4 +76,6 @@ class Cipher:
         folder.mkdir(parents=True, exist_ok=True)
         for language, seed in (("aa", 1), ("bb", 2)):
             for name, walks in (("mono", self.walks(train, seed)), ("valid", self.walks(valid, 3))):
-                (folder / f"{name}.{language}").write_text("".join(self.say(w, language) + "\n" for w in walks), encoding="utf-8")
+                (folder / f"{name}.{language}").write_text(
+                    "".join(self.say(w, language) + "\n" for w in walks), encoding="utf-8"
+                )

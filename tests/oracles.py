@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from masscli.commands import GenerationConfig
+from masscli.generation.config import GenerationConfig
 from masscli.text.vocabulary import Vocabulary
 
 # -- decoding ------------------------------------------------------------------------------------------------------------------------------
@@ -14,7 +14,9 @@ Row = Callable[[int, tuple[int, ...]], list[float]]
 """(sentence, pieces so far) -> the log-probability of each next piece."""
 
 
-def every_output(row: Row, sentence: int, vocabulary: Vocabulary, limit: int, lenpen: float) -> list[tuple[float, tuple[int, ...]]]:
+def every_output(
+    row: Row, sentence: int, vocabulary: Vocabulary, limit: int, lenpen: float
+) -> list[tuple[float, tuple[int, ...]]]:
     """All outputs up to `limit` pieces with their scores, best first: a walk over the whole tree."""
     free = [v for v in range(vocabulary.size) if v not in vocabulary.specials or v == vocabulary.unk]
     found: list[tuple[float, tuple[int, ...]]] = []
@@ -31,14 +33,21 @@ def every_output(row: Row, sentence: int, vocabulary: Vocabulary, limit: int, le
 
 
 def slow_beam(
-    row: Row, sentence: int, vocabulary: Vocabulary, limit: int, config: GenerationConfig, prefix: tuple[int, ...] = ()
+    row: Row,
+    sentence: int,
+    vocabulary: Vocabulary,
+    limit: int,
+    config: GenerationConfig,
+    prefix: tuple[int, ...] = (),
 ) -> list[tuple[float, tuple[int, ...]]]:
     """Beam search of one sentence over Python lists: all of its finished hypotheses, best first.
 
     Runs to the length limit, so it has no stop rule to get wrong; groups choose one after the other, each row by row.
     """
     size = config.beam // config.diverse_beam_groups
-    groups: list[list[tuple[float, tuple[int, ...]]]] = [[(0.0, ())] for _ in range(config.diverse_beam_groups)]
+    groups: list[list[tuple[float, tuple[int, ...]]]] = [
+        [(0.0, ())] for _ in range(config.diverse_beam_groups)
+    ]
     finished: list[tuple[float, tuple[int, ...]]] = []
     for step in range(limit + 1):
         taken: list[int] = []
@@ -52,14 +61,24 @@ def slow_beam(
                         options.append((true - config.diverse_beam_strength * taken.count(v), r, v, true))
             options.sort(key=lambda option: (-option[0], option[1], option[2]))
             options = options[: 2 * size]
-            finished += [(true / (step + 1) ** config.lenpen, rows[r][1]) for _, r, v, true in options[:size] if v == vocabulary.eos]
+            finished += [
+                (true / (step + 1) ** config.lenpen, rows[r][1])
+                for _, r, v, true in options[:size]
+                if v == vocabulary.eos
+            ]
             groups[g] = [(true, (*rows[r][1], v)) for _, r, v, true in options if v != vocabulary.eos][:size]
             taken += [pieces[-1] for _, pieces in groups[g]]
     return sorted(finished, key=lambda hypothesis: -hypothesis[0])
 
 
 def slow_allowed(
-    v: int, pieces: tuple[int, ...], step: int, limit: int, vocabulary: Vocabulary, config: GenerationConfig, prefix: tuple[int, ...]
+    v: int,
+    pieces: tuple[int, ...],
+    step: int,
+    limit: int,
+    vocabulary: Vocabulary,
+    config: GenerationConfig,
+    prefix: tuple[int, ...],
 ) -> bool:
     """Whether piece `v` may follow `pieces`."""
     if step >= limit:
@@ -70,7 +89,9 @@ def slow_allowed(
         return step >= config.min_len
     n = config.no_repeat_ngram_size
     longer = (*pieces, v)
-    repeats = n > 0 and any(longer[i : i + n] == longer[-n:] for i in range(len(longer) - n) if len(longer) >= n)
+    repeats = n > 0 and any(
+        longer[i : i + n] == longer[-n:] for i in range(len(longer) - n) if len(longer) >= n
+    )
     return not repeats and (v not in vocabulary.specials or v == vocabulary.unk)
 
 
@@ -79,7 +100,9 @@ def slow_allowed(
 
 def squad_words(text: str) -> list[str]:
     """The words of a normal form: lower case, without ASCII punctuation, without articles."""
-    kept = "".join(c for c in text.lower() if not (c.isascii() and c.isprintable() and not c.isalnum() and c != " "))
+    kept = "".join(
+        c for c in text.lower() if not (c.isascii() and c.isprintable() and not c.isalnum() and c != " ")
+    )
     runs: list[str] = []
     for c in kept:
         if runs and runs[-1][-1].isalnum() and c.isalnum():
@@ -107,7 +130,11 @@ def squad_pair(gold: str, predicted: str, v2: bool) -> tuple[float, float]:
 
 
 def squad_means(
-    asked: dict[str, list[str]], told: dict[str, str], v2: bool, odds: dict[str, float] | None = None, limit: float = math.inf
+    asked: dict[str, list[str]],
+    told: dict[str, str],
+    v2: bool,
+    odds: dict[str, float] | None = None,
+    limit: float = math.inf,
 ) -> tuple[float, float]:
     """Means of exact match and F1, times 100, over all questions.  One without a prediction is wrong; 2.0: of one whose odds are above the
     limit it is taken to be said that it has no answer."""
@@ -128,12 +155,28 @@ def chunks(tags: list[str]) -> list[tuple[int, int, str]]:
     """Entities by conlleval's two questions of each word: does one end before it, does one start at it (BIO, and E and S of BIOES)?"""
     before = [("O", ""), *((tag[0], tag[2:]) for tag in tags)]
     found, start = [], -1
-    for at, ((old, old_type), (new, new_type)) in enumerate(zip(before, [*before[1:], ("O", "")], strict=True)):
-        ends = (old, new) in [("B", "B"), ("B", "O"), ("B", "S"), ("I", "B"), ("I", "O"), ("I", "S")] or old in "ES"
+    for at, ((old, old_type), (new, new_type)) in enumerate(
+        zip(before, [*before[1:], ("O", "")], strict=True)
+    ):
+        ends = (old, new) in [
+            ("B", "B"),
+            ("B", "O"),
+            ("B", "S"),
+            ("I", "B"),
+            ("I", "O"),
+            ("I", "S"),
+        ] or old in "ES"
         if start >= 0 and (ends or (old != "O" and old_type != new_type)):
             found.append((start, at, old_type))
             start = -1
-        starts = new in "BS" or (old, new) in [("O", "I"), ("O", "E"), ("E", "E"), ("E", "I"), ("S", "E"), ("S", "I")]
+        starts = new in "BS" or (old, new) in [
+            ("O", "I"),
+            ("O", "E"),
+            ("E", "E"),
+            ("E", "I"),
+            ("S", "E"),
+            ("S", "I"),
+        ]
         if starts or (new != "O" and old_type != new_type):
             start = at
     return found
@@ -151,5 +194,10 @@ def slow_attention(queries: Matrix, keys: Matrix, values: Matrix, sees: list[lis
         scores = [sum(a * b for a, b in zip(query, key, strict=True)) / math.sqrt(len(query)) for key in keys]
         weights = [math.exp(score) if seen else 0.0 for score, seen in zip(scores, row, strict=True)]
         shares = [weight / math.fsum(weights) for weight in weights]
-        mixed.append([math.fsum(s * value[i] for s, value in zip(shares, values, strict=True)) for i in range(len(values[0]))])
+        mixed.append(
+            [
+                math.fsum(s * value[i] for s, value in zip(shares, values, strict=True))
+                for i in range(len(values[0]))
+            ]
+        )
     return mixed

@@ -20,7 +20,16 @@ from torch.utils import backend_registration
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 DEVICE = "pretend"
-MIXING = {"_to_copy", "copy_", "_copy_from", "index", "index_put", "index_put_", "_index_put_impl_", "_local_scalar_dense"}
+MIXING = {
+    "_to_copy",
+    "copy_",
+    "_copy_from",
+    "index",
+    "index_put",
+    "index_put_",
+    "_index_put_impl_",
+    "_local_scalar_dense",
+}
 """Operations that may have tensors of both devices: copies, and indices, which CUDA takes from the CPU."""
 
 _stands_for: dict[int, Tensor] = {}
@@ -61,7 +70,9 @@ def run(operation: Any, *args: Any, **kwargs: Any) -> Any:
         own = [x.contiguous() if isinstance(x, Tensor) else x for x in own]
     a, k = tree_unflatten(own, shape)
     shapes = name in ("view", "_unsafe_view") and not isinstance(a[1], torch.dtype)
-    found = a[0].reshape(a[1]) if shapes else operation(*a, **k)  # the device takes every tensor to be contiguous
+    found = (
+        a[0].reshape(a[1]) if shapes else operation(*a, **k)
+    )  # the device takes every tensor to be contiguous
     asked = next((x for x in flat if isinstance(x, torch.device)), None)
     known = {id(b): x for b, x in zip(own, flat, strict=True) if isinstance(b, Tensor)}
 
@@ -84,16 +95,35 @@ def register() -> None:
     backend_registration._setup_privateuseone_for_python_backend(DEVICE)
     anything, own = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
     anything.fallback(run, "PrivateUse1")
-    own.impl("empty.memory_format", lambda size, dtype=None, **_: wrap(torch.empty(size, dtype=dtype)), "PrivateUse1")
-    own.impl("empty_strided", lambda size, stride, dtype=None, **_: wrap(torch.empty_strided(size, stride, dtype=dtype)), "PrivateUse1")
+    own.impl(
+        "empty.memory_format",
+        lambda size, dtype=None, **_: wrap(torch.empty(size, dtype=dtype)),
+        "PrivateUse1",
+    )
+    own.impl(
+        "empty_strided",
+        lambda size, stride, dtype=None, **_: wrap(torch.empty_strided(size, stride, dtype=dtype)),
+        "PrivateUse1",
+    )
     own.impl("_copy_from", copy, "PrivateUse1")
-    for full in torch._C._dispatch_get_all_op_names():  # those that would look into a tensor without asking the device
+    for full in (
+        torch._C._dispatch_get_all_op_names()
+    ):  # those that would look into a tensor without asking the device
         name, _, overload = full.removeprefix("aten::").partition(".")
         has = [torch._C._dispatch_has_kernel_for_dispatch_key(full, key) for key in (
             "CompositeImplicitAutograd", "CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional")]  # fmt: skip
-        if not full.startswith("aten::") or full in ("aten::empty.memory_format", "aten::empty_strided") or has[0] or not any(has):
+        if (
+            not full.startswith("aten::")
+            or full in ("aten::empty.memory_format", "aten::empty_strided")
+            or has[0]
+            or not any(has)
+        ):
             continue
-        own.impl(full.removeprefix("aten::"), _through(getattr(getattr(torch.ops.aten, name), overload or "default")), "PrivateUse1")
+        own.impl(
+            full.removeprefix("aten::"),
+            _through(getattr(getattr(torch.ops.aten, name), overload or "default")),
+            "PrivateUse1",
+        )
     _libraries.extend((anything, own))
 
 
@@ -119,10 +149,10 @@ def main() -> int:
     """Run the commands until one fails."""
     commands = json.load(sys.stdin)
     register()
-    from masscli import parallel
+    from masscli.core import distributed
     from masscli.training import precision
 
-    parallel.sum_, parallel.broadcast = _of_the_device, _of_the_device
+    distributed.sum_, distributed.broadcast = _of_the_device, _of_the_device
     precision.choose_device = lambda name, local_rank=0: torch.device(DEVICE, 0)
     torch.inference_mode = torch.no_grad  # type: ignore[misc, assignment]
     torch.Generator = Generator  # type: ignore[misc, assignment]

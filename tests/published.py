@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from masscli.errors import MasscliError
-from masscli.exchange.importing import import_folder
-from masscli.training.checkpoint import Checkpoint
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.import_ import import_folder
+from masscli.core.errors import MasscliError
 
 V, D, E, FF, P, LAYERS, HEADS = 60, 16, 8, 24, 20, 2, 2
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -50,6 +50,7 @@ def texts(vocab: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
 
 # -- tensors ------------------------------------------------------------------------------------------------------------------------------
 
+
 def linear(name: str, out: int, inner: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (out, inner), f"{name}.bias": (out,)}
 
@@ -69,7 +70,9 @@ def encoder(prefix: str) -> dict[str, tuple[int, ...]]:
         layer = f"{prefix}.layer.{i}"
         for name in ("query", "key", "value"):
             found |= linear(f"{layer}.attention.self.{name}", D, D)
-        found |= linear(f"{layer}.attention.output.dense", D, D) | norm(f"{layer}.attention.output.LayerNorm", D)
+        found |= linear(f"{layer}.attention.output.dense", D, D) | norm(
+            f"{layer}.attention.output.LayerNorm", D
+        )
         found |= linear(f"{layer}.intermediate.dense", FF, D) | linear(f"{layer}.output.dense", D, FF)
         found |= norm(f"{layer}.output.LayerNorm", D)
     return found
@@ -79,7 +82,11 @@ def albert_layer(prefix: str) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for name in ("query", "key", "value", "dense"):
         found |= linear(f"{prefix}.attention.{name}", D, D)
-    found |= norm(f"{prefix}.attention.LayerNorm", D) | linear(f"{prefix}.ffn", FF, D) | linear(f"{prefix}.ffn_output", D, FF)
+    found |= (
+        norm(f"{prefix}.attention.LayerNorm", D)
+        | linear(f"{prefix}.ffn", FF, D)
+        | linear(f"{prefix}.ffn_output", D, FF)
+    )
     return found | norm(f"{prefix}.full_layer_layer_norm", D)
 
 
@@ -87,7 +94,12 @@ def gpt_layers() -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for i in range(LAYERS):
         layer = f"transformer.h.{i}"
-        matrices = {"attn.c_attn": (D, 3 * D), "attn.c_proj": (D, D), "mlp.c_fc": (D, 4 * D), "mlp.c_proj": (4 * D, D)}
+        matrices = {
+            "attn.c_attn": (D, 3 * D),
+            "attn.c_proj": (D, D),
+            "mlp.c_fc": (D, 4 * D),
+            "mlp.c_proj": (4 * D, D),
+        }
         for name, (inner, out) in matrices.items():
             found |= {f"{layer}.{name}.weight": (inner, out), f"{layer}.{name}.bias": (out,)}
         found |= norm(f"{layer}.ln_1", D) | norm(f"{layer}.ln_2", D)
@@ -193,8 +205,16 @@ class Published:
             return self.gpt(ids)
         base = f"{self.kind}.embeddings"
         offset = 2 if self.kind == "roberta" else 0
-        x = self.w[f"{base}.word_embeddings.weight"][ids] + self.w[f"{base}.position_embeddings.weight"][offset : offset + len(ids)]
-        x = x + self.w[f"{base}.token_type_embeddings.weight"][segments if self.kind != "roberta" else torch.zeros_like(segments)]
+        x = (
+            self.w[f"{base}.word_embeddings.weight"][ids]
+            + self.w[f"{base}.position_embeddings.weight"][offset : offset + len(ids)]
+        )
+        x = (
+            x
+            + self.w[f"{base}.token_type_embeddings.weight"][
+                segments if self.kind != "roberta" else torch.zeros_like(segments)
+            ]
+        )
         x = self.norm(f"{base}.LayerNorm", x)
         if self.kind == "electra":
             x = self.dense("electra.embeddings_project", x)
@@ -206,23 +226,39 @@ class Published:
 
     def bert(self, layer: str, x: Tensor) -> Tensor:
         q, k, v = (self.dense(f"{layer}.attention.self.{name}", x) for name in ("query", "key", "value"))
-        x = self.norm(f"{layer}.attention.output.LayerNorm", x + self.dense(f"{layer}.attention.output.dense", self.attend(q, k, v)))
+        x = self.norm(
+            f"{layer}.attention.output.LayerNorm",
+            x + self.dense(f"{layer}.attention.output.dense", self.attend(q, k, v)),
+        )
         inner = self.act(self.dense(f"{layer}.intermediate.dense", x))
         return self.norm(f"{layer}.output.LayerNorm", x + self.dense(f"{layer}.output.dense", inner))
 
     def albert(self, x: Tensor) -> Tensor:
         layer = "albert.encoder.albert_layer_groups.0.albert_layers.0"
         q, k, v = (self.dense(f"{layer}.attention.{name}", x) for name in ("query", "key", "value"))
-        x = self.norm(f"{layer}.attention.LayerNorm", x + self.dense(f"{layer}.attention.dense", self.attend(q, k, v)))
-        return self.norm(f"{layer}.full_layer_layer_norm", x + self.dense(f"{layer}.ffn_output", self.act(self.dense(f"{layer}.ffn", x))))
+        x = self.norm(
+            f"{layer}.attention.LayerNorm", x + self.dense(f"{layer}.attention.dense", self.attend(q, k, v))
+        )
+        return self.norm(
+            f"{layer}.full_layer_layer_norm",
+            x + self.dense(f"{layer}.ffn_output", self.act(self.dense(f"{layer}.ffn", x))),
+        )
 
     def gpt(self, ids: Tensor) -> Tensor:
-        x = self.w["transformer.tokens_embed.weight"][ids] + self.w["transformer.positions_embed.weight"][: len(ids)]
+        x = (
+            self.w["transformer.tokens_embed.weight"][ids]
+            + self.w["transformer.positions_embed.weight"][: len(ids)]
+        )
         for i in range(LAYERS):
             layer = f"transformer.h.{i}"
             fused = self.dense(f"{layer}.attn.c_attn", x)
-            x = self.norm(f"{layer}.ln_1", x + self.dense(f"{layer}.attn.c_proj", self.attend(*fused.split(D, -1))))
-            x = self.norm(f"{layer}.ln_2", x + self.dense(f"{layer}.mlp.c_proj", self.act(self.dense(f"{layer}.mlp.c_fc", x))))
+            x = self.norm(
+                f"{layer}.ln_1", x + self.dense(f"{layer}.attn.c_proj", self.attend(*fused.split(D, -1)))
+            )
+            x = self.norm(
+                f"{layer}.ln_2",
+                x + self.dense(f"{layer}.mlp.c_proj", self.act(self.dense(f"{layer}.mlp.c_fc", x))),
+            )
         return x
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -235,20 +271,28 @@ class Published:
         head, layer_norm = {"bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"),
                             "roberta": ("lm_head.dense", "lm_head.layer_norm"),
                             "albert": ("predictions.dense", "predictions.LayerNorm")}[self.kind]  # fmt: skip
-        bias = {"bert": "cls.predictions.bias", "roberta": "lm_head.bias", "albert": "predictions.bias"}[self.kind]
+        bias = {"bert": "cls.predictions.bias", "roberta": "lm_head.bias", "albert": "predictions.bias"}[
+            self.kind
+        ]
         table = self.w[f"{self.kind}.embeddings.word_embeddings.weight"]
         return self.norm(layer_norm, self.act(self.dense(head, hidden))) @ table.T + self.w[bias]
 
     def order(self, hidden: Tensor) -> Tensor:
         """Logits of a pair's order, by the pooled first state."""
-        pooled = torch.tanh(self.dense("bert.pooler.dense" if self.kind == "bert" else "albert.pooler", hidden[0]))
-        return self.dense("cls.seq_relationship" if self.kind == "bert" else "sop_classifier.classifier", pooled)
+        pooled = torch.tanh(
+            self.dense("bert.pooler.dense" if self.kind == "bert" else "albert.pooler", hidden[0])
+        )
+        return self.dense(
+            "cls.seq_relationship" if self.kind == "bert" else "sop_classifier.classifier", pooled
+        )
 
 
 # -- what tests do with them --------------------------------------------------------------------------------------------------------------
 
 
-def taken(folder: Path, output: Path, languages: tuple[str, ...] = ("en",), pickles: bool = False) -> Checkpoint:
+def taken(
+    folder: Path, output: Path, languages: tuple[str, ...] = ("en",), pickles: bool = False
+) -> Checkpoint:
     import_folder(folder, output, languages, pickles)
     return Checkpoint.open(output)
 

@@ -14,10 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from masscli.cli.options import bind
-from masscli.cli.request import Training, TrainRequest
-from masscli.commands import PreprocessConfig
-from masscli.config import decode, override
-from masscli.recipe import Recipe
+from masscli.cli.training_request import Training, TrainRequest
+from masscli.core.config import decode, override
+from masscli.data.prepare.config import PreprocessConfig
+from masscli.training.recipe import Recipe
 
 ENGLISH = [consonant + vowel for consonant in "bdfgk" for vowel in "aeiou"][:24]
 WORDS = {"en": ENGLISH, "de": [f"{word[::-1]}x" for word in ENGLISH]}
@@ -25,10 +25,23 @@ TRAIN, VALID = 240, 24
 
 TINY: Mapping[str, Any] = {
     "model": {
-        "dim": 16, "ffn_dim": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "max_positions": 32, "languages": "embedding",
+        "dim": 16,
+        "ffn_dim": 32,
+        "heads": 2,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "max_positions": 32,
+        "languages": "embedding",
     },
     "optim": {"lr": 0.01, "warmup_updates": 4},
-    "train": {"max_tokens": 150, "max_update": 10, "update_freq": 2, "precision": "fp32", "num_workers": 0, "log_interval": 1},
+    "train": {
+        "max_tokens": 150,
+        "max_update": 10,
+        "update_freq": 2,
+        "precision": "fp32",
+        "num_workers": 0,
+        "log_interval": 1,
+    },
     "checkpoint": {"save_interval_updates": 4, "keep_last": 9},
     "stream": {
         "pairs": {"text": "en-de", "objective": {"name": "translate"}},
@@ -64,13 +77,18 @@ def make_data(folder: Path, vocab_size: int = 96) -> Path:
 
 def recipe(data: Path, folder: Path, *changes: str, streams: Mapping[str, Any] | None = None) -> Recipe:
     """A tiny run in `folder`, changed as by --set (`train.max_update=20`); two streams unless others are given."""
-    raw = {**TINY, "data": str(data), "save_dir": str(folder), **({"stream": streams} if streams is not None else {})}
+    raw = {
+        **TINY,
+        "data": str(data),
+        "save_dir": str(folder),
+        **({"stream": streams} if streams is not None else {}),
+    }
     return decode(Recipe, override(raw, changes))
 
 
 def composed(*args: str) -> Recipe:
     """The recipe of a command line, whose mistakes are told as the command tells them; nothing is trained."""
-    from masscli.training.compose import compose
+    from masscli.training.setup.compose import compose
 
     chooser = "--task" if "--task" in args else "--objective"
     caught: list[Recipe] = []

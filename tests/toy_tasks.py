@@ -8,14 +8,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from masscli.cli.app import dispatch
-from masscli.commands import PreprocessConfig
+from masscli.data.prepare.config import PreprocessConfig
 
 WORDS = [consonant + vowel for consonant in "bdfgk" for vowel in "aeiou"]
 REST = [
     "--lr", "0.01", "--warmup-updates", "4", "--precision", "fp32", "--num-workers", "0", "--max-tokens", "600", "--log-interval", "1000",
     "--dropout", "0",
 ]  # fmt: skip
-TINY = ["--dim", "16", "--ffn-dim", "32", "--heads", "2", "--encoder-layers", "1", "--decoder-layers", "1", "--max-positions", "128", *REST]
+TINY = [
+    "--dim",
+    "16",
+    "--ffn-dim",
+    "32",
+    "--heads",
+    "2",
+    "--encoder-layers",
+    "1",
+    "--decoder-layers",
+    "1",
+    "--max-positions",
+    "128",
+    *REST,
+]
 ENCODER = [*TINY, "--decoder-layers", "0"]
 
 
@@ -27,16 +41,31 @@ def save(path: Path, lines: Sequence[str]) -> Path:
 def write(folder: Path, count: int, split: str) -> None:
     """The same toy in every form: a sentence is positive when it holds `ga`, which is also the answer, the entity and the right choice."""
     draw = random.Random(split)
-    sentences = [[w for w in draw.choices(WORDS, k=draw.randint(4, 12)) if w != "ga"] or ["ba"] for _ in range(count)]
+    sentences = [
+        [w for w in draw.choices(WORDS, k=draw.randint(4, 12)) if w != "ga"] or ["ba"] for _ in range(count)
+    ]
     for n, words in enumerate(sentences):
         if n % 2:
             words.insert(draw.randrange(len(words) + 1), "ga")
     label = ["yes" if "ga" in words else "no" for words in sentences]
     texts = [" ".join(words) for words in sentences]
-    save(folder / f"{split}.tsv", ["label\tsentence", *(f"{a}\t{b}" for a, b in zip(label, texts, strict=True))])
+    save(
+        folder / f"{split}.tsv",
+        ["label\tsentence", *(f"{a}\t{b}" for a, b in zip(label, texts, strict=True))],
+    )
     pairs = zip(label, texts, reversed(texts), strict=True)
-    save(folder / f"{split}.pairs.tsv", ["label\tsentence1\tsentence2\tscore", *(f"{a}\t{b}\t{c}\t{len(b.split())}" for a, b, c in pairs)])
-    save(folder / f"{split}.conll", [line for words in sentences for line in (*(f"{w}\t{'B-X' if w == 'ga' else 'O'}" for w in words), "")])
+    save(
+        folder / f"{split}.pairs.tsv",
+        ["label\tsentence1\tsentence2\tscore", *(f"{a}\t{b}\t{c}\t{len(b.split())}" for a, b, c in pairs)],
+    )
+    save(
+        folder / f"{split}.conll",
+        [
+            line
+            for words in sentences
+            for line in (*(f"{w}\t{'B-X' if w == 'ga' else 'O'}" for w in words), "")
+        ],
+    )
     rows = []
     for text in texts:
         choices = draw.choices([w for w in WORDS if w != "ga"], k=draw.randint(1, 3))

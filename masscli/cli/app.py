@@ -19,8 +19,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from masscli.cli.help import page
 from masscli.cli.options import bind
-from masscli.config import ConfigError, suggest
-from masscli.errors import MasscliError
+from masscli.core.config import ConfigError, suggest
+from masscli.core.errors import MasscliError
 from masscli.version import __version__
 
 COMMANDS = {
@@ -77,7 +77,9 @@ class Commands(TyperGroup):
         name, rest = args[0], args[1:]
         try:
             if name not in COMMANDS:
-                raise MasscliError(f"no command called {name!r}{suggest(name, list(COMMANDS))}", "masscli --help")
+                raise MasscliError(
+                    f"no command called {name!r}{suggest(name, list(COMMANDS))}", "masscli --help"
+                )
             return name, build(name, rest), rest
         except MasscliError:
             if ctx.resilient_parsing:  # a shell completes a word: a mistake means no suggestions
@@ -111,7 +113,10 @@ def frame() -> Any:
 
     @app.callback(help=ABOUT)
     def _top(
-        version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_version)] = False,
+        version: Annotated[
+            bool,
+            typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_version),
+        ] = False,
     ) -> None:
         pass
 

@@ -12,17 +12,19 @@ from typing import Annotated
 
 import typer
 
-from masscli.errors import MasscliError
+from masscli.core.errors import MasscliError
 
 
 def run(
     paths: Annotated[list[Path], typer.Argument(help="Checkpoints, or runs.", metavar="PATH...")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new run.", metavar="FOLDER")],
-    last: Annotated[int | None, typer.Option("--last", help="Take the last so many checkpoints of each run.")] = None,
+    last: Annotated[
+        int | None, typer.Option("--last", help="Take the last so many checkpoints of each run.")
+    ] = None,
 ) -> None:
     import sys
 
-    from masscli.training.average import average, members
+    from masscli.checkpoint.average import average, members
 
     if last is not None and last < 1:
         raise MasscliError(f"--last: must be above 0, got {last}")

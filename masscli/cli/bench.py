@@ -21,14 +21,20 @@ def run(
     rows: Annotated[int, typer.Option("--rows", help="Sentences in a training batch.", min=1)] = 256,
     length: Annotated[int, typer.Option("--length", help="Pieces in a sentence.", min=2)] = 15,
     steps: Annotated[int, typer.Option("--steps", help="Steps of decoding.", min=2)] = 18,
-    seconds: Annotated[float, typer.Option("--seconds", help="Time for each figure, at least.", min=0.1)] = 10.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Time for each figure, at least.", min=0.1)
+    ] = 10.0,
     precision: Annotated[str, typer.Option("--precision", help="auto, bf16, fp16 or fp32.")] = "auto",
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, ...; auto takes a GPU when there is one.")] = "auto",
-    threads: Annotated[int | None, typer.Option("--threads", help="CPU threads (default: torch's own).", min=1)] = None,
+    device: Annotated[
+        str, typer.Option("--device", help="cpu, cuda, ...; auto takes a GPU when there is one.")
+    ] = "auto",
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="CPU threads (default: torch's own).", min=1)
+    ] = None,
 ) -> None:
     import torch
 
-    from masscli.errors import MasscliError
+    from masscli.core.errors import MasscliError
     from masscli.training.bench import Load, measure
     from masscli.training.precision import choose_device, choose_dtype
 

@@ -19,13 +19,15 @@ from typing import Annotated
 
 import typer
 
-from masscli.commands import DemoConfig
+from masscli.data.prepare.config import DemoConfig
 from masscli.text.demo import write
 
 
 def run(
     options: DemoConfig,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the files go; made if it is not there.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where the files go; made if it is not there.")
+    ],
 ) -> None:
     """Write the files and say which."""
     paths = write(folder, options.seed)

@@ -28,7 +28,7 @@ def run(
 ) -> None:  # fmt: skip
     import sys
 
-    from masscli.exchange.exporting import export
+    from masscli.checkpoint.convert.export import export
 
     for note in export(path, output, family):
         print(note, file=sys.stderr)

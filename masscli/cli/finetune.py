@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from masscli.cli.request import Training, TrainRequest
-from masscli.cli.training import train
+from masscli.cli.training_command import train
+from masscli.cli.training_request import Training, TrainRequest
 
 
 def run(request: Annotated[TrainRequest, Training("--task")]) -> None:

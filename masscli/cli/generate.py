@@ -29,20 +29,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from masscli.cli.files import writer
-from masscli.commands import GenerateConfig, GenerationConfig
-from masscli.config import encode
-from masscli.errors import MasscliError
-from masscli.tasks import WriteOptions
+from masscli.cli.output import writer
+from masscli.core.config import encode
+from masscli.core.errors import MasscliError
+from masscli.generation.config import GenerateConfig, GenerationConfig
+from masscli.objectives.write.options import WriteOptions
 from masscli.text.corpus import lines
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from masscli.checkpoint.checkpoint import Checkpoint
     from masscli.generation.translator import Report, Translation, Translator
-    from masscli.recipe import StreamConfig
     from masscli.text.tokenizer import Tokenizer
-    from masscli.training.checkpoint import Checkpoint
+    from masscli.training.recipe import StreamConfig
 
 RUNS = Path("runs")
 ONE_EACH = "it must have a line for each line of the input"
@@ -53,7 +53,9 @@ NAMED = 8
 def run(
     command: GenerateConfig,
     search: GenerationConfig,
-    paths: Annotated[list[Path] | None, typer.Argument(metavar="RUN", help="Runs or checkpoints; several are an ensemble.")] = None,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN", help="Runs or checkpoints; several are an ensemble.")
+    ] = None,
 ) -> None:
     """Translate, or score, line by line."""
     if (command.prefix is not None) != (search.prefix_size > 0):
@@ -66,19 +68,25 @@ def run(
     texts, references = _texts(checkpoints[0], stream, command, source, target)
     texts, kept = itertools.tee(texts)
     seen = _seen(checkpoints[0], stream, command, target)
-    translator = _translator(checkpoints, [_writer(c, stream, source, target) for c in checkpoints], stream, command, search, seen)
+    translator = _translator(
+        checkpoints, [_writer(c, stream, source, target) for c in checkpoints], stream, command, search, seen
+    )
     ready = time.perf_counter()
     if command.score_reference is not None:
         scored = translator.score(texts, lines(command.score_reference), source, target)
         found: Iterator[list[Translation]] = ([translation] for translation in scored)
     else:
-        found = translator.translate(texts, source, target, lines(command.prefix) if command.prefix is not None else None)
+        found = translator.translate(
+            texts, source, target, lines(command.prefix) if command.prefix is not None else None
+        )
     show = _shower(command, search, translator.tokenizer, source)
     with writer(command.output) as write:
         for n, (translations, text) in enumerate(zip(found, kept, strict=False), 1):
             write(show(Entry(n, text, _next(references, n), translations)))
         if references is not None and next(references, None) is not None:
-            raise MasscliError(f"--reference has more than the {translator.report.lines} lines of the input", ONE_EACH)
+            raise MasscliError(
+                f"--reference has more than the {translator.report.lines} lines of the input", ONE_EACH
+            )
     what = "scored" if command.score_reference is not None else "translated"
     _sum_up(what, translator.report, translator.max_source, ready - started, time.perf_counter() - ready)
 
@@ -92,7 +100,9 @@ def _nothing_idle(command: GenerateConfig, search: GenerationConfig) -> None:
     changed = [key for key, value in encode(search).items() if value != usual[key] and key != "lenpen"]
     if command.score_reference is not None and changed:
         flags = ", ".join(f"--{key.replace('_', '-')}" for key in changed)
-        raise MasscliError(f"{flags}: --score-reference searches for nothing, so this would change nothing", "leave it out")
+        raise MasscliError(
+            f"{flags}: --score-reference searches for nothing, so this would change nothing", "leave it out"
+        )
     if command.seed != GenerateConfig.seed and not search.sampling:
         raise MasscliError("--seed: only --sampling draws anything", "leave it out, or add --sampling")
 
@@ -101,7 +111,10 @@ def _latest() -> Path:
     """The run under runs whose last checkpoint is the newest."""
     states = [state for link in ("last", "best") for state in RUNS.glob(f"*/checkpoints/{link}/state.json")]
     if not states:
-        raise MasscliError(f"there is no run under {RUNS}", "train one with `masscli finetune`, or name its folder: masscli generate RUN")
+        raise MasscliError(
+            f"there is no run under {RUNS}",
+            "train one with `masscli finetune`, or name its folder: masscli generate RUN",
+        )
     found = max(states, key=lambda state: (state.stat().st_mtime_ns, str(state))).parents[2]
     print(f"run: {found}", file=sys.stderr)
     return found
@@ -109,9 +122,11 @@ def _latest() -> Path:
 
 def _open(paths: Sequence[Path]) -> list[Checkpoint]:
     """The checkpoints of all members, which must agree on what ids mean."""
-    from masscli.training.checkpoint import Checkpoint
+    from masscli.checkpoint.checkpoint import Checkpoint
 
-    parts = [Path(part) for path in paths for part in ([str(path)] if path.exists() else str(path).split(":"))]
+    parts = [
+        Path(part) for path in paths for part in ([str(path)] if path.exists() else str(path).split(":"))
+    ]
     checkpoints = [Checkpoint.open(path) for path in parts]
     first = checkpoints[0].framing()
     for path, checkpoint in zip(parts, checkpoints, strict=True):
@@ -121,34 +136,51 @@ def _open(paths: Sequence[Path]) -> list[Checkpoint]:
                                "fine-tune it to write: --task s2s, summarize or respond; labels are for masscli predict")  # fmt: skip
         if learned and not any(objective.speaks for objective in learned):
             names = ", ".join(dict.fromkeys(objective.name for objective in learned))
-            print(f"warning: {path}: was not trained to write, but to {names}; its decoder knows only what it began with", file=sys.stderr)
+            print(
+                f"warning: {path}: was not trained to write, but to {names}; its decoder knows only what it began with",
+                file=sys.stderr,
+            )
         framing = checkpoint.framing()
         if framing.vocab.fingerprint != first.vocab.fingerprint:
-            raise MasscliError(f"{path}: has another vocabulary than {parts[0]}", "the models of an ensemble must share one")
+            raise MasscliError(
+                f"{path}: has another vocabulary than {parts[0]}", "the models of an ensemble must share one"
+            )
         if framing != first:
-            raise MasscliError(f"{path}: says languages in another way than {parts[0]}", "the models of an ensemble must agree")
+            raise MasscliError(
+                f"{path}: says languages in another way than {parts[0]}",
+                "the models of an ensemble must agree",
+            )
     return checkpoints
 
 
 def _stream(checkpoint: Checkpoint, command: GenerateConfig) -> StreamConfig | None:
     """The stream that is written for, where it matters: the one that was named, or the only task that writes from a table."""
     streams, writers = checkpoint.recipe.stream, checkpoint.writers
-    writing = {name: s for name, s in streams.items() if name in writers or s.objective.reads in ("pairs", "target")}
+    writing = {
+        name: s for name, s in streams.items() if name in writers or s.objective.reads in ("pairs", "target")
+    }
     asked = (command.source_lang, command.target_lang)
     if command.stream is not None:
         if command.stream not in writing:
             named = ", ".join(writing) or "none that writes"
-            raise MasscliError(f"--stream {command.stream}: {checkpoint.path} has no such task that writes", f"it has {named}")
+            raise MasscliError(
+                f"--stream {command.stream}: {checkpoint.path} has no such task that writes",
+                f"it has {named}",
+            )
         found = writing[command.stream]
         for flag, language, side in zip(("-s", "-t"), asked, _sides(found) or (), strict=True):
             if language not in (None, side):
-                raise MasscliError(f"{flag} {language}: --stream {command.stream} has {side}", "leave one of them out")
+                raise MasscliError(
+                    f"{flag} {language}: --stream {command.stream} has {side}", "leave one of them out"
+                )
         return found
     meant = [name for name, o in writers.items() if all(language in (None, o.language) for language in asked)]
     if len(meant) == 1 and (len(writing) == 1 or None not in asked):
         return streams[meant[0]]
     if len(meant) > 1 or (meant and None in asked):
-        raise MasscliError(f"{checkpoint.path}: which task?", f"say it with --stream; it has {', '.join(writing)}")
+        raise MasscliError(
+            f"{checkpoint.path}: which task?", f"say it with --stream; it has {', '.join(writing)}"
+        )
     return None
 
 
@@ -168,7 +200,9 @@ def _direction(checkpoint: Checkpoint, command: GenerateConfig) -> tuple[str, st
     known = list(checkpoint.framing().vocab.languages)
     for name, language in zip(("--source-lang", "--target-lang"), wanted, strict=True):
         if language is not None and language not in known:
-            raise MasscliError(f"{name} {language}: the model does not know this language", f"it knows {', '.join(known)}")
+            raise MasscliError(
+                f"{name} {language}: the model does not know this language", f"it knows {', '.join(known)}"
+            )
     if not checkpoint.recipe.model.encoder_layers:  # it goes on in the language of the prompt
         texts = [stream.text for stream in checkpoint.recipe.stream.values()]
         language = wanted[1] or wanted[0] or texts[0]
@@ -178,16 +212,23 @@ def _direction(checkpoint: Checkpoint, command: GenerateConfig) -> tuple[str, st
     meant = [d for d in trained if all(w in (None, language) for w, language in zip(wanted, d, strict=True))]
     if wanted[0] is not None and wanted[1] is not None:
         if trained and not meant:
-            print(f"warning: trained for {_listed(trained)}, not for {wanted[0]}-{wanted[1]}", file=sys.stderr)
+            print(
+                f"warning: trained for {_listed(trained)}, not for {wanted[0]}-{wanted[1]}", file=sys.stderr
+            )
         return wanted[0], wanted[1]
     if len(meant) == 1:
         return meant[0]
     if trained:
-        raise MasscliError("which direction?", f"say it with -s and -t; the run was trained for {_listed(trained)}")
+        raise MasscliError(
+            "which direction?", f"say it with -s and -t; the run was trained for {_listed(trained)}"
+        )
     # A run of pre-training alone: it writes all the same, and what it makes of another language is the first sign of success.
     source = wanted[0] or next((x for x in known if x != wanted[1]), known[0])
     target = wanted[1] or next((x for x in known if x != source), source)
-    print(f"warning: the run was not trained to translate; reading {source}, writing {target} (choose with -s and -t)", file=sys.stderr)
+    print(
+        f"warning: the run was not trained to translate; reading {source}, writing {target} (choose with -s and -t)",
+        file=sys.stderr,
+    )
     return source, target
 
 
@@ -195,7 +236,7 @@ def _texts(
     checkpoint: Checkpoint, stream: StreamConfig | None, command: GenerateConfig, source: str, target: str
 ) -> tuple[Iterable[str], Iterator[str] | None]:
     """The input, and the references of T- lines where there are any."""
-    from masscli.data.formats import guess
+    from masscli.data.formats.readers import guess
 
     references = lines(command.reference) if command.reference is not None else None
     if command.gen_subset is not None:
@@ -208,23 +249,33 @@ def _texts(
     path = command.input or Path("-")
     if (kind := guess(path)) is not None:
         hint = "its table, preprocessed, is written from with --gen-subset"
-        print(f"warning: {path}: is read as text, a line at a time, and not as {kind}; {hint}", file=sys.stderr)
+        print(
+            f"warning: {path}: is read as text, a line at a time, and not as {kind}; {hint}", file=sys.stderr
+        )
     if str(path) == "-" and sys.stdin.isatty():
-        print(f"reading lines in {source!r} from the terminal; an end of file (Ctrl-D) starts the translation", file=sys.stderr)
+        print(
+            f"reading lines in {source!r} from the terminal; an end of file (Ctrl-D) starts the translation",
+            file=sys.stderr,
+        )
     return _readable(path), references
 
 
 def _subset(
-    checkpoint: Checkpoint, stream: StreamConfig | None, command: GenerateConfig, split: str, source: str, target: str
+    checkpoint: Checkpoint,
+    stream: StreamConfig | None,
+    command: GenerateConfig,
+    split: str,
+    source: str,
+    target: str,
 ) -> tuple[list[str], list[str]]:
     """Sources and references of a split: of a task's table, or of pairs."""
-    from masscli.data.shards import DataBin
+    from masscli.data.storage.data_folder import DataBin
 
     data = DataBin.open(_data(checkpoint, stream, command))
     if stream is None or not isinstance(stream.objective, WriteOptions):
         pair = f"{source}-{target}"
         return data.raw(split, pair, source), data.raw(split, pair, target)
-    from masscli.objectives.write import Write
+    from masscli.objectives.write.objective import Write
     from masscli.training.predictor import objective_of
 
     task, table = objective_of(stream, checkpoint), data.table(stream.text, split)
@@ -237,20 +288,28 @@ def _data(checkpoint: Checkpoint, stream: StreamConfig | None, command: Generate
     return command.data or (stream.data if stream is not None else None) or checkpoint.recipe.data
 
 
-def _seen(checkpoint: Checkpoint, stream: StreamConfig | None, command: GenerateConfig, language: str) -> Tensor | None:
+def _seen(
+    checkpoint: Checkpoint, stream: StreamConfig | None, command: GenerateConfig, language: str
+) -> Tensor | None:
     """(V,) bool: the pieces that may be written; None for all."""
     if not command.only_seen:
         return None
     from torch import from_numpy
 
-    from masscli.data.shards import DataBin
+    from masscli.data.storage.data_folder import DataBin
 
     data = DataBin.open(_data(checkpoint, stream, command))
     if data.vocab.fingerprint != checkpoint.framing().vocab.fingerprint:
-        raise MasscliError(f"--data {data.folder}: has another vocabulary than {checkpoint.path}", "give the folder it was trained on")
+        raise MasscliError(
+            f"--data {data.folder}: has another vocabulary than {checkpoint.path}",
+            "give the folder it was trained on",
+        )
     often = data.pieces(language) >= command.only_seen
     if not often.any():
-        raise MasscliError(f"--only-seen {command.only_seen}: no piece of {language} occurs so often in {data.folder}", "lower it")
+        raise MasscliError(
+            f"--only-seen {command.only_seen}: no piece of {language} occurs so often in {data.folder}",
+            "lower it",
+        )
     return from_numpy(often)
 
 
@@ -270,11 +329,19 @@ def _readable(path: Path) -> Iterator[str]:
     return iter(()) if first is None else itertools.chain([first], found)
 
 
-def _writer(checkpoint: Checkpoint, stream: StreamConfig | None, source: str, target: str) -> Literal["encoder", "decoder"] | None:
+def _writer(
+    checkpoint: Checkpoint, stream: StreamConfig | None, source: str, target: str
+) -> Literal["encoder", "decoder"] | None:
     """The stack that has learned to write alone, if all that was learned of this writing, or else of any, is of one."""
     speaking = [s for s in checkpoint.recipe.stream.values() if s.objective.speaks]
-    same = [s for s in speaking if stream is not None and (s.text, s.objective.name) == (stream.text, stream.objective.name)]
-    same = same or [s for s in speaking if s.objective.reads in ("pairs", "target") and s.text == f"{source}-{target}"]
+    same = [
+        s
+        for s in speaking
+        if stream is not None and (s.text, s.objective.name) == (stream.text, stream.objective.name)
+    ]
+    same = same or [
+        s for s in speaking if s.objective.reads in ("pairs", "target") and s.text == f"{source}-{target}"
+    ]
     meant = [s.objective for s in same or speaking]
     if meant and all(objective.writes for objective in meant):
         return "encoder"
@@ -289,17 +356,20 @@ def _translator(
     search: GenerationConfig,
     seen: Tensor | None,
 ) -> Translator:
-    from masscli.data.sequences import Cut
-    from masscli.generation.continuation import alone
+    from masscli.data.batches.sequences import Cut
+    from masscli.generation.single_stack_stepper import alone
     from masscli.generation.translator import Translator
-    from masscli.objectives.write import cut_of
+    from masscli.objectives.write.objective import cut_of
     from masscli.training.precision import choose_device, choose_dtype
 
     device = choose_device(command.device)
     dtype = choose_dtype(command.precision, device)
     models = [checkpoint.model(device, dtype) for checkpoint in checkpoints]
     return Translator(
-        [model if stack is None else alone(model, stack) for model, stack in zip(models, writers, strict=True)],
+        [
+            model if stack is None else alone(model, stack)
+            for model, stack in zip(models, writers, strict=True)
+        ],
         checkpoints[0].tokenizer(),
         checkpoints[0].framing(),
         search,
@@ -307,12 +377,15 @@ def _translator(
         batch_size=command.batch_size,
         buffer_size=command.buffer_size,
         seed=command.seed,
-        cut=cut_of(stream.objective) if stream is not None and isinstance(stream.objective, WriteOptions) else Cut(),
+        cut=cut_of(stream.objective)
+        if stream is not None and isinstance(stream.objective, WriteOptions)
+        else Cut(),
         allowed=seen,
     )
 
 
 # -- what to write -----------------------------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -324,7 +397,9 @@ class Entry:
     translations: list[Translation]
 
 
-def _shower(command: GenerateConfig, search: GenerationConfig, tokenizer: Tokenizer, source: str) -> Callable[[Entry], str]:
+def _shower(
+    command: GenerateConfig, search: GenerationConfig, tokenizer: Tokenizer, source: str
+) -> Callable[[Entry], str]:
     """What an entry looks like."""
     if command.format == "jsonl":
         return lambda entry: _json(entry, tokenizer)
@@ -355,7 +430,13 @@ def _json(entry: Entry, tokenizer: Tokenizer) -> str:
         for t in entry.translations
     ]
     known = {"reference": entry.reference} if entry.reference is not None else {}
-    return json.dumps({"line": entry.line, "source": entry.source, **known, "hypotheses": hypotheses}, ensure_ascii=False) + "\n"
+    return (
+        json.dumps(
+            {"line": entry.line, "source": entry.source, **known, "hypotheses": hypotheses},
+            ensure_ascii=False,
+        )
+        + "\n"
+    )
 
 
 def _fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
@@ -375,17 +456,29 @@ def _fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
 def _sum_up(what: str, report: Report, max_source: int, loading: float, seconds: float) -> None:
     """One line on stderr, and one for each thing that a user would want to know of."""
     if report.truncated:
-        print(f"warning: {_numbers(report.truncated)} cut to the {max_source} pieces the model reads", file=sys.stderr)
+        print(
+            f"warning: {_numbers(report.truncated)} cut to the {max_source} pieces the model reads",
+            file=sys.stderr,
+        )
     if report.nothing_found:
-        print(f"warning: {_numbers(report.nothing_found)} empty, since the options left nothing to say", file=sys.stderr)
+        print(
+            f"warning: {_numbers(report.nothing_found)} empty, since the options left nothing to say",
+            file=sys.stderr,
+        )
     if report.blank:
         print(f"warning: {_numbers(report.blank)} given an empty output by the model", file=sys.stderr)
     pace = f"{report.lines / seconds:.1f} sentences/s, {report.tokens / seconds:.0f} tokens/s"
     counts = f"{len(report.empty)} empty, {len(report.truncated)} truncated, {len(report.hit_max_len)} ended by the length limit"
     if report.words:
         piece, word = (math.exp(min(700.0, report.nats / n)) for n in (report.tokens, report.words))
-        print(f"ppl-piece {piece:.2f}  ppl-word {word:.2f}  (the end symbol counts as one of either)", file=sys.stderr)
-    print(f"{what} {report.lines} lines in {seconds:.1f} s (after {loading:.1f} s of loading): {pace}; {counts}", file=sys.stderr)
+        print(
+            f"ppl-piece {piece:.2f}  ppl-word {word:.2f}  (the end symbol counts as one of either)",
+            file=sys.stderr,
+        )
+    print(
+        f"{what} {report.lines} lines in {seconds:.1f} s (after {loading:.1f} s of loading): {pace}; {counts}",
+        file=sys.stderr,
+    )
 
 
 def _numbers(found: Sequence[int]) -> str:

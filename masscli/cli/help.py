@@ -33,7 +33,9 @@ def page(command: Any, ctx: Any, commands: Mapping[str, str] | None = None) -> s
             own = param.rich_help_panel if isinstance(param, (TyperOption, TyperArgument)) else None
             if isinstance(param, TyperArgument):
                 name = name.partition(" <")[0]  # its metavar says enough
-            panels.setdefault(own or ("Arguments" if isinstance(param, TyperArgument) else "Options"), []).append((name, sentence))
+            panels.setdefault(
+                own or ("Arguments" if isinstance(param, TyperArgument) else "Options"), []
+            ).append((name, sentence))
     blocks = [_wrap(command.get_usage(ctx), width), _wrap(text, width)]
     blocks += ["\n".join(_panel(title, rows, width)) for title, rows in panels.items() if rows]
     if examples:
@@ -60,9 +62,17 @@ def _panel(title: str, rows: list[tuple[str, str]], width: int) -> list[str]:
 def _wrap(text: str, width: int) -> str:
     """Fill paragraphs; an indented one is left as it is."""
     paragraphs = text.strip("\n").split("\n\n")
-    return "\n\n".join(p if p.startswith(" ") else textwrap.fill(" ".join(p.split()), width, break_on_hyphens=False) for p in paragraphs)
+    return "\n\n".join(
+        p if p.startswith(" ") else textwrap.fill(" ".join(p.split()), width, break_on_hyphens=False)
+        for p in paragraphs
+    )
 
 
 def _bold(text: str) -> str:
-    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty() or not text.strip()
+    plain = (
+        "NO_COLOR" in os.environ
+        or os.environ.get("TERM") == "dumb"
+        or not sys.stdout.isatty()
+        or not text.strip()
+    )
     return text if plain else f"\x1b[1m{text}\x1b[0m"

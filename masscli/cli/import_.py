@@ -21,7 +21,7 @@ from typing import Annotated
 
 import typer
 
-from masscli.errors import MasscliError
+from masscli.core.errors import MasscliError
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
 ) -> None:  # fmt: skip
     import sys
 
-    from masscli.exchange.importing import import_folder
+    from masscli.checkpoint.convert.import_ import import_folder
 
     languages = tuple(langs.split(","))
     if not all(languages) or len(set(languages)) < len(languages):

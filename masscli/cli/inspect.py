@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from masscli.errors import MasscliError
+from masscli.core.errors import MasscliError
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
 
 
 def _data(path: Path, verify: bool) -> None:
-    from masscli.data.shards import DataBin
+    from masscli.data.storage.data_folder import DataBin
 
     data = DataBin.open(path)
     print(f"vocabulary   {data.vocab.size} pieces, {data.vocab.fingerprint[:12]}")
@@ -54,39 +54,63 @@ def _data(path: Path, verify: bool) -> None:
 
 
 def _checkpoint(path: Path, verify: bool) -> None:
-    from masscli.config import encode, to_toml
-    from masscli.training.checkpoint import Checkpoint
+    from masscli.checkpoint.checkpoint import Checkpoint
+    from masscli.core.config import encode, to_toml
 
     found = Checkpoint.open(path)
     checked = f"# all {found.verify()} files match their checksums\n" if verify else ""
     weights, heads = found.weights(), found.heads()
     print(f"# {found.path}")
-    print(f"# update {found.state.step:,}, {found.state.targets:,} targets, {found.state.seconds:,.0f} s of training")
-    print(f"# model {sum(t.numel() for t in weights.values()):,} parameters; heads of tasks {sum(t.numel() for t in heads.values()):,}")
-    print(f"# languages {', '.join(found.state.languages) or 'none'}; vocabulary {found.tokenizer().vocab.fingerprint[:12]}")
+    print(
+        f"# update {found.state.step:,}, {found.state.targets:,} targets, {found.state.seconds:,.0f} s of training"
+    )
+    print(
+        f"# model {sum(t.numel() for t in weights.values()):,} parameters; heads of tasks {sum(t.numel() for t in heads.values()):,}"
+    )
+    print(
+        f"# languages {', '.join(found.state.languages) or 'none'}; vocabulary {found.tokenizer().vocab.fingerprint[:12]}"
+    )
     trained = encode(found.recipe)
-    known = trained if found.state.step else {"model": trained["model"]}  # weights that were imported have no run behind them
-    print(checked + "".join(f"# {name} {value:.4f}\n" for name, value in found.metrics.items()) + to_toml(known), end="")
+    known = (
+        trained if found.state.step else {"model": trained["model"]}
+    )  # weights that were imported have no run behind them
+    print(
+        checked
+        + "".join(f"# {name} {value:.4f}\n" for name, value in found.metrics.items())
+        + to_toml(known),
+        end="",
+    )
 
 
 def _retrieval(path: Path, folder: Path | None, split: str) -> None:
-    from masscli.data.shards import DataBin
+    from masscli.checkpoint.checkpoint import Checkpoint
+    from masscli.data.storage.data_folder import DataBin
     from masscli.generation.retrieval import precision_at_1, sentence_vectors
-    from masscli.training.build import aligned_rows
-    from masscli.training.checkpoint import Checkpoint
+    from masscli.training.setup.build import aligned_rows
 
     found = Checkpoint.open(path)
     if not found.recipe.model.encoder_layers:
         raise MasscliError(f"{path}: has no encoder, so that there are no sentences to compare")
     data, framing = DataBin.open(folder or found.recipe.data), found.framing()
     if data.vocab.fingerprint != framing.vocab.fingerprint:
-        raise MasscliError(f"{data.folder}: was made with another vocabulary than {path}", "name the right folder with --data")
+        raise MasscliError(
+            f"{data.folder}: was made with another vocabulary than {path}",
+            "name the right folder with --data",
+        )
     pairs = [(p.source, p.target) for p in data.manifest.aligned if p.split == split]
     if not pairs:
-        raise MasscliError(f"{data.folder}: has no {split} pairs", "preprocess them with --validpref, or choose another --split")
+        raise MasscliError(
+            f"{data.folder}: has no {split} pairs",
+            "preprocess them with --validpref, or choose another --split",
+        )
     model = found.model()
     for pair in pairs:
         sides = aligned_rows(data, split, pair, None)
         a, b = (sentence_vectors(model, framing, x, side) for x, side in zip(sides, pair, strict=True))
-        for name, value in ((f"{pair[0]}-{pair[1]}", precision_at_1(a, b)), (f"{pair[1]}-{pair[0]}", precision_at_1(b, a))):
-            print(f"{name:12} {value:7.2%} of {len(a):,} sentences find their translation first (chance {1 / max(1, len(a)):.2%})")
+        for name, value in (
+            (f"{pair[0]}-{pair[1]}", precision_at_1(a, b)),
+            (f"{pair[1]}-{pair[0]}", precision_at_1(b, a)),
+        ):
+            print(
+                f"{name:12} {value:7.2%} of {len(a):,} sentences find their translation first (chance {1 / max(1, len(a)):.2%})"
+            )

@@ -5,7 +5,7 @@
 `Annotated[T, source]`, where `source` has a method `expand`, is asked for its options instead (request.py: those of training).
 
 An option that was not given is absent from the data, so that it never hides a value from a file; types are settled by
-`masscli.config.decode` alone, and its complaints are retold with the flag that was typed.
+`masscli.core.config.decode` alone, and its complaints are retold with the flag that was typed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import typer
 
-from masscli.config import ConfigError, Row, decode, rows, type_name
+from masscli.core.config import ConfigError, Row, decode, rows, type_name
 
 Values = Mapping[str, Any]
 
@@ -76,7 +76,9 @@ class Section:
 def bind(run: Callable[..., None], args: Sequence[str]) -> Callable[..., None]:
     """`run` with Typer parameters only."""
     signature = inspect.signature(run, eval_str=True)
-    expansions = {p.name: e for p in signature.parameters.values() if (e := _expansion(p.annotation, args)) is not None}
+    expansions = {
+        p.name: e for p in signature.parameters.values() if (e := _expansion(p.annotation, args)) is not None
+    }
     flat: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
         own = expansions[parameter.name].parameters() if parameter.name in expansions else [parameter]
@@ -117,7 +119,9 @@ def option(row: Row, panel: str, hidden: bool = False) -> inspect.Parameter:
         hidden=hidden,
         autocompletion=completer(choices) if choices else None,
     )
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info])
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info]
+    )
 
 
 def typed(value: Any) -> Any:

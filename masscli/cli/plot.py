@@ -18,15 +18,24 @@ import typer
 
 def run(
     table: Annotated[Path, typer.Argument(metavar="TABLE", help="The table; - is standard input.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where the drawing goes.")] = Path("plot.svg"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the drawing goes.")
+    ] = Path("plot.svg"),
 ) -> None:
-    from masscli.cli.files import writer
-    from masscli.errors import MasscliError
-    from masscli.scoring.drawing import draw, read_table
+    from masscli.cli.output import writer
+    from masscli.core.errors import MasscliError
+    from masscli.reporting.plot import draw, read_table
     from masscli.text.corpus import lines
 
-    if output.suffix != ".svg" and (output.suffix or output.is_file() or not output.exists()) and str(output) != "-":
-        raise MasscliError(f"--output {output}: drawings are SVG", f"name it {output.with_suffix('.svg').name}; browsers make others of it")
+    if (
+        output.suffix != ".svg"
+        and (output.suffix or output.is_file() or not output.exists())
+        and str(output) != "-"
+    ):
+        raise MasscliError(
+            f"--output {output}: drawings are SVG",
+            f"name it {output.with_suffix('.svg').name}; browsers make others of it",
+        )
     drawing = draw(read_table(list(lines(table)), str(table)))
     with writer(output) as put:
         put(drawing)

@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from masscli.commands import PreprocessConfig
-from masscli.errors import MasscliError
+from masscli.core.errors import MasscliError
+from masscli.data.prepare.config import PreprocessConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from masscli.data.binarise import Outcome
-    from masscli.data.manifest import Side
-    from masscli.data.shards import DataBin
+    from masscli.data.prepare.pipeline import Outcome
+    from masscli.data.storage.data_folder import DataBin
+    from masscli.data.storage.manifest import Side
 
 MANY_UNKNOWN = 0.001
 MANY_LEAKED = 0.01
@@ -42,7 +42,7 @@ def run(config: PreprocessConfig) -> None:
     """Make a data folder."""
     from rich.console import Console
 
-    from masscli.data.binarise import preprocess
+    from masscli.data.prepare.pipeline import preprocess
 
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
@@ -56,10 +56,23 @@ class _News:
     """Progress on a terminal, plain lines elsewhere."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
 
         self._console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = None if self._bar.disable else self._bar.add_task("reading", total=None)
 
@@ -93,7 +106,9 @@ def _disk(config: PreprocessConfig) -> Iterator[None]:
     except OSError as error:
         message = f"cannot write to {config.destdir}: {error.strerror}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise MasscliError(message, "make some room and give the same command again: it goes on where it stopped") from None
+            raise MasscliError(
+                message, "make some room and give the same command again: it goes on where it stopped"
+            ) from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise MasscliError(message, "give another --destdir, or change the permissions") from None
         raise
@@ -119,7 +134,11 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
         why = [f"{count:,} {reason}" for reason, count in account.dropped.items()]
         why += [f"({count:,} {reason}, kept)" for reason, count in account.odd.items()]
         counts = (f"{account.lines:,}", f"{account.kept:,}", f"{account.breaks:,}", ", ".join(why) or "none")
-        table.add_row(account.part, *counts, *map("\n".join, zip(*(_figures(side, account.kept) for side in account.sides), strict=True)))
+        table.add_row(
+            account.part,
+            *counts,
+            *map("\n".join, zip(*(_figures(side, account.kept) for side in account.sides), strict=True)),
+        )
     if manifest.accounts:
         console.print(table)
     if manifest.tables:
@@ -132,7 +151,9 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
         "--drop-held-out": config.drop_held_out and not splits - {"train"},
     }  # fmt: skip
     for flag in (flag for flag, nothing in idle.items() if nothing):
-        console.print(f"warning: {flag} has nothing to do with this text", markup=False, soft_wrap=True, style="yellow")
+        console.print(
+            f"warning: {flag} has nothing to do with this text", markup=False, soft_wrap=True, style="yellow"
+        )
     for account in manifest.accounts:
         leaked = account.odd.get("in valid or test", 0)
         if leaked > MANY_LEAKED * account.lines:
@@ -143,13 +164,17 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
             text = f"warning: {side.unknown / side.pieces:.2%} of the pieces of {side.path} are unknown; does the vocabulary suit it?"
             console.print(text, markup=False, soft_wrap=True, style="yellow")
     size, seconds = outcome.size / 1e6, outcome.seconds
-    console.print(f"{config.destdir}: {size:,.1f} MB in {seconds:.1f} s ({size / seconds:.1f} MB/s)", markup=False, soft_wrap=True)
+    console.print(
+        f"{config.destdir}: {size:,.1f} MB in {seconds:.1f} s ({size / seconds:.1f} MB/s)",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _report_tables(console: Console, folder: Path) -> None:
     """What labelled data there is, and what of it is odd."""
-    from masscli.data.leaks import leaks
-    from masscli.data.shards import DataBin
+    from masscli.data.prepare.leaks import leaks
+    from masscli.data.storage.data_folder import DataBin
 
     data = DataBin.open(folder)
     console.print(_examples(data))
@@ -188,4 +213,9 @@ def _no_name(text: str) -> bool:
 
 def _figures(side: Side, kept: int) -> tuple[str, str, str, str]:
     """Language, pieces, pieces a line, share of unknown ones."""
-    return side.language, f"{side.pieces:,}", f"{side.pieces / max(1, kept):.1f}", f"{side.unknown / max(1, side.pieces):.3%}"
+    return (
+        side.language,
+        f"{side.pieces:,}",
+        f"{side.pieces / max(1, kept):.1f}",
+        f"{side.unknown / max(1, side.pieces):.3%}",
+    )

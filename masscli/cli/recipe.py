@@ -27,11 +27,11 @@ from typing import Annotated, Any
 
 import typer
 
-from masscli.cli.request import read
-from masscli.config import ConfigError, decode, encode, suggest, to_toml
-from masscli.errors import MasscliError
+from masscli.cli.training_request import read
+from masscli.core.config import ConfigError, decode, encode, suggest, to_toml
+from masscli.core.errors import MasscliError
 from masscli.models.presets import resolve
-from masscli.recipe import Recipe
+from masscli.training.recipe import Recipe
 
 ACTIONS = {"list": None, "show": 1, "check": None, "diff": 2}
 """Each with the number of recipes it wants, where that is fixed."""
@@ -39,15 +39,23 @@ ACTIONS = {"list": None, "show": 1, "check": None, "diff": 2}
 
 def run(
     action: Annotated[str, typer.Argument(metavar="ACTION", help="list, show, check or diff.")],
-    paths: Annotated[list[Path] | None, typer.Argument(metavar="RECIPE", help="TOML file or folder of a run.", show_default=False)] = None,
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RECIPE", help="TOML file or folder of a run.", show_default=False),
+    ] = None,
 ) -> None:
     """Dispatch to the action."""
     if action not in ACTIONS:
-        raise MasscliError(f"recipe: no action called {action!r}{suggest(action, list(ACTIONS))}", "masscli recipe --help")
+        raise MasscliError(
+            f"recipe: no action called {action!r}{suggest(action, list(ACTIONS))}", "masscli recipe --help"
+        )
     given = paths or []
     wanted = ACTIONS[action]
     if wanted is not None and len(given) != wanted:
-        raise MasscliError(f"recipe {action}: expected {wanted} recipe{'s' * (wanted > 1)}, got {len(given)}", "masscli recipe --help")
+        raise MasscliError(
+            f"recipe {action}: expected {wanted} recipe{'s' * (wanted > 1)}, got {len(given)}",
+            "masscli recipe --help",
+        )
     match action:
         case "list":
             _list(given or [Path("recipes")])
@@ -67,9 +75,15 @@ def _list(folders: Sequence[Path]) -> None:
     for folder in folders:
         if not folder.is_dir():
             raise MasscliError(f"{folder}: no such folder", "masscli recipe list FOLDER")
-        found = [path for path in sorted(folder.rglob("*.toml")) if "checkpoints" not in path.parts and _is_recipe(path)]
+        found = [
+            path
+            for path in sorted(folder.rglob("*.toml"))
+            if "checkpoints" not in path.parts and _is_recipe(path)
+        ]
         if not found:
-            raise MasscliError(f"{folder}: holds no recipe", "a recipe is a TOML file for --config, or the folder of a run")
+            raise MasscliError(
+                f"{folder}: holds no recipe", "a recipe is a TOML file for --config, or the folder of a run"
+            )
         for path in found:
             first = path.read_text(encoding="utf-8").split("\n", 1)[0]
             print(f"{path}\t{first.removeprefix('#').strip() if first.startswith('#') else ''}")
@@ -107,9 +121,13 @@ def _decode(path: Path) -> Recipe:
         raw = read(_file(path))
         recipe = decode(Recipe, raw)
         kinds = {stream.objective.stacks for stream in recipe.stream.values()}
-        return replace(recipe, model=resolve(raw.get("model", {}), kinds.pop() if len(kinds) == 1 else "encoder-decoder"))
+        return replace(
+            recipe, model=resolve(raw.get("model", {}), kinds.pop() if len(kinds) == 1 else "encoder-decoder")
+        )
     except ConfigError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in error.message.split("\n")), error.hint) from None
+        raise ConfigError(
+            "\n".join(f"{path}: {line}" for line in error.message.split("\n")), error.hint
+        ) from None
 
 
 def _marked(full: Mapping[str, Any], raw: Mapping[str, Any]) -> str:

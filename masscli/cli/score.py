@@ -31,12 +31,12 @@ from typing import Annotated
 
 import typer
 
-from masscli.cli import sides
-from masscli.commands import ScoreConfig
-from masscli.errors import MasscliError
-from masscli.scoring import FAMILIES, Score, compare, engines, score, score_lines
-from masscli.scoring.gold import settled
-from masscli.scoring.mistakes import of_labels, of_metrics, of_summaries, suspicions
+from masscli.cli import score_inputs
+from masscli.core.errors import MasscliError
+from masscli.metrics import FAMILIES, Score, compare, engines, score, score_lines
+from masscli.metrics.config import ScoreConfig
+from masscli.metrics.sanity_checks import of_labels, of_metrics, of_summaries, suspicions
+from masscli.metrics.unlabelled import settled
 from masscli.text.corpus import lines
 from masscli.text.moses import has_rules
 from masscli.version import __version__
@@ -48,33 +48,54 @@ CASELESS = {"rouge", *FAMILIES["rouge"], "rouge-lsum"}
 def run(
     options: ScoreConfig,
     hyp: Annotated[list[Path], typer.Argument(metavar="HYP", help="Text to score; - is standard input.")],
-    ref: Annotated[list[Path], typer.Option("--ref", "-r", metavar="FILE", help="Reference; repeatable, or with commas.")],
-    src: Annotated[Path | None, typer.Option("--src", metavar="FILE", help="Source text, only to notice a copy of it.")] = None,
+    ref: Annotated[
+        list[Path], typer.Option("--ref", "-r", metavar="FILE", help="Reference; repeatable, or with commas.")
+    ],
+    src: Annotated[
+        Path | None, typer.Option("--src", metavar="FILE", help="Source text, only to notice a copy of it.")
+    ] = None,
 ) -> None:
     """Score each hypothesis file."""
     if "squad" in options.metric:
         _answers(options, hyp, ref)
         return
     if options.paired and len(hyp) < 2:
-        raise MasscliError("--paired: compares two or more files, got one", "masscli score BASELINE OTHER... --ref FILE --paired")
+        raise MasscliError(
+            "--paired: compares two or more files, got one",
+            "masscli score BASELINE OTHER... --ref FILE --paired",
+        )
     engines(options)  # complains of a metric that is none, before any file is read
-    files = [Path(name) for given in ref for name in ([str(given)] if given.exists() else str(given).split(","))]
-    wanted = sides.references(files, options)
-    told = sides.hypotheses(hyp, options, wanted)
-    sides.check_lengths(told, wanted)
-    systems, references = ({side.name: side.lines for side in found} for found in sides.as_choices(told, wanted))
-    _warn(sides.remarks(told, wanted))
+    files = [
+        Path(name) for given in ref for name in ([str(given)] if given.exists() else str(given).split(","))
+    ]
+    wanted = score_inputs.references(files, options)
+    told = score_inputs.hypotheses(hyp, options, wanted)
+    score_inputs.check_lengths(told, wanted)
+    systems, references = (
+        {side.name: side.lines for side in found} for found in score_inputs.as_choices(told, wanted)
+    )
+    _warn(score_inputs.remarks(told, wanted))
     if "multi-bleu" in options.metric and not has_rules(options.lang):
         _warn([f"--lang {options.lang}: the Moses tokenizer has no rules for it and takes those of English"])
     options, kept = settled(references, options)
     if kept is not None:
         total = len(wanted[0].lines)
-        _warn([f"{', '.join(references)}: {total - len(kept)} of {total} examples have no gold label ({options.no_gold!r}): left out"])
-        systems, references = ({name: [rows[n] for n in kept] for name, rows in found.items()} for found in (systems, references))
+        _warn(
+            [
+                f"{', '.join(references)}: {total - len(kept)} of {total} examples have no gold label ({options.no_gold!r}): left out"
+            ]
+        )
+        systems, references = (
+            {name: [rows[n] for n in kept] for name, rows in found.items()} for found in (systems, references)
+        )
     _warn(of_metrics(references, options))
     source = list(lines(src)) if src is not None else None
     for name, hypotheses in systems.items():
-        _warn(suspicions(name, hypotheses, references, source, options.lowercase or set(options.metric) <= CASELESS))
+        _warn(
+            suspicions(
+                name, hypotheses, references, source, options.lowercase or set(options.metric) <= CASELESS
+            )
+        )
         _warn(of_labels(name, hypotheses, references, options))
         _warn(of_summaries(name, hypotheses, references, options))
     texts = list(references.values())
@@ -83,7 +104,11 @@ def run(
         for name, hypotheses in systems.items():
             _print_lines(name, score_lines(hypotheses, texts, options), as_json)
         return
-    found = compare(systems, texts, options) if options.paired else {name: score(text, texts, options) for name, text in systems.items()}
+    found = (
+        compare(systems, texts, options)
+        if options.paired
+        else {name: score(text, texts, options) for name, text in systems.items()}
+    )
     print(_as_json(found) if as_json else (_table if options.paired else _listing)(found))
 
 
@@ -94,18 +119,32 @@ def _warn(sentences: Iterable[str]) -> None:
 
 def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> None:
     """SQuAD's own files: predictions by id, and a data set."""
-    from masscli.data import formats
-    from masscli.scoring import squad
+    from masscli.data.formats import readers
+    from masscli.metrics import squad
 
-    beside = (options.confidence, options.paired, options.sentence_level, options.column, options.hyp_column, options.ref_format)
+    beside = (
+        options.confidence,
+        options.paired,
+        options.sentence_level,
+        options.column,
+        options.hyp_column,
+        options.ref_format,
+    )
     if len(options.metric) > 1 or len(ref) > 1 or any(beside):
-        raise MasscliError("--metric squad: stands alone, with one --ref", "masscli score predictions.json --ref dev.json --metric squad")
-    records = list(formats.squad(ref[0], placed=False))
+        raise MasscliError(
+            "--metric squad: stands alone, with one --ref",
+            "masscli score predictions.json --ref dev.json --metric squad",
+        )
+    records = list(readers.squad(ref[0], placed=False))
     asked = [squad.Question(r.texts["id"], tuple(r.lists["answers"])) for r in records]
     v2 = any(r.numbers["impossible"][0] for r in records)
     if options.na_prob is not None and not v2:
         raise MasscliError(f"--na-prob: all questions of {ref[0]} have answers", "leave it out")
-    odds = {key: float(str(value)) for key, value in _object(options.na_prob).items()} if options.na_prob is not None else None
+    odds = (
+        {key: float(str(value)) for key, value in _object(options.na_prob).items()}
+        if options.na_prob is not None
+        else None
+    )
     for path in hyp:
         told = {key: str(value) for key, value in _object(path).items()}
         found = squad.evaluate(asked, told, v2, odds, options.na_prob_thresh, options.missing == "wrong")
@@ -126,9 +165,13 @@ def _object(path: Path) -> dict[str, object]:
             return {str(one["id"]): one["answer"] for one in map(json.loads, rows)}
         found = json.loads("\n".join(rows))
     except (KeyError, TypeError) as error:
-        raise MasscliError(f"{path}: its lines have no {error}", "masscli predict --format jsonl writes id and answer") from None
+        raise MasscliError(
+            f"{path}: its lines have no {error}", "masscli predict --format jsonl writes id and answer"
+        ) from None
     except ValueError as error:
-        raise MasscliError(f"{path}: not JSON ({error})", "predictions are an object from ids to answers") from None
+        raise MasscliError(
+            f"{path}: not JSON ({error})", "predictions are an object from ids to answers"
+        ) from None
     if not isinstance(found, dict):
         raise MasscliError(f"{path}: expected an object from ids to answers")
     return found
@@ -136,8 +179,14 @@ def _object(path: Path) -> dict[str, object]:
 
 def _listing(found: Mapping[str, Sequence[Score]]) -> str:
     """`BLEU = 41.20  signature`, in columns; the file's name in front where there are several."""
-    rows = [(f"{name}  " if len(found) > 1 else "", s, _value(s)) for name, scores in found.items() for s in scores]
-    file, title, value = (max(map(len, column)) for column in zip(*((f, s.name, v) for f, s, v in rows), strict=True))
+    rows = [
+        (f"{name}  " if len(found) > 1 else "", s, _value(s))
+        for name, scores in found.items()
+        for s in scores
+    ]
+    file, title, value = (
+        max(map(len, column)) for column in zip(*((f, s.name, v) for f, s, v in rows), strict=True)
+    )
     return "\n".join(f"{f:<{file}}{s.name:<{title}} = {v:>{value}}  {s.signature}" for f, s, v in rows)
 
 
@@ -147,7 +196,10 @@ def _table(found: Mapping[str, Sequence[Score]]) -> str:
     head = ["", *(s.name for s in scores[0])]
     body = [[name, *(_cell(s) for s in row)] for name, row in found.items()]
     widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
-    table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in [head, *body]]
+    table = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in [head, *body]
+    ]
     title = max(len(s.name) for s in scores[0])
     return "\n".join([*table, "", *(f"{s.name:<{title}}  {s.signature}" for s in scores[0])])
 
@@ -166,7 +218,11 @@ def _print_lines(name: str, rows: Sequence[Sequence[Score]], as_json: bool) -> N
         print("\t".join(f"{s.name} {s.signature}" for s in rows[0]), file=sys.stderr)
     for number, row in enumerate(rows, 1):
         if as_json:
-            print(json.dumps({"file": name, "line": number, **{s.name: s.value for s in row}}, ensure_ascii=False))
+            print(
+                json.dumps(
+                    {"file": name, "line": number, **{s.name: s.value for s in row}}, ensure_ascii=False
+                )
+            )
         else:
             print("\t".join(f"{s.value:.2f}" for s in row))
 
@@ -174,4 +230,6 @@ def _print_lines(name: str, rows: Sequence[Sequence[Score]], as_json: bool) -> N
 def _as_json(found: Mapping[str, Sequence[Score]]) -> str:
     """A list with one object for each file and metric; unrounded."""
     plain = [{"file": name, **dataclasses.asdict(s)} for name, row in found.items() for s in row]
-    return json.dumps([{k: v for k, v in s.items() if v not in (None, "")} for s in plain], ensure_ascii=False, indent=1)
+    return json.dumps(
+        [{k: v for k, v in s.items() if v not in (None, "")} for s in plain], ensure_ascii=False, indent=1
+    )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from masscli.commands import GenerationConfig
+from masscli.generation.config import GenerationConfig
 from masscli.generation.topk import best_in_rows
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from masscli.commands import GenerationConfig
+from masscli.generation.config import GenerationConfig
 from masscli.text.vocabulary import Vocabulary
 
 
@@ -33,7 +33,9 @@ class Constraints:
         allowed: Tensor | None = None,
     ) -> None:
         self.config, self.vocabulary, self.device = config, vocabulary, device
-        self.limits = limits.cpu()  # on the CPU, like the prefixes: asking them costs no wait for the accelerator
+        self.limits = (
+            limits.cpu()
+        )  # on the CPU, like the prefixes: asking them costs no wait for the accelerator
         never = sorted(vocabulary.specials - {vocabulary.eos, vocabulary.unk})
         if allowed is not None:
             never = sorted({*never, *(~allowed).nonzero()[:, 0].tolist()} - {vocabulary.eos})
@@ -57,7 +59,9 @@ class Constraints:
         sentences = (forced >= 0).nonzero()[:, 0]
         pieces = forced[sentences].to(self.device)
         sentences = sentences.to(self.device)
-        own = scores[sentences, :, pieces]  # (F, W): what the model thinks of the pieces that are forced, before any rule
+        own = scores[
+            sentences, :, pieces
+        ]  # (F, W): what the model thinks of the pieces that are forced, before any rule
 
         scores.index_fill_(2, self.never, -torch.inf)
         if self.config.unkpen:

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masscli.commands import GenerationConfig
-from masscli.data.batch import Ids, Tokens, pad
-from masscli.data.framing import Framing
-from masscli.generation.continuation import ContinuingStepper
-from masscli.generation.pool import Hypothesis
+from masscli.data.batches.batch import Ids, Tokens, pad
+from masscli.data.batches.framing import Framing
+from masscli.generation.config import GenerationConfig
+from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.search import search
+from masscli.generation.single_stack_stepper import ContinuingStepper
 from masscli.generation.stepper import EnsembleStepper, ModelStepper, Stepper
 from masscli.models.transformer import Memory, Transformer
 
@@ -54,7 +54,9 @@ class Decoder:
         self.max_target = positions - 1  # the decoder's first input takes one
         self.continues = any(model.encoder is None or model.decoder is None for model in models)
         if self.continues:
-            self.max_source = positions - 4  # source and output share the positions, with a symbol before, between and after
+            self.max_source = (
+                positions - 4
+            )  # source and output share the positions, with a symbol before, between and after
 
     @property
     def device(self) -> torch.device:
@@ -84,7 +86,10 @@ class Decoder:
                 found = search(
                     self._stepper([sources[i] for i in batch], source, target, self.config.beam),
                     torch.full((len(batch),), self.framing.start(target), device=self.device),
-                    [self._limit(len(sources[i]), len(prefixes[i]) if prefixes is not None else 0) for i in batch],
+                    [
+                        self._limit(len(sources[i]), len(prefixes[i]) if prefixes is not None else 0)
+                        for i in batch
+                    ],
                     self.config,
                     self.framing.vocab,
                     prefixes=forced,
@@ -96,13 +101,20 @@ class Decoder:
                     results[i] = hypotheses
         return results
 
-    def score(self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str) -> list[Hypothesis]:
+    def score(
+        self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
+    ) -> list[Hypothesis]:
         """What the models think of given targets, by teacher forcing; the score is normalised as that of an output."""
         results: list[Hypothesis | None] = [None] * len(sources)
         with torch.inference_mode(), self._evaluating():
-            sizes = [len(s) + len(t) if self.continues else max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)]
+            sizes = [
+                len(s) + len(t) if self.continues else max(len(s), len(t))
+                for s, t in zip(sources, targets, strict=True)
+            ]
             for batch in self._batches(sizes, 1):
-                block, lengths = pad([self.framing.row(targets[i], target) for i in batch], self.framing.vocab.pad)
+                block, lengths = pad(
+                    [self.framing.row(targets[i], target) for i in batch], self.framing.vocab.pad
+                )
                 read = [sources[i] for i in batch]
                 if self.continues:
                     scores = self._followed(self._stepper(read, source, target, 1), block, lengths - 1)
@@ -110,7 +122,9 @@ class Decoder:
                     scores = self._forced(self._source(read, source), block, lengths - 1, target)
                 for i, row, n in zip(batch, scores.tolist(), (lengths - 1).tolist(), strict=True):
                     ids = tuple(int(v) for v in targets[i])
-                    results[i] = Hypothesis(ids, math.fsum(row[:n]) / n**self.config.lenpen, tuple(row[:n]), False)
+                    results[i] = Hypothesis(
+                        ids, math.fsum(row[:n]) / n**self.config.lenpen, tuple(row[:n]), False
+                    )
         return [r for r in results if r is not None]
 
     def _limit(self, source: int, prefix: int) -> int:
@@ -162,14 +176,19 @@ class Decoder:
 
     def _forced(self, source: Tokens, rows: Tensor, lengths: Tensor, target: str) -> Tensor:
         """(B, T) log-probabilities of rows[:, 1:] given what stands before; meaningless beyond `lengths`."""
-        read = Tokens(rows[:, :-1], lengths, language=self.framing.language(target, len(rows))).to(self.device)
+        read = Tokens(rows[:, :-1], lengths, language=self.framing.language(target, len(rows))).to(
+            self.device
+        )
         labels = rows[:, 1:].to(self.device)
         total = None
         for model in self.models:
             memory: Memory = model.encode(source)
             hidden = model.decode(read, memory).flatten(0, 1)
             pairs = zip(torch.split(hidden, CHUNK), torch.split(labels.flatten(), CHUNK), strict=True)
-            chunks = [torch.log_softmax(model.logits(h), -1, dtype=torch.float32).gather(1, y[:, None])[:, 0] for h, y in pairs]
+            chunks = [
+                torch.log_softmax(model.logits(h), -1, dtype=torch.float32).gather(1, y[:, None])[:, 0]
+                for h, y in pairs
+            ]
             scores = torch.cat(chunks).view_as(labels)
             total = scores if total is None else torch.logaddexp(total, scores)
         assert total is not None

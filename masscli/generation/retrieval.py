@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from masscli.data.batch import Ids, Tokens, pad
-from masscli.data.framing import Framing
+from masscli.data.batches.batch import Ids, Tokens, pad
+from masscli.data.batches.framing import Framing
 from masscli.models.transformer import Transformer
 
 ROWS = 64

@@ -18,11 +18,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from masscli.commands import GenerationConfig
 from masscli.generation.beam import Beam, Choice
+from masscli.generation.config import GenerationConfig
 from masscli.generation.constraints import Constraints
-from masscli.generation.pool import Hypothesis, Pool
-from masscli.generation.sample import Sampler
+from masscli.generation.hypotheses import Hypothesis, Pool
+from masscli.generation.sampling import Sampler
 from masscli.generation.stepper import Stepper
 from masscli.text.vocabulary import Vocabulary
 
@@ -70,7 +70,9 @@ def search(
     rules = Constraints(config, vocabulary, torch.tensor(limits), prefixes, device, allowed)
     chooser: Chooser = Beam(config, vocabulary.eos)
     if config.sampling:
-        chooser = Sampler(config, vocabulary.eos, seed, keys if keys is not None else range(len(limits)), steps, device)
+        chooser = Sampler(
+            config, vocabulary.eos, seed, keys if keys is not None else range(len(limits)), steps, device
+        )
     return _Search(stepper, starts, config, rules, chooser, steps).run()
 
 
@@ -78,7 +80,13 @@ class _Search:
     """The state of the loop: S sentences still in the batch, W rows each, C steps of room."""
 
     def __init__(
-        self, stepper: Stepper, starts: Tensor, config: GenerationConfig, rules: Constraints, chooser: Chooser, steps: int
+        self,
+        stepper: Stepper,
+        starts: Tensor,
+        config: GenerationConfig,
+        rules: Constraints,
+        chooser: Chooser,
+        steps: int,
     ) -> None:
         s, device = len(starts), starts.device
         self.stepper, self.config, self.rules, self.chooser = stepper, config, rules, chooser
@@ -116,7 +124,9 @@ class _Search:
         if bool((choice.ended > -torch.inf).any()):
             own = scores[sentence, choice.ended_parents, self.rules.vocabulary.eos]
             past = piece_scores[sentence, choice.ended_parents]
-            self.pool.add(choice.ended, pieces[sentence, choice.ended_parents], torch.cat([past, own[..., None]], 2))
+            self.pool.add(
+                choice.ended, pieces[sentence, choice.ended_parents], torch.cat([past, own[..., None]], 2)
+            )
         self.pieces[..., :step] = pieces[sentence, choice.parents]
         self.piece_scores[..., :step] = piece_scores[sentence, choice.parents]
         self.pieces[..., step] = choice.pieces
@@ -131,7 +141,11 @@ class _Search:
         over = self.pool.unbeatable(self.sums.amax(1) + bonus, step + 2, (limits + 1).double())
         if self.config.early_stop:
             over |= self.pool.ended >= self.config.beam
-        fresh = [i for i, (now, before) in enumerate(zip(over.tolist(), self.done, strict=True)) if now and not before]
+        fresh = [
+            i
+            for i, (now, before) in enumerate(zip(over.tolist(), self.done, strict=True))
+            if now and not before
+        ]
         if fresh:
             found = self.pool.take(fresh, self.rules.limits[fresh].tolist())
             for i, hypotheses in zip(fresh, found, strict=True):
@@ -148,7 +162,11 @@ class _Search:
         rows = rows.to(parents.device)
         self.index, self.done = [self.index[i] for i in stay], [False] * len(stay)
         self.last = self.last.view(-1, self.config.beam)[rows].flatten()
-        self.sums, self.pieces, self.piece_scores = self.sums[rows], self.pieces[rows], self.piece_scores[rows]
+        self.sums, self.pieces, self.piece_scores = (
+            self.sums[rows],
+            self.pieces[rows],
+            self.piece_scores[rows],
+        )
         self.stepper.keep(rows)
         self.chooser.keep(rows)
         self.pool.keep(rows)

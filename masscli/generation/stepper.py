@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from masscli.data.batch import Tokens
-from masscli.errors import MasscliError
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Tokens
 from masscli.models.cache import Cache
 from masscli.models.transformer import Transformer
 
@@ -56,7 +56,10 @@ class CachedStepper:
         """Log-probabilities (N, V) from the states (N, D) of a step."""
         scores = torch.log_softmax(self.model.logits(hidden), -1, dtype=torch.float32)
         if bool(scores[:, 0].isnan().any()):  # one NaN or inf makes a whole row of them
-            raise MasscliError("the model's output is not a number", "its training diverged or its weights are damaged; use an earlier one")
+            raise MasscliError(
+                "the model's output is not a number",
+                "its training diverged or its weights are damaged; use an earlier one",
+            )
         return scores
 
     def reorder(self, parents: Tensor) -> None:
@@ -73,7 +76,9 @@ class CachedStepper:
 class ModelStepper(CachedStepper):
     """A Transformer with a decoder.  Encodes the sources, once."""
 
-    def __init__(self, model: Transformer, source: Tokens, width: int, language: Tensor | None = None) -> None:
+    def __init__(
+        self, model: Transformer, source: Tokens, width: int, language: Tensor | None = None
+    ) -> None:
         super().__init__(model, model.prefill(source, width), width, language)
 
     def __call__(self, ids: Tensor) -> Tensor:

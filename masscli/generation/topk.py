@@ -29,7 +29,9 @@ def best_in_rows(offsets: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tenso
     beyond, column = column >= v, column.clamp(max=v - 1)
     sentence = torch.arange(s, device=scores.device)[:, None]
     at = ((sentence * w + row) * v)[..., None] + column
-    found = scores.flatten().index_select(0, at.flatten()).view_as(at)  # many times faster than indexing with three tensors
+    found = (
+        scores.flatten().index_select(0, at.flatten()).view_as(at)
+    )  # many times faster than indexing with three tensors
     found = (found + offsets.gather(1, row)[..., None]).masked_fill_(beyond, -torch.inf)
     sums, at = best(found.flatten(1), min(k, w * v))
     return sums, row.gather(1, at // BLOCK), column.flatten(1).gather(1, at)
@@ -40,7 +42,11 @@ def maxima(scores: Tensor) -> Tensor:
     s, w, v = scores.shape
     whole = v // BLOCK
     tops = scores[..., : whole * BLOCK].view(s, w, whole, BLOCK).amax(-1)
-    return tops if whole * BLOCK == v else torch.cat([tops, scores[..., whole * BLOCK :].amax(-1, keepdim=True)], 2)
+    return (
+        tops
+        if whole * BLOCK == v
+        else torch.cat([tops, scores[..., whole * BLOCK :].amax(-1, keepdim=True)], 2)
+    )
 
 
 def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -13,13 +13,13 @@ from itertools import islice
 import numpy as np
 from torch import Tensor
 
-from masscli.commands import GenerationConfig
-from masscli.data.batch import Ids
-from masscli.data.framing import Framing
-from masscli.data.sequences import Cut, join_turns
-from masscli.errors import MasscliError
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Ids
+from masscli.data.batches.framing import Framing
+from masscli.data.batches.sequences import Cut, join_turns
+from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
-from masscli.generation.pool import Hypothesis
+from masscli.generation.hypotheses import Hypothesis
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
 
@@ -74,8 +74,18 @@ class Translator:
         allowed: Tensor | None = None,
     ) -> None:
         self.tokenizer, self.buffer_size, self.cut = tokenizer, buffer_size, cut
-        self.decoder = Decoder(models, framing, config, batch_tokens=batch_tokens, batch_size=batch_size, seed=seed, allowed=allowed)
-        self.max_source = self.decoder.max_source if cut.most is None else min(cut.most, self.decoder.max_source)
+        self.decoder = Decoder(
+            models,
+            framing,
+            config,
+            batch_tokens=batch_tokens,
+            batch_size=batch_size,
+            seed=seed,
+            allowed=allowed,
+        )
+        self.max_source = (
+            self.decoder.max_source if cut.most is None else min(cut.most, self.decoder.max_source)
+        )
         self.report = Report()
 
     def translate(
@@ -92,10 +102,18 @@ class Translator:
             count += len(texts)
             forced: list[list[int]] | None = None
             if beginnings is not None:
-                forced = [ids[:size] for ids in self.tokenizer.encode_all(_as_many(beginnings, first, len(texts), "--prefix"), target)]
+                forced = [
+                    ids[:size]
+                    for ids in self.tokenizer.encode_all(
+                        _as_many(beginnings, first, len(texts), "--prefix"), target
+                    )
+                ]
             ids, full = self._sources(texts, first, source)
             found = self.decoder.generate(
-                [ids[i] for i in full], source, target, prefixes=[forced[i] for i in full] if forced is not None else None
+                [ids[i] for i in full],
+                source,
+                target,
+                prefixes=[forced[i] for i in full] if forced is not None else None,
             )
             by_line = dict(zip(full, found, strict=True))
             for i in range(len(texts)):
@@ -103,14 +121,18 @@ class Translator:
                 if not hypotheses:
                     self.report.nothing_found.append(first + i)
                 self._count(first + i, (hypotheses or [NOTHING])[0])
-                written = [Translation(self.tokenizer.decode(h.ids, target), h) for h in hypotheses or [NOTHING]]
+                written = [
+                    Translation(self.tokenizer.decode(h.ids, target), h) for h in hypotheses or [NOTHING]
+                ]
                 if hypotheses and i in by_line and not written[0].text.strip():
                     self.report.blank.append(first + i)
                 yield written
         if beginnings is not None:
             _none_left(beginnings, count, "--prefix")
 
-    def score(self, lines: Iterable[str], references: Iterable[str], source: str, target: str) -> Iterator[Translation]:
+    def score(
+        self, lines: Iterable[str], references: Iterable[str], source: str, target: str
+    ) -> Iterator[Translation]:
         """Score given translations instead of making any.  An empty source is scored as it is."""
         rest, count = iter(references), 0
         for first, texts in self._buffers(lines):
@@ -122,7 +144,10 @@ class Translator:
                 if len(row) > (room := self.decoder.room(len(ids[i]))):
                     behind = f" behind a source of {len(ids[i])}" if self.decoder.continues else ""
                     most = f"the model writes at most {room}{behind}"
-                    raise MasscliError(f"--score-reference: line {first + i} has {len(row)} pieces, {most}", "leave out the pair")
+                    raise MasscliError(
+                        f"--score-reference: line {first + i} has {len(row)} pieces, {most}",
+                        "leave out the pair",
+                    )
             for i, hypothesis in enumerate(self.decoder.score(ids, targets, source, target)):
                 self._count(first + i, hypothesis)
                 self.report.nats -= sum(hypothesis.token_scores)
@@ -152,7 +177,10 @@ class Translator:
     def _dialogue(self, text: str, language: str) -> Ids:
         """The pieces of the latest turns, which tabs separate."""
         turns = [turn for turn in text.split("\t") if turn.strip()][-self.cut.turns :]
-        return join_turns([np.asarray(row, np.int64) for row in self.tokenizer.encode_all(turns, language)], self.tokenizer.vocab.sep)
+        return join_turns(
+            [np.asarray(row, np.int64) for row in self.tokenizer.encode_all(turns, language)],
+            self.tokenizer.vocab.sep,
+        )
 
     def _count(self, line: int, best: Hypothesis) -> None:
         self.report.lines += 1

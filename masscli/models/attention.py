@@ -43,7 +43,9 @@ class SelfAttention(nn.Module):
     def step(self, x: Tensor, mask: Tensor | None, cache: LayerCache, at: int, width: int) -> Tensor:
         """One token for each of S*W rows, x (S*W, 1, D) -> (S*W, 1, D); keys go to slots at.. of the cache."""
         n, _, dim = x.shape
-        q, k, v = self._project(x.view(n // width, width, dim))  # (S, H, W, K): the rows of a sentence are its queries
+        q, k, v = self._project(
+            x.view(n // width, width, dim)
+        )  # (S, H, W, K): the rows of a sentence are its queries
         keys, values = cache.append(k, v, at)
         return self._out(_join(attend(q, keys, values, mask, 0.0))).view(n, 1, dim)
 
@@ -65,7 +67,9 @@ class CrossAttention(nn.Module):
         self.heads, self.attention_dropout = heads, attention_dropout
         self.q = Linear(dim, dim)
         self.kv = Linear(dim, 2 * dim)
-        self.outputs = [f"language_{name}" for name in languages] or ["shared"]  # a bare name may be that of a module's method, as "to" is
+        self.outputs = [f"language_{name}" for name in languages] or [
+            "shared"
+        ]  # a bare name may be that of a module's method, as "to" is
         self.out = nn.ModuleDict({name: Linear(dim, dim) for name in self.outputs})
 
     def memory(self, hidden: Tensor) -> tuple[Tensor, Tensor]:

@@ -49,7 +49,7 @@ class Cache:
     language: Tensor | None = field(default=None)
     """(S,) target language of each sentence."""
     start: int = 0
-    """Slots of a text that all rows of a sentence go on from; see masscli/models/continuing.py."""
+    """Slots of a text that all rows of a sentence go on from; see masscli/models/single_stack_decoding.py."""
     places: Tensor | None = None
     """(S, slots) the position of each slot, where a text is gone on from."""
 
@@ -64,11 +64,15 @@ class Cache:
         self.paths = torch.cat([self.paths, own], 2)
         self.length += 1
         if self.places is not None:
-            following = self.places[:, self.start - 1 : self.start] if self.length == 1 else self.places[:, -1:]
+            following = (
+                self.places[:, self.start - 1 : self.start] if self.length == 1 else self.places[:, -1:]
+            )
             self.places = torch.cat([self.places, (following + 1).expand(-1, self.width)], 1)
         if self.width == 1 and not self.start:
             return None
-        mask = torch.zeros(self.paths.shape, device=self.paths.device).masked_fill_(~self.paths, float("-inf"))
+        mask = torch.zeros(self.paths.shape, device=self.paths.device).masked_fill_(
+            ~self.paths, float("-inf")
+        )
         return mask[:, None]
 
     def retract(self) -> None:

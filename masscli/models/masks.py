@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from masscli.data.batch import Tokens
+from masscli.data.batches.batch import Tokens
 
 HIDDEN = -1e30  # added to a score that must vanish; finite, so that a row of them is not NaN
 
@@ -29,7 +29,10 @@ def inside(tokens: Tokens) -> Tensor | None:
         visible = tokens.sees if visible is None else visible & tokens.sees
     if visible is not None:
         visible = visible[:, None]
-    for rule in (_same(tokens.documents), None if tokens.steps is None else stepwise(tokens.steps, tokens.steps)):
+    for rule in (
+        _same(tokens.documents),
+        None if tokens.steps is None else stepwise(tokens.steps, tokens.steps),
+    ):
         if rule is not None:
             visible = rule if visible is None else visible & rule
     return None if visible is None else additive(visible)[:, None]

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from masscli.config import ConfigError, decode, suggest
-from masscli.recipe import ModelConfig
+from masscli.core.config import ConfigError, decode, suggest
+from masscli.models.config import ModelConfig
 
 
 @functools.cache
@@ -26,5 +26,7 @@ def resolve(said: Mapping[str, Any], stacks: str = "encoder-decoder") -> ModelCo
     arch = said.get("arch", "tiny")
     if arch not in presets():
         raise ConfigError(f"model.arch: no size called {arch!r}{suggest(str(arch), list(presets()))}")
-    halves: dict[str, Any] = {"encoder": {"decoder_layers": 0}, "decoder": {"encoder_layers": 0}}.get(stacks, {})
+    halves: dict[str, Any] = {"encoder": {"decoder_layers": 0}, "decoder": {"encoder_layers": 0}}.get(
+        stacks, {}
+    )
     return decode(ModelConfig, {"arch": arch, **presets()[arch], **halves, **said}, "model")

@@ -25,7 +25,9 @@ HIDDEN = -1e30  # the score of a padded key
 
 class _ShortAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, fused: Tensor, memory: Tensor | None, heads: int, mask: Tensor | None, p: float) -> Tensor:
+    def forward(
+        ctx: Any, fused: Tensor, memory: Tensor | None, heads: int, mask: Tensor | None, p: float
+    ) -> Tensor:
         rows, queries, width = fused.shape
         size = width // heads // (1 if memory is not None else 3)
         q, k, v = _projections(fused, memory, heads, size)
@@ -45,7 +47,11 @@ class _ShortAttention(torch.autograd.Function):
         ctx.save_for_backward(q, k, v, weights, keep)
         ctx.memory, ctx.dtype, ctx.keys = memory is not None, fused.dtype, keys
         ctx.mask = mask.shape if mask is not None and ctx.needs_input_grad[3] else None
-        return mixed.transpose(1, 2).to(fused.dtype, memory_format=torch.contiguous_format, copy=True).view(rows, queries, heads * size)
+        return (
+            mixed.transpose(1, 2)
+            .to(fused.dtype, memory_format=torch.contiguous_format, copy=True)
+            .view(rows, queries, heads * size)
+        )
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
@@ -65,11 +71,25 @@ class _ShortAttention(torch.autograd.Function):
         from_k = torch.bmm(flat.transpose(1, 2), q)
         parts = [x.view(rows, heads, -1, size)[:, :, :keys] for x in (from_k, values)]
         if ctx.memory:
-            return _gather([from_q.view(rows, heads, queries, size)], ctx.dtype), _gather(parts, ctx.dtype), None, of_mask, None
-        return _gather([from_q.view(rows, heads, queries, size), *parts], ctx.dtype), None, None, of_mask, None
+            return (
+                _gather([from_q.view(rows, heads, queries, size)], ctx.dtype),
+                _gather(parts, ctx.dtype),
+                None,
+                of_mask,
+                None,
+            )
+        return (
+            _gather([from_q.view(rows, heads, queries, size), *parts], ctx.dtype),
+            None,
+            None,
+            of_mask,
+            None,
+        )
 
 
-def short_attention(fused: Tensor, memory: Tensor | None, heads: int, mask: Tensor | None, p: float) -> Tensor:
+def short_attention(
+    fused: Tensor, memory: Tensor | None, heads: int, mask: Tensor | None, p: float
+) -> Tensor:
     """softmax(q k^T / sqrt(K) + mask) v, with dropout `p` on the weights: (B, T, D).
 
     `fused` (B, T, 3D) holds queries, keys and values; or, with a `memory` (B, L, 2D) that holds keys and values, the queries (B, T, D).
@@ -79,7 +99,9 @@ def short_attention(fused: Tensor, memory: Tensor | None, heads: int, mask: Tens
     return out
 
 
-def _projections(fused: Tensor, memory: Tensor | None, heads: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+def _projections(
+    fused: Tensor, memory: Tensor | None, heads: int, size: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values, views (B, H, T or L, K)."""
     q, *rest = fused.view(*fused.shape[:2], -1, heads, size).permute(2, 0, 3, 1, 4)
     k, v = rest if memory is None else memory.view(*memory.shape[:2], 2, heads, size).permute(2, 0, 3, 1, 4)

@@ -16,17 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from masscli.data.batch import Tokens
-from masscli.errors import MasscliError
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Tokens
 from masscli.models.attention import CrossAttention, SelfAttention
 from masscli.models.cache import ROOM, Cache, LayerCache
-from masscli.models.cross_entropy import linear_cross_entropy
+from masscli.models.config import ModelConfig
 from masscli.models.dropout import dropout
-from masscli.models.head import HeadTransform, activation
 from masscli.models.linear import LayerNorm, Linear
+from masscli.models.lm_head import HeadTransform, activation
+from masscli.models.loss import linear_cross_entropy
 from masscli.models.masks import causal, inside, outside
-from masscli.models.relative import RelativeBias
-from masscli.recipe import ModelConfig
+from masscli.models.relative_positions import RelativeBias
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,12 @@ class InputEmbedding(nn.Module):
         else:
             x = x + positions[offset : offset + tokens.ids.shape[1]]
         if self.languages is not None and tokens.language is not None:
-            x = x + self.languages(tokens.language if tokens.language.dim() == 2 else tokens.language[:, None])
-        if self.segments is not None:  # a text that does not say is the first, and so is every one where there is one kind (RoBERTa)
+            x = x + self.languages(
+                tokens.language if tokens.language.dim() == 2 else tokens.language[:, None]
+            )
+        if (
+            self.segments is not None
+        ):  # a text that does not say is the first, and so is every one where there is one kind (RoBERTa)
             alike = tokens.segments is None or len(self.segments.weight) == 1
             x = x + (self.segments.weight[0] if alike else self.segments(tokens.segments))
         x = x.to(dtype)
@@ -79,7 +83,9 @@ class Layer(nn.Module):
     A layer may hold one `half` only, where the other is shared with the first layer.
     """
 
-    def __init__(self, config: ModelConfig, cross: bool, languages: tuple[str, ...], half: str = "both") -> None:
+    def __init__(
+        self, config: ModelConfig, cross: bool, languages: tuple[str, ...], half: str = "both"
+    ) -> None:
         super().__init__()
         dim, eps = config.dim, config.norm_eps
         self.pre = config.norm == "pre"
@@ -88,7 +94,9 @@ class Layer(nn.Module):
         if half != "ffn":
             self.self_attention = SelfAttention(dim, config.heads, config.attention_dropout)
             self.self_norm = LayerNorm(dim, eps)
-            self.cross_attention = CrossAttention(dim, config.heads, config.attention_dropout, languages) if cross else None
+            self.cross_attention = (
+                CrossAttention(dim, config.heads, config.attention_dropout, languages) if cross else None
+            )
             self.cross_norm = LayerNorm(dim, eps) if cross else None
         if half != "attention":
             self.inner = Linear(dim, config.ffn_dim)
@@ -114,7 +122,11 @@ class Layer(nn.Module):
     def step(self, x: Tensor, mask: Tensor | None, cache: Cache, layer: LayerCache, language: int) -> Tensor:
         """The attention half for one token of each row of the cache: x (S*W, 1, D) -> (S*W, 1, D)."""
         at = cache.start + (cache.length - 1) * cache.width
-        x = self._add(x, self.self_attention.step(self._before(x, self.self_norm), mask, layer, at, cache.width), self.self_norm)
+        x = self._add(
+            x,
+            self.self_attention.step(self._before(x, self.self_norm), mask, layer, at, cache.width),
+            self.self_norm,
+        )
         if self.cross_attention is not None and self.cross_norm is not None and layer.cross is not None:
             rows = self._before(x, self.cross_norm).view(cache.sentences, cache.width, -1)
             y = self.cross_attention.step(rows, layer.cross, cache.cross_mask, language).view_as(x)
@@ -127,7 +139,9 @@ class Layer(nn.Module):
         return self._add(x, y, self.self_norm), kept
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.outer(dropout(self.activation(self.inner(x)), self.activation_dropout, self.training))
+        out: Tensor = self.outer(
+            dropout(self.activation(self.inner(x)), self.activation_dropout, self.training)
+        )
         return out
 
     def _before(self, x: Tensor, norm: LayerNorm) -> Tensor:
@@ -160,12 +174,21 @@ class Stack(nn.Module):
         owned = [cast(Layer, layer) for layer in self.layers]
         if self.share == "all":
             return [(owned[0], owned[0])] * self.count
-        return [(owned[0] if self.share == "attention" else x, owned[0] if self.share == "ffn" else x) for x in owned]
+        return [
+            (owned[0] if self.share == "attention" else x, owned[0] if self.share == "ffn" else x)
+            for x in owned
+        ]
 
-    def forward(self, x: Tensor, mask: Tensor | None, memory: Memory | None = None, language: int = 0) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None, memory: Memory | None = None, language: int = 0
+    ) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
         for mixing, feeding in self.depths:
-            x = mixing(x, mask, memory, language) if mixing is feeding else feeding.transform(mixing.mix(x, mask, memory, language))
+            x = (
+                mixing(x, mask, memory, language)
+                if mixing is feeding
+                else feeding.transform(mixing.mix(x, mask, memory, language))
+            )
         return self.norm(x) if self.norm is not None else x
 
 
@@ -182,20 +205,32 @@ class Transformer(nn.Module):
         self.compute = torch.float32
         embedded = len(languages) if config.languages == "embedding" else 0
         both = config.encoder_layers > 0 and config.decoder_layers > 0
-        stacks = [n for n, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers)) if layers]
+        stacks = [
+            n
+            for n, layers in (("encoder", config.encoder_layers), ("decoder", config.decoder_layers))
+            if layers
+        ]
         owners = stacks if config.embeddings == "separate" else ["shared"]
         width = config.embedding_dim or config.dim
         self.tables = nn.ParameterDict({n: nn.Parameter(torch.empty(vocab_size, width)) for n in owners})
-        self.biases = nn.ParameterDict({n: nn.Parameter(torch.empty(vocab_size)) for n in owners if config.output_bias})
+        self.biases = nn.ParameterDict(
+            {n: nn.Parameter(torch.empty(vocab_size)) for n in owners if config.output_bias}
+        )
         self.embeddings = nn.ModuleDict({n: InputEmbedding(config, embedded) for n in stacks})
-        self.projections = nn.ModuleDict({n: Linear(width, config.dim) for n in stacks if width != config.dim or config.project_embeddings})
-        self.transforms = nn.ModuleDict({n: HeadTransform(config, config.dim, width) for n in owners if config.head_transform})
+        self.projections = nn.ModuleDict(
+            {n: Linear(width, config.dim) for n in stacks if width != config.dim or config.project_embeddings}
+        )
+        self.transforms = nn.ModuleDict(
+            {n: HeadTransform(config, config.dim, width) for n in owners if config.head_transform}
+        )
         self.relative = RelativeBias(config) if config.relative_buckets and config.encoder_layers else None
         self.pooler = Linear(config.dim, config.dim) if config.pooler else None
         outputs = languages if config.cross_output == "language" else ()
         self.encoder = Stack(config, config.encoder_layers, False, ()) if config.encoder_layers else None
         self.decoder = Stack(config, config.decoder_layers, both, outputs) if config.decoder_layers else None
-        if torch.get_default_device().type != "meta":  # where weights are to be filled in, drawing them is a waste of a second
+        if (
+            torch.get_default_device().type != "meta"
+        ):  # where weights are to be filled in, drawing them is a waste of a second
             self.reset_parameters()
 
     # -- reading ---------------------------------------------------------------------------------------------------------------------
@@ -235,7 +270,11 @@ class Transformer(nn.Module):
         With a cache, `target` holds one new token for each row, and the memory is the cache's.
         """
         assert self.decoder is not None
-        language = int(target.language[0]) if target.language is not None and self.config.cross_output == "language" else 0
+        language = (
+            int(target.language[0])
+            if target.language is not None and self.config.cross_output == "language"
+            else 0
+        )
         if cache is None:
             hidden: Tensor = self.decoder(self.inputs(target, "decoder"), causal(target), memory, language)
             return hidden
@@ -251,13 +290,18 @@ class Transformer(nn.Module):
         assert self.decoder is not None
         memory = self.encode(source)
         rows, heads, device = source.ids.shape[0], self.config.heads, memory.hidden.device
-        kept = torch.float32 if device.type == "cpu" else self.compute  # a CPU attends in fp32: cast once, not at every step
+        kept = (
+            torch.float32 if device.type == "cpu" else self.compute
+        )  # a CPU attends in fp32: cast once, not at every step
         room = torch.zeros(rows, heads, ROOM * width, self.config.dim // heads, dtype=kept, device=device)
         layers = []
         for layer, _ in self.decoder.depths:
             assert layer.cross_attention is not None
             keys, values = layer.cross_attention.memory(memory.hidden)
-            cross = keys.to(kept, memory_format=torch.contiguous_format), values.to(kept, memory_format=torch.contiguous_format)
+            cross = (
+                keys.to(kept, memory_format=torch.contiguous_format),
+                values.to(kept, memory_format=torch.contiguous_format),
+            )
             layers.append(LayerCache(room.clone(), room.clone(), cross))
         return Cache(width, layers, memory.mask, torch.zeros(rows, width, 0, dtype=torch.bool, device=device))
 
@@ -268,7 +312,9 @@ class Transformer(nn.Module):
         hidden, weight, bias = self._output(hidden, stack)
         return F.linear(hidden, weight.to(hidden.dtype), bias.to(hidden.dtype) if bias is not None else None)
 
-    def loss(self, hidden: Tensor, labels: Tensor, smoothing: float = 0.0, stack: str | None = None) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, hidden: Tensor, labels: Tensor, smoothing: float = 0.0, stack: str | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Summed cross-entropy (with smoothing) and negative log-likelihood, in nats, of states (N, D) against ids (N,)."""
         hidden, weight, bias = self._output(hidden, stack)
         return linear_cross_entropy(hidden, weight, bias, labels, smoothing)
@@ -280,7 +326,10 @@ class Transformer(nn.Module):
         if name in self.transforms:
             hidden = self.transforms[name](hidden)
         elif self.config.embedding_dim not in (0, self.config.dim):
-            raise MasscliError("the model's embeddings are narrower than its layers, and nothing leads back", "add --head-transform")
+            raise MasscliError(
+                "the model's embeddings are narrower than its layers, and nothing leads back",
+                "add --head-transform",
+            )
         return hidden, self.tables[name], self.biases[name] if self.config.output_bias else None
 
     def table(self, stack: str) -> Tensor:

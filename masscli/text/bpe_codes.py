@@ -18,7 +18,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from masscli.errors import MasscliError
+from masscli.core.errors import MasscliError
 
 HEAD = b"masscli bpe-codes\n"
 END = "</w>"
@@ -40,10 +40,15 @@ def join(codes: Path, vocab: Path) -> bytes:
         if "\u2028" in line or len(fields) != 2 or fields[0] in pieces or fields[0] in SPECIAL:
             continue  # XLM's own reader passes over them as well, and gives them no id
         if not fields[1].isdigit():
-            raise MasscliError(f"{vocab}:{number}: expected PIECE COUNT, got {line!r}", "fastBPE's getvocab writes such a file")
+            raise MasscliError(
+                f"{vocab}:{number}: expected PIECE COUNT, got {line!r}",
+                "fastBPE's getvocab writes such a file",
+            )
         pieces[fields[0]] = None
     if not pieces:
-        raise MasscliError(f"--bpe-vocab {vocab}: has no line PIECE COUNT", "fastBPE's getvocab writes such a file")
+        raise MasscliError(
+            f"--bpe-vocab {vocab}: has no line PIECE COUNT", "fastBPE's getvocab writes such a file"
+        )
     merges = list[str]()
     for number, line in _lines(codes, "--bpe-codes"):
         fields = line.split(" ")
@@ -53,7 +58,10 @@ def join(codes: Path, vocab: Path) -> bytes:
             message = f"{codes}:{number}: {END} stands alone, as in files of subword-nmt 0.1"
             raise MasscliError(message, "learn the merges with version 0.2 or later")
         if len(fields) not in (2, 3) or not all(fields) or (len(fields) == 3 and not fields[2].isdigit()):
-            raise MasscliError(f"{codes}:{number}: expected PIECE PIECE [COUNT], got {line!r}", "fastBPE's learnbpe writes such a file")
+            raise MasscliError(
+                f"{codes}:{number}: expected PIECE PIECE [COUNT], got {line!r}",
+                "fastBPE's learnbpe writes such a file",
+            )
         merges.append(" ".join(fields[:2]))
     return pack(list(pieces), merges)
 
@@ -108,7 +116,11 @@ class BpeCodes:
                 break
             parts = list(_merged(parts, pair))
         last = len(parts) - 1
-        return [self._ids.get(piece, UNKNOWN) for n, part in enumerate(parts) for piece in self._known(part, n == last)]
+        return [
+            self._ids.get(piece, UNKNOWN)
+            for n, part in enumerate(parts)
+            for piece in self._known(part, n == last)
+        ]
 
     def _known(self, part: str, last: bool) -> Iterator[str]:
         """The part as the vocabulary writes it, or the pieces it was made of that the vocabulary has; the `last` of a word ends it."""

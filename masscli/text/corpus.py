@@ -21,7 +21,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from masscli.errors import MasscliError
+from masscli.core.errors import MasscliError
 
 BLOCK = 1 << 20
 LONGEST = 64 << 20
@@ -91,7 +91,10 @@ def blocks(path: Path) -> Iterator[bytes]:
             else:
                 rest += block
                 if len(rest) > LONGEST:
-                    raise MasscliError(f"{shown(path)}:{line}: a line of more than {LONGEST >> 20} MiB", "is it text? lines end in \\n")
+                    raise MasscliError(
+                        f"{shown(path)}:{line}: a line of more than {LONGEST >> 20} MiB",
+                        "is it text? lines end in \\n",
+                    )
         if rest:
             yield rest
 
@@ -102,7 +105,9 @@ def read(file: BinaryIO, size: int, path: Path) -> bytes:
         return file.read(size)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         kind = "xz" if path.suffix == ".xz" else "gzip"
-        raise MasscliError(f"{shown(path)}: not a whole {kind} file ({error})", "compress or fetch it again") from None
+        raise MasscliError(
+            f"{shown(path)}: not a whole {kind} file ({error})", "compress or fetch it again"
+        ) from None
 
 
 def decode(block: bytes, path: Path, first_line: int, offset: int) -> str:
@@ -112,9 +117,15 @@ def decode(block: bytes, path: Path, first_line: int, offset: int) -> str:
     except UnicodeDecodeError as error:
         line = first_line + block.count(b"\n", 0, error.start)
         where = offset + error.start
-        hint = "it looks like UTF-16" if offset == 0 and block[:2] in (b"\xff\xfe", b"\xfe\xff") else "convert it"
+        hint = (
+            "it looks like UTF-16"
+            if offset == 0 and block[:2] in (b"\xff\xfe", b"\xfe\xff")
+            else "convert it"
+        )
         what = f"not UTF-8 (byte 0x{block[error.start]:02x} at offset {where})"
-        raise MasscliError(f"{shown(path)}:{line}: {what}", f"{hint}, for example: iconv -f ENCODING -t UTF-8") from None
+        raise MasscliError(
+            f"{shown(path)}:{line}: {what}", f"{hint}, for example: iconv -f ENCODING -t UTF-8"
+        ) from None
 
 
 def cut(text: str) -> list[str]:
@@ -165,5 +176,11 @@ def near(path: Path) -> str | None:
         return f"there is no folder {path.parent}"
     names = sorted(p.name for p in path.parent.iterdir())
     stem = path.name.split(".")[0]
-    there = [name for name in names if name.startswith(f"{stem}.")] or difflib.get_close_matches(path.name, names, 4)
-    return f"in {path.parent} there is {', '.join(there[:8])}" if there else f"nothing in {path.parent} has a name like it"
+    there = [name for name in names if name.startswith(f"{stem}.")] or difflib.get_close_matches(
+        path.name, names, 4
+    )
+    return (
+        f"in {path.parent} there is {', '.join(there[:8])}"
+        if there
+        else f"nothing in {path.parent} has a name like it"
+    )

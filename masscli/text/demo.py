@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from masscli.errors import MasscliError
+from masscli.core.errors import MasscliError
 
 LANGUAGES = ("en", "fr", "de", "ro")
 SIZES = {"train": 400, "valid": 100, "test": 200}
@@ -106,14 +106,19 @@ def write(folder: Path, seed: int = 1) -> list[Path]:
     for language in LANGUAGES:
         texts[f"mono.{language}.txt"] = [sentence[language] for sentence in islice(pool, MONO)]
     assert len(texts["mono.ro.txt"]) == MONO, "the phrasebook has too few sentences"
-    return _publish(folder, {name: "".join(f"{line}\n" for line in text).encode() for name, text in texts.items()})
+    return _publish(
+        folder, {name: "".join(f"{line}\n" for line in text).encode() for name, text in texts.items()}
+    )
 
 
 def draw(book: Phrasebook, frame: Frame, rng: random.Random) -> dict[str, Entry]:
     """A word for each slot; two slots of one class get different ones."""
     while True:
         kinds = frame.slots.items()
-        chosen = {slot: _do(book.deeds[kind], rng) if kind in book.deeds else rng.choice(book.words[kind]) for slot, kind in kinds}
+        chosen = {
+            slot: _do(book.deeds[kind], rng) if kind in book.deeds else rng.choice(book.words[kind])
+            for slot, kind in kinds
+        }
         if len({id(entry) for entry in chosen.values()}) == len(chosen):
             return chosen
 
@@ -127,11 +132,16 @@ def render(frame: Frame, chosen: Mapping[str, Entry]) -> dict[str, str]:
 def phrasebook() -> Phrasebook:
     """All that is in phrases/*.toml."""
     tables = [tomllib.loads(path.read_text(encoding="utf-8")) for path in _files()]
-    patterns = {language: _union(table.get("patterns", {}).get(language, {}) for table in tables) for language in LANGUAGES}
+    patterns = {
+        language: _union(table.get("patterns", {}).get(language, {}) for table in tables)
+        for language in LANGUAGES
+    }
     lists = _union(table.get("words", {}) for table in tables)
     singles = {name: [row] for name, row in _union(table.get("word", {}) for table in tables).items()}
     words = {name: [_entry(row, patterns) for row in rows] for name, rows in _union([lists, singles]).items()}
-    for name, members in _union(table.get("unions", {}) for table in tables).items():  # each after those that it consists of
+    for name, members in _union(
+        table.get("unions", {}) for table in tables
+    ).items():  # each after those that it consists of
         words = _union([words, {name: [entry for member in members for entry in words[member]]}])
     deeds = {
         name: [_deed(words[verbs], words[objects]) for verbs, objects in rows]
@@ -144,7 +154,9 @@ def phrasebook() -> Phrasebook:
 def _files() -> list[Traversable]:
     """In the order of their names, so that a seed always means the same."""
     folder = files("masscli.text").joinpath("phrases")
-    return sorted((path for path in folder.iterdir() if path.name.endswith(".toml")), key=lambda path: path.name)
+    return sorted(
+        (path for path in folder.iterdir() if path.name.endswith(".toml")), key=lambda path: path.name
+    )
 
 
 def _union(tables: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -166,13 +178,20 @@ def _word(text: str, patterns: Mapping[str, Mapping[str, str]]) -> Word:
     if not plus:
         return Word({"": text})
     parts = stem.strip().split(",")
-    forms = {name: re.sub(r"~(\d)", lambda hit: parts[int(hit[1]) - 1], form) for name, form in patterns[pattern].items()}
+    forms = {
+        name: re.sub(r"~(\d)", lambda hit: parts[int(hit[1]) - 1], form)
+        for name, form in patterns[pattern].items()
+    }
     return Word(forms, forms.pop("agr", ""))
 
 
 def _deed(verbs: Sequence[Entry], objects: Sequence[Entry]) -> Deed:
     """Every verb with every object, merged into one word; drawn as often as there are words, so that none is much rarer than another."""
-    phrases = [{x: Word({**thing[x].forms, **verb[x].forms}) for x in LANGUAGES} for verb in verbs for thing in objects]
+    phrases = [
+        {x: Word({**thing[x].forms, **verb[x].forms}) for x in LANGUAGES}
+        for verb in verbs
+        for thing in objects
+    ]
     return Deed(phrases, len(verbs) + len(objects))
 
 
@@ -200,7 +219,9 @@ def _spell(text: str) -> str:
     """Elide j(e), choose a(n), close the gaps that empty words leave, begin with a capital."""
     if "(" in text:
         text = re.sub(r"\ba\(n\) (?=([aeiou])?)", lambda hit: "an " if hit[1] else "a ", text)
-        text = re.sub(r"\(e\) (?=([aàeéèêiîoœuy])?)", lambda hit: "'" if hit[1] else "e ", text, flags=re.IGNORECASE)
+        text = re.sub(
+            r"\(e\) (?=([aàeéèêiîoœuy])?)", lambda hit: "'" if hit[1] else "e ", text, flags=re.IGNORECASE
+        )
     text = " ".join(text.split()).replace(" .", ".").replace(" ,", ",")
     return text[:1].upper() + text[1:]
 
@@ -212,7 +233,9 @@ def _publish(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
         paths = {folder / name: data for name, data in contents.items()}
         for path, data in paths.items():
             if path.exists() and path.read_bytes() != data:
-                raise MasscliError(f"{path}: is there already, with other contents", "name a folder that is new or empty")
+                raise MasscliError(
+                    f"{path}: is there already, with other contents", "name a folder that is new or empty"
+                )
         for path, data in paths.items():
             aside = path.with_name(f".{path.name}.new")
             aside.write_bytes(data)

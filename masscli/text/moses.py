@@ -70,7 +70,9 @@ def _normalizer(language: str) -> Any:
 
 def _printable(line: str) -> str:
     """With a blank for every control, format or unassigned character, as Moses' remove-non-printing-char.perl."""
-    return line if line.isprintable() else "".join(" " if unicodedata.category(c)[0] == "C" else c for c in line)
+    return (
+        line if line.isprintable() else "".join(" " if unicodedata.category(c)[0] == "C" else c for c in line)
+    )
 
 
 @functools.cache

@@ -19,15 +19,15 @@ import numpy as np
 import sentencepiece
 from numpy.typing import NDArray
 
-from masscli.commands import PreprocessConfig
-from masscli.config import ConfigError, config, decode, encode
-from masscli.errors import MasscliError
+from masscli.core.config import ConfigError, config, decode, encode
+from masscli.core.errors import MasscliError
+from masscli.data.prepare.config import PreprocessConfig
 from masscli.text import bpe_codes
 from masscli.text.bpe_codes import GOES_ON, BpeCodes
+from masscli.text.cached_sentencepiece import Words
 from masscli.text.moses import Surface
 from masscli.text.vocabulary import Vocabulary
 from masscli.text.wordpiece import WordPieces, looks_like
-from masscli.text.words import Words
 
 FORMAT = 1
 MODEL, CARD = "vocab.model", "tokenizer.json"
@@ -84,7 +84,9 @@ class Tokenizer:
         self._words = Words(self._pieces, split=card.kind != ADOPTED)
 
     @classmethod
-    def train(cls, lines: Iterator[str], *, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
+    def train(
+        cls, lines: Iterator[str], *, config: PreprocessConfig, languages: Sequence[str], folder: Path
+    ) -> Tokenizer:
         """Learn a BPE from lines that have been through `Surface.apply`, into `folder`.  The same lines, the same bytes."""
         controls = ["<mask>", "<cls>", "<sep>", *map(tag, languages), *map(spare, range(SPARE))]
         written = BytesIO()
@@ -100,7 +102,9 @@ class Tokenizer:
         return cls._create(written.getvalue(), TRAINED, config, languages, folder)
 
     @classmethod
-    def adopt(cls, model: Path, *, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
+    def adopt(
+        cls, model: Path, *, config: PreprocessConfig, languages: Sequence[str], folder: Path
+    ) -> Tokenizer:
         """Take a SentencePiece model as it is; special symbols that it lacks get the ids after its own.
 
         One that `train` has made is what it was: with the same languages and text options it gives the same vocabulary, so that weights
@@ -111,8 +115,15 @@ class Tokenizer:
             known = cls.load(model.parent)
             if unknown := [name for name in languages if name not in known._card.languages]:
                 has = ", ".join(known._card.languages)
-                raise MasscliError(f"--spm-model {given}: its vocabulary has no language {unknown[0]!r}", f"it has {has}")
-            wanted = {"normalize": config.normalize, "moses": config.moses, "lowercase": config.lowercase, "romanian": config.romanian}
+                raise MasscliError(
+                    f"--spm-model {given}: its vocabulary has no language {unknown[0]!r}", f"it has {has}"
+                )
+            wanted = {
+                "normalize": config.normalize,
+                "moses": config.moses,
+                "lowercase": config.lowercase,
+                "romanian": config.romanian,
+            }
             had = encode(known._card)
             if other := [name for name, value in wanted.items() if value and value != had.get(name)]:
                 raise MasscliError(f"--{other[0]}: the text of --spm-model {given} was prepared in another way, which holds here, too",
@@ -128,7 +139,9 @@ class Tokenizer:
         except _BadModelError:
             raise MasscliError(f"--spm-model {model}: {_NO_MODEL}", _EXPECTED) from None
         except MasscliError as error:
-            raise MasscliError(error.message.replace("--spm-model:", f"--spm-model {model}:"), error.hint) from None
+            raise MasscliError(
+                error.message.replace("--spm-model:", f"--spm-model {model}:"), error.hint
+            ) from None
 
     @classmethod
     def of(cls, path: Path, data: bytes, surface: Surface, languages: Sequence[str]) -> Tokenizer:
@@ -141,7 +154,9 @@ class Tokenizer:
             raise MasscliError(error.message.replace("--spm-model", str(path)), error.hint) from None
 
     @classmethod
-    def from_codes(cls, codes: Path, vocab: Path, *, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
+    def from_codes(
+        cls, codes: Path, vocab: Path, *, config: PreprocessConfig, languages: Sequence[str], folder: Path
+    ) -> Tokenizer:
         """Take the two files of subword-nmt or fastBPE."""
         return cls._create(bpe_codes.join(codes, vocab), CODES, config, languages, folder)
 
@@ -160,14 +175,19 @@ class Tokenizer:
         except FileNotFoundError:
             raise MasscliError(f"{folder / MODEL}: no such file", "the folder is incomplete") from None
         if hashlib.sha256(model).hexdigest() != card.model_sha256:
-            raise MasscliError(f"{folder / MODEL}: is not the model that {CARD} describes", "one of the two was replaced or damaged")
+            raise MasscliError(
+                f"{folder / MODEL}: is not the model that {CARD} describes",
+                "one of the two was replaced or damaged",
+            )
         return cls(model, card)
 
     def save(self, folder: Path) -> None:
         """Write both files; the bytes are the same wherever they are written."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MODEL).write_bytes(self._model)
-        (folder / CARD).write_text(json.dumps(encode(self._card), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / CARD).write_text(
+            json.dumps(encode(self._card), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
     def encode(self, line: str, language: str) -> list[int]:
         """Ids of a line, without BOS and EOS."""
@@ -218,11 +238,18 @@ class Tokenizer:
         """The text of each piece, without the mark of a word's start (of its continuation, in a WordPiece vocabulary)."""
         if self.mark == WORD:
             return [piece.replace(WORD, "") for piece in self.pieces(ids)]
-        return [piece.removeprefix(REST) if self.mark == REST else piece.removesuffix(GOES_ON) for piece in self.pieces(ids)]
+        return [
+            piece.removeprefix(REST) if self.mark == REST else piece.removesuffix(GOES_ON)
+            for piece in self.pieces(ids)
+        ]
 
     @classmethod
-    def _create(cls, model: bytes, kind: str, config: PreprocessConfig, languages: Sequence[str], folder: Path) -> Tokenizer:
-        card = _describe(model, kind, Surface(config.normalize, config.moses, config.lowercase, config.romanian), languages)
+    def _create(
+        cls, model: bytes, kind: str, config: PreprocessConfig, languages: Sequence[str], folder: Path
+    ) -> Tokenizer:
+        card = _describe(
+            model, kind, Surface(config.normalize, config.moses, config.lowercase, config.romanian), languages
+        )
         made = cls(model, card)
         made.save(folder)
         return made
@@ -255,13 +282,23 @@ def read_card(folder: Path) -> Card:
     except (ValueError, ConfigError) as error:
         raise MasscliError(f"{path}: is damaged ({error})") from None
     if card.format != FORMAT:
-        raise MasscliError(f"{path}: has format {card.format}, this masscli reads {FORMAT}", "use the masscli that wrote it")
+        raise MasscliError(
+            f"{path}: has format {card.format}, this masscli reads {FORMAT}", "use the masscli that wrote it"
+        )
     if card.fingerprint != _fingerprint(encode(card)):
         raise MasscliError(f"{path}: does not match its fingerprint", "it was changed after it was written")
     return card
 
 
-_ROLES = {"pad": "<pad>", "bos": "<s>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>", "cls": "<cls>", "sep": "<sep>"}
+_ROLES = {
+    "pad": "<pad>",
+    "bos": "<s>",
+    "eos": "</s>",
+    "unk": "<unk>",
+    "mask": "<mask>",
+    "cls": "<cls>",
+    "sep": "<sep>",
+}
 
 
 _NO_MODEL, _EXPECTED = "is not a SentencePiece model", "expected what spm_train wrote, or BERT's vocab.txt"
@@ -350,10 +387,14 @@ def _explain(error: RuntimeError, size: int) -> MasscliError | None:
     """SentencePiece's complaints that a user can do something about."""
     text = str(error)
     if high := re.search(r"Vocabulary size too high .*<= (\d+)", text):
-        return MasscliError(f"--vocab-size {size} is too large for this text", f"the largest possible is {high[1]}")
+        return MasscliError(
+            f"--vocab-size {size} is too large for this text", f"the largest possible is {high[1]}"
+        )
     if low := re.search(r"smaller than required_chars. \d+ vs (\d+)", text):
         hint = f"give at least {low[1]}, or a lower --character-coverage such as 0.9995"
-        return MasscliError(f"--vocab-size {size} is too small: each character and special symbol needs a piece", hint)
+        return MasscliError(
+            f"--vocab-size {size} is too small: each character and special symbol needs a piece", hint
+        )
     if "!sentences_.empty()" in text:
         return MasscliError("there is no text to train a vocabulary on")
     return None

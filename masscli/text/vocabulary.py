@@ -30,4 +30,16 @@ class Vocabulary:
     @property
     def specials(self) -> frozenset[int]:
         """Ids that stand for no text (the unknown piece among them)."""
-        return frozenset({self.pad, self.bos, self.eos, self.unk, self.mask, self.cls, self.sep, *self.spare, *self.languages.values()})
+        return frozenset(
+            {
+                self.pad,
+                self.bos,
+                self.eos,
+                self.unk,
+                self.mask,
+                self.cls,
+                self.sep,
+                *self.spare,
+                *self.languages.values(),
+            }
+        )

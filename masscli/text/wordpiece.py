@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from masscli.errors import MasscliError
+from masscli.core.errors import MasscliError
 
 LONGEST = 200
 NEEDED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -35,16 +35,26 @@ class WordPieces:
         try:
             text = model.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise MasscliError(f"--spm-model: is not UTF-8 (byte {error.start})", "a vocab.txt has one piece a line, in UTF-8") from None
+            raise MasscliError(
+                f"--spm-model: is not UTF-8 (byte {error.start})",
+                "a vocab.txt has one piece a line, in UTF-8",
+            ) from None
         self._pieces = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
         self._ids = {piece: n for n, piece in enumerate(self._pieces)}
         self._accents = accents
         if missing := [name for name in NEEDED if name not in self._ids]:
-            hint = f"BERT's vocab.txt has a line each of {', '.join(NEEDED)}; one more at its end gets a new id"
-            raise MasscliError(f"--spm-model: lacks {', '.join(missing)}, which a WordPiece vocabulary needs", hint)
+            hint = (
+                f"BERT's vocab.txt has a line each of {', '.join(NEEDED)}; one more at its end gets a new id"
+            )
+            raise MasscliError(
+                f"--spm-model: lacks {', '.join(missing)}, which a WordPiece vocabulary needs", hint
+            )
         if len(self._ids) < len(self._pieces):
             twice = next(piece for n, piece in enumerate(self._pieces) if self._ids[piece] != n)
-            raise MasscliError(f"--spm-model: the piece {twice!r} is there twice", "a vocab.txt has one piece a line, each once")
+            raise MasscliError(
+                f"--spm-model: the piece {twice!r} is there twice",
+                "a vocab.txt has one piece a line, each once",
+            )
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -67,7 +77,9 @@ class WordPieces:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Words with spaces between them; what is unknown leaves its mark (U+2047)."""
-        return " ".join("\u2047" if piece == "[UNK]" else piece for piece in self.id_to_piece(ids)).replace(" ##", "")
+        return " ".join("\u2047" if piece == "[UNK]" else piece for piece in self.id_to_piece(ids)).replace(
+            " ##", ""
+        )
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
         """Pieces as they stand in the file; an id beyond it has none."""
@@ -103,4 +115,6 @@ def _clean(c: str) -> str:
 
 
 def _punctuation(c: str) -> bool:
-    return (c.isascii() and not c.isalnum() and c.isprintable() and c != " ") or unicodedata.category(c).startswith("P")
+    return (c.isascii() and not c.isalnum() and c.isprintable() and c != " ") or unicodedata.category(
+        c
+    ).startswith("P")

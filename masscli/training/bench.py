@@ -16,15 +16,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from masscli.commands import GenerationConfig
-from masscli.data.batch import Batch
-from masscli.data.framing import Framing
+from masscli.data.batches.batch import Batch
+from masscli.data.batches.framing import Framing
+from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
+from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
 from masscli.models.transformer import Transformer, count_parameters
-from masscli.objectives.mass import sequence_loss
-from masscli.objectives.translate import pair_batch
-from masscli.recipe import ModelConfig
+from masscli.objectives.mass.objective import sequence_loss
+from masscli.objectives.translate.objective import pair_batch
 from masscli.text.vocabulary import Vocabulary
 
 SPECIALS = 8
@@ -57,34 +57,54 @@ def measure(load: Load, device: torch.device, dtype: torch.dtype) -> Iterator[Fi
     config = resolve({"arch": load.arch, "languages": "none"})
     framing = Framing(_vocabulary(load.vocab_size), config.source_bos, False, ())
     ceiling = _ceiling(config, load, device, dtype)
-    yield Figure("matrix products (the ceiling)", ceiling / 1e12, "TFLOP/s", f"{_name(dtype)}, shapes of {load.arch}")
+    yield Figure(
+        "matrix products (the ceiling)", ceiling / 1e12, "TFLOP/s", f"{_name(dtype)}, shapes of {load.arch}"
+    )
     torch.manual_seed(1)
     model = Transformer(config, load.vocab_size, ()).to(device)
     model.compute = dtype
     batch = _batch(framing, load).to(device)
     targets = batch.counts["bench"]
     work = flops(model, load)
-    rate = 1 / _seconds(_step(model, lambda: sequence_loss(model, batch, "bench", 0.1)[0] / targets), load.seconds, device)
+    rate = 1 / _seconds(
+        _step(model, lambda: sequence_loss(model, batch, "bench", 0.1)[0] / targets), load.seconds, device
+    )
     share = f"{rate * work / ceiling:.0%} of the ceiling; {count_parameters(model):,} parameters, {int(targets):,} targets a batch"
     yield Figure("training", rate * targets, "target tokens/s", share)
     peer = _Peer(config, load.vocab_size).to(device)
     theirs = 1 / _seconds(_step(peer, lambda: peer.loss(batch, dtype) / targets), load.seconds, device)
-    yield Figure("training, torch.nn.Transformer", theirs * targets, "target tokens/s", f"masscli is {rate / theirs:.2f} times as fast")
+    yield Figure(
+        "training, torch.nn.Transformer",
+        theirs * targets,
+        "target tokens/s",
+        f"masscli is {rate / theirs:.2f} times as fast",
+    )
     model = model.to(dtype).eval()
     for rows in (64, 1):
         found = _generation(model, framing, load, rows, device)
-        yield Figure(f"generation, beam 5, {rows} at a time", found, "sentences/s", f"{load.length} pieces in, {load.steps} steps")
+        yield Figure(
+            f"generation, beam 5, {rows} at a time",
+            found,
+            "sentences/s",
+            f"{load.length} pieces in, {load.steps} steps",
+        )
 
 
 def flops(model: Transformer, load: Load) -> float:
     """Multiply-adds, times two, of a forward and backward pass: six for each weight and token that meet (attention's own left out)."""
     table: int = model.tables["shared" if "shared" in model.tables else "decoder"].numel()
-    body = sum(p.numel() for n, p in model.named_parameters() if p.dim() == 2 and n.split(".")[0] in ("encoder", "decoder"))
+    body = sum(
+        p.numel()
+        for n, p in model.named_parameters()
+        if p.dim() == 2 and n.split(".")[0] in ("encoder", "decoder")
+    )
     return 6.0 * load.rows * load.length * (body + table)
 
 
 def _vocabulary(size: int) -> Vocabulary:
-    return Vocabulary(size, pad=0, bos=1, eos=2, unk=3, mask=4, cls=5, sep=6, spare=(7,), languages={}, fingerprint="")
+    return Vocabulary(
+        size, pad=0, bos=1, eos=2, unk=3, mask=4, cls=5, sep=6, spare=(7,), languages={}, fingerprint=""
+    )
 
 
 def _batch(framing: Framing, load: Load) -> Batch:
@@ -99,7 +119,13 @@ def _ceiling(config: ModelConfig, load: Load, device: torch.device, dtype: torch
     rows = load.rows * load.length
     x = torch.randn(rows, config.dim, device=device, dtype=dtype)
     w = torch.randn(config.ffn_dim, config.dim, device=device, dtype=dtype)
-    return 2.0 * rows * config.dim * config.ffn_dim / _seconds(lambda: F.linear(x, w), min(2.0, load.seconds), device)
+    return (
+        2.0
+        * rows
+        * config.dim
+        * config.ffn_dim
+        / _seconds(lambda: F.linear(x, w), min(2.0, load.seconds), device)
+    )
 
 
 def _step(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]:
@@ -149,16 +175,23 @@ class _Peer(nn.Module):
         self.table = nn.Embedding(vocab_size, config.dim)
         self.positions = nn.Embedding(config.max_positions, config.dim)
         layers = config.encoder_layers, config.decoder_layers
-        self.body = nn.Transformer(config.dim, config.heads, *layers, config.ffn_dim, config.dropout, batch_first=True)
+        self.body = nn.Transformer(
+            config.dim, config.heads, *layers, config.ffn_dim, config.dropout, batch_first=True
+        )
 
     def loss(self, batch: Batch, dtype: torch.dtype) -> Tensor:
         """Summed cross-entropy with label smoothing 0.1."""
         assert batch.target is not None
         labels = batch.labels["bench"]
         with torch.autocast(batch.source.ids.device.type, dtype, enabled=dtype != torch.float32):
-            source, target = (self.table(t.ids) + self.positions.weight[: t.ids.shape[1]] for t in (batch.source, batch.target))
+            source, target = (
+                self.table(t.ids) + self.positions.weight[: t.ids.shape[1]]
+                for t in (batch.source, batch.target)
+            )
             mask = nn.Transformer.generate_square_subsequent_mask(target.shape[1], device=target.device)
-            hidden = self.body(source, target, tgt_mask=mask, tgt_is_causal=True).flatten(0, 1)[labels.positions]
+            hidden = self.body(source, target, tgt_mask=mask, tgt_is_causal=True).flatten(0, 1)[
+                labels.positions
+            ]
             logits = F.linear(hidden, self.table.weight)
         return F.cross_entropy(logits.float(), labels.ids, reduction="sum", label_smoothing=0.1)
 

@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from masscli import parallel
-from masscli.data.batch import Batch
-from masscli.data.loader import Job, Prepared
-from masscli.errors import MasscliError
+from masscli.checkpoint.checkpoint import RunState
+from masscli.core import distributed
+from masscli.core.errors import MasscliError
+from masscli.core.ramp import ramp_at
+from masscli.data.batches.batch import Batch
+from masscli.data.batches.loader import Job, Prepared
 from masscli.models.transformer import Transformer
-from masscli.ramp import ramp_at
-from masscli.recipe import Recipe
-from masscli.training.checkpoint import RunState
+from masscli.training.fsdp import Pass, whole
+from masscli.training.metric_averager import out_of_memory
 from masscli.training.optim import LossScale
-from masscli.training.sharding import Pass, whole
+from masscli.training.recipe import Recipe
 from masscli.training.stream import Stream
-from masscli.training.watch import out_of_memory
 
 BUCKET = 2**24  # numbers in one all-reduce: 64 MiB
 
@@ -38,16 +38,30 @@ class Gradients:
     """
 
     def __init__(
-        self, recipe: Recipe, through: Pass, streams: Mapping[str, Stream], parameters: Sequence[Tensor], scale: LossScale, state: RunState
+        self,
+        recipe: Recipe,
+        through: Pass,
+        streams: Mapping[str, Stream],
+        parameters: Sequence[Tensor],
+        scale: LossScale,
+        state: RunState,
     ) -> None:
-        self.recipe, self.through, self.streams, self.scale, self.state = recipe, through, streams, scale, state
+        self.recipe, self.through, self.streams, self.scale, self.state = (
+            recipe,
+            through,
+            streams,
+            scale,
+            state,
+        )
         self.parameters = parameters
         self.device = next(through.model.parameters()).device
         self.sharded = any(isinstance(p, DTensor) for p in through.model.parameters())
         self.keys = [(s.name, term) for s in streams.values() for term in s.objective.weights]
         self.searching = 0.0
         """Seconds that objectives have searched in, since last set to 0."""
-        self._ready: list[tuple[Job, list[Batch]]] | None = None  # the list that the next update learns from as well
+        self._ready: list[tuple[Job, list[Batch]]] | None = (
+            None  # the list that the next update learns from as well
+        )
 
     def forget(self) -> None:
         """Another list comes."""
@@ -64,7 +78,9 @@ class Gradients:
                 p.grad = None
             try:
                 work = self._ready if pieces == 1 and self._ready else self._work(prepared, pieces)
-                counts = self._count(work) if counts is None else counts  # once, since it waits for the other processes
+                counts = (
+                    self._count(work) if counts is None else counts
+                )  # once, since it waits for the other processes
                 sums = self._accumulate(work, counts)
                 break
             except RuntimeError as error:
@@ -72,10 +88,14 @@ class Gradients:
                     raise
                 if self.sharded:
                     hint = "lower --max-tokens: with --shard-model a batch cannot be split while others wait"
-                    raise MasscliError(f"update {self.state.step + 1}: not enough memory for a batch", hint) from None
+                    raise MasscliError(
+                        f"update {self.state.step + 1}: not enough memory for a batch", hint
+                    ) from None
                 if pieces >= max(len(p.job.rows) for p in prepared):
                     hint = "use a smaller model, or lower --max-source-positions and --max-target-positions"
-                    raise MasscliError(f"update {self.state.step + 1}: not enough memory for a single example", hint) from None
+                    raise MasscliError(
+                        f"update {self.state.step + 1}: not enough memory for a single example", hint
+                    ) from None
             pieces *= 2
         self.state.splits += any(len(batches) > 1 for _, batches in work)
         self._ready = work if self.recipe.train.reuse > 1 else None
@@ -91,7 +111,11 @@ class Gradients:
     def _parts(self, model: Transformer, prepared: Prepared, pieces: int) -> list[Batch]:
         """The batch, or its rows anew in several smaller ones; the examples' noise is their own and stays the same."""
         job, collation = prepared.job, self.streams[prepared.job.stream].collation
-        parts = [prepared.batch] if pieces == 1 else [collation(r, job.epoch) for r in np.array_split(job.rows, min(pieces, len(job.rows)))]
+        parts = (
+            [prepared.batch]
+            if pieces == 1
+            else [collation(r, job.epoch) for r in np.array_split(job.rows, min(pieces, len(job.rows)))]
+        )
         objective = self.streams[job.stream].objective
         started = time.monotonic()
         with torch.no_grad():
@@ -107,13 +131,15 @@ class Gradients:
                 targets[job.stream, term] += count
                 having[job.stream, term] += count > 0
         both = [list(targets.values()), list(having.values())]
-        return parallel.sum_(torch.tensor(both, dtype=torch.float64, device=self.device)).cpu()
+        return distributed.sum_(torch.tensor(both, dtype=torch.float64, device=self.device)).cpu()
 
     def _accumulate(self, work: Sequence[tuple[Job, list[Batch]]], counts: Tensor) -> Tensor:
         """Forward and backward, a batch at a time; the summed losses."""
         sums = torch.zeros(len(self.keys), dtype=torch.float64, device=self.device)
         index = {key: i for i, key in enumerate(self.keys)}
-        turn = self.state.step - self.state.step % self.recipe.train.reuse  # weights are those with which the list was drawn
+        turn = (
+            self.state.step - self.state.step % self.recipe.train.reuse
+        )  # weights are those with which the list was drawn
         for job, batches in work:
             torch.manual_seed(_mix(self.recipe.seed, self.state.step, job.micro))
             stream = self.streams[job.stream]
@@ -121,13 +147,19 @@ class Gradients:
             own, share = _targets(batches), {}
             for term, w in stream.objective.weights.items():
                 targets, having = counts[:, index[job.stream, term]].tolist()
-                divisor = targets if self.recipe.train.reduction == "global_token_mean" else own.get(term, 0.0) * having
+                divisor = (
+                    targets
+                    if self.recipe.train.reduction == "global_token_mean"
+                    else own.get(term, 0.0) * having
+                )
                 # Text too short to have a target leaves sums of nothing, which a share of anything keeps at 0; against these the released
                 # code of BERT adds 1e-5 to all divisors.
                 share[term] = weight * w / (divisor or 1.0)
             for batch in batches:
                 found = self.through(stream.objective, batch)
-                torch.autograd.backward(torch.stack([t.loss * share[term] for term, t in found.items()]).sum())
+                torch.autograd.backward(
+                    torch.stack([t.loss * share[term] for term, t in found.items()]).sum()
+                )
                 for term, t in found.items():
                     sums[index[job.stream, term]] += t.nll.detach()
         return sums
@@ -136,10 +168,12 @@ class Gradients:
         """Add gradients over processes.  Where only some of them used a parameter, it counts as zero in the others.
 
         Those of a model that is shared out have been added up in the backward pass."""
-        if parallel.world == 1:
+        if distributed.world == 1:
             return
         params = [p for p in self.parameters if not isinstance(p, DTensor)]
-        used = parallel.sum_(torch.tensor([float(p.grad is not None) for p in params], device=self.device)).tolist()
+        used = distributed.sum_(
+            torch.tensor([float(p.grad is not None) for p in params], device=self.device)
+        ).tolist()
         shared = [p for p, n in zip(params, used, strict=True) if n]
         for p in shared:
             if p.grad is None:
@@ -149,8 +183,10 @@ class Gradients:
             assert p.grad is not None
             bucket.append(p.grad)
             if i + 1 == len(shared) or sum(g.numel() for g in bucket) >= BUCKET:
-                flat = parallel.sum_(torch.cat([g.flatten() for g in bucket]))
-                for gradient, part in zip(bucket, torch.split(flat, [g.numel() for g in bucket]), strict=True):
+                flat = distributed.sum_(torch.cat([g.flatten() for g in bucket]))
+                for gradient, part in zip(
+                    bucket, torch.split(flat, [g.numel() for g in bucket]), strict=True
+                ):
                     gradient.copy_(part.view_as(gradient))
                 bucket = []
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from masscli.errors import MasscliError
-from masscli.recipe import OptimConfig
-from masscli.training.sharding import block_norms, like, local
+from masscli.core.errors import MasscliError
+from masscli.training.config import OptimConfig
+from masscli.training.fsdp import block_norms, like, local
 
 
 def learning_rate(config: OptimConfig, done: int, last: int | None) -> float:
@@ -76,7 +76,9 @@ def settings(config: OptimConfig) -> Adam:
     )
 
 
-def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Parameter]], layers: int = 0) -> torch.optim.Optimizer:
+def make_optimizer(
+    config: OptimConfig, parameters: Iterable[tuple[str, nn.Parameter]], layers: int = 0
+) -> torch.optim.Optimizer:
     """The optimizer of a run; biases and layer norms are spared from weight decay unless `decay_all`.
 
     The rate of a group is that of the schedule times its `scale`; `layers` is the height of the taller stack.
@@ -87,12 +89,26 @@ def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Param
     for name, p in parameters:
         if p.requires_grad:
             # A fused optimizer does not take whole tensors and shares of some together.
-            decays = config.decay_all or (p.dim() > 1 and not name.startswith("relative."))  # a table of biases
-            blocks = BLOCKS.get(name.removesuffix(".weight").rpartition(".")[2], 1) if config.optimizer == "lamb" and p.dim() > 1 else 1
-            found.setdefault((layer_scale(config, name, layers), decays, isinstance(p, DTensor), blocks), []).append(p)
+            decays = config.decay_all or (
+                p.dim() > 1 and not name.startswith("relative.")
+            )  # a table of biases
+            blocks = (
+                BLOCKS.get(name.removesuffix(".weight").rpartition(".")[2], 1)
+                if config.optimizer == "lamb" and p.dim() > 1
+                else 1
+            )
+            found.setdefault(
+                (layer_scale(config, name, layers), decays, isinstance(p, DTensor), blocks), []
+            ).append(p)
     order = sorted(found, key=lambda key: (-key[0], not key[1], *key[2:]))
     groups: list[dict[str, Any]] = [
-        {"params": found[key], "weight_decay": adam.decay if key[1] else 0.0, "scale": key[0], "blocks": key[3]} for key in order
+        {
+            "params": found[key],
+            "weight_decay": adam.decay if key[1] else 0.0,
+            "scale": key[0],
+            "blocks": key[3],
+        }
+        for key in order
     ]
     if not groups:
         raise MasscliError("nothing is left to learn", "freeze less")
@@ -101,7 +117,9 @@ def make_optimizer(config: OptimConfig, parameters: Iterable[tuple[str, nn.Param
     if config.optimizer == "adam":
         return torch.optim.Adam(groups, lr=config.lr, betas=adam.betas, eps=adam.eps, fused=True)
     kind = config.optimizer
-    return BertAdam(groups, config.lr, adam.betas, adam.eps, layerwise=kind == "lamb", corrected=kind == "adam_openai")
+    return BertAdam(
+        groups, config.lr, adam.betas, adam.eps, layerwise=kind == "lamb", corrected=kind == "adam_openai"
+    )
 
 
 def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
@@ -113,7 +131,9 @@ def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
         return config.layer_decay ** (top - 1 - int(inner[2]))
     if re.match(r"(encoder|decoder)\.norm\.", name):
         return config.layer_decay ** (top - layers)
-    assert name.startswith(("tables.", "embeddings.", "projections.", "relative.", "biases.")), f"{name}: at no known height"
+    assert name.startswith(("tables.", "embeddings.", "projections.", "relative.", "biases.")), (
+        f"{name}: at no known height"
+    )
     return config.layer_decay**top
 
 
@@ -127,7 +147,9 @@ class BertAdam(torch.optim.Optimizer):
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, betas: tuple[float, float], eps: float, layerwise: bool,
                  corrected: bool = False) -> None:  # fmt: skip
-        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "layerwise": layerwise, "corrected": corrected})
+        super().__init__(
+            groups, {"lr": lr, "betas": betas, "eps": eps, "layerwise": layerwise, "corrected": corrected}
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # nobody here re-evaluates a loss
@@ -163,13 +185,17 @@ def moments(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str])
     return {f"{name}/{key}": torch.as_tensor(value) for name, state in found for key, value in state.items()}
 
 
-def restore_moments(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], tensors: Mapping[str, Tensor]) -> None:
+def restore_moments(
+    optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], tensors: Mapping[str, Tensor]
+) -> None:
     """The inverse of `moments`; every tensor must find its parameter."""
     by_name = {name: p for p, name in names.items()}
     for key, value in tensors.items():
         name, _, slot = key.rpartition("/")
         p = by_name[name]
-        optimizer.state[p][slot] = like(value, p)  # the count of steps on its device too: a fused optimizer wants it there
+        optimizer.state[p][slot] = like(
+            value, p
+        )  # the count of steps on its device too: a fused optimizer wants it there
 
 
 class LossScale:

@@ -8,8 +8,8 @@ import time
 import torch
 from torch.nn import functional as F
 
-from masscli import parallel
-from masscli.errors import MasscliError
+from masscli.core import distributed
+from masscli.core.errors import MasscliError
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
@@ -29,11 +29,19 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     if not known:
         raise MasscliError(f"--device {name}: no such device", "cpu, cuda, cuda:0, ...")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise MasscliError(f"--device {name}: this PyTorch sees no GPU", "use --device cpu, or install a CUDA build of PyTorch")
+        raise MasscliError(
+            f"--device {name}: this PyTorch sees no GPU",
+            "use --device cpu, or install a CUDA build of PyTorch",
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise MasscliError(f"--device {name}: there are {torch.cuda.device_count()} GPUs", "count from cuda:0")
-    if device.type == "cuda" and parallel.world > 1:
-        raise MasscliError(f"--device {name}: {parallel.world} processes would share it", "leave it out: each takes a GPU of its own")
+        raise MasscliError(
+            f"--device {name}: there are {torch.cuda.device_count()} GPUs", "count from cuda:0"
+        )
+    if device.type == "cuda" and distributed.world > 1:
+        raise MasscliError(
+            f"--device {name}: {distributed.world} processes would share it",
+            "leave it out: each takes a GPU of its own",
+        )
     return device
 
 
@@ -55,7 +63,10 @@ def bf16_pays() -> bool:
     What a processor says of itself does not tell: bf16 is 8 times as fast with AMX, twice with the AVX-512 BF16 of Zen 4, half as fast
     with that of Sapphire Rapids where a virtual machine hides AMX, a quarter without either.  All of these are far from 1.
     """
-    pairs = [(torch.ones(512, 256, dtype=dtype), torch.ones(512, 256, dtype=dtype)) for dtype in (torch.float32, torch.bfloat16)]
+    pairs = [
+        (torch.ones(512, 256, dtype=dtype), torch.ones(512, 256, dtype=dtype))
+        for dtype in (torch.float32, torch.bfloat16)
+    ]
     best = [float("inf")] * 2
     for _ in range(5):  # in turns, the shortest of each: others may be at work beside us
         for i, (x, weight) in enumerate(pairs):

@@ -9,19 +9,21 @@ from typing import Any, cast
 
 import torch
 
-from masscli.catalog import OBJECTIVES
-from masscli.data.loader import Collation
-from masscli.data.sampler import Limits, Sampler
-from masscli.data.tables import Table, load
-from masscli.errors import MasscliError
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core.errors import MasscliError
+from masscli.data.batches.loader import Collation
+from masscli.data.batches.sampler import Limits, Sampler
+from masscli.data.storage.tables import Table, load
 from masscli.models.transformer import Transformer
-from masscli.objectives.base import Objective, Setting
-from masscli.objectives.labelled import Answer, Judged, Output
-from masscli.recipe import StreamConfig
-from masscli.tasks import ExtractOptions, TableOptions, WriteOptions
+from masscli.objectives.extract.options import ExtractOptions
+from masscli.objectives.objective import Objective, Setting
+from masscli.objectives.registry import objective_class
+from masscli.objectives.shared.finetuning_base import Answer, Judged, Output
+from masscli.objectives.shared.options import TableOptions
+from masscli.objectives.write.options import WriteOptions
 from masscli.text.tokenizer import Tokenizer
-from masscli.training.checkpoint import Checkpoint
-from masscli.training.evaluate import judge
+from masscli.training.recipe import StreamConfig
+from masscli.training.validation import judge
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,23 @@ class Predictor:
     stream: str
 
     @classmethod
-    def open(cls, path: Path, stream: str | None, threshold: float | None, device: torch.device, dtype: torch.dtype) -> Predictor:
+    def open(
+        cls, path: Path, stream: str | None, threshold: float | None, device: torch.device, dtype: torch.dtype
+    ) -> Predictor:
         """From a run or a checkpoint; `stream` says which task where it has several, `threshold` replaces that of answers."""
         checkpoint = Checkpoint.open(path)
-        tasks = {name: s for name, s in checkpoint.recipe.stream.items() if isinstance(s.objective, TableOptions)}
-        if not tasks and any(isinstance(s.objective, WriteOptions) for s in checkpoint.recipe.stream.values()):
+        tasks = {
+            name: s for name, s in checkpoint.recipe.stream.items() if isinstance(s.objective, TableOptions)
+        }
+        if not tasks and any(
+            isinstance(s.objective, WriteOptions) for s in checkpoint.recipe.stream.values()
+        ):
             raise MasscliError(f"{path}: writes text", f"masscli generate {path}")
         if not tasks:
-            raise MasscliError(f"{path}: was not trained for a task that predicts", "train one: masscli finetune --task classify")
+            raise MasscliError(
+                f"{path}: was not trained for a task that predicts",
+                "train one: masscli finetune --task classify",
+            )
         if stream is None and len(tasks) > 1:
             raise MasscliError(f"{path}: which task?", f"say it with --stream; it has {', '.join(tasks)}")
         name = stream or next(iter(tasks))
@@ -60,7 +71,9 @@ class Predictor:
         objective = objective_of(replace(tasks[name], objective=options), checkpoint)
         assert isinstance(objective, Judged)
         heads = checkpoint.heads()
-        objective.load_state_dict({k[len(name) + 1 :]: v for k, v in heads.items() if k.startswith(f"{name}.")})
+        objective.load_state_dict(
+            {k[len(name) + 1 :]: v for k, v in heads.items() if k.startswith(f"{name}.")}
+        )
         objective.to(device).eval().requires_grad_(False)
         return cls(checkpoint.model(device, dtype), objective, options, checkpoint.tokenizer(), name)
 
@@ -72,7 +85,9 @@ class Predictor:
         """What the model has to say of each row of the table's view; and lines that say what was cut."""
         view = self.objective.examples(table, labelled=False)
         longest = int(view.sizes(0, len(view)).max())
-        sampler = Sampler(len(view), view.sizes, Limits(max(batch_tokens, longest)), 0, self.stream, shuffle=False)
+        sampler = Sampler(
+            len(view), view.sizes, Limits(max(batch_tokens, longest)), 0, self.stream, shuffle=False
+        )
         collation = Collation(self.stream, view, self.objective.collator(), 0)
         return judge(self.model, self.objective, collation, sampler), self.objective.remarks(view)
 
@@ -85,7 +100,7 @@ class Predictor:
 
 def objective_of(stream: StreamConfig, checkpoint: Checkpoint) -> Objective:
     """The objective of a stream as it was trained; its parameters are not yet those of the checkpoint."""
-    cls = cast(Any, OBJECTIVES.load(stream.objective.name))
+    cls = cast(Any, objective_class(stream.objective.name))
     made = cls(stream.objective, Setting(checkpoint.framing(), checkpoint.recipe.model, stream.text))
     assert isinstance(made, Objective)
     return made

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from masscli.data.loader import Collation
-from masscli.data.sampler import Sampler
-from masscli.objectives.base import Objective
+from masscli.data.batches.loader import Collation
+from masscli.data.batches.sampler import Sampler
+from masscli.objectives.objective import Objective
 
 
 @dataclass(frozen=True)

@@ -21,22 +21,22 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from masscli import parallel
-from masscli.data.loader import Job, Prepared, load, plan
-from masscli.errors import MasscliError
-from masscli.ramp import ramp_at
-from masscli.recipe import Recipe
+from masscli.checkpoint import checkpoint
+from masscli.checkpoint.checkpoint import RunState
+from masscli.core import distributed
+from masscli.core.errors import MasscliError
+from masscli.core.ramp import ramp_at
+from masscli.data.batches.loader import Job, Prepared, load, plan
 from masscli.text.tokenizer import Tokenizer
-from masscli.training import checkpoint
-from masscli.training.checkpoint import RunState
-from masscli.training.evaluate import Validator, lower_is_better
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
+from masscli.training.fsdp import Pass, gather, local, total_norm, whole
 from masscli.training.gradients import Gradients
+from masscli.training.metric_averager import Watch, peak_memory
 from masscli.training.optim import LossScale, learning_rate, moments
-from masscli.training.sharding import Pass, gather, local, total_norm, whole
+from masscli.training.recipe import Recipe
 from masscli.training.signals import Signals
 from masscli.training.stream import Stream
-from masscli.training.watch import Watch, peak_memory
+from masscli.training.validation import Validator, lower_is_better
 
 PATIENCE_FOR_DIVERGENCE = 50  # updates in a row with a loss far above the first before a run is given up
 
@@ -56,7 +56,13 @@ class Trainer:
         state: RunState,
         kept: Mapping[int, float | None],
     ) -> None:
-        self.recipe, self.folder, self.through, self.model, self.tokenizer = recipe, folder, through, through.model, tokenizer
+        self.recipe, self.folder, self.through, self.model, self.tokenizer = (
+            recipe,
+            folder,
+            through,
+            through.model,
+            tokenizer,
+        )
         self.streams = {s.name: s for s in streams}
         self.validator, self.optimizer, self.state, self.kept = validator, optimizer, state, dict(kept)
         self.device = next(self.model.parameters()).device
@@ -124,12 +130,19 @@ class Trainer:
         last = None if train.max_update is None else train.max_update // reuse - 1
         if last is not None and first > last:
             return
-        mine = load(collations, jobs(), rank=parallel.rank, world=parallel.world, last_turn=last, workers=train.num_workers)
+        mine = load(
+            collations,
+            jobs(),
+            rank=distributed.rank,
+            world=distributed.world,
+            last_turn=last,
+            workers=train.num_workers,
+        )
         for turn, group in groupby(jobs(), key=lambda job: job.turn):
             if last is not None and turn > last:
                 return
             planned = list(group)
-            prepared = [next(mine) for job in planned if job.micro % parallel.world == parallel.rank]
+            prepared = [next(mine) for job in planned if job.micro % distributed.world == distributed.rank]
             self.gradients.forget()
             for _ in range(reuse):
                 yield planned, prepared
@@ -139,11 +152,13 @@ class Trainer:
         if patience and self.state.stale >= patience:
             return f"no better {self.recipe.checkpoint.best_metric} in {self.state.stale} validations"
         first = next(iter(self.streams))
-        if train.max_epoch is not None and any(j.stream == first and j.epoch >= train.max_epoch for j in jobs):
+        if train.max_epoch is not None and any(
+            j.stream == first and j.epoch >= train.max_epoch for j in jobs
+        ):
             return f"read {first} {train.max_epoch} times"
         if train.stop_time_hours is not None:
             over = torch.tensor(float(seconds >= train.stop_time_hours * 3600), device=self.device)
-            if float(parallel.broadcast(over)):
+            if float(distributed.broadcast(over)):
                 return f"{train.stop_time_hours} hours are over"
         return ""
 
@@ -158,7 +173,7 @@ class Trainer:
     def _agreed_to_stop(self) -> int:
         """The signal that ends the run, 0 for none; every process comes to know of it after the same update, whichever was sent it."""
         mine = self.signals.told  # read once: it may come between the lines
-        anyone = float(parallel.sum_(torch.tensor(float(mine), device=self.device)))
+        anyone = float(distributed.sum_(torch.tensor(float(mine), device=self.device)))
         return mine or (signal.SIGTERM if anyone else 0)
 
     # -- one update ------------------------------------------------------------------------------------------------------------------
@@ -197,7 +212,9 @@ class Trainer:
         clip = self.recipe.optim.clip_norm
         shrink = min(1.0, clip / (norm + 1e-6)) if clip else 1.0
         if shrink / self.scale.value != 1.0:
-            torch._foreach_mul_([local(p.grad) for p in self.names if p.grad is not None], shrink / self.scale.value)
+            torch._foreach_mul_(
+                [local(p.grad) for p in self.names if p.grad is not None], shrink / self.scale.value
+            )
         self.optimizer.step()
 
     def _overflow(self) -> None:
@@ -210,7 +227,11 @@ class Trainer:
             )
 
     def _give_up(self, sums: Tensor, totals: Tensor, norm: float) -> None:
-        broken = [n for p, n in self.names.items() if p.grad is not None and not bool(torch.isfinite(local(p.grad)).all())]
+        broken = [
+            n
+            for p, n in self.names.items()
+            if p.grad is not None and not bool(torch.isfinite(local(p.grad)).all())
+        ]
         each = zip(self.gradients.keys, sums, totals, strict=True)
         losses = ", ".join(f"{'.'.join(key)} {float(s / t):.3g}" for key, s, t in each if t)
         raise MasscliError(
@@ -221,11 +242,17 @@ class Trainer:
     def _refuge(self) -> str:
         """What is left of a run that failed."""
         last = self.folder / "checkpoints" / "last"
-        return f"the run continues from {last}, where all is well" if self.kept else "nothing was saved yet: the run begins anew"
+        return (
+            f"the run continues from {last}, where all is well"
+            if self.kept
+            else "nothing was saved yet: the run begins anew"
+        )
 
     def _watch_divergence(self, sums: Tensor, totals: Tensor) -> None:
-        loss = float(sums.sum()) / max(1.0, float(totals.sum())) * parallel.world
-        self._first_loss = max(loss, math.log(self.model.vocab_size)) if self._first_loss is None else self._first_loss
+        loss = float(sums.sum()) / max(1.0, float(totals.sum())) * distributed.world
+        self._first_loss = (
+            max(loss, math.log(self.model.vocab_size)) if self._first_loss is None else self._first_loss
+        )
         self._far = self._far + 1 if loss > 2 * self._first_loss else 0
         if self._far >= PATIENCE_FOR_DIVERGENCE:
             raise MasscliError(
@@ -252,15 +279,21 @@ class Trainer:
         config = self.recipe.checkpoint
         score, lower = metrics.get(config.best_metric), lower_is_better(config.best_metric)
         state = self.state
-        best = score is not None and (state.best is None or (score < state.best if lower else score > state.best))
+        best = score is not None and (
+            state.best is None or (score < state.best if lower else score > state.best)
+        )
         if score is not None:
             state.best, state.stale = (score, 0) if best else (state.best, state.stale + 1)
         state.loss_scale, state.clean = self.scale.value, self.scale.clean
         weights, known = gather(self.model.state_dict()), gather(moments(self.optimizer, self.names))
-        if parallel.rank == 0:
+        if distributed.rank == 0:
             folder = self.folder / "checkpoints"
-            heads = {f"{s.name}.{n}": t for s in self.streams.values() for n, t in s.objective.state_dict().items()}
-            path = checkpoint.save(folder, self.recipe, replace(state), metrics, self.tokenizer, weights, heads, known)
+            heads = {
+                f"{s.name}.{n}": t for s in self.streams.values() for n, t in s.objective.state_dict().items()
+            }
+            path = checkpoint.save(
+                folder, self.recipe, replace(state), metrics, self.tokenizer, weights, heads, known
+            )
             self.kept[state.step] = score
             checkpoint.link(folder, "last", path)
             if best:
@@ -269,11 +302,15 @@ class Trainer:
                 checkpoint.remove(folder, step)
                 del self.kept[step]
             yield Saved(state.step, path, best)
-        parallel.barrier()
+        distributed.barrier()
 
     def _stepped(self, watch: Watch, epoch: int, norm: float) -> Stepped:
-        sums = parallel.sum_(watch.sums).cpu()
-        losses = {".".join(k): float(s / t) for k, s, t in zip(self.gradients.keys, sums, watch.totals, strict=True) if t}
+        sums = distributed.sum_(watch.sums).cpu()
+        losses = {
+            ".".join(k): float(s / t)
+            for k, s, t in zip(self.gradients.keys, sums, watch.totals, strict=True)
+            if t
+        }
         lr = learning_rate(self.recipe.optim, self.state.step - 1, self.recipe.train.max_update)
         figures, concerns = self._figures()
         event = Stepped(
@@ -293,7 +330,9 @@ class Trainer:
         for stream in self.streams.values():
             if names := stream.objective.figures:
                 taken = stream.objective.take_figures()
-                sums = parallel.sum_(torch.tensor([taken[n] for n in names], dtype=torch.float64, device=self.device)).tolist()
+                sums = distributed.sum_(
+                    torch.tensor([taken[n] for n in names], dtype=torch.float64, device=self.device)
+                ).tolist()
                 own = {n: a / b for n, (a, b) in zip(names, sums, strict=True) if b}
                 figures |= {f"{stream.name}.{n}": value for n, value in own.items()}
                 concerns += [f"{stream.name}: {text}" for text in stream.objective.concerns(own)]

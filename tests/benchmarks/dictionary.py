@@ -23,19 +23,25 @@ def read(path: Path) -> dict[str, set[str]]:
 
 def main() -> None:
     """Read, compare, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in ("found", "gold", "text"):
         parser.add_argument(name, type=Path)
     args = parser.parse_args()
     found, gold = read(args.found), read(args.gold)
-    counts = Counter(args.text.read_text(encoding="utf-8").lower().replace(".", " . ").replace(",", " , ").split())
+    counts = Counter(
+        args.text.read_text(encoding="utf-8").lower().replace(".", " . ").replace(",", " , ").split()
+    )
     common = [word for word, _ in counts.most_common() if word in gold]
     both = [word for word in common if word in found]
     print(f"{len(both)} of {len(common)} words")
     print("words   right of those found   right of all")
     for most in (100, 200, 500, 1000):
         known, every = both[:most], common[:most]
-        right = [sum(bool(found[word] & gold[word]) for word in words if word in found) for words in (known, every)]
+        right = [
+            sum(bool(found[word] & gold[word]) for word in words if word in found) for words in (known, every)
+        ]
         print(f"{most:5}   {right[0] / len(known):20.1%}   {right[1] / len(every):12.1%}")
 
 

@@ -101,7 +101,9 @@ def trials(stage: Stage, kills: int, draw: random.Random, work: Path) -> int:
     times = run(stage.command(whole))
     assert times is not None
     wanted, different = stage.digest(whole), 0
-    print(f"{stage.name:<10} {'unbroken':>8} {times[1] - times[0]:>7.2f} s  {'':<44} {wanted[:16]}", flush=True)
+    print(
+        f"{stage.name:<10} {'unbroken':>8} {times[1] - times[0]:>7.2f} s  {'':<44} {wanted[:16]}", flush=True
+    )
     for number in range(1, kills + 1):
         folder = work / f"{stage.name}-{number}"
         while True:
@@ -115,13 +117,17 @@ def trials(stage: Stage, kills: int, draw: random.Random, work: Path) -> int:
         digest = stage.digest(folder)
         different += digest != wanted
         said = "same" if digest == wanted else "DIFFERENT"
-        print(f"{stage.name:<10} {number:>8} {delay:>7.2f} s  {found:<44.44} {digest[:16]} {said}", flush=True)
+        print(
+            f"{stage.name:<10} {number:>8} {delay:>7.2f} s  {found:<44.44} {digest[:16]} {said}", flush=True
+        )
         shutil.rmtree(folder)
     return different
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--kills", type=int, default=10, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
@@ -132,7 +138,9 @@ def main() -> None:
         work, draw, started = Path(name), random.Random(args.seed), time.monotonic()
         for split in ("train", "valid"):
             for language in ("en", "de"):
-                lines = (args.data / f"{split}.{language}").read_text(encoding="utf-8").split("\n")[: args.lines]
+                lines = (
+                    (args.data / f"{split}.{language}").read_text(encoding="utf-8").split("\n")[: args.lines]
+                )
                 (work / f"{split}.{language}").write_text("\n".join(lines), encoding="utf-8")
         print(f"{'stage':<10} {'kill':>8} {'after':>9}  {'what it left':<44} sha256 when done", flush=True)
         different = trials(preprocess(work), args.kills, draw, work)

@@ -52,8 +52,23 @@ objective = {{ name = "translate" }}
 def train(recipe: Path, data: Path, folder: Path, processes: int, updates: int) -> float:
     """Train, or go on, up to so many updates; the seconds it took."""
     begun = time.monotonic()
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
-    args = ["-m", "masscli", "finetune", str(data), "--config", str(recipe), "--save-dir", str(folder), "--max-update", str(updates)]
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        if processes > 1
+        else []
+    )
+    args = [
+        "-m",
+        "masscli",
+        "finetune",
+        str(data),
+        "--config",
+        str(recipe),
+        "--save-dir",
+        str(folder),
+        "--max-update",
+        str(updates),
+    ]
     done = subprocess.run([sys.executable, *launcher, *args], capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
@@ -63,7 +78,12 @@ def train(recipe: Path, data: Path, folder: Path, processes: int, updates: int) 
 def losses(folder: Path) -> dict[tuple[int, str], float]:
     """By update and stream."""
     events = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
-    return {(e["step"], name): loss for e in events if e["event"] == "stepped" for name, loss in e["losses"].items()}
+    return {
+        (e["step"], name): loss
+        for e in events
+        if e["event"] == "stepped"
+        for name, loss in e["losses"].items()
+    }
 
 
 def compare(folder: Path, alone: Path) -> tuple[float, float]:
@@ -76,7 +96,9 @@ def compare(folder: Path, alone: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--langs", default="en,de", metavar="A,B")
     parser.add_argument("--processes", type=int, default=2, metavar="N")
@@ -90,7 +112,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         recipe = Path(name) / "recipe.toml"
         recipe.write_text(RECIPE.format(*args.langs.split(",")))
-        print(f"{'processes (up to update)':<28} {'loss differs by':>16} {'weight differs by':>18} {'seconds':>8}")
+        print(
+            f"{'processes (up to update)':<28} {'loss differs by':>16} {'weight differs by':>18} {'seconds':>8}"
+        )
         worst = 0.0
         for number, plan in enumerate(plans):
             folder = Path(name) / str(number)

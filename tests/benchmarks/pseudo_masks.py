@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from masscli.config import decode
+from masscli.core.config import decode
 from masscli.models.presets import resolve
-from masscli.recipe import Recipe
-from masscli.training.build import build
 from masscli.training.events import Event
+from masscli.training.recipe import Recipe
+from masscli.training.setup.build import build
 
 PASSES = {
     "ae+par": {"name": "unilm", "variant": "ae+par"},
@@ -31,7 +31,12 @@ PASSES = {
 
 def run(args: argparse.Namespace, objective: dict[str, str], folder: Path) -> Iterator[Event]:
     """A training run, an update at a time."""
-    said = {"arch": args.arch, "languages": "none", "segments": 2, "relative_buckets": 32 if objective["name"] == "unilm" else 0}
+    said = {
+        "arch": args.arch,
+        "languages": "none",
+        "segments": 2,
+        "relative_buckets": 32 if objective["name"] == "unilm" else 0,
+    }
     raw = {
         "data": str(args.data), "save_dir": str(folder),
         "train": {"max_tokens": args.max_tokens, "max_update": 10 * args.updates, "num_workers": 0, "log_interval": 1},
@@ -43,7 +48,9 @@ def run(args: argparse.Namespace, objective: dict[str, str], folder: Path) -> It
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--lang", default="en")
     parser.add_argument("--arch", default="small")
@@ -63,7 +70,9 @@ def main() -> None:
         middle = {kind: statistics.median(each) for kind, each in seconds.items()}
     for kind, value in middle.items():
         print(f"{kind:8} {value:.3f} s an update of {args.max_tokens} tokens")
-    print(f"ae and par in two passes take {(middle['ae'] + middle['par']) / middle['ae+par']:.2f} times as long as in one")
+    print(
+        f"ae and par in two passes take {(middle['ae'] + middle['par']) / middle['ae+par']:.2f} times as long as in one"
+    )
 
 
 if __name__ == "__main__":

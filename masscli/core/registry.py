@@ -1,0 +1,82 @@
+"""Find a class by its name.
+
+Built-in classes and those of other packages are registered in the same way: as entry points of the group `masscli.<kind>s`
+(for example `masscli.objectives`). Nothing is imported before its name is asked for, so help screens stay fast, and a broken
+plug-in fails only when it is named.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar, cast
+
+from masscli.core.config import ConfigError, suggest
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Map the names of one kind of plug-in to the objects that their entry points refer to."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.group = f"masscli.{kind}s"
+
+    def names(self) -> dict[str, str]:
+        """Return every registered name with its `module:Class`.
+
+        Raises ConfigError if two packages claim the same name.
+        """
+        found: dict[str, str] = {}
+        for name, target in _entry_points(self.group, tuple(sys.path)):
+            if found.setdefault(name, target) != target:
+                first, second = sorted((found[name], target), key=_is_foreign)
+                raise ConfigError(f"{self.kind} {name!r} is claimed by {first} and {second}")
+        return found
+
+    def builtin_names(self) -> list[str]:
+        """Return the names that masscli itself registers."""
+        return [name for name, target in self.names().items() if not _is_foreign(target)]
+
+    def load(self, name: str, at: str = "") -> T:
+        """Return what is registered as `name`, or what `name` refers to if it has the form `module:Class`.
+
+        `at` is the dotted key that error messages begin with. Raises ConfigError for an unknown name or a missing module.
+        """
+        known = self.names()
+        target = name if ":" in name else known.get(name)
+        if target is None:
+            key = f"{at}.name" if at else "name"
+            raise ConfigError(f"{key}: no {self.kind} called {name!r}{suggest(name, list(known))}")
+        return cast(T, self.load_target(target))
+
+    def load_target(self, target: str) -> object:
+        """Import `module:Class`.
+
+        Raises ConfigError if the module or the class does not exist. An error inside the module keeps its traceback.
+        """
+        try:
+            return EntryPoint(target, target, self.group).load()
+        except ModuleNotFoundError as error:
+            if error.name is None or not target.startswith(error.name):
+                raise
+            hint = "is the plug-in installed?"
+            raise ConfigError(f"{self.kind} {target!r}: there is no module {error.name!r}", hint) from None
+        except AttributeError:
+            raise ConfigError(f"{self.kind} {target!r}: the module has no such class") from None
+
+
+@functools.lru_cache(maxsize=8)
+def _entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return names and targets of a group of entry points, in the order of their registration.
+
+    Reading the metadata of all installed packages takes tens of milliseconds, so the result is kept for as long as
+    `path`, the import path, stays the same.
+    """
+    return tuple((point.name, point.value) for point in entry_points(group=group))
+
+
+def _is_foreign(target: str) -> bool:
+    return not target.startswith("masscli.")

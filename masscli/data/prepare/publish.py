@@ -1,0 +1,208 @@
+"""From `.partial` to a data folder: describe what was made, and put it in place so that a kill at any moment does no harm."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from masscli.core.errors import MasscliError
+from masscli.data.formats.readers import files as files_of
+from masscli.data.prepare.inputs import Labelled, Part
+from masscli.data.prepare.resume_state import NAME as JOURNAL
+from masscli.data.prepare.resume_state import Journal
+from masscli.data.prepare.shard_builder import LEDGER
+from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.manifest import (
+    NAME,
+    ColumnEntry,
+    File,
+    Input,
+    Manifest,
+    PairEntry,
+    ShardEntry,
+    TextEntry,
+)
+from masscli.text.corpus import SPOOL, Scan, shown
+from masscli.text.tokenizer import CARD, MODEL
+
+LOCK = ".lock"
+PARTIAL = ".partial"
+_OURS = re.compile(r".+\.\d{5}\.(bin|idx)|vocab\.model|tokenizer\.json|dropped\.tsv")
+"""Names of files that may be removed when a folder is made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a folder holds, in the terms of its manifest."""
+
+    columns: tuple[ColumnEntry, ...]
+    texts: tuple[TextEntry, ...]
+    aligned: tuple[PairEntry, ...]
+    files: tuple[File, ...]
+
+
+def contents(
+    folder: Path, parts: Sequence[Part], journal: Journal, more: Sequence[ColumnEntry] = ()
+) -> Contents:
+    """Name every column, say what it is, and take the checksum of every file."""
+    rows = {name: sum(piece.rows for piece in state.done) for name, state in journal.writers.items()}
+    values = {name: sum(piece.values for piece in state.done) for name, state in journal.writers.items()}
+    kinds = {name: kind for part in parts for name, kind in part.columns().items()}
+    texts, aligned = [], []
+    for part in parts:
+        for side, language in enumerate(part.languages):
+            name, raw = part.column(side), None if part.training else part.raw_column(side)
+            texts.append(
+                TextEntry(split=part.split, language=language, column=name, mono=not part.pairs, raw=raw)
+            )
+        for pair in part.pairs:
+            selection = [part.rows_column(pair, side) for side in pair]
+            needed = [
+                name in rows and values[name] < rows[part.column(side)]
+                for name, side in zip(selection, pair, strict=True)
+            ]
+            for name, need in zip(selection, needed, strict=True):
+                if not need:  # all rows of the side, in order: nothing to select
+                    kinds.pop(name, None)
+            a, b = pair
+            aligned.append(
+                PairEntry(
+                    split=part.split, source=part.languages[a], target=part.languages[b], source_column=part.column(a),
+                    target_column=part.column(b), source_rows=selection[0] if needed[0] else None,
+                    target_rows=selection[1] if needed[1] else None,
+                )
+            )  # fmt: skip
+    columns = tuple(
+        ColumnEntry(
+            name=name,
+            kind=kind,
+            shards=tuple(
+                ShardEntry(name=p.file, rows=p.rows, values=p.values) for p in journal.writers[name].done
+            ),
+        )
+        for name, kind in kinds.items()
+    ) + tuple(more)
+    names = [
+        f"{shard.name}{suffix}"
+        for column in columns
+        for shard in column.shards
+        for suffix in (".bin", ".idx")
+    ]
+    files = tuple(
+        File(name=n, size=(folder / n).stat().st_size, sha256=digest(folder / n))
+        for n in [MODEL, CARD, LEDGER, *names]
+    )
+    return Contents(columns, tuple(texts), tuple(aligned), files)
+
+
+def inputs(
+    parts: Sequence[Part], tables: Sequence[Labelled], scans: Mapping[Path, Scan]
+) -> tuple[Input, ...]:
+    """Every file that was read."""
+    text = tuple(
+        Input(
+            role=part.column(side),
+            path=shown(path),
+            size=scans[path].size,
+            sha256=scans[path].sha256,
+            lines=scans[path].lines,
+        )
+        for part in parts
+        for side, path in enumerate(part.paths)
+    )
+    return text + tuple(
+        Input(
+            role=f"{t.split}.{t.name}",
+            path=shown(p),
+            size=scans[p].size,
+            sha256=scans[p].sha256,
+            lines=scans[p].lines,
+        )
+        for t in tables
+        for p in files_of(t.path, t.kind)
+    )
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def up_to_date(folder: Path, key: str, overwrite: bool) -> bool:
+    """Whether there is nothing to do; a folder made of other text or with other settings is left alone unless `overwrite`."""
+    if not (folder / NAME).exists():
+        return False
+    try:
+        made = DataBin.open(folder).manifest
+    except MasscliError:
+        if overwrite:
+            return False
+        raise
+    if made.key != key and not overwrite:
+        hint = "give another --destdir, or --overwrite to replace it"
+        raise MasscliError(f"{folder}: was made from other text or with other settings", hint)
+    return made.key == key
+
+
+def publish(partial: Path, folder: Path) -> None:
+    """Move everything from `partial`, whose manifest is complete.  Done again after a kill, it ends the same."""
+    files = [file.name for file in Manifest.read(partial).files]
+    (folder / NAME).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name) and (path.name not in files or (partial / path.name).exists()):
+            path.unlink()
+    for name in files:
+        if (partial / name).exists():
+            (partial / name).replace(folder / name)
+    _sync(folder)
+    (partial / NAME).replace(folder / NAME)
+    _sync(folder)
+
+
+def clean(folder: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Be the only one who writes there.  What was made for nothing is removed again."""
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise MasscliError(f"--destdir {folder}: is not a folder") from None
+    except FileNotFoundError:
+        raise MasscliError(f"--destdir {folder}: cannot be made there") from None
+    with open(folder / LOCK, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MasscliError(
+                f"{folder}: another masscli preprocess is writing there",
+                "wait for it, or give another --destdir",
+            ) from None
+        try:
+            yield
+        finally:
+            (folder / SPOOL).unlink(missing_ok=True)
+            if not (folder / PARTIAL / JOURNAL).exists():
+                shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+            if new and [path.name for path in folder.iterdir()] == [LOCK]:
+                shutil.rmtree(folder)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

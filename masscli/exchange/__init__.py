@@ -1,1 +1,0 @@
-"""Published weights in, ours out: folders as Hugging Face distributes them."""

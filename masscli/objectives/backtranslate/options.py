@@ -1,0 +1,62 @@
+"""The options of the built-in objectives, apart from them so that help screens need no torch.
+
+The presets of MASS are the table of the released code bases: the fields that a preset fixes default to `None` here and are filled in by
+`MassOptions.resolved`; what the user says wins.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from masscli.core.config import Flags, check, config
+from masscli.objectives.registry import ObjectiveConfig
+from masscli.objectives.shared.options import _share
+
+
+@config
+class BacktranslateOptions(ObjectiveConfig):
+    """Back-translation: learn to write real text from the model's own translation of it (Sennrich et al. 2016, Lample et al. 2018)."""
+
+    implementation: ClassVar[str] = "masscli.objectives.backtranslate.objective:Backtranslate"
+    reads: ClassVar[Literal["sentences", "pairs", "target"]] = "target"
+    path = "encoder-decoder"
+    name: str = "backtranslate"
+    """Which."""
+    beam: Annotated[int, Flags("--beam-size")] = 1
+    """Width of the search that makes the synthetic source; 1 is greedy."""
+    sampling_share: float = 0.0
+    """Share of the sources that are sampled instead."""
+    temperature: float = 1.0
+    """Divides logits before sampling."""
+    max_len_a: float = 1.3
+    """Longest synthetic source is a * length + b, in tokens."""
+    max_len_b: int = 5
+    """See --max-len-a."""
+    only_seen: int = 0
+    """Write only pieces that occur at least so many times in the training text of that language; 0 allows all."""
+    source_shuffle: float = 0.0
+    """Noise on the synthetic source: no token moves further than about this many places; 0 keeps the order."""
+    source_dropout: float = 0.0
+    """Share of its tokens that are left out."""
+    source_blank: float = 0.0
+    """Share of its tokens that are replaced by [M]."""
+    label_smoothing: float = 0.0
+    """Probability spread evenly over the vocabulary."""
+
+    def __post_init__(self) -> None:
+        check(
+            (self.beam > 0, f"beam: must be above 0, got {self.beam}"),
+            _share("sampling_share", self.sampling_share),
+            (self.temperature > 0, f"temperature: must be above 0, got {self.temperature}"),
+            (
+                self.temperature == 1 or self.sampling_share > 0,
+                "temperature: nothing is sampled (--sampling-share)",
+            ),
+            (self.max_len_a >= 0, f"max_len_a: must not be negative, got {self.max_len_a}"),
+            (self.max_len_b >= 0, f"max_len_b: must not be negative, got {self.max_len_b}"),
+            (self.only_seen >= 0, f"only_seen: must not be negative, got {self.only_seen}"),
+            (self.source_shuffle >= 0, f"source_shuffle: must not be negative, got {self.source_shuffle}"),
+            _share("source_dropout", self.source_dropout),
+            _share("source_blank", self.source_blank),
+            _share("label_smoothing", self.label_smoothing),
+        )

@@ -1,0 +1,238 @@
+"""Classification of a text or a pair of texts: log softmax of a head on the state that stands for the sequence.
+
+    BERT (Devlin et al. 2019): [CLS] A [SEP] B [SEP], the first state -> dropout -> linear.  RoBERTa and ELECTRA: the same with a layer
+    between (`--head tanh`, `--head gelu`).  GPT (Radford et al. 2018, section 3): start A delimiter B extract, the last state -> linear;
+    `--lm-weight 0.5` adds lambda L1, the language model of the same sequences (equation 5), each a mean over its tokens; `--both-orders`
+    adds up the states of both orders of a pair.  ELECTRA, where a pair has no order: `--double-unordered` learns both as two examples.
+
+The list of labels is that of the training part, or of --labels, and is kept in the recipe.  An example of validation whose label is not
+among them has no loss, and counts as wrong; one that says that there is no gold label (`--no-gold`) is left out of everything.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Batch, Ids
+from masscli.data.batches.dataset import View
+from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.tables import Table
+from masscli.metrics import label_measures as measures
+from masscli.metrics.unlabelled import mark_of
+from masscli.models.transformer import Transformer
+from masscli.objectives.labelled.options import ClassifyOptions
+from masscli.objectives.objective import Setting, Term
+from masscli.objectives.shared.finetuning_base import (
+    Answer,
+    BothOrders,
+    Head,
+    Judged,
+    Output,
+    Reading,
+    TextsCollator,
+    TextsView,
+    check_language_model,
+    language_model,
+)
+from masscli.objectives.shared.options import TextsOptions
+from masscli.objectives.shared.table_columns import (
+    NO_GOLD,
+    UNKNOWN,
+    about_labels,
+    label_list,
+    label_numbers,
+    labels_of,
+    language_of,
+    text_columns,
+    texts_of,
+)
+
+
+class Texts(Judged):
+    """A head on texts; what it means is up to those who derive from it.  `term` is the loss's name."""
+
+    term: ClassVar[str]
+    unknown: ClassVar[tuple[int, ...]] = ()
+    """The targets of examples that have no loss."""
+
+    def __init__(self, config: TextsOptions, setting: Setting, outputs: int) -> None:
+        super().__init__(setting)
+        self.texts = config
+        self.reading = Reading.of(config, setting)
+        for flag, wanted in (
+            ("--both-orders", config.both_orders),
+            ("--double-unordered", config.double_unordered),
+        ):
+            if wanted and len(config.text_columns) != 2:
+                raise MasscliError(f"{flag}: the task has one text", "leave it out")
+        check_language_model(config, self.reading)
+        self.head = Head(config, setting.model.dim, outputs)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The task, and the language model where there is one."""
+        return {self.term: 1.0, "lm": self.texts.lm_weight} if self.texts.lm_weight else {self.term: 1.0}
+
+    def collator(self) -> TextsCollator:
+        """Frames and pads."""
+        o = self.texts
+        return TextsCollator(
+            self.term,
+            len(o.text_columns),
+            self.reading,
+            self.setting.framing,
+            o.language,
+            o.both_orders,
+            o.lm_weight > 0,
+        )
+
+    @abstractmethod
+    def targets(self, table: Table) -> NDArray[Any]:
+        """What is to be learned of each example."""
+
+    def examples(self, table: Table, labelled: bool) -> TextsView:
+        return self._read(table, 1, self.targets(table) if labelled else None)
+
+    def view(self, data: DataBin, split: str) -> TextsView | BothOrders:
+        table = data.table(self.setting.text, split).head(self.setting.limit)
+        view = self.examples(table, labelled=True)
+        return BothOrders(view, self._read(table, -1, view.targets)) if self.texts.double_unordered else view
+
+    def _read(self, table: Table, step: int, targets: NDArray[Any] | None) -> TextsView:
+        return TextsView(
+            table, texts_of(self.texts.text_columns, table)[::step], self.reading, targets, self.unknown
+        )
+
+    def remarks(self, view: View) -> list[str]:
+        assert isinstance(view, TextsView | BothOrders)
+        cut = view.cut
+        return (
+            [f"{cut} of {len(view)} examples are cut to {self.texts.max_length} tokens (--max-length)"]
+            if cut
+            else []
+        )
+
+    def scores(self, model: Transformer, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(B, outputs), and the states that they are made of."""
+        states = self.reading.states(model, batch)
+        summary = self.reading.summary(model, batch, states)
+        if self.texts.both_orders:
+            one, other = summary.chunk(2)
+            summary = one + other
+        scores: Tensor = self.head(summary)
+        return scores, states
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """The task's loss, and that of the language model."""
+        scores, states = self.scores(model, batch)
+        wanted = batch.labels[self.term]
+        found = {self.term: self.loss(scores[wanted.positions], wanted.ids)}
+        if self.texts.lm_weight:
+            found["lm"] = language_model(model, batch, states)
+        return found
+
+    def loss(self, scores: Tensor, targets: Tensor) -> Term:
+        """Summed over examples."""
+        raise NotImplementedError
+
+    def predict(self, model: Transformer, batch: Batch) -> list[Output]:
+        return list(self.scores(model, batch)[0].double().cpu().numpy())
+
+
+class Classify(Texts):
+    """Choose a label."""
+
+    term = "classify"
+    unknown = (UNKNOWN, NO_GOLD)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "mcc")
+
+    def __init__(self, config: ClassifyOptions, setting: Setting) -> None:
+        super().__init__(config, setting, len(config.labels))
+        self.options = config
+
+    @classmethod
+    def complete(cls, config: ClassifyOptions, data: DataBin, name: str) -> ClassifyOptions:
+        """Columns, language, labels."""
+        table = data.table(name, "train")
+        table.require(config.label_column, "--label-column")
+        found = labels_of(table, config.label_column)
+        no_gold = mark_of(config.labels or found) if config.no_gold is None else config.no_gold
+        labels = label_list(config.labels, found, table, no_gold)
+        if no_gold in labels:
+            raise MasscliError(f"--no-gold {no_gold}: is among --labels, too", "leave it out of one of them")
+        if config.positive and config.positive not in labels:
+            raise MasscliError(
+                f"--positive {config.positive}: is not a label of {table.path}",
+                f"its labels are {', '.join(labels)}",
+            )
+        columns = text_columns(config.text_columns, table, config.label_column)
+        return replace(
+            config,
+            labels=labels,
+            no_gold=no_gold,
+            text_columns=columns,
+            language=language_of(config.language, table, data),
+        )
+
+    def targets(self, table: Table) -> Ids:
+        table.require(self.options.label_column, "--label-column")
+        return label_numbers(
+            self.options.labels, table, self.options.label_column, self.options.no_gold or ""
+        )
+
+    def remarks(self, view: View) -> list[str]:
+        first = view.one if isinstance(view, BothOrders) else view
+        assert isinstance(first, TextsView)
+        about = (
+            []
+            if first.targets is None
+            else about_labels(self.options.labels, first.table, self.options.label_column, first.targets)
+        )
+        return [*super().remarks(view), *about]
+
+    def loss(self, scores: Tensor, targets: Tensor) -> Term:
+        loss = F.cross_entropy(scores, targets, reduction="sum")
+        return Term(loss, loss)
+
+    def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
+        found = []
+        for scores in outputs:
+            shares = np.exp(scores - scores.max())
+            shares /= shares.sum()
+            label = self.options.labels[int(scores.argmax())]
+            probabilities = dict(zip(self.options.labels, map(float, shares), strict=True))
+            found.append(
+                Answer(
+                    label,
+                    {"label": label, "probability": float(shares.max()), "probabilities": probabilities},
+                )
+            )
+        return found
+
+    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
+        o = self.options
+        labelled = [
+            (table.text(o.label_column, row), o.labels[int(scores.argmax())])
+            for row, scores in enumerate(outputs)
+        ]
+        gold, predicted = zip(
+            *((label, found) for label, found in labelled if not o.no_gold or label != o.no_gold), strict=True
+        )
+        positive = measures.chosen_positive(o.labels, o.positive)
+        f1 = (
+            measures.macro_f1(gold, predicted) if positive is None else measures.f1(gold, predicted, positive)
+        )
+        return {
+            "accuracy": measures.accuracy(gold, predicted),
+            "f1": f1,
+            "mcc": measures.matthews(gold, predicted),
+        }

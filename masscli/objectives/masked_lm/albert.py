@@ -1,0 +1,38 @@
+"""ALBERT's objectives: n-gram masking and sentence-order prediction (Lan et al. 2020, section 3.1).
+
+    L = mean_{m in masked} -log P(x_m | corrupted text)  +  mean -log P(order | [CLS] A [SEP] B [SEP])
+
+where A and B are consecutive segments of a document, half of them exchanged.  Its factorised embeddings and shared layers are choices
+of the model (--arch albert-base); it was trained with --optimizer lamb.
+"""
+
+from __future__ import annotations
+
+from masscli.data.batches.dataset import View
+from masscli.data.storage.data_folder import DataBin
+from masscli.objectives.masked_lm.bert import PairCollator, PairedLM, document_pairs, make_masker, no_tags
+from masscli.objectives.masked_lm.options import AlbertOptions
+from masscli.objectives.objective import Setting
+
+
+class Albert(PairedLM):
+    """Write the masked n-grams, and say which segment came first."""
+
+    def __init__(self, config: AlbertOptions, setting: Setting) -> None:
+        super().__init__(setting, "sop")
+        no_tags("albert", setting)
+        self.options = config
+
+    def view(self, data: DataBin, split: str) -> View:
+        """Pairs of segments, half of them exchanged."""
+        o = self.options
+        return document_pairs(
+            data, split, self.setting, o, "strict-sop" if o.strict_sop else "sop", o.ngram_rule == "released"
+        )
+
+    def collator(self) -> PairCollator:
+        """Masks; random tokens come from the whole vocabulary."""
+        released = self.options.ngram_rule == "released"
+        unit = ("released-ngrams" if released else "ngrams") if self.options.ngrams else "pieces"
+        masker = make_masker(self.options, unit, self.setting.framing, None)
+        return PairCollator(self.setting.framing, self.setting.text, masker, self.order)

@@ -1,0 +1,130 @@
+"""MASS: masked sequence-to-sequence pre-training (Song et al. 2019, arXiv 1905.02450).
+
+For a sentence x of n words, a fragment u..v of k = v - u + 1 words is hidden from the encoder and written by the decoder:
+
+    L = - sum_{t=u}^{v} log P(x_t | x_{u-1..t-1}, encoder(x with u..v replaced by [M]))                (equation 1)
+
+k = 1 is a masked language model with one mask, k = n a causal one.  The decoder reads the fragment alone, at its original positions, so it
+costs the fragment's length only.  What the three released code bases do differently is named by the presets in masscli/methods.py.
+
+Corruption is `masscli.data.noise.mass`; this file makes batches of it and takes the loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
+from masscli.data.batches.dataset import Example, Lines, View, Windows
+from masscli.data.batches.framing import Framing
+from masscli.data.storage.data_folder import DataBin
+from masscli.models.transformer import Transformer
+from masscli.objectives.mass.corruption import Masked, mass
+from masscli.objectives.mass.options import MassOptions
+from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.shared.code_switching import Switching
+
+WINDOW = 512
+"""Tokens of a window in the released code for summarization."""
+
+
+@dataclass(frozen=True)
+class MassCollator:
+    """Hides a fragment of every example.  `words` are the ids that are not special."""
+
+    options: MassOptions
+    framing: Framing
+    language: str
+    words: Ids
+    switching: Switching
+
+    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        vocab = self.framing.vocab
+        rows = [self.framing.row(e.fields[0], self.language) for e in examples]
+        masked = [
+            mass(row, self.options, vocab.mask, self.words, vocab.size, rng)
+            for row, rng in zip(rows, rngs, strict=True)
+        ]
+        masked = [
+            m._replace(corrupted=self.switching(m.corrupted, rng))
+            for m, rng in zip(masked, rngs, strict=True)
+        ]
+        return assemble(masked, self.options, self.framing, self.language, [e.row for e in examples])
+
+
+def assemble(
+    masked: Sequence[Masked], options: MassOptions, framing: Framing, language: str, numbers: Sequence[int]
+) -> Batch:
+    """Pad masked rows into a batch."""
+    lead = 1 - framing.lead
+    ids, lengths = pad([m.corrupted[lead:] for m in masked], framing.vocab.pad)
+    inputs, read = pad([m.inputs for m in masked], framing.vocab.pad)
+    positions, _ = pad([m.positions for m in masked], 0)
+    visible = None
+    if options.hide != "none":
+        hidden, _ = pad([m.hidden[lead:].astype(np.int64) for m in masked], 0)
+        visible = hidden == 0
+        real = torch.arange(ids.shape[1]) < lengths[:, None]
+        # A row that is hidden whole would leave attention nothing to look at: such a row stays visible.
+        visible |= ~(visible & real).any(1, keepdim=True)
+    at = np.concatenate([row * inputs.shape[1] + m.at for row, m in enumerate(masked)])
+    labels = torch.from_numpy(np.concatenate([m.labels for m in masked]))
+    spoken = framing.language(language, len(masked))
+    source = Tokens(
+        ids, lengths, language=spoken, keys=visible, sees=visible if options.hide == "both" else None
+    )
+    return Batch(
+        source=source,
+        target=Tokens(inputs, read, positions=positions, language=spoken),
+        labels={"mass": Labels(labels, torch.from_numpy(at))},
+        counts={"mass": float(len(labels))},
+        rows=torch.tensor(numbers),
+    )
+
+
+class Mass(Objective):
+    """Write the hidden fragment."""
+
+    weights: ClassVar[Mapping[str, float]] = {"mass": 1.0}
+
+    def __init__(self, config: MassOptions, setting: Setting) -> None:
+        super().__init__(setting)
+        self.options = config.resolved()
+        self.switching = Switching()
+
+    def view(self, data: DataBin, split: str) -> View:
+        """Sentences, or windows of running text where blocks are used."""
+        column = data.monolingual(split, self.setting.text)
+        self.switching = Switching.read(self.options, data)
+        if self.options.block:
+            room = self.setting.model.max_positions - 1 - self.setting.framing.lead
+            return Windows(
+                column, self.options.window or min(WINDOW, room), data.vocab.eos, self.setting.limit
+            )
+        return Lines([column], self.setting.limit)
+
+    def collator(self) -> MassCollator:
+        """Hides fragments."""
+        vocab = self.setting.framing.vocab
+        words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
+        return MassCollator(self.options, self.setting.framing, self.setting.text, words, self.switching)
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """Cross-entropy of the fragment."""
+        return {"mass": Term(*sequence_loss(model, batch, "mass"))}
+
+
+def sequence_loss(
+    model: Transformer, batch: Batch, term: str, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Encode, decode, and compare with the labels of a term; every sequence-to-sequence objective ends here."""
+    assert batch.target is not None
+    hidden = model.decode(batch.target, model.encode(batch.source))
+    wanted = batch.labels[term]
+    return model.loss(hidden.flatten(0, 1)[wanted.positions], wanted.ids, smoothing)

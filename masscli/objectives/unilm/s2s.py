@@ -1,0 +1,66 @@
+"""Sequence to sequence over pairs with an encoder alone, by pseudo-masks (see masscli/objectives/shared/pseudo_masking.py).
+
+Tables of labelled examples are written from by `summarize` and `respond`, which use the same masks where the model has no decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masscli.data.batches.batch import Batch
+from masscli.data.batches.dataset import Example, Lines, View
+from masscli.data.storage.data_folder import DataBin
+from masscli.models.transformer import Transformer
+from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.shared.pseudo_masking import PseudoCollator, pseudo_loss, undone
+from masscli.objectives.unilm.options import PseudoMaskedOptions
+
+
+class Joined:
+    """Pairs of lines; the sizes are those of the source, and of source and target together, which the model must have positions for."""
+
+    def __init__(self, pairs: Lines) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
+        """(rows, 2)."""
+        both = self.pairs.sizes(start, stop)
+        return np.stack([both[:, 0], both.sum(1)], 1)
+
+    def __getitem__(self, row: int) -> Example:
+        return self.pairs[row]
+
+
+class PseudoMasked(Objective):
+    """Write the target at its pseudo-masks."""
+
+    weights: ClassVar[Mapping[str, float]] = {"s2s": 1.0}
+
+    def __init__(self, config: PseudoMaskedOptions, setting: Setting) -> None:
+        super().__init__(setting)
+        self.options = config
+        self.laid_out = PseudoCollator.of(config, setting, setting.sides[1], "s2s")
+
+    def view(self, data: DataBin, split: str) -> View:
+        """Pairs of lines."""
+        source, target = self.setting.sides
+        return Joined(Lines(data.pair(split, source, target), self.setting.limit))
+
+    def collator(self) -> PseudoCollator:
+        """Lays out the copies; the language told to the model is the target's."""
+        return self.laid_out
+
+    def prepare(self, model: Transformer, batch: Batch) -> Batch:
+        """Validation sees the target as it is."""
+        return batch if self.training else undone(batch, "s2s")
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """Cross-entropy at the pseudo-masks."""
+        return {"s2s": pseudo_loss(model, batch, "s2s", self.options.label_smoothing)}

@@ -1,0 +1,284 @@
+"""Writing from labelled examples: a summary of a text, the next turn of a dialogue (Song et al. 2019, sections 4.2 and 4.3).
+
+Both are maximum likelihood of the target given the source, as `translate` has it, within one language, or with an encoder alone, by
+pseudo-masks, as `s2s` has it (masscli/objectives/shared/pseudo_masking.py); they differ in what a source is.  A
+dialogue's source is its last turns, each closed by <sep> but the last.  What is too long is cut, never left out, and counted.
+
+Validation reports perplexity by two units: `ppl-piece`, per piece of the vocabulary, the unit of the MASS paper's dialogue table; and
+`ppl-word`, the same likelihood per word of the target as white space cuts it.  The end symbol counts as one of either.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Batch, Ids
+from masscli.data.batches.dataset import Collator, Example, View
+from masscli.data.batches.framing import Framing
+from masscli.data.batches.sequences import Cut, join_turns
+from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.tables import Table
+from masscli.models.transformer import Transformer
+from masscli.objectives.mass.objective import sequence_loss
+from masscli.objectives.objective import Setting, Term
+from masscli.objectives.shared.finetuning_base import Measured, Output
+from masscli.objectives.shared.pseudo_masking import FRAME, PseudoCollator, pseudo_loss, undone
+from masscli.objectives.shared.table_columns import language_of
+from masscli.objectives.translate.objective import pair_batch
+from masscli.objectives.write.options import RespondOptions, SummarizeOptions, WriteOptions
+
+
+def cut_of(options: WriteOptions) -> Cut:
+    """What is read of a source that is written about from its text, as in training."""
+    if isinstance(options, RespondOptions):
+        return Cut(options.turns, options.max_source, "end")
+    return Cut(0, options.max_source, options.keep if isinstance(options, SummarizeOptions) else "start")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Most tokens of a source and of a target, and whether one sequence holds both, and the target's pseudo-masks."""
+
+    source: int
+    target: int
+    joined: bool
+
+    @classmethod
+    def of(cls, options: WriteOptions, positions: int) -> Self:
+        """What the options say, as far as the model has positions for it."""
+        if options.writer != "encoder":
+            return cls(min(options.max_source, positions - 2), min(options.max_target, positions - 2), False)
+        if (needed := options.max_source + options.max_target + FRAME) > positions:
+            message = f"--max-source {options.max_source}, --max-target {options.max_target}: with {FRAME} symbols, {needed} positions"
+            raise MasscliError(
+                f"{message}; the model has {positions} for both", f"together they may be {positions - FRAME}"
+            )
+        return cls(options.max_source, options.max_target, True)
+
+
+class SourcesView:
+    """Sources that are cut to fit, and targets."""
+
+    def __init__(self, table: Table, target: str, room: Room) -> None:
+        self.table, self.targets, self.room = table, table.ids(target), room
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def whole(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Lengths of the sources before any cut."""
+        raise NotImplementedError
+
+    def source(self, row: int) -> Ids:
+        """A source, cut to fit."""
+        raise NotImplementedError
+
+    def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Both sides with two symbols each; of one sequence, its length."""
+        source = np.minimum(self.whole(start, stop), self.room.source)
+        target = np.minimum(self.targets.lengths(start, stop).astype(np.int64), self.room.target)
+        return (
+            np.stack([source + 2 * target + FRAME + 1], 1)
+            if self.room.joined
+            else np.stack([source + 2, target + 2], 1)
+        )
+
+    @property
+    def cut(self) -> tuple[int, int]:
+        """How many sources and targets are cut."""
+        sources, targets = self.whole(0, len(self)), self.targets.lengths(0, len(self))
+        return int(np.count_nonzero(sources > self.room.source)), int(
+            np.count_nonzero(targets > self.room.target)
+        )
+
+    def __getitem__(self, row: int) -> Example:
+        return Example(row, (self.source(row), self.targets[row][: self.room.target]))
+
+
+class TextsView(SourcesView):
+    """Sources are texts."""
+
+    def __init__(self, table: Table, options: SummarizeOptions, room: Room) -> None:
+        super().__init__(table, options.target_column, room)
+        self.sources, self.keep = table.ids(options.source_column), options.keep
+
+    def whole(self, start: int, stop: int) -> NDArray[np.int64]:
+        return self.sources.lengths(start, stop).astype(np.int64)
+
+    def source(self, row: int) -> Ids:
+        ids = self.sources[row]
+        return ids[: self.room.source] if self.keep == "start" else ids[-self.room.source :]
+
+
+class TurnsView(SourcesView):
+    """Sources are the latest turns of a dialogue."""
+
+    def __init__(self, table: Table, options: RespondOptions, room: Room, sep: int) -> None:
+        super().__init__(table, options.response_column, room)
+        self.field, self.turns, self.sep = options.context_column, options.turns, sep
+        self.pieces = table.ids(self.field)
+
+    def whole(self, start: int, stop: int) -> NDArray[np.int64]:
+        lengths = np.concatenate([[0], np.cumsum(self.pieces.lengths(), dtype=np.int64)])
+        ends = self.table.ends[self.field][start : stop + 1]
+        first = np.maximum(ends[:-1], ends[1:] - self.turns)
+        found: NDArray[np.int64] = lengths[ends[1:]] - lengths[first] + np.maximum(ends[1:] - first - 1, 0)
+        return found
+
+    def source(self, row: int) -> Ids:
+        items = self.table.items(self.field, row)[-self.turns :]
+        return join_turns([self.pieces[at] for at in items], self.sep)[-self.room.source :]
+
+
+@dataclass(frozen=True)
+class WriteCollator:
+    """Frames sources and targets."""
+
+    framing: Framing
+    language: str
+
+    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        sources = [self.framing.source(e.fields[0], self.language) for e in examples]
+        sides = self.language, self.language
+        return pair_batch(
+            self.framing, sources, [e.fields[1] for e in examples], sides, "write", [e.row for e in examples]
+        )
+
+
+class Write(Measured):
+    """Write the target."""
+
+    def __init__(self, config: WriteOptions, setting: Setting, target: str) -> None:
+        super().__init__(setting)
+        self.writing, self.target = config, target
+        self.room = Room.of(config, setting.model.max_positions)
+        self.pseudo = (
+            PseudoCollator.of(config, setting, config.language, "write") if self.room.joined else None
+        )
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """One term."""
+        return {"write": 1.0}
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Perplexities."""
+        return ("ppl-piece", "ppl-word")
+
+    @abstractmethod
+    def sources(self, table: Table) -> SourcesView:
+        """The view of a table whose columns are known to be there."""
+
+    @abstractmethod
+    def source_line(self, table: Table, row: int) -> str:
+        """A source as `masscli generate` reads it."""
+
+    def lines(self, table: Table) -> tuple[list[str], list[str]]:
+        """Sources, and targets."""
+        rows = range(len(table))
+        return [self.source_line(table, row) for row in rows], [table.text(self.target, row) for row in rows]
+
+    def examples(self, table: Table, labelled: bool) -> SourcesView:
+        return self.sources(table)
+
+    def remarks(self, view: View) -> list[str]:
+        assert isinstance(view, SourcesView)
+        counts = zip(("source", "target"), view.cut, (self.room.source, self.room.target), strict=True)
+        return [
+            f"{cut} of {len(view)} {side}s are cut to {most} tokens (--max-{side})"
+            for side, cut, most in counts
+            if cut
+        ]
+
+    def collator(self) -> Collator:
+        """Frames and pads."""
+        return self.pseudo or WriteCollator(self.setting.framing, self.writing.language)
+
+    def prepare(self, model: Transformer, batch: Batch) -> Batch:
+        """Outside of training nothing of the target is corrupted."""
+        return batch if self.training or self.pseudo is None else undone(batch, "write")
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """Cross-entropy of the target."""
+        if self.pseudo is not None:
+            return {"write": pseudo_loss(model, batch, "write", self.writing.label_smoothing)}
+        return {"write": Term(*sequence_loss(model, batch, "write", self.writing.label_smoothing))}
+
+    def predict(self, model: Transformer, batch: Batch) -> list[Output]:
+        """For each example: the negative log-likelihood of its target, in nats, and how many pieces that is."""
+        memory, stack = model.encode(batch.source), "encoder"
+        hidden = memory.hidden
+        if batch.target is not None:
+            hidden, stack = model.decode(batch.target, memory), "decoder"
+        wanted = batch.labels["write"]
+        lengths = torch.bincount(wanted.positions // hidden.shape[1], minlength=len(hidden)).tolist()
+        each = torch.split(torch.arange(len(wanted.ids), device=hidden.device), lengths)
+        states = hidden.flatten(0, 1)
+        losses = [
+            float(model.loss(states[wanted.positions[at]], wanted.ids[at], stack=stack)[1]) for at in each
+        ]
+        return [np.array([loss, length]) for loss, length in zip(losses, lengths, strict=True)]
+
+    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
+        nats, pieces = np.sum(outputs, 0).tolist()
+        lengths = np.maximum(table.ids(self.target).lengths(0, len(table)), 1)
+        read = np.minimum(1.0, self.room.target / lengths)  # of a target that is cut, as many words as pieces
+        words = sum(
+            len(table.text(self.target, row).split()) * share + 1 for row, share in enumerate(read.tolist())
+        )
+        return {
+            "ppl-piece": math.exp(min(700.0, nats / pieces)),
+            "ppl-word": math.exp(min(700.0, nats / words)),
+        }
+
+
+class Summarize(Write):
+    """Write a summary."""
+
+    def __init__(self, config: SummarizeOptions, setting: Setting) -> None:
+        super().__init__(config, setting, config.target_column)
+        self.options = config
+
+    @classmethod
+    def complete(cls, config: SummarizeOptions, data: DataBin, name: str) -> SummarizeOptions:
+        """The language."""
+        return replace(config, language=language_of(config.language, data.table(name, "train"), data))
+
+    def sources(self, table: Table) -> SourcesView:
+        table.require(self.options.source_column, "--source-column")
+        table.require(self.options.target_column, "--target-column")
+        return TextsView(table, self.options, self.room)
+
+    def source_line(self, table: Table, row: int) -> str:
+        return table.text(self.options.source_column, row)
+
+
+class Respond(Write):
+    """Write the next turn."""
+
+    def __init__(self, config: RespondOptions, setting: Setting) -> None:
+        super().__init__(config, setting, config.response_column)
+        self.options = config
+
+    @classmethod
+    def complete(cls, config: RespondOptions, data: DataBin, name: str) -> RespondOptions:
+        """The language."""
+        return replace(config, language=language_of(config.language, data.table(name, "train"), data))
+
+    def sources(self, table: Table) -> SourcesView:
+        table.require(self.options.context_column, "--context-column", many=True)
+        table.require(self.options.response_column, "--response-column")
+        return TurnsView(table, self.options, self.room, self.setting.framing.vocab.sep)
+
+    def source_line(self, table: Table, row: int) -> str:
+        return "\t".join(turn.replace("\t", " ") for turn in table.strings(self.options.context_column, row))

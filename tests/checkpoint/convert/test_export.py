@@ -1,0 +1,335 @@
+"""Ours out: what was trained comes back bit by bit, what has no counterpart is refused, and fine-tuning goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from masscli.__main__ import run
+from masscli.checkpoint import checkpoint
+from masscli.checkpoint.checkpoint import Checkpoint, RunState
+from masscli.checkpoint.convert.export import export
+from masscli.core.config import decode, encode
+from masscli.data.storage.data_folder import DataBin
+from masscli.models.presets import resolve
+from masscli.models.transformer import Transformer
+from masscli.objectives.electra.objective import Detector
+from masscli.training.recipe import Recipe
+from masscli.training.setup.architecture import SHAPE
+from tests.published import D, E, P, V, same, sentence_pieces, taken, tensors, told, write
+
+pytestmark = pytest.mark.usefixtures("no_sync")
+
+
+def trained(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint:
+    """A run of a small model of ours with random weights, as pre-training leaves it: with the vocabulary of the toy language."""
+    size = {"dim": D, "ffn_dim": 4 * D, "heads": 2, "max_positions": P, "languages": "none"}
+    depth = {"decoder_layers": 3} if arch == "gpt" else {"encoder_layers": 3}
+    width = {"embedding_dim": E} if arch in ("albert-base", "electra-small") else {}
+    model = resolve({"arch": arch, **size, **depth, **width, **changes})
+    data = DataBin.open(toy)
+    torch.manual_seed(1)
+    weights = {
+        name: torch.randn_like(tensor)
+        for name, tensor in Transformer(model, data.vocab.size, ()).state_dict().items()
+    }
+    name = arch.partition("-")[0]
+    detector = {
+        f"pre.detector.{key}": torch.randn_like(t) for key, t in Detector(D, "gelu").state_dict().items()
+    }
+    heads = {
+        "bert": {"pre.head.weight": torch.randn(2, D), "pre.head.bias": torch.randn(2)},
+        "electra": detector,
+    }.get(name, {})
+    streams = {"pre": {"text": "en", "objective": {"name": name}}} if name != "tiny" else {}
+    recipe = decode(Recipe, {"model": encode(model), "stream": streams})
+    return Checkpoint.open(
+        checkpoint.save(output, recipe, RunState(), {}, data.tokenizer(), weights, heads, {})
+    )
+
+
+@pytest.mark.parametrize(
+    "arch", ["bert-base", "roberta-base", "albert-base", "electra-small", "electra-base", "gpt"]
+)
+def test_what_was_trained_comes_back_bit_by_bit(arch: str, toy: Path, tmp_path: Path) -> None:
+    ours = trained(arch, toy, tmp_path / "ours")
+    export(ours.path, tmp_path / "published", None)
+    again = taken(tmp_path / "published", tmp_path / "run", ("en", "de"))
+    same(again.weights(), ours.weights())
+    same(
+        {k.partition(".")[2]: t for k, t in again.heads().items()},
+        {k.partition(".")[2]: t for k, t in ours.heads().items()},
+    )
+    mine, theirs = encode(ours.recipe.model), encode(again.recipe.model)
+    assert {field: theirs[field] for field in SHAPE} == {field: mine[field] for field in SHAPE}
+    assert again.tokenizer().vocab == ours.tokenizer().vocab
+    width = json.loads((tmp_path / "published" / "config.json").read_text()).get("embedding_size")
+    assert width == {"albert-base": E, "electra-small": E, "electra-base": D}.get(arch)
+
+
+def test_an_albert_whose_embeddings_are_as_wide_as_its_layers_keeps_their_projection(
+    toy: Path, tmp_path: Path
+) -> None:
+    ours = trained("albert-base", toy, tmp_path / "ours", embedding_dim=D)
+    assert "projections.encoder.weight" in ours.weights()
+    export(ours.path, tmp_path / "published", None)
+    again = taken(tmp_path / "published", tmp_path / "run", ("en", "de"))
+    same(again.weights(), ours.weights())
+    assert again.recipe.model.project_embeddings and again.recipe.model.embedding_dim == D
+
+
+def test_a_run_from_before_projections_had_a_name_is_exported(toy: Path, tmp_path: Path) -> None:
+    """Narrow embeddings are projected, whether that is said or not."""
+    ours = trained("albert-base", toy, tmp_path / "ours", project_embeddings=False)
+    export(ours.path, tmp_path / "published", None)
+    same(taken(tmp_path / "published", tmp_path / "run", ("en", "de")).weights(), ours.weights())
+
+
+HOMES = {
+    "BERT": "bert-base",
+    "RoBERTa": "roberta-base",
+    "ALBERT": "albert-base",
+    "ELECTRA": "electra-base",
+    "GPT": "gpt",
+}
+
+
+@pytest.mark.parametrize(
+    ("arch", "change", "message"),
+    [
+        ("tiny", {"decoder_layers": 0}, "norm is pre: Hugging Face's BERT has post"),
+        ("tiny", {"norm": "post", "decoder_layers": 1}, "decoder_layers is 1: Hugging Face's BERT has 0"),
+        ("bert-base", {"norm": "pre"}, "norm is pre: Hugging Face's BERT has post"),
+        (
+            "bert-base",
+            {"positions": "sinusoidal"},
+            "positions is sinusoidal: Hugging Face's BERT has learned",
+        ),
+        ("bert-base", {"relative_buckets": 8}, "relative_buckets is 8: Hugging Face's BERT has 0"),
+        (
+            "bert-base",
+            {"output_bias": False},
+            "output_bias is False: Hugging Face's BERT has it with head_transform, or neither",
+        ),
+        ("bert-base", {"segments": 0}, "segments is 0: Hugging Face's BERT has at least one"),
+        ("bert-base", {"share_layers": "ffn"}, "share_layers is ffn: Hugging Face's ALBERT has all"),
+        ("roberta-base", {"activation": "relu"}, "activation is relu: Hugging Face's RoBERTa has gelu"),
+        (
+            "albert-base",
+            {"embedding_dim": 0, "project_embeddings": False},
+            "project_embeddings is False: Hugging Face's ALBERT projects even what is as wide as the layers",
+        ),
+        (
+            "electra-base",
+            {"project_embeddings": True},
+            "project_embeddings is True: Hugging Face's ELECTRA projects only what is narrower than the layers",
+        ),
+        ("electra-small", {"pooler": True}, "pooler is True: Hugging Face's ELECTRA has none"),
+        ("gpt", {"ffn_dim": 32}, "ffn_dim is 32: Hugging Face's GPT has 64"),
+        ("gpt", {"scale_embedding": True}, "scale_embedding is True: Hugging Face's GPT has False"),
+    ],
+)
+def test_what_has_no_counterpart_is_refused(
+    arch: str, change: dict[str, Any], message: str, toy: Path, tmp_path: Path
+) -> None:
+    ours = trained(arch, toy, tmp_path / "ours", **change)
+    home = next(arch for title, arch in HOMES.items() if f" {title} " in message)
+    assert told(lambda: export(ours.path, tmp_path / "out", None)) == (
+        message, f"it has no counterpart there; models of --arch {home} have one, whatever their size")  # fmt: skip
+    assert not (tmp_path / "out").exists()
+
+
+def test_language_vectors_and_late_padding_have_no_counterpart(toy: Path, tmp_path: Path) -> None:
+    data = DataBin.open(toy)
+    model = resolve(
+        {"arch": "bert-base", "dim": D, "heads": 2, "encoder_layers": 1, "languages": "embedding"}
+    )
+    recipe, weights = (
+        decode(Recipe, {"model": encode(model)}),
+        Transformer(model, data.vocab.size, ("en", "de")).state_dict(),
+    )
+    state = RunState(languages=("en", "de"))
+    path = checkpoint.save(tmp_path / "a", recipe, state, {}, data.tokenizer(), weights, {}, {})
+    assert (
+        told(lambda: export(path, tmp_path / "out", None))[0]
+        == "languages is embedding: Hugging Face's BERT has none"
+    )
+
+    sentence_pieces(tmp_path / "sentencepiece.bpe.model", 40)
+    size = len(sentence_pieces(tmp_path / "sentencepiece.bpe.model", 40)) + 2
+    weights = {n: t[:size].clone() if t.shape[0] == V else t for n, t in tensors("roberta").items()}
+    write(tmp_path, "roberta", weights, vocab_size=size, model_type="xlm-roberta")
+    (tmp_path / "vocab.txt").unlink()
+    taken(tmp_path, tmp_path / "run")
+    late = f"padding has the id {size - 2}, and positions of RoBERTa begin behind it"
+    assert told(lambda: export(tmp_path / "run", tmp_path / "out", None)) == (late, "try --family bert")
+    export(
+        tmp_path / "run", tmp_path / "out", "bert"
+    )  # one kind of segment, positions from 0: the same function
+    same(taken(tmp_path / "out", tmp_path / "again").weights(), Checkpoint.open(tmp_path / "run").weights())
+
+
+def test_heads_that_have_no_counterpart_are_left_behind_and_named(toy: Path, tmp_path: Path) -> None:
+    ours = trained(
+        "bert-base", toy, tmp_path / "ours", pooler=False
+    )  # its head reads the first state, theirs a pooler
+    notes = export(ours.path, tmp_path / "out", None)
+    assert notes[2] == "no tokenizer there gives these ids: encode with SentencePiece itself (spiece.model)"
+    assert "tokenizer_class" not in json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert notes[:2] == [f"BertForMaskedLM: 58 tensors, {sum(t.numel() for t in ours.weights().values()):,} parameters of the model",
+                         "left behind: pre.head (2)"]  # fmt: skip
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
+    assert told(lambda: export(ours.path, tmp_path / "out", None)) == (f"{tmp_path / 'out'}: is not empty",
+                                                                       "choose another folder with --output")  # fmt: skip
+    assert told(lambda: export(ours.path, tmp_path / "new", "xlm")) == (
+        "--family xlm: no such family", "there are bert, roberta, albert, electra, openai-gpt")  # fmt: skip
+
+
+CLASSIFIER = {
+    "classify": {
+        "text": "one",
+        "objective": {"name": "classify", "labels": ["no", "yes"], "text_columns": ["sentence"]},
+    }
+}
+
+
+def tuned(
+    toy: Path, output: Path, change: dict[str, Any], heads: tuple[str, ...] = ("out",), pooler: bool = True
+) -> Checkpoint:
+    """A BERT with a classifier of random weights."""
+    ours = trained("bert-base", toy, output / "bert", pooler=pooler)
+    classifier = CLASSIFIER["classify"]
+    objective = {**classifier["objective"], **change}  # type: ignore[dict-item]
+    recipe = decode(
+        Recipe,
+        {"model": encode(ours.recipe.model), "stream": {"classify": {**classifier, "objective": objective}}},
+    )
+    layers = {name: torch.randn(2 if name == "out" else D, D) for name in heads}
+    tensors = {f"classify.head.{name}.weight": t for name, t in layers.items()}
+    tensors |= {f"classify.head.{name}.bias": t[:, 0].clone() for name, t in layers.items()}
+    return Checkpoint.open(
+        checkpoint.save(
+            output / "tuned", recipe, RunState(), {}, ours.tokenizer(), ours.weights(), tensors, {}
+        )
+    )
+
+
+def test_a_classifier_goes_with_its_labels(toy: Path, tmp_path: Path) -> None:
+    ours = tuned(toy, tmp_path, {"head_dropout": 0.2})
+    notes = export(ours.path, tmp_path / "out", None)
+    card, theirs = (
+        json.loads((tmp_path / "out" / "config.json").read_text()),
+        load_file(tmp_path / "out" / "model.safetensors"),
+    )
+    assert (card["architectures"], card["id2label"]) == (
+        ["BertForSequenceClassification"],
+        {"0": "no", "1": "yes"},
+    )
+    assert (card["label2id"], card["classifier_dropout"]) == ({"no": 0, "yes": 1}, 0.2)
+    same(
+        {f"classify.head.out.{part}": theirs[f"classifier.{part}"] for part in ("weight", "bias")},
+        ours.heads(),
+    )
+    assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias"} < {*theirs} and not any(
+        name.startswith("cls.") for name in theirs
+    )
+    assert notes[0].startswith(f"BertForSequenceClassification: {len(theirs)} tensors, ")
+    assert notes[1:3] == ["it has learned texts framed as those of bert (see masscli finetune --help), of at most 128 tokens",
+                          "left behind: transforms.shared (4), biases.shared (1)"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "heads", "pooler"),
+    [
+        ({"head": "tanh"}, ("dense", "out"), True),
+        ({}, ("out",), False),
+        ({"both_orders": True}, ("out",), True),
+    ],
+)
+def test_a_classifier_that_no_class_there_is_like_is_left_behind(
+    change: dict[str, Any], heads: tuple[str, ...], pooler: bool, toy: Path, tmp_path: Path
+) -> None:
+    notes = export(tuned(toy, tmp_path, change, heads, pooler).path, tmp_path / "out", None)
+    assert notes[0].startswith("BertForPreTraining: " if pooler else "BertForMaskedLM: ")
+    assert notes[1] == f"left behind: classify.head ({2 * len(heads)})"
+    assert "id2label" not in json.loads((tmp_path / "out" / "config.json").read_text())
+
+
+# -- on the command line -----------------------------------------------------------------------------------------------------------------
+
+
+def test_fine_tuning_goes_on_from_an_import_as_from_the_run_itself(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [
+        "--arch",
+        "bert-base",
+        "--encoder-layers",
+        "2",
+        "--dim",
+        "16",
+        "--ffn-dim",
+        "16",
+        "--heads",
+        "2",
+        "--languages",
+        "none",
+    ]
+    train = [
+        str(toy),
+        "--objective",
+        "bert",
+        "--langs",
+        "en",
+        "--num-workers",
+        "0",
+        "--precision",
+        "fp32",
+        "--log-interval",
+        "1",
+    ]
+    assert run(["pretrain", *train, *small, "--max-update", "2", "--save-dir", str(tmp_path / "run")]) == 0
+    assert run(["export", str(tmp_path / "run"), "--output", str(tmp_path / "published")]) == 0
+    capsys.readouterr()
+    assert (
+        run(["import", str(tmp_path / "published"), "--langs", "en,de", "--output", str(tmp_path / "again")])
+        == 0
+    )
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path / 'again' / 'checkpoints' / 'step-0000000'}\n"
+    assert err.startswith(f"BERT: 46 tensors from {tmp_path / 'published' / 'model.safetensors'}\n")
+    losses = []
+    for start in ("run", "again"):
+        save = tmp_path / f"from-{start}"
+        assert (
+            run(
+                [
+                    "pretrain",
+                    *train,
+                    "--init-from",
+                    str(tmp_path / start),
+                    "--max-update",
+                    "2",
+                    "--save-dir",
+                    str(save),
+                ]
+            )
+            == 0
+        )
+        events = [json.loads(line) for line in (save / "log.jsonl").read_text().splitlines()]
+        losses.append([event["losses"] for event in events if event["event"] == "stepped"])
+    assert losses[0] == losses[1] and len(losses[0]) == 2
+    assert run(["inspect", str(tmp_path / "again"), "--verify"]) == 0
+    capsys.readouterr()
+    assert (
+        run(["pretrain", *train, "--save-dir", str(tmp_path / "again")]) == 2
+    )  # its vocabulary is that of the data, and still:
+    assert capsys.readouterr().err.endswith(
+        f"error: {tmp_path / 'again'}: holds a run of bert, not of bert-en\n"
+        "hint: start another run with --save-dir, or begin from its weights with --init-from\n"
+    )

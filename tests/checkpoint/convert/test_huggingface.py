@@ -1,0 +1,547 @@
+"""Published weights in: what is computed, what comes back, what is accounted for, and what a user is told.
+
+Nothing of Hugging Face's is needed here (tests/published.py writes its folders by hand); test_exchange_peer.py asks its library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from masscli.__main__ import run
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.export import export
+from masscli.checkpoint.convert.import_ import import_folder
+from masscli.data.batches.batch import Tokens
+from masscli.objectives.electra.objective import Detector
+from tests.published import (
+    CONFIGS,
+    SPECIAL,
+    D,
+    E,
+    P,
+    Published,
+    V,
+    same,
+    sentence_pieces,
+    taken,
+    tensors,
+    texts,
+    told,
+    write,
+    write_merges,
+)
+
+pytestmark = pytest.mark.usefixtures("no_sync")
+KINDS = list(CONFIGS)
+
+
+# -- import -------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_an_imported_model_computes_what_was_published(kind: str, tmp_path: Path) -> None:
+    weights = write(tmp_path, kind)
+    found, oracle = taken(tmp_path, tmp_path / "run"), Published(kind, weights)
+    model, heads = found.model(), {name.partition(".")[2]: tensor for name, tensor in found.heads().items()}
+    block, lengths, segments = texts(V, P)
+    hidden = model.read(Tokens(block, lengths, segments=segments))
+    for row, length in enumerate(lengths.tolist()):
+        wanted = oracle.hidden(block[row, :length], segments[row, :length])
+        assert (hidden[row, :length] - wanted).abs().max() < 1e-5
+        if kind == "electra":
+            detector = Detector(D, "gelu")
+            detector.load_state_dict(
+                {name.removeprefix("detector."): tensor for name, tensor in heads.items()}
+            )
+            assert (detector(hidden[row, :length]) - oracle.logits(wanted)[:, 0]).abs().max() < 1e-5
+        else:
+            assert (model.logits(hidden[row, :length]) - oracle.logits(wanted)).abs().max() < 1e-4
+        if kind in ("bert", "albert"):
+            order = model.pool(hidden[row : row + 1])[0] @ heads["head.weight"].T + heads["head.bias"]
+            assert (order - oracle.order(wanted)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_published_comes_back_bit_by_bit(kind: str, tmp_path: Path) -> None:
+    weights = write(tmp_path, kind)
+    taken(tmp_path, tmp_path / "run")
+    export(tmp_path / "run", tmp_path / "back", None)
+    again = load_file(tmp_path / "back" / "model.safetensors")
+    positions = "roberta.embeddings.position_embeddings.weight"
+    if (
+        kind == "roberta"
+    ):  # the padding of this vocabulary has the id 0, so that one row lies before the first
+        assert torch.equal(again[positions][0], torch.zeros(D))
+        again[positions] = torch.cat([weights[positions][:2], again[positions][1:]])
+    same(again, weights)
+    written = json.loads((tmp_path / "back" / "config.json").read_text())
+    published = CONFIGS[kind] | (
+        {"pad_token_id": 0, "max_position_embeddings": P + 1} if kind == "roberta" else {}
+    )
+    assert {key: written[key] for key in published} == published
+    assert (tmp_path / "back" / "vocab.txt").read_bytes() == (tmp_path / "vocab.txt").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["bert", "albert", "roberta"])
+def test_a_file_without_a_head_gets_a_new_one_that_is_named(kind: str, tmp_path: Path) -> None:
+    prefix = f"{kind}."
+    weights = {
+        name.removeprefix(prefix): t for name, t in tensors(kind).items() if name.startswith(prefix)
+    }  # as a bare model is saved
+    write(tmp_path, kind, weights)
+    (saved, notes), (other, _) = (
+        import_folder(tmp_path, tmp_path / name, ("en",), False) for name in ("one", "two")
+    )
+    dense, norm = "transforms.shared.dense", "transforms.shared.norm"
+    new = ["biases.shared", f"{dense}.weight", f"{dense}.bias", f"{norm}.weight", f"{norm}.bias"]
+    assert [note for note in notes if note.startswith("new")] == [f"new, drawn at random: {', '.join(new)}"]
+    one, two = Checkpoint.open(saved).weights(), Checkpoint.open(other).weights()
+    same(one, two)
+    assert 0.01 < float(one[f"{dense}.weight"].std()) < 0.03
+    assert all(
+        float(one[name].abs().sum()) == 0 for name in ("biases.shared", f"{dense}.bias", f"{norm}.bias")
+    )
+    assert one[f"{norm}.weight"].tolist() == [1.0] * len(one[f"{norm}.weight"])
+    assert torch.equal(one["tables.shared"], weights["embeddings.word_embeddings.weight"])
+    assert not Checkpoint.open(saved).heads()
+
+
+def test_a_file_without_a_pooler_makes_a_model_without_one(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "bert",
+        {
+            name: t
+            for name, t in tensors("bert").items()
+            if "pooler" not in name and "seq_relationship" not in name
+        },
+    )
+    saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
+    assert (
+        notes[-1] == "it has no pooler, and neither has the model: the first state stands for a text as it is"
+    )
+    assert not Checkpoint.open(saved).recipe.model.pooler
+    export(saved, tmp_path / "back", None)
+    assert json.loads((tmp_path / "back" / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
+
+
+def test_heads_of_tasks_are_left_behind_and_buffers_are_no_weights(tmp_path: Path) -> None:
+    weights = tensors("bert") | {"classifier.weight": torch.ones(3, D), "classifier.bias": torch.ones(3),
+                                 "bert.embeddings.position_ids": torch.arange(P)[None]}  # fmt: skip
+    write(tmp_path, "bert", weights)
+    _, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
+    assert notes[-1] == "left behind: classifier.bias, classifier.weight"
+
+
+def test_old_names_and_tied_second_names(tmp_path: Path) -> None:
+    weights = tensors("bert")
+    older = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    old = {
+        re.sub(r"LayerNorm\.\w+", lambda found: older[found[0]], name): tensor
+        for name, tensor in weights.items()
+    }
+    table = weights["bert.embeddings.word_embeddings.weight"]
+    old["cls.predictions.decoder.weight"] = table
+    old["cls.predictions.decoder.bias"] = old.pop(
+        "cls.predictions.bias"
+    )  # a tied tensor is kept under either name
+    (tmp_path / "old").mkdir()
+    write(tmp_path, "bert")
+    write(tmp_path / "old", "bert", {name: tensor.clone() for name, tensor in old.items()})
+    same(taken(tmp_path / "old", tmp_path / "a").weights(), taken(tmp_path, tmp_path / "b").weights())
+
+    write(tmp_path / "old", "bert", {**old, "cls.predictions.decoder.weight": table + 1})
+    assert told(lambda: taken(tmp_path / "old", tmp_path / "c")) == (
+        f"{tmp_path / 'old' / 'model.safetensors'}: cls.predictions.decoder.weight differs from bert.embeddings.word_embeddings.weight",
+        "here they are one; a model that is not tied cannot be imported",
+    )
+
+
+def test_of_two_biases_that_should_be_one_the_one_that_is_added_is_taken(tmp_path: Path) -> None:
+    weights = tensors("albert")
+    write(tmp_path, "albert", {**weights, "predictions.decoder.bias": weights["predictions.bias"] + 1})
+    saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
+    assert torch.equal(Checkpoint.open(saved).weights()["biases.shared"], weights["predictions.bias"] + 1)
+    assert (
+        notes[-1]
+        == "predictions.decoder.bias differs from predictions.bias, and is taken: it is what is added there"
+    )
+
+
+def test_several_files_and_half_precision(tmp_path: Path) -> None:
+    weights = {name: tensor.bfloat16() for name, tensor in write(tmp_path, "bert").items()}
+    names = sorted(weights)
+    for number, part in enumerate((names[:9], names[9:])):
+        save_file({name: weights[name] for name in part}, tmp_path / f"model-{number}.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    index = {name: f"model-{int(place >= 9)}.safetensors" for place, name in enumerate(names)}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
+    found = taken(tmp_path, tmp_path / "run").weights()
+    assert torch.equal(found["tables.shared"], weights["bert.embeddings.word_embeddings.weight"].float())
+
+
+# -- vocabularies -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_vocabulary_of_albert(tmp_path: Path) -> None:
+    """Its frame and mask are found; ids that are new follow its own, and their rows are new."""
+    pieces = sentence_pieces(
+        tmp_path / "spiece.model",
+        40,
+        pad_id=0,
+        unk_id=1,
+        bos_id=-1,
+        eos_id=-1,
+        control_symbols="[CLS],[SEP],[MASK]",
+    )
+    weights = tensors("albert")
+    size = len(pieces)
+    for name in ("albert.embeddings.word_embeddings.weight", "predictions.bias"):
+        weights[name] = weights[name][:size].clone()
+    write(tmp_path, "albert", weights, vocab_size=size)
+    (tmp_path / "vocab.txt").unlink()
+    saved, notes = import_folder(tmp_path, tmp_path / "run", ("en", "de"), False)
+    found = Checkpoint.open(saved)
+    vocab, model = found.tokenizer().vocab, found.weights()
+    assert [pieces[i] for i in (vocab.pad, vocab.unk, vocab.cls, vocab.sep, vocab.mask)] == [
+        "<pad>",
+        "<unk>",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+    ]
+    assert (vocab.bos, vocab.eos, vocab.size) == (vocab.cls, vocab.sep, size + 2 + 8)
+    assert torch.equal(model["tables.shared"][:size], weights["albert.embeddings.word_embeddings.weight"])
+    assert 0.01 < float(model["tables.shared"][size:].std()) < 0.03
+    assert torch.equal(model["biases.shared"], torch.cat([weights["predictions.bias"], torch.zeros(10)]))
+    assert notes[1:] == [
+        f"vocabulary {tmp_path / 'spiece.model'}: {size} pieces, lower-cased (by its pieces)",
+        "10 ids are new, drawn at random: symbols and languages that the vocabulary lacks",
+        "accents are kept; Hugging Face's tokenizer of ALBERT takes them off",
+    ]
+    export(tmp_path / "run", tmp_path / "back", None)
+    assert (tmp_path / "back" / "spiece.model").read_bytes() == (tmp_path / "spiece.model").read_bytes()
+    settings = json.loads((tmp_path / "back" / "tokenizer_config.json").read_text())
+    assert settings == {
+        "tokenizer_class": "AlbertTokenizer", "do_lower_case": True, "model_max_length": 20, "keep_accents": True,
+            "pad_token": "<pad>", "unk_token": "<unk>",
+        "bos_token": "[CLS]", "eos_token": "[SEP]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
+    }  # fmt: skip
+    same(taken(tmp_path / "back", tmp_path / "again", ("en", "de")).weights(), model)
+
+
+def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
+    """<s> <pad> </s> <unk>, then the pieces from the third on, then <mask>."""
+    pieces = sentence_pieces(tmp_path / "sentencepiece.bpe.model", 40)
+    theirs = ["<s>", "<pad>", "</s>", "<unk>", *pieces[3:], "<mask>"]
+    weights = tensors("roberta")
+    for name in ("roberta.embeddings.word_embeddings.weight", "lm_head.bias"):
+        weights[name] = weights[name][: len(theirs)].clone()
+    write(tmp_path, "roberta", weights, vocab_size=len(theirs), model_type="xlm-roberta")
+    (tmp_path / "vocab.txt").unlink()
+    found = taken(tmp_path, tmp_path / "run")
+    tokenizer, model = found.tokenizer(), found.weights()
+    table = weights["roberta.embeddings.word_embeddings.weight"]
+    for piece in pieces:
+        at = pieces.index(piece)
+        assert torch.equal(model["tables.shared"][at], table[theirs.index(piece)])
+        assert model["biases.shared"][at] == weights["lm_head.bias"][theirs.index(piece)]
+    vocab = tokenizer.vocab
+    for our_id, piece in ((vocab.bos, "<s>"), (vocab.eos, "</s>"), (vocab.pad, "<pad>"), (vocab.mask, "<mask>"), (vocab.cls, "<s>"),
+                          (vocab.sep, "</s>"), (vocab.unk, "<unk>")):  # fmt: skip
+        assert torch.equal(model["tables.shared"][our_id], table[theirs.index(piece)])
+    write(tmp_path, "roberta", tensors("roberta"), model_type="xlm-roberta")
+    (tmp_path / "vocab.txt").unlink()
+    assert told(lambda: taken(tmp_path, tmp_path / "no"))[0] == (
+        f"{tmp_path / 'sentencepiece.bpe.model'}: {len(pieces)} pieces do not fit a table of {V}"
+    )
+
+
+def test_the_merges_of_gpt(tmp_path: Path) -> None:
+    """Rows follow the pieces, whatever marks the end of a word; symbols that it has not are new."""
+    ids = write_merges(tmp_path)
+    weights = write(tmp_path, "openai-gpt")
+    (tmp_path / "vocab.txt").unlink()
+    saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
+    found = Checkpoint.open(saved)
+    tokenizer, table = found.tokenizer(), found.weights()["tables.shared"]
+    cut = {"abc": ["abc</w>"], "abcab": ["ab", "c", "ab</w>"], "Ca": ["c", "a</w>"], "aba bc": ["ab", "a</w>", "b", "c</w>"],
+           "ax": ["a", "<unk>"], "b,": ["b</w>", "<unk>"]}  # fmt: skip
+    for text, pieces in cut.items():
+        rows = [ids[piece] for piece in pieces]
+        assert torch.equal(
+            table[tokenizer.encode(text, "en")], weights["transformer.tokens_embed.weight"][rows]
+        )
+    vocab = tokenizer.vocab
+    assert {vocab.bos, vocab.eos, vocab.pad, vocab.mask, *vocab.spare}.isdisjoint(
+        tokenizer.encode(" ".join(cut), "en")
+    )
+    assert notes[1:] == [
+        f"vocabulary {tmp_path / 'vocab.json'}: 10 pieces, lower-cased, of words as Moses cuts them",
+        f"{vocab.size - 10} ids are new, drawn at random: symbols and languages that the vocabulary lacks",
+        "rows left out, of pieces that no text has: '\\n</w>'",
+    ]
+    assert export(saved, tmp_path / "out", None)[1:] == [
+        "text of this vocabulary goes through Moses (or is normalised) first, which no tokenizer there does",
+        "the vocabulary is left out: no tokenizer there reads BPE codes with these ids",
+    ]
+    (tmp_path / "merges.txt").write_text("a b\nab  c</w>\n")
+    wrong = f"{tmp_path / 'merges.txt'}: expected PIECE PIECE, got 'ab  c</w>'"
+    assert told(lambda: taken(tmp_path, tmp_path / "no")) == (wrong, None)
+    write_merges(tmp_path, {"zz": V})
+    late = f"{tmp_path / 'vocab.json'}: has the id {V}, and the model a table of {V}"
+    assert told(lambda: taken(tmp_path, tmp_path / "no")) == (late, "they are not of one model")
+
+
+def test_wordpiece_in_tokenizer_json_and_what_is_said_of_case(tmp_path: Path) -> None:
+    write(tmp_path, "bert")
+    expected = taken(tmp_path, tmp_path / "one").tokenizer()
+    pieces = (tmp_path / "vocab.txt").read_text().split()
+    (tmp_path / "vocab.txt").unlink()
+    card = {"model": {"type": "WordPiece", "vocab": {piece: n for n, piece in reversed(list(enumerate(pieces)))}},
+            "normalizer": {"type": "BertNormalizer", "lowercase": True}}  # fmt: skip
+    (tmp_path / "tokenizer.json").write_text(json.dumps(card))
+    assert taken(tmp_path, tmp_path / "two").tokenizer().vocab == expected.vocab
+    assert expected.surface.lowercase
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"do_lower_case": false, "strip_accents": true, "tokenize_chinese_chars": false}'
+    )
+    saved, notes = import_folder(tmp_path, tmp_path / "three", ("en",), False)
+    assert not Checkpoint.open(saved).tokenizer().surface.lowercase
+    assert notes[1:] == [
+        f"vocabulary {tmp_path / 'tokenizer.json'}: {V} pieces, cased (tokenizer_config.json)",
+        "tokenizer_config.json: strip_accents is True; here it is False",
+        "tokenizer_config.json: tokenize_chinese_chars is False; here it is True",
+    ]
+    (tmp_path / "tokenizer_config.json").unlink()
+    card["normalizer"] = {}
+    card["model"]["vocab"]["Z"] = card["model"]["vocab"].pop("z")
+    (tmp_path / "tokenizer.json").write_text(json.dumps(card))
+    assert not taken(tmp_path, tmp_path / "four").tokenizer().surface.lowercase, "a piece has a capital"
+
+
+def test_rows_without_a_piece_are_left_out_and_counted(tmp_path: Path) -> None:
+    write(tmp_path, "bert")
+    (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in [*SPECIAL, "a", "b"]))
+    saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
+    assert notes[-1] == f"rows 17 to {V - 1} of the table are left out: no piece has them"
+    assert Checkpoint.open(saved).weights()["tables.shared"].shape == (17, D)
+
+
+class Evil:
+    """What a pickle may hold."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_is_refused_or_read_for_tensors_alone(tmp_path: Path) -> None:
+    weights, path = write(tmp_path, "bert"), tmp_path / "pytorch_model.bin"
+    expected = taken(tmp_path, tmp_path / "expected").weights()
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(weights, path)
+    assert told(lambda: taken(tmp_path, tmp_path / "run")) == (
+        f"{path}: is a pickle, which could run code", "--pickle reads it with a loader that makes tensors and nothing else")  # fmt: skip
+    same(taken(tmp_path, tmp_path / "run", pickles=True).weights(), expected)
+
+    refused = (
+        f"{path}: holds other things than tensors, or is damaged",
+        "only tensors are taken from a pickle",
+    )
+    torch.save({**weights, "more": Evil(tmp_path / "trodden")}, path)
+    assert told(lambda: taken(tmp_path, tmp_path / "no", pickles=True)) == refused
+    path.write_bytes(pickle.dumps(Evil(tmp_path / "trodden"), protocol=2))
+    assert told(lambda: taken(tmp_path, tmp_path / "no", pickles=True)) == refused
+    path.write_bytes(b"PK\x03\x04 cut off")
+    assert told(lambda: taken(tmp_path, tmp_path / "no", pickles=True)) == refused
+    assert not (tmp_path / "trodden").exists() and not (tmp_path / "no").exists()
+    torch.save([1, 2], path)
+    assert (
+        told(lambda: taken(tmp_path, tmp_path / "no", pickles=True))[0]
+        == f"{path}: is not a table of tensors"
+    )
+
+
+CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message", "hint"),
+    [
+        ("bert", {"model_type": "t5"}, f"{CONFIG}: t5 is no family that can be imported",
+         "there are bert, roberta, xlm-roberta, albert, electra, openai-gpt"),
+        ("bert", {"model_type": None}, f"{CONFIG}: has no model_type",
+         "add it: one of bert, roberta, xlm-roberta, albert, electra, openai-gpt"),
+        ("bert", {"vocab_size": None}, f"{CONFIG}: has no vocab_size", "BERT needs it"),
+        ("bert", {"vocab_size": 59}, "{folder}/vocab.txt: has 60 pieces, and the model a table of 59", "they are not of one model"),
+        ("bert", {"vocab_size": 61}, f"{WEIGHTS}: bert.embeddings.word_embeddings.weight is (60, 16), by config.json (61, 16)",
+         "they are not of one model"),
+        ("bert", {"hidden_size": None}, f"{CONFIG}: has no hidden_size", "BERT needs it"),
+        ("bert", {"hidden_size": "wide"}, f"{CONFIG}: dim: expected int, got 'wide'", "is it as it was published?"),
+        ("bert", {"num_attention_heads": 3}, f"{CONFIG}: heads: must divide dim (16), got 3", "is it as it was published?"),
+        ("bert", {"intermediate_size": 25},
+         f"{WEIGHTS}: bert.encoder.layer.0.intermediate.dense.weight is (24, 16), by config.json (25, 16)",
+         "they are not of one model"),
+        ("bert", {"num_hidden_layers": 3}, f"{WEIGHTS}: has no bert.encoder.layer.2.attention.self.query.weight",
+         "the BERT that config.json describes has one"),
+        ("bert", {"num_hidden_layers": 1},
+         f"{WEIGHTS}: bert.encoder.layer.1.attention.output.LayerNorm.bias (and 15 more) has no place in BERT",
+         "a model with other parts than the published ones cannot be imported"),
+        ("bert", {"hidden_act": "silu"}, f"{CONFIG}: hidden_act is silu",
+         "known for BERT: gelu, gelu_python, gelu_new, gelu_pytorch_tanh, relu"),
+        ("roberta", {"hidden_act": "relu"}, f"{CONFIG}: hidden_act is relu", "known for RoBERTa: gelu, gelu_python"),
+        ("bert", {"position_embedding_type": "relative_key"}, f"{CONFIG}: position_embedding_type is relative_key",
+         "only BERT whose position_embedding_type is absolute can be imported"),
+        ("bert", {"is_decoder": True}, f"{CONFIG}: is_decoder is True", "only BERT whose is_decoder is False can be imported"),
+        ("albert", {"num_hidden_groups": 2}, f"{CONFIG}: num_hidden_groups is 2",
+         "only ALBERT whose num_hidden_groups is 1 can be imported"),
+        ("roberta", {"pad_token_id": "one"}, f"{CONFIG}: invalid literal for int() with base 10: 'one'", "is it as it was published?"),
+    ],
+)  # fmt: skip
+def test_a_config_that_does_not_fit(
+    kind: str, changes: dict[str, Any], message: str, hint: str, tmp_path: Path
+) -> None:
+    write(tmp_path, kind, **changes)
+    assert told(lambda: taken(tmp_path, tmp_path / "run")) == (
+        message.replace("{folder}", str(tmp_path)),
+        hint,
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
+    def complaint() -> tuple[str, str | None]:
+        return told(lambda: taken(tmp_path, tmp_path / "run"))
+
+    readable = "can be read: vocab.txt of BERT, WordPiece in tokenizer.json, spiece.model of SentencePiece, and GPT's own two files"
+    write(tmp_path, "roberta")
+    (tmp_path / "vocab.txt").unlink()
+    assert complaint() == (f"{tmp_path}: has no vocabulary", readable)
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    assert complaint() == (
+        f"{tmp_path}: its vocabulary is a BPE of bytes, as of RoBERTa and GPT-2, which is not read",
+        readable,
+    )
+    (tmp_path / "merges.txt").unlink()
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE"}}')
+    assert complaint() == (
+        f"{tmp_path}: its vocabulary is a BPE of bytes, as of RoBERTa and GPT-2, which is not read",
+        readable,
+    )
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
+    assert complaint() == (
+        f"{tmp_path / 'tokenizer.json'}: Unigram is read from SentencePiece's own file alone",
+        "add spiece.model",
+    )
+    (tmp_path / "tokenizer.json").write_text(
+        '{"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "[UNK]": 2}}}'
+    )
+    assert complaint() == (
+        f"{tmp_path / 'tokenizer.json'}: the ids of its vocabulary have gaps",
+        "give vocab.txt",
+    )
+    for broken in (
+        '{"type": "WordPiece"}',
+        '{"type": "WordPiece", "vocab": ["a"]}',
+        '{"type": "WordPiece", "vocab": {"a": "0", "b": 1}}',
+    ):
+        (tmp_path / "tokenizer.json").write_text(f'{{"model": {broken}}}')
+        assert complaint() == (
+            f"{tmp_path / 'tokenizer.json'}: its WordPiece has no vocab from pieces to ids",
+            "give vocab.txt",
+        )
+    (tmp_path / "tokenizer.json").write_text('{"model": null}')
+    assert complaint() == (f"{tmp_path}: has no vocabulary", readable)
+    (tmp_path / "vocab.json").write_text("{}")
+    (tmp_path / "merges.txt").write_bytes(b"\xff")
+    message, hint = complaint()
+    assert (
+        message.startswith(f"{tmp_path / 'merges.txt'}: cannot be read (")
+        and hint == "expected the merges of GPT, in UTF-8"
+    )
+    (tmp_path / "merges.txt").unlink()
+    (tmp_path / "vocab.txt").write_text("a\nb\n")
+    assert complaint() == (
+        f"{tmp_path / 'vocab.txt'}: is not a SentencePiece model",
+        "expected what spm_train wrote, or BERT's vocab.txt",
+    )
+    (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in [*SPECIAL, "a", "a"]))
+    assert complaint() == (
+        f"{tmp_path / 'vocab.txt'}: the piece 'a' is there twice",
+        "a vocab.txt has one piece a line, each once",
+    )
+
+    write(tmp_path, "roberta")
+    note = "version https://git-lfs.github.com/spec/v1\n"
+    (tmp_path / "model.safetensors").write_text(note)
+    message, hint = complaint()
+    assert message.startswith(f"{tmp_path / 'model.safetensors'}: cannot be read (")
+    assert hint == "is it complete? Git LFS leaves a note in the place of a file"
+    (tmp_path / "model.safetensors").unlink()
+    assert complaint() == (
+        f"{tmp_path}: has no model.safetensors",
+        "weights of TensorFlow and Flax cannot be imported",
+    )
+    (tmp_path / "config.json").write_text("[]")
+    assert complaint() == (f"{tmp_path / 'config.json'}: is not a JSON object", None)
+    (tmp_path / "config.json").write_text("{")
+    assert complaint()[0].startswith(f"{tmp_path / 'config.json'}: cannot be read (")
+    (tmp_path / "config.json").unlink()
+    hint = "name a folder as Hugging Face distributes it; nothing is downloaded"
+    assert complaint() == (f"{tmp_path / 'config.json'}: no such file", hint)
+
+
+def test_tensors_that_have_no_place_or_are_missing(tmp_path: Path) -> None:
+    path, weights = tmp_path / "model.safetensors", tensors("electra")
+    write(
+        tmp_path,
+        "electra",
+        {
+            **weights,
+            "generator_lm_head.bias": torch.ones(V),
+            "generator_predictions.dense.bias": torch.ones(E),
+        },
+    )
+    assert told(lambda: taken(tmp_path, tmp_path / "run")) == (
+        f"{path}: generator_lm_head.bias (and 1 more) has no place in ELECTRA",
+        "the discriminator can be imported, not the generator",
+    )
+    bert = tensors("bert")
+    del bert["cls.predictions.transform.LayerNorm.bias"]  # half a head is not a head that is missing
+    write(tmp_path, "bert", bert)
+    assert told(lambda: taken(tmp_path, tmp_path / "run")) == (
+        f"{path}: has no cls.predictions.transform.LayerNorm.bias",
+        "the BERT that config.json describes has one",
+    )
+
+
+def test_mistakes_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, "bert")
+    assert run(["import", str(tmp_path), "--output", str(tmp_path / "run"), "--langs", "en,en"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "error: --langs en,en: expected languages, each once\nhint: such as --langs en,de\n"
+    )
+    assert run(["import", str(tmp_path), "--output", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    assert run(["inspect", str(tmp_path / "run")]) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("[", "data"))]
+    assert shown == ["[model]"], "nothing is said of a run that there was not"
+    assert run(["import", str(tmp_path), "--output", str(tmp_path)]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"error: {tmp_path}: is not empty\nhint: choose another folder with --output\n"
+    )

@@ -1,0 +1,462 @@
+"""What a run leaves on disk: whole or not there, kept or removed, continued or refused, begun from, averaged."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from masscli.__main__ import run as masscli
+from masscli.checkpoint import checkpoint
+from masscli.checkpoint.average import average, members
+from masscli.checkpoint.checkpoint import Checkpoint, ranked, saved, stale
+from masscli.core.config import encode, to_toml
+from masscli.core.errors import MasscliError
+from masscli.training.recipe import Recipe
+from masscli.training.setup.build import build
+from tests.toy import make_data, recipe
+from tests.training.test_trainer import MASS, PAIRS, last, same_run, train
+
+pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
+
+
+@pytest.fixture(scope="module")
+def whole(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten updates, saved at 4, 8 and 10."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(recipe(toy, folder))
+    return folder
+
+
+@pytest.fixture
+def run(whole: Path, tmp_path: Path) -> Path:
+    """A copy of it, to do things to."""
+    return shutil.copytree(whole, tmp_path / "run", symlinks=True)
+
+
+def refused(action: Callable[[], object]) -> tuple[str, str | None]:
+    with pytest.raises(MasscliError) as error:
+        action()
+    return error.value.message, error.value.hint
+
+
+# -- kills ---------------------------------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+DEEDS = [
+    (checkpoint, "write"), (checkpoint, "save_file"), (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"),
+    (Path, "unlink"), (shutil, "rmtree"),
+]  # fmt: skip
+"""What saving does to the disk."""
+
+
+def deeds_before_a_kill(number: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """From now on count what is done to the disk, and die before the `number`-th of them.  Returns the growing list."""
+    done: list[str] = []
+
+    def watched(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def deed(*args: Any, **options: Any) -> Any:
+            if len(done) == number:
+                raise Killed
+            done.append(name)
+            return original(*args, **options)
+
+        return deed
+
+    for place, name in DEEDS:
+        monkeypatch.setattr(place, name, watched(name, getattr(place, name)))
+    return done
+
+
+def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_goes_on(toy: Path, tmp_path: Path) -> None:
+    """The second save also removes the first checkpoint; the run is killed before each thing it does to the disk."""
+    start, whole = tmp_path / "start", tmp_path / "whole"
+    changes = (
+        "checkpoint.keep_last=1",
+        "checkpoint.save_interval_updates=2",
+        "valid.max_valid_rows=2",
+        "train.max_update=4",
+    )
+    train(recipe(toy, start, *changes, "train.max_update=2", streams=PAIRS))
+    train(recipe(toy, whole, *changes, streams=PAIRS))
+    number = 0
+    while True:
+        folder = shutil.copytree(start, tmp_path / str(number), symlinks=True)
+        trainer, _ = build(recipe(toy, folder, *changes, streams=PAIRS))
+        with pytest.MonkeyPatch.context() as patch:
+            done = deeds_before_a_kill(number, patch)
+            try:
+                list(trainer.run())
+                break
+            except Killed:
+                pass
+        assert last(folder).state.step in (2, 4)
+        train(recipe(toy, folder, *changes, streams=PAIRS))
+        assert same_run(folder, whole)
+        best = Checkpoint.open(folder)
+        assert best.metrics["loss"] == min(
+            Checkpoint.open(path).metrics["loss"] for path in saved(folder).values()
+        )
+        assert not [p.name for p in (folder / "checkpoints").iterdir() if p.name.startswith(".")]
+        number += 1
+    assert set(done) == {name for _, name in DEEDS}
+    assert number == len(done)
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+         "Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)  # fmt: skip
+def test_a_full_disk_costs_the_save_and_nothing_else(
+    error: Exception, why: str, toy: Path, run: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("masscli.checkpoint.checkpoint.save_file", full)
+        message, hint = refused(lambda: train(recipe(toy, run, "train.max_update=12")))
+    assert message == f"{run / 'checkpoints/step-0000012'}: cannot be written ({why})"
+    assert hint == "make room, then run the same command again to go on"
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == [
+        "best",
+        "last",
+        "step-0000004",
+        "step-0000008",
+        "step-0000010",
+    ]
+    assert same_run(run, whole)
+
+
+# -- what is kept --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_latest_and_the_best_are_kept() -> None:
+    kept = {1: 5.0, 2: 3.0, 3: 4.0, 4: None, 5: 3.0, 6: 6.0}
+    assert ranked(kept, lower_is_better=True) == [2, 5, 3, 1, 6]
+    assert ranked(kept, lower_is_better=False) == [6, 1, 3, 2, 5]
+    assert stale(kept, 2, 1, True) == [1, 3, 4]
+    assert stale(kept, 1, 2, False) == [2, 3, 4, 5]
+    assert stale(kept, 9, 0, True) == []
+
+
+def test_a_run_keeps_its_best_and_latest_checkpoints(toy: Path, tmp_path: Path) -> None:
+    changes = (
+        "checkpoint.save_interval_updates=1",
+        "checkpoint.keep_last=2",
+        "checkpoint.keep_best=2",
+        "valid.validate_interval_updates=3",
+    )
+    train(recipe(toy, tmp_path, *changes, "train.max_update=7"))
+    steps = saved(tmp_path)
+    scores = {step: Checkpoint.open(path).metrics.get("loss") for step, path in steps.items()}
+    assert [step for step in steps if scores[step] is not None] == [3, 6]
+    assert list(steps) == [3, 6, 7]
+    assert (tmp_path / "checkpoints/last").resolve() == steps[7].resolve()
+    assert (tmp_path / "checkpoints/best").resolve() == steps[
+        ranked(scores, lower_is_better=True)[0]
+    ].resolve()
+
+
+def test_other_things_in_the_folder_are_let_alone(toy: Path, run: Path) -> None:
+    shutil.copytree(run / "checkpoints/step-0000004", run / "checkpoints/step-0000004-copy")
+    train(recipe(toy, run, "train.max_update=11", "checkpoint.keep_last=1"))
+    assert (run / "checkpoints/step-0000004-copy").is_dir()
+    assert not (run / "checkpoints/step-0000004").exists()
+
+
+def test_reading_a_run_leaves_an_unfinished_save_to_its_writer(run: Path, tmp_path: Path) -> None:
+    (run / "checkpoints/.step-0000012.new").mkdir()
+    average(members([run], 2), tmp_path / "mean")
+    assert (run / "checkpoints/.step-0000012.new").exists()
+
+
+# -- damage --------------------------------------------------------------------------------------------------------------------------------
+
+GO_ON = "use another checkpoint; to go on training from the one before, delete its folder"
+
+
+def everything(path: Path) -> object:
+    found = Checkpoint.open(path)
+    return found.weights(), found.heads(), found.moments()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "recipe.toml", "vocab.model"])
+def test_damage_is_found_and_the_file_named(name: str, toy: Path, run: Path) -> None:
+    path = run / "checkpoints/step-0000010" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert refused(lambda: everything(path.parent)) == (
+        f"{path}: damaged or missing (its checksum differs)",
+        GO_ON,
+    )
+    assert refused(lambda: build(recipe(toy, run)))[0] == f"{path}: damaged or missing (its checksum differs)"
+    path.write_bytes(content[:-7])
+    assert refused(lambda: everything(path.parent))[0].endswith(
+        f"{name}: damaged or missing (its checksum differs)"
+    )
+    path.unlink()
+    assert refused(lambda: last(run))[0].endswith(f"{name}: damaged or missing (its checksum differs)")
+
+
+def test_after_damage_a_run_goes_on_from_the_checkpoint_before(toy: Path, run: Path, whole: Path) -> None:
+    (run / "checkpoints/step-0000010/model.safetensors").write_bytes(b"")
+    shutil.rmtree(run / "checkpoints/step-0000010")
+    (run / "checkpoints/step-0000004/model.safetensors").write_bytes(b"")  # not the last, so nobody asks
+    train(recipe(toy, run))
+    assert same_run(run, whole)
+
+
+def test_what_is_no_checkpoint_is_said(run: Path, tmp_path: Path) -> None:
+    missing = refused(lambda: Checkpoint.open(tmp_path / "nowhere"))
+    assert missing == (
+        f"{tmp_path / 'nowhere'}: no such run or checkpoint",
+        "train one with `masscli pretrain` or `masscli finetune`",
+    )
+    (tmp_path / "empty").mkdir()
+    empty = refused(lambda: Checkpoint.open(tmp_path / "empty"))
+    assert empty == (
+        f"{tmp_path / 'empty'}: holds no checkpoint",
+        "give the folder of a run, or one of its checkpoints/step-N",
+    )
+    state = run / "checkpoints/step-0000010/state.json"
+    text = state.read_text()
+    state.write_text(text.replace('"format": 1', '"format": 99'))
+    assert refused(lambda: Checkpoint.open(state.parent)) == (
+        f"{state.parent}: format 99 of a checkpoint is not known", "this masscli reads format 1",
+    )  # fmt: skip
+    for broken in (text[:100], "[]", text.replace('"step"', '"stepp"')):
+        state.write_text(broken)
+        assert refused(lambda: Checkpoint.open(state.parent))[0].startswith(f"{state}: damaged (")
+
+
+# -- continuing ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_not_continued_with_another_recipe(toy: Path, run: Path) -> None:
+    for changes, said in (
+        (["model.dim=32"], "model.dim is 32, was 16"),
+        (
+            ["optim.lr=0.02", "train.max_tokens=99"],
+            "optim.lr is 0.02, was 0.01; train.max_tokens is 99, was 150",
+        ),
+        (["seed=2"], "seed is 2, was 1"),
+        (["stream.mass.objective.k=0.3"], "stream.mass.objective.k is 0.3, was None"),
+        (["stream.pairs.limit=9"], "stream.pairs.limit is 9, was None"),
+    ):
+        message, hint = refused(lambda changes=changes: build(recipe(toy, run, *changes)))  # type: ignore[misc]
+        assert message == f"{run}: holds a run with another recipe ({said})"
+        assert hint == "start another run with --save-dir, or begin from its weights with --init-from"
+    freq = refused(lambda: build(recipe(toy, run, "train.update_freq=3")))
+    assert freq == ("--update-freq 3 differs from 2, with which the run was started", "leave it out")
+    build(
+        recipe(
+            toy,
+            run,
+            "train.max_update=99",
+            "checkpoint.patience=3",
+            "train.num_workers=1",
+            "train.log_interval=5",
+        )
+    )
+
+
+def test_a_run_is_not_continued_with_another_vocabulary(run: Path, tmp_path: Path) -> None:
+    other = make_data(tmp_path / "other", vocab_size=90)
+    path = run / "checkpoints/step-0000010"
+    assert refused(lambda: build(recipe(other, run))) == (
+        f"{path}: the run was made with another vocabulary than {other}",
+        "continue it with its own data, or start another run with --save-dir",
+    )
+
+
+def test_another_metric_finds_its_best_among_what_is_kept(toy: Path, run: Path) -> None:
+    """Losses fell, so the last is best; of a metric that is better high, it is the worst."""
+    trainer, _ = build(recipe(toy, run, "checkpoint.best_metric=mass.loss"))
+    scores = {step: Checkpoint.open(path).metrics["mass.loss"] for step, path in saved(run).items()}
+    assert trainer.state.best == min(scores.values())
+    assert Checkpoint.open(run).metrics["mass.loss"] == min(scores.values())
+
+
+def command(run: Recipe, path: Path, *args: str) -> int:
+    """`masscli finetune` with that recipe, without its rate and its warm-up."""
+    raw = encode(run)
+    raw["optim"] = {k: v for k, v in raw["optim"].items() if k not in ("lr", "warmup_updates")}
+    path.write_text(to_toml(raw), encoding="utf-8")
+    return masscli(["finetune", "--config", str(path), *args])
+
+
+def test_a_longer_run_keeps_the_rate_it_began_with(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Default warm-up depends on --max-update; a run that is made longer does not begin to warm up again, or refuse."""
+    short = recipe(
+        toy, tmp_path / "run", "train.max_update=20", "checkpoint.save_interval_updates=50", streams=PAIRS
+    )
+    assert command(short, tmp_path / "a.toml") == 0
+    begun = last(tmp_path / "run").recipe.optim
+    assert (begun.warmup_updates, begun.lr) == (2, 0.016)
+    assert command(short, tmp_path / "a.toml", "--max-update", "30") == 0
+    assert "continuing" in capsys.readouterr().err
+    assert (last(tmp_path / "run").state.step, last(tmp_path / "run").recipe.optim) == (30, begun)
+    assert command(short, tmp_path / "a.toml", "--max-update", "30") == 0
+    assert "has already made 30 updates; raise --max-update to go on" in capsys.readouterr().err
+
+
+# -- beginning from other weights ----------------------------------------------------------------------------------------------------------
+
+
+def test_weights_are_taken_over_and_the_rest_begins_anew(toy: Path, whole: Path, tmp_path: Path) -> None:
+    trainer, notes = build(recipe(toy, tmp_path, f"init_from={whole}", "seed=5", streams=PAIRS))
+    best = Checkpoint.open(whole)
+    assert notes == [f"{len(best.weights())} tensors from {best.path}"]
+    assert all(
+        torch.equal(tensor, best.weights()[name]) for name, tensor in trainer.model.state_dict().items()
+    )
+    assert (trainer.state.step, trainer.state.positions, len(trainer.optimizer.state)) == (0, {}, 0)
+
+
+def test_languages_are_taken_over_by_name(toy: Path, whole: Path, tmp_path: Path) -> None:
+    """The weights know de and fr; the data, en and de."""
+    other = shutil.copytree(whole, tmp_path / "other", symlinks=True)
+    path = other / "checkpoints/step-0000010"
+    rename_languages(path, ("de", "fr"))
+    trainer, notes = build(recipe(toy, tmp_path / "run", f"init_from={path}", streams=PAIRS))
+    assert trainer.model.languages == ("de", "fr", "en")
+    theirs, ours = Checkpoint.open(path).weights(), trainer.model.state_dict()
+    for stack in ("encoder", "decoder"):
+        name = f"embeddings.{stack}.languages.weight"
+        assert torch.equal(ours[name][:2], theirs[name])
+    assert notes[1:] == ["languages without a vector there, drawn at random: en"]
+
+
+def rename_languages(path: Path, languages: tuple[str, ...]) -> None:
+    state = path / "state.json"
+    found = list(Checkpoint.open(path).state.languages)
+    text = state.read_text()
+    for old, new in zip(found, languages, strict=True):
+        text = text.replace(f'"{old}"', f'"@{new}"')
+    state.write_text(text.replace("@", ""))
+
+
+def test_weights_of_another_shape_or_vocabulary_are_refused(toy: Path, whole: Path, tmp_path: Path) -> None:
+    path = Checkpoint.open(whole).path
+    shape = refused(lambda: build(recipe(toy, tmp_path / "a", f"init_from={whole}", "model.ffn_dim=48")))
+    assert shape[0] == f"{path}: encoder.layers.0.inner.weight is (32, 16), the model wants (48, 16)"
+    other = make_data(tmp_path / "other", vocab_size=90)
+    message, hint = refused(lambda: build(recipe(other, tmp_path / "b", f"init_from={whole}")))
+    assert message == f"{path}: was trained with another vocabulary than the data"
+    assert hint == f"preprocess the text with --spm-model {path}"
+
+
+@pytest.mark.parametrize("objective", ["mlm", "clm"])
+def test_half_a_model_is_completed(
+    objective: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An encoder, or a decoder, is a good beginning for translation; what it lacks is as large as one says."""
+    common = [str(toy), "--max-update", "2", "--max-tokens", "200", "--num-workers", "0", "--threads", "1"]
+    half = tmp_path / objective
+    present, lacking = ("encoder", "decoder") if objective == "mlm" else ("decoder", "encoder")
+    size = ["--dim", "16", "--heads", "2", f"--{present}-layers", "1"]
+    assert masscli(["pretrain", *common, "--objective", objective, *size, "--save-dir", str(half)]) == 0
+    more = [
+        "--task",
+        "translate",
+        "-s",
+        "en",
+        "-t",
+        "de",
+        "--init-from",
+        str(half),
+        f"--{lacking}-layers",
+        "2",
+    ]
+    assert masscli(["finetune", *common, *more, "--save-dir", str(tmp_path / "run")]) == 0
+    [new] = [
+        line for line in capsys.readouterr().err.split("\n") if line.startswith("new, drawn at random: ")
+    ]
+    assert f"{lacking} (" in new
+    model = last(tmp_path / "run").recipe.model
+    assert (model.encoder_layers, model.decoder_layers) == ((1, 2) if objective == "mlm" else (2, 1))
+    wrong = ["--task", "translate", "-s", "en", "-t", "de", "--init-from", str(half), "--dim", "32"]
+    assert masscli(["finetune", *common, *wrong, "--save-dir", str(tmp_path / "wrong")]) == 2
+    assert f"error: --dim 32 differs from the weights in {half}: their dim is 16" in capsys.readouterr().err
+
+
+# -- averaging -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_average_is_the_mean_in_any_order(run: Path, tmp_path: Path) -> None:
+    chosen = members([run], 3)
+    assert [c.state.step for c in chosen] == [4, 8, 10]
+    forward, backward = (
+        average(order, tmp_path / name) for order, name in ((chosen, "a"), (chosen[::-1], "b"))
+    )
+    weights = [load_file(c.path / "model.safetensors") for c in chosen]
+    for name, tensor in Checkpoint.open(tmp_path / "a").weights().items():
+        mean = np.mean([w[name].numpy().astype(np.float64) for w in weights], axis=0).astype(np.float32)
+        assert np.array_equal(tensor.numpy(), mean)
+    assert (forward / "model.safetensors").read_bytes() == (backward / "model.safetensors").read_bytes()
+
+
+def test_an_average_is_a_run_to_use_and_not_to_continue(toy: Path, run: Path, tmp_path: Path) -> None:
+    average(members([run / "checkpoints/step-0000004", run], None), tmp_path / "mean")
+    _, notes = build(recipe(toy, tmp_path / "next", f"init_from={tmp_path / 'mean'}", streams=MASS))
+    assert notes[0].endswith(f"tensors from {tmp_path / 'mean/checkpoints/step-0000010'}")
+    assert refused(lambda: build(recipe(toy, tmp_path / "mean"))) == (
+        f"{tmp_path / 'mean/checkpoints/step-0000010'}: has no optimizer state to continue from",
+        "start anew from its weights with --init-from",
+    )
+
+
+def test_only_checkpoints_of_one_model_are_averaged(toy: Path, run: Path, tmp_path: Path) -> None:
+    train(recipe(toy, tmp_path / "wide", "model.ffn_dim=48", "train.max_update=1"))
+    mixed = members([run, tmp_path / "wide"], None)
+    assert (
+        refused(lambda: average(mixed, tmp_path / "mean"))[0]
+        == f"{mixed[1].path}: is not the same model as {mixed[0].path}"
+    )
+    few = refused(lambda: members([run], 4))
+    assert few == (f"{run}: holds 3 checkpoints, not 4", "keep more of them with --keep-last")
+    assert refused(lambda: average(members([run], 2), run)) == (
+        f"{run}: is not empty",
+        "choose another folder with --output",
+    )
+
+
+def test_what_a_checkpoint_says_of_itself(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert masscli(["inspect", str(run)]) == 0
+    shown = capsys.readouterr().out
+    found = Checkpoint.open(run)
+    count = sum(t.numel() for t in found.weights().values())
+    assert (
+        f"# model {count:,} parameters; heads of tasks 0\n# languages en, de; vocabulary {found.state.data[:12]}\n"
+        in shown
+    )
+    assert shown.endswith(to_toml(encode(found.recipe)))
+
+
+def test_nothing_in_a_checkpoint_can_run(run: Path) -> None:
+    kinds = {path.suffix for path in (run / "checkpoints").rglob("*") if path.is_file()}
+    assert kinds == {".safetensors", ".toml", ".json", ".model"}
+    path = run / "checkpoints/step-0000010/model.safetensors"
+    save_file({"x": torch.zeros(1)}, path)
+    assert refused(lambda: last(run).model())[0].endswith("damaged or missing (its checksum differs)")

@@ -1,0 +1,308 @@
+"""Beginning with parts of other runs, and with word vectors; and drawings of tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from masscli.__main__ import run as masscli
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core.config import ConfigError
+from masscli.core.errors import MasscliError
+from masscli.data.storage.data_folder import DataBin
+from masscli.reporting.plot import read_table
+from masscli.text.tokenizer import Tokenizer
+from masscli.training.events import Evaluated
+from masscli.training.setup.build import build
+from tests.toy import recipe
+from tests.training.test_trainer import train
+
+pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
+
+PAIRS = {"pairs": {"text": "en-de", "objective": {"name": "translate"}}}
+ONE = "train.max_update=1"
+
+
+@pytest.fixture(scope="module")
+def runs(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pre-trained runs: MASS, a masked and a causal language model."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, layers in (
+        ("mass", ()),
+        ("mlm", ("model.decoder_layers=0",)),
+        ("clm", ("model.encoder_layers=0",)),
+    ):
+        streams = {"text": {"text": "en", "objective": {"name": name}}}
+        train(recipe(toy, folder / name, ONE, f"seed={len(name) + len(layers)}", *layers, streams=streams))
+    return folder
+
+
+def taken(toy: Path, tmp_path: Path, *changes: str) -> tuple[dict[str, torch.Tensor], list[str]]:
+    trainer, notes = build(recipe(toy, tmp_path / "new", *changes, streams=PAIRS))
+    return dict(trainer.model.state_dict()), notes
+
+
+@pytest.mark.parametrize("stack", ["encoder", "decoder"])
+def test_one_stack_is_taken_and_the_token_table(stack: str, runs: Path, toy: Path, tmp_path: Path) -> None:
+    ours, notes = taken(toy, tmp_path, f"init_from={runs / 'mass'}", f"init_stacks={stack}", "seed=9")
+    theirs = Checkpoint.open(runs / "mass").weights()
+    for name, tensor in ours.items():
+        learned = (
+            tensor.numel() > 1
+            and float(tensor.float().std()) > 0
+            and not name.endswith("bias")
+            and "norm" not in name
+        )
+        if learned:
+            other = {"encoder": "decoder", "decoder": "encoder"}[stack]
+            assert torch.equal(tensor, theirs[name]) == (other not in name.split(".")[:2]), name
+    assert any(note.startswith("left behind: ") for note in notes)
+    [new] = [note for note in notes if note.startswith("new, drawn at random: ")]
+    assert (
+        "decoder (" if stack == "encoder" else "encoder ("
+    ) in new and f"{stack} (" not in new  # what did not come is named, too
+
+
+def test_more_positions_than_were_learned_are_the_learned_ones_again(toy: Path, tmp_path: Path) -> None:
+    learned = ("model.positions=learned", "model.max_positions=20")
+    train(recipe(toy, tmp_path / "old", ONE, *learned, streams=PAIRS))
+    args = [
+        "finetune",
+        str(toy),
+        "--task",
+        "translate",
+        "-s",
+        "en",
+        "-t",
+        "de",
+        "--init-from",
+        str(tmp_path / "old"),
+        "--max-update",
+        "1",
+    ]
+    assert (
+        masscli(
+            [
+                *args,
+                "--max-positions",
+                "50",
+                "--max-source-positions",
+                "49",
+                "--save-dir",
+                str(tmp_path / "new"),
+            ]
+        )
+        == 0
+    )
+    fewer = [*args, "--max-positions", "10", "--save-dir", str(tmp_path / "fewer")]
+    assert masscli(fewer) == 2
+    theirs = Checkpoint.open(tmp_path / "old").weights()
+    ours, notes = taken(
+        toy,
+        tmp_path / "again",
+        f"init_from={tmp_path / 'old'}",
+        "model.positions=learned",
+        "model.max_positions=50",
+    )
+    for stack in ("encoder", "decoder"):
+        name = f"embeddings.{stack}.positions.weight"
+        assert torch.equal(ours[name], torch.cat([theirs[name], theirs[name], theirs[name][:10]]))
+    assert "positions 20 to 49 are those from 0 on again" in notes
+    assert Checkpoint.open(tmp_path / "new").recipe.model.max_positions == 50
+
+
+def test_bert_and_a_language_model_make_an_encoder_and_a_decoder(
+    runs: Path, toy: Path, tmp_path: Path
+) -> None:
+    ours, _ = taken(
+        toy,
+        tmp_path,
+        f"init_from={runs / 'mlm'}",
+        f"init_decoder_from={runs / 'clm'}",
+        "model.decoder_layers=1",
+    )
+    encoder, decoder = (Checkpoint.open(runs / name).weights() for name in ("mlm", "clm"))
+    assert torch.equal(ours["tables.shared"], encoder["tables.shared"])
+    assert all(
+        torch.equal(ours[name], tensor) for name, tensor in encoder.items() if name.startswith("encoder.")
+    )
+    assert all(
+        torch.equal(ours[name], tensor)
+        for name, tensor in decoder.items()
+        if name.startswith(("decoder.", "embeddings.decoder"))
+    )
+
+
+def test_a_stack_that_a_run_has_not(runs: Path, toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(MasscliError) as error:
+        taken(toy, tmp_path, f"init_from={runs / 'clm'}", "init_stacks=encoder")
+    assert error.value.message.endswith(": has no encoder")
+
+
+def test_a_masked_language_model_on_both_sides(runs: Path, toy: Path, tmp_path: Path) -> None:
+    """XLM's beginning: the decoder is the encoder, but for attention to the source."""
+    both = f"init_from={runs / 'mlm'}", f"init_decoder_from={runs / 'mlm'}", "model.decoder_layers=1"
+    ours, notes = taken(toy, tmp_path, *both)
+    theirs = Checkpoint.open(runs / "mlm").weights()
+    for name, tensor in theirs.items():
+        assert torch.equal(ours[name], tensor), name
+        if "encoder" in name.split(".")[:2]:
+            assert torch.equal(ours[name.replace("encoder", "decoder", 1)], tensor), name
+    [new] = [note for note in notes if note.startswith("new, drawn at random: ")]
+    crossing = [
+        name
+        for name in ours
+        if name.startswith("decoder.") and name.replace("decoder", "encoder", 1) not in theirs
+    ]
+    assert new == f"new, drawn at random: decoder ({len(crossing)})" and all(
+        "cross" in name for name in crossing
+    )
+    assert any(note.endswith(", of its encoder: it has no decoder") for note in notes)
+
+
+def test_what_begins_with_all_of_a_run_begins_with_its_loss(runs: Path, toy: Path, tmp_path: Path) -> None:
+    """What was validated last there is validated first here."""
+    still = "optim.lr=1e-30", "optim.warmup_init_lr=0", "model.decoder_layers=0"
+    streams = {"text": {"text": "en", "objective": {"name": "mlm"}}}
+    events = train(recipe(toy, tmp_path, f"init_from={runs / 'mlm'}", "seed=9", ONE, *still, streams=streams))
+    measured = next(e.metrics for e in events if isinstance(e, Evaluated))
+    assert measured == pytest.approx(Checkpoint.open(runs / "mlm").metrics, rel=1e-6)
+
+
+def test_a_head_that_the_checkpoint_lacks_is_named_once(runs: Path, toy: Path, tmp_path: Path) -> None:
+    """BERT's two-way head, and a pooler; all else comes from the masked language model."""
+    streams = {"pairs": {"text": "en", "objective": {"name": "bert", "tokens_per_sample": 24}}}
+    _, notes = build(
+        recipe(
+            toy,
+            tmp_path,
+            f"init_from={runs / 'mlm'}",
+            "model.decoder_layers=0",
+            "model.pooler=true",
+            streams=streams,
+        )
+    )
+    assert [note for note in notes if "drawn at random" in note] == [
+        "new, drawn at random: pooler (2), heads (2)"
+    ]
+    assert not [note for note in notes if note.startswith("left behind")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["init_stacks=encoder"], "init_stacks: goes with init_from"),
+        (["init_decoder_from=x"], "init_decoder_from: goes with init_from"),
+        (
+            ["init_from=x", "init_stacks=encoder", "init_decoder_from=y"],
+            "init_stacks: cannot be combined with init_decoder_from",
+        ),
+        (["init_vectors=de"], "init_vectors: expected LANG=FILE"),
+    ],
+)
+def test_parts_that_contradict_each_other(
+    changes: list[str], message: str, toy: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        recipe(toy, tmp_path, *changes)
+    assert error.value.message == message
+
+
+def test_word_vectors_are_rows_of_the_table(toy: Path, tmp_path: Path) -> None:
+    data = DataBin.open(toy)
+    tokenizer = data.tokenizer()
+    ids = data.monolingual("train", "de")[0].tolist()
+    pieces = zip(ids, tokenizer.pieces(ids), strict=True)
+    whole, word = next((i, piece[1:]) for i, piece in pieces if piece.startswith("▁") and len(piece) > 2)
+    path = tmp_path / "de.vec"
+    path.write_text(
+        f"2 16\nnosuchword {' '.join(['9'] * 16)}\n{word} {' '.join(map(str, range(16)))}\n", encoding="utf-8"
+    )
+    before, _ = taken(toy, tmp_path / "a")
+    after, notes = taken(toy, tmp_path / "b", f"init_vectors=de={path}")
+    table, old = after["tables.shared"], before["tables.shared"]
+    assert torch.nonzero((table != old).any(1)).flatten().tolist() == [whole]
+    assert torch.allclose(table[whole] / table[whole].norm(), torch.arange(16.0) / torch.arange(16.0).norm())
+    assert table[whole].norm() == pytest.approx(float(old[whole].norm()), rel=1e-5)
+    assert notes[0].startswith(f"{path}: vectors for 1 of ")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("dog 1 2 3\n", "{path}:1: a vector of 3 numbers, the model has a width of 16"),
+        (f"{{word}} {' '.join(['nan'] * 16)}\n", "{path}:1: '{word}' has a number that is not finite"),
+        (f"{{word}} {' '.join(['0'] * 16)}\n", "--init-vectors en={path}: all its vectors are zero"),
+        (f"qqq {' '.join(['1'] * 16)}\n", "--init-vectors en={path}: knows none of the "),
+    ],
+)
+def test_word_vectors_that_do_not_fit(lines: str, message: str, toy: Path, tmp_path: Path) -> None:
+    data, path = DataBin.open(toy), tmp_path / "x.vec"
+    word = next(
+        piece[1:]
+        for piece in data.tokenizer().pieces(data.monolingual("train", "en")[0].tolist())
+        if len(piece) > 2
+    )
+    path.write_text(lines.format(word=word), encoding="utf-8")
+    with pytest.raises(MasscliError) as error:
+        taken(toy, tmp_path, f"init_vectors=en={path}")
+    assert error.value.message.startswith(message.format(path=path, word=word))
+
+
+def test_an_adopted_vocabulary_of_ours_fits_the_weights_made_with_it(toy: Path, tmp_path: Path) -> None:
+    from masscli.data.prepare.config import PreprocessConfig
+
+    made = Tokenizer.adopt(
+        toy / "vocab.model", config=PreprocessConfig(), languages=("en", "de"), folder=tmp_path
+    )
+    assert made.vocab == DataBin.open(toy).vocab
+
+
+# -- drawings ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "k.txt").write_text("k perplexity BLEU\n0.1 5 2+-0.5\n0.5 9 -\n1.0 30 3\n", encoding="utf-8")
+    assert masscli(["plot", str(tmp_path / "k.txt"), "--output", str(tmp_path / "k.svg")]) == 0
+    root = ElementTree.fromstring((tmp_path / "k.svg").read_text(encoding="utf-8"))
+    space = "{http://www.w3.org/2000/svg}"
+    lines = [line.get("points", "").split() for line in root.iter(f"{space}polyline")]
+    assert [len(points) for points in lines] == [3, 2]  # a dash is left out
+    (x1, y1), (x2, y2), (x3, y3) = ((float(v) for v in point.split(",")) for point in lines[0])
+    assert (x2 - x1) / (x3 - x1) == pytest.approx(
+        4 / 9, abs=1e-3
+    ) and y1 > y2 > y3  # to scale; high values stand high
+    assert (y1 - y2) / (y1 - y3) == pytest.approx(4 / 25, abs=2e-3)
+    assert {"perplexity", "BLEU", "0.5"} <= {text.text for text in root.iter(f"{space}text")}
+
+
+def test_a_drawing_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "k.txt"
+    table.write_text("k a\nnan 2\n1 3\n", encoding="utf-8")
+    for output, message in ((tmp_path / "k.png", "drawings are SVG"), (tmp_path / "no" / "k.svg", "No such file or directory"),
+                            (tmp_path, "Is a directory")):  # fmt: skip
+        assert masscli(["plot", str(table), "--output", str(output)]) == 2
+        assert capsys.readouterr().err.split("\n")[0] == f"error: --output {output}: {message}"
+    assert [path.name for path in tmp_path.iterdir()] == ["k.txt"]
+    assert masscli(["plot", str(table), "--output", "-"]) == 0
+    assert capsys.readouterr().out.startswith(
+        "<svg "
+    )  # a first column that is not all numbers is evenly spaced
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("k\n1\n", "t: is no table"),
+        ("k a\n1 2\n3\n", "t:3: has 1 columns, its first line has 2"),
+        ("k a\n1 2x\n", "t:2: '2x' is no number"),
+        ("k a\n1 1e308\n2 -1e308\n", "t:2: '1e308' is too large to be drawn"),
+    ],
+)
+def test_what_is_no_table(text: str, message: str) -> None:
+    with pytest.raises(MasscliError) as error:
+        read_table(text.split("\n"), "t")
+    assert error.value.message == message

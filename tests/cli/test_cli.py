@@ -1,0 +1,495 @@
+"""The command line as a user meets it: help, messages word for word, exit codes, and what a command receives from what was typed.
+
+`tests/cli/flags.txt` is the frozen list of options; after an intended change:  python -m tests.cli.test_cli > tests/cli/flags.txt
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import inspect
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+
+from masscli.__main__ import run
+from masscli.cli.app import COMMANDS, module_of
+from masscli.cli.training_request import StreamChoice, Training, TrainRequest, peek
+from masscli.core.config import config, decode, rows
+from masscli.core.errors import MasscliError
+from masscli.data.prepare.config import PreprocessConfig
+from masscli.generation.config import GenerateConfig, GenerationConfig
+from masscli.metrics.config import ScoreConfig
+from masscli.objectives.registry import OBJECTIVES
+from masscli.training.recipe import Recipe
+from masscli.version import __version__
+
+Seen = list[Any]
+PRETRAIN_HELP = "hint: masscli pretrain --help"
+CONTRADICTION = ["error: --fp16, --bf16 and --precision contradict each other", "hint: give one of them"]
+
+
+def command(monkeypatch: pytest.MonkeyPatch, name: str, run_: Callable[..., None]) -> None:
+    """Put `run_` in the place of a command."""
+    module = types.ModuleType(f"masscli.cli.{name}", f"{COMMANDS[name]}\n\nExamples:\n  masscli {name}\n")
+    module.run = run_  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, f"masscli.cli.{name}", module)
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    """What `pretrain` was asked for; it goes on to decode it all, as the real one does."""
+    seen: Seen = []
+
+    def take(request: Annotated[TrainRequest, Training("--objective")]) -> None:
+        decode(Recipe, request.recipe_raw)
+        if request.objective is not None:
+            options = {"name": request.objective, **request.options_of(request.objective)}
+            decode(Recipe, {"stream": {"en": {"text": "en", "objective": options}}})
+        seen.append(request)
+
+    command(monkeypatch, "pretrain", take)
+    return seen
+
+
+def told(capsys: pytest.CaptureFixture[str], *args: str) -> list[str]:
+    """The lines of a refusal, which must exit with 2 and print nothing on stdout."""
+    assert run(args) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err.splitlines()
+
+
+# -- the frame ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_help_lists_every_command_and_imports_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in COMMANDS:
+        monkeypatch.setitem(sys.modules, module_of(name), None)  # importing it now fails
+    for args in (["--help"], []):
+        assert run(args) == 0
+        out = capsys.readouterr().out
+        for name, summary in COMMANDS.items():
+            assert f"│ {name.ljust(max(map(len, COMMANDS)))}  {summary}" in out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_summary_is_the_first_line_of_the_docstring(name: str) -> None:
+    module = importlib.import_module(module_of(name))
+    doc = inspect.getdoc(module)
+    assert doc is not None and doc.split("\n")[0] == COMMANDS[name]
+    assert "\nExamples:\n" in doc
+
+
+@pytest.mark.parametrize(
+    "args", [[], *([name] for name in COMMANDS), ["pretrain", "--objective", "mass"]], ids=" ".join
+)
+def test_help_fits_a_terminal_of_80_columns(
+    args: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*args, "--help"]) == 0
+    out, err = capsys.readouterr()
+    page, _, examples = out.partition("\nExamples\n")
+    assert max(map(len, page.splitlines())) <= 80
+    assert examples and err == "" and "\x1b" not in out
+
+
+def test_help_has_a_panel_for_each_section(capsys: pytest.CaptureFixture[str], requests: Seen) -> None:
+    assert run(["pretrain", "--objective", "mass", "--help"]) == 0
+    out = capsys.readouterr().out
+    for title in (
+        "mass options",
+        "run: ",
+        "model: ",
+        "optim: ",
+        "train: ",
+        "checkpoint: ",
+        "valid: ",
+        "streams: ",
+    ):
+        assert f"╭─ {title}" in out
+    assert "--max-tokens INT" in out and "[default: 4096]" in out
+    assert "--k FLOAT" in out
+    assert run(["pretrain", "--objective", "clm", "--help"]) == 0
+    assert "--k FLOAT" not in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"masscli {__version__}\n"
+
+
+def test_both_spellings_of_the_program() -> None:
+    outputs = [
+        subprocess.run([*program, "--version"], capture_output=True, text=True, check=True).stdout
+        for program in ([sys.executable, "-m", "masscli"], [str(Path(sys.executable).parent / "masscli")])
+    ]
+    assert outputs == [f"masscli {__version__}\n"] * 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("masscli pre", ["preprocess", "pretrain", "predict"]),
+        ("masscli score --sent", ["--sentence-level"]),
+        ("masscli score --tokenize ja", ["ja-mecab"]),
+        ("masscli pretrain --objective mass --k-t", ["--k-tokens"]),
+        ("masscli pretrain --objective ma", ["mass"]),
+        ("masscli pretrain --objective nonsense --lr", []),
+        ("masscli nonsense --lr", []),
+    ],
+)
+def test_completion(typed: str, offered: list[str]) -> None:
+    environment = {
+        **os.environ,
+        "_MASSCLI_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
+    }
+    done = subprocess.run([sys.executable, "-m", "masscli"], capture_output=True, text=True, env=environment)
+    assert (done.stdout.split(), done.stderr) == (offered, "")
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "lines"),
+    [
+        (["pretrian"], ["error: no command called 'pretrian', did you mean 'pretrain'?", "hint: masscli --help"]),
+        (["--zzz"], ["error: no such option: --zzz", "hint: masscli --help"]),
+        (["pretrain", "--objective", "mas"], ["error: --objective: no objective called 'mas', did you mean 'mass'?", PRETRAIN_HELP]),
+        (["pretrain", "--objective", "nowhere:Mine"],
+         ["error: --objective: objective 'nowhere:Mine': there is no module 'nowhere'", "hint: is the plug-in installed?"]),
+        (["pretrain", "--max-tokens", "x"], ["error: --max-tokens: expected int, got 'x'", PRETRAIN_HELP]),
+        (["pretrain", "--max-tokens", "0", "--lr=a", "--norm", "mid"],
+         ["error: --norm: 'mid' is not one of pre, post", "error: --lr: expected float, got 'a'",
+          "error: --max-tokens: must be above 0, got 0", PRETRAIN_HELP]),
+        (["pretrain", "--objective", "mass", "--k", "half"], ["error: --k: expected float, got 'half'", PRETRAIN_HELP]),
+        (["pretrain", "--objective", "clm", "--k", "0.5"],
+         ["error: --k belongs to the objective mass; clm does not take it", "hint: the options of an objective: --objective NAME --help"]),
+        (["pretrain", "--k", "0.5"], ["error: --k belongs to the objective mass, and none is chosen", "hint: add --objective mass"]),
+        (["pretrain", "--fp16", "--bf16"], CONTRADICTION),
+        (["pretrain", "--fp16", "--precision", "bf16"], CONTRADICTION),
+        (["pretrain", "--set", "lr"], ["error: --set lr: expected KEY=VALUE", PRETRAIN_HELP]),
+        (["pretrain", "--set", "optim.lrr=1"], ["error: --set optim.lrr: unknown key, did you mean 'lr'?", PRETRAIN_HELP]),
+        (["pretrain", "--limit", "some"], ["error: --limit: expected int, got 'some'", PRETRAIN_HELP]),
+        (["pretrain", "--config", "none.toml"],
+         ["error: none.toml: there is no such file", "hint: a recipe is a TOML file; `masscli recipe list` shows those at hand"]),
+        (["recipe", "lost"], ["error: recipe: no action called 'lost', did you mean 'list'?", "hint: masscli recipe --help"]),
+        (["recipe", "show"], ["error: recipe show: expected 1 recipe, got 0", "hint: masscli recipe --help"]),
+    ],
+)  # fmt: skip
+def test_mistakes_word_for_word(
+    args: list[str], lines: list[str], capsys: pytest.CaptureFixture[str], requests: Seen
+) -> None:
+    assert told(capsys, *args) == lines
+    assert requests == []
+
+
+def test_a_misspelt_flag_is_met_with_its_neighbours(
+    capsys: pytest.CaptureFixture[str], requests: Seen
+) -> None:
+    first, hint = told(capsys, "pretrain", "--max-tokenz", "3")
+    assert (
+        first.startswith("error: no such option: --max-tokenz") and "--max-tokens" in first
+    )  # the words are the parser's
+    assert hint == PRETRAIN_HELP
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "line"),
+    [
+        (errno.ENOSPC, "runs/x/model", "error: runs/x/model: No space left on device"),
+        (errno.EACCES, "runs/x/model", "error: runs/x/model: Permission denied"),
+        (errno.EROFS, "runs/x/model", "error: runs/x/model: Read-only file system"),
+        (errno.ENOSPC, None, "error: No space left on device"),
+    ],
+)
+def test_a_disk_that_refuses(
+    number: int,
+    name: str | None,
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise OSError(number, os.strerror(number), name)
+
+    command(monkeypatch, "inspect", fail)
+    assert told(capsys, "inspect")[0] == line
+
+
+def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise FileNotFoundError(errno.ENOENT, "not there", "x")
+
+    command(monkeypatch, "inspect", fail)
+    with pytest.raises(FileNotFoundError):
+        run(["inspect"])
+
+
+def test_the_codes_of_leaving(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    def refused() -> None:
+        raise MasscliError("this cannot be done", "do that")
+
+    command(monkeypatch, "inspect", interrupted)
+    assert run(["inspect"]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+    command(monkeypatch, "inspect", refused)
+    assert told(capsys, "inspect") == ["error: this cannot be done", "hint: do that"]
+
+
+def test_a_bug_exits_with_1_and_a_plain_traceback(tmp_path: Path) -> None:
+    code = "import sys, masscli.cli.score_inputs as s; s.lines = lambda path: 1 / 0; sys.argv = ['masscli', 'score', 'a', '--ref', 'b']; "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "from masscli.__main__ import main; main()"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback") and done.stderr.endswith(
+        "ZeroDivisionError: division by zero\n"
+    )
+    assert "╭" not in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "masscli", "--help"], stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_results_that_do_not_fit_are_not_a_success() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "masscli", "--help"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: No space left on device",
+        "hint: make room, then run the same command again",
+    ]
+
+
+# -- what a command receives -------------------------------------------------------------------------------------------------------------
+
+
+def test_only_what_was_given_is_in_the_request(requests: Seen) -> None:
+    assert run(["pretrain"]) == 0
+    assert run(["pretrain", "bin", "--objective=mass", "--k", "0.3", "-a", "base", "--keep-interval-updates", "2", "--no-scale-embedding",
+                "--adam-betas", "0.9,0.999", "--bf16", "--langs", "en", "-l", "de,fr", "--pairs", "en-de,de-en", "-s", "en", "-t", "de",
+                "--lang-temperature", "5", "--limit", "100", "--set", "stream.en.weight=2", "--set", "train.max_tokens=9",
+                "--max-tokens", "8"]) == 0  # fmt: skip
+    empty, full = requests
+    assert (empty.recipe_raw, empty.streams_raw, empty.objective, empty.objective_raw, empty.config) == (
+        {},
+        {},
+        None,
+        {},
+        None,
+    )
+    assert (empty.langs, empty.source, empty.target, empty.pairs, empty.temperature, empty.limit) == (
+        (),
+        None,
+        None,
+        (),
+        1.0,
+        None,
+    )
+    assert full.recipe_raw == {
+        "data": "bin",
+        "model": {"arch": "base", "scale_embedding": False},
+        "optim": {"adam_betas": "0.9,0.999"},
+        "train": {"max_tokens": "9", "precision": "bf16"},
+        "checkpoint": {"keep_last": "2"},
+    }
+    assert full.streams_raw == {"en": {"weight": "2"}}
+    assert (full.objective, full.objective_raw) == ("mass", {"k": "0.3"})
+    assert (full.langs, full.source, full.target) == (("en", "de", "fr"), "en", "de")
+    assert (full.pairs, full.temperature, full.limit) == (("en-de", "de-en"), 5.0, 100)
+
+
+STREAMS = """
+[stream.en]
+text = "en"
+objective = { name = "mass", k = 0.3 }
+[stream.pairs]
+text = "en-de"
+objective = { name = "translate" }
+"""
+
+
+def test_flags_win_over_the_file(tmp_path: Path, requests: Seen) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("seed = 3\n[optim]\nlr = 1e-3\nclip_norm = 2.0\n" + STREAMS)
+    assert (
+        run(["pretrain", "--config", str(path), "--lr", "5e-4", "--k", "0.7", "--label-smoothing", "0.2"])
+        == 0
+    )
+    (request,) = requests
+    assert request.recipe_raw == {"seed": 3, "optim": {"lr": "5e-4", "clip_norm": 2.0}}
+    assert list(request.streams_raw) == ["en", "pairs"]
+    assert request.config == path
+    assert (request.options_of("mass"), request.options_of("translate")) == (
+        {"k": "0.7"},
+        {"label_smoothing": "0.2"},
+    )
+
+
+def test_a_mistake_in_the_file_is_told_with_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], requests: Seen
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("[optim]\nlrr = 1e-3\n[train]\nmax_tokens = 0\n" + STREAMS)
+    assert told(capsys, "pretrain", "--config", str(path)) == [
+        f"error: {path}: optim.lrr: unknown key, did you mean 'lr'?",
+        f"error: {path}: train.max_tokens: must be above 0, got 0",
+        PRETRAIN_HELP,
+    ]
+    path.write_text("[optim\n")
+    first, hint = told(capsys, "pretrain", "--config", str(path))
+    assert first.startswith(f"error: {path}: ") and "line 1" in first
+    assert hint == "hint: the file must be TOML in UTF-8"
+    path.write_text('[stream.en]\ntext = "en"\nobjective = { name = "mas" }\n')
+    assert (
+        told(capsys, "pretrain", "--config", str(path))[0]
+        == f"error: {path}: no objective called 'mas', did you mean 'mass'?"
+    )
+
+
+def test_the_objective_is_found_before_the_line_is_parsed() -> None:
+    assert peek([], "--objective") is None
+    assert peek(["x", "--objective", "mass", "--k", "1"], "--objective") == "mass"
+    assert peek(["--objective=a", "--objective=b"], "--objective") == "b"
+    assert peek(["--objective"], "--objective") is None
+    assert peek(["--", "--objective", "mass"], "--objective") is None
+
+
+def test_a_dataclass_is_all_that_a_command_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @config
+    class Settings:
+        """Settings."""
+
+        width: int = 3
+        """How wide."""
+        quick: bool = True
+        """Hurry."""
+
+        def __post_init__(self) -> None:
+            if self.width > 9:
+                raise MasscliError("too wide")
+
+    seen: Seen = []
+
+    def take(settings: Settings) -> None:
+        seen.append(settings)
+
+    take.__annotations__ = {"settings": Settings, "return": None}
+    command(monkeypatch, "inspect", take)
+    assert run(["inspect"]) == 0
+    assert run(["inspect", "--width", "7", "--no-quick"]) == 0
+    assert seen == [Settings(), Settings(width=7, quick=False)]
+    assert told(capsys, "inspect", "--width", "wide") == [
+        "error: --width: expected int, got 'wide'",
+        "hint: masscli inspect --help",
+    ]
+    assert told(capsys, "inspect", "--width", "10") == ["error: too wide"]
+
+
+# -- recipes -----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes" / "more").mkdir(parents=True)
+    (tmp_path / "recipes" / "first.toml").write_text(
+        "# The first.\n[model]\narch = 'base'\n[optim]\nlr = 1e-3\n" + STREAMS
+    )
+    (tmp_path / "recipes" / "more" / "second.toml").write_text("[optim]\nlr = 2e-3\n")
+    (tmp_path / "recipes" / "wrong.toml").write_text("[optim]\nlrr = 2e-3\nlr = 'high'\n")
+    return tmp_path
+
+
+def test_recipes_are_listed_shown_checked_and_compared(
+    recipes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["recipe", "list"]) == 0
+    assert (
+        capsys.readouterr().out
+        == "recipes/first.toml\tThe first.\nrecipes/more/second.toml\t\nrecipes/wrong.toml\t\n"
+    )
+    (recipes / "other").mkdir()
+    (recipes / "other" / "settings.toml").write_text("[tool]\nname = 1\n")
+    assert run(["recipe", "list", "other"]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == "error: other: holds no recipe"
+    assert run(["recipe", "check", "recipes/first.toml", "recipes/wrong.toml"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "recipes/first.toml: ok\n"
+    assert err.splitlines()[:2] == [
+        "error: recipes/wrong.toml: optim.lrr: unknown key, did you mean 'lr'?",
+        "error: recipes/wrong.toml: optim.lr: expected float, got 'high'",
+    ]
+    assert run(["recipe", "show", "recipes/first.toml"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "lr = 0.001" in shown and "seed = 1  # default" in shown and "k = 0.3" in shown
+    assert "dim = 512  # default" in shown  # what base stands for
+    (recipes / "shown.toml").write_text("\n".join(shown))
+    assert run(["recipe", "diff", "recipes/first.toml", "shown.toml"]) == 0
+    assert capsys.readouterr().out == ""
+    (recipes / "run").mkdir()
+    (recipes / "run" / "recipe.toml").write_text("[optim]\nlr = 2e-3\nclip_norm = 0\n")
+    assert run(["recipe", "diff", "recipes/more/second.toml", "run"]) == 0
+    assert capsys.readouterr().out == "optim.clip_norm: 1.0 -> 0.0\n"
+
+
+# -- the frozen list of options ----------------------------------------------------------------------------------------------------------
+
+
+def flags() -> Iterator[str]:
+    """Every option made from a dataclass: the command, the key, its spellings, its type."""
+    commands: dict[str, list[type]] = {
+        "preprocess": [PreprocessConfig],
+        "pretrain, finetune": [StreamChoice, Recipe],
+        **{f"pretrain, finetune: {name}": [OBJECTIVES.load(name)] for name in OBJECTIVES.builtin_names()},
+        "generate": [GenerateConfig, GenerationConfig],
+        "score": [ScoreConfig],
+    }
+    for command_, classes in commands.items():
+        yield f"[{command_}]"
+        for row in (row for cls in classes for row in rows(cls)):
+            if row.key not in ("name", "stream"):
+                spellings = " ".join(["--" + row.key.rpartition(".")[2].replace("_", "-"), *row.flags])
+                yield f"{row.key:<40} {spellings:<50} {row.type}"
+        yield ""
+
+
+def test_options_change_only_on_purpose() -> None:
+    frozen = Path(__file__).with_name("flags.txt").read_text(encoding="utf-8")
+    assert "\n".join(flags()) + "\n" == frozen, (
+        "if this was intended: python -m tests.cli.test_cli > tests/cli/flags.txt"
+    )
+
+
+if __name__ == "__main__":
+    print("\n".join(flags()))

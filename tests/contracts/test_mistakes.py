@@ -1,0 +1,326 @@
+"""What a user may get wrong on a real command line: one line that names it, a hint, exit status 2, and nothing left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from masscli.__main__ import run
+
+SMALL = [
+    "--encoder-layers",
+    "1",
+    "--decoder-layers",
+    "1",
+    "--dim",
+    "16",
+    "--ffn-dim",
+    "16",
+    "--heads",
+    "2",
+    "--num-workers",
+    "0",
+]
+
+
+@pytest.fixture(scope="module")
+def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that translates, badly."""
+    place = tmp_path_factory.mktemp("trained") / "ende"
+    assert (
+        run(
+            [
+                "finetune",
+                str(toy),
+                "--task",
+                "translate",
+                *SMALL,
+                "--max-update",
+                "1",
+                "--save-dir",
+                str(place),
+            ]
+        )
+        == 0
+    )
+    return place
+
+
+def told(capsys: pytest.CaptureFixture[str], args: list[str]) -> list[str]:
+    """The lines on standard error of a command that must fail with status 2 and say nothing on standard output."""
+    capsys.readouterr()
+    assert run(args) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    return [line for line in err.split("\n") if line.startswith(("error: ", "hint: "))]
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--lr", "nan"], "--lr: expected a finite number, got nan"),
+        (["--end-lr", "-5"], "--end-lr: must not be negative, got -5.0"),
+        (["--weight-decay", "-1"], "--weight-decay: must not be negative, got -1.0"),
+        (["--adam-eps", "-1"], "--adam-eps: must be above 0, got -1.0"),
+        (["--min-loss-scale", "-1"], "--min-loss-scale: must be above 0, got -1.0"),
+        (["--norm-eps", "-1"], "--norm-eps: must be above 0, got -1.0"),
+        (["--segments", "-1"], "--segments: must not be negative, got -1"),
+        (["--threads", "100000"], "--threads: must not exceed 1024, got 100000"),
+        (["--max-source-positions", "-5"], "--max-source-positions: must be above 0, got -5"),
+        (["--device", "mps"], "--device mps: no such device"),
+        (["--decoder-mask-share", "0.9", "--decoder-random-share", "0.9"],
+         "--decoder-random-share: with decoder_mask_share, must not exceed 1"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)  # fmt: skip
+def test_numbers_out_of_bounds(
+    flags: list[str], line: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = [
+        "pretrain",
+        str(toy),
+        "--objective",
+        "mass",
+        *SMALL,
+        "--max-update",
+        "1",
+        "--save-dir",
+        str(tmp_path / "run"),
+    ]
+    assert told(capsys, [*args, *flags])[0] == f"error: {line}"
+    assert not list(tmp_path.rglob("step-*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--lenpen", "1e9"], "--lenpen: must lie in [-100, 100], got 1000000000.0"),
+        (["--unkpen", "nan"], "--unkpen: expected a finite number, got nan"),
+        (["--diverse-beam-strength", "2"], "--diverse-beam-strength: only with diverse_beam_groups"),
+        (["--reference", "x"], "--reference: is shown by --format fairseq or jsonl only"),
+        (["--max-len-a", "inf"], "--max-len-a: expected a finite number, got inf"),
+        (["--temperature", "0.5"], "--temperature: only with sampling"),
+        (["--sampling-topk", "5"], "--sampling-topk: only with sampling"),
+        (["--device", "mps"], "--device mps: no such device"),
+        (["--prefix", "-", "--prefix-size", "2"], "standard input (-) is read twice"),
+        (["-i", "x.en", "-o", "x.en"], "--output: is the input, which it would replace"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_search_that_cannot_be(
+    flags: list[str],
+    line: str,
+    trained: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import io
+    import sys
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ba be\n")))
+    assert told(capsys, ["generate", str(trained), "-i", "-", *flags])[0] == f"error: {line}"
+
+
+def test_averages_of_different_things(
+    trained: Path, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "mass"
+    assert (
+        run(
+            [
+                "pretrain",
+                str(toy),
+                "--objective",
+                "mass",
+                *SMALL,
+                "--max-update",
+                "1",
+                "--save-dir",
+                str(other),
+            ]
+        )
+        == 0
+    )
+    first, hint = told(capsys, ["average", str(trained), str(other), "-o", str(tmp_path / "mean")])
+    assert first.endswith(f"is not the same model as {(trained / 'checkpoints/last').resolve()}")
+    assert hint == "hint: average checkpoints of one run"
+    file = tmp_path / "file"
+    file.touch()
+    assert (
+        told(capsys, ["average", str(trained), str(trained), "-o", str(file)])[0]
+        == f"error: {file}: is a file"
+    )
+    assert not (tmp_path / "mean").exists()
+
+
+def test_processes_without_torchrun(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("masscli.core.distributed.world", 2)
+    args = ["pretrain", str(toy), "--objective", "mass", *SMALL, "--save-dir", str(tmp_path / "run")]
+    assert told(capsys, args) == ["error: WORLD_SIZE is 2, but RANK, MASTER_ADDR, MASTER_PORT are not set",
+                                  "hint: start with torchrun, or unset WORLD_SIZE"]  # fmt: skip
+
+
+def test_a_failure_before_anything_was_saved_promises_nothing(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = [
+        "pretrain",
+        str(toy),
+        "--objective",
+        "mass",
+        *SMALL,
+        "--lr",
+        "1e30",
+        "--warmup-updates",
+        "0",
+        "--max-update",
+        "9",
+    ]
+    first, hint = told(capsys, [*args, "--clip-norm", "0", "--save-dir", str(tmp_path / "run")])
+    assert first.startswith("error: update ") and hint.endswith("nothing was saved yet: the run begins anew")
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--objective", "clm"], "the recipe learns mass, not clm"),
+        (["--langs", "en"], "--langs chooses streams, and the recipe has its own"),
+        (["--lang-temperature", "5"], "--lang-temperature chooses streams, and the recipe has its own"),
+        (["--set", "stream=5"], "--set stream: expected a table, got '5'"),
+        (
+            ["--set", "stream.mass-en.objective=mass"],
+            "--set stream.mass-en.objective: expected a table, got 'mass'",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_recipe_and_flags_that_say_otherwise(
+    flags: list[str], line: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = tmp_path / "mass"
+    assert (
+        run(
+            [
+                "pretrain",
+                str(toy),
+                "--objective",
+                "mass",
+                *SMALL,
+                "--max-update",
+                "1",
+                "--save-dir",
+                str(begun),
+            ]
+        )
+        == 0
+    )
+    args = ["pretrain", "--config", str(begun / "recipe.toml"), "--save-dir", str(tmp_path / "other")]
+    assert told(capsys, [*args, *flags])[0] == f"error: {line}"
+    assert (
+        run(
+            [
+                "pretrain",
+                "--config",
+                str(begun / "recipe.toml"),
+                "--objective",
+                "mass",
+                "--save-dir",
+                str(tmp_path / "same"),
+            ]
+        )
+        == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (
+            ["finetune", "--task", "translate", "--langs", "en,de,fr"],
+            "--langs en,de,fr: a direction has two languages",
+        ),
+        (["pretrain", "--objective", "mass", "--langs", "en,en"], "--langs: names a language twice: en,en"),
+        (
+            ["pretrain", "--objective", "mlm", "--decoder-layers", "1"],
+            "--decoder-layers: mlm-en, mlm-de would never train it",
+        ),
+        (
+            ["pretrain", "--objective", "mass", "--valid-subset", "vald"],
+            "--valid-subset vald: {toy} has no vald split",
+        ),
+        (
+            ["pretrain", "--objective", "mass", "--lang-temperature", "1e-9"],
+            "--lang-temperature: must be at least 0.01, got 1e-09",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wishes_that_cannot_be_met(
+    flags: list[str], line: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--dim", "16", "--ffn-dim", "16", "--heads", "2", "--num-workers", "0", "--max-update", "1"]
+    args = [flags[0], str(toy), *small, "--save-dir", str(tmp_path / "run"), *flags[1:]]
+    assert told(capsys, args)[0] == f"error: {line.format(toy=toy)}"
+
+
+def test_a_run_is_not_continued_on_other_text_or_another_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"ba be bi {word}\n" for word in ("bo", "bu", "da", "de", "di", "do", "du", "fa", "fe", "fi")]
+
+    def preprocess(*more: str) -> None:
+        args = ["preprocess", "--langs", "en", "--mono", f"en={text}", "--destdir", str(tmp_path / "bin")]
+        assert run([*args, *more]) == 0
+
+    text = tmp_path / "text.en"
+    text.write_text("".join(lines), encoding="utf-8")
+    preprocess("--vocab-size", "40")
+    args = [
+        "pretrain",
+        str(tmp_path / "bin"),
+        "--objective",
+        "mass",
+        *SMALL,
+        "--save-dir",
+        str(tmp_path / "run"),
+    ]
+    assert run([*args, "--max-update", "1"]) == 0
+    said = told(
+        capsys,
+        [
+            "pretrain",
+            str(tmp_path / "bin"),
+            "--objective",
+            "denoise",
+            *SMALL,
+            "--save-dir",
+            str(tmp_path / "run"),
+        ],
+    )
+    assert said[0] == f"error: {tmp_path / 'run'}: holds a run of mass-en, not of denoise-en"
+    text.write_text("".join(reversed(lines)), encoding="utf-8")
+    preprocess("--overwrite", "--spm-model", str(tmp_path / "run/checkpoints/last/vocab.model"))
+    said = told(capsys, [*args, "--max-update", "2"])
+    assert said[0].endswith(f"the run was made of other text than is in {tmp_path / 'bin'} now")
+
+
+def test_inspect_verifies_what_training_alone_reads(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree((trained / "checkpoints/last").resolve(), copy)
+    assert run(["inspect", str(copy), "--verify"]) == 0
+    assert f"# all {len(list(copy.iterdir())) - 1} files match their checksums\n" in capsys.readouterr().out
+    moments = copy / "optimizer.safetensors"
+    damaged = bytearray(moments.read_bytes())
+    damaged[-1] ^= 1
+    moments.write_bytes(damaged)
+    assert (
+        told(capsys, ["inspect", str(copy), "--verify"])[0]
+        == f"error: {moments}: damaged or missing (its checksum differs)"
+    )

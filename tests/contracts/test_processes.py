@@ -1,0 +1,318 @@
+"""Training as processes: under torchrun, with workers, and told to stop from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from masscli.__main__ import run as masscli
+from masscli.core import distributed
+from masscli.core.config import encode, to_toml
+from masscli.core.errors import MasscliError
+from masscli.training.fsdp import refuse
+from masscli.training.recipe import Recipe
+from masscli.training.trainer import Trainer
+from tests.toy import recipe
+from tests.training.test_trainer import at, last, same_run
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+UPDATES = 60
+
+
+def typed(run: Recipe, path: Path) -> list[str]:
+    """The command line of a run."""
+    path.write_text(to_toml(encode(run)), encoding="utf-8")
+    return ["finetune", "--config", str(path)]
+
+
+@contextmanager
+def started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process, and its children, in a process group of their own; nothing of it is left in the end."""
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def torchrun(args: Sequence[str], restarts: int = 0) -> list[str]:
+    """The command of two processes, which torchrun starts again so often when one of them dies."""
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--max-restarts",
+        str(restarts),
+    ]
+    return [*launcher, "-m", "masscli", *args]
+
+
+def finish(args: Sequence[str]) -> None:
+    """Two processes to their end; what they said stands in the failure.
+
+    A second start is allowed: what is asked is what they learn, not that a busy machine lets two processes find each other at once.
+    """
+    ended = subprocess.run(torchrun(args, restarts=1), capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stderr
+
+
+def read(process: subprocess.Popen[str], beginning: str | None = None) -> str:
+    """What it says up to a line that begins so, or to its end."""
+    assert process.stderr is not None
+    seen = ""
+    for line in process.stderr:
+        seen += line
+        if beginning is not None and line.startswith(beginning):
+            return seen
+    assert beginning is None, seen
+    return seen
+
+
+def logged(folder: Path) -> dict[int, dict[str, float]]:
+    """Losses by update."""
+    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
+    return {e["step"]: e["losses"] for e in events if e["event"] == "stepped"}
+
+
+def norms(folder: Path) -> list[float]:
+    """Of the gradients, update by update."""
+    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
+    return [e["grad_norm"] for e in events if e["event"] == "stepped"]
+
+
+def measured(folder: Path) -> dict[int, dict[str, float]]:
+    """Metrics of the validation set by update."""
+    events = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
+    return {e["step"]: e["metrics"] for e in events if e["event"] == "evaluated"}
+
+
+def alike(found: dict[int, dict[str, float]], wanted: dict[int, dict[str, float]]) -> bool:
+    """The same streams in the same updates, and losses equal to 1e-5."""
+    pairs = [(found[step], wanted[step]) for step in wanted] if found.keys() == wanted.keys() else []
+    return bool(pairs) and all(a == pytest.approx(b, abs=1e-5) for a, b in pairs)
+
+
+@pytest.fixture(scope="module")
+def alone(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One process from the first update to the last."""
+    folder = tmp_path_factory.mktemp("alone")
+    run = recipe(toy, folder / "run", f"train.max_update={UPDATES}", "valid.eval_bleu=true")
+    assert masscli(typed(run, folder / "recipe.toml")) == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize("shared_out", ["false", "true"])
+def test_a_run_begun_by_one_process_is_continued_by_two(
+    shared_out: str, toy: Path, tmp_path: Path, alone: Path
+) -> None:
+    folder = tmp_path / "run"
+    assert masscli(typed(recipe(toy, folder, "train.max_update=3"), tmp_path / "a.toml")) == 0
+    more = (
+        f"train.max_update={UPDATES}",
+        "train.num_workers=1",
+        "valid.eval_bleu=true",
+        f"train.shard_model={shared_out}",
+    )
+    whole = typed(recipe(toy, folder, *more), tmp_path / "b.toml")
+    finish(whole)
+    assert alike(logged(folder), logged(alone))
+    after, wanted = measured(folder)[UPDATES], measured(alone)[UPDATES]
+    assert (
+        after == pytest.approx(wanted, abs=1e-3) and wanted["bleu"] > 0
+    )  # each process has translated half of the lines
+
+
+ELECTRA = {"name": "electra", "tokens_per_sample": 24}
+METHODS = {
+    "heads": {"en": ELECTRA, "de": ELECTRA},
+    "searching": {"de-en": {"name": "backtranslate"}, "en": {"name": "denoise"}},
+}
+
+
+@pytest.mark.parametrize(("method", "optimizer"), [("heads", "lamb"), ("searching", "adamw")])
+def test_a_model_that_is_shared_out_learns_the_same(
+    method: str, optimizer: str, toy: Path, tmp_path: Path
+) -> None:
+    """Two processes with a share of the model each, then one with all of it: as one process from the first update to the last."""
+    streams = {
+        f"of-{text}": {"text": text, "objective": objective} for text, objective in METHODS[method].items()
+    }
+
+    def run(folder: str, last: int, *more: str) -> list[str]:
+        stacks = (
+            ("model.decoder_layers=0", "train.reduction=batch_mean")
+            if method == "heads"
+            else ("valid.eval_roundtrip=true",)
+        )
+        made = recipe(toy, tmp_path / folder, f"train.max_update={last}", f"optim.optimizer={optimizer}", "model.encoder_layers=2",
+                      *stacks, *more, streams=streams)  # fmt: skip
+        return typed(made, tmp_path / f"{folder}-{last}.toml")
+
+    assert masscli(run("alone", 10)) == 0
+    finish(run("two", 6, "train.shard_model=true"))
+    assert masscli(run("two", 10)) == 0
+    assert alike(logged(tmp_path / "two"), logged(tmp_path / "alone"))
+    assert norms(tmp_path / "two") == pytest.approx(norms(tmp_path / "alone"), rel=1e-3)
+    for step, wanted in measured(tmp_path / "alone").items():
+        assert measured(tmp_path / "two")[step] == pytest.approx(wanted, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("train.update_freq=3",), "--shard-model: 3 micro-batches of an update do not divide among 2 processes"),
+        *(((f"stream.mass.objective.name={name}",),
+           "--shard-model: streams pairs and mass use different parts of the model, and processes must use the same")
+          for name in ("mlm", "bert+lm")),
+        (("train.compile=true",), "--shard-model: does not go with --compile"),
+        (("model.cross_output=language",), "--shard-model: does not go with projections by language"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_shared_out(
+    change: tuple[str, ...], message: str, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "world", 2)
+    made = recipe(toy, tmp_path / "run", *change)
+    with pytest.raises(MasscliError) as caught:
+        refuse(made, made.train.update_freq or 1)
+    assert caught.value.message == message and caught.value.hint
+
+
+def test_two_processes_stop_together_and_one_goes_on(toy: Path, tmp_path: Path, alone: Path) -> None:
+    """SIGTERM to one of two: both end after the same update, with a checkpoint."""
+    folder = tmp_path / "run"
+    long = typed(
+        recipe(toy, folder, "train.max_update=100000", "checkpoint.save_interval_updates=100000"),
+        tmp_path / "a.toml",
+    )
+    with started(torchrun(long)) as process:
+        read(process, "3: ")
+        ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(ranks[-1]), signal.SIGTERM)
+        assert "stopped by SIGTERM after" in read(process)
+        assert process.wait() != 0
+    stopped = last(folder).state.step
+    short = recipe(toy, folder, f"train.max_update={max(UPDATES, stopped + 1)}")
+    assert masscli(typed(short, tmp_path / "b.toml")) == 0
+    found = logged(folder)
+    assert alike({step: found[step] for step in logged(alone)}, logged(alone))
+
+
+def test_a_killed_process_is_started_again_and_the_run_goes_on(
+    toy: Path, tmp_path: Path, alone: Path
+) -> None:
+    """kill -9 of one of two, under `torchrun --max-restarts`: as though nothing had happened."""
+    folder = tmp_path / "run"
+    args = typed(
+        recipe(toy, folder, f"train.max_update={UPDATES}", "valid.eval_bleu=true"), tmp_path / "recipe.toml"
+    )
+    with started(torchrun(args, restarts=1)) as process:
+        said = read(process, "saved ")
+        ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(ranks[-1]), signal.SIGKILL)
+        said += read(process)
+        assert process.wait() == 0, said
+    assert f"continuing {folder} from update " in said
+    assert alike(logged(folder), logged(alone))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interrupted_command_says_so_and_goes_on(
+    number: signal.Signals, code: int, toy: Path, tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    args = typed(recipe(toy, tmp_path / "run", f"train.max_update={UPDATES}"), tmp_path / "recipe.toml")
+    at(5, lambda trainer: signal.raise_signal(number), monkeypatch)
+    with pytest.raises(SystemExit) as stop:
+        masscli(args)
+    assert stop.value.code == code
+    assert f"stopped by {number.name} after 5 updates and" in capsys.readouterr().err
+    assert masscli(args) == 0
+    assert f"continuing {tmp_path / 'run'} from update 5\n" in capsys.readouterr().err
+    assert same_run(tmp_path / "run", alone)
+    assert logged(tmp_path / "run") == logged(alone)
+
+
+def test_the_log_drops_what_will_be_done_again(
+    toy: Path, tmp_path: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was killed after update 6 goes on from 4; half a line at the end does no harm."""
+
+    class Killed(BaseException):
+        pass
+
+    def die(trainer: Trainer) -> None:
+        raise Killed
+
+    args = typed(recipe(toy, tmp_path / "run", f"train.max_update={UPDATES}"), tmp_path / "recipe.toml")
+    at(7, die, monkeypatch)
+    with pytest.raises(Killed):
+        masscli(args)
+    with open(tmp_path / "run/log.jsonl", "a") as file:
+        file.write('{"event": "stepp')
+    assert masscli(args) == 0
+    assert logged(tmp_path / "run") == logged(alone)
+
+
+def test_a_folder_is_trained_into_by_one_run_at_a_time(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = typed(recipe(toy, tmp_path / "run", "train.max_update=1"), tmp_path / "recipe.toml")
+    second: list[int] = []
+    at(1, lambda trainer: second.append(masscli(args)), monkeypatch)
+    assert masscli(args) == 0
+    assert second == [2]
+    assert f"error: {tmp_path / 'run'}: another process is training into it\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--batch-size", "-1"], "--batch-size: must be above 0, got -1"),
+        (["--max-update", "0"], "--max-update: must be above 0, got 0"),
+        (["--seed", "-1"], "--seed: must lie between 0 and 2^63 - 1, got -1"),
+        (["--limit", "0"], "--limit: must be above 0, got 0"),
+        (["--lang-temperature", "0"], "--lang-temperature: must be at least 0.01, got 0.0"),
+        (["--max-valid-rows", "0"], "--max-valid-rows: must be above 0, got 0"),
+        (["--max-tokens", "5"], "stream mass-en: an example of 11 tokens does not fit --max-tokens 5"),
+        (["--max-source-positions", "5"], "stream mass-en: no example left of 240"),
+        (["--init-from", "nowhere"], "nowhere: no such run or checkpoint"),
+        (["--device", "cuda:7"], "--device cuda:7: this PyTorch sees no GPU"),
+        (["--device", "gpu"], "--device gpu: no such device"),
+        (["--best-metric", "blue"], "--best-metric blue: is not measured"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_in_one_line(
+    change: list[str], message: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = [
+        "pretrain",
+        str(toy),
+        "--objective",
+        "mass",
+        "--save-dir",
+        str(tmp_path / "run"),
+        "--max-update",
+        "1",
+        *change,
+    ]
+    assert masscli(args) == 2
+    first, *rest = capsys.readouterr().err.rstrip("\n").split("\n")
+    assert first == f"error: {message}"
+    assert len(rest) <= 1 and all(line.startswith("hint: ") for line in rest)

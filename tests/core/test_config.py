@@ -1,0 +1,271 @@
+"""Plain data to typed sections and back: nothing is lost, nothing is guessed, every mistake is named."""
+
+from __future__ import annotations
+
+import tomllib
+import typing
+from collections import Counter
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from masscli.cli.training_request import StreamChoice
+from masscli.core.config import (
+    ConfigError,
+    Flags,
+    check,
+    config,
+    decode,
+    docs,
+    encode,
+    merge,
+    override,
+    rows,
+    to_toml,
+)
+from masscli.core.ramp import ramp, ramp_at
+from masscli.data.prepare.config import PreprocessConfig
+from masscli.generation.config import GenerateConfig, GenerationConfig
+from masscli.metrics.config import ScoreConfig
+from masscli.objectives.registry import OBJECTIVES
+from masscli.training.recipe import Recipe, StreamConfig
+
+SECTIONS = [
+    Recipe,
+    StreamConfig,
+    StreamChoice,
+    GenerateConfig,
+    GenerationConfig,
+    PreprocessConfig,
+    ScoreConfig,
+]
+OBJECTIVE_SCHEMAS = {name: OBJECTIVES.load(name) for name in OBJECTIVES.builtin_names()}
+
+
+@config
+class Inner:
+    """A section."""
+
+    size: Annotated[int, Flags("-n", "--width")] = 3
+    """How many."""
+    rate: float = 0.5
+    """How fast."""
+    kind: Literal["flat", "round"] = "flat"
+    """Which
+    shape."""
+    names: tuple[str, ...] = ()
+    """Who."""
+
+    def __post_init__(self) -> None:
+        check(
+            (self.size > 0, f"size: must be above 0, got {self.size}"),
+            (self.rate <= 1, f"rate: at most 1, got {self.rate}"),
+        )
+
+
+@config
+class Outer:
+    """All."""
+
+    needed: int
+    """Must be given."""
+    inner: Inner = Inner()
+    """A section."""
+    place: Path | None = None
+    """Where."""
+    flag: bool = False
+    """Whether."""
+    many: dict[str, Inner] = field(default_factory=dict)
+    """By name."""
+
+
+def complaints(raw: dict[str, Any], cls: type = Outer) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        decode(cls, raw)
+    return error.value.message.split("\n")
+
+
+FULL: dict[str, Any] = {
+    "data": 'data "bin"/ä\\b', "save_dir": "runs/x", "init_from": "runs/y", "seed": 7,
+    "model": {"arch": "base", "heads": 2, "norm": "pre", "dropout": 0.0, "norm_eps": 1e-12, "output_bias": True},
+    "optim": {"lr": 1e-05, "adam_betas": [0.9, 0.999], "clip_norm": 0.0, "lr_scheduler": "cosine"},
+    "train": {"max_tokens": 1, "update_freq": 4, "stop_time_hours": 0.25, "precision": "fp16"},
+    "checkpoint": {"patience": 5}, "valid": {"eval_bleu": True},
+    "stream": {
+        "en": {"text": "en", "objective": {"name": "mass", "k": 0.25}, "weight": "0:1,1000:0.5"},
+        "a.b c": {"text": "en-de", "objective": {"name": "translate"}, "share": 2.0, "limit": 10},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("raw", [{}, FULL], ids=["defaults", "everything"])
+def test_a_recipe_survives_a_file(raw: dict[str, Any]) -> None:
+    recipe = decode(Recipe, raw)
+    written = to_toml(encode(recipe))
+    assert decode(Recipe, tomllib.loads(written)) == recipe
+    assert decode(Recipe, encode(recipe)) == recipe
+    assert (recipe == decode(Recipe, {})) is (raw == {})
+
+
+NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+VALUES = st.text() | NUMBERS | st.booleans() | st.lists(st.text())
+
+
+@given(st.recursive(VALUES, lambda inner: st.dictionaries(st.text(), inner, max_size=3), max_leaves=6))
+def test_any_plain_data_survives_toml(value: Any) -> None:
+    assert tomllib.loads(to_toml({"key": value})) == {"key": value}
+
+
+def test_what_is_typed_on_a_command_line_means_what_a_file_says() -> None:
+    typed = {
+        "needed": "4",
+        "inner": {"size": "5", "rate": "1e-3", "kind": "round", "names": "a, b"},
+        "place": "x/y",
+        "flag": "True",
+    }
+    plain = {
+        "needed": 4,
+        "inner": {"size": 5, "rate": 0.001, "kind": "round", "names": ["a", "b"]},
+        "place": "x/y",
+        "flag": True,
+    }
+    inner = Inner(size=5, rate=0.001, kind="round", names=("a", "b"))
+    assert (
+        decode(Outer, typed)
+        == decode(Outer, plain)
+        == Outer(needed=4, inner=inner, place=Path("x/y"), flag=True)
+    )
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    inner = {"size": "many", "kind": "square", "rat": 2}
+    raw = {"need": 1, "inner": inner, "flag": "yes", "many": {"x": {"size": 0, "rate": 3}}, "place": 4}
+    assert complaints(raw) == [
+        "need: unknown key, did you mean 'needed'?",
+        "inner.rat: unknown key, did you mean 'rate'?",
+        "inner.size: expected int, got 'many'",
+        "inner.kind: 'square' is not one of flat, round",
+        "flag: expected true or false, got 'yes'",
+        "many.x.size: must be above 0, got 0",
+        "many.x.rate: at most 1, got 3.0",
+        "place: expected Path, got 4",
+        "needed: required",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "complaint"),
+    [
+        ({"needed": 1.5}, "needed: expected int, got 1.5"),
+        ({"needed": True}, "needed: expected int, got True"),
+        ({"needed": "__import__('os').getpid()"}, "needed: expected int, got \"__import__('os').getpid()\""),
+        ({"needed": 1, "inner": {"rate": "0.5x"}}, "inner.rate: expected float, got '0.5x'"),
+        ({"needed": 1, "inner": {"rate": True}}, "inner.rate: expected float, got True"),
+        ({"needed": 1, "inner": 3}, "inner: expected a table, got 3"),
+        ({"needed": 1, "many": [1]}, "many: expected a table, got [1]"),
+        ({"needed": 1, "inner": {"names": 3}}, "inner.names: expected a list, got 3"),
+        ({"needed": 1, "inner": {"names": ["a", 3]}}, "inner.names: expected str, got 3"),
+        ({"needed": 1, "flag": 1}, "flag: expected bool, got 1"),
+        ({"needed": 1, "zzz": 1}, "zzz: unknown key (known: flag, inner, many, needed, place)"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(raw: dict[str, Any], complaint: str) -> None:
+    assert complaints(raw) == [complaint]
+
+
+def test_the_name_of_a_plug_in_decides_its_keys() -> None:
+    stream = {"text": "en", "objective": {"name": "mass", "k": 0.5}}
+    assert decode(StreamConfig, stream).objective.name == "mass"
+    assert complaints({**stream, "objective": {"name": "mas"}}, StreamConfig) == [
+        "objective.name: no objective called 'mas', did you mean 'mass'?"
+    ]
+    assert complaints({**stream, "objective": {"k": 0.5}}, StreamConfig) == ["objective.name: required"]
+    (line,) = complaints({**stream, "objective": {"name": "translate", "k": 0.5}}, StreamConfig)
+    assert line.startswith("objective.k: unknown key")
+
+
+def test_override_and_merge_touch_only_what_they_name() -> None:
+    raw = {"inner": {"size": 1}, "needed": 2}
+    assert override(raw, ["inner.rate=0.1", "many.x.size=4", "needed=a=b"]) == {
+        "inner": {"size": 1, "rate": "0.1"}, "needed": "a=b", "many": {"x": {"size": "4"}}
+    }  # fmt: skip
+    assert raw == {"inner": {"size": 1}, "needed": 2}
+    assert merge(raw, {"inner": {"rate": 2}, "flag": True}) == {
+        "inner": {"size": 1, "rate": 2},
+        "needed": 2,
+        "flag": True,
+    }
+    for assignment, message in {
+        "needed": "needed: expected KEY=VALUE",
+        "needed.x=1": "needed.x: 'needed' is a value, not a table",
+    }.items():
+        with pytest.raises(ConfigError) as error:
+            override(raw, [assignment])
+        assert error.value.message == message
+
+
+def test_rows_tell_all_that_a_help_screen_needs() -> None:
+    found = {row.key: row for row in rows(Outer)}
+    assert list(found) == [
+        "needed",
+        "inner.size",
+        "inner.rate",
+        "inner.kind",
+        "inner.names",
+        "place",
+        "flag",
+        "many",
+    ]
+    size, kind = found["inner.size"], found["inner.kind"]
+    assert (size.type, size.default, size.help, size.flags) == ("int", 3, "How many.", ("-n", "--width"))
+    assert (kind.type, kind.help) == ("flat|round", "Which shape.")
+    assert (found["place"].type, found["inner.names"].type) == ("Path", "str,...")
+
+
+@pytest.mark.parametrize("cls", [*SECTIONS, *OBJECTIVE_SCHEMAS.values()], ids=lambda c: c.__name__)
+def test_every_key_has_a_sentence(cls: type) -> None:
+    for row in rows(cls):
+        if row.key == "name" and cls in OBJECTIVE_SCHEMAS.values():
+            continue
+        assert row.help, f"{cls.__name__}.{row.key} has no sentence"
+        assert row.help[-1] in ".)", f"{cls.__name__}.{row.key}: {row.help!r} is not a sentence"
+    for name in typing.get_type_hints(cls):
+        assert name in docs(cls) or name in ("registry", "reads", "stacks", "name")
+
+
+COMMANDS: dict[str, list[type]] = {
+    "preprocess": [PreprocessConfig],
+    "generate": [GenerateConfig, GenerationConfig],
+    "score": [ScoreConfig],
+    "training": [Recipe, StreamChoice],
+    **{name: [Recipe, StreamChoice, schema] for name, schema in OBJECTIVE_SCHEMAS.items()},
+}
+
+
+@pytest.mark.parametrize("classes", COMMANDS.values(), ids=list(COMMANDS))
+def test_a_flag_means_one_thing_in_one_command(classes: list[type]) -> None:
+    """The options of a command share one name space, without prefixes."""
+    options = [row for cls in classes for row in rows(cls) if row.key != "name"]
+    spellings = Counter("--" + row.key.rpartition(".")[2].replace("_", "-") for row in options)
+    spellings += Counter(flag for row in options for flag in row.flags)
+    reserved = Counter(
+        ["--objective", "--task", "--config", "--set", "--fp16", "--bf16", "--help", "--ref", "-r", "--src"]
+    )
+    assert [flag for flag, times in (spellings + reserved).items() if times > 1] == []
+
+
+def test_a_weight_may_be_a_ramp() -> None:
+    assert ramp("2.5") == ((0, 2.5),)
+    points = ramp("0:1,100:0.5,300:0")
+    assert [ramp_at(points, n) for n in (0, 50, 100, 200, 300, 999)] == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    objective = {"name": "translate"}
+    assert complaints({"text": "en-de", "objective": objective, "weight": "a"}, StreamConfig) == [
+        "weight: expected a number or UPDATE:VALUE,..., got 'a'"
+    ]
+    assert complaints({"text": "en-de", "objective": objective, "weight": "5:1,3:2"}, StreamConfig) == [
+        "weight: updates must rise from 0, got '5:1,3:2'"
+    ]

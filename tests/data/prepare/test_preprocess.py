@@ -1,0 +1,755 @@
+"""`masscli preprocess`: a data folder from text, the same bytes however it was made, and plain words for every mistake."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import gzip
+import io
+import json
+import lzma
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from masscli.cli.preprocess import run
+from masscli.core.errors import MasscliError
+from masscli.data.prepare import encoding, pipeline, publish
+from masscli.data.prepare.config import PreprocessConfig
+from masscli.data.storage import columns
+from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.manifest import Manifest
+from masscli.text import corpus
+
+WORDS = {
+    "en": "the a small big red old house garden dog cat man woman sees has finds and in",
+    "de": "der die das klein groß rot alt Haus Garten Hund Katze Mann Frau sieht hat und in",
+    "fr": "le la petit grand rouge vieux maison jardin chien chat homme femme voit a et dans",
+}
+
+
+def sentences(language: str, count: int, seed: int = 0) -> list[str]:
+    draw = random.Random(f"{language}{seed}")
+    return [" ".join(draw.choices(WORDS[language].split(), k=draw.randint(3, 9))) for _ in range(count)]
+
+
+def save(path: Path, lines: list[str]) -> Path:
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for the disk is not what is tested here."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many chunks even in small files."""
+    monkeypatch.setattr(corpus, "STRIDE", 8)
+    monkeypatch.setattr(encoding, "STRIDE", 8)
+    monkeypatch.setattr(encoding, "CHUNK", 600)
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """Three languages: aligned train, valid, test; monolingual English with documents."""
+    for language in WORDS:
+        for n, (split, count) in enumerate((("train", 300), ("valid", 20), ("test", 10))):
+            save(tmp_path / f"{split}.{language}", sentences(language, count, n))
+    books = [[*sentences("en", 30, 10 + n), ""] for n in range(4)]
+    save(tmp_path / "books.en", ["", *(line for book in books for line in [*book, "  "])])
+    return tmp_path
+
+
+def config(text: Path, **options: object) -> PreprocessConfig:
+    values: dict[str, object] = {
+        "langs": ("en", "de"), "trainpref": text / "train", "validpref": text / "valid", "testpref": text / "test", "vocab_size": 120,
+        "destdir": text / "data",
+    }  # fmt: skip
+    return PreprocessConfig(**(values | options))  # type: ignore[arg-type]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def fails(config: PreprocessConfig) -> tuple[str, str | None]:
+    with pytest.raises(MasscliError) as caught:
+        run(config)
+    return caught.value.message, caught.value.hint
+
+
+# What comes out
+
+
+def test_ids_of_every_line_in_order(text: Path) -> None:
+    run(config(text))
+    data = DataBin.open(text / "data")
+    data.verify()
+    tokenizer = data.tokenizer()
+    assert (data.languages, data.pairs, data.splits()) == (
+        ("en", "de"),
+        ("en-de",),
+        ("train", "valid", "test"),
+    )
+    for split in data.splits():
+        for source, target in (("en", "de"), ("de", "en")):
+            columns = data.pair(split, source, target)
+            for language, column in zip((source, target), columns, strict=True):
+                lines = (text / f"{split}.{language}").read_text(encoding="utf-8").splitlines()
+                assert [column[n].tolist() for n in range(len(column))] == [
+                    tokenizer.encode(line, language) for line in lines
+                ]
+                assert column.documents.tolist() == [0]
+                alone = data.monolingual(split, language)
+                assert [alone[n].tolist() for n in range(len(alone))] == [
+                    column[n].tolist() for n in range(len(column))
+                ]
+    assert (
+        data.raw("test", "en-de", "de")
+        == data.raw("test", "de", "de")
+        == (text / "test.de").read_text(encoding="utf-8").splitlines()
+    )
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_documents_end_at_blank_lines(text: Path) -> None:
+    run(config(text, mono=(f"en={text / 'books.en'}",)))
+    data = DataBin.open(text / "data")
+    column = data.monolingual("train", "en")
+    assert len(column) == 4 * 30 + 300
+    assert column.documents.tolist() == [0, 30, 60, 90, 120]
+    account = next(a for a in data.manifest.accounts if a.part == "train.en")
+    assert (account.lines, account.kept, account.breaks, account.dropped) == (129, 120, 9, {})
+    alone = DataBin.open(
+        made(config(text, mono=(f"en={text / 'books.en'}",), pairs_as_mono=False, destdir=text / "other"))
+    )
+    assert len(alone.monolingual("train", "en")) == 120
+    assert len(alone.pair("train", "en", "de")[0]) == 300
+    with pytest.raises(MasscliError, match="has no monolingual train text of 'de'"):
+        alone.monolingual("train", "de")
+
+
+def made(config: PreprocessConfig) -> Path:
+    run(config)
+    return config.destdir
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(text: Path) -> None:
+    en, de = sentences("en", 200), sentences("de", 200)
+    en[3], de[50], en[70], de[199], en[120] = "", " \u00a0", "the " * 40, "das", "a " * 12
+    for split in ("train", "test"):
+        save(text / f"{split}.en", en)
+        save(text / f"{split}.de", de)
+    folder = made(config(text, max_len=30, min_len=2, max_ratio=4.0))
+    data = DataBin.open(folder)
+    tokenizer = data.tokenizer()
+    expected = {}
+    for n, (a, b) in enumerate(zip(en, de, strict=True)):
+        x, y = len(tokenizer.encode(a, "en")), len(tokenizer.encode(b, "de"))
+        for length, name in ((x, "en"), (y, "de")):
+            reason = (
+                "empty" if length == 0 else "too long" if length > 30 else "too short" if length < 2 else None
+            )
+            if reason and n not in expected:
+                expected[n] = (reason, name)
+        if n not in expected and max(x, y) > 4 * min(x, y):
+            expected[n] = ("ratio", "en")
+    assert {reason for reason, _ in expected.values()} == {"empty", "too long", "too short", "ratio"}
+    rows = [line.split("\t") for line in (folder / "dropped.tsv").read_text(encoding="utf-8").splitlines()]
+    assert rows[0] == ["part", "line", "reason", "file"]
+    assert rows[1:] == [
+        ["train.en-de", str(n + 1), reason, str(text / f"train.{name}")]
+        for n, (reason, name) in sorted(expected.items())
+    ]
+    kept = [n for n in range(200) if n not in expected]
+    source, target = data.pair("train", "en", "de")
+    assert [source[n].tolist() for n in range(len(source))] == [tokenizer.encode(en[n], "en") for n in kept]
+    assert [target[n].tolist() for n in range(len(target))] == [tokenizer.encode(de[n], "de") for n in kept]
+    train, valid, test = data.manifest.accounts
+    assert (train.lines, train.kept, sum(train.dropped.values())) == (200, len(kept), len(expected))
+    assert (test.lines, test.kept, test.dropped, test.odd["empty"]) == (200, 200, {}, 2)
+    assert len(data.pair("test", "en", "de")[0]) == 200 and data.raw("test", "en-de", "en") == en
+    assert (valid.kept, valid.dropped) == (20, {})
+
+
+def test_raw_lines_are_kept_as_they_are(text: Path) -> None:
+    lines = ["\ufb01ne  print ", "世界", "\u2028x", "", *sentences("de", 6)]
+    save(text / "test.de", lines)
+    assert DataBin.open(made(config(text))).raw("test", "en-de", "de") == lines
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_side_that_pairs_share_is_stored_once(text: Path) -> None:
+    en, de, fr = (sentences(language, 200) for language in WORDS)
+    de[5], fr[5], fr[17], de[150], en[160] = "", "", "", "", ""
+    for language, lines in (("en", en), ("de", de), ("fr", fr)):
+        save(text / f"train.{language}", lines)
+    data = DataBin.open(made(config(text, langs=("en", "de", "fr"))))
+    tokenizer = data.tokenizer()
+    assert data.pairs == ("en-de", "en-fr")
+    assert len(data.monolingual("train", "en")) == 198  # 5 belongs to no pair, 160 is empty
+    for other, lines, gone in (("de", de, {5, 150, 160}), ("fr", fr, {5, 17, 160})):
+        source, target = data.pair("train", "en", other)
+        kept = [n for n in range(200) if n not in gone]
+        assert [source[n].tolist() for n in range(len(source))] == [
+            tokenizer.encode(en[n], "en") for n in kept
+        ]
+        assert [target[n].tolist() for n in range(len(target))] == [
+            tokenizer.encode(lines[n], other) for n in kept
+        ]
+        assert source.lengths().tolist() == [len(tokenizer.encode(en[n], "en")) for n in kept]
+        accounts = {account.part: account for account in data.manifest.accounts}
+        assert accounts[f"train.en-{other}"].kept == len(kept)
+    assert [
+        found.column for found in data.manifest.texts if (found.split, found.language) == ("train", "en")
+    ] == ["train.en-de-fr.en"]
+
+
+def test_files_by_pair_share_a_side_only_if_it_is_the_same(text: Path) -> None:
+    for n, other in enumerate(("de", "fr")):
+        save(text / f"p.en-{other}.en", sentences("en", 100))
+        save(text / f"p.en-{other}.{other}", sentences(other, 100, n))
+    options = {"langs": ("en", "de", "fr"), "trainpref": text / "p", "validpref": None, "testpref": None}
+    assert len(DataBin.open(made(config(text, **options))).monolingual("train", "en")) == 100
+    save(text / "p.en-fr.en", sentences("en", 100, 5))
+    data = DataBin.open(made(config(text, **options, destdir=text / "other")))
+    assert len(data.monolingual("train", "en")) == 200
+    assert len(data.pair("train", "fr", "en")[1]) == 100
+
+
+def test_one_language_needs_no_pair(text: Path) -> None:
+    data = DataBin.open(made(config(text, langs=("en",))))
+    assert data.pairs == ()
+    assert len(data.monolingual("train", "en")) == 300 and len(data.raw("valid", "en", "en")) == 20
+
+
+def test_monolingual_training_with_pairs_to_validate_on(text: Path) -> None:
+    for language in ("en", "de"):
+        (text / f"train.{language}").rename(text / f"mono.{language}")
+    data = DataBin.open(
+        made(config(text, trainpref=None, mono=(f"en={text / 'mono.en'}", f"de={text / 'mono.de'}")))
+    )
+    assert len(data.monolingual("train", "de")) == 300 and len(data.pair("valid", "en", "de")[0]) == 20
+    with pytest.raises(MasscliError) as caught:
+        data.pair("train", "en", "de")
+    assert caught.value.message == f"{text / 'data'}: has no train pairs en-de"
+    assert caught.value.hint == "its train split has en, de"
+
+
+def test_monolingual_text_to_validate_on(text: Path) -> None:
+    """Documents of their own in each language, which nothing aligns and nothing is dropped from."""
+    save(text / "held.de", ["eins", "", "zwei drei"])
+    mono = tuple(f"{part}={text / name}" for part, name in
+                 (("en", "books.en"), ("de", "train.de"), ("valid.en", "books.en"), ("valid.de", "held.de")))  # fmt: skip
+    data = DataBin.open(
+        made(config(text, langs=(), trainpref=None, validpref=None, testpref=None, mono=mono))
+    )
+    assert (data.languages, data.pairs, data.splits()) == (("en", "de"), (), ("train", "valid"))
+    assert data.raw("valid", "de", "de")[:] == ["eins", "zwei drei"]
+    assert len(data.monolingual("valid", "en")) == len(data.monolingual("train", "en"))
+
+
+def test_fairseqs_names(text: Path) -> None:
+    prefixes = Path(f"{text / 'valid'},{text / 'test'}")
+    data = DataBin.open(
+        made(config(text, langs=(), source_lang="de", target_lang="en", validpref=prefixes, testpref=None))
+    )
+    assert (data.languages, data.pairs, data.splits()) == (
+        ("de", "en"),
+        ("de-en",),
+        ("train", "valid", "valid1"),
+    )
+    assert len(data.pair("valid1", "en", "de")[0]) == 10
+
+
+def test_shards_are_bounded(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = DataBin.open(made(config(text))).monolingual("train", "en")
+    monkeypatch.setattr(columns.Writer, "MOST_ROWS", 70)
+    data = DataBin.open(made(config(text, destdir=text / "other")))
+    column = data.monolingual("train", "en")
+    assert [shard.rows for shard in column.shards] == [70, 70, 70, 70, 20]
+    assert all((column[n] == whole[n]).all() for n in range(300))
+    assert {p.name for p in (text / "other").glob("train.en-de.en.*.bin")} == {
+        f"train.en-de.en.{n:05d}.bin" for n in range(5)
+    }
+
+
+def test_ids_take_four_bytes_where_two_do_not_suffice(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two = DataBin.open(made(config(text))).monolingual("train", "en")
+    assert two.values(0).dtype == np.uint16
+    monkeypatch.setattr("masscli.data.prepare.shard_builder.TWO_BYTES", 119)
+    four = DataBin.open(made(config(text, destdir=text / "other"))).monolingual("train", "en")
+    assert four.values(0).dtype == np.uint32
+    assert all((two[n] == four[n]).all() for n in range(300))
+
+
+def test_an_old_vocabulary_is_used_again(text: Path) -> None:
+    first = DataBin.open(made(config(text)))
+    again = {"trainpref": None, "spm_model": text / "data" / "vocab.model", "destdir": text / "other"}
+    second = DataBin.open(made(config(text, **again, vocab_size=PreprocessConfig.vocab_size)))
+    assert second.raw("test", "en-de", "en") == first.raw("test", "en-de", "en")
+    (one, _), (two, _) = (data.pair("test", "en", "de") for data in (first, second))
+    assert [one[n].tolist() for n in range(10)] == [two[n].tolist() for n in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"vocab_size": 120}, "vocab_size: the vocabulary is given, and none is trained"),
+        ({"vocab_sentences": 9}, "vocab_sentences: the vocabulary is given, and none is trained"),
+        (
+            {"moses": True},
+            "--moses: the text of --spm-model {data} was prepared in another way, which holds here, too",
+        ),
+        ({"lowercase": True}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_given_vocabulary_has_decided(
+    options: dict[str, object], message: str | None, text: Path
+) -> None:
+    """The text options of a folder that is named hold without being said; to say another one would change nothing."""
+    made(config(text, lowercase=True))
+    usual = {"vocab_size": PreprocessConfig.vocab_size, "spm_model": text / "data", "destdir": text / "other"}
+    if message is None:
+        assert DataBin.open(made(config(text, **usual | options))).tokenizer().surface.lowercase
+        return
+    with pytest.raises(MasscliError) as error:
+        made(config(text, **usual | options))
+    assert error.value.message == message.format(data=text / "data")
+    assert not (text / "other" / "manifest.json").exists()
+
+
+# The same bytes, however it was made
+
+
+def test_any_number_of_workers_gives_the_same_bytes(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "CHUNK", 2000)
+    for language in WORDS:
+        save(text / f"train.{language}", sentences(language, 3000))
+    options = {
+        "mono": (f"en={text / 'books.en'}",),
+        "langs": ("en", "de", "fr"),
+        "max_len": 25,
+        "vocab_sentences": 400,
+    }
+    one = contents(made(config(text, **options)))
+    two = contents(made(config(text, **options, workers=2, destdir=text / "other")))
+    assert one == two
+    assert sorted(name for name in one if not name.endswith((".bin", ".idx"))) == [
+        ".lock", "dropped.tsv", "manifest.json", "tokenizer.json", "vocab.model"
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_archives_and_standard_input_give_the_same_columns(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = (text / "books.en").read_bytes()
+    plain = contents(made(config(text, mono=(f"en={text / 'books.en'}",))))
+    for number, (name, pack) in enumerate((("b.gz", gzip.compress), ("b.xz", lzma.compress), ("-", bytes))):
+        if name == "-":
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(books)))
+        else:
+            (text / name).write_bytes(pack(books))
+        found = contents(
+            made(
+                config(text, mono=(f"en={text / name if name != '-' else '-'}",), destdir=text / str(number))
+            )
+        )
+        assert found.keys() == plain.keys()
+        assert all(found[key] == plain[key] for key in plain if key != "manifest.json")
+        manifest = Manifest.read(text / str(number))
+        assert (
+            manifest.inputs[0].path
+            == manifest.accounts[0].sides[0].path
+            == (str(text / name) if name != "-" else "-")
+        )
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+def steps(monkeypatch: pytest.MonkeyPatch, visit: Callable[[], None]) -> None:
+    """Call `visit` before everything that changes what is on disk."""
+
+    def before(holder: object, name: str) -> None:
+        original = getattr(holder, name)
+
+        def wrapped(*args: object, **options: object) -> object:
+            visit()
+            return original(*args, **options)
+
+        monkeypatch.setattr(holder, name, wrapped)
+
+    for name in ("replace", "unlink", "mkdir", "write_bytes", "write_text"):
+        before(Path, name)
+    for name in ("append", "_open", "_close"):
+        before(columns.Writer, name)
+    before(os, "fsync")
+    before(publish.shutil, "rmtree")
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("stride", [31, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_anywhere_the_same_command_ends_the_same(
+    text: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool, stride: int
+) -> None:
+    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_JOURNALS", 0.0)
+    save(text / "train.en", (text / "train.en").read_text().splitlines()[:40])
+    save(text / "train.de", [*(text / "train.de").read_text().splitlines()[:39], ""])
+    wanted = config(text, overwrite=overwrite, vocab_size=90)
+    expected = contents(made(config(text, vocab_size=90, destdir=text / "reference")))
+    count, limit = 0, -1
+
+    def visit() -> None:
+        nonlocal count
+        count += 1
+        if count == limit:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        steps(patch, visit)
+        run(config(text, vocab_size=90, destdir=text / "counted"))
+    total, killed = count, 0
+    assert total > 100
+    if overwrite:
+        run(config(text, langs=("en",), vocab_size=80, destdir=text / "old"))
+    limits = {*range(1, total, stride), *range(total - 22, total, min(stride, 2))}
+    for limit in sorted(limits):
+        publish.shutil.rmtree(text / "data", ignore_errors=True)
+        if overwrite:
+            publish.shutil.copytree(text / "old", text / "data")
+        with monkeypatch.context() as patch:
+            count = 0
+            steps(patch, visit)
+            try:
+                run(wanted)
+            except KilledError:
+                killed += 1
+        run(wanted)
+        assert contents(text / "data") == expected, f"after a kill at step {limit} of {total}"
+    assert killed > len(limits) / 2  # some of the last steps are not there when less is to be replaced
+
+
+KILL = """
+import os, signal, sys
+from pathlib import Path
+from masscli.cli.preprocess import run
+from masscli.data import binarise, chunks, desk
+from masscli.commands import PreprocessConfig
+if __name__ == "__main__":
+    binarise.SECONDS_BETWEEN_JOURNALS = 0.0
+    chunks.CHUNK = 2000
+    take, left = desk.Desk.take, [int(sys.argv[2])]
+    def counted(self, result):
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        take(self, result)
+    desk.Desk.take = counted
+    text = Path(sys.argv[1])
+    run(PreprocessConfig(langs=("en", "de"), trainpref=text / "train", vocab_size=120, destdir=text / "data", workers=2))
+"""
+
+
+def test_kill_nine_with_workers(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "CHUNK", 2000)
+    for language in ("en", "de"):
+        save(text / f"train.{language}", sentences(language, 2000))
+    expected = contents(made(config(text, validpref=None, testpref=None, destdir=text / "reference")))
+    save(text / "kill.py", [KILL])
+    codes = [
+        subprocess.run([sys.executable, text / "kill.py", text, str(n)], capture_output=True, check=False)
+        for n in (2, 10**6)
+    ]
+    assert [done.returncode for done in codes] == [-signal.SIGKILL, 0]
+    assert b"going on from an earlier run, 0.0 MB are done" in codes[1].stderr
+    assert contents(text / "data") == expected
+
+
+@pytest.mark.parametrize("name", ["train.en-de.en.00000.bin", "test.en-de.en.00000.len", "dropped.tsv"])
+def test_lost_bytes_of_an_earlier_run_are_noticed(
+    text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    expected = contents(made(config(text, destdir=text / "reference")))
+    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_JOURNALS", 0.0)
+
+    def kill(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(publish, "publish", kill)
+        run(config(text))
+    (text / "data" / ".partial" / "manifest.json").unlink()
+    with open(text / "data" / ".partial" / name, "r+b") as file:
+        file.truncate(8)
+    run(config(text))
+    assert "files of the earlier run are damaged, starting anew" in capsys.readouterr().err
+    assert contents(text / "data") == expected
+
+
+# What is already there
+
+
+def test_what_is_up_to_date_is_left_alone(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(config(text))
+    before = {
+        path.name: path.stat().st_mtime_ns for path in (text / "data").iterdir() if path.name != ".lock"
+    }
+    capsys.readouterr()
+    run(config(text, workers=2))
+    assert f"{text / 'data'} is up to date" in capsys.readouterr().err.replace("\n", "")
+    assert {
+        path.name: path.stat().st_mtime_ns for path in (text / "data").iterdir() if path.name != ".lock"
+    } == before
+
+
+@pytest.mark.parametrize("change", ["text", "settings"])
+def test_what_was_made_otherwise_is_replaced_only_when_told(text: Path, change: str) -> None:
+    run(config(text))
+    before = contents(text / "data")
+    options: dict[str, object] = {"max_len": 100} if change == "settings" else {}
+    if change == "text":
+        save(text / "valid.en", sentences("en", 20, 99))
+    message, hint = fails(config(text, **options))
+    assert message == f"{text / 'data'}: was made from other text or with other settings"
+    assert hint == "give another --destdir, or --overwrite to replace it"
+    assert contents(text / "data") == before
+    (text / "data" / "mine.txt").write_text("not ours")
+    (text / "data" / "train.xx.00000.bin").write_text("left over from an older run")
+    run(config(text, **options, overwrite=True))
+    (text / "data" / "mine.txt").unlink()
+    assert contents(text / "data") == contents(made(config(text, **options, destdir=text / "other")))
+
+
+def test_two_runs_do_not_write_at_once(text: Path) -> None:
+    run(config(text))
+    with open(text / "data" / ".lock") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        message, hint = fails(config(text))
+    assert message == f"{text / 'data'}: another masscli preprocess is writing there"
+    assert hint == "wait for it, or give another --destdir"
+
+
+# Mistakes
+
+
+def test_unequal_files(text: Path) -> None:
+    save(text / "train.de", sentences("de", 299))
+    en, de = text / "train.en", text / "train.de"
+    message, hint = fails(config(text))
+    assert message == f"{en} has 300 lines, {de} has 299: the sides of a pair must be aligned"
+    assert hint == f"{de} ends at line 299; lines end at \\n only"
+    assert not (text / "data").exists()
+
+
+def test_undecodable_text(text: Path) -> None:
+    lines = (text / "train.de").read_bytes().split(b"\n")
+    lines[41] = b"sch\xf6n"
+    (text / "train.de").write_bytes(b"\n".join(lines))
+    offset = sum(len(line) + 1 for line in lines[:41]) + 3
+    for workers in (1, 2):
+        message, hint = fails(config(text, workers=workers))
+        assert message == f"{text / 'train.de'}:42: not UTF-8 (byte 0xf6 at offset {offset})"
+        assert hint == "convert it, for example: iconv -f ENCODING -t UTF-8"
+    assert not (text / "data").exists()
+
+
+def test_missing_files(text: Path) -> None:
+    message, hint = fails(config(text, langs=("en", "ro")))
+    assert message == f"{text / 'train.ro'}: no such file (nor .gz, .xz)"
+    assert hint == f"files are named PREFIX.LANG; in {text} there is train.de, train.en, train.fr"
+    (text / "valid.de").unlink()
+    assert fails(config(text))[0] == f"{text / 'valid.de'}: no such file (nor .gz, .xz)"
+    hint = fails(config(text, trainpref=text / "tarin"))[1]
+    assert hint is not None and hint.startswith(f"files are named PREFIX.LANG; in {text} there is train.en,")
+    assert fails(config(text, mono=("en=nowhere/x",)))[0] == "--mono en=nowhere/x: there is no file nowhere/x"
+
+
+def test_empty_and_blank_files(text: Path) -> None:
+    save(text / "blank.en", ["", " "])
+    assert (
+        fails(config(text, mono=(f"en={text / 'blank.en'}",)))[0]
+        == "train.en: not one of 2 lines was kept (all blank)"
+    )
+    (text / "train.en").write_bytes(b"")
+    assert fails(config(text, destdir=text / "new")) == (
+        f"{text / 'train.en'}: is empty",
+        "give it some text, or leave it out",
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"mono": ("fr=books.en",), "langs": ("en", "de")},
+            "--mono fr=books.en: 'fr' is not among the languages (known: de, en)",
+        ),
+        ({"mono": ("books.en",)}, "--mono books.en: expected [SPLIT.]LANG=FILE"),
+        ({"mono": ("dev.en=books.en",)}, "--mono dev.en=books.en: expected [SPLIT.]LANG=FILE"),
+        ({"mono": ("en=-", "de=-")}, "--mono: standard input (-) can be read only once"),
+        ({"pairs": ("en-xx",)}, "--pairs en-xx: 'xx' is not among the languages (en, de)"),
+        ({"pairs": ("en-en",)}, "--pairs en-en: a pair needs two languages"),
+        ({"langs": (), "source_lang": "en"}, "--source-lang and --target-lang go together"),
+        ({"langs": ()}, "no language is named"),
+        ({"langs": ("en", "d-e")}, "'d-e' cannot be the name of a language"),
+        ({"trainpref": None, "validpref": None, "testpref": None}, "there is nothing to read"),
+        ({"trainpref": None}, "there is no training text to make a vocabulary from"),
+        ({"vocab_size": 5000}, "--vocab-size 5000 is too large for this text"),
+        ({"max_len": 1, "min_len": 1}, "train.en-de: not one of 300 lines was kept (300 too long)"),
+    ],
+)
+def test_options_that_make_no_sense(
+    text: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object], message: str
+) -> None:
+    monkeypatch.chdir(text)
+    assert fails(config(text, **options))[0] == message
+    assert not (text / "data").exists() or message.startswith("train.en-de: not one")
+
+
+def test_a_mistake_on_standard_input_leaves_nothing_behind(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"good\nb\xff\n")))
+    assert fails(config(text, mono=("en=-",)))[0] == "-:2: not UTF-8 (byte 0xff at offset 6)"
+    assert not (text / "data").exists()
+
+
+def test_same_text_on_both_sides_is_pointed_out(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(text / "train.de", sentences("en", 300))
+    run(config(text))
+    warning = f"warning: {text / 'train.en'} and {text / 'train.de'} are the same text: is one of them the wrong file?"
+    assert warning in capsys.readouterr().err
+
+
+def test_many_unknown_pieces_are_pointed_out(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(text / "valid.de", ["世 界"] * 20)
+    run(config(text))
+    out, err = capsys.readouterr()
+    assert f"of the pieces of {text / 'valid.de'} are unknown" in err
+    assert out == ""
+
+
+def test_no_space(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(columns.Writer, "append", full)
+        message, hint = fails(config(text))
+    assert message == f"cannot write to {text / 'data'}: No space left on device"
+    assert hint == "make some room and give the same command again: it goes on where it stopped"
+    assert not (text / "data" / "manifest.json").exists()
+    run(config(text))
+    DataBin.open(text / "data").verify()
+
+
+def test_read_only_folder(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert fails(config(text))[0] == f"cannot write to {text / 'data'}: Read-only file system"
+
+
+def test_destination_that_is_a_file(text: Path) -> None:
+    (text / "data").write_text("something else")
+    assert fails(config(text))[0] == f"--destdir {text / 'data'}: is not a folder"
+
+
+# Reading what is damaged
+
+
+def test_what_is_no_data_folder(tmp_path: Path) -> None:
+    def message(path: Path) -> tuple[str, str | None]:
+        with pytest.raises(MasscliError) as caught:
+            DataBin.open(path)
+        return caught.value.message, caught.value.hint
+
+    nowhere = tmp_path / "x"
+    assert message(nowhere)[0] == f"{nowhere}: is not a data folder"
+    assert (
+        message(nowhere)[1]
+        == f"there is no folder {nowhere}; masscli preprocess --destdir {nowhere} makes one"
+    )
+    assert message(tmp_path)[1] == "it has no manifest.json; give the --destdir of masscli preprocess"
+    (tmp_path / ".partial").mkdir()
+    assert (
+        message(tmp_path)[1]
+        == "masscli preprocess has not finished there; run the same command again and it goes on"
+    )
+
+
+def test_damage_is_named(text: Path) -> None:
+    folder = made(config(text))
+    shard, manifest = folder / "train.en-de.en.00000.bin", folder / "manifest.json"
+    data, listed = shard.read_bytes(), manifest.read_text(encoding="utf-8")
+
+    def message(check: Callable[[], object]) -> str:
+        with pytest.raises(MasscliError) as caught:
+            check()
+        return caught.value.message
+
+    shard.write_bytes(data[:-2])
+    assert (
+        message(lambda: DataBin.open(folder)) == f"{shard}: has {len(data) - 2} bytes instead of {len(data)}"
+    )
+    shard.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    assert message(DataBin.open(folder).verify) == f"{shard}: does not match its checksum"
+    shard.unlink()
+    assert message(lambda: DataBin.open(folder)) == f"{shard}: is missing"
+    shard.write_bytes(data)
+    DataBin.open(folder).verify()
+    manifest.write_text(listed[:-30], encoding="utf-8")
+    assert message(lambda: DataBin.open(folder)).startswith(f"{manifest}: is damaged (")
+    manifest.write_text(json.dumps(json.loads(listed) | {"format": 7}), encoding="utf-8")
+    assert message(lambda: DataBin.open(folder)) == f"{manifest}: has format 7, this masscli reads 1"
+    manifest.write_text(listed, encoding="utf-8")
+    other = made(config(text, vocab_size=121, destdir=text / "other"))
+    for name in ("tokenizer.json", "vocab.model"):
+        (folder / name).write_bytes((other / name).read_bytes())
+    assert str(folder) in message(lambda: DataBin.open(folder))
+
+
+# Real text
+
+
+@pytest.mark.corpora
+def test_real_text_loses_nothing(tmp_path: Path) -> None:
+    root = Path(os.environ.get("MASSCLI_DATA", "nowhere"))
+    if not (root / "multi30k").is_dir():
+        pytest.skip("needs the folder of real corpora in MASSCLI_DATA")
+    novels = gzip.decompress((root / "novels" / "de.txt.gz").read_bytes()).split(b"\n")[:12000]
+    (tmp_path / "de.txt").write_bytes(b"\n".join(novels))
+    prefix = root / "multi30k"
+    wanted = PreprocessConfig(
+        langs=("en", "de"), trainpref=prefix / "valid", testpref=prefix / "test2016", mono=(f"de={tmp_path / 'de.txt'}",), vocab_size=3000,
+        destdir=tmp_path / "data",
+    )  # fmt: skip
+    data = DataBin.open(made(wanted))
+    data.verify()
+    for account in data.manifest.accounts:
+        assert account.lines == account.kept + account.breaks + sum(account.dropped.values())
+    tokenizer = data.tokenizer()
+    _, german = data.pair("test", "en", "de")
+    raw = data.raw("test", "en-de", "de")
+    assert raw == (prefix / "test2016.de").read_text(encoding="utf-8").split("\n")[:-1]
+    same = sum(
+        tokenizer.decode(german[n].tolist(), "de") == " ".join(line.split()) for n, line in enumerate(raw)
+    )
+    assert same > 0.98 * len(raw)  # the rest hold characters that were not in the training text

@@ -1,0 +1,101 @@
+"""The rules, each against a row of probabilities one can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from masscli.generation.config import GenerationConfig
+from masscli.generation.constraints import Constraints, forbid_repeats
+from masscli.text.vocabulary import Vocabulary
+
+EOS, UNK, A, B, C = 2, 3, 9, 10, 11
+VOCABULARY = Vocabulary(
+    size=12,
+    pad=0,
+    bos=1,
+    eos=EOS,
+    unk=UNK,
+    mask=4,
+    cls=5,
+    sep=6,
+    spare=(7,),
+    languages={"en": 8},
+    fingerprint="x",
+)
+
+
+def rules(limits: list[int], prefixes: list[list[int]] | None = None, **options: Any) -> Constraints:
+    config = GenerationConfig(**options)
+    return Constraints(config, VOCABULARY, torch.tensor(limits), prefixes, torch.device("cpu"))
+
+
+def flat(sentences: int, width: int = 1) -> Tensor:
+    """Every piece has log-probability -1 - id / 100."""
+    return (-1 - torch.arange(12) / 100).expand(sentences, width, 12).clone()
+
+
+def allowed(scores: Tensor) -> list[int]:
+    return (scores > -torch.inf).nonzero()[:, 0].tolist()
+
+
+def history(*rows: list[int]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.int64)[:, None]
+
+
+def test_special_ids_and_an_early_end_are_forbidden() -> None:
+    scores = flat(1)
+    rules([5], min_len=2).apply(scores, history([A]))
+    assert allowed(scores[0, 0]) == [UNK, A, B, C]
+    scores = flat(1)
+    rules([5], min_len=2).apply(scores, history([A, B]))
+    assert allowed(scores[0, 0]) == [EOS, UNK, A, B, C]
+
+
+def test_what_is_allowed_keeps_its_score_and_unknown_pieces_pay() -> None:
+    scores = flat(1)
+    rules([5], unkpen=3.0).apply(scores, history([A]))
+    assert torch.equal(scores[0, 0, A:], flat(1)[0, 0, A:])
+    torch.testing.assert_close(scores[0, 0, UNK], flat(1)[0, 0, UNK] - 3)
+
+
+def test_the_limit_forces_the_end_of_those_sentences_that_reach_it() -> None:
+    scores = flat(3, 2)
+    blocks = torch.full((3, 2, 2), A)
+    rules([2, 4, 1], min_len=4).apply(scores, blocks)
+    assert [allowed(scores[s, w]) for s in range(3) for w in range(2)] == [[EOS]] * 2 + [
+        [UNK, A, B, C]
+    ] * 2 + [[EOS]] * 2
+    assert torch.equal(scores[0, 0, EOS], flat(1)[0, 0, EOS])
+
+
+def test_a_prefix_beats_every_rule_but_the_limit() -> None:
+    scores = flat(4)
+    given = rules([3, 3, 3, 1], [[A, A, A], [C, UNK], [], [A, A, A]], no_repeat_ngram_size=1, unkpen=9.0)
+    given.apply(scores, history([A], [C], [B], [A]))
+    assert [allowed(row[0]) for row in scores] == [[A], [UNK], [EOS, UNK, A, C], [EOS]]
+    assert torch.equal(scores[1, 0, UNK], flat(1)[0, 0, UNK])
+
+
+def test_rules_follow_the_sentences_that_stay() -> None:
+    given = rules([3, 9, 1], [[A, A], [B, B], [C, C]])
+    given.keep(torch.tensor([2, 1]))
+    scores = flat(2)
+    given.apply(scores, history([C], [B]))
+    assert [allowed(row[0]) for row in scores] == [[EOS], [B]]
+
+
+def test_repeats_are_forbidden_exactly() -> None:
+    generator = torch.Generator().manual_seed(3)
+    rows = torch.randint(9, 12, (40, 2, 9), generator=generator)
+    for n in (1, 2, 3, 4):
+        scores = flat(40, 2)
+        forbid_repeats(scores, rows, n)
+        for s in range(40):
+            for w in range(2):
+                seen = rows[s, w].tolist()
+                grams = {tuple(seen[i : i + n]) for i in range(len(seen) - n + 1)}
+                wanted = [v for v in range(12) if (*seen[len(seen) - n + 1 :], v) not in grams]
+                assert allowed(scores[s, w]) == wanted

@@ -1,0 +1,116 @@
+"""Sampling: the right distribution, and random numbers that belong to the sentence alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from masscli.generation.config import GenerationConfig
+from masscli.generation.hypotheses import Hypothesis
+from masscli.generation.search import search
+from masscli.text.vocabulary import Vocabulary
+
+EOS, UNK, A, B, C, D = 2, 3, 9, 10, 11, 12
+VOCABULARY = Vocabulary(
+    size=13,
+    pad=0,
+    bos=1,
+    eos=EOS,
+    unk=UNK,
+    mask=4,
+    cls=5,
+    sep=6,
+    spare=(7,),
+    languages={"en": 8},
+    fingerprint="x",
+)
+PROBABILITIES = {UNK: 0.02, A: 0.4, B: 0.3, C: 0.2, D: 0.05, EOS: 0.03}
+
+
+class Unigram:
+    """The same distribution at each step."""
+
+    vocab_size = VOCABULARY.size
+
+    def __init__(self) -> None:
+        row = torch.full((VOCABULARY.size,), -torch.inf)
+        for v, p in PROBABILITIES.items():
+            row[v] = math.log(p)
+        self.row = row
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        return self.row.expand(len(ids), -1).clone()
+
+    def reorder(self, parents: Tensor) -> None:
+        raise AssertionError("a sample has no other parent than itself")
+
+    def keep(self, sentences: Tensor) -> None:
+        pass
+
+
+def draw(
+    limits: list[int], keys: list[int] | None = None, seed: int = 1, **options: Any
+) -> list[list[Hypothesis]]:
+    config = GenerationConfig(sampling=True, **options)
+    return search(
+        Unigram(),
+        torch.ones(len(limits), dtype=torch.int64),
+        limits,
+        config,
+        VOCABULARY,
+        seed=seed,
+        keys=keys,
+    )
+
+
+def shares(**options: Any) -> dict[int, float]:
+    """How often each piece comes first in 4000 samples."""
+    found = [h.ids[0] for hypotheses in draw([1] * 40, beam=100, nbest=100, **options) for h in hypotheses]
+    assert len(found) == 4000
+    return {v: found.count(v) / 4000 for v in (UNK, A, B, C, D)}
+
+
+def check(found: dict[int, float], wanted: dict[int, float]) -> None:
+    """Pearson's chi-square over the pieces that can come, at the 1e-6 level for 4 degrees of freedom; nothing else ever comes."""
+    total = sum(wanted.values())
+    assert all(found[v] == 0 for v in found if v not in wanted)
+    assert sum(4000 * (found[v] - p / total) ** 2 / (p / total) for v, p in wanted.items()) < 33.4
+
+
+def test_pieces_come_as_often_as_they_should() -> None:
+    words = {v: p for v, p in PROBABILITIES.items() if v != EOS}  # min_len = 1
+    check(shares(), words)
+    check(shares(temperature=2.0), {v: p**0.5 for v, p in words.items()})
+    check(shares(sampling_topk=2), {A: 0.4, B: 0.3})
+    check(shares(sampling_topp=0.7), {A: 0.4, B: 0.3})  # 0.412 + 0.309 of what is allowed
+    check(shares(sampling_topp=0.75), {A: 0.4, B: 0.3, C: 0.2})
+    check(shares(sampling_topk=3, sampling_topp=0.4), {A: 0.4})
+    check(shares(sampling_topk=99), words)
+
+
+def test_scores_are_those_of_the_model() -> None:
+    for hypothesis in draw([4], beam=20, nbest=20, temperature=3.0, sampling_topk=4)[0]:
+        parts = [math.log(PROBABILITIES[v]) for v in (*hypothesis.ids, EOS)]
+        torch.testing.assert_close(torch.tensor(hypothesis.token_scores), torch.tensor(parts))
+        assert math.isclose(hypothesis.score, sum(parts) / len(parts), rel_tol=1e-5)
+        assert hypothesis.hit_max_len == (len(hypothesis.ids) == 4)
+
+
+def test_samples_belong_to_the_sentence() -> None:
+    together = draw([9, 3, 12, 9], keys=[5, 6, 7, 5], beam=3, nbest=3)
+    alone = [
+        draw([limit], keys=[key], beam=3, nbest=3)[0]
+        for limit, key in zip([9, 3, 12, 9], [5, 6, 7, 5], strict=True)
+    ]
+    assert together == alone
+    assert together[0] == together[3] != together[2]
+    assert draw([9], keys=[5], seed=2, beam=3, nbest=3)[0] != alone[0]
+
+
+def test_the_best_of_the_samples_come_first() -> None:
+    many = draw([6], beam=10, nbest=10)[0]
+    assert draw([6], beam=10, nbest=2)[0] == many[:2]
+    assert [h.score for h in many] == sorted((h.score for h in many), reverse=True)

@@ -1,0 +1,224 @@
+"""Models of one stack that write: cached equals uncached, alone equals in a batch, and from the command line."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from masscli.data.batches.batch import Tokens
+from masscli.data.batches.framing import Framing
+from masscli.generation.config import GenerationConfig
+from masscli.generation.decoder import Decoder
+from masscli.generation.single_stack_stepper import ContinuingStepper
+from masscli.models.config import ModelConfig
+from masscli.models.transformer import Transformer
+from masscli.objectives.shared.pseudo_masking import lay_out
+from masscli.objectives.unilm.objective import batch_of
+from masscli.text.vocabulary import Vocabulary
+
+VOCAB = Vocabulary(
+    size=40,
+    pad=0,
+    bos=1,
+    eos=2,
+    unk=3,
+    mask=4,
+    cls=5,
+    sep=6,
+    spare=(7,),
+    languages={"en": 8, "de": 9},
+    fingerprint="",
+)
+FRAMING = Framing(VOCAB, False, False, ("de", "en"))
+KINDS: dict[str, dict[str, Any]] = {
+    "decoder": {"encoder_layers": 0},
+    "gpt": {"encoder_layers": 0, "norm": "post", "positions": "learned", "activation": "gelu_tanh"},
+    "encoder": {"decoder_layers": 0, "segments": 2},
+    "unilm": {"decoder_layers": 0, "segments": 2, "norm": "post", "positions": "learned", "relative_buckets": 8, "relative_distance": 16,
+              "head_transform": True, "norm_embedding": True},
+    "albert": {"decoder_layers": 0, "segments": 2, "share_layers": "all", "embedding_dim": 8, "head_transform": True},
+}  # fmt: skip
+
+
+def make(kind: str) -> Transformer:
+    torch.manual_seed(1)
+    values: dict[str, Any] = {"dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 2, "decoder_layers": 2, "languages": "embedding",
+                              "max_positions": 48}  # fmt: skip
+    model = Transformer(ModelConfig(**(values | KINDS[kind])), VOCAB.size, ("de", "en"))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+    return model.eval().requires_grad_(False)
+
+
+def words(n: int, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.random.default_rng(seed).integers(10, 40, n)
+
+
+def plain(model: Transformer, source: Any, target: Any) -> torch.Tensor:
+    """Log-probabilities of the target and its end, in one uncached pass."""
+    wanted = torch.tensor([*target.tolist(), VOCAB.eos])
+    if model.decoder is None:
+        ids = np.append(target, VOCAB.eos)
+        x = lay_out(np.array([VOCAB.cls, *source, VOCAB.sep]), ids, ids, VOCAB.mask, "s2s")
+        batch = batch_of([x], ("s2s",), FRAMING, "en", [0])
+        hidden = model.encode(batch.source).hidden.flatten(0, 1)[batch.labels["s2s"].positions]
+    else:
+        row = torch.tensor([[VOCAB.bos, *source, *target]])
+        hidden = model.decode(Tokens(row, torch.tensor([row.shape[1]]), language=torch.tensor([1])), None)[
+            0, len(source) :
+        ]
+    return torch.log_softmax(model.logits(hidden), -1)[torch.arange(len(wanted)), wanted]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_are_one_pass(kind: str) -> None:
+    model = make(kind)
+    sources, target = [words(n, n) for n in (7, 3, 1)], words(5, 20)
+    stepper = ContinuingStepper(model, sources, 2, FRAMING, "en")
+    inputs = [VOCAB.bos, *target.tolist()]
+    found = torch.stack([stepper(torch.full((6,), i)) for i in inputs], 1)
+    wanted = torch.tensor([*target.tolist(), VOCAB.eos])
+    for row in range(6):
+        scores = found[row, torch.arange(6), wanted]
+        assert torch.allclose(scores, plain(model, sources[row // 2], target), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sampling", [False, True])
+def test_what_is_written_has_the_score_that_is_reported_alone_and_in_a_batch(
+    kind: str, sampling: bool
+) -> None:
+    model = make(kind)
+    config = GenerationConfig(beam=3, nbest=2, max_len_a=0.0, max_len_b=6, sampling=sampling)
+    decoder = Decoder([model], FRAMING, config)
+    sources = [words(n, n) for n in (7, 3, 1, 5)]
+    together = decoder.generate(sources, "en", "en")
+    for source, hypotheses in zip(sources, together, strict=True):
+        alone = decoder.generate([source], "en", "en")[0]
+        assert [h.ids for h in alone] == [h.ids for h in hypotheses]
+        for h in hypotheses:
+            ids = np.array(h.ids, np.int64)
+            scores = plain(model, source, ids)
+            assert math.isclose(float(scores.sum()) / len(scores), h.score, abs_tol=1e-4)
+            again = decoder.score([source], [ids], "en", "en")[0]
+            assert math.isclose(again.score, h.score, abs_tol=1e-4)
+
+
+def test_an_output_ends_where_positions_do() -> None:
+    model = make("gpt")
+    decoder = Decoder([model], FRAMING, GenerationConfig(beam=1, min_len=40, max_len_b=400))
+    assert decoder.max_source == 44
+    found = decoder.generate([words(44, 1), words(9, 2)], "en", "en")
+    assert [len(h[0].ids) for h in found] == [1, 36]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairs_that_fit_are_scored_together_as_alone(kind: str) -> None:
+    """A long source with a short target beside a short source with a long target: together they need more positions than there are."""
+    decoder = Decoder([make(kind)], FRAMING, GenerationConfig())
+    pairs = [(words(35, 1), words(5, 3)), (words(2, 2), words(38, 4))]
+    together = decoder.score([a for a, _ in pairs], [b for _, b in pairs], "en", "en")
+    for (source, target), found in zip(pairs, together, strict=True):
+        alone = decoder.score([source], [target], "en", "en")[0]
+        assert found.token_scores == pytest.approx(alone.token_scores, abs=1e-4)
+        assert len(found.token_scores) == len(target) + 1
+
+
+def test_a_prompt_may_be_empty() -> None:
+    model = make("gpt")
+    assert (
+        len(
+            Decoder([model], FRAMING, GenerationConfig(beam=2))
+            .score([words(0, 1)], [words(3, 1)], "en", "en")[0]
+            .token_scores
+        )
+        == 4
+    )
+    scores = (
+        Decoder([model], FRAMING, GenerationConfig(beam=2))
+        .score([words(0, 1)], [words(3, 1)], "en", "en")[0]
+        .token_scores
+    )
+    assert torch.allclose(torch.tensor(scores), plain(model, words(0, 1), words(3, 1)), atol=1e-4)
+
+
+@pytest.mark.usefixtures("no_sync", "one_thread")
+def test_from_the_command_line(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from masscli.__main__ import run
+
+    tiny = [
+        "--dim",
+        "16",
+        "--ffn-dim",
+        "32",
+        "--heads",
+        "2",
+        "--max-update",
+        "3",
+        "--max-tokens",
+        "300",
+        "--num-workers",
+        "0",
+    ]
+    small = tiny
+    prompts = tmp_path / "prompts"
+    prompts.write_text("ba be bi\n\nbo\n", encoding="utf-8")
+    one, two, three = (str(tmp_path / name) for name in ("gpt", "unilm", "bert"))
+    assert (
+        run(
+            [
+                "pretrain",
+                str(toy),
+                "--objective",
+                "gpt",
+                "-l",
+                "en",
+                "--tokens-per-sample",
+                "24",
+                "--save-dir",
+                one,
+                *small,
+            ]
+        )
+        == 0
+    )
+    assert run(["pretrain", str(toy), "--objective", "unilm", "-l", "en", "--tokens-per-sample", "24", "--save-dir", two, "--segments", "2",
+                *small]) == 0  # fmt: skip
+    assert run(["finetune", str(toy), "--task", "s2s", "-s", "en", "-t", "de", "--init-from", two, "--save-dir", two + "-s2s",
+                *small[6:]]) == 0  # fmt: skip
+    capsys.readouterr()
+    for path, more in (
+        (one, []),
+        (one, ["--sampling", "--sampling-topk", "5"]),
+        (two + "-s2s", ["--beam", "2"]),
+    ):
+        assert run(["generate", path, "--input", str(prompts), *more]) == 0
+        out = capsys.readouterr().out.split("\n")
+        assert len(out) == 4 and out[1] == ""
+    assert (
+        run(
+            [
+                "pretrain",
+                str(toy),
+                "--objective",
+                "bert",
+                "-l",
+                "en",
+                "--tokens-per-sample",
+                "24",
+                "--save-dir",
+                three,
+                *small,
+            ]
+        )
+        == 0
+    )
+    capsys.readouterr()
+    assert run(["generate", three, "--input", str(prompts)]) == 2
+    assert f"{three}: has no decoder, so it cannot turn text into text" in capsys.readouterr().err

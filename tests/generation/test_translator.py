@@ -1,0 +1,477 @@
+"""From lines to lines with real (random) models: order, batches, ensembles, scoring, and the command around them."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from masscli.__main__ import run as masscli
+from masscli.checkpoint import checkpoint
+from masscli.checkpoint.checkpoint import RunState
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Tokens, pad
+from masscli.data.batches.framing import Framing
+from masscli.data.prepare.config import PreprocessConfig
+from masscli.generation.config import GenerationConfig
+from masscli.generation.decoder import Decoder
+from masscli.generation.translator import Translator
+from masscli.models.config import ModelConfig
+from masscli.models.transformer import Transformer
+from masscli.objectives.translate.options import TranslateOptions
+from masscli.text.tokenizer import Tokenizer
+from masscli.training.recipe import Recipe, StreamConfig
+
+WORDS = [
+    "the",
+    "one",
+    "red",
+    "blue",
+    "small",
+    "man",
+    "woman",
+    "dog",
+    "cat",
+    "child",
+    "sees",
+    "hears",
+    "likes",
+    "in",
+    "on",
+    "house",
+    "tree",
+]
+MAX_POSITIONS = 40
+
+
+def sentences(count: int, seed: int, longest: int = 12) -> list[str]:
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(1, longest))) for _ in range(count)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    folder = tmp_path_factory.mktemp("vocabulary")
+    return Tokenizer.train(
+        iter(sentences(300, 0)), config=PreprocessConfig(vocab_size=80), languages=["en", "de"], folder=folder
+    )
+
+
+def make_model(tokenizer: Tokenizer, seed: int = 1, **options: Any) -> Transformer:
+    """Random weights."""
+    torch.manual_seed(seed)
+    chosen: dict[str, Any] = {
+        "languages": "embedding",
+        "max_positions": MAX_POSITIONS,
+        "dropout": 0.0,
+        **options,
+    }
+    config = ModelConfig(dim=32, ffn_dim=64, heads=2, encoder_layers=2, decoder_layers=2, **chosen)
+    return Transformer(config, tokenizer.vocab.size, ("en", "de")).eval()
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: Tokenizer) -> Transformer:
+    """Taught for two seconds to copy, so that outputs are as different as their sources and end somewhere."""
+    learner, vocab = make_model(tokenizer), tokenizer.vocab
+    optimizer = torch.optim.Adam(learner.parameters(), 5e-3)
+    for step in range(120):
+        ids = [np.asarray(row, np.int64) for row in tokenizer.encode_all(sentences(32, 100 + step, 8), "en")]
+        source, lengths = pad([np.append(row, vocab.eos) for row in ids], vocab.pad)
+        read, _ = pad([np.insert(row, 0, vocab.bos) for row in ids], vocab.pad)
+        languages = torch.zeros(32, dtype=torch.int64)
+        memory = learner.encode(Tokens(source, lengths, language=languages))
+        hidden = learner.decode(Tokens(read, lengths, language=languages + 1), memory)
+        loss = nn.functional.cross_entropy(
+            learner.logits(hidden).flatten(0, 1), source.flatten(), ignore_index=vocab.pad
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return learner.eval().requires_grad_(False)
+
+
+def make_framing(tokenizer: Tokenizer, **options: Any) -> Framing:
+    return Framing(
+        **{"vocab": tokenizer.vocab, "bos": False, "tag": False, "languages": ("en", "de"), **options}
+    )
+
+
+def make(tokenizer: Tokenizer, *models: Transformer, batch_tokens: int = 8000, **options: Any) -> Translator:
+    config = GenerationConfig(**{"beam": 4, "max_len_a": 0.7, "max_len_b": 8, **options})
+    return Translator(
+        models, tokenizer, make_framing(tokenizer), config, batch_tokens=batch_tokens, buffer_size=12
+    )
+
+
+LINES = ["", *sentences(7, 1), "   ", *sentences(8, 2), "the " * 60, "red"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"nbest": 3},
+        {"beam": 1},
+        {"diverse_beam_groups": 2, "nbest": 2},
+        {"sampling": True, "sampling_topk": 10, "nbest": 4},
+        {"no_repeat_ngram_size": 2, "min_len": 3, "early_stop": True},
+    ],
+    ids=str,
+)
+def test_results_do_not_depend_on_batches_or_order(
+    tokenizer: Tokenizer, model: Transformer, options: dict[str, Any]
+) -> None:
+    """Token-identical in fp32: many in a batch, one at a time, shuffled."""
+    together = list(make(tokenizer, model, **options).translate(LINES, "en", "de"))
+    assert len(together) == len(LINES)
+    assert all(
+        len(found) == options.get("nbest", 1)
+        for line, found in zip(LINES, together, strict=True)
+        if line.strip()
+    )
+    ids = [[t.hypothesis.ids for t in found] for found in together]
+    alone = make(tokenizer, model, batch_tokens=1, **options).translate(LINES, "en", "de")
+    assert [[t.hypothesis.ids for t in found] for found in alone] == ids
+    order = random.Random(5).sample(range(len(LINES)), len(LINES))
+    shuffled = list(
+        make(tokenizer, model, batch_tokens=300, **options).translate([LINES[i] for i in order], "en", "de")
+    )
+    assert [[t.hypothesis.ids for t in found] for found in shuffled] == [ids[i] for i in order]
+
+
+def test_every_line_is_accounted_for(tokenizer: Tokenizer, model: Transformer) -> None:
+    translator = make(tokenizer, model)
+    outputs = list(translator.translate(LINES, "en", "de"))
+    report = translator.report
+    assert (report.lines, report.empty, report.truncated) == (19, [1, 9], [18])
+    assert [outputs[n - 1][0].text for n in report.empty] == ["", ""]
+    assert report.hit_max_len == [n for n, found in enumerate(outputs, 1) if found[0].hypothesis.hit_max_len]
+    assert report.tokens == sum(len(found[0].hypothesis.token_scores) for found in outputs)
+
+
+def test_the_length_limit_follows_from_the_source(tokenizer: Tokenizer) -> None:
+    never = make_model(tokenizer, output_bias=True)
+    with torch.no_grad():
+        never.biases["shared"][tokenizer.vocab.eos] = -1000.0
+    for a, b, limit in ((2.0, 3, 17), (0.0, 5, 5), (0.0, 500, MAX_POSITIONS - 1)):
+        found = make(tokenizer, never, max_len_a=a, max_len_b=b, min_len=limit).decoder.generate(
+            [np.arange(20, 27)], "en", "de"
+        )
+        assert len(found[0][0].ids) == limit
+        assert found[0][0].hit_max_len
+
+
+@pytest.mark.parametrize("lenpen", [0.0, 1.0])
+@pytest.mark.parametrize("count", [1, 2], ids=["model", "ensemble"])
+def test_scoring_an_output_gives_its_score(
+    tokenizer: Tokenizer, model: Transformer, count: int, lenpen: float
+) -> None:
+    """The cached search and teacher forcing agree, piece by piece."""
+    decoder = make(tokenizer, *[model, make_model(tokenizer, 2)][:count], lenpen=lenpen, nbest=2).decoder
+    sources = [np.asarray(ids) for ids in tokenizer.encode_all(sentences(12, 3), "en")]
+    found = [hypotheses[1] for hypotheses in decoder.generate(sources, "en", "de")]
+    scored = decoder.score(sources, [np.asarray(h.ids, np.int64) for h in found], "en", "de")
+    for one, two in zip(found, scored, strict=True):
+        assert one.ids == two.ids
+        assert one.score == pytest.approx(two.score, abs=1e-4)
+        assert one.token_scores == pytest.approx(two.token_scores, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "framing"),
+    [
+        ({"languages": "none"}, {"languages": ()}),
+        ({"languages": "tag"}, {"languages": (), "tag": True}),
+        ({"norm": "pre", "positions": "learned", "cross_output": "language"}, {"bos": True}),
+    ],
+    ids=["none", "tag", "xlm"],
+)
+def test_every_way_of_saying_the_language_agrees(
+    tokenizer: Tokenizer, options: dict[str, Any], framing: dict[str, Any]
+) -> None:
+    decoder = Decoder(
+        [make_model(tokenizer, **options)],
+        make_framing(tokenizer, **framing),
+        GenerationConfig(beam=3, max_len_b=8),
+    )
+    sources = [np.asarray(ids) for ids in tokenizer.encode_all(sentences(6, 4), "en")]
+    found = [hypotheses[0] for hypotheses in decoder.generate(sources, "en", "de")]
+    scored = decoder.score(sources, [np.asarray(h.ids, np.int64) for h in found], "en", "de")
+    assert [h.score for h in found] == pytest.approx([h.score for h in scored], abs=1e-4)
+
+
+def test_the_target_language_matters(tokenizer: Tokenizer, model: Transformer) -> None:
+    decoder = make(tokenizer, model).decoder
+    sources = [np.asarray(ids) for ids in tokenizer.encode_all(sentences(6, 4), "en")]
+    assert decoder.generate(sources, "en", "de") != decoder.generate(sources, "en", "en")
+
+
+def test_an_ensemble_of_one_model_twice_is_that_model(tokenizer: Tokenizer, model: Transformer) -> None:
+    one = [found[0] for found in make(tokenizer, model).translate(LINES, "en", "de")]
+    two = [found[0] for found in make(tokenizer, model, model).translate(LINES, "en", "de")]
+    assert [t.text for t in one] == [t.text for t in two]
+    assert [t.hypothesis.score for t in one] == pytest.approx([t.hypothesis.score for t in two], abs=1e-5)
+
+
+def test_a_model_in_training_is_lent_and_given_back(tokenizer: Tokenizer) -> None:
+    model = make_model(tokenizer, dropout=0.3)
+    sources = [np.asarray(ids) for ids in tokenizer.encode_all(sentences(6, 4), "en")]
+    still = make(tokenizer, model).decoder.generate(sources, "en", "de")
+    model.train()
+    assert make(tokenizer, model).decoder.generate(sources, "en", "de") == still
+    assert model.training and all(module.training for module in model.modules())
+
+
+def test_a_broken_model_is_an_error_not_a_translation(tokenizer: Tokenizer) -> None:
+    model = make_model(tokenizer)
+    with torch.no_grad():
+        model.tables["shared"][30].fill_(math.nan)
+    with pytest.raises(MasscliError, match=r"^the model's output is not a number$"):
+        list(make(tokenizer, model).translate(["red dog"], "en", "de"))
+
+
+def test_prefixes_begin_each_output(tokenizer: Tokenizer, model: Transformer) -> None:
+    prefixes = sentences(len(LINES), 9)
+    outputs = make(tokenizer, model, prefix_size=2).translate(LINES, "en", "de", prefixes)
+    for line, prefix, found in zip(LINES, prefixes, outputs, strict=True):
+        wanted = tuple(tokenizer.encode(prefix, "de")[:2]) if line.strip() else ()
+        assert found[0].hypothesis.ids[: len(wanted)] == wanted
+    fewer = (prefixes[1:], "--prefix has 18 lines, the input has more")
+    for wrong, message in (fewer, ([*prefixes, "x"], "--prefix has more than the 19 lines of the input")):
+        with pytest.raises(MasscliError) as error:
+            list(make(tokenizer, model, prefix_size=2).translate(LINES, "en", "de", wrong))
+        assert error.value.message == message
+
+
+# -- the command ---------------------------------------------------------------------------------------------------------------------
+
+
+def save_run(
+    folder: Path, tokenizer: Tokenizer, model: Transformer, streams: tuple[str, ...] = ("en-de",)
+) -> None:
+    stream = {name: StreamConfig(text=name, objective=TranslateOptions(name="translate")) for name in streams}
+    recipe = Recipe(model=model.config, stream=stream)
+    state = RunState(step=5, languages=("en", "de"))
+    saved = checkpoint.save(folder / "checkpoints", recipe, state, {}, tokenizer, model.state_dict(), {}, {})
+    checkpoint.link(folder / "checkpoints", "last", saved)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer, model: Transformer) -> Path:
+    """A working folder with a run in runs/ende and LINES in in.en."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    save_run(tmp_path / "runs" / "ende", tokenizer, model)
+    (tmp_path / "in.en").write_text("\n".join(LINES) + "\n", encoding="utf-8")
+    return tmp_path
+
+
+SEARCH = ["--beam", "3", "--max-len-a", "0.7", "--max-len-b", "8"]
+
+
+def generate(capfd: pytest.CaptureFixture[str], *args: str) -> tuple[int, list[str], str]:
+    search = [] if "--score-reference" in args else SEARCH
+    code = masscli(["generate", *args, *search, "--device", "cpu", "--precision", "fp32"])
+    out, err = capfd.readouterr()
+    return code, out.splitlines(), err
+
+
+def test_lines_in_lines_out(
+    folder: Path, tokenizer: Tokenizer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = generate(capfd, "--input", "in.en")
+    assert code == 0 and len(out) == len(LINES) and out[0] == out[8] == ""
+    assert "run: runs/ende\n" in err
+    assert "warning: line 18 was cut to the 39 pieces the model reads\n" in err
+    assert "translated 19 lines in " in err and "; 2 empty, 1 truncated, " in err
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(("\n".join(LINES)).encode())))
+    assert generate(capfd, "runs/ende", "-s", "en", "-t", "de")[1] == out
+    assert generate(capfd, "runs/ende", "-i", "in.en", "-o", "hyp.de")[1] == []
+    assert (folder / "hyp.de").read_text(encoding="utf-8").splitlines() == out
+    assert len(generate(capfd, "runs/ende", "--input", "in.en", "--nbest", "3")[1]) == 3 * len(LINES)
+    step = "runs/ende/checkpoints/step-0000005"
+    assert generate(capfd, f"{step}:{step}", "--input", "in.en")[1] == out
+
+
+def test_formats(folder: Path, tokenizer: Tokenizer, capfd: pytest.CaptureFixture[str]) -> None:
+    plain = generate(capfd, "--input", "in.en")[1]
+    rows = [
+        json.loads(line)
+        for line in generate(capfd, "--input", "in.en", "--nbest", "2", "--format", "jsonl")[1]
+    ]
+    assert [row["line"] for row in rows] == list(range(1, 20))
+    assert [row["source"] for row in rows] == LINES
+    assert [row["hypotheses"][0]["text"] for row in rows] == plain
+    best = rows[1]["hypotheses"][0]
+    assert best["tokens"][-1] == "</s>"
+    assert best["score"] == pytest.approx(sum(best["token_scores"]) / len(best["tokens"]), abs=1e-5)
+    (folder / "ref.de").write_text("\n".join(LINES) + "\n", encoding="utf-8")
+    fairseq = generate(capfd, "--input", "in.en", "--format", "fairseq", "--reference", "ref.de")[1]
+    assert [line[0] for line in fairseq] == list("STHDP") * 19
+    fields = dict(line.split("\t", 1) for line in fairseq)
+    assert fields["S-1"] == " ".join(tokenizer.pieces(tokenizer.encode(LINES[1], "en")))
+    assert fields["T-1"] == LINES[1]
+    score, text = fields["D-1"].split("\t")
+    assert text == plain[1] and float(score) * math.log(2) == pytest.approx(best["score"])
+    assert [float(p) * math.log(2) for p in fields["P-1"].split()] == pytest.approx(
+        best["token_scores"], abs=1e-4
+    )
+
+
+def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rows = [json.loads(line) for line in generate(capfd, "--input", "in.en", "--format", "jsonl")[1]]
+    hypotheses = [row["hypotheses"][0] for row in rows]
+    (folder / "hyp.de").write_text("".join(f"{h['text']}\n" for h in hypotheses), encoding="utf-8")
+    code, scores, err = generate(capfd, "--input", "in.en", "--score-reference", "hyp.de")
+    assert code == 0 and len(scores) == 19 and "scored 19 lines" in err
+    rows = [
+        json.loads(line)
+        for line in generate(capfd, "-i", "in.en", "--score-reference", "hyp.de", "--format", "jsonl")[1]
+    ]
+    again = [row["hypotheses"][0] for row in rows]
+    same = [n for n in range(1, 19) if LINES[n].strip() and again[n]["tokens"] == hypotheses[n]["tokens"]]
+    assert len(same) > 10  # the text of an output may be cut into other pieces than those it was made of
+    assert [float(scores[n]) for n in same] == pytest.approx([hypotheses[n]["score"] for n in same], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("args", "message", "hint"),
+    [
+        (
+            ["runs/nothing"],
+            "runs/nothing: no such run or checkpoint",
+            "train one with `masscli pretrain` or `masscli finetune`",
+        ),
+        (["--input", "in.fr"], "in.fr: no such file", "in {folder} there is in.en"),
+        (
+            ["-i", "in.en", "-t", "fr"],
+            "--target-lang fr: the model does not know this language",
+            "it knows en, de",
+        ),
+        (
+            ["-i", "in.en", "-s", "de"],
+            "which direction?",
+            "say it with -s and -t; the run was trained for en-de",
+        ),
+        (
+            ["-i", "in.en", "--prefix-size", "3"],
+            "--prefix and --prefix-size belong together",
+            "--prefix FILE --prefix-size N",
+        ),
+        (
+            ["-i", "in.en", "--seed", "7"],
+            "--seed: only --sampling draws anything",
+            "leave it out, or add --sampling",
+        ),
+        (
+            ["-i", "in.en", "--score-reference", "in.en", "--beam", "1", "--no-repeat-ngram-size", "3"],
+            "--beam, --no-repeat-ngram-size: --score-reference searches for nothing, so this would change nothing",
+            "leave it out",
+        ),
+        (["-i", "in.en", "-o", "no/hyp.de"], "--output no/hyp.de: No such file or directory", None),
+        (
+            ["-i", "in.en", "--nbest", "9"],
+            "--nbest: must lie between 1 and beam (3), got 9",
+            "masscli generate --help",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes(
+    folder: Path, capfd: pytest.CaptureFixture[str], args: list[str], message: str, hint: str | None
+) -> None:
+    code, out, err = generate(capfd, *args)
+    assert (code, out) == (2, [])
+    said = [line for line in err.splitlines() if line.startswith(("error: ", "hint: "))]
+    assert said[0] == f"error: {message}"
+    assert hint is None or said[1] in (f"hint: {hint}", f"hint: {hint.format(folder='.')}")
+
+
+def test_other_mistakes(
+    folder: Path, tokenizer: Tokenizer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    save_run(folder / "runs" / "both", tokenizer, make_model(tokenizer), ("en-de", "de-en"))
+    assert (
+        "hint: say it with -s and -t; the run was trained for en-de, de-en\n"
+        in generate(capfd, "runs/both", "-i", "in.en")[2]
+    )
+    assert generate(capfd, "runs/both", "runs/ende", "-i", "in.en", "-t", "de")[0] == 0
+    other = Tokenizer.train(
+        iter(sentences(300, 7)),
+        config=PreprocessConfig(vocab_size=70),
+        languages=["en", "de"],
+        folder=tmp_path / "v",
+    )
+    save_run(folder / "runs" / "other", other, make_model(other))
+    message = "error: runs/other: has another vocabulary than runs/ende\nhint: the models of an ensemble must share one\n"
+    assert message in generate(capfd, "runs/ende", "runs/other", "-i", "in.en")[2]
+
+
+def test_no_half_written_output(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "bad.en").write_bytes(b"red dog\n" * 5000 + b"\xff\xfe\n")
+    (folder / "hyp.de").write_text("what was there\n", encoding="utf-8")
+    code, _, err = generate(capfd, "-i", "bad.en", "-o", "hyp.de", "--buffer-size", "10")
+    assert code == 2 and "error: bad.en:5001: not UTF-8" in err
+    assert (folder / "hyp.de").read_text(encoding="utf-8") == "what was there\n"
+    assert sorted(p.name for p in folder.iterdir()) == ["bad.en", "hyp.de", "in.en", "runs"]
+
+
+def test_no_run_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = generate(capfd)
+    assert code == 2
+    assert (
+        err
+        == "error: there is no run under runs\nhint: train one with `masscli finetune`, or name its folder: masscli generate RUN\n"
+    )
+
+
+def test_a_split_of_the_data_the_run_was_trained_on(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    plain = generate(capfd, "-i", "in.en")[1]
+    for language in ("en", "de"):
+        (folder / f"train.{language}").write_text(
+            "".join(f"{line}\n" for line in sentences(300, 3)), encoding="utf-8"
+        )
+        (folder / f"test.{language}").write_text("".join(f"{line}\n" for line in LINES), encoding="utf-8")
+    assert (
+        masscli(
+            [
+                "preprocess",
+                "--langs",
+                "en,de",
+                "--trainpref",
+                "train",
+                "--testpref",
+                "test",
+                "--vocab-size",
+                "80",
+            ]
+        )
+        == 0
+    )
+    capfd.readouterr()
+    assert generate(capfd, "--gen-subset", "test")[1] == plain
+    fairseq = generate(capfd, "--gen-subset", "test", "--format", "fairseq")[1]
+    assert [line.split("\t")[1] for line in fairseq if line.startswith("T-")] == LINES
+    code, out, err = generate(capfd, "--gen-subset", "tset")
+    assert (code, out) == (2, []) and "error: data-bin: has no tset text of en-de\n" in err

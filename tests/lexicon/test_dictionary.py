@@ -1,0 +1,468 @@
+"""Words of one language in the text of another, and dictionaries out of token tables."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from masscli.__main__ import run as masscli
+from masscli.core.errors import MasscliError
+from masscli.data.batches.framing import Framing
+from masscli.data.batches.loader import Collation
+from masscli.data.storage.data_folder import DataBin
+from masscli.lexicon import from_embeddings as of_table
+from masscli.lexicon import from_pairs
+from masscli.lexicon.csls import csls
+from masscli.lexicon.dictionary import read_dictionary, unused
+from masscli.lexicon.from_pairs import ROUNDS, model1
+from masscli.lexicon.spelling import alike
+from masscli.models.config import ModelConfig
+from masscli.objectives.causal_lm.bert_lm import BertLM
+from masscli.objectives.causal_lm.options import BertLMOptions
+from masscli.objectives.denoise.objective import Denoise
+from masscli.objectives.denoise.options import DenoiseOptions
+from masscli.objectives.masked_lm.mlm import MaskedLM
+from masscli.objectives.masked_lm.options import MaskedLMOptions, TranslationLMOptions
+from masscli.objectives.masked_lm.tlm import TranslationLM
+from masscli.objectives.mass.objective import Mass
+from masscli.objectives.mass.options import MassOptions
+from masscli.objectives.objective import Setting
+from masscli.objectives.shared.code_switching import Switching
+from masscli.objectives.shared.options import SwitchingOptions
+from masscli.training.setup.build import build
+from tests.cipher import ANCHORS, Cipher
+from tests.toy import WORDS, make_data, recipe
+from tests.training.test_trainer import train
+
+pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataBin:
+    """The toy language with a vocabulary in which every word is a piece."""
+    return DataBin.open(make_data(tmp_path_factory.mktemp("words"), 130))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    found = tmp_path / "en-de.txt"
+    found.write_text(
+        "".join(f"{a}\t{b}\t0.5\n" for a, b in zip(WORDS["en"], WORDS["de"], strict=True)), encoding="utf-8"
+    )
+    return found
+
+
+def words(data: DataBin, ids: np.ndarray) -> list[str]:
+    return data.tokenizer().decode(ids.tolist(), "en").split()
+
+
+def test_words_become_their_translations(data: DataBin, path: Path) -> None:
+    always, never, often = (Switching(read_dictionary(path, data), share) for share in (1.0, 0.0, 0.3))
+    line = data.monolingual("train", "en")[0]
+    there = always(line, np.random.default_rng(1))
+    assert words(data, there) == [WORDS["de"][WORDS["en"].index(word)] for word in words(data, line)]
+    assert always(there, np.random.default_rng(1)).tolist() == line.tolist()
+    assert never(line, np.random.default_rng(1)).tolist() == line.tolist()
+    many = np.tile(line, 500)
+    share = (often(many, np.random.default_rng(1)) != many).mean()
+    assert share == pytest.approx(0.3, abs=4 * (0.21 / len(many)) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "text"),
+    [
+        (DenoiseOptions(word_shuffle=0, word_dropout=0, word_blank=0), Denoise, "en"), (MassOptions(random_share=0.0), Mass, "en"),
+        (MaskedLMOptions(random_token_prob=0.0), MaskedLM, "en"), (BertLMOptions(random_token_prob=0.0), BertLM, "en"),
+        (TranslationLMOptions(random_token_prob=0.0), TranslationLM, "en-de"),
+    ],
+    ids=lambda value: value.name if isinstance(value, SwitchingOptions) else "",
+)  # fmt: skip
+def test_the_encoder_alone_sees_them(
+    options: SwitchingOptions, kind: type, text: str, data: DataBin, path: Path
+) -> None:
+    """Not the decoder, and not what is to be written."""
+    frame = Framing(data.vocab, False, False, ("en", "de"))
+    batches = []
+    for given in (options, replace(options, switch_dictionary=path, switch_share=1.0)):
+        made = kind(given, Setting(frame, ModelConfig(), text))
+        batches.append(Collation("s", made.view(data, "train"), made.collator(), 1)(np.arange(8), 0))
+    plain, switched = batches
+    assert all(torch.equal(labels.ids, switched.labels[term].ids) for term, labels in plain.labels.items())
+    assert (plain.target is None) == (switched.target is None)
+    if plain.target is not None and switched.target is not None:
+        assert torch.equal(plain.target.ids, switched.target.ids)
+    foreign = {
+        data.tokenizer().encode(word, "de")[0]
+        for language in ("de", "en")[: len(text) // 2]
+        for word in WORDS[language]
+    }
+    changed = plain.source.ids != switched.source.ids
+    assert changed.any() and set(switched.source.ids[changed].tolist()) <= foreign
+    known = set(read_dictionary(path, data))
+    assert not known & set(switched.source.ids[~changed].tolist())  # each word that could be exchanged was
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dog\n", "{path}:1: expected two words, got 'dog'"),
+        ("qqq zzz\n", "{path}: none of its 1 pairs are pieces of the vocabulary of {data}"),
+    ],
+)
+def test_what_is_no_dictionary(text: str, message: str, data: DataBin, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(MasscliError) as error:
+        read_dictionary(path, data)
+    assert error.value.message == message.format(path=path, data=data.folder)
+
+
+def test_pairs_that_cannot_be_exchanged_are_counted(data: DataBin, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text(
+        "".join(f"{a} {b}\n" for a, b in zip(WORDS["en"], WORDS["de"], strict=True)), encoding="utf-8"
+    )
+    assert unused(path, data) is None
+    path.write_text(
+        path.read_text(encoding="utf-8") + "qqq zzz\n" + f"{WORDS['en'][0]} zzz\n\n", encoding="utf-8"
+    )
+    count = len(WORDS["en"]) + 2
+    assert (
+        unused(path, data)
+        == f"{path}: 2 of its {count} pairs have a word that is not one piece of the vocabulary, and are not used"
+    )
+
+
+def test_aligned_tables_give_the_dictionary_and_random_ones_do_not(data: DataBin) -> None:
+    torch.manual_seed(1)
+    table = torch.randn(data.vocab.size, 24)
+    tokenizer = data.tokenizer()
+    random = {(a, b) for a, b, _ in of_table.induce({"tables.shared": table}, data, ("en", "de"), 100, 1)}
+    truth = set(zip(WORDS["en"], WORDS["de"], strict=True))
+    assert len(random & truth) < 6
+    for a, b in truth:
+        table[tokenizer.encode(b, "de")[0]] = (
+            table[tokenizer.encode(a, "en")[0]] + 0.3 * torch.randn(24) + 2
+        )  # a language stands apart
+    found = of_table.induce({"tables.shared": table}, data, ("en", "de"), 100, 1)
+    assert {(a, b) for a, b, _ in found} == truth
+    assert [score for *_, score in found] == sorted((score for *_, score in found), reverse=True)
+
+
+def test_the_command_and_a_run_with_what_it_makes(
+    data: DataBin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, streams = tmp_path / "made.txt", {"mass": {"text": "en", "objective": {"name": "mass"}}}
+    train(recipe(data.folder, tmp_path / "run", "train.max_update=1", streams=streams))
+    assert (
+        masscli(
+            [
+                "dictionary",
+                str(tmp_path / "run"),
+                "--langs",
+                "en,de",
+                "--output",
+                str(made),
+                "--min-count",
+                "1",
+            ]
+        )
+        == 0
+    )
+    lines = made.read_text(encoding="utf-8").split("\n")[:-1]
+    assert capsys.readouterr().out == f"{made}: {len(lines)} pairs of words\n" and all(
+        len(line.split("\t")) == 3 for line in lines
+    )
+    streams["mass"]["objective"] = {"name": "mass", "switch_dictionary": str(made)}
+    trainer, _ = build(recipe(data.folder, tmp_path / "next", "train.max_update=1", streams=streams))
+    assert len(list(trainer.run())) > 1
+    assert masscli(["dictionary", str(tmp_path / "run"), "--langs", "en"]) == 2
+    assert (
+        capsys.readouterr().err == "error: --langs en: expected two languages\nhint: such as --langs en,fr\n"
+    )
+
+
+def em(given: list[list[int]], written: list[list[int]]) -> dict[tuple[int, int], float]:
+    """Model 1 as section 4.2 of Brown et al. (1993) tells it, a token at a time; -1 is NULL."""
+    t = {
+        (e, f): 1.0
+        for source, target in zip(given, written, strict=True)
+        for e in [-1, *source]
+        for f in target
+    }
+    for _ in range(ROUNDS):
+        count: dict[tuple[int, int], float] = defaultdict(float)
+        for source, target in zip(given, written, strict=True):
+            for f in target:
+                total = sum(t[e, f] for e in [-1, *source])
+                for e in [-1, *source]:
+                    count[e, f] += t[e, f] / total
+        sums: dict[int, float] = defaultdict(float)
+        for (e, _f), value in count.items():
+            sums[e] += value
+        t = {(e, f): value / sums[e] for (e, f), value in count.items()}
+    return {pair: value for pair, value in t.items() if pair[0] >= 0}
+
+
+def test_model_1_is_that_of_its_paper() -> None:
+    rng = np.random.default_rng(1)
+    given = [rng.integers(0, 6, rng.integers(1, 5)).tolist() for _ in range(12)]
+    written = [rng.integers(0, 5, rng.integers(1, 5)).tolist() for _ in range(12)]
+    assert model1(given, written) == pytest.approx(em(given, written))
+    assert model1([[], [3]], [[], []]) == {}
+
+
+def test_pairs_give_the_dictionary(data: DataBin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = set(zip(WORDS["en"], WORDS["de"], strict=True))
+    found = from_pairs.induce(data, ("en", "de"), 2)
+    assert {(a, b) for a, b, _ in found} == truth and all(score > 0.9 for *_, score in found)
+    assert {(b, a) for b, a, _ in from_pairs.induce(data, ("de", "en"), 2)} == {(b, a) for a, b, _ in found}
+    few = from_pairs.induce(data, ("en", "de"), 2, 6)
+    assert 0 < len(few) < len(truth)
+    assert masscli(["dictionary", str(data.folder), "--langs", "en,de", "--min-count", "10000"]) == 2
+    assert "no words of en and de were found to mean the same" in capsys.readouterr().err
+    made = tmp_path / "made.txt"
+    assert (
+        masscli(["dictionary", str(data.folder), "--langs", "en,de", "--limit", "6", "--output", str(made)])
+        == 0
+    )
+    assert capsys.readouterr().out == f"{made}: {len(few)} pairs of words, from 6 pairs of 240\n"
+    assert [tuple(line.split("\t")[:2]) for line in made.read_text(encoding="utf-8").splitlines()] == [
+        (a, b) for a, b, _ in few
+    ]
+    for args, message in (
+        ([str(data.folder), "--langs", "en,fr", "--from", "pairs"], "has no train pairs en-fr"),
+        (
+            [str(data.folder), "--langs", "en,de", "--vectors", "v"],
+            "error: --vectors v: a dictionary from pairs has none",
+        ),
+        (
+            [str(data.folder), "--langs", "en,de", "--from", "text", "--dim", "8"],
+            "error: --dim: says how many numbers --vectors have",
+        ),
+        (
+            [str(data.folder), "--langs", "en,de", "--most", "50"],
+            "error: --most: pairs are read whole, and all of their words",
+        ),
+        (
+            [str(data.folder), "--langs", "en,de", "--data", "x"],
+            f"error: --data: {data.folder} is a data folder",
+        ),
+        (
+            [str(data.folder), "--langs", "en,de", "--from", "model"],
+            f"error: --from model: {data.folder} is a data folder",
+        ),
+        (
+            [str(tmp_path), "--langs", "en,de", "--from", "text"],
+            f"error: --from text: {tmp_path} is no data folder",
+        ),
+        (
+            [str(tmp_path), "--langs", "en,de", "--limit", "5"],
+            f"error: --limit: {tmp_path} is no data folder",
+        ),
+        (
+            [str(data.folder), "--langs", "en,de", "--from", "text"],
+            "en and de spell 0 words alike, too few to begin with",
+        ),
+        (
+            [str(data.folder), "--langs", "en,de", "--from", "text", "--min-count", "9999"],
+            "has 0 words of en that occur 9999 times",
+        ),
+        ([str(data.folder), "--langs", "en,fr"], "has no language 'fr'"),
+    ):
+        assert masscli(["dictionary", *args]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_dictionary_that_means_little_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two languages that share anchors and nothing else: words drawn at random have no company to be known by."""
+    rng = random.Random(1)
+    for language in ("aa", "bb"):
+        words = [
+            *(f"{language}{b}{c}" for b in "abcdefghijkl" for c in "abcdefghijkl"),
+            *(f"name{c}" for c in "abcdefghijkl"),
+        ]
+        (tmp_path / f"mono.{language}").write_text(
+            "".join(" ".join(rng.choices(words, k=8)) + "\n" for _ in range(600)), encoding="utf-8"
+        )
+    mono = [
+        arg for language in ("aa", "bb") for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")
+    ]
+    for options, advice in ((["--moses", "--lowercase"], False), ([], True)):
+        folder = str(tmp_path / f"data{advice}")
+        assert (
+            masscli(
+                [
+                    "preprocess",
+                    "--langs",
+                    "aa,bb",
+                    *mono,
+                    "--vocab-size",
+                    "300",
+                    *options,
+                    "--destdir",
+                    folder,
+                ]
+            )
+            == 0
+        )
+        capsys.readouterr()
+        assert (
+            masscli(["dictionary", folder, "--langs", "aa,bb", "--output", str(tmp_path / "made.txt")]) == 0
+        )
+        warned = capsys.readouterr().err
+        assert "% only: the texts are too small or too unlike; do not trust this dictionary" in warned
+        assert ("hint: preprocess with --moses --lowercase" in warned) == advice
+
+
+def test_text_alone_gives_the_dictionary_of_a_cipher(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines of one language are not those of the other; words are reordered, and only anchors are spelt alike."""
+    cipher = Cipher(90, 30)
+    cipher.write(tmp_path, 4000, 10)
+    mono = [
+        arg for language in ("aa", "bb") for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")
+    ]
+    folder, made = tmp_path / "data", tmp_path / "made.txt"
+    assert (
+        masscli(["preprocess", "--langs", "aa,bb", *mono, "--vocab-size", "540", "--destdir", str(folder)])
+        == 0
+    )
+    capsys.readouterr()
+    vectors = ["--vectors", str(tmp_path / "vec"), "--dim", "48"]
+    assert masscli(["dictionary", str(folder), "--langs", "aa,bb", "--output", str(made), *vectors]) == 0
+    share = re.search(
+        r"pairs of words, from text; (\d+)% of the common ones come out again in a second draw\n$",
+        capsys.readouterr().out,
+    )
+    assert share is not None and int(share[1]) > 75
+    found = {tuple(line.split("\t")[:2]) for line in made.read_text(encoding="utf-8").splitlines()}
+    truth = {(a, b) for a, b in zip(cipher.words("aa"), cipher.words("bb"), strict=True) if a not in ANCHORS}
+    assert len(found & truth) > 0.75 * max(len(truth), len(found))
+    spaces = []
+    for language in ("aa", "bb"):
+        head, *rows = (tmp_path / f"vec.{language}").read_text(encoding="utf-8").splitlines()
+        assert head == f"{len(rows)} 48"
+        spaces.append({word: np.array(values, float) for word, *values in (row.split(" ") for row in rows)})
+    second = {word: vector / np.linalg.norm(vector) for word, vector in spaces[1].items()}
+    near = {(a, max(second, key=lambda b: float(second[b] @ vector))) for a, vector in spaces[0].items()}
+    assert len(near & truth) > 0.6 * len(truth)  # in one space
+    init = [
+        arg
+        for language in ("aa", "bb")
+        for arg in ("--init-vectors", f"{language}={tmp_path / f'vec.{language}'}")
+    ]
+    small = [
+        "--dim",
+        "48",
+        "--heads",
+        "4",
+        "--encoder-layers",
+        "1",
+        "--decoder-layers",
+        "1",
+        "--max-update",
+        "1",
+        "--num-workers",
+        "0",
+    ]
+    assert (
+        masscli(
+            [
+                "pretrain",
+                str(folder),
+                "--objective",
+                "mass",
+                *init,
+                *small,
+                "--save-dir",
+                str(tmp_path / "run"),
+            ]
+        )
+        == 0
+    )
+    assert f"{tmp_path / 'vec.bb'}: vectors for " in capsys.readouterr().err
+
+
+def test_csls_prefers_what_is_near_to_little_else() -> None:
+    a, b = torch.tensor([[1.0, 0.0], [0.8, 0.6]]), torch.tensor([[0.8, 0.6], [0.0, 1.0]])
+    cosine = a @ b.T
+    wanted = [
+        [2 * float(cosine[i, j]) - float(cosine[i].mean()) - float(cosine[:, j].mean()) for j in range(2)]
+        for i in range(2)
+    ]
+    assert csls(a, b).tolist() == [pytest.approx(row) for row in wanted]
+
+
+def test_words_that_are_spelt_nearly_alike() -> None:
+    """Counts by hand: <abcd> has 5 pairs and 4 triples, each once; <abce> shares <a, ab, bc, <ab, abc with it."""
+    found = alike(
+        ["abcd", "securit\u0103\u021bi", "and", "1999"], ["abce", "abcd", "securitati", "zzzz", "and", "1999"]
+    )
+    assert found[0].tolist() == pytest.approx([5 / 9 - 0.3, 1 - 0.3, 0, 0, 0, 0])
+    assert found[1].tolist() == pytest.approx([0, 0, 0.7, 0, 0, 0])  # accents do not count
+    assert not found[2:].any()  # short words are false friends, and numbers are anchors already
+    assert alike(["word"], ["\u0441\u043b\u043e\u0432\u043e"]).tolist() == [[0.0]]  # another script
+
+
+def test_wordpiece_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "vocab.txt").write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "##c", ""]), encoding="utf-8"
+    )
+    for language in ("en", "de"):
+        (tmp_path / f"train.{language}").write_text("a b\nac b\n", encoding="utf-8")
+    folder = str(tmp_path / "data")
+    assert masscli(["preprocess", "--langs", "en,de", "--trainpref", str(tmp_path / "train"), "--spm-model", str(tmp_path / "vocab.txt"),
+                    "--destdir", folder]) == 0  # fmt: skip
+    capsys.readouterr()
+    for origin in ("pairs", "text"):
+        assert masscli(["dictionary", folder, "--langs", "en,de", "--from", origin]) == 2
+        assert capsys.readouterr().err == (f"error: {folder}: its vocabulary does not mark where words begin\n"
+                                           "hint: dictionaries need a SentencePiece vocabulary\n")  # fmt: skip
+
+
+def test_sides_of_unequal_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Vectors are of one width even where a language has few words; a dictionary goes to a file in a folder that is there."""
+    Cipher(90, 30).write(tmp_path, 3000, 10)
+    few = "".join((tmp_path / "mono.bb").read_text(encoding="utf-8").splitlines(keepends=True)[:60])
+    (tmp_path / "mono.bb").write_text(few, encoding="utf-8")
+    mono = [
+        arg for language in ("aa", "bb") for arg in ("--mono", f"{language}={tmp_path / f'mono.{language}'}")
+    ]
+    folder = tmp_path / "data"
+    assert (
+        masscli(["preprocess", "--langs", "aa,bb", *mono, "--vocab-size", "400", "--destdir", str(folder)])
+        == 0
+    )
+    assert (
+        masscli(
+            [
+                "dictionary",
+                str(folder),
+                "--langs",
+                "aa,bb",
+                "--min-count",
+                "2",
+                "--output",
+                str(tmp_path / "made.txt"),
+            ]
+        )
+        == 0
+    )
+    for place, said in (
+        (tmp_path, "is a folder"),
+        (tmp_path / "nowhere/made.txt", "its folder does not exist"),
+    ):
+        capsys.readouterr()
+        assert masscli(["dictionary", str(folder), "--langs", "aa,bb", "--output", str(place)]) == 2
+        assert capsys.readouterr().err == f"error: --output {place}: {said}\nhint: name a file\n"

@@ -1,0 +1,179 @@
+"""Tasks that read one stack of a model that has two: the other is left out, and nobody takes a run for a writer that is none."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.cli.app import dispatch
+from masscli.training.predictor import Predictor
+from tests.objectives.labelled.test_tasks import predict, refused
+from tests.toy_tasks import REST, TINY, finetune, save
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
+
+
+@pytest.fixture(scope="module")
+def whole(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MASS, pre-trained: an encoder and a decoder."""
+    place = tmp_path_factory.mktemp("whole") / "mass"
+    at = [
+        "pretrain",
+        str(labelled / "data"),
+        "--objective",
+        "mass",
+        "--max-update",
+        "2",
+        "--save-dir",
+        str(place),
+        *TINY,
+    ]
+    assert dispatch([*at, "--norm", "post", "--positions", "learned", "--embeddings", "separate"]) == 0
+    return place
+
+
+@pytest.mark.parametrize("how", [["--decoder-layers", "0"], ["--init-stacks", "encoder"]], ids=" ".join)
+def test_a_task_that_reads_one_stack_takes_that_one(
+    how: list[str], whole: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The encoder alone: its weights are those of the run, the decoder's are counted, and the predictions are those of the whole model."""
+    at = [
+        "--task",
+        "classify",
+        "--table",
+        "one",
+        "--init-from",
+        str(whole),
+        *REST,
+        "--lr",
+        "1e-30",
+        "--warmup-init-lr",
+        "0",
+    ]
+    finetune(labelled, tmp_path / "half", *at, *how, updates=1)
+    told = capsys.readouterr().err
+    ours, theirs = Checkpoint.open(tmp_path / "half"), Checkpoint.open(whole).weights()
+    assert (ours.recipe.model.encoder_layers, ours.recipe.model.decoder_layers) == (1, 0)
+    own = {name for name in theirs if "encoder" in name.split(".")[:2]}
+    assert set(ours.weights()) == own and all(
+        torch.equal(tensor, theirs[name]) for name, tensor in ours.weights().items()
+    )
+    [left] = [line for line in told.splitlines() if line.startswith("left behind: ")]
+    assert sum(map(int, re.findall(r"\((\d+)\)", left))) == len(theirs) - len(own)
+    assert "new, drawn at random: heads (2)\n" in told
+
+    finetune(labelled, tmp_path / "whole", *at, updates=1)
+    one, both = (
+        Predictor.open(tmp_path / name, None, None, torch.device("cpu"), torch.float32)
+        for name in ("half", "whole")
+    )
+    both.objective.load_state_dict(one.objective.state_dict())
+    table = one.read(labelled / "valid.tsv", "tsv")
+    for a, b in zip(one.outputs(table, 600)[0], both.outputs(table, 600)[0], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert len(predict(capsys, tmp_path / "half", "-i", labelled / "valid.tsv").splitlines()) == 12
+
+
+def test_stacks_that_are_not_there_or_are_needed(whole: Path, labelled: Path, tmp_path: Path) -> None:
+    at = [
+        "finetune",
+        labelled / "data",
+        "--init-from",
+        whole,
+        *REST,
+        "--max-update",
+        "1",
+        "--save-dir",
+        tmp_path / "run",
+        "--task",
+    ]
+    read = [*at, "classify", "--table", "one"]
+    assert (
+        refused(*read, "--init-stacks", "decoder", "--decoder-layers", "0")[0]
+        == "--init-stacks decoder: the model has no decoder"
+    )
+    nothing = f"--init-decoder-from {whole}: the model has no decoder"
+    assert refused(*read, "--init-decoder-from", whole, "--decoder-layers", "0") == (nothing, "leave it out")
+    write = refused(*at, "summarize", "--table", "heads", "--writer", "decoder", "--decoder-layers", "0")[0]
+    assert write == f"--decoder-layers 0 differs from the weights in {whole}: their decoder_layers is 1"
+    assert refused(*read, "--decoder-layers", "2")[0] == write.replace("layers 0", "layers 2")
+    own = [
+        "--task",
+        "classify",
+        "--table",
+        "one",
+        "--init-from",
+        str(whole),
+        *REST,
+        "--init-stacks",
+        "encoder",
+        "--decoder-layers",
+        "1",
+    ]
+    finetune(labelled, tmp_path / "drawn", *own, updates=1)
+    assert Checkpoint.open(tmp_path / "drawn").recipe.model.decoder_layers == 1, (
+        "one that is asked for is there, drawn at random"
+    )
+
+
+@pytest.mark.parametrize(
+    "how", [["--decoder-layers", "0"], ["--init-stacks", "encoder", "--writer", "encoder"]], ids=" ".join
+)
+def test_an_encoder_that_is_taken_alone_can_learn_to_write(
+    how: list[str], whole: Path, labelled: Path, tmp_path: Path
+) -> None:
+    short = ["--max-source", "60", "--max-target", "20", "--table", "heads", "--init-from", str(whole)]
+    finetune(labelled, tmp_path / "run", "--task", "summarize", *short, *REST, *how, updates=1)
+    model = Checkpoint.open(tmp_path / "run").recipe.model
+    assert (model.encoder_layers, model.decoder_layers) == (1, 0)
+    assert (
+        dispatch(["generate", str(tmp_path / "run"), "--input", str(labelled / "valid.src"), "--beam", "1"])
+        == 0
+    )
+
+
+def test_a_run_that_was_not_trained_to_write_says_so(
+    whole: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = save(tmp_path / "in", ["ba bo"])
+
+    def warned(run_folder: Path, task: str = "classify") -> bool:
+        capsys.readouterr()
+        assert (
+            dispatch(
+                ["generate", str(run_folder), "--input", str(line), "--precision", "fp32", "--beam", "1"]
+            )
+            == 0
+        )
+        out, err = capsys.readouterr()
+        assert out.count("\n") == 1
+        return (
+            f"warning: {run_folder}: was not trained to write, but to {task}; its decoder knows only what it began with\n"
+            in err
+        )
+
+    finetune(
+        labelled,
+        tmp_path / "read",
+        "--task",
+        "classify",
+        "--table",
+        "one",
+        "--init-from",
+        str(whole),
+        *REST,
+        updates=1,
+    )
+    finetune(labelled, tmp_path / "tags", "--task", "tag", "--init-from", str(whole), *REST, updates=1)
+    assert warned(tmp_path / "tags", "tag")
+    gpt = ["--task", "classify", "--table", "one", *TINY, "--encoder-layers", "0"]
+    finetune(labelled, tmp_path / "beside", *gpt, "--lm-weight", "0.5", updates=1)
+    finetune(labelled, tmp_path / "alone", *gpt, updates=1)
+    assert [
+        warned(place) for place in (tmp_path / "read", tmp_path / "alone", tmp_path / "beside", whole)
+    ] == [True, True, False, False]

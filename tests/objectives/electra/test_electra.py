@@ -1,0 +1,359 @@
+"""ELECTRA's generator: what it shares with the model, and the two other ways to train it (Clark et al. 2020, 3.2, 3.3, appendix F)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from masscli.cli.training_request import TrainRequest
+from masscli.core.config import ConfigError
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Batch, Labels
+from masscli.models.transformer import Transformer, count_parameters
+from masscli.objectives.electra.objective import Electra
+from masscli.training.events import Evaluated, Stepped
+from masscli.training.recipe import Recipe
+from masscli.training.setup.build import build
+from masscli.training.setup.compose import compose
+from masscli.training.trainer import Trainer
+from tests.objectives.test_pretraining import SHAPE, VOCAB, batch, make, objective
+from tests.toy import recipe
+from tests.training.test_trainer import same_run
+
+
+def electra(**options: Any) -> Electra:
+    made = objective("electra", **{"mask_prob": 0.3, "generator_size": 1.0, **options})
+    assert isinstance(made, Electra)
+    return made
+
+
+# -- what is shared ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_ties_are_none_the_embeddings_or_all_but_the_output() -> None:
+    """By what the generator's loss teaches the model, and by what the objective has to learn of its own."""
+    dim, ffn, size = SHAPE["dim"], SHAPE["ffn_dim"], VOCAB.size
+    output = dim * dim + dim + 2 * dim + size
+    layers = 2 * (4 * (dim * dim + dim) + 2 * dim + 2 * dim * ffn + ffn + dim + 2 * dim) + 2 * dim
+    own = {
+        "none": output + layers + (size + 2 + 2) * dim,
+        "embeddings": output + layers,
+        "all": output,
+    }  # tokens, languages, segments
+    for ties, count in own.items():
+        made = electra(generator_ties=ties)
+        model = make(made)
+        assert count_parameters(made.generator) == count
+        torch.autograd.backward(made(model, batch(made, (20, 18)))["mlm"].loss)
+        taught = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+        assert (
+            taught
+            == {
+                "none": set(),
+                "embeddings": {"tables", "embeddings"},
+                "all": {"tables", "embeddings", "encoder"},
+            }[ties]
+        )
+        assert all(p.grad is not None for p in made.generator.parameters())
+
+
+def test_a_generator_of_its_own_reads_as_one_that_shares_the_same_embeddings() -> None:
+    apart, tied = electra(generator_ties="none"), electra(generator_ties="embeddings")
+    model = make(apart)
+    copied = {
+        name: value
+        for name, value in apart.generator.state_dict().items()
+        if name.split(".")[0] in ("stack", "output")
+    }
+    tied.generator.load_state_dict(copied)
+    apart.generator.hand_over(model)
+    source = batch(apart, (20, 18)).source
+    assert torch.equal(apart.generator(model, source), tied.generator(model, source))
+    assert torch.equal(apart.generator(model, source), model.encode(source).hidden.flatten(0, 1))
+
+
+# -- adversarial ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_generator_climbs_the_loss_of_the_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One slot, drawn twice: the mean of REINFORCE over all that may be drawn is the gradient of the mean reward, whatever the baseline."""
+    made = electra(variant="adversarial", temperature=0.7, generator_ties="none")
+    model = make(made)
+    assert made.baseline is not None and made.detector is not None
+    with torch.no_grad():
+        for p in [*made.parameters(), *model.parameters()]:
+            p.add_(0.3 * torch.randn_like(p))
+    found = batch(made, (12, 9))
+    slot = found.labels["mlm"].positions[:1]
+    labels = {**found.labels, "mlm": Labels(found.labels["mlm"].ids[:1].repeat(2), slot.repeat(2))}
+    found = Batch(found.source, None, labels, {"mlm": 2.0, "rtd": found.counts["rtd"]}, found.rows)
+    parameters = list(made.generator.parameters())
+    policy = (
+        made.generator.output.logits(made.generator(model, found.source)[slot], made.generator.words(model))
+        / 0.7
+    ).softmax(-1)[0]
+    plain = torch.nn.functional.binary_cross_entropy_with_logits
+    rewards, steps = torch.zeros(VOCAB.size), [torch.zeros_like(p) for p in parameters]
+    for drawn in range(VOCAB.size):
+        seen: list[Tensor] = []
+
+        def spy(logits: Tensor, wanted: Tensor, reduction: str, seen: list[Tensor] = seen) -> Tensor:
+            seen.append(plain(logits, wanted, reduction="none").detach())
+            return plain(logits, wanted, reduction=reduction)
+
+        monkeypatch.setattr("masscli.objectives.electra.objective.F.binary_cross_entropy_with_logits", spy)
+        monkeypatch.setattr(made, "_sample", lambda states, table, batch, drawn=drawn: torch.tensor([drawn]))
+        term = made(model, found)["mlm"]
+        where = found.labels["real"].positions.tolist().index(int(slot))
+        rewards[drawn] = seen[0][
+            where
+        ]  # what the discriminator loses at the slot, of all places where it is asked
+        gradients = torch.autograd.grad(term.loss, parameters, allow_unused=True)
+        for step, gradient in zip(steps, gradients, strict=True):
+            step += policy[drawn].detach() * (gradient if gradient is not None else 0)
+    wanted = torch.autograd.grad(-2 * (policy * rewards).sum(), parameters)
+    assert rewards.std() > 0.05
+    for found_step, exact in zip(steps, wanted, strict=True):
+        assert torch.allclose(found_step, exact, atol=1e-5, rtol=1e-3)
+
+
+def test_the_baseline_foresees_the_reward() -> None:
+    """It has learned where -log sigmoid is the reward, and it teaches nothing but itself."""
+    made = electra(variant="adversarial")
+    assert made.baseline is not None
+    states, drawn, times = torch.randn(1, 16, requires_grad=True), torch.tensor([11]), torch.ones(1)
+    table = make(made).table("encoder")
+    reward = -torch.nn.functional.logsigmoid(made.baseline(states)[:, 0]).detach()
+    loss = made._reinforced(states, table, drawn, reward, times)
+    right = torch.autograd.grad(loss, [*made.baseline.parameters(), states])
+    assert all(float(g.abs().max()) < 1e-6 for g in right)  # nothing is gained over what was foreseen either
+    loss = made._reinforced(states, table, drawn, reward + 1, times)
+    wrong = torch.autograd.grad(loss, [made.baseline.bias, states])
+    assert float(wrong[0]) > 0.01  # foresee more: a smaller sigmoid
+    assert float(wrong[1].abs().max()) > 0
+
+
+def test_an_adversary_is_judged_as_a_masked_language_model_and_taught_otherwise() -> None:
+    """The losses that are reported are those of the method; the discriminator's gradient is the same."""
+    plain, other = electra().eval(), electra(variant="adversarial").eval()
+    other.load_state_dict(plain.state_dict(), strict=False)
+    model = make(plain)
+    found = batch(plain, (20, 18), (10, 4))
+    a, b = plain(model, found), other(model, found)
+    assert {t: float(x.nll) for t, x in a.items()} == pytest.approx({t: float(x.nll) for t, x in b.items()})
+    weights = [*model.encoder.parameters()]  # type: ignore[union-attr]
+    for x, y in zip(
+        *(torch.autograd.grad(t["rtd"].loss, weights, retain_graph=True) for t in (a, b)), strict=True
+    ):
+        assert torch.allclose(x, y)
+    own = list(other.generator.parameters())
+    assert all(
+        g is None for g in torch.autograd.grad(b["rtd"].loss, own, allow_unused=True, retain_graph=True)
+    )
+    assert other.detector is not None
+    judging = [*weights, *other.detector.parameters()]
+    assert all(g is None for g in torch.autograd.grad(b["mlm"].loss, judging, allow_unused=True))
+
+
+def test_an_adversary_learns_to_mislead() -> None:
+    """Against a discriminator that stands still, which believes in ten words: it comes to write them."""
+    made = electra(variant="adversarial", mask_keep=0.0, sampling="without")
+    model = make(made)
+    believed = torch.arange(20, 30)
+    assert made.detector is not None
+    found, written = batch(made, (20, 18), (15, 20), (22, 16)), []
+    made.detector.forward = lambda hidden: shown_is_believed(hidden)  # type: ignore[method-assign]
+    ids: list[Tensor] = []
+    model.embeddings["encoder"].register_forward_pre_hook(
+        lambda module, inputs: ids.append(inputs[0].ids.flatten())
+    )
+    model.encoder.register_forward_hook(lambda module, inputs, out: out + ids[-1].view(3, -1, 1))  # type: ignore[union-attr]
+
+    def shown_is_believed(hidden: Tensor) -> Tensor:
+        """Logits of `replaced`, from ids that were smuggled into the states."""
+        shown = hidden.mean(-1).round().long()
+        return torch.where(torch.isin(shown, believed), -3.0, 3.0)
+
+    optimizer = torch.optim.Adam(made.generator.parameters(), 0.02)
+    for _ in range(60):
+        terms = made(model, found)
+        slots = torch.unique(found.labels["mlm"].positions)
+        written.append(float(torch.isin(ids[-1][slots], believed).float().mean()))
+        optimizer.zero_grad()
+        torch.autograd.backward(terms["mlm"].loss / len(slots))
+        optimizer.step()
+    assert np.mean(written[:5]) < 0.4 and np.mean(written[-5:]) > 0.8
+
+
+# -- two stages ----------------------------------------------------------------------------------------------------------------------------
+
+STAGES = {"one": {"text": "en", "objective": {
+    "name": "electra", "variant": "two-stage", "generator_updates": 4, "generator_size": 1.0, "tokens_per_sample": 24}}}  # fmt: skip
+
+
+def run(toy: Path, folder: Path, last: int, *changes: str, streams: Any = STAGES) -> Trainer:
+    encoder = ("model.decoder_layers=0", "model.segments=2", "model.max_positions=64", "train.max_tokens=200")
+    return build(recipe(toy, folder, f"train.max_update={last}", *encoder, *changes, streams=streams))[0]
+
+
+def weights(trainer: Trainer) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Of the model, the generator and the detector."""
+    made = trainer.streams["one"].objective
+    assert isinstance(made, Electra) and made.detector is not None
+    parts = (trainer.model, made.generator, made.detector)
+    return tuple({n: p.detach().clone() for n, p in part.named_parameters()} for part in parts)  # type: ignore[return-value]
+
+
+def handed_over(trainer: Trainer) -> list[dict[str, Tensor]]:
+    """The model's weights after each time that a generator has handed over its own."""
+    made, found = trainer.streams["one"].objective, list[dict[str, Tensor]]()
+    assert isinstance(made, Electra)
+    original = made.generator.hand_over
+
+    def hand_over(model: Transformer) -> None:
+        original(model)
+        found.append(weights(trainer)[0])
+
+    made.generator.hand_over = hand_over  # type: ignore[method-assign]
+    return found
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[bool]:
+    return [torch.equal(value, b[name]) for name, value in a.items()]
+
+
+@pytest.mark.usefixtures("no_sync", "one_thread")
+def test_first_the_generator_learns_alone_then_the_discriminator_goes_on_from_it(
+    toy: Path, tmp_path: Path
+) -> None:
+    trainer = run(toy, tmp_path, 9, "optim.weight_decay=0.1")
+    before, at, losses = weights(trainer), {}, {}
+    begun = handed_over(trainer)
+    for event in trainer.run():
+        if isinstance(event, Stepped):
+            at[event.step], losses[event.step] = weights(trainer), set(event.losses)
+        if isinstance(event, Evaluated):
+            assert {"one.mlm.loss", "one.rtd.loss"} <= set(event.metrics)
+    assert losses == {step: {"one.mlm"} if step <= 4 else {"one.rtd"} for step in range(1, 10)}
+    model, generator, detector = at[4]
+    assert all(same(model, before[0])) and all(same(detector, before[2]))
+    assert not any(same(generator, before[1]))
+    [began] = begun
+    for name, value in generator.items():  # what the discriminator begins with
+        part, _, rest = name.partition(".")
+        place = {
+            "table": "tables.shared",
+            "embedding": f"embeddings.encoder.{rest}",
+            "stack": f"encoder.{rest}",
+        }.get(part)
+        assert place is None or torch.equal(began[place], value)
+    assert all(all(same(at[step][1], generator)) for step in range(5, 10))
+    assert not any(same({n: p for n, p in at[9][0].items() if n.startswith(("encoder", "tables"))}, began))
+
+
+@pytest.mark.usefixtures("no_sync", "one_thread")
+@pytest.mark.parametrize("stops", [(4,), (2, 6)], ids=str)
+def test_a_run_of_two_stages_is_continued_as_if_unbroken(
+    stops: tuple[int, ...], toy: Path, tmp_path: Path
+) -> None:
+    for stop in (*stops, 8):
+        broken = run(toy, tmp_path / "parts", stop)
+        list(broken.run())
+    unbroken = run(toy, tmp_path / "whole", 8)
+    list(unbroken.run())
+    assert same_run(tmp_path / "parts", tmp_path / "whole")
+    assert all(all(same(a, b)) for a, b in zip(weights(broken), weights(unbroken), strict=True))
+
+
+@pytest.mark.usefixtures("no_sync", "one_thread")
+def test_a_list_that_is_reused_is_learned_in_one_stage(toy: Path, tmp_path: Path) -> None:
+    """With three updates to a list, the generator learns until the list that it began is done."""
+    trainer = run(toy, tmp_path, 9, "train.reuse=3")
+    begun = handed_over(trainer)
+    seen = {e.step: set(e.losses) for e in trainer.run() if isinstance(e, Stepped)}
+    assert seen == {step: {"one.mlm"} if step <= 6 else {"one.rtd"} for step in range(1, 10)}
+    [began] = begun
+    assert torch.equal(
+        began["tables.shared"], weights(trainer)[1]["table"]
+    )  # what was handed over was learned to the end
+
+
+@pytest.mark.usefixtures("no_sync", "one_thread")
+def test_a_discriminator_of_another_size_takes_what_fits_and_says_what_does_not(
+    toy: Path, tmp_path: Path
+) -> None:
+    streams = {"one": {**STAGES["one"], "objective": {**STAGES["one"]["objective"], "generator_size": 0.5}}}
+    trainer, notes = build(
+        recipe(toy, tmp_path, "model.decoder_layers=0", "model.segments=2", streams=streams)
+    )
+    made = trainer.streams["one"].objective
+    layers = len([n for n, _ in trainer.model.named_parameters() if n.startswith("encoder.")])
+    told = f"one: {layers} of {layers} weights of the model's layers have no like in the generator, and begin as they are drawn"
+    assert f"{told}: add --generator-size 1" in notes
+    before = weights(trainer)
+    assert isinstance(made, Electra)
+    made.generator.hand_over(trainer.model)
+    taken = {
+        n.split(".")[0]
+        for n, equal in zip(before[0], same(before[0], weights(trainer)[0]), strict=True)
+        if not equal
+    }
+    assert taken == {"tables", "embeddings"}
+    assert not any(
+        "no like" in note
+        for note in build(recipe(toy, tmp_path / "alike", "model.decoder_layers=0", streams=STAGES))[1]
+    )
+
+
+def test_two_stages_are_those_of_one_stream(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(MasscliError, match=r"^stream en: learns alone, not beside 1 more$"):
+        run(toy, tmp_path, 3, streams={text: {**STAGES["one"], "text": text} for text in ("en", "de")})
+
+
+def test_a_run_whose_model_learns_nothing_or_forgets_its_beginning_is_refused(
+    toy: Path, tmp_path: Path
+) -> None:
+    two = {"text": "en", "objective": {"name": "electra", "variant": "two-stage", "generator_updates": 4}}
+
+    def composed(last: int, **more: str) -> Recipe:
+        raw = {"data": str(toy), "train": {"max_update": last}, **more}
+        return compose(TrainRequest(raw, {"one": two}, None, {}, (), None, None, (), (), (), 1.0, None, None))
+
+    with pytest.raises(
+        MasscliError, match=r"^--max-update 4: the model learns nothing in the first 4 updates$"
+    ):
+        composed(4)
+    assert composed(5).train.max_update == 5
+    one = {"one": {"text": "en", "objective": {"name": "mlm"}}}
+    list(
+        build(
+            recipe(
+                toy, tmp_path, "train.max_update=1", "model.decoder_layers=0", "model.segments=2", streams=one
+            )
+        )[0].run()
+    )
+    with pytest.raises(MasscliError) as error:
+        composed(5, init_from=str(tmp_path))
+    told = f"--init-from {tmp_path}: its weights would be replaced after 4 updates"
+    assert (error.value.message, error.value.hint) == (told, "leave it out, or choose another --variant")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"generator_ties": "all", "generator_size": 0.5}, "generator_ties: all needs --generator-size 1, got 0.5"),
+        ({"variant": "two-stage"}, "variant: two-stage needs --generator-updates above 0, got None"),
+        ({"generator_updates": 5}, "generator_updates: belongs to --variant two-stage"),
+        ({"variant": "two-stage", "generator_updates": 5, "generator_ties": "embeddings"},
+         "generator_ties: two-stage ties nothing: its generator stands still while the rest learns"),
+    ],
+)  # fmt: skip
+def test_options_that_contradict_each_other(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        electra(**options)
+    assert str(caught.value) == message

@@ -1,0 +1,246 @@
+"""Heads of question answering against their definitions, written out token by token in numpy (spec: 8.5 and 12.4, property 24)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from masscli.core.config import decode
+from masscli.core.errors import MasscliError
+from masscli.data.batches import windows as cutting
+from masscli.data.storage.data_folder import DataBin
+from masscli.models.config import ModelConfig
+from masscli.objectives.extract.objective import Extract, Window, rank
+from masscli.objectives.extract.options import ExtractOptions
+from masscli.objectives.extract.span_heads import SpanHead, Windows, candidates, loss, span_head
+
+Array = NDArray[np.float64]
+KINDS = ("linear", "roberta", "albert", "electra")
+DIM, ASKED, ROOM, STRIDE, TEXT = 6, 3, 9, 4, 23
+MODEL = decode(ModelConfig, {"dim": DIM, "heads": 2})
+
+
+def made(kind: str, seed: int, **options: object) -> SpanHead:
+    """A head with weights large enough to matter."""
+    head = span_head(decode(ExtractOptions, {"qa_head": kind, "unanswerable": True, **options}), MODEL)
+    assert isinstance(head, torch.nn.Module)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weights in head.parameters():
+            weights.copy_(torch.randn(weights.shape, generator=generator))
+    head.eval()
+    return head
+
+
+def batch(seed: int, padding: int = 0, last: bool = False) -> Windows:
+    """The windows of one text, with a question before each and symbols between them; `last`: no answer is at the last symbol."""
+    cuts = cutting.cut(TEXT, ROOM, STRIDE)
+    sizes = torch.tensor([size for _, size in cuts])
+    lengths = sizes + ASKED + 3
+    generator = torch.Generator().manual_seed(seed)
+    states = torch.randn(len(cuts), ROOM + ASKED + 3, DIM, generator=generator)
+    states = torch.cat([states, torch.full((len(cuts), padding, DIM), 7.0)], 1)
+    return Windows(
+        states,
+        lengths,
+        torch.full_like(sizes, ASKED + 2),
+        sizes,
+        lengths - 1 if last else torch.zeros_like(sizes),
+    )
+
+
+# -- the definitions -----------------------------------------------------------------------------------------------------------------------
+
+
+def normalised(scores: Array) -> Array:
+    """Log-probabilities."""
+    found: Array = scores - math.log(sum(math.exp(x - scores.max()) for x in scores)) - scores.max()
+    return found
+
+
+class Slow:
+    """One window under one head: `starts` (places,), `ends(start)` (places,), `absent`; places that cannot be marked are left out."""
+
+    def __init__(self, kind: str, head: SpanHead, windows: Windows, row: int) -> None:
+        assert isinstance(head, torch.nn.Module)
+        self.kind, self.weights = (
+            kind,
+            {name: w.detach().double().numpy() for name, w in head.named_parameters()},
+        )
+        self.nothing, self.first, self.size = (
+            int(x[row]) for x in (windows.nothing, windows.first, windows.size)
+        )
+        self.states = windows.states[row, : int(windows.lengths[row])].double().numpy()
+        text = sorted({self.nothing, *range(self.first, self.first + self.size)})
+        self.places = list(range(len(self.states))) if kind in ("linear", "roberta") else text
+
+    def layer(self, name: str, x: Array) -> Array:
+        found: Array = self.weights[f"{name}.weight"] @ x + self.weights.get(f"{name}.bias", np.zeros(1))
+        return found
+
+    def two(self, name: str, x: Array) -> float:
+        """Both layers of ALBERT's or ELECTRA's, and what is between them."""
+        inner = self.layer(f"{name}.0", x)
+        if self.kind == "electra":
+            inner = np.array([v * (1 + math.erf(v / math.sqrt(2))) / 2 for v in inner])
+            return float(self.layer(f"{name}.2", inner)[0])
+        inner = np.tanh(inner)
+        if name == "end":
+            inner = (inner - inner.mean()) / math.sqrt(inner.var() + MODEL.norm_eps)
+            inner = inner * self.weights["end.2.weight"] + self.weights["end.2.bias"]
+        return float(self.layer(f"{name}.3", inner)[0])
+
+    def starts(self) -> dict[int, float]:
+        if self.kind in ("linear", "roberta"):
+            return {at: float(self.layer("out", self.states[at])[0]) for at in self.places}
+        found = normalised(np.array([float(self.layer("start", self.states[at])[0]) for at in self.places]))
+        return dict(zip(self.places, found.tolist(), strict=True))
+
+    def ends(self, start: int) -> dict[int, float]:
+        if self.kind in ("linear", "roberta"):
+            return {at: float(self.layer("out", self.states[at])[1]) for at in self.places}
+        both = [np.concatenate([self.states[at], self.states[start]]) for at in self.places]
+        return dict(
+            zip(self.places, normalised(np.array([self.two("end", x) for x in both])).tolist(), strict=True)
+        )
+
+    def absent(self) -> float | None:
+        """The classifier's score that there is no answer."""
+        if self.kind == "linear":
+            return None
+        if self.kind == "roberta":
+            return float(self.layer("absent.out", self.states[self.nothing])[0])
+        mean = np.zeros(DIM)
+        for at, share in self.starts().items():
+            mean += math.exp(share) * self.states[at]
+        return self.two("absent", np.concatenate([mean, self.states[self.nothing]]))
+
+
+# -- prediction ----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["encoder", "decoder"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_search_finds_what_a_walk_over_all_spans_finds(seed: int, kind: str, last: bool) -> None:
+    head, windows, longest = made(kind, seed), batch(seed, padding=4, last=last), 5
+    cuts = cutting.cut(TEXT, ROOM, STRIDE)
+    owner = cutting.best(cuts, TEXT)
+    expected: dict[tuple[int, int], float] = {}
+    nulls = []
+    for n, (begin, size) in enumerate(cuts):
+        slow = Slow(kind, head, windows, n)
+        starts = slow.starts()
+        absent = slow.absent()
+        nulls.append(
+            starts[slow.nothing] + slow.ends(slow.nothing)[slow.nothing] if absent is None else absent
+        )
+        for i in range(size):
+            if owner[begin + i] == n:
+                ends = slow.ends(slow.first + i)
+                for j in range(i, min(size, i + longest)):
+                    expected[begin + i, begin + j] = starts[slow.first + i] + ends[slow.first + j]
+    outputs = candidates(head, windows, 100, longest)
+    found = rank(
+        [(Window(0, n, *cut), output) for n, (cut, output) in enumerate(zip(cuts, outputs, strict=True))]
+    )
+    assert len(found) == len(expected)
+    assert {(c.start, c.end): c.score for c in found} == pytest.approx(expected, abs=1e-4)
+    assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
+    assert [output[0] for output in outputs] == pytest.approx(nulls, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_narrow_search_looks_at_the_best_starts_and_with_each_at_the_best_ends(kind: str) -> None:
+    head, windows = made(kind, 5), batch(5)
+    for n, output in enumerate(candidates(head, windows, 2, 30)):
+        slow = Slow(kind, head, windows, n)
+        text = range(slow.first, slow.first + slow.size)
+        starts = sorted(text, key=slow.starts().__getitem__)[-2:]
+        expected = {
+            (i - slow.first, j - slow.first)
+            for i in starts
+            for j in sorted(text, key=slow.ends(i).__getitem__)[-2:]
+            if i <= j
+        }
+        assert {(int(i), int(j)) for i, j, _ in output[1:].reshape(-1, 3)} == expected
+
+
+# -- training ------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["encoder", "decoder"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_is_that_of_the_definition(kind: str, last: bool) -> None:
+    """An answer in the second window; and a question that has none."""
+    head, windows = made(kind, 9), batch(9, padding=4, last=last)
+    spans = torch.stack([windows.nothing, windows.nothing], 1)
+    spans[1] = torch.tensor([ASKED + 4, ASKED + 6])
+    for answered in (True, False):
+        if not answered:
+            spans[1] = windows.nothing[1]
+        expected = 0.0
+        for n in range(len(spans)):
+            slow, (start, end) = Slow(kind, head, windows, n), spans[n].tolist()
+            for scores, right in ((slow.starts(), start), (slow.ends(start), end)):
+                expected += (math.log(sum(map(math.exp, scores.values()))) - scores[right]) / 2
+            absent = slow.absent()
+            if absent is not None:
+                label = not answered if kind == "electra" else start == slow.nothing
+                expected += (1.0 if kind == "roberta" else 0.5) * math.log1p(
+                    math.exp(-absent if label else absent)
+                )
+        told = torch.full((len(spans),), answered)
+        assert float(loss(head, windows, spans, told).detach()) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"), [("linear", 0.0), ("roberta", 1.0), ("albert", 0.5), ("electra", 0.5)]
+)
+def test_a_new_head_knows_nothing(kind: str, more: float) -> None:
+    """Its losses are the logarithms of how many places and answers there are."""
+    torch.manual_seed(3)
+    windows = batch(1)
+    count = windows.lengths if kind in ("linear", "roberta") else windows.size + 1
+    still = {} if kind == "electra" else {"head_dropout": 0.0}
+    head = span_head(decode(ExtractOptions, {"qa_head": kind, "unanswerable": True, **still}), MODEL)
+    nothing = torch.stack([windows.nothing, windows.nothing], 1)
+    found = float(loss(head, windows, nothing, torch.zeros(len(nothing), dtype=torch.bool)).detach())
+    assert found == pytest.approx(float(count.log().sum()) + more * math.log(2) * len(nothing), rel=0.03)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_changes_nothing(kind: str) -> None:
+    head, plain, padded = made(kind, 2), batch(2), batch(2, padding=6)
+    for a, b in zip(candidates(head, plain, 4, 9), candidates(head, padded, 4, 9), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["roberta", "albert", "electra"])
+def test_the_classifier_is_left_out_where_all_questions_have_answers(kind: str) -> None:
+    head, windows = made(kind, 4, unanswerable=False), batch(4)
+    assert isinstance(head, torch.nn.Module)
+    assert not any("absent" in name for name, _ in head.named_parameters())
+    spans = (windows.first + 1)[:, None].repeat(1, 2)
+    both = [float(loss(head, windows, spans, torch.full((len(spans),), x)).detach()) for x in (True, False)]
+    assert both[0] == both[1]
+    slow = Slow(kind, head, windows, 0)
+    null = slow.starts()[slow.nothing] + slow.ends(slow.nothing)[slow.nothing]
+    assert candidates(head, windows, 3, 9)[0][0] == pytest.approx(null, abs=1e-4)
+
+
+def test_layers_of_its_own(labelled: Path) -> None:
+    dropping = decode(ExtractOptions, {"qa_head": "electra", "head_dropout": 0.1})
+    with pytest.raises(MasscliError, match=r"^--head-dropout: the layers of --qa-head electra have none$"):
+        Extract.complete(dropping, DataBin.open(labelled / "data"), "squad")
+    with pytest.raises(MasscliError) as caught:
+        span_head(decode(ExtractOptions, {"qa_head": "albert", "head": "tanh"}), MODEL)
+    assert (caught.value.message, caught.value.hint) == (
+        "--head tanh: --qa-head albert has layers of its own",
+        "leave one of them out",
+    )

@@ -1,0 +1,516 @@
+"""BERT and its relatives: what their batches hold, what their losses may depend on, and that each of them learns and goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from masscli.__main__ import run as masscli
+from masscli.core.config import decode
+from masscli.core.errors import MasscliError
+from masscli.core.rng import example_rng
+from masscli.data.batches.batch import Batch
+from masscli.data.batches.dataset import Example
+from masscli.data.batches.framing import Framing
+from masscli.data.batches.loader import Collation
+from masscli.data.storage.data_folder import DataBin
+from masscli.models.config import ModelConfig
+from masscli.models.presets import resolve
+from masscli.models.transformer import Transformer, count_parameters
+from masscli.objectives.electra.generator import Generator, generator_config
+from masscli.objectives.electra.objective import Electra
+from masscli.objectives.electra.options import ElectraOptions
+from masscli.objectives.masked_lm.bert import frame
+from masscli.objectives.objective import Objective, Setting
+from masscli.objectives.registry import OBJECTIVES, objective_class
+from masscli.text.vocabulary import Vocabulary
+from masscli.training.setup.build import build
+from tests.objectives.shared.test_segment_pairs import Text, pairs
+from tests.toy import recipe
+
+VOCAB = Vocabulary(
+    size=60,
+    pad=0,
+    bos=1,
+    eos=2,
+    unk=3,
+    mask=4,
+    cls=5,
+    sep=6,
+    spare=(7,),
+    languages={"en": 8, "de": 9},
+    fingerprint="",
+)
+FRAMING = Framing(VOCAB, False, False, ("de", "en"))
+SHAPE: dict[str, Any] = {"dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 2, "decoder_layers": 2, "languages": "embedding",
+                         "segments": 2, "dropout": 0.0}  # fmt: skip
+STACKS = {"encoder": {"decoder_layers": 0}, "decoder": {"encoder_layers": 0}, "encoder-decoder": {}}
+TERMS = {
+    "bert": {"mlm", "nsp"}, "roberta": {"mlm"}, "albert": {"mlm", "sop"}, "electra": {"mlm", "rtd"}, "gpt": {"lm"},
+    "unilm": {"ae", "par"}, "bert+lm": {"mlm", "clm"}, "tlm": {"mlm"}, "s2s": {"s2s"},
+}  # fmt: skip
+
+
+def objective(name: str, framing: Framing = FRAMING, **options: Any) -> Objective:
+    torch.manual_seed(4)
+    schema = OBJECTIVES.load(name)
+    config: Any = decode(schema, {"name": name, **options})
+    model = ModelConfig(**(SHAPE | STACKS[config.stacks]))
+    cls: Any = objective_class(name)
+    made: Objective = cls(config, Setting(framing, model, "en-de" if config.reads == "pairs" else "en"))
+    return made
+
+
+def make(made: Objective, size: int = VOCAB.size, **options: Any) -> Transformer:
+    torch.manual_seed(3)
+    return Transformer(replace(made.setting.model, **options), size, ("de", "en"))
+
+
+def pair(a: Sequence[int], b: Sequence[int], label: int = 0, row: int = 0) -> Example:
+    return Example(
+        row, (np.array(a), np.array(b, np.int64), np.array([label]), np.ones(len(a) + len(b), np.int64))
+    )
+
+
+def words(seed: int, n: int) -> list[int]:
+    return np.random.default_rng(seed).integers(10, 60, n).tolist()
+
+
+def rngs(n: int, seed: int = 1) -> list[np.random.Generator]:
+    return [example_rng(seed, "stream", 0, row) for row in range(n)]
+
+
+def batch(made: Objective, *lengths: tuple[int, int]) -> Batch:
+    return made.collator()(
+        [pair(words(i, a), words(99 + i, b), i % 2, i) for i, (a, b) in enumerate(lengths)],
+        rngs(len(lengths)),
+    )
+
+
+# -- batches -------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pair_is_framed_as_published() -> None:
+    made = frame(pair([10, 11], [12, 13]), FRAMING)
+    assert made.ids.tolist() == [5, 10, 11, 6, 12, 13, 6]
+    assert made.segments.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert made.text.tolist() == [False, True, True, False, True, True, False]
+    alone = frame(pair([10, 11], []), FRAMING)
+    assert (alone.ids.tolist(), alone.segments.tolist()) == ([5, 10, 11, 6], [0, 0, 0, 0])
+
+
+def test_an_exchanged_pair_is_framed_as_it_is_shown() -> None:
+    """The worked string of ALBERT: [CLS] c d [SEP] a b [SEP], segments 0 0 0 0 1 1 1, label 1."""
+    a, b, c, d = 10, 11, 12, 13
+    column = Text([[2, 2]] * 20)
+    column.rows = [np.array([a, b]), np.array([c, d])] * 20
+    view = pairs(column, "sop", short=0.0)
+    made = objective("albert", leave_unmasked_prob=1.0, random_token_prob=0.0)
+    found = made.collator()([view[row] for row in range(20)], rngs(20))
+    assert (
+        found.source.segments is not None and found.source.segments.tolist() == [[0, 0, 0, 0, 1, 1, 1]] * 20
+    )
+    shown = {0: [5, a, b, 6, c, d, 6], 1: [5, c, d, 6, a, b, 6]}
+    assert found.source.ids.tolist() == [shown[label] for label in found.labels["sop"].ids.tolist()]
+    assert set(found.labels["sop"].ids.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("name", ["bert", "albert"])
+def test_special_symbols_are_never_predicted(name: str) -> None:
+    made = objective(name)
+    for seed in range(20):
+        wanted = made.collator()([pair(words(seed, 9), words(seed + 1, 7), 1, seed)], rngs(1))
+        assert wanted.counts[(name == "bert" and "nsp") or "sop"] == 1.0
+        assert min(wanted.labels["mlm"].ids.tolist()) >= 10
+
+
+def test_roberta_begins_a_block_with_the_start_symbol() -> None:
+    made = objective("roberta", mask_prob=0.01, leave_unmasked_prob=1.0, random_token_prob=0.0)
+    block = Example(0, (np.array([10, 11, 2, 12, 2]), np.ones(5, np.int64)))
+    found = made.collator()([block], rngs(1))
+    assert found.source.ids.tolist() == [[1, 10, 11, 2, 12, 2]]
+    assert found.source.segments is None
+
+
+def test_electra_keeps_the_originals_beside_what_the_generator_reads() -> None:
+    made = objective("electra", mask_prob=0.4, mask_keep=0.5)
+    found = batch(made, (12, 9), (5, 0))
+    real, slots = found.labels["real"], found.labels["mlm"]
+    shown = found.source.ids.flatten()
+    assert found.counts == {"mlm": float(len(slots.ids)), "rtd": 24.0 + 7.0}
+    original = shown.clone().index_copy(0, real.positions, real.ids)
+    assert torch.equal(original[slots.positions], slots.ids)
+    changed = torch.nonzero(shown != original)[:, 0]
+    assert set(changed.tolist()) <= set(slots.positions.tolist())
+    assert set(shown[changed].tolist()) == {VOCAB.mask}  # no random tokens
+
+
+def test_a_text_window_is_predicted_from_its_start() -> None:
+    found = objective("gpt").collator()([Example(0, (np.array([10, 11, 2, 12]),))], rngs(1))
+    assert found.source.ids.tolist() == [[1, 10, 11, 2]]
+    assert found.labels["lm"].ids.tolist() == [10, 11, 2, 12]
+
+
+def test_windows_may_be_as_long_as_there_are_positions(toy: Path) -> None:
+    made = objective("gpt", tokens_per_sample=32)
+    view = made.view(DataBin.open(toy), "train")
+    assert view.sizes(0, 1).tolist() == [[32]]
+    assert made.collator()([view[0]], rngs(1)).source.ids.shape == (1, 32)
+
+
+def test_both_sides_of_a_translation_count_from_0_in_their_own_language() -> None:
+    made = objective("tlm", mask_prob=0.3)
+    found = made.collator()([Example(0, (np.array([10, 11]), np.array([12])))], rngs(1))
+    assert found.source.positions is not None and found.source.language is not None
+    assert found.source.positions.tolist() == [[0, 1, 2, 3, 0, 1, 2]]
+    assert found.source.language.tolist() == [[1, 1, 1, 1, 0, 0, 0]]
+    model = make(made)
+    once = replace(found.source, language=torch.tensor([1]))
+    assert not torch.equal(model.read(found.source), model.read(once))
+    assert torch.allclose(model.read(replace(found.source, language=torch.full((1, 7), 1))), model.read(once))
+
+
+def test_the_encoder_masks_and_the_decoder_goes_on_without_it() -> None:
+    made = objective("bert+lm")
+    found = made.collator()([Example(0, (np.array(words(1, 9)),))], rngs(1))
+    model = make(made)
+    terms = made(model, found)
+    torch.autograd.backward(terms["clm"].loss)
+    assert all(p.grad is None for n, p in model.named_parameters() if n.startswith("encoder"))
+    assert all(p.grad is None for n, p in model.named_parameters() if "cross" in n)
+    assert found.target is not None and found.target.ids[0, 0] == VOCAB.bos
+
+
+@pytest.mark.parametrize("name", ["bert", "albert", "electra", "unilm", "s2s"])
+def test_tags_have_no_place_in_a_frame(name: str) -> None:
+    with pytest.raises(MasscliError, match=f"^{name} has no place for a language's tag$"):
+        objective(name, replace(FRAMING, tag=True))
+
+
+# -- sizes of what belongs to the objective ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "count"),
+    [
+        ({"dim": 256, "ffn_dim": 1024, "heads": 4, "embedding_dim": 128}, 0.25, 14_196_219),
+        ({"dim": 768, "ffn_dim": 3072, "heads": 12}, 1 / 3, 119_386_427),
+        ({"dim": 1024, "ffn_dim": 4096, "heads": 16, "encoder_layers": 24}, 0.25, 354_655_291),
+    ],
+)
+def test_electra_has_as_many_parameters_as_published(arch: dict[str, Any], size: float, count: int) -> None:
+    vocab = replace(VOCAB, size=30_522)
+    model = ModelConfig(**({"encoder_layers": 12, "decoder_layers": 0, "norm": "post", "positions": "learned", "max_positions": 512,
+                            "segments": 2, "norm_embedding": True, "languages": "none"} | arch))  # fmt: skip
+    config: Any = decode(OBJECTIVES.load("electra"), {"name": "electra", "generator_size": size})
+    with torch.device("meta"):
+        whole = Electra(config, Setting(Framing(vocab, False, False, ()), model, "en"))
+        assert count_parameters(whole) + count_parameters(Transformer(model, 30_522, ())) == count
+
+
+def test_the_head_of_pairs_is_the_objectives() -> None:
+    assert count_parameters(objective("bert")) == 2 * 16 + 2
+    assert count_parameters(objective("roberta")) == 0
+    assert count_parameters(objective("roberta", input_form="sentence-pair")) == 2 * 16 + 2
+
+
+def test_the_generator_is_narrower() -> None:
+    config = generator_config(ModelConfig(dim=768, heads=12), 1 / 3)
+    assert (config.dim, config.heads, config.ffn_dim) == (256, 4, 1024)
+    for arch, width in (("electra-small", 64), ("electra-base", 256), ("electra-large", 256)):
+        model = replace(resolve({"arch": arch}, "encoder"), languages="none")
+        with torch.device("meta"):
+            made = Electra(
+                decode(ElectraOptions, {"name": "electra"}),
+                Setting(Framing(VOCAB, False, False, ()), model, "en"),
+            )
+        assert made.generator.width == width
+    assert (
+        count_parameters(Generator(ModelConfig(dim=32, heads=2, encoder_layers=1, decoder_layers=0), 1.0, 60))
+        > 0
+    )
+
+
+# -- losses --------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["bert", "albert", "electra", "unilm"])
+def test_losses_at_the_start_are_those_of_knowing_nothing(name: str) -> None:
+    made = objective(name, **({"mask_prob": 0.3} if name == "electra" else {}))
+    model = make(made, init="bert", scale_embedding=False, norm_embedding=True)
+    found = batch(made, (20, 18), (15, 15), (20, 20))
+    per_target = {term: float(t.nll) / found.counts[term] for term, t in made(model, found).items()}
+    assert set(per_target) == TERMS[name]
+    for term, value in per_target.items():
+        assert value == pytest.approx(
+            math.log(2) if term in ("nsp", "sop", "rtd") else math.log(60), abs=0.12
+        )
+
+
+def test_the_discriminator_teaches_the_generator_nothing() -> None:
+    made = objective("electra", mask_prob=0.3)
+    model = make(made)
+    terms = made(model, batch(made, (20, 18)))
+    torch.autograd.backward(terms["rtd"].loss, retain_graph=True)
+    assert isinstance(made, Electra)
+    assert all(p.grad is None for p in made.generator.parameters())
+    table = model.tables["shared"]
+    assert table.grad is not None
+    alone = table.grad.clone()
+    torch.autograd.backward(terms["mlm"].loss)
+    assert not torch.equal(alone, table.grad)
+    assert all(p.grad is not None for p in made.generator.parameters())
+
+
+def test_the_discriminator_has_the_models_non_linearity() -> None:
+    tanh = -0.5 * (1 + math.tanh((2 / math.pi) ** 0.5 * (-1 - 0.044715)))
+    options: Any = decode(OBJECTIVES.load("electra"), {"name": "electra"})
+    for activation, wanted in (
+        ("relu", 0.0),
+        ("gelu", -0.5 * (1 + math.erf(-(0.5**0.5)))),
+        ("gelu_tanh", tanh),
+    ):
+        made: Any = Electra(options, Setting(FRAMING, decode(ModelConfig, {"activation": activation}), "en"))
+        for parameter in made.detector.parameters():
+            torch.nn.init.constant_(parameter, 0.0)
+        torch.nn.init.constant_(made.detector.dense.bias, -1.0)
+        torch.nn.init.constant_(made.detector.out.weight, 1 / 128)
+        assert made.detector(torch.ones(1, 128)).item() == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_right_guess_is_real(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worked example: [CLS] the chef cooked [SEP], slots 1 and 3, samples `the` and `ate`."""
+    the, chef, cooked, ate = 20, 21, 22, 23
+    made = objective("electra", mask_keep=0.0)
+    assert isinstance(made, Electra) and made.detector is not None
+    monkeypatch.setattr(objective, "electra_slots", lambda *args: np.array([1, 3]))
+    monkeypatch.setattr(made, "_sample", lambda states, table, batch: torch.tensor([the, ate]))
+    found = made.collator()([pair([the, chef, cooked], [])], rngs(1))
+    assert found.source.ids.tolist() == [[VOCAB.cls, VOCAB.mask, chef, VOCAB.mask, VOCAB.sep]]
+    assert found.labels["mlm"].ids.tolist() == [the, cooked]
+    model, read, judged = make(made), [], []
+    model.embeddings["encoder"].register_forward_hook(
+        lambda module, inputs, out: read.append(inputs[0].ids.tolist())
+    )
+    made.detector.register_forward_hook(lambda module, inputs, out: judged.append(out))
+    loss = made(model, found)["rtd"].nll
+    assert read == [
+        found.source.ids.tolist(),
+        [[VOCAB.cls, the, chef, ate, VOCAB.sep]],
+    ]  # the generator, the discriminator
+    wanted = torch.nn.functional.binary_cross_entropy_with_logits(
+        judged[0], torch.tensor([0.0, 0, 0, 1, 0]), reduction="sum"
+    )
+    assert torch.allclose(loss, wanted)
+
+
+@pytest.mark.parametrize("variant", ["electra-15", "replace-mlm", "all-tokens-mlm"])
+def test_the_ablations_of_electra_have_gradients_everywhere(variant: str) -> None:
+    made = objective("electra", variant=variant, mask_prob=0.3)
+    model = make(made)
+    found = batch(made, (20, 18), (4, 0))
+    terms = made(model, found)
+    assert set(terms) == set(made.weights) == set(found.counts)
+    torch.autograd.backward(torch.stack([t.loss for t in terms.values()]).sum())
+    assert all(p.grad is not None for p in made.parameters())
+
+
+def test_all_tokens_are_a_mixture_of_copying_and_predicting() -> None:
+    made = objective("electra", variant="all-tokens-mlm")
+    assert isinstance(made, Electra) and made.gate is not None and made.output is not None
+    model = make(made)
+    hidden, shown, labels = (
+        torch.randn(5, 16),
+        torch.tensor([10, 11, 12, 13, 14]),
+        torch.tensor([10, 11, 20, 13, 21]),
+    )
+    table = model.table("encoder")
+    gate = torch.sigmoid(made.gate(hidden)[:, 0])
+    p = (1 - gate) * made.output.logits(hidden, table).softmax(-1)[torch.arange(5), labels] + gate * (
+        shown == labels
+    )
+    assert torch.allclose(made._copying(hidden, table, shown, labels).loss, -p.log().sum(), atol=1e-5)
+
+
+def test_validation_draws_the_same_samples_each_time() -> None:
+    made = objective("electra", mask_prob=0.3).eval()
+    model, found = make(made), batch(made, (20, 18))
+    assert torch.equal(made(model, found)["rtd"].nll, made(model, found)["rtd"].nll)
+
+
+# -- rows of a batch -----------------------------------------------------------------------------------------------------------------------
+
+OPTIONS: dict[str, dict[str, Any]] = {name: {} for name in TERMS} | {"electra": {"temperature": 1e-6}}
+"""Nothing may be drawn in a loss; the generator of ELECTRA takes what it thinks best."""
+
+
+def ragged(name: str) -> list[Example]:
+    """Four examples of different lengths in the form that an objective reads."""
+    made = []
+    for row, (a, b) in enumerate([(9, 8), (4, 2), (7, 12), (3, 1)]):
+        whole = pair(words(row, a), words(row + 9, b), row % 2, row)
+        fields = {"roberta": (whole.fields[0], np.ones(a, np.int64)), "gpt": whole.fields[:1], "bert+lm": whole.fields[:1],
+                  "tlm": whole.fields[:2], "s2s": whole.fields[:2]}  # fmt: skip
+        made.append(whole._replace(fields=fields.get(name, whole.fields)))
+    return made
+
+
+def taught(made: Objective, model: Transformer, found: Batch) -> tuple[dict[str, float], list[Tensor]]:
+    """The sum of every term, and the gradients of their total."""
+    terms = made(model, found)
+    wanted = [*model.parameters(), *made.parameters()]
+    gradients = torch.autograd.grad(
+        torch.stack([t.loss for t in terms.values()]).sum(), wanted, allow_unused=True
+    )
+    return {term: float(t.nll) for term, t in terms.items()}, [
+        torch.zeros_like(p) if g is None else g for g, p in zip(gradients, wanted, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_batch_is_the_sum_of_its_rows_whatever_stands_in_its_padding(name: str) -> None:
+    made, rows = objective(name, **OPTIONS[name]), ragged(name)
+    model, collate = make(made), made.collator()
+    whole = collate(rows, rngs(4))
+    sums, gradients = taught(made, model, whole)
+    parts = [taught(made, model, collate(rows[n : n + 1], rngs(4)[n : n + 1])) for n in range(4)]
+    assert sums == pytest.approx({term: sum(p[0][term] for p in parts) for term in TERMS[name]}, rel=1e-5)
+    for n, gradient in enumerate(gradients):
+        assert torch.allclose(gradient, torch.stack([p[1][n] for p in parts]).sum(0), rtol=1e-3, atol=1e-4)
+    for side, block in (("source", whole.source), ("target", whole.target)):
+        if block is not None:
+            padding = torch.arange(block.ids.shape[1]) >= block.lengths[:, None]
+            junk = replace(block, ids=torch.where(padding, 33, block.ids))
+            assert padding.any()
+            assert taught(made, model, replace(whole, **{side: junk}))[0] == pytest.approx(sums, rel=1e-6)
+
+
+# -- the whole way -------------------------------------------------------------------------------------------------------------------------
+
+RUNS: list[tuple[str, dict[str, Any]]] = [
+    ("bert", {"whole_words": True}), ("roberta", {}), ("roberta", {"input_form": "doc-sentences", "whole_words": True}),
+    ("roberta", {"input_form": "segment-pair"}), ("roberta", {"input_form": "sentence-pair"}),
+    ("albert", {}), ("albert", {"ngram_rule": "released"}), ("electra", {}), ("electra", {"variant": "all-tokens-mlm"}),
+    ("electra", {"variant": "adversarial"}), ("gpt", {}),
+    ("unilm", {}), ("bert+lm", {}), ("tlm", {}), ("s2s", {}),
+]  # fmt: skip
+
+
+def streams(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    if "tokens_per_sample" in OBJECTIVES.load(name).__dataclass_fields__:
+        options = {"tokens_per_sample": 24, **options}
+    return {
+        "one": {"text": "en-de" if name in ("tlm", "s2s") else "en", "objective": {"name": name, **options}}
+    }
+
+
+@pytest.mark.usefixtures("no_sync", "one_thread")
+@pytest.mark.parametrize(
+    ("name", "options"), RUNS, ids=lambda v: v if isinstance(v, str) else "-".join(map(str, v.values()))
+)
+def test_every_objective_trains_validates_and_goes_on_where_it_stopped(
+    name: str, options: dict[str, Any], toy: Path, tmp_path: Path
+) -> None:
+    halves = {"encoder": ["model.decoder_layers=0"], "decoder": ["model.encoder_layers=0"]}
+    stacks = halves.get(OBJECTIVES.load(name).stacks, [])  # type: ignore[attr-defined]
+    changes = [*stacks, "model.segments=2", "model.max_positions=64", "train.max_tokens=200"]
+
+    def run(folder: str, *more: str) -> Any:
+        trainer, _ = build(recipe(toy, tmp_path / folder, *changes, *more, streams=streams(name, options)))
+        events = list(trainer.run())
+        return (
+            trainer,
+            [e for e in events if type(e).__name__ == "Stepped"],
+            [e for e in events if type(e).__name__ == "Evaluated"],
+        )
+
+    whole, steps, valid = run("whole", "train.max_update=6")
+    assert {key.partition(".")[2] for key in steps[-1].losses} == set(whole.streams["one"].objective.weights)
+    assert all(math.isfinite(v) for s in steps for v in s.losses.values())
+    assert valid and all(math.isfinite(v) for v in valid[-1].metrics.values())
+    terms = whole.streams["one"].objective.weights
+    parts = {f"one.{term}.loss" for term in terms} if len(terms) > 1 else {"ppl"}
+    assert set(valid[-1].metrics) == {"loss", "one.loss"} | parts
+    if len(terms) > 1:  # the loss is the weighted sum of those of the terms; there is no perplexity of it
+        total = sum(weight * valid[-1].metrics[f"one.{term}.loss"] for term, weight in terms.items())
+        assert valid[-1].metrics["loss"] == pytest.approx(total)
+    run("parts", "train.max_update=4")
+    again, _, _ = run("parts", "train.max_update=6")
+    for (n, p), q in zip(whole.model.named_parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(p, q), n
+    for p, q in zip(
+        whole.streams["one"].objective.parameters(), again.streams["one"].objective.parameters(), strict=True
+    ):
+        assert torch.equal(p, q)
+
+
+def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> None:
+    data = DataBin.open(toy)
+    framing = Framing(data.vocab, False, False, ("de", "en"))
+    for name, options in RUNS:
+        made = objective(**{"framing": framing, **streams(name, options)["one"]["objective"]})
+        collation = Collation("one", made.view(data, "train"), made.collator(), 1)
+        rows = np.arange(5) if len(collation.view) > 5 else np.arange(2)
+        together, alone = collation(rows, 1), collation(rows[1:2], 1)
+        n = int(alone.source.lengths[0])
+        assert torch.equal(together.source.ids[1, :n], alone.source.ids[0, :n]), name
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "remark"),
+    [
+        ("ba bo fe di ga\n\n" * 20, ["bert"], "bert-en: all pairs have the same label, so it teaches nothing"),
+        ("ba bo di\nfe ga bo\n" * 20, ["bert"], "bert-en: no blank line ends a document: what does not follow comes from the same one"),
+        ("ba bo fe di ga\n\n" * 20, ["albert"], "albert-en: all pairs have the same label, so it teaches nothing"),
+        ("ba bo fe di ga\n\n" * 20, ["albert", "--strict-sop"], "no document of en (train) has two sentences"),
+        ("ba bo\nfe di\nga\n\n" * 20, ["bert"], None),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("no_sync", "one_thread")
+def test_text_that_teaches_no_order_is_remarked(
+    lines: str, options: list[str], remark: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text").write_text(lines, encoding="utf-8")
+    assert (
+        masscli(
+            [
+                "preprocess",
+                "--mono",
+                f"en={tmp_path / 'text'}",
+                "--vocab-size",
+                "28",
+                "--destdir",
+                str(tmp_path / "data"),
+            ]
+        )
+        == 0
+    )
+    small = [
+        "--dim",
+        "16",
+        "--heads",
+        "2",
+        "--encoder-layers",
+        "1",
+        "--decoder-layers",
+        "0",
+        "--max-update",
+        "1",
+        "--num-workers",
+        "0",
+    ]
+    at = [*small, "--max-tokens", "400", "--tokens-per-sample", "32", "--save-dir", str(tmp_path / "run")]
+    capsys.readouterr()
+    code = masscli(["pretrain", str(tmp_path / "data"), "--objective", *options, *at])
+    told = capsys.readouterr().err
+    assert code == (2 if "--strict-sop" in options else 0)
+    assert (remark or "bert-en") in told
+    assert ("same label" in told or "no blank line" in told) == (remark is not None and code == 0)

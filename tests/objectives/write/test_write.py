@@ -1,0 +1,375 @@
+"""Writing from tables: with a decoder or with an encoder alone, from splits of the data folder, for one task of several."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from masscli.__main__ import run
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.text.tokenizer import Tokenizer
+from masscli.training import validation
+from masscli.training.setup.build import build
+from tests.toy_tasks import ENCODER, REST, TINY, WORDS, finetune, save
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
+HEADS = ["--task", "summarize", "--table", "heads", "--max-source", "40", "--max-target", "20"]
+TALK = [
+    "--task",
+    "respond",
+    "--table",
+    "dialogues",
+    "--turns",
+    "2",
+    "--max-source",
+    "50",
+    "--max-target",
+    "60",
+]
+EXACT = ["--precision", "fp32"]
+
+
+def told(capsys: pytest.CaptureFixture[str], *args: object, status: int = 0) -> tuple[list[str], list[str]]:
+    """The lines on standard output and on standard error."""
+    capsys.readouterr()
+    assert run([str(arg) for arg in args]) == status
+    out, err = capsys.readouterr()
+    return out.split("\n")[:-1], err.split("\n")[:-1]
+
+
+@pytest.fixture(scope="module")
+def encoder(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder alone, pre-trained for an update by UniLM."""
+    place = tmp_path_factory.mktemp("unilm") / "run"
+    at = [
+        "pretrain",
+        str(labelled / "data"),
+        "--objective",
+        "unilm",
+        "--tokens-per-sample",
+        "24",
+        "--segments",
+        "2",
+        "--max-update",
+        "1",
+    ]
+    assert run([*at, "--save-dir", str(place), *ENCODER]) == 0
+    return place
+
+
+@pytest.mark.parametrize("task", [HEADS, TALK], ids=["summarize", "respond"])
+def test_an_encoder_alone_writes_from_a_table(task: list[str], encoder: Path, labelled: Path, tmp_path: Path,
+                                              capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    """Its perplexity in validation is that of writing: of `generate`, which has no pseudo-masks but appends a [M] a step."""
+    measured = finetune(labelled, tmp_path / "run", *task, "--init-from", str(encoder), *REST, updates=3)
+    capsys.readouterr()
+    made = Checkpoint.open(tmp_path / "run")
+    assert made.recipe.model.decoder_layers == 0 and next(iter(made.writers.values())).writer == "encoder"
+    references = tmp_path / "references"
+    told(
+        capsys, "generate", tmp_path / "run", "--gen-subset", "valid", "--write-reference", references, *EXACT
+    )
+    _, err = told(
+        capsys, "generate", tmp_path / "run", "--gen-subset", "valid", "--score-reference", references, *EXACT
+    )
+    words = err[0].split()
+    assert float(words[1]) == pytest.approx(measured[-1]["ppl-piece"], abs=0.006)
+    assert float(words[3]) == pytest.approx(measured[-1]["ppl-word"], abs=0.006)
+
+
+def test_an_encoder_alone_learns_to_write(tmp_path: Path) -> None:
+    """To leave out the middle one of three words, on texts that it has not seen."""
+    draw = random.Random(1)
+    texts = list(dict.fromkeys(tuple(draw.choices(WORDS, k=3)) for _ in range(1200)))
+    for split, part in (("train", texts[100:]), ("valid", texts[:100])):
+        save(tmp_path / f"{split}.src", [" ".join(text) for text in part])
+        save(tmp_path / f"{split}.tgt", [f"{first} {last}" for first, _, last in part])
+    tables = [
+        x
+        for s in ("train", "valid")
+        for x in ("--aligned", f"heads.{s}={tmp_path / s}.src:{tmp_path / s}.tgt")
+    ]
+    at = [
+        "preprocess",
+        "--langs",
+        "en",
+        "--mono",
+        f"en={tmp_path / 'train.src'}",
+        *tables,
+        "--vocab-size",
+        "50",
+    ]
+    assert run([*at, "--destdir", str(tmp_path / "data")]) == 0
+    shape = [
+        "--dim",
+        "64",
+        "--ffn-dim",
+        "128",
+        "--encoder-layers",
+        "2",
+        "--decoder-layers",
+        "0",
+        "--segments",
+        "2",
+    ]
+    at = [*HEADS, *TINY, *shape, "--eval-rouge", "--target-mask-prob", "0.3", "--max-tokens", "1500"]
+    measured = finetune(tmp_path, tmp_path / "run", *at, updates=250)
+    assert measured[-1]["rouge-2"] > 80
+
+
+@pytest.mark.parametrize(("said", "decoder", "writer"), [
+    (["--decoder-layers", "0"], 0, "encoder"), ([], 1, "decoder"), (["--writer", "encoder"], 0, "encoder"),
+])  # fmt: skip
+def test_who_writes_from_scratch(
+    said: list[str], decoder: int, writer: str, labelled: Path, tmp_path: Path
+) -> None:
+    shape = [x for x in TINY if x not in ("--decoder-layers",)]
+    shape.pop(shape.index("--encoder-layers") + 2)
+    finetune(
+        labelled, tmp_path / "run", *HEADS, *shape, *(said if said else ["--decoder-layers", "1"]), updates=1
+    )
+    made = Checkpoint.open(tmp_path / "run")
+    assert (made.recipe.model.decoder_layers, next(iter(made.writers.values())).writer) == (decoder, writer)
+
+
+def test_who_writes_when_weights_are_given(encoder: Path, labelled: Path, tmp_path: Path) -> None:
+    at = [*HEADS, *REST, "--init-from", str(encoder), "--writer", "decoder", "--decoder-layers", "1"]
+    finetune(labelled, tmp_path / "a", *at, updates=1)
+    made = Checkpoint.open(tmp_path / "a")
+    assert made.recipe.model.decoder_layers == 1 and next(iter(made.writers.values())).writer == "decoder"
+    finetune(labelled, tmp_path / "b", *HEADS, *REST, "--init-from", str(tmp_path / "a"), updates=1)
+    assert next(iter(Checkpoint.open(tmp_path / "b").writers.values())).writer == "decoder"
+
+
+@pytest.fixture(scope="module")
+def both(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Encoder and decoder, pre-trained by MASS."""
+    place = tmp_path_factory.mktemp("mass") / "run"
+    at = [
+        "pretrain",
+        str(labelled / "data"),
+        "--objective",
+        "mass",
+        "--max-update",
+        "2",
+        "--save-dir",
+        str(place),
+        *TINY,
+    ]
+    assert run(at) == 0
+    return place
+
+
+def test_an_encoder_writes_as_if_the_weights_had_no_decoder(both: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    """In validation and in `generate`: a decoder that comes with the weights and has learned nothing does not write."""
+    scored: list[list[str]] = []
+    true = validation.rouge_scores
+    monkeypatch.setattr(
+        validation, "rouge_scores", lambda lines, wanted: (scored.append(lines), true(lines, wanted))[1]
+    )
+    at = [*HEADS, "--writer", "encoder", "--init-from", str(both), *REST, "--eval-rouge"]
+    finetune(labelled, tmp_path / "whole", *at, updates=20)
+    finetune(labelled, tmp_path / "bare", *at, "--decoder-layers", "0", updates=20)
+    assert [Checkpoint.open(tmp_path / name).recipe.model.decoder_layers for name in ("whole", "bare")] == [
+        1,
+        0,
+    ]
+    assert scored[0] == scored[1] and any(scored[0])
+    written = [
+        told(capsys, "generate", tmp_path / name, "--gen-subset", "valid", *EXACT)[0]
+        for name in ("whole", "bare")
+    ]
+    assert written[0] == written[1] and any(written[0])
+
+
+def test_a_decoder_goes_on_as_if_the_weights_had_no_encoder(both: Path, labelled: Path, tmp_path: Path,
+                                                            capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    """A language model never learned to read an encoder."""
+    at = [
+        "pretrain",
+        str(labelled / "data"),
+        "--objective",
+        "clm",
+        "--init-from",
+        str(both),
+        *REST,
+        "--max-update",
+        "20",
+    ]
+    text, written = save(tmp_path / "text", ["ba be bi", "go", "du da de di"]), []
+    for name, more in (("whole", []), ("bare", ["--encoder-layers", "0"])):
+        assert run([*at, *more, "--save-dir", str(tmp_path / name)]) == 0
+        written.append(
+            told(
+                capsys,
+                "generate",
+                tmp_path / name,
+                "-i",
+                text,
+                "--max-len-a",
+                "0",
+                "--max-len-b",
+                "9",
+                *EXACT,
+            )[0]
+        )
+    assert written[0] == written[1] and any(written[0])
+
+
+def test_a_batch_of_an_encoder_that_writes(encoder: Path, labelled: Path, tmp_path: Path) -> None:
+    """A source and a target that are cut, in one sequence; the sampler is told its length; a target is corrupted in training only."""
+    at = [
+        *HEADS[:4],
+        "--max-source",
+        "5",
+        "--max-target",
+        "3",
+        "--target-mask-prob",
+        "1",
+        *REST,
+        "--init-from",
+        str(encoder),
+    ]
+    finetune(labelled, tmp_path / "run", *at, updates=1)
+    trainer, notes = build(Checkpoint.open(tmp_path / "run").recipe)
+    (stream,) = trainer.streams.values()
+    assert any("sources are cut to 5 tokens (--max-source)" in note for note in notes)
+    view, vocab = stream.collation.view, stream.objective.setting.framing.vocab
+    sizes = view.sizes(0, len(view))[:, 0]
+    batch = stream.collation(np.arange(len(view)), 0)
+    assert batch.source.lengths.tolist() == sizes.tolist() and sizes.max() == 1 + 5 + 1 + 2 * (3 + 1)
+    assert batch.source.steps is not None
+    shown = batch.source.ids[batch.source.steps > 0]
+    whole = stream.objective.eval().prepare(trainer.model, batch).source.ids[batch.source.steps > 0]
+    assert torch.equal(whole, batch.labels["write"].ids)
+    assert 0.7 < float((shown == vocab.mask).float().mean()) < 0.9
+    assert torch.equal(
+        stream.objective.train().prepare(trainer.model, batch).source.ids[batch.source.steps > 0], shown
+    )
+
+
+def test_what_does_not_go_together(
+    encoder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["finetune", labelled / "data", "--save-dir", tmp_path / "run", "--max-update", "1"]
+    at = [*base, "--task", "summarize", "--table", "heads", "--init-from", encoder, *REST]
+    assert told(capsys, *at, status=2)[1] == [
+        "error: --max-source 256, --max-target 128: with 3 symbols, 387 positions; the model has 128 for both",
+        "hint: together they may be 125",
+    ]
+    _, err = told(capsys, *base, *HEADS, *TINY, "--target-mask-prob", "0.7", status=2)
+    assert "target-mask-prob: is for pseudo-masks, and a decoder writes (--writer encoder)" in err[0]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_split_of_a_table(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is written is what is written from the file; references come along, and are written down in the same order."""
+    finetune(labelled, tmp_path / "run", *HEADS, *TINY, updates=2)
+    search = ["--max-len-a", "0", "--max-len-b", "4", *EXACT]
+    plain, _ = told(capsys, "generate", tmp_path / "run", "-i", labelled / "valid.src", *search)
+    found, _ = told(
+        capsys,
+        "generate",
+        tmp_path / "run",
+        "--gen-subset",
+        "valid",
+        "--write-reference",
+        tmp_path / "ref",
+        *search,
+    )
+    assert found == plain
+    wanted = (labelled / "valid.tgt").read_text()
+    assert (tmp_path / "ref").read_text() == wanted
+    rows, _ = told(
+        capsys, "generate", tmp_path / "run", "--gen-subset", "valid", "--format", "jsonl", *search
+    )
+    assert [json.loads(row)["reference"] for row in rows] == wanted.splitlines()
+    assert [json.loads(row)["source"] for row in rows] == (labelled / "valid.src").read_text().splitlines()
+    _, err = told(capsys, "generate", tmp_path / "run", "--gen-subset", "test", *search, status=2)
+    assert err == [f"error: {labelled / 'data'}: has no test split of heads", "hint: it has train, valid"]
+    _, err = told(capsys, "generate", tmp_path / "run", "--write-reference", tmp_path / "x", status=2)
+    assert "write-reference: is for --gen-subset only" in err[0]
+
+
+def test_the_task_that_writes_is_named(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two tasks on one model: their sources are cut as each was trained."""
+    recipe = (
+        f'data = "{labelled / "data"}"\nsave_dir = "{tmp_path / "run"}"\n'
+        '[stream.short]\ntext = "heads"\n[stream.short.objective]\nname = "summarize"\nmax_source = 4\nkeep = "end"\n'
+        '[stream.talk]\ntext = "dialogues"\n[stream.talk.objective]\nname = "respond"\nturns = 1\n'
+        '[stream.label]\ntext = "one"\n[stream.label.objective]\nname = "classify"\nlanguage = "en"\n'
+    )
+    (tmp_path / "recipe.toml").write_text(recipe, encoding="utf-8")
+    assert run(["finetune", "--config", str(tmp_path / "recipe.toml"), "--max-update", "1", *TINY]) == 0
+    text = save(tmp_path / "text", ["ba be bi bo bu da de di\tba be"])
+    way = ["generate", tmp_path / "run", "-i", text, "--max-len-b", "3", "--format", "jsonl", *EXACT]
+    _, err = told(capsys, *way, status=2)
+    assert err[0].endswith(": which task?") and err[1] == "hint: say it with --stream; it has short, talk"
+    _, err = told(capsys, *way, "--stream", "label", status=2)
+    assert "--stream label: " in err[0] and err[1] == "hint: it has short, talk"
+    _, err = told(capsys, *way, "--stream", "talk", "-s", "de", status=2)
+    assert err == ["error: -s de: --stream talk has en", "hint: leave one of them out"]
+    _, short = told(capsys, *way, "--stream", "short")
+    assert short[0] == "warning: line 1 was cut to the 4 pieces the model reads"
+    _, talk = told(capsys, *way, "--stream", "talk")
+    assert not any("warning" in line for line in talk)
+    subset, _ = told(capsys, *way[:2], *way[4:], "--stream", "talk", "--gen-subset", "valid")
+    assert len(subset) == sum(line.count("\t") for line in (labelled / "valid.txt").read_text().splitlines())
+
+
+def test_a_pair_too_long_to_score_is_named(
+    encoder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finetune(labelled, tmp_path / "run", *HEADS, "--init-from", str(encoder), *REST, updates=1)
+    text, target = (
+        save(tmp_path / "text", ["ba be", "ba be bi"]),
+        save(tmp_path / "target", ["ba", "ba " * 130]),
+    )
+    at = ["generate", tmp_path / "run", "-i", text, "--score-reference", target]
+    _, err = told(capsys, *at, status=2)
+    pieces, source = err[0].split(" has ")[1].split(" pieces")[0], err[0].rpartition(" ")[2]
+    assert err[0] == (f"error: --score-reference: line 2 has {pieces} pieces, the model writes at most {128 - 3 - int(source)} "
+                      f"behind a source of {source}")  # fmt: skip
+
+
+def test_what_says_nothing_and_what_is_a_table_is_said(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finetune(labelled, tmp_path / "run", *HEADS, *TINY, updates=1)
+    text = save(tmp_path / "text", ["ba be", "", "bo"])
+    at = ["generate", tmp_path / "run", "--max-len-b", "3", *EXACT, "-i"]
+    assert not any("warning" in line for line in told(capsys, *at, text)[1])
+    table = save(tmp_path / "x.tsv", ["source\ttarget", "ba\tbe"])
+    assert told(capsys, *at, table)[1][0] == (
+        f"warning: {table}: is read as text, a line at a time, and not as tsv; its table, preprocessed, is written from with --gen-subset"
+    )
+    monkeypatch.setattr(Tokenizer, "decode", lambda *_: " ")
+    assert told(capsys, *at, text)[1][0] == "warning: lines 1, 3 were given an empty output by the model"
+
+
+def test_a_run_that_goes_on_keeps_what_it_began_with(encoder: Path, labelled: Path, tmp_path: Path,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    at = [*HEADS, *REST, "--init-from", str(encoder)]
+    finetune(labelled, tmp_path / "other", *at, updates=1)
+    finetune(labelled, tmp_path / "run", *at, updates=1)
+    finetune(labelled, tmp_path / "run", *at[:-2], updates=2)
+    assert Checkpoint.open(tmp_path / "run/checkpoints/last").recipe.init_from == encoder
+    base = ["finetune", labelled / "data", "--save-dir", tmp_path / "run", "--max-update", "3", *at[:-1]]
+    assert told(capsys, *base, tmp_path / "other", status=2)[1] == [
+        f"error: --init-from {tmp_path / 'other'}: {tmp_path / 'run'} holds a run that began with {encoder}",
+        "hint: start another run with --save-dir, or leave it out to go on",
+    ]
+    finetune(labelled, tmp_path / "run", *at, updates=3)
+    fresh = ["finetune", labelled / "data", "--save-dir", tmp_path / "fresh", *HEADS, *TINY]
+    told(capsys, *fresh, "--max-update", "1")
+    assert told(capsys, *fresh, "--max-update", "2", "--init-from", encoder, status=2)[1][0].endswith(
+        "holds a run that began with none"
+    )

@@ -1,0 +1,289 @@
+"""Schedules and optimizers against the formulas they were published with."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from masscli.models.attention import CrossAttention, SelfAttention
+from masscli.models.config import ModelConfig
+from masscli.models.transformer import Transformer
+from masscli.training.config import OptimConfig
+from masscli.training.events import Stepped
+from masscli.training.optim import LossScale, learning_rate, make_optimizer, moments, restore_moments
+from masscli.training.setup.build import build
+from tests.toy import recipe
+from tests.training.test_trainer import EXACT
+
+
+def schedule(name: str, warm: int, lr: float = 1.0, **options: float) -> OptimConfig:
+    return OptimConfig(lr_scheduler=name, warmup_updates=warm, lr=lr, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "warm", "points"),
+    [  # spec/objectives.md 12, item 20, with T = 100 and lr 1
+        ("poly_tf", 10, {5: 0.5, 9: 0.9, 10: 0.9, 11: 0.89, 100: 0.0}),
+        ("poly_tf", 50, {49: 0.98, 50: 0.5, 100: 0.0}),
+        ("poly_mult", 10, {5: 0.475, 10: 0.9, 55: 0.45, 100: 0.0}),
+        ("linear", 10, {5: 0.5, 10: 1.0, 55: 0.5, 100: 0.0, 110: 0.0}),
+        ("linear", 0, {1: 0.99, 100: 0.0}),
+        ("cosine", 10, {5: 0.5, 50: 0.5, 10: 0.5 * (1 + math.cos(math.pi / 10)), 100: 0.0}),
+        ("inverse_sqrt", 16, {8: 0.5, 16: 1.0, 64: 0.5, 1600: 0.1}),
+        ("constant", 10, {5: 0.5, 10: 1.0, 1000: 1.0}),
+        ("constant", 0, {1: 1.0}),
+    ],
+)
+def test_schedules_pass_through_the_published_points(name: str, warm: int, points: dict[int, float]) -> None:
+    for update, rate in points.items():
+        assert learning_rate(schedule(name, warm, warmup_init_lr=0.0), update, 100) == pytest.approx(
+            rate, abs=1e-12
+        ), update
+
+
+def test_a_run_begins_and_ends_with_the_published_rates(toy: Path, tmp_path: Path) -> None:
+    """No update is done before the first: it has the rate of t = 0, and the last one that of T - 1."""
+    published = {
+        "linear": [0.0, 0.005, 0.01, 0.0075, 0.005, 0.0025],
+        "poly_tf": [0.0, 0.005, 0.04 / 6, 0.005, 0.02 / 6, 0.01 / 6],
+    }
+    for name, wanted in published.items():
+        changes = (
+            "train.max_update=6",
+            f"optim.lr_scheduler={name}",
+            "optim.warmup_updates=2",
+            "checkpoint.save_interval_updates=6",
+        )
+        found = [
+            event
+            for event in build(recipe(toy, tmp_path / name, *changes))[0].run()
+            if isinstance(event, Stepped)
+        ]
+        assert [event.lr for event in found[:6]] == pytest.approx(wanted)
+
+
+def test_schedules_begin_and_end_where_they_are_told() -> None:
+    assert learning_rate(schedule("inverse_sqrt", 10, warmup_init_lr=0.5), 5, None) == pytest.approx(0.75)
+    for name in ("linear", "cosine", "poly_tf"):
+        assert learning_rate(schedule(name, 10, end_lr=0.2), 100, 100) == pytest.approx(0.2)
+
+
+def test_the_schedule_that_gpt_was_fine_tuned_with_is_that_of_electra() -> None:
+    """(s x / w + 1 - s) (1 - x) with x = t / T and s = [x <= w]; a fall from the first update on, warm-up or not."""
+    share, last = 0.02, 1000
+    for update in range(1, last + 1):
+        x = update / last
+        wanted = (x / share if x <= share else 1) * (1 - x)
+        assert learning_rate(schedule("poly_mult", round(share * last)), update, last) == pytest.approx(
+            wanted
+        )
+
+
+# -- optimizers ----------------------------------------------------------------------------------------------------------------------------
+
+GRADIENTS = [[0.3, -0.2, 0.0], [0.1, 0.5, -0.1], [-0.4, 0.2, 0.2], [0.0, 0.1, 3.0]]
+START = [1.0, -2.0, 0.5]
+
+
+def optim(kind: str, **options: Any) -> OptimConfig:
+    """The learning rate in it is not the one that counts: the loop sets it at every update."""
+    return OptimConfig(optimizer=kind, lr=9.0, **options)  # type: ignore[arg-type]
+
+
+def run(
+    config: OptimConfig, gradients: Sequence[Sequence[float]], lr: float, vector: bool = False
+) -> list[float]:
+    """Where a (1, 3) matrix, or a vector, gets to from START."""
+    p = nn.Parameter(torch.tensor(START if vector else [START]))
+    optimizer = make_optimizer(config, [("p", p)])
+    for gradient in gradients:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        p.grad = torch.tensor(gradient).view_as(p)
+        optimizer.step()
+    found: list[float] = p.detach().flatten().tolist()
+    return found
+
+
+def slow_adam(
+    gradients: Sequence[Sequence[float]],
+    lr: float,
+    low: float,
+    high: float,
+    eps: float,
+    decay: float,
+    kind: str,
+) -> list[float]:
+    """`adamw`, `adam` (decay in the gradient), `adamw_bert` (no bias correction), `adam_openai` (the rate is corrected)."""
+    out = []
+    for i, p in enumerate(START):
+        m = v = 0.0
+        for t, gradient in enumerate(gradients, 1):
+            g = gradient[i] + (decay * p if kind == "adam" else 0.0)
+            m, v = low * m + (1 - low) * g, high * v + (1 - high) * g * g
+            a, b = (m, v) if kind in ("adamw_bert", "adam_openai") else (m / (1 - low**t), v / (1 - high**t))
+            rate = lr * (math.sqrt(1 - high**t) / (1 - low**t) if kind == "adam_openai" else 1.0)
+            p -= rate * (a / (math.sqrt(b) + eps) + (0.0 if kind == "adam" else decay * p))
+        out.append(p)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "adam_openai"])
+def test_adams_are_their_equations(kind: str) -> None:
+    config = optim(kind, adam_betas=(0.9, 0.98), adam_eps=1e-6, weight_decay=0.1)
+    assert run(config, GRADIENTS, 0.05) == pytest.approx(
+        slow_adam(GRADIENTS, 0.05, 0.9, 0.98, 1e-6, 0.1, kind), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(("kind", "size"), [("adamw", 1.0), ("adamw_bert", 0.1 / math.sqrt(0.001))])
+def test_the_first_step_is_as_long_as_published(kind: str, size: float) -> None:
+    """3.162 lr without bias correction, lr with it, whatever the gradient."""
+    config = optim(kind, adam_betas=(0.9, 0.999), adam_eps=1e-12, weight_decay=0.0)
+    moved = run(config, [[0.3, -2.0, 1e-4]], 0.01)
+    steps = [(a - b) / 0.01 for a, b in zip(START, moved, strict=True)]
+    assert steps == pytest.approx([size, -size, size], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "betas", "eps", "decay"),
+    [("adamw", (0.9, 0.98), 1e-8, 0.0), ("adamw_bert", (0.9, 0.999), 1e-6, 0.01), ("lamb", (0.9, 0.999), 1e-6, 0.01),
+     ("adam_openai", (0.9, 0.999), 1e-8, 0.01)],
+)  # fmt: skip
+def test_an_optimizer_comes_with_what_it_was_published_with(
+    kind: str, betas: tuple[float, float], eps: float, decay: float
+) -> None:
+    [group] = make_optimizer(optim(kind), [("p", nn.Parameter(torch.tensor([START])))]).param_groups
+    assert (group["betas"], group["eps"], group["weight_decay"]) == (betas, eps, decay)
+    asked = optim(kind, adam_betas=(0.5, 0.6), adam_eps=0.1, weight_decay=0.0)
+    [group] = make_optimizer(asked, [("p", nn.Parameter(torch.tensor([START])))]).param_groups
+    assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.5, 0.6), 0.1, 0.0)
+
+
+def test_lamb_moves_by_a_share_of_the_weights_norm() -> None:
+    config = optim("lamb", adam_betas=(0.9, 0.999), adam_eps=1e-6, weight_decay=0.01)
+    moved = run(config, GRADIENTS[:1], 0.01)
+    assert math.dist(moved, START) == pytest.approx(0.01 * math.hypot(*START), rel=1e-4)
+    plain = optim("adamw_bert", adam_betas=(0.9, 0.999), adam_eps=1e-6)
+    assert run(config, GRADIENTS[:1], 0.01, vector=True) == pytest.approx(
+        run(plain, GRADIENTS[:1], 0.01, vector=True)
+    )
+
+
+def test_lamb_moves_queries_keys_and_values_each_by_its_own_norm() -> None:
+    """They are one matrix here and three in ALBERT."""
+    layers = nn.ModuleDict({"qkv": SelfAttention(8, 2, 0.0).qkv, "kv": CrossAttention(8, 2, 0.0, ()).kv})
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for p in layers.parameters():
+            p.normal_().div_(
+                1 + torch.arange(len(p)).div(8, rounding_mode="floor").view(-1, *[1] * (p.dim() - 1))
+            )
+            p.grad = torch.randn_like(p)
+    before = {name: p.detach().clone() for name, p in layers.named_parameters()}
+    make_optimizer(optim("lamb"), layers.named_parameters()).step()
+    for name, parts in (("qkv", 3), ("kv", 2)):
+        old, new = before[f"{name}.weight"].chunk(parts), layers[name].weight.detach().chunk(parts)  # type: ignore[union-attr, operator]
+        for a, b in zip(old, new, strict=True):
+            assert float((b - a).norm()) == pytest.approx(9.0 * float(a.norm()), rel=1e-4)
+
+
+def test_lamb_moves_as_without_it_where_a_norm_is_0() -> None:
+    steps = {}
+    for kind in ("lamb", "adamw_bert"):
+        p = nn.Parameter(torch.zeros(1, 3))
+        p.grad = torch.tensor([GRADIENTS[0]])
+        make_optimizer(optim(kind), [("p", p)]).step()
+        steps[kind] = p.detach()
+    assert bool(steps["lamb"].any())
+    assert torch.equal(steps["lamb"], steps["adamw_bert"])
+
+
+def test_of_a_model_all_but_norms_and_biases_are_decayed() -> None:
+    config = ModelConfig(dim=16, ffn_dim=24, heads=2, encoder_layers=1, decoder_layers=1, positions="learned", segments=2, pooler=True,
+                         norm_embedding=True, output_bias=True, head_transform=True, embedding_dim=8, relative_buckets=8)  # fmt: skip
+    model = Transformer(config, 20, ())
+    optimizer = make_optimizer(optim("adamw_bert"), model.named_parameters())
+    decayed = {id(p): group["weight_decay"] > 0 for group in optimizer.param_groups for p in group["params"]}
+    for name, p in model.named_parameters():
+        assert decayed[id(p)] is (re.search(r"norm|bias|relative", name) is None), name
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "adam_openai", "lamb"])
+def test_biases_and_norms_are_not_decayed(kind: str) -> None:
+    """With gradients of zero only decay moves anything."""
+    for decay_all in (False, True):
+        config = optim(kind, weight_decay=0.1, decay_all=decay_all)
+        assert (run(config, [[0.0] * 3], 0.5, vector=True) == START) == (not decay_all)
+        assert run(config, [[0.0] * 3], 0.5) != START
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam", "adamw_bert", "adam_openai", "lamb"])
+def test_restored_moments_go_on_as_if_nothing_had_happened(kind: str) -> None:
+    config = optim(kind, weight_decay=0.1)
+
+    def step(optimizer: torch.optim.Optimizer, p: nn.Parameter, gradient: list[float]) -> None:
+        p.grad = torch.tensor([gradient])
+        optimizer.step()
+
+    p = nn.Parameter(torch.tensor([START]))
+    first = make_optimizer(config, [("p", p)])
+    for gradient in GRADIENTS[:2]:
+        step(first, p, gradient)
+    q = nn.Parameter(p.detach().clone())
+    second = make_optimizer(config, [("p", q)])
+    restore_moments(second, {q: "p"}, moments(first, {p: "p"}))
+    for gradient in GRADIENTS[2:]:
+        step(first, p, gradient)
+        step(second, q, gradient)
+    assert torch.equal(p, q)
+
+
+@pytest.mark.usefixtures("no_sync", "one_thread")
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_every_layer_learns_at_its_own_rate(decay: float, toy: Path, tmp_path: Path) -> None:
+    """lr decay^(N + 2 - d) at depth d (spec/objectives.md 4.5): with Adam, that is how far a first step goes; with 1 nothing changes."""
+    streams = {"text": {"text": "en", "objective": {"name": "mlm"}}}
+    changes = (
+        "model.decoder_layers=0",
+        "model.encoder_layers=2",
+        "train.max_update=1",
+        *EXACT,
+        "optim.adam_eps=1e-12",
+    )
+    moved = []
+    for name, more in (
+        ("plain", ()),
+        ("decayed", (f"optim.layer_decay={decay}", "optim.layer_decay_offset=2")),
+    ):
+        trainer, _ = build(recipe(toy, tmp_path / name, *changes, *more, streams=streams))
+        before = {key: tensor.clone() for key, tensor in trainer.model.state_dict().items()}
+        list(trainer.run())
+        moved.append({key: tensor - before[key] for key, tensor in trainer.model.state_dict().items()})
+    for depth, name in (
+        (0, "tables.shared"),
+        (1, "encoder.layers.0.inner.weight"),
+        (2, "encoder.layers.1.inner.weight"),
+    ):
+        assert bool(moved[0][name].any())
+        assert torch.allclose(moved[1][name], moved[0][name] * decay ** (2 + 2 - depth), atol=1e-7)
+        assert decay < 1 or torch.equal(moved[1][name], moved[0][name])
+
+
+def test_the_loss_scale_halves_on_overflow_and_doubles_after_two_thousand_updates() -> None:
+    scale = LossScale(True, 1024.0, 0)
+    scale.overflowed()
+    assert (scale.value, scale.clean) == (512.0, 0)
+    for _ in range(1999):
+        scale.went_well()
+    assert scale.value == 512.0
+    scale.went_well()
+    assert scale.value == 1024.0
+    assert LossScale(False, 1024.0, 0).value == 1.0

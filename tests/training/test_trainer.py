@@ -1,0 +1,651 @@
+"""The loop: what it promises about stopping and going on, batches, arithmetic, and what it does when something goes wrong."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from masscli.__main__ import run as masscli
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core.errors import MasscliError
+from masscli.core.ramp import ramp, ramp_at
+from masscli.data.batches.batch import Batch
+from masscli.data.batches.loader import Job
+from masscli.data.batches.sampler import Position
+from masscli.models.transformer import Transformer
+from masscli.objectives.objective import Term
+from masscli.objectives.translate.objective import Translate
+from masscli.training import trainer as loop
+from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
+from masscli.training.recipe import Recipe
+from masscli.training.setup import build as assembly
+from masscli.training.setup.build import build
+from masscli.training.trainer import Trainer
+from masscli.training.validation import Validator, in_pieces
+from tests.toy import TRAIN, recipe
+
+pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
+
+PAIRS = {"pairs": {"text": "en-de", "objective": {"name": "translate"}}}
+STILL = ("optim.lr=1e-30", "optim.warmup_init_lr=0")
+"""Nothing moves."""
+MASS = {"mass": {"text": "en", "objective": {"name": "mass"}}}
+
+
+def train(run: Recipe) -> list[Event]:
+    return list(build(run)[0].run())
+
+
+def steps(events: Sequence[Event]) -> list[Stepped]:
+    return [e for e in events if isinstance(e, Stepped)]
+
+
+def losses(events: Sequence[Event]) -> dict[int, dict[str, float]]:
+    return {e.step: dict(e.losses) for e in steps(events)}
+
+
+def end(events: Sequence[Event]) -> Finished:
+    assert isinstance(events[-1], Finished)
+    return events[-1]
+
+
+def last(folder: Path) -> Checkpoint:
+    return Checkpoint.open(folder / "checkpoints" / "last")
+
+
+def same_run(a: Path, b: Path) -> bool:
+    """Weights, moments and counters are equal, bit for bit."""
+    x, y = last(a), last(b)
+    tensors = all(
+        (x.path / name).read_bytes() == (y.path / name).read_bytes()
+        for name in ("model.safetensors", "optimizer.safetensors")
+    )
+    return tensors and (x.state.step, x.state.targets, x.state.positions) == (
+        y.state.step,
+        y.state.targets,
+        y.state.positions,
+    )
+
+
+def far(a: Path, b: Path) -> float:
+    """The largest difference between the weights of two runs."""
+    x, y = last(a).weights(), last(b).weights()
+    return max(float((x[name] - y[name]).abs().max()) for name in x)
+
+
+def at(step: int, act: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do something in the middle of update `step`, once."""
+    original = Trainer._norm
+
+    def norm(self: Trainer) -> float:
+        if self.state.step + 1 == step:
+            monkeypatch.setattr(Trainer, "_norm", original)
+            act(self)
+        return original(self)
+
+    monkeypatch.setattr(Trainer, "_norm", norm)
+
+
+# -- stopping and going on -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event]]:
+    """Ten updates of two streams, with dropout and validation, in one go."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, train(recipe(toy, folder))
+
+
+@pytest.mark.parametrize("stops", [(1,), (4,), (3, 5, 6), (9,)], ids=str)
+def test_a_continued_run_is_an_unbroken_one(
+    stops: tuple[int, ...], toy: Path, tmp_path: Path, whole: tuple[Path, list[Event]]
+) -> None:
+    found: dict[int, dict[str, float]] = {}
+    for stop in (*stops, 10):
+        found |= losses(train(recipe(toy, tmp_path, f"train.max_update={stop}")))
+    assert found == losses(whole[1])
+    assert same_run(tmp_path, whole[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_answered_after_the_update(
+    number: signal.Signals,
+    toy: Path,
+    tmp_path: Path,
+    whole: tuple[Path, list[Event]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    at(6, lambda trainer: signal.raise_signal(number), monkeypatch)
+    events = train(recipe(toy, tmp_path))
+    assert (end(events).step, end(events).reason, end(events).interrupted) == (
+        6,
+        f"stopped by {number.name}",
+        number,
+    )
+    assert [e.step for e in events if isinstance(e, Saved)] == [4, 6]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
+    train(recipe(toy, tmp_path))
+    assert same_run(tmp_path, whole[0])
+
+
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Ctrl-C acts as it does in a terminal; a shell has its background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeded")
+def test_a_second_ctrl_c_acts_at_once(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice(trainer: Trainer) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    at(6, twice, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(toy, tmp_path))
+    assert last(tmp_path).state.step == 4
+
+
+def test_the_end_comes_after_so_many_epochs(toy: Path, tmp_path: Path) -> None:
+    """Every row three times, whatever the batches."""
+    changes = "train.max_update=1000", "train.update_freq=1", "checkpoint.save_interval_updates=100"
+    events = train(recipe(toy, tmp_path, *changes, "train.max_epoch=3", streams=PAIRS))
+    assert end(events).reason == "read pairs 3 times"
+    one = recipe(toy, tmp_path / "one", *changes, "train.max_epoch=1", streams=PAIRS)
+    assert last(tmp_path).state.targets == 3 * sum(e.targets for e in steps(train(one)))
+    assert max(e.epoch for e in steps(events)[:-1]) == 2
+    assert (
+        end(train(recipe(toy, tmp_path, *changes, "train.max_epoch=3", streams=PAIRS))).step
+        == end(events).step
+    )
+
+
+def test_a_warm_up_that_is_longer_than_the_epochs_is_told_of(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How many updates they are is right to one."""
+    args = ["finetune", str(toy), "--task", "translate", "-s", "en", "-t", "de", "--max-epoch", "2", "--max-tokens", "100", "--dim", "16",
+            "--ffn-dim", "32", "--heads", "2", "--encoder-layers", "1", "--decoder-layers", "1", "--update-freq", "2"]  # fmt: skip
+    for name, more, told in (
+        ("long", [], True),
+        ("short", ["--warmup-updates", "5"], False),
+        ("none", ["--warmup-updates", "0"], False),
+    ):
+        capsys.readouterr()
+        assert masscli([*args, *more, "--save-dir", str(tmp_path / name)]) == 0
+        said = [line for line in capsys.readouterr().err.splitlines() if "the warm-up takes" in line]
+        assert bool(said) is told
+        made = last(tmp_path / name).state.step
+        assert not said or any(
+            f"warning: --max-epoch 2 is some {n} updates, the warm-up takes 4000;" in said[0]
+            for n in (made, made + 1)
+        )
+
+
+def test_limit_is_the_first_rows_only(toy: Path, tmp_path: Path) -> None:
+    changes = "train.max_update=1000", "train.max_epoch=1", "train.update_freq=1", "stream.pairs.limit=20"
+    trainer, _ = build(recipe(toy, tmp_path, *changes, streams=PAIRS))
+    assert trainer.streams["pairs"].sampler.rows == 20
+    assert len(trainer.validator.streams[0].collation.view) == 24  # validation is whole
+    seen: list[int] = []
+    sampler = trainer.streams["pairs"].sampler
+    position = Position()
+    while position.epoch == 0:
+        rows, position = sampler.at(position)
+        seen += rows.tolist() if position.epoch == 0 else []
+    assert sorted(seen) == list(range(20))
+    assert end(list(trainer.run())).reason == "read pairs 1 times"
+
+
+def test_patience_is_counted_in_validations_and_stays_lost(toy: Path, tmp_path: Path) -> None:
+    """With a rate of nearly nothing no validation is better than the first."""
+    changes = (*STILL, "checkpoint.patience=2", "train.max_update=50", "valid.validate_interval_updates=2")
+    events = train(recipe(toy, tmp_path, *changes))
+    assert (end(events).step, end(events).reason) == (6, "no better loss in 2 validations")
+    again = train(recipe(toy, tmp_path, *changes))
+    assert (end(again).step, len(again)) == (6, 1)
+
+
+# -- the gradient --------------------------------------------------------------------------------------------------------------------------
+
+EXACT = ("model.dropout=0", "optim.clip_norm=0", "optim.adam_eps=0.1")
+"""No chance, and steps in proportion to gradients: Adam would make much of a rounding error where a gradient is 0."""
+
+
+@pytest.mark.parametrize(
+    ("objective", "changes"),
+    [({"name": "translate"}, []), ({"name": "mlm"}, []),
+     ({"name": "bert", "tokens_per_sample": 24}, ["model.decoder_layers=0", "model.segments=2"])],
+    ids=["translate", "mlm", "bert"],
+)  # fmt: skip
+def test_micro_batches_are_one_batch_in_parts(
+    objective: dict[str, object],
+    changes: list[str],
+    toy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three unequal micro-batches of an update, or their rows in one: a mean over all targets of a term is not a mean of means."""
+    streams = {
+        "only": {"text": "en-de" if objective["name"] == "translate" else "en", "objective": objective}
+    }
+
+    def jobs(together: bool) -> Iterator[Job]:
+        rows = np.arange(TRAIN)
+        for update in range(8):
+            parts = np.split(rows[24 * update : 24 * update + 24], [3, 14])
+            for micro, part in enumerate([np.concatenate(parts)] if together else parts):
+                yield Job(update, micro, "only", 0, part, Position())
+
+    for name, together in (("one", True), ("three", False)):
+        monkeypatch.setattr(loop, "plan", lambda *args, together=together: jobs(together))
+        train(recipe(toy, tmp_path / name, "train.max_update=8", *EXACT, *changes, streams=streams))
+    assert far(tmp_path / "one", tmp_path / "three") < 2e-5
+
+
+def no_memory_for(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Translation runs out of memory on more rows than that, half way through; in validation, too."""
+    original = Translate.forward
+
+    def forward(self: Translate, model: Transformer, batch: Batch) -> dict[str, Term]:
+        found = original(self, model, batch)
+        if len(batch.rows) > rows:
+            if torch.is_grad_enabled():
+                next(iter(found.values())).loss.backward()
+            raise RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+            )
+        return found
+
+    monkeypatch.setattr(Translate, "forward", forward)
+
+
+def test_want_of_memory_is_met_by_smaller_pieces(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = train(recipe(toy, tmp_path / "plain", *EXACT))
+    no_memory_for(4, monkeypatch)
+    scarce = train(recipe(toy, tmp_path / "scarce", *EXACT))
+    assert far(tmp_path / "plain", tmp_path / "scarce") < 2e-5
+    assert [e.targets for e in steps(scarce)] == [e.targets for e in steps(plain)]
+    assert last(tmp_path / "plain").state.splits == 0
+    with_pairs = [e.step for e in steps(plain) if "pairs.translate" in e.losses]
+    assert last(tmp_path / "scarce").state.splits == len(with_pairs) == steps(scarce)[-1].splits
+    measured, wanted = ([e.metrics for e in run if isinstance(e, Evaluated)] for run in (scarce, plain))
+    assert measured == [pytest.approx(metrics, rel=1e-5) for metrics in wanted] and wanted
+
+
+def test_no_memory_for_a_single_example_is_said(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_memory_for(0, monkeypatch)
+    with pytest.raises(MasscliError) as error:
+        train(recipe(toy, tmp_path, streams=PAIRS))
+    assert error.value.message == "update 1: not enough memory for a single example"
+
+
+def test_validation_falls_apart_as_far_as_it_must() -> None:
+    def work(most: int) -> Callable[[np.ndarray], list[int]]:
+        def rows(given: np.ndarray) -> list[int]:
+            if len(given) > most:
+                raise torch.OutOfMemoryError
+            return given.tolist()  # type: ignore[no-any-return]
+
+        return rows
+
+    pieces = in_pieces(np.arange(7), work(2))
+    assert [row for piece in pieces for row in piece] == list(range(7)) and {
+        len(piece) for piece in pieces
+    } == {1, 2}
+    with pytest.raises(MasscliError) as error:
+        in_pieces(np.arange(3), work(0))
+    assert error.value.message == "validation: not enough memory for a single example"
+    with pytest.raises(RuntimeError, match=r"^a bug$"):
+        in_pieces(np.arange(3), lambda rows: (_ for _ in ()).throw(RuntimeError("a bug")))
+
+
+def test_other_errors_are_not_taken_for_want_of_memory(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Translate, model: Transformer, batch: Batch) -> dict[str, Term]:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Translate, "forward", broken)
+    with pytest.raises(RuntimeError, match=r"^a bug$"):
+        train(recipe(toy, tmp_path, streams=PAIRS))
+
+
+def test_weights_of_streams_scale_their_gradients(toy: Path, tmp_path: Path) -> None:
+    """With nothing learned, the norm of the gradient follows the ramp."""
+    still = (*STILL, "train.max_update=6", *EXACT)
+    plain = steps(train(recipe(toy, tmp_path / "plain", *still, streams=MASS)))
+    risen = steps(
+        train(recipe(toy, tmp_path / "risen", *still, "stream.mass.weight=0:1,4:3,6:0", streams=MASS))
+    )
+    ratios = [b.grad_norm / a.grad_norm for a, b in zip(plain, risen, strict=True)]
+    assert ratios == pytest.approx([1, 1.5, 2, 2.5, 3, 1.5], rel=1e-4)
+    assert [e.losses for e in plain] == [e.losses for e in risen]  # what is reported is not weighted
+    again = [steps(train(recipe(toy, tmp_path / f"{name}-again", *still, "train.reuse=2", f"stream.mass.weight={weight}", streams=MASS)))
+             for name, weight in (("plain", "1"), ("risen", "0:1,4:3,6:0"))]  # fmt: skip
+    ratios = [b.grad_norm / a.grad_norm for a, b in zip(*again, strict=True)]
+    assert ratios == pytest.approx(
+        [1, 1, 2, 2, 3, 3], rel=1e-4
+    )  # both updates of a list weigh what its first does
+
+
+def test_ramps_are_straight_lines_between_their_points() -> None:
+    points = ramp("0:1,100:0.1,300:0")
+    assert [ramp_at(points, n) for n in (0, 50, 100, 200, 300, 1000)] == pytest.approx(
+        [1, 0.55, 0.1, 0.05, 0, 0]
+    )
+    assert ramp_at(ramp("0.5"), 7) == 0.5
+
+
+def test_an_update_without_any_target_teaches_nothing(toy: Path, tmp_path: Path) -> None:
+    """Windows too short for 15% of them."""
+    streams = {
+        "mass": {
+            "text": "en",
+            "objective": {"name": "mass", "preset": "summarization", "window": 9, "block": 6},
+        }
+    }
+    trainer, _ = build(recipe(toy, tmp_path, "train.max_update=2", streams=streams))
+    before, events = {n: p.clone() for n, p in trainer.model.named_parameters()}, []
+    with pytest.raises(MasscliError) as error:
+        for event in trainer.run():
+            events.append(event)
+    assert [e.step for e in steps(events)] == [1, 2]
+    assert trainer.state.targets == 0
+    assert all(torch.equal(p, before[n]) for n, p in trainer.model.named_parameters())
+    assert error.value.message == "validation: nothing is to be predicted in 23 examples of mass"
+    assert (
+        error.value.hint == "preprocess more text to validate on, or have more of it predicted (--mask-prob)"
+    )
+
+
+# -- when something goes wrong -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_gradient_that_is_no_number_stops_the_run(
+    toy: Path, tmp_path: Path, whole: tuple[Path, list[Event]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(trainer: Trainer) -> None:
+        next(p for p, name in trainer.names.items() if name == "decoder.layers.0.inner.weight").grad[0, 0] = (
+            math.nan
+        )  # type: ignore[index]
+
+    at(7, spoil, monkeypatch)
+    found = [f"{k} {v:.3g}" for e in steps(whole[1]) if e.step == 7 for k, v in e.losses.items()]
+    with pytest.raises(MasscliError) as error:
+        train(recipe(toy, tmp_path))
+    assert error.value.message == (
+        f"update 7: the gradient is nan (losses: {', '.join(found)}; first bad tensor: decoder.layers.0.inner.weight)"
+    )
+    checkpoints = tmp_path / "checkpoints"
+    assert (
+        error.value.hint
+        == f"lower --lr or set --clip-norm; the run continues from {checkpoints / 'last'}, where all is well"
+    )
+    assert last(tmp_path).state.step == 4
+    train(recipe(toy, tmp_path))
+    assert same_run(tmp_path, whole[0])
+
+
+def test_weights_that_are_no_numbers_are_never_saved(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They show in the validation at the latest, and that is before the save."""
+
+    def spoil(self: Trainer, norm: float) -> None:
+        with torch.no_grad():
+            self.model.tables["shared"].fill_(math.inf)
+
+    monkeypatch.setattr(Trainer, "_step", spoil)
+    with pytest.raises(
+        MasscliError,
+        match=r"^update 1: the model's losses on the validation set are not numbers \(pairs.loss nan",
+    ):
+        train(recipe(toy, tmp_path, "checkpoint.save_interval_updates=1"))
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_run_that_diverges_is_given_up(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "PATIENCE_FOR_DIVERGENCE", 3)
+    # Twice the first loss, or twice that of guessing, 2 ln 96 = 9.1, where it is more.
+    with pytest.raises(
+        MasscliError,
+        match=r"^update \d: the loss has been above (9|1\d)\.\d for 3 updates; the run diverges$",
+    ):
+        train(recipe(toy, tmp_path, "optim.lr=30", "optim.warmup_updates=0", streams=PAIRS))
+
+
+# -- fp16 and bf16 -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("precision", "within"), [("fp16", 0.01), ("bf16", 0.05)])
+def test_low_precision_learns_the_same(precision: str, within: float, toy: Path, tmp_path: Path) -> None:
+    exact = steps(train(recipe(toy, tmp_path / "fp32", streams=PAIRS)))
+    other = steps(train(recipe(toy, tmp_path / precision, f"train.precision={precision}", streams=PAIRS)))
+    for a, b in zip(exact, other, strict=True):
+        assert b.losses["pairs.translate"] == pytest.approx(a.losses["pairs.translate"], rel=within)
+        assert b.grad_norm == pytest.approx(a.grad_norm, rel=10 * within)
+    assert other[0].loss_scale == (2.0**15 if precision == "fp16" else 1.0)
+    assert all(t.dtype == torch.float32 for t in last(tmp_path / precision).weights().values())
+
+
+def test_a_run_goes_on_in_the_arithmetic_it_began_in(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On CPUs `auto` is measured, and a measurement may come out otherwise next time."""
+    for fast in (True, False):
+        monkeypatch.setattr(assembly, "bf16_pays", lambda fast=fast: fast)
+        trainer, _ = build(
+            recipe(
+                toy, tmp_path, "train.precision=auto", f"train.max_update={2 if fast else 4}", streams=PAIRS
+            )
+        )
+        assert trainer.model.compute == torch.bfloat16
+        list(trainer.run())
+    assert (
+        build(recipe(toy, tmp_path / "other", "train.precision=auto", streams=PAIRS))[0].model.compute
+        == torch.float32
+    )
+
+
+def test_a_warm_up_that_followed_from_a_shorter_run_is_said_to_stay(toy: Path, tmp_path: Path) -> None:
+    short, long = (("optim.warmup_updates=2", f"train.max_update={last}") for last in (20, 40))
+    list(build(recipe(toy, tmp_path, *short, streams=PAIRS))[0].run())
+    notes = build(recipe(toy, tmp_path, *long, streams=PAIRS))[1]
+    assert (
+        "the warm-up stays at 2 updates, as of the --max-update that the run began with; a new --save-dir would take 4"
+        in notes
+    )
+    assert not any("warm-up" in note for note in build(recipe(toy, tmp_path, *short, streams=PAIRS))[1])
+
+
+def test_overflow_skips_the_update_and_halves_the_scale(toy: Path, tmp_path: Path) -> None:
+    trainer, _ = build(recipe(toy, tmp_path, "train.precision=fp16", streams=PAIRS))
+    trainer.scale.value = 2.0**28
+    before = [p.detach().clone() for p in trainer.names]
+    events = []
+    for event in trainer.run():
+        events.append(event)
+        if isinstance(event, Stepped) and event.overflows == event.step:
+            assert all(torch.equal(p, b) for p, b in zip(trainer.names, before, strict=True))
+            assert not event.losses and event.loss_scale == 2.0 ** (28 - event.step)
+    skipped = steps(events)[-1].overflows
+    assert 0 < skipped < 10
+    state = last(tmp_path).state
+    assert (state.overflows, state.loss_scale, state.clean) == (skipped, 2.0 ** (28 - skipped), 10 - skipped)
+    assert (
+        build(recipe(toy, tmp_path, "train.precision=fp16", streams=PAIRS))[0].scale.value == state.loss_scale
+    )
+
+
+def test_endless_overflow_is_given_up(toy: Path, tmp_path: Path) -> None:
+    trainer, _ = build(
+        recipe(toy, tmp_path, "train.precision=fp16", "train.min_loss_scale=1e10", streams=PAIRS)
+    )
+    trainer.scale.value = 2.0**34
+    with pytest.raises(MasscliError) as error:
+        list(trainer.run())
+    assert error.value.message == "update 1: the loss scale fell below 10000000000.0: gradients overflow fp16"
+
+
+# -- what is measured ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_best_checkpoint_is_that_of_the_chosen_metric(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses are better low, BLEU is better high, and of two equals the earlier stays."""
+    for metric, best in (("loss", 4), ("ppl", 4), ("pairs.loss", 4), ("bleu", 6), ("bleu.en-de", 6)):
+        scores = iter([5.0, 3.0, 9.0, 3.0, 9.0])
+
+        def measure(
+            self: Validator, model: Transformer, scores: Iterator[float] = scores
+        ) -> tuple[dict[str, float], dict[str, str]]:
+            return dict.fromkeys(self.names, next(scores)), {}
+
+        monkeypatch.setattr(Validator, "measure", measure)
+        folder = tmp_path / metric
+        changes = (
+            f"checkpoint.best_metric={metric}",
+            "checkpoint.save_interval_updates=2",
+            "valid.eval_bleu=true",
+        )
+        events = train(recipe(toy, folder, *changes, streams=PAIRS))
+        assert (folder / "checkpoints/best").resolve().name == f"step-{best:07d}"
+        assert [e.step for e in events if isinstance(e, Saved) and e.best][-1] == best
+        assert Checkpoint.open(folder).state.step == best
+
+
+def test_an_unknown_metric_is_refused_before_training(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(MasscliError) as error:
+        build(recipe(toy, tmp_path, "checkpoint.best_metric=blue"))
+    assert error.value.message == "--best-metric blue: is not measured"
+    assert error.value.hint == "choose one of loss, ppl, pairs.loss, mass.loss"
+
+
+def test_validation_is_the_same_whenever_it_is_made(toy: Path, tmp_path: Path) -> None:
+    """Same noise, no dropout, and the mean over targets, not over batches."""
+    trainer, _ = build(recipe(toy, tmp_path, "model.dropout=0.5"))
+    metrics, _ = trainer.validator.measure(trainer.model.train())
+    assert trainer.validator.measure(trainer.model)[0] == metrics
+    assert trainer.model.training
+    stream = trainer.validator.streams[0]
+    batch = stream.collation(np.arange(24), 0)
+    with torch.no_grad():
+        term = stream.objective(trainer.model.eval(), batch)["translate"]
+    assert metrics["pairs.loss"] == pytest.approx(float(term.nll) / batch.counts["translate"], rel=1e-5)
+    assert metrics["loss"] == pytest.approx((metrics["pairs.loss"] + metrics["mass.loss"]) / 2)
+    assert metrics["ppl"] == pytest.approx(math.exp(metrics["loss"]))
+
+
+def test_translation_is_validated_with_bleu(toy: Path, tmp_path: Path) -> None:
+    events = train(
+        recipe(
+            toy,
+            tmp_path,
+            "train.max_update=1",
+            "valid.eval_bleu=true",
+            "valid.max_valid_rows=5",
+            "valid.eval_beam=2",
+        )
+    )
+    [measured] = [e for e in events if isinstance(e, Evaluated)]
+    assert set(measured.metrics) == {"loss", "ppl", "pairs.loss", "mass.loss", "bleu", "bleu.en-de"}
+    assert measured.signatures["bleu.en-de"].startswith("nrefs:1|")
+
+
+# -- what is learned -----------------------------------------------------------------------------------------------------------------------
+
+STRONGER = ("model.dim=32", "model.ffn_dim=64", "train.max_tokens=600", "train.update_freq=1", "model.dropout=0", "optim.lr=0.02",
+            "optim.warmup_updates=20", "train.max_update=100", "checkpoint.save_interval_updates=100")  # fmt: skip
+
+
+def test_a_word_for_word_translation_is_learned(toy: Path, tmp_path: Path) -> None:
+    events = train(
+        recipe(toy, tmp_path, *STRONGER, "valid.eval_bleu=true", "valid.eval_beam=1", streams=PAIRS)
+    )
+    [measured] = [e for e in events if isinstance(e, Evaluated)]
+    assert measured.metrics["loss"] < 0.5
+    assert measured.metrics["bleu"] > 80
+
+
+def test_mass_learns_what_follows_from_what(toy: Path, tmp_path: Path) -> None:
+    """Words alone are worth ln 24 = 3.18 nats each; in their sentence, next to nothing."""
+    events = train(recipe(toy, tmp_path, *STRONGER, streams=MASS))
+    [measured] = [e for e in events if isinstance(e, Evaluated)]
+    assert measured.metrics["loss"] < 1.0
+
+
+@pytest.mark.parametrize("languages", ["embedding", "tag", "none"])
+def test_every_target_language_learns_an_output_of_its_own(languages: str, toy: Path, tmp_path: Path) -> None:
+    """However the model is told the language, the projection is that of the target's."""
+    streams = {"mass": {"text": "de", "objective": {"name": "mass"}}}
+    train(
+        recipe(
+            toy,
+            tmp_path,
+            "train.max_update=2",
+            f"model.languages={languages}",
+            "model.cross_output=language",
+            streams=streams,
+        )
+    )
+    moved = {
+        name.split("/")[0]
+        for name, tensor in last(tmp_path).moments().items()
+        if "cross_attention.out" in name and tensor.any()
+    }
+    assert moved == {
+        f"decoder.layers.0.cross_attention.out.language_de.{kind}" for kind in ("weight", "bias")
+    }
+
+
+def test_any_name_may_be_that_of_a_stream(toy: Path, tmp_path: Path) -> None:
+    """`train` is a method of every module, a dot separates names, `encoder` begins the names of weights."""
+    streams = dict.fromkeys(("train", "a.b", "encoder"), PAIRS["pairs"])
+    for stop in (2, 4):
+        assert end(train(recipe(toy, tmp_path, f"train.max_update={stop}", streams=streams))).step == stop
+
+
+class Scaled(Translate):
+    """Translation with a parameter of its own."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)  # type: ignore[arg-type]
+        self.factor = nn.Parameter(torch.ones(1))
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        return {
+            name: Term((self.factor * term.loss).sum(), term.nll)
+            for name, term in super().forward(model, batch).items()
+        }
+
+
+def test_parameters_of_an_objective_are_learned_saved_and_restored(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = {"a.b": {"text": "en-de", "objective": {"name": f"{__name__}:Scaled"}}}
+
+    def factor(folder: Path) -> Tensor:
+        return last(folder).heads()["a.b.factor"]
+
+    train(recipe(toy, tmp_path / "whole", "train.max_update=6", streams=streams))
+    train(recipe(toy, tmp_path / "halves", "train.max_update=3", streams=streams))
+    assert not torch.equal(factor(tmp_path / "halves"), torch.ones(1))
+    train(recipe(toy, tmp_path / "halves", "train.max_update=6", streams=streams))
+    assert torch.equal(factor(tmp_path / "halves"), factor(tmp_path / "whole"))
+    assert same_run(tmp_path / "halves", tmp_path / "whole")

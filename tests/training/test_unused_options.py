@@ -1,0 +1,488 @@
+"""Options that would change nothing: they are refused by name where they are given, and only there; and what is refused is idle indeed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.cli.preprocess import run as preprocess
+from masscli.cli.training_request import TrainRequest
+from masscli.core.config import ConfigError, encode, rows, to_toml
+from masscli.core.errors import MasscliError
+from masscli.data.prepare.config import PreprocessConfig
+from masscli.models.presets import presets
+from masscli.objectives.mass.options import MASS_PRESETS
+from masscli.objectives.registry import OBJECTIVES, ObjectiveConfig
+from masscli.training.recipe import Recipe
+from masscli.training.setup.build import build
+from masscli.training.setup.compose import compose
+from masscli.training.setup.unused_options import idle_in
+from tests.toy import composed, recipe
+from tests.training.test_trainer import train
+
+pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
+
+SMALL = ["--dim", "16", "--ffn-dim", "16", "--heads", "2", "--max-update", "1"]
+PAIRS, FORM = ["roberta", "--input-form", "segment-pair"], "--input-form full-sentences"
+DRAWN = f"{FORM} makes no pairs, and --masks dynamic draws by --seed"
+
+
+@pytest.mark.parametrize(
+    ("idle", "flags", "why", "useful"),
+    [
+        (["roberta"], ["--short-seq-prob", "0.5"], f"{FORM} aims at no length but the full one", PAIRS),
+        (["roberta"], ["--dupe-factor", "1"], f"{FORM} makes the same examples each time", PAIRS),
+        (["roberta"], ["--pair-seed", "3"], DRAWN, ["roberta", "--masks", "static"]),
+        (PAIRS, ["--no-mask-specials"], "--input-form segment-pair never masks [CLS] and [SEP]", ["roberta"]),
+        (["electra", "--variant", "replace-mlm"], ["--disc-weight", "20"],
+         "--variant replace-mlm has no discriminator and weighs its two losses alike", ["electra"]),
+        (["unilm", "--variant", "ar"], ["--ngram-prob", "0.4"], "--variant ar has blocks of one token", ["unilm"]),
+        (["unilm", "--ngram-prob", "0"], ["--max-ngram", "3"], "--ngram-prob 0 makes blocks of one token", ["unilm"]),
+        (["unilm", "--variant", "par"], ["--corruption", "all-mask"], "--variant par has no [M]", ["unilm"]),
+        (["s2s", "--target-mask-prob", "0"], ["--random-token-prob", "0.2"], "--target-mask-prob 0 corrupts nothing", ["s2s"]),
+        (["mass"], ["--switch-share", "0.3"], "there is nothing to switch by without --switch-dictionary",
+         ["mass", "--switch-dictionary", "x"]),
+        (["mass"], ["--window", "64"], "there are no windows without --block", ["mass", "--block", "8"]),
+        (["mass", "--k-tokens", "2"], ["--k-of", "row"], "--k-tokens is a count", ["mass"]),
+        (["mass", "--block", "8"], ["--mask-eos"], "a window of blocks (--block) has no row of its own", ["mass"]),
+        (["mass", "--random-share", "0"], ["--random-ids", "all"], "no token is replaced by a random one",
+         ["mass", "--random-share", "0", "--decoder-random-share", "0.1"]),
+        (["mass", "--feed", "all"], ["--decoder-positions", "restart"], "with --feed all both are the same", ["mass"]),
+        (["mlm"], ["--layer-decay-offset", "2"], "all layers learn at one rate without --layer-decay", ["mlm", "--layer-decay", "0.9"]),
+        (["mlm"], ["--warmup-init-lr", "0", "--lr-scheduler", "linear"], "--lr-scheduler linear warms up from 0", []),
+        (["mlm"], ["--end-lr", "1e-9"], "--lr-scheduler inverse_sqrt has no such end", ["mlm", "--lr-scheduler", "cosine"]),
+        (["mlm"], ["--decay-all"], "nothing decays without --weight-decay", ["mlm", "--optimizer", "lamb"]),
+        (["mlm"], ["--relative-distance", "128"], "there are no relative positions without --relative-buckets",
+         ["mlm", "--relative-buckets", "32"]),
+        (["clm"], ["--relative-buckets", "32"], "only an encoder has relative positions", ["mlm"]),
+        (["mlm"], ["--cross-output", "language"], "the model has no cross-attention", ["mass"]),
+        (["mlm"], ["--min-loss-scale", "1"], "only --precision fp16 scales its loss", ["mlm", "--fp16"]),
+        (["translate", "-s", "en", "-t", "de"], ["--eval-beam", "2"], "nothing is searched for without --eval-bleu or --eval-rouge",
+         ["translate", "-s", "en", "-t", "de", "--eval-bleu"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) and value and value[0].startswith("--") else "",
+)  # fmt: skip
+def test_a_flag_that_would_change_nothing_is_refused(
+    idle: list[str], flags: list[str], why: str, useful: list[str], toy: Path, tmp_path: Path
+) -> None:
+    small = [str(toy), *SMALL, "--save-dir", str(tmp_path / "run"), "--objective"]
+    with pytest.raises(ConfigError) as error:
+        composed(*small, *idle, *flags)
+    assert (error.value.message, error.value.hint) == (
+        f"{flags[0]}: {why}",
+        "leave it out, since it would change nothing",
+    )
+    if useful:
+        composed(*small, *useful, *flags)
+
+
+def test_a_flag_need_be_of_use_to_one_stream_only(toy: Path, tmp_path: Path) -> None:
+    made = composed(str(toy), *SMALL, "--objective", "roberta", "--beside", "bert", "--short-seq-prob", "0.5")
+    assert {s.objective.name for s in made.stream.values()} == {"roberta", "bert"}
+    with pytest.raises(ConfigError, match=r"^--short-seq-prob: "):
+        composed(str(toy), *SMALL, "--objective", "roberta", "--beside", "mlm", "--short-seq-prob", "0.5")
+
+
+def test_tables_have_limits_of_their_own(labelled: Path, tmp_path: Path) -> None:
+    at = [str(labelled / "data"), *SMALL, "--task", "classify", "--table", "one"]
+    composed(*at)
+    with pytest.raises(
+        ConfigError, match=r"^--max-source-positions: labelled examples that are too long are cut"
+    ):
+        composed(*at, "--max-source-positions", "64")
+    squad = [str(labelled / "data"), *SMALL, "--task", "extract"]
+    composed(*squad, "--null-threshold", "1", "--qa-head", "albert", "--head-dropout", "0.2")
+    for more in (["--null-threshold", "1"], ["--qa-head", "albert", "--head-dropout", "0.2"]):
+        with pytest.raises(ConfigError, match=rf"^{more[-2]}: "):
+            composed(*squad, "--no-unanswerable", *more)
+
+
+# -- what is not refused -----------------------------------------------------------------------------------------------------------------
+
+
+def asked(toy: Path, objective: str, arch: str = "tiny", **options: str) -> TrainRequest:
+    """The request of a command line that says no more."""
+    sides = ("en", "de") if OBJECTIVES.load(objective).reads == "pairs" else (None, None)
+    return TrainRequest(
+        {"data": str(toy), "model": {"arch": arch}},
+        {},
+        objective,
+        options,
+        (),
+        *sides,
+        (),
+        (),
+        (),
+        1.0,
+        None,
+        None,
+    )
+
+
+def test_defaults_and_named_sizes_say_nothing(toy: Path) -> None:
+    own = {"gpt": "gpt", "unilmv2-base": "unilm", "electra-small": "electra", "albert-base": "albert"}
+    for arch, raw in presets().items():
+        both = raw["encoder_layers"] and raw["decoder_layers"]
+        compose(asked(toy, own.get(arch) or ("mass" if both else "roberta"), arch))
+    for name in OBJECTIVES.builtin_names():
+        if OBJECTIVES.load(name).reads != "table":
+            compose(asked(toy, name))
+    for preset in MASS_PRESETS:
+        compose(asked(toy, "mass", preset=preset))
+
+
+def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(toy: Path, tmp_path: Path) -> None:
+    streams = {"one": {"text": "en", "objective": {"name": "roberta", "tokens_per_sample": 24}}}
+    train(recipe(toy, tmp_path / "old", "train.max_update=1", "model.decoder_layers=0", streams=streams))
+    file = tmp_path / "old.toml"
+    written = to_toml(encode(Checkpoint.open(tmp_path / "old").recipe))
+    file.write_text(written, encoding="utf-8")
+    at = ["--objective", "roberta", "--config", str(file), "--save-dir", str(tmp_path / "new")]
+    assert "short_seq_prob = 0.0" in written and composed(*at).stream["one"].objective.name == "roberta"
+    file.write_text(written.replace("short_seq_prob = 0.0", "short_seq_prob = 0.5"), encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        composed(*at)
+    assert (
+        error.value.message
+        == f"{file}: stream.one.objective.short_seq_prob: {FORM} aims at no length but the full one"
+    )
+    with pytest.raises(ConfigError, match=r"^--set optim\.layer_decay_offset: "):
+        composed(*at, "--set", "stream.one.objective.short_seq_prob=0", "--set", "optim.layer_decay_offset=2")
+
+
+def test_a_run_that_was_begun_before_an_option_was_refused_goes_on(toy: Path, tmp_path: Path) -> None:
+    streams = {
+        "one": {
+            "text": "en",
+            "objective": {"name": "roberta", "tokens_per_sample": 24, "short_seq_prob": 0.5},
+        }
+    }
+    old = recipe(toy, tmp_path / "run", "train.max_update=1", "model.decoder_layers=0", streams=streams)
+    file = tmp_path / "old.toml"
+    train(old)
+    file.write_text(
+        (tmp_path / "run/checkpoints/last/recipe.toml").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    again = composed("--objective", "roberta", "--config", str(file), "--max-update", "2")
+    assert again.save_dir == tmp_path / "run"
+    assert any(note.endswith("from update 1") for note in build(again)[1])
+
+
+# -- what is refused is idle ---------------------------------------------------------------------------------------------------------------
+
+
+def test_rules_name_options_that_there_are() -> None:
+    """A rule for a name that no option has would never be broken."""
+    for name in OBJECTIVES.builtin_names():
+        schema: Any = OBJECTIVES.load(name)
+        assert {key for rule in schema().idle for key in rule.names.split()} <= {
+            row.key for row in rows(schema)
+        }, name
+    found = {
+        f"{section}.{key}"
+        for section, rules in idle_in(Recipe()).items()
+        for rule in rules
+        for key in rule.names.split()
+    }
+    assert found <= {row.key for row in rows(Recipe)}
+    assert ObjectiveConfig(name="mine").idle == ()
+
+
+def learned(toy: Path, folder: Path, options: Mapping[str, Any]) -> list[Any]:
+    """All that an objective makes of the first examples, and how it weighs its losses."""
+    streams = {"one": {"text": "en", "objective": options}}
+    layers = ["model.decoder_layers=0", "model.segments=2"] if options["name"] != "mass" else []
+    trainer, _ = build(recipe(toy, folder, *layers, streams=streams))
+    stream = trainer.streams["one"]
+    view = stream.collation.view
+    batch = stream.collation(np.arange(min(20, len(view))), 0)
+    sides = [side for side in (batch.source, batch.target) if side is not None]
+    tokens = [t for side in sides for t in (side.ids, side.positions, side.steps)]
+    tokens += [
+        side.keys for side in sides if side.keys is not None and not bool(side.keys.all())
+    ]  # all may be seen: said or not
+    labels = [
+        t for term in sorted(batch.labels) for t in (batch.labels[term].ids, batch.labels[term].positions)
+    ]
+    return [
+        len(view),
+        dict(stream.objective.weights),
+        *(t.tolist() for t in (*tokens, *labels) if t is not None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "values", "idle", "useful"),
+    [
+        ("roberta", "short_seq_prob", (0.0, 1.0), {}, {"input_form": "segment-pair"}),
+        ("roberta", "dupe_factor", (1, 3), {"input_form": "doc-sentences"}, {"input_form": "sentence-pair"}),
+        ("roberta", "pair_seed", (1, 2), {}, {"masks": "static"}),
+        (
+            "roberta",
+            "mask_specials",
+            (True, False),
+            {"input_form": "segment-pair", "mask_prob": 1.0},
+            {"mask_prob": 1.0},
+        ),
+        ("electra", "disc_weight", (1.0, 50.0), {"variant": "all-tokens-mlm"}, {"variant": "adversarial"}),
+        ("unilm", "ngram_prob", (0.0, 1.0), {"variant": "ae+ar"}, {"variant": "ae+par"}),
+        ("unilm", "max_ngram", (2, 6), {"ngram_prob": 0.0}, {"ngram_prob": 1.0}),
+        ("unilm", "corruption", ("all-mask", "80-10-10"), {"variant": "par"}, {}),
+        ("mass", "k_of", ("words", "row"), {"k_tokens": 2}, {}),
+        ("mass", "k_rounding", ("nearest", "floor"), {"block": 5, "window": 20}, {"k": 0.3}),
+        ("mass", "mask_eos", (True, False), {"block": 5, "window": 20}, {}),
+        (
+            "mass",
+            "random_ids",
+            ("words", "all"),
+            {"random_share": 0.0},
+            {"random_share": 0.9, "mask_share": 0.0},
+        ),
+        ("mass", "hide", ("none", "cross"), {"mask_share": 0.0}, {}),
+        ("mass", "decoder_positions", ("original", "restart"), {"feed": "all"}, {}),
+        ("mass", "window", (20, 30), {}, {"block": 5}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_option_that_is_refused_changes_nothing_and_else_something(
+    name: str,
+    key: str,
+    values: tuple[Any, Any],
+    idle: dict[str, Any],
+    useful: dict[str, Any],
+    toy: Path,
+    tmp_path: Path,
+) -> None:
+    base = {"name": name} | (
+        {"tokens_per_sample": 24} if "tokens_per_sample" in OBJECTIVES.load(name).__dataclass_fields__ else {}
+    )
+    for more, alike in ((idle, True), (useful, False)):
+        one, other = (
+            learned(toy, tmp_path / str(n), {**base, **more, key: value}) for n, value in enumerate(values)
+        )
+        assert (one == other) is alike, more
+        names = {
+            option
+            for rule in OBJECTIVES.load(name)(**base, **more).idle
+            if rule.holds
+            for option in rule.names.split()
+        }
+        assert (key in names) is alike
+
+
+# -- lengths and heights -------------------------------------------------------------------------------------------------------------------
+
+BLOCKS = [("bert", "tokens_per_sample", 24), ("roberta", "tokens_per_sample", 24), ("albert", "tokens_per_sample", 24),
+          ("electra", "tokens_per_sample", 24), ("unilm", "tokens_per_sample", 24), ("gpt", "tokens_per_sample", 24),
+          ("mass", "window", 23)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "size"), [("gpt", "tokens_per_sample", 24), ("mass", "window", 23)]
+)
+def test_what_does_not_fit_a_batch_names_what_makes_it_shorter(
+    name: str, option: str, size: int, toy: Path, tmp_path: Path
+) -> None:
+    """Running text is cut into pieces of its length; --max-source-positions would leave the whole ones out."""
+    streams = {
+        "one": {
+            "text": "en",
+            "objective": {"name": name, option: size, **({"block": 5} if name == "mass" else {})},
+        }
+    }
+    one_stack = ("model.encoder_layers=0",) if name == "gpt" else ()
+    with pytest.raises(MasscliError) as error:
+        build(recipe(toy, tmp_path, "train.max_tokens=20", *one_stack, streams=streams))
+    assert error.value.message.endswith("does not fit --max-tokens 20")
+    assert error.value.hint is not None and error.value.hint.endswith(
+        f" or more, or lower --{option.replace('_', '-')}"
+    )
+
+
+@pytest.mark.parametrize(("name", "option", "most"), BLOCKS, ids=[name for name, *_ in BLOCKS])
+def test_blocks_have_positions(name: str, option: str, most: int, toy: Path, tmp_path: Path) -> None:
+    """One more is refused; the longest that is not leaves nothing out, and is learned with a table of positions that ends there."""
+    flag = "--" + option.replace("_", "-")
+    own = ["--block", "5"] if name == "mass" else []
+    at = [str(toy), *SMALL, "--objective", name, *own, "--max-positions", "24", flag]
+    with pytest.raises(MasscliError) as error:
+        composed(*at, str(most + 1))
+    message = f"{flag} {most + 1}: the model has 24 positions"
+    assert (error.value.message, error.value.hint) == (
+        message,
+        f"give at most {most}, or add --max-positions 25",
+    )
+    assert composed(*at, str(most)).model.max_positions == 24
+    streams = {
+        "one": {
+            "text": "en",
+            "objective": {"name": name, option: most, **({"block": 5} if name == "mass" else {})},
+        }
+    }
+    one_stack = {"mass": (), "gpt": ("model.encoder_layers=0",)}.get(
+        name, ("model.decoder_layers=0", "model.segments=2")
+    )
+    model = ("model.max_positions=24", "model.positions=learned", "train.max_update=3", *one_stack)
+    trainer, _ = build(recipe(toy, tmp_path, *model, streams=streams))
+    sampler = trainer.streams["one"].sampler
+    assert sampler.skipped == 0
+    view = trainer.streams["one"].collation.view
+    longest = int(np.argmax(view.sizes(0, len(view)).max(1)))
+    batch = trainer.streams["one"].collation(np.array([longest]), 0)
+    read = [side.ids.shape[1] if side.positions is None else int(side.positions.max()) + 1
+            for side in (batch.source, batch.target) if side is not None]  # fmt: skip
+    assert max(read) == 24, "the bound is not lower than it must be"
+    with torch.no_grad():
+        trainer.streams["one"].objective(trainer.model, batch)
+
+
+def test_a_source_that_begins_with_a_symbol_needs_a_position_more(toy: Path) -> None:
+    at = [
+        str(toy),
+        *SMALL,
+        "--objective",
+        "mass",
+        "--block",
+        "5",
+        "--max-positions",
+        "24",
+        "--source-bos",
+        "--window",
+    ]
+    composed(*at, "22")
+    with pytest.raises(MasscliError, match=r"^--window 23: the model has 24 positions$"):
+        composed(*at, "23")
+
+
+@pytest.mark.parametrize(("positions", "tokens"), [("24", 23), ("600", 512)])
+def test_a_window_is_as_long_as_there_are_positions_for(positions: str, tokens: int, toy: Path) -> None:
+    trainer, _ = build(
+        composed(str(toy), *SMALL, "--objective", "mass", "--block", "5", "--max-positions", positions)
+    )
+    stream = next(iter(trainer.streams.values()))
+    assert stream.sampler.skipped == 0
+    assert len(stream.collation.view[0].fields[0]) == tokens
+    with torch.no_grad():
+        stream.objective(trainer.model, stream.collation(np.array([0]), 0))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--freeze", "embeddings,1"],
+            "--freeze 1: the layers share weights (--share-layers all), so none can be told apart",
+        ),
+        (
+            ["--layer-decay", "0.8"],
+            "--layer-decay 0.8: the layers share weights (--share-layers all), and so their rate",
+        ),
+    ],
+)
+def test_layers_that_share_weights_have_no_height(flags: list[str], message: str, toy: Path) -> None:
+    at = [str(toy), *SMALL, "--objective", "albert", "--share-layers"]
+    for shared, layers, refused in (("all", "2", True), ("all", "1", False), ("none", "2", False)):
+        if not refused:
+            composed(*at, shared, "--encoder-layers", layers, *flags)
+            continue
+        with pytest.raises(MasscliError) as error:
+            composed(*at, shared, "--encoder-layers", layers, *flags)
+        assert error.value.message == message
+    composed(*at, "all", "--encoder-layers", "2", "--freeze", "embeddings")
+
+
+# -- streams -------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["mass", "--langs", "en", "--lang-temperature", "5"], "--lang-temperature 5.0: mass has one text"),
+        (
+            ["backtranslate", "--lang-temperature", "5"],
+            "--lang-temperature 5.0: directions of back-translation are drawn equally often",
+        ),
+        (
+            ["translate", "--pairs", "en-de", "-s", "de"],
+            "--pairs en-de names the directions, and so do -s, -t and --langs",
+        ),
+        (
+            ["translate", "--langs", "en,fr", "-s", "en", "-t", "de"],
+            "--langs en,fr and -s, -t (de, en) differ",
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_choice_of_streams_that_says_nothing_or_two_things(
+    args: list[str], message: str, toy: Path
+) -> None:
+    with pytest.raises(MasscliError) as error:
+        composed(str(toy), *SMALL, "--objective", *args)
+    assert error.value.message == message
+
+
+def test_a_choice_of_streams_that_says_one_thing(toy: Path) -> None:
+    composed(str(toy), *SMALL, "--objective", "mass", "--lang-temperature", "5")
+    composed(str(toy), *SMALL, "--objective", "translate", "--langs", "de,en", "-s", "en", "-t", "de")
+    assert list(
+        composed(str(toy), *SMALL, "--objective", "translate", "--langs", "de,en", "-s", "de").stream
+    ) == ["translate-de-en"]
+    assert (
+        len(
+            composed(
+                str(toy), *SMALL, "--objective", "translate", "--langs", "de,en", "--pairs", "en-de,de-en"
+            ).stream
+        )
+        == 2
+    )
+
+
+def test_what_is_left_out_is_said_with_the_limit_that_it_is_above(toy: Path, tmp_path: Path) -> None:
+    one = {"one": {"text": "en", "objective": {"name": "mlm"}}}
+    both = {"one": {"text": "en-de", "objective": {"name": "translate"}}}
+    for n, (streams, changes, wanted) in enumerate((
+        (one, ["model.max_positions=8"], ["the model's 8 positions"]),
+        (one, ["train.max_source_positions=8"], ["--max-source-positions 8"]),
+        (both, ["train.max_source_positions=8", "model.max_positions=9"], ["--max-source-positions 8 or the model's 9 positions"]),
+    )):  # fmt: skip
+        _, notes = build(recipe(toy, tmp_path / str(n), *changes, streams=streams))
+        said = [note.partition("longer than ")[2] for note in notes if "left out" in note]
+        assert said == [f"{limit} and are left out" for limit in wanted]
+    _, notes = build(recipe(toy, tmp_path / "bound", "train.max_target_positions=8", streams=one))
+    nothing = "--max-target-positions 8 bounds nothing: examples have one side, whose limit is --max-source-positions"
+    assert nothing in notes
+    _, notes = build(recipe(toy, tmp_path / "used", "train.max_target_positions=8", streams=both))
+    assert nothing not in notes and any(
+        "longer than --max-source-positions 1024 or" in note or "left out" in note for note in notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "flag"),
+    [
+        ("valid.max_valid_rows=5", "--max-valid-rows"), ("checkpoint.best_metric=bleu", "--best-metric bleu"),
+        ("checkpoint.patience=2", "--patience"), ("valid.eval_retrieval=true", "--eval-retrieval"),
+    ],
+)  # fmt: skip
+def test_what_is_asked_of_a_validation_that_cannot_be(
+    change: str, flag: str, toy: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.en"
+    text.write_text("ba be bi bo\n" * 9, encoding="utf-8")
+    preprocess(
+        PreprocessConfig(
+            langs=("en",), mono=(f"en={text}",), spm_model=toy / "vocab.model", destdir=tmp_path / "data"
+        )
+    )
+    one = {"one": {"text": "en", "objective": {"name": "mass"}}}
+    _, notes = build(recipe(tmp_path / "data", tmp_path / "run", streams=one))
+    assert f"no valid split in {tmp_path / 'data'}: nothing is validated" in notes
+    with pytest.raises(MasscliError) as error:
+        build(recipe(tmp_path / "data", tmp_path / "run", change, streams=one))
+    assert error.value.message == f"{flag}: {tmp_path / 'data'} has no valid split"
