@@ -83,4 +83,4 @@ def objective_class(name: str) -> Any:
 
     It is a subclass of `masscli.objectives.objective.Objective`, which cannot be named here without importing torch.
     """
-    return OBJECTIVES.load_target(objective_class(name).implementation)
+    return OBJECTIVES.load_target(OBJECTIVES.load(name).implementation)
