@@ -356,8 +356,8 @@ def _translator(
     search: GenerationConfig,
     seen: Tensor | None,
 ) -> Translator:
-    from masscli.data.batches.sequences import Cut
-    from masscli.generation.single_stack_stepper import alone
+    from masscli.data.batches.sequences import Truncation
+    from masscli.generation.single_stack_stepper import extract_stack
     from masscli.generation.translator import Translator
     from masscli.objectives.write.objective import cut_of
     from masscli.training.precision import choose_device, choose_dtype
@@ -367,7 +367,7 @@ def _translator(
     models = [checkpoint.model(device, dtype) for checkpoint in checkpoints]
     return Translator(
         [
-            model if stack is None else alone(model, stack)
+            model if stack is None else extract_stack(model, stack)
             for model, stack in zip(models, writers, strict=True)
         ],
         checkpoints[0].tokenizer(),
@@ -379,7 +379,7 @@ def _translator(
         seed=command.seed,
         cut=cut_of(stream.objective)
         if stream is not None and isinstance(stream.objective, WriteOptions)
-        else Cut(),
+        else Truncation(),
         allowed=seen,
     )
 

@@ -20,7 +20,7 @@ from masscli.generation.topk import best_in_rows
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class StepSelection:
     """One step's decision for S sentences of W rows.
 
     `ended` (S, F) sums of the hypotheses that end here, -inf for none, `ended_parents` (S, F) the rows they end; `sums`, `parents`,
@@ -50,7 +50,7 @@ class Beam:
     def keep(self, sentences: Tensor) -> None:
         """Nothing here depends on the sentence."""
 
-    def choose(self, sums: Tensor, scores: Tensor) -> Choice:
+    def select(self, sums: Tensor, scores: Tensor) -> StepSelection:
         """sums (S, W) so far, scores (S, W, V) of this step."""
         if self.groups == 1:
             return self._group(sums, scores, None)
@@ -62,7 +62,7 @@ class Beam:
             choice = self._group(sums[:, rows], scores[:, rows], taken if first else None)
             taken.scatter_add_(1, choice.pieces, (choice.sums > -torch.inf).to(taken.dtype))
             choices.append((choice, first))
-        return Choice(
+        return StepSelection(
             torch.cat([c.ended for c, _ in choices], 1),
             torch.cat([c.ended_parents + first for c, first in choices], 1),
             torch.cat([c.sums for c, _ in choices], 1),
@@ -70,7 +70,7 @@ class Beam:
             torch.cat([c.pieces for c, _ in choices], 1),
         )
 
-    def _group(self, sums: Tensor, scores: Tensor, taken: Tensor | None) -> Choice:
+    def _group(self, sums: Tensor, scores: Tensor, taken: Tensor | None) -> StepSelection:
         size = sums.shape[1]
         steered = scores if taken is None else scores - self.strength * taken[:, None]
         found, parents, pieces = best_in_rows(sums, steered, 2 * size)
@@ -79,7 +79,7 @@ class Beam:
             found = sums.gather(1, parents) + scores[sentence, parents, pieces]
         ends = pieces == self.eos
         first = ends.int().sort(dim=1, stable=True).indices[:, :size]
-        return Choice(
+        return StepSelection(
             found[:, :size].masked_fill(~ends[:, :size], -torch.inf),
             parents[:, :size],
             found.gather(1, first),

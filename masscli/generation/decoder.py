@@ -20,7 +20,7 @@ from masscli.data.batches.framing import Framing
 from masscli.generation.config import GenerationConfig
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.search import search
-from masscli.generation.single_stack_stepper import ContinuingStepper
+from masscli.generation.single_stack_stepper import SingleStackStepper
 from masscli.generation.stepper import EnsembleStepper, ModelStepper, Stepper
 from masscli.models.transformer import Memory, Transformer
 
@@ -50,7 +50,7 @@ class Decoder:
         self.models, self.framing, self.config = models, framing, config
         self.batch_tokens, self.batch_size, self.seed = batch_tokens, batch_size, seed
         positions = min(model.config.max_positions for model in models)
-        self.max_source = positions - framing.lead - 1  # the end symbol takes a position
+        self.max_source = positions - framing.prefix_length - 1  # the end symbol takes a position
         self.max_target = positions - 1  # the decoder's first input takes one
         self.continues = any(model.encoder is None or model.decoder is None for model in models)
         if self.continues:
@@ -85,7 +85,7 @@ class Decoder:
                 forced = [prefixes[i] for i in batch] if prefixes is not None else None
                 found = search(
                     self._stepper([sources[i] for i in batch], source, target, self.config.beam),
-                    torch.full((len(batch),), self.framing.start(target), device=self.device),
+                    torch.full((len(batch),), self.framing.decoder_start(target), device=self.device),
                     [
                         self._limit(len(sources[i]), len(prefixes[i]) if prefixes is not None else 0)
                         for i in batch
@@ -113,7 +113,8 @@ class Decoder:
             ]
             for batch in self._batches(sizes, 1):
                 block, lengths = pad(
-                    [self.framing.row(targets[i], target) for i in batch], self.framing.vocab.pad
+                    [self.framing.with_special_tokens(targets[i], target) for i in batch],
+                    self.framing.vocab.pad,
                 )
                 read = [sources[i] for i in batch]
                 if self.continues:
@@ -141,25 +142,29 @@ class Decoder:
         order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
         first = 0
         while first < len(order):
-            room = self.batch_tokens // (width * (lengths[order[first]] + self.framing.lead + 1))
+            room = self.batch_tokens // (width * (lengths[order[first]] + self.framing.prefix_length + 1))
             size = max(1, min(room, self.batch_size or room))
             yield order[first : first + size]
             first += size
 
     def _source(self, sources: Sequence[Ids], language: str) -> Tokens:
-        ids, lengths = pad([self.framing.source(ids, language) for ids in sources], self.framing.vocab.pad)
-        return Tokens(ids, lengths, language=self.framing.language(language, len(sources))).to(self.device)
+        ids, lengths = pad(
+            [self.framing.encoder_input(ids, language) for ids in sources], self.framing.vocab.pad
+        )
+        return Tokens(ids, lengths, language=self.framing.language_tensor(language, len(sources))).to(
+            self.device
+        )
 
     def _stepper(self, sources: Sequence[Ids], source: str, target: str, width: int) -> Stepper:
         block = self._source(sources, source)
-        language = self.framing.language(target, len(sources))
+        language = self.framing.language_tensor(target, len(sources))
         language = language.to(self.device) if language is not None else None
         members: list[Stepper] = []
         for model in self.models:
             if model.encoder is not None and model.decoder is not None:
                 members.append(ModelStepper(model, block, width, language))
             else:
-                members.append(ContinuingStepper(model, sources, width, self.framing, target))
+                members.append(SingleStackStepper(model, sources, width, self.framing, target))
         return members[0] if len(members) == 1 else EnsembleStepper(members)
 
     def _followed(self, stepper: Stepper, rows: Tensor, lengths: Tensor) -> Tensor:
@@ -176,7 +181,7 @@ class Decoder:
 
     def _forced(self, source: Tokens, rows: Tensor, lengths: Tensor, target: str) -> Tensor:
         """(B, T) log-probabilities of rows[:, 1:] given what stands before; meaningless beyond `lengths`."""
-        read = Tokens(rows[:, :-1], lengths, language=self.framing.language(target, len(rows))).to(
+        read = Tokens(rows[:, :-1], lengths, language=self.framing.language_tensor(target, len(rows))).to(
             self.device
         )
         labels = rows[:, 1:].to(self.device)

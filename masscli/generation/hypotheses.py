@@ -24,7 +24,7 @@ class Hypothesis:
     hit_max_len: bool
 
 
-class Pool:
+class HypothesisPool:
     """The K best finished hypotheses of S sentences, best first; of equal ones the one that finished first.
 
     scores (S, K), -inf where there is none; lengths (S, K), the end symbol not counted; pieces and piece_scores (S, K, C); ended (S,) how

@@ -11,7 +11,7 @@ import torch
 from masscli.models.transformer import Transformer
 
 
-def replica(model: Transformer) -> Transformer:
+def inference_copy(model: Transformer) -> Transformer:
     """The model itself when it computes in fp32; otherwise a copy of what its weights are now, in its compute type, in eval mode."""
     if model.compute == torch.float32:
         return model

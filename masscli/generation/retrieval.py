@@ -28,15 +28,17 @@ def sentence_vectors(model: Transformer, framing: Framing, lines: Sequence[Ids],
     """
     training = model.training
     model.eval()
-    device, limit = next(model.parameters()).device, model.config.max_positions - framing.lead - 1
+    device, limit = next(model.parameters()).device, model.config.max_positions - framing.prefix_length - 1
     out = torch.zeros(len(lines), model.config.dim, device=device)
     order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
     for first in range(0, len(order), ROWS):
         rows = order[first : first + ROWS]
-        ids, lengths = pad([framing.source(lines[i][:limit], language) for i in rows], framing.vocab.pad)
-        source = Tokens(ids, lengths, language=framing.language(language, len(rows))).to(device)
+        ids, lengths = pad(
+            [framing.encoder_input(lines[i][:limit], language) for i in rows], framing.vocab.pad
+        )
+        source = Tokens(ids, lengths, language=framing.language_tensor(language, len(rows))).to(device)
         at = torch.arange(ids.shape[1], device=device)
-        words = (at >= framing.lead) & (at < source.lengths[:, None] - 1)
+        words = (at >= framing.prefix_length) & (at < source.lengths[:, None] - 1)
         states = model.encode(source).hidden.float() * words[..., None]
         out[rows] = states.sum(1) / words.sum(1, keepdim=True).clamp(min=1)
     model.train(training)

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masscli.generation.beam import Choice
+from masscli.generation.beam import StepSelection
 from masscli.generation.config import GenerationConfig
 from masscli.generation.topk import best_in_rows
 
 
-class Sampler:
+class SamplingStrategy:
     """Sampling's part of the search loop.  `keys` are one whole number per sentence, `steps` the most pieces, the end symbol counted."""
 
     def __init__(
@@ -42,14 +42,14 @@ class Sampler:
         """Only these sentences (indices) stay."""
         self.draws = self.draws[sentences]
 
-    def choose(self, sums: Tensor, scores: Tensor) -> Choice:
+    def select(self, sums: Tensor, scores: Tensor) -> StepSelection:
         """sums (S, W) so far, -inf for rows that have ended; scores (S, W, V) of this step."""
         pieces = self._draw(scores.flatten(0, 1), self.draws[:, self.step].flatten()).view_as(sums)
         self.step += 1
         sums = sums + scores.gather(2, pieces[..., None])[..., 0]
         ends = pieces == self.eos
         rows = torch.arange(sums.shape[1], device=sums.device).expand_as(sums)
-        return Choice(
+        return StepSelection(
             sums.masked_fill(~ends, -torch.inf), rows, sums.masked_fill(ends, -torch.inf), rows, pieces
         )
 

@@ -18,23 +18,23 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from masscli.generation.beam import Beam, Choice
+from masscli.generation.beam import Beam, StepSelection
 from masscli.generation.config import GenerationConfig
 from masscli.generation.constraints import Constraints
-from masscli.generation.hypotheses import Hypothesis, Pool
-from masscli.generation.sampling import Sampler
+from masscli.generation.hypotheses import Hypothesis, HypothesisPool
+from masscli.generation.sampling import SamplingStrategy
 from masscli.generation.stepper import Stepper
 from masscli.text.vocabulary import Vocabulary
 
 
-class Chooser(Protocol):
+class SearchStrategy(Protocol):
     """What tells beam search from sampling."""
 
     def start(self, sentences: int, device: torch.device) -> Tensor:
         """Sums (S, W) before the first step; -inf is a row that does not exist (yet)."""
         ...
 
-    def choose(self, sums: Tensor, scores: Tensor) -> Choice:
+    def select(self, sums: Tensor, scores: Tensor) -> StepSelection:
         """One step's decision."""
         ...
 
@@ -68,12 +68,12 @@ def search(
         return []
     steps = max(limits) + 1
     rules = Constraints(config, vocabulary, torch.tensor(limits), prefixes, device, allowed)
-    chooser: Chooser = Beam(config, vocabulary.eos)
+    strategy: SearchStrategy = Beam(config, vocabulary.eos)
     if config.sampling:
-        chooser = Sampler(
+        strategy = SamplingStrategy(
             config, vocabulary.eos, seed, keys if keys is not None else range(len(limits)), steps, device
         )
-    return _Search(stepper, starts, config, rules, chooser, steps).run()
+    return _Search(stepper, starts, config, rules, strategy, steps).run()
 
 
 class _Search:
@@ -85,19 +85,19 @@ class _Search:
         starts: Tensor,
         config: GenerationConfig,
         rules: Constraints,
-        chooser: Chooser,
+        strategy: SearchStrategy,
         steps: int,
     ) -> None:
         s, device = len(starts), starts.device
-        self.stepper, self.config, self.rules, self.chooser = stepper, config, rules, chooser
+        self.stepper, self.config, self.rules, self.strategy = stepper, config, rules, strategy
         self.index = list(range(s))  # which sentence of the input each one is
         self.done = [False] * s
         self.results: list[list[Hypothesis]] = [[] for _ in range(s)]
         self.last = starts.repeat_interleave(config.beam)
-        self.sums = chooser.start(s, device)
+        self.sums = strategy.start(s, device)
         self.pieces = torch.zeros((s, config.beam, steps), dtype=torch.int64, device=device)
         self.piece_scores = torch.zeros((s, config.beam, steps), device=device)
-        self.pool = Pool(s, config.nbest, steps, config.lenpen, device)
+        self.pool = HypothesisPool(s, config.nbest, steps, config.lenpen, device)
 
     def run(self) -> list[list[Hypothesis]]:
         """All steps, to the end."""
@@ -113,13 +113,13 @@ class _Search:
                 self.stepper.reorder(rows.flatten())
             step += 1
 
-    def _extend(self, step: int) -> Choice:
+    def _extend(self, step: int) -> StepSelection:
         """Ask the stepper, put ended hypotheses into the pool, extend the others by a piece."""
         s, w = self.sums.shape
         scores = self.stepper(self.last).view(s, w, self.stepper.vocab_size)
         pieces, piece_scores = self.pieces[..., :step], self.piece_scores[..., :step]
         self.rules.apply(scores, pieces)
-        choice = self.chooser.choose(self.sums, scores)
+        choice = self.strategy.select(self.sums, scores)
         sentence = torch.arange(s, device=scores.device)[:, None]
         if bool((choice.ended > -torch.inf).any()):
             own = scores[sentence, choice.ended_parents, self.rules.vocabulary.eos]
@@ -168,6 +168,6 @@ class _Search:
             self.piece_scores[rows],
         )
         self.stepper.keep(rows)
-        self.chooser.keep(rows)
+        self.strategy.keep(rows)
         self.pool.keep(rows)
         return parents[rows]

@@ -22,7 +22,7 @@ from masscli.models.single_stack_decoding import go_on, remember
 from masscli.models.transformer import Transformer
 
 
-def alone(model: Transformer, stack: Literal["encoder", "decoder"]) -> Transformer:
+def extract_stack(model: Transformer, stack: Literal["encoder", "decoder"]) -> Transformer:
     """The same weights as a model of one stack: of two, the other one may never have learned to write, or to be read by this one."""
     made = copy.copy(model)
     made._modules = dict(model._modules)
@@ -30,7 +30,7 @@ def alone(model: Transformer, stack: Literal["encoder", "decoder"]) -> Transform
     return made
 
 
-class ContinuingStepper(CachedStepper):
+class SingleStackStepper(CachedStepper):
     """A `Stepper` over a model of one stack; `sources` are bare pieces, `width` the rows of each."""
 
     def __init__(
@@ -41,10 +41,10 @@ class ContinuingStepper(CachedStepper):
         if self.masked:
             rows = [np.concatenate([[vocab.cls], ids, [vocab.sep]]) for ids in sources]
         else:
-            rows = [np.concatenate([[framing.start(language)], ids]) for ids in sources]
+            rows = [np.concatenate([[framing.decoder_start(language)], ids]) for ids in sources]
         device = next(model.parameters()).device
         block, lengths = pad(rows, vocab.pad)
-        spoken = framing.language(language, len(rows))
+        spoken = framing.language_tensor(language, len(rows))
         text = Tokens(block, lengths, language=spoken).to(device)
         self.segment = int(self.masked and model.config.segments > 1)
         self.begun = False

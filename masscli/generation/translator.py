@@ -16,7 +16,7 @@ from torch import Tensor
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
-from masscli.data.batches.sequences import Cut, join_turns
+from masscli.data.batches.sequences import Truncation, join_turns
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.generation.hypotheses import Hypothesis
@@ -26,7 +26,7 @@ from masscli.text.tokenizer import Tokenizer
 ONE_EACH = "it must have a line for each line of the input"
 NOTHING = Hypothesis((), 0.0, (), False)
 """The output of an empty line."""
-WHOLE = Cut()
+WHOLE = Truncation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Translator:
         batch_size: int | None = None,
         buffer_size: int = 4096,
         seed: int = 1,
-        cut: Cut = WHOLE,
+        cut: Truncation = WHOLE,
         allowed: Tensor | None = None,
     ) -> None:
         self.tokenizer, self.buffer_size, self.cut = tokenizer, buffer_size, cut

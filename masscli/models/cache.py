@@ -43,7 +43,7 @@ class Cache:
     layers: list[LayerCache]
     cross_mask: Tensor | None
     """Additive (S, 1, 1, L)."""
-    paths: Tensor
+    ancestor_mask: Tensor
     """(S, W, length*W) bool: the slots each row descends from."""
     length: int = 0
     language: Tensor | None = field(default=None)
@@ -56,12 +56,14 @@ class Cache:
     @property
     def sentences(self) -> int:
         """How many sentences are still here."""
-        return self.paths.shape[0]
+        return self.ancestor_mask.shape[0]
 
     def advance(self) -> Tensor | None:
         """Open the slots of the next step; the additive self-attention mask (S, 1, W, slots), None when nothing is hidden."""
-        own = torch.eye(self.width, dtype=torch.bool, device=self.paths.device).expand(self.sentences, -1, -1)
-        self.paths = torch.cat([self.paths, own], 2)
+        own = torch.eye(self.width, dtype=torch.bool, device=self.ancestor_mask.device).expand(
+            self.sentences, -1, -1
+        )
+        self.ancestor_mask = torch.cat([self.ancestor_mask, own], 2)
         self.length += 1
         if self.places is not None:
             following = (
@@ -70,26 +72,26 @@ class Cache:
             self.places = torch.cat([self.places, (following + 1).expand(-1, self.width)], 1)
         if self.width == 1 and not self.start:
             return None
-        mask = torch.zeros(self.paths.shape, device=self.paths.device).masked_fill_(
-            ~self.paths, float("-inf")
+        mask = torch.zeros(self.ancestor_mask.shape, device=self.ancestor_mask.device).masked_fill_(
+            ~self.ancestor_mask, float("-inf")
         )
         return mask[:, None]
 
     def retract(self) -> None:
         """Forget the last step; its slots are written anew by the next."""
         self.length -= 1
-        self.paths = self.paths[..., : -self.width]
+        self.ancestor_mask = self.ancestor_mask[..., : -self.width]
         if self.places is not None:
             self.places = self.places[:, : -self.width]
 
     def reorder(self, parents: Tensor) -> None:
         """Row n continues row `parents[n]` (N,), which is of the same sentence."""
         if self.width > 1:
-            self.paths = self.paths.flatten(0, 1)[parents].view_as(self.paths)
+            self.ancestor_mask = self.ancestor_mask.flatten(0, 1)[parents].view_as(self.ancestor_mask)
 
     def keep(self, sentences: Tensor) -> None:
         """Only these sentences (indices) stay."""
-        self.paths = self.paths[sentences]
+        self.ancestor_mask = self.ancestor_mask[sentences]
         if self.cross_mask is not None:
             self.cross_mask = self.cross_mask[sentences]
         if self.language is not None:

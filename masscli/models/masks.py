@@ -19,41 +19,41 @@ from torch import Tensor
 
 from masscli.data.batches.batch import Tokens
 
-HIDDEN = -1e30  # added to a score that must vanish; finite, so that a row of them is not NaN
+MASKED_SCORE = -1e30  # added to a score that must vanish; finite, so that a row of them is not NaN
 
 
-def inside(tokens: Tokens) -> Tensor | None:
+def self_attention_mask(tokens: Tokens) -> Tensor | None:
     """Additive mask (B, 1, 1 or L, L) of what a bidirectional stack may attend to within its own text."""
     visible = _real(tokens)
-    if tokens.sees is not None:
-        visible = tokens.sees if visible is None else visible & tokens.sees
+    if tokens.self_attention_mask is not None:
+        visible = tokens.self_attention_mask if visible is None else visible & tokens.self_attention_mask
     if visible is not None:
         visible = visible[:, None]
     for rule in (
         _same(tokens.documents),
-        None if tokens.steps is None else stepwise(tokens.steps, tokens.steps),
+        None if tokens.steps is None else step_visibility(tokens.steps, tokens.steps),
     ):
         if rule is not None:
             visible = rule if visible is None else visible & rule
-    return None if visible is None else additive(visible)[:, None]
+    return None if visible is None else additive_mask(visible)[:, None]
 
 
-def stepwise(queries: Tensor, keys: Tensor) -> Tensor:
+def step_visibility(queries: Tensor, keys: Tensor) -> Tensor:
     """UniLMv2's rule for the steps of queries (B, T) and keys (B, L): (B, T, L) bool."""
     last = torch.where(queries < 0, -queries - 1, queries)[:, :, None]
     q, k = queries[:, :, None], keys[:, None]
     return (k == 0) | ((k > 0) & (k <= last)) | ((k < 0) & (k == q))
 
 
-def outside(tokens: Tokens) -> Tensor | None:
+def cross_attention_mask(tokens: Tokens) -> Tensor | None:
     """Additive mask (B, 1, 1, L) of what another stack may attend to."""
     visible = _real(tokens)
-    if tokens.keys is not None:
-        visible = tokens.keys if visible is None else visible & tokens.keys
-    return None if visible is None else additive(visible)[:, None, None]
+    if tokens.cross_attention_mask is not None:
+        visible = tokens.cross_attention_mask if visible is None else visible & tokens.cross_attention_mask
+    return None if visible is None else additive_mask(visible)[:, None, None]
 
 
-def causal(tokens: Tokens) -> Tensor:
+def causal_mask(tokens: Tokens) -> Tensor:
     """Additive mask (1 or B, 1, T, T): each token sees itself and those before it (of its own document).
 
     Padding needs no mask of its own: it stands behind the last real token, where no real one looks.
@@ -61,12 +61,12 @@ def causal(tokens: Tokens) -> Tensor:
     length = tokens.ids.shape[1]
     visible = torch.ones(length, length, dtype=torch.bool, device=tokens.ids.device).tril()[None]
     same = _same(tokens.documents)
-    return additive(visible if same is None else visible & same)[:, None]
+    return additive_mask(visible if same is None else visible & same)[:, None]
 
 
-def additive(visible: Tensor) -> Tensor:
+def additive_mask(visible: Tensor) -> Tensor:
     """0 where something may be seen, else a score that vanishes."""
-    return torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, HIDDEN)
+    return torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, MASKED_SCORE)
 
 
 def _same(documents: Tensor | None) -> Tensor | None:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from masscli.models.dropout import keep_mask
 
 LANES = 16  # fewer keys than this (an AVX-512 register of fp32) and PyTorch's softmax is not vectorized
-HIDDEN = -1e30  # the score of a padded key
+MASKED_SCORE = -1e30  # the score of a padded key
 
 
 class _ShortAttention(torch.autograd.Function):
@@ -34,7 +34,9 @@ class _ShortAttention(torch.autograd.Function):
         keys = k.shape[2]
         pad = max(0, LANES - keys)
         if mask is not None or pad:
-            mask = F.pad(mask if mask is not None else torch.zeros(1, 1, 1, keys), (0, pad), value=HIDDEN)
+            mask = F.pad(
+                mask if mask is not None else torch.zeros(1, 1, 1, keys), (0, pad), value=MASKED_SCORE
+            )
         q, k, v = (_laid_out(x, extra) for x, extra in ((q, 0), (k, pad), (v, pad)))
         q *= size**-0.5
         scores = torch.bmm(q, k.transpose(1, 2)).view(rows, heads, queries, keys + pad)

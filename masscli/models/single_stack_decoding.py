@@ -14,7 +14,7 @@ from torch import Tensor
 
 from masscli.data.batches.batch import Tokens
 from masscli.models.cache import Cache, LayerCache
-from masscli.models.masks import causal, inside
+from masscli.models.masks import causal_mask, self_attention_mask
 from masscli.models.transformer import Stack, Transformer
 
 
@@ -22,7 +22,7 @@ def remember(model: Transformer, text: Tokens, width: int) -> tuple[Tensor, Cach
     """Read S texts: the state (S, D) of the last token of each, and a cache for `width` continuations of it."""
     name, stack = _only(model)
     rows, length = text.ids.shape
-    mask = inside(text) if name == "encoder" else causal(text)
+    mask = self_attention_mask(text) if name == "encoder" else causal_mask(text)
     if model.relative is not None and name == "encoder":
         mask = model.relative.add_to(mask, text)
     x = model.inputs(text, name)
@@ -31,7 +31,7 @@ def remember(model: Transformer, text: Tokens, width: int) -> tuple[Tensor, Cach
     for mixing, feeding in stack.depths:
         x, (keys, values) = mixing.remember(x, mask)
         layers.append(LayerCache(keys.to(kept, copy=True), values.to(kept, copy=True)))
-        x = feeding.transform(x)
+        x = feeding.ffn_block(x)
     every = torch.arange(length, device=x.device).expand(rows, -1)
     paths = (every < text.lengths[:, None])[:, None].expand(-1, width, -1).contiguous()
     hidden = x if stack.norm is None else stack.norm(x)
@@ -52,7 +52,7 @@ def go_on(model: Transformer, token: Tokens, cache: Cache) -> Tensor:
         mask = bias if mask is None else bias + mask
     x = model.inputs(replace(token, positions=now.repeat_interleave(cache.width, 0)), name)
     for (mixing, feeding), layer in zip(stack.depths, cache.layers, strict=True):
-        x = feeding.transform(mixing.step(x, mask, cache, layer, 0))
+        x = feeding.ffn_block(mixing.step(x, mask, cache, layer, 0))
     out: Tensor = x if stack.norm is None else stack.norm(x)
     return out
 

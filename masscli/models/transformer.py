@@ -25,7 +25,7 @@ from masscli.models.dropout import dropout
 from masscli.models.linear import LayerNorm, Linear
 from masscli.models.lm_head import HeadTransform, activation
 from masscli.models.loss import linear_cross_entropy
-from masscli.models.masks import causal, inside, outside
+from masscli.models.masks import causal_mask, cross_attention_mask, self_attention_mask
 from masscli.models.relative_positions import RelativeBias
 
 
@@ -47,7 +47,7 @@ class InputEmbedding(nn.Module):
         self.dropout = config.dropout
         self.positions = _embedding(config.max_positions, dim) if config.positions == "learned" else None
         if self.positions is None:
-            self.register_buffer("wave", sinusoids(config.max_positions, dim), persistent=False)
+            self.register_buffer("sinusoids", sinusoids(config.max_positions, dim), persistent=False)
         self.languages = _embedding(languages, dim) if languages else None
         self.segments = _embedding(config.segments, dim) if config.segments else None
         self.norm = LayerNorm(dim, config.norm_eps) if config.norm_embedding else None
@@ -57,7 +57,7 @@ class InputEmbedding(nn.Module):
         x = F.embedding(tokens.ids, table)
         if self.scale != 1.0:
             x = x * self.scale
-        positions = self.positions.weight if self.positions is not None else self.get_buffer("wave")
+        positions = self.positions.weight if self.positions is not None else self.get_buffer("sinusoids")
         if tokens.positions is not None:
             x = x + F.embedding(tokens.positions, positions)
         else:
@@ -99,15 +99,15 @@ class Layer(nn.Module):
             )
             self.cross_norm = LayerNorm(dim, eps) if cross else None
         if half != "attention":
-            self.inner = Linear(dim, config.ffn_dim)
-            self.outer = Linear(config.ffn_dim, dim)
+            self.fc1 = Linear(dim, config.ffn_dim)
+            self.fc2 = Linear(config.ffn_dim, dim)
             self.ffn_norm = LayerNorm(dim, eps)
 
     def forward(self, x: Tensor, mask: Tensor | None, memory: Memory | None, language: int) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
-        return self.transform(self.mix(x, mask, memory, language))
+        return self.ffn_block(self.attention_block(x, mask, memory, language))
 
-    def mix(self, x: Tensor, mask: Tensor | None, memory: Memory | None, language: int) -> Tensor:
+    def attention_block(self, x: Tensor, mask: Tensor | None, memory: Memory | None, language: int) -> Tensor:
         """The attention half."""
         x = self._add(x, self.self_attention(self._before(x, self.self_norm), mask), self.self_norm)
         if self.cross_attention is not None and self.cross_norm is not None and memory is not None:
@@ -115,7 +115,7 @@ class Layer(nn.Module):
             x = self._add(x, y, self.cross_norm)
         return x
 
-    def transform(self, x: Tensor) -> Tensor:
+    def ffn_block(self, x: Tensor) -> Tensor:
         """The feed-forward half."""
         return self._add(x, self._feed_forward(self._before(x, self.ffn_norm)), self.ffn_norm)
 
@@ -139,9 +139,7 @@ class Layer(nn.Module):
         return self._add(x, y, self.self_norm), kept
 
     def _feed_forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.outer(
-            dropout(self.activation(self.inner(x)), self.activation_dropout, self.training)
-        )
+        out: Tensor = self.fc2(dropout(self.activation(self.fc1(x)), self.activation_dropout, self.training))
         return out
 
     def _before(self, x: Tensor, norm: LayerNorm) -> Tensor:
@@ -187,7 +185,7 @@ class Stack(nn.Module):
             x = (
                 mixing(x, mask, memory, language)
                 if mixing is feeding
-                else feeding.transform(mixing.mix(x, mask, memory, language))
+                else feeding.ffn_block(mixing.attention_block(x, mask, memory, language))
             )
         return self.norm(x) if self.norm is not None else x
 
@@ -254,10 +252,10 @@ class Transformer(nn.Module):
     def encode(self, source: Tokens) -> Memory:
         """Read a source."""
         assert self.encoder is not None
-        mask = inside(source)
+        mask = self_attention_mask(source)
         if self.relative is not None:
             mask = self.relative.add_to(mask, source)
-        return Memory(self.encoder(self.inputs(source, "encoder"), mask), outside(source))
+        return Memory(self.encoder(self.inputs(source, "encoder"), mask), cross_attention_mask(source))
 
     def pool(self, hidden: Tensor) -> Tensor:
         """One vector (B, D) of each text, from states (B, L, D): that of its first token, through BERT's pooler where there is one."""
@@ -276,12 +274,14 @@ class Transformer(nn.Module):
             else 0
         )
         if cache is None:
-            hidden: Tensor = self.decoder(self.inputs(target, "decoder"), causal(target), memory, language)
+            hidden: Tensor = self.decoder(
+                self.inputs(target, "decoder"), causal_mask(target), memory, language
+            )
             return hidden
         x: Tensor = self.inputs(target, "decoder", cache.length)
         mask = cache.advance()
         for (mixing, feeding), kept in zip(self.decoder.depths, cache.layers, strict=True):
-            x = feeding.transform(mixing.step(x, mask, cache, kept, language))
+            x = feeding.ffn_block(mixing.step(x, mask, cache, kept, language))
         last: Tensor = x if self.decoder.norm is None else self.decoder.norm(x)
         return last
 

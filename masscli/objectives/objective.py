@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.dataset import Collator, View
+from masscli.data.batches.dataset import Collator, Dataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.config import ModelConfig
@@ -68,7 +68,7 @@ class Objective(nn.Module, ABC):
         """The weight of each loss term; its keys are the terms."""
 
     @abstractmethod
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """The examples of a split."""
 
     @abstractmethod
@@ -87,7 +87,7 @@ class Objective(nn.Module, ABC):
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """The summed losses of a batch, by term."""
 
-    def remarks(self, view: View) -> list[str]:
+    def remarks(self, view: Dataset) -> list[str]:
         """What a user should know of the examples before anything is learned: how many are cut, what cannot be learned of them."""
         return []
 

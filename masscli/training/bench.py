@@ -110,7 +110,7 @@ def _vocabulary(size: int) -> Vocabulary:
 def _batch(framing: Framing, load: Load) -> Batch:
     rng = np.random.default_rng(1)
     lines = rng.integers(SPECIALS, load.vocab_size, (2, load.rows, load.length - 1))
-    sources = [framing.source(row, "") for row in lines[0]]
+    sources = [framing.encoder_input(row, "") for row in lines[0]]
     return pair_batch(framing, sources, list(lines[1]), ("", ""), "bench", range(load.rows))
 
 

@@ -20,7 +20,7 @@ from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.core.ramp import ramp_at
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.loader import Job, Prepared
+from masscli.data.batches.loader import PlannedBatch, PreparedBatch
 from masscli.models.transformer import Transformer
 from masscli.training.fsdp import Pass, whole
 from masscli.training.metric_averager import out_of_memory
@@ -59,7 +59,7 @@ class Gradients:
         self.keys = [(s.name, term) for s in streams.values() for term in s.objective.weights]
         self.searching = 0.0
         """Seconds that objectives have searched in, since last set to 0."""
-        self._ready: list[tuple[Job, list[Batch]]] | None = (
+        self._ready: list[tuple[PlannedBatch, list[Batch]]] | None = (
             None  # the list that the next update learns from as well
         )
 
@@ -67,7 +67,7 @@ class Gradients:
         """Another list comes."""
         self._ready = None
 
-    def of(self, prepared: Sequence[Prepared]) -> tuple[Tensor, Tensor]:
+    def of(self, prepared: Sequence[PreparedBatch]) -> tuple[Tensor, Tensor]:
         """Make them; returns by (stream, term) this process's summed losses and the targets of all processes.
 
         For want of memory the same is done again in smaller pieces; nothing in here but the count concerns other processes.
@@ -91,7 +91,7 @@ class Gradients:
                     raise MasscliError(
                         f"update {self.state.step + 1}: not enough memory for a batch", hint
                     ) from None
-                if pieces >= max(len(p.job.rows) for p in prepared):
+                if pieces >= max(len(p.planned.numbers) for p in prepared):
                     hint = "use a smaller model, or lower --max-source-positions and --max-target-positions"
                     raise MasscliError(
                         f"update {self.state.step + 1}: not enough memory for a single example", hint
@@ -102,19 +102,22 @@ class Gradients:
         self._reduce()
         return sums, counts[0]
 
-    def _work(self, prepared: Sequence[Prepared], pieces: int) -> list[tuple[Job, list[Batch]]]:
+    def _work(self, prepared: Sequence[PreparedBatch], pieces: int) -> list[tuple[PlannedBatch, list[Batch]]]:
         """Every micro-batch in so many pieces, complete."""
         searching = any(s.objective.searches for s in self.streams.values())
         with whole(self.through) if searching else nullcontext(self.through.model) as model:
-            return [(p.job, self._parts(model, p, pieces)) for p in prepared]
+            return [(p.planned, self._parts(model, p, pieces)) for p in prepared]
 
-    def _parts(self, model: Transformer, prepared: Prepared, pieces: int) -> list[Batch]:
+    def _parts(self, model: Transformer, prepared: PreparedBatch, pieces: int) -> list[Batch]:
         """The batch, or its rows anew in several smaller ones; the examples' noise is their own and stays the same."""
-        job, collation = prepared.job, self.streams[prepared.job.stream].collation
+        job, batch_builder = prepared.planned, self.streams[prepared.planned.stream].batch_builder
         parts = (
             [prepared.batch]
             if pieces == 1
-            else [collation(r, job.epoch) for r in np.array_split(job.rows, min(pieces, len(job.rows)))]
+            else [
+                batch_builder(r, job.epoch)
+                for r in np.array_split(job.numbers, min(pieces, len(job.numbers)))
+            ]
         )
         objective = self.streams[job.stream].objective
         started = time.monotonic()
@@ -123,7 +126,7 @@ class Gradients:
         self.searching += time.monotonic() - started if objective.searches else 0.0
         return ready
 
-    def _count(self, work: Sequence[tuple[Job, list[Batch]]]) -> Tensor:
+    def _count(self, work: Sequence[tuple[PlannedBatch, list[Batch]]]) -> Tensor:
         """By (stream, term), over all processes: the targets, and the micro-batches that have any: (2, terms)."""
         targets, having = (dict.fromkeys(self.keys, 0.0) for _ in range(2))
         for job, batches in work:
@@ -133,7 +136,7 @@ class Gradients:
         both = [list(targets.values()), list(having.values())]
         return distributed.sum_(torch.tensor(both, dtype=torch.float64, device=self.device)).cpu()
 
-    def _accumulate(self, work: Sequence[tuple[Job, list[Batch]]], counts: Tensor) -> Tensor:
+    def _accumulate(self, work: Sequence[tuple[PlannedBatch, list[Batch]]], counts: Tensor) -> Tensor:
         """Forward and backward, a batch at a time; the summed losses."""
         sums = torch.zeros(len(self.keys), dtype=torch.float64, device=self.device)
         index = {key: i for i, key in enumerate(self.keys)}

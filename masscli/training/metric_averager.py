@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from masscli.data.batches.loader import Prepared
+from masscli.data.batches.loader import PreparedBatch
 
 
 class Watch:
@@ -24,7 +24,7 @@ class Watch:
         self.sums, self.totals = self._zero.clone(), torch.zeros(len(self._zero), dtype=torch.float64)
         self.seconds, self.updates, self.real, self.area = 0.0, 0, 0, 0
 
-    def add(self, sums: Tensor, totals: Tensor, prepared: Sequence[Prepared]) -> None:
+    def add(self, sums: Tensor, totals: Tensor, prepared: Sequence[PreparedBatch]) -> None:
         """An update was made: this process's losses, everyone's targets, this process's batches."""
         self.sums += sums
         self.totals += totals

@@ -11,8 +11,8 @@ import torch
 
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
-from masscli.data.batches.loader import Collation
-from masscli.data.batches.sampler import Limits, Sampler
+from masscli.data.batches.loader import BatchBuilder
+from masscli.data.batches.sampler import BatchLimits, BatchSampler
 from masscli.data.storage.tables import Table, load
 from masscli.models.transformer import Transformer
 from masscli.objectives.extract.options import ExtractOptions
@@ -85,11 +85,11 @@ class Predictor:
         """What the model has to say of each row of the table's view; and lines that say what was cut."""
         view = self.objective.examples(table, labelled=False)
         longest = int(view.sizes(0, len(view)).max())
-        sampler = Sampler(
-            len(view), view.sizes, Limits(max(batch_tokens, longest)), 0, self.stream, shuffle=False
+        sampler = BatchSampler(
+            len(view), view.sizes, BatchLimits(max(batch_tokens, longest)), 0, self.stream, shuffle=False
         )
-        collation = Collation(self.stream, view, self.objective.collator(), 0)
-        return judge(self.model, self.objective, collation, sampler), self.objective.remarks(view)
+        batch_builder = BatchBuilder(self.stream, view, self.objective.collator(), 0)
+        return judge(self.model, self.objective, batch_builder, sampler), self.objective.remarks(view)
 
     def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
         """One for each example, in their order."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from masscli.data.batches.loader import Collation
-from masscli.data.batches.sampler import Sampler
+from masscli.data.batches.loader import BatchBuilder
+from masscli.data.batches.sampler import BatchSampler
 from masscli.objectives.objective import Objective
 
 
@@ -15,7 +15,7 @@ class Stream:
 
     name: str
     objective: Objective
-    collation: Collation
-    sampler: Sampler
+    batch_builder: BatchBuilder
+    sampler: BatchSampler
     share: float
     weight: tuple[tuple[int, float], ...]

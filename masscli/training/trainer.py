@@ -26,7 +26,7 @@ from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.core.ramp import ramp_at
-from masscli.data.batches.loader import Job, Prepared, load, plan
+from masscli.data.batches.loader import PlannedBatch, PreparedBatch, load, plan
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.fsdp import Pass, gather, local, total_norm, whole
@@ -112,7 +112,7 @@ class Trainer:
             yield from self._validate() if self.validator and not interrupted else self._save({})
         yield Finished(self.state.step, reason or "done", self.state.seconds, interrupted)
 
-    def _updates(self) -> Iterator[tuple[list[Job], list[Prepared]]]:
+    def _updates(self) -> Iterator[tuple[list[PlannedBatch], list[PreparedBatch]]]:
         """The jobs of each coming update, and this process's share of them, prepared; the same ones `reuse` times."""
         samplers = {n: s.sampler for n, s in self.streams.items()}
         train, state = self.recipe.train, self.state
@@ -123,22 +123,22 @@ class Trainer:
             heavy = {n: s.share for n, s in self.streams.items() if ramp_at(s.weight, turn * reuse)}
             return {n: heavy.get(n, 0.0) if heavy else s.share for n, s in self.streams.items()}
 
-        def jobs() -> Iterator[Job]:
+        def jobs() -> Iterator[PlannedBatch]:
             return plan(samplers, shares, self.recipe.seed, state.update_freq, first, state.positions)
 
-        collations = {n: s.collation for n, s in self.streams.items()}
+        batch_builders = {n: s.batch_builder for n, s in self.streams.items()}
         last = None if train.max_update is None else train.max_update // reuse - 1
         if last is not None and first > last:
             return
         mine = load(
-            collations,
+            batch_builders,
             jobs(),
             rank=distributed.rank,
             world=distributed.world,
-            last_turn=last,
+            last_draw=last,
             workers=train.num_workers,
         )
-        for turn, group in groupby(jobs(), key=lambda job: job.turn):
+        for turn, group in groupby(jobs(), key=lambda job: job.draw):
             if last is not None and turn > last:
                 return
             planned = list(group)
@@ -147,7 +147,7 @@ class Trainer:
             for _ in range(reuse):
                 yield planned, prepared
 
-    def _over(self, jobs: Sequence[Job], seconds: float) -> str:
+    def _over(self, jobs: Sequence[PlannedBatch], seconds: float) -> str:
         train, patience = self.recipe.train, self.recipe.checkpoint.patience
         if patience and self.state.stale >= patience:
             return f"no better {self.recipe.checkpoint.best_metric} in {self.state.stale} validations"
@@ -178,7 +178,7 @@ class Trainer:
 
     # -- one update ------------------------------------------------------------------------------------------------------------------
 
-    def _update(self, jobs: Sequence[Job], prepared: Sequence[Prepared], watch: Watch) -> float:
+    def _update(self, jobs: Sequence[PlannedBatch], prepared: Sequence[PreparedBatch], watch: Watch) -> float:
         """Learn from one list of micro-batches; returns the norm of the gradient."""
         lr = learning_rate(self.recipe.optim, self.state.step, self.recipe.train.max_update)
         for group in self.optimizer.param_groups:
@@ -198,7 +198,7 @@ class Trainer:
             self._give_up(sums, totals, norm)
         self.optimizer.zero_grad(set_to_none=True)
         self.state.step += 1
-        self.state.positions.update({job.stream: job.after for job in jobs})
+        self.state.positions.update({job.stream: job.next_position for job in jobs})
         if learned:
             self.state.targets += int(totals.sum())
             self._watch_divergence(sums, totals)

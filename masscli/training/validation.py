@@ -22,14 +22,14 @@ from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
-from masscli.data.batches.loader import Collation
-from masscli.data.batches.sampler import Sampler
-from masscli.data.batches.sequences import Cut
+from masscli.data.batches.loader import BatchBuilder
+from masscli.data.batches.sampler import BatchSampler
+from masscli.data.batches.sequences import Truncation
 from masscli.data.storage.tables import Table
 from masscli.generation.config import GenerationConfig
-from masscli.generation.inference_copy import replica
+from masscli.generation.inference_copy import inference_copy
 from masscli.generation.retrieval import precision_at_1, sentence_vectors
-from masscli.generation.single_stack_stepper import alone
+from masscli.generation.single_stack_stepper import extract_stack
 from masscli.generation.translator import Translator
 from masscli.metrics import FAMILIES, Score, bleu, rouge_scores
 from masscli.models.transformer import Transformer
@@ -47,8 +47,8 @@ class ValidStream:
 
     name: str
     objective: Objective
-    collation: Collation
-    sampler: Sampler
+    batch_builder: BatchBuilder
+    sampler: BatchSampler
     table: Table | None = None
     """Labelled examples, where outputs are judged and not only losses."""
 
@@ -100,7 +100,7 @@ class RougeTask:
     language: str
     sources: Sequence[str]
     references: Sequence[str]
-    cut: Cut
+    cut: Truncation
     longest: int
     by_encoder: bool
 
@@ -124,18 +124,20 @@ def lower_is_better(metric: str) -> bool:
 
 
 @torch.no_grad()
-def judge(model: Transformer, objective: Measured, collation: Collation, sampler: Sampler) -> list[Output]:
+def judge(
+    model: Transformer, objective: Measured, batch_builder: BatchBuilder, sampler: BatchSampler
+) -> list[Output]:
     """The outputs for every row of a view, whichever process made them."""
     device = next(model.parameters()).device
     mine: dict[int, Output] = {}
 
     def outputs(rows: Ids) -> list[Output]:
-        return objective.predict(model, objective.prepare(model, collation(rows, 0).to(device)))
+        return objective.predict(model, objective.prepare(model, batch_builder(rows, 0).to(device)))
 
     for number, rows in enumerate(sampler.epoch()):
         if number % distributed.world == distributed.rank:
             mine.update(zip(rows.tolist(), chain.from_iterable(in_pieces(rows, outputs)), strict=True))
-    return gathered(mine, sampler.rows, device)
+    return gathered(mine, sampler.num_examples, device)
 
 
 def in_pieces(rows: Ids, work: Callable[[Ids], T]) -> list[T]:
@@ -251,7 +253,7 @@ class Validator:
             sums = torch.zeros(2, len(terms), dtype=torch.float64)
 
             def summed(rows: Ids, stream: ValidStream = stream, terms: list[str] = terms) -> Tensor:
-                batch = stream.objective.prepare(model, stream.collation(rows, 0).to(device))
+                batch = stream.objective.prepare(model, stream.batch_builder(rows, 0).to(device))
                 found: Mapping[str, Term] = stream.objective(model, batch)
                 return torch.tensor(
                     [[float(found[t].nll) for t in terms], [batch.counts[t] for t in terms]],
@@ -267,7 +269,7 @@ class Validator:
             if not sums[1].any():
                 hint = "preprocess more text to validate on, or have more of it predicted (--mask-prob)"
                 raise MasscliError(
-                    f"validation: nothing is to be predicted in {stream.sampler.rows} examples of {stream.name}",
+                    f"validation: nothing is to be predicted in {stream.sampler.num_examples} examples of {stream.name}",
                     hint,
                 )
             per_target = sums[0] / sums[1].clamp(min=1)
@@ -297,7 +299,7 @@ class Validator:
         for stream in self.streams:
             if isinstance(stream.objective, Measured) and stream.table is not None:
                 stream.objective.eval()
-                outputs = judge(model, stream.objective, stream.collation, stream.sampler)
+                outputs = judge(model, stream.objective, stream.batch_builder, stream.sampler)
                 found |= {
                     f"{stream.name}.{metric}": value
                     for metric, value in stream.objective.measure(stream.table, outputs).items()
@@ -311,13 +313,13 @@ class Validator:
 
     def _bleu(self, model: Transformer) -> list[Score]:
         """Every process translates its share of the lines; what is compared are their bytes, put together again."""
-        fast = replica(model) if self.tasks else model
+        fast = inference_copy(model) if self.tasks else model
         device, scores = next(model.parameters()).device, []
         for task in self.tasks:
             config = GenerationConfig(beam=self.beam if task.metric == "bleu" else 1)
             own = range(distributed.rank, len(task.sources), distributed.world)
             sources = [task.sources[i] for i in own]
-            lines, writer = sources, alone(fast, "encoder") if task.by_encoder else fast
+            lines, writer = sources, extract_stack(fast, "encoder") if task.by_encoder else fast
             for number, hop in enumerate(pairwise(task.path)):
                 translator = Translator(
                     [writer], self.tokenizer, self.framing, config, allowed=task.allowed.get(hop[1])
@@ -343,12 +345,12 @@ class Validator:
 
     def _rouge(self, model: Transformer) -> list[dict[str, Score]]:
         """Every process writes its share."""
-        fast = replica(model) if self.rouges else model
+        fast = inference_copy(model) if self.rouges else model
         device, scores = next(model.parameters()).device, []
         for task in self.rouges:
             config = GenerationConfig(beam=self.beam, max_len_a=0, max_len_b=task.longest)
             own = range(distributed.rank, len(task.sources), distributed.world)
-            writer = alone(fast, "encoder") if task.by_encoder else fast
+            writer = extract_stack(fast, "encoder") if task.by_encoder else fast
             translator = Translator([writer], self.tokenizer, self.framing, config, cut=task.cut)
             found = translator.translate([task.sources[i] for i in own], task.language, task.language)
             lines = [best.text for best, *_ in found]

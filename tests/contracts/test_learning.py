@@ -98,7 +98,7 @@ def learn(
 
 
 def batch(made: Objective, rows: list[Example], epoch: int = 0) -> Batch:
-    return made.collator()(rows, [example_rng(1, "s", epoch, e.row) for e in rows])
+    return made.collator()(rows, [example_rng(1, "s", epoch, e.number) for e in rows])
 
 
 @pytest.mark.parametrize(

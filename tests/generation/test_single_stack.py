@@ -14,7 +14,7 @@ from masscli.data.batches.batch import Tokens
 from masscli.data.batches.framing import Framing
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
-from masscli.generation.single_stack_stepper import ContinuingStepper
+from masscli.generation.single_stack_stepper import SingleStackStepper
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.shared.pseudo_masking import lay_out
@@ -80,7 +80,7 @@ def plain(model: Transformer, source: Any, target: Any) -> torch.Tensor:
 def test_steps_are_one_pass(kind: str) -> None:
     model = make(kind)
     sources, target = [words(n, n) for n in (7, 3, 1)], words(5, 20)
-    stepper = ContinuingStepper(model, sources, 2, FRAMING, "en")
+    stepper = SingleStackStepper(model, sources, 2, FRAMING, "en")
     inputs = [VOCAB.bos, *target.tolist()]
     found = torch.stack([stepper(torch.full((6,), i)) for i in inputs], 1)
     wanted = torch.tensor([*target.tolist(), VOCAB.eos])

@@ -15,7 +15,7 @@ import torch
 from masscli.__main__ import run as masscli
 from masscli.core.errors import MasscliError
 from masscli.data.batches.framing import Framing
-from masscli.data.batches.loader import Collation
+from masscli.data.batches.loader import BatchBuilder
 from masscli.data.storage.data_folder import DataBin
 from masscli.lexicon import from_embeddings as of_table
 from masscli.lexicon import from_pairs
@@ -92,7 +92,7 @@ def test_the_encoder_alone_sees_them(
     batches = []
     for given in (options, replace(options, switch_dictionary=path, switch_share=1.0)):
         made = kind(given, Setting(frame, ModelConfig(), text))
-        batches.append(Collation("s", made.view(data, "train"), made.collator(), 1)(np.arange(8), 0))
+        batches.append(BatchBuilder("s", made.view(data, "train"), made.collator(), 1)(np.arange(8), 0))
     plain, switched = batches
     assert all(torch.equal(labels.ids, switched.labels[term].ids) for term, labels in plain.labels.items())
     assert (plain.target is None) == (switched.target is None)

@@ -23,13 +23,13 @@ SHAPES = [(0, 10, 4), (1, 10, 4), (10, 10, 4), (11, 10, 4), (57, 10, 4), (400, 3
 
 @pytest.mark.parametrize(("length", "room", "stride"), SHAPES)
 def test_windows_cover_every_token_and_one_of_them_owns_it(length: int, room: int, stride: int) -> None:
-    found = windows.cut(length, room, stride)
+    found = windows.split_into_windows(length, room, stride)
     seen = [
         {n for n, (start, size) in enumerate(found) if start <= token < start + size}
         for token in range(length)
     ]
     assert all(seen)
-    owner = windows.best(found, length)
+    owner = windows.best_window_per_token(found, length)
     for token in range(length):
         assert owner[token] in seen[token]
 
@@ -43,7 +43,9 @@ def test_windows_cover_every_token_and_one_of_them_owns_it(length: int, room: in
 
 def test_how_many_windows_there_are() -> None:
     for length, room in itertools.product((0, 1, 100, 128, 129, 300, 511, 1000), (128, 200, 317)):
-        assert len(windows.cut(length, room, 128)) == 1 + math.ceil(max(0, length - room) / 128)
+        assert len(windows.split_into_windows(length, room, 128)) == 1 + math.ceil(
+            max(0, length - room) / 128
+        )
 
 
 # -- scores --------------------------------------------------------------------------------------------------------------------------------

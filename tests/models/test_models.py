@@ -178,8 +178,8 @@ def test_a_layer_is_the_published_one(norm: str, activation: str) -> None:
     a, n = (
         ours.self_attention,
         [
-            (ours.inner, "linear1"),
-            (ours.outer, "linear2"),
+            (ours.fc1, "linear1"),
+            (ours.fc2, "linear2"),
             (ours.self_norm, "norm1"),
             (ours.ffn_norm, "norm2"),
         ],
@@ -237,7 +237,7 @@ def changed(before: Tensor, after: Tensor) -> list[bool]:
 def test_hidden_keys_are_unseen_from_outside_only() -> None:
     model, target = make(), block(3)
     keys = torch.tensor([[True, False, True, True]])
-    source = block(4, keys=keys)
+    source = block(4, cross_attention_mask=keys)
     other = replace(source, ids=source.ids.clone())
     other.ids[0, 1] = (source.ids[0, 1] + 1) % V
     assert (
@@ -255,7 +255,7 @@ def test_hidden_keys_are_unseen_from_outside_only() -> None:
 
 def test_unseen_tokens_are_unseen_within_their_stack() -> None:
     model = make()
-    source = block(4, sees=torch.tensor([[True, False, True, True]]))
+    source = block(4, self_attention_mask=torch.tensor([[True, False, True, True]]))
     other = replace(source, ids=source.ids.clone())
     other.ids[0, 1] = (source.ids[0, 1] + 1) % V
     assert changed(model.encode(source).hidden, model.encode(other).hidden) == [False, True, False, False]
@@ -336,7 +336,7 @@ def test_initial_weights_have_the_published_spread() -> None:
             products, rel=0.02
         )
         assert float(model.tables["shared"].std()) == pytest.approx(tables, rel=0.02)
-        assert (float(model.encoder.layers[0].inner.bias.abs().max()) == 0) == (kind != "xlm")
+        assert (float(model.encoder.layers[0].fc1.bias.abs().max()) == 0) == (kind != "xlm")
 
 
 def test_the_projection_of_narrow_embeddings_is_drawn_as_released() -> None:

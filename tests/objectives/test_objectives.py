@@ -18,7 +18,7 @@ from masscli.core.rng import example_rng
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
-from masscli.data.batches.loader import Collation
+from masscli.data.batches.loader import BatchBuilder
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
@@ -77,9 +77,9 @@ def objective(options: Any, framing: Framing) -> Objective:
     )  # type: ignore[call-arg]
 
 
-def collation(options: Any, framing: Framing, data: DataBin) -> Collation:
+def batch_builder(options: Any, framing: Framing, data: DataBin) -> BatchBuilder:
     made = objective(options, framing)
-    return Collation("stream", made.view(data, "train"), made.collator(), 1)
+    return BatchBuilder("stream", made.view(data, "train"), made.collator(), 1)
 
 
 def batch(options: Any, framing: Framing, *lines: Sequence[int], seed: int = 1) -> Batch:
@@ -154,8 +154,8 @@ def test_labels_of_ragged_rows_point_at_their_own_row(framing: Framing) -> None:
 def test_every_objective_counts_its_labels_and_names_its_rows(
     options: Any, data: DataBin, framing: Framing
 ) -> None:
-    made = collation(options, framing, data)(np.array([3, 17, 4]), 0)
-    assert made.rows.tolist() == [3, 17, 4]
+    made = batch_builder(options, framing, data)(np.array([3, 17, 4]), 0)
+    assert made.example_numbers.tolist() == [3, 17, 4]
     for term, label in made.labels.items():
         assert made.counts[term] == len(label.ids) == len(label.positions)
         assert len(set(label.positions.tolist())) == len(label.positions)
@@ -195,7 +195,7 @@ def test_what_is_hidden_is_what_is_written_in_rows_of_any_length(
 
 def test_a_frame_may_begin_with_a_symbol_or_with_a_tag(framing: Framing) -> None:
     vocab = framing.vocab
-    started, tagged = replace(framing, bos=True), replace(framing, tag=True)
+    started, tagged = replace(framing, source_bos=True), replace(framing, language_tag=True)
     en, de = vocab.languages["en"], vocab.languages["de"]
     for frame, source, target in ((started, vocab.bos, vocab.bos), (tagged, en, de)):
         made = batch(TranslateOptions(), frame, [40, 41])
@@ -228,11 +228,14 @@ def test_languages_go_by_name(options: Any, framing: Framing) -> None:
 def test_presets_hide_masks_from_cross_attention_or_from_the_encoder_too(
     preset: Any, outside: bool, inside: bool, data: DataBin, framing: Framing
 ) -> None:
-    made = collation(MassOptions(preset=preset), framing, data)(np.arange(40), 0)
+    made = batch_builder(MassOptions(preset=preset), framing, data)(np.arange(40), 0)
     real = torch.arange(made.source.ids.shape[1]) < made.source.lengths[:, None]
     shown = made.source.ids != framing.vocab.mask
     assert not bool(shown[real].all())
-    for said, given in ((outside, made.source.keys), (inside, made.source.sees)):
+    for said, given in (
+        (outside, made.source.cross_attention_mask),
+        (inside, made.source.self_attention_mask),
+    ):
         assert (given is not None) == said
         assert given is None or torch.equal(given[real], shown[real])
 
@@ -240,16 +243,16 @@ def test_presets_hide_masks_from_cross_attention_or_from_the_encoder_too(
 def test_a_row_that_is_hidden_whole_stays_visible(framing: Framing) -> None:
     made = batch(MassOptions(preset="xlm", k=1.0, **PLAIN), framing, WORDS[:3], WORDS[:5])
     assert bool((made.source.ids[0, :4] == framing.vocab.mask).all())
-    assert made.source.keys is not None and bool(made.source.keys.all())
+    assert made.source.cross_attention_mask is not None and bool(made.source.cross_attention_mask.all())
 
 
 def test_a_mask_drawn_at_random_is_hidden_as_well(framing: Framing) -> None:
     """xlm draws random ids from all of them; its test is the id, not how it came there (spec/mass.md 1.1)."""
     tiny = replace(framing, vocab=replace(framing.vocab, size=6, mask=4))
     made = batch(MassOptions(preset="xlm", mask_share=0.0, random_share=1.0), tiny, *[[3] * 12] * 20)
-    assert made.source.keys is not None
-    assert torch.equal(made.source.keys, made.source.ids != 4)
-    assert not bool(made.source.keys.all())
+    assert made.source.cross_attention_mask is not None
+    assert torch.equal(made.source.cross_attention_mask, made.source.ids != 4)
+    assert not bool(made.source.cross_attention_mask.all())
 
 
 @pytest.mark.parametrize(
@@ -307,7 +310,7 @@ def losses(
 
 @pytest.mark.parametrize("options", ALL, ids=said)
 def test_a_batch_is_the_sum_of_its_rows(options: Any, data: DataBin, framing: Framing) -> None:
-    model, collate = make(), collation(options, framing, data)
+    model, collate = make(), batch_builder(options, framing, data)
     rows = np.array([5, 60, 31, 2, 9])
     sums, gradients = losses(options, framing, model, collate(rows, 2))
     parts = [losses(options, framing, model, collate(rows[i : i + 1], 2)) for i in range(len(rows))]
@@ -340,8 +343,8 @@ def test_mass_of_everything_is_a_causal_language_model(data: DataBin, framing: F
             layer.cross_attention.out["shared"].bias.zero_()  # type: ignore[index, operator, union-attr]
     rows, whole = np.arange(8), MassOptions(k=1.0, mask_eos=True, k_of="row", **PLAIN)
     masked, causal = (
-        collation(whole, framing, data)(rows, 0),
-        collation(CausalLMOptions(), framing, data)(rows, 0),
+        batch_builder(whole, framing, data)(rows, 0),
+        batch_builder(CausalLMOptions(), framing, data)(rows, 0),
     )
     assert bool(((masked.source.ids == framing.vocab.mask) | (masked.source.ids == framing.vocab.pad)).all())
     assert masked.target is not None and torch.equal(masked.target.ids, causal.source.ids)
@@ -443,7 +446,7 @@ def test_mlm_chooses_fifteen_percent_and_shows_eighty_ten_ten() -> None:
 
 def test_mlm_chooses_at_least_one_word_and_never_a_special(data: DataBin, framing: Framing) -> None:
     for row in range(60):
-        made = collation(MaskedLMOptions(mask_prob=0.01), replace(framing, bos=True), data)(
+        made = batch_builder(MaskedLMOptions(mask_prob=0.01), replace(framing, source_bos=True), data)(
             np.array([row]), 0
         )
         assert made.counts == {"mlm": 1.0}
@@ -452,7 +455,7 @@ def test_mlm_chooses_at_least_one_word_and_never_a_special(data: DataBin, framin
 
 def test_noise_is_fresh_every_epoch_and_the_same_in_every_batch(data: DataBin, framing: Framing) -> None:
     for options in (MassOptions(), DenoiseOptions(), MaskedLMOptions()):
-        collate = collation(options, framing, data)
+        collate = batch_builder(options, framing, data)
         one, many = collate(np.array([7]), 0).source, collate(np.array([3, 7, 4]), 0).source
         assert many.ids[1, : int(many.lengths[1])].tolist() == one.ids[0].tolist()
         assert len({tuple(collate(np.array([7]), n).source.ids[0].tolist()) for n in range(8)}) > 1
@@ -461,7 +464,7 @@ def test_noise_is_fresh_every_epoch_and_the_same_in_every_batch(data: DataBin, f
 def test_translation_blanks_words_of_either_side_in_training_only(data: DataBin, framing: Framing) -> None:
     options, model = TranslateOptions(source_blank=0.3, target_blank=0.6), make()
     taught, rows = objective(options, framing), np.arange(200)
-    given = collation(options, framing, data)(rows, 0)
+    given = batch_builder(options, framing, data)(rows, 0)
     made = taught.prepare(model, given)
     assert given.target is not None and made.target is not None
     for before, after, share in ((given.source, made.source, 0.3), (given.target, made.target, 0.6)):
@@ -473,9 +476,9 @@ def test_translation_blanks_words_of_either_side_in_training_only(data: DataBin,
             share, abs=4 * (share * (1 - share) / float(words.sum())) ** 0.5
         )
     assert torch.equal(made.labels["translate"].ids, given.labels["translate"].ids)
-    alone = taught.prepare(model, collation(options, framing, data)(rows[9:10], 0))
+    alone = taught.prepare(model, batch_builder(options, framing, data)(rows[9:10], 0))
     assert alone.source.ids[0].tolist() == made.source.ids[9, : int(made.source.lengths[9])].tolist()
-    again = taught.prepare(model, collation(options, framing, data)(rows, 1))
+    again = taught.prepare(model, batch_builder(options, framing, data)(rows, 1))
     assert not torch.equal(again.source.ids, made.source.ids)
     taught.eval()
     assert taught.prepare(model, given) is given

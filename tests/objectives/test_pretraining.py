@@ -20,7 +20,7 @@ from masscli.core.rng import example_rng
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
-from masscli.data.batches.loader import Collation
+from masscli.data.batches.loader import BatchBuilder
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
@@ -192,7 +192,7 @@ def test_the_encoder_masks_and_the_decoder_goes_on_without_it() -> None:
 @pytest.mark.parametrize("name", ["bert", "albert", "electra", "unilm", "s2s"])
 def test_tags_have_no_place_in_a_frame(name: str) -> None:
     with pytest.raises(MasscliError, match=f"^{name} has no place for a language's tag$"):
-        objective(name, replace(FRAMING, tag=True))
+        objective(name, replace(FRAMING, language_tag=True))
 
 
 # -- sizes of what belongs to the objective ------------------------------------------------------------------------------------------------
@@ -457,9 +457,9 @@ def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> Non
     framing = Framing(data.vocab, False, False, ("de", "en"))
     for name, options in RUNS:
         made = objective(**{"framing": framing, **streams(name, options)["one"]["objective"]})
-        collation = Collation("one", made.view(data, "train"), made.collator(), 1)
-        rows = np.arange(5) if len(collation.view) > 5 else np.arange(2)
-        together, alone = collation(rows, 1), collation(rows[1:2], 1)
+        batch_builder = BatchBuilder("one", made.view(data, "train"), made.collator(), 1)
+        rows = np.arange(5) if len(batch_builder.dataset) > 5 else np.arange(2)
+        together, alone = batch_builder(rows, 1), batch_builder(rows[1:2], 1)
         n = int(alone.source.lengths[0])
         assert torch.equal(together.source.ids[1, :n], alone.source.ids[0, :n]), name
 

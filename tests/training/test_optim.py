@@ -269,8 +269,8 @@ def test_every_layer_learns_at_its_own_rate(decay: float, toy: Path, tmp_path: P
         moved.append({key: tensor - before[key] for key, tensor in trainer.model.state_dict().items()})
     for depth, name in (
         (0, "tables.shared"),
-        (1, "encoder.layers.0.inner.weight"),
-        (2, "encoder.layers.1.inner.weight"),
+        (1, "encoder.layers.0.fc1.weight"),
+        (2, "encoder.layers.1.fc1.weight"),
     ):
         assert bool(moved[0][name].any())
         assert torch.allclose(moved[1][name], moved[0][name] * decay ** (2 + 2 - depth), atol=1e-7)

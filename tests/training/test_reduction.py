@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from masscli.data.batches.loader import Job
+from masscli.data.batches.loader import PlannedBatch
 from masscli.data.batches.sampler import Position
 from masscli.training import trainer as loop
 from masscli.training.setup.build import build
@@ -33,9 +33,9 @@ def gradient(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """gradient(streams, parts, reduction): that of one update of such micro-batches, each a stream and its rows; and the trainer."""
 
     def made(streams: Any, parts: Parts, reduction: str) -> tuple[dict[str, Tensor], Trainer]:
-        def jobs(*args: Any) -> Iterator[Job]:
+        def jobs(*args: Any) -> Iterator[PlannedBatch]:
             for micro, (stream, rows) in enumerate(parts):
-                yield Job(0, micro, stream, 0, np.array(rows), Position())
+                yield PlannedBatch(0, micro, stream, 0, np.array(rows), Position())
 
         kept: dict[str, Tensor] = {}
 
@@ -73,7 +73,7 @@ def by_hand(trainer: Trainer, parts: Parts, reduction: str) -> dict[str, Tensor]
     sums: dict[tuple[str, str], list[tuple[Tensor, float]]] = {}
     for stream, rows in parts:
         made = trainer.streams[stream]
-        batch = made.collation(np.array(rows), 0)
+        batch = made.batch_builder(np.array(rows), 0)
         for term, found in made.objective(trainer.model, batch).items():
             sums.setdefault((stream, term), []).append((found.loss, batch.counts[term]))
     loss = torch.zeros(())
@@ -118,7 +118,7 @@ def test_only_the_global_mean_ignores_how_an_update_is_cut_into_micro_batches(gr
 
 def test_both_means_are_one_where_all_micro_batches_have_as_many_targets(gradient: Any) -> None:
     _, trainer = gradient(CAUSAL, [("one", [0])], "batch_mean")
-    view = trainer.streams["one"].collation.view
+    view = trainer.streams["one"].batch_builder.dataset
     alike = np.flatnonzero(view.sizes(0, len(view))[:, 0] == 8)[:12]
     parts = [("one", alike[:4]), ("one", alike[4:8]), ("one", alike[8:])]
     found, wanted = (
@@ -136,9 +136,13 @@ def test_a_micro_batch_without_a_target_is_none(gradient: Any) -> None:
         }
     }
     _, trainer = gradient(streams, [("one", [0])], "batch_mean")
-    collation = trainer.streams["one"].collation
-    empty = [row for row in range(len(collation.view)) if not collation(np.array([row]), 0).counts["mass"]]
-    full = [row for row in range(len(collation.view)) if row not in empty]
+    batch_builder = trainer.streams["one"].batch_builder
+    empty = [
+        row
+        for row in range(len(batch_builder.dataset))
+        if not batch_builder(np.array([row]), 0).counts["mass"]
+    ]
+    full = [row for row in range(len(batch_builder.dataset)) if row not in empty]
     assert empty and len(full) > 4
     found, wanted = (
         gradient(streams, parts, "batch_mean")[0]

@@ -17,7 +17,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
 from masscli.core.ramp import ramp, ramp_at
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.loader import Job
+from masscli.data.batches.loader import PlannedBatch
 from masscli.data.batches.sampler import Position
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Term
@@ -195,8 +195,8 @@ def test_a_warm_up_that_is_longer_than_the_epochs_is_told_of(
 def test_limit_is_the_first_rows_only(toy: Path, tmp_path: Path) -> None:
     changes = "train.max_update=1000", "train.max_epoch=1", "train.update_freq=1", "stream.pairs.limit=20"
     trainer, _ = build(recipe(toy, tmp_path, *changes, streams=PAIRS))
-    assert trainer.streams["pairs"].sampler.rows == 20
-    assert len(trainer.validator.streams[0].collation.view) == 24  # validation is whole
+    assert trainer.streams["pairs"].sampler.num_examples == 20
+    assert len(trainer.validator.streams[0].batch_builder.dataset) == 24  # validation is whole
     seen: list[int] = []
     sampler = trainer.streams["pairs"].sampler
     position = Position()
@@ -240,12 +240,12 @@ def test_micro_batches_are_one_batch_in_parts(
         "only": {"text": "en-de" if objective["name"] == "translate" else "en", "objective": objective}
     }
 
-    def jobs(together: bool) -> Iterator[Job]:
+    def jobs(together: bool) -> Iterator[PlannedBatch]:
         rows = np.arange(TRAIN)
         for update in range(8):
             parts = np.split(rows[24 * update : 24 * update + 24], [3, 14])
             for micro, part in enumerate([np.concatenate(parts)] if together else parts):
-                yield Job(update, micro, "only", 0, part, Position())
+                yield PlannedBatch(update, micro, "only", 0, part, Position())
 
     for name, together in (("one", True), ("three", False)):
         monkeypatch.setattr(loop, "plan", lambda *args, together=together: jobs(together))
@@ -259,7 +259,7 @@ def no_memory_for(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def forward(self: Translate, model: Transformer, batch: Batch) -> dict[str, Term]:
         found = original(self, model, batch)
-        if len(batch.rows) > rows:
+        if len(batch.example_numbers) > rows:
             if torch.is_grad_enabled():
                 next(iter(found.values())).loss.backward()
             raise RuntimeError(
@@ -380,7 +380,7 @@ def test_a_gradient_that_is_no_number_stops_the_run(
     toy: Path, tmp_path: Path, whole: tuple[Path, list[Event]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def spoil(trainer: Trainer) -> None:
-        next(p for p, name in trainer.names.items() if name == "decoder.layers.0.inner.weight").grad[0, 0] = (
+        next(p for p, name in trainer.names.items() if name == "decoder.layers.0.fc1.weight").grad[0, 0] = (
             math.nan
         )  # type: ignore[index]
 
@@ -389,7 +389,7 @@ def test_a_gradient_that_is_no_number_stops_the_run(
     with pytest.raises(MasscliError) as error:
         train(recipe(toy, tmp_path))
     assert error.value.message == (
-        f"update 7: the gradient is nan (losses: {', '.join(found)}; first bad tensor: decoder.layers.0.inner.weight)"
+        f"update 7: the gradient is nan (losses: {', '.join(found)}; first bad tensor: decoder.layers.0.fc1.weight)"
     )
     checkpoints = tmp_path / "checkpoints"
     assert (
@@ -544,7 +544,7 @@ def test_validation_is_the_same_whenever_it_is_made(toy: Path, tmp_path: Path) -
     assert trainer.validator.measure(trainer.model)[0] == metrics
     assert trainer.model.training
     stream = trainer.validator.streams[0]
-    batch = stream.collation(np.arange(24), 0)
+    batch = stream.batch_builder(np.arange(24), 0)
     with torch.no_grad():
         term = stream.objective(trainer.model.eval(), batch)["translate"]
     assert metrics["pairs.loss"] == pytest.approx(float(term.nll) / batch.counts["translate"], rel=1e-5)

@@ -200,12 +200,14 @@ def learned(toy: Path, folder: Path, options: Mapping[str, Any]) -> list[Any]:
     layers = ["model.decoder_layers=0", "model.segments=2"] if options["name"] != "mass" else []
     trainer, _ = build(recipe(toy, folder, *layers, streams=streams))
     stream = trainer.streams["one"]
-    view = stream.collation.view
-    batch = stream.collation(np.arange(min(20, len(view))), 0)
+    view = stream.batch_builder.dataset
+    batch = stream.batch_builder(np.arange(min(20, len(view))), 0)
     sides = [side for side in (batch.source, batch.target) if side is not None]
     tokens = [t for side in sides for t in (side.ids, side.positions, side.steps)]
     tokens += [
-        side.keys for side in sides if side.keys is not None and not bool(side.keys.all())
+        side.cross_attention_mask
+        for side in sides
+        if side.cross_attention_mask is not None and not bool(side.cross_attention_mask.all())
     ]  # all may be seen: said or not
     labels = [
         t for term in sorted(batch.labels) for t in (batch.labels[term].ids, batch.labels[term].positions)
@@ -332,9 +334,9 @@ def test_blocks_have_positions(name: str, option: str, most: int, toy: Path, tmp
     trainer, _ = build(recipe(toy, tmp_path, *model, streams=streams))
     sampler = trainer.streams["one"].sampler
     assert sampler.skipped == 0
-    view = trainer.streams["one"].collation.view
+    view = trainer.streams["one"].batch_builder.dataset
     longest = int(np.argmax(view.sizes(0, len(view)).max(1)))
-    batch = trainer.streams["one"].collation(np.array([longest]), 0)
+    batch = trainer.streams["one"].batch_builder(np.array([longest]), 0)
     read = [side.ids.shape[1] if side.positions is None else int(side.positions.max()) + 1
             for side in (batch.source, batch.target) if side is not None]  # fmt: skip
     assert max(read) == 24, "the bound is not lower than it must be"
@@ -367,9 +369,9 @@ def test_a_window_is_as_long_as_there_are_positions_for(positions: str, tokens: 
     )
     stream = next(iter(trainer.streams.values()))
     assert stream.sampler.skipped == 0
-    assert len(stream.collation.view[0].fields[0]) == tokens
+    assert len(stream.batch_builder.dataset[0].fields[0]) == tokens
     with torch.no_grad():
-        stream.objective(trainer.model, stream.collation(np.array([0]), 0))
+        stream.objective(trainer.model, stream.batch_builder(np.array([0]), 0))
 
 
 @pytest.mark.parametrize(

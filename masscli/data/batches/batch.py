@@ -32,8 +32,8 @@ class Tokens:
     positions: Tensor | None = None
     segments: Tensor | None = None
     language: Tensor | None = None
-    keys: Tensor | None = None
-    sees: Tensor | None = None
+    cross_attention_mask: Tensor | None = None
+    self_attention_mask: Tensor | None = None
     documents: Tensor | None = None
     steps: Tensor | None = None
 
@@ -69,7 +69,7 @@ class Batch:
     target: Tokens | None
     labels: Mapping[str, Labels]
     counts: Mapping[str, float]
-    rows: Tensor
+    example_numbers: Tensor
     seeds: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:

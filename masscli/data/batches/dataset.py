@@ -18,11 +18,11 @@ from masscli.data.batches.batch import Batch, Ids
 class Example(NamedTuple):
     """One entry of a view: its number, and its fields (one for sentences, two for pairs)."""
 
-    row: int
+    number: int
     fields: tuple[NDArray[Any], ...]
 
 
-class Ragged(Protocol):
+class RaggedColumn(Protocol):
     """A column of id sequences, such as `masscli.data.storage.data_folder.Column`."""
 
     def __len__(self) -> int: ...
@@ -30,7 +30,7 @@ class Ragged(Protocol):
     def __getitem__(self, row: int) -> Ids: ...
 
 
-class View(Protocol):
+class Dataset(Protocol):
     """Examples by number."""
 
     def __len__(self) -> int: ...
@@ -47,10 +47,10 @@ class Collator(Protocol):
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch: ...
 
 
-class Lines:
+class LineDataset:
     """Rows of one column (sentences) or of several aligned ones (pairs)."""
 
-    def __init__(self, columns: Sequence[Ragged], limit: int | None = None) -> None:
+    def __init__(self, columns: Sequence[RaggedColumn], limit: int | None = None) -> None:
         self.columns = columns
         self._rows = len(columns[0]) if limit is None else min(limit, len(columns[0]))
 
@@ -65,10 +65,10 @@ class Lines:
         return Example(row, tuple(c[row] for c in self.columns))
 
 
-class Windows:
+class TokenBlockDataset:
     """Running text cut into windows of `size` tokens, across lines, each line closed by `eos` (fairseq's break mode `none`)."""
 
-    def __init__(self, column: Ragged, size: int, eos: int, limit: int | None = None) -> None:
+    def __init__(self, column: RaggedColumn, size: int, eos: int, limit: int | None = None) -> None:
         self.column, self.size, self.eos = column, size, eos
         rows = len(column) if limit is None else min(limit, len(column))
         self.ends = np.cumsum(column.lengths(0, rows).astype(np.int64) + 1)

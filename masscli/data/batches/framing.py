@@ -21,32 +21,32 @@ class Framing:
     `languages`: names in the order of the model's language vectors, empty when it has none."""
 
     vocab: Vocabulary
-    bos: bool
-    tag: bool
+    source_bos: bool
+    language_tag: bool
     languages: tuple[str, ...]
 
     @property
-    def lead(self) -> int:
+    def prefix_length(self) -> int:
         """How many symbols stand before the first word of a source: 0 or 1."""
-        return int(self.bos or self.tag)
+        return int(self.source_bos or self.language_tag)
 
-    def start(self, language: str) -> int:
+    def decoder_start(self, language: str) -> int:
         """The first thing a decoder reads."""
-        return self.vocab.languages[language] if self.tag else self.vocab.bos
+        return self.vocab.languages[language] if self.language_tag else self.vocab.bos
 
-    def row(self, ids: Ids, language: str) -> Ids:
+    def with_special_tokens(self, ids: Ids, language: str) -> Ids:
         """start, words, end: what every other sequence is cut from."""
-        return np.concatenate([[self.start(language)], ids, [self.vocab.eos]])
+        return np.concatenate([[self.decoder_start(language)], ids, [self.vocab.eos]])
 
-    def source(self, ids: Ids, language: str) -> Ids:
+    def encoder_input(self, ids: Ids, language: str) -> Ids:
         """What an encoder reads."""
-        return self.row(ids, language)[1 - self.lead :]
+        return self.with_special_tokens(ids, language)[1 - self.prefix_length :]
 
     def language_index(self, language: str) -> int | None:
         """Index of a language in the model's tables, None when it has none."""
         return self.languages.index(language) if self.languages else None
 
-    def language(self, language: str, rows: int) -> Tensor | None:
+    def language_tensor(self, language: str, rows: int) -> Tensor | None:
         """(rows,) indices, as `Tokens.language` wants them."""
         index = self.language_index(language)
         return None if index is None else torch.full((rows,), index)

@@ -14,49 +14,52 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from masscli.core.rng import example_rng
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.dataset import Collator, Example, View
-from masscli.data.batches.sampler import Position, Rows, Sampler
+from masscli.data.batches.dataset import Collator, Dataset, Example
+from masscli.data.batches.sampler import BatchSampler, Position, Rows
 
 
-class Job(NamedTuple):
+class PlannedBatch(NamedTuple):
     """One micro-batch to be: of turn `turn`, the `micro`-th of it, these rows of a stream's view in this epoch.  `after` is where
     the stream stands once it is consumed."""
 
-    turn: int
+    draw: int
     micro: int
     stream: str
     epoch: int
-    rows: Rows
-    after: Position
+    numbers: Rows
+    next_position: Position
 
 
 @dataclass(frozen=True)
-class Collation:
+class BatchBuilder:
     """How one stream's examples become batches."""
 
     name: str
-    view: View
+    dataset: Dataset
     collate: Collator
     seed: int
 
     def __call__(self, rows: Rows, epoch: int) -> Batch:
-        examples: Sequence[Example] = [self.view[int(row)] for row in rows]
-        rngs: list[np.random.Generator] = [example_rng(self.seed, self.name, epoch, e.row) for e in examples]
+        examples: Sequence[Example] = [self.dataset[int(row)] for row in rows]
+        rngs: list[np.random.Generator] = [
+            example_rng(self.seed, self.name, epoch, e.number) for e in examples
+        ]
         return self.collate(examples, rngs)
 
 
 def plan(
-    samplers: Mapping[str, Sampler],
+    samplers: Mapping[str, BatchSampler],
     shares: Callable[[int], Mapping[str, float]],
     seed: int,
     update_freq: int,
     turn: int,
     positions: Mapping[str, Position],
-) -> Iterator[Job]:
+) -> Iterator[PlannedBatch]:
     """Jobs from turn `turn` on, without end, from the given positions; `shares` says how often streams are drawn in a turn."""
     names = list(samplers)
     where = {name: positions.get(name, Position()) for name in names}
@@ -69,53 +72,53 @@ def plan(
             name = names[int(rng.choice(len(names), p=share))] if len(names) > 1 else names[0]
             rows, after = samplers[name].at(where[name])
             where[name] = after
-            yield Job(turn, micro, name, after.epoch, rows, after)
+            yield PlannedBatch(turn, micro, name, after.epoch, rows, after)
         turn += 1
 
 
-class Prepared(NamedTuple):
+class PreparedBatch(NamedTuple):
     """A job and its batch."""
 
-    job: Job
+    planned: PlannedBatch
     batch: Batch
 
 
-class _Jobs(Dataset[Prepared]):
-    def __init__(self, collations: Mapping[str, Collation]) -> None:
-        self.collations = collations
+class _Jobs(TorchDataset[PreparedBatch]):
+    def __init__(self, batch_builders: Mapping[str, BatchBuilder]) -> None:
+        self.batch_builders = batch_builders
 
-    def __getitem__(self, job: Job) -> Prepared:
-        return Prepared(job, self.collations[job.stream](job.rows, job.epoch))
+    def __getitem__(self, job: PlannedBatch) -> PreparedBatch:
+        return PreparedBatch(job, self.batch_builders[job.stream](job.numbers, job.epoch))
 
 
 class _Mine:
     """This process's share of the jobs, as a sampler of a DataLoader."""
 
-    def __init__(self, jobs: Iterator[Job], rank: int, world: int, last_turn: int | None) -> None:
-        self.jobs, self.rank, self.world, self.last_turn = jobs, rank, world, last_turn
+    def __init__(self, jobs: Iterator[PlannedBatch], rank: int, world: int, last_draw: int | None) -> None:
+        self.jobs, self.rank, self.world, self.last_draw = jobs, rank, world, last_draw
 
-    def __iter__(self) -> Iterator[Job]:
+    def __iter__(self) -> Iterator[PlannedBatch]:
         for job in self.jobs:
-            if self.last_turn is not None and job.turn > self.last_turn:
+            if self.last_draw is not None and job.draw > self.last_draw:
                 return
             if job.micro % self.world == self.rank:
                 yield job
 
 
 def load(
-    collations: Mapping[str, Collation],
-    jobs: Iterator[Job],
+    batch_builders: Mapping[str, BatchBuilder],
+    jobs: Iterator[PlannedBatch],
     *,
     rank: int,
     world: int,
-    last_turn: int | None,
+    last_draw: int | None,
     workers: int,
-) -> Iterator[Prepared]:
+) -> Iterator[PreparedBatch]:
     """Prepare this process's jobs, in order, `workers` processes ahead (0: in this one)."""
-    loader: DataLoader[Prepared] = DataLoader(
-        _Jobs(collations),
+    loader: DataLoader[PreparedBatch] = DataLoader(
+        _Jobs(batch_builders),
         batch_size=None,
-        sampler=_Mine(jobs, rank, world, last_turn),
+        sampler=_Mine(jobs, rank, world, last_draw),
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         collate_fn=_as_it_is,

@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Ids
-from masscli.data.batches.dataset import Example, Ragged
+from masscli.data.batches.dataset import Example, RaggedColumn
 from masscli.text.word_starts import WordStarts
 
 
-class Documents(Ragged, Protocol):
+class Documents(RaggedColumn, Protocol):
     """A column that knows at which rows its documents start."""
 
     @property
     def documents(self) -> NDArray[np.int64]: ...
 
 
-class Blocks:
+class PackedSentenceDataset:
     """Blocks of at most `size` tokens; examples have the ids, separators included, and which of them begin a word (`starts`)."""
 
     def __init__(

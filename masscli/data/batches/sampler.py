@@ -1,6 +1,6 @@
 """The order of examples: a pure function of (sizes, seed, epoch), in micro-batches within a budget of tokens.
 
-Nothing but integers, and no state: a `Position` says where one is, `Sampler.at` gives the micro-batch there.  Rows are shuffled whole up to
+Nothing but integers, and no state: a `Position` says where one is, `BatchSampler.at` gives the micro-batch there.  Rows are shuffled whole up to
 2^20 of them; beyond that, blocks of 4,096 rows are shuffled over the corpus and rows within windows of 2^20, so that memory stays
 bounded whatever the corpus.  Within a window rows are sorted by length (ties at random), cut into micro-batches, and these shuffled.
 """
@@ -28,7 +28,7 @@ class Position(NamedTuple):
     batch: int = 0
 
 
-class Limits(NamedTuple):
+class BatchLimits(NamedTuple):
     """Tokens of a micro-batch (rows times longest side), rows of it, the longest example a stack can take, by side, and what a user can
     lower to have shorter ones."""
 
@@ -38,7 +38,7 @@ class Limits(NamedTuple):
     shorter: str = "--max-source-positions and --max-target-positions"
 
 
-class Sampler:
+class BatchSampler:
     """Micro-batches of row numbers out of `rows` rows whose sizes (n, sides) `sizes(start, stop)` tells.
 
     Rows with a side above `limits.longest` are left out; `skipped` says how many.  Raises MasscliError when nothing is left, or when a row
@@ -49,12 +49,18 @@ class Sampler:
         self,
         rows: int,
         sizes: Callable[[int, int], Rows],
-        limits: Limits,
+        limits: BatchLimits,
         seed: int,
         name: str,
         shuffle: bool = True,
     ) -> None:
-        self.rows, self.sizes, self.limits, self.seed, self.shuffle = rows, sizes, limits, seed, shuffle
+        self.num_examples, self.sizes, self.limits, self.seed, self.shuffle = (
+            rows,
+            sizes,
+            limits,
+            seed,
+            shuffle,
+        )
         self.skipped = longest = 0
         shortest = np.iinfo(np.int64).max
         for start in range(0, rows, WINDOW):
@@ -82,13 +88,13 @@ class Sampler:
             self._window(epoch, window)
         ):  # the end of a window, or one whose rows were all left out
             batch, window = 0, window + 1
-            if window * WINDOW >= self.rows:
+            if window * WINDOW >= self.num_examples:
                 epoch, window = epoch + 1, 0
         return self._window(epoch, window)[batch], Position(epoch, window, batch + 1)
 
     def epoch(self) -> list[Rows]:
         """Every micro-batch of the first epoch, for validation."""
-        return [b for w in range(-(-self.rows // WINDOW)) for b in self._plan(0, w)]
+        return [b for w in range(-(-self.num_examples // WINDOW)) for b in self._plan(0, w)]
 
     def _fits(self, sizes: Rows) -> NDArray[np.bool_]:
         if not self.limits.longest:
@@ -124,16 +130,16 @@ class Sampler:
         return batches
 
     def _members(self, epoch: int, window: int) -> Rows:
-        if self.rows <= WINDOW:
-            return np.arange(self.rows)
-        blocks = np.arange(-(-self.rows // BLOCK))
+        if self.num_examples <= WINDOW:
+            return np.arange(self.num_examples)
+        blocks = np.arange(-(-self.num_examples // BLOCK))
         if self.shuffle:
             blocks = np.random.Generator(
                 np.random.Philox(counter=[0, 2, epoch, 0], key=[self.seed, 0])
             ).permutation(blocks)
         mine = np.sort(blocks[window * (WINDOW // BLOCK) : (window + 1) * (WINDOW // BLOCK)])
         rows = (mine[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
-        return rows[rows < self.rows]
+        return rows[rows < self.num_examples]
 
     def _gather(self, rows: Rows) -> Rows:
         cuts = np.flatnonzero(np.diff(rows) != 1) + 1

@@ -21,7 +21,7 @@ from masscli.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
-class Sequence:
+class JoinedSequence:
     """What is read: ids, and to which text (0 or 1) each belongs.  `starts` are the places of the texts' first tokens."""
 
     ids: Ids
@@ -30,17 +30,17 @@ class Sequence:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class PairFormat:
     """One of the three forms."""
 
     kind: str
     vocab: Vocabulary
 
-    def symbols(self, texts: int) -> int:
+    def num_special_tokens(self, texts: int) -> int:
         """How many symbols are added."""
         return 2 if texts == 1 else 4 if self.kind == "roberta" else 3
 
-    def join(self, *texts: Ids) -> Sequence:
+    def join(self, *texts: Ids) -> JoinedSequence:
         """The sequence of one or two texts."""
         v = self.vocab
         first, middle, last = {
@@ -50,15 +50,15 @@ class Frame:
         }[self.kind]
         if len(texts) == 1:
             ids = np.concatenate([first, texts[0], last])
-            return Sequence(ids, np.zeros(len(ids), np.int64), (1,))
+            return JoinedSequence(ids, np.zeros(len(ids), np.int64), (1,))
         a, b = texts
         ids = np.concatenate([first, a, middle, b, last])
         second = np.arange(len(ids)) > len(a) + 1 if self.kind == "bert" else np.zeros(len(ids), np.bool_)
-        return Sequence(ids, second.astype(np.int64), (1, 1 + len(a) + len(middle)))
+        return JoinedSequence(ids, second.astype(np.int64), (1, 1 + len(a) + len(middle)))
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class Truncation:
     """What is read of a source: of a dialogue the latest `turns` (0: it is a text), at most `most` pieces, from its start or its end."""
 
     turns: int = 0
@@ -66,7 +66,7 @@ class Cut:
     keep: Literal["start", "end"] = "start"
 
 
-def fit(
+def truncated_pair_lengths(
     first: NDArray[np.int64], second: NDArray[np.int64], room: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The lengths to which pairs of texts are cut so that together they fill at most `room`.

@@ -7,7 +7,7 @@ import numpy as np
 from masscli.data.batches.batch import Ids
 
 
-def cut(length: int, room: int, stride: int) -> list[tuple[int, int]]:
+def split_into_windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
     """(start, tokens) of each window of at most `room` tokens; each begins `stride` after the one before (or its length, where that is
     less), and the last one reaches the end."""
     found, start = [], 0
@@ -19,7 +19,7 @@ def cut(length: int, room: int, stride: int) -> list[tuple[int, int]]:
         start += min(size, stride)
 
 
-def best(windows: list[tuple[int, int]], length: int) -> Ids:
+def best_window_per_token(windows: list[tuple[int, int]], length: int) -> Ids:
     """(length,): for each token the window in which it has most context on its poorer side; of equals the longer, then the first."""
     scores = np.full((len(windows), length), -1.0)
     for n, (start, size) in enumerate(windows):

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
-from masscli.data.batches.dataset import Ragged
+from masscli.data.batches.dataset import RaggedColumn
 from masscli.data.formats.readers import ASKED, WHERE, Record, files, part, read
 from masscli.data.prepare.encoding import Rows
 from masscli.data.storage.case_insensitive import ByName
@@ -33,7 +33,7 @@ BLOCK = 4096
 """Records that are encoded together."""
 
 
-class TextColumn(Ragged, Protocol):
+class TextColumn(RaggedColumn, Protocol):
     """A column that may hold utf-8."""
 
     def text(self, row: int) -> str: ...
@@ -240,7 +240,7 @@ def _join(blocks: Sequence[Rows]) -> Kept:
     )
 
 
-def _ends(counts: Ragged) -> NDArray[np.int64]:
+def _ends(counts: RaggedColumn) -> NDArray[np.int64]:
     return np.concatenate(
         [[0], np.cumsum([int(counts[row][0]) for row in range(len(counts))], dtype=np.int64)]
     )

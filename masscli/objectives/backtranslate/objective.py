@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids, Tokens, pad
-from masscli.data.batches.dataset import Example, Lines, View
+from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import AbsentError, DataBin
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
-from masscli.generation.inference_copy import replica
+from masscli.generation.inference_copy import inference_copy
 from masscli.models.transformer import Transformer
 from masscli.objectives.backtranslate.monitor import Drift
 from masscli.objectives.backtranslate.options import BacktranslateOptions
@@ -50,9 +50,9 @@ class BackCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         texts = [e.fields[0] for e in examples]
-        sources = [self.framing.source(ids, self.language) for ids in texts]
+        sources = [self.framing.encoder_input(ids, self.language) for ids in texts]
         sides = (self.language, self.language)
-        batch = pair_batch(self.framing, sources, texts, sides, "backtranslate", [e.row for e in examples])
+        batch = pair_batch(self.framing, sources, texts, sides, "backtranslate", [e.number for e in examples])
         return replace(batch, seeds=draw_seeds(rngs))
 
 
@@ -69,7 +69,7 @@ class Backtranslate(Objective):
         self.synthetic, self.real = setting.sides
         self.drift: Drift | None = None
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Sentences of the language that is written.  That of training is also where pieces are counted."""
         if split == "train":
             counts = [data.pieces(side) for side in (self.real, self.synthetic)]
@@ -80,7 +80,7 @@ class Backtranslate(Objective):
                         f"--only-seen {least}: no piece of {self.synthetic} occurs so often", "lower it"
                     )
                 self.allowed = {self.synthetic: torch.from_numpy(counts[1] >= least)}
-        return Lines([data.monolingual(split, self.real)], self.setting.limit)
+        return LineDataset([data.monolingual(split, self.real)], self.setting.limit)
 
     def collator(self) -> BackCollator:
         """Hands the text over."""
@@ -91,15 +91,18 @@ class Backtranslate(Objective):
         assert batch.seeds is not None
         framing, device = self.setting.framing, batch.source.ids.device
         rows, lengths = batch.source.ids.cpu().numpy(), batch.source.lengths.tolist()
-        texts = [row[framing.lead : n - 1] for row, n in zip(rows, lengths, strict=True)]
+        texts = [row[framing.prefix_length : n - 1] for row, n in zip(rows, lengths, strict=True)]
         found, cut = self._translate(model, texts, batch.seeds.tolist(), batch.source.ids.numel())
         if self.training:
             if self.drift is not None:
                 self.drift.add(texts, found, cut)
             found = self._noisy(found, batch.seeds.tolist())
-        ids, sizes = pad([framing.source(f, self.synthetic) for f in found], framing.vocab.pad)
+        ids, sizes = pad([framing.encoder_input(f, self.synthetic) for f in found], framing.vocab.pad)
         return replace(
-            batch, source=Tokens(ids, sizes, language=framing.language(self.synthetic, len(found))).to(device)
+            batch,
+            source=Tokens(ids, sizes, language=framing.language_tensor(self.synthetic, len(found))).to(
+                device
+            ),
         )
 
     def _translate(
@@ -112,7 +115,7 @@ class Backtranslate(Objective):
         ]
         found: list[Ids] = [np.zeros(0, np.int64)] * len(texts)
         cut = [False] * len(texts)
-        fast = replica(model)
+        fast = inference_copy(model)
         for sampling in {False, True} & set(sampled):
             chosen = [i for i, s in enumerate(sampled) if s is sampling]
             # A sample is one draw: of several, the likeliest would be kept.

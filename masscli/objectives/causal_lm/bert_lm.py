@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.dataset import Example, Lines, View
+from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.clm import TextCollator
@@ -48,10 +48,10 @@ class BertLM(Objective):
         self.options = config
         self.switching = Switching()
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Sentences.  Where words are exchanged, the data says which pieces they are."""
         self.switching = Switching.read(self.options, data)
-        return Lines([data.monolingual(split, self.setting.text)], self.setting.limit)
+        return LineDataset([data.monolingual(split, self.setting.text)], self.setting.limit)
 
     def collator(self) -> BothCollator:
         """Masks, and shifts by one."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from masscli.data.batches.batch import Batch, Labels, Tokens, pad
-from masscli.data.batches.dataset import Example, Lines, View
+from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
@@ -29,17 +29,17 @@ class TextCollator:
     language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        rows = [self.framing.row(e.fields[0], self.language) for e in examples]
+        rows = [self.framing.with_special_tokens(e.fields[0], self.language) for e in examples]
         inputs, lengths = pad([r[:-1] for r in rows], self.framing.vocab.pad)
         at = torch.nonzero((torch.arange(inputs.shape[1]) < lengths[:, None]).flatten())[:, 0]
         labels = torch.from_numpy(np.concatenate([r[1:] for r in rows]))
-        source = Tokens(inputs, lengths, language=self.framing.language(self.language, len(rows)))
+        source = Tokens(inputs, lengths, language=self.framing.language_tensor(self.language, len(rows)))
         return Batch(
             source,
             None,
             {"clm": Labels(labels, at)},
             {"clm": float(len(labels))},
-            torch.tensor([e.row for e in examples]),
+            torch.tensor([e.number for e in examples]),
         )
 
 
@@ -51,9 +51,9 @@ class CausalLM(Objective):
     def __init__(self, config: CausalLMOptions, setting: Setting) -> None:
         super().__init__(setting)
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Sentences."""
-        return Lines([data.monolingual(split, self.setting.text)], self.setting.limit)
+        return LineDataset([data.monolingual(split, self.setting.text)], self.setting.limit)
 
     def collator(self) -> TextCollator:
         """Shifts by one."""

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Batch, Labels, Tokens, pad
-from masscli.data.batches.dataset import Example, View, Windows
+from masscli.data.batches.dataset import Dataset, Example, TokenBlockDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
@@ -25,7 +25,7 @@ from masscli.objectives.causal_lm.options import GptOptions
 from masscli.objectives.objective import Objective, Setting, Term
 
 
-class Unframed(Windows):
+class Unframed(TokenBlockDataset):
     """Windows that stand alone: the start symbol takes the place of the last token, which is only predicted."""
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
@@ -41,15 +41,15 @@ class WindowCollator:
     language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        start = np.array([self.framing.start(self.language)])
+        start = np.array([self.framing.decoder_start(self.language)])
         inputs, lengths = pad(
             [np.concatenate([start, e.fields[0][:-1]]) for e in examples], self.framing.vocab.pad
         )
         at = torch.nonzero((torch.arange(inputs.shape[1]) < lengths[:, None]).flatten())[:, 0]
         labels = Labels(torch.from_numpy(np.concatenate([e.fields[0] for e in examples])), at)
-        source = Tokens(inputs, lengths, language=self.framing.language(self.language, len(examples)))
+        source = Tokens(inputs, lengths, language=self.framing.language_tensor(self.language, len(examples)))
         return Batch(
-            source, None, {"lm": labels}, {"lm": float(len(at))}, torch.tensor([e.row for e in examples])
+            source, None, {"lm": labels}, {"lm": float(len(at))}, torch.tensor([e.number for e in examples])
         )
 
 
@@ -62,7 +62,7 @@ class Gpt(Objective):
         super().__init__(setting)
         self.options = config
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Windows of running text."""
         return Unframed(
             data.monolingual(split, self.setting.text),

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.dataset import Example, Lines, View
+from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
@@ -38,7 +38,7 @@ class NoisyCollator:
         sources = []
         for example, rng in zip(examples, rngs, strict=True):
             noisy = denoise(example.fields[0], o.word_shuffle, o.word_dropout, o.word_blank, mask, rng)
-            sources.append(self.framing.source(self.switching(noisy, rng), self.language))
+            sources.append(self.framing.encoder_input(self.switching(noisy, rng), self.language))
         sides = (self.language, self.language)
         return pair_batch(
             self.framing,
@@ -46,7 +46,7 @@ class NoisyCollator:
             [e.fields[0] for e in examples],
             sides,
             "denoise",
-            [e.row for e in examples],
+            [e.number for e in examples],
         )
 
 
@@ -60,10 +60,10 @@ class Denoise(Objective):
         self.options = config
         self.switching = Switching()
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Sentences.  Where words are exchanged, the data says which pieces they are."""
         self.switching = Switching.read(self.options, data)
-        return Lines([data.monolingual(split, self.setting.text)], self.setting.limit)
+        return LineDataset([data.monolingual(split, self.setting.text)], self.setting.limit)
 
     def collator(self) -> NoisyCollator:
         """Adds noise to the source."""

@@ -19,7 +19,7 @@ from masscli.models.config import ModelConfig
 from masscli.models.linear import Linear
 from masscli.models.lm_head import HeadTransform
 from masscli.models.loss import linear_cross_entropy
-from masscli.models.masks import inside
+from masscli.models.masks import self_attention_mask
 from masscli.models.transformer import InputEmbedding, Stack, Transformer, truncated_normal
 from masscli.objectives.objective import Term
 
@@ -69,7 +69,9 @@ class Generator(nn.Module):
             if self.embedding is None
             else self.embedding(source, self.table, 0, model.compute)
         )
-        out: Tensor = self.stack(self.project(x) if self.project is not None else x, inside(source))
+        out: Tensor = self.stack(
+            self.project(x) if self.project is not None else x, self_attention_mask(source)
+        )
         return out.flatten(0, 1)
 
     def words(self, model: Transformer) -> Tensor:

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from masscli.data.batches.batch import Batch, Labels, Tokens, pad
-from masscli.data.batches.dataset import Example, View
+from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.linear import Linear
@@ -80,10 +80,13 @@ class ElectraCollator:
         }
         judged = {"electra-15": len(torch.unique(at)), "replace-mlm": len(at)}.get(o.variant, len(everywhere))
         source = Tokens(
-            block, lengths, segments=segments, language=self.framing.language(self.language, len(pairs))
+            block,
+            lengths,
+            segments=segments,
+            language=self.framing.language_tensor(self.language, len(pairs)),
         )
         counts = {"mlm": float(len(at)), self.second: float(judged)}
-        return Batch(source, None, labels, counts, torch.tensor([e.row for e in examples]))
+        return Batch(source, None, labels, counts, torch.tensor([e.number for e in examples]))
 
 
 class Detector(nn.Module):
@@ -131,7 +134,7 @@ class Electra(Objective):
         """The generator's loss, and the discriminator's; the ablations that predict tokens weigh both the same."""
         return {"mlm": 1.0, self.second: self.options.disc_weight if self.second == "rtd" else 1.0}
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """One or two segments of a document."""
         return document_pairs(data, split, self.setting, self.options, "electra")
 
@@ -139,7 +142,7 @@ class Electra(Objective):
         """Masks what the generator reads."""
         return ElectraCollator(self.options, self.setting.framing, self.setting.text, self.second)
 
-    def remarks(self, view: View) -> list[str]:
+    def remarks(self, view: Dataset) -> list[str]:
         """What a discriminator of another size cannot take over."""
         if not self.alone:
             return []
@@ -213,7 +216,11 @@ class Electra(Objective):
     def _sample(self, states: Tensor, table: Tensor, batch: Batch) -> Tensor:
         """A token for each slot, by Gumbel-max; always the same in validation."""
         logits = self.generator.output.logits(states, table) / self.options.temperature
-        seed = None if self.training else torch.Generator(states.device).manual_seed(int(batch.rows[0]))
+        seed = (
+            None
+            if self.training
+            else torch.Generator(states.device).manual_seed(int(batch.example_numbers[0]))
+        )
         noise = torch.rand(logits.shape, generator=seed, device=states.device).clamp_(1e-9, 1 - 1e-7)
         return (logits - torch.log(-torch.log(noise))).argmax(-1)
 

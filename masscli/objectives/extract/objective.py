@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from masscli.core.errors import MasscliError
 from masscli.data.batches import windows
 from masscli.data.batches.batch import Batch, Labels
-from masscli.data.batches.dataset import Example, View
+from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.data.storage.tables import Table
@@ -68,7 +68,7 @@ class WindowsView:
     def __init__(self, table: Table, options: ExtractOptions, reading: Reading, labelled: bool) -> None:
         self.table, self.options, self.labelled = table, options, labelled
         self.questions, self.texts = table.ids(QUESTION), table.ids(CONTEXT)
-        self.symbols = reading.frame.symbols(2)
+        self.symbols = reading.frame.num_special_tokens(2)
         self.windows: list[Window] = []
         asked = np.minimum(self.questions.lengths(0, len(table)), options.max_query)
         lengths = self.texts.lengths()
@@ -79,7 +79,8 @@ class WindowsView:
                 raise MasscliError(message, "raise --max-length, or lower --max-query")
             length = int(lengths[table.at(CONTEXT, row)])
             self.windows += [
-                Window(row, n, *w) for n, w in enumerate(windows.cut(length, room, options.doc_stride))
+                Window(row, n, *w)
+                for n, w in enumerate(windows.split_into_windows(length, room, options.doc_stride))
             ]
         self._sizes = np.array(
             [[w.size + self.symbols + int(asked[w.question])] for w in self.windows], np.int64
@@ -148,7 +149,7 @@ class WindowsCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         sequences = [self.reading.frame.join(e.fields[0], e.fields[1]) for e in examples]
-        batch = self.reading.batch(sequences, self.framing, self.language, [e.row for e in examples])
+        batch = self.reading.batch(sequences, self.framing, self.language, [e.number for e in examples])
         nothing = [0 if self.reading.stack == "encoder" else len(s.ids) - 1 for s in sequences]
         where = [
             [s.starts[1], len(e.fields[1]), none]
@@ -209,7 +210,7 @@ class Extract(Judged):
                                        'add its answers, or "is_impossible": true')  # fmt: skip
         return WindowsView(table, self.options, self.reading, labelled)
 
-    def remarks(self, view: View) -> list[str]:
+    def remarks(self, view: Dataset) -> list[str]:
         assert isinstance(view, WindowsView)
         cut, several = view.cut, len(view) - len(view.table)
         found = (
@@ -307,7 +308,7 @@ class Extract(Judged):
 def rank(parts: Sequence[tuple[Window, Output]]) -> list[Candidate]:
     """Spans of a question's text, best first; of each window those that start where it is the one that sees most."""
     length = max(w.start + w.size for w, _ in parts)
-    owner = windows.best([(w.start, w.size) for w, _ in parts], length)
+    owner = windows.best_window_per_token([(w.start, w.size) for w, _ in parts], length)
     found = [
         Candidate(float(score), w.start + int(i), w.start + int(j))
         for w, output in parts

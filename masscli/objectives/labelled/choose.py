@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids, Labels
-from masscli.data.batches.dataset import Example, View
+from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.formats.readers import ASKED, QUESTION, chosen
 from masscli.data.storage.data_folder import DataBin
@@ -70,7 +70,7 @@ class ChoicesView:
                 "leave it out",
             )
         self.contexts, self.choices = table.ids(options.context_column), table.ids(self.items)
-        self.room = options.max_length - reading.frame.symbols(2)
+        self.room = options.max_length - reading.frame.num_special_tokens(2)
         self.most = min(options.max_choice, self.room)
 
     def __len__(self) -> int:
@@ -90,7 +90,7 @@ class ChoicesView:
         for n in range(stop - start):
             own = lengths[ends[start + n] - ends[start] : ends[start + n + 1] - ends[start]]
             found[n] = len(own) * (
-                min(int(own.max()) + int(before[n]), self.room) + self.reading.frame.symbols(2)
+                min(int(own.max()) + int(before[n]), self.room) + self.reading.frame.num_special_tokens(2)
             )
         return found[:, None]
 
@@ -136,7 +136,7 @@ class ChoicesCollator:
         counts = [len(e.fields) // 2 for e in examples]
         texts = [e.fields[2 * n : 2 * n + 2] for e, c in zip(examples, counts, strict=True) for n in range(c)]
         sequences = [self.reading.frame.join(*(two[::-1] if self.choice_first else two)) for two in texts]
-        batch = self.reading.batch(sequences, self.framing, self.language, [e.row for e in examples])
+        batch = self.reading.batch(sequences, self.framing, self.language, [e.number for e in examples])
         targets = [e.fields[-1] for e in examples if len(e.fields) % 2]
         labels = {"choices": Labels(torch.tensor(counts), torch.arange(len(counts)))}
         if targets:
@@ -171,13 +171,13 @@ class Choose(Judged):
         _targets(table, config)
         return replace(config, language=language_of(config.language, table, data))
 
-    def examples(self, table: Table, labelled: bool) -> View:
+    def examples(self, table: Table, labelled: bool) -> Dataset:
         _check(table, self.options)
         return ChoicesView(
             table, self.options, self.reading, _targets(table, self.options) if labelled else None
         )
 
-    def remarks(self, view: View) -> list[str]:
+    def remarks(self, view: Dataset) -> list[str]:
         assert isinstance(view, ChoicesView)
         cut = view.cut
         return (

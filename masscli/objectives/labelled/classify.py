@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids
-from masscli.data.batches.dataset import View
+from masscli.data.batches.dataset import Dataset
 from masscli.data.storage.data_folder import DataBin
 from masscli.data.storage.tables import Table
 from masscli.metrics import label_measures as measures
@@ -112,7 +112,7 @@ class Texts(Judged):
             table, texts_of(self.texts.text_columns, table)[::step], self.reading, targets, self.unknown
         )
 
-    def remarks(self, view: View) -> list[str]:
+    def remarks(self, view: Dataset) -> list[str]:
         assert isinstance(view, TextsView | BothOrders)
         cut = view.cut
         return (
@@ -189,7 +189,7 @@ class Classify(Texts):
             self.options.labels, table, self.options.label_column, self.options.no_gold or ""
         )
 
-    def remarks(self, view: View) -> list[str]:
+    def remarks(self, view: Dataset) -> list[str]:
         first = view.one if isinstance(view, BothOrders) else view
         assert isinstance(first, TextsView)
         about = (

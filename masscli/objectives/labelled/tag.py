@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids, Labels
-from masscli.data.batches.dataset import Example, View
+from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.formats.readers import FORM, UPOS, universal
 from masscli.data.storage.data_folder import DataBin
@@ -88,7 +88,7 @@ class WordsCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         sequences = [self.reading.frame.join(e.fields[0]) for e in examples]
-        batch = self.reading.batch(sequences, self.framing, self.language, [e.row for e in examples])
+        batch = self.reading.batch(sequences, self.framing, self.language, [e.number for e in examples])
         width = batch.source.ids.shape[1]
         at = np.concatenate(
             [
@@ -157,9 +157,15 @@ class Tag(Judged):
         o, frame = self.options, self.reading.frame
         table.require(o.word_column, "--word-column", many=True)
         targets = self._targets(table) if labelled else None
-        return WordsView(table, o.word_column, o.max_length - frame.symbols(1), frame.symbols(1), targets)
+        return WordsView(
+            table,
+            o.word_column,
+            o.max_length - frame.num_special_tokens(1),
+            frame.num_special_tokens(1),
+            targets,
+        )
 
-    def remarks(self, view: View) -> list[str]:
+    def remarks(self, view: Dataset) -> list[str]:
         assert isinstance(view, WordsView)
         unread = view.unread
         found = (

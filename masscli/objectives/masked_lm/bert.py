@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
-from masscli.data.batches.dataset import Example, View
+from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.linear import Linear
@@ -68,12 +68,17 @@ class PairCollator:
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         pairs = [frame(e, self.framing) for e in examples]
         masked = [
-            self.masker(p.ids, p.text, p.starts, e.row, rng)
+            self.masker(p.ids, p.text, p.starts, e.number, rng)
             for p, e, rng in zip(pairs, examples, rngs, strict=True)
         ]
         segments, _ = pad([p.segments for p in pairs], 0)
         batch = masked_batch(
-            [p.ids for p in pairs], masked, self.framing, self.language, segments, [e.row for e in examples]
+            [p.ids for p in pairs],
+            masked,
+            self.framing,
+            self.language,
+            segments,
+            [e.number for e in examples],
         )
         if self.order is None:
             return batch
@@ -83,7 +88,7 @@ class PairCollator:
             None,
             {**batch.labels, self.order: labels},
             {**batch.counts, self.order: float(len(pairs))},
-            batch.rows,
+            batch.example_numbers,
         )
 
 
@@ -93,7 +98,7 @@ def masked_batch(rows: Sequence[Ids], masked: Sequence[tuple[Ids, Ids]], framing
     block, lengths = pad([shown for shown, _ in masked], framing.vocab.pad)
     at = np.concatenate([row * block.shape[1] + places for row, (_, places) in enumerate(masked)])
     wanted = np.concatenate([ids[places] for ids, (_, places) in zip(rows, masked, strict=True)])
-    source = Tokens(block, lengths, segments=segments, language=framing.language(language, len(rows)))
+    source = Tokens(block, lengths, segments=segments, language=framing.language_tensor(language, len(rows)))
     labels = {"mlm": Labels(torch.from_numpy(wanted), torch.from_numpy(at))}
     return Batch(source, None, labels, {"mlm": float(len(at))}, torch.tensor(numbers))
 
@@ -122,7 +127,7 @@ def document_pairs(
 
 def no_tags(name: str, setting: Setting) -> None:
     """Complain of a model that knows languages by a tag, for which [CLS] A [SEP] B [SEP] has no place."""
-    if setting.framing.tag:
+    if setting.framing.language_tag:
         raise MasscliError(f"{name} has no place for a language's tag", "use --languages embedding, or none")
 
 
@@ -142,7 +147,7 @@ class PairedLM(Objective):
         """Both terms count the same."""
         return {"mlm": 1.0} if self.order is None else {"mlm": 1.0, self.order: 1.0}
 
-    def remarks(self, view: View) -> list[str]:
+    def remarks(self, view: Dataset) -> list[str]:
         """Pairs of which nothing can be learned."""
         if self.order is None or not isinstance(view, DocumentPairs):
             return []
@@ -177,7 +182,7 @@ class Bert(PairedLM):
         no_tags("bert", setting)
         self.options = config
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Pairs of segments."""
         return document_pairs(data, split, self.setting, self.options, "nsp")
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
-from masscli.data.batches.dataset import Example, Lines, View
+from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
@@ -42,7 +42,7 @@ class MaskingCollator:
         )
         lines, places, wanted = [], [], []
         for example, rng in zip(examples, rngs, strict=True):
-            ids = self.framing.source(example.fields[0], self.language)
+            ids = self.framing.encoder_input(example.fields[0], self.language)
             choosable = ~np.isin(ids, special)
             shares = o.mask_prob, o.leave_unmasked_prob, o.random_token_prob
             shown, chosen = mlm(ids, choosable, *shares, vocab.mask, self.words, vocab.size, rng)
@@ -52,9 +52,9 @@ class MaskingCollator:
         block, lengths = pad(lines, vocab.pad)
         at = np.concatenate([row * block.shape[1] + chosen for row, chosen in enumerate(places)])
         labels = Labels(torch.from_numpy(np.concatenate(wanted)), torch.from_numpy(at))
-        source = Tokens(block, lengths, language=self.framing.language(self.language, len(lines)))
+        source = Tokens(block, lengths, language=self.framing.language_tensor(self.language, len(lines)))
         return Batch(
-            source, None, {"mlm": labels}, {"mlm": float(len(at))}, torch.tensor([e.row for e in examples])
+            source, None, {"mlm": labels}, {"mlm": float(len(at))}, torch.tensor([e.number for e in examples])
         )
 
 
@@ -68,10 +68,10 @@ class MaskedLM(Objective):
         self.options = config
         self.switching = Switching()
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Sentences.  Where words are exchanged, the data says which pieces they are."""
         self.switching = Switching.read(self.options, data)
-        return Lines([data.monolingual(split, self.setting.text)], self.setting.limit)
+        return LineDataset([data.monolingual(split, self.setting.text)], self.setting.limit)
 
     def collator(self) -> MaskingCollator:
         """Masks."""

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.dataset import Collator, Example, View
+from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.framing import Framing
-from masscli.data.batches.packed_sentences import Blocks
+from masscli.data.batches.packed_sentences import PackedSentenceDataset
 from masscli.data.storage.data_folder import DataBin
 from masscli.objectives.masked_lm.bert import (
     PairCollator,
@@ -44,7 +44,7 @@ class BlockCollator:
     specials: bool
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        start, end = self.framing.start(self.language), self.framing.vocab.eos
+        start, end = self.framing.decoder_start(self.language), self.framing.vocab.eos
         rows = [np.concatenate([[start], e.fields[0]]) for e in examples]
         masked = []
         for row, example, rng in zip(rows, examples, rngs, strict=True):
@@ -53,8 +53,8 @@ class BlockCollator:
                 [[True], (example.fields[1] != 0) | ~text[:-1]]
             )  # no word goes on behind a symbol
             choosable = text | self.specials
-            masked.append(self.masker(row, choosable, begins, example.row, rng))
-        return masked_batch(rows, masked, self.framing, self.language, None, [e.row for e in examples])
+            masked.append(self.masker(row, choosable, begins, example.number, rng))
+        return masked_batch(rows, masked, self.framing, self.language, None, [e.number for e in examples])
 
 
 class Roberta(PairedLM):
@@ -66,12 +66,12 @@ class Roberta(PairedLM):
             no_tags(f"--input-form {config.input_form}", setting)
         self.options = config
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Pairs, or blocks of sentences."""
         o = self.options
         if o.input_form in PAIRS:
             return document_pairs(data, split, self.setting, o, PAIRS[o.input_form])
-        return Blocks(data.monolingual(split, self.setting.text), o.tokens_per_sample - 1, data.vocab.eos,
+        return PackedSentenceDataset(data.monolingual(split, self.setting.text), o.tokens_per_sample - 1, data.vocab.eos,
                       cross=o.input_form == "full-sentences", starts=word_starts(data.tokenizer()), limit=self.setting.limit)  # fmt: skip
 
     def collator(self) -> Collator:

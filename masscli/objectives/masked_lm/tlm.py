@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Batch, Ids, pad
-from masscli.data.batches.dataset import Example, Lines, View
+from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
@@ -26,7 +26,7 @@ from masscli.objectives.shared.corruption import mlm
 class Beside:
     """Pairs of lines whose size is that of both together."""
 
-    def __init__(self, pairs: Lines) -> None:
+    def __init__(self, pairs: LineDataset) -> None:
         self.pairs = pairs
 
     def __len__(self) -> int:
@@ -56,7 +56,10 @@ class BesideCollator:
         special = np.array(sorted(vocab.specials - {vocab.unk}))
         rows, masked, places, spoken = [], [], [], []
         for example, rng in zip(examples, rngs, strict=True):
-            parts = [framing.row(ids, side) for ids, side in zip(example.fields, self.sides, strict=True)]
+            parts = [
+                framing.with_special_tokens(ids, side)
+                for ids, side in zip(example.fields, self.sides, strict=True)
+            ]
             row = np.concatenate(parts)
             shares = o.mask_prob, o.leave_unmasked_prob, o.random_token_prob
             rows.append(row)
@@ -68,7 +71,7 @@ class BesideCollator:
                     [framing.language_index(side) or 0 for side in self.sides], [len(part) for part in parts]
                 )
             )
-        batch = masked_batch(rows, masked, framing, self.sides[0], None, [e.row for e in examples])
+        batch = masked_batch(rows, masked, framing, self.sides[0], None, [e.number for e in examples])
         language: torch.Tensor | None = pad(spoken, 0)[0] if framing.languages else None
         return replace(batch, source=replace(batch.source, positions=pad(places, 0)[0], language=language))
 
@@ -83,11 +86,11 @@ class TranslationLM(Objective):
         self.options = config
         self.switching = Switching()
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Pairs of lines.  Where words are exchanged, the data says which pieces they are."""
         self.switching = Switching.read(self.options, data)
         source, target = self.setting.sides
-        return Beside(Lines(data.pair(split, source, target), self.setting.limit))
+        return Beside(LineDataset(data.pair(split, source, target), self.setting.limit))
 
     def collator(self) -> BesideCollator:
         """Masks."""

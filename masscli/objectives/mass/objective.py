@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
-from masscli.data.batches.dataset import Example, Lines, View, Windows
+from masscli.data.batches.dataset import Dataset, Example, LineDataset, TokenBlockDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
@@ -46,7 +46,7 @@ class MassCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         vocab = self.framing.vocab
-        rows = [self.framing.row(e.fields[0], self.language) for e in examples]
+        rows = [self.framing.with_special_tokens(e.fields[0], self.language) for e in examples]
         masked = [
             mass(row, self.options, vocab.mask, self.words, vocab.size, rng)
             for row, rng in zip(rows, rngs, strict=True)
@@ -55,14 +55,14 @@ class MassCollator:
             m._replace(corrupted=self.switching(m.corrupted, rng))
             for m, rng in zip(masked, rngs, strict=True)
         ]
-        return assemble(masked, self.options, self.framing, self.language, [e.row for e in examples])
+        return assemble(masked, self.options, self.framing, self.language, [e.number for e in examples])
 
 
 def assemble(
     masked: Sequence[Masked], options: MassOptions, framing: Framing, language: str, numbers: Sequence[int]
 ) -> Batch:
     """Pad masked rows into a batch."""
-    lead = 1 - framing.lead
+    lead = 1 - framing.prefix_length
     ids, lengths = pad([m.corrupted[lead:] for m in masked], framing.vocab.pad)
     inputs, read = pad([m.inputs for m in masked], framing.vocab.pad)
     positions, _ = pad([m.positions for m in masked], 0)
@@ -75,16 +75,20 @@ def assemble(
         visible |= ~(visible & real).any(1, keepdim=True)
     at = np.concatenate([row * inputs.shape[1] + m.at for row, m in enumerate(masked)])
     labels = torch.from_numpy(np.concatenate([m.labels for m in masked]))
-    spoken = framing.language(language, len(masked))
+    spoken = framing.language_tensor(language, len(masked))
     source = Tokens(
-        ids, lengths, language=spoken, keys=visible, sees=visible if options.hide == "both" else None
+        ids,
+        lengths,
+        language=spoken,
+        cross_attention_mask=visible,
+        self_attention_mask=visible if options.hide == "both" else None,
     )
     return Batch(
         source=source,
         target=Tokens(inputs, read, positions=positions, language=spoken),
         labels={"mass": Labels(labels, torch.from_numpy(at))},
         counts={"mass": float(len(labels))},
-        rows=torch.tensor(numbers),
+        example_numbers=torch.tensor(numbers),
     )
 
 
@@ -98,16 +102,16 @@ class Mass(Objective):
         self.options = config.resolved()
         self.switching = Switching()
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Sentences, or windows of running text where blocks are used."""
         column = data.monolingual(split, self.setting.text)
         self.switching = Switching.read(self.options, data)
         if self.options.block:
-            room = self.setting.model.max_positions - 1 - self.setting.framing.lead
-            return Windows(
+            room = self.setting.model.max_positions - 1 - self.setting.framing.prefix_length
+            return TokenBlockDataset(
                 column, self.options.window or min(WINDOW, room), data.vocab.eos, self.setting.limit
             )
-        return Lines([column], self.setting.limit)
+        return LineDataset([column], self.setting.limit)
 
     def collator(self) -> MassCollator:
         """Hides fragments."""

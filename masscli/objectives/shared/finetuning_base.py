@@ -20,10 +20,9 @@ from torch.nn import functional as F
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Labels, Tokens, pad
-from masscli.data.batches.dataset import Example, View
+from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
-from masscli.data.batches.sequences import Frame, fit
-from masscli.data.batches.sequences import Sequence as Joined
+from masscli.data.batches.sequences import JoinedSequence, PairFormat, truncated_pair_lengths
 from masscli.data.storage.data_folder import DataBin
 from masscli.data.storage.tables import Table
 from masscli.models.dropout import dropout
@@ -58,7 +57,7 @@ class Measured(Objective):
         """Options with what follows from the training part of table `name` filled in."""
 
     @abstractmethod
-    def examples(self, table: Table, labelled: bool) -> View:
+    def examples(self, table: Table, labelled: bool) -> Dataset:
         """The view of a table; `labelled` if labels are wanted, and their absence a mistake."""
 
     @abstractmethod
@@ -69,7 +68,7 @@ class Measured(Objective):
     def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
         """The metrics, of a labelled table."""
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Labelled examples to learn from."""
         return self.examples(data.table(self.setting.text, split).head(self.setting.limit), labelled=True)
 
@@ -88,7 +87,7 @@ class Reading:
 
     stack: Literal["encoder", "decoder"]
     both: bool
-    frame: Frame
+    frame: PairFormat
     max_length: int
     segments: bool
 
@@ -107,16 +106,22 @@ class Reading:
         kind = options.frame if options.frame != "auto" else "gpt" if stack == "decoder" else "bert"
         both = bool(model.encoder_layers and model.decoder_layers) and stack == "decoder"
         return cls(
-            cast(Any, stack), both, Frame(kind, setting.framing.vocab), options.max_length, model.segments > 0
+            cast(Any, stack),
+            both,
+            PairFormat(kind, setting.framing.vocab),
+            options.max_length,
+            model.segments > 0,
         )
 
     def batch(
-        self, sequences: Sequence[Joined], framing: Framing, language: str, rows: Sequence[int]
+        self, sequences: Sequence[JoinedSequence], framing: Framing, language: str, rows: Sequence[int]
     ) -> Batch:
         """Sequences as a batch that has no labels yet; a model of both stacks reads them with each where the decoder is meant."""
         ids, lengths = pad([s.ids for s in sequences], framing.vocab.pad)
         segments = pad([s.segments for s in sequences], 0)[0] if self.segments else None
-        tokens = Tokens(ids, lengths, segments=segments, language=framing.language(language, len(sequences)))
+        tokens = Tokens(
+            ids, lengths, segments=segments, language=framing.language_tensor(language, len(sequences))
+        )
         return Batch(tokens, tokens if self.both else None, {}, {}, torch.tensor(rows))
 
     def states(self, model: Transformer, batch: Batch) -> Tensor:
@@ -168,7 +173,7 @@ class TextsView:
     ) -> None:
         self.table, self.targets, self.unknown = table, targets, unknown
         self.columns = [table.ids(field) for field in fields]
-        self.symbols = reading.frame.symbols(len(fields))
+        self.symbols = reading.frame.num_special_tokens(len(fields))
         self.room = reading.max_length - self.symbols
 
     def __len__(self) -> int:
@@ -178,7 +183,10 @@ class TextsView:
         """(stop - start, texts): lengths after the cut."""
         found = [column.lengths(start, stop).astype(np.int64) for column in self.columns]
         return np.stack(
-            fit(found[0], found[1], self.room) if len(found) == 2 else [np.minimum(found[0], self.room)], 1
+            truncated_pair_lengths(found[0], found[1], self.room)
+            if len(found) == 2
+            else [np.minimum(found[0], self.room)],
+            1,
         )
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
@@ -229,7 +237,7 @@ class BothOrders:
 
     def __getitem__(self, row: int) -> Example:
         n = len(self.one)
-        return self.one[row] if row < n else self.other[row - n]._replace(row=row)
+        return self.one[row] if row < n else self.other[row - n]._replace(number=row)
 
 
 @dataclass(frozen=True)
@@ -249,7 +257,7 @@ class TextsCollator:
         sequences = [self.reading.frame.join(*t) for t in texts]
         if self.both_orders:
             sequences += [self.reading.frame.join(*t[::-1]) for t in texts]
-        batch = self.reading.batch(sequences, self.framing, self.language, [e.row for e in examples])
+        batch = self.reading.batch(sequences, self.framing, self.language, [e.number for e in examples])
         targets = {row: e.fields[self.texts] for row, e in enumerate(examples) if len(e.fields) > self.texts}
         ids = np.concatenate(list(targets.values())) if targets else np.zeros(0, np.int64)
         labels = {self.term: Labels(torch.from_numpy(ids), torch.tensor(list(targets), dtype=torch.int64))}

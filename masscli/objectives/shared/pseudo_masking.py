@@ -77,7 +77,7 @@ class PseudoCollator:
             shown[chosen], _ = replace_some(target[chosen], *shares, vocab.mask, self.words, vocab.size, rng)
             framed = np.concatenate([[vocab.cls], example.fields[0], [vocab.sep]])
             laid.append(lay_out(framed, target, shown, vocab.mask, self.term))
-        return batch_of(laid, (self.term,), self.framing, self.language, [e.row for e in examples])
+        return batch_of(laid, (self.term,), self.framing, self.language, [e.number for e in examples])
 
 
 def undone(batch: Batch, term: str) -> Batch:

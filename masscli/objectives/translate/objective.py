@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
-from masscli.data.batches.dataset import Example, Lines, View
+from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
@@ -39,9 +39,9 @@ class PairCollator:
     seeded: bool = False
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        sources = [self.framing.source(e.fields[0], self.source) for e in examples]
+        sources = [self.framing.encoder_input(e.fields[0], self.source) for e in examples]
         batch = pair_batch(self.framing, sources, [e.fields[1] for e in examples], (self.source, self.target), self.term,
-                           [e.row for e in examples])  # fmt: skip
+                           [e.number for e in examples])  # fmt: skip
         return replace(batch, seeds=draw_seeds(rngs)) if self.seeded else batch
 
 
@@ -54,16 +54,16 @@ def pair_batch(framing: Framing, sources: Sequence[Ids], targets: Sequence[Ids],
                numbers: Sequence[int]) -> Batch:  # fmt: skip
     """A batch of framed sources and bare targets of the languages `sides`."""
     ids, lengths = pad(sources, framing.vocab.pad)
-    rows = [framing.row(t, sides[1]) for t in targets]
+    rows = [framing.with_special_tokens(t, sides[1]) for t in targets]
     inputs, read = pad([r[:-1] for r in rows], framing.vocab.pad)
     at = torch.nonzero((torch.arange(inputs.shape[1]) < read[:, None]).flatten())[:, 0]
     labels = torch.from_numpy(np.concatenate([r[1:] for r in rows]))
     return Batch(
-        source=Tokens(ids, lengths, language=framing.language(sides[0], len(rows))),
-        target=Tokens(inputs, read, language=framing.language(sides[1], len(rows))),
+        source=Tokens(ids, lengths, language=framing.language_tensor(sides[0], len(rows))),
+        target=Tokens(inputs, read, language=framing.language_tensor(sides[1], len(rows))),
         labels={term: Labels(labels, at)},
         counts={term: float(len(labels))},
-        rows=torch.tensor(numbers),
+        example_numbers=torch.tensor(numbers),
     )
 
 
@@ -76,10 +76,10 @@ class Translate(Objective):
         super().__init__(setting)
         self.options = config
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Pairs of lines."""
         source, target = self.setting.sides
-        return Lines(data.pair(split, source, target), self.setting.limit)
+        return LineDataset(data.pair(split, source, target), self.setting.limit)
 
     def collator(self) -> PairCollator:
         """Adds nothing but frames."""

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
-from masscli.data.batches.dataset import Example, View
+from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
@@ -88,7 +88,7 @@ class PseudoMaskingCollator:
             shares = (0.8, 0.1) if o.corruption == "80-10-10" else (1.0, 0.0)
             shown, _ = replace_some(masked, *shares, vocab.mask, None, vocab.size, rng)
             laid.append(lay_out(pair, order, shown, vocab.mask, list(self.terms)))
-        return batch_of(laid, self.terms, self.framing, self.language, [e.row for e in examples])
+        return batch_of(laid, self.terms, self.framing, self.language, [e.number for e in examples])
 
 
 def batch_of(
@@ -109,7 +109,7 @@ def batch_of(
         lengths,
         positions=positions,
         segments=segments,
-        language=framing.language(language, len(laid)),
+        language=framing.language_tensor(language, len(laid)),
         steps=steps,
     )
     return Batch(
@@ -131,7 +131,7 @@ class UniLM(Objective):
         """All terms count the same."""
         return dict.fromkeys(self.terms, 1.0)
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Two consecutive segments of a document."""
         return document_pairs(data, split, self.setting, self.options, "contiguous")
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.dataset import Example, Lines, View
+from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, Setting, Term
@@ -23,7 +23,7 @@ from masscli.objectives.unilm.options import PseudoMaskedOptions
 class Joined:
     """Pairs of lines; the sizes are those of the source, and of source and target together, which the model must have positions for."""
 
-    def __init__(self, pairs: Lines) -> None:
+    def __init__(self, pairs: LineDataset) -> None:
         self.pairs = pairs
 
     def __len__(self) -> int:
@@ -48,10 +48,10 @@ class PseudoMasked(Objective):
         self.options = config
         self.laid_out = PseudoCollator.of(config, setting, setting.sides[1], "s2s")
 
-    def view(self, data: DataBin, split: str) -> View:
+    def view(self, data: DataBin, split: str) -> Dataset:
         """Pairs of lines."""
         source, target = self.setting.sides
-        return Joined(Lines(data.pair(split, source, target), self.setting.limit))
+        return Joined(LineDataset(data.pair(split, source, target), self.setting.limit))
 
     def collator(self) -> PseudoCollator:
         """Lays out the copies; the language told to the model is the target's."""

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids
-from masscli.data.batches.dataset import Collator, Example, View
+from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.framing import Framing
-from masscli.data.batches.sequences import Cut, join_turns
+from masscli.data.batches.sequences import Truncation, join_turns
 from masscli.data.storage.data_folder import DataBin
 from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
@@ -37,11 +37,13 @@ from masscli.objectives.translate.objective import pair_batch
 from masscli.objectives.write.options import RespondOptions, SummarizeOptions, WriteOptions
 
 
-def cut_of(options: WriteOptions) -> Cut:
+def cut_of(options: WriteOptions) -> Truncation:
     """What is read of a source that is written about from its text, as in training."""
     if isinstance(options, RespondOptions):
-        return Cut(options.turns, options.max_source, "end")
-    return Cut(0, options.max_source, options.keep if isinstance(options, SummarizeOptions) else "start")
+        return Truncation(options.turns, options.max_source, "end")
+    return Truncation(
+        0, options.max_source, options.keep if isinstance(options, SummarizeOptions) else "start"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +149,15 @@ class WriteCollator:
     language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        sources = [self.framing.source(e.fields[0], self.language) for e in examples]
+        sources = [self.framing.encoder_input(e.fields[0], self.language) for e in examples]
         sides = self.language, self.language
         return pair_batch(
-            self.framing, sources, [e.fields[1] for e in examples], sides, "write", [e.row for e in examples]
+            self.framing,
+            sources,
+            [e.fields[1] for e in examples],
+            sides,
+            "write",
+            [e.number for e in examples],
         )
 
 
@@ -191,7 +198,7 @@ class Write(Measured):
     def examples(self, table: Table, labelled: bool) -> SourcesView:
         return self.sources(table)
 
-    def remarks(self, view: View) -> list[str]:
+    def remarks(self, view: Dataset) -> list[str]:
         assert isinstance(view, SourcesView)
         counts = zip(("source", "target"), view.cut, (self.room.source, self.room.target), strict=True)
         return [

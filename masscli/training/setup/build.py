@@ -20,8 +20,8 @@ from masscli.core.errors import MasscliError
 from masscli.core.ramp import ramp
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
-from masscli.data.batches.loader import Collation
-from masscli.data.batches.sampler import Limits, Sampler
+from masscli.data.batches.loader import BatchBuilder
+from masscli.data.batches.sampler import BatchLimits, BatchSampler
 from masscli.data.storage.data_folder import AbsentError, DataBin
 from masscli.lexicon.dictionary import unused
 from masscli.models.transformer import Transformer
@@ -125,7 +125,9 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
         _stream(name, recipe, objectives[name], opened(s.data, data), framing)
         for name, s in recipe.stream.items()
     ]
-    notes += [f"{s.name}: {remark}" for s in streams for remark in s.objective.remarks(s.collation.view)]
+    notes += [
+        f"{s.name}: {remark}" for s in streams for remark in s.objective.remarks(s.batch_builder.dataset)
+    ]
     notes += _about_dictionaries(recipe, data)
     notes += _about_lengths(recipe, framing, streams)
     notes += _about_epochs(recipe, streams[0], state) if last is None else []
@@ -178,7 +180,7 @@ def _about_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) 
         if s.sampler.skipped:
             limit = " or ".join(dict.fromkeys(above[:sides]))
             notes.append(
-                f"{s.name}: {s.sampler.skipped} of {s.sampler.rows} examples are longer than {limit} and are left out"
+                f"{s.name}: {s.sampler.skipped} of {s.sampler.num_examples} examples are longer than {limit} and are left out"
             )
     if most == 1 and train.max_target_positions != TrainConfig().max_target_positions:
         notes.append(
@@ -320,9 +322,9 @@ def _load_heads(objectives: Mapping[str, Objective], last: Checkpoint) -> None:
         )
 
 
-def _limits(recipe: Recipe, framing: Framing) -> Limits:
+def _limits(recipe: Recipe, framing: Framing) -> BatchLimits:
     train, (source, target) = recipe.train, _positions(recipe, framing)
-    return Limits(
+    return BatchLimits(
         train.max_tokens,
         train.batch_size,
         (min(train.max_source_positions, source), min(train.max_target_positions, target)),
@@ -331,7 +333,7 @@ def _limits(recipe: Recipe, framing: Framing) -> Limits:
 
 def _positions(recipe: Recipe, framing: Framing) -> tuple[int, int]:
     """The longest sizes that the stacks have positions for: sizes count both symbols, a decoder and most encoders read one of them."""
-    return recipe.model.max_positions + 1 - framing.lead, recipe.model.max_positions + 1
+    return recipe.model.max_positions + 1 - framing.prefix_length, recipe.model.max_positions + 1
 
 
 def _stream(name: str, recipe: Recipe, objective: Objective, data: DataBin, framing: Framing) -> Stream:
@@ -342,13 +344,13 @@ def _stream(name: str, recipe: Recipe, objective: Objective, data: DataBin, fram
         limits = limits._replace(
             longest=(), shorter="the lengths of the task"
         )  # such examples are cut to fit, not left out
-    elif cut := config.objective.longest(framing.lead):
+    elif cut := config.objective.longest(framing.prefix_length):
         limits = limits._replace(shorter=f"--{cut[0].replace('_', '-')}")
-    sampler = Sampler(len(view), view.sizes, limits, recipe.seed, name)
+    sampler = BatchSampler(len(view), view.sizes, limits, recipe.seed, name)
     return Stream(
         name,
         objective,
-        Collation(name, view, objective.collator(), recipe.seed),
+        BatchBuilder(name, view, objective.collator(), recipe.seed),
         sampler,
         config.share,
         ramp(config.weight),
@@ -401,17 +403,17 @@ def _validator(
             warnings.append(f"{name} is not validated: {error.message}")
             continue
         longest = _positions(recipe, framing)
-        limits = Limits(max(recipe.train.max_tokens, *longest), None, longest)
+        limits = BatchLimits(max(recipe.train.max_tokens, *longest), None, longest)
         if isinstance(whole, Measured):
             warnings += [f"{name}, {split}: {remark}" for remark in whole.remarks(view)]
-            limits = Limits(max(recipe.train.max_tokens, int(view.sizes(0, len(view)).max())))
-        sampler = Sampler(len(view), view.sizes, limits, recipe.seed, name, shuffle=False)
+            limits = BatchLimits(max(recipe.train.max_tokens, int(view.sizes(0, len(view)).max())))
+        sampler = BatchSampler(len(view), view.sizes, limits, recipe.seed, name, shuffle=False)
         if sampler.skipped:
             warnings.append(
-                f"{name}: {sampler.skipped} of {sampler.rows} validation examples are longer than --max-positions"
+                f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples are longer than --max-positions"
             )
         streams.append(
-            ValidStream(name, objective, Collation(name, view, objective.collator(), 0), sampler, table)
+            ValidStream(name, objective, BatchBuilder(name, view, objective.collator(), 0), sampler, table)
         )
         if config.eval_rouge and isinstance(whole, Write) and table is not None:
             writing, most = whole.writing, whole.room.target

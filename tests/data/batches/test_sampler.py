@@ -16,10 +16,10 @@ import pytest
 from masscli.core.errors import MasscliError
 from masscli.data.batches import sampler
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.dataset import Windows
+from masscli.data.batches.dataset import TokenBlockDataset
 from masscli.data.batches.framing import Framing
-from masscli.data.batches.loader import Collation, Job, load, plan
-from masscli.data.batches.sampler import Limits, Position, Sampler
+from masscli.data.batches.loader import BatchBuilder, PlannedBatch, load, plan
+from masscli.data.batches.sampler import BatchLimits, BatchSampler, Position
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.config import ModelConfig
 from masscli.objectives.mass.objective import Mass
@@ -31,11 +31,13 @@ from masscli.objectives.translate.options import TranslateOptions
 SIZES = np.random.default_rng(1).integers(3, 40, (1000, 2))
 
 
-def make(limits: Limits = Limits(200), rows: int = 1000, seed: int = 1, shuffle: bool = True) -> Sampler:
-    return Sampler(rows, lambda start, stop: SIZES[start:stop], limits, seed, "en", shuffle)
+def make(
+    limits: BatchLimits = BatchLimits(200), rows: int = 1000, seed: int = 1, shuffle: bool = True
+) -> BatchSampler:
+    return BatchSampler(rows, lambda start, stop: SIZES[start:stop], limits, seed, "en", shuffle)
 
 
-def epoch(made: Sampler, number: int) -> list[list[int]]:
+def epoch(made: BatchSampler, number: int) -> list[list[int]]:
     """All batches of an epoch, walked through from its beginning."""
     found, position = [], Position(epoch=number)
     while True:
@@ -60,13 +62,15 @@ def test_every_row_comes_exactly_once_an_epoch(windows: bool) -> None:
     assert sorted(itertools.chain(*(b.tolist() for b in make(shuffle=False).epoch()))) == list(range(1000))
 
 
-@pytest.mark.parametrize("limits", [Limits(200), Limits(60, 3), Limits(10**9, 7), Limits(10**9)])
-def test_batches_keep_to_the_budget_and_fill_it(limits: Limits, windows: bool) -> None:
+@pytest.mark.parametrize(
+    "limits", [BatchLimits(200), BatchLimits(60, 3), BatchLimits(10**9, 7), BatchLimits(10**9)]
+)
+def test_batches_keep_to_the_budget_and_fill_it(limits: BatchLimits, windows: bool) -> None:
     batches = epoch(make(limits), 0)
     areas = [len(b) * int(SIZES[b].max()) for b in batches]
     assert max(areas) <= limits.max_tokens
     assert max(map(len, batches)) <= (limits.batch_size or 1000)
-    if limits == Limits(200) and not windows:
+    if limits == BatchLimits(200) and not windows:
         assert np.mean(areas) > 180
     padding = 1 - SIZES[:, 1].sum() / sum(len(b) * int(SIZES[b][:, 1].max()) for b in batches)
     assert padding < 0.1 or limits.max_tokens == 10**9
@@ -98,7 +102,7 @@ def test_one_can_begin_anywhere(windows: bool) -> None:
 
 
 def test_rows_that_are_too_long_are_left_out_and_counted(windows: bool) -> None:
-    made = make(Limits(200, None, (30, 20)))
+    made = make(BatchLimits(200, None, (30, 20)))
     fits = (SIZES[:, 0] <= 30) & (SIZES[:, 1] <= 20)
     assert made.skipped == 1000 - int(fits.sum())
     assert sorted(itertools.chain(*epoch(made, 3))) == np.flatnonzero(fits).tolist()
@@ -109,21 +113,21 @@ def test_a_window_without_any_row_is_stepped_over(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sampler, "BLOCK", 16)
     sizes = np.full((64, 1), 50)
     sizes[32:48] = 5
-    made = Sampler(64, lambda a, b: sizes[a:b], Limits(100, None, (10,)), 1, "en")
+    made = BatchSampler(64, lambda a, b: sizes[a:b], BatchLimits(100, None, (10,)), 1, "en")
     for number in range(3):
         assert sorted(itertools.chain(*epoch(made, number))) == list(range(32, 48))
 
 
 def test_what_cannot_be_batched_is_refused() -> None:
     with pytest.raises(MasscliError) as error:
-        make(Limits(38))
+        make(BatchLimits(38))
     assert error.value.message == "stream en: an example of 39 tokens does not fit --max-tokens 38"
     assert (
         error.value.hint
         == "raise --max-tokens to 39 or more, or lower --max-source-positions and --max-target-positions"
     )
     with pytest.raises(MasscliError) as error:
-        make(Limits(200, None, (2, 2)))
+        make(BatchLimits(200, None, (2, 2)))
     assert error.value.message == "stream en: no example left of 1000"
     shortest = SIZES.max(1).min()
     hint = f"the shortest has {shortest} tokens: raise --max-source-positions and --max-target-positions, or choose a larger model"
@@ -149,7 +153,7 @@ def test_windows_of_running_text_are_the_text() -> None:
 
     for limit in (None, 11):
         text = [x for line in lines[:limit] for x in (*line.tolist(), 2)]
-        view = Windows(Column(), 9, 2, limit)
+        view = TokenBlockDataset(Column(), 9, 2, limit)
         found = [view[i].fields[0].tolist() for i in range(len(view))]
         assert list(itertools.chain(*found)) == text
         assert [len(x) for x in found[:-1]] == [9] * (len(found) - 1)
@@ -159,20 +163,22 @@ def test_windows_of_running_text_are_the_text() -> None:
 # -- the loader ----------------------------------------------------------------------------------------------------------------------------
 
 
-def streams(toy: Path) -> tuple[dict[str, Sampler], dict[str, Collation]]:
+def streams(toy: Path) -> tuple[dict[str, BatchSampler], dict[str, BatchBuilder]]:
     """MASS on English and translation into German."""
     data = DataBin.open(toy)
     framing = Framing(data.vocab, False, False, ("en", "de"))
     alone, paired = (Setting(framing, ModelConfig(), text) for text in ("en", "en-de"))
     made = {"mass": Mass(MassOptions(), alone), "translate": Translate(TranslateOptions(), paired)}
     views = {name: objective.view(data, "train") for name, objective in made.items()}
-    samplers = {name: Sampler(len(view), view.sizes, Limits(120), 1, name) for name, view in views.items()}
-    return samplers, {name: Collation(name, views[name], made[name].collator(), 1) for name in made}
+    samplers = {
+        name: BatchSampler(len(view), view.sizes, BatchLimits(120), 1, name) for name, view in views.items()
+    }
+    return samplers, {name: BatchBuilder(name, views[name], made[name].collator(), 1) for name in made}
 
 
 def jobs(
-    samplers: dict[str, Sampler], update: int = 0, freq: int = 3, seed: int = 1, **positions: Position
-) -> list[Job]:
+    samplers: dict[str, BatchSampler], update: int = 0, freq: int = 3, seed: int = 1, **positions: Position
+) -> list[PlannedBatch]:
     """Those of 20 updates."""
     return list(
         itertools.islice(
@@ -183,7 +189,7 @@ def jobs(
 
 
 def contents(batch: Batch) -> bytes:
-    tensors = [batch.source.ids, batch.source.lengths, batch.rows]
+    tensors = [batch.source.ids, batch.source.lengths, batch.example_numbers]
     tensors += [tensor for label in batch.labels.values() for tensor in (label.ids, label.positions)]
     if batch.target is not None:
         tensors += [batch.target.ids, batch.target.lengths]
@@ -191,39 +197,44 @@ def contents(batch: Batch) -> bytes:
     return pickle.dumps([t.numpy() for t in tensors])
 
 
-def same(a: Sequence[Job], b: Sequence[Job]) -> bool:
-    return [(*j[:4], j.rows.tolist(), j.after) for j in a] == [(*j[:4], j.rows.tolist(), j.after) for j in b]
+def same(a: Sequence[PlannedBatch], b: Sequence[PlannedBatch]) -> bool:
+    return [(*j[:4], j.numbers.tolist(), j.next_position) for j in a] == [
+        (*j[:4], j.numbers.tolist(), j.next_position) for j in b
+    ]
 
 
 def test_workers_change_nothing(toy: Path) -> None:
-    samplers, collations = streams(toy)
+    samplers, batch_builders = streams(toy)
     found = []
     for workers in (0, 2):
-        made = load(collations, iter(jobs(samplers)), rank=0, world=1, last_turn=9, workers=workers)
+        made = load(batch_builders, iter(jobs(samplers)), rank=0, world=1, last_draw=9, workers=workers)
         prepared = list(made)
-        assert same([p.job for p in prepared], jobs(samplers)[:30])
+        assert same([p.planned for p in prepared], jobs(samplers)[:30])
         found.append([contents(p.batch) for p in prepared])
     assert found[0] == found[1]
 
 
 def test_workers_outlive_the_signals_that_are_meant_for_the_loop(toy: Path) -> None:
     """A terminal sends Ctrl-C, a scheduler SIGTERM, to the workers too."""
-    samplers, collations = streams(toy)
-    made = load(collations, iter(jobs(samplers)), rank=0, world=1, last_turn=9, workers=1)
+    samplers, batch_builders = streams(toy)
+    made = load(batch_builders, iter(jobs(samplers)), rank=0, world=1, last_draw=9, workers=1)
     first = next(made)
     [worker] = multiprocessing.active_children()
     assert worker.pid is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(worker.pid, number)
-    assert same([first.job, *(p.job for p in made)], jobs(samplers)[:30])
+    assert same([first.planned, *(p.planned for p in made)], jobs(samplers)[:30])
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 5])
 def test_processes_share_the_same_jobs_without_overlap(toy: Path, world: int) -> None:
-    samplers, collations = streams(toy)
+    samplers, batch_builders = streams(toy)
     whole = jobs(samplers)
     shares = [
-        [p.job for p in load(collations, iter(whole), rank=rank, world=world, last_turn=None, workers=0)]
+        [
+            p.planned
+            for p in load(batch_builders, iter(whole), rank=rank, world=world, last_draw=None, workers=0)
+        ]
         for rank in range(world)
     ]
     for rank, share in enumerate(shares):
@@ -233,9 +244,9 @@ def test_processes_share_the_same_jobs_without_overlap(toy: Path, world: int) ->
 
 def test_the_stream_of_a_micro_batch_depends_on_seed_update_and_number_only(toy: Path) -> None:
     samplers, _ = streams(toy)
-    chosen = {(j.turn, j.micro): j.stream for j in jobs(samplers)}
+    chosen = {(j.draw, j.micro): j.stream for j in jobs(samplers)}
     later = jobs(samplers, update=7, mass=Position(2, 0, 1))
-    assert all(chosen[j.turn, j.micro] == j.stream for j in later if j.turn < 20)
+    assert all(chosen[j.draw, j.micro] == j.stream for j in later if j.draw < 20)
     assert [j.stream for j in jobs(samplers, seed=2)] != [j.stream for j in jobs(samplers)]
     share = np.mean([j.stream == "mass" for j in jobs(samplers, freq=50)])
     assert abs(share - 0.75) < 0.06  # four standard deviations of 1,000 draws
@@ -245,5 +256,5 @@ def test_a_plan_continues_from_what_was_consumed(toy: Path) -> None:
     samplers, _ = streams(toy)
     whole = jobs(samplers)
     for update in (1, 5, 13):
-        consumed = {j.stream: j.after for j in whole if j.turn < update}
+        consumed = {j.stream: j.next_position for j in whole if j.draw < update}
         assert same(jobs(streams(toy)[0], update, **consumed)[: 3 * (20 - update)], whole[3 * update :])

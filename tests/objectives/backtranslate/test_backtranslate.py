@@ -22,12 +22,12 @@ from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Tokens
 from masscli.data.batches.framing import Framing
-from masscli.data.batches.loader import Collation
+from masscli.data.batches.loader import BatchBuilder
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataBin, piece_counts
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
-from masscli.generation.inference_copy import replica
+from masscli.generation.inference_copy import inference_copy
 from masscli.generation.retrieval import precision_at_1, sentence_vectors
 from masscli.generation.translator import NOTHING, Translation, Translator
 from masscli.models.config import ModelConfig
@@ -87,7 +87,7 @@ def prepared(
     objective = Backtranslate(
         BacktranslateOptions(**options), Setting(framing, ModelConfig(), "en-de")
     ).train(training)
-    before = Collation("bt", objective.view(data, "train"), objective.collator(), 1)(np.array(rows), epoch)
+    before = BatchBuilder("bt", objective.view(data, "train"), objective.collator(), 1)(np.array(rows), epoch)
     return before, objective.prepare(make(data).train(), before)
 
 
@@ -166,9 +166,9 @@ def test_only_pieces_seen_in_the_language_are_written(data: DataBin, framing: Fr
 
 def test_the_searching_copy_is_the_model_in_another_type(data: DataBin) -> None:
     model = make(data)
-    assert replica(model) is model
+    assert inference_copy(model) is model
     model.compute = torch.bfloat16
-    copy = replica(model.train())
+    copy = inference_copy(model.train())
     assert not copy.training and model.training and not any(p.requires_grad for p in copy.parameters())
     for name, tensor in copy.state_dict().items():
         assert tensor.dtype == torch.bfloat16 and torch.equal(
@@ -259,7 +259,7 @@ def test_what_was_made_is_learned_from_again(
 
     def prepare(self: Backtranslate, model: Transformer, batch: Batch) -> Batch:
         if self.training:
-            made.append(len(batch.rows))
+            made.append(len(batch.example_numbers))
         return original(self, model, batch)
 
     monkeypatch.setattr(Backtranslate, "prepare", prepare)
@@ -528,7 +528,10 @@ def test_translations_made_offline_are_learned_beside_in_one_direction(toy: Path
     streams = {"real": {"text": "en-de", "objective": {"name": "translate"}},
                "made": {"text": "de-en", "data": str(other), "objective": {"name": "translate"}}}  # fmt: skip
     trainer, notes = build(recipe(toy, tmp_path / "run", "train.max_update=2", streams=streams))
-    assert {s.name: s.sampler.rows for s in trainer.streams.values()} == {"real": TRAIN, "made": VALID}
+    assert {s.name: s.sampler.num_examples for s in trainer.streams.values()} == {
+        "real": TRAIN,
+        "made": VALID,
+    }
     assert notes[-1].startswith(f"made is not validated: {other}: has no valid pairs de-en")
     list(trainer.run())
     # The folder may move, but not hold other text.

@@ -91,7 +91,7 @@ def test_the_generator_climbs_the_loss_of_the_discriminator(monkeypatch: pytest.
     found = batch(made, (12, 9))
     slot = found.labels["mlm"].positions[:1]
     labels = {**found.labels, "mlm": Labels(found.labels["mlm"].ids[:1].repeat(2), slot.repeat(2))}
-    found = Batch(found.source, None, labels, {"mlm": 2.0, "rtd": found.counts["rtd"]}, found.rows)
+    found = Batch(found.source, None, labels, {"mlm": 2.0, "rtd": found.counts["rtd"]}, found.example_numbers)
     parameters = list(made.generator.parameters())
     policy = (
         made.generator.output.logits(made.generator(model, found.source)[slot], made.generator.words(model))

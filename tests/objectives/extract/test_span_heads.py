@@ -39,7 +39,7 @@ def made(kind: str, seed: int, **options: object) -> SpanHead:
 
 def batch(seed: int, padding: int = 0, last: bool = False) -> Windows:
     """The windows of one text, with a question before each and symbols between them; `last`: no answer is at the last symbol."""
-    cuts = cutting.cut(TEXT, ROOM, STRIDE)
+    cuts = cutting.split_into_windows(TEXT, ROOM, STRIDE)
     sizes = torch.tensor([size for _, size in cuts])
     lengths = sizes + ASKED + 3
     generator = torch.Generator().manual_seed(seed)
@@ -129,8 +129,8 @@ class Slow:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_search_finds_what_a_walk_over_all_spans_finds(seed: int, kind: str, last: bool) -> None:
     head, windows, longest = made(kind, seed), batch(seed, padding=4, last=last), 5
-    cuts = cutting.cut(TEXT, ROOM, STRIDE)
-    owner = cutting.best(cuts, TEXT)
+    cuts = cutting.split_into_windows(TEXT, ROOM, STRIDE)
+    owner = cutting.best_window_per_token(cuts, TEXT)
     expected: dict[tuple[int, int], float] = {}
     nulls = []
     for n, (begin, size) in enumerate(cuts):

@@ -16,8 +16,8 @@ from masscli.cli.app import dispatch
 from masscli.cli.preprocess import run
 from masscli.core.config import decode
 from masscli.core.errors import MasscliError
-from masscli.data.batches.loader import Collation
-from masscli.data.batches.sequences import Frame, fit
+from masscli.data.batches.loader import BatchBuilder
+from masscli.data.batches.sequences import PairFormat, truncated_pair_lengths
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.config import ModelConfig
@@ -62,7 +62,7 @@ VOCAB = Vocabulary(60, 0, 1, 2, 3, 4, 5, 6, (), {}, "")
 
 def test_the_worked_strings_of_the_specification() -> None:
     a, b = np.array([50, 51]), np.array([52, 53])
-    bert, roberta, gpt = (Frame(kind, VOCAB) for kind in ("bert", "roberta", "gpt"))
+    bert, roberta, gpt = (PairFormat(kind, VOCAB) for kind in ("bert", "roberta", "gpt"))
     assert bert.join(a, b).ids.tolist() == [5, 50, 51, 6, 52, 53, 6]
     assert bert.join(a, b).segments.tolist() == [0, 0, 0, 0, 1, 1, 1]
     assert roberta.join(a, b).ids.tolist() == [1, 50, 51, 2, 2, 52, 53, 2]
@@ -70,7 +70,7 @@ def test_the_worked_strings_of_the_specification() -> None:
     for frame in (bert, roberta, gpt):
         for texts in ((a,), (a, b)):
             joined = frame.join(*texts)
-            assert len(joined.ids) == sum(map(len, texts)) + frame.symbols(len(texts))
+            assert len(joined.ids) == sum(map(len, texts)) + frame.num_special_tokens(len(texts))
             assert [joined.ids[at] for at in joined.starts] == [text[0] for text in texts]
 
 
@@ -81,7 +81,7 @@ def test_pairs_are_cut_from_the_end_of_the_longer_one() -> None:
                 a, b = first, second
                 while a + b > room:
                     a, b = (a - 1, b) if a > b else (a, b - 1)
-                found = fit(np.array([first]), np.array([second]), room)
+                found = truncated_pair_lengths(np.array([first]), np.array([second]), room)
                 assert (int(found[0][0]), int(found[1][0])) == (a, b)
 
 
@@ -265,28 +265,28 @@ def test_every_pre_training_can_be_fine_tuned(
     assert (old.encoder_layers, old.decoder_layers) == (new.encoder_layers, new.decoder_layers)
 
 
-def built(folder: Path, run_folder: Path, *options: str) -> tuple[Predictor, Classify, Collation]:
+def built(folder: Path, run_folder: Path, *options: str) -> tuple[Predictor, Classify, BatchBuilder]:
     """A trained classifier of pairs, and its validation examples."""
     finetune(folder, run_folder, "--task", "classify", "--table", "two", *TINY, *options, updates=2)
     predictor = Predictor.open(run_folder, None, None, torch.device("cpu"), torch.float32)
     objective = predictor.objective
     assert isinstance(objective, Classify)
     data = DataBin.open(folder / "data")
-    return predictor, objective, Collation("x", objective.view(data, "valid"), objective.collator(), 0)
+    return predictor, objective, BatchBuilder("x", objective.view(data, "valid"), objective.collator(), 0)
 
 
 def test_similarity_does_not_know_the_order_of_a_pair(folder: Path, tmp_path: Path) -> None:
     gpt = ["--encoder-layers", "0", "--both-orders", "--lm-weight", "0.5"]
-    predictor, objective, collation = built(folder, tmp_path / "run", *gpt)
-    batch = collation(np.arange(6), 0)
-    swapped = objective.collator()([collation.view[n]._replace(fields=(collation.view[n].fields[1], collation.view[n].fields[0],
-                                                                       collation.view[n].fields[2])) for n in range(6)], [])  # fmt: skip
+    predictor, objective, batch_builder = built(folder, tmp_path / "run", *gpt)
+    batch = batch_builder(np.arange(6), 0)
+    swapped = objective.collator()([batch_builder.dataset[n]._replace(fields=(batch_builder.dataset[n].fields[1], batch_builder.dataset[n].fields[0],
+                                                                       batch_builder.dataset[n].fields[2])) for n in range(6)], [])  # fmt: skip
     with torch.no_grad():
         scores, _ = objective.scores(predictor.model, batch)
         others, _ = objective.scores(predictor.model, swapped)
         torch.testing.assert_close(scores, others)
         losses = objective(predictor.model, batch)
-        twice = objective(predictor.model, collation(np.concatenate([np.arange(6), np.arange(6)]), 0))
+        twice = objective(predictor.model, batch_builder(np.concatenate([np.arange(6), np.arange(6)]), 0))
     assert objective.weights == {"classify": 1.0, "lm": 0.5}
     for term in losses:
         assert float(twice[term].loss) == pytest.approx(2 * float(losses[term].loss), rel=1e-5)
@@ -313,12 +313,12 @@ def test_pairs_without_an_order_are_learned_in_both(
     assert measured, "validated, too, on the split that is learned"
     trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
     stream = next(iter(trainer.streams.values()))
-    view = stream.collation.view
-    assert (len(view), len(trainer.validator.streams[0].collation.view)) == (128, 64)
+    view = stream.batch_builder.dataset
+    assert (len(view), len(trainer.validator.streams[0].batch_builder.dataset)) == (128, 64)
     cut = 0
     for n in range(64):
         (a, b, label), (c, d, same) = view[n].fields, view[64 + n].fields
-        assert (view[n].row, view[64 + n].row, label.tolist()) == (n, 64 + n, same.tolist())
+        assert (view[n].number, view[64 + n].number, label.tolist()) == (n, 64 + n, same.tolist())
         for x, y in (
             (a, d),
             (b, c),
@@ -355,10 +355,10 @@ def test_pairs_without_an_order_are_learned_in_both(
 def test_the_auxiliary_language_model_is_a_mean_over_the_tokens_of_each_sequence(
     folder: Path, tmp_path: Path
 ) -> None:
-    predictor, objective, collation = built(
+    predictor, objective, batch_builder = built(
         folder, tmp_path / "run", "--encoder-layers", "0", "--lm-weight", "0.5"
     )
-    batch = collation(np.arange(4), 0)
+    batch = batch_builder(np.arange(4), 0)
     with torch.no_grad():
         shares = torch.log_softmax(predictor.model.logits(predictor.model.decode(batch.source, None)), -1)
         expected = 0.0
@@ -371,9 +371,9 @@ def test_the_auxiliary_language_model_is_a_mean_over_the_tokens_of_each_sequence
 
 
 def test_padding_changes_no_score(folder: Path, tmp_path: Path) -> None:
-    predictor, objective, collation = built(folder, tmp_path / "run", "--decoder-layers", "0")
-    together = objective.predict(predictor.model, collation(np.arange(8), 0))
-    alone = [objective.predict(predictor.model, collation(np.array([n]), 0))[0] for n in range(8)]
+    predictor, objective, batch_builder = built(folder, tmp_path / "run", "--decoder-layers", "0")
+    together = objective.predict(predictor.model, batch_builder(np.arange(8), 0))
+    alone = [objective.predict(predictor.model, batch_builder(np.array([n]), 0))[0] for n in range(8)]
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
@@ -616,8 +616,8 @@ def test_a_model_with_one_kind_of_segment_reads_pairs(
 def test_the_frames_of_roberta_and_gpt_have_no_segments() -> None:
     a, b = np.array([50, 51]), np.array([52, 53])
     assert (
-        not Frame("roberta", VOCAB).join(a, b).segments.any()
-        and not Frame("gpt", VOCAB).join(a, b).segments.any()
+        not PairFormat("roberta", VOCAB).join(a, b).segments.any()
+        and not PairFormat("gpt", VOCAB).join(a, b).segments.any()
     )
 
 
@@ -659,7 +659,7 @@ def test_the_question_is_read_whatever_the_choices_are_called(folder: Path, tmp_
     )
     finetune(tmp_path, tmp_path / "run", "--task", "choose", *task, *ENCODER, updates=1)
     trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
-    example = next(iter(trainer.streams.values())).collation.view[0]
+    example = next(iter(trainer.streams.values())).batch_builder.dataset[0]
     assert data.tokenizer().decode(example.fields[1].tolist(), "en") == "di ba"
 
 
@@ -1114,15 +1114,15 @@ def test_the_rates_of_electra() -> None:
     config = decode(OptimConfig, {"layer_decay": 0.8, "layer_decay_offset": 2})
     names = [
         "objective.x.head.out.weight",
-        "encoder.layers.11.inner.weight",
-        "encoder.layers.0.inner.weight",
+        "encoder.layers.11.fc1.weight",
+        "encoder.layers.0.fc1.weight",
         "tables.shared",
     ]
     assert [round(layer_scale(config, name, 12), 4) for name in names] == [1, 0.64, 0.055, 0.044]
-    every = [*(f"encoder.layers.{n}.inner.weight" for n in range(12)), *names]
+    every = [*(f"encoder.layers.{n}.fc1.weight" for n in range(12)), *names]
     assert len({layer_scale(config, name, 12) for name in every}) == 14
     plain = decode(OptimConfig, {"layer_decay": 0.5})
-    assert [layer_scale(plain, f"encoder.layers.{n}.inner.weight", 2) for n in (1, 0)] == [0.5, 0.25]
+    assert [layer_scale(plain, f"encoder.layers.{n}.fc1.weight", 2) for n in (1, 0)] == [0.5, 0.25]
 
 
 def test_a_classifier_says_what_it_cannot_read(folder: Path) -> None:

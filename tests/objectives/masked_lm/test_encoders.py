@@ -13,7 +13,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Tokens
 from masscli.models.config import ModelConfig
 from masscli.models.lm_head import HeadTransform
-from masscli.models.masks import inside, stepwise
+from masscli.models.masks import self_attention_mask, step_visibility
 from masscli.models.presets import resolve
 from masscli.models.relative_positions import bucket
 from masscli.models.transformer import Transformer, count_parameters
@@ -273,7 +273,7 @@ def test_copies_at_one_position_are_at_distance_0() -> None:
     model = make(relative_buckets=8, relative_distance=16)
     assert model.relative is not None
     tokens = Tokens(torch.randint(5, V, (1, 3)), torch.tensor([3]), positions=torch.tensor([[4, 9, 4]]))
-    bias = model.relative.add_to(inside(tokens), tokens)
+    bias = model.relative.add_to(self_attention_mask(tokens), tokens)
     assert torch.equal(bias[0, :, 0, 2], bias[0, :, 0, 0])
 
 
@@ -299,13 +299,13 @@ def test_the_worked_example_of_the_attention_rule() -> None:
     """x1..x6 factorised as {4, 5} then {2}: x1..x6, M2 M4 M5, P2 P4 P5."""
     steps = torch.tensor([[0, 2, 0, 1, 1, 0, 0, 0, 0, -2, -1, -1]])
     wanted = [[int(x) for x in line.split()] for line in WORKED.split("\n") if line]
-    assert stepwise(steps, steps)[0].int().tolist() == wanted
+    assert step_visibility(steps, steps)[0].int().tolist() == wanted
 
 
 def test_the_rule_holds_bidirectional_and_causal_attention() -> None:
-    assert bool(stepwise(torch.zeros(1, 5), torch.zeros(1, 5)).all())
+    assert bool(step_visibility(torch.zeros(1, 5), torch.zeros(1, 5)).all())
     steps = torch.arange(1, 6)[None]
-    assert torch.equal(stepwise(steps, steps)[0], torch.ones(5, 5, dtype=torch.bool).tril())
+    assert torch.equal(step_visibility(steps, steps)[0], torch.ones(5, 5, dtype=torch.bool).tril())
 
 
 def test_what_is_visible_has_the_size_of_the_formula() -> None:
@@ -319,4 +319,4 @@ def test_what_is_visible_has_the_size_of_the_formula() -> None:
         ]
         m, sums = len(steps), np.cumsum(sizes)
         wanted = (context + m) ** 2 + 2 * m * (context + m) + 2 * int((sizes * sums).sum())
-        assert int(stepwise(every, every).sum()) == wanted
+        assert int(step_visibility(every, every).sum()) == wanted

@@ -20,7 +20,7 @@ from masscli.core.config import ConfigError, decode
 from masscli.data.batches.batch import Batch, Tokens
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
-from masscli.data.batches.loader import Collation
+from masscli.data.batches.loader import BatchBuilder
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
@@ -63,7 +63,7 @@ def test_masks_of_an_example_are_those_of_its_epoch_or_of_all(
 
     def shown(epoch: int) -> Tensor:
         view = made.view(data, "train")
-        return Collation("one", view, made.collator(), 1)(np.arange(4) % len(view), epoch).source.ids
+        return BatchBuilder("one", view, made.collator(), 1)(np.arange(4) % len(view), epoch).source.ids
 
     assert torch.equal(shown(0), shown(0)) and torch.equal(shown(3), shown(3))
     first, second = shown(0), shown(3)

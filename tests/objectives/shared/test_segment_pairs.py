@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from masscli.data.batches.packed_sentences import Blocks
+from masscli.data.batches.packed_sentences import PackedSentenceDataset
 from masscli.objectives.shared.masking import Masker, blocks, electra_slots, fill, words
 from masscli.objectives.shared.segment_pairs import DocumentPairs, cut
 from masscli.text.vocabulary import Vocabulary
@@ -235,7 +235,7 @@ def test_too_long_a_pair_loses_from_the_longer_side() -> None:
 @pytest.mark.parametrize("cross", [True, False])
 def test_blocks_reproduce_the_corpus(cross: bool) -> None:
     column = text(documents=12, longest=50)
-    view = Blocks(column, 40, 2, cross=cross, starts=STARTS)
+    view = PackedSentenceDataset(column, 40, 2, cross=cross, starts=STARTS)
     every = [view[row].fields[0] for row in range(len(view))]
     assert view.sizes(0, len(view))[:, 0].tolist() == [len(ids) + 1 for ids in every]
     assert max(map(len, every)) <= 40
@@ -251,7 +251,7 @@ def test_blocks_reproduce_the_corpus(cross: bool) -> None:
 
 def test_blocks_are_as_full_as_whole_sentences_allow() -> None:
     column = text(documents=3, longest=20)
-    view = Blocks(column, 60, 2, cross=True, starts=STARTS)
+    view = PackedSentenceDataset(column, 60, 2, cross=True, starts=STARTS)
     for row in range(len(view) - 1):
         following = view[row + 1].fields[0]
         first = int(np.flatnonzero(following == 2)[0]) + 1
@@ -262,7 +262,7 @@ def test_blocks_are_as_full_as_whole_sentences_allow() -> None:
 @pytest.mark.parametrize("documents", [[], [[0]], [[0, 0, 3]], [[200]]])
 @pytest.mark.parametrize("cross", [True, False])
 def test_odd_corpora_are_packed(documents: list[list[int]], cross: bool) -> None:
-    view = Blocks(Text(documents), 40, 2, cross=cross, starts=STARTS)
+    view = PackedSentenceDataset(Text(documents), 40, 2, cross=cross, starts=STARTS)
     assert all(1 < len(view[row].fields[0]) <= 40 for row in range(len(view)))
     assert sum(int((view[row].fields[0] != 2).sum()) for row in range(len(view))) == sum(map(sum, documents))
 

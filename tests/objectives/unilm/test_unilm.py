@@ -13,7 +13,7 @@ from torch import Tensor
 
 from masscli.data.batches.batch import Tokens
 from masscli.data.batches.dataset import Example
-from masscli.models.masks import stepwise
+from masscli.models.masks import step_visibility
 from masscli.models.transformer import Transformer
 from masscli.objectives.masked_lm.bert import Framed, frame
 from masscli.objectives.objective import Objective
@@ -101,7 +101,7 @@ def slow_sees(q: int, k: int) -> bool:
 
 def test_the_rule_is_its_table() -> None:
     every = list(range(-4, 5))
-    found = stepwise(torch.tensor([every]), torch.tensor([every]))[0]
+    found = step_visibility(torch.tensor([every]), torch.tensor([every]))[0]
     assert found.tolist() == [[slow_sees(q, k) for k in every] for q in every]
 
 
