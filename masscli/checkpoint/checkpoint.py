@@ -157,7 +157,7 @@ class Checkpoint:
         """(source, target) languages of the directions it was trained to write."""
         written = (f"{options.language}-{options.language}" for options in self.writers.values())
         texts = (
-            *(s.text for s in self.recipe.stream.values() if s.objective.reads in ("pairs", "target")),
+            *(s.text for s in self.recipe.stream.values() if s.objective.input_kind in ("pairs", "target")),
             *written,
         )
         return tuple((a, b) for a, b in dict.fromkeys(tuple(t.split("-")) for t in texts))

@@ -131,10 +131,12 @@ def _open(paths: Sequence[Path]) -> list[Checkpoint]:
     first = checkpoints[0].framing()
     for path, checkpoint in zip(parts, checkpoints, strict=True):
         learned = [stream.objective for stream in checkpoint.recipe.stream.values()]
-        if not checkpoint.recipe.model.decoder_layers and not any(objective.writes for objective in learned):
+        if not checkpoint.recipe.model.decoder_layers and not any(
+            objective.encoder_generates for objective in learned
+        ):
             raise MasscliError(f"{path}: has no decoder, so it cannot turn text into text",
                                "fine-tune it to write: --task s2s, summarize or respond; labels are for masscli predict")  # fmt: skip
-        if learned and not any(objective.speaks for objective in learned):
+        if learned and not any(objective.generates_text for objective in learned):
             names = ", ".join(dict.fromkeys(objective.name for objective in learned))
             print(
                 f"warning: {path}: was not trained to write, but to {names}; its decoder knows only what it began with",
@@ -157,7 +159,9 @@ def _stream(checkpoint: Checkpoint, command: GenerateConfig) -> StreamConfig | N
     """The stream that is written for, where it matters: the one that was named, or the only task that writes from a table."""
     streams, writers = checkpoint.recipe.stream, checkpoint.writers
     writing = {
-        name: s for name, s in streams.items() if name in writers or s.objective.reads in ("pairs", "target")
+        name: s
+        for name, s in streams.items()
+        if name in writers or s.objective.input_kind in ("pairs", "target")
     }
     asked = (command.source_lang, command.target_lang)
     if command.stream is not None:
@@ -333,17 +337,19 @@ def _writer(
     checkpoint: Checkpoint, stream: StreamConfig | None, source: str, target: str
 ) -> Literal["encoder", "decoder"] | None:
     """The stack that has learned to write alone, if all that was learned of this writing, or else of any, is of one."""
-    speaking = [s for s in checkpoint.recipe.stream.values() if s.objective.speaks]
+    speaking = [s for s in checkpoint.recipe.stream.values() if s.objective.generates_text]
     same = [
         s
         for s in speaking
         if stream is not None and (s.text, s.objective.name) == (stream.text, stream.objective.name)
     ]
     same = same or [
-        s for s in speaking if s.objective.reads in ("pairs", "target") and s.text == f"{source}-{target}"
+        s
+        for s in speaking
+        if s.objective.input_kind in ("pairs", "target") and s.text == f"{source}-{target}"
     ]
     meant = [s.objective for s in same or speaking]
-    if meant and all(objective.writes for objective in meant):
+    if meant and all(objective.encoder_generates for objective in meant):
         return "encoder"
     return "decoder" if meant and all(objective.stacks == "decoder" for objective in meant) else None
 

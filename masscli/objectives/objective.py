@@ -31,36 +31,36 @@ class Term(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class ObjectiveContext:
     """Where an objective works: how text is framed for the model, the model's shape, and what it reads (`en`, or `en-de`)."""
 
     framing: Framing
     model: ModelConfig
-    text: str
-    limit: int | None = None
+    dataset_name: str
+    max_examples: int | None = None
 
     @property
-    def sides(self) -> tuple[str, ...]:
+    def languages(self) -> tuple[str, ...]:
         """The languages of the text, source first."""
-        return tuple(self.text.split("-"))
+        return tuple(self.dataset_name.split("-"))
 
 
 class Objective(nn.Module, ABC):
     """What is to be learned from one stream."""
 
     Config: ClassVar[type[ObjectiveConfig]]
-    figures: ClassVar[tuple[str, ...]] = ()
-    """What `take_figures` gives, where an objective has something to say of its own work besides its losses."""
-    searches: ClassVar[bool] = False
+    training_metrics: ClassVar[tuple[str, ...]] = ()
+    """What `take_training_metrics` gives, where an objective has something to say of its own work besides its losses."""
+    generates_in_prepare: ClassVar[bool] = False
     """Whether `prepare` runs the model."""
-    alone: bool = False
+    exclusive: bool = False
     """Whether no other stream may learn beside it."""
-    allowed: Mapping[str, Tensor] = MappingProxyType({})
+    allowed_pieces: Mapping[str, Tensor] = MappingProxyType({})
     """For a language, the (V,) pieces that may be written in it, where not all may."""
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, context: ObjectiveContext) -> None:
         super().__init__()
-        self.setting = setting
+        self.context = context
 
     @property
     @abstractmethod
@@ -87,14 +87,14 @@ class Objective(nn.Module, ABC):
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """The summed losses of a batch, by term."""
 
-    def remarks(self, view: Dataset) -> list[str]:
+    def data_warnings(self, view: Dataset) -> list[str]:
         """What a user should know of the examples before anything is learned: how many are cut, what cannot be learned of them."""
         return []
 
-    def take_figures(self) -> Mapping[str, tuple[float, float]]:
+    def take_training_metrics(self) -> Mapping[str, tuple[float, float]]:
         """Each figure as a sum, and of how many, since last asked; the loop adds both up over processes and divides."""
         return {}
 
-    def concerns(self, figures: Mapping[str, float]) -> list[str]:
+    def training_warnings(self, figures: Mapping[str, float]) -> list[str]:
         """What in its figures a user should be warned of: `what it looks like (how much)`; said when it begins and comes back."""
         return []

@@ -27,7 +27,7 @@ class ObjectiveConfig(PlugIn):
     registry: ClassVar[Registry[type[ObjectiveConfig]]] = OBJECTIVES
     implementation: ClassVar[str]
     """The objective that takes these options, as `module:Class`. It is imported only when it is needed, since it imports torch."""
-    reads: ClassVar[Literal["sentences", "pairs", "target", "table"]] = "sentences"
+    input_kind: ClassVar[Literal["sentences", "pairs", "target", "table"]] = "sentences"
     formats: ClassVar[tuple[str, ...]] = ()
     """Kinds of table that it reads (see masscli/data/formats/readers.py), the usual one first."""
 
@@ -37,40 +37,40 @@ class ObjectiveConfig(PlugIn):
         return "encoder-decoder"
 
     @property
-    def path(self) -> str:
+    def parameter_group(self) -> str:
         """Objectives of one path use the same parameters of a model; one without goes its own way."""
         return ""
 
     @property
-    def writes(self) -> bool:
+    def encoder_generates(self) -> bool:
         """An encoder alone that has learned this can write text, by pseudo-masks."""
         return False
 
     @property
-    def joins(self) -> Literal["bert", "roberta"]:
+    def pair_format(self) -> Literal["bert", "roberta"]:
         """The form in which an encoder that has learned this has read two texts."""
         return "bert"
 
-    def suited(self, encoder: bool, decoder: bool, joins: Literal["bert", "roberta"]) -> Self:
+    def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: Literal["bert", "roberta"]) -> Self:
         """The options for a model that has these stacks, where they leave open which is used, and how its encoder has read two texts."""
         return self
 
     @property
-    def waits(self) -> int:
+    def warm_start_updates(self) -> int:
         """Updates before the model learns anything."""
         return 0
 
     @property
-    def speaks(self) -> bool:
+    def generates_text(self) -> bool:
         """Whether some stack learns to write text."""
-        return self.writes or "decoder" in self.stacks
+        return self.encoder_generates or "decoder" in self.stacks
 
     @property
-    def idle(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[Idle, ...]:
         """Which options change nothing beside the others."""
         return ()
 
-    def longest(self, lead: int) -> tuple[str, int] | None:
+    def max_example_length(self, lead: int) -> tuple[str, int] | None:
         """The option that says how long the pieces are into which it cuts running text, and how many tokens of one a stack reads at most.
 
         None where examples are as long as the text is.  `lead` is how many symbols stand before a source, as in `Framing`.

@@ -54,7 +54,8 @@ def refuse(recipe: Recipe, update_freq: int) -> None:
     (first, one), *others = recipe.stream.items()
     for name, other in others:
         if one.objective != other.objective and (
-            not one.objective.path or one.objective.path != other.objective.path
+            not one.objective.parameter_group
+            or one.objective.parameter_group != other.objective.parameter_group
         ):
             raise MasscliError(
                 f"--shard-model: streams {first} and {name} use different parts of the model, and processes must use the same",

@@ -104,7 +104,7 @@ class Gradients:
 
     def _work(self, prepared: Sequence[PreparedBatch], pieces: int) -> list[tuple[PlannedBatch, list[Batch]]]:
         """Every micro-batch in so many pieces, complete."""
-        searching = any(s.objective.searches for s in self.streams.values())
+        searching = any(s.objective.generates_in_prepare for s in self.streams.values())
         with whole(self.through) if searching else nullcontext(self.through.model) as model:
             return [(p.planned, self._parts(model, p, pieces)) for p in prepared]
 
@@ -123,7 +123,7 @@ class Gradients:
         started = time.monotonic()
         with torch.no_grad():
             ready = [objective.prepare(model, part.to(self.device)) for part in parts]
-        self.searching += time.monotonic() - started if objective.searches else 0.0
+        self.searching += time.monotonic() - started if objective.generates_in_prepare else 0.0
         return ready
 
     def _count(self, work: Sequence[tuple[PlannedBatch, list[Batch]]]) -> Tensor:

@@ -16,7 +16,7 @@ from masscli.data.batches.sampler import BatchLimits, BatchSampler
 from masscli.data.storage.tables import Table, load
 from masscli.models.transformer import Transformer
 from masscli.objectives.extract.options import ExtractOptions
-from masscli.objectives.objective import Objective, Setting
+from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import objective_class
 from masscli.objectives.shared.finetuning_base import Answer, Judged, Output
 from masscli.objectives.shared.options import TableOptions
@@ -89,7 +89,7 @@ class Predictor:
             len(view), view.sizes, BatchLimits(max(batch_tokens, longest)), 0, self.stream, shuffle=False
         )
         batch_builder = BatchBuilder(self.stream, view, self.objective.collator(), 0)
-        return judge(self.model, self.objective, batch_builder, sampler), self.objective.remarks(view)
+        return judge(self.model, self.objective, batch_builder, sampler), self.objective.data_warnings(view)
 
     def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
         """One for each example, in their order."""
@@ -101,6 +101,6 @@ class Predictor:
 def objective_of(stream: StreamConfig, checkpoint: Checkpoint) -> Objective:
     """The objective of a stream as it was trained; its parameters are not yet those of the checkpoint."""
     cls = cast(Any, objective_class(stream.objective.name))
-    made = cls(stream.objective, Setting(checkpoint.framing(), checkpoint.recipe.model, stream.text))
+    made = cls(stream.objective, ObjectiveContext(checkpoint.framing(), checkpoint.recipe.model, stream.text))
     assert isinstance(made, Objective)
     return made

@@ -328,12 +328,12 @@ class Trainer:
         figures: dict[str, float] = {}
         concerns: list[str] = []
         for stream in self.streams.values():
-            if names := stream.objective.figures:
-                taken = stream.objective.take_figures()
+            if names := stream.objective.training_metrics:
+                taken = stream.objective.take_training_metrics()
                 sums = distributed.sum_(
                     torch.tensor([taken[n] for n in names], dtype=torch.float64, device=self.device)
                 ).tolist()
                 own = {n: a / b for n, (a, b) in zip(names, sums, strict=True) if b}
                 figures |= {f"{stream.name}.{n}": value for n, value in own.items()}
-                concerns += [f"{stream.name}: {text}" for text in stream.objective.concerns(own)]
+                concerns += [f"{stream.name}: {text}" for text in stream.objective.training_warnings(own)]
         return figures, tuple(concerns)

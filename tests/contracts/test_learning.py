@@ -19,7 +19,7 @@ from masscli.data.batches.framing import Framing
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.electra.objective import Electra
-from masscli.objectives.objective import Objective, Setting
+from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import OBJECTIVES, objective_class
 from masscli.text.vocabulary import Vocabulary
 
@@ -57,8 +57,10 @@ def build(name: str, relative_buckets: int = 0, **options: Any) -> tuple[Objecti
                              "languages": "none", "relative_buckets": relative_buckets, "relative_distance": 16}  # fmt: skip
     model = ModelConfig(**(shape | STACKS[config.stacks]))
     cls: Any = objective_class(name)
-    setting = Setting(Framing(VOCAB, False, False, ()), model, "en-de" if config.reads == "pairs" else "en")
-    return cls(config, setting), Transformer(model, VOCAB.size, ())
+    context = ObjectiveContext(
+        Framing(VOCAB, False, False, ()), model, "en-de" if config.input_kind == "pairs" else "en"
+    )
+    return cls(config, context), Transformer(model, VOCAB.size, ())
 
 
 def examples(name: str) -> list[Example]:

@@ -17,7 +17,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.labelled.choose import Choose
 from masscli.objectives.labelled.classify import Classify
 from masscli.objectives.labelled.options import ChooseOptions, ClassifyOptions
-from masscli.objectives.objective import Setting
+from masscli.objectives.objective import ObjectiveContext
 from tests.objectives.test_pretraining import FRAMING, STACKS, VOCAB, words
 from tests.objectives.unilm.test_unilm import reach
 
@@ -49,7 +49,7 @@ def model(stack: str) -> Transformer:
 def classifier(stack: str, **options: Any) -> Classify:
     torch.manual_seed(4)
     columns = {"labels": ("no", "yes"), "text_columns": ("a", "b"), "head_dropout": 0.0}
-    return Classify(ClassifyOptions(**(columns | options)), Setting(LONE, sized(stack), "table"))
+    return Classify(ClassifyOptions(**(columns | options)), ObjectiveContext(LONE, sized(stack), "table"))
 
 
 def texts(*pairs: tuple[Sequence[int], Sequence[int]]) -> list[Example]:
@@ -133,7 +133,7 @@ def test_choices_in_another_order_have_the_same_scores_in_that_order(stack: str)
     """Of two questions with three and with two choices; the loss stays the same when the right ones move along."""
     network, task = (
         model(stack),
-        Choose(ChooseOptions(head_dropout=0.0), Setting(LONE, sized(stack), "table")),
+        Choose(ChooseOptions(head_dropout=0.0), ObjectiveContext(LONE, sized(stack), "table")),
     )
     contexts, choices, right = (
         [words(1, 6), words(2, 3)],
@@ -163,9 +163,9 @@ def test_choices_in_another_order_have_the_same_scores_in_that_order(stack: str)
 @torch.no_grad()
 def test_the_language_model_of_choices_is_that_of_each_of_their_sequences() -> None:
     """L1 of equation 5: each sequence read alone, token after token; a mean over its tokens; summed over all of them."""
-    network, setting = model("decoder"), Setting(LONE, sized("decoder"), "table")
+    network, context = model("decoder"), ObjectiveContext(LONE, sized("decoder"), "table")
     alone, beside = (
-        Choose(ChooseOptions(head_dropout=0.0, lm_weight=weight), setting) for weight in (0.0, 0.5)
+        Choose(ChooseOptions(head_dropout=0.0, lm_weight=weight), context) for weight in (0.0, 0.5)
     )
     beside.load_state_dict(alone.state_dict())
     contexts, choices = (

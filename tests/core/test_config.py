@@ -234,7 +234,7 @@ def test_every_key_has_a_sentence(cls: type) -> None:
         assert row.help, f"{cls.__name__}.{row.key} has no sentence"
         assert row.help[-1] in ".)", f"{cls.__name__}.{row.key}: {row.help!r} is not a sentence"
     for name in typing.get_type_hints(cls):
-        assert name in docs(cls) or name in ("registry", "reads", "stacks", "name")
+        assert name in docs(cls) or name in ("registry", "input_kind", "stacks", "name")
 
 
 COMMANDS: dict[str, list[type]] = {

@@ -33,7 +33,7 @@ from masscli.objectives.masked_lm.options import MaskedLMOptions, TranslationLMO
 from masscli.objectives.masked_lm.tlm import TranslationLM
 from masscli.objectives.mass.objective import Mass
 from masscli.objectives.mass.options import MassOptions
-from masscli.objectives.objective import Setting
+from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.shared.code_switching import Switching
 from masscli.objectives.shared.options import SwitchingOptions
 from masscli.training.setup.build import build
@@ -91,7 +91,7 @@ def test_the_encoder_alone_sees_them(
     frame = Framing(data.vocab, False, False, ("en", "de"))
     batches = []
     for given in (options, replace(options, switch_dictionary=path, switch_share=1.0)):
-        made = kind(given, Setting(frame, ModelConfig(), text))
+        made = kind(given, ObjectiveContext(frame, ModelConfig(), text))
         batches.append(BatchBuilder("s", made.view(data, "train"), made.collator(), 1)(np.arange(8), 0))
     plain, switched = batches
     assert all(torch.equal(labels.ids, switched.labels[term].ids) for term, labels in plain.labels.items())

@@ -31,7 +31,7 @@ from masscli.objectives.masked_lm.mlm import MaskedLM
 from masscli.objectives.masked_lm.options import MaskedLMOptions
 from masscli.objectives.mass.objective import Mass
 from masscli.objectives.mass.options import MassOptions
-from masscli.objectives.objective import Objective, Setting
+from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.shared.corruption import mlm
 from masscli.objectives.translate.objective import Translate
 from masscli.objectives.translate.options import TranslateOptions
@@ -73,7 +73,7 @@ def framing(data: DataBin) -> Framing:
 
 def objective(options: Any, framing: Framing) -> Objective:
     return CLASSES[type(options)](
-        options, Setting(framing, ModelConfig(), "en-de" if options.reads == "pairs" else "en")
+        options, ObjectiveContext(framing, ModelConfig(), "en-de" if options.input_kind == "pairs" else "en")
     )  # type: ignore[call-arg]
 
 
@@ -215,7 +215,7 @@ def test_languages_go_by_name(options: Any, framing: Framing) -> None:
     assert made.source.language.tolist() == [2, 2]
     if made.target is not None:
         assert made.target.language is not None
-        assert made.target.language.tolist() == ([0, 0] if options.reads == "pairs" else [2, 2])
+        assert made.target.language.tolist() == ([0, 0] if options.input_kind == "pairs" else [2, 2])
     assert batch(options, replace(framing, languages=()), WORDS).source.language is None
 
 

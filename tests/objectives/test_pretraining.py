@@ -25,11 +25,12 @@ from masscli.data.storage.data_folder import DataBin
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
 from masscli.models.transformer import Transformer, count_parameters
+from masscli.objectives.electra import objective as electra_objective
 from masscli.objectives.electra.generator import Generator, generator_config
 from masscli.objectives.electra.objective import Electra
 from masscli.objectives.electra.options import ElectraOptions
 from masscli.objectives.masked_lm.bert import frame
-from masscli.objectives.objective import Objective, Setting
+from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import OBJECTIVES, objective_class
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.setup.build import build
@@ -65,13 +66,15 @@ def objective(name: str, framing: Framing = FRAMING, **options: Any) -> Objectiv
     config: Any = decode(schema, {"name": name, **options})
     model = ModelConfig(**(SHAPE | STACKS[config.stacks]))
     cls: Any = objective_class(name)
-    made: Objective = cls(config, Setting(framing, model, "en-de" if config.reads == "pairs" else "en"))
+    made: Objective = cls(
+        config, ObjectiveContext(framing, model, "en-de" if config.input_kind == "pairs" else "en")
+    )
     return made
 
 
 def make(made: Objective, size: int = VOCAB.size, **options: Any) -> Transformer:
     torch.manual_seed(3)
-    return Transformer(replace(made.setting.model, **options), size, ("de", "en"))
+    return Transformer(replace(made.context.model, **options), size, ("de", "en"))
 
 
 def pair(a: Sequence[int], b: Sequence[int], label: int = 0, row: int = 0) -> Example:
@@ -212,7 +215,7 @@ def test_electra_has_as_many_parameters_as_published(arch: dict[str, Any], size:
                             "segments": 2, "norm_embedding": True, "languages": "none"} | arch))  # fmt: skip
     config: Any = decode(OBJECTIVES.load("electra"), {"name": "electra", "generator_size": size})
     with torch.device("meta"):
-        whole = Electra(config, Setting(Framing(vocab, False, False, ()), model, "en"))
+        whole = Electra(config, ObjectiveContext(Framing(vocab, False, False, ()), model, "en"))
         assert count_parameters(whole) + count_parameters(Transformer(model, 30_522, ())) == count
 
 
@@ -230,7 +233,7 @@ def test_the_generator_is_narrower() -> None:
         with torch.device("meta"):
             made = Electra(
                 decode(ElectraOptions, {"name": "electra"}),
-                Setting(Framing(VOCAB, False, False, ()), model, "en"),
+                ObjectiveContext(Framing(VOCAB, False, False, ()), model, "en"),
             )
         assert made.generator.width == width
     assert (
@@ -278,7 +281,9 @@ def test_the_discriminator_has_the_models_non_linearity() -> None:
         ("gelu", -0.5 * (1 + math.erf(-(0.5**0.5)))),
         ("gelu_tanh", tanh),
     ):
-        made: Any = Electra(options, Setting(FRAMING, decode(ModelConfig, {"activation": activation}), "en"))
+        made: Any = Electra(
+            options, ObjectiveContext(FRAMING, decode(ModelConfig, {"activation": activation}), "en")
+        )
         for parameter in made.detector.parameters():
             torch.nn.init.constant_(parameter, 0.0)
         torch.nn.init.constant_(made.detector.dense.bias, -1.0)
@@ -291,7 +296,7 @@ def test_a_right_guess_is_real(monkeypatch: pytest.MonkeyPatch) -> None:
     the, chef, cooked, ate = 20, 21, 22, 23
     made = objective("electra", mask_keep=0.0)
     assert isinstance(made, Electra) and made.detector is not None
-    monkeypatch.setattr(objective, "electra_slots", lambda *args: np.array([1, 3]))
+    monkeypatch.setattr(electra_objective, "electra_slots", lambda *args: np.array([1, 3]))
     monkeypatch.setattr(made, "_sample", lambda states, table, batch: torch.tensor([the, ate]))
     found = made.collator()([pair([the, chef, cooked], [])], rngs(1))
     assert found.source.ids.tolist() == [[VOCAB.cls, VOCAB.mask, chef, VOCAB.mask, VOCAB.sep]]

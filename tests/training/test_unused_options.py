@@ -108,7 +108,7 @@ def test_tables_have_limits_of_their_own(labelled: Path, tmp_path: Path) -> None
 
 def asked(toy: Path, objective: str, arch: str = "tiny", **options: str) -> TrainRequest:
     """The request of a command line that says no more."""
-    sides = ("en", "de") if OBJECTIVES.load(objective).reads == "pairs" else (None, None)
+    sides = ("en", "de") if OBJECTIVES.load(objective).input_kind == "pairs" else (None, None)
     return TrainRequest(
         {"data": str(toy), "model": {"arch": arch}},
         {},
@@ -131,7 +131,7 @@ def test_defaults_and_named_sizes_say_nothing(toy: Path) -> None:
         both = raw["encoder_layers"] and raw["decoder_layers"]
         compose(asked(toy, own.get(arch) or ("mass" if both else "roberta"), arch))
     for name in OBJECTIVES.builtin_names():
-        if OBJECTIVES.load(name).reads != "table":
+        if OBJECTIVES.load(name).input_kind != "table":
             compose(asked(toy, name))
     for preset in MASS_PRESETS:
         compose(asked(toy, "mass", preset=preset))
@@ -181,7 +181,7 @@ def test_rules_name_options_that_there_are() -> None:
     """A rule for a name that no option has would never be broken."""
     for name in OBJECTIVES.builtin_names():
         schema: Any = OBJECTIVES.load(name)
-        assert {key for rule in schema().idle for key in rule.names.split()} <= {
+        assert {key for rule in schema().unused_options for key in rule.names.split()} <= {
             row.key for row in rows(schema)
         }, name
     found = {
@@ -191,7 +191,7 @@ def test_rules_name_options_that_there_are() -> None:
         for key in rule.names.split()
     }
     assert found <= {row.key for row in rows(Recipe)}
-    assert ObjectiveConfig(name="mine").idle == ()
+    assert ObjectiveConfig(name="mine").unused_options == ()
 
 
 def learned(toy: Path, folder: Path, options: Mapping[str, Any]) -> list[Any]:
@@ -271,7 +271,7 @@ def test_an_option_that_is_refused_changes_nothing_and_else_something(
         assert (one == other) is alike, more
         names = {
             option
-            for rule in OBJECTIVES.load(name)(**base, **more).idle
+            for rule in OBJECTIVES.load(name)(**base, **more).unused_options
             if rule.holds
             for option in rule.names.split()
         }

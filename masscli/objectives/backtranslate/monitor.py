@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from masscli.data.batches.batch import Ids
 
 
-class Drift:
+class BacktranslationMonitor:
     """Sums since last asked.  `read` and `written` (V,) count the pieces of both languages in training text, `others` those of the rest."""
 
     names: ClassVar[tuple[str, ...]] = ("copied", "length", "language", "repeated", "distinct", "cut")
@@ -68,7 +68,7 @@ class Drift:
         self._reset()
         return taken
 
-    def concerns(self, figures: Mapping[str, float]) -> list[str]:
+    def training_warnings(self, figures: Mapping[str, float]) -> list[str]:
         """What the figures look like.  Thresholds are far from what healthy runs show, so that a warning means something."""
         copied, most = figures.get("copied", 0.0), min(0.9, self.common + 0.3)
         length, language = figures.get("length", 1.0), figures.get("language", 1.0)

@@ -33,11 +33,11 @@ from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.generation.inference_copy import inference_copy
 from masscli.models.transformer import Transformer
-from masscli.objectives.backtranslate.monitor import Drift
+from masscli.objectives.backtranslate.monitor import BacktranslationMonitor
 from masscli.objectives.backtranslate.options import BacktranslateOptions
 from masscli.objectives.denoise.corruption import denoise
 from masscli.objectives.mass.objective import sequence_loss
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.translate.objective import draw_seeds, pair_batch
 
 
@@ -60,42 +60,42 @@ class Backtranslate(Objective):
     """Write real text from one's own translation of it."""
 
     weights: ClassVar[Mapping[str, float]] = {"backtranslate": 1.0}
-    figures: ClassVar[tuple[str, ...]] = Drift.names
-    searches: ClassVar[bool] = True
+    training_metrics: ClassVar[tuple[str, ...]] = BacktranslationMonitor.names
+    generates_in_prepare: ClassVar[bool] = True
 
-    def __init__(self, config: BacktranslateOptions, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, config: BacktranslateOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
         self.options = config
-        self.synthetic, self.real = setting.sides
-        self.drift: Drift | None = None
+        self.synthetic, self.real = context.languages
+        self.monitor: BacktranslationMonitor | None = None
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Sentences of the language that is written.  That of training is also where pieces are counted."""
         if split == "train":
             counts = [data.pieces(side) for side in (self.real, self.synthetic)]
-            self.drift = Drift(*counts, *_others(data, self.setting.sides))
+            self.monitor = BacktranslationMonitor(*counts, *_others(data, self.context.languages))
             if least := self.options.only_seen:
                 if not (counts[1] >= least).any():
                     raise MasscliError(
                         f"--only-seen {least}: no piece of {self.synthetic} occurs so often", "lower it"
                     )
-                self.allowed = {self.synthetic: torch.from_numpy(counts[1] >= least)}
-        return LineDataset([data.monolingual(split, self.real)], self.setting.limit)
+                self.allowed_pieces = {self.synthetic: torch.from_numpy(counts[1] >= least)}
+        return LineDataset([data.monolingual(split, self.real)], self.context.max_examples)
 
     def collator(self) -> BackCollator:
         """Hands the text over."""
-        return BackCollator(self.setting.framing, self.real)
+        return BackCollator(self.context.framing, self.real)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
         """Put a translation in the place of the source."""
         assert batch.seeds is not None
-        framing, device = self.setting.framing, batch.source.ids.device
+        framing, device = self.context.framing, batch.source.ids.device
         rows, lengths = batch.source.ids.cpu().numpy(), batch.source.lengths.tolist()
         texts = [row[framing.prefix_length : n - 1] for row, n in zip(rows, lengths, strict=True)]
         found, cut = self._translate(model, texts, batch.seeds.tolist(), batch.source.ids.numel())
         if self.training:
-            if self.drift is not None:
-                self.drift.add(texts, found, cut)
+            if self.monitor is not None:
+                self.monitor.add(texts, found, cut)
             found = self._noisy(found, batch.seeds.tolist())
         ids, sizes = pad([framing.encoder_input(f, self.synthetic) for f in found], framing.vocab.pad)
         return replace(
@@ -123,9 +123,9 @@ class Backtranslate(Objective):
                 {"sampling": True, "beam": 1, "temperature": o.temperature} if sampling else {"beam": o.beam}
             )
             config = GenerationConfig(**drawn, max_len_a=o.max_len_a, max_len_b=o.max_len_b)
-            allowed = self.allowed.get(self.synthetic)
+            allowed = self.allowed_pieces.get(self.synthetic)
             decoder = Decoder(
-                [fast], self.setting.framing, config, batch_tokens=area * config.beam, allowed=allowed
+                [fast], self.context.framing, config, batch_tokens=area * config.beam, allowed=allowed
             )
             results = decoder.generate(
                 [texts[i] for i in chosen], self.real, self.synthetic, keys=[seeds[i] for i in chosen]
@@ -136,7 +136,7 @@ class Backtranslate(Objective):
         return found, cut
 
     def _noisy(self, found: Sequence[Ids], seeds: Sequence[int]) -> list[Ids]:
-        o, mask = self.options, self.setting.framing.vocab.mask
+        o, mask = self.options, self.context.framing.vocab.mask
         if not (o.source_shuffle or o.source_dropout or o.source_blank):
             return list(found)
         rngs = (np.random.default_rng([seed, 1]) for seed in seeds)
@@ -151,13 +151,13 @@ class Backtranslate(Objective):
             "backtranslate": Term(*sequence_loss(model, batch, "backtranslate", self.options.label_smoothing))
         }
 
-    def take_figures(self) -> Mapping[str, tuple[float, float]]:
-        """Of the sources that were made; see `Drift`."""
-        return self.drift.take() if self.drift is not None else {}
+    def take_training_metrics(self) -> Mapping[str, tuple[float, float]]:
+        """Of the sources that were made; see `BacktranslationMonitor`."""
+        return self.monitor.take() if self.monitor is not None else {}
 
-    def concerns(self, figures: Mapping[str, float]) -> list[str]:
-        """Of the sources that were made; see `Drift`."""
-        return self.drift.concerns(figures) if self.drift is not None else []
+    def training_warnings(self, figures: Mapping[str, float]) -> list[str]:
+        """Of the sources that were made; see `BacktranslationMonitor`."""
+        return self.monitor.training_warnings(figures) if self.monitor is not None else []
 
 
 def _others(data: DataBin, sides: Sequence[str]) -> Iterator[NDArray[np.int64]]:

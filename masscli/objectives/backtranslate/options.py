@@ -18,8 +18,8 @@ class BacktranslateOptions(ObjectiveConfig):
     """Back-translation: learn to write real text from the model's own translation of it (Sennrich et al. 2016, Lample et al. 2018)."""
 
     implementation: ClassVar[str] = "masscli.objectives.backtranslate.objective:Backtranslate"
-    reads: ClassVar[Literal["sentences", "pairs", "target"]] = "target"
-    path = "encoder-decoder"
+    input_kind: ClassVar[Literal["sentences", "pairs", "target"]] = "target"
+    parameter_group = "encoder-decoder"
     name: str = "backtranslate"
     """Which."""
     beam: Annotated[int, Flags("--beam-size")] = 1

@@ -21,7 +21,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.clm import TextCollator
 from masscli.objectives.causal_lm.options import BertLMOptions
 from masscli.objectives.masked_lm.mlm import MaskingCollator
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.code_switching import Switching
 
 
@@ -43,21 +43,21 @@ class BertLM(Objective):
 
     weights: ClassVar[Mapping[str, float]] = {"mlm": 1.0, "clm": 1.0}
 
-    def __init__(self, config: BertLMOptions, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, config: BertLMOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
         self.options = config
         self.switching = Switching()
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Sentences.  Where words are exchanged, the data says which pieces they are."""
         self.switching = Switching.read(self.options, data)
-        return LineDataset([data.monolingual(split, self.setting.text)], self.setting.limit)
+        return LineDataset([data.monolingual(split, self.context.dataset_name)], self.context.max_examples)
 
     def collator(self) -> BothCollator:
         """Masks, and shifts by one."""
-        framing = self.setting.framing
+        framing = self.context.framing
         words = np.setdiff1d(np.arange(framing.vocab.size), list(framing.vocab.specials))
-        text = self.setting.text
+        text = self.context.dataset_name
         return BothCollator(
             MaskingCollator(self.options, framing, text, words, self.switching), TextCollator(framing, text)
         )

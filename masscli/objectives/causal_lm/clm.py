@@ -18,7 +18,7 @@ from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.options import CausalLMOptions
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,16 @@ class CausalLM(Objective):
 
     weights: ClassVar[Mapping[str, float]] = {"clm": 1.0}
 
-    def __init__(self, config: CausalLMOptions, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, config: CausalLMOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Sentences."""
-        return LineDataset([data.monolingual(split, self.setting.text)], self.setting.limit)
+        return LineDataset([data.monolingual(split, self.context.dataset_name)], self.context.max_examples)
 
     def collator(self) -> TextCollator:
         """Shifts by one."""
-        return TextCollator(self.setting.framing, self.setting.text)
+        return TextCollator(self.context.framing, self.context.dataset_name)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy of every token."""

@@ -22,7 +22,7 @@ from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.options import GptOptions
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 
 
 class Unframed(TokenBlockDataset):
@@ -58,22 +58,22 @@ class Gpt(Objective):
 
     weights: ClassVar[Mapping[str, float]] = {"lm": 1.0}
 
-    def __init__(self, config: GptOptions, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, config: GptOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
         self.options = config
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Windows of running text."""
         return Unframed(
-            data.monolingual(split, self.setting.text),
+            data.monolingual(split, self.context.dataset_name),
             self.options.tokens_per_sample,
             data.vocab.eos,
-            self.setting.limit,
+            self.context.max_examples,
         )
 
     def collator(self) -> WindowCollator:
         """Shifts by one."""
-        return WindowCollator(self.setting.framing, self.setting.text)
+        return WindowCollator(self.context.framing, self.context.dataset_name)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy of every token."""

@@ -42,7 +42,7 @@ class GptOptions(ObjectiveConfig):
             )
         )
 
-    def longest(self, lead: int) -> tuple[str, int]:
+    def max_example_length(self, lead: int) -> tuple[str, int]:
         return "tokens_per_sample", self.tokens_per_sample
 
 

@@ -19,7 +19,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.denoise.corruption import denoise
 from masscli.objectives.denoise.options import DenoiseOptions
 from masscli.objectives.mass.objective import sequence_loss
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.code_switching import Switching
 from masscli.objectives.translate.objective import pair_batch
 
@@ -55,19 +55,19 @@ class Denoise(Objective):
 
     weights: ClassVar[Mapping[str, float]] = {"denoise": 1.0}
 
-    def __init__(self, config: DenoiseOptions, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, config: DenoiseOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
         self.options = config
         self.switching = Switching()
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Sentences.  Where words are exchanged, the data says which pieces they are."""
         self.switching = Switching.read(self.options, data)
-        return LineDataset([data.monolingual(split, self.setting.text)], self.setting.limit)
+        return LineDataset([data.monolingual(split, self.context.dataset_name)], self.context.max_examples)
 
     def collator(self) -> NoisyCollator:
         """Adds noise to the source."""
-        return NoisyCollator(self.options, self.setting.framing, self.setting.text, self.switching)
+        return NoisyCollator(self.options, self.context.framing, self.context.dataset_name, self.switching)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy of the clean sentence."""

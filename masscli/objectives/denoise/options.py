@@ -17,7 +17,7 @@ class DenoiseOptions(SwitchingOptions):
     """Denoising auto-encoder (the DAE baseline; noise of Lample et al. 2018)."""
 
     implementation: ClassVar[str] = "masscli.objectives.denoise.objective:Denoise"
-    path = "encoder-decoder"
+    parameter_group = "encoder-decoder"
     name: str = "denoise"
     """Which."""
     word_shuffle: float = 3.0

@@ -38,7 +38,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.electra.generator import Generator, Output, begin
 from masscli.objectives.electra.options import ElectraOptions
 from masscli.objectives.masked_lm.bert import document_pairs, frame, no_tags
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.masking import electra_slots
 
 CHUNK = 512
@@ -108,15 +108,15 @@ class Detector(nn.Module):
 class Electra(Objective):
     """Tell what was replaced."""
 
-    def __init__(self, config: ElectraOptions, setting: Setting) -> None:
-        super().__init__(setting)
-        no_tags("electra", setting)
+    def __init__(self, config: ElectraOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
+        no_tags("electra", context)
         self.options, self.second = (
             config,
             config.variant if config.variant in ("replace-mlm", "all-tokens-mlm") else "rtd",
         )
-        size, model = setting.framing.vocab.size, setting.model
-        languages = len(setting.framing.languages) if model.languages == "embedding" else 0
+        size, model = context.framing.vocab.size, context.model
+        languages = len(context.framing.languages) if model.languages == "embedding" else 0
         self.generator = Generator(model, config.size_beside(model.arch), size, config.ties, languages)
         self.detector = Detector(model.dim, model.activation) if self.second == "rtd" else None
         self.output = Output(model, model.embedding_dim or model.dim, size) if self.second != "rtd" else None
@@ -125,8 +125,8 @@ class Electra(Objective):
         for part in (self.output, self.gate, self.baseline):
             if part is not None:
                 begin(part)
-        self.alone = config.variant == "two-stage"
-        if self.alone:
+        self.exclusive = config.variant == "two-stage"
+        if self.exclusive:
             self.register_buffer("handed", torch.zeros((), dtype=torch.bool))
 
     @property
@@ -136,19 +136,19 @@ class Electra(Objective):
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """One or two segments of a document."""
-        return document_pairs(data, split, self.setting, self.options, "electra")
+        return document_pairs(data, split, self.context, self.options, "electra")
 
     def collator(self) -> ElectraCollator:
         """Masks what the generator reads."""
-        return ElectraCollator(self.options, self.setting.framing, self.setting.text, self.second)
+        return ElectraCollator(self.options, self.context.framing, self.context.dataset_name, self.second)
 
-    def remarks(self, view: Dataset) -> list[str]:
+    def data_warnings(self, view: Dataset) -> list[str]:
         """What a discriminator of another size cannot take over."""
-        if not self.alone:
+        if not self.exclusive:
             return []
         with torch.device("meta"):
             model = Transformer(
-                self.setting.model, self.setting.framing.vocab.size, self.setting.framing.languages
+                self.context.model, self.context.framing.vocab.size, self.context.framing.languages
             )
         every, fitting = (
             sum(n.startswith("encoder.") for n in names)
@@ -159,13 +159,17 @@ class Electra(Objective):
 
     def begin_update(self, model: Transformer, update: int) -> None:
         """two-stage: the model takes the generator's weights, once."""
-        if self.alone and update >= (self.options.generator_updates or 0) and not self.get_buffer("handed"):
+        if (
+            self.exclusive
+            and update >= (self.options.generator_updates or 0)
+            and not self.get_buffer("handed")
+        ):
             self.generator.hand_over(model)
             self.get_buffer("handed").fill_(True)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
         """two-stage: one of the losses has no targets."""
-        if not (self.alone and self.training):
+        if not (self.exclusive and self.training):
             return batch
         term = self.second if self.get_buffer("handed") else "mlm"
         return replace(batch, counts={term: batch.counts[term]})

@@ -60,7 +60,7 @@ class ElectraOptions(DocumentOptions):
         )
 
     @property
-    def waits(self) -> int:
+    def warm_start_updates(self) -> int:
         """The generator learns alone for so long."""
         return self.generator_updates or 0
 
@@ -92,7 +92,7 @@ class ElectraOptions(DocumentOptions):
         )
 
     @property
-    def idle(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[Idle, ...]:
         tokens = self.variant in ("replace-mlm", "all-tokens-mlm")
         return (
             Idle(

@@ -38,7 +38,7 @@ from masscli.metrics import squad
 from masscli.models.transformer import Transformer
 from masscli.objectives.extract import span_heads
 from masscli.objectives.extract.options import ExtractOptions
-from masscli.objectives.objective import Setting, Term
+from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.finetuning_base import Answer, Judged, Output, Reading
 from masscli.objectives.shared.table_columns import language_of
 
@@ -170,11 +170,11 @@ class WindowsCollator:
 class Extract(Judged):
     """Find answers."""
 
-    def __init__(self, config: ExtractOptions, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, config: ExtractOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
         self.options = config
-        self.reading = Reading.of(config, setting)
-        self.head = span_heads.span_head(config, setting.model)
+        self.reading = Reading.of(config, context)
+        self.head = span_heads.span_head(config, context.model)
         self.apart = config.qa_head != "linear" and bool(
             config.unanswerable
         )  # a classifier's score, not that of a span
@@ -210,7 +210,7 @@ class Extract(Judged):
                                        'add its answers, or "is_impossible": true')  # fmt: skip
         return WindowsView(table, self.options, self.reading, labelled)
 
-    def remarks(self, view: Dataset) -> list[str]:
+    def data_warnings(self, view: Dataset) -> list[str]:
         assert isinstance(view, WindowsView)
         cut, several = view.cut, len(view) - len(view.table)
         found = (
@@ -226,7 +226,7 @@ class Extract(Judged):
 
     def collator(self) -> WindowsCollator:
         """Frames and pads."""
-        return WindowsCollator(self.reading, self.setting.framing, self.options.language)
+        return WindowsCollator(self.reading, self.context.framing, self.options.language)
 
     def windows(self, model: Transformer, batch: Batch) -> span_heads.Windows:
         """What the model makes of a batch, and what is where in it."""

@@ -57,7 +57,7 @@ class ExtractOptions(TableOptions):
         )
 
     @property
-    def idle(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[Idle, ...]:
         all_answered = self.unanswerable is False
         return (
             Idle(all_answered, "null_threshold", "all questions have answers, and so get one"),

@@ -33,7 +33,7 @@ from masscli.data.storage.data_folder import DataBin
 from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
 from masscli.objectives.labelled.options import ChooseOptions
-from masscli.objectives.objective import Setting, Term
+from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.finetuning_base import (
     Answer,
     Head,
@@ -152,12 +152,12 @@ class Choose(Judged):
 
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
 
-    def __init__(self, config: ChooseOptions, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, config: ChooseOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
         self.options = config
-        self.reading = Reading.of(config, setting)
+        self.reading = Reading.of(config, context)
         check_language_model(config, self.reading)
-        self.head = Head(config, setting.model.dim, 1)
+        self.head = Head(config, context.model.dim, 1)
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -177,7 +177,7 @@ class Choose(Judged):
             table, self.options, self.reading, _targets(table, self.options) if labelled else None
         )
 
-    def remarks(self, view: Dataset) -> list[str]:
+    def data_warnings(self, view: Dataset) -> list[str]:
         assert isinstance(view, ChoicesView)
         cut = view.cut
         return (
@@ -190,7 +190,7 @@ class Choose(Judged):
         """Frames and pads."""
         o = self.options
         return ChoicesCollator(
-            self.reading, self.setting.framing, o.language, o.choice_first, o.lm_weight > 0
+            self.reading, self.context.framing, o.language, o.choice_first, o.lm_weight > 0
         )
 
     def scores(self, model: Transformer, batch: Batch) -> tuple[list[Tensor], Tensor]:

@@ -30,7 +30,7 @@ from masscli.metrics import label_measures as measures
 from masscli.metrics.unlabelled import mark_of
 from masscli.models.transformer import Transformer
 from masscli.objectives.labelled.options import ClassifyOptions
-from masscli.objectives.objective import Setting, Term
+from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.finetuning_base import (
     Answer,
     BothOrders,
@@ -64,10 +64,10 @@ class Texts(Judged):
     unknown: ClassVar[tuple[int, ...]] = ()
     """The targets of examples that have no loss."""
 
-    def __init__(self, config: TextsOptions, setting: Setting, outputs: int) -> None:
-        super().__init__(setting)
+    def __init__(self, config: TextsOptions, context: ObjectiveContext, outputs: int) -> None:
+        super().__init__(context)
         self.texts = config
-        self.reading = Reading.of(config, setting)
+        self.reading = Reading.of(config, context)
         for flag, wanted in (
             ("--both-orders", config.both_orders),
             ("--double-unordered", config.double_unordered),
@@ -75,7 +75,7 @@ class Texts(Judged):
             if wanted and len(config.text_columns) != 2:
                 raise MasscliError(f"{flag}: the task has one text", "leave it out")
         check_language_model(config, self.reading)
-        self.head = Head(config, setting.model.dim, outputs)
+        self.head = Head(config, context.model.dim, outputs)
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -89,7 +89,7 @@ class Texts(Judged):
             self.term,
             len(o.text_columns),
             self.reading,
-            self.setting.framing,
+            self.context.framing,
             o.language,
             o.both_orders,
             o.lm_weight > 0,
@@ -103,7 +103,7 @@ class Texts(Judged):
         return self._read(table, 1, self.targets(table) if labelled else None)
 
     def view(self, data: DataBin, split: str) -> TextsView | BothOrders:
-        table = data.table(self.setting.text, split).head(self.setting.limit)
+        table = data.table(self.context.dataset_name, split).head(self.context.max_examples)
         view = self.examples(table, labelled=True)
         return BothOrders(view, self._read(table, -1, view.targets)) if self.texts.double_unordered else view
 
@@ -112,7 +112,7 @@ class Texts(Judged):
             table, texts_of(self.texts.text_columns, table)[::step], self.reading, targets, self.unknown
         )
 
-    def remarks(self, view: Dataset) -> list[str]:
+    def data_warnings(self, view: Dataset) -> list[str]:
         assert isinstance(view, TextsView | BothOrders)
         cut = view.cut
         return (
@@ -155,8 +155,8 @@ class Classify(Texts):
     unknown = (UNKNOWN, NO_GOLD)
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "mcc")
 
-    def __init__(self, config: ClassifyOptions, setting: Setting) -> None:
-        super().__init__(config, setting, len(config.labels))
+    def __init__(self, config: ClassifyOptions, context: ObjectiveContext) -> None:
+        super().__init__(config, context, len(config.labels))
         self.options = config
 
     @classmethod
@@ -189,7 +189,7 @@ class Classify(Texts):
             self.options.labels, table, self.options.label_column, self.options.no_gold or ""
         )
 
-    def remarks(self, view: Dataset) -> list[str]:
+    def data_warnings(self, view: Dataset) -> list[str]:
         first = view.one if isinstance(view, BothOrders) else view
         assert isinstance(first, TextsView)
         about = (
@@ -197,7 +197,7 @@ class Classify(Texts):
             if first.targets is None
             else about_labels(self.options.labels, first.table, self.options.label_column, first.targets)
         )
-        return [*super().remarks(view), *about]
+        return [*super().data_warnings(view), *about]
 
     def loss(self, scores: Tensor, targets: Tensor) -> Term:
         loss = F.cross_entropy(scores, targets, reduction="sum")

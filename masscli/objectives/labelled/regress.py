@@ -22,7 +22,7 @@ from masscli.data.storage.tables import Table
 from masscli.metrics import label_measures as measures
 from masscli.objectives.labelled.classify import Texts
 from masscli.objectives.labelled.options import RegressOptions
-from masscli.objectives.objective import Setting, Term
+from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.finetuning_base import Answer, Output
 from masscli.objectives.shared.table_columns import language_of, text_columns
 
@@ -33,8 +33,8 @@ class Regress(Texts):
     term = "regress"
     metrics: ClassVar[tuple[str, ...]] = ("pearson", "spearman")
 
-    def __init__(self, config: RegressOptions, setting: Setting) -> None:
-        super().__init__(config, setting, 1)
+    def __init__(self, config: RegressOptions, context: ObjectiveContext) -> None:
+        super().__init__(config, context, 1)
         assert config.low is not None and config.high is not None  # `complete` has filled them in
         self.options, self.low, self.span = config, config.low, config.high - config.low
 

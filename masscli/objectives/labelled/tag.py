@@ -27,7 +27,7 @@ from masscli.metrics import entities
 from masscli.metrics import label_measures as measures
 from masscli.models.transformer import Transformer
 from masscli.objectives.labelled.options import TagOptions
-from masscli.objectives.objective import Setting, Term
+from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.finetuning_base import Answer, Head, Judged, Output, Reading
 from masscli.objectives.shared.table_columns import (
     UNKNOWN,
@@ -109,11 +109,11 @@ class WordsCollator:
 class Tag(Judged):
     """Label words."""
 
-    def __init__(self, config: TagOptions, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, config: TagOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
         self.options = config
-        self.reading = Reading.of(config, setting)
-        self.head = Head(config, setting.model.dim, len(config.labels))
+        self.reading = Reading.of(config, context)
+        self.head = Head(config, context.model.dim, len(config.labels))
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -165,7 +165,7 @@ class Tag(Judged):
             targets,
         )
 
-    def remarks(self, view: Dataset) -> list[str]:
+    def data_warnings(self, view: Dataset) -> list[str]:
         assert isinstance(view, WordsView)
         unread = view.unread
         found = (
@@ -184,7 +184,7 @@ class Tag(Judged):
 
     def collator(self) -> WordsCollator:
         """Frames and pads."""
-        return WordsCollator(self.reading, self.setting.framing, self.options.language)
+        return WordsCollator(self.reading, self.context.framing, self.options.language)
 
     def scores(self, model: Transformer, batch: Batch) -> Tensor:
         """(words, labels)."""

@@ -12,27 +12,27 @@ from masscli.data.batches.dataset import Dataset
 from masscli.data.storage.data_folder import DataBin
 from masscli.objectives.masked_lm.bert import PairCollator, PairedLM, document_pairs, make_masker, no_tags
 from masscli.objectives.masked_lm.options import AlbertOptions
-from masscli.objectives.objective import Setting
+from masscli.objectives.objective import ObjectiveContext
 
 
 class Albert(PairedLM):
     """Write the masked n-grams, and say which segment came first."""
 
-    def __init__(self, config: AlbertOptions, setting: Setting) -> None:
-        super().__init__(setting, "sop")
-        no_tags("albert", setting)
+    def __init__(self, config: AlbertOptions, context: ObjectiveContext) -> None:
+        super().__init__(context, "sop")
+        no_tags("albert", context)
         self.options = config
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Pairs of segments, half of them exchanged."""
         o = self.options
         return document_pairs(
-            data, split, self.setting, o, "strict-sop" if o.strict_sop else "sop", o.ngram_rule == "released"
+            data, split, self.context, o, "strict-sop" if o.strict_sop else "sop", o.ngram_rule == "released"
         )
 
     def collator(self) -> PairCollator:
         """Masks; random tokens come from the whole vocabulary."""
         released = self.options.ngram_rule == "released"
         unit = ("released-ngrams" if released else "ngrams") if self.options.ngrams else "pieces"
-        masker = make_masker(self.options, unit, self.setting.framing, None)
-        return PairCollator(self.setting.framing, self.setting.text, masker, self.order)
+        masker = make_masker(self.options, unit, self.context.framing, None)
+        return PairCollator(self.context.framing, self.context.dataset_name, masker, self.order)

@@ -24,7 +24,7 @@ from masscli.data.storage.data_folder import DataBin
 from masscli.models.linear import Linear
 from masscli.models.transformer import Transformer
 from masscli.objectives.masked_lm.options import BertOptions
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.masking import Masker
 from masscli.objectives.shared.options import CorruptionOptions, DocumentOptions
 from masscli.objectives.shared.segment_pairs import DocumentPairs
@@ -111,33 +111,38 @@ def make_masker(options: CorruptionOptions, unit: str, framing: Framing, pool: I
 
 
 def document_pairs(
-    data: DataBin, split: str, setting: Setting, options: DocumentOptions, kind: str, as_albert: bool = False
+    data: DataBin,
+    split: str,
+    context: ObjectiveContext,
+    options: DocumentOptions,
+    kind: str,
+    as_albert: bool = False,
 ) -> DocumentPairs:
     """The pairs of a split; validation reads each document once.  `as_albert` is that of `word_starts`."""
     o = options
     copies = o.dupe_factor if split == "train" else 1
-    column = data.monolingual(split, setting.text)
+    column = data.monolingual(split, context.dataset_name)
     found = DocumentPairs(column, kind, o.tokens_per_sample, short=o.short_seq_prob, copies=copies, seed=o.pair_seed,
-                          starts=word_starts(data.tokenizer(), as_albert), limit=setting.limit)  # fmt: skip
+                          starts=word_starts(data.tokenizer(), as_albert), limit=context.max_examples)  # fmt: skip
     if kind == "strict-sop" and not len(found) and len(column):
-        raise MasscliError(f"{data.folder}: no document of {setting.text} ({split}) has two sentences",
+        raise MasscliError(f"{data.folder}: no document of {context.dataset_name} ({split}) has two sentences",
                            "a sentence a line, a blank line ends a document; or leave out --strict-sop")  # fmt: skip
     return found
 
 
-def no_tags(name: str, setting: Setting) -> None:
+def no_tags(name: str, context: ObjectiveContext) -> None:
     """Complain of a model that knows languages by a tag, for which [CLS] A [SEP] B [SEP] has no place."""
-    if setting.framing.language_tag:
+    if context.framing.language_tag:
         raise MasscliError(f"{name} has no place for a language's tag", "use --languages embedding, or none")
 
 
 class PairedLM(Objective):
     """A masked language model, and a two-way label of each pair under the term `order`."""
 
-    def __init__(self, setting: Setting, order: str | None) -> None:
-        super().__init__(setting)
+    def __init__(self, context: ObjectiveContext, order: str | None) -> None:
+        super().__init__(context)
         self.order = order
-        self.head = Linear(setting.model.dim, 2) if order is not None else None
+        self.head = Linear(context.model.dim, 2) if order is not None else None
         if self.head is not None:
             nn.init.normal_(self.head.weight, 0, 0.02)
             nn.init.zeros_(self.head.bias)
@@ -147,7 +152,7 @@ class PairedLM(Objective):
         """Both terms count the same."""
         return {"mlm": 1.0} if self.order is None else {"mlm": 1.0, self.order: 1.0}
 
-    def remarks(self, view: Dataset) -> list[str]:
+    def data_warnings(self, view: Dataset) -> list[str]:
         """Pairs of which nothing can be learned."""
         if self.order is None or not isinstance(view, DocumentPairs):
             return []
@@ -177,17 +182,17 @@ class PairedLM(Objective):
 class Bert(PairedLM):
     """Write the masked tokens, and say whether B follows A."""
 
-    def __init__(self, config: BertOptions, setting: Setting) -> None:
-        super().__init__(setting, "nsp")
-        no_tags("bert", setting)
+    def __init__(self, config: BertOptions, context: ObjectiveContext) -> None:
+        super().__init__(context, "nsp")
+        no_tags("bert", context)
         self.options = config
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Pairs of segments."""
-        return document_pairs(data, split, self.setting, self.options, "nsp")
+        return document_pairs(data, split, self.context, self.options, "nsp")
 
     def collator(self) -> PairCollator:
         """Masks; random tokens come from the whole vocabulary."""
         unit = "words" if self.options.whole_words else "pieces"
-        masker = make_masker(self.options, unit, self.setting.framing, None)
-        return PairCollator(self.setting.framing, self.setting.text, masker, self.order)
+        masker = make_masker(self.options, unit, self.context.framing, None)
+        return PairCollator(self.context.framing, self.context.dataset_name, masker, self.order)

@@ -19,7 +19,7 @@ from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
 from masscli.objectives.masked_lm.options import MaskedLMOptions
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.code_switching import Switching
 from masscli.objectives.shared.corruption import mlm
 
@@ -63,21 +63,23 @@ class MaskedLM(Objective):
 
     weights: ClassVar[Mapping[str, float]] = {"mlm": 1.0}
 
-    def __init__(self, config: MaskedLMOptions, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, config: MaskedLMOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
         self.options = config
         self.switching = Switching()
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Sentences.  Where words are exchanged, the data says which pieces they are."""
         self.switching = Switching.read(self.options, data)
-        return LineDataset([data.monolingual(split, self.setting.text)], self.setting.limit)
+        return LineDataset([data.monolingual(split, self.context.dataset_name)], self.context.max_examples)
 
     def collator(self) -> MaskingCollator:
         """Masks."""
-        vocab = self.setting.framing.vocab
+        vocab = self.context.framing.vocab
         words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
-        return MaskingCollator(self.options, self.setting.framing, self.setting.text, words, self.switching)
+        return MaskingCollator(
+            self.options, self.context.framing, self.context.dataset_name, words, self.switching
+        )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy at the chosen places."""

@@ -64,11 +64,11 @@ class RobertaOptions(CorruptionOptions):
     """Mask whole words: --mask-prob is of words, each of which is hidden, kept or replaced as one, as fairseq does."""
 
     @property
-    def joins(self) -> Literal["bert", "roberta"]:
+    def pair_format(self) -> Literal["bert", "roberta"]:
         return "bert" if self.input_form.endswith("-pair") else "roberta"
 
     @property
-    def idle(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[Idle, ...]:
         form, pairs = f"--input-form {self.input_form}", self.input_form.endswith("-pair")
         return (
             Idle(
@@ -113,6 +113,6 @@ class TranslationLMOptions(MaskedLMOptions):
     """Masked language model over a sentence and its translation (Conneau and Lample 2019)."""
 
     implementation: ClassVar[str] = "masscli.objectives.masked_lm.tlm:TranslationLM"
-    reads = "pairs"
+    input_kind = "pairs"
     name: str = "tlm"
     """Which."""

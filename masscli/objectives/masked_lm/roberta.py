@@ -27,7 +27,7 @@ from masscli.objectives.masked_lm.bert import (
     no_tags,
 )
 from masscli.objectives.masked_lm.options import RobertaOptions
-from masscli.objectives.objective import Setting
+from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.shared.masking import Masker
 from masscli.text.word_starts import word_starts
 
@@ -60,25 +60,25 @@ class BlockCollator:
 class Roberta(PairedLM):
     """Write the masked tokens."""
 
-    def __init__(self, config: RobertaOptions, setting: Setting) -> None:
-        super().__init__(setting, "nsp" if config.input_form in PAIRS else None)
+    def __init__(self, config: RobertaOptions, context: ObjectiveContext) -> None:
+        super().__init__(context, "nsp" if config.input_form in PAIRS else None)
         if config.input_form in PAIRS:
-            no_tags(f"--input-form {config.input_form}", setting)
+            no_tags(f"--input-form {config.input_form}", context)
         self.options = config
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Pairs, or blocks of sentences."""
         o = self.options
         if o.input_form in PAIRS:
-            return document_pairs(data, split, self.setting, o, PAIRS[o.input_form])
-        return PackedSentenceDataset(data.monolingual(split, self.setting.text), o.tokens_per_sample - 1, data.vocab.eos,
-                      cross=o.input_form == "full-sentences", starts=word_starts(data.tokenizer()), limit=self.setting.limit)  # fmt: skip
+            return document_pairs(data, split, self.context, o, PAIRS[o.input_form])
+        return PackedSentenceDataset(data.monolingual(split, self.context.dataset_name), o.tokens_per_sample - 1, data.vocab.eos,
+                      cross=o.input_form == "full-sentences", starts=word_starts(data.tokenizer()), limit=self.context.max_examples)  # fmt: skip
 
     def collator(self) -> Collator:
         """Masks."""
-        framing, o = self.setting.framing, self.options
+        framing, o = self.context.framing, self.options
         ordinary = np.setdiff1d(np.arange(framing.vocab.size), list(framing.vocab.specials))
         masker = make_masker(o, "dynamic-words" if o.whole_words else "dynamic", framing, ordinary)
         if o.input_form in PAIRS:
-            return PairCollator(framing, self.setting.text, masker, self.order)
-        return BlockCollator(framing, self.setting.text, masker, o.mask_specials)
+            return PairCollator(framing, self.context.dataset_name, masker, self.order)
+        return BlockCollator(framing, self.context.dataset_name, masker, o.mask_specials)

@@ -18,7 +18,7 @@ from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
 from masscli.objectives.masked_lm.bert import masked_batch
 from masscli.objectives.masked_lm.options import TranslationLMOptions
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.code_switching import Switching
 from masscli.objectives.shared.corruption import mlm
 
@@ -81,22 +81,24 @@ class TranslationLM(Objective):
 
     weights: ClassVar[Mapping[str, float]] = {"mlm": 1.0}
 
-    def __init__(self, config: TranslationLMOptions, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, config: TranslationLMOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
         self.options = config
         self.switching = Switching()
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Pairs of lines.  Where words are exchanged, the data says which pieces they are."""
         self.switching = Switching.read(self.options, data)
-        source, target = self.setting.sides
-        return Beside(LineDataset(data.pair(split, source, target), self.setting.limit))
+        source, target = self.context.languages
+        return Beside(LineDataset(data.pair(split, source, target), self.context.max_examples))
 
     def collator(self) -> BesideCollator:
         """Masks."""
-        vocab = self.setting.framing.vocab
+        vocab = self.context.framing.vocab
         words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
-        return BesideCollator(self.options, self.setting.framing, self.setting.sides, words, self.switching)
+        return BesideCollator(
+            self.options, self.context.framing, self.context.languages, words, self.switching
+        )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy at the masked places."""

@@ -27,7 +27,7 @@ from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
 from masscli.objectives.mass.corruption import Masked, mass
 from masscli.objectives.mass.options import MassOptions
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.code_switching import Switching
 
 WINDOW = 512
@@ -97,27 +97,29 @@ class Mass(Objective):
 
     weights: ClassVar[Mapping[str, float]] = {"mass": 1.0}
 
-    def __init__(self, config: MassOptions, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, config: MassOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
         self.options = config.resolved()
         self.switching = Switching()
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Sentences, or windows of running text where blocks are used."""
-        column = data.monolingual(split, self.setting.text)
+        column = data.monolingual(split, self.context.dataset_name)
         self.switching = Switching.read(self.options, data)
         if self.options.block:
-            room = self.setting.model.max_positions - 1 - self.setting.framing.prefix_length
+            room = self.context.model.max_positions - 1 - self.context.framing.prefix_length
             return TokenBlockDataset(
-                column, self.options.window or min(WINDOW, room), data.vocab.eos, self.setting.limit
+                column, self.options.window or min(WINDOW, room), data.vocab.eos, self.context.max_examples
             )
-        return LineDataset([column], self.setting.limit)
+        return LineDataset([column], self.context.max_examples)
 
     def collator(self) -> MassCollator:
         """Hides fragments."""
-        vocab = self.setting.framing.vocab
+        vocab = self.context.framing.vocab
         words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
-        return MassCollator(self.options, self.setting.framing, self.setting.text, words, self.switching)
+        return MassCollator(
+            self.options, self.context.framing, self.context.dataset_name, words, self.switching
+        )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy of the fragment."""

@@ -18,7 +18,7 @@ class MassOptions(SwitchingOptions):
     """Masked sequence to sequence (Song et al. 2019)."""
 
     implementation: ClassVar[str] = "masscli.objectives.mass.objective:Mass"
-    path = "encoder-decoder"
+    parameter_group = "encoder-decoder"
     name: str = "mass"
     """Which."""
     preset: Literal["paper", "xlm", "fairseq", "summarization"] = "paper"
@@ -95,10 +95,10 @@ class MassOptions(SwitchingOptions):
         return replace(self, **blanks)
 
     @property
-    def idle(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[Idle, ...]:
         o = self.resolved()
         return (
-            *super().idle,
+            *super().unused_options,
             Idle(o.k_tokens is not None, "k_of k_rounding", "--k-tokens is a count"),
             Idle(
                 bool(o.block),
@@ -115,7 +115,7 @@ class MassOptions(SwitchingOptions):
             Idle(o.feed == "all", "decoder_positions", "with --feed all both are the same"),
         )
 
-    def longest(self, lead: int) -> tuple[str, int] | None:
+    def max_example_length(self, lead: int) -> tuple[str, int] | None:
         return (
             ("window", self.window + 1 + lead) if self.window is not None and self.resolved().block else None
         )

@@ -28,7 +28,7 @@ from masscli.data.storage.tables import Table
 from masscli.models.dropout import dropout
 from masscli.models.linear import Linear
 from masscli.models.transformer import Transformer
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.options import ReadOptions, TableOptions
 
 Output = NDArray[np.float64]
@@ -70,7 +70,9 @@ class Measured(Objective):
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Labelled examples to learn from."""
-        return self.examples(data.table(self.setting.text, split).head(self.setting.limit), labelled=True)
+        return self.examples(
+            data.table(self.context.dataset_name, split).head(self.context.max_examples), labelled=True
+        )
 
 
 class Judged(Measured):
@@ -92,9 +94,9 @@ class Reading:
     segments: bool
 
     @classmethod
-    def of(cls, options: TableOptions, setting: Setting) -> Self:
+    def of(cls, options: TableOptions, context: ObjectiveContext) -> Self:
         """As the options say, if the model can."""
-        model = setting.model
+        model = context.model
         stack = options.read if options.read != "auto" else "encoder" if model.encoder_layers else "decoder"
         if not (model.encoder_layers if stack == "encoder" else model.decoder_layers):
             raise MasscliError(
@@ -108,7 +110,7 @@ class Reading:
         return cls(
             cast(Any, stack),
             both,
-            PairFormat(kind, setting.framing.vocab),
+            PairFormat(kind, context.framing.vocab),
             options.max_length,
             model.segments > 0,
         )

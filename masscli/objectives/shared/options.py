@@ -31,7 +31,7 @@ class SwitchingOptions(ObjectiveConfig):
         check(_share("switch_share", self.switch_share))
 
     @property
-    def idle(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[Idle, ...]:
         return (
             Idle(
                 self.switch_dictionary is None,
@@ -67,7 +67,7 @@ class PseudoMaskOptions(ChosenTokensOptions):
         check(_share("target_mask_prob", self.target_mask_prob))
 
     @property
-    def idle(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[Idle, ...]:
         return (
             Idle(
                 self.target_mask_prob == 0,
@@ -107,7 +107,7 @@ class DocumentOptions(ObjectiveConfig):
             (self.pair_seed >= 0, f"pair_seed: must not be negative, got {self.pair_seed}"),
         )
 
-    def longest(self, lead: int) -> tuple[str, int]:
+    def max_example_length(self, lead: int) -> tuple[str, int]:
         return "tokens_per_sample", self.tokens_per_sample
 
 
@@ -138,7 +138,7 @@ class CorruptionOptions(DocumentOptions, ChosenTokensOptions):
 class TableOptions(ObjectiveConfig):
     """What every task over labelled examples can be told."""
 
-    reads: ClassVar[Literal["sentences", "pairs", "table"]] = "table"
+    input_kind: ClassVar[Literal["sentences", "pairs", "table"]] = "table"
     stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder", "any"]] = "any"
     language: str = ""
     """Language of the text (default: as preprocess was told)."""
@@ -166,12 +166,12 @@ class TableOptions(ObjectiveConfig):
         return 0.1 if self.head_dropout is None else self.head_dropout
 
     @property
-    def joins(self) -> Literal["bert", "roberta"]:
+    def pair_format(self) -> Literal["bert", "roberta"]:
         return "roberta" if self.frame == "roberta" else "bert"
 
-    def suited(self, encoder: bool, decoder: bool, joins: Literal["bert", "roberta"]) -> Self:
+    def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: Literal["bert", "roberta"]) -> Self:
         seen = self.frame == "auto" and encoder and self.read != "decoder"
-        return replace(self, frame="roberta") if seen and joins == "roberta" else self
+        return replace(self, frame="roberta") if seen and pair_format == "roberta" else self
 
 
 @config
@@ -186,7 +186,7 @@ class ReadOptions(TableOptions):
         check((self.lm_weight >= 0, f"lm_weight: must not be negative, got {self.lm_weight}"))
 
     @property
-    def speaks(self) -> bool:
+    def generates_text(self) -> bool:
         return self.lm_weight > 0
 
 

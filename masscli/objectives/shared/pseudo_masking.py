@@ -22,7 +22,7 @@ from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
 from masscli.models.transformer import Transformer
 from masscli.objectives.masked_lm.bert import no_tags
-from masscli.objectives.objective import Setting, Term
+from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.corruption import replace_some
 from masscli.objectives.shared.options import PseudoMaskOptions
 from masscli.objectives.unilm.objective import Laid, batch_of
@@ -56,13 +56,13 @@ class PseudoCollator:
     words: Ids
 
     @classmethod
-    def of(cls, options: PseudoMaskOptions, setting: Setting, language: str, term: str) -> Self:
+    def of(cls, options: PseudoMaskOptions, context: ObjectiveContext, language: str, term: str) -> Self:
         """Refuses a model that has no place for what is laid out."""
-        no_tags(options.name, setting)
-        vocab = setting.framing.vocab
+        no_tags(options.name, context)
+        vocab = context.framing.vocab
         return cls(
             options,
-            setting.framing,
+            context.framing,
             language,
             term,
             np.setdiff1d(np.arange(vocab.size), list(vocab.specials)),

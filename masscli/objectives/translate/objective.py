@@ -24,7 +24,7 @@ from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
 from masscli.objectives.mass.objective import sequence_loss
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.translate.options import TranslateOptions
 
 
@@ -72,20 +72,20 @@ class Translate(Objective):
 
     weights: ClassVar[Mapping[str, float]] = {"translate": 1.0}
 
-    def __init__(self, config: TranslateOptions, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, config: TranslateOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
         self.options = config
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Pairs of lines."""
-        source, target = self.setting.sides
-        return LineDataset(data.pair(split, source, target), self.setting.limit)
+        source, target = self.context.languages
+        return LineDataset(data.pair(split, source, target), self.context.max_examples)
 
     def collator(self) -> PairCollator:
         """Adds nothing but frames."""
-        source, target = self.setting.sides
+        source, target = self.context.languages
         noisy = bool(self.options.source_blank or self.options.target_blank)
-        return PairCollator(self.setting.framing, source, target, "translate", seeded=noisy)
+        return PairCollator(self.context.framing, source, target, "translate", seeded=noisy)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
         """In training, blank words."""
@@ -99,7 +99,7 @@ class Translate(Objective):
     def _blanked(self, tokens: Tokens, share: float, seeds: Sequence[int], side: int) -> Tokens:
         if not share:
             return tokens
-        vocab, ids = self.setting.framing.vocab, tokens.ids
+        vocab, ids = self.context.framing.vocab, tokens.ids
         draws = torch.from_numpy(
             np.stack([np.random.default_rng([seed, side]).random(ids.shape[1]) for seed in seeds])
         ).to(ids.device)

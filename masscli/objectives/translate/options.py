@@ -18,8 +18,8 @@ class TranslateOptions(ObjectiveConfig):
     """Supervised sequence to sequence."""
 
     implementation: ClassVar[str] = "masscli.objectives.translate.objective:Translate"
-    reads: ClassVar[Literal["sentences", "pairs", "target"]] = "pairs"
-    path = "encoder-decoder"
+    input_kind: ClassVar[Literal["sentences", "pairs", "target"]] = "pairs"
+    parameter_group = "encoder-decoder"
     name: str = "translate"
     """Which."""
     label_smoothing: float = 0.1

@@ -26,7 +26,7 @@ from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
 from masscli.objectives.masked_lm.bert import Framed, document_pairs, frame, no_tags
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.corruption import replace_some
 from masscli.objectives.shared.masking import blocks
 from masscli.objectives.unilm.options import UniLMOptions
@@ -120,9 +120,9 @@ def batch_of(
 class UniLM(Objective):
     """Write the masked tokens at once, and block after block."""
 
-    def __init__(self, config: UniLMOptions, setting: Setting) -> None:
-        super().__init__(setting)
-        no_tags("unilm", setting)
+    def __init__(self, config: UniLMOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
+        no_tags("unilm", context)
         self.options = config
         self.terms = tuple(config.variant.split("+"))
 
@@ -133,11 +133,13 @@ class UniLM(Objective):
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Two consecutive segments of a document."""
-        return document_pairs(data, split, self.setting, self.options, "contiguous")
+        return document_pairs(data, split, self.context, self.options, "contiguous")
 
     def collator(self) -> PseudoMaskingCollator:
         """Masks, in blocks."""
-        return PseudoMaskingCollator(self.options, self.setting.framing, self.setting.text, self.terms)
+        return PseudoMaskingCollator(
+            self.options, self.context.framing, self.context.dataset_name, self.terms
+        )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy at [M] and at [P]."""

@@ -16,7 +16,7 @@ class UniLMOptions(DocumentOptions):
     """Pseudo-masked language model: autoencoding and partially autoregressive prediction in one pass (UniLMv2, Bao et al. 2020)."""
 
     implementation: ClassVar[str] = "masscli.objectives.unilm.objective:UniLM"
-    writes = True
+    encoder_generates = True
     name: str = "unilm"
     """Which."""
     tokens_per_sample: Annotated[int, Flags("--block-size")] = 512
@@ -45,7 +45,7 @@ class UniLMOptions(DocumentOptions):
         )
 
     @property
-    def idle(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[Idle, ...]:
         terms, variant = self.variant.split("+"), f"--variant {self.variant}"
         return (
             Idle("ar" in terms, "ngram_prob max_ngram", f"{variant} has blocks of one token"),
@@ -59,9 +59,9 @@ class PseudoMaskedOptions(PseudoMaskOptions):
     """Sequence to sequence with an encoder alone, by pseudo-masks (UniLMv2's fine-tuning, s2s-ft)."""
 
     implementation: ClassVar[str] = "masscli.objectives.unilm.s2s:PseudoMasked"
-    reads = "pairs"
+    input_kind = "pairs"
     stacks = "encoder"
-    writes = True
+    encoder_generates = True
     name: str = "s2s"
     """Which."""
     label_smoothing: float = 0.1

@@ -15,7 +15,7 @@ from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.storage.data_folder import DataBin
 from masscli.models.transformer import Transformer
-from masscli.objectives.objective import Objective, Setting, Term
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.pseudo_masking import PseudoCollator, pseudo_loss, undone
 from masscli.objectives.unilm.options import PseudoMaskedOptions
 
@@ -43,15 +43,15 @@ class PseudoMasked(Objective):
 
     weights: ClassVar[Mapping[str, float]] = {"s2s": 1.0}
 
-    def __init__(self, config: PseudoMaskedOptions, setting: Setting) -> None:
-        super().__init__(setting)
+    def __init__(self, config: PseudoMaskedOptions, context: ObjectiveContext) -> None:
+        super().__init__(context)
         self.options = config
-        self.laid_out = PseudoCollator.of(config, setting, setting.sides[1], "s2s")
+        self.laid_out = PseudoCollator.of(config, context, context.languages[1], "s2s")
 
     def view(self, data: DataBin, split: str) -> Dataset:
         """Pairs of lines."""
-        source, target = self.setting.sides
-        return Joined(LineDataset(data.pair(split, source, target), self.setting.limit))
+        source, target = self.context.languages
+        return Joined(LineDataset(data.pair(split, source, target), self.context.max_examples))
 
     def collator(self) -> PseudoCollator:
         """Lays out the copies; the language told to the model is the target's."""

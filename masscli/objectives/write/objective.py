@@ -29,7 +29,7 @@ from masscli.data.storage.data_folder import DataBin
 from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
 from masscli.objectives.mass.objective import sequence_loss
-from masscli.objectives.objective import Setting, Term
+from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.finetuning_base import Measured, Output
 from masscli.objectives.shared.pseudo_masking import FRAME, PseudoCollator, pseudo_loss, undone
 from masscli.objectives.shared.table_columns import language_of
@@ -164,12 +164,12 @@ class WriteCollator:
 class Write(Measured):
     """Write the target."""
 
-    def __init__(self, config: WriteOptions, setting: Setting, target: str) -> None:
-        super().__init__(setting)
+    def __init__(self, config: WriteOptions, context: ObjectiveContext, target: str) -> None:
+        super().__init__(context)
         self.writing, self.target = config, target
-        self.room = Room.of(config, setting.model.max_positions)
+        self.room = Room.of(config, context.model.max_positions)
         self.pseudo = (
-            PseudoCollator.of(config, setting, config.language, "write") if self.room.joined else None
+            PseudoCollator.of(config, context, config.language, "write") if self.room.joined else None
         )
 
     @property
@@ -198,7 +198,7 @@ class Write(Measured):
     def examples(self, table: Table, labelled: bool) -> SourcesView:
         return self.sources(table)
 
-    def remarks(self, view: Dataset) -> list[str]:
+    def data_warnings(self, view: Dataset) -> list[str]:
         assert isinstance(view, SourcesView)
         counts = zip(("source", "target"), view.cut, (self.room.source, self.room.target), strict=True)
         return [
@@ -209,7 +209,7 @@ class Write(Measured):
 
     def collator(self) -> Collator:
         """Frames and pads."""
-        return self.pseudo or WriteCollator(self.setting.framing, self.writing.language)
+        return self.pseudo or WriteCollator(self.context.framing, self.writing.language)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
         """Outside of training nothing of the target is corrupted."""
@@ -252,8 +252,8 @@ class Write(Measured):
 class Summarize(Write):
     """Write a summary."""
 
-    def __init__(self, config: SummarizeOptions, setting: Setting) -> None:
-        super().__init__(config, setting, config.target_column)
+    def __init__(self, config: SummarizeOptions, context: ObjectiveContext) -> None:
+        super().__init__(config, context, config.target_column)
         self.options = config
 
     @classmethod
@@ -273,8 +273,8 @@ class Summarize(Write):
 class Respond(Write):
     """Write the next turn."""
 
-    def __init__(self, config: RespondOptions, setting: Setting) -> None:
-        super().__init__(config, setting, config.response_column)
+    def __init__(self, config: RespondOptions, context: ObjectiveContext) -> None:
+        super().__init__(config, context, config.response_column)
         self.options = config
 
     @classmethod
@@ -285,7 +285,7 @@ class Respond(Write):
     def sources(self, table: Table) -> SourcesView:
         table.require(self.options.context_column, "--context-column", many=True)
         table.require(self.options.response_column, "--response-column")
-        return TurnsView(table, self.options, self.room, self.setting.framing.vocab.sep)
+        return TurnsView(table, self.options, self.room, self.context.framing.vocab.sep)
 
     def source_line(self, table: Table, row: int) -> str:
         return "\t".join(turn.replace("\t", " ") for turn in table.strings(self.options.context_column, row))

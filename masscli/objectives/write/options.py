@@ -16,7 +16,7 @@ from masscli.objectives.shared.options import PseudoMaskOptions
 class WriteOptions(PseudoMaskOptions):
     """What tasks that write text can be told."""
 
-    reads: ClassVar[Literal["sentences", "pairs", "table"]] = "table"
+    input_kind: ClassVar[Literal["sentences", "pairs", "table"]] = "table"
     language: str = ""
     """Language of the text (default: as preprocess was told)."""
     writer: Literal["auto", "decoder", "encoder"] = "auto"
@@ -51,14 +51,14 @@ class WriteOptions(PseudoMaskOptions):
         return "encoder" if self.writer == "encoder" else "encoder-decoder"
 
     @property
-    def path(self) -> str:
+    def parameter_group(self) -> str:
         return "" if self.writer == "encoder" else "encoder-decoder"
 
     @property
-    def writes(self) -> bool:
+    def encoder_generates(self) -> bool:
         return self.writer == "encoder"
 
-    def suited(self, encoder: bool, decoder: bool, joins: Literal["bert", "roberta"]) -> Self:
+    def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: Literal["bert", "roberta"]) -> Self:
         if self.writer != "auto":
             return self
         return replace(self, writer="encoder" if encoder and not decoder else "decoder")

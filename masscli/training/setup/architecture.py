@@ -26,20 +26,21 @@ def suited(
     streams: Mapping[str, StreamConfig], said: Mapping[str, Any], recipe: Recipe
 ) -> dict[str, StreamConfig]:
     """Objectives that can do with one stack or with both are told what there is, and what it has read, before anything is added."""
-    joins: Literal["bert", "roberta"] = "bert"
+    pair_format: Literal["bert", "roberta"] = "bert"
     if recipe.init_from is None:
         there = resolve(said)
     else:
         old = Checkpoint.open(recipe.init_from).recipe
         there = _shape_of(old.model, said, "any", recipe.init_from)
-        if old.stream and all(stream.objective.joins == "roberta" for stream in old.stream.values()):
-            joins = "roberta"
+        if old.stream and all(stream.objective.pair_format == "roberta" for stream in old.stream.values()):
+            pair_format = "roberta"
     encoder, decoder = (
         there.encoder_layers > 0,
         there.decoder_layers > 0 or recipe.init_decoder_from is not None,
     )
     return {
-        name: replace(s, objective=s.objective.suited(encoder, decoder, joins)) for name, s in streams.items()
+        name: replace(s, objective=s.objective.adapt_to_model(encoder, decoder, pair_format))
+        for name, s in streams.items()
     }
 
 
@@ -70,7 +71,9 @@ def check_lengths(recipe: Recipe) -> None:
     """The pieces that running text is cut into must have positions; else nearly all of them would be left out."""
     model = recipe.model
     for stream in recipe.stream.values():
-        option, tokens = stream.objective.longest(int(model.source_bos or model.languages == "tag")) or (
+        option, tokens = stream.objective.max_example_length(
+            int(model.source_bos or model.languages == "tag")
+        ) or (
             "",
             0,
         )

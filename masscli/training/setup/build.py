@@ -25,7 +25,7 @@ from masscli.data.batches.sampler import BatchLimits, BatchSampler
 from masscli.data.storage.data_folder import AbsentError, DataBin
 from masscli.lexicon.dictionary import unused
 from masscli.models.transformer import Transformer
-from masscli.objectives.objective import Objective, Setting
+from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import objective_class
 from masscli.objectives.shared.finetuning_base import Measured
 from masscli.objectives.shared.options import SwitchingOptions
@@ -87,7 +87,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     torch.manual_seed(recipe.seed)
     model = Transformer(recipe.model, data.vocab.size, state.languages)
     objectives = {name: _objective(stream, recipe, framing) for name, stream in recipe.stream.items()}
-    if only := [name for name, made in objectives.items() if made.alone and len(objectives) > 1]:
+    if only := [name for name, made in objectives.items() if made.exclusive and len(objectives) > 1]:
         raise MasscliError(
             f"stream {only[0]}: learns alone, not beside {len(objectives) - 1} more",
             "choose one language with --langs",
@@ -126,7 +126,9 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
         for name, s in recipe.stream.items()
     ]
     notes += [
-        f"{s.name}: {remark}" for s in streams for remark in s.objective.remarks(s.batch_builder.dataset)
+        f"{s.name}: {remark}"
+        for s in streams
+        for remark in s.objective.data_warnings(s.batch_builder.dataset)
     ]
     notes += _about_dictionaries(recipe, data)
     notes += _about_lengths(recipe, framing, streams)
@@ -309,7 +311,7 @@ def _flat(raw: Mapping[str, Any], at: str = "") -> dict[str, Any]:
 
 def _objective(stream: StreamConfig, recipe: Recipe, framing: Framing) -> Objective:
     cls = cast(Any, objective_class(stream.objective.name))
-    made = cls(stream.objective, Setting(framing, recipe.model, stream.text, stream.limit))
+    made = cls(stream.objective, ObjectiveContext(framing, recipe.model, stream.text, stream.limit))
     assert isinstance(made, Objective)
     return made
 
@@ -344,7 +346,7 @@ def _stream(name: str, recipe: Recipe, objective: Objective, data: DataBin, fram
         limits = limits._replace(
             longest=(), shorter="the lengths of the task"
         )  # such examples are cut to fit, not left out
-    elif cut := config.objective.longest(framing.prefix_length):
+    elif cut := config.objective.max_example_length(framing.prefix_length):
         limits = limits._replace(shorter=f"--{cut[0].replace('_', '-')}")
     sampler = BatchSampler(len(view), view.sizes, limits, recipe.seed, name)
     return Stream(
@@ -364,7 +366,7 @@ def _validator(
     allowed = {
         language: pieces
         for objective in objectives.values()
-        for language, pieces in objective.allowed.items()
+        for language, pieces in objective.allowed_pieces.items()
     }
     streams: list[ValidStream] = []
     tasks: list[BleuTask] = []
@@ -405,7 +407,7 @@ def _validator(
         longest = _positions(recipe, framing)
         limits = BatchLimits(max(recipe.train.max_tokens, *longest), None, longest)
         if isinstance(whole, Measured):
-            warnings += [f"{name}, {split}: {remark}" for remark in whole.remarks(view)]
+            warnings += [f"{name}, {split}: {remark}" for remark in whole.data_warnings(view)]
             limits = BatchLimits(max(recipe.train.max_tokens, int(view.sizes(0, len(view)).max())))
         sampler = BatchSampler(len(view), view.sizes, limits, recipe.seed, name, shuffle=False)
         if sampler.skipped:
@@ -418,7 +420,14 @@ def _validator(
         if config.eval_rouge and isinstance(whole, Write) and table is not None:
             writing, most = whole.writing, whole.room.target
             rouges.append(
-                RougeTask(name, writing.language, *whole.lines(table), cut_of(writing), most, writing.writes)
+                RougeTask(
+                    name,
+                    writing.language,
+                    *whole.lines(table),
+                    cut_of(writing),
+                    most,
+                    writing.encoder_generates,
+                )
             )
         known = {task.name for task in tasks}
         tasks += [
@@ -431,7 +440,7 @@ def _validator(
     if config.eval_rouge and not rouges:
         warnings.append("no ROUGE: no stream of the run writes text from a table (summarize, respond)")
     if recipe.checkpoint.best_metric == "loss" and any(
-        s.objective.reads == "target" for s in recipe.stream.values()
+        s.objective.input_kind == "target" for s in recipe.stream.values()
     ):
         warnings.append("the best checkpoint is chosen by the loss on sources that the model makes itself, which copying lowers; rather "
                         "--eval-roundtrip --best-metric roundtrip")  # fmt: skip
@@ -483,7 +492,7 @@ def _tasks(
     stream: StreamConfig, data: DataBin, config: ValidConfig, allowed: Mapping[str, Tensor]
 ) -> list[BleuTask]:
     """What is translated for a stream: its validation pairs, where there are any; there and back, where it reads one side alone."""
-    text, reads, tasks = stream.text, stream.objective.reads, list[BleuTask]()
+    text, reads, tasks = stream.text, stream.objective.input_kind, list[BleuTask]()
     if reads in ("sentences", "table"):
         return tasks
     source, target = text.split("-")
@@ -495,7 +504,9 @@ def _tasks(
         sources, references = (
             data.raw(config.valid_subset, text, side)[: config.max_valid_rows] for side in (source, target)
         )
-        tasks.append(BleuTask((source, target), sources, references, allowed, stream.objective.writes))
+        tasks.append(
+            BleuTask((source, target), sources, references, allowed, stream.objective.encoder_generates)
+        )
     if config.eval_roundtrip and reads == "target":
         real = data.raw(config.valid_subset, target, target)[: config.max_valid_rows]
         tasks.append(BleuTask((target, source, target), real, real, allowed))

@@ -91,18 +91,18 @@ def _by_flags(request: Request, data: DataBin) -> dict[str, StreamConfig]:
     schema = OBJECTIVES.load(name)
     objective = decode(schema, {"name": name, **request.options_of(name)})
     short = name.rpartition(":")[2].lower()
-    if request.tables and objective.reads != "table":
+    if request.tables and objective.input_kind != "table":
         raise MasscliError(f"--table: {name} does not learn from labelled examples", "leave it out")
-    if objective.reads == "table":
+    if objective.input_kind == "table":
         if request.source or request.target or request.pairs or request.langs:
             raise MasscliError(
                 f"{name} reads a table of labelled examples",
                 "choose it with --table, and its language with --language",
             )
         texts = list(request.tables) or [_table(name, objective, data)]
-    elif objective.reads == "pairs":
+    elif objective.input_kind == "pairs":
         texts = list(request.pairs) or [f"{a}-{b}" for a, b in [_direction(request, data)]]
-    elif objective.reads == "target":
+    elif objective.input_kind == "target":
         texts = _both_ways(request, data)
     else:
         if request.source or request.target or request.pairs:
@@ -110,10 +110,14 @@ def _by_flags(request: Request, data: DataBin) -> dict[str, StreamConfig]:
         texts = list(request.langs or data.languages)
     _check_directions(request)
     streams = _named(short, texts, objective, "1", request, data)
-    if request.temperature != 1 and (len(texts) == 1 or objective.reads == "target") and not request.beside:
+    if (
+        request.temperature != 1
+        and (len(texts) == 1 or objective.input_kind == "target")
+        and not request.beside
+    ):
         why = (
             "directions of back-translation are drawn equally often"
-            if objective.reads == "target"
+            if objective.input_kind == "target"
             else f"{short} has one text"
         )
         raise MasscliError(f"--lang-temperature {request.temperature}: {why}", "leave it out")
@@ -149,7 +153,8 @@ def _named(
     """A stream for each text, drawn by its size; the directions of back-translation equally often, as XLM and MASS have them: a model is
     to write its smaller language, too."""
     sizes = [
-        _rows(text, objective, data, request.limit) if objective.reads != "target" else 1 for text in texts
+        _rows(text, objective, data, request.limit) if objective.input_kind != "target" else 1
+        for text in texts
     ]
     return {
         f"{short}-{text}": StreamConfig(
@@ -173,7 +178,7 @@ def _beside(
     data = opened(own_data, data)
     objective = decode(OBJECTIVES.load(name), {"name": name, **request.options_of(name)})
     own = list(dict.fromkeys(side for text in texts for side in text.split("-")))
-    if objective.reads == "pairs":
+    if objective.input_kind == "pairs":
         wanted = [text for text in texts if "-" in text] or [f"{a}-{b}" for a, b in permutations(own, 2)]
         # In a folder of its own one side may be synthetic, and must not be learned to be written.
         known = {
@@ -186,7 +191,7 @@ def _beside(
                 f"--beside {name}: {data.folder} has no pairs of {', '.join(own)}",
                 "preprocess them with --trainpref",
             )
-    elif objective.reads == "target":
+    elif objective.input_kind == "target":
         found = [f"{a}-{b}" for a, b in permutations(own, 2)]
     else:
         found = own
@@ -269,7 +274,7 @@ def _check_table(name: str, stream: StreamConfig, data: DataBin) -> None:
 
 def completed(stream: StreamConfig, data: DataBin) -> ObjectiveConfig:
     """The objective's options with what follows from the data filled in."""
-    if stream.objective.reads != "table":
+    if stream.objective.input_kind != "table":
         return stream.objective
     objective = cast(type[Measured], objective_class(stream.objective.name))
     return cast(ObjectiveConfig, objective.complete(stream.objective, data, stream.text))
@@ -277,10 +282,10 @@ def completed(stream: StreamConfig, data: DataBin) -> ObjectiveConfig:
 
 def _rows(text: str, objective: ObjectiveConfig, data: DataBin, limit: int | None) -> int:
     _check_text(text, StreamConfig(text=text, objective=objective), data)
-    if objective.reads == "table":
+    if objective.input_kind == "table":
         return max(1, len(data.table(text, "train").head(limit)))
     sides = text.split("-")
-    alone = objective.reads != "pairs"
+    alone = objective.input_kind != "pairs"
     rows = (
         len(data.monolingual("train", sides[-1])) if alone else len(data.pair("train", sides[0], sides[1])[0])
     )
@@ -288,10 +293,10 @@ def _rows(text: str, objective: ObjectiveConfig, data: DataBin, limit: int | Non
 
 
 def _check_text(name: str, stream: StreamConfig, data: DataBin) -> None:
-    if stream.objective.reads == "table":
+    if stream.objective.input_kind == "table":
         _check_table(name, stream, data)
         return
-    sides, reads = stream.text.split("-"), stream.objective.reads
+    sides, reads = stream.text.split("-"), stream.objective.input_kind
     if len(sides) != (1 if reads == "sentences" else 2):
         raise MasscliError(f"stream {name}: {stream.text!r} is not a {'language' if reads == 'sentences' else 'direction such as en-de'}",
                            f"the data has languages {', '.join(data.languages)} and pairs {', '.join(data.pairs) or 'none'}")  # fmt: skip

@@ -47,7 +47,7 @@ def idle_in(recipe: Recipe) -> dict[str, tuple[Idle, ...]]:
         f"--lr-scheduler {optim.lr_scheduler}",
         "labelled examples that are too long are cut, and the task has options for it",
     )
-    tables = bool(recipe.stream) and all(s.objective.reads == "table" for s in recipe.stream.values())
+    tables = bool(recipe.stream) and all(s.objective.input_kind == "table" for s in recipe.stream.values())
     return {
         "model": (
             Idle(
@@ -105,7 +105,7 @@ def _of_streams(streams: Mapping[str, StreamConfig], given: Given) -> dict[str, 
     found: dict[str, str] = {}
     for name, stream in streams.items():
         written = given.streams_raw.get(name, {}).get("objective", {})
-        for key, why in _reasons(stream.objective.idle).items():
+        for key, why in _reasons(stream.objective.unused_options).items():
             if key in given.objective_raw:
                 if not any(_uses(other.objective, key) for other in streams.values()):
                     found.setdefault(key, why)
@@ -124,7 +124,9 @@ def _reasons(rules: Iterable[Idle]) -> dict[str, str]:
 
 
 def _uses(objective: ObjectiveConfig, key: str) -> bool:
-    return any(row.key == key for row in rows(type(objective))) and key not in _reasons(objective.idle)
+    return any(row.key == key for row in rows(type(objective))) and key not in _reasons(
+        objective.unused_options
+    )
 
 
 def _changed(section: Any, key: str) -> bool:

@@ -185,7 +185,7 @@ def test_sentencepiece_becomes_the_same_vectors(tmp_path: Path) -> None:
         import_folder(folder, tmp_path / f"run-{kind}", ("en",), allow_pickle=False)
         found = Checkpoint.open(tmp_path / f"run-{kind}")
         [learned] = found.recipe.stream.values()
-        assert learned.objective.joins == (
+        assert learned.objective.pair_format == (
             "bert" if kind == "Albert" else "roberta"
         )  # how fine-tuning will join two texts
         ours, theirs = found.weights()["tables.shared"], model.get_input_embeddings().weight

@@ -24,7 +24,7 @@ from masscli.data.storage.data_folder import DataBin
 from masscli.models.config import ModelConfig
 from masscli.objectives.mass.objective import Mass
 from masscli.objectives.mass.options import MassOptions
-from masscli.objectives.objective import Setting
+from masscli.objectives.objective import ObjectiveContext
 from masscli.objectives.translate.objective import Translate
 from masscli.objectives.translate.options import TranslateOptions
 
@@ -167,7 +167,7 @@ def streams(toy: Path) -> tuple[dict[str, BatchSampler], dict[str, BatchBuilder]
     """MASS on English and translation into German."""
     data = DataBin.open(toy)
     framing = Framing(data.vocab, False, False, ("en", "de"))
-    alone, paired = (Setting(framing, ModelConfig(), text) for text in ("en", "en-de"))
+    alone, paired = (ObjectiveContext(framing, ModelConfig(), text) for text in ("en", "en-de"))
     made = {"mass": Mass(MassOptions(), alone), "translate": Translate(TranslateOptions(), paired)}
     views = {name: objective.view(data, "train") for name, objective in made.items()}
     samplers = {

@@ -32,10 +32,10 @@ from masscli.generation.retrieval import precision_at_1, sentence_vectors
 from masscli.generation.translator import NOTHING, Translation, Translator
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
-from masscli.objectives.backtranslate.monitor import Drift
+from masscli.objectives.backtranslate.monitor import BacktranslationMonitor
 from masscli.objectives.backtranslate.objective import Backtranslate
 from masscli.objectives.backtranslate.options import BacktranslateOptions
-from masscli.objectives.objective import Setting
+from masscli.objectives.objective import ObjectiveContext
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.recipe import StreamConfig
 from masscli.training.setup.build import build
@@ -85,7 +85,7 @@ def prepared(
 ) -> tuple[Batch, Batch]:
     """A batch of German before and after a model made English of it."""
     objective = Backtranslate(
-        BacktranslateOptions(**options), Setting(framing, ModelConfig(), "en-de")
+        BacktranslateOptions(**options), ObjectiveContext(framing, ModelConfig(), "en-de")
     ).train(training)
     before = BatchBuilder("bt", objective.view(data, "train"), objective.collator(), 1)(np.array(rows), epoch)
     return before, objective.prepare(make(data).train(), before)
@@ -183,11 +183,13 @@ def watched(
     inputs: list[list[int]], outputs: list[list[int]], cut: list[bool]
 ) -> tuple[dict[str, float], list[str]]:
     """Of a vocabulary of ten: 0..4 are read, 5..8 are written, 9 is in both."""
-    drift = Drift(np.array([9, 9, 9, 9, 9, 0, 0, 0, 0, 5]), np.array([0, 0, 0, 0, 0, 9, 9, 9, 9, 4]))
+    drift = BacktranslationMonitor(
+        np.array([9, 9, 9, 9, 9, 0, 0, 0, 0, 5]), np.array([0, 0, 0, 0, 0, 9, 9, 9, 9, 4])
+    )
     drift.add([np.array(x) for x in inputs], [np.array(x) for x in outputs], cut)
     figures = {name: a / b for name, (a, b) in drift.take().items() if b}
     assert all(pair == (0, 0) for pair in drift.take().values())
-    return figures, drift.concerns(figures)
+    return figures, drift.training_warnings(figures)
 
 
 def test_healthy_output_is_no_concern() -> None:
@@ -224,7 +226,7 @@ def test_a_third_language_is_the_wrong_one() -> None:
     read, written, other = np.array([9, 9, 1, 1]), np.array([1, 1, 4, 4]), np.array([0, 0, 40, 40])
     figures = []
     for others in ((), (other,)):
-        drift = Drift(read, written, *others)
+        drift = BacktranslationMonitor(read, written, *others)
         drift.add([np.array([0, 1])], [np.array([2, 3])], [False])
         figures.append({name: a / b for name, (a, b) in drift.take().items() if b}["language"])
     assert figures == [1.0, 0.0]
@@ -245,9 +247,9 @@ def test_a_continued_run_makes_the_same_sources(toy: Path, tmp_path: Path) -> No
         train(recipe(toy, tmp_path / "parts", f"train.max_update={stop}", streams=BOTH))
     assert same_run(tmp_path / "whole", tmp_path / "parts")
     figures = steps(whole)[-1].figures
-    assert {name.partition(".")[2] for name in figures} == set(Drift.names) and 0 < steps(whole)[
-        -1
-    ].searching < 1
+    assert {name.partition(".")[2] for name in figures} == set(BacktranslationMonitor.names) and 0 < steps(
+        whole
+    )[-1].searching < 1
 
 
 def test_what_was_made_is_learned_from_again(

@@ -26,7 +26,7 @@ from masscli.objectives.labelled.choose import Choose
 from masscli.objectives.labelled.classify import Classify
 from masscli.objectives.labelled.options import ClassifyOptions, TagOptions
 from masscli.objectives.labelled.tag import Tag
-from masscli.objectives.objective import Setting
+from masscli.objectives.objective import ObjectiveContext
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.config import OptimConfig
 from masscli.training.optim import layer_scale
@@ -692,12 +692,12 @@ def test_where_a_question_is_read(frame: str, folder: Path, tmp_path: Path) -> N
     assert isinstance(objective, Choose)
 
     def sequences(**options: object) -> list[list[int]]:
-        made = Choose(replace(objective.options, **options), objective.setting)  # type: ignore[arg-type]
+        made = Choose(replace(objective.options, **options), objective.context)  # type: ignore[arg-type]
         view = made.view(data, "valid")
         batch = made.collator()([view[0]], [])
         lengths = batch.source.lengths.tolist()
         assert view.sizes(0, 2).tolist() == [[2 * max(lengths)]] * 2
-        assert bool(made.remarks(view)) is (max(lengths) == made.options.max_length)
+        assert bool(made.data_warnings(view)) is (max(lengths) == made.options.max_length)
         return [row[:length].tolist() for row, length in zip(batch.source.ids, lengths, strict=True)]
 
     after = [[v.bos, *context, *question, v.sep, *choice, v.cls] for choice in (first, second)]
@@ -1136,5 +1136,5 @@ def test_a_classifier_says_what_it_cannot_read(folder: Path) -> None:
 
     framing = make_framing(Recipe(model=model), data.tokenizer(), ())
     with pytest.raises(MasscliError) as caught:
-        Classify(options, Setting(framing, model, "one"))
+        Classify(options, ObjectiveContext(framing, model, "one"))
     assert caught.value.message == "--read decoder: the model has no decoder"

@@ -25,7 +25,7 @@ from masscli.data.storage.data_folder import DataBin
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.electra.objective import Electra
-from masscli.objectives.objective import Objective, Setting
+from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import OBJECTIVES, objective_class
 from masscli.objectives.shared.masking import words
 from tests.objectives.shared.test_segment_pairs import (
@@ -314,7 +314,7 @@ def fresh(name: str, size: int, **options: Any) -> tuple[Objective, Transformer]
     torch.manual_seed(5)
     cls: Any = objective_class(name)
     return cls(
-        config, Setting(Framing(replace(VOCAB, size=size), False, False, ()), shape, "en")
+        config, ObjectiveContext(Framing(replace(VOCAB, size=size), False, False, ()), shape, "en")
     ), Transformer(shape, size, ())
 
 

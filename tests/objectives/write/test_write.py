@@ -240,7 +240,7 @@ def test_a_batch_of_an_encoder_that_writes(encoder: Path, labelled: Path, tmp_pa
     trainer, notes = build(Checkpoint.open(tmp_path / "run").recipe)
     (stream,) = trainer.streams.values()
     assert any("sources are cut to 5 tokens (--max-source)" in note for note in notes)
-    view, vocab = stream.batch_builder.dataset, stream.objective.setting.framing.vocab
+    view, vocab = stream.batch_builder.dataset, stream.objective.context.framing.vocab
     sizes = view.sizes(0, len(view))[:, 0]
     batch = stream.batch_builder(np.arange(len(view)), 0)
     assert batch.source.lengths.tolist() == sizes.tolist() and sizes.max() == 1 + 5 + 1 + 2 * (3 + 1)
