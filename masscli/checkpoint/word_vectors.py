@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.text import corpus
 
 
-def load_vectors(model: Transformer, entries: Sequence[str], data: DataBin) -> list[str]:
+def load_vectors(model: Transformer, entries: Sequence[str], data: DataFolder) -> list[str]:
     """Put the vectors of each `LANG=FILE` into every token table of the model; lines that say how far they reach."""
     taken: set[int] = set()
     report = []
@@ -31,7 +31,7 @@ def load_vectors(model: Transformer, entries: Sequence[str], data: DataBin) -> l
                 f"--init-vectors {entry}: the data has no language {language!r}",
                 f"it has {', '.join(data.languages)}",
             )
-        counts = data.pieces(language)
+        counts = data.piece_counts(language)
         used = [i for i in np.flatnonzero(counts).tolist() if i not in data.vocab.specials]
         found = _read(Path(name), _words(used, data.tokenizer().pieces(used)), model.config.dim)
         if not found:

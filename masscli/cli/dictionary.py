@@ -30,7 +30,7 @@ import typer
 from masscli.core.errors import MasscliError
 
 if TYPE_CHECKING:
-    from masscli.data.storage.data_folder import DataBin
+    from masscli.data.storage.data_folder import DataFolder
     from masscli.lexicon.from_text import Found
 
 Words = list[tuple[str, str, float]]
@@ -107,7 +107,7 @@ def run(
 ) -> None:
     from masscli.checkpoint.checkpoint import Checkpoint
     from masscli.core.files import replace
-    from masscli.data.storage.data_folder import DataBin
+    from masscli.data.storage.data_folder import DataFolder
     from masscli.data.storage.manifest import NAME
     from masscli.lexicon import from_embeddings
 
@@ -131,7 +131,7 @@ def run(
         else ""
     ):
         raise MasscliError(f"{unused}: {path} is {'a' if folder else 'no'} data folder", "leave it out")
-    origin = (origin or _there(DataBin.open(path), sides)) if folder else Origin.MODEL
+    origin = (origin or _there(DataFolder.open(path), sides)) if folder else Origin.MODEL
     if vectors is not None and origin is not Origin.TEXT:
         raise MasscliError(
             f"--vectors {vectors}: a dictionary from {origin} has none", "give --from text, or leave it out"
@@ -148,16 +148,16 @@ def run(
         )
     if origin is Origin.MODEL:
         found = Checkpoint.open(path)
-        from_text = DataBin.open(data or found.recipe.data)
+        from_text = DataFolder.open(data or found.recipe.data)
         words, source = (
             from_embeddings.induce(found.weights(), from_text, sides, most or MOST_WORDS, min_count or 5),
             "",
         )
     elif origin is Origin.PAIRS:
-        words, source = _of_pairs(DataBin.open(path), sides, min_count or 2, limit or MOST_PAIRS)
+        words, source = _of_pairs(DataFolder.open(path), sides, min_count or 2, limit or MOST_PAIRS)
     else:
         words, source = _of_text(
-            DataBin.open(path), sides, most or MOST_WORDS, min_count or 5, limit, vectors, dim or WIDTH
+            DataFolder.open(path), sides, most or MOST_WORDS, min_count or 5, limit, vectors, dim or WIDTH
         )
     if not words:
         raise MasscliError(
@@ -168,18 +168,18 @@ def run(
     print(f"{output}: {len(words)} pairs of words{source}")
 
 
-def _there(data: DataBin, sides: Sequence[str]) -> Origin:
+def _there(data: DataFolder, sides: Sequence[str]) -> Origin:
     """Pairs, where the data has them."""
-    from masscli.data.storage.data_folder import AbsentError
+    from masscli.data.storage.data_folder import MissingDataError
 
     try:
         data.pair("train", *sides)
-    except AbsentError:
+    except MissingDataError:
         return Origin.TEXT
     return Origin.PAIRS
 
 
-def _of_pairs(data: DataBin, sides: Sequence[str], least: int, limit: int) -> tuple[Words, str]:
+def _of_pairs(data: DataFolder, sides: Sequence[str], least: int, limit: int) -> tuple[Words, str]:
     """The dictionary, and what to say of where it comes from."""
     from masscli.lexicon import from_pairs
 
@@ -191,7 +191,7 @@ def _of_pairs(data: DataBin, sides: Sequence[str], least: int, limit: int) -> tu
 
 
 def _of_text(
-    data: DataBin,
+    data: DataFolder,
     sides: Sequence[str],
     most: int,
     least: int,

@@ -273,12 +273,12 @@ def _subset(
     target: str,
 ) -> tuple[list[str], list[str]]:
     """Sources and references of a split: of a task's table, or of pairs."""
-    from masscli.data.storage.data_folder import DataBin
+    from masscli.data.storage.data_folder import DataFolder
 
-    data = DataBin.open(_data(checkpoint, stream, command))
+    data = DataFolder.open(_data(checkpoint, stream, command))
     if stream is None or not isinstance(stream.objective, WriteOptions):
         pair = f"{source}-{target}"
-        return data.raw(split, pair, source), data.raw(split, pair, target)
+        return data.original_lines(split, pair, source), data.original_lines(split, pair, target)
     from masscli.objectives.write.objective import Write
     from masscli.training.predictor import objective_of
 
@@ -300,15 +300,15 @@ def _seen(
         return None
     from torch import from_numpy
 
-    from masscli.data.storage.data_folder import DataBin
+    from masscli.data.storage.data_folder import DataFolder
 
-    data = DataBin.open(_data(checkpoint, stream, command))
+    data = DataFolder.open(_data(checkpoint, stream, command))
     if data.vocab.fingerprint != checkpoint.framing().vocab.fingerprint:
         raise MasscliError(
             f"--data {data.folder}: has another vocabulary than {checkpoint.path}",
             "give the folder it was trained on",
         )
-    often = data.pieces(language) >= command.only_seen
+    often = data.piece_counts(language) >= command.only_seen
     if not often.any():
         raise MasscliError(
             f"--only-seen {command.only_seen}: no piece of {language} occurs so often in {data.folder}",

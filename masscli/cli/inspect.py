@@ -34,9 +34,9 @@ def run(
 
 
 def _data(path: Path, verify: bool) -> None:
-    from masscli.data.storage.data_folder import DataBin
+    from masscli.data.storage.data_folder import DataFolder
 
-    data = DataBin.open(path)
+    data = DataFolder.open(path)
     print(f"vocabulary   {data.vocab.size} pieces, {data.vocab.fingerprint[:12]}")
     print(f"languages    {', '.join(data.languages)}")
     print(f"pairs        {', '.join(data.pairs) or 'none'}")
@@ -84,14 +84,14 @@ def _checkpoint(path: Path, verify: bool) -> None:
 
 def _retrieval(path: Path, folder: Path | None, split: str) -> None:
     from masscli.checkpoint.checkpoint import Checkpoint
-    from masscli.data.storage.data_folder import DataBin
+    from masscli.data.storage.data_folder import DataFolder
     from masscli.generation.retrieval import precision_at_1, sentence_vectors
     from masscli.training.setup.build import aligned_rows
 
     found = Checkpoint.open(path)
     if not found.recipe.model.encoder_layers:
         raise MasscliError(f"{path}: has no encoder, so that there are no sentences to compare")
-    data, framing = DataBin.open(folder or found.recipe.data), found.framing()
+    data, framing = DataFolder.open(folder or found.recipe.data), found.framing()
     if data.vocab.fingerprint != framing.vocab.fingerprint:
         raise MasscliError(
             f"{data.folder}: was made with another vocabulary than {path}",

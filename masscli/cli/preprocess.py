@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from masscli.data.prepare.pipeline import Outcome
-    from masscli.data.storage.data_folder import DataBin
+    from masscli.data.storage.data_folder import DataFolder
     from masscli.data.storage.manifest import Side
 
 MANY_UNKNOWN = 0.001
@@ -174,9 +174,9 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
 def _report_tables(console: Console, folder: Path) -> None:
     """What labelled data there is, and what of it is odd."""
     from masscli.data.prepare.leaks import leaks
-    from masscli.data.storage.data_folder import DataBin
+    from masscli.data.storage.data_folder import DataFolder
 
-    data = DataBin.open(folder)
+    data = DataFolder.open(folder)
     console.print(_examples(data))
     for entry in (entry for entry in data.manifest.tables if entry.format == "tsv"):
         odd = next((name for name in data.table(entry.name, entry.split).fields if _no_name(name)), None)
@@ -188,7 +188,7 @@ def _report_tables(console: Console, folder: Path) -> None:
         console.print(f"warning: {found}, and kept", markup=False, soft_wrap=True, style="yellow")
 
 
-def _examples(data: DataBin) -> Table:
+def _examples(data: DataFolder) -> Table:
     """A row for each text of each table and split."""
     from rich.table import Table
 

@@ -28,7 +28,7 @@ from masscli.data.formats.readers import (
     sentences,
     universal,
 )
-from masscli.data.storage.case_insensitive import ByName
+from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.metrics.config import ScoreConfig
 from masscli.text.corpus import lines
 
@@ -161,7 +161,7 @@ def _column(name: str, rows: Sequence[str], column: str | None, flag: str) -> li
             f"{name}: is a table, and none of its columns is named",
             f"choose with {flag}; it has {', '.join(head)}",
         )
-    at = ByName({title: n for n, title in enumerate(head)})
+    at = CaseInsensitiveMapping({title: n for n, title in enumerate(head)})
     if head.count(column) > 1 or column not in at:
         what = "has no column" if column not in head else "names twice the column"
         conll = "; or are these CoNLL lines? --ref-format conll" if column.isdigit() else ""
@@ -177,7 +177,7 @@ def _column(name: str, rows: Sequence[str], column: str | None, flag: str) -> li
 
 def _choices(name: str, records: Sequence[Record], column: str, flag: str) -> Side:
     """The right choices of examples as SWAG and RACE are distributed."""
-    texts = [ByName(record.texts) for record in records]
+    texts = [CaseInsensitiveMapping(record.texts) for record in records]
     if column not in texts[0]:
         raise MasscliError(
             f"{name}: has no column {column!r}", f"choose with {flag}; it has {', '.join(texts[0])}"
@@ -210,7 +210,7 @@ def _tagged(name: str, found: Sentences, column: int) -> Side:
 
 def _jsonl(name: str, rows: Sequence[str], key: str | None, flag: str, choices: str = "") -> Side:
     """One field of objects: strings and numbers, or lists of them; and how many choices there are beside it."""
-    records = [ByName(_object(name, number, row)) for number, row in objects(rows, name)]
+    records = [CaseInsensitiveMapping(_object(name, number, row)) for number, row in objects(rows, name)]
     if key is None and len(records) == 1 and "data" in records[0]:
         raise MasscliError(f"{name}: is in the form of SQuAD", "score predictions with --metric squad")
     if key is None:

@@ -13,14 +13,14 @@ import numpy as np
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.text import corpus
 
 BEGINS = "▁"
 """What SentencePiece puts before a word."""
 
 
-def spelling(data: DataBin) -> list[str]:
+def spelling(data: DataFolder) -> list[str]:
     """The pieces of the vocabulary, by id.  Raises MasscliError where none is marked as the beginning of a word, as in WordPiece."""
     pieces = data.tokenizer().pieces(range(data.vocab.size))
     if not any(piece.startswith(BEGINS) for piece in pieces):
@@ -31,7 +31,7 @@ def spelling(data: DataBin) -> list[str]:
     return pieces
 
 
-def read_dictionary(path: Path, data: DataBin) -> dict[int, Ids]:
+def read_dictionary(path: Path, data: DataFolder) -> dict[int, Ids]:
     """Translations of pieces, both ways; pieces that are spelt alike in both languages are left out, since nothing would be exchanged."""
     found: dict[int, set[int]] = {}
     pairs, total = _entries(path, data)
@@ -47,7 +47,7 @@ def read_dictionary(path: Path, data: DataBin) -> dict[int, Ids]:
     return {piece: np.array(sorted(others)) for piece, others in found.items()}
 
 
-def unused(path: Path, data: DataBin) -> str | None:
+def unused(path: Path, data: DataFolder) -> str | None:
     """What to tell of entries that cannot be exchanged."""
     pairs, total = _entries(path, data)
     if len(pairs) == total:
@@ -55,7 +55,7 @@ def unused(path: Path, data: DataBin) -> str | None:
     return f"{path}: {total - len(pairs):,} of its {total:,} pairs have a word that is not one piece of the vocabulary, and are not used"
 
 
-def _entries(path: Path, data: DataBin) -> tuple[list[tuple[int, int]], int]:
+def _entries(path: Path, data: DataFolder) -> tuple[list[tuple[int, int]], int]:
     """The pairs whose words are one piece each, and how many pairs there are in all."""
     pieces = {piece: i for i, piece in enumerate(spelling(data)) if i not in data.vocab.specials}
     found, total = [], 0

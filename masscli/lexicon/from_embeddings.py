@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from masscli.core.errors import MasscliError
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.csls import csls, pairs
 from masscli.lexicon.dictionary import BEGINS, spelling
 
@@ -20,7 +20,7 @@ OWN = 0.8
 
 
 def induce(
-    weights: Mapping[str, Tensor], data: DataBin, sides: Sequence[str], most: int, least: int
+    weights: Mapping[str, Tensor], data: DataFolder, sides: Sequence[str], most: int, least: int
 ) -> list[tuple[str, str, float]]:
     """(word, word, score), the surest first."""
     for side in sides:
@@ -35,7 +35,7 @@ def induce(
             f"{data.folder}: has {data.vocab.size} pieces, the model {len(table)}",
             "name the right folder with --data",
         )
-    counts = [data.pieces(side) for side in sides]
+    counts = [data.piece_counts(side) for side in sides]
     pieces = spelling(data)
     rates = [c / max(1, c.sum()) for c in counts]
     words = []

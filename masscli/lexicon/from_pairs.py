@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.dictionary import BEGINS, spelling
 
 ROUNDS = 10
@@ -24,7 +24,7 @@ Links = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 def induce(
-    data: DataBin, sides: Sequence[str], least: int, limit: int | None = None
+    data: DataFolder, sides: Sequence[str], least: int, limit: int | None = None
 ) -> list[tuple[str, str, float]]:
     """(word, word, score) from the training pairs (the first `limit`), the surest first; the score is the geometric mean of t both ways.
 

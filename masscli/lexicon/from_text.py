@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from masscli.core.errors import MasscliError
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.csls import csls, mutual, pairs
 from masscli.lexicon.dictionary import BEGINS, spelling
 from masscli.lexicon.spelling import alike
@@ -58,7 +58,7 @@ class Found(NamedTuple):
     vectors: tuple[Tensor, Tensor]
 
 
-def induce(data: DataBin, sides: Sequence[str], most: int, least: int, limit: int | None = None) -> Found:
+def induce(data: DataFolder, sides: Sequence[str], most: int, least: int, limit: int | None = None) -> Found:
     """Words among the `most` commonest of their language that are each other's nearest.
 
     Text is the first `limit` lines of each language.  Raises MasscliError where there are too few words or anchors.
@@ -98,7 +98,7 @@ def induce(data: DataBin, sides: Sequence[str], most: int, least: int, limit: in
     return Found([(a, b, s) for a, b, s in named if a != b], agreement, spelt, laid)
 
 
-def _whole_words(data: DataBin, side: str, pieces: Sequence[str], limit: int | None) -> Iterator[Ids]:
+def _whole_words(data: DataFolder, side: str, pieces: Sequence[str], limit: int | None) -> Iterator[Ids]:
     """Chunks of text, a number for each word: its piece, or -1 where it has several; `max(WINDOWS)` times -1 between lines."""
     begins = np.array([piece.startswith(BEGINS) and len(piece) > 1 for piece in pieces])
     column = data.monolingual("train", side)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset
 from masscli.data.batches.framing import Framing
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.registry import ObjectiveConfig
@@ -68,7 +68,7 @@ class Objective(nn.Module, ABC):
         """The weight of each loss term; its keys are the terms."""
 
     @abstractmethod
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """The examples of a split."""
 
     @abstractmethod

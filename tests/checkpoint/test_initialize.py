@@ -12,7 +12,7 @@ from masscli.__main__ import run as masscli
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.reporting.plot import read_table
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.events import Evaluated
@@ -212,7 +212,7 @@ def test_parts_that_contradict_each_other(
 
 
 def test_word_vectors_are_rows_of_the_table(toy: Path, tmp_path: Path) -> None:
-    data = DataBin.open(toy)
+    data = DataFolder.open(toy)
     tokenizer = data.tokenizer()
     ids = data.monolingual("train", "de")[0].tolist()
     pieces = zip(ids, tokenizer.pieces(ids), strict=True)
@@ -240,7 +240,7 @@ def test_word_vectors_are_rows_of_the_table(toy: Path, tmp_path: Path) -> None:
     ],
 )
 def test_word_vectors_that_do_not_fit(lines: str, message: str, toy: Path, tmp_path: Path) -> None:
-    data, path = DataBin.open(toy), tmp_path / "x.vec"
+    data, path = DataFolder.open(toy), tmp_path / "x.vec"
     word = next(
         piece[1:]
         for piece in data.tokenizer().pieces(data.monolingual("train", "en")[0].tolist())
@@ -258,7 +258,7 @@ def test_an_adopted_vocabulary_of_ours_fits_the_weights_made_with_it(toy: Path, 
     made = Tokenizer.adopt(
         toy / "vocab.model", config=PreprocessConfig(), languages=("en", "de"), folder=tmp_path
     )
-    assert made.vocab == DataBin.open(toy).vocab
+    assert made.vocab == DataFolder.open(toy).vocab
 
 
 # -- drawings ----------------------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from masscli.__main__ import run as masscli
 from masscli.core.errors import MasscliError
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon import from_embeddings as of_table
 from masscli.lexicon import from_pairs
 from masscli.lexicon.csls import csls
@@ -45,9 +45,9 @@ pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> DataBin:
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
     """The toy language with a vocabulary in which every word is a piece."""
-    return DataBin.open(make_data(tmp_path_factory.mktemp("words"), 130))
+    return DataFolder.open(make_data(tmp_path_factory.mktemp("words"), 130))
 
 
 @pytest.fixture
@@ -59,11 +59,11 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
-def words(data: DataBin, ids: np.ndarray) -> list[str]:
+def words(data: DataFolder, ids: np.ndarray) -> list[str]:
     return data.tokenizer().decode(ids.tolist(), "en").split()
 
 
-def test_words_become_their_translations(data: DataBin, path: Path) -> None:
+def test_words_become_their_translations(data: DataFolder, path: Path) -> None:
     always, never, often = (Switching(read_dictionary(path, data), share) for share in (1.0, 0.0, 0.3))
     line = data.monolingual("train", "en")[0]
     there = always(line, np.random.default_rng(1))
@@ -85,7 +85,7 @@ def test_words_become_their_translations(data: DataBin, path: Path) -> None:
     ids=lambda value: value.name if isinstance(value, SwitchingOptions) else "",
 )  # fmt: skip
 def test_the_encoder_alone_sees_them(
-    options: SwitchingOptions, kind: type, text: str, data: DataBin, path: Path
+    options: SwitchingOptions, kind: type, text: str, data: DataFolder, path: Path
 ) -> None:
     """Not the decoder, and not what is to be written."""
     frame = Framing(data.vocab, False, False, ("en", "de"))
@@ -116,7 +116,7 @@ def test_the_encoder_alone_sees_them(
         ("qqq zzz\n", "{path}: none of its 1 pairs are pieces of the vocabulary of {data}"),
     ],
 )
-def test_what_is_no_dictionary(text: str, message: str, data: DataBin, tmp_path: Path) -> None:
+def test_what_is_no_dictionary(text: str, message: str, data: DataFolder, tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(MasscliError) as error:
@@ -124,7 +124,7 @@ def test_what_is_no_dictionary(text: str, message: str, data: DataBin, tmp_path:
     assert error.value.message == message.format(path=path, data=data.folder)
 
 
-def test_pairs_that_cannot_be_exchanged_are_counted(data: DataBin, tmp_path: Path) -> None:
+def test_pairs_that_cannot_be_exchanged_are_counted(data: DataFolder, tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_text(
         "".join(f"{a} {b}\n" for a, b in zip(WORDS["en"], WORDS["de"], strict=True)), encoding="utf-8"
@@ -140,7 +140,7 @@ def test_pairs_that_cannot_be_exchanged_are_counted(data: DataBin, tmp_path: Pat
     )
 
 
-def test_aligned_tables_give_the_dictionary_and_random_ones_do_not(data: DataBin) -> None:
+def test_aligned_tables_give_the_dictionary_and_random_ones_do_not(data: DataFolder) -> None:
     torch.manual_seed(1)
     table = torch.randn(data.vocab.size, 24)
     tokenizer = data.tokenizer()
@@ -157,7 +157,7 @@ def test_aligned_tables_give_the_dictionary_and_random_ones_do_not(data: DataBin
 
 
 def test_the_command_and_a_run_with_what_it_makes(
-    data: DataBin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: DataFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made, streams = tmp_path / "made.txt", {"mass": {"text": "en", "objective": {"name": "mass"}}}
     train(recipe(data.folder, tmp_path / "run", "train.max_update=1", streams=streams))
@@ -219,7 +219,9 @@ def test_model_1_is_that_of_its_paper() -> None:
     assert model1([[], [3]], [[], []]) == {}
 
 
-def test_pairs_give_the_dictionary(data: DataBin, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pairs_give_the_dictionary(
+    data: DataFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     truth = set(zip(WORDS["en"], WORDS["de"], strict=True))
     found = from_pairs.induce(data, ("en", "de"), 2)
     assert {(a, b) for a, b, _ in found} == truth and all(score > 0.9 for *_, score in found)

@@ -19,7 +19,7 @@ from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.clm import CausalLM
@@ -61,12 +61,12 @@ def said(options: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def data(toy: Path) -> DataBin:
-    return DataBin.open(toy)
+def data(toy: Path) -> DataFolder:
+    return DataFolder.open(toy)
 
 
 @pytest.fixture(scope="module")
-def framing(data: DataBin) -> Framing:
+def framing(data: DataFolder) -> Framing:
     """Sources without a start symbol; the model's languages are not in the order of the data's."""
     return Framing(data.vocab, False, False, ("de", "fr", "en"))
 
@@ -77,7 +77,7 @@ def objective(options: Any, framing: Framing) -> Objective:
     )  # type: ignore[call-arg]
 
 
-def batch_builder(options: Any, framing: Framing, data: DataBin) -> BatchBuilder:
+def batch_builder(options: Any, framing: Framing, data: DataFolder) -> BatchBuilder:
     made = objective(options, framing)
     return BatchBuilder("stream", made.view(data, "train"), made.collator(), 1)
 
@@ -152,7 +152,7 @@ def test_labels_of_ragged_rows_point_at_their_own_row(framing: Framing) -> None:
 
 @pytest.mark.parametrize("options", ALL, ids=said)
 def test_every_objective_counts_its_labels_and_names_its_rows(
-    options: Any, data: DataBin, framing: Framing
+    options: Any, data: DataFolder, framing: Framing
 ) -> None:
     made = batch_builder(options, framing, data)(np.array([3, 17, 4]), 0)
     assert made.example_numbers.tolist() == [3, 17, 4]
@@ -226,7 +226,7 @@ def test_languages_go_by_name(options: Any, framing: Framing) -> None:
     ("preset", "outside", "inside"), [("paper", False, False), ("xlm", True, False), ("fairseq", True, True)]
 )
 def test_presets_hide_masks_from_cross_attention_or_from_the_encoder_too(
-    preset: Any, outside: bool, inside: bool, data: DataBin, framing: Framing
+    preset: Any, outside: bool, inside: bool, data: DataFolder, framing: Framing
 ) -> None:
     made = batch_builder(MassOptions(preset=preset), framing, data)(np.arange(40), 0)
     real = torch.arange(made.source.ids.shape[1]) < made.source.lengths[:, None]
@@ -309,7 +309,7 @@ def losses(
 
 
 @pytest.mark.parametrize("options", ALL, ids=said)
-def test_a_batch_is_the_sum_of_its_rows(options: Any, data: DataBin, framing: Framing) -> None:
+def test_a_batch_is_the_sum_of_its_rows(options: Any, data: DataFolder, framing: Framing) -> None:
     model, collate = make(), batch_builder(options, framing, data)
     rows = np.array([5, 60, 31, 2, 9])
     sums, gradients = losses(options, framing, model, collate(rows, 2))
@@ -334,7 +334,7 @@ def test_label_smoothing_is_in_the_loss_and_not_in_the_report(framing: Framing) 
         )
 
 
-def test_mass_of_everything_is_a_causal_language_model(data: DataBin, framing: Framing) -> None:
+def test_mass_of_everything_is_a_causal_language_model(data: DataFolder, framing: Framing) -> None:
     """k = n, the end included: with an encoder that says nothing, the loss is that of the same decoder on its own (spec item 15)."""
     model = make(norm="pre")
     with torch.no_grad():
@@ -444,7 +444,7 @@ def test_mlm_chooses_fifteen_percent_and_shows_eighty_ten_ten() -> None:
     assert np.abs(shares - [0.8, 0.1, 0.1]).max() < 0.01
 
 
-def test_mlm_chooses_at_least_one_word_and_never_a_special(data: DataBin, framing: Framing) -> None:
+def test_mlm_chooses_at_least_one_word_and_never_a_special(data: DataFolder, framing: Framing) -> None:
     for row in range(60):
         made = batch_builder(MaskedLMOptions(mask_prob=0.01), replace(framing, source_bos=True), data)(
             np.array([row]), 0
@@ -453,7 +453,7 @@ def test_mlm_chooses_at_least_one_word_and_never_a_special(data: DataBin, framin
         assert not set(made.labels["mlm"].ids.tolist()) & framing.vocab.specials
 
 
-def test_noise_is_fresh_every_epoch_and_the_same_in_every_batch(data: DataBin, framing: Framing) -> None:
+def test_noise_is_fresh_every_epoch_and_the_same_in_every_batch(data: DataFolder, framing: Framing) -> None:
     for options in (MassOptions(), DenoiseOptions(), MaskedLMOptions()):
         collate = batch_builder(options, framing, data)
         one, many = collate(np.array([7]), 0).source, collate(np.array([3, 7, 4]), 0).source
@@ -461,7 +461,7 @@ def test_noise_is_fresh_every_epoch_and_the_same_in_every_batch(data: DataBin, f
         assert len({tuple(collate(np.array([7]), n).source.ids[0].tolist()) for n in range(8)}) > 1
 
 
-def test_translation_blanks_words_of_either_side_in_training_only(data: DataBin, framing: Framing) -> None:
+def test_translation_blanks_words_of_either_side_in_training_only(data: DataFolder, framing: Framing) -> None:
     options, model = TranslateOptions(source_blank=0.3, target_blank=0.6), make()
     taught, rows = objective(options, framing), np.arange(200)
     given = batch_builder(options, framing, data)(rows, 0)

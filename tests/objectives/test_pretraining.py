@@ -21,7 +21,7 @@ from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
 from masscli.models.transformer import Transformer, count_parameters
@@ -164,7 +164,7 @@ def test_a_text_window_is_predicted_from_its_start() -> None:
 
 def test_windows_may_be_as_long_as_there_are_positions(toy: Path) -> None:
     made = objective("gpt", tokens_per_sample=32)
-    view = made.view(DataBin.open(toy), "train")
+    view = made.view(DataFolder.open(toy), "train")
     assert view.sizes(0, 1).tolist() == [[32]]
     assert made.collator()([view[0]], rngs(1)).source.ids.shape == (1, 32)
 
@@ -458,7 +458,7 @@ def test_every_objective_trains_validates_and_goes_on_where_it_stopped(
 
 
 def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> None:
-    data = DataBin.open(toy)
+    data = DataFolder.open(toy)
     framing = Framing(data.vocab, False, False, ("de", "en"))
     for name, options in RUNS:
         made = objective(**{"framing": framing, **streams(name, options)["one"]["objective"]})

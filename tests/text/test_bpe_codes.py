@@ -13,7 +13,7 @@ from masscli.__main__ import run as masscli
 from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.text.bpe_codes import BpeCodes, join
 from masscli.text.tokenizer import Tokenizer
 
@@ -146,7 +146,7 @@ def test_a_data_folder_is_made_with_them(tmp_path: Path, no_sync: None) -> None:
         destdir=tmp_path / "data",
     )
     run(given)
-    data = DataBin.open(tmp_path / "data")
+    data = DataFolder.open(tmp_path / "data")
     assert [row.tolist() for row in data.monolingual("train", "en")] == [
         [14, 15, 16],
         [14, 15, 14, 15, 15, 16],

@@ -9,7 +9,7 @@ import pytest
 from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.text.moses import Surface
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.wordpiece import NEEDED, WordPieces, basic
@@ -82,7 +82,7 @@ def test_a_data_folder_is_made_with_it(vocab: Path, tmp_path: Path, no_sync: Non
     (tmp_path / "a.tsv").write_text("label\tsentence\n1\tThe Caf\u00e9\n", encoding="utf-8")
     run(PreprocessConfig(mono=(f"en={tmp_path / 'text.en'}",), tsv=(str(tmp_path / "a.tsv"),), spm_model=vocab, lowercase=True,
                          destdir=tmp_path / "data"))  # fmt: skip
-    data = DataBin.open(tmp_path / "data")
+    data = DataFolder.open(tmp_path / "data")
     ids = data.monolingual("train", "en")[0].tolist()
     assert [PIECES[i] for i in ids] == ["un", "##want", "##ed", ",", "runn", "##ing", "."]
     assert [PIECES[i] for i in data.table("tsv", "train").ids("sentence")[0]] == ["the", "cafe"]

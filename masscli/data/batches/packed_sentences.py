@@ -21,7 +21,7 @@ class Documents(RaggedColumn, Protocol):
     """A column that knows at which rows its documents start."""
 
     @property
-    def documents(self) -> NDArray[np.int64]: ...
+    def document_starts(self) -> NDArray[np.int64]: ...
 
 
 class PackedSentenceDataset:
@@ -45,7 +45,7 @@ class PackedSentenceDataset:
             starts,
         )
         rows = len(column) if limit is None else min(limit, len(column))
-        firsts = column.documents
+        firsts = column.document_starts
         self._first = np.zeros(rows + 1, np.bool_)
         self._first[firsts[firsts < rows]] = True
         self._index = self._pack(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from masscli.data.prepare.encode_tables import is_text
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 
 
@@ -23,10 +23,10 @@ class Leak(NamedTuple):
     rows: int
 
 
-def leaks(data: DataBin) -> list[Leak]:
+def leaks(data: DataFolder) -> list[Leak]:
     """For every held-out split of every table that has a training part; those without such examples are left out."""
     found = []
-    for name in data.tables:
+    for name in data.table_formats:
         splits = [entry.split for entry in data.manifest.tables if entry.name == name]
         if "train" not in splits or len(splits) == 1:
             continue

@@ -34,7 +34,7 @@ from masscli.data.prepare.resume_state import Journal
 from masscli.data.prepare.shard_builder import Desk, id_type
 from masscli.data.prepare.vocabulary_sample import make_vocabulary
 from masscli.data.prepare.worker_pool import Pool
-from masscli.data.storage.columns import LostError
+from masscli.data.storage.columns import ResumeError
 from masscli.data.storage.manifest import FORMAT, NAME, Manifest
 from masscli.text import bpe_codes, corpus
 from masscli.text.corpus import SPOOL, Scan
@@ -140,7 +140,7 @@ def _prepare(work: Work) -> Path:
         work.talk.note(f"going on from an earlier run, {_done(work, journal) / 1e6:,.1f} MB are done")
         try:
             return _encode(work, journal)
-        except LostError:
+        except ResumeError:
             work.talk.warn("files of the earlier run are damaged, starting anew")
     shutil.rmtree(work.folder, ignore_errors=True)
     work.folder.mkdir(parents=True)

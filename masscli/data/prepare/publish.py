@@ -18,7 +18,7 @@ from masscli.data.prepare.inputs import Labelled, Part
 from masscli.data.prepare.resume_state import NAME as JOURNAL
 from masscli.data.prepare.resume_state import Journal
 from masscli.data.prepare.shard_builder import LEDGER
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.manifest import (
     NAME,
     ColumnEntry,
@@ -141,7 +141,7 @@ def up_to_date(folder: Path, key: str, overwrite: bool) -> bool:
     if not (folder / NAME).exists():
         return False
     try:
-        made = DataBin.open(folder).manifest
+        made = DataFolder.open(folder).manifest
     except MasscliError:
         if overwrite:
             return False

@@ -12,7 +12,7 @@ import numpy as np
 from masscli.data.prepare.encoding import Result
 from masscli.data.prepare.inputs import Part
 from masscli.data.prepare.resume_state import Journal, add
-from masscli.data.storage.columns import LostError, Writer
+from masscli.data.storage.columns import ResumeError, Writer
 from masscli.data.storage.manifest import Account
 from masscli.text.vocabulary import Vocabulary
 
@@ -56,7 +56,7 @@ class Desk:
         with ExitStack() as stack:
             stack.callback(self._let_go)
             if self._ledger.tell() < self._ledger_size:
-                raise LostError(LEDGER)
+                raise ResumeError(LEDGER)
             self._check_finished()
             self._ledger.truncate(self._ledger_size)
             if not self._ledger_size:
@@ -124,7 +124,7 @@ class Desk:
                     or path.stat().st_size
                     != piece.values * np.dtype(_DTYPES.get(kinds[name], self.dtype)).itemsize
                 ):
-                    raise LostError(path)
+                    raise ResumeError(path)
 
     def _let_go(self) -> None:
         self._ledger.close()

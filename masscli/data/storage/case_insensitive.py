@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class ByName(Mapping[str, T]):
+class CaseInsensitiveMapping(Mapping[str, T]):
     """What has names; where nothing has the very one, the only one that differs from it in case alone (`Sentence`, `LABEL`)."""
 
     def __init__(self, known: Mapping[str, T]) -> None:

@@ -114,7 +114,7 @@ class State:
     documents: int = 0
 
 
-class LostError(Exception):
+class ResumeError(Exception):
     """A file is shorter than the state says: it cannot be gone on with."""
 
 
@@ -196,7 +196,7 @@ class Writer:
         for suffix, size in sizes.items():
             path = self._path(suffix)
             if size and (not path.exists() or path.stat().st_size < size):
-                raise LostError(path)
+                raise ResumeError(path)
         self._bin, self._len, self._doc = (open(self._path(suffix), "ab") for suffix in sizes)  # noqa: SIM115  (stay open until `close`)
         for file, size in zip((self._bin, self._len, self._doc), sizes.values(), strict=True):
             file.truncate(size)

@@ -1,7 +1,7 @@
 """Read what `preprocess` wrote: columns of rows, and the folder they live in.
 
 A `Column` is a sequence of ragged rows over any number of shard files, mapped into memory and never loaded as a whole; it does not
-know what the rows are for.  A `DataBin` is a data folder: which columns are the text of a language, and which are aligned.
+know what the rows are for.  A `DataFolder` is a data folder: which columns are the text of a language, and which are aligned.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from masscli.core.config import suggest
 from masscli.core.errors import MasscliError
-from masscli.data.storage.case_insensitive import ByName
+from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.data.storage.columns import Shard
 from masscli.data.storage.manifest import ColumnEntry, Manifest, TextEntry
 from masscli.data.storage.tables import Table, TextColumn
@@ -30,19 +30,19 @@ from masscli.text.vocabulary import Vocabulary
 _AGAIN = "copy the folder again, or run masscli preprocess with --overwrite"
 
 
-class AbsentError(MasscliError):
+class MissingDataError(MasscliError):
     """A folder does not have what is asked for."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """Rows of `shards`, one after another; or, where there are `picked` row numbers, those rows in that order."""
+    """Rows of `shards`, one after another; or, where there are `selected` row numbers, those rows in that order."""
 
     shards: tuple[Shard, ...]
-    picked: NDArray[np.int64] | None = None
+    selected: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return self._starts[-1] if self.picked is None else len(self.picked)
+        return self._starts[-1] if self.selected is None else len(self.selected)
 
     def __getitem__(self, row: int) -> NDArray[np.int64]:
         """The ids (or whole numbers) of a row, a copy."""
@@ -53,8 +53,8 @@ class Column:
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         row = row % len(self)
-        if self.picked is not None:
-            row = int(self.picked[row])
+        if self.selected is not None:
+            row = int(self.selected[row])
         at = bisect_right(self._starts, row) - 1
         shard, row = self.shards[at], row - self._starts[at]
         start, stop = shard.offsets[row : row + 2].tolist()
@@ -67,8 +67,8 @@ class Column:
     def lengths(self, start: int = 0, stop: int | None = None) -> NDArray[np.int32]:
         """Values in each of some rows, from the index alone."""
         start, stop, _ = slice(start, stop).indices(len(self))
-        if self.picked is not None:
-            return self._lengths_of(self.picked[start:stop])
+        if self.selected is not None:
+            return self._lengths_of(self.selected[start:stop])
         found = [np.zeros(0, np.int32)]
         for shard, first in zip(self.shards, self._starts, strict=False):
             low, high = max(start - first, 0), min(stop - first, shard.rows)
@@ -76,14 +76,14 @@ class Column:
                 found.append(np.diff(shard.offsets[low : high + 1]).astype(np.int32))
         return np.concatenate(found)
 
-    def pick(self, rows: NDArray[np.int64]) -> Column:
+    def select(self, rows: NDArray[np.int64]) -> Column:
         """Some of the rows, in the order given."""
-        return Column(self.shards, rows if self.picked is None else self.picked[rows])
+        return Column(self.shards, rows if self.selected is None else self.selected[rows])
 
     @property
-    def documents(self) -> NDArray[np.int64]:
+    def document_starts(self) -> NDArray[np.int64]:
         """Rows at which a document starts; row 0 always does (unless there is none), and a selection of rows is one document."""
-        if self.picked is not None or not len(self):
+        if self.selected is not None or not len(self):
             return np.zeros(min(1, len(self)), np.int64)
         starts = zip(self.shards, self._starts, strict=False)
         return np.concatenate([shard.documents + first for shard, first in starts])
@@ -105,12 +105,12 @@ class Column:
 
 def chain(columns: Sequence[Column]) -> Column:
     """One column after another."""
-    if any(column.picked is not None for column in columns):
+    if any(column.selected is not None for column in columns):
         raise ValueError("columns with picked rows are not chained")
     return Column(tuple(shard for column in columns for shard in column.shards))
 
 
-class DataBin:
+class DataFolder:
     """A data folder."""
 
     def __init__(self, folder: Path, manifest: Manifest, vocab: Vocabulary) -> None:
@@ -120,7 +120,7 @@ class DataBin:
         self._pieces: dict[str, NDArray[np.int64]] = {}
 
     @classmethod
-    def open(cls, folder: Path) -> DataBin:
+    def open(cls, folder: Path) -> DataFolder:
         """Check that the folder is finished, of this format, and that no file is missing or cut short."""
         manifest = Manifest.read(folder)
         for file in manifest.files:
@@ -153,7 +153,7 @@ class DataBin:
         )
 
     @property
-    def tables(self) -> dict[str, str]:
+    def table_formats(self) -> dict[str, str]:
         """The labelled tables, each with its format."""
         return {table.name: table.format for table in self.manifest.tables}
 
@@ -162,12 +162,16 @@ class DataBin:
         for t in self.manifest.tables:
             if (t.name, t.split) == (name, split):
                 columns: dict[str, TextColumn] = {f.name: self._column(f.column) for f in t.fields}
-                return Table(t.name, t.split, t.format, t.language, t.path, ByName(columns), t.rows)
+                return Table(
+                    t.name, t.split, t.format, t.language, t.path, CaseInsensitiveMapping(columns), t.rows
+                )
         splits = [t.split for t in self.manifest.tables if t.name == name]
         hint = (
-            f"it has {', '.join(splits)}" if splits else f"its tables are {', '.join(self.tables) or 'none'}"
+            f"it has {', '.join(splits)}"
+            if splits
+            else f"its tables are {', '.join(self.table_formats) or 'none'}"
         )
-        raise AbsentError(f"{self.folder}: has no {split} split of {name}", hint)
+        raise MissingDataError(f"{self.folder}: has no {split} split of {name}", hint)
 
     def monolingual(self, split: str, language: str) -> Column:
         """All text of a language: for training its own files and the sides of pairs (if pairs_as_mono), else its own or those."""
@@ -176,15 +180,15 @@ class DataBin:
         sides = [text for text in texts if not text.mono]
         use = own + (sides if self.manifest.pairs_as_mono else []) if split == "train" else own or sides
         if not use:
-            raise AbsentError(
+            raise MissingDataError(
                 f"{self.folder}: has no monolingual {split} text of {language!r}", self._inventory(split)
             )
         return chain([self._column(text.column) for text in use])
 
-    def pieces(self, language: str) -> NDArray[np.int64]:
+    def piece_counts(self, language: str) -> NDArray[np.int64]:
         """(V,) how often each piece occurs in the training text of a language; read once, since several directions ask for it."""
         if language not in self._pieces:
-            self._pieces[language] = piece_counts(self.monolingual("train", language), self.vocab.size)
+            self._pieces[language] = count_pieces(self.monolingual("train", language), self.vocab.size)
         return self._pieces[language]
 
     def pair(self, split: str, source: str, target: str) -> tuple[Column, Column]:
@@ -194,9 +198,11 @@ class DataBin:
                 first = self._side(found.source_column, found.source_rows)
                 second = self._side(found.target_column, found.target_rows)
                 return (first, second) if source == found.source else (second, first)
-        raise AbsentError(f"{self.folder}: has no {split} pairs {source}-{target}", self._inventory(split))
+        raise MissingDataError(
+            f"{self.folder}: has no {split} pairs {source}-{target}", self._inventory(split)
+        )
 
-    def raw(self, split: str, pair_or_lang: str, language: str) -> list[str]:
+    def original_lines(self, split: str, pair_or_lang: str, language: str) -> list[str]:
         """The lines of valid or test as they were, for scoring against."""
         for found in self.manifest.aligned:
             if found.split == split and pair_or_lang in (
@@ -235,7 +241,7 @@ class DataBin:
 
     def _side(self, name: str, rows: str | None) -> Column:
         column = self._column(name)
-        return column if rows is None else column.pick(_flat(self._column(rows)))
+        return column if rows is None else column.select(_flat(self._column(rows)))
 
     def _column(self, name: str) -> Column:
         return self._columns[name]
@@ -263,10 +269,10 @@ def _flat(column: Column) -> NDArray[np.int64]:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def piece_counts(column: Column, size: int) -> NDArray[np.int64]:
+def count_pieces(column: Column, size: int) -> NDArray[np.int64]:
     """(size,) how often each id occurs; read in blocks, so that a corpus larger than memory can be counted."""
     total = np.zeros(size, np.int64)
-    if column.picked is not None:
+    if column.selected is not None:
         for row in range(len(column)):
             total += np.bincount(column[row], minlength=size)
         return total

@@ -161,7 +161,7 @@ class Manifest:
         except ConfigError as error:
             raise MasscliError(f"{path}: is damaged ({error.message.splitlines()[0]})", _AGAIN) from None
 
-    def content(self, split: str) -> str:
+    def split_fingerprint(self, split: str) -> str:
         """A fingerprint of the rows of a split, and of nothing else."""
         columns = {text.column for text in self.texts if text.split == split}
         columns |= {field.column for table in self.tables if table.split == split for field in table.fields}

@@ -22,7 +22,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.dataset import RaggedColumn
 from masscli.data.formats.readers import ASKED, WHERE, Record, files, part, read
 from masscli.data.prepare.encoding import Rows
-from masscli.data.storage.case_insensitive import ByName
+from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.text.char_offsets import place
 from masscli.text.corpus import shown
 from masscli.text.tokenizer import Tokenizer
@@ -40,7 +40,7 @@ class TextColumn(RaggedColumn, Protocol):
 
 
 @dataclass(frozen=True)
-class Kept:
+class MemoryColumn:
     """A column in memory."""
 
     values: NDArray[Any]
@@ -70,7 +70,7 @@ class Table:
     format: str
     language: str
     path: str
-    columns: ByName[TextColumn]
+    columns: CaseInsensitiveMapping[TextColumn]
     rows: int
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class Table:
         """The first so many examples."""
         return self if limit is None else replace(self, rows=min(limit, self.rows))
 
-    def where(self, row: int) -> str:
+    def location(self, row: int) -> str:
         """The place of an example, as a user would look for it."""
         if self.format in ("squad", "race"):
             return f"{self.path}: question {self.text('id', row)!r}"
@@ -121,13 +121,13 @@ class Table:
 
     def text(self, field: str, row: int) -> str:
         """A text, or the shared text of an example."""
-        return self.columns[field].text(self.at(field, row))
+        return self.columns[field].text(self.shared_row(field, row))
 
     def ids(self, field: str) -> TextColumn:
         """The ids of a text field, a row for each example (for each item, of a list)."""
         return self.columns[f"{field}.ids"]
 
-    def at(self, field: str, row: int) -> int:
+    def shared_row(self, field: str, row: int) -> int:
         """Which row of a shared field's columns is an example's."""
         shared = self.columns.get(f"{field}.at")
         return row if shared is None else int(shared[row][0])
@@ -136,23 +136,23 @@ class Table:
         """The whole numbers of an example."""
         return self.columns[field][row]
 
-    def items(self, field: str, row: int) -> range:
+    def item_rows(self, field: str, row: int) -> range:
         """Which rows of a list field's columns are an example's."""
-        ends = self.ends[field]
+        ends = self.item_offsets[field]
         return range(int(ends[row]), int(ends[row + 1]))
 
     def strings(self, field: str, row: int) -> list[str]:
         """A list of strings."""
-        return [self.columns[field].text(at) for at in self.items(field, row)]
+        return [self.columns[field].text(at) for at in self.item_rows(field, row)]
 
     def is_list(self, field: str) -> bool:
         """Whether a field holds lists."""
         return f"{field}.items" in self.columns
 
     @cached_property
-    def ends(self) -> ByName[NDArray[np.int64]]:
+    def item_offsets(self) -> CaseInsensitiveMapping[NDArray[np.int64]]:
         """For each list field: where the items of each example start, and at last where they end."""
-        return ByName(
+        return CaseInsensitiveMapping(
             {
                 name[: -len(".items")]: _ends(column)
                 for name, column in self.columns.items()
@@ -225,7 +225,7 @@ def load(path: Path, kind: str, tokenizer: Tokenizer, language: str) -> Table:
         for name, block in columns.items():
             found.setdefault(name, []).append(block)
     kept: dict[str, TextColumn] = {name: _join(blocks) for name, blocks in found.items()}
-    return Table("input", NEW, kind, language, shown_all(path, kind), ByName(kept), count)
+    return Table("input", NEW, kind, language, shown_all(path, kind), CaseInsensitiveMapping(kept), count)
 
 
 def shown_all(path: Path, kind: str) -> str:
@@ -233,9 +233,9 @@ def shown_all(path: Path, kind: str) -> str:
     return shown(files(path, kind)[0] if kind == "aligned" else path)
 
 
-def _join(blocks: Sequence[Rows]) -> Kept:
+def _join(blocks: Sequence[Rows]) -> MemoryColumn:
     lengths = np.concatenate([b.lengths for b in blocks])
-    return Kept(
+    return MemoryColumn(
         np.concatenate([b.values for b in blocks]), np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     )
 

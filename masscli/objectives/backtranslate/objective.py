@@ -28,7 +28,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids, Tokens, pad
 from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
-from masscli.data.storage.data_folder import AbsentError, DataBin
+from masscli.data.storage.data_folder import DataFolder, MissingDataError
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.generation.inference_copy import inference_copy
@@ -69,10 +69,10 @@ class Backtranslate(Objective):
         self.synthetic, self.real = context.languages
         self.monitor: BacktranslationMonitor | None = None
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Sentences of the language that is written.  That of training is also where pieces are counted."""
         if split == "train":
-            counts = [data.pieces(side) for side in (self.real, self.synthetic)]
+            counts = [data.piece_counts(side) for side in (self.real, self.synthetic)]
             self.monitor = BacktranslationMonitor(*counts, *_others(data, self.context.languages))
             if least := self.options.only_seen:
                 if not (counts[1] >= least).any():
@@ -160,11 +160,11 @@ class Backtranslate(Objective):
         return self.monitor.training_warnings(figures) if self.monitor is not None else []
 
 
-def _others(data: DataBin, sides: Sequence[str]) -> Iterator[NDArray[np.int64]]:
+def _others(data: DataFolder, sides: Sequence[str]) -> Iterator[NDArray[np.int64]]:
     """Counts of pieces in the languages of the data that this direction has nothing to do with."""
     for language in data.languages:
         if language not in sides:
             try:
-                yield data.pieces(language)
-            except AbsentError:
+                yield data.piece_counts(language)
+            except MissingDataError:
                 continue

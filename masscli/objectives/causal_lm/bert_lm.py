@@ -16,7 +16,7 @@ import numpy as np
 
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Dataset, Example, LineDataset
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.clm import TextCollator
 from masscli.objectives.causal_lm.options import BertLMOptions
@@ -48,7 +48,7 @@ class BertLM(Objective):
         self.options = config
         self.switching = Switching()
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Sentences.  Where words are exchanged, the data says which pieces they are."""
         self.switching = Switching.read(self.options, data)
         return LineDataset([data.monolingual(split, self.context.dataset_name)], self.context.max_examples)

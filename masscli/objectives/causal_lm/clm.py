@@ -15,7 +15,7 @@ import torch
 from masscli.data.batches.batch import Batch, Labels, Tokens, pad
 from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.options import CausalLMOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
@@ -51,7 +51,7 @@ class CausalLM(Objective):
     def __init__(self, config: CausalLMOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Sentences."""
         return LineDataset([data.monolingual(split, self.context.dataset_name)], self.context.max_examples)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from masscli.data.batches.batch import Batch, Labels, Tokens, pad
 from masscli.data.batches.dataset import Dataset, Example, TokenBlockDataset
 from masscli.data.batches.framing import Framing
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.options import GptOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
@@ -62,7 +62,7 @@ class Gpt(Objective):
         super().__init__(context)
         self.options = config
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Windows of running text."""
         return Unframed(
             data.monolingual(split, self.context.dataset_name),

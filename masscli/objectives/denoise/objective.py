@@ -14,7 +14,7 @@ import numpy as np
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.denoise.corruption import denoise
 from masscli.objectives.denoise.options import DenoiseOptions
@@ -60,7 +60,7 @@ class Denoise(Objective):
         self.options = config
         self.switching = Switching()
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Sentences.  Where words are exchanged, the data says which pieces they are."""
         self.switching = Switching.read(self.options, data)
         return LineDataset([data.monolingual(split, self.context.dataset_name)], self.context.max_examples)

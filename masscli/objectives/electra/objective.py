@@ -31,7 +31,7 @@ from torch.utils.checkpoint import checkpoint
 from masscli.data.batches.batch import Batch, Labels, Tokens, pad
 from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.linear import Linear
 from masscli.models.lm_head import activation
 from masscli.models.transformer import Transformer
@@ -134,7 +134,7 @@ class Electra(Objective):
         """The generator's loss, and the discriminator's; the ablations that predict tokens weigh both the same."""
         return {"mlm": 1.0, self.second: self.options.disc_weight if self.second == "rtd" else 1.0}
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """One or two segments of a document."""
         return document_pairs(data, split, self.context, self.options, "electra")
 

@@ -32,7 +32,7 @@ from masscli.data.batches import windows
 from masscli.data.batches.batch import Batch, Labels
 from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.metrics import squad
 from masscli.models.transformer import Transformer
@@ -75,9 +75,9 @@ class WindowsView:
         for row in range(len(table)):
             room = options.max_length - self.symbols - int(asked[row])
             if room < 1:
-                message = f"{table.where(row)}: a question of {asked[row]} tokens leaves no room in a window of {options.max_length}"
+                message = f"{table.location(row)}: a question of {asked[row]} tokens leaves no room in a window of {options.max_length}"
                 raise MasscliError(message, "raise --max-length, or lower --max-query")
-            length = int(lengths[table.at(CONTEXT, row)])
+            length = int(lengths[table.shared_row(CONTEXT, row)])
             self.windows += [
                 Window(row, n, *w)
                 for n, w in enumerate(windows.split_into_windows(length, room, options.doc_stride))
@@ -107,7 +107,9 @@ class WindowsView:
             for q, start, stop in room
             if (a := self.answers[q]) is not None and start <= a[0] and a[1] < stop
         }
-        return sum(len(self.table.items("answers", row)) > 0 for row in range(len(self.table))) - len(kept)
+        return sum(len(self.table.item_rows("answers", row)) > 0 for row in range(len(self.table))) - len(
+            kept
+        )
 
     @cached_property
     def answers(self) -> list[tuple[int, int] | None]:
@@ -117,7 +119,7 @@ class WindowsView:
     def __getitem__(self, row: int) -> Example:
         w = self.windows[row]
         question = self.questions[w.question][: self.options.max_query]
-        text = self.texts[self.table.at(CONTEXT, w.question)][w.start : w.start + w.size]
+        text = self.texts[self.table.shared_row(CONTEXT, w.question)][w.start : w.start + w.size]
         if not self.labelled:
             return Example(row, (question, text))
         answer = self.answers[w.question]
@@ -128,12 +130,12 @@ class WindowsView:
 
 def span(table: Table, row: int) -> tuple[int, int] | None:
     """The pieces that an answer's characters lie in: the first one that ends after its start, the last one that begins before its end."""
-    answers = table.items("answers", row)
+    answers = table.item_rows("answers", row)
     if not len(answers):
         return None
     begin = int(table.numbers("start", row)[0])
     stop = begin + len(table.columns["answers"].text(answers.start))
-    at = table.at(CONTEXT, row)
+    at = table.shared_row(CONTEXT, row)
     begins, ends = table.columns["context.begin"][at], table.columns["context.end"][at]
     first, last = int(np.searchsorted(ends, begin, "right")), int(np.searchsorted(begins, stop, "left")) - 1
     return (first, last) if first <= last else None
@@ -190,7 +192,7 @@ class Extract(Judged):
         return ("f1", "exact", "best-f1", "best-exact") if self.options.unanswerable else ("f1", "exact")
 
     @classmethod
-    def complete(cls, config: ExtractOptions, data: DataBin, name: str) -> ExtractOptions:
+    def complete(cls, config: ExtractOptions, data: DataFolder, name: str) -> ExtractOptions:
         """The language, and whether all questions have answers."""
         if config.qa_head == "electra" and config.head_dropout is not None:
             raise MasscliError("--head-dropout: the layers of --qa-head electra have none", "leave it out")
@@ -198,15 +200,15 @@ class Extract(Judged):
         unanswerable = config.unanswerable
         if unanswerable is None:
             unanswerable = any(int(table.numbers("impossible", row)[0]) for row in range(len(table)))
-        if not any(len(table.items("answers", row)) for row in range(len(table))):
+        if not any(len(table.item_rows("answers", row)) for row in range(len(table))):
             raise MasscliError(f"{table.path}: not one question has an answer", "there is nothing to learn")
         return replace(config, unanswerable=unanswerable, language=language_of(config.language, table, data))
 
     def examples(self, table: Table, labelled: bool) -> WindowsView:
         if labelled:
             for row in range(len(table)):
-                if not len(table.items("answers", row)) and not int(table.numbers("impossible", row)[0]):
-                    raise MasscliError(f"{table.where(row)}: has no answer, and is not said to be impossible",
+                if not len(table.item_rows("answers", row)) and not int(table.numbers("impossible", row)[0]):
+                    raise MasscliError(f"{table.location(row)}: has no answer, and is not said to be impossible",
                                        'add its answers, or "is_impossible": true')  # fmt: skip
         return WindowsView(table, self.options, self.reading, labelled)
 
@@ -274,7 +276,7 @@ class Extract(Judged):
         return found
 
     def _answer(self, table: Table, row: int, parts: Sequence[tuple[Window, Output]]) -> Answer:
-        at, context = table.at(CONTEXT, row), table.text(CONTEXT, row)
+        at, context = table.shared_row(CONTEXT, row), table.text(CONTEXT, row)
         begins, ends = table.columns["context.begin"][at], table.columns["context.end"][at]
         texts: dict[str, float] = {}
         for c in rank(parts):

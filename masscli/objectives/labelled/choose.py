@@ -29,7 +29,7 @@ from masscli.data.batches.batch import Batch, Ids, Labels
 from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.formats.readers import ASKED, QUESTION, chosen
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
 from masscli.objectives.labelled.options import ChooseOptions
@@ -83,7 +83,7 @@ class ChoicesView:
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Of all the sequences of an example, padded to the longest."""
-        ends = self.table.ends[self.items]
+        ends = self.table.item_offsets[self.items]
         lengths = np.minimum(self.choices.lengths(int(ends[start]), int(ends[stop])), self.most)
         before = self.before(start, stop)
         found = np.zeros(stop - start, np.int64)
@@ -97,7 +97,7 @@ class ChoicesView:
     @property
     def cut(self) -> int:
         """How many examples are cut."""
-        ends = self.table.ends[self.items]
+        ends = self.table.item_offsets[self.items]
         lengths, before = self.choices.lengths(), self.before(0, len(self))
         longest = [int(lengths[a:b].max()) for a, b in pairwise(ends[: len(self) + 1].tolist())]
         return sum(n > self.most or n + c > self.room for n, c in zip(longest, before.tolist(), strict=True))
@@ -105,7 +105,7 @@ class ChoicesView:
     def __getitem__(self, row: int) -> Example:
         context, fields = self.contexts[row], []
         question = context[:0] if self.questions is None else self.questions[row]
-        for at in self.table.items(self.items, row):
+        for at in self.table.item_rows(self.items, row):
             choice = _last(self.choices[at], self.most)
             asked = _last(question, self.room - len(choice))
             room = self.room - len(choice) - len(asked)
@@ -165,7 +165,7 @@ class Choose(Judged):
         return {"choose": 1.0, "lm": self.options.lm_weight} if self.options.lm_weight else {"choose": 1.0}
 
     @classmethod
-    def complete(cls, config: ChooseOptions, data: DataBin, name: str) -> ChooseOptions:
+    def complete(cls, config: ChooseOptions, data: DataFolder, name: str) -> ChooseOptions:
         """The language."""
         table = data.table(name, "train")
         _targets(table, config)
@@ -240,9 +240,9 @@ def _check(table: Table, options: ChooseOptions) -> None:
     table.require(options.context_column, "--context-column")
     table.require(options.choices_column, "--choices-column", many=True)
     for row in range(len(table)):
-        if len(table.items(options.choices_column, row)) < 2:
+        if len(table.item_rows(options.choices_column, row)) < 2:
             raise MasscliError(
-                f"{table.where(row)}: has fewer than two choices", "add some, or leave the example out"
+                f"{table.location(row)}: has fewer than two choices", "add some, or leave the example out"
             )
 
 
@@ -252,9 +252,12 @@ def _targets(table: Table, options: ChooseOptions) -> Ids:
     table.require(options.label_column, "--label-column")
     found = np.zeros(len(table), np.int64)
     for row in range(len(table)):
-        label, count = table.text(options.label_column, row), len(table.items(options.choices_column, row))
+        label, count = (
+            table.text(options.label_column, row),
+            len(table.item_rows(options.choices_column, row)),
+        )
         if (number := chosen(label, count)) is None:
-            raise MasscliError(f"{table.where(row)}: {label!r} is none of its {count} choices",
+            raise MasscliError(f"{table.location(row)}: {label!r} is none of its {count} choices",
                                f"{options.label_column!r} must be a number from 0, or a letter from A")  # fmt: skip
         found[row] = number
     return found

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids
 from masscli.data.batches.dataset import Dataset
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.metrics import label_measures as measures
 from masscli.metrics.unlabelled import mark_of
@@ -102,7 +102,7 @@ class Texts(Judged):
     def examples(self, table: Table, labelled: bool) -> TextsView:
         return self._read(table, 1, self.targets(table) if labelled else None)
 
-    def view(self, data: DataBin, split: str) -> TextsView | BothOrders:
+    def view(self, data: DataFolder, split: str) -> TextsView | BothOrders:
         table = data.table(self.context.dataset_name, split).head(self.context.max_examples)
         view = self.examples(table, labelled=True)
         return BothOrders(view, self._read(table, -1, view.targets)) if self.texts.double_unordered else view
@@ -160,7 +160,7 @@ class Classify(Texts):
         self.options = config
 
     @classmethod
-    def complete(cls, config: ClassifyOptions, data: DataBin, name: str) -> ClassifyOptions:
+    def complete(cls, config: ClassifyOptions, data: DataFolder, name: str) -> ClassifyOptions:
         """Columns, language, labels."""
         table = data.table(name, "train")
         table.require(config.label_column, "--label-column")

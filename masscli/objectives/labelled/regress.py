@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from masscli.core.errors import MasscliError
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.metrics import label_measures as measures
 from masscli.objectives.labelled.classify import Texts
@@ -39,7 +39,7 @@ class Regress(Texts):
         self.options, self.low, self.span = config, config.low, config.high - config.low
 
     @classmethod
-    def complete(cls, config: RegressOptions, data: DataBin, name: str) -> RegressOptions:
+    def complete(cls, config: RegressOptions, data: DataFolder, name: str) -> RegressOptions:
         """Columns, language, scale."""
         table = data.table(name, "train")
         found = _numbers(table, config.label_column)
@@ -91,5 +91,5 @@ def _numbers(table: Table, field: str) -> NDArray[np.float64]:
             found[row] = math.nan
         if not math.isfinite(found[row]):
             hint = f"the column {field!r} must hold numbers; choose another with --label-column"
-            raise MasscliError(f"{table.where(row)}: {text!r} is not a number", hint)
+            raise MasscliError(f"{table.location(row)}: {text!r} is not a number", hint)
     return found

@@ -21,7 +21,7 @@ from masscli.data.batches.batch import Batch, Ids, Labels
 from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.formats.readers import FORM, UPOS, universal
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.metrics import entities
 from masscli.metrics import label_measures as measures
@@ -52,14 +52,14 @@ class WordsView:
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Pieces that fit, and symbols."""
-        words = self.table.ends[self.field]
+        words = self.table.item_offsets[self.field]
         pieces = self.ends[words[start + 1 : stop + 1]] - self.ends[words[start:stop]]
         found: NDArray[np.int64] = (np.minimum(pieces, self.room) + self.symbols)[:, None]
         return found
 
     def read(self, row: int) -> Ids:
         """Which words of a sentence begin within the pieces that fit."""
-        items = self.table.items(self.field, row)
+        items = self.table.item_rows(self.field, row)
         ends = self.ends[items.start : items.stop + 1] - self.ends[items.start]
         found: Ids = np.flatnonzero((ends[:-1] < self.room) & (np.diff(ends) > 0))
         return found
@@ -67,10 +67,16 @@ class WordsView:
     @property
     def unread(self) -> int:
         """How many words are not read."""
-        return sum(len(self.table.items(self.field, row)) - len(self.read(row)) for row in range(len(self)))
+        return sum(
+            len(self.table.item_rows(self.field, row)) - len(self.read(row)) for row in range(len(self))
+        )
 
     def __getitem__(self, row: int) -> Example:
-        items, words, column = self.table.items(self.field, row), self.read(row), self.table.ids(self.field)
+        items, words, column = (
+            self.table.item_rows(self.field, row),
+            self.read(row),
+            self.table.ids(self.field),
+        )
         pieces = np.concatenate([np.zeros(0, np.int64), *(column[at] for at in items)])[: self.room]
         starts = self.ends[items.start + words] - self.ends[items.start]
         return Example(
@@ -127,7 +133,7 @@ class Tag(Judged):
         return ("entity-f1", "accuracy") if entities else ("accuracy", "f1")
 
     @classmethod
-    def complete(cls, config: TagOptions, data: DataBin, name: str) -> TagOptions:
+    def complete(cls, config: TagOptions, data: DataFolder, name: str) -> TagOptions:
         """Columns, language, labels."""
         table = data.table(name, "train")
         first, last = table.fields[0], table.fields[-1]
@@ -227,7 +233,7 @@ class Tag(Judged):
 
     def _tags(self, view: WordsView, row: int, output: Output) -> tuple[list[str], list[float | None]]:
         """A label for every word, and how sure the model is of it (None of words that are not read)."""
-        count = len(view.table.items(view.field, row))
+        count = len(view.table.item_rows(view.field, row))
         tags, sure = [self.options.unread] * count, [None] * count  # type: list[str], list[float | None]
         for word, (label, share) in zip(view.read(row).tolist(), output.reshape(-1, 2).tolist(), strict=True):
             tags[word], sure[word] = self.options.labels[int(label)], share
@@ -237,5 +243,5 @@ class Tag(Judged):
         """The labels of each sentence."""
         column = self.options.tag_column
         table.require(column, "--tag-column", many=True)
-        numbers, ends = label_numbers(self.options.labels, table, column), table.ends[column]
+        numbers, ends = label_numbers(self.options.labels, table, column), table.item_offsets[column]
         return [numbers[ends[row] : ends[row + 1]] for row in range(len(table))]

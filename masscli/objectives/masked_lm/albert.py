@@ -9,7 +9,7 @@ of the model (--arch albert-base); it was trained with --optimizer lamb.
 from __future__ import annotations
 
 from masscli.data.batches.dataset import Dataset
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.masked_lm.bert import PairCollator, PairedLM, document_pairs, make_masker, no_tags
 from masscli.objectives.masked_lm.options import AlbertOptions
 from masscli.objectives.objective import ObjectiveContext
@@ -23,7 +23,7 @@ class Albert(PairedLM):
         no_tags("albert", context)
         self.options = config
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Pairs of segments, half of them exchanged."""
         o = self.options
         return document_pairs(

@@ -20,7 +20,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
 from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.linear import Linear
 from masscli.models.transformer import Transformer
 from masscli.objectives.masked_lm.options import BertOptions
@@ -111,7 +111,7 @@ def make_masker(options: CorruptionOptions, unit: str, framing: Framing, pool: I
 
 
 def document_pairs(
-    data: DataBin,
+    data: DataFolder,
     split: str,
     context: ObjectiveContext,
     options: DocumentOptions,
@@ -187,7 +187,7 @@ class Bert(PairedLM):
         no_tags("bert", context)
         self.options = config
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Pairs of segments."""
         return document_pairs(data, split, self.context, self.options, "nsp")
 

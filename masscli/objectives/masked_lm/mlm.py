@@ -16,7 +16,7 @@ import torch
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
 from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.masked_lm.options import MaskedLMOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
@@ -68,7 +68,7 @@ class MaskedLM(Objective):
         self.options = config
         self.switching = Switching()
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Sentences.  Where words are exchanged, the data says which pieces they are."""
         self.switching = Switching.read(self.options, data)
         return LineDataset([data.monolingual(split, self.context.dataset_name)], self.context.max_examples)

@@ -17,7 +17,7 @@ from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.packed_sentences import PackedSentenceDataset
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.masked_lm.bert import (
     PairCollator,
     PairedLM,
@@ -66,7 +66,7 @@ class Roberta(PairedLM):
             no_tags(f"--input-form {config.input_form}", context)
         self.options = config
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Pairs, or blocks of sentences."""
         o = self.options
         if o.input_form in PAIRS:

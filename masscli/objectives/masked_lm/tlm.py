@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from masscli.data.batches.batch import Batch, Ids, pad
 from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.masked_lm.bert import masked_batch
 from masscli.objectives.masked_lm.options import TranslationLMOptions
@@ -86,7 +86,7 @@ class TranslationLM(Objective):
         self.options = config
         self.switching = Switching()
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Pairs of lines.  Where words are exchanged, the data says which pieces they are."""
         self.switching = Switching.read(self.options, data)
         source, target = self.context.languages

@@ -23,7 +23,7 @@ from torch import Tensor
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
 from masscli.data.batches.dataset import Dataset, Example, LineDataset, TokenBlockDataset
 from masscli.data.batches.framing import Framing
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.mass.corruption import Masked, mass
 from masscli.objectives.mass.options import MassOptions
@@ -102,7 +102,7 @@ class Mass(Objective):
         self.options = config.resolved()
         self.switching = Switching()
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Sentences, or windows of running text where blocks are used."""
         column = data.monolingual(split, self.context.dataset_name)
         self.switching = Switching.read(self.options, data)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from masscli.data.batches.batch import Ids
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.dictionary import read_dictionary
 from masscli.objectives.shared.options import SwitchingOptions
 
@@ -26,7 +26,7 @@ class Switching:
     share: float = 0.0
 
     @classmethod
-    def read(cls, options: SwitchingOptions, data: DataBin) -> Switching:
+    def read(cls, options: SwitchingOptions, data: DataFolder) -> Switching:
         """With the dictionary of the options, in the pieces of the data."""
         if options.switch_dictionary is None:
             return cls()

@@ -23,7 +23,7 @@ from masscli.data.batches.batch import Batch, Labels, Tokens, pad
 from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import JoinedSequence, PairFormat, truncated_pair_lengths
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.models.dropout import dropout
 from masscli.models.linear import Linear
@@ -53,7 +53,7 @@ class Measured(Objective):
 
     @classmethod
     @abstractmethod
-    def complete(cls, config: Any, data: DataBin, name: str) -> Any:
+    def complete(cls, config: Any, data: DataFolder, name: str) -> Any:
         """Options with what follows from the training part of table `name` filled in."""
 
     @abstractmethod
@@ -68,7 +68,7 @@ class Measured(Objective):
     def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
         """The metrics, of a labelled table."""
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Labelled examples to learn from."""
         return self.examples(
             data.table(self.context.dataset_name, split).head(self.context.max_examples), labelled=True

@@ -63,7 +63,7 @@ class DocumentPairs:
         )
         rows = len(column) if limit is None else min(limit, len(column))
         self.ends = np.concatenate([[0], np.cumsum(column.lengths(0, rows), dtype=np.int64)])
-        firsts = column.documents
+        firsts = column.document_starts
         self.bounds = np.append(firsts[firsts < rows], rows)
         cuts = (
             np.flatnonzero(np.diff(self.bounds[:-1] // BLOCK, prepend=-1)) if rows else np.zeros(0, np.int64)

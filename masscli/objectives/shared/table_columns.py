@@ -10,7 +10,7 @@ import numpy as np
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids
 from masscli.data.formats.readers import CONLLU, WHERE
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 
 KNOWN = (
@@ -57,7 +57,7 @@ def texts_of(columns: Sequence[str], table: Table) -> tuple[str, ...]:
     return tuple(columns)
 
 
-def language_of(said: str, table: Table, data: DataBin) -> str:
+def language_of(said: str, table: Table, data: DataFolder) -> str:
     """The language of a table, or the one that was said."""
     if said and said not in data.languages:
         raise MasscliError(
@@ -72,7 +72,7 @@ def labels_of(table: Table, field: str) -> Counter[str]:
     if any(not label.strip() for label in found):
         empty = next(row for row in range(len(table)) if not table.text(field, row).strip())
         raise MasscliError(
-            f"{table.where(empty)}: its {field!r} is empty", "fill it in, or leave the example out"
+            f"{table.location(empty)}: its {field!r} is empty", "fill it in, or leave the example out"
         )
     return found
 
@@ -154,15 +154,15 @@ def about_labels(labels: Sequence[str], table: Table, field: str, numbers: Ids) 
 
 def _count(table: Table, field: str) -> int:
     """How many labels there are."""
-    return int(table.ends[field][len(table)]) if table.is_list(field) else len(table)
+    return int(table.item_offsets[field][len(table)]) if table.is_list(field) else len(table)
 
 
 def _where(table: Table, field: str, number: int) -> str:
     """The place of a label."""
     if not table.is_list(field):
-        return table.where(number)
-    row = int(np.searchsorted(table.ends[field], number, "right")) - 1
-    word = number - int(table.ends[field][row])
+        return table.location(number)
+    row = int(np.searchsorted(table.item_offsets[field], number, "right")) - 1
+    word = number - int(table.item_offsets[field][row])
     if len(table.fields) == CONLLU:  # not every line there is a word
-        return f"{table.where(row)} (word {word + 1})"
+        return f"{table.location(row)} (word {word + 1})"
     return f"{table.path}:{int(table.columns[WHERE][row][0]) + word}"

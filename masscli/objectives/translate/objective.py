@@ -21,7 +21,7 @@ from torch import Tensor
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
 from masscli.data.batches.dataset import Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.mass.objective import sequence_loss
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
@@ -76,7 +76,7 @@ class Translate(Objective):
         super().__init__(context)
         self.options = config
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Pairs of lines."""
         source, target = self.context.languages
         return LineDataset(data.pair(split, source, target), self.context.max_examples)

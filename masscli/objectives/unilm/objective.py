@@ -23,7 +23,7 @@ import torch
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
 from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.masked_lm.bert import Framed, document_pairs, frame, no_tags
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
@@ -131,7 +131,7 @@ class UniLM(Objective):
         """All terms count the same."""
         return dict.fromkeys(self.terms, 1.0)
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Two consecutive segments of a document."""
         return document_pairs(data, split, self.context, self.options, "contiguous")
 

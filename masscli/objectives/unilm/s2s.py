@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Dataset, Example, LineDataset
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.pseudo_masking import PseudoCollator, pseudo_loss, undone
@@ -48,7 +48,7 @@ class PseudoMasked(Objective):
         self.options = config
         self.laid_out = PseudoCollator.of(config, context, context.languages[1], "s2s")
 
-    def view(self, data: DataBin, split: str) -> Dataset:
+    def view(self, data: DataFolder, split: str) -> Dataset:
         """Pairs of lines."""
         source, target = self.context.languages
         return Joined(LineDataset(data.pair(split, source, target), self.context.max_examples))

@@ -25,7 +25,7 @@ from masscli.data.batches.batch import Batch, Ids
 from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation, join_turns
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
 from masscli.objectives.mass.objective import sequence_loss
@@ -131,13 +131,13 @@ class TurnsView(SourcesView):
 
     def whole(self, start: int, stop: int) -> NDArray[np.int64]:
         lengths = np.concatenate([[0], np.cumsum(self.pieces.lengths(), dtype=np.int64)])
-        ends = self.table.ends[self.field][start : stop + 1]
+        ends = self.table.item_offsets[self.field][start : stop + 1]
         first = np.maximum(ends[:-1], ends[1:] - self.turns)
         found: NDArray[np.int64] = lengths[ends[1:]] - lengths[first] + np.maximum(ends[1:] - first - 1, 0)
         return found
 
     def source(self, row: int) -> Ids:
-        items = self.table.items(self.field, row)[-self.turns :]
+        items = self.table.item_rows(self.field, row)[-self.turns :]
         return join_turns([self.pieces[at] for at in items], self.sep)[-self.room.source :]
 
 
@@ -257,7 +257,7 @@ class Summarize(Write):
         self.options = config
 
     @classmethod
-    def complete(cls, config: SummarizeOptions, data: DataBin, name: str) -> SummarizeOptions:
+    def complete(cls, config: SummarizeOptions, data: DataFolder, name: str) -> SummarizeOptions:
         """The language."""
         return replace(config, language=language_of(config.language, data.table(name, "train"), data))
 
@@ -278,7 +278,7 @@ class Respond(Write):
         self.options = config
 
     @classmethod
-    def complete(cls, config: RespondOptions, data: DataBin, name: str) -> RespondOptions:
+    def complete(cls, config: RespondOptions, data: DataFolder, name: str) -> RespondOptions:
         """The language."""
         return replace(config, language=language_of(config.language, data.table(name, "train"), data))
 

@@ -22,7 +22,7 @@ from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchLimits, BatchSampler
-from masscli.data.storage.data_folder import AbsentError, DataBin
+from masscli.data.storage.data_folder import DataFolder, MissingDataError
 from masscli.lexicon.dictionary import unused
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext
@@ -67,7 +67,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
         torch.set_num_threads(recipe.train.threads)
     device = choose_device(recipe.train.device, distributed.local_rank)
     distributed.start(device)
-    data = DataBin.open(recipe.data)
+    data = DataFolder.open(recipe.data)
     folder = _folder(recipe.save_dir)
     kept = _kept(folder)
     last = kept[max(kept)] if kept else None
@@ -159,7 +159,7 @@ def _compute(recipe: Recipe, state: RunState, device: torch.device) -> torch.dty
     return choose_dtype(wanted, device)
 
 
-def _about_dictionaries(recipe: Recipe, data: DataBin) -> list[str]:
+def _about_dictionaries(recipe: Recipe, data: DataFolder) -> list[str]:
     switching = [s.objective for s in recipe.stream.values() if isinstance(s.objective, SwitchingOptions)]
     paths = dict.fromkeys(
         options.switch_dictionary for options in switching if options.switch_dictionary is not None
@@ -228,7 +228,7 @@ def _pick_up(folder: Path, recipe: Recipe, last: Checkpoint, scores: Mapping[int
             checkpoint.link(folder / "checkpoints", "best", folder / "checkpoints" / f"step-{best[0]:07d}")
 
 
-def _languages(recipe: Recipe, data: DataBin) -> tuple[str, ...]:
+def _languages(recipe: Recipe, data: DataFolder) -> tuple[str, ...]:
     """The languages the model keeps vectors for: those of its first weights, then those of the data that are new."""
     if recipe.model.languages != "embedding" and recipe.model.cross_output != "language":
         return ()
@@ -236,7 +236,7 @@ def _languages(recipe: Recipe, data: DataBin) -> tuple[str, ...]:
     return (*old, *(x for x in languages(recipe.stream, data) if x not in old))
 
 
-def _continue(recipe: Recipe, data: DataBin, last: Checkpoint) -> str:
+def _continue(recipe: Recipe, data: DataFolder, last: Checkpoint) -> str:
     if last.state.data != data.vocab.fingerprint:
         raise MasscliError(
             f"{last.path}: the run was made with another vocabulary than {recipe.data}",
@@ -338,7 +338,7 @@ def _positions(recipe: Recipe, framing: Framing) -> tuple[int, int]:
     return recipe.model.max_positions + 1 - framing.prefix_length, recipe.model.max_positions + 1
 
 
-def _stream(name: str, recipe: Recipe, objective: Objective, data: DataBin, framing: Framing) -> Stream:
+def _stream(name: str, recipe: Recipe, objective: Objective, data: DataFolder, framing: Framing) -> Stream:
     view = objective.view(data, "train")
     config = recipe.stream[name]
     limits = _limits(recipe, framing)
@@ -360,7 +360,7 @@ def _stream(name: str, recipe: Recipe, objective: Objective, data: DataBin, fram
 
 
 def _validator(
-    recipe: Recipe, objectives: Mapping[str, Objective], data: DataBin, framing: Framing
+    recipe: Recipe, objectives: Mapping[str, Objective], data: DataFolder, framing: Framing
 ) -> tuple[Validator, list[str]]:
     split, config = recipe.valid.valid_subset, recipe.valid
     allowed = {
@@ -401,7 +401,7 @@ def _validator(
                 )  # a row for each that is measured: `view` is what is learned from
             else:
                 table, view = None, whole.view(its, split)
-        except AbsentError as error:
+        except MissingDataError as error:
             warnings.append(f"{name} is not validated: {error.message}")
             continue
         longest = _positions(recipe, framing)
@@ -461,7 +461,7 @@ def _validator(
     return validator, warnings
 
 
-def _retrievals(recipe: Recipe, data: DataBin) -> tuple[RetrievalTask, ...]:
+def _retrievals(recipe: Recipe, data: DataFolder) -> tuple[RetrievalTask, ...]:
     config, spoken = (
         recipe.valid,
         {side for stream in recipe.stream.values() for side in stream.text.split("-")},
@@ -480,7 +480,7 @@ def _retrievals(recipe: Recipe, data: DataBin) -> tuple[RetrievalTask, ...]:
 
 
 def aligned_rows(
-    data: DataBin, split: str, pair: tuple[str, str], most: int | None
+    data: DataFolder, split: str, pair: tuple[str, str], most: int | None
 ) -> tuple[list[Ids], list[Ids]]:
     """Both sides of the pairs of a split."""
     first, second = data.pair(split, *pair)
@@ -489,7 +489,7 @@ def aligned_rows(
 
 
 def _tasks(
-    stream: StreamConfig, data: DataBin, config: ValidConfig, allowed: Mapping[str, Tensor]
+    stream: StreamConfig, data: DataFolder, config: ValidConfig, allowed: Mapping[str, Tensor]
 ) -> list[BleuTask]:
     """What is translated for a stream: its validation pairs, where there are any; there and back, where it reads one side alone."""
     text, reads, tasks = stream.text, stream.objective.input_kind, list[BleuTask]()
@@ -502,12 +502,13 @@ def _tasks(
     )
     if config.eval_bleu and (reads == "pairs" or paired):
         sources, references = (
-            data.raw(config.valid_subset, text, side)[: config.max_valid_rows] for side in (source, target)
+            data.original_lines(config.valid_subset, text, side)[: config.max_valid_rows]
+            for side in (source, target)
         )
         tasks.append(
             BleuTask((source, target), sources, references, allowed, stream.objective.encoder_generates)
         )
     if config.eval_roundtrip and reads == "target":
-        real = data.raw(config.valid_subset, target, target)[: config.max_valid_rows]
+        real = data.original_lines(config.valid_subset, target, target)[: config.max_valid_rows]
         tasks.append(BleuTask((target, source, target), real, real, allowed))
     return tasks

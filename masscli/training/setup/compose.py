@@ -10,7 +10,7 @@ from pathlib import Path
 from masscli.checkpoint.checkpoint import Checkpoint, saved
 from masscli.core.config import decode, encode
 from masscli.core.errors import MasscliError
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.training.config import OptimConfig
 from masscli.training.recipe import Recipe, StreamConfig
@@ -36,7 +36,7 @@ def compose(request: Request) -> Recipe:
     said = dict(raw.pop("model", {}))
     decode(ModelConfig, said, "model")  # complain about what was typed before anything else is looked at
     plain = _with_an_end(decode(Recipe, raw))
-    data = DataBin.open(plain.data)
+    data = DataFolder.open(plain.data)
     streams = chosen(request, data)
     streams = {name: replace(s, objective=completed(s, opened(s.data, data))) for name, s in streams.items()}
     first = next(iter(streams.values())).objective.name

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.training.recipe import StreamConfig
 
 
-def opened(folder: Path | None, data: DataBin) -> DataBin:
+def opened(folder: Path | None, data: DataFolder) -> DataFolder:
     """The folder, or `data` where there is none.  Raises MasscliError when ids do not mean the same in both."""
     if folder is None:
         return data
-    other = DataBin.open(folder)
+    other = DataFolder.open(folder)
     if other.vocab.fingerprint != data.vocab.fingerprint:
         raise MasscliError(
             f"{folder}: has another vocabulary than {data.folder}",
@@ -25,18 +25,18 @@ def opened(folder: Path | None, data: DataBin) -> DataBin:
     return other
 
 
-def languages(streams: Mapping[str, StreamConfig], data: DataBin) -> tuple[str, ...]:
+def languages(streams: Mapping[str, StreamConfig], data: DataFolder) -> tuple[str, ...]:
     """Those of `data`, then those that other folders add."""
     every = [data.languages, *(opened(s.data, data).languages for s in streams.values())]
     return tuple(dict.fromkeys(language for found in every for language in found))
 
 
-def content(streams: Mapping[str, StreamConfig], data: DataBin) -> str:
+def content(streams: Mapping[str, StreamConfig], data: DataFolder) -> str:
     """A fingerprint of the rows that are trained on, wherever they lie."""
     own = {
-        name: opened(s.data, data).manifest.content("train")
+        name: opened(s.data, data).manifest.split_fingerprint("train")
         for name, s in streams.items()
         if s.data is not None
     }
-    found = data.manifest.content("train")
+    found = data.manifest.split_fingerprint("train")
     return hashlib.sha256(json.dumps([found, sorted(own.items())]).encode()).hexdigest() if own else found

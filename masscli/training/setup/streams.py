@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 from masscli.core.config import decode
 from masscli.core.errors import MasscliError
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.registry import OBJECTIVES, ObjectiveConfig, objective_class
 from masscli.objectives.shared.finetuning_base import Measured
 from masscli.training.recipe import StreamConfig
@@ -42,7 +42,7 @@ class Request(Given, Protocol):
     def options_of(self, objective: str) -> dict[str, Any]: ...
 
 
-def chosen(request: Request, data: DataBin) -> dict[str, StreamConfig]:
+def chosen(request: Request, data: DataFolder) -> dict[str, StreamConfig]:
     """The streams by name.  Raises MasscliError where the command is not clear, or the data have not what it needs."""
     streams = _written(request) if request.streams_raw else _by_flags(request, data)
     for name, stream in streams.items():
@@ -81,7 +81,7 @@ def _override(raw: Mapping[str, Any], request: Request) -> dict[str, Any]:
     return {**raw, "objective": {**objective, **given}}
 
 
-def _by_flags(request: Request, data: DataBin) -> dict[str, StreamConfig]:
+def _by_flags(request: Request, data: DataFolder) -> dict[str, StreamConfig]:
     if request.objective is None:
         raise MasscliError(
             "nothing says what to learn",
@@ -148,7 +148,12 @@ def _check_directions(request: Request) -> None:
 
 
 def _named(
-    short: str, texts: Sequence[str], objective: ObjectiveConfig, weight: str, request: Request, data: DataBin
+    short: str,
+    texts: Sequence[str],
+    objective: ObjectiveConfig,
+    weight: str,
+    request: Request,
+    data: DataFolder,
 ) -> dict[str, StreamConfig]:
     """A stream for each text, drawn by its size; the directions of back-translation equally often, as XLM and MASS have them: a model is
     to write its smaller language, too."""
@@ -165,7 +170,7 @@ def _named(
 
 
 def _beside(
-    name: str, weight: str, texts: Sequence[str], share: float, request: Request, data: DataBin
+    name: str, weight: str, texts: Sequence[str], share: float, request: Request, data: DataFolder
 ) -> dict[str, StreamConfig]:
     """The streams of --beside NAME=WEIGHT or NAME@FOLDER=WEIGHT, on the languages of the main ones; all of them are drawn as often as all
     of those."""
@@ -203,7 +208,7 @@ def _beside(
     return {key: replace(s, share=s.share * share / total, data=own_data) for key, s in streams.items()}
 
 
-def _both_ways(request: Request, data: DataBin) -> list[str]:
+def _both_ways(request: Request, data: DataFolder) -> list[str]:
     """The directions of back-translation: those named, or all between the languages."""
     if request.pairs:
         return list(request.pairs)
@@ -218,7 +223,7 @@ def _both_ways(request: Request, data: DataBin) -> list[str]:
     return [f"{a}-{b}" for a, b in permutations(wanted, 2)]
 
 
-def _direction(request: Request, data: DataBin) -> tuple[str, str]:
+def _direction(request: Request, data: DataFolder) -> tuple[str, str]:
     if request.source and request.target:
         return request.source, request.target
     if request.langs and not (request.source or request.target):
@@ -240,30 +245,31 @@ def _direction(request: Request, data: DataBin) -> tuple[str, str]:
     )
 
 
-def _table(name: str, objective: ObjectiveConfig, data: DataBin) -> str:
+def _table(name: str, objective: ObjectiveConfig, data: DataFolder) -> str:
     """The only table that the objective can mean: of the kind that it usually reads, else of another."""
     by_kind = [
-        [table for table, kind in data.tables.items() if kind == wanted] for wanted in objective.formats
+        [table for table, kind in data.table_formats.items() if kind == wanted]
+        for wanted in objective.formats
     ]
     usual = next((tables for tables in by_kind if tables), [])
     if len(usual) == 1:
         return usual[0]
     if fitting := [table for tables in by_kind for table in tables]:
         raise MasscliError("which table?", f"say it with --table; {name} can read {', '.join(fitting)}")
-    has = ", ".join(f"{table} ({kind})" for table, kind in data.tables.items()) or "none"
+    has = ", ".join(f"{table} ({kind})" for table, kind in data.table_formats.items()) or "none"
     raise MasscliError(
         f"{data.folder}: has no table that {name} reads ({', '.join(objective.formats)})",
         f"its tables: {has}",
     )
 
 
-def _check_table(name: str, stream: StreamConfig, data: DataBin) -> None:
+def _check_table(name: str, stream: StreamConfig, data: DataFolder) -> None:
     """The table must be there, and of a kind that is read."""
-    kind = data.tables.get(stream.text)
+    kind = data.table_formats.get(stream.text)
     if kind is None:
         raise MasscliError(
             f"{data.folder}: has no table {stream.text!r}",
-            f"its tables are {', '.join(data.tables) or 'none'}",
+            f"its tables are {', '.join(data.table_formats) or 'none'}",
         )
     if kind not in stream.objective.formats:
         wanted = ", ".join(stream.objective.formats)
@@ -272,7 +278,7 @@ def _check_table(name: str, stream: StreamConfig, data: DataBin) -> None:
         )
 
 
-def completed(stream: StreamConfig, data: DataBin) -> ObjectiveConfig:
+def completed(stream: StreamConfig, data: DataFolder) -> ObjectiveConfig:
     """The objective's options with what follows from the data filled in."""
     if stream.objective.input_kind != "table":
         return stream.objective
@@ -280,7 +286,7 @@ def completed(stream: StreamConfig, data: DataBin) -> ObjectiveConfig:
     return cast(ObjectiveConfig, objective.complete(stream.objective, data, stream.text))
 
 
-def _rows(text: str, objective: ObjectiveConfig, data: DataBin, limit: int | None) -> int:
+def _rows(text: str, objective: ObjectiveConfig, data: DataFolder, limit: int | None) -> int:
     _check_text(text, StreamConfig(text=text, objective=objective), data)
     if objective.input_kind == "table":
         return max(1, len(data.table(text, "train").head(limit)))
@@ -292,7 +298,7 @@ def _rows(text: str, objective: ObjectiveConfig, data: DataBin, limit: int | Non
     return max(1, rows if limit is None else min(limit, rows))
 
 
-def _check_text(name: str, stream: StreamConfig, data: DataBin) -> None:
+def _check_text(name: str, stream: StreamConfig, data: DataFolder) -> None:
     if stream.objective.input_kind == "table":
         _check_table(name, stream, data)
         return

@@ -15,7 +15,7 @@ from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import Checkpoint, RunState
 from masscli.checkpoint.convert.export import export
 from masscli.core.config import decode, encode
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.presets import resolve
 from masscli.models.transformer import Transformer
 from masscli.objectives.electra.objective import Detector
@@ -32,7 +32,7 @@ def trained(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint:
     depth = {"decoder_layers": 3} if arch == "gpt" else {"encoder_layers": 3}
     width = {"embedding_dim": E} if arch in ("albert-base", "electra-small") else {}
     model = resolve({"arch": arch, **size, **depth, **width, **changes})
-    data = DataBin.open(toy)
+    data = DataFolder.open(toy)
     torch.manual_seed(1)
     weights = {
         name: torch.randn_like(tensor)
@@ -145,7 +145,7 @@ def test_what_has_no_counterpart_is_refused(
 
 
 def test_language_vectors_and_late_padding_have_no_counterpart(toy: Path, tmp_path: Path) -> None:
-    data = DataBin.open(toy)
+    data = DataFolder.open(toy)
     model = resolve(
         {"arch": "bert-base", "dim": D, "heads": 2, "encoder_layers": 1, "languages": "embedding"}
     )

@@ -20,7 +20,7 @@ from masscli.data.batches.dataset import TokenBlockDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder, PlannedBatch, load, plan
 from masscli.data.batches.sampler import BatchLimits, BatchSampler, Position
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.objectives.mass.objective import Mass
 from masscli.objectives.mass.options import MassOptions
@@ -165,7 +165,7 @@ def test_windows_of_running_text_are_the_text() -> None:
 
 def streams(toy: Path) -> tuple[dict[str, BatchSampler], dict[str, BatchBuilder]]:
     """MASS on English and translation into German."""
-    data = DataBin.open(toy)
+    data = DataFolder.open(toy)
     framing = Framing(data.vocab, False, False, ("en", "de"))
     alone, paired = (ObjectiveContext(framing, ModelConfig(), text) for text in ("en", "en-de"))
     made = {"mass": Mass(MassOptions(), alone), "translate": Translate(TranslateOptions(), paired)}

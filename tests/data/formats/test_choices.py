@@ -13,7 +13,7 @@ import pytest
 from masscli.cli.app import dispatch
 from masscli.core.errors import MasscliError
 from masscli.data.formats import readers
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from tests.toy_tasks import ENCODER, WORDS, finetune
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -136,10 +136,10 @@ def test_they_are_learned_and_predicted_as_they_are(
         f"--{kind}",
     ]
     assert dispatch([*at, f"train={places['train']},valid={places['valid']}"]) == 0
-    table = DataBin.open(tmp_path / "data").table(kind, "valid")
+    table = DataFolder.open(tmp_path / "data").table(kind, "valid")
     assert (len(table), table.format) == (12, kind)
     where = {"swag": f"{places['valid']}:3", "race": f"{places['valid']}: question '000.txt-2'"}
-    assert table.where(1) == where[kind]
+    assert table.location(1) == where[kind]
     assert (
         finetune(tmp_path, tmp_path / "run", "--task", "choose", *ENCODER, updates=40)[-1]["accuracy"] == 1.0
     )

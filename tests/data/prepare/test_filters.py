@@ -14,7 +14,7 @@ from masscli.cli.preprocess import run
 from masscli.core.config import ConfigError, decode
 from masscli.data.prepare import encoding
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.manifest import Manifest
 from masscli.metrics import score
 from masscli.metrics.config import ScoreConfig
@@ -77,7 +77,7 @@ def test_they_are_dropped_if_asked_for(text: Path) -> None:
     assert lost["train.en-de"] == {"in valid or test": 1} and not any(kept.values())
     held = {"", *(text / "valid.en").read_text().split("\n")}
     left = [line for line in (text / "mono.en").read_text().split("\n") if line not in held]
-    assert len(DataBin.open(text / "data").monolingual("train", "en")) == len(left) + 100
+    assert len(DataFolder.open(text / "data").monolingual("train", "en")) == len(left) + 100
 
 
 def test_repeats_are_dropped_whatever_the_number_of_workers(text: Path) -> None:

@@ -24,7 +24,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.prepare import encoding, pipeline, publish
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage import columns
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.manifest import Manifest
 from masscli.text import corpus
 
@@ -93,7 +93,7 @@ def fails(config: PreprocessConfig) -> tuple[str, str | None]:
 
 def test_ids_of_every_line_in_order(text: Path) -> None:
     run(config(text))
-    data = DataBin.open(text / "data")
+    data = DataFolder.open(text / "data")
     data.verify()
     tokenizer = data.tokenizer()
     assert (data.languages, data.pairs, data.splits()) == (
@@ -109,14 +109,14 @@ def test_ids_of_every_line_in_order(text: Path) -> None:
                 assert [column[n].tolist() for n in range(len(column))] == [
                     tokenizer.encode(line, language) for line in lines
                 ]
-                assert column.documents.tolist() == [0]
+                assert column.document_starts.tolist() == [0]
                 alone = data.monolingual(split, language)
                 assert [alone[n].tolist() for n in range(len(alone))] == [
                     column[n].tolist() for n in range(len(column))
                 ]
     assert (
-        data.raw("test", "en-de", "de")
-        == data.raw("test", "de", "de")
+        data.original_lines("test", "en-de", "de")
+        == data.original_lines("test", "de", "de")
         == (text / "test.de").read_text(encoding="utf-8").splitlines()
     )
 
@@ -124,13 +124,13 @@ def test_ids_of_every_line_in_order(text: Path) -> None:
 @pytest.mark.usefixtures("small_chunks")
 def test_documents_end_at_blank_lines(text: Path) -> None:
     run(config(text, mono=(f"en={text / 'books.en'}",)))
-    data = DataBin.open(text / "data")
+    data = DataFolder.open(text / "data")
     column = data.monolingual("train", "en")
     assert len(column) == 4 * 30 + 300
-    assert column.documents.tolist() == [0, 30, 60, 90, 120]
+    assert column.document_starts.tolist() == [0, 30, 60, 90, 120]
     account = next(a for a in data.manifest.accounts if a.part == "train.en")
     assert (account.lines, account.kept, account.breaks, account.dropped) == (129, 120, 9, {})
-    alone = DataBin.open(
+    alone = DataFolder.open(
         made(config(text, mono=(f"en={text / 'books.en'}",), pairs_as_mono=False, destdir=text / "other"))
     )
     assert len(alone.monolingual("train", "en")) == 120
@@ -152,7 +152,7 @@ def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(text: 
         save(text / f"{split}.en", en)
         save(text / f"{split}.de", de)
     folder = made(config(text, max_len=30, min_len=2, max_ratio=4.0))
-    data = DataBin.open(folder)
+    data = DataFolder.open(folder)
     tokenizer = data.tokenizer()
     expected = {}
     for n, (a, b) in enumerate(zip(en, de, strict=True)):
@@ -179,14 +179,14 @@ def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(text: 
     train, valid, test = data.manifest.accounts
     assert (train.lines, train.kept, sum(train.dropped.values())) == (200, len(kept), len(expected))
     assert (test.lines, test.kept, test.dropped, test.odd["empty"]) == (200, 200, {}, 2)
-    assert len(data.pair("test", "en", "de")[0]) == 200 and data.raw("test", "en-de", "en") == en
+    assert len(data.pair("test", "en", "de")[0]) == 200 and data.original_lines("test", "en-de", "en") == en
     assert (valid.kept, valid.dropped) == (20, {})
 
 
 def test_raw_lines_are_kept_as_they_are(text: Path) -> None:
     lines = ["\ufb01ne  print ", "世界", "\u2028x", "", *sentences("de", 6)]
     save(text / "test.de", lines)
-    assert DataBin.open(made(config(text))).raw("test", "en-de", "de") == lines
+    assert DataFolder.open(made(config(text))).raw("test", "en-de", "de") == lines
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -195,7 +195,7 @@ def test_a_side_that_pairs_share_is_stored_once(text: Path) -> None:
     de[5], fr[5], fr[17], de[150], en[160] = "", "", "", "", ""
     for language, lines in (("en", en), ("de", de), ("fr", fr)):
         save(text / f"train.{language}", lines)
-    data = DataBin.open(made(config(text, langs=("en", "de", "fr"))))
+    data = DataFolder.open(made(config(text, langs=("en", "de", "fr"))))
     tokenizer = data.tokenizer()
     assert data.pairs == ("en-de", "en-fr")
     assert len(data.monolingual("train", "en")) == 198  # 5 belongs to no pair, 160 is empty
@@ -221,23 +221,23 @@ def test_files_by_pair_share_a_side_only_if_it_is_the_same(text: Path) -> None:
         save(text / f"p.en-{other}.en", sentences("en", 100))
         save(text / f"p.en-{other}.{other}", sentences(other, 100, n))
     options = {"langs": ("en", "de", "fr"), "trainpref": text / "p", "validpref": None, "testpref": None}
-    assert len(DataBin.open(made(config(text, **options))).monolingual("train", "en")) == 100
+    assert len(DataFolder.open(made(config(text, **options))).monolingual("train", "en")) == 100
     save(text / "p.en-fr.en", sentences("en", 100, 5))
-    data = DataBin.open(made(config(text, **options, destdir=text / "other")))
+    data = DataFolder.open(made(config(text, **options, destdir=text / "other")))
     assert len(data.monolingual("train", "en")) == 200
     assert len(data.pair("train", "fr", "en")[1]) == 100
 
 
 def test_one_language_needs_no_pair(text: Path) -> None:
-    data = DataBin.open(made(config(text, langs=("en",))))
+    data = DataFolder.open(made(config(text, langs=("en",))))
     assert data.pairs == ()
-    assert len(data.monolingual("train", "en")) == 300 and len(data.raw("valid", "en", "en")) == 20
+    assert len(data.monolingual("train", "en")) == 300 and len(data.original_lines("valid", "en", "en")) == 20
 
 
 def test_monolingual_training_with_pairs_to_validate_on(text: Path) -> None:
     for language in ("en", "de"):
         (text / f"train.{language}").rename(text / f"mono.{language}")
-    data = DataBin.open(
+    data = DataFolder.open(
         made(config(text, trainpref=None, mono=(f"en={text / 'mono.en'}", f"de={text / 'mono.de'}")))
     )
     assert len(data.monolingual("train", "de")) == 300 and len(data.pair("valid", "en", "de")[0]) == 20
@@ -252,17 +252,17 @@ def test_monolingual_text_to_validate_on(text: Path) -> None:
     save(text / "held.de", ["eins", "", "zwei drei"])
     mono = tuple(f"{part}={text / name}" for part, name in
                  (("en", "books.en"), ("de", "train.de"), ("valid.en", "books.en"), ("valid.de", "held.de")))  # fmt: skip
-    data = DataBin.open(
+    data = DataFolder.open(
         made(config(text, langs=(), trainpref=None, validpref=None, testpref=None, mono=mono))
     )
     assert (data.languages, data.pairs, data.splits()) == (("en", "de"), (), ("train", "valid"))
-    assert data.raw("valid", "de", "de")[:] == ["eins", "zwei drei"]
+    assert data.original_lines("valid", "de", "de")[:] == ["eins", "zwei drei"]
     assert len(data.monolingual("valid", "en")) == len(data.monolingual("train", "en"))
 
 
 def test_fairseqs_names(text: Path) -> None:
     prefixes = Path(f"{text / 'valid'},{text / 'test'}")
-    data = DataBin.open(
+    data = DataFolder.open(
         made(config(text, langs=(), source_lang="de", target_lang="en", validpref=prefixes, testpref=None))
     )
     assert (data.languages, data.pairs, data.splits()) == (
@@ -274,9 +274,9 @@ def test_fairseqs_names(text: Path) -> None:
 
 
 def test_shards_are_bounded(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = DataBin.open(made(config(text))).monolingual("train", "en")
+    whole = DataFolder.open(made(config(text))).monolingual("train", "en")
     monkeypatch.setattr(columns.Writer, "MOST_ROWS", 70)
-    data = DataBin.open(made(config(text, destdir=text / "other")))
+    data = DataFolder.open(made(config(text, destdir=text / "other")))
     column = data.monolingual("train", "en")
     assert [shard.rows for shard in column.shards] == [70, 70, 70, 70, 20]
     assert all((column[n] == whole[n]).all() for n in range(300))
@@ -286,18 +286,18 @@ def test_shards_are_bounded(text: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_ids_take_four_bytes_where_two_do_not_suffice(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    two = DataBin.open(made(config(text))).monolingual("train", "en")
+    two = DataFolder.open(made(config(text))).monolingual("train", "en")
     assert two.values(0).dtype == np.uint16
     monkeypatch.setattr("masscli.data.prepare.shard_builder.TWO_BYTES", 119)
-    four = DataBin.open(made(config(text, destdir=text / "other"))).monolingual("train", "en")
+    four = DataFolder.open(made(config(text, destdir=text / "other"))).monolingual("train", "en")
     assert four.values(0).dtype == np.uint32
     assert all((two[n] == four[n]).all() for n in range(300))
 
 
 def test_an_old_vocabulary_is_used_again(text: Path) -> None:
-    first = DataBin.open(made(config(text)))
+    first = DataFolder.open(made(config(text)))
     again = {"trainpref": None, "spm_model": text / "data" / "vocab.model", "destdir": text / "other"}
-    second = DataBin.open(made(config(text, **again, vocab_size=PreprocessConfig.vocab_size)))
+    second = DataFolder.open(made(config(text, **again, vocab_size=PreprocessConfig.vocab_size)))
     assert second.raw("test", "en-de", "en") == first.raw("test", "en-de", "en")
     (one, _), (two, _) = (data.pair("test", "en", "de") for data in (first, second))
     assert [one[n].tolist() for n in range(10)] == [two[n].tolist() for n in range(10)]
@@ -323,7 +323,7 @@ def test_what_a_given_vocabulary_has_decided(
     made(config(text, lowercase=True))
     usual = {"vocab_size": PreprocessConfig.vocab_size, "spm_model": text / "data", "destdir": text / "other"}
     if message is None:
-        assert DataBin.open(made(config(text, **usual | options))).tokenizer().surface.lowercase
+        assert DataFolder.open(made(config(text, **usual | options))).tokenizer().surface.lowercase
         return
     with pytest.raises(MasscliError) as error:
         made(config(text, **usual | options))
@@ -449,18 +449,18 @@ KILL = """
 import os, signal, sys
 from pathlib import Path
 from masscli.cli.preprocess import run
-from masscli.data import binarise, chunks, desk
-from masscli.commands import PreprocessConfig
+from masscli.data.prepare import encoding, pipeline, shard_builder
+from masscli.data.prepare.config import PreprocessConfig
 if __name__ == "__main__":
-    binarise.SECONDS_BETWEEN_JOURNALS = 0.0
-    chunks.CHUNK = 2000
-    take, left = desk.Desk.take, [int(sys.argv[2])]
+    pipeline.SECONDS_BETWEEN_JOURNALS = 0.0
+    encoding.CHUNK = 2000
+    take, left = shard_builder.Desk.take, [int(sys.argv[2])]
     def counted(self, result):
         left[0] -= 1
         if left[0] < 0:
             os.kill(os.getpid(), signal.SIGKILL)
         take(self, result)
-    desk.Desk.take = counted
+    shard_builder.Desk.take = counted
     text = Path(sys.argv[1])
     run(PreprocessConfig(langs=("en", "de"), trainpref=text / "train", vocab_size=120, destdir=text / "data", workers=2))
 """
@@ -656,7 +656,7 @@ def test_no_space(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hint == "make some room and give the same command again: it goes on where it stopped"
     assert not (text / "data" / "manifest.json").exists()
     run(config(text))
-    DataBin.open(text / "data").verify()
+    DataFolder.open(text / "data").verify()
 
 
 def test_read_only_folder(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -678,7 +678,7 @@ def test_destination_that_is_a_file(text: Path) -> None:
 def test_what_is_no_data_folder(tmp_path: Path) -> None:
     def message(path: Path) -> tuple[str, str | None]:
         with pytest.raises(MasscliError) as caught:
-            DataBin.open(path)
+            DataFolder.open(path)
         return caught.value.message, caught.value.hint
 
     nowhere = tmp_path / "x"
@@ -707,23 +707,24 @@ def test_damage_is_named(text: Path) -> None:
 
     shard.write_bytes(data[:-2])
     assert (
-        message(lambda: DataBin.open(folder)) == f"{shard}: has {len(data) - 2} bytes instead of {len(data)}"
+        message(lambda: DataFolder.open(folder))
+        == f"{shard}: has {len(data) - 2} bytes instead of {len(data)}"
     )
     shard.write_bytes(bytes([data[0] ^ 1]) + data[1:])
-    assert message(DataBin.open(folder).verify) == f"{shard}: does not match its checksum"
+    assert message(DataFolder.open(folder).verify) == f"{shard}: does not match its checksum"
     shard.unlink()
-    assert message(lambda: DataBin.open(folder)) == f"{shard}: is missing"
+    assert message(lambda: DataFolder.open(folder)) == f"{shard}: is missing"
     shard.write_bytes(data)
-    DataBin.open(folder).verify()
+    DataFolder.open(folder).verify()
     manifest.write_text(listed[:-30], encoding="utf-8")
-    assert message(lambda: DataBin.open(folder)).startswith(f"{manifest}: is damaged (")
+    assert message(lambda: DataFolder.open(folder)).startswith(f"{manifest}: is damaged (")
     manifest.write_text(json.dumps(json.loads(listed) | {"format": 7}), encoding="utf-8")
-    assert message(lambda: DataBin.open(folder)) == f"{manifest}: has format 7, this masscli reads 1"
+    assert message(lambda: DataFolder.open(folder)) == f"{manifest}: has format 7, this masscli reads 1"
     manifest.write_text(listed, encoding="utf-8")
     other = made(config(text, vocab_size=121, destdir=text / "other"))
     for name in ("tokenizer.json", "vocab.model"):
         (folder / name).write_bytes((other / name).read_bytes())
-    assert str(folder) in message(lambda: DataBin.open(folder))
+    assert str(folder) in message(lambda: DataFolder.open(folder))
 
 
 # Real text
@@ -741,13 +742,13 @@ def test_real_text_loses_nothing(tmp_path: Path) -> None:
         langs=("en", "de"), trainpref=prefix / "valid", testpref=prefix / "test2016", mono=(f"de={tmp_path / 'de.txt'}",), vocab_size=3000,
         destdir=tmp_path / "data",
     )  # fmt: skip
-    data = DataBin.open(made(wanted))
+    data = DataFolder.open(made(wanted))
     data.verify()
     for account in data.manifest.accounts:
         assert account.lines == account.kept + account.breaks + sum(account.dropped.values())
     tokenizer = data.tokenizer()
     _, german = data.pair("test", "en", "de")
-    raw = data.raw("test", "en-de", "de")
+    raw = data.original_lines("test", "en-de", "de")
     assert raw == (prefix / "test2016.de").read_text(encoding="utf-8").split("\n")[:-1]
     same = sum(
         tokenizer.decode(german[n].tolist(), "de") == " ".join(line.split()) for n, line in enumerate(raw)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from masscli.core.errors import MasscliError
-from masscli.data.storage.columns import KINDS, LostError, Shard, State, Writer
+from masscli.data.storage.columns import KINDS, ResumeError, Shard, State, Writer
 from masscli.data.storage.data_folder import Column, chain
 
 FINGERPRINT = "ab" * 32
@@ -92,10 +92,10 @@ def test_selections_and_slices(
     start, stop = data.draw(st.integers(0, 31)), data.draw(st.one_of(st.none(), st.integers(0, 31)))
     assert found.lengths(start, stop).tolist() == [len(row) for row in rows[start:stop]]
     picked = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=9)) if rows else []
-    some = found.pick(np.array(picked, np.int64))
+    some = found.select(np.array(picked, np.int64))
     assert [some[n].tolist() for n in range(len(some))] == [rows[n] for n in picked]
     assert some.lengths(start, stop).tolist() == [len(rows[n]) for n in picked][start:stop]
-    again = some.pick(np.arange(len(picked))[::-1].copy())
+    again = some.select(np.arange(len(picked))[::-1].copy())
     assert [again[n].tolist() for n in range(len(again))] == [rows[n] for n in reversed(picked)]
 
 
@@ -157,7 +157,7 @@ def test_a_writer_notices_lost_bytes(tmp_path: Path) -> None:
     writer.close()
     with open(tmp_path / "c.00000.bin", "r+b") as file:
         file.truncate(4)
-    with pytest.raises(LostError):
+    with pytest.raises(ResumeError):
         Writer(tmp_path / "c", "ids", "<u2", FINGERPRINT, LIMIT, state)
 
 

@@ -15,7 +15,7 @@ from masscli.data.formats import readers
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.encode_tables import running_text
 from masscli.data.prepare.inputs import Labelled
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import load
 from masscli.objectives.extract.objective import span
 from masscli.text.char_offsets import place
@@ -100,14 +100,14 @@ def everything(folder: Path) -> dict[str, tuple[str, ...]]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> DataBin:
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataFolder:
     folder = tmp_path_factory.mktemp("tables")
     run(PreprocessConfig(langs=("en",), vocab_size=75, destdir=folder / "data", **everything(folder)))  # type: ignore[arg-type]
-    return DataBin.open(folder / "data")
+    return DataFolder.open(folder / "data")
 
 
-def test_every_format_is_found_again(data: DataBin) -> None:
-    assert data.tables == {
+def test_every_format_is_found_again(data: DataFolder) -> None:
+    assert data.table_formats == {
         "tsv": "tsv",
         "jsonl": "jsonl",
         "ner": "conll",
@@ -138,7 +138,7 @@ def test_every_format_is_found_again(data: DataBin) -> None:
 
 
 def test_what_a_foreign_vocabulary_does_not_know_is_said(
-    data: DataBin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: DataFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = ["the cat", "\u0436\u0443\u043a the \u0444"]
     save(tmp_path / "b.tsv", "label\tsentence\n" + "".join(f"1\t{text}\n" for text in texts))
@@ -157,9 +157,9 @@ def test_what_a_foreign_vocabulary_does_not_know_is_said(
     assert row.split() == ["train.tsv", "2", "sentence", str(len(ids)), f"{unknown:.3%}"] and unknown > 0.1
 
 
-def test_questions_share_their_text_and_know_the_place_of_every_piece(data: DataBin) -> None:
+def test_questions_share_their_text_and_know_the_place_of_every_piece(data: DataFolder) -> None:
     table = data.table("squad", "train")
-    assert [table.at("context", row) for row in range(3)] == [0, 0, 1]
+    assert [table.shared_row("context", row) for row in range(3)] == [0, 0, 1]
     context = SQUAD["data"][0]["paragraphs"][0]["context"]  # type: ignore[index]
     assert table.text("context", 1) == context
     pieces = data.tokenizer().surfaces(table.ids("context")[0].tolist())
@@ -172,7 +172,7 @@ def test_questions_share_their_text_and_know_the_place_of_every_piece(data: Data
     assert [table.strings("answers", row) for row in range(3)] == [["1925"], [], ["Another"]]
 
 
-def test_a_letter_that_is_normalised_lends_its_place_to_all_its_pieces(data: DataBin) -> None:
+def test_a_letter_that_is_normalised_lends_its_place_to_all_its_pieces(data: DataFolder) -> None:
     ids, begins, ends = place(data.tokenizer(), "the ﬁne dog", "en")
     pieces = data.tokenizer().surfaces(ids)
     spelt = [
@@ -185,7 +185,7 @@ def test_a_letter_that_is_normalised_lends_its_place_to_all_its_pieces(data: Dat
     assert (begins[-1] >= 8, ends[-1], len(ids)) == (True, 11, len(begins))
 
 
-def test_a_table_in_memory_is_the_one_on_disk(data: DataBin, tmp_path: Path) -> None:
+def test_a_table_in_memory_is_the_one_on_disk(data: DataFolder, tmp_path: Path) -> None:
     everything(tmp_path)
     for name, kind, file in (
         ("tsv", "tsv", "tsv"),
@@ -203,10 +203,10 @@ def test_a_table_in_memory_is_the_one_on_disk(data: DataBin, tmp_path: Path) -> 
             ], column
 
 
-def test_a_folder_lends_its_vocabulary_as_it_is(data: DataBin, tmp_path: Path) -> None:
+def test_a_folder_lends_its_vocabulary_as_it_is(data: DataFolder, tmp_path: Path) -> None:
     save(tmp_path / "a.tsv", TSV)
     run(PreprocessConfig(spm_model=data.folder, tsv=(str(tmp_path / "a.tsv"),), destdir=tmp_path / "data"))
-    assert DataBin.open(tmp_path / "data").vocab.fingerprint == data.vocab.fingerprint
+    assert DataFolder.open(tmp_path / "data").vocab.fingerprint == data.vocab.fingerprint
     with pytest.raises(MasscliError) as caught:
         run(
             PreprocessConfig(
@@ -228,7 +228,7 @@ def test_text_and_tables_live_in_one_folder(tmp_path: Path) -> None:
     mono, table = f"en={tmp_path / 'mono.en'}", str(tmp_path / "a.tsv")
     config = PreprocessConfig(mono=(mono,), tsv=(table,), vocab_size=60, destdir=tmp_path / "data")
     run(config)
-    found = DataBin.open(tmp_path / "data")
+    found = DataFolder.open(tmp_path / "data")
     assert (len(found.monolingual("train", "en")), len(found.table("tsv", "train"))) == (40, 2)
     found.verify()
     before = (tmp_path / "data" / "manifest.json").stat().st_mtime_ns
@@ -288,12 +288,12 @@ def test_a_broken_row_is_named(kind: str, text: str, message: str, tmp_path: Pat
     assert caught.value.message == message.replace("{path}", str(path))
 
 
-def test_columns_may_be_called_like_parts_of_others(data: DataBin, tmp_path: Path) -> None:
+def test_columns_may_be_called_like_parts_of_others(data: DataFolder, tmp_path: Path) -> None:
     names, values = ["ids", "begin", "end", "at", "items", "a.b"], ["x", "12", "the end", "3", "4", "5"]
     path = save(tmp_path / "x.tsv", "\t".join(names) + "\n" + "\t".join(values) + "\n")
     run(PreprocessConfig(spm_model=data.folder, tsv=(f"train={path}",), destdir=tmp_path / "data"))
     for table in (
-        DataBin.open(tmp_path / "data").table("tsv", "train"),
+        DataFolder.open(tmp_path / "data").table("tsv", "train"),
         load(path, "tsv", data.tokenizer(), "en"),
     ):
         assert (table.fields, [table.text(name, 0) for name in names]) == (tuple(names), values)
@@ -334,7 +334,7 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str, tmp_p
     assert not (tmp_path / "data").exists()
 
 
-def test_a_broken_row_leaves_nothing_half_written(data: DataBin, tmp_path: Path) -> None:
+def test_a_broken_row_leaves_nothing_half_written(data: DataFolder, tmp_path: Path) -> None:
     good, bad = save(tmp_path / "a.tsv", TSV), save(tmp_path / "b.tsv", TSV + "broken\n")
     with pytest.raises(MasscliError, match=r"b\.tsv:4: has 1 column, the header has 2"):
         run(
@@ -349,10 +349,10 @@ def test_a_broken_row_leaves_nothing_half_written(data: DataBin, tmp_path: Path)
             spm_model=data.folder, tsv=(f"train={good}", f"valid={bad}"), destdir=tmp_path / "data"
         )
     )
-    assert DataBin.open(tmp_path / "data").splits() == ("train", "valid")
+    assert DataFolder.open(tmp_path / "data").splits() == ("train", "valid")
 
 
-def test_a_missing_split_is_said(data: DataBin) -> None:
+def test_a_missing_split_is_said(data: DataFolder) -> None:
     with pytest.raises(MasscliError) as caught:
         data.table("tsv", "test")
     assert (caught.value.message, caught.value.hint) == (
@@ -361,7 +361,7 @@ def test_a_missing_split_is_said(data: DataBin) -> None:
     )
 
 
-def test_surfaces_are_the_pieces_without_their_mark(data: DataBin) -> None:
+def test_surfaces_are_the_pieces_without_their_mark(data: DataFolder) -> None:
     tokenizer: Tokenizer = data.tokenizer()
     assert "".join(tokenizer.surfaces(tokenizer.encode("the dog", "en"))) == "thedog"
 
@@ -390,7 +390,7 @@ def test_real_files_are_read_whole(kind: str, name: str, count: int) -> None:
 @pytest.mark.skipif(not CORPORA, reason="MASSCLI_DATA does not name the folder of the real corpora")
 @pytest.mark.parametrize("language", ["en", "de", "ro"])
 def test_every_real_answer_is_cut_out_as_it_is_unless_it_ends_inside_a_piece(
-    language: str, data: DataBin
+    language: str, data: DataFolder
 ) -> None:
     assert CORPORA is not None
     table = load(Path(CORPORA) / "xquad" / f"valid.{language}.json", "squad", data.tokenizer(), "en")
@@ -402,7 +402,7 @@ def test_every_real_answer_is_cut_out_as_it_is_unless_it_ends_inside_a_piece(
             int(table.numbers("start", row)[0]),
         )
         assert found is not None
-        at, context = table.at("context", row), table.text("context", row)
+        at, context = table.shared_row("context", row), table.text("context", row)
         begins, ends = table.columns["context.begin"][at], table.columns["context.end"][at]
         text = context[begins[found[0]] : ends[found[1]]]
         inside = any(((begins < end) & (end < ends)).any() for end in (start, start + len(answer)))
@@ -515,7 +515,7 @@ def test_text_needs_no_spaces(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     )
     said = [line for line in capsys.readouterr().err.splitlines() if "also in" in line]
     assert said == ["warning: 1 of the 2 examples of valid.tsv are also in train.tsv, and kept"]
-    data = DataBin.open(tmp_path / "data")
+    data = DataFolder.open(tmp_path / "data")
     ids = data.table("tsv", "train").ids("sentence1")
     assert all(len(ids[row]) > 2 and data.vocab.unk not in ids[row] for row in range(len(ids)))
     alone = save(
@@ -523,4 +523,4 @@ def test_text_needs_no_spaces(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         "label\tsentence\n" + "".join(f"{row.split()[0]}\t{row.split()[1]}\n" for row in pairs * 4),
     )
     run(PreprocessConfig(langs=("zh",), tsv=(f"train={alone}",), destdir=tmp_path / "alone", vocab_size=40))
-    assert DataBin.open(tmp_path / "alone").table("tsv", "train").rows == 8
+    assert DataFolder.open(tmp_path / "alone").table("tsv", "train").rows == 8

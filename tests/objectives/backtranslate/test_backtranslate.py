@@ -24,7 +24,7 @@ from masscli.data.batches.batch import Batch, Tokens
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.storage.data_folder import DataBin, piece_counts
+from masscli.data.storage.data_folder import DataFolder, count_pieces
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.generation.inference_copy import inference_copy
@@ -56,16 +56,16 @@ BOTH: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def data(toy: Path) -> DataBin:
-    return DataBin.open(toy)
+def data(toy: Path) -> DataFolder:
+    return DataFolder.open(toy)
 
 
 @pytest.fixture(scope="module")
-def framing(data: DataBin) -> Framing:
+def framing(data: DataFolder) -> Framing:
     return Framing(data.vocab, False, False, ("en", "de"))
 
 
-def make(data: DataBin, compute: torch.dtype = torch.float32) -> Transformer:
+def make(data: DataFolder, compute: torch.dtype = torch.float32) -> Transformer:
     torch.manual_seed(3)
     shape: dict[str, Any] = {
         "dim": 16,
@@ -81,7 +81,7 @@ def make(data: DataBin, compute: torch.dtype = torch.float32) -> Transformer:
 
 
 def prepared(
-    data: DataBin, framing: Framing, rows: list[int], epoch: int = 0, training: bool = True, **options: Any
+    data: DataFolder, framing: Framing, rows: list[int], epoch: int = 0, training: bool = True, **options: Any
 ) -> tuple[Batch, Batch]:
     """A batch of German before and after a model made English of it."""
     objective = Backtranslate(
@@ -99,7 +99,7 @@ def sources(batch: Batch) -> list[list[int]]:
 
 
 def test_the_source_is_what_generate_would_write_and_the_target_is_real(
-    data: DataBin, framing: Framing
+    data: DataFolder, framing: Framing
 ) -> None:
     rows = [3, 14, 15]
     before, after = prepared(data, framing, rows)
@@ -120,7 +120,7 @@ def test_the_source_is_what_generate_would_write_and_the_target_is_real(
     )
 
 
-def test_what_is_made_depends_on_the_example_and_the_epoch_alone(data: DataBin, framing: Framing) -> None:
+def test_what_is_made_depends_on_the_example_and_the_epoch_alone(data: DataFolder, framing: Framing) -> None:
     noisy = {"sampling_share": 0.5, "source_shuffle": 3.0, "source_dropout": 0.1, "source_blank": 0.1}
     together = sources(prepared(data, framing, list(range(8)), **noisy)[1])
     assert [sources(prepared(data, framing, [row], **noisy)[1])[0] for row in range(8)] == together
@@ -130,7 +130,7 @@ def test_what_is_made_depends_on_the_example_and_the_epoch_alone(data: DataBin, 
 
 
 @torch.no_grad()
-def test_what_is_sampled_is_drawn_from_the_model(data: DataBin, framing: Framing) -> None:
+def test_what_is_sampled_is_drawn_from_the_model(data: DataFolder, framing: Framing) -> None:
     """How often the likeliest piece comes first is how likely it is; of several draws the best would be it far more often."""
     before, after = prepared(
         data, framing, list(range(TRAIN)), sampling_share=1.0, max_len_a=0.0, max_len_b=1
@@ -152,8 +152,8 @@ def test_what_is_sampled_is_drawn_from_the_model(data: DataBin, framing: Framing
     )
 
 
-def test_only_pieces_seen_in_the_language_are_written(data: DataBin, framing: Framing) -> None:
-    counts = piece_counts(data.monolingual("train", "en"), data.vocab.size)
+def test_only_pieces_seen_in_the_language_are_written(data: DataFolder, framing: Framing) -> None:
+    counts = count_pieces(data.monolingual("train", "en"), data.vocab.size)
     slow = np.bincount(
         np.concatenate([data.monolingual("train", "en")[row] for row in range(TRAIN)]),
         minlength=data.vocab.size,
@@ -164,7 +164,7 @@ def test_only_pieces_seen_in_the_language_are_written(data: DataBin, framing: Fr
     assert all(counts[i] >= 5 for row in bound for i in row[:-1])
 
 
-def test_the_searching_copy_is_the_model_in_another_type(data: DataBin) -> None:
+def test_the_searching_copy_is_the_model_in_another_type(data: DataFolder) -> None:
     model = make(data)
     assert inference_copy(model) is model
     model.compute = torch.bfloat16
@@ -312,7 +312,7 @@ def test_validation_goes_there_and_back(toy: Path, tmp_path: Path) -> None:
     assert set(measured.metrics) == {"loss", "ppl", "bt-en-de.loss", "bt-de-en.loss", *own}
     trainer = build(run)[0]
     task = next(t for t in trainer.validator.tasks if t.name == "roundtrip.de-en-de")
-    assert task.sources == task.references == DataBin.open(toy).raw("valid", "de", "de")[:4]
+    assert task.sources == task.references == DataFolder.open(toy).original_lines("valid", "de", "de")[:4]
 
 
 @pytest.mark.parametrize(("begins", "expected"), [("", 0.0), ("x ", 100.0)])
@@ -428,7 +428,7 @@ def test_no_piece_that_may_be_written(toy: Path, tmp_path: Path) -> None:
 
 
 def test_generating_writes_only_pieces_that_are_often_seen(
-    data: DataBin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: DataFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of a model that knows nothing, and would write anything."""
     train(recipe(data.folder, tmp_path / "run", "train.max_update=1"))
@@ -445,7 +445,7 @@ def test_generating_writes_only_pieces_that_are_often_seen(
         "--beam",
         "2",
     ]
-    counts = piece_counts(data.monolingual("train", "de"), data.vocab.size)
+    counts = count_pieces(data.monolingual("train", "de"), data.vocab.size)
     many = int(np.sort(counts)[-5])
 
     def written(*more: str) -> set[int]:
@@ -511,7 +511,7 @@ def test_streams_follow_from_languages_and_what_stands_beside_them(toy: Path) ->
 def synthetic(toy: Path, folder: Path, langs: tuple[str, str], tokenizer: Path) -> Path:
     """A data folder of `toy`'s own validation pairs, named in the direction of `langs`."""
     for side in langs:
-        lines = DataBin.open(toy).raw("valid", "en-de", side)
+        lines = DataFolder.open(toy).original_lines("valid", "en-de", side)
         (folder / f"made.{side}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     preprocess(
         PreprocessConfig(
@@ -558,7 +558,8 @@ def test_a_language_that_only_another_folder_has_gets_a_vector(toy: Path, tmp_pa
     for side in ("en", "de"):
         text = tmp_path / f"text.{side}"
         text.write_text(
-            "".join(f"{line}\n" for line in DataBin.open(toy).raw("valid", "en-de", side)), encoding="utf-8"
+            "".join(f"{line}\n" for line in DataFolder.open(toy).original_lines("valid", "en-de", side)),
+            encoding="utf-8",
         )
         alone[side] = tmp_path / side
         preprocess(
@@ -580,7 +581,8 @@ def test_a_stream_is_validated_on_its_own_folder_where_that_of_the_run_has_nothi
 ) -> None:
     text = tmp_path / "text.en"
     text.write_text(
-        "".join(f"{line}\n" for line in DataBin.open(toy).raw("valid", "en-de", "en")), encoding="utf-8"
+        "".join(f"{line}\n" for line in DataFolder.open(toy).original_lines("valid", "en-de", "en")),
+        encoding="utf-8",
     )
     preprocess(
         PreprocessConfig(langs=("en",), mono=(f"en={text}",), spm_model=toy, destdir=tmp_path / "bare")
@@ -626,7 +628,7 @@ def test_mistakes(args: list[str], message: str, toy: Path) -> None:
 # -- retrieval ---------------------------------------------------------------------------------------------------------------------------
 
 
-def test_retrieval_finds_what_is_alike(data: DataBin, framing: Framing) -> None:
+def test_retrieval_finds_what_is_alike(data: DataFolder, framing: Framing) -> None:
     lines = [data.monolingual("valid", "en")[row] for row in range(12)]
     lines = [line for i, line in enumerate(lines) if line.tolist() not in [x.tolist() for x in lines[:i]]]
     model = make(data)

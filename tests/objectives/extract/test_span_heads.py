@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from masscli.core.config import decode
 from masscli.core.errors import MasscliError
 from masscli.data.batches import windows as cutting
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.objectives.extract.objective import Extract, Window, rank
 from masscli.objectives.extract.options import ExtractOptions
@@ -237,7 +237,7 @@ def test_the_classifier_is_left_out_where_all_questions_have_answers(kind: str) 
 def test_layers_of_its_own(labelled: Path) -> None:
     dropping = decode(ExtractOptions, {"qa_head": "electra", "head_dropout": 0.1})
     with pytest.raises(MasscliError, match=r"^--head-dropout: the layers of --qa-head electra have none$"):
-        Extract.complete(dropping, DataBin.open(labelled / "data"), "squad")
+        Extract.complete(dropping, DataFolder.open(labelled / "data"), "squad")
     with pytest.raises(MasscliError) as caught:
         span_head(decode(ExtractOptions, {"qa_head": "albert", "head": "tanh"}), MODEL)
     assert (caught.value.message, caught.value.hint) == (

@@ -19,7 +19,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sequences import PairFormat, truncated_pair_lengths
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.objectives.extract.objective import WindowsView
 from masscli.objectives.labelled.choose import Choose
@@ -271,7 +271,7 @@ def built(folder: Path, run_folder: Path, *options: str) -> tuple[Predictor, Cla
     predictor = Predictor.open(run_folder, None, None, torch.device("cpu"), torch.float32)
     objective = predictor.objective
     assert isinstance(objective, Classify)
-    data = DataBin.open(folder / "data")
+    data = DataFolder.open(folder / "data")
     return predictor, objective, BatchBuilder("x", objective.view(data, "valid"), objective.collator(), 0)
 
 
@@ -432,7 +432,7 @@ def test_a_word_without_a_piece_has_a_label(
 ) -> None:
     """A space of no width, which normal forms drop; first, last, and alone."""
     words = [["ga", "\u200b", "ba"], ["\u200b"], ["\u200b", "ga", "\u200b"]]
-    assert DataBin.open(folder / "data").tokenizer().encode("\u200b", "en") == []
+    assert DataFolder.open(folder / "data").tokenizer().encode("\u200b", "en") == []
     finetune(folder, tmp_path / "run", "--task", "tag", *ENCODER, updates=1)
     path = save(tmp_path / "x.conll", [line for sentence in words for line in (*sentence, "")])
     told = predict(capsys, tmp_path / "run", "--input", path)
@@ -480,7 +480,7 @@ def test_the_columns_of_conllu_are_known(
     assert all(torch.equal(tensor, weights["conll"][key]) for key, tensor in weights["conllu"].items())
     options = Checkpoint.open(tmp_path / "conllu" / "run").recipe.stream["tag-conll"].objective
     assert (options.word_column, options.tag_column, options.labels) == ("2", "4", ("NOUN", "X"))  # type: ignore[attr-defined]
-    table = DataBin.open(tmp_path / "conllu" / "data").table("conll", "train")
+    table = DataFolder.open(tmp_path / "conllu" / "data").table("conll", "train")
     found = refused(
         *[
             "finetune",
@@ -496,7 +496,7 @@ def test_the_columns_of_conllu_are_known(
     )
     row = next(row for row in range(len(table)) if "ga" in table.strings("2", row))
     assert found[0].startswith(
-        f"{table.where(row)} (word {table.strings('2', row).index('ga') + 1}): label 'NOUN'"
+        f"{table.location(row)} (word {table.strings('2', row).index('ga') + 1}): label 'NOUN'"
     )
     told = predict(capsys, tmp_path / "conllu" / "run", "--input", tmp_path / "x.conllu")
     assert [[line.split("\t")[0] for line in part.split("\n")] for part in told.split("\n\n")[:-1]] == read
@@ -511,7 +511,7 @@ def test_ten_columns_without_numbers_are_not_conllu(folder: Path, tmp_path: Path
             destdir=tmp_path / "data",
         )
     )
-    options = Tag.complete(TagOptions(), DataBin.open(tmp_path / "data"), "conll")
+    options = Tag.complete(TagOptions(), DataFolder.open(tmp_path / "data"), "conll")
     assert (options.word_column, options.tag_column, options.labels) == ("1", "10", ("B-X", "O"))
 
 
@@ -654,7 +654,7 @@ def test_the_question_is_read_whatever_the_choices_are_called(folder: Path, tmp_
         )
     )
     data, task = (
-        DataBin.open(tmp_path / "data"),
+        DataFolder.open(tmp_path / "data"),
         ["--context-column", "article", "--choices-column", "options", "--label-column", "answer"],
     )
     finetune(tmp_path, tmp_path / "run", "--task", "choose", *task, *ENCODER, updates=1)
@@ -675,7 +675,7 @@ def test_where_a_question_is_read(frame: str, folder: Path, tmp_path: Path) -> N
             spm_model=folder / "data", jsonl=(f"train={path}", f"valid={path}"), destdir=tmp_path / "data"
         )
     )
-    data = DataBin.open(tmp_path / "data")
+    data = DataFolder.open(tmp_path / "data")
     tokenizer, v = data.tokenizer(), data.vocab
 
     def pieces(text: str) -> list[int]:
@@ -863,7 +863,7 @@ def test_a_span_lies_in_its_window_or_nowhere(folder: Path, tmp_path: Path) -> N
     small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
     finetune(folder, tmp_path / "run", "--task", "extract", *ENCODER, *small, updates=1)
     objective = Predictor.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32).objective
-    data = DataBin.open(folder / "data")
+    data = DataFolder.open(folder / "data")
     view, tokenizer, positive = objective.view(data, "train"), data.tokenizer(), 0
     assert len(view) > 64
     for row in range(len(view)):
@@ -947,7 +947,7 @@ def test_writing_cuts_counts_and_says_perplexity_by_two_units(
     assert measured[-1]["ppl-word"] > measured[-1]["ppl-piece"], (
         "words that are cut off are not counted as if they had been predicted"
     )
-    room = len(DataBin.open(folder / "data").tokenizer().encode("di ga fe", "en"))
+    room = len(DataFolder.open(folder / "data").tokenizer().encode("di ga fe", "en"))
     end = ["--max-source", str(room), "--keep", "end"]
     finetune(folder, tmp_path / "end", "--task", "summarize", "--table", "heads", *TINY, *end)
     long, short = save(tmp_path / "long", ["ba bo di ga fe"]), save(tmp_path / "short", ["di ga fe"])
@@ -1126,7 +1126,7 @@ def test_the_rates_of_electra() -> None:
 
 
 def test_a_classifier_says_what_it_cannot_read(folder: Path) -> None:
-    data = DataBin.open(folder / "data")
+    data = DataFolder.open(folder / "data")
     model = decode(
         ModelConfig,
         {"encoder_layers": 1, "decoder_layers": 0, "dim": 16, "ffn_dim": 32, "heads": 2, "languages": "none"},

@@ -21,7 +21,7 @@ from masscli.data.batches.batch import Batch, Tokens
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder
-from masscli.data.storage.data_folder import DataBin
+from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.electra.objective import Electra
@@ -53,7 +53,7 @@ from tests.objectives.test_pretraining import VOCAB, make, objective, pair, rngs
 def test_masks_of_an_example_are_those_of_its_epoch_or_of_all(
     name: str, options: dict[str, Any], still: bool, toy: Path
 ) -> None:
-    data = DataBin.open(toy)
+    data = DataFolder.open(toy)
     made = objective(
         **{
             "framing": Framing(data.vocab, False, False, ("de", "en")),

@@ -29,7 +29,7 @@ class Text:
             for d, lengths in enumerate(documents)
             for s, n in enumerate(lengths)
         ]
-        self.documents = np.cumsum([0, *map(len, documents)])[:-1]
+        self.document_starts = np.cumsum([0, *map(len, documents)])[:-1]
 
     def __len__(self) -> int:
         return len(self.rows)
