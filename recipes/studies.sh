@@ -28,7 +28,7 @@ study() {
 few() {
     local name=$1 seed
     shift
-    for seed in $SEEDS; do supervised "$name-$seed" "$seed" --limit "$PAIRS" "$@"; done
+    for seed in $SEEDS; do supervised "$name-$seed" "$seed" --max-examples "$PAIRS" "$@"; done
 }
 
 few_scores() {

@@ -259,7 +259,7 @@ backtranslated() {
     shift 2
     # shellcheck disable=SC2086  # several may be empty, or several flags
     run "${train[@]}" finetune "$near" --task backtranslate --langs "en,$lang" --init-from "$output/$from" --only-seen "$ONLY_SEEN" \
-        ${BESIDE:+--beside $BESIDE} "${again[@]}" $BT_NOISE --reuse "$REUSE" --lr "$BT_LR" --max-tokens "$BT_TOKENS" \
+        ${BESIDE:+--auxiliary $BESIDE} "${again[@]}" $BT_NOISE --batch-reuse "$REUSE" --lr "$BT_LR" --max-tokens "$BT_TOKENS" \
         --dropout "$BT_DROPOUT" --max-update "$BT_UPDATES" --eval-roundtrip --best-metric roundtrip --seed "$SEED" "${common[@]}" "$@" \
         --save-dir "$output/$name"
 }
@@ -296,7 +296,7 @@ round() {
         # shellcheck disable=SC2086
         run masscli preprocess --langs "$from,$to" --trainpref "$place-$from-$to" $TEXT --workers "$WORKERS" \
             --spm-model "$data/vocab.model" --destdir "$output/offline$number-$from-$to"
-        offline+=(--beside "translate@$output/offline$number-$from-$to=0:1,$((BT_UPDATES / 2)):0.1,$BT_UPDATES:0")
+        offline+=(--auxiliary "translate@$output/offline$number-$from-$to=0:1,$((BT_UPDATES / 2)):0.1,$BT_UPDATES:0")
     done
     preprocess_text "$data-round$number" half --trainpref "$place" --no-pairs-as-mono --spm-model "$data/vocab.model"
     [ -e "$output/dictionary-$number.txt" ] ||
@@ -304,7 +304,7 @@ round() {
     switch=(--switch-dictionary "$output/dictionary-$number.txt" --switch-share "$SWITCH")
     [ ${#again[@]} = 0 ] || again=(--switch-dictionary "$output/dictionary-$number.txt" --switch-share "$BT_SWITCH")
     # shellcheck disable=SC2086  # may be empty
-    learned "mass-$number" --objective mass --preset "$PRESET" --k "$K" ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE}
+    learned "mass-$number" --objective mass --preset "$PRESET" --k "$K" ${PRETRAIN_BESIDE:+--auxiliary $PRETRAIN_BESIDE}
     backtranslated "unsupervised-$number" "mass-$number" "${offline[@]}"
     measure "unsupervised-$number" "$output/unsupervised-$number"
 }
@@ -314,7 +314,7 @@ learned_with_pairs() {
     run masscli dictionary "$pairs" --langs "en,$lang" --from pairs --limit "$DICTIONARY" --output "$output/few.txt"
     switch=(--switch-dictionary "$output/few.txt" --switch-share 0.5)
     # shellcheck disable=SC2086
-    learned mass-few --objective mass --preset "$PRESET" --k "$K" ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE}
+    learned mass-few --objective mass --preset "$PRESET" --k "$K" ${PRETRAIN_BESIDE:+--auxiliary $PRETRAIN_BESIDE}
     base=mass-few
 }
 
@@ -323,7 +323,7 @@ experiment() {
     corpora
     anchors
     # shellcheck disable=SC2086  # may be empty
-    learned mass --objective mass --preset "$PRESET" --k "$K" ${PRETRAIN_BESIDE:+--beside $PRETRAIN_BESIDE}
+    learned mass --objective mass --preset "$PRESET" --k "$K" ${PRETRAIN_BESIDE:+--auxiliary $PRETRAIN_BESIDE}
     run masscli inspect "$output/mass" --retrieval --data "$data"
     backtranslated unsupervised mass
     measure copy copy
@@ -334,15 +334,15 @@ experiment() {
         pair_corpus
         [ "$DICTIONARY" = 0 ] || learned_with_pairs
         for size in $SIZES; do
-            limit=(--limit "$size")
+            limit=(--max-examples "$size")
             [ "$size" != all ] || limit=()
             supervised "scratch-$size" "$SEED" "${limit[@]}" --arch "$ARCH" --languages "$LANGUAGES"
             supervised "mass-$size" "$SEED" "${limit[@]}" --init-from "$output/$base"
         done
         if [ "$lang" = ro ]; then # all pairs, and back-translation beside them: the last row of the paper's tables
             # shellcheck disable=SC2086
-            supervised pairs-and-bt "$SEED" --init-from "$output/$base" --beside backtranslate --only-seen "$ONLY_SEEN" $BT_NOISE \
-                --reuse "$REUSE"
+            supervised pairs-and-bt "$SEED" --init-from "$output/$base" --auxiliary backtranslate --only-seen "$ONLY_SEEN" $BT_NOISE \
+                --batch-reuse "$REUSE"
         fi
     fi
     table_of_experiment

@@ -26,7 +26,7 @@ tuning() {
     # shellcheck disable=SC2054
     budget=(--dropout "$DROPOUT" --label-smoothing "$SMOOTHING" --lr "$LR" --max-tokens "$TOKENS" --max-update "$UPDATES"
         --validate-interval-updates "$VALIDATE" --save-interval-updates "$VALIDATE" --keep-interval-updates 1 --seed "$seed")
-    [ "$number" = all ] || budget+=(--limit "$number")
+    [ "$number" = all ] || budget+=(--max-examples "$number")
 }
 
 # results NAME...   a row for each method and size, a column for each named score

@@ -44,8 +44,8 @@ TINY: Mapping[str, Any] = {
     },
     "checkpoint": {"save_interval_updates": 4, "keep_last": 9},
     "stream": {
-        "pairs": {"text": "en-de", "objective": {"name": "translate"}},
-        "mass": {"text": "en", "objective": {"name": "mass"}},
+        "pairs": {"dataset": "en-de", "objective": {"name": "translate"}},
+        "mass": {"dataset": "en", "objective": {"name": "mass"}},
     },
 }
 

@@ -13,7 +13,7 @@ from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import Checkpoint, saved
 from masscli.core.config import encode
 from masscli.core.errors import MasscliError
-from masscli.training.setup.architecture import SHAPE
+from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 
 def members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
@@ -57,9 +57,9 @@ def _kind(checkpoint: Checkpoint) -> object:
     """What must agree: the shape of the model, its languages, and what was learned (dropout may differ)."""
     model, streams = encode(checkpoint.recipe.model), checkpoint.recipe.stream
     return (
-        [model[field] for field in SHAPE],
+        [model[field] for field in ARCHITECTURE_FIELDS],
         checkpoint.state.languages,
-        {n: (s.text, s.objective.name) for n, s in streams.items()},
+        {n: (s.dataset, s.objective.name) for n, s in streams.items()},
     )
 
 

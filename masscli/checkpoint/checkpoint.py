@@ -57,9 +57,9 @@ class RunState:
     splits: int = 0
     """Updates redone in smaller pieces for want of memory."""
     languages: tuple[str, ...] = ()
-    data: str = ""
+    vocab_fingerprint: str = ""
     """Fingerprint of the vocabulary."""
-    text: str = ""
+    data_fingerprint: str = ""
     """Fingerprint of the rows of the training split."""
     cpu_precision: Literal["", "bf16", "fp32"] = ""
     """What `--precision auto` came to on a CPU."""
@@ -157,7 +157,11 @@ class Checkpoint:
         """(source, target) languages of the directions it was trained to write."""
         written = (f"{options.language}-{options.language}" for options in self.writers.values())
         texts = (
-            *(s.text for s in self.recipe.stream.values() if s.objective.input_kind in ("pairs", "target")),
+            *(
+                s.dataset
+                for s in self.recipe.stream.values()
+                if s.objective.input_kind in ("pairs", "target")
+            ),
             *written,
         )
         return tuple((a, b) for a, b in dict.fromkeys(tuple(t.split("-")) for t in texts))

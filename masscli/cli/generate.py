@@ -194,7 +194,7 @@ def _sides(stream: StreamConfig | None) -> tuple[str, str] | None:
         return None
     if isinstance(stream.objective, WriteOptions):
         return stream.objective.language, stream.objective.language
-    source, target = stream.text.split("-")
+    source, target = stream.dataset.split("-")
     return source, target
 
 
@@ -208,7 +208,7 @@ def _direction(checkpoint: Checkpoint, command: GenerateConfig) -> tuple[str, st
                 f"{name} {language}: the model does not know this language", f"it knows {', '.join(known)}"
             )
     if not checkpoint.recipe.model.encoder_layers:  # it goes on in the language of the prompt
-        texts = [stream.text for stream in checkpoint.recipe.stream.values()]
+        texts = [stream.dataset for stream in checkpoint.recipe.stream.values()]
         language = wanted[1] or wanted[0] or texts[0]
         if language == wanted[1] == wanted[0] or None in wanted:
             return language, language
@@ -282,14 +282,14 @@ def _subset(
     from masscli.objectives.write.objective import Write
     from masscli.training.predictor import objective_of
 
-    task, table = objective_of(stream, checkpoint), data.table(stream.text, split)
+    task, table = objective_of(stream, checkpoint), data.table(stream.dataset, split)
     assert isinstance(task, Write)
     task.examples(table, labelled=True)  # complains of columns that are not there
     return task.lines(table)
 
 
 def _data(checkpoint: Checkpoint, stream: StreamConfig | None, command: GenerateConfig) -> Path:
-    return command.data or (stream.data if stream is not None else None) or checkpoint.recipe.data
+    return command.data or (stream.data_dir if stream is not None else None) or checkpoint.recipe.data
 
 
 def _seen(
@@ -341,12 +341,12 @@ def _writer(
     same = [
         s
         for s in speaking
-        if stream is not None and (s.text, s.objective.name) == (stream.text, stream.objective.name)
+        if stream is not None and (s.dataset, s.objective.name) == (stream.dataset, stream.objective.name)
     ]
     same = same or [
         s
         for s in speaking
-        if s.objective.input_kind in ("pairs", "target") and s.text == f"{source}-{target}"
+        if s.objective.input_kind in ("pairs", "target") and s.dataset == f"{source}-{target}"
     ]
     meant = [s.objective for s in same or speaking]
     if meant and all(objective.encoder_generates for objective in meant):

@@ -32,7 +32,7 @@ class Expansion(Protocol):
     def collect(self, values: Values) -> object:
         """What the command's parameter receives, from the values of the options."""
 
-    def retell(self, complaint: str, values: Values) -> str:
+    def rephrase_error(self, complaint: str, values: Values) -> str:
         """A line of a `ConfigError`, with the flag in the place of the key where the key was set by a flag."""
 
 
@@ -66,11 +66,11 @@ class Section:
                 (raw.setdefault(section, {}) if section else raw)[name] = value
         return raw
 
-    def retell(self, complaint: str, values: Values) -> str:
+    def rephrase_error(self, complaint: str, values: Values) -> str:
         key, colon, text = complaint.partition(": ")
         name = key.rpartition(".")[2]
         known = any(row.key == key for row in self.rows) and typed(values[name]) is not None
-        return f"{spelt(name, values[name])}{colon}{text}" if known else complaint
+        return f"{flag_text(name, values[name])}{colon}{text}" if known else complaint
 
 
 def bind(run: Callable[..., None], args: Sequence[str]) -> Callable[..., None]:
@@ -92,7 +92,7 @@ def bind(run: Callable[..., None], args: Sequence[str]) -> Callable[..., None]:
         except ConfigError as error:
             lines = error.message.split("\n")
             for expansion in expansions.values():
-                lines = [expansion.retell(line, values) for line in lines]
+                lines = [expansion.rephrase_error(line, values) for line in lines]
             raise ConfigError("\n".join(lines), error.hint) from None
 
     call.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]  # inspect honours it, the stubs do not know it
@@ -134,7 +134,7 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def spelt(name: str, value: Any) -> str:
+def flag_text(name: str, value: Any) -> str:
     """The flag that gave an option its value: `--pooler`, or `--no-pooler`."""
     return f"--no-{flag(name)[2:]}" if value is False else flag(name)
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from masscli.cli.options import Section, Values, completer, flag, option, spelt, titles, typed
+from masscli.cli.options import Section, Values, completer, flag, flag_text, option, titles, typed
 from masscli.core.config import ConfigError, Flags, Row, check, config, decode, merge, override, rows
 from masscli.core.errors import MasscliError
 from masscli.objectives.registry import OBJECTIVES
@@ -40,7 +40,7 @@ class StreamChoice:
     """Target language of a direction."""
     pairs: tuple[str, ...] = ()
     """Directions, such as en-de,de-en, for one model that translates them all."""
-    beside: tuple[str, ...] = ()
+    auxiliary: tuple[str, ...] = ()
     """NAME=WEIGHT: another objective on the same languages, drawn as often as the first; the weight of its loss is a number or a ramp over
     updates, such as denoise=0:1,100000:0.1,300000:0 (default: 1; at 0 it is not drawn). NAME@FOLDER reads another data folder in the same
     vocabulary; its pairs are learned in the direction they are named there (translate@data-bin/synthetic=0.5). Repeatable."""
@@ -48,7 +48,7 @@ class StreamChoice:
     """Tables of labelled examples to learn a task from (default: the one that the data has)."""
     lang_temperature: float = 1.0
     """A language (or direction) is drawn in proportion to its size to the power of 1 over this; high values even out."""
-    limit: int | None = None
+    max_examples: int | None = None
     """Use the first so many rows of each stream only (low-resource studies)."""
 
     def __post_init__(self) -> None:
@@ -61,7 +61,10 @@ class StreamChoice:
                 self.lang_temperature >= 0.01,
                 f"lang_temperature: must be at least 0.01, got {self.lang_temperature}",
             ),
-            (self.limit is None or self.limit > 0, f"limit: must be above 0, got {self.limit}"),
+            (
+                self.max_examples is None or self.max_examples > 0,
+                f"max_examples: must be above 0, got {self.max_examples}",
+            ),
         )
 
 
@@ -81,11 +84,11 @@ class TrainRequest:
     source: str | None
     target: str | None
     pairs: tuple[str, ...]
-    beside: tuple[tuple[str, str], ...]
-    """Objectives of --beside, maybe with a folder (NAME@FOLDER), and their weights."""
+    auxiliary: tuple[tuple[str, str], ...]
+    """Objectives of --auxiliary, maybe with a folder (NAME@FOLDER), and their weights."""
     tables: tuple[str, ...]
     temperature: float
-    limit: int | None
+    max_examples: int | None
     config: Path | None
     flags: frozenset[str] = frozenset()
     """The keys of the recipe that flags gave, such as optim.lr."""
@@ -105,9 +108,12 @@ class Training:
 
     def expand(self, args: Sequence[str]) -> TrainingOptions:
         others = [
-            name.partition("@")[0] for name, _ in weighed(",".join(peek_all(args, "--beside")).split(","))
+            name.partition("@")[0]
+            for name, _ in parse_weighted(",".join(peek_options(args, "--auxiliary")).split(","))
         ]
-        return TrainingOptions(self.chooser, peek(args, self.chooser), peek(args, "--config"), others)
+        return TrainingOptions(
+            self.chooser, peek_option(args, self.chooser), peek_option(args, "--config"), others
+        )
 
 
 class TrainingOptions:
@@ -146,10 +152,10 @@ class TrainingOptions:
             source=choice.source_lang,
             target=choice.target_lang,
             pairs=choice.pairs,
-            beside=tuple(weighed(choice.beside)),
+            auxiliary=tuple(parse_weighted(choice.auxiliary)),
             tables=choice.table,
             temperature=choice.lang_temperature,
-            limit=choice.limit,
+            max_examples=choice.max_examples,
             config=self.file,
             flags=frozenset(
                 f"{key}.{name}"
@@ -159,15 +165,15 @@ class TrainingOptions:
             ),
         )
 
-    def retell(self, complaint: str, values: Values) -> str:
+    def rephrase_error(self, complaint: str, values: Values) -> str:
         key, colon, text = complaint.partition(": ")
         path = key.split(".")
         assigned = {item.partition("=")[0] for item in values["set"] or []}
         if key in assigned:
             return f"--set {complaint}"
         if path[0] in ("stream", path[-1]) and path[-1] in self.own and typed(values[path[-1]]) is not None:
-            return f"{spelt(path[-1], values[path[-1]])}{colon}{text}"
-        told = self.choice.retell(self.recipe.retell(complaint, values), values)
+            return f"{flag_text(path[-1], values[path[-1]])}{colon}{text}"
+        told = self.choice.rephrase_error(self.recipe.rephrase_error(complaint, values), values)
         return f"{self.file}: {complaint}" if told == complaint and _holds(self.from_file, path) else told
 
     def _leading(self) -> Iterator[inspect.Parameter]:
@@ -188,7 +194,7 @@ class TrainingOptions:
         yield inspect.Parameter("objective", kind, default=None, annotation=Annotated[str | None, chooser])
         file = typer.Option("--config", metavar="FILE", help="A recipe (TOML); flags win over it.")
         yield inspect.Parameter("config", kind, default=None, annotation=Annotated[str | None, file])
-        help_ = "Any key, such as optim.lr=1e-3 or, of a recipe's own stream, stream.en.weight=2; wins over all. Repeatable."
+        help_ = "Any key, such as optim.lr=1e-3 or, of a recipe's own stream, stream.en.loss_weight=2; wins over all. Repeatable."
         set_ = typer.Option("--set", metavar="KEY=VALUE", help=help_)
         yield inspect.Parameter("set", kind, default=None, annotation=Annotated[list[str] | None, set_])
 
@@ -221,7 +227,7 @@ class TrainingOptions:
                     if self.objective is None
                     else self.chooser
                     if name == self.objective
-                    else "--beside"
+                    else "--auxiliary"
                 )
                 raise ConfigError(f"{where}: " + error.message.removeprefix("name: "), error.hint) from None
             for row in rows(schema):
@@ -234,13 +240,13 @@ class TrainingOptions:
             for row in rows(OBJECTIVES.load(name)):
                 if self.own.get(row.key) == name:
                     yield option(row, f"{name} options")
-        for key, owners in foreign(
+        for key, owners in options_of_others(
             tuple(self.own)
         ).items():  # parsed, so that they can be refused with their owner's name
             yield option(built_in(owners[0])[key], "", hidden=True)
 
     def _refuse_foreign(self, values: Values) -> None:
-        for key, owners in foreign(tuple(self.own)).items():
+        for key, owners in options_of_others(tuple(self.own)).items():
             if typed(values[key]) is not None:
                 owner = f"the objective{'s' if len(owners) > 1 else ''} {' and '.join(owners)}"
                 if not self.chosen:
@@ -262,12 +268,12 @@ class TrainingOptions:
         return merge(raw, {"train": {"precision": spelt[0]}}) if spelt else raw
 
 
-def peek(args: Sequence[str], name: str) -> str | None:
+def peek_option(args: Sequence[str], name: str) -> str | None:
     """The value that `name` will have, found before the options are known."""
-    return next(reversed(peek_all(args, name)), None)
+    return next(reversed(peek_options(args, name)), None)
 
 
-def peek_all(args: Sequence[str], name: str) -> list[str]:
+def peek_options(args: Sequence[str], name: str) -> list[str]:
     """Every value given to `name`."""
     found = []
     for arg, following in itertools.pairwise([*args, None]):
@@ -280,8 +286,8 @@ def peek_all(args: Sequence[str], name: str) -> list[str]:
     return found
 
 
-def weighed(items: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Names and weights of --beside.  A ramp has commas too: an item that begins with a number goes on with the weight before it."""
+def parse_weighted(items: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Names and weights of --auxiliary.  A ramp has commas too: an item that begins with a number goes on with the weight before it."""
     name, weight = "", ""
     for item in filter(None, items):
         if re.match(r"[0-9.]", item) and name:
@@ -314,7 +320,7 @@ def built_in(name: str) -> dict[str, Row]:
 
 
 @functools.cache
-def foreign(own: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+def options_of_others(own: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Options of the built-in objectives that are not among `own`, each with the objectives that have it."""
     found: dict[str, tuple[str, ...]] = {}
     taken = {row.key.rpartition(".")[2] for cls in (Recipe, StreamChoice) for row in rows(cls)}

@@ -94,7 +94,7 @@ class TrainConfig:
     reduction: Literal["global_token_mean", "batch_mean"] = "global_token_mean"
     """What a loss is the mean of: all targets of an update, so that it does not matter how they fall into micro-batches (fairseq), or the
     targets of a micro-batch and then the micro-batches that have any (the released BERT, ALBERT and ELECTRA)."""
-    reuse: int = 1
+    batch_reuse: int = 1
     """Updates made of each list of micro-batches: what back-translation has generated is learned from so many times. Saves wait for the
     last of them."""
     max_update: int | None = None
@@ -145,10 +145,10 @@ class TrainConfig:
                 self.update_freq is None or self.update_freq > 0,
                 f"update_freq: must be above 0, got {self.update_freq}",
             ),
-            (self.reuse > 0, f"reuse: must be above 0, got {self.reuse}"),
+            (self.batch_reuse > 0, f"batch_reuse: must be above 0, got {self.batch_reuse}"),
             (
-                self.reuse < 1 or (self.max_update or 0) % self.reuse == 0,
-                f"max_update: must be a multiple of reuse ({self.reuse}), got {self.max_update}",
+                self.batch_reuse < 1 or (self.max_update or 0) % self.batch_reuse == 0,
+                f"max_update: must be a multiple of batch_reuse ({self.batch_reuse}), got {self.max_update}",
             ),
             (
                 self.threads is None or self.threads <= 1024,

@@ -98,7 +98,7 @@ class Gradients:
                     ) from None
             pieces *= 2
         self.state.splits += any(len(batches) > 1 for _, batches in work)
-        self._ready = work if self.recipe.train.reuse > 1 else None
+        self._ready = work if self.recipe.train.batch_reuse > 1 else None
         self._reduce()
         return sums, counts[0]
 
@@ -141,7 +141,7 @@ class Gradients:
         sums = torch.zeros(len(self.keys), dtype=torch.float64, device=self.device)
         index = {key: i for i, key in enumerate(self.keys)}
         turn = (
-            self.state.step - self.state.step % self.recipe.train.reuse
+            self.state.step - self.state.step % self.recipe.train.batch_reuse
         )  # weights are those with which the list was drawn
         for job, batches in work:
             torch.manual_seed(_mix(self.recipe.seed, self.state.step, job.micro))

@@ -101,6 +101,8 @@ class Predictor:
 def objective_of(stream: StreamConfig, checkpoint: Checkpoint) -> Objective:
     """The objective of a stream as it was trained; its parameters are not yet those of the checkpoint."""
     cls = cast(Any, objective_class(stream.objective.name))
-    made = cls(stream.objective, ObjectiveContext(checkpoint.framing(), checkpoint.recipe.model, stream.text))
+    made = cls(
+        stream.objective, ObjectiveContext(checkpoint.framing(), checkpoint.recipe.model, stream.dataset)
+    )
     assert isinstance(made, Objective)
     return made

@@ -22,25 +22,28 @@ from masscli.training.config import CheckpointConfig, OptimConfig, TrainConfig, 
 class StreamConfig:
     """One source of training examples, and what to learn from it."""
 
-    text: str
+    dataset: str
     """A language (en), a direction (en-de), or a table of labelled examples."""
     objective: ObjectiveConfig
     """What to learn."""
-    data: Path | None = None
+    data_dir: Path | None = None
     """Another data folder in the same vocabulary to read from, to train and to validate (default: the run's)."""
-    weight: str = "1"
+    loss_weight: str = "1"
     """Multiplies the loss; a number or a ramp over updates, such as 0:1,100000:0.1,300000:0."""
-    share: float = 1.0
+    sampling_weight: float = 1.0
     """How often the stream is drawn, relative to the others."""
-    limit: int | None = None
+    max_examples: int | None = None
     """Use the first so many rows only (low-resource studies)."""
 
     def __post_init__(self) -> None:
         check(
-            (self.share > 0, f"share: must be above 0, got {self.share}"),
-            (self.limit is None or self.limit > 0, f"limit: must be above 0, got {self.limit}"),
+            (self.sampling_weight > 0, f"sampling_weight: must be above 0, got {self.sampling_weight}"),
+            (
+                self.max_examples is None or self.max_examples > 0,
+                f"max_examples: must be above 0, got {self.max_examples}",
+            ),
         )
-        ramp(self.weight)
+        ramp(self.loss_weight)
 
 
 @config

@@ -116,7 +116,7 @@ class Trainer:
         """The jobs of each coming update, and this process's share of them, prepared; the same ones `reuse` times."""
         samplers = {n: s.sampler for n, s in self.streams.items()}
         train, state = self.recipe.train, self.state
-        reuse, first = train.reuse, self.state.step // train.reuse
+        reuse, first = train.batch_reuse, self.state.step // train.batch_reuse
 
         def shares(turn: int) -> dict[str, float]:
             """A stream whose weight is 0 is not drawn (all are, where all weigh nothing)."""
@@ -164,11 +164,11 @@ class Trainer:
 
     def _between(self) -> bool:
         """The next update has a list of its own."""
-        return self.state.step % self.recipe.train.reuse == 0
+        return self.state.step % self.recipe.train.batch_reuse == 0
 
     def _due(self, interval: int) -> bool:
         """At the first chance after so many updates."""
-        return self._between() and self.state.step % interval < self.recipe.train.reuse
+        return self._between() and self.state.step % interval < self.recipe.train.batch_reuse
 
     def _agreed_to_stop(self) -> int:
         """The signal that ends the run, 0 for none; every process comes to know of it after the same update, whichever was sent it."""

@@ -71,7 +71,7 @@ tuned() {
     shift 3
     [ ! -e "$place.bleu" ] || return 0
     [ $# -gt 0 ] || set -- --arch "$ARCH" --languages "$LANGUAGES" # from scratch
-    run masscli finetune "$output/data" --task translate -s en -t de --limit "$pairs" "$@" --dropout "$DROPOUT" \
+    run masscli finetune "$output/data" --task translate -s en -t de --max-examples "$pairs" "$@" --dropout "$DROPOUT" \
         --label-smoothing "$SMOOTHING" --lr "$LR" --lr-scheduler linear --max-tokens "$TUNE_TOKENS" \
         --max-update "$UPDATES" --validate-interval-updates $(((UPDATES + 3) / 4)) --eval-bleu --eval-beam 1 --max-valid-rows 200 \
         --best-metric bleu --keep-interval-updates 1 --seed "$seed" --save-dir "$place"
@@ -93,8 +93,8 @@ word_pairs
 for method in $METHODS; do
     case $method in
         scratch) ;;
-        mass) pretrain_on "$output/data" mass --objective mass --k "$K" --beside denoise "${switch[@]}" ;;
-        novels) pretrain_on "$output/data-novels" novels --objective mass --k "$K" --beside denoise "${switch[@]}" ;;
+        mass) pretrain_on "$output/data" mass --objective mass --k "$K" --auxiliary denoise "${switch[@]}" ;;
+        novels) pretrain_on "$output/data-novels" novels --objective mass --k "$K" --auxiliary denoise "${switch[@]}" ;;
         plain) pretrain_on "$output/data" plain --objective mass --k "$K" ;;
         *) echo "error: no method called $method" >&2; exit 2 ;;
     esac

@@ -88,7 +88,7 @@ tuned() {
     task "$2"
     shift 3
     [ ! -e "$output/scores/$name.txt" ] || return 0
-    run masscli finetune "$data" "${own[@]}" "$@" ${LIMIT:+--limit "$LIMIT"} --dropout "$DROPOUT" --lr "$LR" \
+    run masscli finetune "$data" "${own[@]}" "$@" ${LIMIT:+--max-examples "$LIMIT"} --dropout "$DROPOUT" --lr "$LR" \
         --lr-scheduler linear --max-tokens "$TOKENS" --max-update "$UPDATES" --validate-interval-updates "$VALIDATE" \
         --save-interval-updates "$VALIDATE" --keep-interval-updates 1 --best-metric "$best" --seed "$seed" --save-dir "$place"
     if [ "$learn" = extract ]; then

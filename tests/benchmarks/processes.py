@@ -41,10 +41,10 @@ num_workers = 1
 [checkpoint]
 save_interval_updates = 1000
 [stream.mass]
-text = "{0}"
+dataset = "{0}"
 objective = {{ name = "mass" }}
 [stream.translate]
-text = "{0}-{1}"
+dataset = "{0}-{1}"
 objective = {{ name = "translate" }}
 """
 

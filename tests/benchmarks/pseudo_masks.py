@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, objective: dict[str, str], folder: Path) -> It
         "train": {"max_tokens": args.max_tokens, "max_update": 10 * args.updates, "num_workers": 0, "log_interval": 1},
         "optim": {"lr": 0.0005, "warmup_updates": 10},
         "checkpoint": {"save_interval_updates": 100 * args.updates},
-        "stream": {"text": {"text": args.lang, "objective": {**objective, "tokens_per_sample": args.length}}},
+        "stream": {"text": {"dataset": args.lang, "objective": {**objective, "tokens_per_sample": args.length}}},
     }  # fmt: skip
     return build(replace(decode(Recipe, raw), model=resolve(said, "encoder")))[0].run()
 

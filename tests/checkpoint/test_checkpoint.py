@@ -260,7 +260,7 @@ def test_a_run_is_not_continued_with_another_recipe(toy: Path, run: Path) -> Non
         ),
         (["seed=2"], "seed is 2, was 1"),
         (["stream.mass.objective.k=0.3"], "stream.mass.objective.k is 0.3, was None"),
-        (["stream.pairs.limit=9"], "stream.pairs.limit is 9, was None"),
+        (["stream.pairs.max_examples=9"], "stream.pairs.max_examples is 9, was None"),
     ):
         message, hint = refused(lambda changes=changes: build(recipe(toy, run, *changes)))  # type: ignore[misc]
         assert message == f"{run}: holds a run with another recipe ({said})"
@@ -448,7 +448,7 @@ def test_what_a_checkpoint_says_of_itself(run: Path, capsys: pytest.CaptureFixtu
     found = Checkpoint.open(run)
     count = sum(t.numel() for t in found.weights().values())
     assert (
-        f"# model {count:,} parameters; heads of tasks 0\n# languages en, de; vocabulary {found.state.data[:12]}\n"
+        f"# model {count:,} parameters; heads of tasks 0\n# languages en, de; vocabulary {found.state.vocab_fingerprint[:12]}\n"
         in shown
     )
     assert shown.endswith(to_toml(encode(found.recipe)))

@@ -22,7 +22,7 @@ from tests.training.test_trainer import train
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
-PAIRS = {"pairs": {"text": "en-de", "objective": {"name": "translate"}}}
+PAIRS = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
 ONE = "train.max_update=1"
 
 
@@ -35,7 +35,7 @@ def runs(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("mlm", ("model.decoder_layers=0",)),
         ("clm", ("model.encoder_layers=0",)),
     ):
-        streams = {"text": {"text": "en", "objective": {"name": name}}}
+        streams = {"text": {"dataset": "en", "objective": {"name": name}}}
         train(recipe(toy, folder / name, ONE, f"seed={len(name) + len(layers)}", *layers, streams=streams))
     return folder
 
@@ -166,7 +166,7 @@ def test_a_masked_language_model_on_both_sides(runs: Path, toy: Path, tmp_path: 
 def test_what_begins_with_all_of_a_run_begins_with_its_loss(runs: Path, toy: Path, tmp_path: Path) -> None:
     """What was validated last there is validated first here."""
     still = "optim.lr=1e-30", "optim.warmup_init_lr=0", "model.decoder_layers=0"
-    streams = {"text": {"text": "en", "objective": {"name": "mlm"}}}
+    streams = {"text": {"dataset": "en", "objective": {"name": "mlm"}}}
     events = train(recipe(toy, tmp_path, f"init_from={runs / 'mlm'}", "seed=9", ONE, *still, streams=streams))
     measured = next(e.metrics for e in events if isinstance(e, Evaluated))
     assert measured == pytest.approx(Checkpoint.open(runs / "mlm").metrics, rel=1e-6)
@@ -174,7 +174,7 @@ def test_what_begins_with_all_of_a_run_begins_with_its_loss(runs: Path, toy: Pat
 
 def test_a_head_that_the_checkpoint_lacks_is_named_once(runs: Path, toy: Path, tmp_path: Path) -> None:
     """BERT's two-way head, and a pooler; all else comes from the masked language model."""
-    streams = {"pairs": {"text": "en", "objective": {"name": "bert", "tokens_per_sample": 24}}}
+    streams = {"pairs": {"dataset": "en", "objective": {"name": "bert", "tokens_per_sample": 24}}}
     _, notes = build(
         recipe(
             toy,

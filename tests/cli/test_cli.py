@@ -20,7 +20,7 @@ import pytest
 
 from masscli.__main__ import run
 from masscli.cli.app import COMMANDS, module_of
-from masscli.cli.training_request import StreamChoice, Training, TrainRequest, peek
+from masscli.cli.training_request import StreamChoice, Training, TrainRequest, peek_option
 from masscli.core.config import config, decode, rows
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
@@ -51,7 +51,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Seen:
         decode(Recipe, request.recipe_raw)
         if request.objective is not None:
             options = {"name": request.objective, **request.options_of(request.objective)}
-            decode(Recipe, {"stream": {"en": {"text": "en", "objective": options}}})
+            decode(Recipe, {"stream": {"en": {"dataset": "en", "objective": options}}})
         seen.append(request)
 
     command(monkeypatch, "pretrain", take)
@@ -182,7 +182,7 @@ def test_completion(typed: str, offered: list[str]) -> None:
         (["pretrain", "--fp16", "--precision", "bf16"], CONTRADICTION),
         (["pretrain", "--set", "lr"], ["error: --set lr: expected KEY=VALUE", PRETRAIN_HELP]),
         (["pretrain", "--set", "optim.lrr=1"], ["error: --set optim.lrr: unknown key, did you mean 'lr'?", PRETRAIN_HELP]),
-        (["pretrain", "--limit", "some"], ["error: --limit: expected int, got 'some'", PRETRAIN_HELP]),
+        (["pretrain", "--max-examples", "some"], ["error: --max-examples: expected int, got 'some'", PRETRAIN_HELP]),
         (["pretrain", "--config", "none.toml"],
          ["error: none.toml: there is no such file", "hint: a recipe is a TOML file; `masscli recipe list` shows those at hand"]),
         (["recipe", "lost"], ["error: recipe: no action called 'lost', did you mean 'list'?", "hint: masscli recipe --help"]),
@@ -296,7 +296,7 @@ def test_only_what_was_given_is_in_the_request(requests: Seen) -> None:
     assert run(["pretrain"]) == 0
     assert run(["pretrain", "bin", "--objective=mass", "--k", "0.3", "-a", "base", "--keep-interval-updates", "2", "--no-scale-embedding",
                 "--adam-betas", "0.9,0.999", "--bf16", "--langs", "en", "-l", "de,fr", "--pairs", "en-de,de-en", "-s", "en", "-t", "de",
-                "--lang-temperature", "5", "--limit", "100", "--set", "stream.en.weight=2", "--set", "train.max_tokens=9",
+                "--lang-temperature", "5", "--max-examples", "100", "--set", "stream.en.loss_weight=2", "--set", "train.max_tokens=9",
                 "--max-tokens", "8"]) == 0  # fmt: skip
     empty, full = requests
     assert (empty.recipe_raw, empty.streams_raw, empty.objective, empty.objective_raw, empty.config) == (
@@ -306,7 +306,7 @@ def test_only_what_was_given_is_in_the_request(requests: Seen) -> None:
         {},
         None,
     )
-    assert (empty.langs, empty.source, empty.target, empty.pairs, empty.temperature, empty.limit) == (
+    assert (empty.langs, empty.source, empty.target, empty.pairs, empty.temperature, empty.max_examples) == (
         (),
         None,
         None,
@@ -321,18 +321,18 @@ def test_only_what_was_given_is_in_the_request(requests: Seen) -> None:
         "train": {"max_tokens": "9", "precision": "bf16"},
         "checkpoint": {"keep_last": "2"},
     }
-    assert full.streams_raw == {"en": {"weight": "2"}}
+    assert full.streams_raw == {"en": {"loss_weight": "2"}}
     assert (full.objective, full.objective_raw) == ("mass", {"k": "0.3"})
     assert (full.langs, full.source, full.target) == (("en", "de", "fr"), "en", "de")
-    assert (full.pairs, full.temperature, full.limit) == (("en-de", "de-en"), 5.0, 100)
+    assert (full.pairs, full.temperature, full.max_examples) == (("en-de", "de-en"), 5.0, 100)
 
 
 STREAMS = """
 [stream.en]
-text = "en"
+dataset = "en"
 objective = { name = "mass", k = 0.3 }
 [stream.pairs]
-text = "en-de"
+dataset = "en-de"
 objective = { name = "translate" }
 """
 
@@ -376,11 +376,11 @@ def test_a_mistake_in_the_file_is_told_with_the_file(
 
 
 def test_the_objective_is_found_before_the_line_is_parsed() -> None:
-    assert peek([], "--objective") is None
-    assert peek(["x", "--objective", "mass", "--k", "1"], "--objective") == "mass"
-    assert peek(["--objective=a", "--objective=b"], "--objective") == "b"
-    assert peek(["--objective"], "--objective") is None
-    assert peek(["--", "--objective", "mass"], "--objective") is None
+    assert peek_option([], "--objective") is None
+    assert peek_option(["x", "--objective", "mass", "--k", "1"], "--objective") == "mass"
+    assert peek_option(["--objective=a", "--objective=b"], "--objective") == "b"
+    assert peek_option(["--objective"], "--objective") is None
+    assert peek_option(["--", "--objective", "mass"], "--objective") is None
 
 
 def test_a_dataclass_is_all_that_a_command_needs(

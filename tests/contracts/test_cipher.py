@@ -26,11 +26,11 @@ def learn(
     assert masscli(["preprocess", "--langs", "aa,bb", *mono, "--validpref", str(folder / "valid"), "--dedup", "--drop-held-out",
                     "--vocab-size", str(vocabulary), "--destdir", data]) == 0  # fmt: skip
     common = ["--arch", "tiny", *model, "--max-tokens", "2000", "--precision", "fp32", "--num-workers", "0"]
-    assert masscli(["pretrain", data, "--objective", "mass", "--beside", "denoise", "--languages", "tag", *common, "--lr", "0.003",
+    assert masscli(["pretrain", data, "--objective", "mass", "--auxiliary", "denoise", "--languages", "tag", *common, "--lr", "0.003",
                     "--warmup-updates", "100", "--max-update", str(pretrain), "--save-dir", str(folder / "mass")]) == 0  # fmt: skip
     fade = f"denoise=0:1,{backtranslate // 2}:0.1,{backtranslate}:0"
     assert masscli(["finetune", data, "--task", "backtranslate", "--langs", "aa,bb", "--init-from", str(folder / "mass"), *common,
-                    "--only-seen", "2", "--beside", fade, "--lr", "0.002", "--warmup-updates", "50", "--lr-scheduler", "linear",
+                    "--only-seen", "2", "--auxiliary", fade, "--lr", "0.002", "--warmup-updates", "50", "--lr-scheduler", "linear",
                     "--max-update", str(backtranslate), "--validate-interval-updates", str(max(1, backtranslate // 4)),
                     "--eval-bleu", "--eval-beam", "1", "--eval-roundtrip", "--best-metric", "roundtrip",
                     "--save-dir", str(folder / "bt")]) == 0  # fmt: skip

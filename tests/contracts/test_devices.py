@@ -63,7 +63,9 @@ def everything(toy: Path, labelled: Path, place: Path) -> Iterator[list[str]]:
     """Command lines of all that is trained, and of what writes and predicts, into `place`."""
     place.mkdir()
     for method, (texts, changes) in METHODS.items():
-        streams = {f"of-{text}": {"text": text, "objective": objective} for text, objective in texts.items()}
+        streams = {
+            f"of-{text}": {"dataset": text, "objective": objective} for text, objective in texts.items()
+        }
         made: Recipe = recipe(
             toy, place / method, "train.max_update=4", "model.dropout=0", *changes, streams=streams
         )

@@ -150,7 +150,7 @@ def test_a_model_that_is_shared_out_learns_the_same(
 ) -> None:
     """Two processes with a share of the model each, then one with all of it: as one process from the first update to the last."""
     streams = {
-        f"of-{text}": {"text": text, "objective": objective} for text, objective in METHODS[method].items()
+        f"of-{text}": {"dataset": text, "objective": objective} for text, objective in METHODS[method].items()
     }
 
     def run(folder: str, last: int, *more: str) -> list[str]:
@@ -286,7 +286,7 @@ def test_a_folder_is_trained_into_by_one_run_at_a_time(
         (["--batch-size", "-1"], "--batch-size: must be above 0, got -1"),
         (["--max-update", "0"], "--max-update: must be above 0, got 0"),
         (["--seed", "-1"], "--seed: must lie between 0 and 2^63 - 1, got -1"),
-        (["--limit", "0"], "--limit: must be above 0, got 0"),
+        (["--max-examples", "0"], "--max-examples: must be above 0, got 0"),
         (["--lang-temperature", "0"], "--lang-temperature: must be at least 0.01, got 0.0"),
         (["--max-valid-rows", "0"], "--max-valid-rows: must be above 0, got 0"),
         (["--max-tokens", "5"], "stream mass-en: an example of 11 tokens does not fit --max-tokens 5"),

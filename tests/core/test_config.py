@@ -96,8 +96,8 @@ FULL: dict[str, Any] = {
     "train": {"max_tokens": 1, "update_freq": 4, "stop_time_hours": 0.25, "precision": "fp16"},
     "checkpoint": {"patience": 5}, "valid": {"eval_bleu": True},
     "stream": {
-        "en": {"text": "en", "objective": {"name": "mass", "k": 0.25}, "weight": "0:1,1000:0.5"},
-        "a.b c": {"text": "en-de", "objective": {"name": "translate"}, "share": 2.0, "limit": 10},
+        "en": {"dataset": "en", "objective": {"name": "mass", "k": 0.25}, "loss_weight": "0:1,1000:0.5"},
+        "a.b c": {"dataset": "en-de", "objective": {"name": "translate"}, "sampling_weight": 2.0, "max_examples": 10},
     },
 }  # fmt: skip
 
@@ -178,7 +178,7 @@ def test_a_value_of_another_type_is_refused(raw: dict[str, Any], complaint: str)
 
 
 def test_the_name_of_a_plug_in_decides_its_keys() -> None:
-    stream = {"text": "en", "objective": {"name": "mass", "k": 0.5}}
+    stream = {"dataset": "en", "objective": {"name": "mass", "k": 0.5}}
     assert decode(StreamConfig, stream).objective.name == "mass"
     assert complaints({**stream, "objective": {"name": "mas"}}, StreamConfig) == [
         "objective.name: no objective called 'mas', did you mean 'mass'?"
@@ -263,9 +263,9 @@ def test_a_weight_may_be_a_ramp() -> None:
     points = ramp("0:1,100:0.5,300:0")
     assert [ramp_at(points, n) for n in (0, 50, 100, 200, 300, 999)] == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     objective = {"name": "translate"}
-    assert complaints({"text": "en-de", "objective": objective, "weight": "a"}, StreamConfig) == [
-        "weight: expected a number or UPDATE:VALUE,..., got 'a'"
+    assert complaints({"dataset": "en-de", "objective": objective, "loss_weight": "a"}, StreamConfig) == [
+        "loss_weight: expected a number or UPDATE:VALUE,..., got 'a'"
     ]
-    assert complaints({"text": "en-de", "objective": objective, "weight": "5:1,3:2"}, StreamConfig) == [
-        "weight: updates must rise from 0, got '5:1,3:2'"
-    ]
+    assert complaints(
+        {"dataset": "en-de", "objective": objective, "loss_weight": "5:1,3:2"}, StreamConfig
+    ) == ["loss_weight: updates must rise from 0, got '5:1,3:2'"]

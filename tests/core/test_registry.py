@@ -48,7 +48,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_installed_plug_in_is_found_by_its_name(site: Path) -> None:
     install(site, "plug_one", PLUGIN, "spanbert = plug_one:SpanBertOptions")
-    stream = decode(StreamConfig, {"text": "en", "objective": {"name": "spanbert", "max_span": "4"}})
+    stream = decode(StreamConfig, {"dataset": "en", "objective": {"name": "spanbert", "max_span": "4"}})
     assert stream.objective.name == "spanbert"
     assert vars(stream.objective)["max_span"] == 4
     assert OBJECTIVES.names()["spanbert"] == "plug_one:SpanBertOptions"
@@ -59,7 +59,11 @@ def test_a_module_needs_no_packaging(site: Path) -> None:
     (site / "plug_two.py").write_text(PLUGIN.replace("MODULE", "plug_two"))
     recipe = decode(
         Recipe,
-        {"stream": {"en": {"text": "en", "objective": {"name": "plug_two:SpanBertOptions", "max_span": 3}}}},
+        {
+            "stream": {
+                "en": {"dataset": "en", "objective": {"name": "plug_two:SpanBertOptions", "max_span": 3}}
+            }
+        },
     )
     assert recipe.stream["en"].objective.name == "plug_two:SpanBertOptions"
 
@@ -68,7 +72,8 @@ def test_keys_of_another_objective_are_unknown_keys(site: Path) -> None:
     (site / "plug_three.py").write_text(PLUGIN.replace("MODULE", "plug_three"))
     with pytest.raises(ConfigError) as error:
         decode(
-            StreamConfig, {"text": "en", "objective": {"name": "plug_three:SpanBertOptions", "max_spam": 3}}
+            StreamConfig,
+            {"dataset": "en", "objective": {"name": "plug_three:SpanBertOptions", "max_spam": 3}},
         )
     assert error.value.message == "objective.max_spam: unknown key, did you mean 'max_span'?"
 

@@ -267,7 +267,9 @@ def test_prefixes_begin_each_output(tokenizer: Tokenizer, model: Transformer) ->
 def save_run(
     folder: Path, tokenizer: Tokenizer, model: Transformer, streams: tuple[str, ...] = ("en-de",)
 ) -> None:
-    stream = {name: StreamConfig(text=name, objective=TranslateOptions(name="translate")) for name in streams}
+    stream = {
+        name: StreamConfig(dataset=name, objective=TranslateOptions(name="translate")) for name in streams
+    }
     recipe = Recipe(model=model.config, stream=stream)
     state = RunState(step=5, languages=("en", "de"))
     saved = checkpoint.save(folder / "checkpoints", recipe, state, {}, tokenizer, model.state_dict(), {}, {})

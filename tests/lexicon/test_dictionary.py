@@ -159,7 +159,7 @@ def test_aligned_tables_give_the_dictionary_and_random_ones_do_not(data: DataFol
 def test_the_command_and_a_run_with_what_it_makes(
     data: DataFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made, streams = tmp_path / "made.txt", {"mass": {"text": "en", "objective": {"name": "mass"}}}
+    made, streams = tmp_path / "made.txt", {"mass": {"dataset": "en", "objective": {"name": "mass"}}}
     train(recipe(data.folder, tmp_path / "run", "train.max_update=1", streams=streams))
     assert (
         masscli(

@@ -413,7 +413,10 @@ def streams(name: str, options: dict[str, Any]) -> dict[str, Any]:
     if "tokens_per_sample" in OBJECTIVES.load(name).__dataclass_fields__:
         options = {"tokens_per_sample": 24, **options}
     return {
-        "one": {"text": "en-de" if name in ("tlm", "s2s") else "en", "objective": {"name": name, **options}}
+        "one": {
+            "dataset": "en-de" if name in ("tlm", "s2s") else "en",
+            "objective": {"name": name, **options},
+        }
     }
 
 

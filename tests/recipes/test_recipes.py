@@ -262,7 +262,7 @@ def test_lowres_compares_like_with_like_and_goes_on(
         "generate",
         "score",
     ] * 12
-    assert value(found[2], "--limit") == "1000" and value(found[3], "--switch-dictionary") == value(
+    assert value(found[2], "--max-examples") == "1000" and value(found[3], "--switch-dictionary") == value(
         found[2], "--output"
     )
     everything, novels = found[:2]
@@ -278,7 +278,7 @@ def test_lowres_compares_like_with_like_and_goes_on(
         for c in tuned
     ]
     assert {method: methods.count(method) for method in methods} == starts
-    own = {"--init-from", "--arch", "--languages", "--limit", "--seed", "--save-dir"}
+    own = {"--init-from", "--arch", "--languages", "--max-examples", "--seed", "--save-dir"}
     settings = {tuple(sorted((f, value(c, f)) for f in flags(c) if f not in own)) for c in tuned}
     assert len(settings) == 1
     head, *rows = [row.split() for row in done.stdout.split("\n") if row]

@@ -295,8 +295,11 @@ def test_headlines_from_every_beginning(text: Path, written: Path, monkeypatch: 
     assert {value(call, "--langs") for call in learned.values()} == {"en"}
     tuned = {Path(value(call, "--save-dir")).name: call for call in found if call[0] == "finetune"}
     assert len(tuned) == 6 * 2 * 2
-    assert ("--limit" in tuned["mass-all-1"], value(tuned["mass-10-2"], "--limit")) == (False, "10")
-    own = {"--init-from", "--arch", "--languages", "--save-dir", "--seed", "--limit"}
+    assert ("--max-examples" in tuned["mass-all-1"], value(tuned["mass-10-2"], "--max-examples")) == (
+        False,
+        "10",
+    )
+    own = {"--init-from", "--arch", "--languages", "--save-dir", "--seed", "--max-examples"}
     assert (
         len(settings(list(tuned.values()), own)) == 1 and value(tuned["unilm-all-1"], "--task") == "summarize"
     )

@@ -90,14 +90,15 @@ def test_no_pair_is_ever_seen(text: Path, written: Path, monkeypatch: pytest.Mon
     vectors = value(dictionary, "--vectors")
     assert (
         value(pretrain, "--init-vectors") == f"en={vectors}.en,fr={vectors}.fr"
-        and value(pretrain, "--beside") == "denoise"
+        and value(pretrain, "--auxiliary") == "denoise"
     )
     assert (
-        value(finetune, "--beside") == "denoise=0:1,13:0.1,40:0"
+        value(finetune, "--auxiliary") == "denoise=0:1,13:0.1,40:0"
         and value(finetune, "--best-metric") == "roundtrip"
     )
     assert (
-        value(finetune, "--init-from") == value(pretrain, "--save-dir") and value(finetune, "--reuse") == "2"
+        value(finetune, "--init-from") == value(pretrain, "--save-dir")
+        and value(finetune, "--batch-reuse") == "2"
     )
     assert "en-fr 32.76, fr-en 32.07" in done.stdout and "no text but multi30k and novels" in done.stdout
 
@@ -125,7 +126,7 @@ def test_a_second_round_begins_with_what_the_first_model_writes(
     ] + "x\n"  # each side's own text is beside what the model made of it
     assert (text / "out/text/round2.fr").read_text() == "x\n" + halves["fr"]
     # Beside back-translation it learns to write real text from what was made of it, and not the other way.
-    beside = [item for item, before in zip(again[1:], again, strict=False) if before == "--beside"]
+    beside = [item for item, before in zip(again[1:], again, strict=False) if before == "--auxiliary"]
     assert beside == [
         "denoise=0:1,13:0.1,40:0",
         *(f"translate@out/offline2-{way}=0:1,20:0.1,40:0" for way in ("en-fr", "fr-en")),
@@ -204,7 +205,11 @@ def test_the_control_is_back_translation_alone(
         next(call for call in recorded(written, monkeypatch) if call[0] == kind)
         for kind in ("pretrain", "finetune")
     )
-    assert "--beside" not in pretrain and "--beside" not in finetune and value(finetune, "--only-seen") == "0"
+    assert (
+        "--auxiliary" not in pretrain
+        and "--auxiliary" not in finetune
+        and value(finetune, "--only-seen") == "0"
+    )
     assert not {"--switch-dictionary", "--init-vectors", "--source-dropout"} & {*pretrain, *finetune}
 
 
@@ -249,7 +254,10 @@ def test_small_scales_make_a_table_and_go_on(
     assert [value(call, "--from") for call in dictionaries] == ["text", *["pairs"] * len(extra)]
     learned = [call for call in found if call[0] == "pretrain"][-1]
     assert value(learned, "--switch-dictionary") == value(dictionaries[-1], "--output")
-    assert [("--init-from" in call, "--limit" in call) for call in pairs[:2]] == [(False, True), (True, True)]
+    assert [("--init-from" in call, "--max-examples" in call) for call in pairs[:2]] == [
+        (False, True),
+        (True, True),
+    ]
     assert (["--plain-romanian" in call for call in found if call[0] == "score"].count(True) > 0) == (
         lang == "ro"
     )
@@ -286,14 +294,14 @@ def test_the_scale_of_the_paper(text: Path, written: Path, monkeypatch: pytest.M
         "--dropout": "0.1",
     }
     assert {flag: value(pretrain, flag) for flag in published} == published and not {
-        "--beside",
+        "--auxiliary",
         "--switch-dictionary",
     } & {*pretrain}
     backtranslate = next(call for call in found if call[0] == "finetune")
     assert (
-        "--beside" not in backtranslate and value(backtranslate, "--only-seen") == "0"
+        "--auxiliary" not in backtranslate and value(backtranslate, "--only-seen") == "0"
     )  # the paper's has neither
-    assert [value(call, "--limit") for call in found if "--limit" in call] == [
+    assert [value(call, "--max-examples") for call in found if "--max-examples" in call] == [
         n for n in ("10000", "100000", "1000000") for _ in range(2)
     ]
     assert f"en={Path('out/text/mono.en.gz')}" in found[0]
@@ -365,7 +373,7 @@ def test_the_study_of_k(text: Path, written: Path, monkeypatch: pytest.MonkeyPat
     first, second, last = (call for call in found if call[0] == "pretrain")
     assert value(first, "--k-tokens") == "1" and (value(second, "--k"), value(last, "--k")) == ("0.5", "1.0")
     tuned = [call for call in found if call[0] == "finetune"]
-    assert {value(call, "--limit") for call in tuned} == {"1000"} and {
+    assert {value(call, "--max-examples") for call in tuned} == {"1000"} and {
         value(call, "--pairs") for call in tuned
     } == {"en-fr,fr-en"}
     rows = [row.split() for row in done.stdout.split("\n")[:-1]]

@@ -250,7 +250,7 @@ def test_restored_moments_go_on_as_if_nothing_had_happened(kind: str) -> None:
 @pytest.mark.parametrize("decay", [1.0, 0.5])
 def test_every_layer_learns_at_its_own_rate(decay: float, toy: Path, tmp_path: Path) -> None:
     """lr decay^(N + 2 - d) at depth d (spec/objectives.md 4.5): with Adam, that is how far a first step goes; with 1 nothing changes."""
-    streams = {"text": {"text": "en", "objective": {"name": "mlm"}}}
+    streams = {"text": {"dataset": "en", "objective": {"name": "mlm"}}}
     changes = (
         "model.decoder_layers=0",
         "model.encoder_layers=2",

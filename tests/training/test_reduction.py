@@ -21,10 +21,10 @@ from tests.training.test_trainer import EXACT, no_memory_for
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
-BERT = {"one": {"text": "en", "objective": {"name": "bert", "tokens_per_sample": 24}}}
-CAUSAL = {"one": {"text": "en", "objective": {"name": "clm"}}}
-PAIRS = {"one": {"text": "en-de", "objective": {"name": "translate"}}}
-BOTH = {"one": PAIRS["one"], "two": {**CAUSAL["one"], "weight": "3"}}
+BERT = {"one": {"dataset": "en", "objective": {"name": "bert", "tokens_per_sample": 24}}}
+CAUSAL = {"one": {"dataset": "en", "objective": {"name": "clm"}}}
+PAIRS = {"one": {"dataset": "en-de", "objective": {"name": "translate"}}}
+BOTH = {"one": PAIRS["one"], "two": {**CAUSAL["one"], "loss_weight": "3"}}
 Parts = Sequence[tuple[str, Sequence[int]]]
 
 
@@ -131,7 +131,7 @@ def test_a_micro_batch_without_a_target_is_none(gradient: Any) -> None:
     """A window too short for 15% of it has no fragment."""
     streams = {
         "one": {
-            "text": "en",
+            "dataset": "en",
             "objective": {"name": "mass", "preset": "summarization", "window": 9, "block": 9},
         }
     }

@@ -33,10 +33,10 @@ from tests.toy import TRAIN, recipe
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
-PAIRS = {"pairs": {"text": "en-de", "objective": {"name": "translate"}}}
+PAIRS = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
 STILL = ("optim.lr=1e-30", "optim.warmup_init_lr=0")
 """Nothing moves."""
-MASS = {"mass": {"text": "en", "objective": {"name": "mass"}}}
+MASS = {"mass": {"dataset": "en", "objective": {"name": "mass"}}}
 
 
 def train(run: Recipe) -> list[Event]:
@@ -193,7 +193,12 @@ def test_a_warm_up_that_is_longer_than_the_epochs_is_told_of(
 
 
 def test_limit_is_the_first_rows_only(toy: Path, tmp_path: Path) -> None:
-    changes = "train.max_update=1000", "train.max_epoch=1", "train.update_freq=1", "stream.pairs.limit=20"
+    changes = (
+        "train.max_update=1000",
+        "train.max_epoch=1",
+        "train.update_freq=1",
+        "stream.pairs.max_examples=20",
+    )
     trainer, _ = build(recipe(toy, tmp_path, *changes, streams=PAIRS))
     assert trainer.streams["pairs"].sampler.num_examples == 20
     assert len(trainer.validator.streams[0].batch_builder.dataset) == 24  # validation is whole
@@ -237,7 +242,7 @@ def test_micro_batches_are_one_batch_in_parts(
 ) -> None:
     """Three unequal micro-batches of an update, or their rows in one: a mean over all targets of a term is not a mean of means."""
     streams = {
-        "only": {"text": "en-de" if objective["name"] == "translate" else "en", "objective": objective}
+        "only": {"dataset": "en-de" if objective["name"] == "translate" else "en", "objective": objective}
     }
 
     def jobs(together: bool) -> Iterator[PlannedBatch]:
@@ -330,12 +335,12 @@ def test_weights_of_streams_scale_their_gradients(toy: Path, tmp_path: Path) -> 
     still = (*STILL, "train.max_update=6", *EXACT)
     plain = steps(train(recipe(toy, tmp_path / "plain", *still, streams=MASS)))
     risen = steps(
-        train(recipe(toy, tmp_path / "risen", *still, "stream.mass.weight=0:1,4:3,6:0", streams=MASS))
+        train(recipe(toy, tmp_path / "risen", *still, "stream.mass.loss_weight=0:1,4:3,6:0", streams=MASS))
     )
     ratios = [b.grad_norm / a.grad_norm for a, b in zip(plain, risen, strict=True)]
     assert ratios == pytest.approx([1, 1.5, 2, 2.5, 3, 1.5], rel=1e-4)
     assert [e.losses for e in plain] == [e.losses for e in risen]  # what is reported is not weighted
-    again = [steps(train(recipe(toy, tmp_path / f"{name}-again", *still, "train.reuse=2", f"stream.mass.weight={weight}", streams=MASS)))
+    again = [steps(train(recipe(toy, tmp_path / f"{name}-again", *still, "train.batch_reuse=2", f"stream.mass.loss_weight={weight}", streams=MASS)))
              for name, weight in (("plain", "1"), ("risen", "0:1,4:3,6:0"))]  # fmt: skip
     ratios = [b.grad_norm / a.grad_norm for a, b in zip(*again, strict=True)]
     assert ratios == pytest.approx(
@@ -355,7 +360,7 @@ def test_an_update_without_any_target_teaches_nothing(toy: Path, tmp_path: Path)
     """Windows too short for 15% of them."""
     streams = {
         "mass": {
-            "text": "en",
+            "dataset": "en",
             "objective": {"name": "mass", "preset": "summarization", "window": 9, "block": 6},
         }
     }
@@ -593,7 +598,7 @@ def test_mass_learns_what_follows_from_what(toy: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("languages", ["embedding", "tag", "none"])
 def test_every_target_language_learns_an_output_of_its_own(languages: str, toy: Path, tmp_path: Path) -> None:
     """However the model is told the language, the projection is that of the target's."""
-    streams = {"mass": {"text": "de", "objective": {"name": "mass"}}}
+    streams = {"mass": {"dataset": "de", "objective": {"name": "mass"}}}
     train(
         recipe(
             toy,
@@ -638,7 +643,7 @@ class Scaled(Translate):
 def test_parameters_of_an_objective_are_learned_saved_and_restored(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    streams = {"a.b": {"text": "en-de", "objective": {"name": f"{__name__}:Scaled"}}}
+    streams = {"a.b": {"dataset": "en-de", "objective": {"name": f"{__name__}:Scaled"}}}
 
     def factor(folder: Path) -> Tensor:
         return last(folder).heads()["a.b.factor"]

@@ -83,10 +83,12 @@ def test_a_flag_that_would_change_nothing_is_refused(
 
 
 def test_a_flag_need_be_of_use_to_one_stream_only(toy: Path, tmp_path: Path) -> None:
-    made = composed(str(toy), *SMALL, "--objective", "roberta", "--beside", "bert", "--short-seq-prob", "0.5")
+    made = composed(
+        str(toy), *SMALL, "--objective", "roberta", "--auxiliary", "bert", "--short-seq-prob", "0.5"
+    )
     assert {s.objective.name for s in made.stream.values()} == {"roberta", "bert"}
     with pytest.raises(ConfigError, match=r"^--short-seq-prob: "):
-        composed(str(toy), *SMALL, "--objective", "roberta", "--beside", "mlm", "--short-seq-prob", "0.5")
+        composed(str(toy), *SMALL, "--objective", "roberta", "--auxiliary", "mlm", "--short-seq-prob", "0.5")
 
 
 def test_tables_have_limits_of_their_own(labelled: Path, tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_defaults_and_named_sizes_say_nothing(toy: Path) -> None:
 
 
 def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(toy: Path, tmp_path: Path) -> None:
-    streams = {"one": {"text": "en", "objective": {"name": "roberta", "tokens_per_sample": 24}}}
+    streams = {"one": {"dataset": "en", "objective": {"name": "roberta", "tokens_per_sample": 24}}}
     train(recipe(toy, tmp_path / "old", "train.max_update=1", "model.decoder_layers=0", streams=streams))
     file = tmp_path / "old.toml"
     written = to_toml(encode(Checkpoint.open(tmp_path / "old").recipe))
@@ -159,7 +161,7 @@ def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(toy: Path, tm
 def test_a_run_that_was_begun_before_an_option_was_refused_goes_on(toy: Path, tmp_path: Path) -> None:
     streams = {
         "one": {
-            "text": "en",
+            "dataset": "en",
             "objective": {"name": "roberta", "tokens_per_sample": 24, "short_seq_prob": 0.5},
         }
     }
@@ -196,7 +198,7 @@ def test_rules_name_options_that_there_are() -> None:
 
 def learned(toy: Path, folder: Path, options: Mapping[str, Any]) -> list[Any]:
     """All that an objective makes of the first examples, and how it weighs its losses."""
-    streams = {"one": {"text": "en", "objective": options}}
+    streams = {"one": {"dataset": "en", "objective": options}}
     layers = ["model.decoder_layers=0", "model.segments=2"] if options["name"] != "mass" else []
     trainer, _ = build(recipe(toy, folder, *layers, streams=streams))
     stream = trainer.streams["one"]
@@ -294,7 +296,7 @@ def test_what_does_not_fit_a_batch_names_what_makes_it_shorter(
     """Running text is cut into pieces of its length; --max-source-positions would leave the whole ones out."""
     streams = {
         "one": {
-            "text": "en",
+            "dataset": "en",
             "objective": {"name": name, option: size, **({"block": 5} if name == "mass" else {})},
         }
     }
@@ -323,7 +325,7 @@ def test_blocks_have_positions(name: str, option: str, most: int, toy: Path, tmp
     assert composed(*at, str(most)).model.max_positions == 24
     streams = {
         "one": {
-            "text": "en",
+            "dataset": "en",
             "objective": {"name": name, option: most, **({"block": 5} if name == "mass" else {})},
         }
     }
@@ -446,8 +448,8 @@ def test_a_choice_of_streams_that_says_one_thing(toy: Path) -> None:
 
 
 def test_what_is_left_out_is_said_with_the_limit_that_it_is_above(toy: Path, tmp_path: Path) -> None:
-    one = {"one": {"text": "en", "objective": {"name": "mlm"}}}
-    both = {"one": {"text": "en-de", "objective": {"name": "translate"}}}
+    one = {"one": {"dataset": "en", "objective": {"name": "mlm"}}}
+    both = {"one": {"dataset": "en-de", "objective": {"name": "translate"}}}
     for n, (streams, changes, wanted) in enumerate((
         (one, ["model.max_positions=8"], ["the model's 8 positions"]),
         (one, ["train.max_source_positions=8"], ["--max-source-positions 8"]),
@@ -482,7 +484,7 @@ def test_what_is_asked_of_a_validation_that_cannot_be(
             langs=("en",), mono=(f"en={text}",), spm_model=toy / "vocab.model", destdir=tmp_path / "data"
         )
     )
-    one = {"one": {"text": "en", "objective": {"name": "mass"}}}
+    one = {"one": {"dataset": "en", "objective": {"name": "mass"}}}
     _, notes = build(recipe(tmp_path / "data", tmp_path / "run", streams=one))
     assert f"no valid split in {tmp_path / 'data'}: nothing is validated" in notes
     with pytest.raises(MasscliError) as error:

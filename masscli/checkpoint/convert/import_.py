@@ -36,10 +36,10 @@ def import_folder(
     theirs = canonical(family, weights)
     model = read_shape(family, raw, pools(family, theirs), str(folder / CONFIG))
     taken = take(family, model, theirs, found.rows, size, lead(family, raw), str(path))
-    stream = {family.objective: {"text": languages[0], "objective": {"name": family.objective}}}
+    stream = {family.objective: {"dataset": languages[0], "objective": {"name": family.objective}}}
     recipe = decode(Recipe, {"save_dir": str(output), "stream": stream})
     recipe = replace(recipe, model=model)
-    state = RunState(data=found.tokenizer.vocab.fingerprint)
+    state = RunState(vocab_fingerprint=found.tokenizer.vocab.fingerprint)
     heads = {f"{family.objective}.{name}": tensor for name, tensor in taken.heads.items()}
     saved = checkpoint.save(
         output / "checkpoints", recipe, state, {}, found.tokenizer, taken.model, heads, {}

@@ -16,7 +16,7 @@ from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.presets import presets, resolve
 from masscli.text.vocabulary import Vocabulary
-from masscli.training.setup.architecture import SHAPE
+from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 OLD_EPS = 1e-12
 """The layer norms' of a config.json from before it was written down."""
@@ -67,7 +67,7 @@ def write_shape(family: Family, model: ModelConfig, vocab: Vocabulary) -> dict[s
         usual["ffn_dim"] = 4 * dim
     if model.embedding_dim == dim:
         own["embedding_dim"] = 0
-    for field in SHAPE:
+    for field in ARCHITECTURE_FIELDS:
         if field not in (*_APART, *family.keys) and own[field] != usual[field]:
             raise _alone(family, field, own[field], f"has {usual[field]}")
     if model.head_transform is not model.output_bias:

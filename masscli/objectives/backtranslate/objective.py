@@ -10,7 +10,7 @@ The collator hands over the real sentence as the source; `prepare` puts its tran
 numbers are the example's own, so neither batches, nor processes, nor a lack of memory change what is learned.  Counts of pieces say which
 may be written (`only_seen`) and feed the watch (masscli/objectives/backtranslate/monitor.py).  In validation the source is made greedily, without noise.
 
-How often a synthetic source is learned from is the loop's business (`--reuse`); offline rounds (`generate`, then `preprocess` the result as
+How often a synthetic source is learned from is the loop's business (`--batch-reuse`); offline rounds (`generate`, then `preprocess` the result as
 pairs) keep them for good.
 """
 

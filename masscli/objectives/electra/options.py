@@ -34,7 +34,7 @@ class ElectraOptions(DocumentOptions):
     """What the generator shares with the discriminator: the embeddings; all but its output, where it is as wide; or nothing (default:
     embeddings, and nothing in two-stage)."""
     generator_updates: int | None = None
-    """Updates in which the generator learns alone (two-stage), and for the rest of a list that --reuse goes through again."""
+    """Updates in which the generator learns alone (two-stage), and for the rest of a list that --batch-reuse goes through again."""
     disc_weight: float = 50.0
     """Weight of the discriminator's loss beside the generator's."""
     temperature: float = 1.0

@@ -14,7 +14,7 @@ from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
 from masscli.training.recipe import Recipe, StreamConfig
 
-SHAPE = (
+ARCHITECTURE_FIELDS = (
     "encoder_layers", "decoder_layers", "dim", "ffn_dim", "heads", "norm", "norm_eps", "norm_embedding", "scale_embedding", "activation",
     "positions", "max_positions", "embeddings", "output_bias", "languages", "cross_output", "source_bos", "segments",
     "embedding_dim", "project_embeddings", "share_layers", "head_transform", "pooler", "relative_buckets", "relative_distance",
@@ -22,7 +22,7 @@ SHAPE = (
 """Fields of a model that its weights depend on; with --init-from they come from the checkpoint."""
 
 
-def suited(
+def adapt_objectives(
     streams: Mapping[str, StreamConfig], said: Mapping[str, Any], recipe: Recipe
 ) -> dict[str, StreamConfig]:
     """Objectives that can do with one stack or with both are told what there is, and what it has read, before anything is added."""
@@ -44,17 +44,17 @@ def suited(
     }
 
 
-def of_one_stack(recipe: Recipe, said: dict[str, Any], stacks: str) -> dict[str, Any]:
+def single_stack(recipe: Recipe, said: dict[str, Any], stacks: str) -> dict[str, Any]:
     """What was said of the model; the stack that is not taken from the first weights is left out where no stream needs it."""
     stack = recipe.init_stacks
     if recipe.init_from is None or stack == "both" or stacks not in ("any", stack):
         return said
-    check_beginning(recipe, encode(Checkpoint.open(recipe.init_from).recipe.model))
-    check_beginning(recipe, {f"{stack}_layers": 1, **said})
+    check_init(recipe, encode(Checkpoint.open(recipe.init_from).recipe.model))
+    check_init(recipe, {f"{stack}_layers": 1, **said})
     return {("decoder" if stack == "encoder" else "encoder") + "_layers": 0, **said}
 
 
-def check_beginning(recipe: Recipe, model: Mapping[str, Any]) -> None:
+def check_init(recipe: Recipe, model: Mapping[str, Any]) -> None:
     """A stack that is begun with must be there."""
     stack = recipe.init_stacks
     if stack != "both" and model[f"{stack}_layers"] in (0, "0"):
@@ -83,7 +83,7 @@ def check_lengths(recipe: Recipe) -> None:
             raise MasscliError(message, f"give at most {size - over}, or add --max-positions {tokens}")
 
 
-def check_heights(recipe: Recipe) -> None:
+def check_shared_layers(recipe: Recipe) -> None:
     """What layers share stands at no height of its own: it can be neither among the lowest nor have a rate of its own."""
     model, optim = recipe.model, recipe.optim
     if model.share_layers == "none" or max(model.encoder_layers, model.decoder_layers) == 1:
@@ -130,7 +130,7 @@ def _shape_of(old: ModelConfig, said: Mapping[str, Any], stacks: str, path: Path
         for stack, layers in halves.items()
         if layers in said and not wanted[layers] and stack not in stacks
     ]
-    for field in SHAPE:
+    for field in ARCHITECTURE_FIELDS:
         more = (
             field == "max_positions" and field in said and wanted[field] > had[field]
         )  # a learned table is then repeated
@@ -144,7 +144,7 @@ def _shape_of(old: ModelConfig, said: Mapping[str, Any], stacks: str, path: Path
         typed = f"--{field.replace('_', '-')} {wanted[field]}" if field in said else f"--arch {fresh.arch}"
         raise MasscliError(f"{typed} differs from the weights in {path}: their {field} is {had[field]}",
                            "leave it out: a model's shape comes with its weights")  # fmt: skip
-    kept = {field: had[field] for field in SHAPE if field not in (*lacking, *left_out)}
+    kept = {field: had[field] for field in ARCHITECTURE_FIELDS if field not in (*lacking, *left_out)}
     kept["max_positions"] = max(
         had["max_positions"], wanted["max_positions"] if "max_positions" in said else 0
     )

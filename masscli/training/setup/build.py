@@ -35,8 +35,8 @@ from masscli.training.fsdp import Pass, refuse, shard
 from masscli.training.optim import make_optimizer, restore_moments
 from masscli.training.precision import bf16_pays, choose_device, choose_dtype
 from masscli.training.recipe import Recipe, StreamConfig
-from masscli.training.setup.compose import usual_warmup
-from masscli.training.setup.data_sources import content, languages, opened
+from masscli.training.setup.compose import default_warmup
+from masscli.training.setup.data_sources import data_fingerprint, languages, open_data
 from masscli.training.stream import Stream
 from masscli.training.trainer import Trainer
 from masscli.training.validation import (
@@ -79,7 +79,10 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
             update_freq=recipe.train.update_freq or distributed.world, languages=_languages(recipe, data)
         )
     )
-    state.data, state.text = data.vocab.fingerprint, content(recipe.stream, data)
+    state.vocab_fingerprint, state.data_fingerprint = (
+        data.vocab.fingerprint,
+        data_fingerprint(recipe.stream, data),
+    )
     _same_freq(recipe, state, last is not None)
     tokenizer = data.tokenizer()
     framing = make_framing(recipe, tokenizer, state.languages)
@@ -122,7 +125,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
                 layer.compile(dynamic=True)
 
     streams = [
-        _stream(name, recipe, objectives[name], opened(s.data, data), framing)
+        _stream(name, recipe, objectives[name], open_data(s.data_dir, data), framing)
         for name, s in recipe.stream.items()
     ]
     notes += [
@@ -237,12 +240,12 @@ def _languages(recipe: Recipe, data: DataFolder) -> tuple[str, ...]:
 
 
 def _continue(recipe: Recipe, data: DataFolder, last: Checkpoint) -> str:
-    if last.state.data != data.vocab.fingerprint:
+    if last.state.vocab_fingerprint != data.vocab.fingerprint:
         raise MasscliError(
             f"{last.path}: the run was made with another vocabulary than {recipe.data}",
             "continue it with its own data, or start another run with --save-dir",
         )
-    if last.state.text and last.state.text != content(recipe.stream, data):
+    if last.state.data_fingerprint and last.state.data_fingerprint != data_fingerprint(recipe.stream, data):
         raise MasscliError(
             f"{last.path}: the run was made of other text than is in {recipe.data} now",
             "start another run with --save-dir, or begin from its weights with --init-from",
@@ -254,7 +257,7 @@ def _continue(recipe: Recipe, data: DataFolder, last: Checkpoint) -> str:
             "start another run with --save-dir, or begin from its weights with --init-from",
         )
     old, new = _flat(encode(last.recipe)), _flat(encode(recipe))
-    free = {*FREE, *(f"stream.{name}.data" for name in now)}
+    free = {*FREE, *(f"stream.{name}.data_dir" for name in now)}
     fixed = [
         k for k in sorted(old.keys() | new.keys()) if not any(k == f or k.startswith(f + ".") for f in free)
     ]
@@ -270,8 +273,8 @@ def _continue(recipe: Recipe, data: DataFolder, last: Checkpoint) -> str:
 
 def _about_warmup(recipe: Recipe, before: Recipe) -> list[str]:
     """A warm-up that followed from a shorter --max-update stays as it was, since a run that is continued keeps its rates."""
-    kept, fresh = recipe.optim.warmup_updates, usual_warmup(recipe.train.max_update)
-    if kept != usual_warmup(before.train.max_update) or kept == fresh:
+    kept, fresh = recipe.optim.warmup_updates, default_warmup(recipe.train.max_update)
+    if kept != default_warmup(before.train.max_update) or kept == fresh:
         return []
     return [
         f"the warm-up stays at {kept} updates, as of the --max-update that the run began with; a new --save-dir would take {fresh}"
@@ -283,8 +286,10 @@ def _about_epochs(recipe: Recipe, first: Stream, state: RunState) -> list[str]:
     train, warmup = recipe.train, recipe.optim.warmup_updates or 0
     if train.max_update is not None or train.max_epoch is None or not warmup:
         return []
-    share = first.share / sum(stream.share for stream in recipe.stream.values())
-    updates = round(train.max_epoch * len(first.sampler.epoch()) * train.reuse / (state.update_freq * share))
+    share = first.share / sum(stream.sampling_weight for stream in recipe.stream.values())
+    updates = round(
+        train.max_epoch * len(first.sampler.epoch()) * train.batch_reuse / (state.update_freq * share)
+    )
     if warmup <= updates // 4:
         return []
     return [
@@ -311,7 +316,7 @@ def _flat(raw: Mapping[str, Any], at: str = "") -> dict[str, Any]:
 
 def _objective(stream: StreamConfig, recipe: Recipe, framing: Framing) -> Objective:
     cls = cast(Any, objective_class(stream.objective.name))
-    made = cls(stream.objective, ObjectiveContext(framing, recipe.model, stream.text, stream.limit))
+    made = cls(stream.objective, ObjectiveContext(framing, recipe.model, stream.dataset, stream.max_examples))
     assert isinstance(made, Objective)
     return made
 
@@ -354,8 +359,8 @@ def _stream(name: str, recipe: Recipe, objective: Objective, data: DataFolder, f
         objective,
         BatchBuilder(name, view, objective.collator(), recipe.seed),
         sampler,
-        config.share,
-        ramp(config.weight),
+        config.sampling_weight,
+        ramp(config.loss_weight),
     )
 
 
@@ -372,7 +377,7 @@ def _validator(
     tasks: list[BleuTask] = []
     rouges: list[RougeTask] = []
     warnings: list[str] = []
-    if all(split not in opened(s.data, data).splits() for s in recipe.stream.values()):
+    if all(split not in open_data(s.data_dir, data).splits() for s in recipe.stream.values()):
         asked = {
             f"--valid-subset {split}": split != ValidConfig().valid_subset, "--patience": recipe.checkpoint.patience > 0,
             "--eval-bleu": config.eval_bleu, "--eval-roundtrip": config.eval_roundtrip, "--eval-retrieval": config.eval_retrieval,
@@ -386,10 +391,12 @@ def _validator(
         nothing = Validator((), (), (), (), data.tokenizer(), framing, config.eval_beam, False)
         return nothing, [f"no {split} split in {recipe.data}: nothing is validated"]
     for name, objective in objectives.items():
-        text, its = recipe.stream[name].text, opened(recipe.stream[name].data, data)
+        text, its = recipe.stream[name].dataset, open_data(recipe.stream[name].data_dir, data)
         # A validation set is measured whole, whatever --limit says of training.
         whole = _objective(
-            StreamConfig(text=text, objective=recipe.stream[name].objective, limit=config.max_valid_rows),
+            StreamConfig(
+                dataset=text, objective=recipe.stream[name].objective, max_examples=config.max_valid_rows
+            ),
             recipe,
             framing,
         )
@@ -435,7 +442,7 @@ def _validator(
         ]
     if config.eval_bleu and not any(task.metric == "bleu" for task in tasks):
         warnings.append(
-            f"no BLEU: the {split} split of {recipe.data} has no pairs of {', '.join(s.text for s in recipe.stream.values())}"
+            f"no BLEU: the {split} split of {recipe.data} has no pairs of {', '.join(s.dataset for s in recipe.stream.values())}"
         )
     if config.eval_rouge and not rouges:
         warnings.append("no ROUGE: no stream of the run writes text from a table (summarize, respond)")
@@ -464,7 +471,7 @@ def _validator(
 def _retrievals(recipe: Recipe, data: DataFolder) -> tuple[RetrievalTask, ...]:
     config, spoken = (
         recipe.valid,
-        {side for stream in recipe.stream.values() for side in stream.text.split("-")},
+        {side for stream in recipe.stream.values() for side in stream.dataset.split("-")},
     )
     if not config.eval_retrieval or not recipe.model.encoder_layers:
         return ()
@@ -492,7 +499,7 @@ def _tasks(
     stream: StreamConfig, data: DataFolder, config: ValidConfig, allowed: Mapping[str, Tensor]
 ) -> list[BleuTask]:
     """What is translated for a stream: its validation pairs, where there are any; there and back, where it reads one side alone."""
-    text, reads, tasks = stream.text, stream.objective.input_kind, list[BleuTask]()
+    text, reads, tasks = stream.dataset, stream.objective.input_kind, list[BleuTask]()
     if reads in ("sentences", "table"):
         return tasks
     source, target = text.split("-")

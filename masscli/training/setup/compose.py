@@ -15,15 +15,15 @@ from masscli.models.config import ModelConfig
 from masscli.training.config import OptimConfig
 from masscli.training.recipe import Recipe, StreamConfig
 from masscli.training.setup.architecture import (
-    check_beginning,
-    check_heights,
+    adapt_objectives,
+    check_init,
     check_lengths,
-    of_one_stack,
+    check_shared_layers,
     shape,
-    suited,
+    single_stack,
 )
-from masscli.training.setup.data_sources import languages, opened
-from masscli.training.setup.streams import Request, chosen, completed
+from masscli.training.setup.data_sources import languages, open_data
+from masscli.training.setup.streams import Request, fill_from_data, select_streams
 from masscli.training.setup.unused_options import refuse_idle
 
 DEFAULT_UPDATES = 20_000
@@ -37,12 +37,15 @@ def compose(request: Request) -> Recipe:
     decode(ModelConfig, said, "model")  # complain about what was typed before anything else is looked at
     plain = _with_an_end(decode(Recipe, raw))
     data = DataFolder.open(plain.data)
-    streams = chosen(request, data)
-    streams = {name: replace(s, objective=completed(s, opened(s.data, data))) for name, s in streams.items()}
+    streams = select_streams(request, data)
+    streams = {
+        name: replace(s, objective=fill_from_data(s, open_data(s.data_dir, data)))
+        for name, s in streams.items()
+    }
     first = next(iter(streams.values())).objective.name
     folder = plain.save_dir or Path("runs") / first.rpartition(":")[2].lower()
     plain = _as_begun(plain, folder)
-    streams = suited(streams, said, plain)
+    streams = adapt_objectives(streams, said, plain)
     kinds = {s.objective.stacks for s in streams.values()}
     if len(kinds) > 1:
         kinds.discard("any")
@@ -53,22 +56,24 @@ def compose(request: Request) -> Recipe:
                 f"--{other}-layers: {', '.join(streams)} would never train it",
                 f"leave it out: it needs the {stack} alone",
             )
-    model = shape(of_one_stack(plain, said, stacks), stacks, languages(streams, data), plain.init_from)
-    check_beginning(plain, encode(model))
+    model = shape(single_stack(plain, said, stacks), stacks, languages(streams, data), plain.init_from)
+    check_init(plain, encode(model))
     _check(plain, streams)
     plain = _with_a_rate(plain, model, folder)
     whole = replace(plain, model=model, stream=streams, save_dir=folder)
     if not saved(folder):  # a run that was begun before something was refused goes on
         refuse_idle(whole, request)
         check_lengths(whole)
-        check_heights(whole)
+        check_shared_layers(whole)
     return whole
 
 
 def _with_an_end(recipe: Recipe) -> Recipe:
     train = recipe.train
     if train.max_update is None and train.max_epoch is None and train.stop_time_hours is None:
-        return replace(recipe, train=replace(train, max_update=DEFAULT_UPDATES // train.reuse * train.reuse))
+        return replace(
+            recipe, train=replace(train, max_update=DEFAULT_UPDATES // train.batch_reuse * train.batch_reuse)
+        )
     return recipe
 
 
@@ -110,13 +115,13 @@ def _with_a_rate(recipe: Recipe, model: ModelConfig, folder: Path) -> Recipe:
     if warmup is None:
         warmup = last.warmup_updates
     if warmup is None:
-        warmup = usual_warmup(recipe.train.max_update)
+        warmup = default_warmup(recipe.train.max_update)
     return replace(
         recipe, optim=replace(recipe.optim, lr=lr or 5e-4 * 512 / model.dim, warmup_updates=warmup)
     )
 
 
-def usual_warmup(updates: int | None) -> int:
+def default_warmup(updates: int | None) -> int:
     """Where nothing is said: a tenth of the run."""
     return min(4000, (updates or 40_000) // 10)
 

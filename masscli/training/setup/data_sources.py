@@ -12,7 +12,7 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.training.recipe import StreamConfig
 
 
-def opened(folder: Path | None, data: DataFolder) -> DataFolder:
+def open_data(folder: Path | None, data: DataFolder) -> DataFolder:
     """The folder, or `data` where there is none.  Raises MasscliError when ids do not mean the same in both."""
     if folder is None:
         return data
@@ -27,16 +27,16 @@ def opened(folder: Path | None, data: DataFolder) -> DataFolder:
 
 def languages(streams: Mapping[str, StreamConfig], data: DataFolder) -> tuple[str, ...]:
     """Those of `data`, then those that other folders add."""
-    every = [data.languages, *(opened(s.data, data).languages for s in streams.values())]
+    every = [data.languages, *(open_data(s.data_dir, data).languages for s in streams.values())]
     return tuple(dict.fromkeys(language for found in every for language in found))
 
 
-def content(streams: Mapping[str, StreamConfig], data: DataFolder) -> str:
+def data_fingerprint(streams: Mapping[str, StreamConfig], data: DataFolder) -> str:
     """A fingerprint of the rows that are trained on, wherever they lie."""
     own = {
-        name: opened(s.data, data).manifest.split_fingerprint("train")
+        name: open_data(s.data_dir, data).manifest.split_fingerprint("train")
         for name, s in streams.items()
-        if s.data is not None
+        if s.data_dir is not None
     }
     found = data.manifest.split_fingerprint("train")
     return hashlib.sha256(json.dumps([found, sorted(own.items())]).encode()).hexdigest() if own else found

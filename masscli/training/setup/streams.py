@@ -14,7 +14,7 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.registry import OBJECTIVES, ObjectiveConfig, objective_class
 from masscli.objectives.shared.finetuning_base import Measured
 from masscli.training.recipe import StreamConfig
-from masscli.training.setup.data_sources import opened
+from masscli.training.setup.data_sources import open_data
 from masscli.training.setup.unused_options import Given
 
 
@@ -32,30 +32,30 @@ class Request(Given, Protocol):
     @property
     def pairs(self) -> tuple[str, ...]: ...
     @property
-    def beside(self) -> tuple[tuple[str, str], ...]: ...
+    def auxiliary(self) -> tuple[tuple[str, str], ...]: ...
     @property
     def tables(self) -> tuple[str, ...]: ...
     @property
     def temperature(self) -> float: ...
     @property
-    def limit(self) -> int | None: ...
+    def max_examples(self) -> int | None: ...
     def options_of(self, objective: str) -> dict[str, Any]: ...
 
 
-def chosen(request: Request, data: DataFolder) -> dict[str, StreamConfig]:
+def select_streams(request: Request, data: DataFolder) -> dict[str, StreamConfig]:
     """The streams by name.  Raises MasscliError where the command is not clear, or the data have not what it needs."""
     streams = _written(request) if request.streams_raw else _by_flags(request, data)
     for name, stream in streams.items():
-        _check_text(name, stream, opened(stream.data, data))
-    if request.limit is not None:
-        streams = {name: replace(s, limit=request.limit) for name, s in streams.items()}
+        _check_text(name, stream, open_data(stream.data_dir, data))
+    if request.max_examples is not None:
+        streams = {name: replace(s, max_examples=request.max_examples) for name, s in streams.items()}
     return streams
 
 
 def _written(request: Request) -> dict[str, StreamConfig]:
     """The streams of a recipe, with the options of objectives that were given by flags; what would need other streams is refused."""
     foreign = {
-        "--beside": request.beside, "--langs": request.langs, "-s": request.source, "-t": request.target, "--pairs": request.pairs,
+        "--auxiliary": request.auxiliary, "--langs": request.langs, "-s": request.source, "-t": request.target, "--pairs": request.pairs,
         "--table": request.tables, "--lang-temperature": request.temperature != 1.0,
     }  # fmt: skip
     if given := [flag for flag, value in foreign.items() if value]:
@@ -113,7 +113,7 @@ def _by_flags(request: Request, data: DataFolder) -> dict[str, StreamConfig]:
     if (
         request.temperature != 1
         and (len(texts) == 1 or objective.input_kind == "target")
-        and not request.beside
+        and not request.auxiliary
     ):
         why = (
             "directions of back-translation are drawn equally often"
@@ -121,11 +121,11 @@ def _by_flags(request: Request, data: DataFolder) -> dict[str, StreamConfig]:
             else f"{short} has one text"
         )
         raise MasscliError(f"--lang-temperature {request.temperature}: {why}", "leave it out")
-    share = sum(s.share for s in streams.values())
-    for other, weight in request.beside:
+    share = sum(s.sampling_weight for s in streams.values())
+    for other, weight in request.auxiliary:
         more = _beside(other, weight, texts, share, request, data)
         if twice := next((key for key in more if key in streams), None):
-            raise MasscliError(f"--beside {other}: there is a stream {twice} already",
+            raise MasscliError(f"--auxiliary {other}: there is a stream {twice} already",
                                "name an objective once; folders of one name must be given another")  # fmt: skip
         streams |= more
     return streams
@@ -158,12 +158,15 @@ def _named(
     """A stream for each text, drawn by its size; the directions of back-translation equally often, as XLM and MASS have them: a model is
     to write its smaller language, too."""
     sizes = [
-        _rows(text, objective, data, request.limit) if objective.input_kind != "target" else 1
+        _rows(text, objective, data, request.max_examples) if objective.input_kind != "target" else 1
         for text in texts
     ]
     return {
         f"{short}-{text}": StreamConfig(
-            text=text, objective=objective, weight=weight, share=float(size ** (1 / request.temperature))
+            dataset=text,
+            objective=objective,
+            loss_weight=weight,
+            sampling_weight=float(size ** (1 / request.temperature)),
         )
         for text, size in zip(texts, sizes, strict=True)
     }
@@ -172,15 +175,15 @@ def _named(
 def _beside(
     name: str, weight: str, texts: Sequence[str], share: float, request: Request, data: DataFolder
 ) -> dict[str, StreamConfig]:
-    """The streams of --beside NAME=WEIGHT or NAME@FOLDER=WEIGHT, on the languages of the main ones; all of them are drawn as often as all
+    """The streams of --auxiliary NAME=WEIGHT or NAME@FOLDER=WEIGHT, on the languages of the main ones; all of them are drawn as often as all
     of those."""
     name, at, folder = name.partition("@")
     if at and not folder:
         raise MasscliError(
-            f"--beside {name}@: names no folder", f"write {name}@FOLDER, or {name} for the run's own data"
+            f"--auxiliary {name}@: names no folder", f"write {name}@FOLDER, or {name} for the run's own data"
         )
     own_data = Path(folder) if folder else None
-    data = opened(own_data, data)
+    data = open_data(own_data, data)
     objective = decode(OBJECTIVES.load(name), {"name": name, **request.options_of(name)})
     own = list(dict.fromkeys(side for text in texts for side in text.split("-")))
     if objective.input_kind == "pairs":
@@ -193,7 +196,7 @@ def _beside(
         found = [text for text in wanted if text in known]
         if not found:
             raise MasscliError(
-                f"--beside {name}: {data.folder} has no pairs of {', '.join(own)}",
+                f"--auxiliary {name}: {data.folder} has no pairs of {', '.join(own)}",
                 "preprocess them with --trainpref",
             )
     elif objective.input_kind == "target":
@@ -204,8 +207,11 @@ def _beside(
     streams = _named(
         f"{short}-{own_data.resolve().name}" if own_data else short, found, objective, weight, request, data
     )
-    total = sum(s.share for s in streams.values())
-    return {key: replace(s, share=s.share * share / total, data=own_data) for key, s in streams.items()}
+    total = sum(s.sampling_weight for s in streams.values())
+    return {
+        key: replace(s, sampling_weight=s.sampling_weight * share / total, data_dir=own_data)
+        for key, s in streams.items()
+    }
 
 
 def _both_ways(request: Request, data: DataFolder) -> list[str]:
@@ -265,10 +271,10 @@ def _table(name: str, objective: ObjectiveConfig, data: DataFolder) -> str:
 
 def _check_table(name: str, stream: StreamConfig, data: DataFolder) -> None:
     """The table must be there, and of a kind that is read."""
-    kind = data.table_formats.get(stream.text)
+    kind = data.table_formats.get(stream.dataset)
     if kind is None:
         raise MasscliError(
-            f"{data.folder}: has no table {stream.text!r}",
+            f"{data.folder}: has no table {stream.dataset!r}",
             f"its tables are {', '.join(data.table_formats) or 'none'}",
         )
     if kind not in stream.objective.formats:
@@ -278,16 +284,16 @@ def _check_table(name: str, stream: StreamConfig, data: DataFolder) -> None:
         )
 
 
-def completed(stream: StreamConfig, data: DataFolder) -> ObjectiveConfig:
+def fill_from_data(stream: StreamConfig, data: DataFolder) -> ObjectiveConfig:
     """The objective's options with what follows from the data filled in."""
     if stream.objective.input_kind != "table":
         return stream.objective
     objective = cast(type[Measured], objective_class(stream.objective.name))
-    return cast(ObjectiveConfig, objective.complete(stream.objective, data, stream.text))
+    return cast(ObjectiveConfig, objective.complete(stream.objective, data, stream.dataset))
 
 
 def _rows(text: str, objective: ObjectiveConfig, data: DataFolder, limit: int | None) -> int:
-    _check_text(text, StreamConfig(text=text, objective=objective), data)
+    _check_text(text, StreamConfig(dataset=text, objective=objective), data)
     if objective.input_kind == "table":
         return max(1, len(data.table(text, "train").head(limit)))
     sides = text.split("-")
@@ -302,9 +308,9 @@ def _check_text(name: str, stream: StreamConfig, data: DataFolder) -> None:
     if stream.objective.input_kind == "table":
         _check_table(name, stream, data)
         return
-    sides, reads = stream.text.split("-"), stream.objective.input_kind
+    sides, reads = stream.dataset.split("-"), stream.objective.input_kind
     if len(sides) != (1 if reads == "sentences" else 2):
-        raise MasscliError(f"stream {name}: {stream.text!r} is not a {'language' if reads == 'sentences' else 'direction such as en-de'}",
+        raise MasscliError(f"stream {name}: {stream.dataset!r} is not a {'language' if reads == 'sentences' else 'direction such as en-de'}",
                            f"the data has languages {', '.join(data.languages)} and pairs {', '.join(data.pairs) or 'none'}")  # fmt: skip
     for side in sides:
         if side not in data.languages:
@@ -313,7 +319,7 @@ def _check_text(name: str, stream: StreamConfig, data: DataFolder) -> None:
             )
     if reads == "target" and sides[0] == sides[1]:
         raise MasscliError(
-            f"stream {name}: {stream.text} goes from a language to itself",
+            f"stream {name}: {stream.dataset} goes from a language to itself",
             "back-translation needs two languages",
         )
     if reads == "pairs" and "-".join(sides) not in data.pairs and "-".join(reversed(sides)) not in data.pairs:

@@ -20,7 +20,7 @@ from masscli.models.presets import resolve
 from masscli.models.transformer import Transformer
 from masscli.objectives.electra.objective import Detector
 from masscli.training.recipe import Recipe
-from masscli.training.setup.architecture import SHAPE
+from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 from tests.published import D, E, P, V, same, sentence_pieces, taken, tensors, told, write
 
 pytestmark = pytest.mark.usefixtures("no_sync")
@@ -46,7 +46,7 @@ def trained(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint:
         "bert": {"pre.head.weight": torch.randn(2, D), "pre.head.bias": torch.randn(2)},
         "electra": detector,
     }.get(name, {})
-    streams = {"pre": {"text": "en", "objective": {"name": name}}} if name != "tiny" else {}
+    streams = {"pre": {"dataset": "en", "objective": {"name": name}}} if name != "tiny" else {}
     recipe = decode(Recipe, {"model": encode(model), "stream": streams})
     return Checkpoint.open(
         checkpoint.save(output, recipe, RunState(), {}, data.tokenizer(), weights, heads, {})
@@ -66,7 +66,9 @@ def test_what_was_trained_comes_back_bit_by_bit(arch: str, toy: Path, tmp_path: 
         {k.partition(".")[2]: t for k, t in ours.heads().items()},
     )
     mine, theirs = encode(ours.recipe.model), encode(again.recipe.model)
-    assert {field: theirs[field] for field in SHAPE} == {field: mine[field] for field in SHAPE}
+    assert {field: theirs[field] for field in ARCHITECTURE_FIELDS} == {
+        field: mine[field] for field in ARCHITECTURE_FIELDS
+    }
     assert again.tokenizer().vocab == ours.tokenizer().vocab
     width = json.loads((tmp_path / "published" / "config.json").read_text()).get("embedding_size")
     assert width == {"albert-base": E, "electra-small": E, "electra-base": D}.get(arch)

@@ -48,7 +48,7 @@ pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
 
 BOTH: dict[str, Any] = {
     f"bt-{text}": {
-        "text": text,
+        "dataset": text,
         "objective": {"name": "backtranslate", "sampling_share": 0.5, "source_dropout": 0.2},
     }
     for text in ("en-de", "de-en")
@@ -265,7 +265,7 @@ def test_what_was_made_is_learned_from_again(
         return original(self, model, batch)
 
     monkeypatch.setattr(Backtranslate, "prepare", prepare)
-    changes = ("train.reuse=3", "train.max_update=9", "checkpoint.save_interval_updates=4")
+    changes = ("train.batch_reuse=3", "train.max_update=9", "checkpoint.save_interval_updates=4")
     whole = train(recipe(toy, tmp_path / "whole", *changes, streams=BOTH))
     assert [e.step for e in whole if isinstance(e, Saved)] == [6, 9] and len(made) == 6
     assert len({sum(step.losses.values()) for step in steps(whole)}) == 9
@@ -276,8 +276,10 @@ def test_what_was_made_is_learned_from_again(
     assert same_run(tmp_path / "whole", tmp_path / "parts")
     once = train(recipe(toy, tmp_path / "once", "train.max_update=1", streams=BOTH))
     assert steps(once)[0].losses == steps(whole)[0].losses
-    with pytest.raises(MasscliError, match=r"train\.max_update: must be a multiple of reuse \(3\), got 10"):
-        recipe(toy, tmp_path, "train.reuse=3", "train.max_update=10")
+    with pytest.raises(
+        MasscliError, match=r"train\.max_update: must be a multiple of batch_reuse \(3\), got 10"
+    ):
+        recipe(toy, tmp_path, "train.batch_reuse=3", "train.max_update=10")
 
 
 def test_a_search_without_memory_is_done_in_pieces(
@@ -400,7 +402,7 @@ def test_romanian_without_marks_is_compared_without_marks(
         )
 
     monkeypatch.setattr(Translator, "translate", translate)
-    streams = {text: {"text": text, "objective": {"name": "translate"}} for text in ("en-ro", "ro-en")}
+    streams = {text: {"dataset": text, "objective": {"name": "translate"}} for text in ("en-ro", "ro-en")}
     trainer = build(recipe(tmp_path / "data", tmp_path / "run", "valid.eval_bleu=true", streams=streams))[0]
     measured, signatures = trainer.validator.measure(trainer.model)
     assert measured["bleu.en-ro"] == measured["bleu.ro-en"] == pytest.approx(100)
@@ -468,8 +470,8 @@ def test_generating_writes_only_pieces_that_are_often_seen(
 
 
 def test_a_stream_that_weighs_nothing_is_not_drawn(toy: Path, tmp_path: Path) -> None:
-    streams = {"mass": {"text": "en", "objective": {"name": "mass"}},
-               "denoise": {"text": "en", "objective": {"name": "denoise"}, "weight": "0:1,3:0", "share": 9}}  # fmt: skip
+    streams = {"mass": {"dataset": "en", "objective": {"name": "mass"}},
+               "denoise": {"dataset": "en", "objective": {"name": "denoise"}, "loss_weight": "0:1,3:0", "sampling_weight": 9}}  # fmt: skip
     found = steps(train(recipe(toy, tmp_path, "train.max_update=8", streams=streams)))
     drawn = [set(e.losses) for e in found]
     assert any("denoise.denoise" in names for names in drawn[:3]) and all(
@@ -487,24 +489,24 @@ def composed(toy: Path, *args: str) -> dict[str, StreamConfig]:
 
 def test_streams_follow_from_languages_and_what_stands_beside_them(toy: Path) -> None:
     plain = composed(toy, "--langs", "en,de", "--only-seen", "3")
-    assert {name: s.text for name, s in plain.items()} == {
+    assert {name: s.dataset for name, s in plain.items()} == {
         "backtranslate-en-de": "en-de",
         "backtranslate-de-en": "de-en",
     }
     assert all(s.objective == BacktranslateOptions(only_seen=3) for s in plain.values())
     assert list(composed(toy, "-s", "en", "-t", "de")) == ["backtranslate-en-de"]
-    assert len({s.share for s in plain.values()}) == 1
+    assert len({s.sampling_weight for s in plain.values()}) == 1
     rich = composed(
-        toy, "--beside", "denoise=0:1,100:0.1,300:0", "--beside", "translate", "--word-blank", "0.2"
+        toy, "--auxiliary", "denoise=0:1,100:0.1,300:0", "--auxiliary", "translate", "--word-blank", "0.2"
     )
-    weights = {name: s.weight for name, s in rich.items()}
+    weights = {name: s.loss_weight for name, s in rich.items()}
     assert weights == {
         "backtranslate-en-de": "1", "backtranslate-de-en": "1", "denoise-en": "0:1,100:0.1,300:0", "denoise-de": "0:1,100:0.1,300:0",
         "translate-en-de": "1", "translate-de-en": "1",
     }  # fmt: skip
     kinds = {name.partition("-")[0]: 0.0 for name in rich}
     for name, stream in rich.items():
-        kinds[name.partition("-")[0]] += stream.share
+        kinds[name.partition("-")[0]] += stream.sampling_weight
     assert len({round(share, 6) for share in kinds.values()}) == 1
 
 
@@ -523,12 +525,12 @@ def synthetic(toy: Path, folder: Path, langs: tuple[str, str], tokenizer: Path) 
 
 def test_translations_made_offline_are_learned_beside_in_one_direction(toy: Path, tmp_path: Path) -> None:
     other = synthetic(toy, tmp_path, ("de", "en"), toy)
-    rich = composed(toy, "--beside", f"translate@{other}=0.5")
-    assert [(name, s.text, s.weight, s.data) for name, s in rich.items()][2:] == [
+    rich = composed(toy, "--auxiliary", f"translate@{other}=0.5")
+    assert [(name, s.dataset, s.loss_weight, s.data_dir) for name, s in rich.items()][2:] == [
         ("translate-synthetic-de-en", "de-en", "0.5", other)
     ]
-    streams = {"real": {"text": "en-de", "objective": {"name": "translate"}},
-               "made": {"text": "de-en", "data": str(other), "objective": {"name": "translate"}}}  # fmt: skip
+    streams = {"real": {"dataset": "en-de", "objective": {"name": "translate"}},
+               "made": {"dataset": "de-en", "data_dir": str(other), "objective": {"name": "translate"}}}  # fmt: skip
     trainer, notes = build(recipe(toy, tmp_path / "run", "train.max_update=2", streams=streams))
     assert {s.name: s.sampler.num_examples for s in trainer.streams.values()} == {
         "real": TRAIN,
@@ -539,7 +541,7 @@ def test_translations_made_offline_are_learned_beside_in_one_direction(toy: Path
     # The folder may move, but not hold other text.
     moved = tmp_path / "moved"
     other.rename(moved)
-    streams["made"]["data"] = str(moved)
+    streams["made"]["data_dir"] = str(moved)
     _, notes = build(recipe(toy, tmp_path / "run", "train.max_update=3", streams=streams))
     assert notes[0].endswith("from update 2")
     with pytest.raises(MasscliError, match="the run was made of other text"):
@@ -548,7 +550,7 @@ def test_translations_made_offline_are_learned_beside_in_one_direction(toy: Path
                 toy,
                 tmp_path / "run",
                 "train.max_update=3",
-                streams={**streams, "made": {**streams["made"], "data": str(toy)}},
+                streams={**streams, "made": {**streams["made"], "data_dir": str(toy)}},
             )
         )
 
@@ -565,8 +567,8 @@ def test_a_language_that_only_another_folder_has_gets_a_vector(toy: Path, tmp_pa
         preprocess(
             PreprocessConfig(langs=(side,), mono=(f"{side}={text}",), spm_model=toy, destdir=alone[side])
         )
-    streams = {"here": {"text": "en", "objective": {"name": "denoise"}},
-               "there": {"text": "de", "data": str(alone["de"]), "objective": {"name": "denoise"}}}  # fmt: skip
+    streams = {"here": {"dataset": "en", "objective": {"name": "denoise"}},
+               "there": {"dataset": "de", "data_dir": str(alone["de"]), "objective": {"name": "denoise"}}}  # fmt: skip
     request = TrainRequest(
         {"data": str(alone["en"])}, streams, None, {}, (), None, None, (), (), (), 1.0, None, None
     )
@@ -587,8 +589,8 @@ def test_a_stream_is_validated_on_its_own_folder_where_that_of_the_run_has_nothi
     preprocess(
         PreprocessConfig(langs=("en",), mono=(f"en={text}",), spm_model=toy, destdir=tmp_path / "bare")
     )
-    streams = {"bare": {"text": "en", "objective": {"name": "denoise"}},
-               "rich": {"text": "de", "data": str(toy), "objective": {"name": "denoise"}}}  # fmt: skip
+    streams = {"bare": {"dataset": "en", "objective": {"name": "denoise"}},
+               "rich": {"dataset": "de", "data_dir": str(toy), "objective": {"name": "denoise"}}}  # fmt: skip
     trainer, notes = build(recipe(tmp_path / "bare", tmp_path / "run", "train.max_update=1", streams=streams))
     told = f"bare is not validated: {tmp_path / 'bare'}: has no monolingual valid text of 'en'"
     assert [note for note in notes if "validated" in note] == [told]
@@ -599,7 +601,7 @@ def test_a_stream_is_validated_on_its_own_folder_where_that_of_the_run_has_nothi
 def test_another_folder_must_have_the_same_vocabulary(toy: Path, tmp_path: Path) -> None:
     other = make_data(tmp_path, vocab_size=80)
     with pytest.raises(MasscliError) as error:
-        composed(toy, "--beside", f"translate@{other}")
+        composed(toy, "--auxiliary", f"translate@{other}")
     assert error.value.message == f"{other}: has another vocabulary than {toy}"
     assert error.value.hint == f"preprocess it with --spm-model {toy}"
 
@@ -611,12 +613,12 @@ def test_another_folder_must_have_the_same_vocabulary(toy: Path, tmp_path: Path)
         (["--pairs", "en-en"], "stream backtranslate-en-en: en-en goes from a language to itself"),
         (["--langs", "en,de", "--best-metric", "roundtrip"],
          "--best-metric roundtrip needs translations of the validation set there and back"),
-        (["--beside", "denoise=0.5", "--beside", "denoise=0.1"], "--beside denoise: there is a stream denoise-en already"),
-        (["--beside", "backtranslate"], "--beside backtranslate: there is a stream backtranslate-en-de already"),
-        (["--beside", "translate@=0.5"], "--beside translate@: names no folder"),
-        (["--beside", "noise"], "--beside: no objective called 'noise', did you mean 'denoise'?"),
-        (["--beside", "denoise=-1"], "weight: must not be negative, got '-1'"),
-        (["--beside", "denoise=heavy"], "weight: expected a number or UPDATE:VALUE,..., got 'heavy'"),
+        (["--auxiliary", "denoise=0.5", "--auxiliary", "denoise=0.1"], "--auxiliary denoise: there is a stream denoise-en already"),
+        (["--auxiliary", "backtranslate"], "--auxiliary backtranslate: there is a stream backtranslate-en-de already"),
+        (["--auxiliary", "translate@=0.5"], "--auxiliary translate@: names no folder"),
+        (["--auxiliary", "noise"], "--auxiliary: no objective called 'noise', did you mean 'denoise'?"),
+        (["--auxiliary", "denoise=-1"], "loss_weight: must not be negative, got '-1'"),
+        (["--auxiliary", "denoise=heavy"], "loss_weight: expected a number or UPDATE:VALUE,..., got 'heavy'"),
     ],
 )  # fmt: skip
 def test_mistakes(args: list[str], message: str, toy: Path) -> None:

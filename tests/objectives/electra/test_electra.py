@@ -192,7 +192,7 @@ def test_an_adversary_learns_to_mislead() -> None:
 
 # -- two stages ----------------------------------------------------------------------------------------------------------------------------
 
-STAGES = {"one": {"text": "en", "objective": {
+STAGES = {"one": {"dataset": "en", "objective": {
     "name": "electra", "variant": "two-stage", "generator_updates": 4, "generator_size": 1.0, "tokens_per_sample": 24}}}  # fmt: skip
 
 
@@ -273,7 +273,7 @@ def test_a_run_of_two_stages_is_continued_as_if_unbroken(
 @pytest.mark.usefixtures("no_sync", "one_thread")
 def test_a_list_that_is_reused_is_learned_in_one_stage(toy: Path, tmp_path: Path) -> None:
     """With three updates to a list, the generator learns until the list that it began is done."""
-    trainer = run(toy, tmp_path, 9, "train.reuse=3")
+    trainer = run(toy, tmp_path, 9, "train.batch_reuse=3")
     begun = handed_over(trainer)
     seen = {e.step: set(e.losses) for e in trainer.run() if isinstance(e, Stepped)}
     assert seen == {step: {"one.mlm"} if step <= 6 else {"one.rtd"} for step in range(1, 10)}
@@ -312,13 +312,13 @@ def test_a_discriminator_of_another_size_takes_what_fits_and_says_what_does_not(
 
 def test_two_stages_are_those_of_one_stream(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(MasscliError, match=r"^stream en: learns alone, not beside 1 more$"):
-        run(toy, tmp_path, 3, streams={text: {**STAGES["one"], "text": text} for text in ("en", "de")})
+        run(toy, tmp_path, 3, streams={text: {**STAGES["one"], "dataset": text} for text in ("en", "de")})
 
 
 def test_a_run_whose_model_learns_nothing_or_forgets_its_beginning_is_refused(
     toy: Path, tmp_path: Path
 ) -> None:
-    two = {"text": "en", "objective": {"name": "electra", "variant": "two-stage", "generator_updates": 4}}
+    two = {"dataset": "en", "objective": {"name": "electra", "variant": "two-stage", "generator_updates": 4}}
 
     def composed(last: int, **more: str) -> Recipe:
         raw = {"data": str(toy), "train": {"max_update": last}, **more}
@@ -329,7 +329,7 @@ def test_a_run_whose_model_learns_nothing_or_forgets_its_beginning_is_refused(
     ):
         composed(4)
     assert composed(5).train.max_update == 5
-    one = {"one": {"text": "en", "objective": {"name": "mlm"}}}
+    one = {"one": {"dataset": "en", "objective": {"name": "mlm"}}}
     list(
         build(
             recipe(

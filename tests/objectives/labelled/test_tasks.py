@@ -899,10 +899,10 @@ def test_two_tasks_on_one_model(folder: Path, tmp_path: Path, capsys: pytest.Cap
 data = "{folder / "data"}"
 save_dir = "{tmp_path / "run"}"
 [stream.sentiment]
-text = "one"
+dataset = "one"
 objective = {{ name = "classify" }}
 [stream.entities]
-text = "conll"
+dataset = "conll"
 objective = {{ name = "tag" }}
 """
     (tmp_path / "r.toml").write_text(toml)

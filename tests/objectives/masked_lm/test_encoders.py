@@ -17,7 +17,7 @@ from masscli.models.masks import self_attention_mask, step_visibility
 from masscli.models.presets import resolve
 from masscli.models.relative_positions import bucket
 from masscli.models.transformer import Transformer, count_parameters
-from masscli.training.setup.architecture import SHAPE
+from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 V = 60
 
@@ -162,7 +162,7 @@ def test_a_shape_that_weights_depend_on_comes_with_them() -> None:
     plain = {name: p.shape for name, p in make().named_parameters()}
     for field, value in changes.items():
         assert {name: p.shape for name, p in make(**{field: value}).named_parameters()} != plain
-        assert field in SHAPE
+        assert field in ARCHITECTURE_FIELDS
 
 
 def test_albert_projects_embeddings_of_any_width() -> None:
