@@ -37,7 +37,6 @@ class ObjectiveContext:
     framing: Framing
     model: ModelConfig
     dataset_name: str
-    max_examples: int | None = None
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -67,13 +66,14 @@ class Objective(nn.Module, ABC):
     def weights(self) -> Mapping[str, float]:
         """The weight of each loss term; its keys are the terms."""
 
-    @abstractmethod
-    def view(self, data: DataFolder, split: str) -> Dataset:
-        """The examples of a split."""
+    def read_statistics(self, data: DataFolder) -> None:
+        """Read from the training data what `prepare` and `training_warnings` need. Called once before training."""
 
     @abstractmethod
-    def collator(self) -> Collator:
-        """How they become batches."""
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
+        """Return the first `max_examples` (default: all) of a split, and the collator that makes batches of them."""
 
     def begin_update(self, model: Transformer, update: int) -> None:
         """What is to be done to the model or to itself before an update, of which there have been `update`: by nothing but this number and

@@ -92,7 +92,7 @@ def test_the_encoder_alone_sees_them(
     batches = []
     for given in (options, replace(options, switch_dictionary=path, switch_share=1.0)):
         made = kind(given, ObjectiveContext(frame, ModelConfig(), text))
-        batches.append(BatchBuilder("s", made.view(data, "train"), made.collator(), 1)(np.arange(8), 0))
+        batches.append(BatchBuilder("s", *made.dataset(data, "train"), 1)(np.arange(8), 0))
     plain, switched = batches
     assert all(torch.equal(labels.ids, switched.labels[term].ids) for term, labels in plain.labels.items())
     assert (plain.target is None) == (switched.target is None)

@@ -79,7 +79,7 @@ def objective(options: Any, framing: Framing) -> Objective:
 
 def batch_builder(options: Any, framing: Framing, data: DataFolder) -> BatchBuilder:
     made = objective(options, framing)
-    return BatchBuilder("stream", made.view(data, "train"), made.collator(), 1)
+    return BatchBuilder("stream", *made.dataset(data, "train"), 1)
 
 
 def batch(options: Any, framing: Framing, *lines: Sequence[int], seed: int = 1) -> Batch:

@@ -164,7 +164,7 @@ def test_a_text_window_is_predicted_from_its_start() -> None:
 
 def test_windows_may_be_as_long_as_there_are_positions(toy: Path) -> None:
     made = objective("gpt", tokens_per_sample=32)
-    view = made.view(DataFolder.open(toy), "train")
+    view: Any = made.dataset(DataFolder.open(toy), "train")[0]
     assert view.sizes(0, 1).tolist() == [[32]]
     assert made.collator()([view[0]], rngs(1)).source.ids.shape == (1, 32)
 
@@ -465,7 +465,7 @@ def test_collations_do_not_depend_on_what_else_is_in_the_batch(toy: Path) -> Non
     framing = Framing(data.vocab, False, False, ("de", "en"))
     for name, options in RUNS:
         made = objective(**{"framing": framing, **streams(name, options)["one"]["objective"]})
-        batch_builder = BatchBuilder("one", made.view(data, "train"), made.collator(), 1)
+        batch_builder = BatchBuilder("one", *made.dataset(data, "train"), 1)
         rows = np.arange(5) if len(batch_builder.dataset) > 5 else np.arange(2)
         together, alone = batch_builder(rows, 1), batch_builder(rows[1:2], 1)
         n = int(alone.source.lengths[0])

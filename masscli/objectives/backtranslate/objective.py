@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids, Tokens, pad
-from masscli.data.batches.dataset import Dataset, Example, LineDataset
+from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder, MissingDataError
 from masscli.generation.config import GenerationConfig
@@ -69,18 +69,22 @@ class Backtranslate(Objective):
         self.synthetic, self.real = context.languages
         self.monitor: BacktranslationMonitor | None = None
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
-        """Sentences of the language that is written.  That of training is also where pieces are counted."""
-        if split == "train":
-            counts = [data.piece_counts(side) for side in (self.real, self.synthetic)]
-            self.monitor = BacktranslationMonitor(*counts, *_others(data, self.context.languages))
-            if least := self.options.only_seen:
-                if not (counts[1] >= least).any():
-                    raise MasscliError(
-                        f"--only-seen {least}: no piece of {self.synthetic} occurs so often", "lower it"
-                    )
-                self.allowed_pieces = {self.synthetic: torch.from_numpy(counts[1] >= least)}
-        return LineDataset([data.monolingual(split, self.real)], self.context.max_examples)
+    def read_statistics(self, data: DataFolder) -> None:
+        """Count the pieces of the training text."""
+        counts = [data.piece_counts(side) for side in (self.real, self.synthetic)]
+        self.monitor = BacktranslationMonitor(*counts, *_others(data, self.context.languages))
+        if least := self.options.only_seen:
+            if not (counts[1] >= least).any():
+                raise MasscliError(
+                    f"--only-seen {least}: no piece of {self.synthetic} occurs so often", "lower it"
+                )
+            self.allowed_pieces = {self.synthetic: torch.from_numpy(counts[1] >= least)}
+
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
+        """Sentences of the language that is written."""
+        return LineDataset([data.monolingual(split, self.real)], max_examples), self.collator()
 
     def collator(self) -> BackCollator:
         """Hands the text over."""

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.dataset import Dataset, Example, LineDataset
+from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.clm import TextCollator
@@ -46,20 +46,21 @@ class BertLM(Objective):
     def __init__(self, config: BertLMOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
         self.options = config
-        self.switching = Switching()
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """Sentences.  Where words are exchanged, the data says which pieces they are."""
-        self.switching = Switching.read(self.options, data)
-        return LineDataset([data.monolingual(split, self.context.dataset_name)], self.context.max_examples)
+        lines = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
+        return lines, self.collator(Switching.read(self.options, data))
 
-    def collator(self) -> BothCollator:
+    def collator(self, switching: Switching = Switching()) -> BothCollator:
         """Masks, and shifts by one."""
         framing = self.context.framing
         words = np.setdiff1d(np.arange(framing.vocab.size), list(framing.vocab.specials))
         text = self.context.dataset_name
         return BothCollator(
-            MaskingCollator(self.options, framing, text, words, self.switching), TextCollator(framing, text)
+            MaskingCollator(self.options, framing, text, words, switching), TextCollator(framing, text)
         )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from masscli.data.batches.batch import Batch, Labels, Tokens, pad
-from masscli.data.batches.dataset import Dataset, Example, LineDataset
+from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
@@ -51,9 +51,12 @@ class CausalLM(Objective):
     def __init__(self, config: CausalLMOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """Sentences."""
-        return LineDataset([data.monolingual(split, self.context.dataset_name)], self.context.max_examples)
+        lines = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
+        return lines, self.collator()
 
     def collator(self) -> TextCollator:
         """Shifts by one."""

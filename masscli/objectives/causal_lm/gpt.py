@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Batch, Labels, Tokens, pad
-from masscli.data.batches.dataset import Dataset, Example, TokenBlockDataset
+from masscli.data.batches.dataset import Collator, Dataset, Example, TokenBlockDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
@@ -62,14 +62,13 @@ class Gpt(Objective):
         super().__init__(context)
         self.options = config
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """Windows of running text."""
-        return Unframed(
-            data.monolingual(split, self.context.dataset_name),
-            self.options.tokens_per_sample,
-            data.vocab.eos,
-            self.context.max_examples,
-        )
+        column = data.monolingual(split, self.context.dataset_name)
+        windows = Unframed(column, self.options.tokens_per_sample, data.vocab.eos, max_examples)
+        return windows, self.collator()
 
     def collator(self) -> WindowCollator:
         """Shifts by one."""

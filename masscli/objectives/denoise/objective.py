@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.dataset import Dataset, Example, LineDataset
+from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
@@ -58,16 +58,17 @@ class Denoise(Objective):
     def __init__(self, config: DenoiseOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
         self.options = config
-        self.switching = Switching()
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """Sentences.  Where words are exchanged, the data says which pieces they are."""
-        self.switching = Switching.read(self.options, data)
-        return LineDataset([data.monolingual(split, self.context.dataset_name)], self.context.max_examples)
+        lines = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
+        return lines, self.collator(Switching.read(self.options, data))
 
-    def collator(self) -> NoisyCollator:
+    def collator(self, switching: Switching = Switching()) -> NoisyCollator:
         """Adds noise to the source."""
-        return NoisyCollator(self.options, self.context.framing, self.context.dataset_name, self.switching)
+        return NoisyCollator(self.options, self.context.framing, self.context.dataset_name, switching)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy of the clean sentence."""

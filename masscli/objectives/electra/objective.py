@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from masscli.data.batches.batch import Batch, Labels, Tokens, pad
-from masscli.data.batches.dataset import Dataset, Example
+from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.linear import Linear
@@ -134,9 +134,13 @@ class Electra(Objective):
         """The generator's loss, and the discriminator's; the ablations that predict tokens weigh both the same."""
         return {"mlm": 1.0, self.second: self.options.disc_weight if self.second == "rtd" else 1.0}
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """One or two segments of a document."""
-        return document_pairs(data, split, self.context, self.options, "electra")
+        return document_pairs(
+            data, split, self.context, self.options, "electra", max_examples
+        ), self.collator()
 
     def collator(self) -> ElectraCollator:
         """Masks what the generator reads."""

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids
-from masscli.data.batches.dataset import Dataset
+from masscli.data.batches.dataset import Collator, Dataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.metrics import label_measures as measures
@@ -102,10 +102,14 @@ class Texts(Judged):
     def examples(self, table: Table, labelled: bool) -> TextsView:
         return self._read(table, 1, self.targets(table) if labelled else None)
 
-    def view(self, data: DataFolder, split: str) -> TextsView | BothOrders:
-        table = data.table(self.context.dataset_name, split).head(self.context.max_examples)
-        view = self.examples(table, labelled=True)
-        return BothOrders(view, self._read(table, -1, view.targets)) if self.texts.double_unordered else view
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
+        table = data.table(self.context.dataset_name, split).head(max_examples)
+        examples = self.examples(table, labelled=True)
+        if self.texts.double_unordered:
+            return BothOrders(examples, self._read(table, -1, examples.targets)), self.collator()
+        return examples, self.collator()
 
     def _read(self, table: Table, step: int, targets: NDArray[Any] | None) -> TextsView:
         return TextsView(

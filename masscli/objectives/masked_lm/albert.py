@@ -8,7 +8,7 @@ of the model (--arch albert-base); it was trained with --optimizer lamb.
 
 from __future__ import annotations
 
-from masscli.data.batches.dataset import Dataset
+from masscli.data.batches.dataset import Collator, Dataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.masked_lm.bert import PairCollator, PairedLM, document_pairs, make_masker, no_tags
 from masscli.objectives.masked_lm.options import AlbertOptions
@@ -23,12 +23,15 @@ class Albert(PairedLM):
         no_tags("albert", context)
         self.options = config
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """Pairs of segments, half of them exchanged."""
         o = self.options
-        return document_pairs(
-            data, split, self.context, o, "strict-sop" if o.strict_sop else "sop", o.ngram_rule == "released"
-        )
+        kind = "strict-sop" if o.strict_sop else "sop"
+        as_albert = o.ngram_rule == "released"
+        pairs = document_pairs(data, split, self.context, o, kind, max_examples, as_albert)
+        return pairs, self.collator()
 
     def collator(self) -> PairCollator:
         """Masks; random tokens come from the whole vocabulary."""

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
-from masscli.data.batches.dataset import Dataset, Example
+from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.linear import Linear
@@ -116,6 +116,7 @@ def document_pairs(
     context: ObjectiveContext,
     options: DocumentOptions,
     kind: str,
+    max_examples: int | None,
     as_albert: bool = False,
 ) -> DocumentPairs:
     """The pairs of a split; validation reads each document once.  `as_albert` is that of `word_starts`."""
@@ -123,7 +124,7 @@ def document_pairs(
     copies = o.dupe_factor if split == "train" else 1
     column = data.monolingual(split, context.dataset_name)
     found = DocumentPairs(column, kind, o.tokens_per_sample, short=o.short_seq_prob, copies=copies, seed=o.pair_seed,
-                          starts=word_starts(data.tokenizer(), as_albert), limit=context.max_examples)  # fmt: skip
+                          starts=word_starts(data.tokenizer(), as_albert), limit=max_examples)  # fmt: skip
     if kind == "strict-sop" and not len(found) and len(column):
         raise MasscliError(f"{data.folder}: no document of {context.dataset_name} ({split}) has two sentences",
                            "a sentence a line, a blank line ends a document; or leave out --strict-sop")  # fmt: skip
@@ -187,9 +188,11 @@ class Bert(PairedLM):
         no_tags("bert", context)
         self.options = config
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """Pairs of segments."""
-        return document_pairs(data, split, self.context, self.options, "nsp")
+        return document_pairs(data, split, self.context, self.options, "nsp", max_examples), self.collator()
 
     def collator(self) -> PairCollator:
         """Masks; random tokens come from the whole vocabulary."""

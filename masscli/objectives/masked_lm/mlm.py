@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
-from masscli.data.batches.dataset import Dataset, Example, LineDataset
+from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
@@ -66,19 +66,20 @@ class MaskedLM(Objective):
     def __init__(self, config: MaskedLMOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
         self.options = config
-        self.switching = Switching()
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """Sentences.  Where words are exchanged, the data says which pieces they are."""
-        self.switching = Switching.read(self.options, data)
-        return LineDataset([data.monolingual(split, self.context.dataset_name)], self.context.max_examples)
+        lines = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
+        return lines, self.collator(Switching.read(self.options, data))
 
-    def collator(self) -> MaskingCollator:
+    def collator(self, switching: Switching = Switching()) -> MaskingCollator:
         """Masks."""
         vocab = self.context.framing.vocab
         words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
         return MaskingCollator(
-            self.options, self.context.framing, self.context.dataset_name, words, self.switching
+            self.options, self.context.framing, self.context.dataset_name, words, switching
         )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:

@@ -66,13 +66,23 @@ class Roberta(PairedLM):
             no_tags(f"--input-form {config.input_form}", context)
         self.options = config
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """Pairs, or blocks of sentences."""
         o = self.options
         if o.input_form in PAIRS:
-            return document_pairs(data, split, self.context, o, PAIRS[o.input_form])
-        return PackedSentenceDataset(data.monolingual(split, self.context.dataset_name), o.tokens_per_sample - 1, data.vocab.eos,
-                      cross=o.input_form == "full-sentences", starts=word_starts(data.tokenizer()), limit=self.context.max_examples)  # fmt: skip
+            kind = PAIRS[o.input_form]
+            return document_pairs(data, split, self.context, o, kind, max_examples), self.collator()
+        blocks = PackedSentenceDataset(
+            data.monolingual(split, self.context.dataset_name),
+            o.tokens_per_sample - 1,
+            data.vocab.eos,
+            cross=o.input_form == "full-sentences",
+            starts=word_starts(data.tokenizer()),
+            limit=max_examples,
+        )
+        return blocks, self.collator()
 
     def collator(self) -> Collator:
         """Masks."""

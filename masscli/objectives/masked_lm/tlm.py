@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Batch, Ids, pad
-from masscli.data.batches.dataset import Dataset, Example, LineDataset
+from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
@@ -84,21 +84,20 @@ class TranslationLM(Objective):
     def __init__(self, config: TranslationLMOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
         self.options = config
-        self.switching = Switching()
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """Pairs of lines.  Where words are exchanged, the data says which pieces they are."""
-        self.switching = Switching.read(self.options, data)
         source, target = self.context.languages
-        return Beside(LineDataset(data.pair(split, source, target), self.context.max_examples))
+        pairs = LineDataset(data.pair(split, source, target), max_examples)
+        return Beside(pairs), self.collator(Switching.read(self.options, data))
 
-    def collator(self) -> BesideCollator:
+    def collator(self, switching: Switching = Switching()) -> BesideCollator:
         """Masks."""
         vocab = self.context.framing.vocab
         words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
-        return BesideCollator(
-            self.options, self.context.framing, self.context.languages, words, self.switching
-        )
+        return BesideCollator(self.options, self.context.framing, self.context.languages, words, switching)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy at the masked places."""

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
-from masscli.data.batches.dataset import Dataset, Example, LineDataset, TokenBlockDataset
+from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset, TokenBlockDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
@@ -100,26 +100,24 @@ class Mass(Objective):
     def __init__(self, config: MassOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
         self.options = config.resolved()
-        self.switching = Switching()
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """Sentences, or windows of running text where blocks are used."""
         column = data.monolingual(split, self.context.dataset_name)
-        self.switching = Switching.read(self.options, data)
+        collator = self.collator(Switching.read(self.options, data))
         if self.options.block:
             room = self.context.model.max_positions - 1 - self.context.framing.prefix_length
-            return TokenBlockDataset(
-                column, self.options.window or min(WINDOW, room), data.vocab.eos, self.context.max_examples
-            )
-        return LineDataset([column], self.context.max_examples)
+            size = self.options.window or min(WINDOW, room)
+            return TokenBlockDataset(column, size, data.vocab.eos, max_examples), collator
+        return LineDataset([column], max_examples), collator
 
-    def collator(self) -> MassCollator:
+    def collator(self, switching: Switching = Switching()) -> MassCollator:
         """Hides fragments."""
         vocab = self.context.framing.vocab
         words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
-        return MassCollator(
-            self.options, self.context.framing, self.context.dataset_name, words, self.switching
-        )
+        return MassCollator(self.options, self.context.framing, self.context.dataset_name, words, switching)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy of the fragment."""

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Labels, Tokens, pad
-from masscli.data.batches.dataset import Dataset, Example
+from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import JoinedSequence, PairFormat, truncated_pair_lengths
 from masscli.data.storage.data_folder import DataFolder
@@ -68,11 +68,16 @@ class Measured(Objective):
     def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
         """The metrics, of a labelled table."""
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
-        """Labelled examples to learn from."""
-        return self.examples(
-            data.table(self.context.dataset_name, split).head(self.context.max_examples), labelled=True
-        )
+    @abstractmethod
+    def collator(self) -> Collator:
+        """Return what makes batches of the examples of any table."""
+
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
+        """Return the labelled examples to learn from, and their collator."""
+        table = data.table(self.context.dataset_name, split).head(max_examples)
+        return self.examples(table, labelled=True), self.collator()
 
 
 class Judged(Measured):

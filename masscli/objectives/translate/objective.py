@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
-from masscli.data.batches.dataset import Dataset, Example, LineDataset
+from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
@@ -76,10 +76,12 @@ class Translate(Objective):
         super().__init__(context)
         self.options = config
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """Pairs of lines."""
         source, target = self.context.languages
-        return LineDataset(data.pair(split, source, target), self.context.max_examples)
+        return LineDataset(data.pair(split, source, target), max_examples), self.collator()
 
     def collator(self) -> PairCollator:
         """Adds nothing but frames."""

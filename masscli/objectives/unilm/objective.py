@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
-from masscli.data.batches.dataset import Dataset, Example
+from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
@@ -131,9 +131,13 @@ class UniLM(Objective):
         """All terms count the same."""
         return dict.fromkeys(self.terms, 1.0)
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """Two consecutive segments of a document."""
-        return document_pairs(data, split, self.context, self.options, "contiguous")
+        return document_pairs(
+            data, split, self.context, self.options, "contiguous", max_examples
+        ), self.collator()
 
     def collator(self) -> PseudoMaskingCollator:
         """Masks, in blocks."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.dataset import Dataset, Example, LineDataset
+from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
@@ -48,10 +48,12 @@ class PseudoMasked(Objective):
         self.options = config
         self.laid_out = PseudoCollator.of(config, context, context.languages[1], "s2s")
 
-    def view(self, data: DataFolder, split: str) -> Dataset:
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
         """Pairs of lines."""
         source, target = self.context.languages
-        return Joined(LineDataset(data.pair(split, source, target), self.context.max_examples))
+        return Joined(LineDataset(data.pair(split, source, target), max_examples)), self.collator()
 
     def collator(self) -> PseudoCollator:
         """Lays out the copies; the language told to the model is the target's."""

@@ -316,7 +316,7 @@ def _flat(raw: Mapping[str, Any], at: str = "") -> dict[str, Any]:
 
 def _objective(stream: StreamConfig, recipe: Recipe, framing: Framing) -> Objective:
     cls = cast(Any, objective_class(stream.objective.name))
-    made = cls(stream.objective, ObjectiveContext(framing, recipe.model, stream.dataset, stream.max_examples))
+    made = cls(stream.objective, ObjectiveContext(framing, recipe.model, stream.dataset))
     assert isinstance(made, Objective)
     return made
 
@@ -344,8 +344,9 @@ def _positions(recipe: Recipe, framing: Framing) -> tuple[int, int]:
 
 
 def _stream(name: str, recipe: Recipe, objective: Objective, data: DataFolder, framing: Framing) -> Stream:
-    view = objective.view(data, "train")
     config = recipe.stream[name]
+    objective.read_statistics(data)
+    dataset, collator = objective.dataset(data, "train", config.max_examples)
     limits = _limits(recipe, framing)
     if isinstance(objective, Measured):
         limits = limits._replace(
@@ -353,11 +354,11 @@ def _stream(name: str, recipe: Recipe, objective: Objective, data: DataFolder, f
         )  # such examples are cut to fit, not left out
     elif cut := config.objective.max_example_length(framing.prefix_length):
         limits = limits._replace(shorter=f"--{cut[0].replace('_', '-')}")
-    sampler = BatchSampler(len(view), view.sizes, limits, recipe.seed, name)
+    sampler = BatchSampler(len(dataset), dataset.sizes, limits, recipe.seed, name)
     return Stream(
         name,
         objective,
-        BatchBuilder(name, view, objective.collator(), recipe.seed),
+        BatchBuilder(name, dataset, collator, recipe.seed),
         sampler,
         config.sampling_weight,
         ramp(config.loss_weight),
@@ -392,45 +393,35 @@ def _validator(
         return nothing, [f"no {split} split in {recipe.data}: nothing is validated"]
     for name, objective in objectives.items():
         text, its = recipe.stream[name].dataset, open_data(recipe.stream[name].data_dir, data)
-        # A validation set is measured whole, whatever --limit says of training.
-        whole = _objective(
-            StreamConfig(
-                dataset=text, objective=recipe.stream[name].objective, max_examples=config.max_valid_rows
-            ),
-            recipe,
-            framing,
-        )
         try:
-            if isinstance(whole, Measured):
+            if isinstance(objective, Measured):
+                # Every example is measured once, whatever was done to the examples that were learned from.
                 table = its.table(text, split).head(config.max_valid_rows)
-                view = whole.examples(
-                    table, labelled=True
-                )  # a row for each that is measured: `view` is what is learned from
+                dataset, collator = objective.examples(table, labelled=True), objective.collator()
             else:
-                table, view = None, whole.view(its, split)
+                table = None
+                dataset, collator = objective.dataset(its, split, config.max_valid_rows)
         except MissingDataError as error:
             warnings.append(f"{name} is not validated: {error.message}")
             continue
         longest = _positions(recipe, framing)
         limits = BatchLimits(max(recipe.train.max_tokens, *longest), None, longest)
-        if isinstance(whole, Measured):
-            warnings += [f"{name}, {split}: {remark}" for remark in whole.data_warnings(view)]
-            limits = BatchLimits(max(recipe.train.max_tokens, int(view.sizes(0, len(view)).max())))
-        sampler = BatchSampler(len(view), view.sizes, limits, recipe.seed, name, shuffle=False)
+        if isinstance(objective, Measured):
+            warnings += [f"{name}, {split}: {remark}" for remark in objective.data_warnings(dataset)]
+            limits = BatchLimits(max(recipe.train.max_tokens, int(dataset.sizes(0, len(dataset)).max())))
+        sampler = BatchSampler(len(dataset), dataset.sizes, limits, recipe.seed, name, shuffle=False)
         if sampler.skipped:
             warnings.append(
                 f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples are longer than --max-positions"
             )
-        streams.append(
-            ValidStream(name, objective, BatchBuilder(name, view, objective.collator(), 0), sampler, table)
-        )
-        if config.eval_rouge and isinstance(whole, Write) and table is not None:
-            writing, most = whole.writing, whole.room.target
+        streams.append(ValidStream(name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table))
+        if config.eval_rouge and isinstance(objective, Write) and table is not None:
+            writing, most = objective.writing, objective.room.target
             rouges.append(
                 RougeTask(
                     name,
                     writing.language,
-                    *whole.lines(table),
+                    *objective.lines(table),
                     cut_of(writing),
                     most,
                     writing.encoder_generates,

@@ -169,11 +169,12 @@ def streams(toy: Path) -> tuple[dict[str, BatchSampler], dict[str, BatchBuilder]
     framing = Framing(data.vocab, False, False, ("en", "de"))
     alone, paired = (ObjectiveContext(framing, ModelConfig(), text) for text in ("en", "en-de"))
     made = {"mass": Mass(MassOptions(), alone), "translate": Translate(TranslateOptions(), paired)}
-    views = {name: objective.view(data, "train") for name, objective in made.items()}
+    datasets = {name: objective.dataset(data, "train") for name, objective in made.items()}
     samplers = {
-        name: BatchSampler(len(view), view.sizes, BatchLimits(120), 1, name) for name, view in views.items()
+        name: BatchSampler(len(dataset), dataset.sizes, BatchLimits(120), 1, name)
+        for name, (dataset, _) in datasets.items()
     }
-    return samplers, {name: BatchBuilder(name, views[name], made[name].collator(), 1) for name in made}
+    return samplers, {name: BatchBuilder(name, *datasets[name], 1) for name in made}
 
 
 def jobs(

@@ -87,7 +87,8 @@ def prepared(
     objective = Backtranslate(
         BacktranslateOptions(**options), ObjectiveContext(framing, ModelConfig(), "en-de")
     ).train(training)
-    before = BatchBuilder("bt", objective.view(data, "train"), objective.collator(), 1)(np.array(rows), epoch)
+    objective.read_statistics(data)
+    before = BatchBuilder("bt", *objective.dataset(data, "train"), 1)(np.array(rows), epoch)
     return before, objective.prepare(make(data).train(), before)
 
 

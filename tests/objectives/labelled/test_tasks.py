@@ -272,7 +272,7 @@ def built(folder: Path, run_folder: Path, *options: str) -> tuple[Predictor, Cla
     objective = predictor.objective
     assert isinstance(objective, Classify)
     data = DataFolder.open(folder / "data")
-    return predictor, objective, BatchBuilder("x", objective.view(data, "valid"), objective.collator(), 0)
+    return predictor, objective, BatchBuilder("x", *objective.dataset(data, "valid"), 0)
 
 
 def test_similarity_does_not_know_the_order_of_a_pair(folder: Path, tmp_path: Path) -> None:
@@ -693,7 +693,7 @@ def test_where_a_question_is_read(frame: str, folder: Path, tmp_path: Path) -> N
 
     def sequences(**options: object) -> list[list[int]]:
         made = Choose(replace(objective.options, **options), objective.context)  # type: ignore[arg-type]
-        view = made.view(data, "valid")
+        view = made.dataset(data, "valid")[0]
         batch = made.collator()([view[0]], [])
         lengths = batch.source.lengths.tolist()
         assert view.sizes(0, 2).tolist() == [[2 * max(lengths)]] * 2
@@ -864,7 +864,7 @@ def test_a_span_lies_in_its_window_or_nowhere(folder: Path, tmp_path: Path) -> N
     finetune(folder, tmp_path / "run", "--task", "extract", *ENCODER, *small, updates=1)
     objective = Predictor.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32).objective
     data = DataFolder.open(folder / "data")
-    view, tokenizer, positive = objective.view(data, "train"), data.tokenizer(), 0
+    view, tokenizer, positive = objective.dataset(data, "train")[0], data.tokenizer(), 0
     assert len(view) > 64
     for row in range(len(view)):
         batch = objective.collator()([view[row]], [])

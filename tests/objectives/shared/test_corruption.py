@@ -62,8 +62,8 @@ def test_masks_of_an_example_are_those_of_its_epoch_or_of_all(
     )
 
     def shown(epoch: int) -> Tensor:
-        view = made.view(data, "train")
-        return BatchBuilder("one", view, made.collator(), 1)(np.arange(4) % len(view), epoch).source.ids
+        dataset, collator = made.dataset(data, "train")
+        return BatchBuilder("one", dataset, collator, 1)(np.arange(4) % len(dataset), epoch).source.ids
 
     assert torch.equal(shown(0), shown(0)) and torch.equal(shown(3), shown(3))
     first, second = shown(0), shown(3)
@@ -186,7 +186,7 @@ def test_albert_takes_words_for_what_its_rule_says() -> None:
             return Pieces("▁1", "9", "re")
 
     for rule, begins in (("words", [True, False, False]), ("released", [True, True, False])):
-        view: Any = objective("albert", ngram_rule=rule).view(Folder(), "train")  # type: ignore[arg-type]
+        view: Any = objective("albert", ngram_rule=rule).dataset(Folder(), "train")[0]  # type: ignore[arg-type]
         assert view.starts(np.array([4, 5, 6])).tolist() == begins
         cut = (
             np.array([10, 11]),
