@@ -6,6 +6,7 @@ import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from masscli.__main__ import run as masscli
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core.config import config
 from masscli.core.errors import MasscliError
 from masscli.core.ramp import ramp, ramp_at
 from masscli.data.batches.batch import Batch
@@ -22,6 +24,7 @@ from masscli.data.batches.sampler import Position
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Term
 from masscli.objectives.translate.objective import Translate
+from masscli.objectives.translate.options import TranslateOptions
 from masscli.training import trainer as loop
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.recipe import Recipe
@@ -640,10 +643,17 @@ class Scaled(Translate):
         }
 
 
+@config
+class ScaledOptions(TranslateOptions):
+    """The options of `Scaled`, as a plug-in declares them."""
+
+    implementation: ClassVar[str] = f"{__name__}:Scaled"
+
+
 def test_parameters_of_an_objective_are_learned_saved_and_restored(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    streams = {"a.b": {"dataset": "en-de", "objective": {"name": f"{__name__}:Scaled"}}}
+    streams = {"a.b": {"dataset": "en-de", "objective": {"name": f"{__name__}:ScaledOptions"}}}
 
     def factor(folder: Path) -> Tensor:
         return last(folder).heads()["a.b.factor"]
