@@ -15,7 +15,7 @@ import typer
 
 from masscli.cli.options import bind
 from masscli.cli.training_request import Training, TrainRequest
-from masscli.core.config import decode, override
+from masscli.core.config import from_dict, override
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.training.recipe import Recipe
 
@@ -83,7 +83,7 @@ def recipe(data: Path, folder: Path, *changes: str, streams: Mapping[str, Any] |
         "save_dir": str(folder),
         **({"stream": streams} if streams is not None else {}),
     }
-    return decode(Recipe, override(raw, changes))
+    return from_dict(Recipe, override(raw, changes))
 
 
 def composed(*args: str) -> Recipe:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import Checkpoint, saved
-from masscli.core.config import encode
+from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
@@ -55,7 +55,7 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
 
 def _kind(checkpoint: Checkpoint) -> object:
     """What must agree: the shape of the model, its languages, and what was learned (dropout may differ)."""
-    model, streams = encode(checkpoint.recipe.model), checkpoint.recipe.stream
+    model, streams = to_dict(checkpoint.recipe.model), checkpoint.recipe.stream
     return (
         [model[field] for field in ARCHITECTURE_FIELDS],
         checkpoint.state.languages,

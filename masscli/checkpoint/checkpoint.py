@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from masscli.core.config import decode, encode, to_toml
+from masscli.core.config import from_dict, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.core.files import digest, relink, sync, write
 from masscli.data.batches.framing import Framing
@@ -95,7 +95,7 @@ class Checkpoint:
             state = RunState(**raw["state"])
             state.positions = {name: Position(*p) for name, p in state.positions.items()}
             state.languages = tuple(state.languages)
-            recipe = decode(Recipe, tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8")))
+            recipe = from_dict(Recipe, tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8")))
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
             raise MasscliError(
                 f"{folder / 'state.json'}: damaged ({error})", f"use another checkpoint; {_GO_ON}"
@@ -190,7 +190,7 @@ def save(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, fl
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir(parents=True)
-        write(aside / "recipe.toml", to_toml(encode(recipe)).encode())
+        write(aside / "recipe.toml", to_toml(to_dict(recipe)).encode())
         tokenizer.save(aside)
         for name, tensors in ((WEIGHTS, weights), (HEADS, heads), (MOMENTS, moments)):
             if tensors:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from masscli.cli.output import writer
-from masscli.core.config import encode
+from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerateConfig, GenerationConfig
 from masscli.objectives.write.options import WriteOptions
@@ -96,8 +96,8 @@ def run(
 
 def _nothing_idle(command: GenerateConfig, search: GenerationConfig) -> None:
     """Refuse what would change nothing."""
-    usual = encode(GenerationConfig())
-    changed = [key for key, value in encode(search).items() if value != usual[key] and key != "lenpen"]
+    usual = to_dict(GenerationConfig())
+    changed = [key for key, value in to_dict(search).items() if value != usual[key] and key != "lenpen"]
     if command.score_reference is not None and changed:
         flags = ", ".join(f"--{key.replace('_', '-')}" for key in changed)
         raise MasscliError(

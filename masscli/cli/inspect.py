@@ -55,7 +55,7 @@ def _data(path: Path, verify: bool) -> None:
 
 def _checkpoint(path: Path, verify: bool) -> None:
     from masscli.checkpoint.checkpoint import Checkpoint
-    from masscli.core.config import encode, to_toml
+    from masscli.core.config import to_dict, to_toml
 
     found = Checkpoint.open(path)
     checked = f"# all {found.verify()} files match their checksums\n" if verify else ""
@@ -70,7 +70,7 @@ def _checkpoint(path: Path, verify: bool) -> None:
     print(
         f"# languages {', '.join(found.state.languages) or 'none'}; vocabulary {found.tokenizer().vocab.fingerprint[:12]}"
     )
-    trained = encode(found.recipe)
+    trained = to_dict(found.recipe)
     known = (
         trained if found.state.step else {"model": trained["model"]}
     )  # weights that were imported have no run behind them

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import typer
 
-from masscli.core.config import ConfigError, Row, decode, rows, type_name
+from masscli.core.config import ConfigError, OptionInfo, from_dict, iter_options, type_name
 
 Values = Mapping[str, Any]
 
@@ -32,8 +32,8 @@ class Expansion(Protocol):
     def collect(self, values: Values) -> object:
         """What the command's parameter receives, from the values of the options."""
 
-    def rephrase_error(self, complaint: str, values: Values) -> str:
-        """A line of a `ConfigError`, with the flag in the place of the key where the key was set by a flag."""
+    def flag_of(self, key: str, values: Values) -> str:
+        """Return the flag that set a key of a `ConfigError`, or the key itself if no flag did."""
 
 
 @runtime_checkable
@@ -48,14 +48,14 @@ class Section:
 
     def __init__(self, cls: type, panels: Mapping[str, str] | None = None) -> None:
         self.cls = cls
-        self.rows = [row for row in rows(cls) if typing.get_origin(row.kind) is not dict]
+        self.rows = [row for row in iter_options(cls) if typing.get_origin(row.kind) is not dict]
         self.panels = panels if panels is not None else titles(cls)
 
     def parameters(self) -> list[inspect.Parameter]:
         return [option(row, self.panels[row.key.rpartition(".")[0]]) for row in self.rows]
 
     def collect(self, values: Values) -> object:
-        return decode(self.cls, self.given(values))
+        return from_dict(self.cls, self.given(values))
 
     def given(self, values: Values) -> dict[str, Any]:
         """Plain data of the options that were given, section by section."""
@@ -66,11 +66,10 @@ class Section:
                 (raw.setdefault(section, {}) if section else raw)[name] = value
         return raw
 
-    def rephrase_error(self, complaint: str, values: Values) -> str:
-        key, colon, text = complaint.partition(": ")
+    def flag_of(self, key: str, values: Values) -> str:
         name = key.rpartition(".")[2]
         known = any(row.key == key for row in self.rows) and typed(values[name]) is not None
-        return f"{flag_text(name, values[name])}{colon}{text}" if known else complaint
+        return flag_text(name, values[name]) if known else key
 
 
 def bind(run: Callable[..., None], args: Sequence[str]) -> Callable[..., None]:
@@ -90,17 +89,16 @@ def bind(run: Callable[..., None], args: Sequence[str]) -> Callable[..., None]:
             own = {name: values[name] for name in signature.parameters if name not in expansions}
             run(**own, **{name: e.collect(values) for name, e in expansions.items()})
         except ConfigError as error:
-            lines = error.message.split("\n")
             for expansion in expansions.values():
-                lines = [expansion.rephrase_error(line, values) for line in lines]
-            raise ConfigError("\n".join(lines), error.hint) from None
+                error = error.with_keys(functools.partial(expansion.flag_of, values=values))
+            raise error from None
 
     call.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]  # inspect honours it, the stubs do not know it
     call.__annotations__ = {p.name: p.annotation for p in flat}
     return call
 
 
-def option(row: Row, panel: str, hidden: bool = False) -> inspect.Parameter:
+def option(row: OptionInfo, panel: str, hidden: bool = False) -> inspect.Parameter:
     """One field as an optional Typer parameter; `None` when it was not given."""
     name = row.key.rpartition(".")[2]
     spelling = (flag(name), *row.flags)

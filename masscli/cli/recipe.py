@@ -28,7 +28,7 @@ from typing import Annotated, Any
 import typer
 
 from masscli.cli.training_request import read
-from masscli.core.config import ConfigError, decode, encode, suggest, to_toml
+from masscli.core.config import ConfigError, Problem, from_dict, suggest, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.models.presets import resolve
 from masscli.training.recipe import Recipe
@@ -61,11 +61,11 @@ def run(
             _list(given or [Path("recipes")])
         case "show":
             raw = read(_file(given[0]))
-            print(_marked(encode(_decode(given[0])), raw), end="")
+            print(_marked(to_dict(_decode(given[0])), raw), end="")
         case "check":
             _check(given)
         case "diff":
-            first, second = (dict(_leaves(encode(_decode(path)))) for path in given)
+            first, second = (dict(_leaves(to_dict(_decode(path)))) for path in given)
             for key in dict.fromkeys([*first, *second]):
                 if first.get(key) != second.get(key):
                     print(f"{key}: {_literal(first, key)} -> {_literal(second, key)}")
@@ -100,15 +100,15 @@ def _is_recipe(path: Path) -> bool:
 def _check(paths: Sequence[Path]) -> None:
     if not paths:
         raise MasscliError("recipe check: expected at least one recipe, got 0", "masscli recipe --help")
-    complaints = []
+    problems: list[Problem] = []
     for path in paths:
         try:
             _decode(path)
             print(f"{path}: ok")
         except ConfigError as error:
-            complaints.append(error.message)
-    if complaints:
-        raise ConfigError("\n".join(complaints), "masscli pretrain --help lists every key")
+            problems += error.problems
+    if problems:
+        raise ConfigError(*problems, hint="masscli pretrain --help lists every key")
 
 
 def _file(path: Path) -> Path:
@@ -119,15 +119,14 @@ def _decode(path: Path) -> Recipe:
     """The typed recipe, with the sizes that `arch` stands for; each complaint begins with the file's name."""
     try:
         raw = read(_file(path))
-        recipe = decode(Recipe, raw)
+        recipe = from_dict(Recipe, raw)
         kinds = {stream.objective.stacks for stream in recipe.stream.values()}
         return replace(
             recipe, model=resolve(raw.get("model", {}), kinds.pop() if len(kinds) == 1 else "encoder-decoder")
         )
     except ConfigError as error:
-        raise ConfigError(
-            "\n".join(f"{path}: {line}" for line in error.message.split("\n")), error.hint
-        ) from None
+        problems = [Problem(str(path), str(problem)) for problem in error.problems]
+        raise ConfigError(*problems, hint=error.hint) from None
 
 
 def _marked(full: Mapping[str, Any], raw: Mapping[str, Any]) -> str:

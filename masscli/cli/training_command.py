@@ -12,7 +12,7 @@ from pathlib import Path
 
 from masscli.cli.training_request import TrainRequest
 from masscli.core import distributed
-from masscli.core.config import encode, to_toml
+from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
 
 
@@ -49,7 +49,7 @@ def train(request: TrainRequest) -> None:
             return
         sinks: list[Sink] = []
         if distributed.rank == 0:
-            replace(recipe.save_dir / "recipe.toml", to_toml(encode(recipe)).encode())
+            replace(recipe.save_dir / "recipe.toml", to_toml(to_dict(recipe)).encode())
             sinks.append(Log(recipe.save_dir / "log.jsonl", trainer.state.step))
             if recipe.train.tensorboard_logdir is not None:
                 sinks.append(Board(recipe.train.tensorboard_logdir))

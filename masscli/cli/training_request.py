@@ -20,7 +20,18 @@ from typing import Annotated, Any
 import typer
 
 from masscli.cli.options import Section, Values, completer, flag, flag_text, option, titles, typed
-from masscli.core.config import ConfigError, Flags, Row, check, config, decode, merge, override, rows
+from masscli.core.config import (
+    ConfigError,
+    Flags,
+    OptionInfo,
+    Problem,
+    check,
+    config,
+    from_dict,
+    iter_options,
+    merge,
+    override,
+)
 from masscli.core.errors import MasscliError
 from masscli.objectives.registry import OBJECTIVES
 from masscli.training.recipe import Recipe
@@ -55,15 +66,18 @@ class StreamChoice:
         check(
             (
                 len(set(self.langs)) == len(self.langs),
-                f"langs: names a language twice: {','.join(self.langs)}",
+                "langs",
+                f"names a language twice: {','.join(self.langs)}",
             ),
             (
                 self.lang_temperature >= 0.01,
-                f"lang_temperature: must be at least 0.01, got {self.lang_temperature}",
+                "lang_temperature",
+                f"must be at least 0.01, got {self.lang_temperature}",
             ),
             (
                 self.max_examples is None or self.max_examples > 0,
-                f"max_examples: must be above 0, got {self.max_examples}",
+                "max_examples",
+                f"must be above 0, got {self.max_examples}",
             ),
         )
 
@@ -95,7 +109,7 @@ class TrainRequest:
 
     def options_of(self, objective: str) -> dict[str, Any]:
         """The given options that `objective` knows."""
-        known = {row.key for row in rows(OBJECTIVES.load(objective))}
+        known = {row.key for row in iter_options(OBJECTIVES.load(objective))}
         return {key: value for key, value in self.objective_raw.items() if key in known}
 
 
@@ -142,7 +156,7 @@ class TrainingOptions:
         given = self._given(values)
         raw = override(merge(self.from_file, given), values["set"] or [])
         streams = raw.pop("stream", {})
-        choice = decode(StreamChoice, self.choice.given(values))
+        choice = from_dict(StreamChoice, self.choice.given(values))
         return TrainRequest(
             recipe_raw=raw,
             streams_raw=streams,
@@ -165,16 +179,15 @@ class TrainingOptions:
             ),
         )
 
-    def rephrase_error(self, complaint: str, values: Values) -> str:
-        key, colon, text = complaint.partition(": ")
+    def flag_of(self, key: str, values: Values) -> str:
         path = key.split(".")
         assigned = {item.partition("=")[0] for item in values["set"] or []}
         if key in assigned:
-            return f"--set {complaint}"
+            return f"--set {key}"
         if path[0] in ("stream", path[-1]) and path[-1] in self.own and typed(values[path[-1]]) is not None:
-            return f"{flag_text(path[-1], values[path[-1]])}{colon}{text}"
-        told = self.choice.rephrase_error(self.recipe.rephrase_error(complaint, values), values)
-        return f"{self.file}: {complaint}" if told == complaint and _holds(self.from_file, path) else told
+            return flag_text(path[-1], values[path[-1]])
+        told = self.choice.flag_of(self.recipe.flag_of(key, values), values)
+        return f"{self.file}: {key}" if told == key and _holds(self.from_file, path) else told
 
     def _leading(self) -> Iterator[inspect.Parameter]:
         kind = inspect.Parameter.KEYWORD_ONLY
@@ -229,15 +242,18 @@ class TrainingOptions:
                     if name == self.objective
                     else "--auxiliary"
                 )
-                raise ConfigError(f"{where}: " + error.message.removeprefix("name: "), error.hint) from None
-            for row in rows(schema):
+                text = "; ".join(
+                    str(Problem("" if p.key == "name" else p.key, p.message)) for p in error.problems
+                )
+                raise ConfigError(Problem(str(where), text), hint=error.hint) from None
+            for row in iter_options(schema):
                 if row.key != "name":
                     found.setdefault(row.key, name)
         return found
 
     def _objective_options(self) -> Iterator[inspect.Parameter]:
         for name in self.chosen:
-            for row in rows(OBJECTIVES.load(name)):
+            for row in iter_options(OBJECTIVES.load(name)):
                 if self.own.get(row.key) == name:
                     yield option(row, f"{name} options")
         for key, owners in options_of_others(
@@ -314,16 +330,16 @@ def read(path: Path) -> dict[str, Any]:
 
 
 @functools.cache
-def built_in(name: str) -> dict[str, Row]:
+def built_in(name: str) -> dict[str, OptionInfo]:
     """The options of a built-in objective, by key; looked up once, since every look-up asks for plug-ins anew."""
-    return {row.key: row for row in rows(OBJECTIVES.load(name))}
+    return {row.key: row for row in iter_options(OBJECTIVES.load(name))}
 
 
 @functools.cache
 def options_of_others(own: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Options of the built-in objectives that are not among `own`, each with the objectives that have it."""
     found: dict[str, tuple[str, ...]] = {}
-    taken = {row.key.rpartition(".")[2] for cls in (Recipe, StreamChoice) for row in rows(cls)}
+    taken = {row.key.rpartition(".")[2] for cls in (Recipe, StreamChoice) for row in iter_options(cls)}
     for name in OBJECTIVES.builtin_names():
         for key in built_in(name):
             if key not in own and key != "name" and key not in taken:

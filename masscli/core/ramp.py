@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from masscli.core.config import ConfigError
+from masscli.core.config import ConfigError, Problem
 
 
 def ramp(text: str) -> tuple[tuple[int, float], ...]:
@@ -17,13 +17,15 @@ def ramp(text: str) -> tuple[tuple[int, float], ...]:
         items = [item.partition(":") for item in text.split(",")] if ":" in text else [("0", ":", text)]
         points = tuple((int(n), float(v)) for n, _, v in items)
     except ValueError:
-        raise ConfigError(f"loss_weight: expected a number or UPDATE:VALUE,..., got {text!r}") from None
+        raise ConfigError(
+            Problem("loss_weight", f"expected a number or UPDATE:VALUE,..., got {text!r}")
+        ) from None
     if not all(math.isfinite(v) for _, v in points):
-        raise ConfigError(f"loss_weight: expected finite numbers, got {text!r}")
+        raise ConfigError(Problem("loss_weight", f"expected finite numbers, got {text!r}"))
     if any(v < 0 for _, v in points):
-        raise ConfigError(f"loss_weight: must not be negative, got {text!r}")
+        raise ConfigError(Problem("loss_weight", f"must not be negative, got {text!r}"))
     if points[0][0] != 0 or any(a[0] >= b[0] for a, b in pairwise(points)):
-        raise ConfigError(f"loss_weight: updates must rise from 0, got {text!r}")
+        raise ConfigError(Problem("loss_weight", f"updates must rise from 0, got {text!r}"))
     return points
 
 

@@ -12,7 +12,7 @@ import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar, cast
 
-from masscli.core.config import ConfigError, suggest
+from masscli.core.config import ConfigError, Problem, suggest
 
 T = TypeVar("T")
 
@@ -33,23 +33,22 @@ class Registry(Generic[T]):
         for name, target in _entry_points(self.group, tuple(sys.path)):
             if found.setdefault(name, target) != target:
                 first, second = sorted((found[name], target), key=_is_foreign)
-                raise ConfigError(f"{self.kind} {name!r} is claimed by {first} and {second}")
+                raise ConfigError(Problem("", f"{self.kind} {name!r} is claimed by {first} and {second}"))
         return found
 
     def builtin_names(self) -> list[str]:
         """Return the names that masscli itself registers."""
         return [name for name, target in self.names().items() if not _is_foreign(target)]
 
-    def load(self, name: str, at: str = "") -> T:
+    def load(self, name: str) -> T:
         """Return what is registered as `name`, or what `name` refers to if it has the form `module:Class`.
 
-        `at` is the dotted key that error messages begin with. Raises ConfigError for an unknown name or a missing module.
+        Raises ConfigError for an unknown name, with `name` as the key, or for a missing module.
         """
         known = self.names()
         target = name if ":" in name else known.get(name)
         if target is None:
-            key = f"{at}.name" if at else "name"
-            raise ConfigError(f"{key}: no {self.kind} called {name!r}{suggest(name, list(known))}")
+            raise ConfigError(Problem("name", f"no {self.kind} called {name!r}{suggest(name, list(known))}"))
         return cast(T, self.load_target(target))
 
     def load_target(self, target: str) -> object:
@@ -63,9 +62,10 @@ class Registry(Generic[T]):
             if error.name is None or not target.startswith(error.name):
                 raise
             hint = "is the plug-in installed?"
-            raise ConfigError(f"{self.kind} {target!r}: there is no module {error.name!r}", hint) from None
+            problem = Problem(f"{self.kind} {target!r}", f"there is no module {error.name!r}")
+            raise ConfigError(problem, hint=hint) from None
         except AttributeError:
-            raise ConfigError(f"{self.kind} {target!r}: the module has no such class") from None
+            raise ConfigError(Problem(f"{self.kind} {target!r}", "the module has no such class")) from None
 
 
 @functools.lru_cache(maxsize=8)

@@ -51,31 +51,35 @@ class GenerationConfig:
 
     def __post_init__(self) -> None:
         check(
-            (self.beam > 0, f"beam: must be above 0, got {self.beam}"),
+            (self.beam > 0, "beam", f"must be above 0, got {self.beam}"),
             (
                 0 < self.nbest <= self.beam,
-                f"nbest: must lie between 1 and beam ({self.beam}), got {self.nbest}",
+                "nbest",
+                f"must lie between 1 and beam ({self.beam}), got {self.nbest}",
             ),
             (
                 self.no_repeat_ngram_size >= 0,
-                f"no_repeat_ngram_size: must not be negative, got {self.no_repeat_ngram_size}",
+                "no_repeat_ngram_size",
+                f"must not be negative, got {self.no_repeat_ngram_size}",
             ),
-            (self.prefix_size >= 0, f"prefix_size: must not be negative, got {self.prefix_size}"),
-            (self.sampling_topk >= 0, f"sampling_topk: must not be negative, got {self.sampling_topk}"),
-            (self.min_len >= 0, f"min_len: must not be negative, got {self.min_len}"),
+            (self.prefix_size >= 0, "prefix_size", f"must not be negative, got {self.prefix_size}"),
+            (self.sampling_topk >= 0, "sampling_topk", f"must not be negative, got {self.sampling_topk}"),
+            (self.min_len >= 0, "min_len", f"must not be negative, got {self.min_len}"),
             (
                 self.diverse_beam_groups > 0 and self.beam % self.diverse_beam_groups == 0,
-                f"diverse_beam_groups: must divide beam ({self.beam}), got {self.diverse_beam_groups}",
+                "diverse_beam_groups",
+                f"must divide beam ({self.beam}), got {self.diverse_beam_groups}",
             ),
             (
                 not (self.sampling and self.diverse_beam_groups > 1),
-                "sampling: cannot be combined with diverse_beam_groups",
+                "sampling",
+                "cannot be combined with diverse_beam_groups",
             ),
-            (0 < self.sampling_topp <= 1, f"sampling_topp: must lie in (0, 1], got {self.sampling_topp}"),
-            (self.temperature > 0, f"temperature: must be above 0, got {self.temperature}"),
-            (abs(self.lenpen) <= 100, f"lenpen: must lie in [-100, 100], got {self.lenpen}"),
+            (0 < self.sampling_topp <= 1, "sampling_topp", f"must lie in (0, 1], got {self.sampling_topp}"),
+            (self.temperature > 0, "temperature", f"must be above 0, got {self.temperature}"),
+            (abs(self.lenpen) <= 100, "lenpen", f"must lie in [-100, 100], got {self.lenpen}"),
             *(
-                (self.sampling or not said, f"{name}: only with sampling")
+                (self.sampling or not said, name, "only with sampling")
                 for name, said in (
                     ("sampling_topk", self.sampling_topk != 0),
                     ("sampling_topp", self.sampling_topp != 1),
@@ -85,7 +89,8 @@ class GenerationConfig:
             (
                 self.diverse_beam_groups > 1
                 or self.diverse_beam_strength == GenerationConfig.diverse_beam_strength,
-                "diverse_beam_strength: only with diverse_beam_groups",
+                "diverse_beam_strength",
+                "only with diverse_beam_groups",
             ),
         )
 
@@ -136,42 +141,50 @@ class GenerateConfig:
 
     def __post_init__(self) -> None:
         check(
-            (self.batch_tokens > 0, f"batch_tokens: must be above 0, got {self.batch_tokens}"),
+            (self.batch_tokens > 0, "batch_tokens", f"must be above 0, got {self.batch_tokens}"),
             (
                 self.batch_size is None or self.batch_size > 0,
-                f"batch_size: must be above 0, got {self.batch_size}",
+                "batch_size",
+                f"must be above 0, got {self.batch_size}",
             ),
-            (self.buffer_size > 0, f"buffer_size: must be above 0, got {self.buffer_size}"),
-            (self.seed >= 0, f"seed: must not be negative, got {self.seed}"),
-            (self.gen_subset is None or self.input is None, "gen_subset: cannot be combined with --input"),
+            (self.buffer_size > 0, "buffer_size", f"must be above 0, got {self.buffer_size}"),
+            (self.seed >= 0, "seed", f"must not be negative, got {self.seed}"),
+            (self.gen_subset is None or self.input is None, "gen_subset", "cannot be combined with --input"),
             (
                 self.output == Path("-") or self.output != self.input,
-                "output: is the input, which it would replace",
+                "output",
+                "is the input, which it would replace",
             ),
-            (self.only_seen >= 0, f"only_seen: must not be negative, got {self.only_seen}"),
+            (self.only_seen >= 0, "only_seen", f"must not be negative, got {self.only_seen}"),
             (
                 self.only_seen == 0 or self.score_reference is None,
-                "only_seen: cannot be combined with --score-reference",
+                "only_seen",
+                "cannot be combined with --score-reference",
             ),
             (
                 self.data is None or self.gen_subset is not None or self.only_seen > 0,
-                "data: is read for --gen-subset and --only-seen only",
+                "data",
+                "is read for --gen-subset and --only-seen only",
             ),
             (
                 self.write_reference is None or self.gen_subset is not None,
-                "write_reference: is for --gen-subset only",
+                "write_reference",
+                "is for --gen-subset only",
             ),
             (
                 self.write_reference is None or self.write_reference != self.output,
-                "write_reference: is --output, too",
+                "write_reference",
+                "is --output, too",
             ),
             (
                 self.score_reference is None or self.prefix is None,
-                "score_reference: cannot be combined with --prefix",
+                "score_reference",
+                "cannot be combined with --prefix",
             ),
             (
                 self.reference is None or self.format != "text",
-                "reference: is shown by --format fairseq or jsonl only",
+                "reference",
+                "is shown by --format fairseq or jsonl only",
             ),
         )
 
@@ -204,4 +217,4 @@ class PredictConfig:
     """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
 
     def __post_init__(self) -> None:
-        check((self.batch_tokens > 0, f"batch_tokens: must be above 0, got {self.batch_tokens}"))
+        check((self.batch_tokens > 0, "batch_tokens", f"must be above 0, got {self.batch_tokens}"))

@@ -135,7 +135,7 @@ def engines(options: ScoreConfig) -> list[tuple[type[MetricClass], Engine]]:
     try:
         classes = [METRICS.load(name) for name in dict.fromkeys(names)]
     except ConfigError as error:
-        raise ConfigError(error.message.replace("name:", "metric:", 1), error.hint) from None
+        raise error.with_keys(lambda key: "metric" if key == "name" else key) from None
     return [(metric, metric.of(options)) for metric in classes]
 
 

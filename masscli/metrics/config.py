@@ -69,33 +69,39 @@ class ScoreConfig:
 
     def __post_init__(self) -> None:
         check(
-            (self.metric != (), "metric: name at least one"),
-            (self.bootstrap > 1, f"bootstrap: must be above 1, got {self.bootstrap}"),
+            (self.metric != (), "metric", "name at least one"),
+            (self.bootstrap > 1, "bootstrap", f"must be above 1, got {self.bootstrap}"),
             (
                 not self.plain_romanian or (self.lang == "ro" and set(self.metric) == {"multi-bleu"}),
-                "plain_romanian: goes with --metric multi-bleu --lang ro",
+                "plain_romanian",
+                "goes with --metric multi-bleu --lang ro",
             ),
             (
                 not self.normalize or set(self.metric) == {"multi-bleu"},
-                "normalize: goes with --metric multi-bleu",
+                "normalize",
+                "goes with --metric multi-bleu",
             ),
             (
                 self.column is None or self.ref_format != "lines",
-                "column: the references have none, with ref_format lines",
+                "column",
+                "the references have none, with ref_format lines",
             ),
             (
                 not self.no_gold or set(self.metric) <= {"accuracy", "f1", "mcc"},
-                "no_gold: goes with --metric accuracy, f1, mcc",
+                "no_gold",
+                "goes with --metric accuracy, f1, mcc",
             ),
             (
                 not self.stem
                 or (self.lang == "en" and any(name.startswith("rouge") for name in self.metric)),
-                "stem: goes with --metric rouge and English text",
+                "stem",
+                "goes with --metric rouge and English text",
             ),
-            (self.summary_separator.strip() != "", "summary_separator: must not be blank"),
-            (not (self.paired and self.sentence_level), "paired: cannot be combined with sentence_level"),
+            (self.summary_separator.strip() != "", "summary_separator", "must not be blank"),
+            (not (self.paired and self.sentence_level), "paired", "cannot be combined with sentence_level"),
             (
                 not (self.confidence and self.sentence_level),
-                "confidence: cannot be combined with sentence_level",
+                "confidence",
+                "cannot be combined with sentence_level",
             ),
         )

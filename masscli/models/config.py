@@ -85,32 +85,36 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check(
-            (self.encoder_layers >= 0, f"encoder_layers: must not be negative, got {self.encoder_layers}"),
-            (self.decoder_layers >= 0, f"decoder_layers: must not be negative, got {self.decoder_layers}"),
+            (self.encoder_layers >= 0, "encoder_layers", f"must not be negative, got {self.encoder_layers}"),
+            (self.decoder_layers >= 0, "decoder_layers", f"must not be negative, got {self.decoder_layers}"),
             (
                 self.encoder_layers + self.decoder_layers != 0,
-                "encoder_layers: a model needs at least one layer",
+                "encoder_layers",
+                "a model needs at least one layer",
             ),
-            (self.dim > 0, f"dim: must be above 0, got {self.dim}"),
-            (self.embedding_dim >= 0, f"embedding_dim: must not be negative, got {self.embedding_dim}"),
+            (self.dim > 0, "dim", f"must be above 0, got {self.dim}"),
+            (self.embedding_dim >= 0, "embedding_dim", f"must not be negative, got {self.embedding_dim}"),
             (
                 self.relative_buckets == 0 or (self.relative_buckets >= 8 and self.relative_buckets % 4 == 0),
-                f"relative_buckets: must be 0 or a multiple of 4 from 8 on, got {self.relative_buckets}",
+                "relative_buckets",
+                f"must be 0 or a multiple of 4 from 8 on, got {self.relative_buckets}",
             ),
             (
                 self.relative_distance > self.relative_buckets // 4,
-                f"relative_distance: must be above a quarter of relative_buckets, got {self.relative_distance}",
+                "relative_distance",
+                f"must be above a quarter of relative_buckets, got {self.relative_distance}",
             ),
-            (self.ffn_dim > 0, f"ffn_dim: must be above 0, got {self.ffn_dim}"),
-            (self.max_positions > 0, f"max_positions: must be above 0, got {self.max_positions}"),
+            (self.ffn_dim > 0, "ffn_dim", f"must be above 0, got {self.ffn_dim}"),
+            (self.max_positions > 0, "max_positions", f"must be above 0, got {self.max_positions}"),
             (
                 self.heads > 0 and self.dim % self.heads == 0,
-                f"heads: must divide dim ({self.dim}), got {self.heads}",
+                "heads",
+                f"must divide dim ({self.dim}), got {self.heads}",
             ),
-            (self.norm_eps > 0, f"norm_eps: must be above 0, got {self.norm_eps}"),
-            (self.segments >= 0, f"segments: must not be negative, got {self.segments}"),
+            (self.norm_eps > 0, "norm_eps", f"must be above 0, got {self.norm_eps}"),
+            (self.segments >= 0, "segments", f"must not be negative, got {self.segments}"),
             *(
-                (0 <= share < 1, f"{name}: must lie in [0, 1), got {share}")
+                (0 <= share < 1, name, f"must lie in [0, 1), got {share}")
                 for name, share in (
                     ("dropout", self.dropout),
                     ("attention_dropout", self.attention_dropout),

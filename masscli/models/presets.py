@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from masscli.core.config import ConfigError, decode, suggest
+from masscli.core.config import ConfigError, Problem, from_dict, suggest
 from masscli.models.config import ModelConfig
 
 
@@ -25,8 +25,9 @@ def resolve(said: Mapping[str, Any], stacks: str = "encoder-decoder") -> ModelCo
     """
     arch = said.get("arch", "tiny")
     if arch not in presets():
-        raise ConfigError(f"model.arch: no size called {arch!r}{suggest(str(arch), list(presets()))}")
+        known = suggest(str(arch), list(presets()))
+        raise ConfigError(Problem("model.arch", f"no size called {arch!r}{known}"))
     halves: dict[str, Any] = {"encoder": {"decoder_layers": 0}, "decoder": {"encoder_layers": 0}}.get(
         stacks, {}
     )
-    return decode(ModelConfig, {"arch": arch, **presets()[arch], **halves, **said}, "model")
+    return from_dict(ModelConfig, {"arch": arch, **presets()[arch], **halves, **said}, "model")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Self
 
-from masscli.core.config import Idle, PlugIn, config
+from masscli.core.config import PlugIn, UnusedOption, config
 from masscli.core.registry import Registry
 
 OBJECTIVES: Registry[type[ObjectiveConfig]] = Registry("objective")
@@ -66,7 +66,7 @@ class ObjectiveConfig(PlugIn):
         return self.encoder_generates or "decoder" in self.stacks
 
     @property
-    def unused_options(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[UnusedOption, ...]:
         """Which options change nothing beside the others."""
         return ()
 

@@ -19,7 +19,7 @@ import numpy as np
 import sentencepiece
 from numpy.typing import NDArray
 
-from masscli.core.config import ConfigError, config, decode, encode
+from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.text import bpe_codes
@@ -124,7 +124,7 @@ class Tokenizer:
                 "lowercase": config.lowercase,
                 "romanian": config.romanian,
             }
-            had = encode(known._card)
+            had = to_dict(known._card)
             if other := [name for name, value in wanted.items() if value and value != had.get(name)]:
                 raise MasscliError(f"--{other[0]}: the text of --spm-model {given} was prepared in another way, which holds here, too",
                                    f"leave it out, or take the vocabulary alone: --spm-model {model}")  # fmt: skip
@@ -186,7 +186,7 @@ class Tokenizer:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MODEL).write_bytes(self._model)
         (folder / CARD).write_text(
-            json.dumps(encode(self._card), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            json.dumps(to_dict(self._card), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
 
     def encode(self, line: str, language: str) -> list[int]:
@@ -276,7 +276,7 @@ def read_card(folder: Path) -> Card:
     path = folder / CARD
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        card = decode(Card, raw)
+        card = from_dict(Card, raw)
     except FileNotFoundError:
         raise MasscliError(f"{path}: no such file", "expected a data folder or a checkpoint") from None
     except (ValueError, ConfigError) as error:
@@ -285,7 +285,7 @@ def read_card(folder: Path) -> Card:
         raise MasscliError(
             f"{path}: has format {card.format}, this masscli reads {FORMAT}", "use the masscli that wrote it"
         )
-    if card.fingerprint != _fingerprint(encode(card)):
+    if card.fingerprint != _fingerprint(to_dict(card)):
         raise MasscliError(f"{path}: does not match its fingerprint", "it was changed after it was written")
     return card
 
@@ -368,7 +368,7 @@ def _describe(model: bytes, kind: str, surface: Surface, languages: Sequence[str
         "normalize": surface.normalize, "moses": surface.moses, "lowercase": surface.lowercase,
         **({"romanian": surface.romanian} if surface.romanian else {}), "model_sha256": hashlib.sha256(model).hexdigest(),
     }  # fmt: skip
-    return decode(Card, raw | {"fingerprint": _fingerprint(raw)})
+    return from_dict(Card, raw | {"fingerprint": _fingerprint(raw)})
 
 
 def _fingerprint(raw: dict[str, object]) -> str:

@@ -51,26 +51,29 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         check(
-            (self.lr is None or self.lr > 0, f"lr: must be above 0, got {self.lr}"),
-            (0 < self.layer_decay <= 1, f"layer_decay: must lie above 0, up to 1, got {self.layer_decay}"),
+            (self.lr is None or self.lr > 0, "lr", f"must be above 0, got {self.lr}"),
+            (0 < self.layer_decay <= 1, "layer_decay", f"must lie above 0, up to 1, got {self.layer_decay}"),
             *(
                 (
                     part in ("embeddings", "encoder", "decoder") or part.isdecimal(),
-                    f"freeze: expected embeddings, encoder, decoder or a number of layers, got {part!r}",
+                    "freeze",
+                    f"expected embeddings, encoder, decoder or a number of layers, got {part!r}",
                 )
                 for part in self.freeze
             ),
             (
                 len(self.adam_betas) in (0, 2) and all(0 <= b < 1 for b in self.adam_betas),
-                "adam_betas: expected two numbers in [0, 1)",
+                "adam_betas",
+                "expected two numbers in [0, 1)",
             ),
             (
                 self.warmup_updates is None or self.warmup_updates >= 0,
-                f"warmup_updates: must not be negative, got {self.warmup_updates}",
+                "warmup_updates",
+                f"must not be negative, got {self.warmup_updates}",
             ),
-            (self.adam_eps is None or self.adam_eps > 0, f"adam_eps: must be above 0, got {self.adam_eps}"),
+            (self.adam_eps is None or self.adam_eps > 0, "adam_eps", f"must be above 0, got {self.adam_eps}"),
             *(
-                (value >= 0, f"{name}: must not be negative, got {value}")
+                (value >= 0, name, f"must not be negative, got {value}")
                 for name, value in (
                     ("clip_norm", self.clip_norm),
                     ("weight_decay", self.weight_decay or 0.0),
@@ -130,9 +133,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check(
-            (self.max_tokens > 0, f"max_tokens: must be above 0, got {self.max_tokens}"),
+            (self.max_tokens > 0, "max_tokens", f"must be above 0, got {self.max_tokens}"),
             *(
-                (value is None or value > 0, f"{name}: must be above 0, got {value}")
+                (value is None or value > 0, name, f"must be above 0, got {value}")
                 for name, value in (
                     ("batch_size", self.batch_size),
                     ("max_update", self.max_update),
@@ -143,27 +146,30 @@ class TrainConfig:
             ),
             (
                 self.update_freq is None or self.update_freq > 0,
-                f"update_freq: must be above 0, got {self.update_freq}",
+                "update_freq",
+                f"must be above 0, got {self.update_freq}",
             ),
-            (self.batch_reuse > 0, f"batch_reuse: must be above 0, got {self.batch_reuse}"),
+            (self.batch_reuse > 0, "batch_reuse", f"must be above 0, got {self.batch_reuse}"),
             (
                 self.batch_reuse < 1 or (self.max_update or 0) % self.batch_reuse == 0,
-                f"max_update: must be a multiple of batch_reuse ({self.batch_reuse}), got {self.max_update}",
+                "max_update",
+                f"must be a multiple of batch_reuse ({self.batch_reuse}), got {self.max_update}",
             ),
             (
                 self.threads is None or self.threads <= 1024,
-                f"threads: must not exceed 1024, got {self.threads}",
+                "threads",
+                f"must not exceed 1024, got {self.threads}",
             ),
             *(
-                (value > 0, f"{name}: must be above 0, got {value}")
+                (value > 0, name, f"must be above 0, got {value}")
                 for name, value in (
                     ("max_source_positions", self.max_source_positions),
                     ("max_target_positions", self.max_target_positions),
                     ("min_loss_scale", self.min_loss_scale),
                 )
             ),
-            (self.num_workers >= 0, f"num_workers: must not be negative, got {self.num_workers}"),
-            (self.log_interval > 0, f"log_interval: must be above 0, got {self.log_interval}"),
+            (self.num_workers >= 0, "num_workers", f"must not be negative, got {self.num_workers}"),
+            (self.log_interval > 0, "log_interval", f"must be above 0, got {self.log_interval}"),
         )
 
 
@@ -185,10 +191,10 @@ class CheckpointConfig:
 
     def __post_init__(self) -> None:
         check(
-            (self.save_interval_updates > 0, "save_interval_updates: must be above 0"),
-            (self.keep_last > 0, "keep_last: must be above 0"),
-            (self.keep_best >= 0, f"keep_best: must not be negative, got {self.keep_best}"),
-            (self.patience >= 0, f"patience: must not be negative, got {self.patience}"),
+            (self.save_interval_updates > 0, "save_interval_updates", "must be above 0"),
+            (self.keep_last > 0, "keep_last", "must be above 0"),
+            (self.keep_best >= 0, "keep_best", f"must not be negative, got {self.keep_best}"),
+            (self.patience >= 0, "patience", f"must not be negative, got {self.patience}"),
         )
 
 
@@ -218,11 +224,13 @@ class ValidConfig:
         check(
             (
                 self.validate_interval_updates is None or self.validate_interval_updates > 0,
-                "validate_interval_updates: must be above 0",
+                "validate_interval_updates",
+                "must be above 0",
             ),
             (
                 self.max_valid_rows is None or self.max_valid_rows > 0,
-                f"max_valid_rows: must be above 0, got {self.max_valid_rows}",
+                "max_valid_rows",
+                f"must be above 0, got {self.max_valid_rows}",
             ),
-            (self.eval_beam > 0, f"eval_beam: must be above 0, got {self.eval_beam}"),
+            (self.eval_beam > 0, "eval_beam", f"must be above 0, got {self.eval_beam}"),
         )

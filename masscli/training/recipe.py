@@ -37,10 +37,11 @@ class StreamConfig:
 
     def __post_init__(self) -> None:
         check(
-            (self.sampling_weight > 0, f"sampling_weight: must be above 0, got {self.sampling_weight}"),
+            (self.sampling_weight > 0, "sampling_weight", f"must be above 0, got {self.sampling_weight}"),
             (
                 self.max_examples is None or self.max_examples > 0,
-                f"max_examples: must be above 0, got {self.max_examples}",
+                "max_examples",
+                f"must be above 0, got {self.max_examples}",
             ),
         )
         ramp(self.loss_weight)
@@ -85,12 +86,14 @@ class Recipe:
         check(
             (
                 alone,
-                f"{'init_stacks' if self.init_stacks != 'both' else 'init_decoder_from'}: goes with init_from",
+                "init_stacks" if self.init_stacks != "both" else "init_decoder_from",
+                "goes with init_from",
             ),
             (
                 self.init_stacks == "both" or self.init_decoder_from is None,
-                "init_stacks: cannot be combined with init_decoder_from",
+                "init_stacks",
+                "cannot be combined with init_decoder_from",
             ),
-            (all("=" in entry for entry in self.init_vectors), "init_vectors: expected LANG=FILE"),
+            (all("=" in entry for entry in self.init_vectors), "init_vectors", "expected LANG=FILE"),
         )
-        check((0 <= self.seed < 2**63, f"seed: must lie between 0 and 2^63 - 1, got {self.seed}"))
+        check((0 <= self.seed < 2**63, "seed", f"must lie between 0 and 2^63 - 1, got {self.seed}"))

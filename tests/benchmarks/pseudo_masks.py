@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from masscli.core.config import decode
+from masscli.core.config import from_dict
 from masscli.models.presets import resolve
 from masscli.training.events import Event
 from masscli.training.recipe import Recipe
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, objective: dict[str, str], folder: Path) -> It
         "checkpoint": {"save_interval_updates": 100 * args.updates},
         "stream": {"text": {"dataset": args.lang, "objective": {**objective, "tokens_per_sample": args.length}}},
     }  # fmt: skip
-    return build(replace(decode(Recipe, raw), model=resolve(said, "encoder")))[0].run()
+    return build(replace(from_dict(Recipe, raw), model=resolve(said, "encoder")))[0].run()
 
 
 def main() -> None:

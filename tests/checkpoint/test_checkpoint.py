@@ -18,7 +18,7 @@ from masscli.__main__ import run as masscli
 from masscli.checkpoint import checkpoint
 from masscli.checkpoint.average import average, members
 from masscli.checkpoint.checkpoint import Checkpoint, ranked, saved, stale
-from masscli.core.config import encode, to_toml
+from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.training.recipe import Recipe
 from masscli.training.setup.build import build
@@ -298,7 +298,7 @@ def test_another_metric_finds_its_best_among_what_is_kept(toy: Path, run: Path) 
 
 def command(run: Recipe, path: Path, *args: str) -> int:
     """`masscli finetune` with that recipe, without its rate and its warm-up."""
-    raw = encode(run)
+    raw = to_dict(run)
     raw["optim"] = {k: v for k, v in raw["optim"].items() if k not in ("lr", "warmup_updates")}
     path.write_text(to_toml(raw), encoding="utf-8")
     return masscli(["finetune", "--config", str(path), *args])
@@ -451,7 +451,7 @@ def test_what_a_checkpoint_says_of_itself(run: Path, capsys: pytest.CaptureFixtu
         f"# model {count:,} parameters; heads of tasks 0\n# languages en, de; vocabulary {found.state.vocab_fingerprint[:12]}\n"
         in shown
     )
-    assert shown.endswith(to_toml(encode(found.recipe)))
+    assert shown.endswith(to_toml(to_dict(found.recipe)))
 
 
 def test_nothing_in_a_checkpoint_can_run(run: Path) -> None:

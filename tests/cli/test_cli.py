@@ -21,7 +21,7 @@ import pytest
 from masscli.__main__ import run
 from masscli.cli.app import COMMANDS, module_of
 from masscli.cli.training_request import StreamChoice, Training, TrainRequest, peek_option
-from masscli.core.config import config, decode, rows
+from masscli.core.config import config, from_dict, iter_options
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.generation.config import GenerateConfig, GenerationConfig
@@ -48,10 +48,10 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Seen:
     seen: Seen = []
 
     def take(request: Annotated[TrainRequest, Training("--objective")]) -> None:
-        decode(Recipe, request.recipe_raw)
+        from_dict(Recipe, request.recipe_raw)
         if request.objective is not None:
             options = {"name": request.objective, **request.options_of(request.objective)}
-            decode(Recipe, {"stream": {"en": {"dataset": "en", "objective": options}}})
+            from_dict(Recipe, {"stream": {"en": {"dataset": "en", "objective": options}}})
         seen.append(request)
 
     command(monkeypatch, "pretrain", take)
@@ -477,7 +477,7 @@ def flags() -> Iterator[str]:
     }
     for command_, classes in commands.items():
         yield f"[{command_}]"
-        for row in (row for cls in classes for row in rows(cls)):
+        for row in (row for cls in classes for row in iter_options(cls)):
             if row.key not in ("name", "stream"):
                 spellings = " ".join(["--" + row.key.rpartition(".")[2].replace("_", "-"), *row.flags])
                 yield f"{row.key:<40} {spellings:<50} {row.type}"

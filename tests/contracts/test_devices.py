@@ -14,7 +14,7 @@ import torch
 
 from masscli.__main__ import run as masscli
 from masscli.core import distributed
-from masscli.core.config import encode, to_toml
+from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.training.precision import choose_device
 from masscli.training.recipe import Recipe
@@ -69,7 +69,7 @@ def everything(toy: Path, labelled: Path, place: Path) -> Iterator[list[str]]:
         made: Recipe = recipe(
             toy, place / method, "train.max_update=4", "model.dropout=0", *changes, streams=streams
         )
-        (place / f"{method}.toml").write_text(to_toml(encode(made)), encoding="utf-8")
+        (place / f"{method}.toml").write_text(to_toml(to_dict(made)), encoding="utf-8")
         yield ["finetune", "--config", str(place / f"{method}.toml")]
     (place / "in.en").write_text("ba be bi\n\nga go gu de\n", encoding="utf-8")
     search = {

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from masscli.core.config import decode
+from masscli.core.config import from_dict
 from masscli.core.rng import example_rng
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Example
@@ -52,7 +52,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 def build(name: str, relative_buckets: int = 0, **options: Any) -> tuple[Objective, Transformer]:
     torch.manual_seed(1)
-    config: Any = decode(OBJECTIVES.load(name), {"name": name, **options})
+    config: Any = from_dict(OBJECTIVES.load(name), {"name": name, **options})
     shape: dict[str, Any] = {"dim": 64, "ffn_dim": 128, "heads": 4, "encoder_layers": 2, "decoder_layers": 2, "segments": 2, "dropout": 0.0,
                              "languages": "none", "relative_buckets": relative_buckets, "relative_distance": 16}  # fmt: skip
     model = ModelConfig(**(shape | STACKS[config.stacks]))

@@ -15,7 +15,7 @@ import pytest
 
 from masscli.__main__ import run as masscli
 from masscli.core import distributed
-from masscli.core.config import encode, to_toml
+from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.training.fsdp import refuse
 from masscli.training.recipe import Recipe
@@ -30,7 +30,7 @@ UPDATES = 60
 
 def typed(run: Recipe, path: Path) -> list[str]:
     """The command line of a run."""
-    path.write_text(to_toml(encode(run)), encoding="utf-8")
+    path.write_text(to_toml(to_dict(run)), encoding="utf-8")
     return ["finetune", "--config", str(path)]
 
 

@@ -19,12 +19,12 @@ from masscli.core.config import (
     Flags,
     check,
     config,
-    decode,
-    docs,
-    encode,
+    field_docs,
+    from_dict,
+    iter_options,
     merge,
     override,
-    rows,
+    to_dict,
     to_toml,
 )
 from masscli.core.ramp import ramp, ramp_at
@@ -62,8 +62,8 @@ class Inner:
 
     def __post_init__(self) -> None:
         check(
-            (self.size > 0, f"size: must be above 0, got {self.size}"),
-            (self.rate <= 1, f"rate: at most 1, got {self.rate}"),
+            (self.size > 0, "size", f"must be above 0, got {self.size}"),
+            (self.rate <= 1, "rate", f"at most 1, got {self.rate}"),
         )
 
 
@@ -85,7 +85,7 @@ class Outer:
 
 def complaints(raw: dict[str, Any], cls: type = Outer) -> list[str]:
     with pytest.raises(ConfigError) as error:
-        decode(cls, raw)
+        from_dict(cls, raw)
     return error.value.message.split("\n")
 
 
@@ -104,11 +104,11 @@ FULL: dict[str, Any] = {
 
 @pytest.mark.parametrize("raw", [{}, FULL], ids=["defaults", "everything"])
 def test_a_recipe_survives_a_file(raw: dict[str, Any]) -> None:
-    recipe = decode(Recipe, raw)
-    written = to_toml(encode(recipe))
-    assert decode(Recipe, tomllib.loads(written)) == recipe
-    assert decode(Recipe, encode(recipe)) == recipe
-    assert (recipe == decode(Recipe, {})) is (raw == {})
+    recipe = from_dict(Recipe, raw)
+    written = to_toml(to_dict(recipe))
+    assert from_dict(Recipe, tomllib.loads(written)) == recipe
+    assert from_dict(Recipe, to_dict(recipe)) == recipe
+    assert (recipe == from_dict(Recipe, {})) is (raw == {})
 
 
 NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -135,8 +135,8 @@ def test_what_is_typed_on_a_command_line_means_what_a_file_says() -> None:
     }
     inner = Inner(size=5, rate=0.001, kind="round", names=("a", "b"))
     assert (
-        decode(Outer, typed)
-        == decode(Outer, plain)
+        from_dict(Outer, typed)
+        == from_dict(Outer, plain)
         == Outer(needed=4, inner=inner, place=Path("x/y"), flag=True)
     )
 
@@ -179,7 +179,7 @@ def test_a_value_of_another_type_is_refused(raw: dict[str, Any], complaint: str)
 
 def test_the_name_of_a_plug_in_decides_its_keys() -> None:
     stream = {"dataset": "en", "objective": {"name": "mass", "k": 0.5}}
-    assert decode(StreamConfig, stream).objective.name == "mass"
+    assert from_dict(StreamConfig, stream).objective.name == "mass"
     assert complaints({**stream, "objective": {"name": "mas"}}, StreamConfig) == [
         "objective.name: no objective called 'mas', did you mean 'mass'?"
     ]
@@ -209,7 +209,7 @@ def test_override_and_merge_touch_only_what_they_name() -> None:
 
 
 def test_rows_tell_all_that_a_help_screen_needs() -> None:
-    found = {row.key: row for row in rows(Outer)}
+    found = {row.key: row for row in iter_options(Outer)}
     assert list(found) == [
         "needed",
         "inner.size",
@@ -228,13 +228,13 @@ def test_rows_tell_all_that_a_help_screen_needs() -> None:
 
 @pytest.mark.parametrize("cls", [*SECTIONS, *OBJECTIVE_SCHEMAS.values()], ids=lambda c: c.__name__)
 def test_every_key_has_a_sentence(cls: type) -> None:
-    for row in rows(cls):
+    for row in iter_options(cls):
         if row.key == "name" and cls in OBJECTIVE_SCHEMAS.values():
             continue
         assert row.help, f"{cls.__name__}.{row.key} has no sentence"
         assert row.help[-1] in ".)", f"{cls.__name__}.{row.key}: {row.help!r} is not a sentence"
     for name in typing.get_type_hints(cls):
-        assert name in docs(cls) or name in ("registry", "input_kind", "stacks", "name")
+        assert name in field_docs(cls) or name in ("registry", "input_kind", "stacks", "name")
 
 
 COMMANDS: dict[str, list[type]] = {
@@ -249,7 +249,7 @@ COMMANDS: dict[str, list[type]] = {
 @pytest.mark.parametrize("classes", COMMANDS.values(), ids=list(COMMANDS))
 def test_a_flag_means_one_thing_in_one_command(classes: list[type]) -> None:
     """The options of a command share one name space, without prefixes."""
-    options = [row for cls in classes for row in rows(cls) if row.key != "name"]
+    options = [row for cls in classes for row in iter_options(cls) if row.key != "name"]
     spellings = Counter("--" + row.key.rpartition(".")[2].replace("_", "-") for row in options)
     spellings += Counter(flag for row in options for flag in row.flags)
     reserved = Counter(

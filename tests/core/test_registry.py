@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from masscli.core.config import ConfigError, decode
+from masscli.core.config import ConfigError, from_dict
 from masscli.metrics import METRICS
 from masscli.objectives.registry import OBJECTIVES, objective_class
 from masscli.training.recipe import Recipe, StreamConfig
@@ -48,7 +48,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_installed_plug_in_is_found_by_its_name(site: Path) -> None:
     install(site, "plug_one", PLUGIN, "spanbert = plug_one:SpanBertOptions")
-    stream = decode(StreamConfig, {"dataset": "en", "objective": {"name": "spanbert", "max_span": "4"}})
+    stream = from_dict(StreamConfig, {"dataset": "en", "objective": {"name": "spanbert", "max_span": "4"}})
     assert stream.objective.name == "spanbert"
     assert vars(stream.objective)["max_span"] == 4
     assert OBJECTIVES.names()["spanbert"] == "plug_one:SpanBertOptions"
@@ -57,7 +57,7 @@ def test_an_installed_plug_in_is_found_by_its_name(site: Path) -> None:
 
 def test_a_module_needs_no_packaging(site: Path) -> None:
     (site / "plug_two.py").write_text(PLUGIN.replace("MODULE", "plug_two"))
-    recipe = decode(
+    recipe = from_dict(
         Recipe,
         {
             "stream": {
@@ -71,7 +71,7 @@ def test_a_module_needs_no_packaging(site: Path) -> None:
 def test_keys_of_another_objective_are_unknown_keys(site: Path) -> None:
     (site / "plug_three.py").write_text(PLUGIN.replace("MODULE", "plug_three"))
     with pytest.raises(ConfigError) as error:
-        decode(
+        from_dict(
             StreamConfig,
             {"dataset": "en", "objective": {"name": "plug_three:SpanBertOptions", "max_spam": 3}},
         )
@@ -95,7 +95,7 @@ def test_a_built_in_cannot_be_hidden(site: Path) -> None:
         OBJECTIVES.load("mass")
     assert (
         error.value.message
-        == "objective 'mass' is claimed by masscli.objectives.mass.objective:Mass and plug_six:SpanBertOptions"
+        == "objective 'mass' is claimed by masscli.objectives.mass.options:MassOptions and plug_six:SpanBertOptions"
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from masscli.core.config import encode
+from masscli.core.config import to_dict
 from masscli.core.rng import example_rng
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Example
@@ -51,11 +51,11 @@ PLAIN = {"mask_share": 1.0, "random_share": 0.0}
 
 def said(options: Any) -> str:
     """An objective and what it was told, for the name of a test."""
-    plain = encode(type(options)())
+    plain = to_dict(type(options)())
     return " ".join(
         [
             options.name,
-            *(f"{key}={value}" for key, value in encode(options).items() if plain.get(key) != value),
+            *(f"{key}={value}" for key, value in to_dict(options).items() if plain.get(key) != value),
         ]
     )
 

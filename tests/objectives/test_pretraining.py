@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from masscli.__main__ import run as masscli
-from masscli.core.config import decode
+from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.core.rng import example_rng
 from masscli.data.batches.batch import Batch
@@ -63,7 +63,7 @@ TERMS = {
 def objective(name: str, framing: Framing = FRAMING, **options: Any) -> Objective:
     torch.manual_seed(4)
     schema = OBJECTIVES.load(name)
-    config: Any = decode(schema, {"name": name, **options})
+    config: Any = from_dict(schema, {"name": name, **options})
     model = ModelConfig(**(SHAPE | STACKS[config.stacks]))
     cls: Any = objective_class(name)
     made: Objective = cls(
@@ -213,7 +213,7 @@ def test_electra_has_as_many_parameters_as_published(arch: dict[str, Any], size:
     vocab = replace(VOCAB, size=30_522)
     model = ModelConfig(**({"encoder_layers": 12, "decoder_layers": 0, "norm": "post", "positions": "learned", "max_positions": 512,
                             "segments": 2, "norm_embedding": True, "languages": "none"} | arch))  # fmt: skip
-    config: Any = decode(OBJECTIVES.load("electra"), {"name": "electra", "generator_size": size})
+    config: Any = from_dict(OBJECTIVES.load("electra"), {"name": "electra", "generator_size": size})
     with torch.device("meta"):
         whole = Electra(config, ObjectiveContext(Framing(vocab, False, False, ()), model, "en"))
         assert count_parameters(whole) + count_parameters(Transformer(model, 30_522, ())) == count
@@ -232,7 +232,7 @@ def test_the_generator_is_narrower() -> None:
         model = replace(resolve({"arch": arch}, "encoder"), languages="none")
         with torch.device("meta"):
             made = Electra(
-                decode(ElectraOptions, {"name": "electra"}),
+                from_dict(ElectraOptions, {"name": "electra"}),
                 ObjectiveContext(Framing(VOCAB, False, False, ()), model, "en"),
             )
         assert made.generator.width == width
@@ -275,14 +275,14 @@ def test_the_discriminator_teaches_the_generator_nothing() -> None:
 
 def test_the_discriminator_has_the_models_non_linearity() -> None:
     tanh = -0.5 * (1 + math.tanh((2 / math.pi) ** 0.5 * (-1 - 0.044715)))
-    options: Any = decode(OBJECTIVES.load("electra"), {"name": "electra"})
+    options: Any = from_dict(OBJECTIVES.load("electra"), {"name": "electra"})
     for activation, wanted in (
         ("relu", 0.0),
         ("gelu", -0.5 * (1 + math.erf(-(0.5**0.5)))),
         ("gelu_tanh", tanh),
     ):
         made: Any = Electra(
-            options, ObjectiveContext(FRAMING, decode(ModelConfig, {"activation": activation}), "en")
+            options, ObjectiveContext(FRAMING, from_dict(ModelConfig, {"activation": activation}), "en")
         )
         for parameter in made.detector.parameters():
             torch.nn.init.constant_(parameter, 0.0)

@@ -20,7 +20,7 @@ import pytest
 
 from masscli.cli.app import COMMANDS, build, module_of
 from masscli.cli.training_request import TrainRequest
-from masscli.core.config import decode
+from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.metrics import score
 from masscli.metrics.config import ScoreConfig
@@ -96,9 +96,9 @@ def _decode(**given: object) -> None:
     """In the place of a command: what is decoded before it runs has been; a training request decodes the rest of it later."""
     for request in given.values():
         if isinstance(request, TrainRequest):
-            decode(Recipe, request.recipe_raw)
+            from_dict(Recipe, request.recipe_raw)
             if request.objective is not None:
-                decode(
+                from_dict(
                     OBJECTIVES.load(request.objective),
                     {"name": request.objective, **request.options_of(request.objective)},
                 )

@@ -13,7 +13,7 @@ import torch
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.preprocess import run as preprocess
 from masscli.cli.training_request import TrainRequest
-from masscli.core.config import ConfigError, encode, rows, to_toml
+from masscli.core.config import ConfigError, iter_options, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.models.presets import presets
@@ -143,7 +143,7 @@ def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(toy: Path, tm
     streams = {"one": {"dataset": "en", "objective": {"name": "roberta", "tokens_per_sample": 24}}}
     train(recipe(toy, tmp_path / "old", "train.max_update=1", "model.decoder_layers=0", streams=streams))
     file = tmp_path / "old.toml"
-    written = to_toml(encode(Checkpoint.open(tmp_path / "old").recipe))
+    written = to_toml(to_dict(Checkpoint.open(tmp_path / "old").recipe))
     file.write_text(written, encoding="utf-8")
     at = ["--objective", "roberta", "--config", str(file), "--save-dir", str(tmp_path / "new")]
     assert "short_seq_prob = 0.0" in written and composed(*at).stream["one"].objective.name == "roberta"
@@ -183,16 +183,16 @@ def test_rules_name_options_that_there_are() -> None:
     """A rule for a name that no option has would never be broken."""
     for name in OBJECTIVES.builtin_names():
         schema: Any = OBJECTIVES.load(name)
-        assert {key for rule in schema().unused_options for key in rule.names.split()} <= {
-            row.key for row in rows(schema)
+        assert {key for rule in schema().unused_options for key in rule.options.split()} <= {
+            row.key for row in iter_options(schema)
         }, name
     found = {
         f"{section}.{key}"
         for section, rules in idle_in(Recipe()).items()
         for rule in rules
-        for key in rule.names.split()
+        for key in rule.options.split()
     }
-    assert found <= {row.key for row in rows(Recipe)}
+    assert found <= {row.key for row in iter_options(Recipe)}
     assert ObjectiveConfig(name="mine").unused_options == ()
 
 
@@ -274,8 +274,8 @@ def test_an_option_that_is_refused_changes_nothing_and_else_something(
         names = {
             option
             for rule in OBJECTIVES.load(name)(**base, **more).unused_options
-            if rule.holds
-            for option in rule.names.split()
+            if rule.condition
+            for option in rule.options.split()
         }
         assert (key in names) is alike
 

@@ -13,7 +13,7 @@ from masscli.checkpoint.convert.folder import CONFIG, read_json, read_weights
 from masscli.checkpoint.convert.shapes import lead, read_shape
 from masscli.checkpoint.convert.tensors import canonical, pools, take
 from masscli.checkpoint.convert.vocabulary import read_vocabulary
-from masscli.core.config import decode
+from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.models.presets import presets
 from masscli.training.recipe import Recipe
@@ -37,7 +37,7 @@ def import_folder(
     model = read_shape(family, raw, pools(family, theirs), str(folder / CONFIG))
     taken = take(family, model, theirs, found.rows, size, lead(family, raw), str(path))
     stream = {family.objective: {"dataset": languages[0], "objective": {"name": family.objective}}}
-    recipe = decode(Recipe, {"save_dir": str(output), "stream": stream})
+    recipe = from_dict(Recipe, {"save_dir": str(output), "stream": stream})
     recipe = replace(recipe, model=model)
     state = RunState(vocab_fingerprint=found.tokenizer.vocab.fingerprint)
     heads = {f"{family.objective}.{name}": tensor for name, tensor in taken.heads.items()}

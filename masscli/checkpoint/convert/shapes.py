@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from masscli.checkpoint.convert.families import ALBERT, BERT, ELECTRA, GPT, ROBERTA, Family
-from masscli.core.config import ConfigError, encode
+from masscli.core.config import ConfigError, to_dict
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.presets import presets, resolve
@@ -61,8 +61,8 @@ def lead(family: Family, raw: Mapping[str, Any]) -> int:
 
 def write_shape(family: Family, model: ModelConfig, vocab: Vocabulary) -> dict[str, Any]:
     """The config.json of a model.  Raises MasscliError, which names the setting, where it has no counterpart."""
-    own, dim = encode(model), model.dim
-    usual = encode(resolve({"arch": family.arch})) | {"languages": "none", "embedding_dim": 0}
+    own, dim = to_dict(model), model.dim
+    usual = to_dict(resolve({"arch": family.arch})) | {"languages": "none", "embedding_dim": 0}
     if family is GPT:
         usual["ffn_dim"] = 4 * dim
     if model.embedding_dim == dim:
@@ -131,9 +131,9 @@ def _alone(family: Family, field: str, value: object, theirs: str) -> MasscliErr
 def _named(family: Family, model: ModelConfig) -> str:
     """The named size that is as deep and as wide, else the family's first."""
     alike = ("dim", "ffn_dim", "heads", "embedding_dim", "encoder_layers", "decoder_layers")
-    own = encode(model)
+    own = to_dict(model)
     sizes = [name for name in presets() if name.startswith(family.sizes)]
     return next(
-        (name for name in sizes if all(encode(resolve({"arch": name}))[f] == own[f] for f in alike)),
+        (name for name in sizes if all(to_dict(resolve({"arch": name}))[f] == own[f] for f in alike)),
         family.arch,
     )

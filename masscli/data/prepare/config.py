@@ -20,7 +20,7 @@ class DemoConfig:
     """Which of the phrasebook's sentences, and which of them in which part."""
 
     def __post_init__(self) -> None:
-        check((self.seed >= 0, f"seed: must not be negative, got {self.seed}"))
+        check((self.seed >= 0, "seed", f"must not be negative, got {self.seed}"))
 
 
 @config
@@ -119,18 +119,25 @@ class PreprocessConfig:
         check(
             (
                 len(set(self.langs)) == len(self.langs),
-                f"langs: names a language twice: {','.join(self.langs)}",
+                "langs",
+                f"names a language twice: {','.join(self.langs)}",
             ),
-            (self.vocab_size > 0, f"vocab_size: must be above 0, got {self.vocab_size}"),
-            ((self.bpe_codes is None) == (self.bpe_vocab is None), "--bpe-codes and --bpe-vocab go together"),
+            (self.vocab_size > 0, "vocab_size", f"must be above 0, got {self.vocab_size}"),
+            (
+                (self.bpe_codes is None) == (self.bpe_vocab is None),
+                "",
+                "--bpe-codes and --bpe-vocab go together",
+            ),
             (
                 self.bpe_codes is None or self.spm_model is None,
+                "",
                 "--bpe-codes and --spm-model are two vocabularies: give one of them",
             ),
             *(
                 (
                     (self.spm_model or self.bpe_codes) is None or value == usual,
-                    f"{name}: the vocabulary is given, and none is trained",
+                    name,
+                    "the vocabulary is given, and none is trained",
                 )
                 for name, value, usual in (
                     ("vocab_size", self.vocab_size, PreprocessConfig.vocab_size),
@@ -138,16 +145,18 @@ class PreprocessConfig:
                     ("vocab_sentences", self.vocab_sentences, PreprocessConfig.vocab_sentences),
                 )
             ),
-            (self.workers > 0, f"workers: must be above 0, got {self.workers}"),
-            (self.shard_size > 0, f"shard_size: must be above 0, got {self.shard_size}"),
-            (self.seed >= 0, f"seed: must not be negative, got {self.seed}"),
-            (self.vocab_sentences > 0, f"vocab_sentences: must be above 0, got {self.vocab_sentences}"),
+            (self.workers > 0, "workers", f"must be above 0, got {self.workers}"),
+            (self.shard_size > 0, "shard_size", f"must be above 0, got {self.shard_size}"),
+            (self.seed >= 0, "seed", f"must not be negative, got {self.seed}"),
+            (self.vocab_sentences > 0, "vocab_sentences", f"must be above 0, got {self.vocab_sentences}"),
             (
                 0.9 <= self.character_coverage <= 1,
-                f"character_coverage: must lie in [0.9, 1], got {self.character_coverage}",
+                "character_coverage",
+                f"must lie in [0.9, 1], got {self.character_coverage}",
             ),
             (
                 self.max_ratio == 0 or self.max_ratio >= 1,
-                f"max_ratio: must be 0 or at least 1, got {self.max_ratio}",
+                "max_ratio",
+                f"must be 0 or at least 1, got {self.max_ratio}",
             ),
         )

@@ -22,7 +22,7 @@ from typing import Protocol
 
 import sentencepiece
 
-from masscli.core.config import encode as plain
+from masscli.core.config import to_dict as plain
 from masscli.core.errors import MasscliError
 from masscli.data.formats.readers import files
 from masscli.data.prepare import encoding, filters, publish

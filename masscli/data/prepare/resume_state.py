@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from masscli.core.config import ConfigError, config, decode, encode
+from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.data.storage.columns import State
 from masscli.data.storage.manifest import Account, write_atomically
 
@@ -30,14 +30,14 @@ class Journal:
     def read(cls, folder: Path, key: str) -> Journal | None:
         """The journal in a folder, if it is about the same work."""
         try:
-            found = decode(cls, json.loads((folder / NAME).read_text(encoding="utf-8")))
+            found = from_dict(cls, json.loads((folder / NAME).read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, ConfigError):
             return None
         return found if found.key == key else None
 
     def write(self, folder: Path) -> None:
         """All at once; what it speaks of must be on disk already."""
-        write_atomically(folder / NAME, json.dumps(encode(self)))
+        write_atomically(folder / NAME, json.dumps(to_dict(self)))
 
 
 def add(total: Account | None, more: Account) -> Account:

@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from masscli.core.config import ConfigError, config, decode, encode
+from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
 
 FORMAT = 1
@@ -157,7 +157,7 @@ class Manifest:
             found = raw.get("format") if isinstance(raw, dict) else None
             raise MasscliError(f"{path}: has format {found}, this masscli reads {FORMAT}", _AGAIN)
         try:
-            return decode(cls, raw)
+            return from_dict(cls, raw)
         except ConfigError as error:
             raise MasscliError(f"{path}: is damaged ({error.message.splitlines()[0]})", _AGAIN) from None
 
@@ -182,7 +182,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """All at once, or not at all."""
-        write_atomically(folder / NAME, json.dumps(encode(self), indent=1, ensure_ascii=False) + "\n")
+        write_atomically(folder / NAME, json.dumps(to_dict(self), indent=1, ensure_ascii=False) + "\n")
 
 
 def write_atomically(path: Path, text: str) -> None:

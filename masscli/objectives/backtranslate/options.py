@@ -45,17 +45,18 @@ class BacktranslateOptions(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         check(
-            (self.beam > 0, f"beam: must be above 0, got {self.beam}"),
+            (self.beam > 0, "beam", f"must be above 0, got {self.beam}"),
             _share("sampling_share", self.sampling_share),
-            (self.temperature > 0, f"temperature: must be above 0, got {self.temperature}"),
+            (self.temperature > 0, "temperature", f"must be above 0, got {self.temperature}"),
             (
                 self.temperature == 1 or self.sampling_share > 0,
-                "temperature: nothing is sampled (--sampling-share)",
+                "temperature",
+                "nothing is sampled (--sampling-share)",
             ),
-            (self.max_len_a >= 0, f"max_len_a: must not be negative, got {self.max_len_a}"),
-            (self.max_len_b >= 0, f"max_len_b: must not be negative, got {self.max_len_b}"),
-            (self.only_seen >= 0, f"only_seen: must not be negative, got {self.only_seen}"),
-            (self.source_shuffle >= 0, f"source_shuffle: must not be negative, got {self.source_shuffle}"),
+            (self.max_len_a >= 0, "max_len_a", f"must not be negative, got {self.max_len_a}"),
+            (self.max_len_b >= 0, "max_len_b", f"must not be negative, got {self.max_len_b}"),
+            (self.only_seen >= 0, "only_seen", f"must not be negative, got {self.only_seen}"),
+            (self.source_shuffle >= 0, "source_shuffle", f"must not be negative, got {self.source_shuffle}"),
             _share("source_dropout", self.source_dropout),
             _share("source_blank", self.source_blank),
             _share("label_smoothing", self.label_smoothing),

@@ -38,7 +38,8 @@ class GptOptions(ObjectiveConfig):
         check(
             (
                 self.tokens_per_sample >= 8,
-                f"tokens_per_sample: must be at least 8, got {self.tokens_per_sample}",
+                "tokens_per_sample",
+                f"must be at least 8, got {self.tokens_per_sample}",
             )
         )
 

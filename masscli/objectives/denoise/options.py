@@ -30,7 +30,7 @@ class DenoiseOptions(SwitchingOptions):
     def __post_init__(self) -> None:
         SwitchingOptions.__post_init__(self)
         check(
-            (self.word_shuffle >= 0, f"word_shuffle: must not be negative, got {self.word_shuffle}"),
+            (self.word_shuffle >= 0, "word_shuffle", f"must not be negative, got {self.word_shuffle}"),
             _share("word_dropout", self.word_dropout),
             _share("word_blank", self.word_blank),
         )

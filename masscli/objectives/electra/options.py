@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from masscli.core.config import Idle, check, config
+from masscli.core.config import UnusedOption, check, config
 from masscli.objectives.shared.options import DocumentOptions, share
 
 
@@ -70,32 +70,36 @@ class ElectraOptions(DocumentOptions):
         check(
             (
                 self.ties != "all" or self.generator_size == 1,
-                f"generator_ties: all needs --generator-size 1, got {self.size_beside('')}",
+                "generator_ties",
+                f"all needs --generator-size 1, got {self.size_beside('')}",
             ),
             (
                 not two or self.ties == "none",
-                "generator_ties: two-stage ties nothing: its generator stands still while the rest learns",
+                "generator_ties",
+                "two-stage ties nothing: its generator stands still while the rest learns",
             ),
             (
                 not two or (updates or 0) > 0,
-                f"variant: two-stage needs --generator-updates above 0, got {updates}",
+                "variant",
+                f"two-stage needs --generator-updates above 0, got {updates}",
             ),
-            (two or updates is None, "generator_updates: belongs to --variant two-stage"),
-            (0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"),
+            (two or updates is None, "generator_updates", "belongs to --variant two-stage"),
+            (0 < self.mask_prob <= 1, "mask_prob", f"must lie above 0, up to 1, got {self.mask_prob}"),
             share("mask_keep", self.mask_keep),
             (
                 self.generator_size is None or self.generator_size > 0,
-                f"generator_size: must be above 0, got {self.generator_size}",
+                "generator_size",
+                f"must be above 0, got {self.generator_size}",
             ),
-            (self.disc_weight >= 0, f"disc_weight: must not be negative, got {self.disc_weight}"),
-            (self.temperature > 0, f"temperature: must be above 0, got {self.temperature}"),
+            (self.disc_weight >= 0, "disc_weight", f"must not be negative, got {self.disc_weight}"),
+            (self.temperature > 0, "temperature", f"must be above 0, got {self.temperature}"),
         )
 
     @property
-    def unused_options(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[UnusedOption, ...]:
         tokens = self.variant in ("replace-mlm", "all-tokens-mlm")
         return (
-            Idle(
+            UnusedOption(
                 tokens,
                 "disc_weight",
                 f"--variant {self.variant} has no discriminator and weighs its two losses alike",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from masscli.core.config import Idle, check, config
+from masscli.core.config import UnusedOption, check, config
 from masscli.objectives.shared.options import TableOptions
 
 
@@ -42,7 +42,7 @@ class ExtractOptions(TableOptions):
         super().__post_init__()
         check(
             *(
-                (value > 0, f"{name}: must be above 0, got {value}")
+                (value > 0, name, f"must be above 0, got {value}")
                 for name, value in (
                     ("doc_stride", self.doc_stride),
                     ("max_query", self.max_query),
@@ -52,16 +52,17 @@ class ExtractOptions(TableOptions):
             ),
             (
                 self.max_query + 4 < self.max_length,
-                f"max_length: {self.max_length} leaves a text no room beside max_query ({self.max_query}) and four symbols",
+                "max_length",
+                f"{self.max_length} leaves a text no room beside max_query ({self.max_query}) and four symbols",
             ),
         )
 
     @property
-    def unused_options(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[UnusedOption, ...]:
         all_answered = self.unanswerable is False
         return (
-            Idle(all_answered, "null_threshold", "all questions have answers, and so get one"),
-            Idle(
+            UnusedOption(all_answered, "null_threshold", "all questions have answers, and so get one"),
+            UnusedOption(
                 all_answered and self.qa_head == "albert",
                 "head_dropout",
                 "of --qa-head albert only its classifier of no answer has it",

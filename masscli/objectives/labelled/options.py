@@ -84,4 +84,4 @@ class ChooseOptions(ReadOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check((self.max_choice > 0, f"max_choice: must be above 0, got {self.max_choice}"))
+        check((self.max_choice > 0, "max_choice", f"must be above 0, got {self.max_choice}"))

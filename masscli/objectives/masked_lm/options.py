@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from masscli.core.config import Flags, Idle, check, config
+from masscli.core.config import Flags, UnusedOption, check, config
 from masscli.objectives.shared.options import ChosenTokensOptions, CorruptionOptions, SwitchingOptions
 
 
@@ -26,7 +26,7 @@ class MaskedLMOptions(SwitchingOptions, ChosenTokensOptions):
     def __post_init__(self) -> None:
         SwitchingOptions.__post_init__(self)
         ChosenTokensOptions.__post_init__(self)
-        check((0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"))
+        check((0 < self.mask_prob <= 1, "mask_prob", f"must lie above 0, up to 1, got {self.mask_prob}"))
 
 
 @config
@@ -68,21 +68,21 @@ class RobertaOptions(CorruptionOptions):
         return "bert" if self.input_form.endswith("-pair") else "roberta"
 
     @property
-    def unused_options(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[UnusedOption, ...]:
         form, pairs = f"--input-form {self.input_form}", self.input_form.endswith("-pair")
         return (
-            Idle(
+            UnusedOption(
                 self.input_form != "segment-pair",
                 "short_seq_prob",
                 f"{form} aims at no length but the full one",
             ),
-            Idle(not pairs, "dupe_factor", f"{form} makes the same examples each time"),
-            Idle(
+            UnusedOption(not pairs, "dupe_factor", f"{form} makes the same examples each time"),
+            UnusedOption(
                 not pairs and self.masks == "dynamic",
                 "pair_seed",
                 f"{form} makes no pairs, and --masks dynamic draws by --seed",
             ),
-            Idle(pairs, "mask_specials", f"{form} never masks [CLS] and [SEP]"),
+            UnusedOption(pairs, "mask_specials", f"{form} never masks [CLS] and [SEP]"),
         )
 
 
@@ -105,7 +105,7 @@ class AlbertOptions(CorruptionOptions):
 
     def __post_init__(self) -> None:
         CorruptionOptions.__post_init__(self)
-        check((self.ngrams or self.ngram_rule == "words", "ngram_rule: says nothing without --ngrams"))
+        check((self.ngrams or self.ngram_rule == "words", "ngram_rule", "says nothing without --ngrams"))
 
 
 @config

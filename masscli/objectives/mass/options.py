@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from masscli.core.config import Idle, check, config, encode
+from masscli.core.config import UnusedOption, check, config, to_dict
 from masscli.objectives.shared.options import SwitchingOptions, _share
 
 
@@ -65,54 +65,56 @@ class MassOptions(SwitchingOptions):
     def __post_init__(self) -> None:
         SwitchingOptions.__post_init__(self)
         check(
-            (self.k is None or 0 < self.k <= 1, f"k: must lie above 0, up to 1, got {self.k}"),
-            (self.k is None or self.k_tokens is None, "k_tokens: cannot be combined with k"),
-            (self.k_tokens is None or self.k_tokens > 0, f"k_tokens: must be above 0, got {self.k_tokens}"),
+            (self.k is None or 0 < self.k <= 1, "k", f"must lie above 0, up to 1, got {self.k}"),
+            (self.k is None or self.k_tokens is None, "k_tokens", "cannot be combined with k"),
+            (self.k_tokens is None or self.k_tokens > 0, "k_tokens", f"must be above 0, got {self.k_tokens}"),
             _share("mask_share", self.mask_share),
             _share("random_share", self.random_share),
             (
                 (self.mask_share or 0) + (self.random_share or 0) <= 1,
-                "random_share: with mask_share, must not exceed 1",
+                "random_share",
+                "with mask_share, must not exceed 1",
             ),
             (
                 (self.decoder_mask_share or 0) + (self.decoder_random_share or 0) <= 1,
-                "decoder_random_share: with decoder_mask_share, must not exceed 1",
+                "decoder_random_share",
+                "with decoder_mask_share, must not exceed 1",
             ),
             _share("decoder_mask_share", self.decoder_mask_share),
             _share("decoder_random_share", self.decoder_random_share),
-            (self.source_shift >= 0, f"source_shift: must not be negative, got {self.source_shift}"),
-            (self.span is None or self.span > 0, f"span: must be above 0, got {self.span}"),
-            (self.block is None or self.block >= 0, f"block: must not be negative, got {self.block}"),
-            (self.window is None or self.window > 8, f"window: must be above 8, got {self.window}"),
+            (self.source_shift >= 0, "source_shift", f"must not be negative, got {self.source_shift}"),
+            (self.span is None or self.span > 0, "span", f"must be above 0, got {self.span}"),
+            (self.block is None or self.block >= 0, "block", f"must not be negative, got {self.block}"),
+            (self.window is None or self.window > 8, "window", f"must be above 8, got {self.window}"),
         )
 
     def resolved(self) -> MassOptions:
         """The same options with every blank filled in from the preset."""
-        said = encode(self)
+        said = to_dict(self)
         blanks = {name: value for name, value in MASS_PRESETS[self.preset].items() if name not in said}
         if self.k_tokens is not None:
             blanks.pop("k")
         return replace(self, **blanks)
 
     @property
-    def unused_options(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[UnusedOption, ...]:
         o = self.resolved()
         return (
             *super().unused_options,
-            Idle(o.k_tokens is not None, "k_of k_rounding", "--k-tokens is a count"),
-            Idle(
+            UnusedOption(o.k_tokens is not None, "k_of k_rounding", "--k-tokens is a count"),
+            UnusedOption(
                 bool(o.block),
                 "k_of k_rounding mask_eos",
                 "a window of blocks (--block) has no row of its own",
             ),
-            Idle(not o.block, "window", "there are no windows without --block"),
-            Idle(
+            UnusedOption(not o.block, "window", "there are no windows without --block"),
+            UnusedOption(
                 not (o.random_share or o.decoder_random_share),
                 "random_ids",
                 "no token is replaced by a random one",
             ),
-            Idle(not o.mask_share, "hide", "no token is shown as [M]"),
-            Idle(o.feed == "all", "decoder_positions", "with --feed all both are the same"),
+            UnusedOption(not o.mask_share, "hide", "no token is shown as [M]"),
+            UnusedOption(o.feed == "all", "decoder_positions", "with --feed all both are the same"),
         )
 
     def max_example_length(self, lead: int) -> tuple[str, int] | None:

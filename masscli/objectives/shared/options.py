@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from masscli.core.config import Flags, Idle, check, config
+from masscli.core.config import Flags, UnusedOption, check, config
 from masscli.objectives.registry import ObjectiveConfig
 
 
-def _share(name: str, value: float | None) -> tuple[bool, str]:
-    return value is None or 0 <= value <= 1, f"{name}: must lie in [0, 1], got {value}"
+def _share(name: str, value: float | None) -> tuple[bool, str, str]:
+    return value is None or 0 <= value <= 1, name, f"must lie in [0, 1], got {value}"
 
 
 @config
@@ -31,9 +31,9 @@ class SwitchingOptions(ObjectiveConfig):
         check(_share("switch_share", self.switch_share))
 
     @property
-    def unused_options(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[UnusedOption, ...]:
         return (
-            Idle(
+            UnusedOption(
                 self.switch_dictionary is None,
                 "switch_share",
                 "there is nothing to switch by without --switch-dictionary",
@@ -52,7 +52,7 @@ class ChosenTokensOptions(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         kept = self.leave_unmasked_prob + self.random_token_prob
-        check((0 <= kept <= 1, "random_token_prob: with leave_unmasked_prob, must not exceed 1"))
+        check((0 <= kept <= 1, "random_token_prob", "with leave_unmasked_prob, must not exceed 1"))
 
 
 @config
@@ -67,9 +67,9 @@ class PseudoMaskOptions(ChosenTokensOptions):
         check(_share("target_mask_prob", self.target_mask_prob))
 
     @property
-    def unused_options(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[UnusedOption, ...]:
         return (
-            Idle(
+            UnusedOption(
                 self.target_mask_prob == 0,
                 "leave_unmasked_prob random_token_prob",
                 "--target-mask-prob 0 corrupts nothing",
@@ -77,9 +77,9 @@ class PseudoMaskOptions(ChosenTokensOptions):
         )
 
 
-def share(name: str, value: float) -> tuple[bool, str]:
+def share(name: str, value: float) -> tuple[bool, str, str]:
     """A rule: a share lies in [0, 1]."""
-    return 0 <= value <= 1, f"{name}: must lie in [0, 1], got {value}"
+    return 0 <= value <= 1, name, f"must lie in [0, 1], got {value}"
 
 
 @config
@@ -100,11 +100,12 @@ class DocumentOptions(ObjectiveConfig):
         check(
             (
                 self.tokens_per_sample >= 8,
-                f"tokens_per_sample: must be at least 8, got {self.tokens_per_sample}",
+                "tokens_per_sample",
+                f"must be at least 8, got {self.tokens_per_sample}",
             ),
             share("short_seq_prob", self.short_seq_prob),
-            (self.dupe_factor > 0, f"dupe_factor: must be above 0, got {self.dupe_factor}"),
-            (self.pair_seed >= 0, f"pair_seed: must not be negative, got {self.pair_seed}"),
+            (self.dupe_factor > 0, "dupe_factor", f"must be above 0, got {self.dupe_factor}"),
+            (self.pair_seed >= 0, "pair_seed", f"must not be negative, got {self.pair_seed}"),
         )
 
     def max_example_length(self, lead: int) -> tuple[str, int]:
@@ -126,10 +127,11 @@ class CorruptionOptions(DocumentOptions, ChosenTokensOptions):
         DocumentOptions.__post_init__(self)
         ChosenTokensOptions.__post_init__(self)
         check(
-            (0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"),
+            (0 < self.mask_prob <= 1, "mask_prob", f"must lie above 0, up to 1, got {self.mask_prob}"),
             (
                 self.max_predictions is None or self.max_predictions > 0,
-                f"max_predictions: must be above 0, got {self.max_predictions}",
+                "max_predictions",
+                f"must be above 0, got {self.max_predictions}",
             ),
         )
 
@@ -156,8 +158,8 @@ class TableOptions(ObjectiveConfig):
 
     def __post_init__(self) -> None:
         check(
-            (self.max_length > 7, f"max_length: must be above 7, got {self.max_length}"),
-            (0 <= self.dropout < 1, f"head_dropout: must lie in [0, 1), got {self.head_dropout}"),
+            (self.max_length > 7, "max_length", f"must be above 7, got {self.max_length}"),
+            (0 <= self.dropout < 1, "head_dropout", f"must lie in [0, 1), got {self.head_dropout}"),
         )
 
     @property
@@ -183,7 +185,7 @@ class ReadOptions(TableOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check((self.lm_weight >= 0, f"lm_weight: must not be negative, got {self.lm_weight}"))
+        check((self.lm_weight >= 0, "lm_weight", f"must not be negative, got {self.lm_weight}"))
 
     @property
     def generates_text(self) -> bool:
@@ -207,9 +209,10 @@ class TextsOptions(ReadOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(
-            (len(self.text_columns) <= 2, "text_columns: expected one or two"),
+            (len(self.text_columns) <= 2, "text_columns", "expected one or two"),
             (
                 not (self.both_orders and self.double_unordered),
-                "double_unordered: both_orders reads every pair in both orders as it is",
+                "double_unordered",
+                "both_orders reads every pair in both orders as it is",
             ),
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from masscli.core.config import Flags, Idle, check, config
+from masscli.core.config import Flags, UnusedOption, check, config
 from masscli.objectives.shared.options import DocumentOptions, PseudoMaskOptions, share
 
 
@@ -39,18 +39,18 @@ class UniLMOptions(DocumentOptions):
     def __post_init__(self) -> None:
         DocumentOptions.__post_init__(self)
         check(
-            (0 < self.mask_prob <= 1, f"mask_prob: must lie above 0, up to 1, got {self.mask_prob}"),
+            (0 < self.mask_prob <= 1, "mask_prob", f"must lie above 0, up to 1, got {self.mask_prob}"),
             share("ngram_prob", self.ngram_prob),
-            (self.max_ngram > 1, f"max_ngram: must be above 1, got {self.max_ngram}"),
+            (self.max_ngram > 1, "max_ngram", f"must be above 1, got {self.max_ngram}"),
         )
 
     @property
-    def unused_options(self) -> tuple[Idle, ...]:
+    def unused_options(self) -> tuple[UnusedOption, ...]:
         terms, variant = self.variant.split("+"), f"--variant {self.variant}"
         return (
-            Idle("ar" in terms, "ngram_prob max_ngram", f"{variant} has blocks of one token"),
-            Idle(self.ngram_prob == 0, "max_ngram", "--ngram-prob 0 makes blocks of one token"),
-            Idle("ae" not in terms, "corruption", f"{variant} has no [M]"),
+            UnusedOption("ar" in terms, "ngram_prob max_ngram", f"{variant} has blocks of one token"),
+            UnusedOption(self.ngram_prob == 0, "max_ngram", "--ngram-prob 0 makes blocks of one token"),
+            UnusedOption("ae" not in terms, "corruption", f"{variant} has no [M]"),
         )
 
 

@@ -33,14 +33,15 @@ class WriteOptions(PseudoMaskOptions):
         check(
             (
                 0 <= self.label_smoothing < 1,
-                f"label_smoothing: must lie in [0, 1), got {self.label_smoothing}",
+                "label_smoothing",
+                f"must lie in [0, 1), got {self.label_smoothing}",
             ),
-            (self.max_source > 2, f"max_source: must be above 2, got {self.max_source}"),
-            (self.max_target > 2, f"max_target: must be above 2, got {self.max_target}"),
+            (self.max_source > 2, "max_source", f"must be above 2, got {self.max_source}"),
+            (self.max_target > 2, "max_target", f"must be above 2, got {self.max_target}"),
         )
         PseudoMaskOptions.__post_init__(self)
         usual = PseudoMaskOptions(name=self.name)
-        check(*((self.writer != "decoder" or value == default, f"{field}: is for pseudo-masks, and a decoder writes (--writer encoder)")
+        check(*((self.writer != "decoder" or value == default, field, "is for pseudo-masks, and a decoder writes (--writer encoder)")
                 for field, value, default in (
                     ("target_mask_prob", self.target_mask_prob, usual.target_mask_prob),
                     ("leave_unmasked_prob", self.leave_unmasked_prob, usual.leave_unmasked_prob),
@@ -97,4 +98,4 @@ class RespondOptions(WriteOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check((self.turns > 0, f"turns: must be above 0, got {self.turns}"))
+        check((self.turns > 0, "turns", f"must be above 0, got {self.turns}"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.core.config import decode, encode
+from masscli.core.config import from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
@@ -49,7 +49,7 @@ def single_stack(recipe: Recipe, said: dict[str, Any], stacks: str) -> dict[str,
     stack = recipe.init_stacks
     if recipe.init_from is None or stack == "both" or stacks not in ("any", stack):
         return said
-    check_init(recipe, encode(Checkpoint.open(recipe.init_from).recipe.model))
+    check_init(recipe, to_dict(Checkpoint.open(recipe.init_from).recipe.model))
     check_init(recipe, {f"{stack}_layers": 1, **said})
     return {("decoder" if stack == "encoder" else "encoder") + "_layers": 0, **said}
 
@@ -78,7 +78,7 @@ def check_lengths(recipe: Recipe) -> None:
             0,
         )
         if (over := tokens - model.max_positions) > 0:
-            size = encode(stream.objective)[option]
+            size = to_dict(stream.objective)[option]
             message = f"--{option.replace('_', '-')} {size}: the model has {model.max_positions} positions"
             raise MasscliError(message, f"give at most {size - over}, or add --max-positions {tokens}")
 
@@ -120,7 +120,7 @@ def _shape_of(old: ModelConfig, said: Mapping[str, Any], stacks: str, path: Path
     """The shape that weights come with; a stack that they lack and that is needed is as its named size, or the user, has it, and one that
     they have and that is not needed may be left out."""
     fresh = resolve({"arch": old.arch, **said}, stacks)
-    had, wanted = encode(old), encode(fresh)
+    had, wanted = to_dict(old), to_dict(fresh)
     halves = {"encoder": "encoder_layers", "decoder": "decoder_layers"}
     lacking = [
         layers for layers in halves.values() if not had[layers] and (stacks != "any" or layers in said)
@@ -148,6 +148,6 @@ def _shape_of(old: ModelConfig, said: Mapping[str, Any], stacks: str, path: Path
     kept["max_positions"] = max(
         had["max_positions"], wanted["max_positions"] if "max_positions" in said else 0
     )
-    return decode(
+    return from_dict(
         ModelConfig, had | {k: v for k, v in wanted.items() if k in said or k in lacking} | kept, "model"
     )

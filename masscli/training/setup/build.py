@@ -15,7 +15,7 @@ from masscli.checkpoint.checkpoint import Checkpoint, RunState, make_framing
 from masscli.checkpoint.initialize import begin, freeze
 from masscli.checkpoint.word_vectors import load_vectors
 from masscli.core import distributed
-from masscli.core.config import encode
+from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.ramp import ramp
 from masscli.data.batches.batch import Ids
@@ -256,7 +256,7 @@ def _continue(recipe: Recipe, data: DataFolder, last: Checkpoint) -> str:
             f"{recipe.save_dir}: holds a run of {', '.join(before)}, not of {', '.join(now)}",
             "start another run with --save-dir, or begin from its weights with --init-from",
         )
-    old, new = _flat(encode(last.recipe)), _flat(encode(recipe))
+    old, new = _flat(to_dict(last.recipe)), _flat(to_dict(recipe))
     free = {*FREE, *(f"stream.{name}.data_dir" for name in now)}
     fixed = [
         k for k in sorted(old.keys() | new.keys()) if not any(k == f or k.startswith(f + ".") for f in free)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from masscli.checkpoint.checkpoint import Checkpoint, saved
-from masscli.core.config import decode, encode
+from masscli.core.config import from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
@@ -34,8 +34,8 @@ def compose(request: Request) -> Recipe:
     """The recipe that a request stands for, with streams, model sizes and the run's folder filled in."""
     raw = dict(request.recipe_raw)
     said = dict(raw.pop("model", {}))
-    decode(ModelConfig, said, "model")  # complain about what was typed before anything else is looked at
-    plain = _with_an_end(decode(Recipe, raw))
+    from_dict(ModelConfig, said, "model")  # complain about what was typed before anything else is looked at
+    plain = _with_an_end(from_dict(Recipe, raw))
     data = DataFolder.open(plain.data)
     streams = select_streams(request, data)
     streams = {
@@ -57,7 +57,7 @@ def compose(request: Request) -> Recipe:
                 f"leave it out: it needs the {stack} alone",
             )
     model = shape(single_stack(plain, said, stacks), stacks, languages(streams, data), plain.init_from)
-    check_init(plain, encode(model))
+    check_init(plain, to_dict(model))
     _check(plain, streams)
     plain = _with_a_rate(plain, model, folder)
     whole = replace(plain, model=model, stream=streams, save_dir=folder)

@@ -8,7 +8,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from masscli.core.config import decode
+from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.registry import OBJECTIVES, ObjectiveConfig, objective_class
@@ -63,11 +63,11 @@ def _written(request: Request) -> dict[str, StreamConfig]:
             f"{given[0]} chooses streams, and the recipe has its own",
             "change its [stream] tables, or leave --config out",
         )
-    decode(
+    from_dict(
         _Streams, {"stream": request.streams_raw}
     )  # complain of their form before anything is laid over them
     known = {name: _override(raw, request) for name, raw in request.streams_raw.items()}
-    streams = decode(_Streams, {"stream": known}).stream
+    streams = from_dict(_Streams, {"stream": known}).stream
     names = {s.objective.name for s in streams.values()}
     if request.objective is not None and names != {request.objective}:
         raise MasscliError(f"the recipe learns {', '.join(sorted(names))}, not {request.objective}",
@@ -89,7 +89,7 @@ def _by_flags(request: Request, data: DataFolder) -> dict[str, StreamConfig]:
         )
     name = request.objective
     schema = OBJECTIVES.load(name)
-    objective = decode(schema, {"name": name, **request.options_of(name)})
+    objective = from_dict(schema, {"name": name, **request.options_of(name)})
     short = name.rpartition(":")[2].lower()
     if request.tables and objective.input_kind != "table":
         raise MasscliError(f"--table: {name} does not learn from labelled examples", "leave it out")
@@ -184,7 +184,7 @@ def _beside(
         )
     own_data = Path(folder) if folder else None
     data = open_data(own_data, data)
-    objective = decode(OBJECTIVES.load(name), {"name": name, **request.options_of(name)})
+    objective = from_dict(OBJECTIVES.load(name), {"name": name, **request.options_of(name)})
     own = list(dict.fromkeys(side for text in texts for side in text.split("-")))
     if objective.input_kind == "pairs":
         wanted = [text for text in texts if "-" in text] or [f"{a}-{b}" for a, b in permutations(own, 2)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from masscli.core.config import ConfigError, Idle, encode, rows
+from masscli.core.config import ConfigError, Problem, UnusedOption, iter_options, to_dict
 from masscli.objectives.registry import ObjectiveConfig
 from masscli.training.recipe import Recipe, StreamConfig
 
@@ -33,12 +33,12 @@ def refuse_idle(recipe: Recipe, given: Given) -> None:
     found = _of_the_recipe(recipe, given) | _of_streams(recipe.stream, given)
     if found:
         raise ConfigError(
-            "\n".join(f"{key}: {why}" for key, why in found.items()),
-            "leave it out, since it would change nothing",
+            *(Problem(key, why) for key, why in found.items()),
+            hint="leave it out, since it would change nothing",
         )
 
 
-def idle_in(recipe: Recipe) -> dict[str, tuple[Idle, ...]]:
+def idle_in(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
     """The rules of a recipe's sections."""
     model, optim, valid = recipe.model, recipe.optim, recipe.valid
     both = model.encoder_layers > 0 and model.decoder_layers > 0
@@ -50,38 +50,40 @@ def idle_in(recipe: Recipe) -> dict[str, tuple[Idle, ...]]:
     tables = bool(recipe.stream) and all(s.objective.input_kind == "table" for s in recipe.stream.values())
     return {
         "model": (
-            Idle(
+            UnusedOption(
                 not model.encoder_layers,
                 "relative_buckets relative_distance",
                 "only an encoder has relative positions",
             ),
-            Idle(
+            UnusedOption(
                 not model.relative_buckets,
                 "relative_distance",
                 "there are no relative positions without --relative-buckets",
             ),
-            Idle(not both, "cross_output", "the model has no cross-attention"),
+            UnusedOption(not both, "cross_output", "the model has no cross-attention"),
         ),
         "optim": (
-            Idle(
+            UnusedOption(
                 optim.layer_decay == 1,
                 "layer_decay_offset",
                 "all layers learn at one rate without --layer-decay",
             ),
-            Idle(optim.lr_scheduler != "inverse_sqrt", "warmup_init_lr", f"{shape} warms up from 0"),
-            Idle(
+            UnusedOption(optim.lr_scheduler != "inverse_sqrt", "warmup_init_lr", f"{shape} warms up from 0"),
+            UnusedOption(
                 optim.lr_scheduler in ("inverse_sqrt", "constant", "poly_mult"),
                 "end_lr",
                 f"{shape} has no such end",
             ),
-            Idle(not decays, "decay_all", "nothing decays without --weight-decay"),
+            UnusedOption(not decays, "decay_all", "nothing decays without --weight-decay"),
         ),
         "train": (
-            Idle(recipe.train.precision != "fp16", "min_loss_scale", "only --precision fp16 scales its loss"),
-            Idle(tables, "max_source_positions max_target_positions", f"{lengths}; see its --help"),
+            UnusedOption(
+                recipe.train.precision != "fp16", "min_loss_scale", "only --precision fp16 scales its loss"
+            ),
+            UnusedOption(tables, "max_source_positions max_target_positions", f"{lengths}; see its --help"),
         ),
         "valid": (
-            Idle(
+            UnusedOption(
                 not (valid.eval_bleu or valid.eval_rouge),
                 "eval_beam",
                 "nothing is searched for without --eval-bleu or --eval-rouge",
@@ -114,23 +116,23 @@ def _of_streams(streams: Mapping[str, StreamConfig], given: Given) -> dict[str, 
     return found
 
 
-def _reasons(rules: Iterable[Idle]) -> dict[str, str]:
+def _reasons(rules: Iterable[UnusedOption]) -> dict[str, str]:
     """Each idle option, and why: the first rule that holds says it."""
     found: dict[str, str] = {}
     for rule in rules:
-        if rule.holds:
-            found = dict.fromkeys(rule.names.split(), rule.why) | found
+        if rule.condition:
+            found = dict.fromkeys(rule.options.split(), rule.reason) | found
     return found
 
 
 def _uses(objective: ObjectiveConfig, key: str) -> bool:
-    return any(row.key == key for row in rows(type(objective))) and key not in _reasons(
+    return any(row.key == key for row in iter_options(type(objective))) and key not in _reasons(
         objective.unused_options
     )
 
 
 def _changed(section: Any, key: str) -> bool:
     """Whether an option has not its default."""
-    default = next(row.default for row in rows(type(section)) if row.key == key)
-    value = encode(section).get(key)
+    default = next(row.default for row in iter_options(type(section)) if row.key == key)
+    value = to_dict(section).get(key)
     return bool(value != (list(default) if isinstance(default, tuple) else default))

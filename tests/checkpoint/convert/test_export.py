@@ -14,7 +14,7 @@ from masscli.__main__ import run
 from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import Checkpoint, RunState
 from masscli.checkpoint.convert.export import export
-from masscli.core.config import decode, encode
+from masscli.core.config import from_dict, to_dict
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.presets import resolve
 from masscli.models.transformer import Transformer
@@ -47,7 +47,7 @@ def trained(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint:
         "electra": detector,
     }.get(name, {})
     streams = {"pre": {"dataset": "en", "objective": {"name": name}}} if name != "tiny" else {}
-    recipe = decode(Recipe, {"model": encode(model), "stream": streams})
+    recipe = from_dict(Recipe, {"model": to_dict(model), "stream": streams})
     return Checkpoint.open(
         checkpoint.save(output, recipe, RunState(), {}, data.tokenizer(), weights, heads, {})
     )
@@ -65,7 +65,7 @@ def test_what_was_trained_comes_back_bit_by_bit(arch: str, toy: Path, tmp_path: 
         {k.partition(".")[2]: t for k, t in again.heads().items()},
         {k.partition(".")[2]: t for k, t in ours.heads().items()},
     )
-    mine, theirs = encode(ours.recipe.model), encode(again.recipe.model)
+    mine, theirs = to_dict(ours.recipe.model), to_dict(again.recipe.model)
     assert {field: theirs[field] for field in ARCHITECTURE_FIELDS} == {
         field: mine[field] for field in ARCHITECTURE_FIELDS
     }
@@ -152,7 +152,7 @@ def test_language_vectors_and_late_padding_have_no_counterpart(toy: Path, tmp_pa
         {"arch": "bert-base", "dim": D, "heads": 2, "encoder_layers": 1, "languages": "embedding"}
     )
     recipe, weights = (
-        decode(Recipe, {"model": encode(model)}),
+        from_dict(Recipe, {"model": to_dict(model)}),
         Transformer(model, data.vocab.size, ("en", "de")).state_dict(),
     )
     state = RunState(languages=("en", "de"))
@@ -207,9 +207,9 @@ def tuned(
     ours = trained("bert-base", toy, output / "bert", pooler=pooler)
     classifier = CLASSIFIER["classify"]
     objective = {**classifier["objective"], **change}  # type: ignore[dict-item]
-    recipe = decode(
+    recipe = from_dict(
         Recipe,
-        {"model": encode(ours.recipe.model), "stream": {"classify": {**classifier, "objective": objective}}},
+        {"model": to_dict(ours.recipe.model), "stream": {"classify": {**classifier, "objective": objective}}},
     )
     layers = {name: torch.randn(2 if name == "out" else D, D) for name in heads}
     tensors = {f"classify.head.{name}.weight": t for name, t in layers.items()}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from masscli.cli.preprocess import run
-from masscli.core.config import ConfigError, decode
+from masscli.core.config import ConfigError, from_dict
 from masscli.data.prepare import encoding
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
@@ -186,4 +186,4 @@ def test_romanian_is_scored_as_in_the_papers() -> None:
     marked = score(hypotheses, references, ScoreConfig(metric=("multi-bleu",), lang="ro"))[0]
     assert marked.value < 50 and "diacritics" not in marked.signature
     with pytest.raises(ConfigError, match="plain_romanian: goes with --metric multi-bleu --lang ro"):
-        decode(ScoreConfig, {"plain_romanian": True})
+        from_dict(ScoreConfig, {"plain_romanian": True})

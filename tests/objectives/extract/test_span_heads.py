@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from masscli.core.config import decode
+from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.data.batches import windows as cutting
 from masscli.data.storage.data_folder import DataFolder
@@ -22,12 +22,12 @@ from masscli.objectives.extract.span_heads import SpanHead, Windows, candidates,
 Array = NDArray[np.float64]
 KINDS = ("linear", "roberta", "albert", "electra")
 DIM, ASKED, ROOM, STRIDE, TEXT = 6, 3, 9, 4, 23
-MODEL = decode(ModelConfig, {"dim": DIM, "heads": 2})
+MODEL = from_dict(ModelConfig, {"dim": DIM, "heads": 2})
 
 
 def made(kind: str, seed: int, **options: object) -> SpanHead:
     """A head with weights large enough to matter."""
-    head = span_head(decode(ExtractOptions, {"qa_head": kind, "unanswerable": True, **options}), MODEL)
+    head = span_head(from_dict(ExtractOptions, {"qa_head": kind, "unanswerable": True, **options}), MODEL)
     assert isinstance(head, torch.nn.Module)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -208,7 +208,7 @@ def test_a_new_head_knows_nothing(kind: str, more: float) -> None:
     windows = batch(1)
     count = windows.lengths if kind in ("linear", "roberta") else windows.size + 1
     still = {} if kind == "electra" else {"head_dropout": 0.0}
-    head = span_head(decode(ExtractOptions, {"qa_head": kind, "unanswerable": True, **still}), MODEL)
+    head = span_head(from_dict(ExtractOptions, {"qa_head": kind, "unanswerable": True, **still}), MODEL)
     nothing = torch.stack([windows.nothing, windows.nothing], 1)
     found = float(loss(head, windows, nothing, torch.zeros(len(nothing), dtype=torch.bool)).detach())
     assert found == pytest.approx(float(count.log().sum()) + more * math.log(2) * len(nothing), rel=0.03)
@@ -235,11 +235,11 @@ def test_the_classifier_is_left_out_where_all_questions_have_answers(kind: str) 
 
 
 def test_layers_of_its_own(labelled: Path) -> None:
-    dropping = decode(ExtractOptions, {"qa_head": "electra", "head_dropout": 0.1})
+    dropping = from_dict(ExtractOptions, {"qa_head": "electra", "head_dropout": 0.1})
     with pytest.raises(MasscliError, match=r"^--head-dropout: the layers of --qa-head electra have none$"):
         Extract.complete(dropping, DataFolder.open(labelled / "data"), "squad")
     with pytest.raises(MasscliError) as caught:
-        span_head(decode(ExtractOptions, {"qa_head": "albert", "head": "tanh"}), MODEL)
+        span_head(from_dict(ExtractOptions, {"qa_head": "albert", "head": "tanh"}), MODEL)
     assert (caught.value.message, caught.value.hint) == (
         "--head tanh: --qa-head albert has layers of its own",
         "leave one of them out",

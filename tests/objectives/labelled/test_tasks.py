@@ -14,7 +14,7 @@ import torch
 from masscli.checkpoint.checkpoint import Checkpoint, make_framing
 from masscli.cli.app import dispatch
 from masscli.cli.preprocess import run
-from masscli.core.config import decode
+from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sequences import PairFormat, truncated_pair_lengths
@@ -1111,7 +1111,7 @@ def test_an_encoder_and_a_decoder_of_two_runs(
 
 def test_the_rates_of_electra() -> None:
     """Base: 12 layers, decay 0.8, the code's offset: head 1, layer 11 .64, layer 0 .0550, embeddings .0440; N + 2 rates in all."""
-    config = decode(OptimConfig, {"layer_decay": 0.8, "layer_decay_offset": 2})
+    config = from_dict(OptimConfig, {"layer_decay": 0.8, "layer_decay_offset": 2})
     names = [
         "objective.x.head.out.weight",
         "encoder.layers.11.fc1.weight",
@@ -1121,13 +1121,13 @@ def test_the_rates_of_electra() -> None:
     assert [round(layer_scale(config, name, 12), 4) for name in names] == [1, 0.64, 0.055, 0.044]
     every = [*(f"encoder.layers.{n}.fc1.weight" for n in range(12)), *names]
     assert len({layer_scale(config, name, 12) for name in every}) == 14
-    plain = decode(OptimConfig, {"layer_decay": 0.5})
+    plain = from_dict(OptimConfig, {"layer_decay": 0.5})
     assert [layer_scale(plain, f"encoder.layers.{n}.fc1.weight", 2) for n in (1, 0)] == [0.5, 0.25]
 
 
 def test_a_classifier_says_what_it_cannot_read(folder: Path) -> None:
     data = DataFolder.open(folder / "data")
-    model = decode(
+    model = from_dict(
         ModelConfig,
         {"encoder_layers": 1, "decoder_layers": 0, "dim": 16, "ffn_dim": 32, "heads": 2, "languages": "none"},
     )

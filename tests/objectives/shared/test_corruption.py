@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from masscli.core.config import ConfigError, decode
+from masscli.core.config import ConfigError, from_dict
 from masscli.data.batches.batch import Batch, Tokens
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
@@ -306,7 +306,7 @@ TOTALS = {
 
 def fresh(name: str, size: int, **options: Any) -> tuple[Objective, Transformer]:
     """A small model over a vocabulary of published size, drawn as published."""
-    config: Any = decode(OBJECTIVES.load(name), {"name": name, **options})
+    config: Any = from_dict(OBJECTIVES.load(name), {"name": name, **options})
     shape = ModelConfig(dim=64, ffn_dim=128, heads=2, encoder_layers=2 * (name != "gpt"), decoder_layers=2 * (name == "gpt"), norm="post",
                         norm_embedding=name != "gpt", scale_embedding=False, positions="learned", segments=2, init="truncated",
                         activation="gelu", head_transform=name in ("bert", "albert", "roberta", "unilm"), pooler=name in ("bert", "albert"),

@@ -1,0 +1,41 @@
+"""Typed configuration: one tree of frozen dataclasses is the TOML schema, the command line and a checkpoint's metadata.
+
+A section is declared with `@config`; a field's type, its default and the string literal under it are the whole declaration.
+`from_dict` builds a section from plain data, `to_dict` is its inverse, `to_toml` writes plain data, `merge` and `override` lay
+other values over it, and `iter_options` lists the fields for help screens and flags. This package knows nothing of models or
+text. No string is ever evaluated: it is parsed by the type of the field it is meant for, and all problems of a file are
+collected before one `ConfigError` is raised.
+"""
+
+from __future__ import annotations
+
+from masscli.core.config.declare import Flags, PlugIn, PlugInRegistry, Rule, UnusedOption, check, config
+from masscli.core.config.decode import from_dict
+from masscli.core.config.document import OptionInfo, field_docs, iter_options, type_name
+from masscli.core.config.encode import to_dict
+from masscli.core.config.errors import ConfigError, Problem, join_key, suggest
+from masscli.core.config.overrides import merge, override
+from masscli.core.config.toml import to_toml
+
+__all__ = [
+    "ConfigError",
+    "Flags",
+    "OptionInfo",
+    "PlugIn",
+    "PlugInRegistry",
+    "Problem",
+    "Rule",
+    "UnusedOption",
+    "check",
+    "config",
+    "field_docs",
+    "from_dict",
+    "iter_options",
+    "join_key",
+    "merge",
+    "override",
+    "suggest",
+    "to_dict",
+    "to_toml",
+    "type_name",
+]

@@ -1,0 +1,69 @@
+"""Declare configuration sections: the decorator, extra flags, rules between fields, options without effect, plug-ins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, dataclass_transform
+
+from masscli.core.config.errors import ConfigError, Problem
+
+T = TypeVar("T")
+Rule = tuple[bool, str, str]
+"""What must hold, the key that is to blame if it does not, and what to say about it."""
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def config(cls: type[T]) -> type[T]:
+    """Declare a configuration section: a dataclass that is frozen and takes keywords only."""
+    return dataclass(frozen=True, kw_only=True)(cls)
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """More names of a field on the command line, as in `Annotated[int, Flags("-n", "--beam-size")]`."""
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        object.__setattr__(self, "names", names)
+
+
+class PlugInRegistry(Protocol):
+    """A place that knows the dataclass for each `name` of a plug-in section."""
+
+    def load(self, name: str) -> Any:
+        """Return the dataclass for `name`. Raises ConfigError if there is none."""
+        ...
+
+
+@config
+class PlugIn:
+    """A section whose `name` decides which other keys it takes. Subclasses set `registry`."""
+
+    registry: ClassVar[PlugInRegistry]
+    name: str
+    """Which one."""
+
+
+class UnusedOption(NamedTuple):
+    """A rule that says when options have no effect: if `condition` is true, `options` change nothing.
+
+    `options` are field names with spaces between them. `reason` is shown after the flag and a colon. An objective declares
+    these rules beside its options. They are not part of `check`, because the recipe that is stored with a run may hold options
+    without effect; only a user who gives such an option is told (masscli/training/setup/unused_options.py, where the rules of
+    the other sections are).
+    """
+
+    condition: bool
+    options: str
+    reason: str
+
+
+def check(*rules: Rule) -> None:
+    """Check the values of a section, in its `__post_init__`.
+
+    Raises one ConfigError with all rules that do not hold.
+    """
+    problems = [Problem(key, message) for holds, key, message in rules if not holds]
+    if problems:
+        raise ConfigError(*problems)

@@ -1,0 +1,159 @@
+"""Build configuration sections from plain data: the only place where values are parsed.
+
+Each function raises a ConfigError whose keys are relative to the value it was given. Whoever called it puts its own key in
+front, so that the user sees the whole dotted key.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, cast
+
+from masscli.core.config.declare import PlugIn
+from masscli.core.config.document import type_name
+from masscli.core.config.errors import ConfigError, Problem, suggest
+
+T = TypeVar("T")
+
+
+def from_dict(cls: type[T], raw: Mapping[str, Any], prefix: str = "") -> T:
+    """Build the section `cls` from plain data, such as the tables of a TOML file or the options of a command line.
+
+    Values may be strings in the form that is typed on a command line. Such a string is split at commas for a tuple field, and
+    blanks around its items are dropped; items of a list are taken exactly as they are. Raises one ConfigError with every
+    problem; their keys begin with `prefix`.
+    """
+    try:
+        return cast(T, _parse_section(cls, raw))
+    except ConfigError as error:
+        raise ConfigError(*(problem.under(prefix) for problem in error.problems), hint=error.hint) from None
+
+
+def _parse_section(cls: type, raw: object) -> object:
+    if not isinstance(raw, Mapping):
+        raise _mismatch("a table", raw)
+    if issubclass(cls, PlugIn):
+        cls = _plug_in_class(cls, raw)
+    field_types = typing.get_type_hints(cls)
+    known = {field.name: field for field in fields(cast(Any, cls))}
+    problems = [Problem(key, f"unknown key{suggest(key, list(known))}") for key in raw if key not in known]
+    values = {}
+    for key, value in raw.items():
+        if key in known:
+            try:
+                values[key] = _parse_value(field_types[key], value)
+            except ConfigError as error:
+                problems += [problem.under(key) for problem in error.problems]
+    for key, field in known.items():
+        if key not in raw and _is_required(field):
+            problems.append(Problem(key, "required"))
+    if problems:
+        raise ConfigError(*problems)
+    return cls(**values)
+
+
+def _plug_in_class(cls: type[PlugIn], raw: Mapping[str, Any]) -> type:
+    """Return the dataclass that the `name` of a plug-in section, or the default of `name`, stands for."""
+    (name_field,) = (field for field in fields(cls) if field.name == "name")
+    name = raw.get("name", name_field.default)
+    if not isinstance(name, str):
+        raise ConfigError(Problem("name", "required"))
+    return cast(type, cls.registry.load(name))
+
+
+def _is_required(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _parse_value(kind: Any, value: object) -> object:
+    """Parse a value for a field of the type `kind`, which may be optional, a section or a container."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        (inner, *_) = (argument for argument in arguments if argument is not types.NoneType)
+        return _parse_value(inner, value)
+    if is_dataclass(kind):
+        return _parse_section(cast(type, kind), value)
+    if origin is dict:
+        return _parse_table(arguments[1], value)
+    if origin is tuple:
+        return _parse_tuple(arguments[0], value)
+    if origin is Literal:
+        return _parse_choice(arguments, value)
+    return _parse_scalar(kind, value)
+
+
+def _parse_table(kind: Any, value: object) -> dict[str, object]:
+    """Parse a table with keys of the user's choice, such as the streams of a recipe by name."""
+    if not isinstance(value, Mapping):
+        raise _mismatch("a table", value)
+    problems: list[Problem] = []
+    table = {}
+    for key, item in value.items():
+        try:
+            table[key] = _parse_value(kind, item)
+        except ConfigError as error:
+            problems += [problem.under(key) for problem in error.problems]
+    if problems:
+        raise ConfigError(*problems)
+    return table
+
+
+def _parse_tuple(kind: Any, value: object) -> tuple[object, ...]:
+    if isinstance(value, str):
+        stripped = [item.strip() for item in value.split(",")]
+        value = [item for item in stripped if item]
+    if not isinstance(value, (list, tuple)):
+        raise _mismatch("a list", value)
+    return tuple(_parse_value(kind, item) for item in value)
+
+
+def _parse_choice(choices: tuple[Any, ...], value: object) -> object:
+    for choice in choices:
+        if value in (choice, str(choice)):
+            return choice
+    names = ", ".join(str(choice) for choice in choices)
+    raise ConfigError(Problem("", f"{value!r} is not one of {names}"))
+
+
+def _parse_scalar(kind: Any, value: object) -> object:
+    """Parse a bool, a number, a path or a string."""
+    if isinstance(value, str) and kind is not str:
+        value = _parse_word(kind, value)
+    # TOML and Python write whole numbers without a point; a bool is an int to Python, but not to us.
+    if kind is float and type(value) is int:
+        value = float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(Problem("", f"expected a finite number, got {value}"))
+    if not _fits(kind, value):
+        raise _mismatch(type_name(kind), value)
+    return value
+
+
+def _parse_word(kind: Any, word: str) -> object:
+    """Parse what was typed for a field that is not a string."""
+    if kind is bool:
+        if word.lower() not in ("true", "false"):
+            raise _mismatch("true or false", word)
+        return word.lower() == "true"
+    try:
+        return kind(word)
+    except ValueError:
+        raise _mismatch(type_name(kind), word) from None
+
+
+def _fits(kind: Any, value: object) -> bool:
+    # The class of a path depends on the operating system.
+    if kind is Path:
+        return isinstance(value, Path)
+    return type(value) is kind
+
+
+def _mismatch(expected: str, value: object) -> ConfigError:
+    return ConfigError(Problem("", f"expected {expected}, got {value!r}"))

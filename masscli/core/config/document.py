@@ -1,0 +1,94 @@
+"""List the options of a configuration section with their types, defaults and help texts."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import itertools
+import textwrap
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Annotated, Any, Literal, NamedTuple, Union, cast
+
+from masscli.core.config.declare import Flags
+from masscli.core.config.errors import join_key
+
+
+class OptionInfo(NamedTuple):
+    """What a help screen needs to know about one option.
+
+    `kind` is the type of the field, and `flags` are its extra names on the command line. `default` is `dataclasses.MISSING`
+    if the option is required.
+    """
+
+    key: str
+    kind: Any
+    default: object
+    help: str
+    flags: tuple[str, ...]
+
+    @property
+    def type(self) -> str:
+        """The type in the form that a help screen shows."""
+        return type_name(self.kind)
+
+
+def iter_options(cls: type, prefix: str = "") -> Iterator[OptionInfo]:
+    """Yield every option of `cls` and of the sections in it, in the order of their declaration."""
+    annotations = typing.get_type_hints(cls, include_extras=True)
+    help_texts = field_docs(cls)
+    for field in fields(cast(Any, cls)):
+        kind, flags = _split_annotation(annotations[field.name])
+        key = join_key(prefix, field.name)
+        if is_dataclass(kind):
+            yield from iter_options(cast(type, kind), key)
+        else:
+            yield OptionInfo(key, kind, _default(field), help_texts.get(field.name, ""), flags)
+
+
+@functools.cache
+def field_docs(cls: type) -> dict[str, str]:
+    """Return the string literal that stands under each field of `cls` in the source code, as one line."""
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if not is_dataclass(base):
+            continue
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(definition, ast.ClassDef)
+        for statement, below in itertools.pairwise(definition.body):
+            match statement, below:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(value=ast.Constant(str(text))):
+                    docs[name] = " ".join(inspect.cleandoc(text).split())
+    return docs
+
+
+def type_name(kind: Any) -> str:
+    """Return a type as help screens and errors show it: `int`, `a|b|c` for a Literal, `int,...` for a tuple."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return "|".join(str(choice) for choice in arguments)
+    if origin in (Union, types.UnionType):
+        return "|".join(type_name(member) for member in arguments if member is not types.NoneType)
+    if origin is tuple:
+        return f"{type_name(arguments[0])},..."
+    return str(kind.__name__)
+
+
+def _split_annotation(annotation: Any) -> tuple[Any, tuple[str, ...]]:
+    """Return the type and the extra flags of a field: `Annotated[int, Flags("-n")]` gives `int` and `("-n",)`."""
+    if typing.get_origin(annotation) is not Annotated:
+        return annotation, ()
+    names: tuple[str, ...] = ()
+    for extra in annotation.__metadata__:
+        if isinstance(extra, Flags):
+            names += extra.names
+    return annotation.__origin__, names
+
+
+def _default(field: Field[Any]) -> object:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return field.default

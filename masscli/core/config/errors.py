@@ -1,0 +1,58 @@
+"""The error of a configuration: a list of problems, each with the key that it concerns."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from masscli.core.errors import MasscliError
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with a configuration.
+
+    `key` is the dotted key (`optim.lr`) or the flag that the problem concerns. It is empty if the message itself names the
+    options, for example because there are two of them.
+    """
+
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        """Return the line that a user sees."""
+        if not self.key:
+            return self.message
+        return f"{self.key}: {self.message}"
+
+    def under(self, prefix: str) -> Problem:
+        """Return the same problem as a part of the table called `prefix`."""
+        return Problem(join_key(prefix, self.key), self.message)
+
+
+class ConfigError(MasscliError):
+    """One or more problems of a configuration; each is a line of the message."""
+
+    def __init__(self, *problems: Problem, hint: str | None = None) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems), hint)
+        self.problems = problems
+
+    def with_keys(self, rename: Callable[[str], str]) -> ConfigError:
+        """Return the same error with the key of each problem renamed, for example to the flag that was typed."""
+        renamed = [Problem(rename(problem.key), problem.message) for problem in self.problems]
+        return ConfigError(*renamed, hint=self.hint)
+
+
+def join_key(prefix: str, key: str) -> str:
+    """Return the dotted key of `key` in the table called `prefix`; either may be empty."""
+    if not prefix or not key:
+        return prefix or key
+    return f"{prefix}.{key}"
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """Return the end of an error message about an unknown word: the nearest known word, or else all of them."""
+    close_matches = difflib.get_close_matches(word, known, n=1)
+    if close_matches:
+        return f", did you mean {close_matches[0]!r}?"
+    return f" (known: {', '.join(sorted(known))})"

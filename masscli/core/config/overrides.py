@@ -1,0 +1,42 @@
+"""Lay other values over plain data, before `from_dict` turns it into a section."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from masscli.core.config.errors import ConfigError, Problem
+
+
+def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `top` in their places, table by table."""
+    merged = dict(base)
+    for key, value in top.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Return a copy of `raw` with assignments such as `optim.lr=1e-3` carried out.
+
+    The values stay strings, which `from_dict` parses by the types of their fields. Raises ConfigError for an assignment without
+    `=`, or if a part of its key is a value and not a table.
+    """
+    changed: dict[str, Any] = copy.deepcopy(dict(raw))
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(Problem(key, "expected KEY=VALUE"))
+        *parents, leaf = key.split(".")
+        table = changed
+        for parent in parents:
+            table = table.setdefault(parent, {})
+            if not isinstance(table, dict):
+                raise ConfigError(Problem(key, f"{parent!r} is a value, not a table"))
+        table[leaf] = value
+    return changed
