@@ -38,7 +38,7 @@ COMMANDS = {
     "dictionary": "Find words that mean the same: in pairs, in text, or in a model.",
     "plot": "Draw a table as curves, into an SVG file that any browser shows.",
     "recipe": "List, show, check and compare recipes.",
-    "demo": "Write the built-in sample text: four languages, a few pairs.",
+    "demo": "Write sample text in four languages: pairs and monolingual lines.",
 }
 """Each is the module masscli/cli/NAME.py (NAME_.py where the word is Python's); the summary equals the first line of its docstring."""
 

@@ -1,9 +1,9 @@
-"""Write the built-in sample text: four languages, a few pairs.
+"""Write sample text in four languages: pairs and monolingual lines.
 
-Everyday sentences in English, French, German and Romanian (en, fr, de, ro), made from a small phrasebook. FOLDER gets 400 parallel
-pairs to train on (train.LANG), 100 to validate on (valid.LANG), 200 to test on (test.LANG), all four languages aligned line by line, and
+Simple sentences in English, French, German and Romanian (en, fr, de, ro), drawn from short word lists. FOLDER gets 400 parallel pairs
+to train on (train.LANG), 100 to validate on (valid.LANG), 200 to test on (test.LANG), all four languages aligned line by line, and
 3,500 lines of monolingual text for each language (mono.LANG.txt). No sentence is in two of the parts, and no line of one monolingual
-file translates a line of another. Files that are there already and hold something else are not replaced.
+file translates a line of another. Existing files with other contents are not replaced.
 
 Examples:
   masscli demo sample
@@ -19,16 +19,15 @@ from typing import Annotated
 
 import typer
 
-from masscli.data.prepare.config import DemoConfig
 from masscli.text.demo import write
 
 
 def run(
-    options: DemoConfig,
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where the files go; made if it is not there.")
+        Path, typer.Argument(metavar="FOLDER", help="Folder for the files; created if needed.")
     ],
+    seed: Annotated[int, typer.Option(min=0, help="Seed that decides which sentences are drawn.")] = 1,
 ) -> None:
-    """Write the files and say which."""
-    paths = write(folder, options.seed)
+    """Write the sample files and name them on standard error."""
+    paths = write(folder, seed)
     print(f"{folder}: {', '.join(path.name for path in paths)}", file=sys.stderr)

@@ -13,17 +13,6 @@ from masscli.core.config import Flags, check, config
 
 
 @config
-class DemoConfig:
-    """The built-in sample text."""
-
-    seed: int = 1
-    """Which of the phrasebook's sentences, and which of them in which part."""
-
-    def __post_init__(self) -> None:
-        check((self.seed >= 0, "seed", f"must not be negative, got {self.seed}"))
-
-
-@config
 class PreprocessConfig:
     """Text to shards."""
 
