@@ -18,7 +18,7 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # a second thread gains such a smal
 # The text: pairs, and sentences of each language that are no translations of each other.
 [ -e text/test.de ] || run masscli demo text
 run masscli preprocess --langs en,de --trainpref text/train --validpref text/valid --testpref text/test \
-    --mono en=text/mono.en.txt --mono de=text/mono.de.txt --vocab-size 1500 --destdir data-bin
+    --mono en=text/mono.en.txt --mono de=text/mono.de.txt --vocab-size 800 --destdir data-bin
 
 # Pre-training reads all the sentences, and no pair.  Two layers on each side are enough for such text, and learn in minutes.
 model=(--arch tiny --encoder-layers 2 --decoder-layers 2 --max-tokens 1024)

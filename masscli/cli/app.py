@@ -36,7 +36,7 @@ COMMANDS = {
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
     "bench": "Measure speed on this machine, beside plain PyTorch.",
     "dictionary": "Find words that mean the same: in pairs, in text, or in a model.",
-    "plot": "Draw a table as curves, into an SVG file that any browser shows.",
+    "report": "Summarise the scores of an experiment over its seeds.",
     "recipe": "List, show, check and compare recipes.",
     "demo": "Write sample text in four languages: pairs and monolingual lines.",
 }

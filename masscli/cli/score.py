@@ -18,6 +18,7 @@ Examples:
   masscli predict runs/pos --input dev.conllu | masscli score - --ref dev.conllu --column 4 --metric accuracy
   masscli predict runs/race --input dev.jsonl --format jsonl | masscli score - --ref dev.jsonl --column label --metric accuracy
   masscli score summaries.txt --ref test.jsonl --column summary --metric rouge,rouge-lsum --stem
+  masscli score hyp.de --ref test.de --append scores.jsonl --tag method=mass --tag seed=1
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ from typing import Annotated
 import typer
 
 from masscli.cli import score_inputs
+from masscli.cli.report import parse_tags
 from masscli.core.errors import MasscliError
 from masscli.metrics import FAMILIES, Score, compare, engines, score, score_lines
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.sanity_checks import of_labels, of_metrics, of_summaries, suspicions
 from masscli.metrics.unlabelled import settled
+from masscli.reporting.score_log import LoggedScore, append_scores
 from masscli.text.corpus import lines
 from masscli.text.moses import has_rules
 from masscli.version import __version__
@@ -54,8 +57,21 @@ def run(
     src: Annotated[
         Path | None, typer.Option("--src", metavar="FILE", help="Source text, only to notice a copy of it.")
     ] = None,
+    append: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also add the scores to this log, which `masscli report` reads."),
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Tag of the scores in --append, such as seed=1. Repeatable."),
+    ] = None,
 ) -> None:
     """Score each hypothesis file."""
+    tags = parse_tags(tag, "--tag")
+    if tags and append is None:
+        raise MasscliError("--tag: tags are written to the log of --append only", "add --append scores.jsonl")
+    if append is not None and (options.sentence_level or "squad" in options.metric):
+        raise MasscliError("--append: takes scores of whole files, no --sentence-level or --metric squad")
     if "squad" in options.metric:
         _answers(options, hyp, ref)
         return
@@ -110,6 +126,18 @@ def run(
         else {name: score(text, texts, options) for name, text in systems.items()}
     )
     print(_as_json(found) if as_json else (_table if options.paired else _listing)(found))
+    if append is not None:
+        _append(append, found, tags)
+
+
+def _append(path: Path, scores: Mapping[str, Sequence[Score]], tags: Mapping[str, str]) -> None:
+    """Log scores with their tags, and with the name of their file if there are several files."""
+    logged = []
+    for name, row in scores.items():
+        own_tags = dict(tags) if len(scores) == 1 else {**tags, "file": name}
+        for one in row:
+            logged.append(LoggedScore(one.name, one.value, one.signature, tuple(own_tags.items())))
+    append_scores(path, logged)
 
 
 def _warn(sentences: Iterable[str]) -> None:

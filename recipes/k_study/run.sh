@@ -4,7 +4,7 @@
 # The study of k of the paper (section 4.4, figure 5) on Multi30k and part of the novels, the halves of recipes/multi30k/unsupervised.sh: the
 # same model is pre-trained with k from one token (BERT's) to the whole sentence (a language model), then fine-tuned on the first PAIRS pairs
 # in both directions.  Prints perplexity of the hidden fragment on valid and BLEU of test2016 against k (multi-bleu, lower-cased; mean of both
-# directions and of SEEDS of the fine-tuning), and draws both into OUTPUT/k.svg.  The paper finds both best between 50% and 70%, and the two
+# directions and of SEEDS of the fine-tuning), and writes both to OUTPUT/k.txt.  The paper finds both best between 50% and 70%, and the two
 # ends clearly worse.  SCALE=gpu trains longer.  What is finished is not done again.
 set -euo pipefail
 : "${KS:=token 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0}" "${PAIRS:=1000}" "${SEEDS:=1}" "${SCALE:=tiny}"
@@ -32,4 +32,3 @@ done
     done
 } > "$output/k.txt"
 awk '{ printf "%-10s%-14s%-10s\n", $1, $2, $3 }' "$output/k.txt"
-run masscli plot "$output/k.txt" --output "$output/k.svg"

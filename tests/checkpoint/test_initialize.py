@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
-from masscli.reporting.plot import read_table
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.events import Evaluated
 from masscli.training.setup.build import build
@@ -259,50 +257,3 @@ def test_an_adopted_vocabulary_of_ours_fits_the_weights_made_with_it(toy: Path, 
         toy / "vocab.model", config=PreprocessConfig(), languages=("en", "de"), folder=tmp_path
     )
     assert made.vocab == DataFolder.open(toy).vocab
-
-
-# -- drawings ----------------------------------------------------------------------------------------------------------------------------
-
-
-def test_a_table_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "k.txt").write_text("k perplexity BLEU\n0.1 5 2+-0.5\n0.5 9 -\n1.0 30 3\n", encoding="utf-8")
-    assert masscli(["plot", str(tmp_path / "k.txt"), "--output", str(tmp_path / "k.svg")]) == 0
-    root = ElementTree.fromstring((tmp_path / "k.svg").read_text(encoding="utf-8"))
-    space = "{http://www.w3.org/2000/svg}"
-    lines = [line.get("points", "").split() for line in root.iter(f"{space}polyline")]
-    assert [len(points) for points in lines] == [3, 2]  # a dash is left out
-    (x1, y1), (x2, y2), (x3, y3) = ((float(v) for v in point.split(",")) for point in lines[0])
-    assert (x2 - x1) / (x3 - x1) == pytest.approx(
-        4 / 9, abs=1e-3
-    ) and y1 > y2 > y3  # to scale; high values stand high
-    assert (y1 - y2) / (y1 - y3) == pytest.approx(4 / 25, abs=2e-3)
-    assert {"perplexity", "BLEU", "0.5"} <= {text.text for text in root.iter(f"{space}text")}
-
-
-def test_a_drawing_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table = tmp_path / "k.txt"
-    table.write_text("k a\nnan 2\n1 3\n", encoding="utf-8")
-    for output, message in ((tmp_path / "k.png", "drawings are SVG"), (tmp_path / "no" / "k.svg", "No such file or directory"),
-                            (tmp_path, "Is a directory")):  # fmt: skip
-        assert masscli(["plot", str(table), "--output", str(output)]) == 2
-        assert capsys.readouterr().err.split("\n")[0] == f"error: --output {output}: {message}"
-    assert [path.name for path in tmp_path.iterdir()] == ["k.txt"]
-    assert masscli(["plot", str(table), "--output", "-"]) == 0
-    assert capsys.readouterr().out.startswith(
-        "<svg "
-    )  # a first column that is not all numbers is evenly spaced
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("k\n1\n", "t: is no table"),
-        ("k a\n1 2\n3\n", "t:3: has 1 columns, its first line has 2"),
-        ("k a\n1 2x\n", "t:2: '2x' is no number"),
-        ("k a\n1 1e308\n2 -1e308\n", "t:2: '1e308' is too large to be drawn"),
-    ],
-)
-def test_what_is_no_table(text: str, message: str) -> None:
-    with pytest.raises(MasscliError) as error:
-        read_table(text.split("\n"), "t")
-    assert error.value.message == message

@@ -366,7 +366,7 @@ def test_the_study_of_k(text: Path, written: Path, monkeypatch: pytest.MonkeyPat
     done = bash(ROOT / "recipes/k_study/run.sh", "multi30k", "novels", "en-fr", "out", cwd=text, **small)
     assert done.returncode == 0, done.stderr
     found = recorded(written, monkeypatch)
-    assert kinds(found) == [*SHARED, *["pretrain", *["finetune", *MEASURED] * 2] * 3, "plot"]
+    assert kinds(found) == [*SHARED, *["pretrain", *["finetune", *MEASURED] * 2] * 3]
     assert {value(call, "--switch-dictionary") for call in found if call[0] == "pretrain"} == {
         value(found[2], "--output")
     }

@@ -1,0 +1,185 @@
+"""Log scores with tags, and summarise the logged scores over seeds.
+
+`masscli score --append FILE` adds one JSON object per score to FILE. An experiment appends the scores of all its runs to the same
+file, each with tags such as method=mass and seed=1; `masscli report FILE` groups them by all tags except the seed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from masscli.core.errors import MasscliError
+
+SEED = "seed"
+"""The tag that numbers the repetitions of one experiment."""
+
+Tags = tuple[tuple[str, str], ...]
+"""Tags in the order in which they were given, as (name, value)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedScore:
+    """One score of one run."""
+
+    metric: str
+    value: float
+    signature: str
+    tags: Tags
+
+    @property
+    def seed(self) -> str:
+        """Return the seed, or an empty string if the score has no seed tag."""
+        return dict(self.tags).get(SEED, "")
+
+    @property
+    def group(self) -> Tags:
+        """Return all tags except the seed."""
+        return tuple(tag for tag in self.tags if tag[0] != SEED)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The scores of one group in one metric."""
+
+    mean: float
+    deviation: float
+    """Sample standard deviation over seeds; 0 for a single score."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairedTest:
+    """The comparison of a group with the baseline on the seeds that both have."""
+
+    difference: float
+    p: float | None
+    """Two-sided p-value of the paired t-test; None with fewer than two common seeds."""
+    count: int
+
+
+def append_scores(path: Path, scores: Sequence[LoggedScore]) -> None:
+    """Add scores to a log, one JSON object per line."""
+    lines = []
+    for score in scores:
+        lines.append(json.dumps({**asdict(score), "tags": dict(score.tags)}, ensure_ascii=False) + "\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(lines))
+
+
+def read_scores(path: Path) -> list[LoggedScore]:
+    """Read a log. Of several scores with equal metric and tags the last counts, since a run may have been scored again.
+
+    Raises MasscliError that names the line if the file is not such a log, or if one metric was computed with different
+    signatures, because such scores cannot be compared.
+    """
+    scores: dict[tuple[str, Tags], LoggedScore] = {}
+    signatures: dict[str, tuple[str, int]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if not line.strip():
+            continue
+        score = _parse(line, f"{path}:{number}")
+        signature, first = signatures.setdefault(score.metric, (score.signature, number))
+        if score.signature != signature:
+            raise MasscliError(
+                f"{path}:{number}: {score.metric} was computed with other settings than in line {first}",
+                f"compare the signatures: {score.signature} and {signature}",
+            )
+        scores[score.metric, score.tags] = score
+    if not scores:
+        raise MasscliError(f"{path}: holds no scores", "masscli score --append FILE writes them")
+    return list(scores.values())
+
+
+def summarise(scores: Sequence[LoggedScore]) -> dict[tuple[Tags, str], Summary]:
+    """Return mean and standard deviation over seeds for each group and metric."""
+    summaries = {}
+    for key, values in _by_group(scores).items():
+        numbers = list(values.values())
+        deviation = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
+        summaries[key] = Summary(statistics.fmean(numbers), deviation, len(numbers))
+    return summaries
+
+
+def compare_with_baseline(
+    scores: Sequence[LoggedScore], baseline: Mapping[str, str]
+) -> dict[tuple[Tags, str], PairedTest]:
+    """Compare each group with the baseline by a paired t-test over seeds.
+
+    The baseline of a group is the group that has the tags of `baseline` and otherwise the same tags. Groups without such a
+    counterpart are left out. Raises MasscliError if no group has the tags of the baseline.
+    """
+    groups = _by_group(scores)
+    if not any(_replace_tags(group, baseline) == group for group, _ in groups):
+        wanted = ", ".join(f"{name}={value}" for name, value in baseline.items())
+        raise MasscliError(
+            f"--baseline {wanted}: no score has this tag", "masscli report FILE shows the tags"
+        )
+    tests = {}
+    for (group, metric), values in groups.items():
+        other = groups.get((_replace_tags(group, baseline), metric))
+        if other is None or other is values:
+            continue
+        common = [seed for seed in values if seed in other]
+        if common:
+            tests[group, metric] = _paired_t_test([values[seed] - other[seed] for seed in common])
+    return tests
+
+
+def _replace_tags(group: Tags, values: Mapping[str, str]) -> Tags:
+    """Return the tags of a group with the values of `values` in their places."""
+    return tuple((name, values.get(name, value)) for name, value in group)
+
+
+def _by_group(scores: Sequence[LoggedScore]) -> dict[tuple[Tags, str], dict[str, float]]:
+    """Return the value of each seed by (group, metric)."""
+    groups: dict[tuple[Tags, str], dict[str, float]] = {}
+    for score in scores:
+        groups.setdefault((score.group, score.metric), {})[score.seed] = score.value
+    return groups
+
+
+def _paired_t_test(differences: Sequence[float]) -> PairedTest:
+    """Test whether the mean of paired differences is zero (Student 1908)."""
+    count, mean = len(differences), statistics.fmean(differences)
+    if count < 2:
+        return PairedTest(mean, None, count)
+    deviation = statistics.stdev(differences)
+    if deviation == 0.0:
+        return PairedTest(mean, 1.0 if mean == 0.0 else 0.0, count)
+    return PairedTest(mean, student_t_p_value(mean / (deviation / math.sqrt(count)), count - 1), count)
+
+
+def student_t_p_value(t: float, degrees: int) -> float:
+    """Return the two-sided p-value of Student's t with a whole number of degrees of freedom.
+
+    The finite series are formulas 26.7.3 and 26.7.4 of Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964).
+    """
+    angle = math.atan(abs(t) / math.sqrt(degrees))
+    cosine = math.cos(angle)
+    first = 1 if degrees % 2 == 0 else 2
+    term = 1.0 if degrees % 2 == 0 else cosine
+    total = 0.0
+    # The powers of the cosine rise by two; each term is the one before times (k / (k + 1)) * cosine^2.
+    for k in range(first, degrees, 2):
+        total += term
+        term *= k / (k + 1) * cosine**2
+    inside = math.sin(angle) * total
+    if degrees % 2 == 1:
+        inside = 2 / math.pi * (angle + inside)
+    return max(0.0, 1.0 - inside)
+
+
+def _parse(line: str, where: str) -> LoggedScore:
+    try:
+        fields = json.loads(line)
+        tags = tuple((str(name), str(value)) for name, value in fields["tags"].items())
+        return LoggedScore(str(fields["metric"]), float(fields["value"]), str(fields["signature"]), tags)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise MasscliError(
+            f"{where}: not a logged score", "masscli score --append FILE writes them"
+        ) from None

@@ -1,0 +1,135 @@
+"""Tables and plots of logged scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from masscli.core.errors import MasscliError
+from masscli.reporting.score_log import PairedTest, Summary, Tags
+
+
+def markdown_table(
+    summaries: Mapping[tuple[Tags, str], Summary], tests: Mapping[tuple[Tags, str], PairedTest]
+) -> str:
+    """Return a Markdown table with a row for each group and a column for each tag and metric.
+
+    A cell holds mean ± standard deviation; with a test, also the difference to the baseline and its p-value.
+    """
+    groups = list(dict.fromkeys(group for group, _ in summaries))
+    metrics = list(dict.fromkeys(metric for _, metric in summaries))
+    tag_names = list(dict.fromkeys(name for group in groups for name, _ in group))
+    rows = [[*tag_names, "runs", *metrics]]
+    for group in groups:
+        tags = dict(group)
+        counts = {summaries[group, metric].count for metric in metrics if (group, metric) in summaries}
+        row = [tags.get(name, "") for name in tag_names]
+        row.append("/".join(str(count) for count in sorted(counts)))
+        row += [_cell(summaries.get((group, metric)), tests.get((group, metric))) for metric in metrics]
+        rows.append(row)
+    return _aligned(rows, text_columns=len(tag_names))
+
+
+def _cell(summary: Summary | None, test: PairedTest | None) -> str:
+    if summary is None:
+        return ""
+    cell = f"{summary.mean:.2f}"
+    if summary.count > 1:
+        cell += f" ± {summary.deviation:.2f}"
+    if test is not None:
+        cell += f" ({test.difference:+.2f}"
+        if test.p is not None:
+            cell += f", p = {test.p:.3f}"
+        cell += ")"
+    return cell
+
+
+def _aligned(rows: Sequence[Sequence[str]], text_columns: int) -> str:
+    """Return rows as a Markdown table whose source is aligned, too; numbers stand on the right."""
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    widths = [max(3, *(len(row[column]) for row in escaped)) for column in range(len(rows[0]))]
+    rules = []
+    for column, width in enumerate(widths):
+        rules.append("-" * width if column < text_columns else "-" * (width - 1) + ":")
+    lines = []
+    for row in [escaped[0], rules, *escaped[1:]]:
+        cells = []
+        for column, cell in enumerate(row):
+            cells.append(cell.ljust(widths[column]) if column < text_columns else cell.rjust(widths[column]))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, path: Path) -> None:
+    """Draw each metric against a tag, one panel below the other, with standard deviations as error bars.
+
+    Groups that differ in other tags become lines of their own. The values of the tag stand in numeric order if all of them
+    are numbers, otherwise evenly spaced in the order of the log. Raises MasscliError if no score has the tag or matplotlib,
+    the extra `plot`, is not installed.
+    """
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ModuleNotFoundError:
+        raise MasscliError("--plot needs matplotlib", "pip install 'masscli[plot]'") from None
+    metrics = list(dict.fromkeys(metric for _, metric in summaries))
+    labels = list(dict.fromkeys(dict(group)[x_tag] for group, _ in summaries if x_tag in dict(group)))
+    if not labels:
+        raise MasscliError(f"--x {x_tag}: no score has this tag", "masscli report FILE shows the tags")
+    places = _places(labels)
+    figure, axes = pyplot.subplots(
+        len(metrics), 1, sharex=True, squeeze=False, figsize=(7, 1 + 2.5 * len(metrics)), layout="constrained"
+    )
+    for axis, metric in zip(axes[:, 0], metrics, strict=True):
+        for name, points in _lines_of(summaries, metric, x_tag).items():
+            points = sorted(points, key=lambda point: places[point[0]])
+            axis.errorbar(
+                [places[label] for label, _ in points],
+                [summary.mean for _, summary in points],
+                [summary.deviation for _, summary in points],
+                marker="o",
+                capsize=3,
+                label=name,
+            )
+        axis.set_ylabel(metric)
+        axis.grid(alpha=0.3)
+        if any(name for name in _lines_of(summaries, metric, x_tag)):
+            axis.legend()
+    axes[-1, 0].set_xlabel(x_tag)
+    axes[-1, 0].set_xticks([places[label] for label in labels], labels)
+    try:
+        figure.savefig(path)
+    except ValueError:
+        known = "png, svg or pdf"
+        raise MasscliError(
+            f"--plot {path}: unknown kind of picture", f"give a name that ends in {known}"
+        ) from None
+    finally:
+        pyplot.close(figure)
+
+
+def _places(labels: Sequence[str]) -> dict[str, float]:
+    """Return where each value of the horizontal axis stands."""
+    try:
+        numbers = {label: float(label) for label in labels}
+    except ValueError:
+        return {label: float(index) for index, label in enumerate(labels)}
+    if all(math.isfinite(number) for number in numbers.values()):
+        return numbers
+    return {label: float(index) for index, label in enumerate(labels)}
+
+
+def _lines_of(
+    summaries: Mapping[tuple[Tags, str], Summary], metric: str, x_tag: str
+) -> dict[str, list[tuple[str, Summary]]]:
+    """Return the points of each line, named by the tags that are not on the horizontal axis."""
+    lines: dict[str, list[tuple[str, Summary]]] = {}
+    for (group, other_metric), summary in summaries.items():
+        tags = dict(group)
+        if other_metric == metric and x_tag in tags:
+            name = ", ".join(f"{key}={value}" for key, value in group if key != x_tag)
+            lines.setdefault(name, []).append((tags[x_tag], summary))
+    return lines

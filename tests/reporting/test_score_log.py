@@ -1,0 +1,137 @@
+"""The log of scores: means, deviations and paired tests over seeds, as a table and as a plot."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from masscli.__main__ import run
+from masscli.core.errors import MasscliError
+from masscli.reporting.score_log import compare_with_baseline, read_scores, student_t_p_value, summarise
+
+SCORES = {("scratch", 1): 10.0, ("scratch", 2): 12.0, ("mass", 1): 14.5, ("mass", 2): 15.5, ("mass", 3): 30.0}
+
+
+def write_log(path: Path, scores: dict[tuple[str, int], float] = SCORES) -> Path:
+    lines = []
+    for (method, seed), value in scores.items():
+        tags = {"method": method, "seed": str(seed)}
+        lines.append(json.dumps({"metric": "BLEU", "value": value, "signature": "s", "tags": tags}) + "\n")
+    path.write_text("".join(lines))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("t", "degrees"), [(12.706, 1), (4.303, 2), (3.182, 3), (2.776, 4), (2.262, 9), (2.228, 10), (2.000, 60)]
+)
+def test_the_critical_values_of_printed_tables(t: float, degrees: int) -> None:
+    """Two-sided 5% points, as any table of Student's t gives them."""
+    assert student_t_p_value(t, degrees) == pytest.approx(0.05, abs=5e-5)
+    assert student_t_p_value(-t, degrees) == student_t_p_value(t, degrees)
+    assert student_t_p_value(0.0, degrees) == pytest.approx(1.0)
+
+
+def test_mean_and_deviation_are_over_seeds(tmp_path: Path) -> None:
+    summaries = summarise(read_scores(write_log(tmp_path / "log.jsonl")))
+    scratch, mass = summaries[(("method", "scratch"),), "BLEU"], summaries[(("method", "mass"),), "BLEU"]
+    assert (scratch.mean, scratch.count) == (11.0, 2)
+    assert scratch.deviation == pytest.approx(statistics.stdev([10.0, 12.0]))
+    assert (mass.mean, mass.count) == (20.0, 3)
+
+
+def test_seeds_that_only_one_method_has_do_not_enter_the_test(tmp_path: Path) -> None:
+    """Differences are 4.5 and 3.5: t = 4 / (0.7071 / sqrt(2)) = 8 with one degree of freedom, p = 1 - 2/pi * atan(8)."""
+    tests = compare_with_baseline(read_scores(write_log(tmp_path / "log.jsonl")), {"method": "scratch"})
+    assert list(tests) == [((("method", "mass"),), "BLEU")]
+    test = tests[(("method", "mass"),), "BLEU"]
+    assert (test.difference, test.count) == (4.0, 2)
+    assert test.p == pytest.approx(0.0792, abs=1e-4)
+
+
+def test_a_run_that_is_scored_again_counts_once(tmp_path: Path) -> None:
+    path = write_log(tmp_path / "log.jsonl")
+    with path.open("a") as file:
+        tags = {"method": "scratch", "seed": "1"}
+        file.write(json.dumps({"metric": "BLEU", "value": 20.0, "signature": "s", "tags": tags}) + "\n")
+    assert summarise(read_scores(path))[(("method", "scratch"),), "BLEU"].mean == 16.0
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"metric": "BLEU"}', '{"metric": 1, "value": "x", "tags": {}}', "1"]
+)
+def test_a_line_that_is_no_score_is_named(tmp_path: Path, line: str) -> None:
+    path = write_log(tmp_path / "log.jsonl")
+    with path.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(MasscliError, match=r"log.jsonl:6: not a logged score"):
+        read_scores(path)
+
+
+def test_scores_of_different_signatures_are_not_mixed(tmp_path: Path) -> None:
+    path = write_log(tmp_path / "log.jsonl")
+    with path.open("a") as file:
+        file.write(json.dumps({"metric": "BLEU", "value": 1.0, "signature": "other", "tags": {}}) + "\n")
+    with pytest.raises(
+        MasscliError, match=r"log.jsonl:6: BLEU was computed with other settings than in line 1"
+    ):
+        read_scores(path)
+
+
+def test_from_score_to_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The commands, as an experiment with three seeds would run them."""
+    (tmp_path / "ref").write_text("a b c d e\nf g h i j\n")
+    log = str(tmp_path / "scores.jsonl")
+    for method, words in {
+        "scratch": ["a b c d x", "a b x y z", "f g h i x"],
+        "mass": ["a b c d e"] * 3,
+    }.items():
+        for seed, line in enumerate(words, 1):
+            (tmp_path / "hyp").write_text(f"{line}\nf g h i j\n")
+            command = [
+                "score",
+                str(tmp_path / "hyp"),
+                "--ref",
+                str(tmp_path / "ref"),
+                "--metric",
+                "bleu,chrf",
+            ]
+            tags = ["--tag", f"method={method}", "--tag", f"seed={seed}"]
+            assert run([*command, "--append", log, *tags]) == 0
+    capsys.readouterr()
+    assert run(["report", log, "--baseline", "method=scratch"]) == 0
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()
+    ]
+    assert rows[0] == ["method", "runs", "BLEU", "chrF2"]
+    assert [row[0] for row in rows[2:]] == ["scratch", "mass"]
+    assert [row[1] for row in rows[2:]] == ["3", "3"]
+    assert rows[3][2].startswith("100.00 ± 0.00 (+")
+    assert "p = 0." in rows[3][2]
+
+
+def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = str(write_log(tmp_path / "log.jsonl"))
+    (tmp_path / "empty").write_text("\n")
+    for command, message in {
+        ("report", log, "--baseline", "method=other"): "--baseline method=other: no score has this tag",
+        ("report", log, "--baseline", "method"): "--baseline method: expected NAME=VALUE",
+        ("report", log, "--x", "k"): "--plot and --x go together",
+        ("report", str(tmp_path / "empty")): f"{tmp_path / 'empty'}: holds no scores",
+        ("score", log, "--ref", log, "--tag", "a=1"): "--tag: tags are written to the log of --append only",
+    }.items():
+        assert run(command) == 2
+        assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
+
+
+def test_a_plot_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    log, picture = str(write_log(tmp_path / "log.jsonl")), tmp_path / "plot.svg"
+    assert run(["report", log, "--plot", str(picture), "--x", "method"]) == 0
+    text = picture.read_text()
+    assert text.startswith("<?xml")
+    assert "scratch" in text
+    assert run(["report", log, "--plot", str(tmp_path / "plot.xyz"), "--x", "method"]) == 2
+    assert "unknown kind of picture" in capsys.readouterr().err
