@@ -38,7 +38,7 @@ COMMANDS = {
     "dictionary": "Find words that mean the same: in pairs, in text, or in a model.",
     "report": "Summarise the scores of an experiment over its seeds.",
     "recipe": "List, show, check and compare recipes.",
-    "demo": "Write sample text in four languages: pairs and monolingual lines.",
+    "demo": "Write sample text in four languages, to try things out.",
 }
 """Each is the module masscli/cli/NAME.py (NAME_.py where the word is Python's); the summary equals the first line of its docstring."""
 

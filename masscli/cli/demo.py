@@ -1,4 +1,4 @@
-"""Write sample text in four languages: pairs and monolingual lines.
+"""Write sample text in four languages, to try things out.
 
 Simple sentences in English, French, German and Romanian (en, fr, de, ro), drawn from short word lists. FOLDER gets 400 parallel pairs
 to train on (train.LANG), 100 to validate on (valid.LANG), 200 to test on (test.LANG), all four languages aligned line by line, and
