@@ -157,11 +157,7 @@ class Checkpoint:
         """(source, target) languages of the directions it was trained to write."""
         written = (f"{options.language}-{options.language}" for options in self.writers.values())
         texts = (
-            *(
-                s.dataset
-                for s in self.recipe.stream.values()
-                if s.objective.input_kind in ("pairs", "target")
-            ),
+            *(s.dataset for s in self.recipe.stream.values() if s.objective.input_kind.has_direction),
             *written,
         )
         return tuple((a, b) for a, b in dict.fromkeys(tuple(t.split("-")) for t in texts))

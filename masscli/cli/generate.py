@@ -159,9 +159,7 @@ def _stream(checkpoint: Checkpoint, command: GenerateConfig) -> StreamConfig | N
     """The stream that is written for, where it matters: the one that was named, or the only task that writes from a table."""
     streams, writers = checkpoint.recipe.stream, checkpoint.writers
     writing = {
-        name: s
-        for name, s in streams.items()
-        if name in writers or s.objective.input_kind in ("pairs", "target")
+        name: s for name, s in streams.items() if name in writers or s.objective.input_kind.has_direction
     }
     asked = (command.source_lang, command.target_lang)
     if command.stream is not None:
@@ -344,9 +342,7 @@ def _writer(
         if stream is not None and (s.dataset, s.objective.name) == (stream.dataset, stream.objective.name)
     ]
     same = same or [
-        s
-        for s in speaking
-        if s.objective.input_kind in ("pairs", "target") and s.dataset == f"{source}-{target}"
+        s for s in speaking if s.objective.input_kind.has_direction and s.dataset == f"{source}-{target}"
     ]
     meant = [s.objective for s in same or speaking]
     if meant and all(objective.encoder_generates for objective in meant):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from masscli.core.config import PlugIn, UnusedOption, config
 from masscli.core.registry import Registry
+from masscli.objectives.input_kinds import SENTENCES, InputKind
 
 OBJECTIVES: Registry[type[ObjectiveConfig]] = Registry("objective")
 """Every objective by its name: the class of its options, which refers to the objective itself."""
@@ -18,16 +19,13 @@ OBJECTIVES: Registry[type[ObjectiveConfig]] = Registry("objective")
 
 @config
 class ObjectiveConfig(PlugIn):
-    """What every objective's options begin with.
-
-    `reads` says what text a stream of it needs: sentences of a language (en), pairs of a direction (en-de), or sentences of the language
-    that a direction (en-de) is written in: German; or a table of labelled examples.
-    """
+    """What every objective's options begin with."""
 
     registry: ClassVar[Registry[type[ObjectiveConfig]]] = OBJECTIVES
     implementation: ClassVar[str]
     """The objective that takes these options, as `module:Class`. It is imported only when it is needed, since it imports torch."""
-    input_kind: ClassVar[Literal["sentences", "pairs", "target", "table"]] = "sentences"
+    input_kind: ClassVar[InputKind] = SENTENCES
+    """What a stream of the objective reads: sentences, pairs, back-translation or a table."""
     formats: ClassVar[tuple[str, ...]] = ()
     """Kinds of table that it reads (see masscli/data/formats/readers.py), the usual one first."""
 

@@ -58,7 +58,7 @@ def build(name: str, relative_buckets: int = 0, **options: Any) -> tuple[Objecti
     model = ModelConfig(**(shape | STACKS[config.stacks]))
     cls: Any = objective_class(name)
     context = ObjectiveContext(
-        Framing(VOCAB, False, False, ()), model, "en-de" if config.input_kind == "pairs" else "en"
+        Framing(VOCAB, False, False, ()), model, "en-de" if config.input_kind.has_direction else "en"
     )
     return cls(config, context), Transformer(model, VOCAB.size, ())
 

@@ -73,7 +73,8 @@ def framing(data: DataFolder) -> Framing:
 
 def objective(options: Any, framing: Framing) -> Objective:
     return CLASSES[type(options)](
-        options, ObjectiveContext(framing, ModelConfig(), "en-de" if options.input_kind == "pairs" else "en")
+        options,
+        ObjectiveContext(framing, ModelConfig(), "en-de" if options.input_kind.has_direction else "en"),
     )  # type: ignore[call-arg]
 
 
@@ -215,7 +216,7 @@ def test_languages_go_by_name(options: Any, framing: Framing) -> None:
     assert made.source.language.tolist() == [2, 2]
     if made.target is not None:
         assert made.target.language is not None
-        assert made.target.language.tolist() == ([0, 0] if options.input_kind == "pairs" else [2, 2])
+        assert made.target.language.tolist() == ([0, 0] if options.input_kind.has_direction else [2, 2])
     assert batch(options, replace(framing, languages=()), WORDS).source.language is None
 
 

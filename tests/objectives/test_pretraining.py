@@ -67,7 +67,7 @@ def objective(name: str, framing: Framing = FRAMING, **options: Any) -> Objectiv
     model = ModelConfig(**(SHAPE | STACKS[config.stacks]))
     cls: Any = objective_class(name)
     made: Objective = cls(
-        config, ObjectiveContext(framing, model, "en-de" if config.input_kind == "pairs" else "en")
+        config, ObjectiveContext(framing, model, "en-de" if config.input_kind.has_direction else "en")
     )
     return made
 

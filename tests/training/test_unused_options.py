@@ -110,7 +110,7 @@ def test_tables_have_limits_of_their_own(labelled: Path, tmp_path: Path) -> None
 
 def asked(toy: Path, objective: str, arch: str = "tiny", **options: str) -> TrainRequest:
     """The request of a command line that says no more."""
-    sides = ("en", "de") if OBJECTIVES.load(objective).input_kind == "pairs" else (None, None)
+    sides = ("en", "de") if OBJECTIVES.load(objective).input_kind.has_direction else (None, None)
     return TrainRequest(
         {"data": str(toy), "model": {"arch": arch}},
         {},
@@ -133,7 +133,7 @@ def test_defaults_and_named_sizes_say_nothing(toy: Path) -> None:
         both = raw["encoder_layers"] and raw["decoder_layers"]
         compose(asked(toy, own.get(arch) or ("mass" if both else "roberta"), arch))
     for name in OBJECTIVES.builtin_names():
-        if OBJECTIVES.load(name).input_kind != "table":
+        if not OBJECTIVES.load(name).input_kind.is_table:
             compose(asked(toy, name))
     for preset in MASS_PRESETS:
         compose(asked(toy, "mass", preset=preset))

@@ -6,9 +6,10 @@ The presets of MASS are the table of the released code bases: the fields that a 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from masscli.core.config import Flags, check, config
+from masscli.objectives.input_kinds import BACK_TRANSLATION, InputKind
 from masscli.objectives.registry import ObjectiveConfig
 from masscli.objectives.shared.options import _share
 
@@ -18,7 +19,7 @@ class BacktranslateOptions(ObjectiveConfig):
     """Back-translation: learn to write real text from the model's own translation of it (Sennrich et al. 2016, Lample et al. 2018)."""
 
     implementation: ClassVar[str] = "masscli.objectives.backtranslate.objective:Backtranslate"
-    input_kind: ClassVar[Literal["sentences", "pairs", "target"]] = "target"
+    input_kind: ClassVar[InputKind] = BACK_TRANSLATION
     parameter_group = "encoder-decoder"
     name: str = "backtranslate"
     """Which."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from masscli.core.config import Flags, UnusedOption, check, config
+from masscli.objectives.input_kinds import PAIRS, InputKind
 from masscli.objectives.shared.options import ChosenTokensOptions, CorruptionOptions, SwitchingOptions
 
 
@@ -113,6 +114,6 @@ class TranslationLMOptions(MaskedLMOptions):
     """Masked language model over a sentence and its translation (Conneau and Lample 2019)."""
 
     implementation: ClassVar[str] = "masscli.objectives.masked_lm.tlm:TranslationLM"
-    input_kind = "pairs"
+    input_kind: ClassVar[InputKind] = PAIRS
     name: str = "tlm"
     """Which."""

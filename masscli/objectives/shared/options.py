@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from masscli.core.config import Flags, UnusedOption, check, config
+from masscli.objectives.input_kinds import TABLE, InputKind
 from masscli.objectives.registry import ObjectiveConfig
 
 
@@ -140,7 +141,7 @@ class CorruptionOptions(DocumentOptions, ChosenTokensOptions):
 class TableOptions(ObjectiveConfig):
     """What every task over labelled examples can be told."""
 
-    input_kind: ClassVar[Literal["sentences", "pairs", "table"]] = "table"
+    input_kind: ClassVar[InputKind] = TABLE
     stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder", "any"]] = "any"
     language: str = ""
     """Language of the text (default: as preprocess was told)."""

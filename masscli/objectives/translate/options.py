@@ -6,9 +6,10 @@ The presets of MASS are the table of the released code bases: the fields that a 
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from masscli.core.config import check, config
+from masscli.objectives.input_kinds import PAIRS, InputKind
 from masscli.objectives.registry import ObjectiveConfig
 from masscli.objectives.shared.options import _share
 
@@ -18,7 +19,7 @@ class TranslateOptions(ObjectiveConfig):
     """Supervised sequence to sequence."""
 
     implementation: ClassVar[str] = "masscli.objectives.translate.objective:Translate"
-    input_kind: ClassVar[Literal["sentences", "pairs", "target"]] = "pairs"
+    input_kind: ClassVar[InputKind] = PAIRS
     parameter_group = "encoder-decoder"
     name: str = "translate"
     """Which."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from masscli.core.config import Flags, UnusedOption, check, config
+from masscli.objectives.input_kinds import PAIRS, InputKind
 from masscli.objectives.shared.options import DocumentOptions, PseudoMaskOptions, share
 
 
@@ -59,7 +60,7 @@ class PseudoMaskedOptions(PseudoMaskOptions):
     """Sequence to sequence with an encoder alone, by pseudo-masks (UniLMv2's fine-tuning, s2s-ft)."""
 
     implementation: ClassVar[str] = "masscli.objectives.unilm.s2s:PseudoMasked"
-    input_kind = "pairs"
+    input_kind: ClassVar[InputKind] = PAIRS
     stacks = "encoder"
     encoder_generates = True
     name: str = "s2s"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
 from masscli.core.config import check, config
+from masscli.objectives.input_kinds import TABLE, InputKind
 from masscli.objectives.shared.options import PseudoMaskOptions
 
 
@@ -16,7 +17,7 @@ from masscli.objectives.shared.options import PseudoMaskOptions
 class WriteOptions(PseudoMaskOptions):
     """What tasks that write text can be told."""
 
-    input_kind: ClassVar[Literal["sentences", "pairs", "table"]] = "table"
+    input_kind: ClassVar[InputKind] = TABLE
     language: str = ""
     """Language of the text (default: as preprocess was told)."""
     writer: Literal["auto", "decoder", "encoder"] = "auto"

@@ -438,7 +438,7 @@ def _validator(
     if config.eval_rouge and not rouges:
         warnings.append("no ROUGE: no stream of the run writes text from a table (summarize, respond)")
     if recipe.checkpoint.best_metric == "loss" and any(
-        s.objective.input_kind == "target" for s in recipe.stream.values()
+        s.objective.input_kind.makes_sources for s in recipe.stream.values()
     ):
         warnings.append("the best checkpoint is chosen by the loss on sources that the model makes itself, which copying lowers; rather "
                         "--eval-roundtrip --best-metric roundtrip")  # fmt: skip
@@ -490,15 +490,15 @@ def _tasks(
     stream: StreamConfig, data: DataFolder, config: ValidConfig, allowed: Mapping[str, Tensor]
 ) -> list[BleuTask]:
     """What is translated for a stream: its validation pairs, where there are any; there and back, where it reads one side alone."""
-    text, reads, tasks = stream.dataset, stream.objective.input_kind, list[BleuTask]()
-    if reads in ("sentences", "table"):
+    text, kind, tasks = stream.dataset, stream.objective.input_kind, list[BleuTask]()
+    if not kind.has_direction:
         return tasks
     source, target = text.split("-")
     paired = any(
         p.split == config.valid_subset and {p.source, p.target} == {source, target}
         for p in data.manifest.aligned
     )
-    if config.eval_bleu and (reads == "pairs" or paired):
+    if config.eval_bleu and (paired or not kind.makes_sources):
         sources, references = (
             data.original_lines(config.valid_subset, text, side)[: config.max_valid_rows]
             for side in (source, target)
@@ -506,7 +506,7 @@ def _tasks(
         tasks.append(
             BleuTask((source, target), sources, references, allowed, stream.objective.encoder_generates)
         )
-    if config.eval_roundtrip and reads == "target":
+    if config.eval_roundtrip and kind.makes_sources:
         real = data.original_lines(config.valid_subset, target, target)[: config.max_valid_rows]
         tasks.append(BleuTask((target, source, target), real, real, allowed))
     return tasks

@@ -146,9 +146,9 @@ def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
         raise MasscliError("--best-metric bleu needs translations of the validation set", "add --eval-bleu")
     if metric.rpartition(".")[2].startswith("rouge") and not recipe.valid.eval_rouge:
         raise MasscliError(f"--best-metric {metric} needs outputs of the validation set", "add --eval-rouge")
-    if metric == "bleu" and not any(s.objective.input_kind in ("pairs", "target") for s in streams.values()):
+    if metric == "bleu" and not any(s.objective.input_kind.has_direction for s in streams.values()):
         raise MasscliError("--best-metric bleu needs a stream of pairs", "use --best-metric loss")
-    there_and_back = any(s.objective.input_kind == "target" for s in streams.values())
+    there_and_back = any(s.objective.input_kind.makes_sources for s in streams.values())
     if metric == "roundtrip" and not recipe.valid.eval_roundtrip:
         raise MasscliError(
             "--best-metric roundtrip needs translations of the validation set there and back",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -46,7 +45,8 @@ def select_streams(request: Request, data: DataFolder) -> dict[str, StreamConfig
     """The streams by name.  Raises MasscliError where the command is not clear, or the data have not what it needs."""
     streams = _written(request) if request.streams_raw else _by_flags(request, data)
     for name, stream in streams.items():
-        _check_text(name, stream, open_data(stream.data_dir, data))
+        own_data = open_data(stream.data_dir, data)
+        stream.objective.input_kind.check(name, stream.dataset, stream.objective, own_data)
     if request.max_examples is not None:
         streams = {name: replace(s, max_examples=request.max_examples) for name, s in streams.items()}
     return streams
@@ -91,39 +91,18 @@ def _by_flags(request: Request, data: DataFolder) -> dict[str, StreamConfig]:
     schema = OBJECTIVES.load(name)
     objective = from_dict(schema, {"name": name, **request.options_of(name)})
     short = name.rpartition(":")[2].lower()
-    if request.tables and objective.input_kind != "table":
-        raise MasscliError(f"--table: {name} does not learn from labelled examples", "leave it out")
-    if objective.input_kind == "table":
-        if request.source or request.target or request.pairs or request.langs:
-            raise MasscliError(
-                f"{name} reads a table of labelled examples",
-                "choose it with --table, and its language with --language",
-            )
-        texts = list(request.tables) or [_table(name, objective, data)]
-    elif objective.input_kind == "pairs":
-        texts = list(request.pairs) or [f"{a}-{b}" for a, b in [_direction(request, data)]]
-    elif objective.input_kind == "target":
-        texts = _both_ways(request, data)
-    else:
-        if request.source or request.target or request.pairs:
-            raise MasscliError(f"{name} reads one language at a time", "choose languages with --langs")
-        texts = list(request.langs or data.languages)
+    datasets = objective.input_kind.select_datasets(objective, request, data)
     _check_directions(request)
-    streams = _named(short, texts, objective, "1", request, data)
-    if (
-        request.temperature != 1
-        and (len(texts) == 1 or objective.input_kind == "target")
-        and not request.auxiliary
-    ):
-        why = (
-            "directions of back-translation are drawn equally often"
-            if objective.input_kind == "target"
-            else f"{short} has one text"
+    streams = _named(short, datasets, objective, "1", request, data)
+    by_size = objective.input_kind.sampled_by_size
+    if request.temperature != 1 and not (by_size and len(datasets) > 1) and not request.auxiliary:
+        reason = (
+            f"{short} has one text" if by_size else "directions of back-translation are drawn equally often"
         )
-        raise MasscliError(f"--lang-temperature {request.temperature}: {why}", "leave it out")
+        raise MasscliError(f"--lang-temperature {request.temperature}: {reason}", "leave it out")
     share = sum(s.sampling_weight for s in streams.values())
     for other, weight in request.auxiliary:
-        more = _beside(other, weight, texts, share, request, data)
+        more = _beside(other, weight, datasets, share, request, data)
         if twice := next((key for key in more if key in streams), None):
             raise MasscliError(f"--auxiliary {other}: there is a stream {twice} already",
                                "name an objective once; folders of one name must be given another")  # fmt: skip
@@ -157,10 +136,15 @@ def _named(
 ) -> dict[str, StreamConfig]:
     """A stream for each text, drawn by its size; the directions of back-translation equally often, as XLM and MASS have them: a model is
     to write its smaller language, too."""
-    sizes = [
-        _rows(text, objective, data, request.max_examples) if objective.input_kind != "target" else 1
-        for text in texts
-    ]
+    kind = objective.input_kind
+    sizes = []
+    for text in texts:
+        size = 1
+        if kind.sampled_by_size:
+            kind.check(text, text, objective, data)
+            size = max(1, kind.num_training_examples(text, data))
+            size = size if request.max_examples is None else min(size, request.max_examples)
+        sizes.append(size)
     return {
         f"{short}-{text}": StreamConfig(
             dataset=text,
@@ -185,24 +169,7 @@ def _beside(
     own_data = Path(folder) if folder else None
     data = open_data(own_data, data)
     objective = from_dict(OBJECTIVES.load(name), {"name": name, **request.options_of(name)})
-    own = list(dict.fromkeys(side for text in texts for side in text.split("-")))
-    if objective.input_kind == "pairs":
-        wanted = [text for text in texts if "-" in text] or [f"{a}-{b}" for a, b in permutations(own, 2)]
-        # In a folder of its own one side may be synthetic, and must not be learned to be written.
-        known = {
-            *data.pairs,
-            *(() if own_data else ("-".join(reversed(pair.split("-"))) for pair in data.pairs)),
-        }
-        found = [text for text in wanted if text in known]
-        if not found:
-            raise MasscliError(
-                f"--auxiliary {name}: {data.folder} has no pairs of {', '.join(own)}",
-                "preprocess them with --trainpref",
-            )
-    elif objective.input_kind == "target":
-        found = [f"{a}-{b}" for a, b in permutations(own, 2)]
-    else:
-        found = own
+    found = objective.input_kind.auxiliary_datasets(name, texts, data, own_data is not None)
     short = name.rpartition(":")[2].lower()
     streams = _named(
         f"{short}-{own_data.resolve().name}" if own_data else short, found, objective, weight, request, data
@@ -214,119 +181,12 @@ def _beside(
     }
 
 
-def _both_ways(request: Request, data: DataFolder) -> list[str]:
-    """The directions of back-translation: those named, or all between the languages."""
-    if request.pairs:
-        return list(request.pairs)
-    if request.source and request.target:
-        return [f"{request.source}-{request.target}"]
-    wanted = request.langs or data.languages
-    if len(wanted) < 2:
-        raise MasscliError(
-            "back-translation goes between languages",
-            f"add --langs; the data has {', '.join(data.languages)}",
-        )
-    return [f"{a}-{b}" for a, b in permutations(wanted, 2)]
-
-
-def _direction(request: Request, data: DataFolder) -> tuple[str, str]:
-    if request.source and request.target:
-        return request.source, request.target
-    if request.langs and not (request.source or request.target):
-        if len(request.langs) != 2:
-            raise MasscliError(
-                f"--langs {','.join(request.langs)}: a direction has two languages",
-                "use -s and -t, or --pairs en-de,de-en",
-            )
-        return request.langs[0], request.langs[1]
-    if len(data.pairs) == 1:
-        a, b = data.pairs[0].split("-")
-        if request.source in (None, a) and request.target in (None, b):
-            return a, b
-        if request.source in (None, b) and request.target in (None, a):
-            return b, a
-    raise MasscliError(
-        "the direction is not clear",
-        f"add -s LANG -t LANG; the data has {', '.join(data.pairs) or 'no pairs'}",
-    )
-
-
-def _table(name: str, objective: ObjectiveConfig, data: DataFolder) -> str:
-    """The only table that the objective can mean: of the kind that it usually reads, else of another."""
-    by_kind = [
-        [table for table, kind in data.table_formats.items() if kind == wanted]
-        for wanted in objective.formats
-    ]
-    usual = next((tables for tables in by_kind if tables), [])
-    if len(usual) == 1:
-        return usual[0]
-    if fitting := [table for tables in by_kind for table in tables]:
-        raise MasscliError("which table?", f"say it with --table; {name} can read {', '.join(fitting)}")
-    has = ", ".join(f"{table} ({kind})" for table, kind in data.table_formats.items()) or "none"
-    raise MasscliError(
-        f"{data.folder}: has no table that {name} reads ({', '.join(objective.formats)})",
-        f"its tables: {has}",
-    )
-
-
-def _check_table(name: str, stream: StreamConfig, data: DataFolder) -> None:
-    """The table must be there, and of a kind that is read."""
-    kind = data.table_formats.get(stream.dataset)
-    if kind is None:
-        raise MasscliError(
-            f"{data.folder}: has no table {stream.dataset!r}",
-            f"its tables are {', '.join(data.table_formats) or 'none'}",
-        )
-    if kind not in stream.objective.formats:
-        wanted = ", ".join(stream.objective.formats)
-        raise MasscliError(
-            f"stream {name}: {stream.objective.name} does not read {kind}", f"it reads {wanted}"
-        )
-
-
 def fill_from_data(stream: StreamConfig, data: DataFolder) -> ObjectiveConfig:
     """The objective's options with what follows from the data filled in."""
-    if stream.objective.input_kind != "table":
+    if not stream.objective.input_kind.is_table:
         return stream.objective
     objective = cast(type[Measured], objective_class(stream.objective.name))
     return cast(ObjectiveConfig, objective.complete(stream.objective, data, stream.dataset))
-
-
-def _rows(text: str, objective: ObjectiveConfig, data: DataFolder, limit: int | None) -> int:
-    _check_text(text, StreamConfig(dataset=text, objective=objective), data)
-    if objective.input_kind == "table":
-        return max(1, len(data.table(text, "train").head(limit)))
-    sides = text.split("-")
-    alone = objective.input_kind != "pairs"
-    rows = (
-        len(data.monolingual("train", sides[-1])) if alone else len(data.pair("train", sides[0], sides[1])[0])
-    )
-    return max(1, rows if limit is None else min(limit, rows))
-
-
-def _check_text(name: str, stream: StreamConfig, data: DataFolder) -> None:
-    if stream.objective.input_kind == "table":
-        _check_table(name, stream, data)
-        return
-    sides, reads = stream.dataset.split("-"), stream.objective.input_kind
-    if len(sides) != (1 if reads == "sentences" else 2):
-        raise MasscliError(f"stream {name}: {stream.dataset!r} is not a {'language' if reads == 'sentences' else 'direction such as en-de'}",
-                           f"the data has languages {', '.join(data.languages)} and pairs {', '.join(data.pairs) or 'none'}")  # fmt: skip
-    for side in sides:
-        if side not in data.languages:
-            raise MasscliError(
-                f"{data.folder}: has no language {side!r}", f"it has {', '.join(data.languages)}"
-            )
-    if reads == "target" and sides[0] == sides[1]:
-        raise MasscliError(
-            f"stream {name}: {stream.dataset} goes from a language to itself",
-            "back-translation needs two languages",
-        )
-    if reads == "pairs" and "-".join(sides) not in data.pairs and "-".join(reversed(sides)) not in data.pairs:
-        raise MasscliError(
-            f"{data.folder}: has no pair {'-'.join(sides)}",
-            f"it has {', '.join(data.pairs) or 'no pairs at all'}",
-        )
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def idle_in(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
         f"--lr-scheduler {optim.lr_scheduler}",
         "labelled examples that are too long are cut, and the task has options for it",
     )
-    tables = bool(recipe.stream) and all(s.objective.input_kind == "table" for s in recipe.stream.values())
+    tables = bool(recipe.stream) and all(s.objective.input_kind.is_table for s in recipe.stream.values())
     return {
         "model": (
             UnusedOption(

@@ -1,0 +1,314 @@
+"""The kinds of input that an objective can learn from: sentences, pairs, back-translation and tables.
+
+A stream of a run names a dataset in the data folder. What such a name means follows from the objective's input kind: a language
+(`en`), a direction (`en-de`), or a table of labelled examples. An input kind finds the datasets that a command line asks for,
+checks that they exist, and counts their examples. Nothing here imports torch, since help screens read the options of objectives.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import permutations
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from masscli.core.errors import MasscliError
+
+if TYPE_CHECKING:
+    from masscli.data.storage.data_folder import DataFolder
+    from masscli.objectives.registry import ObjectiveConfig
+
+
+class DatasetFlags(Protocol):
+    """The flags of a training command that choose datasets."""
+
+    @property
+    def langs(self) -> tuple[str, ...]:
+        """The languages of --langs."""
+
+    @property
+    def source(self) -> str | None:
+        """The language of --source-lang."""
+
+    @property
+    def target(self) -> str | None:
+        """The language of --target-lang."""
+
+    @property
+    def pairs(self) -> tuple[str, ...]:
+        """The directions of --pairs."""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables of --table."""
+
+
+class InputKind(ABC):
+    """What one stream of an objective reads, and how its datasets are found."""
+
+    has_direction: ClassVar[bool] = False
+    """Whether a dataset is a direction such as `en-de`, so that the objective trains translation between its languages."""
+    is_table: ClassVar[bool] = False
+    """Whether a dataset is a table of labelled examples."""
+    makes_sources: ClassVar[bool] = False
+    """Whether the model itself translates the source side of each example."""
+    sampled_by_size: ClassVar[bool] = True
+    """Whether streams are drawn in proportion to their number of examples; otherwise all are drawn equally often."""
+
+    @abstractmethod
+    def select_datasets(self, objective: ObjectiveConfig, flags: DatasetFlags, data: DataFolder) -> list[str]:
+        """Return the datasets of the main streams of a run.
+
+        Raises MasscliError if the flags do not fit the kind, or leave open which datasets are meant.
+        """
+
+    @abstractmethod
+    def auxiliary_datasets(
+        self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
+    ) -> list[str]:
+        """Return the datasets of `--auxiliary OBJECTIVE` on the languages of the main `datasets`.
+
+        `separate_folder` says that `data` is not the run's own folder. Raises MasscliError if it has no fitting dataset.
+        """
+
+    @abstractmethod
+    def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
+        """Raise MasscliError if the folder does not have the dataset that a stream names."""
+
+    @abstractmethod
+    def num_training_examples(self, dataset: str, data: DataFolder) -> int:
+        """Return how many examples the training part of a dataset has."""
+
+
+class Sentences(InputKind):
+    """Sentences of one language; a dataset is a language such as `en`."""
+
+    def select_datasets(self, objective: ObjectiveConfig, flags: DatasetFlags, data: DataFolder) -> list[str]:
+        """Return the languages of --langs, or all languages of the data."""
+        _refuse_tables(objective, flags)
+        if flags.source or flags.target or flags.pairs:
+            raise MasscliError(
+                f"{objective.name} reads one language at a time", "choose languages with --langs"
+            )
+        return list(flags.langs or data.languages)
+
+    def auxiliary_datasets(
+        self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
+    ) -> list[str]:
+        """Return every language of the main streams."""
+        return languages_of(datasets)
+
+    def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
+        """Raise MasscliError if the dataset is not a language of the data."""
+        _check_languages(stream, dataset, 1, data)
+
+    def num_training_examples(self, dataset: str, data: DataFolder) -> int:
+        """Return the number of sentences of the language."""
+        return len(data.monolingual("train", dataset))
+
+
+class Pairs(InputKind):
+    """Sentences and their translations; a dataset is a direction such as `en-de`."""
+
+    has_direction = True
+
+    def select_datasets(self, objective: ObjectiveConfig, flags: DatasetFlags, data: DataFolder) -> list[str]:
+        """Return the directions of --pairs, or the only one that the other flags can mean."""
+        _refuse_tables(objective, flags)
+        return list(flags.pairs) or [_only_direction(flags, data)]
+
+    def auxiliary_datasets(
+        self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
+    ) -> list[str]:
+        """Return the directions of the main streams, or all between their languages, that the folder has pairs for."""
+        languages = languages_of(datasets)
+        wanted = [dataset for dataset in datasets if "-" in dataset] or _all_directions(languages)
+        known = set(data.pairs)
+        # In a separate folder one side may be synthetic, and a model should not learn to write that side.
+        if not separate_folder:
+            known |= {_reverse(pair) for pair in data.pairs}
+        available = [dataset for dataset in wanted if dataset in known]
+        if not available:
+            raise MasscliError(
+                f"--auxiliary {objective}: {data.folder} has no pairs of {', '.join(languages)}",
+                "preprocess them with --trainpref",
+            )
+        return available
+
+    def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
+        """Raise MasscliError if the data have no such pair, in either order."""
+        _check_languages(stream, dataset, 2, data)
+        if dataset not in data.pairs and _reverse(dataset) not in data.pairs:
+            raise MasscliError(
+                f"{data.folder}: has no pair {dataset}",
+                f"it has {', '.join(data.pairs) or 'no pairs at all'}",
+            )
+
+    def num_training_examples(self, dataset: str, data: DataFolder) -> int:
+        """Return the number of sentence pairs."""
+        source, target = dataset.split("-")
+        return len(data.pair("train", source, target)[0])
+
+
+class BackTranslation(InputKind):
+    """Sentences of the target language of a direction such as `en-de`: German, whose English source the model makes itself."""
+
+    has_direction = True
+    makes_sources = True
+    # As in XLM and MASS: the model has to learn to write its smaller language as well.
+    sampled_by_size = False
+
+    def select_datasets(self, objective: ObjectiveConfig, flags: DatasetFlags, data: DataFolder) -> list[str]:
+        """Return the directions that the flags name, or all between the languages of the run."""
+        _refuse_tables(objective, flags)
+        if flags.pairs:
+            return list(flags.pairs)
+        if flags.source and flags.target:
+            return [f"{flags.source}-{flags.target}"]
+        languages = flags.langs or data.languages
+        if len(languages) < 2:
+            raise MasscliError(
+                "back-translation goes between languages",
+                f"add --langs; the data has {', '.join(data.languages)}",
+            )
+        return _all_directions(languages)
+
+    def auxiliary_datasets(
+        self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
+    ) -> list[str]:
+        """Return all directions between the languages of the main streams."""
+        return _all_directions(languages_of(datasets))
+
+    def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
+        """Raise MasscliError if the dataset is not a direction between two languages of the data."""
+        _check_languages(stream, dataset, 2, data)
+        source, target = dataset.split("-")
+        if source == target:
+            raise MasscliError(
+                f"stream {stream}: {dataset} goes from a language to itself",
+                "back-translation needs two languages",
+            )
+
+    def num_training_examples(self, dataset: str, data: DataFolder) -> int:
+        """Return the number of sentences of the target language."""
+        return len(data.monolingual("train", dataset.split("-")[1]))
+
+
+class Table(InputKind):
+    """Labelled examples; a dataset is a table that `preprocess` has read, of one of the objective's `formats`."""
+
+    is_table = True
+
+    def select_datasets(self, objective: ObjectiveConfig, flags: DatasetFlags, data: DataFolder) -> list[str]:
+        """Return the tables of --table, or the only one that the objective can mean."""
+        if flags.source or flags.target or flags.pairs or flags.langs:
+            raise MasscliError(
+                f"{objective.name} reads a table of labelled examples",
+                "choose it with --table, and its language with --language",
+            )
+        return list(flags.tables) or [_only_table(objective, data)]
+
+    def auxiliary_datasets(
+        self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
+    ) -> list[str]:
+        """Return the names of the main streams' languages; `check` refuses them unless there are tables of these names."""
+        return languages_of(datasets)
+
+    def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
+        """Raise MasscliError if the data have no such table, or one of a format that the objective does not read."""
+        table_format = data.table_formats.get(dataset)
+        if table_format is None:
+            raise MasscliError(
+                f"{data.folder}: has no table {dataset!r}",
+                f"its tables are {', '.join(data.table_formats) or 'none'}",
+            )
+        if table_format not in objective.formats:
+            raise MasscliError(
+                f"stream {stream}: {objective.name} does not read {table_format}",
+                f"it reads {', '.join(objective.formats)}",
+            )
+
+    def num_training_examples(self, dataset: str, data: DataFolder) -> int:
+        """Return the number of rows of the table's training part."""
+        return len(data.table(dataset, "train"))
+
+
+SENTENCES = Sentences()
+PAIRS = Pairs()
+BACK_TRANSLATION = BackTranslation()
+TABLE = Table()
+
+
+def languages_of(datasets: Sequence[str]) -> list[str]:
+    """Return each language that languages and directions name, once."""
+    return list(dict.fromkeys(language for dataset in datasets for language in dataset.split("-")))
+
+
+def _all_directions(languages: Sequence[str]) -> list[str]:
+    return [f"{source}-{target}" for source, target in permutations(languages, 2)]
+
+
+def _reverse(direction: str) -> str:
+    return "-".join(reversed(direction.split("-")))
+
+
+def _refuse_tables(objective: ObjectiveConfig, flags: DatasetFlags) -> None:
+    if flags.tables:
+        raise MasscliError(f"--table: {objective.name} does not learn from labelled examples", "leave it out")
+
+
+def _check_languages(stream: str, dataset: str, count: int, data: DataFolder) -> None:
+    """Raise MasscliError unless a dataset names `count` languages (1 or 2) of the data."""
+    languages = dataset.split("-")
+    if len(languages) != count:
+        expected = "language" if count == 1 else "direction such as en-de"
+        raise MasscliError(
+            f"stream {stream}: {dataset!r} is not a {expected}",
+            f"the data has languages {', '.join(data.languages)} and pairs {', '.join(data.pairs) or 'none'}",
+        )
+    for language in languages:
+        if language not in data.languages:
+            raise MasscliError(
+                f"{data.folder}: has no language {language!r}", f"it has {', '.join(data.languages)}"
+            )
+
+
+def _only_direction(flags: DatasetFlags, data: DataFolder) -> str:
+    """Return the direction that -s, -t and --langs name, completed by the only pair of the data."""
+    if flags.source and flags.target:
+        return f"{flags.source}-{flags.target}"
+    if flags.langs and not (flags.source or flags.target):
+        if len(flags.langs) != 2:
+            raise MasscliError(
+                f"--langs {','.join(flags.langs)}: a direction has two languages",
+                "use -s and -t, or --pairs en-de,de-en",
+            )
+        return "-".join(flags.langs)
+    if len(data.pairs) == 1:
+        for direction in (data.pairs[0], _reverse(data.pairs[0])):
+            source, target = direction.split("-")
+            if flags.source in (None, source) and flags.target in (None, target):
+                return direction
+    raise MasscliError(
+        "the direction is not clear",
+        f"add -s LANG -t LANG; the data has {', '.join(data.pairs) or 'no pairs'}",
+    )
+
+
+def _only_table(objective: ObjectiveConfig, data: DataFolder) -> str:
+    """Return the only table in the first of the objective's formats that the data have a table of."""
+    readable: list[str] = []
+    for table_format in objective.formats:
+        tables = [table for table, its_format in data.table_formats.items() if its_format == table_format]
+        if len(tables) == 1 and not readable:
+            return tables[0]
+        readable += tables
+    if readable:
+        raise MasscliError(
+            "which table?", f"say it with --table; {objective.name} can read {', '.join(readable)}"
+        )
+    existing = [f"{table} ({its_format})" for table, its_format in data.table_formats.items()]
+    raise MasscliError(
+        f"{data.folder}: has no table that {objective.name} reads ({', '.join(objective.formats)})",
+        f"its tables: {', '.join(existing) or 'none'}",
+    )
