@@ -32,17 +32,17 @@ scale() {
             : "${LR:=0.0001}" "${BT_LR:=0.0001}" "${PAIR_LR:=0.0001}" "${BT_TOKENS:=2000}" "${DROPOUT:=0.1}" "${BT_DROPOUT:=0.1}"
             : "${VALIDATE:=5000}" "${VALID_ROWS:=3000}" "${BEAM:=5}" "${TEST_ROWS:=1000000}" "${PRESET:=xlm}" "${SCHEDULE:=inverse_sqrt}"
             : "${BALANCE:=--lang-temperature 1000}" # languages equally often, whatever their text
-            : "${SWITCH:=0}" "${ONLY_SEEN:=0}" "${BESIDE:=}" "${PRETRAIN_BESIDE:=}" "${BT_NOISE:=}" "${REUSE:=1}" ;;
+            : "${SWITCH:=0}" "${MIN_PIECE_COUNT:=0}" "${BESIDE:=}" "${PRETRAIN_BESIDE:=}" "${BT_NOISE:=}" "${REUSE:=1}" ;;
         *) echo "error: --scale $1: expected tiny, gpu or paper" >&2; return 2 ;;
     esac
     whole BT_UPDATES
     # Far from the paper's amount of text, MASS aligns nothing by itself.  Word vectors that are laid on each other without any pair begin
     # the token table (WIDTH numbers each, as ARCH has), and SWITCH of the words that the encoder reads are put into the other language, by
     # the dictionary that comes of them.  Back-translation needs what XLM's recipe has besides: auto-encoding, and a decoder that is kept
-    # from writing the wrong language; what it reads is made noisy, and each list of it serves REUSE updates.  SWITCH=0 BESIDE= ONLY_SEEN=0
+    # from writing the wrong language; what it reads is made noisy, and each list of it serves REUSE updates.  SWITCH=0 BESIDE= MIN_PIECE_COUNT=0
     # PRETRAIN_BESIDE= BT_NOISE= is the control, MASS and back-translation alone.  DICTIONARY=1000 makes the MASS that pairs begin with read
     # words by a dictionary of the first 1,000 of them.
-    : "${PRESET:=paper}" "${SWITCH:=0.5}" "${ONLY_SEEN=2}" "${PRETRAIN_BESIDE=denoise}" "${REUSE:=2}"
+    : "${PRESET:=paper}" "${SWITCH:=0.5}" "${MIN_PIECE_COUNT=2}" "${PRETRAIN_BESIDE=denoise}" "${REUSE:=2}"
     : "${BESIDE=denoise=0:1,$((BT_UPDATES / 3)):0.1,$BT_UPDATES:0}" "${BT_NOISE=--source-dropout 0.1 --source-blank 0.1 --source-shuffle 2}"
     : "${K:=0.5}" "${SEED:=1}" "${DICTIONARY:=0}" "${ROUNDS:=1}" "${LANGUAGES:=tag}" "${LAUNCH:=masscli}" "${SCHEDULE:=linear}"
     : "${BALANCE:=}" "${BT_SWITCH:=0.3}" "${SMOOTHING:=0.1}" "${CLIP:=1}" "${WORKERS:=1}"
@@ -67,7 +67,7 @@ same_settings() {
     {
         echo "scale=$chosen_scale"
         for name in ARCH WIDTH VOCAB TOKENS NOVEL_LINES TEXT BT_UPDATES LR BT_LR PAIR_LR BT_TOKENS DROPOUT BT_DROPOUT VALID_ROWS BEAM TEST_ROWS \
-            PRESET SCHEDULE SMOOTHING CLIP SWITCH BT_SWITCH ONLY_SEEN BESIDE PRETRAIN_BESIDE BT_NOISE REUSE K SEED DICTIONARY LANGUAGES; do
+            PRESET SCHEDULE SMOOTHING CLIP SWITCH BT_SWITCH MIN_PIECE_COUNT BESIDE PRETRAIN_BESIDE BT_NOISE REUSE K SEED DICTIONARY LANGUAGES; do
             echo "$name=${!name}"
         done
     } > "$output/settings.new"
@@ -258,7 +258,7 @@ backtranslated() {
     local name=$1 from=$2
     shift 2
     # shellcheck disable=SC2086  # several may be empty, or several flags
-    run "${train[@]}" finetune "$near" --task backtranslate --langs "en,$lang" --init-from "$output/$from" --only-seen "$ONLY_SEEN" \
+    run "${train[@]}" finetune "$near" --task backtranslate --langs "en,$lang" --init-from "$output/$from" --min-piece-count "$MIN_PIECE_COUNT" \
         ${BESIDE:+--auxiliary $BESIDE} "${again[@]}" $BT_NOISE --batch-reuse "$REUSE" --lr "$BT_LR" --max-tokens "$BT_TOKENS" \
         --dropout "$BT_DROPOUT" --max-update "$BT_UPDATES" --eval-roundtrip --best-metric roundtrip --seed "$SEED" "${common[@]}" "$@" \
         --save-dir "$output/$name"
@@ -341,7 +341,7 @@ experiment() {
         done
         if [ "$lang" = ro ]; then # all pairs, and back-translation beside them: the last row of the paper's tables
             # shellcheck disable=SC2086
-            supervised pairs-and-bt "$SEED" --init-from "$output/$base" --auxiliary backtranslate --only-seen "$ONLY_SEEN" $BT_NOISE \
+            supervised pairs-and-bt "$SEED" --init-from "$output/$base" --auxiliary backtranslate --min-piece-count "$MIN_PIECE_COUNT" $BT_NOISE \
                 --batch-reuse "$REUSE"
         fi
     fi

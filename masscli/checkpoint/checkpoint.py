@@ -116,7 +116,7 @@ class Checkpoint:
             model = Transformer(self.recipe.model, self.tokenizer().vocab.size, self.state.languages)
         model.load_state_dict(self.weights(), assign=True)
         model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
-        model.compute = dtype
+        model.compute_dtype = dtype
         return model
 
     def weights(self) -> dict[str, Tensor]:

@@ -99,7 +99,7 @@ def initialise(
 
 
 def _wanted(name: str, stack: str, table: bool) -> bool:
-    """Whether a tensor belongs to a stack: `decoder.layers.0...`, `embeddings.decoder...`, `tables.decoder`; or is shared by both."""
+    """Whether a tensor belongs to a stack: `decoder.layers.0...`, `embeddings.decoder...`, `token_embeddings.decoder`; or is shared by both."""
     owner = next((part for part in name.split(".")[:2] if part in ("encoder", "decoder")), None)
     return table if owner is None else stack in ("both", owner)
 
@@ -135,7 +135,7 @@ def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
 
 def _prefixes(part: str) -> list[str]:
     if part == "embeddings":
-        return ["tables.", "embeddings.", "projections.", "biases."]
+        return ["token_embeddings.", "embeddings.", "embedding_projections.", "output_biases."]
     if part in ("encoder", "decoder"):
         return [f"{part}.", *(["relative."] if part == "encoder" else [])]
     return [f"{stack}.layers.{n}." for stack in ("encoder", "decoder") for n in range(int(part))]

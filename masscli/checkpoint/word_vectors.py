@@ -47,7 +47,7 @@ def load_vectors(model: Transformer, entries: Sequence[str], data: DataFolder) -
         fresh = [n for n, i in enumerate(found) if i not in taken]
         ids = torch.tensor(list(found))[fresh]
         with torch.no_grad():
-            for table in model.tables.values():
+            for table in model.token_embeddings.values():
                 table[ids] = rows[fresh] * (table[ids].norm(dim=1).mean() / rows.norm(dim=1).mean())
         taken |= found.keys()
         share = counts[list(found)].sum() / max(1, counts.sum())

@@ -31,7 +31,7 @@ from masscli.core.errors import MasscliError
 
 if TYPE_CHECKING:
     from masscli.data.storage.data_folder import DataFolder
-    from masscli.lexicon.from_text import Found
+    from masscli.lexicon.from_text import InducedDictionary
 
 Words = list[tuple[str, str, float]]
 
@@ -220,7 +220,7 @@ def _of_text(
     )
 
 
-def _write(prefix: Path, sides: Sequence[str], found: Found, dim: int) -> None:
+def _write(prefix: Path, sides: Sequence[str], found: InducedDictionary, dim: int) -> None:
     """The vectors of each language as text, cut to the axes on which the languages agree most."""
     from masscli.core.files import replace
 

@@ -88,7 +88,9 @@ def run(
                 f"--reference has more than the {translator.report.lines} lines of the input", ONE_EACH
             )
     what = "scored" if command.score_reference is not None else "translated"
-    _sum_up(what, translator.report, translator.max_source, ready - started, time.perf_counter() - ready)
+    _sum_up(
+        what, translator.report, translator.max_source_length, ready - started, time.perf_counter() - ready
+    )
 
 
 # -- what to run -------------------------------------------------------------------------------------------------------------------
@@ -294,7 +296,7 @@ def _seen(
     checkpoint: Checkpoint, stream: StreamConfig | None, command: GenerateConfig, language: str
 ) -> Tensor | None:
     """(V,) bool: the pieces that may be written; None for all."""
-    if not command.only_seen:
+    if not command.min_piece_count:
         return None
     from torch import from_numpy
 
@@ -306,10 +308,10 @@ def _seen(
             f"--data {data.folder}: has another vocabulary than {checkpoint.path}",
             "give the folder it was trained on",
         )
-    often = data.piece_counts(language) >= command.only_seen
+    often = data.piece_counts(language) >= command.min_piece_count
     if not often.any():
         raise MasscliError(
-            f"--only-seen {command.only_seen}: no piece of {language} occurs so often in {data.folder}",
+            f"--min-piece-count {command.min_piece_count}: no piece of {language} occurs so often in {data.folder}",
             "lower it",
         )
     return from_numpy(often)
@@ -359,7 +361,7 @@ def _translator(
     seen: Tensor | None,
 ) -> Translator:
     from masscli.data.batches.sequences import Truncation
-    from masscli.generation.single_stack_stepper import extract_stack
+    from masscli.generation.single_stack_decoding import extract_stack
     from masscli.generation.translator import Translator
     from masscli.objectives.write.objective import cut_of
     from masscli.training.precision import choose_device, choose_dtype

@@ -35,7 +35,7 @@ def train(request: TrainRequest) -> None:
             console.print(note, highlight=False)
         size = count_parameters(trainer.model)
         streams = ", ".join(recipe.stream)
-        how = str(trainer.model.compute).removeprefix("torch.")
+        how = str(trainer.model.compute_dtype).removeprefix("torch.")
         console.print(
             f"{recipe.model.arch}: {size:,} parameters, {how} on {trainer.device}; streams {streams}",
             highlight=False,

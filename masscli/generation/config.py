@@ -121,11 +121,11 @@ class GenerateConfig:
     """Write from this split (test, valid) of the data the run was trained on, of its pairs or its table, instead of --input."""
     write_reference: Path | None = None
     """With --gen-subset, write the references here, a line each, as `masscli score --ref` and --score-reference read them."""
-    only_seen: int = 0
+    min_piece_count: int = 0
     """Write only pieces that occur at least so many times in the training text of the language, as back-translation with this option
     does; 0 allows all."""
     data: Path | None = None
-    """The data folder of --gen-subset and --only-seen (default: the run's)."""
+    """The data folder of --gen-subset and --min-piece-count (default: the run's)."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
     """Most source tokens times beams in a batch; results do not depend on it (in bf16 and fp16, but for rounding)."""
     batch_size: int | None = None
@@ -155,16 +155,20 @@ class GenerateConfig:
                 "output",
                 "is the input, which it would replace",
             ),
-            (self.only_seen >= 0, "only_seen", f"must not be negative, got {self.only_seen}"),
             (
-                self.only_seen == 0 or self.score_reference is None,
-                "only_seen",
+                self.min_piece_count >= 0,
+                "min_piece_count",
+                f"must not be negative, got {self.min_piece_count}",
+            ),
+            (
+                self.min_piece_count == 0 or self.score_reference is None,
+                "min_piece_count",
                 "cannot be combined with --score-reference",
             ),
             (
-                self.data is None or self.gen_subset is not None or self.only_seen > 0,
+                self.data is None or self.gen_subset is not None or self.min_piece_count > 0,
                 "data",
-                "is read for --gen-subset and --only-seen only",
+                "is read for --gen-subset and --min-piece-count only",
             ),
             (
                 self.write_reference is None or self.gen_subset is not None,

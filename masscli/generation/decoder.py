@@ -20,9 +20,10 @@ from masscli.data.batches.framing import Framing
 from masscli.generation.config import GenerationConfig
 from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.search import search
-from masscli.generation.single_stack_stepper import SingleStackStepper
+from masscli.generation.single_stack_decoding import SingleStackStepper
 from masscli.generation.stepper import EnsembleStepper, ModelStepper, Stepper
-from masscli.models.transformer import Memory, Transformer
+from masscli.models.stack import Memory
+from masscli.models.transformer import Transformer
 
 CHUNK = 512
 """Rows of logits that are held at a time when references are scored."""
@@ -50,11 +51,11 @@ class Decoder:
         self.models, self.framing, self.config = models, framing, config
         self.batch_tokens, self.batch_size, self.seed = batch_tokens, batch_size, seed
         positions = min(model.config.max_positions for model in models)
-        self.max_source = positions - framing.prefix_length - 1  # the end symbol takes a position
-        self.max_target = positions - 1  # the decoder's first input takes one
-        self.continues = any(model.encoder is None or model.decoder is None for model in models)
-        if self.continues:
-            self.max_source = (
+        self.max_source_length = positions - framing.prefix_length - 1  # the end symbol takes a position
+        self.max_target_length = positions - 1  # the decoder's first input takes one
+        self.single_stack = any(model.encoder is None or model.decoder is None for model in models)
+        if self.single_stack:
+            self.max_source_length = (
                 positions - 4
             )  # source and output share the positions, with a symbol before, between and after
 
@@ -70,16 +71,18 @@ class Decoder:
         target: str,
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
-        keys: Sequence[int] | None = None,
+        sample_keys: Sequence[int] | None = None,
     ) -> list[list[Hypothesis]]:
         """The n best outputs in language `target` of each source (words only, at most `max_source`) in language `source`.
 
-        `prefixes` are pieces each output must begin with.  `keys` say which random numbers a sentence gets when sampling, together with the
+        `prefixes` are pieces each output must begin with.  `sample_keys` say which random numbers a sentence gets when sampling, together with the
         seed; by default they follow from its pieces, so that equal sentences are given equal samples.
         """
         results: list[list[Hypothesis]] = [[] for _ in sources]
-        if keys is None:
-            keys = [content_key(ids) for ids in sources] if self.config.sampling else range(len(sources))
+        if sample_keys is None:
+            sample_keys = (
+                [content_key(ids) for ids in sources] if self.config.sampling else range(len(sources))
+            )
         with torch.inference_mode(), self._evaluating():
             for batch in self._batches([len(ids) for ids in sources], self.config.beam):
                 forced = [prefixes[i] for i in batch] if prefixes is not None else None
@@ -94,7 +97,7 @@ class Decoder:
                     self.framing.vocab,
                     prefixes=forced,
                     seed=self.seed,
-                    keys=[keys[i] for i in batch],
+                    keys=[sample_keys[i] for i in batch],
                     allowed=self.allowed,
                 )
                 for i, hypotheses in zip(batch, found, strict=True):
@@ -108,7 +111,7 @@ class Decoder:
         results: list[Hypothesis | None] = [None] * len(sources)
         with torch.inference_mode(), self._evaluating():
             sizes = [
-                len(s) + len(t) if self.continues else max(len(s), len(t))
+                len(s) + len(t) if self.single_stack else max(len(s), len(t))
                 for s, t in zip(sources, targets, strict=True)
             ]
             for batch in self._batches(sizes, 1):
@@ -117,7 +120,7 @@ class Decoder:
                     self.framing.vocab.pad,
                 )
                 read = [sources[i] for i in batch]
-                if self.continues:
+                if self.single_stack:
                     scores = self._followed(self._stepper(read, source, target, 1), block, lengths - 1)
                 else:
                     scores = self._forced(self._source(read, source), block, lengths - 1, target)
@@ -131,11 +134,11 @@ class Decoder:
     def _limit(self, source: int, prefix: int) -> int:
         """The most pieces of an output."""
         wanted = max(self.config.max_len_a * source + self.config.max_len_b, self.config.min_len, prefix)
-        return int(min(wanted, self.room(source)))
+        return int(min(wanted, self.max_output_length(source)))
 
-    def room(self, source: int) -> int:
+    def max_output_length(self, source: int) -> int:
         """The most pieces that the model has positions for behind a source of so many."""
-        return self.max_target - (source + 2 if self.continues else 0)
+        return self.max_target_length - (source + 2 if self.single_stack else 0)
 
     def _batches(self, lengths: Sequence[int], width: int) -> Iterator[list[int]]:
         """Indices, the longest first, so that memory is highest at once."""

@@ -13,14 +13,14 @@ from masscli.models.transformer import Transformer
 
 def inference_copy(model: Transformer) -> Transformer:
     """The model itself when it computes in fp32; otherwise a copy of what its weights are now, in its compute type, in eval mode."""
-    if model.compute == torch.float32:
+    if model.compute_dtype == torch.float32:
         return model
     with torch.device("meta"):
         copy = Transformer(model.config, model.vocab_size, model.languages)
     copy.load_state_dict(
-        {name: tensor.to(model.compute) for name, tensor in model.state_dict().items()}, assign=True
+        {name: tensor.to(model.compute_dtype) for name, tensor in model.state_dict().items()}, assign=True
     )
     device = next(model.parameters()).device
-    copy = copy.to(device=device, dtype=model.compute).eval().requires_grad_(False)
-    copy.compute = model.compute
+    copy = copy.to(device=device, dtype=model.compute_dtype).eval().requires_grad_(False)
+    copy.compute_dtype = model.compute_dtype
     return copy

@@ -24,9 +24,9 @@ from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
 
 ONE_EACH = "it must have a line for each line of the input"
-NOTHING = Hypothesis((), 0.0, (), False)
+EMPTY_HYPOTHESIS = Hypothesis((), 0.0, (), False)
 """The output of an empty line."""
-WHOLE = Truncation()
+NO_TRUNCATION = Truncation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Translator:
         batch_size: int | None = None,
         buffer_size: int = 4096,
         seed: int = 1,
-        cut: Truncation = WHOLE,
+        cut: Truncation = NO_TRUNCATION,
         allowed: Tensor | None = None,
     ) -> None:
         self.tokenizer, self.buffer_size, self.cut = tokenizer, buffer_size, cut
@@ -83,8 +83,10 @@ class Translator:
             seed=seed,
             allowed=allowed,
         )
-        self.max_source = (
-            self.decoder.max_source if cut.most is None else min(cut.most, self.decoder.max_source)
+        self.max_source_length = (
+            self.decoder.max_source_length
+            if cut.max_length is None
+            else min(cut.max_length, self.decoder.max_source_length)
         )
         self.report = Report()
 
@@ -117,12 +119,13 @@ class Translator:
             )
             by_line = dict(zip(full, found, strict=True))
             for i in range(len(texts)):
-                hypotheses = by_line.get(i, [NOTHING])
+                hypotheses = by_line.get(i, [EMPTY_HYPOTHESIS])
                 if not hypotheses:
                     self.report.nothing_found.append(first + i)
-                self._count(first + i, (hypotheses or [NOTHING])[0])
+                self._count(first + i, (hypotheses or [EMPTY_HYPOTHESIS])[0])
                 written = [
-                    Translation(self.tokenizer.decode(h.ids, target), h) for h in hypotheses or [NOTHING]
+                    Translation(self.tokenizer.decode(h.ids, target), h)
+                    for h in hypotheses or [EMPTY_HYPOTHESIS]
                 ]
                 if hypotheses and i in by_line and not written[0].text.strip():
                     self.report.blank.append(first + i)
@@ -141,8 +144,8 @@ class Translator:
             ids, _ = self._sources(texts, first, source)
             targets = [np.asarray(t, np.int64) for t in self.tokenizer.encode_all(wanted, target)]
             for i, row in enumerate(targets):
-                if len(row) > (room := self.decoder.room(len(ids[i]))):
-                    behind = f" behind a source of {len(ids[i])}" if self.decoder.continues else ""
+                if len(row) > (room := self.decoder.max_output_length(len(ids[i]))):
+                    behind = f" behind a source of {len(ids[i])}" if self.decoder.single_stack else ""
                     most = f"the model writes at most {room}{behind}"
                     raise MasscliError(
                         f"--score-reference: line {first + i} has {len(row)} pieces, {most}",
@@ -164,7 +167,7 @@ class Translator:
 
     def _sources(self, texts: Sequence[str], first: int, language: str) -> tuple[list[Ids], list[int]]:
         """Pieces of each line, and which lines have any."""
-        limit = self.max_source
+        limit = self.max_source_length
         if self.cut.turns:
             ids = [self._dialogue(text, language) for text in texts]
         else:

@@ -20,7 +20,7 @@ BEGINS = "▁"
 """What SentencePiece puts before a word."""
 
 
-def spelling(data: DataFolder) -> list[str]:
+def vocabulary_pieces(data: DataFolder) -> list[str]:
     """The pieces of the vocabulary, by id.  Raises MasscliError where none is marked as the beginning of a word, as in WordPiece."""
     pieces = data.tokenizer().pieces(range(data.vocab.size))
     if not any(piece.startswith(BEGINS) for piece in pieces):
@@ -47,7 +47,7 @@ def read_dictionary(path: Path, data: DataFolder) -> dict[int, Ids]:
     return {piece: np.array(sorted(others)) for piece, others in found.items()}
 
 
-def unused(path: Path, data: DataFolder) -> str | None:
+def unusable_entries(path: Path, data: DataFolder) -> str | None:
     """What to tell of entries that cannot be exchanged."""
     pairs, total = _entries(path, data)
     if len(pairs) == total:
@@ -57,7 +57,7 @@ def unused(path: Path, data: DataFolder) -> str | None:
 
 def _entries(path: Path, data: DataFolder) -> tuple[list[tuple[int, int]], int]:
     """The pairs whose words are one piece each, and how many pairs there are in all."""
-    pieces = {piece: i for i, piece in enumerate(spelling(data)) if i not in data.vocab.specials}
+    pieces = {piece: i for i, piece in enumerate(vocabulary_pieces(data)) if i not in data.vocab.specials}
     found, total = [], 0
     for number, line in enumerate(corpus.lines(path), 1):
         words = line.split()

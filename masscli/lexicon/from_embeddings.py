@@ -13,7 +13,7 @@ from torch import Tensor
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.csls import csls, pairs
-from masscli.lexicon.dictionary import BEGINS, spelling
+from masscli.lexicon.dictionary import BEGINS, vocabulary_pieces
 
 OWN = 0.8
 """Share of a piece's frequency, relative to both languages, that makes it a word of one of them."""
@@ -28,7 +28,11 @@ def induce(
             raise MasscliError(
                 f"{data.folder}: has no language {side!r}", f"it has {', '.join(data.languages)}"
             )
-    names = [name for name in ("tables.shared", "tables.encoder", "tables.decoder") if name in weights]
+    names = [
+        name
+        for name in ("token_embeddings.shared", "token_embeddings.encoder", "token_embeddings.decoder")
+        if name in weights
+    ]
     table = weights[names[0]].float()
     if len(table) != data.vocab.size:
         raise MasscliError(
@@ -36,7 +40,7 @@ def induce(
             "name the right folder with --data",
         )
     counts = [data.piece_counts(side) for side in sides]
-    pieces = spelling(data)
+    pieces = vocabulary_pieces(data)
     rates = [c / max(1, c.sum()) for c in counts]
     words = []
     for own, other, count in ((rates[0], rates[1], counts[0]), (rates[1], rates[0], counts[1])):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.storage.data_folder import DataFolder
-from masscli.lexicon.dictionary import BEGINS, spelling
+from masscli.lexicon.dictionary import BEGINS, vocabulary_pieces
 
 ROUNDS = 10
 SURE, LEAST = 0.2, 0.1
@@ -32,7 +32,7 @@ def induce(
     """
     columns = data.pair("train", sides[0], sides[1])
     rows = len(columns[0]) if limit is None else min(limit, len(columns[0]))
-    pieces = spelling(data)
+    pieces = vocabulary_pieces(data)
     known: list[dict[str, int]] = [{}, {}]
     lines = [
         [_words(column[row].tolist(), pieces, names) for row in range(rows)]

@@ -25,8 +25,8 @@ from torch import Tensor
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.csls import csls, mutual, pairs
-from masscli.lexicon.dictionary import BEGINS, spelling
-from masscli.lexicon.spelling import alike
+from masscli.lexicon.dictionary import BEGINS, vocabulary_pieces
+from masscli.lexicon.spelling import spelling_similarity
 
 Ids = NDArray[np.int64]
 WINDOWS = (3, 12)
@@ -46,7 +46,7 @@ COMMON = 500
 CHUNK = 20_000
 
 
-class Found(NamedTuple):
+class InducedDictionary(NamedTuple):
     """Words that are each other's nearest, with their score, the commonest first (similarities of rare words are high by chance, so they
     tell nothing across words); and the share of the common ones that another draw of the thinning finds as well: some half of captions,
     next to nothing where nothing was found.  `words` and `vectors` (N, axes) are those of each language, in one space, the axes first on
@@ -58,12 +58,14 @@ class Found(NamedTuple):
     vectors: tuple[Tensor, Tensor]
 
 
-def induce(data: DataFolder, sides: Sequence[str], most: int, least: int, limit: int | None = None) -> Found:
+def induce(
+    data: DataFolder, sides: Sequence[str], most: int, least: int, limit: int | None = None
+) -> InducedDictionary:
     """Words among the `most` commonest of their language that are each other's nearest.
 
     Text is the first `limit` lines of each language.  Raises MasscliError where there are too few words or anchors.
     """
-    pieces = spelling(data)
+    pieces = vocabulary_pieces(data)
     words, vectors, rates = [], [], []
     for side in sides:
         if side not in data.languages:
@@ -87,7 +89,7 @@ def induce(data: DataFolder, sides: Sequence[str], most: int, least: int, limit:
                            "make the dictionary of pairs, or of a trained model")  # fmt: skip
     x, y = (_unit(side) for side in vectors)
     spelt = [[pieces[word][1:] for word in side] for side in words]
-    written = alike(*spelt)
+    written = spelling_similarity(*spelt)
     laid = align(x, y, anchors, written, 1)
     score = csls(*laid) + written
     mutually, again = pairs(score), pairs(csls(*align(x, y, anchors, written, 2)) + written)
@@ -95,7 +97,7 @@ def induce(data: DataFolder, sides: Sequence[str], most: int, least: int, limit:
     ordered = sorted(mutually, key=max)
     named = [(spelt[0][i], spelt[1][j], float(score[i, j])) for i, j in ordered]
     agreement = len(set(again).intersection(common)) / max(1, len(common))
-    return Found([(a, b, s) for a, b, s in named if a != b], agreement, spelt, laid)
+    return InducedDictionary([(a, b, s) for a, b, s in named if a != b], agreement, spelt, laid)
 
 
 def _whole_words(data: DataFolder, side: str, pieces: Sequence[str], limit: int | None) -> Iterator[Ids]:

@@ -19,7 +19,7 @@ CHANCE = 0.3
 """Cosines up to this many unrelated words reach."""
 
 
-def alike(first: Sequence[str], second: Sequence[str]) -> Tensor:
+def spelling_similarity(first: Sequence[str], second: Sequence[str]) -> Tensor:
     """(len(first), len(second)), from 0 to 1 - CHANCE."""
     grams = [[_grams(word) for word in side] for side in (first, second)]
     known = sorted({g for counts in grams[0] for g in counts} & {g for counts in grams[1] for g in counts})

@@ -1,8 +1,10 @@
 """Multi-head attention (Vaswani et al. 2017, section 3.2), with the kernel chosen by shape.
 
-Shapes: B rows, T queries, L keys, H heads, K head size, D = H*K.  Masks are additive float32, broadcastable to (B, H, T, L).
+Shapes: B rows, T queries, L keys, H heads, K head size, D = H*K the model width; while decoding also S
+sentences of W rows (beams) each. Masks are additive, in float32, and broadcastable to (B, H, T, L).
 
-Whole texts of up to SHORT keys on a CPU go to `masscli.models.short_attention`; everything else to PyTorch's kernels.
+On a CPU, whole texts of up to SHORT keys go to `masscli.models.short_attention`; everything else goes to
+PyTorch's kernels.
 """
 
 from __future__ import annotations
@@ -16,106 +18,129 @@ from masscli.models.dropout import dropout
 from masscli.models.linear import Linear
 from masscli.models.short_attention import short_attention
 
-SHORT = 256  # keys up to which the plain product wins on a CPU
+SHORT = 256
+"""Up to this many keys, two plain products are faster on a CPU than PyTorch's fused kernel."""
 
 
 class SelfAttention(nn.Module):
-    """Queries, keys and values from one input; a single fused projection."""
+    """Attention whose queries, keys and values come from one input, by a single fused projection."""
 
     def __init__(self, dim: int, heads: int, attention_dropout: float) -> None:
         super().__init__()
-        self.heads, self.attention_dropout = heads, attention_dropout
+        self.heads = heads
+        self.attention_dropout = attention_dropout
         self.qkv = Linear(dim, 3 * dim)
         self.out = Linear(dim, dim)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x (B, T, D) -> (B, T, D)."""
+        """Map x (B, T, D) to (B, T, D)."""
         p = self.attention_dropout if self.training else 0.0
-        if _short(x, x):
-            return self._out(short_attention(self.qkv(x), None, self.heads, mask, p))
-        return self._out(_join(attend(*self._project(x), mask, p)))
+        if _use_short_attention(x, x):
+            return self._project_out(short_attention(self.qkv(x), None, self.heads, mask, p))
+        q_BHTK, k_BHTK, v_BHTK = self._project_in(x)
+        return self._project_out(_join_heads(attend(q_BHTK, k_BHTK, v_BHTK, mask, p)))
 
-    def remember(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The same, with the keys and values (B, H, T, K) of what was read."""
-        q, k, v = self._project(x)
-        return self._out(_join(attend(q, k, v, mask, 0.0))), (k, v)
+    def forward_with_keys_values(
+        self, x: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Do the same without dropout, and also return the keys and values (B, H, T, K)."""
+        q_BHTK, k_BHTK, v_BHTK = self._project_in(x)
+        return self._project_out(_join_heads(attend(q_BHTK, k_BHTK, v_BHTK, mask, 0.0))), (k_BHTK, v_BHTK)
 
-    def step(self, x: Tensor, mask: Tensor | None, cache: LayerCache, at: int, width: int) -> Tensor:
-        """One token for each of S*W rows, x (S*W, 1, D) -> (S*W, 1, D); keys go to slots at.. of the cache."""
-        n, _, dim = x.shape
-        q, k, v = self._project(
-            x.view(n // width, width, dim)
-        )  # (S, H, W, K): the rows of a sentence are its queries
-        keys, values = cache.append(k, v, at)
-        return self._out(_join(attend(q, keys, values, mask, 0.0))).view(n, 1, dim)
+    def step(self, x: Tensor, mask: Tensor | None, cache: LayerCache, first_slot: int, width: int) -> Tensor:
+        """Process one new token of each row: x (S*W, 1, D) to (S*W, 1, D).
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        The new keys and values are stored in the cache from `first_slot` on; `width` is W.
+        """
+        rows, _, dim = x.shape
+        # The W rows of a sentence attend as W queries to one set of keys.
+        q_SHWK, k_SHWK, v_SHWK = self._project_in(x.view(rows // width, width, dim))
+        keys, values = cache.append(k_SHWK, v_SHWK, first_slot)
+        return self._project_out(_join_heads(attend(q_SHWK, keys, values, mask, 0.0))).view(rows, 1, dim)
+
+    def _project_in(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values (B, H, T, K) of x (B, T, D)."""
         rows, length, dim = x.shape
-        q, k, v = self.qkv(x).view(rows, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
-        return q, k, v
+        qkv = self.qkv(x).view(rows, length, 3, self.heads, dim // self.heads)
+        q_BHTK, k_BHTK, v_BHTK = qkv.permute(2, 0, 3, 1, 4)
+        return q_BHTK, k_BHTK, v_BHTK
 
-    def _out(self, mixed: Tensor) -> Tensor:
-        out: Tensor = self.out(mixed)
+    def _project_out(self, x: Tensor) -> Tensor:
+        out: Tensor = self.out(x)
         return out
 
 
 class CrossAttention(nn.Module):
-    """Queries from the decoder, keys and values from the encoder; `outputs` has one output projection, or one per target language."""
+    """Attention with queries from the decoder, and keys and values from the encoder.
+
+    It has one output projection, or one for each target language where `languages` are given (XLM's variant
+    of MASS).
+    """
 
     def __init__(self, dim: int, heads: int, attention_dropout: float, languages: tuple[str, ...]) -> None:
         super().__init__()
-        self.heads, self.attention_dropout = heads, attention_dropout
+        self.heads = heads
+        self.attention_dropout = attention_dropout
         self.q = Linear(dim, dim)
         self.kv = Linear(dim, 2 * dim)
-        self.outputs = [f"language_{name}" for name in languages] or [
-            "shared"
-        ]  # a bare name may be that of a module's method, as "to" is
+        # The prefix is needed because a language may be called like a method of ModuleDict, as "to" is.
+        self.outputs = [f"language_{name}" for name in languages] or ["shared"]
         self.out = nn.ModuleDict({name: Linear(dim, dim) for name in self.outputs})
 
     def memory(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Encoder states (B, L, D) -> keys and values (B, H, L, K)."""
+        """Return keys and values (B, H, L, K) of encoder states (B, L, D)."""
         rows, length, dim = hidden.shape
-        k, v = self.kv(hidden).view(rows, length, 2, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
-        return k, v
+        kv = self.kv(hidden).view(rows, length, 2, self.heads, dim // self.heads)
+        k_BHLK, v_BHLK = kv.permute(2, 0, 3, 1, 4)
+        return k_BHLK, v_BHLK
 
     def forward(self, x: Tensor, hidden: Tensor, mask: Tensor | None, language: int) -> Tensor:
-        """x (B, T, D), encoder states (B, L, D) -> (B, T, D)."""
+        """Map x (B, T, D) and encoder states (B, L, D) to (B, T, D)."""
         p = self.attention_dropout if self.training else 0.0
-        if _short(x, hidden):
-            return self._out(short_attention(self.q(x), self.kv(hidden), self.heads, mask, p), language)
-        return self._out(_join(attend(self._queries(x), *self.memory(hidden), mask, p)), language)
+        if _use_short_attention(x, hidden):
+            mixed = short_attention(self.q(x), self.kv(hidden), self.heads, mask, p)
+            return self._project_out(mixed, language)
+        q_BHTK = self._queries(x)
+        k_BHLK, v_BHLK = self.memory(hidden)
+        return self._project_out(_join_heads(attend(q_BHTK, k_BHLK, v_BHLK, mask, p)), language)
 
     def step(self, x: Tensor, memory: tuple[Tensor, Tensor], mask: Tensor | None, language: int) -> Tensor:
-        """One token for each of S sentences' W rows, x (S, W, D), and the sentences' keys and values (S, H, L, K) -> (S, W, D)."""
-        return self._out(_join(attend(self._queries(x), *memory, mask, 0.0)), language)
+        """Process one new token of each row: x (S, W, D) to (S, W, D).
+
+        `memory` are the keys and values (S, H, L, K) of the sources.
+        """
+        k_SHLK, v_SHLK = memory
+        return self._project_out(_join_heads(attend(self._queries(x), k_SHLK, v_SHLK, mask, 0.0)), language)
 
     def _queries(self, x: Tensor) -> Tensor:
+        """Return queries (B, H, T, K) of x (B, T, D)."""
         rows, length, dim = x.shape
         q: Tensor = self.q(x)
         return q.view(rows, length, self.heads, dim // self.heads).transpose(1, 2)
 
-    def _out(self, mixed: Tensor, language: int) -> Tensor:
-        out: Tensor = self.out[self.outputs[language]](mixed)
+    def _project_out(self, x: Tensor, language: int) -> Tensor:
+        out: Tensor = self.out[self.outputs[language]](x)
         return out
 
 
-def _short(x: Tensor, keys: Tensor) -> bool:
-    return x.device.type == "cpu" and keys.shape[1] <= SHORT
-
-
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Tensor:
-    """softmax(q k^T / sqrt(K) + mask) v, with dropout `p` on the weights: (B, H, T, K) in the type of `q`.
+    """Compute softmax(q k^T / sqrt(K) + mask) v, with dropout `p` on the weights.
 
-    On a CPU, keys and values may be kept in fp32 when queries are bf16: small products are faster there in fp32.
+    q is (B, H, T, K), k and v are (B, H, L, K); the result is (B, H, T, K) in the dtype of q. On a CPU, keys
+    and values may be fp32 while queries are bf16: small products are faster there in fp32.
     """
     if q.device.type != "cpu" or k.shape[2] > SHORT:
-        k, v = k.to(q.dtype), v.to(q.dtype)
-        return F.scaled_dot_product_attention(q, k, v, mask if mask is None else mask.to(q.dtype), p)
+        if mask is not None:
+            mask = mask.to(q.dtype)
+        return F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), mask, p)
     rows, heads, queries, size = q.shape
-    keys, dtype = k.shape[2], q.dtype
+    keys = k.shape[2]
+    dtype = q.dtype
     if dtype in (torch.bfloat16, torch.float16):
         q, k, v = q.float(), k.float(), v.float()
-    q, k, v = q.reshape(-1, queries, size), k.reshape(-1, keys, size), v.reshape(-1, keys, size)
+    q = q.reshape(-1, queries, size)
+    k = k.reshape(-1, keys, size)
+    v = v.reshape(-1, keys, size)
     scores = torch.bmm(q * size**-0.5, k.transpose(1, 2)).view(rows, heads, queries, keys)
     if mask is not None:
         scores += mask
@@ -123,6 +148,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Te
     return torch.bmm(weights.view(-1, queries, keys), v).view(rows, heads, queries, size).to(dtype)
 
 
-def _join(x: Tensor) -> Tensor:
-    """(B, H, T, K) -> (B, T, H*K)."""
+def _use_short_attention(x: Tensor, keys: Tensor) -> bool:
+    return x.device.type == "cpu" and keys.shape[1] <= SHORT
+
+
+def _join_heads(x: Tensor) -> Tensor:
+    """Reshape (B, H, T, K) to (B, T, H*K)."""
     return x.transpose(1, 2).flatten(2)

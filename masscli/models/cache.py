@@ -1,104 +1,125 @@
-"""Incremental state of decoding: keys and values of what has been read and written so far, kept outside the modules.
+"""The incremental state of decoding: keys and values of all that was read and written, outside the modules.
 
-S sentences, W rows (beams) each, H heads, C steps of room, K = head size.  Self-attention keys are never moved when beams are reordered:
-a sentence keeps the keys of all its rows, step t in slots t*W..t*W+W-1, and `paths` says which slots lie on the path of a row.
-Reordering is then a gather of a small bit matrix, and the products have W query rows instead of one.  Cross-attention keys are
-computed once per source.
+Shapes: S sentences, W rows (beams) per sentence, H heads, L source tokens, C steps of capacity, K head size.
+
+Self-attention keys are never moved when beams are reordered. A sentence keeps the keys of all its rows, step
+t in slots t*W to t*W+W-1, and `ancestor_mask` says which slots belong to the history of each row. Reordering
+is then a gather of a small bit matrix, and the attention products have W query rows instead of one.
+Cross-attention keys are computed once per source.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-ROOM = 16  # steps that are added when a cache is full
+STEPS_OF_GROWTH = 16
+"""How many steps of capacity are added when a cache is full."""
 
 
 @dataclass(slots=True)
 class LayerCache:
-    """Keys and values of one layer: own (S, H, C*W, K), cross (S, H, L, K) or None in a decoder without memory."""
+    """Keys and values of one layer.
+
+    `keys` and `values` (S, H, C*W, K) are those of self-attention. `cross` holds the keys and values (S, H,
+    L, K) of cross-attention, and is None in a layer without it.
+    """
 
     keys: Tensor
     values: Tensor
     cross: tuple[Tensor, Tensor] | None = None
 
-    def append(self, keys: Tensor, values: Tensor, at: int) -> tuple[Tensor, Tensor]:
-        """Store (S, H, W, K) in slots at.., return all keys and values up to there."""
+    def append(self, keys: Tensor, values: Tensor, first_slot: int) -> tuple[Tensor, Tensor]:
+        """Store keys and values (S, H, W, K) from `first_slot` on; return all of them up to there."""
         width = keys.shape[2]
-        if at + width > self.keys.shape[2]:
-            room = keys.new_zeros(*keys.shape[:2], ROOM * width, keys.shape[3])
-            self.keys, self.values = torch.cat([self.keys, room], 2), torch.cat([self.values, room], 2)
-        self.keys[:, :, at : at + width] = keys
-        self.values[:, :, at : at + width] = values
-        return self.keys[:, :, : at + width], self.values[:, :, : at + width]
+        end = first_slot + width
+        if end > self.keys.shape[2]:
+            extra = keys.new_zeros(*keys.shape[:2], STEPS_OF_GROWTH * width, keys.shape[3])
+            self.keys = torch.cat([self.keys, extra], 2)
+            self.values = torch.cat([self.values, extra], 2)
+        self.keys[:, :, first_slot:end] = keys
+        self.values[:, :, first_slot:end] = values
+        return self.keys[:, :, :end], self.values[:, :, :end]
 
 
 @dataclass(slots=True)
 class Cache:
-    """The state of S * W rows, sentence-major: row = sentence * W + beam."""
+    """The state of S * W rows, in sentence-major order: row = sentence * W + beam."""
 
     width: int
+    """W, the rows of each sentence."""
     layers: list[LayerCache]
     cross_mask: Tensor | None
-    """Additive (S, 1, 1, L)."""
+    """Additive mask (S, 1, 1, L) of the source."""
     ancestor_mask: Tensor
-    """(S, W, length*W) bool: the slots each row descends from."""
+    """(S, W, slots) bool: which slots each row may attend to, because they belong to its own history."""
     length: int = 0
-    language: Tensor | None = field(default=None)
+    """How many steps have been decoded."""
+    language: Tensor | None = None
     """(S,) target language of each sentence."""
-    start: int = 0
-    """Slots of a text that all rows of a sentence go on from; see masscli/models/single_stack_decoding.py."""
-    places: Tensor | None = None
-    """(S, slots) the position of each slot, where a text is gone on from."""
+    prompt_slots: int = 0
+    """Slots at the front that hold a prompt, which all rows of a sentence share (models of one stack)."""
+    slot_positions: Tensor | None = None
+    """(S, slots) the position of each slot, where a prompt is continued."""
 
     @property
     def sentences(self) -> int:
-        """How many sentences are still here."""
+        """Return how many sentences are still in the batch."""
         return self.ancestor_mask.shape[0]
 
+    @property
+    def current_slot(self) -> int:
+        """Return the first slot of the step that `advance` has opened."""
+        return self.prompt_slots + (self.length - 1) * self.width
+
     def advance(self) -> Tensor | None:
-        """Open the slots of the next step; the additive self-attention mask (S, 1, W, slots), None when nothing is hidden."""
-        own = torch.eye(self.width, dtype=torch.bool, device=self.ancestor_mask.device).expand(
-            self.sentences, -1, -1
-        )
-        self.ancestor_mask = torch.cat([self.ancestor_mask, own], 2)
+        """Open the slots of the next step.
+
+        Return the additive self-attention mask (S, 1, W, slots), or None when nothing is hidden.
+        """
+        device = self.ancestor_mask.device
+        # Each row attends to its own new slot, and to none of the other rows' slots.
+        new_slots = torch.eye(self.width, dtype=torch.bool, device=device).expand(self.sentences, -1, -1)
+        self.ancestor_mask = torch.cat([self.ancestor_mask, new_slots], 2)
         self.length += 1
-        if self.places is not None:
-            following = (
-                self.places[:, self.start - 1 : self.start] if self.length == 1 else self.places[:, -1:]
-            )
-            self.places = torch.cat([self.places, (following + 1).expand(-1, self.width)], 1)
-        if self.width == 1 and not self.start:
+        if self.slot_positions is not None:
+            if self.length == 1:
+                previous = self.slot_positions[:, self.prompt_slots - 1 : self.prompt_slots]
+            else:
+                previous = self.slot_positions[:, -1:]
+            new_positions = (previous + 1).expand(-1, self.width)
+            self.slot_positions = torch.cat([self.slot_positions, new_positions], 1)
+        if self.width == 1 and not self.prompt_slots:
             return None
-        mask = torch.zeros(self.ancestor_mask.shape, device=self.ancestor_mask.device).masked_fill_(
-            ~self.ancestor_mask, float("-inf")
-        )
-        return mask[:, None]
+        mask = torch.zeros(self.ancestor_mask.shape, device=device)
+        return mask.masked_fill_(~self.ancestor_mask, float("-inf"))[:, None]
 
     def retract(self) -> None:
-        """Forget the last step; its slots are written anew by the next."""
+        """Remove the last step; the next one overwrites its slots."""
         self.length -= 1
         self.ancestor_mask = self.ancestor_mask[..., : -self.width]
-        if self.places is not None:
-            self.places = self.places[:, : -self.width]
+        if self.slot_positions is not None:
+            self.slot_positions = self.slot_positions[:, : -self.width]
 
     def reorder(self, parents: Tensor) -> None:
-        """Row n continues row `parents[n]` (N,), which is of the same sentence."""
+        """Let row n continue row `parents[n]` (N,), which must be of the same sentence."""
         if self.width > 1:
             self.ancestor_mask = self.ancestor_mask.flatten(0, 1)[parents].view_as(self.ancestor_mask)
 
     def keep(self, sentences: Tensor) -> None:
-        """Only these sentences (indices) stay."""
+        """Drop all sentences but these (indices)."""
         self.ancestor_mask = self.ancestor_mask[sentences]
         if self.cross_mask is not None:
             self.cross_mask = self.cross_mask[sentences]
         if self.language is not None:
             self.language = self.language[sentences]
-        if self.places is not None:
-            self.places = self.places[sentences]
+        if self.slot_positions is not None:
+            self.slot_positions = self.slot_positions[sentences]
         for layer in self.layers:
-            layer.keys, layer.values = layer.keys[sentences], layer.values[sentences]
+            layer.keys = layer.keys[sentences]
+            layer.values = layer.values[sentences]
             if layer.cross is not None:
-                layer.cross = (layer.cross[0][sentences], layer.cross[1][sentences])
+                cross_keys, cross_values = layer.cross
+                layer.cross = (cross_keys[sentences], cross_values[sentences])

@@ -122,3 +122,9 @@ class ModelConfig:
                 )
             ),
         )
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        """Return the names of the stacks that the model has: encoder, decoder, or both."""
+        layers = {"encoder": self.encoder_layers, "decoder": self.decoder_layers}
+        return tuple(name for name, count in layers.items() if count)

@@ -1,8 +1,8 @@
-"""A linear layer and a layer norm that compute in the type of their input.
+"""A linear layer and a layer norm that compute in the dtype of their input.
 
-Weights are always stored in fp32: they are what the optimizer updates and what a checkpoint holds.  A bf16 or fp16 input makes the
-product run in that type, on a cast of the weights; gradients come back in fp32.  This is what autocast does, made visible: one rule, no
-context, and the type of a tensor says how it was computed.
+Weights are always stored in fp32: they are what the optimizer updates and what a checkpoint holds. With a
+bf16 or fp16 input the product runs in that dtype, on a cast of the weights, and gradients come back in fp32.
+This is what autocast does, but without a context: the dtype of a tensor says how it was computed.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from torch.nn import functional as F
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` in the type of its input."""
+    """`nn.Linear` that computes in the dtype of its input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in) -> (..., out)."""
+        """Map (..., in) to (..., out)."""
         return F.linear(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
 
 
 class LayerNorm(nn.LayerNorm):
-    """`nn.LayerNorm` in the type of its input (its sums are fp32 all the same)."""
+    """`nn.LayerNorm` that computes in the dtype of its input; its sums are fp32 all the same."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., D) -> (..., D)."""
-        return F.layer_norm(
-            x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps
-        )
+        """Normalize (..., D) over its last dimension."""
+        weight = self.weight.to(x.dtype)
+        bias = self.bias.to(x.dtype)
+        return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)

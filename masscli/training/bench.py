@@ -62,7 +62,7 @@ def measure(load: Load, device: torch.device, dtype: torch.dtype) -> Iterator[Fi
     )
     torch.manual_seed(1)
     model = Transformer(config, load.vocab_size, ()).to(device)
-    model.compute = dtype
+    model.compute_dtype = dtype
     batch = _batch(framing, load).to(device)
     targets = batch.counts["bench"]
     work = flops(model, load)
@@ -92,7 +92,7 @@ def measure(load: Load, device: torch.device, dtype: torch.dtype) -> Iterator[Fi
 
 def flops(model: Transformer, load: Load) -> float:
     """Multiply-adds, times two, of a forward and backward pass: six for each weight and token that meet (attention's own left out)."""
-    table: int = model.tables["shared" if "shared" in model.tables else "decoder"].numel()
+    table: int = model.token_embeddings["shared" if "shared" in model.token_embeddings else "decoder"].numel()
     body = sum(
         p.numel()
         for n, p in model.named_parameters()

@@ -96,7 +96,7 @@ def whole(through: Pass) -> Iterator[Transformer]:
     with torch.device("meta"):
         copy = Transformer(model.config, model.vocab_size, model.languages)
     copy.load_state_dict({name: p.detach() for name, p in model.named_parameters()}, assign=True)
-    copy.compute = model.compute
+    copy.compute_dtype = model.compute_dtype
     yield copy.to(next(model.parameters()).device).requires_grad_(False).train(model.training)
     for group in groups:
         group.reshard()

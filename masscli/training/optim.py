@@ -124,16 +124,16 @@ def make_optimizer(
 
 def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
     """The share of the learning rate that a parameter gets: decay to the power of how far below the task's head it stands (spec: 4.5)."""
-    if config.layer_decay == 1.0 or name.startswith(("objective.", "pooler.", "transforms.")):
+    if config.layer_decay == 1.0 or name.startswith(("objective.", "pooler.", "head_transforms.")):
         return 1.0
     top = layers + config.layer_decay_offset
     if inner := re.match(r"(encoder|decoder)\.layers\.(\d+)\.", name):
         return config.layer_decay ** (top - 1 - int(inner[2]))
     if re.match(r"(encoder|decoder)\.norm\.", name):
         return config.layer_decay ** (top - layers)
-    assert name.startswith(("tables.", "embeddings.", "projections.", "relative.", "biases.")), (
-        f"{name}: at no known height"
-    )
+    assert name.startswith(
+        ("token_embeddings.", "embeddings.", "embedding_projections.", "relative.", "output_biases.")
+    ), f"{name}: at no known height"
     return config.layer_decay**top
 
 

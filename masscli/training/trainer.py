@@ -69,7 +69,7 @@ class Trainer:
         heads = ((f"objective.{s.name}.{n}", p) for s in streams for n, p in s.objective.named_parameters())
         named = [*self.model.named_parameters(), *heads]
         self.names = {p: n for n, p in named if p.requires_grad}
-        self.scale = LossScale(self.model.compute == torch.float16, state.loss_scale, state.clean)
+        self.scale = LossScale(self.model.compute_dtype == torch.float16, state.loss_scale, state.clean)
         self.gradients = Gradients(recipe, through, self.streams, list(self.names), self.scale, state)
         self.signals = Signals()
         self._far = 0

@@ -29,7 +29,7 @@ from masscli.data.storage.tables import Table
 from masscli.generation.config import GenerationConfig
 from masscli.generation.inference_copy import inference_copy
 from masscli.generation.retrieval import precision_at_1, sentence_vectors
-from masscli.generation.single_stack_stepper import extract_stack
+from masscli.generation.single_stack_decoding import extract_stack
 from masscli.generation.translator import Translator
 from masscli.metrics import FAMILIES, Score, bleu, rouge_scores
 from masscli.models.transformer import Transformer

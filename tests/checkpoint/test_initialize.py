@@ -123,7 +123,7 @@ def test_bert_and_a_language_model_make_an_encoder_and_a_decoder(
         "model.decoder_layers=1",
     )
     encoder, decoder = (Checkpoint.open(runs / name).weights() for name in ("mlm", "clm"))
-    assert torch.equal(ours["tables.shared"], encoder["tables.shared"])
+    assert torch.equal(ours["token_embeddings.shared"], encoder["token_embeddings.shared"])
     assert all(
         torch.equal(ours[name], tensor) for name, tensor in encoder.items() if name.startswith("encoder.")
     )
@@ -221,7 +221,7 @@ def test_word_vectors_are_rows_of_the_table(toy: Path, tmp_path: Path) -> None:
     )
     before, _ = taken(toy, tmp_path / "a")
     after, notes = taken(toy, tmp_path / "b", f"init_vectors=de={path}")
-    table, old = after["tables.shared"], before["tables.shared"]
+    table, old = after["token_embeddings.shared"], before["token_embeddings.shared"]
     assert torch.nonzero((table != old).any(1)).flatten().tolist() == [whole]
     assert torch.allclose(table[whole] / table[whole].norm(), torch.arange(16.0) / torch.arange(16.0).norm())
     assert table[whole].norm() == pytest.approx(float(old[whole].norm()), rel=1e-5)

@@ -30,7 +30,7 @@ def learn(
                     "--warmup-updates", "100", "--max-update", str(pretrain), "--save-dir", str(folder / "mass")]) == 0  # fmt: skip
     fade = f"denoise=0:1,{backtranslate // 2}:0.1,{backtranslate}:0"
     assert masscli(["finetune", data, "--task", "backtranslate", "--langs", "aa,bb", "--init-from", str(folder / "mass"), *common,
-                    "--only-seen", "2", "--auxiliary", fade, "--lr", "0.002", "--warmup-updates", "50", "--lr-scheduler", "linear",
+                    "--min-piece-count", "2", "--auxiliary", fade, "--lr", "0.002", "--warmup-updates", "50", "--lr-scheduler", "linear",
                     "--max-update", str(backtranslate), "--validate-interval-updates", str(max(1, backtranslate // 4)),
                     "--eval-bleu", "--eval-beam", "1", "--eval-roundtrip", "--best-metric", "roundtrip",
                     "--save-dir", str(folder / "bt")]) == 0  # fmt: skip

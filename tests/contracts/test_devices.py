@@ -42,7 +42,7 @@ METHODS: dict[str, tuple[dict[str, dict[str, Any]], tuple[str, ...]]] = {
     "gpt": ({"en": {"name": "gpt", **SHORT}}, (DECODERS, "optim.optimizer=adam_openai")),
     "unilm": ({"en": {"name": "unilm", **SHORT}}, (ENCODERS, "model.relative_buckets=8", "train.precision=bf16")),
     "backtranslate": (
-        {"en-de": {"name": "backtranslate", "only_seen": 2}, "de-en": {"name": "backtranslate", "beam": 2, "sampling_share": 0.5}},
+        {"en-de": {"name": "backtranslate", "min_piece_count": 2}, "de-en": {"name": "backtranslate", "beam": 2, "sampling_share": 0.5}},
         ("valid.eval_roundtrip=true",),
     ),
     "s2s": ({"en-de": {"name": "s2s"}}, (ENCODERS, "valid.eval_bleu=true")),

@@ -14,7 +14,7 @@ from masscli.data.batches.batch import Tokens
 from masscli.data.batches.framing import Framing
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
-from masscli.generation.single_stack_stepper import SingleStackStepper
+from masscli.generation.single_stack_decoding import SingleStackStepper
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.shared.pseudo_masking import lay_out
@@ -113,7 +113,7 @@ def test_what_is_written_has_the_score_that_is_reported_alone_and_in_a_batch(
 def test_an_output_ends_where_positions_do() -> None:
     model = make("gpt")
     decoder = Decoder([model], FRAMING, GenerationConfig(beam=1, min_len=40, max_len_b=400))
-    assert decoder.max_source == 44
+    assert decoder.max_source_length == 44
     found = decoder.generate([words(44, 1), words(9, 2)], "en", "en")
     assert [len(h[0].ids) for h in found] == [1, 36]
 

@@ -170,7 +170,7 @@ def test_every_line_is_accounted_for(tokenizer: Tokenizer, model: Transformer) -
 def test_the_length_limit_follows_from_the_source(tokenizer: Tokenizer) -> None:
     never = make_model(tokenizer, output_bias=True)
     with torch.no_grad():
-        never.biases["shared"][tokenizer.vocab.eos] = -1000.0
+        never.output_biases["shared"][tokenizer.vocab.eos] = -1000.0
     for a, b, limit in ((2.0, 3, 17), (0.0, 5, 5), (0.0, 500, MAX_POSITIONS - 1)):
         found = make(tokenizer, never, max_len_a=a, max_len_b=b, min_len=limit).decoder.generate(
             [np.arange(20, 27)], "en", "de"
@@ -243,7 +243,7 @@ def test_a_model_in_training_is_lent_and_given_back(tokenizer: Tokenizer) -> Non
 def test_a_broken_model_is_an_error_not_a_translation(tokenizer: Tokenizer) -> None:
     model = make_model(tokenizer)
     with torch.no_grad():
-        model.tables["shared"][30].fill_(math.nan)
+        model.token_embeddings["shared"][30].fill_(math.nan)
     with pytest.raises(MasscliError, match=r"^the model's output is not a number$"):
         list(make(tokenizer, model).translate(["red dog"], "en", "de"))
 

@@ -20,9 +20,9 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon import from_embeddings as of_table
 from masscli.lexicon import from_pairs
 from masscli.lexicon.csls import csls
-from masscli.lexicon.dictionary import read_dictionary, unused
+from masscli.lexicon.dictionary import read_dictionary, unusable_entries
 from masscli.lexicon.from_pairs import ROUNDS, model1
-from masscli.lexicon.spelling import alike
+from masscli.lexicon.spelling import spelling_similarity
 from masscli.models.config import ModelConfig
 from masscli.objectives.causal_lm.bert_lm import BertLM
 from masscli.objectives.causal_lm.options import BertLMOptions
@@ -129,13 +129,13 @@ def test_pairs_that_cannot_be_exchanged_are_counted(data: DataFolder, tmp_path: 
     path.write_text(
         "".join(f"{a} {b}\n" for a, b in zip(WORDS["en"], WORDS["de"], strict=True)), encoding="utf-8"
     )
-    assert unused(path, data) is None
+    assert unusable_entries(path, data) is None
     path.write_text(
         path.read_text(encoding="utf-8") + "qqq zzz\n" + f"{WORDS['en'][0]} zzz\n\n", encoding="utf-8"
     )
     count = len(WORDS["en"]) + 2
     assert (
-        unused(path, data)
+        unusable_entries(path, data)
         == f"{path}: 2 of its {count} pairs have a word that is not one piece of the vocabulary, and are not used"
     )
 
@@ -144,14 +144,16 @@ def test_aligned_tables_give_the_dictionary_and_random_ones_do_not(data: DataFol
     torch.manual_seed(1)
     table = torch.randn(data.vocab.size, 24)
     tokenizer = data.tokenizer()
-    random = {(a, b) for a, b, _ in of_table.induce({"tables.shared": table}, data, ("en", "de"), 100, 1)}
+    random = {
+        (a, b) for a, b, _ in of_table.induce({"token_embeddings.shared": table}, data, ("en", "de"), 100, 1)
+    }
     truth = set(zip(WORDS["en"], WORDS["de"], strict=True))
     assert len(random & truth) < 6
     for a, b in truth:
         table[tokenizer.encode(b, "de")[0]] = (
             table[tokenizer.encode(a, "en")[0]] + 0.3 * torch.randn(24) + 2
         )  # a language stands apart
-    found = of_table.induce({"tables.shared": table}, data, ("en", "de"), 100, 1)
+    found = of_table.induce({"token_embeddings.shared": table}, data, ("en", "de"), 100, 1)
     assert {(a, b) for a, b, _ in found} == truth
     assert [score for *_, score in found] == sorted((score for *_, score in found), reverse=True)
 
@@ -408,13 +410,15 @@ def test_csls_prefers_what_is_near_to_little_else() -> None:
 
 def test_words_that_are_spelt_nearly_alike() -> None:
     """Counts by hand: <abcd> has 5 pairs and 4 triples, each once; <abce> shares <a, ab, bc, <ab, abc with it."""
-    found = alike(
+    found = spelling_similarity(
         ["abcd", "securit\u0103\u021bi", "and", "1999"], ["abce", "abcd", "securitati", "zzzz", "and", "1999"]
     )
     assert found[0].tolist() == pytest.approx([5 / 9 - 0.3, 1 - 0.3, 0, 0, 0, 0])
     assert found[1].tolist() == pytest.approx([0, 0, 0.7, 0, 0, 0])  # accents do not count
     assert not found[2:].any()  # short words are false friends, and numbers are anchors already
-    assert alike(["word"], ["\u0441\u043b\u043e\u0432\u043e"]).tolist() == [[0.0]]  # another script
+    assert spelling_similarity(["word"], ["\u0441\u043b\u043e\u0432\u043e"]).tolist() == [
+        [0.0]
+    ]  # another script
 
 
 def test_wordpiece_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,10 +21,11 @@ from masscli.models import loss as loss_module
 from masscli.models.attention import attend
 from masscli.models.config import ModelConfig
 from masscli.models.dropout import dropout, keep_mask
+from masscli.models.input_embedding import sinusoids
 from masscli.models.loss import linear_cross_entropy
 from masscli.models.presets import presets, resolve
 from masscli.models.short_attention import short_attention
-from masscli.models.transformer import Transformer, count_parameters, sinusoids
+from masscli.models.transformer import Transformer, count_parameters
 from tests.oracles import slow_attention
 
 PAD, V = 0, 31
@@ -316,12 +317,14 @@ def test_sinusoids_are_tensor2tensors() -> None:
 
 
 def test_tied_tables_are_one_and_separate_ones_two() -> None:
-    assert set(make().tables) == {"shared"}
+    assert set(make().token_embeddings) == {"shared"}
     model = make(embeddings="separate", output_bias=True)
-    assert set(model.tables) == set(model.biases) == {"encoder", "decoder"}
+    assert set(model.token_embeddings) == set(model.output_biases) == {"encoder", "decoder"}
     hidden = torch.randn(3, 16)
     for stack in ("encoder", "decoder"):
-        assert close(model.logits(hidden, stack), hidden @ model.tables[stack].T + model.biases[stack])
+        assert close(
+            model.logits(hidden, stack), hidden @ model.token_embeddings[stack].T + model.output_biases[stack]
+        )
     assert torch.equal(model.logits(hidden), model.logits(hidden, "decoder"))
 
 
@@ -335,7 +338,7 @@ def test_initial_weights_have_the_published_spread() -> None:
         assert float(model.decoder.layers[0].cross_attention.kv.weight.std()) == pytest.approx(
             products, rel=0.02
         )
-        assert float(model.tables["shared"].std()) == pytest.approx(tables, rel=0.02)
+        assert float(model.token_embeddings["shared"].std()) == pytest.approx(tables, rel=0.02)
         assert (float(model.encoder.layers[0].fc1.bias.abs().max()) == 0) == (kind != "xlm")
 
 
@@ -344,8 +347,8 @@ def test_the_projection_of_narrow_embeddings_is_drawn_as_released() -> None:
     for arch, spread in (("electra-small", math.sqrt(2 / (128 + 256))), ("albert-base", 0.88 * 0.02)):
         config = replace(resolve({"arch": arch, "encoder_layers": 1}, "encoder"), languages="none")
         model = Transformer(config, 500, ()).requires_grad_(False)
-        assert float(model.projections["encoder"].weight.std()) == pytest.approx(spread, rel=0.02)
-        table = model.tables["encoder" if "encoder" in model.tables else "shared"]
+        assert float(model.embedding_projections["encoder"].weight.std()) == pytest.approx(spread, rel=0.02)
+        table = model.token_embeddings["encoder" if "encoder" in model.token_embeddings else "shared"]
         assert float(table.abs().max()) <= 0.04 and float(table.std()) == pytest.approx(0.88 * 0.02, rel=0.02)
 
 
@@ -490,7 +493,7 @@ def test_dropout_at_its_ends(p: float) -> None:
 def test_bf16_differs_by_its_rounding_only() -> None:
     model, source, target = make(), block(6, 3), block(4, 5)
     wanted = model.logits(model.decode(target, model.encode(source)))
-    model.compute = torch.bfloat16
+    model.compute_dtype = torch.bfloat16
     found = model.logits(model.decode(target, model.encode(source)))
     assert found.dtype == torch.bfloat16
     assert float((found.float() - wanted).norm() / wanted.norm()) < 0.03

@@ -265,7 +265,7 @@ def test_the_discriminator_teaches_the_generator_nothing() -> None:
     torch.autograd.backward(terms["rtd"].loss, retain_graph=True)
     assert isinstance(made, Electra)
     assert all(p.grad is None for p in made.generator.parameters())
-    table = model.tables["shared"]
+    table = model.token_embeddings["shared"]
     assert table.grad is not None
     alone = table.grad.clone()
     torch.autograd.backward(terms["mlm"].loss)
@@ -337,7 +337,7 @@ def test_all_tokens_are_a_mixture_of_copying_and_predicting() -> None:
         torch.tensor([10, 11, 12, 13, 14]),
         torch.tensor([10, 11, 20, 13, 21]),
     )
-    table = model.table("encoder")
+    table = model.token_embedding("encoder")
     gate = torch.sigmoid(made.gate(hidden)[:, 0])
     p = (1 - gate) * made.output.logits(hidden, table).softmax(-1)[torch.arange(5), labels] + gate * (
         shown == labels

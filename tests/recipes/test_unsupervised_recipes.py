@@ -208,7 +208,7 @@ def test_the_control_is_back_translation_alone(
     assert (
         "--auxiliary" not in pretrain
         and "--auxiliary" not in finetune
-        and value(finetune, "--only-seen") == "0"
+        and value(finetune, "--min-piece-count") == "0"
     )
     assert not {"--switch-dictionary", "--init-vectors", "--source-dropout"} & {*pretrain, *finetune}
 
@@ -299,7 +299,7 @@ def test_the_scale_of_the_paper(text: Path, written: Path, monkeypatch: pytest.M
     } & {*pretrain}
     backtranslate = next(call for call in found if call[0] == "finetune")
     assert (
-        "--auxiliary" not in backtranslate and value(backtranslate, "--only-seen") == "0"
+        "--auxiliary" not in backtranslate and value(backtranslate, "--min-piece-count") == "0"
     )  # the paper's has neither
     assert [value(call, "--max-examples") for call in found if "--max-examples" in call] == [
         n for n in ("10000", "100000", "1000000") for _ in range(2)

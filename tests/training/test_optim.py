@@ -268,7 +268,7 @@ def test_every_layer_learns_at_its_own_rate(decay: float, toy: Path, tmp_path: P
         list(trainer.run())
         moved.append({key: tensor - before[key] for key, tensor in trainer.model.state_dict().items()})
     for depth, name in (
-        (0, "tables.shared"),
+        (0, "token_embeddings.shared"),
         (1, "encoder.layers.0.fc1.weight"),
         (2, "encoder.layers.1.fc1.weight"),
     ):

@@ -416,7 +416,7 @@ def test_weights_that_are_no_numbers_are_never_saved(
 
     def spoil(self: Trainer, norm: float) -> None:
         with torch.no_grad():
-            self.model.tables["shared"].fill_(math.inf)
+            self.model.token_embeddings["shared"].fill_(math.inf)
 
     monkeypatch.setattr(Trainer, "_step", spoil)
     with pytest.raises(
@@ -462,10 +462,10 @@ def test_a_run_goes_on_in_the_arithmetic_it_began_in(
                 toy, tmp_path, "train.precision=auto", f"train.max_update={2 if fast else 4}", streams=PAIRS
             )
         )
-        assert trainer.model.compute == torch.bfloat16
+        assert trainer.model.compute_dtype == torch.bfloat16
         list(trainer.run())
     assert (
-        build(recipe(toy, tmp_path / "other", "train.precision=auto", streams=PAIRS))[0].model.compute
+        build(recipe(toy, tmp_path / "other", "train.precision=auto", streams=PAIRS))[0].model.compute_dtype
         == torch.float32
     )
 

@@ -75,7 +75,7 @@ _LAYER = {
     "ffn_norm.*": "output.LayerNorm.*",
 }
 _EMBEDDINGS = {
-    "tables.shared": "~embeddings.word_embeddings.weight",
+    "token_embeddings.shared": "~embeddings.word_embeddings.weight",
     "embeddings.encoder.positions.weight": "~embeddings.position_embeddings.weight",
     "embeddings.encoder.segments.weight": "~embeddings.token_type_embeddings.weight",
     "embeddings.encoder.norm.*": "~embeddings.LayerNorm.*",
@@ -105,9 +105,9 @@ BERT = Family(
     body=_BERT,
     pooler={"pooler.*": "~pooler.dense.*"},
     output={
-        "transforms.shared.dense.*": "cls.predictions.transform.dense.*",
-        "transforms.shared.norm.*": "cls.predictions.transform.LayerNorm.*",
-        "biases.shared": "cls.predictions.bias",
+        "head_transforms.shared.dense.*": "cls.predictions.transform.dense.*",
+        "head_transforms.shared.norm.*": "cls.predictions.transform.LayerNorm.*",
+        "output_biases.shared": "cls.predictions.bias",
     },
     heads={"head.*": "cls.seq_relationship.*"},
     aliases={
@@ -122,9 +122,9 @@ ROBERTA = Family(
     body=_BERT,
     pooler={"pooler.*": "~pooler.dense.*"},
     output={
-        "transforms.shared.dense.*": "lm_head.dense.*",
-        "transforms.shared.norm.*": "lm_head.layer_norm.*",
-        "biases.shared": "lm_head.bias",
+        "head_transforms.shared.dense.*": "lm_head.dense.*",
+        "head_transforms.shared.norm.*": "lm_head.layer_norm.*",
+        "output_biases.shared": "lm_head.bias",
     },
     heads={},
     aliases={"lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight", "lm_head.decoder.bias": "lm_head.bias"},
@@ -139,7 +139,7 @@ XLMR = replace(ROBERTA, model_type="xlm-roberta", title="XLM-R",
 ALBERT = Family(
     model_type="albert", title="ALBERT", arch="albert-base", sizes="albert-", objective="albert", prefix="albert.",
     body=_EMBEDDINGS | {
-        "projections.encoder.*": "~encoder.embedding_hidden_mapping_in.*",
+        "embedding_projections.encoder.*": "~encoder.embedding_hidden_mapping_in.*",
         "encoder.layers.0.self_attention.qkv.*": " ".join(f"{_SHARED}.attention.{name}.*" for name in ("query", "key", "value")),
         "encoder.layers.0.self_attention.out.*": f"{_SHARED}.attention.dense.*",
         "encoder.layers.0.self_norm.*": f"{_SHARED}.attention.LayerNorm.*",
@@ -149,9 +149,9 @@ ALBERT = Family(
     },
     pooler={"pooler.*": "~pooler.*"},
     output={
-        "transforms.shared.dense.*": "predictions.dense.*",
-        "transforms.shared.norm.*": "predictions.LayerNorm.*",
-        "biases.shared": "predictions.bias",
+        "head_transforms.shared.dense.*": "predictions.dense.*",
+        "head_transforms.shared.norm.*": "predictions.LayerNorm.*",
+        "output_biases.shared": "predictions.bias",
     },
     heads={"head.*": "sop_classifier.classifier.*"},
     aliases={"predictions.decoder.weight": "albert.embeddings.word_embeddings.weight", "predictions.decoder.bias": "predictions.bias"},
@@ -162,7 +162,7 @@ ALBERT = Family(
 
 ELECTRA = Family(
     model_type="electra", title="ELECTRA", arch="electra-base", sizes="electra-", objective="electra", prefix="electra.",
-    body=_BERT | {"projections.encoder.*": "~embeddings_project.*"},
+    body=_BERT | {"embedding_projections.encoder.*": "~embeddings_project.*"},
     pooler={}, output={},
     heads={"detector.dense.*": "discriminator_predictions.dense.*", "detector.out.*": "discriminator_predictions.dense_prediction.*"},
     aliases={}, tasks=_TASKS, keys=_KEYS | {"embedding_dim": "embedding_size"}, activations=_GELUS, demands=_PLAIN,
@@ -172,7 +172,7 @@ ELECTRA = Family(
 GPT = Family(
     model_type="openai-gpt", title="GPT", arch="gpt", sizes="gpt", objective="gpt", prefix="transformer.",
     body={
-        "tables.shared": "~tokens_embed.weight",
+        "token_embeddings.shared": "~tokens_embed.weight",
         "embeddings.decoder.positions.weight": "~positions_embed.weight",
         "decoder.layers.#.self_attention.qkv.*": "~h.#.attn.c_attn.*",
         "decoder.layers.#.self_attention.out.*": "~h.#.attn.c_proj.*",

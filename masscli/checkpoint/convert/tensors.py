@@ -23,7 +23,7 @@ Tensors = Mapping[str, Tensor]
 NEW = -1
 """In the place of a row of theirs: there is none."""
 _BUFFERS = re.compile(r"(.*\.)?(position_ids|token_type_ids|attn\.bias|attn\.masked_bias)")
-_BY_ID = ("tables.shared", "biases.shared")
+_BY_ID = ("token_embeddings.shared", "output_biases.shared")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _shapes(config: ModelConfig, size: int) -> Tensors:
 
 def _drawn(name: str, shape: torch.Size, draw: torch.Generator) -> Tensor:
     """What a tensor that is new begins with: N(0, 0.02), as all of these models; zero biases, norms that change nothing."""
-    if name.endswith("bias") or name.startswith("biases."):
+    if name.endswith("bias") or name.startswith("output_biases."):
         return torch.zeros(shape)
     return torch.ones(shape) if "norm" in name else torch.empty(shape).normal_(0, 0.02, generator=draw)
 

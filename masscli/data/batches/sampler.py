@@ -34,14 +34,14 @@ class BatchLimits(NamedTuple):
 
     max_tokens: int
     batch_size: int | None = None
-    longest: tuple[int, ...] = ()
-    shorter: str = "--max-source-positions and --max-target-positions"
+    max_lengths: tuple[int, ...] = ()
+    shortening_options: str = "--max-source-positions and --max-target-positions"
 
 
 class BatchSampler:
     """Micro-batches of row numbers out of `rows` rows whose sizes (n, sides) `sizes(start, stop)` tells.
 
-    Rows with a side above `limits.longest` are left out; `skipped` says how many.  Raises MasscliError when nothing is left, or when a row
+    Rows with a side above `limits.max_lengths` are left out; `skipped` says how many.  Raises MasscliError when nothing is left, or when a row
     cannot fit the budget alone.
     """
 
@@ -77,7 +77,7 @@ class BatchSampler:
         if longest > limits.max_tokens:
             raise MasscliError(
                 f"stream {name}: an example of {longest} tokens does not fit --max-tokens {limits.max_tokens}",
-                f"raise --max-tokens to {longest} or more, or lower {limits.shorter}",
+                f"raise --max-tokens to {longest} or more, or lower {limits.shortening_options}",
             )
         self._window = lru_cache(maxsize=2)(self._plan)
 
@@ -97,9 +97,9 @@ class BatchSampler:
         return [b for w in range(-(-self.num_examples // WINDOW)) for b in self._plan(0, w)]
 
     def _fits(self, sizes: Rows) -> NDArray[np.bool_]:
-        if not self.limits.longest:
+        if not self.limits.max_lengths:
             return np.ones(len(sizes), np.bool_)
-        fits: NDArray[np.bool_] = np.all(sizes <= np.array(self.limits.longest[: sizes.shape[1]]), axis=1)
+        fits: NDArray[np.bool_] = np.all(sizes <= np.array(self.limits.max_lengths[: sizes.shape[1]]), axis=1)
         return fits
 
     def _plan(self, epoch: int, window: int) -> list[Rows]:

@@ -62,7 +62,7 @@ class Truncation:
     """What is read of a source: of a dialogue the latest `turns` (0: it is a text), at most `most` pieces, from its start or its end."""
 
     turns: int = 0
-    most: int | None = None
+    max_length: int | None = None
     keep: Literal["start", "end"] = "start"
 
 

@@ -8,7 +8,7 @@ learns English to French.  Nothing here is parallel: one stream for each directi
 
 The collator hands over the real sentence as the source; `prepare` puts its translation in that place, before targets are counted.  Random
 numbers are the example's own, so neither batches, nor processes, nor a lack of memory change what is learned.  Counts of pieces say which
-may be written (`only_seen`) and feed the watch (masscli/objectives/backtranslate/monitor.py).  In validation the source is made greedily, without noise.
+may be written (`min_piece_count`) and feed the watch (masscli/objectives/backtranslate/monitor.py).  In validation the source is made greedily, without noise.
 
 How often a synthetic source is learned from is the loop's business (`--batch-reuse`); offline rounds (`generate`, then `preprocess` the result as
 pairs) keep them for good.
@@ -73,10 +73,10 @@ class Backtranslate(Objective):
         """Count the pieces of the training text."""
         counts = [data.piece_counts(side) for side in (self.real, self.synthetic)]
         self.monitor = BacktranslationMonitor(*counts, *_others(data, self.context.languages))
-        if least := self.options.only_seen:
+        if least := self.options.min_piece_count:
             if not (counts[1] >= least).any():
                 raise MasscliError(
-                    f"--only-seen {least}: no piece of {self.synthetic} occurs so often", "lower it"
+                    f"--min-piece-count {least}: no piece of {self.synthetic} occurs so often", "lower it"
                 )
             self.allowed_pieces = {self.synthetic: torch.from_numpy(counts[1] >= least)}
 
@@ -132,7 +132,7 @@ class Backtranslate(Objective):
                 [fast], self.context.framing, config, batch_tokens=area * config.beam, allowed=allowed
             )
             results = decoder.generate(
-                [texts[i] for i in chosen], self.real, self.synthetic, keys=[seeds[i] for i in chosen]
+                [texts[i] for i in chosen], self.real, self.synthetic, sample_keys=[seeds[i] for i in chosen]
             )
             for i, hypotheses in zip(chosen, results, strict=True):
                 if hypotheses:  # there are none where nothing may be written; then the source stays empty, and the watch says so

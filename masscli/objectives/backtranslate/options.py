@@ -33,7 +33,7 @@ class BacktranslateOptions(ObjectiveConfig):
     """Longest synthetic source is a * length + b, in tokens."""
     max_len_b: int = 5
     """See --max-len-a."""
-    only_seen: int = 0
+    min_piece_count: int = 0
     """Write only pieces that occur at least so many times in the training text of that language; 0 allows all."""
     source_shuffle: float = 0.0
     """Noise on the synthetic source: no token moves further than about this many places; 0 keeps the order."""
@@ -56,7 +56,11 @@ class BacktranslateOptions(ObjectiveConfig):
             ),
             (self.max_len_a >= 0, "max_len_a", f"must not be negative, got {self.max_len_a}"),
             (self.max_len_b >= 0, "max_len_b", f"must not be negative, got {self.max_len_b}"),
-            (self.only_seen >= 0, "only_seen", f"must not be negative, got {self.only_seen}"),
+            (
+                self.min_piece_count >= 0,
+                "min_piece_count",
+                f"must not be negative, got {self.min_piece_count}",
+            ),
             (self.source_shuffle >= 0, "source_shuffle", f"must not be negative, got {self.source_shuffle}"),
             _share("source_dropout", self.source_dropout),
             _share("source_blank", self.source_blank),

@@ -16,11 +16,14 @@ from torch.nn import functional as F
 
 from masscli.data.batches.batch import Tokens
 from masscli.models.config import ModelConfig
+from masscli.models.initial_weights import truncated_normal
+from masscli.models.input_embedding import InputEmbedding
 from masscli.models.linear import Linear
 from masscli.models.lm_head import HeadTransform
 from masscli.models.loss import linear_cross_entropy
 from masscli.models.masks import self_attention_mask
-from masscli.models.transformer import InputEmbedding, Stack, Transformer, truncated_normal
+from masscli.models.stack import Stack
+from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Term
 
 
@@ -67,7 +70,7 @@ class Generator(nn.Module):
         x = (
             model.embed(source, "encoder")
             if self.embedding is None
-            else self.embedding(source, self.table, 0, model.compute)
+            else self.embedding(source, self.table, 0, model.compute_dtype)
         )
         out: Tensor = self.stack(
             self.project(x) if self.project is not None else x, self_attention_mask(source)
@@ -76,7 +79,7 @@ class Generator(nn.Module):
 
     def words(self, model: Transformer) -> Tensor:
         """The token table (V, E) that it reads and writes with."""
-        return model.table("encoder") if self.table is None else self.table
+        return model.token_embedding("encoder") if self.table is None else self.table
 
     def hand_over(self, model: Transformer) -> None:
         """Begin a model with the weights that it has a place for; the generator's own stay."""
@@ -92,11 +95,11 @@ class Generator(nn.Module):
 
     def fitting(self, model: Transformer) -> Mapping[str, Tensor]:
         """By names of the model, what of the generator has the same place and shape in it."""
-        table = "encoder" if "encoder" in model.tables else "shared"
+        table = "encoder" if "encoder" in model.token_embeddings else "shared"
         names = {"embedding": "embeddings.encoder"}
         if self.width == model.config.dim:
-            names |= {"project": "projections.encoder", "stack": "encoder"}
-        own = {} if self.table is None else {f"tables.{table}": self.table}
+            names |= {"project": "embedding_projections.encoder", "stack": "encoder"}
+        own = {} if self.table is None else {f"token_embeddings.{table}": self.table}
         for name, p in self.named_parameters():
             part, _, rest = name.partition(".")
             if part in names:

@@ -212,11 +212,11 @@ class Electra(Objective):
             found["mlm"] = Term(self._reinforced(states[slots], table, drawn, errors, times), nll)
         if self.output is not None and self.gate is None:
             found[self.second] = self.output.loss(
-                hidden[wanted.positions], model.table("encoder"), wanted.ids
+                hidden[wanted.positions], model.token_embedding("encoder"), wanted.ids
             )
         elif self.output is not None:
             found[self.second] = self._copying(
-                hidden[real.positions], model.table("encoder"), filled[real.positions], real.ids
+                hidden[real.positions], model.token_embedding("encoder"), filled[real.positions], real.ids
             )
         return found
 

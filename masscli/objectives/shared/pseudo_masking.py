@@ -6,7 +6,7 @@ The source (step 0) sees itself; target token t (step t) sees the source and the
 position) sees the source and the target before t, and predicts it.  Positions go on after the source, the target is segment 1.  What later
 places see of the target is in training itself corrupted (`target_mask_prob`): of the chosen tokens 80% are [M], 10% random, 10% as they
 were.  Where the pairs come from, this does not know.
-`masscli generate` writes with such a model by masscli/generation/single_stack_stepper.py.
+`masscli generate` writes with such a model by masscli/generation/single_stack_decoding.py.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchLimits, BatchSampler
 from masscli.data.storage.data_folder import DataFolder, MissingDataError
-from masscli.lexicon.dictionary import unused
+from masscli.lexicon.dictionary import unusable_entries
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import objective_class
@@ -116,7 +116,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
     elif recipe.train.shard_model:
         notes.append("--shard-model: a single process keeps the whole model")
     model.to(device)
-    model.compute = _compute(recipe, state, device)
+    model.compute_dtype = _compute(recipe, state, device)
     for objective in objectives.values():
         objective.to(device)
     if recipe.train.compile:
@@ -167,7 +167,7 @@ def _about_dictionaries(recipe: Recipe, data: DataFolder) -> list[str]:
     paths = dict.fromkeys(
         options.switch_dictionary for options in switching if options.switch_dictionary is not None
     )
-    return [note for path in paths if (note := unused(path, data))]
+    return [note for path in paths if (note := unusable_entries(path, data))]
 
 
 def _about_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -> list[str]:
@@ -350,10 +350,10 @@ def _stream(name: str, recipe: Recipe, objective: Objective, data: DataFolder, f
     limits = _limits(recipe, framing)
     if isinstance(objective, Measured):
         limits = limits._replace(
-            longest=(), shorter="the lengths of the task"
+            max_lengths=(), shortening_options="the lengths of the task"
         )  # such examples are cut to fit, not left out
     elif cut := config.objective.max_example_length(framing.prefix_length):
-        limits = limits._replace(shorter=f"--{cut[0].replace('_', '-')}")
+        limits = limits._replace(shortening_options=f"--{cut[0].replace('_', '-')}")
     sampler = BatchSampler(len(dataset), dataset.sizes, limits, recipe.seed, name)
     return Stream(
         name,

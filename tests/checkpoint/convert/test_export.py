@@ -78,7 +78,7 @@ def test_an_albert_whose_embeddings_are_as_wide_as_its_layers_keeps_their_projec
     toy: Path, tmp_path: Path
 ) -> None:
     ours = trained("albert-base", toy, tmp_path / "ours", embedding_dim=D)
-    assert "projections.encoder.weight" in ours.weights()
+    assert "embedding_projections.encoder.weight" in ours.weights()
     export(ours.path, tmp_path / "published", None)
     again = taken(tmp_path / "published", tmp_path / "run", ("en", "de"))
     same(again.weights(), ours.weights())
@@ -242,7 +242,7 @@ def test_a_classifier_goes_with_its_labels(toy: Path, tmp_path: Path) -> None:
     )
     assert notes[0].startswith(f"BertForSequenceClassification: {len(theirs)} tensors, ")
     assert notes[1:3] == ["it has learned texts framed as those of bert (see masscli finetune --help), of at most 128 tokens",
-                          "left behind: transforms.shared (4), biases.shared (1)"]  # fmt: skip
+                          "left behind: head_transforms.shared (4), output_biases.shared (1)"]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -102,17 +102,18 @@ def test_a_file_without_a_head_gets_a_new_one_that_is_named(kind: str, tmp_path:
     (saved, notes), (other, _) = (
         import_folder(tmp_path, tmp_path / name, ("en",), False) for name in ("one", "two")
     )
-    dense, norm = "transforms.shared.dense", "transforms.shared.norm"
-    new = ["biases.shared", f"{dense}.weight", f"{dense}.bias", f"{norm}.weight", f"{norm}.bias"]
+    dense, norm = "head_transforms.shared.dense", "head_transforms.shared.norm"
+    new = ["output_biases.shared", f"{dense}.weight", f"{dense}.bias", f"{norm}.weight", f"{norm}.bias"]
     assert [note for note in notes if note.startswith("new")] == [f"new, drawn at random: {', '.join(new)}"]
     one, two = Checkpoint.open(saved).weights(), Checkpoint.open(other).weights()
     same(one, two)
     assert 0.01 < float(one[f"{dense}.weight"].std()) < 0.03
     assert all(
-        float(one[name].abs().sum()) == 0 for name in ("biases.shared", f"{dense}.bias", f"{norm}.bias")
+        float(one[name].abs().sum()) == 0
+        for name in ("output_biases.shared", f"{dense}.bias", f"{norm}.bias")
     )
     assert one[f"{norm}.weight"].tolist() == [1.0] * len(one[f"{norm}.weight"])
-    assert torch.equal(one["tables.shared"], weights["embeddings.word_embeddings.weight"])
+    assert torch.equal(one["token_embeddings.shared"], weights["embeddings.word_embeddings.weight"])
     assert not Checkpoint.open(saved).heads()
 
 
@@ -171,7 +172,9 @@ def test_of_two_biases_that_should_be_one_the_one_that_is_added_is_taken(tmp_pat
     weights = tensors("albert")
     write(tmp_path, "albert", {**weights, "predictions.decoder.bias": weights["predictions.bias"] + 1})
     saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
-    assert torch.equal(Checkpoint.open(saved).weights()["biases.shared"], weights["predictions.bias"] + 1)
+    assert torch.equal(
+        Checkpoint.open(saved).weights()["output_biases.shared"], weights["predictions.bias"] + 1
+    )
     assert (
         notes[-1]
         == "predictions.decoder.bias differs from predictions.bias, and is taken: it is what is added there"
@@ -187,7 +190,9 @@ def test_several_files_and_half_precision(tmp_path: Path) -> None:
     index = {name: f"model-{int(place >= 9)}.safetensors" for place, name in enumerate(names)}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
     found = taken(tmp_path, tmp_path / "run").weights()
-    assert torch.equal(found["tables.shared"], weights["bert.embeddings.word_embeddings.weight"].float())
+    assert torch.equal(
+        found["token_embeddings.shared"], weights["bert.embeddings.word_embeddings.weight"].float()
+    )
 
 
 # -- vocabularies -------------------------------------------------------------------------------------------------------------------------
@@ -221,9 +226,13 @@ def test_the_vocabulary_of_albert(tmp_path: Path) -> None:
         "[MASK]",
     ]
     assert (vocab.bos, vocab.eos, vocab.size) == (vocab.cls, vocab.sep, size + 2 + 8)
-    assert torch.equal(model["tables.shared"][:size], weights["albert.embeddings.word_embeddings.weight"])
-    assert 0.01 < float(model["tables.shared"][size:].std()) < 0.03
-    assert torch.equal(model["biases.shared"], torch.cat([weights["predictions.bias"], torch.zeros(10)]))
+    assert torch.equal(
+        model["token_embeddings.shared"][:size], weights["albert.embeddings.word_embeddings.weight"]
+    )
+    assert 0.01 < float(model["token_embeddings.shared"][size:].std()) < 0.03
+    assert torch.equal(
+        model["output_biases.shared"], torch.cat([weights["predictions.bias"], torch.zeros(10)])
+    )
     assert notes[1:] == [
         f"vocabulary {tmp_path / 'spiece.model'}: {size} pieces, lower-cased (by its pieces)",
         "10 ids are new, drawn at random: symbols and languages that the vocabulary lacks",
@@ -254,12 +263,12 @@ def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
     table = weights["roberta.embeddings.word_embeddings.weight"]
     for piece in pieces:
         at = pieces.index(piece)
-        assert torch.equal(model["tables.shared"][at], table[theirs.index(piece)])
-        assert model["biases.shared"][at] == weights["lm_head.bias"][theirs.index(piece)]
+        assert torch.equal(model["token_embeddings.shared"][at], table[theirs.index(piece)])
+        assert model["output_biases.shared"][at] == weights["lm_head.bias"][theirs.index(piece)]
     vocab = tokenizer.vocab
     for our_id, piece in ((vocab.bos, "<s>"), (vocab.eos, "</s>"), (vocab.pad, "<pad>"), (vocab.mask, "<mask>"), (vocab.cls, "<s>"),
                           (vocab.sep, "</s>"), (vocab.unk, "<unk>")):  # fmt: skip
-        assert torch.equal(model["tables.shared"][our_id], table[theirs.index(piece)])
+        assert torch.equal(model["token_embeddings.shared"][our_id], table[theirs.index(piece)])
     write(tmp_path, "roberta", tensors("roberta"), model_type="xlm-roberta")
     (tmp_path / "vocab.txt").unlink()
     assert told(lambda: taken(tmp_path, tmp_path / "no"))[0] == (
@@ -274,7 +283,7 @@ def test_the_merges_of_gpt(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").unlink()
     saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
     found = Checkpoint.open(saved)
-    tokenizer, table = found.tokenizer(), found.weights()["tables.shared"]
+    tokenizer, table = found.tokenizer(), found.weights()["token_embeddings.shared"]
     cut = {"abc": ["abc</w>"], "abcab": ["ab", "c", "ab</w>"], "Ca": ["c", "a</w>"], "aba bc": ["ab", "a</w>", "b", "c</w>"],
            "ax": ["a", "<unk>"], "b,": ["b</w>", "<unk>"]}  # fmt: skip
     for text, pieces in cut.items():
@@ -335,7 +344,7 @@ def test_rows_without_a_piece_are_left_out_and_counted(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in [*SPECIAL, "a", "b"]))
     saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
     assert notes[-1] == f"rows 17 to {V - 1} of the table are left out: no piece has them"
-    assert Checkpoint.open(saved).weights()["tables.shared"].shape == (17, D)
+    assert Checkpoint.open(saved).weights()["token_embeddings.shared"].shape == (17, D)
 
 
 class Evil:

@@ -188,7 +188,7 @@ def test_sentencepiece_becomes_the_same_vectors(tmp_path: Path) -> None:
         assert learned.objective.pair_format == (
             "bert" if kind == "Albert" else "roberta"
         )  # how fine-tuning will join two texts
-        ours, theirs = found.weights()["tables.shared"], model.get_input_embeddings().weight
+        ours, theirs = found.weights()["token_embeddings.shared"], model.get_input_embeddings().weight
         for line in lines:
             wanted, ids = (
                 peer(line, add_special_tokens=False)["input_ids"],
@@ -214,7 +214,7 @@ def test_gpt_becomes_the_same_vectors(tmp_path: Path) -> None:
     model.save_pretrained(folder)
     import_folder(folder, tmp_path / "run", ("en",), allow_pickle=False)
     found = Checkpoint.open(tmp_path / "run")
-    ours, theirs = found.weights()["tables.shared"], model.get_input_embeddings().weight
+    ours, theirs = found.weights()["token_embeddings.shared"], model.get_input_embeddings().weight
     for line in ("abc ab abcab", "Ca cab aba bc", "xa bx", "aabbcc , abab"):
         ids, wanted = found.tokenizer().encode(line, "en"), peer(line)["input_ids"]
         assert torch.equal(ours[ids], theirs[wanted]) and len(wanted) >= len(line.split())

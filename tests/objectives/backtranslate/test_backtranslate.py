@@ -29,7 +29,7 @@ from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.generation.inference_copy import inference_copy
 from masscli.generation.retrieval import precision_at_1, sentence_vectors
-from masscli.generation.translator import NOTHING, Translation, Translator
+from masscli.generation.translator import EMPTY_HYPOTHESIS, Translation, Translator
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.backtranslate.monitor import BacktranslationMonitor
@@ -76,7 +76,7 @@ def make(data: DataFolder, compute: torch.dtype = torch.float32) -> Transformer:
         "languages": "embedding",
     }
     model = Transformer(ModelConfig(**shape), data.vocab.size, ("en", "de"))
-    model.compute = compute
+    model.compute_dtype = compute
     return model
 
 
@@ -160,7 +160,7 @@ def test_only_pieces_seen_in_the_language_are_written(data: DataFolder, framing:
         minlength=data.vocab.size,
     )
     assert (counts == slow).all()
-    free, bound = (sources(prepared(data, framing, list(range(9)), only_seen=n)[1]) for n in (0, 5))
+    free, bound = (sources(prepared(data, framing, list(range(9)), min_piece_count=n)[1]) for n in (0, 5))
     assert any(counts[i] < 5 for row in free for i in row[:-1]), "an untrained model writes anything"
     assert all(counts[i] >= 5 for row in bound for i in row[:-1])
 
@@ -168,7 +168,7 @@ def test_only_pieces_seen_in_the_language_are_written(data: DataFolder, framing:
 def test_the_searching_copy_is_the_model_in_another_type(data: DataFolder) -> None:
     model = make(data)
     assert inference_copy(model) is model
-    model.compute = torch.bfloat16
+    model.compute_dtype = torch.bfloat16
     copy = inference_copy(model.train())
     assert not copy.training and model.training and not any(p.requires_grad for p in copy.parameters())
     for name, tensor in copy.state_dict().items():
@@ -325,7 +325,7 @@ def test_what_copies_does_not_come_back(
     """A model that leaves text as it is would win every round trip; and the pieces that may be written are those of training."""
     asked = ("valid.eval_roundtrip=true", "valid.max_valid_rows=8", "checkpoint.best_metric=roundtrip")
     streams = {
-        name: {**stream, "objective": {**stream["objective"], "only_seen": 1}}
+        name: {**stream, "objective": {**stream["objective"], "min_piece_count": 1}}
         for name, stream in BOTH.items()
     }
     allowed: list[torch.Tensor | None] = []
@@ -336,7 +336,8 @@ def test_what_copies_does_not_come_back(
         allowed.append(self.decoder.allowed)
         back = source != target and len(allowed) % 2 == 0
         return (
-            [Translation(line.removeprefix(begins) if back else f"{begins}{line}", NOTHING)] for line in lines
+            [Translation(line.removeprefix(begins) if back else f"{begins}{line}", EMPTY_HYPOTHESIS)]
+            for line in lines
         )
 
     monkeypatch.setattr(Translator, "translate", translate)
@@ -368,7 +369,8 @@ def test_a_copy_is_known_however_it_is_spelt(
         return (
             [
                 Translation(
-                    line.removeprefix("x ") if line.startswith("x ") else f"{begins}{line.lower()}", NOTHING
+                    line.removeprefix("x ") if line.startswith("x ") else f"{begins}{line.lower()}",
+                    EMPTY_HYPOTHESIS,
                 )
             ]
             for line in lines
@@ -398,7 +400,11 @@ def test_romanian_without_marks_is_compared_without_marks(
         self: Translator, lines: Iterable[str], source: str, target: str
     ) -> Iterator[list[Translation]]:
         return (
-            [Translation("".join(plain.get(c, c) for c in line) if target == "ro" else line, NOTHING)]
+            [
+                Translation(
+                    "".join(plain.get(c, c) for c in line) if target == "ro" else line, EMPTY_HYPOTHESIS
+                )
+            ]
             for line in lines
         )
 
@@ -422,12 +428,12 @@ def test_what_is_sampled_has_a_temperature_and_validation_none(toy: Path, tmp_pa
 
 def test_no_piece_that_may_be_written(toy: Path, tmp_path: Path) -> None:
     streams = {
-        name: {**stream, "objective": {**stream["objective"], "only_seen": 10**6}}
+        name: {**stream, "objective": {**stream["objective"], "min_piece_count": 10**6}}
         for name, stream in BOTH.items()
     }
     with pytest.raises(MasscliError) as error:
         build(recipe(toy, tmp_path, streams=streams))
-    assert error.value.message == "--only-seen 1000000: no piece of en occurs so often"
+    assert error.value.message == "--min-piece-count 1000000: no piece of en occurs so often"
 
 
 def test_generating_writes_only_pieces_that_are_often_seen(
@@ -462,10 +468,10 @@ def test_generating_writes_only_pieces_that_are_often_seen(
         }
         return {n for n in range(data.vocab.size) if data.tokenizer().pieces([n])[0] in pieces - {"</s>"}}
 
-    assert min(counts[list(written())]) < many <= min(counts[list(written("--only-seen", str(many)))])
-    assert masscli([*at, "--only-seen", "1000000"]) == 2
+    assert min(counts[list(written())]) < many <= min(counts[list(written("--min-piece-count", str(many)))])
+    assert masscli([*at, "--min-piece-count", "1000000"]) == 2
     assert (
-        f"error: --only-seen 1000000: no piece of de occurs so often in {data.folder}\nhint: lower it\n"
+        f"error: --min-piece-count 1000000: no piece of de occurs so often in {data.folder}\nhint: lower it\n"
         in capsys.readouterr().err
     )
 
@@ -489,12 +495,12 @@ def composed(toy: Path, *args: str) -> dict[str, StreamConfig]:
 
 
 def test_streams_follow_from_languages_and_what_stands_beside_them(toy: Path) -> None:
-    plain = composed(toy, "--langs", "en,de", "--only-seen", "3")
+    plain = composed(toy, "--langs", "en,de", "--min-piece-count", "3")
     assert {name: s.dataset for name, s in plain.items()} == {
         "backtranslate-en-de": "en-de",
         "backtranslate-de-en": "de-en",
     }
-    assert all(s.objective == BacktranslateOptions(only_seen=3) for s in plain.values())
+    assert all(s.objective == BacktranslateOptions(min_piece_count=3) for s in plain.values())
     assert list(composed(toy, "-s", "en", "-t", "de")) == ["backtranslate-en-de"]
     assert len({s.sampling_weight for s in plain.values()}) == 1
     rich = composed(

@@ -55,8 +55,8 @@ def test_ties_are_none_the_embeddings_or_all_but_the_output() -> None:
             taught
             == {
                 "none": set(),
-                "embeddings": {"tables", "embeddings"},
-                "all": {"tables", "embeddings", "encoder"},
+                "embeddings": {"token_embeddings", "embeddings"},
+                "all": {"token_embeddings", "embeddings", "encoder"},
             }[ties]
         )
         assert all(p.grad is not None for p in made.generator.parameters())
@@ -127,7 +127,7 @@ def test_the_baseline_foresees_the_reward() -> None:
     made = electra(variant="adversarial")
     assert made.baseline is not None
     states, drawn, times = torch.randn(1, 16, requires_grad=True), torch.tensor([11]), torch.ones(1)
-    table = make(made).table("encoder")
+    table = make(made).token_embedding("encoder")
     reward = -torch.nn.functional.logsigmoid(made.baseline(states)[:, 0]).detach()
     loss = made._reinforced(states, table, drawn, reward, times)
     right = torch.autograd.grad(loss, [*made.baseline.parameters(), states])
@@ -247,13 +247,15 @@ def test_first_the_generator_learns_alone_then_the_discriminator_goes_on_from_it
     for name, value in generator.items():  # what the discriminator begins with
         part, _, rest = name.partition(".")
         place = {
-            "table": "tables.shared",
+            "table": "token_embeddings.shared",
             "embedding": f"embeddings.encoder.{rest}",
             "stack": f"encoder.{rest}",
         }.get(part)
         assert place is None or torch.equal(began[place], value)
     assert all(all(same(at[step][1], generator)) for step in range(5, 10))
-    assert not any(same({n: p for n, p in at[9][0].items() if n.startswith(("encoder", "tables"))}, began))
+    assert not any(
+        same({n: p for n, p in at[9][0].items() if n.startswith(("encoder", "token_embeddings"))}, began)
+    )
 
 
 @pytest.mark.usefixtures("no_sync", "one_thread")
@@ -279,7 +281,7 @@ def test_a_list_that_is_reused_is_learned_in_one_stage(toy: Path, tmp_path: Path
     assert seen == {step: {"one.mlm"} if step <= 6 else {"one.rtd"} for step in range(1, 10)}
     [began] = begun
     assert torch.equal(
-        began["tables.shared"], weights(trainer)[1]["table"]
+        began["token_embeddings.shared"], weights(trainer)[1]["table"]
     )  # what was handed over was learned to the end
 
 
@@ -303,7 +305,7 @@ def test_a_discriminator_of_another_size_takes_what_fits_and_says_what_does_not(
         for n, equal in zip(before[0], same(before[0], weights(trainer)[0]), strict=True)
         if not equal
     }
-    assert taken == {"tables", "embeddings"}
+    assert taken == {"token_embeddings", "embeddings"}
     assert not any(
         "no like" in note
         for note in build(recipe(toy, tmp_path / "alike", "model.decoder_layers=0", streams=STAGES))[1]

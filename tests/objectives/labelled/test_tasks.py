@@ -1060,7 +1060,7 @@ def test_what_is_frozen_stays(folder: Path, tmp_path: Path, capsys: pytest.Captu
     assert "frozen: embeddings, 1 (" in capsys.readouterr().err
     before, after = Checkpoint.open(tmp_path / "a").weights(), Checkpoint.open(tmp_path / "b").weights()
     same = {name for name in before if torch.equal(before[name], after[name])}
-    assert same == {name for name in before if name.startswith(("tables.", "encoder.layers.0."))}
+    assert same == {name for name in before if name.startswith(("token_embeddings.", "encoder.layers.0."))}
     assert refused("finetune", folder / "data", "--task", "tag", *rest, "--freeze", "decoder", "--save-dir", tmp_path / "c") == (
         "--freeze decoder: the model has nothing of the kind", "name embeddings, a stack or layers that it has",
     )  # fmt: skip
@@ -1116,7 +1116,7 @@ def test_the_rates_of_electra() -> None:
         "objective.x.head.out.weight",
         "encoder.layers.11.fc1.weight",
         "encoder.layers.0.fc1.weight",
-        "tables.shared",
+        "token_embeddings.shared",
     ]
     assert [round(layer_scale(config, name, 12), 4) for name in names] == [1, 0.64, 0.055, 0.044]
     every = [*(f"encoder.layers.{n}.fc1.weight" for n in range(12)), *names]

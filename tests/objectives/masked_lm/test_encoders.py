@@ -137,13 +137,14 @@ def test_narrow_embeddings_are_widened_after_their_norm_and_led_back_by_the_head
     tokens = Tokens(torch.randint(5, V, (1, 4)), torch.tensor([4]))
     assert model.embed(tokens, "encoder").shape == (1, 4, 8)
     assert torch.equal(
-        model.inputs(tokens, "encoder"), model.projections["encoder"](model.embed(tokens, "encoder"))
+        model.inputs(tokens, "encoder"),
+        model.embedding_projections["encoder"](model.embed(tokens, "encoder")),
     )
     hidden = model.encode(tokens).hidden
-    head = model.transforms["shared"]
+    head = model.head_transforms["shared"]
     assert isinstance(head, HeadTransform)
-    table = model.tables["shared"]
-    wanted = head.norm(torch.relu(head.dense(hidden))) @ table.t() + model.biases["shared"]
+    table = model.token_embeddings["shared"]
+    wanted = head.norm(torch.relu(head.dense(hidden))) @ table.t() + model.output_biases["shared"]
     assert torch.allclose(model.logits(hidden), wanted, atol=1e-5)
     labels = torch.tensor([7, 8, 9, 10])
     _, nll = model.loss(hidden[0], labels)
@@ -170,7 +171,7 @@ def test_albert_projects_embeddings_of_any_width() -> None:
     plain, projected = make(), make(project_embeddings=True)
     tokens = Tokens(torch.randint(5, V, (1, 4)), torch.tensor([4]))
     assert torch.equal(plain.inputs(tokens, "encoder"), plain.embed(tokens, "encoder"))
-    layer = projected.projections["encoder"]
+    layer = projected.embedding_projections["encoder"]
     wanted = projected.embed(tokens, "encoder") @ layer.weight.t() + layer.bias
     assert torch.allclose(projected.inputs(tokens, "encoder"), wanted, atol=1e-6)
     assert count_parameters(projected) - count_parameters(plain) == 16 * 16 + 16
@@ -179,7 +180,8 @@ def test_albert_projects_embeddings_of_any_width() -> None:
 def test_without_a_head_narrow_embeddings_cannot_be_predicted() -> None:
     model = make(embedding_dim=8)
     with pytest.raises(
-        MasscliError, match=r"^the model's embeddings are narrower than its layers, and nothing leads back$"
+        MasscliError,
+        match=r"^the model's embeddings are narrower than its layers, and no output transform maps back to them$",
     ):
         model.logits(torch.zeros(1, 16))
 
@@ -218,7 +220,7 @@ def test_extra_padding_changes_nothing(change: Mapping[str, Any]) -> None:
 
 def test_truncated_weights_keep_within_two_deviations() -> None:
     model = Transformer(ModelConfig(init="truncated", dim=64, decoder_layers=0), 500, ())
-    table = model.tables["shared"].detach()
+    table = model.token_embeddings["shared"].detach()
     assert float(table.abs().max()) <= 0.04
     assert (
         0.017 < float(table.std()) < 0.018

@@ -370,16 +370,16 @@ def test_the_table_stays_one_when_it_is_loaded_and_moved(name: str, tmp_path: Pa
         read = Transformer(model.config, 90, ())
     read.load_state_dict(load_file(tmp_path / "model"), assign=True)
     for again in (model, read, copy.deepcopy(model), read.to(torch.float64)):
-        again.compute = next(again.parameters()).dtype
+        again.compute_dtype = next(again.parameters()).dtype
         rows = [p for p in (*again.parameters(), *made.parameters()) if p.dim() == 2 and p.shape[0] == 90]
-        assert [p.data_ptr() for p in rows] == [again.table("encoder").data_ptr()]
+        assert [p.data_ptr() for p in rows] == [again.token_embedding("encoder").data_ptr()]
         with torch.no_grad():
             tokens = Tokens(torch.tensor([[11]]), torch.tensor([1]))
             before = again.embed(tokens, "encoder").clone()
-            again.table("encoder")[11] = torch.linspace(-1, 1, rows[0].shape[1])
+            again.token_embedding("encoder")[11] = torch.linspace(-1, 1, rows[0].shape[1])
             assert not torch.allclose(again.embed(tokens, "encoder"), before)
-            again.table("encoder")[11] *= 1_000
-            state = torch.ones(1, 64, dtype=again.compute)
+            again.token_embedding("encoder")[11] *= 1_000
+            state = torch.ones(1, 64, dtype=again.compute_dtype)
             if name != "electra":
                 assert int(again.logits(state).abs().argmax()) == 11
 
@@ -398,7 +398,7 @@ def test_electras_two_networks_share_all_embeddings_and_nothing_else() -> None:
     plain = losses()
     assert isinstance(made, Electra)
     for owner, module in (
-        ("shared", model.tables),
+        ("shared", model.token_embeddings),
         ("shared", model.embeddings),
         ("model", model.encoder),
         ("generator", made.generator),
@@ -413,7 +413,7 @@ def test_electras_two_networks_share_all_embeddings_and_nothing_else() -> None:
             names[owner] += 1
             assert changed[0] is (owner != "model") and (owner == "generator" or changed[1])
     assert names["shared"] == 5 and names["model"] and names["generator"]
-    both = [*model.tables.parameters(), *model.embeddings.parameters()]
+    both = [*model.token_embeddings.parameters(), *model.embeddings.parameters()]
     for term in made(model, found).values():
         assert all(
             bool(gradient.any()) for gradient in torch.autograd.grad(term.loss, both, retain_graph=True)

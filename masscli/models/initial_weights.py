@@ -1,0 +1,65 @@
+"""How a new model's weights are drawn, in the ways of the code bases whose methods masscli reproduces.
+
+The kinds are those of `ModelConfig.init`; D is the width of the model:
+
+- fairseq: xavier-uniform matrices, those of queries, keys and values with the bound of the fused (3D, D)
+  matrix; zero biases; embeddings from N(0, D^-1/2).
+- xlm: PyTorch's own matrices and biases; embeddings from N(0, D^-1/2).
+- bert: everything from N(0, 0.02); zero biases.
+- truncated: the same, cut off at two standard deviations, as in the released BERT and ALBERT.
+- electra: the same, except for the projection of the embeddings, which is xavier-uniform, TensorFlow's
+  default.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from masscli.models.attention import CrossAttention
+from masscli.models.linear import Linear
+
+BERT_STD = 0.02
+
+
+def draw_module_weights(model: nn.Module, kind: str, dim: int) -> None:
+    """Draw the weights of all linear layers, layer norms and embedding layers of a model of width `dim`."""
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            draw_embedding(module.weight, kind, dim)
+        elif isinstance(module, nn.LayerNorm) or (isinstance(module, Linear) and kind == "xlm"):
+            module.reset_parameters()
+        elif isinstance(module, Linear):
+            if kind == "fairseq":
+                nn.init.xavier_uniform_(module.weight)
+            else:
+                _draw_normal(module.weight, kind, BERT_STD)
+            nn.init.zeros_(module.bias)
+    if kind == "fairseq":
+        _draw_cross_attention(model, dim)
+
+
+def draw_embedding(weight: Tensor, kind: str, dim: int) -> None:
+    """Draw the vectors (V, E) of an embedding, in a model of width `dim`."""
+    std = BERT_STD if kind in ("bert", "truncated", "electra") else dim**-0.5
+    _draw_normal(weight, kind, std)
+
+
+def truncated_normal(weight: Tensor, mean: float, std: float) -> Tensor:
+    """Fill `weight` from a normal distribution, redrawn beyond two standard deviations as in TensorFlow."""
+    return nn.init.trunc_normal_(weight, mean, std, mean - 2 * std, mean + 2 * std)
+
+
+def _draw_normal(weight: Tensor, kind: str, std: float) -> None:
+    if kind in ("truncated", "electra"):
+        truncated_normal(weight, 0, std)
+    else:
+        nn.init.normal_(weight, 0, std)
+
+
+def _draw_cross_attention(model: nn.Module, dim: int) -> None:
+    """Draw query, key and value matrices with the bound of a fused (3D, D) matrix, sqrt(6 / 4D)."""
+    bound = (1.5 / dim) ** 0.5
+    for module in model.modules():
+        if isinstance(module, CrossAttention):
+            nn.init.uniform_(module.q.weight, -bound, bound)
+            nn.init.uniform_(module.kv.weight, -bound, bound)

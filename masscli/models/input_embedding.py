@@ -1,0 +1,90 @@
+"""What a stack reads: token embeddings plus positions, languages and segments.
+
+Shapes: B rows, L tokens, D embedding width, V vocabulary size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from masscli.data.batches.batch import Tokens
+from masscli.models.config import ModelConfig
+from masscli.models.dropout import dropout
+from masscli.models.linear import LayerNorm
+
+
+class InputEmbedding(nn.Module):
+    """Adds positions, languages and segments to token embeddings.
+
+    The token embeddings themselves are an argument, since several stacks may share them.
+    """
+
+    def __init__(self, config: ModelConfig, languages: int) -> None:
+        super().__init__()
+        dim = config.embedding_dim or config.dim
+        self.scale = math.sqrt(dim) if config.scale_embedding else 1.0
+        self.dropout = config.dropout
+        self.positions = (
+            _empty_embedding(config.max_positions, dim) if config.positions == "learned" else None
+        )
+        if self.positions is None:
+            self.register_buffer("sinusoids", sinusoids(config.max_positions, dim), persistent=False)
+        self.languages = _empty_embedding(languages, dim) if languages else None
+        self.segments = _empty_embedding(config.segments, dim) if config.segments else None
+        self.norm = LayerNorm(dim, config.norm_eps) if config.norm_embedding else None
+
+    def forward(self, tokens: Tokens, token_embedding: Tensor, offset: int, dtype: torch.dtype) -> Tensor:
+        """Return vectors (B, L, D) in `dtype`.
+
+        `token_embedding` is (V, D). The first token has position `offset`, unless `tokens.positions` are
+        given.
+        """
+        x = F.embedding(tokens.ids, token_embedding)
+        if self.scale != 1.0:
+            x = x * self.scale
+        x = x + self._positions(tokens, offset)
+        if self.languages is not None and tokens.language is not None:
+            # One language for each row, or one for each token where a row holds two languages.
+            language = tokens.language if tokens.language.dim() == 2 else tokens.language[:, None]
+            x = x + self.languages(language)
+        if self.segments is not None:
+            # Without segment ids everything is segment 0, as it is in a model with one segment (RoBERTa).
+            if tokens.segments is None or len(self.segments.weight) == 1:
+                x = x + self.segments.weight[0]
+            else:
+                x = x + self.segments(tokens.segments)
+        x = x.to(dtype)
+        if self.norm is not None:
+            x = self.norm(x)
+        return dropout(x, self.dropout, self.training)
+
+    def _positions(self, tokens: Tokens, offset: int) -> Tensor:
+        """Return position vectors (B, L, D), or (L, D) where all rows have the same positions."""
+        weight = self.get_buffer("sinusoids") if self.positions is None else self.positions.weight
+        if tokens.positions is not None:
+            return F.embedding(tokens.positions, weight)
+        return weight[offset : offset + tokens.ids.shape[1]]
+
+
+def sinusoids(positions: int, dim: int) -> Tensor:
+    """Return position vectors (positions, dim): sines, then cosines, of wavelengths from 2 pi to 20,000 pi.
+
+    The layout is that of tensor2tensor. The values are computed by numpy, so that they are real numbers even
+    where the model is made on the device `meta`, to be filled from a checkpoint.
+    """
+    half = dim // 2
+    rates = np.exp(np.arange(half) * (-math.log(10_000) / max(1, half - 1)))
+    angles = np.arange(positions)[:, None] * rates
+    odd_column = np.zeros((positions, dim - 2 * half))
+    waves = np.concatenate([np.sin(angles), np.cos(angles), odd_column], 1)
+    return torch.from_numpy(waves.astype(np.float32))
+
+
+def _empty_embedding(rows: int, dim: int) -> nn.Embedding:
+    """Return an embedding whose weights are filled later; plain `nn.Embedding` would draw numbers in vain."""
+    return nn.Embedding(rows, dim, _weight=torch.empty(rows, dim))

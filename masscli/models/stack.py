@@ -1,0 +1,154 @@
+"""Transformer layers (Vaswani et al. 2017, section 3.1), and the stacks that they form.
+
+Shapes: B rows, T tokens of this stack, L source tokens, D model width; while decoding also S sentences of W
+rows (beams) each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from torch import Tensor, nn
+
+from masscli.models.attention import CrossAttention, SelfAttention
+from masscli.models.cache import Cache, LayerCache
+from masscli.models.config import ModelConfig
+from masscli.models.dropout import dropout
+from masscli.models.linear import LayerNorm, Linear
+from masscli.models.lm_head import activation
+
+Parts = Literal["both", "attention", "ffn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a decoder attends to: encoder states (B, L, D) and their additive mask (B, 1, 1, L)."""
+
+    hidden: Tensor
+    mask: Tensor | None
+
+
+class Layer(nn.Module):
+    """Self-attention, cross-attention in a decoder with memory, and a feed-forward network.
+
+    Each of them has a residual connection and a layer norm. A layer may have only one of its `parts`, where
+    the other one is shared with the first layer.
+    """
+
+    def __init__(
+        self, config: ModelConfig, cross: bool, languages: tuple[str, ...], parts: Parts = "both"
+    ) -> None:
+        super().__init__()
+        dim = config.dim
+        eps = config.norm_eps
+        self.pre_norm = config.norm == "pre"
+        self.dropout = config.dropout
+        self.activation_dropout = config.activation_dropout
+        self.activation = activation(config.activation)
+        if parts != "ffn":
+            self.self_attention = SelfAttention(dim, config.heads, config.attention_dropout)
+            self.self_norm = LayerNorm(dim, eps)
+            self.cross_attention: CrossAttention | None = None
+            self.cross_norm: LayerNorm | None = None
+            if cross:
+                self.cross_attention = CrossAttention(dim, config.heads, config.attention_dropout, languages)
+                self.cross_norm = LayerNorm(dim, eps)
+        if parts != "attention":
+            self.fc1 = Linear(dim, config.ffn_dim)
+            self.fc2 = Linear(config.ffn_dim, dim)
+            self.ffn_norm = LayerNorm(dim, eps)
+
+    def forward(self, x: Tensor, mask: Tensor | None, memory: Memory | None, language: int) -> Tensor:
+        """Map x (B, T, D) to (B, T, D)."""
+        return self.ffn_block(self.attention_block(x, mask, memory, language))
+
+    def attention_block(self, x: Tensor, mask: Tensor | None, memory: Memory | None, language: int) -> Tensor:
+        """Apply self-attention and cross-attention to x (B, T, D)."""
+        y = self.self_attention(self._norm_before(x, self.self_norm), mask)
+        x = self._add(x, y, self.self_norm)
+        if self.cross_attention is not None and self.cross_norm is not None and memory is not None:
+            query = self._norm_before(x, self.cross_norm)
+            y = self.cross_attention(query, memory.hidden, memory.mask, language)
+            x = self._add(x, y, self.cross_norm)
+        return x
+
+    def attention_block_with_cache(
+        self, x: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Apply the self-attention of a layer without memory, and also return its keys and values."""
+        normed = self._norm_before(x, self.self_norm)
+        y, keys_values = self.self_attention.forward_with_keys_values(normed, mask)
+        return self._add(x, y, self.self_norm), keys_values
+
+    def attention_block_step(
+        self, x: Tensor, mask: Tensor | None, cache: Cache, layer: LayerCache, language: int
+    ) -> Tensor:
+        """Apply attention to one new token of each row of the cache: x (S*W, 1, D) to (S*W, 1, D)."""
+        normed = self._norm_before(x, self.self_norm)
+        y = self.self_attention.step(normed, mask, layer, cache.current_slot, cache.width)
+        x = self._add(x, y, self.self_norm)
+        if self.cross_attention is not None and self.cross_norm is not None and layer.cross is not None:
+            query = self._norm_before(x, self.cross_norm).view(cache.sentences, cache.width, -1)
+            y = self.cross_attention.step(query, layer.cross, cache.cross_mask, language).view_as(x)
+            x = self._add(x, y, self.cross_norm)
+        return x
+
+    def ffn_block(self, x: Tensor) -> Tensor:
+        """Apply the feed-forward network to x (B, T, D)."""
+        y = self.activation(self.fc1(self._norm_before(x, self.ffn_norm)))
+        y = self.fc2(dropout(y, self.activation_dropout, self.training))
+        return self._add(x, y, self.ffn_norm)
+
+    def _norm_before(self, x: Tensor, norm: LayerNorm) -> Tensor:
+        return norm(x) if self.pre_norm else x
+
+    def _add(self, x: Tensor, y: Tensor, norm: LayerNorm) -> Tensor:
+        """Add a block's output to its input, and normalize the sum in a post-norm layer."""
+        x = x + dropout(y, self.dropout, self.training)
+        return x if self.pre_norm else norm(x)
+
+
+class Stack(nn.Module):
+    """Layers in a row, with a final layer norm when they are pre-norm.
+
+    Where layers share weights (ALBERT, Lan et al. 2020), `layers` holds each weight once: the first layer has
+    the shared part, the others only what is their own. `layer_halves` lists what runs at each depth.
+    """
+
+    def __init__(self, config: ModelConfig, num_layers: int, cross: bool, languages: tuple[str, ...]) -> None:
+        super().__init__()
+        self.share = config.share_layers
+        self.num_layers = num_layers
+        layers = [Layer(config, cross, languages)]
+        own_parts: dict[str, Parts] = {"none": "both", "attention": "ffn", "ffn": "attention"}
+        if self.share in own_parts:
+            for _ in range(num_layers - 1):
+                layers.append(Layer(config, cross, languages, own_parts[self.share]))
+        self.layers = nn.ModuleList(layers)
+        self.norm = LayerNorm(config.dim, config.norm_eps) if config.norm == "pre" else None
+
+    @property
+    def layer_halves(self) -> list[tuple[Layer, Layer]]:
+        """Return for every depth the layer that has its attention and the layer that has its feed-forward."""
+        layers = [cast(Layer, layer) for layer in self.layers]
+        first = layers[0]
+        if self.share == "all":
+            return [(first, first)] * self.num_layers
+        if self.share == "attention":
+            return [(first, layer) for layer in layers]
+        if self.share == "ffn":
+            return [(layer, first) for layer in layers]
+        return [(layer, layer) for layer in layers]
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None, memory: Memory | None = None, language: int = 0
+    ) -> Tensor:
+        """Map x (B, T, D) to (B, T, D)."""
+        for attention_layer, ffn_layer in self.layer_halves:
+            if attention_layer is ffn_layer:
+                # A call of the whole layer, so that hooks and per-layer compilation apply.
+                x = attention_layer(x, mask, memory, language)
+            else:
+                x = ffn_layer.ffn_block(attention_layer.attention_block(x, mask, memory, language))
+        return self.norm(x) if self.norm is not None else x
