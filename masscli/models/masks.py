@@ -7,7 +7,7 @@ token has a signed step: context and [M] have 0, the originals of block i have +
 query of step q may attend to a key of step k
 
     k = 0                   always
-    k > 0 (an original)     when k <= q (its own block and earlier ones), or k < -q (a pseudo-mask: earlier ones)
+    k > 0 (an original)     when k <= q (its block and earlier ones), or k < -q (a pseudo-mask: earlier ones)
     k < 0 (a pseudo-mask)   when k = q
 
 With all steps 0 this is a bidirectional encoder, with steps 1..n a causal one, and with 0 for the source and

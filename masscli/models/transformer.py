@@ -73,7 +73,7 @@ class Transformer(nn.Module):
             config, config.decoder_layers, config.encoder_layers > 0, output_languages
         )
 
-        # On the device "meta" weights are filled from a checkpoint, and drawing them first would cost a second.
+        # On the device "meta", weights come from a checkpoint, and drawing them first would cost a second.
         if torch.get_default_device().type != "meta":
             self.reset_parameters()
 
@@ -85,7 +85,7 @@ class Transformer(nn.Module):
         return x
 
     def inputs(self, tokens: Tokens, stack: str, offset: int = 0) -> Tensor:
-        """Return the input vectors (B, L, D) of a stack: its embeddings, projected to D if they are narrower."""
+        """Return the input (B, L, D) of a stack: its embeddings, projected to D if they are narrower."""
         x = self.embed(tokens, stack, offset)
         if stack in self.embedding_projections:
             x = self.embedding_projections[stack](x)
@@ -106,7 +106,7 @@ class Transformer(nn.Module):
         return Memory(self.encoder(self.inputs(source, "encoder"), mask), cross_attention_mask(source))
 
     def pool(self, hidden: Tensor) -> Tensor:
-        """Return a vector (B, D) for each text: the first of its states (B, L, D), after BERT's pooler if any."""
+        """Return one vector (B, D) for each text: its first state, after BERT's pooler if there is one."""
         first = hidden[:, 0]
         return first if self.pooler is None else torch.tanh(self.pooler(first))
 
@@ -180,7 +180,7 @@ class Transformer(nn.Module):
             hidden = self.head_transforms[owner](hidden)
         elif self.config.embedding_dim not in (0, self.config.dim):
             raise MasscliError(
-                "the model's embeddings are narrower than its layers, and no output transform maps back to them",
+                "the model's embeddings are narrower than its layers, and nothing maps back to them",
                 "add --head-transform",
             )
         bias = self.output_biases[owner] if self.config.output_bias else None

@@ -111,7 +111,13 @@ def model(tokenizer: Tokenizer) -> Transformer:
 
 def make_framing(tokenizer: Tokenizer, **options: Any) -> Framing:
     return Framing(
-        **{"vocab": tokenizer.vocab, "bos": False, "tag": False, "languages": ("en", "de"), **options}
+        **{
+            "vocab": tokenizer.vocab,
+            "source_bos": False,
+            "language_tag": False,
+            "languages": ("en", "de"),
+            **options,
+        }
     )
 
 
@@ -199,8 +205,8 @@ def test_scoring_an_output_gives_its_score(
     ("options", "framing"),
     [
         ({"languages": "none"}, {"languages": ()}),
-        ({"languages": "tag"}, {"languages": (), "tag": True}),
-        ({"norm": "pre", "positions": "learned", "cross_output": "language"}, {"bos": True}),
+        ({"languages": "tag"}, {"languages": (), "language_tag": True}),
+        ({"norm": "pre", "positions": "learned", "cross_output": "language"}, {"source_bos": True}),
     ],
     ids=["none", "tag", "xlm"],
 )
