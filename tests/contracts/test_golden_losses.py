@@ -40,7 +40,7 @@ def run(words: Sequence[str], patch: pytest.MonkeyPatch) -> None:
     def doubled(*given: Any, **named: Any) -> Any:
         made = build(*given, **named)
         trainer = made[0]
-        trainer.model.double().compute = torch.float64
+        trainer.model.double().compute_dtype = torch.float64
         for stream in trainer.streams.values():
             stream.objective.double()
             if stream.objective.generates_in_prepare:
@@ -49,7 +49,7 @@ def run(words: Sequence[str], patch: pytest.MonkeyPatch) -> None:
 
     def in_float32(prepare: Callable[..., Any], model: Any, batch: Any) -> Any:
         twin = copy.deepcopy(model).to(torch.float32)
-        twin.compute = torch.float32
+        twin.compute_dtype = torch.float32
         return prepare(twin, batch)
 
     patch.setattr(assembly, "build", doubled)

@@ -194,7 +194,7 @@ def test_heads_that_have_no_counterpart_are_left_behind_and_named(toy: Path, tmp
 
 CLASSIFIER = {
     "classify": {
-        "text": "one",
+        "dataset": "one",
         "objective": {"name": "classify", "labels": ["no", "yes"], "text_columns": ["sentence"]},
     }
 }
