@@ -152,7 +152,7 @@ def main() -> int:
     from masscli.core import distributed
     from masscli.training import precision
 
-    distributed.sum_, distributed.broadcast = _of_the_device, _of_the_device
+    distributed.all_reduce_sum, distributed.broadcast = _of_the_device, _of_the_device
     precision.choose_device = lambda name, local_rank=0: torch.device(DEVICE, 0)
     torch.inference_mode = torch.no_grad  # type: ignore[misc, assignment]
     torch.Generator = Generator  # type: ignore[misc, assignment]

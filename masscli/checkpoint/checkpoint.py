@@ -24,7 +24,7 @@ from torch import Tensor
 
 from masscli.core.config import from_dict, to_dict, to_toml
 from masscli.core.errors import MasscliError
-from masscli.core.files import digest, relink, sync, write
+from masscli.core.files import fsync_path, sha256_of, update_link, write_synced
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sampler import Position
 from masscli.models.transformer import Transformer
@@ -186,7 +186,7 @@ def save(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, fl
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir(parents=True)
-        write(aside / "recipe.toml", to_toml(to_dict(recipe)).encode())
+        write_synced(aside / "recipe.toml", to_toml(to_dict(recipe)).encode())
         tokenizer.save(aside)
         for name, tensors in ((WEIGHTS, weights), (HEADS, heads), (MOMENTS, moments)):
             if tensors:
@@ -194,11 +194,11 @@ def save(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, fl
                     {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}, aside / name
                 )
         for path in aside.iterdir():
-            sync(path)
-        files = {path.name: digest(path) for path in sorted(aside.iterdir())}
+            fsync_path(path)
+        files = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
         content = {"format": FORMAT, "state": asdict(state), "metrics": dict(metrics), "files": files}
-        write(aside / "state.json", json.dumps(content, indent=1, allow_nan=False).encode())
-        sync(aside)
+        write_synced(aside / "state.json", json.dumps(content, indent=1, allow_nan=False).encode())
+        fsync_path(aside)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(aside, ignore_errors=True)
         why = (error.strerror if isinstance(error, OSError) else str(error)) or str(error)
@@ -208,7 +208,7 @@ def save(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, fl
     if final.exists():
         shutil.rmtree(final)
     aside.rename(final)
-    sync(folder)
+    fsync_path(folder)
     return final
 
 
@@ -226,7 +226,7 @@ def stale(kept: Mapping[int, float | None], last: int, best: int, lower_is_bette
 
 def link(folder: Path, name: str, target: Path) -> None:
     """Make `folder`/name (`last`, `best`) stand for a checkpoint."""
-    relink(folder / name, target.name)
+    update_link(folder / name, target.name)
 
 
 def remove(folder: Path, step: int) -> None:
@@ -274,7 +274,7 @@ def _find(path: Path) -> Path:
 
 def _verify(path: Path, expected: str | None) -> None:
     """That a file is there and, if we know what to expect, what it was."""
-    if not path.exists() or (expected is not None and digest(path) != expected):
+    if not path.exists() or (expected is not None and sha256_of(path) != expected):
         raise MasscliError(
             f"{path}: damaged or missing (its checksum differs)", f"use another checkpoint; {_GO_ON}"
         )

@@ -68,7 +68,7 @@ def _words(ids: Sequence[int], pieces: Sequence[str]) -> dict[str, int]:
 def _read(path: Path, wanted: dict[str, int], size: int) -> dict[int, NDArray[np.float32]]:
     """The vectors of wanted words, by piece id; the first of a word counts."""
     found: dict[int, NDArray[np.float32]] = {}
-    for number, line in enumerate(corpus.lines(path), 1):
+    for number, line in enumerate(corpus.iter_lines(path), 1):
         word, _, rest = line.rstrip().partition(" ")
         values = rest.split(" ")
         if number == 1 and len(values) == 1:  # N D

@@ -106,7 +106,7 @@ def run(
     ] = None,
 ) -> None:
     from masscli.checkpoint.checkpoint import Checkpoint
-    from masscli.core.files import replace
+    from masscli.core.files import write_atomic
     from masscli.data.storage.data_folder import DataFolder
     from masscli.data.storage.manifest import NAME
     from masscli.lexicon import from_embeddings
@@ -164,7 +164,7 @@ def run(
             f"{path}: no words of {sides[0]} and {sides[1]} were found to mean the same",
             "lower --min-count, or add text",
         )
-    replace(output, "".join(f"{a}\t{b}\t{score:.3f}\n" for a, b, score in words).encode())
+    write_atomic(output, "".join(f"{a}\t{b}\t{score:.3f}\n" for a, b, score in words).encode())
     print(f"{output}: {len(words)} pairs of words{source}")
 
 
@@ -222,7 +222,7 @@ def _of_text(
 
 def _write(prefix: Path, sides: Sequence[str], found: InducedDictionary, dim: int) -> None:
     """The vectors of each language as text, cut to the axes on which the languages agree most."""
-    from masscli.core.files import replace
+    from masscli.core.files import write_atomic
 
     for side, words, rows in zip(sides, found.words, found.vectors, strict=True):
         if dim > rows.shape[1]:
@@ -233,7 +233,7 @@ def _write(prefix: Path, sides: Sequence[str], found: InducedDictionary, dim: in
             " ".join([word, *(f"{value:.5f}" for value in row)])
             for word, row in zip(words, rows[:, :dim].tolist(), strict=True)
         )
-        replace(
+        write_atomic(
             prefix.with_name(f"{prefix.name}.{side}"),
             "".join(f"{line}\n" for line in (f"{len(words)} {dim}", *lines)).encode(),
         )

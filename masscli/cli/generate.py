@@ -34,7 +34,7 @@ from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerateConfig, GenerationConfig
 from masscli.objectives.write.options import WriteOptions
-from masscli.text.corpus import lines
+from masscli.text.corpus import iter_lines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,11 +73,11 @@ def run(
     )
     ready = time.perf_counter()
     if command.score_reference is not None:
-        scored = translator.score(texts, lines(command.score_reference), source, target)
+        scored = translator.score(texts, iter_lines(command.score_reference), source, target)
         found: Iterator[list[Translation]] = ([translation] for translation in scored)
     else:
         found = translator.translate(
-            texts, source, target, lines(command.prefix) if command.prefix is not None else None
+            texts, source, target, iter_lines(command.prefix) if command.prefix is not None else None
         )
     show = _shower(command, search, translator.tokenizer, source)
     with writer(command.output) as write:
@@ -242,7 +242,7 @@ def _texts(
     """The input, and the references of T- lines where there are any."""
     from masscli.data.formats.readers import guess
 
-    references = lines(command.reference) if command.reference is not None else None
+    references = iter_lines(command.reference) if command.reference is not None else None
     if command.gen_subset is not None:
         texts, known = _subset(checkpoint, stream, command, command.gen_subset, source, target)
         if command.write_reference is not None:
@@ -328,7 +328,7 @@ def _next(references: Iterator[str] | None, line: int) -> str | None:
 
 def _readable(path: Path) -> Iterator[str]:
     """The lines of a file, opened now and not in the middle of the work."""
-    found = lines(path)
+    found = iter_lines(path)
     first = next(found, None)
     return iter(()) if first is None else itertools.chain([first], found)
 

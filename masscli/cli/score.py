@@ -35,16 +35,16 @@ import typer
 from masscli.cli import score_inputs
 from masscli.cli.report import parse_tags
 from masscli.core.errors import MasscliError
-from masscli.metrics import FAMILIES, Score, compare, engines, score, score_lines
+from masscli.metrics import METRIC_FAMILIES, Score, build_metrics, compare, score, score_lines
 from masscli.metrics.config import ScoreConfig
-from masscli.metrics.sanity_checks import of_labels, of_metrics, of_summaries, suspicions
-from masscli.metrics.unlabelled import settled
+from masscli.metrics.sanity_checks import check_labels, check_metrics, check_summaries, check_text
+from masscli.metrics.unlabelled import drop_unlabelled
 from masscli.reporting.score_log import LoggedScore, append_scores
-from masscli.text.corpus import lines
+from masscli.text.corpus import iter_lines
 from masscli.text.moses import has_rules
 from masscli.version import __version__
 
-CASELESS = {"rouge", *FAMILIES["rouge"], "rouge-lsum"}
+CASELESS = {"rouge", *METRIC_FAMILIES["rouge"], "rouge-lsum"}
 """Metrics that never look at case."""
 
 
@@ -80,7 +80,7 @@ def run(
             "--paired: compares two or more files, got one",
             "masscli score BASELINE OTHER... --ref FILE --paired",
         )
-    engines(options)  # complains of a metric that is none, before any file is read
+    build_metrics(options)  # complains of a metric that is none, before any file is read
     files = [
         Path(name) for given in ref for name in ([str(given)] if given.exists() else str(given).split(","))
     ]
@@ -93,7 +93,7 @@ def run(
     _warn(score_inputs.remarks(told, wanted))
     if "multi-bleu" in options.metric and not has_rules(options.lang):
         _warn([f"--lang {options.lang}: the Moses tokenizer has no rules for it and takes those of English"])
-    options, kept = settled(references, options)
+    options, kept = drop_unlabelled(references, options)
     if kept is not None:
         total = len(wanted[0].lines)
         _warn(
@@ -104,16 +104,16 @@ def run(
         systems, references = (
             {name: [rows[n] for n in kept] for name, rows in found.items()} for found in (systems, references)
         )
-    _warn(of_metrics(references, options))
-    source = list(lines(src)) if src is not None else None
+    _warn(check_metrics(references, options))
+    source = list(iter_lines(src)) if src is not None else None
     for name, hypotheses in systems.items():
         _warn(
-            suspicions(
+            check_text(
                 name, hypotheses, references, source, options.lowercase or set(options.metric) <= CASELESS
             )
         )
-        _warn(of_labels(name, hypotheses, references, options))
-        _warn(of_summaries(name, hypotheses, references, options))
+        _warn(check_labels(name, hypotheses, references, options))
+        _warn(check_summaries(name, hypotheses, references, options))
     texts = list(references.values())
     as_json = options.format == "json"
     if options.sentence_level:
@@ -175,7 +175,9 @@ def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> 
     )
     for path in hyp:
         told = {key: str(value) for key, value in _object(path).items()}
-        found = squad.evaluate(asked, told, v2, odds, options.na_prob_thresh, options.missing == "wrong")
+        found = squad.evaluate_squad(
+            asked, told, v2, odds, options.na_prob_thresh, options.missing == "wrong"
+        )
         if options.format == "json":
             print(json.dumps({"file": str(path), **found}, indent=1))
             continue
@@ -187,7 +189,7 @@ def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> 
 
 def _object(path: Path) -> dict[str, object]:
     """A JSON object from ids to answers, or what `masscli predict --format jsonl` writes: an object for each question."""
-    rows = list(lines(path))
+    rows = list(iter_lines(path))
     try:
         if len(rows) > 1 and rows[0].startswith("{") and rows[0].endswith("}"):
             return {str(one["id"]): one["answer"] for one in map(json.loads, rows)}

@@ -30,7 +30,7 @@ from masscli.data.formats.readers import (
 )
 from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.metrics.config import ScoreConfig
-from masscli.text.corpus import lines
+from masscli.text.corpus import iter_lines
 
 PREDICTED = ("label", "value", "tags")
 """Fields of `masscli predict --format jsonl` that hold the prediction; one of them, by the task."""
@@ -100,7 +100,7 @@ def _reference(name: str, path: Path, options: ScoreConfig) -> Side:
                 error.message, f"{error.hint}{named}" if error.hint else named[2:] or None
             ) from None
         return _choices(name, records, column or LABEL, flag)
-    rows = list(lines(path))
+    rows = list(iter_lines(path))
     if kind == "conll":
         return _conll(name, rows, column, flag)
     if kind == "jsonl":
@@ -111,7 +111,7 @@ def _reference(name: str, path: Path, options: ScoreConfig) -> Side:
 
 
 def _hypothesis(name: str, path: Path, options: ScoreConfig, tagged: bool) -> Side:
-    column, flag, kind, rows = options.hyp_column, "--hyp-column", _kind(path), list(lines(path))
+    column, flag, kind, rows = options.hyp_column, "--hyp-column", _kind(path), list(iter_lines(path))
     if kind is None and _is_object(rows) and (column is not None or _is_ours(_object(name, 1, rows[0]))):
         kind = "jsonl"  # from standard input, say
     if kind == "jsonl":

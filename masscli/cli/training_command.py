@@ -21,7 +21,7 @@ def train(request: TrainRequest) -> None:
     from rich.console import Console
 
     from masscli.cli.training_events import Board, Log, Sink, follow
-    from masscli.core.files import replace
+    from masscli.core.files import write_atomic
     from masscli.models.transformer import count_parameters
     from masscli.training.setup.build import build
     from masscli.training.setup.compose import compose
@@ -49,7 +49,7 @@ def train(request: TrainRequest) -> None:
             return
         sinks: list[Sink] = []
         if distributed.rank == 0:
-            replace(recipe.save_dir / "recipe.toml", to_toml(to_dict(recipe)).encode())
+            write_atomic(recipe.save_dir / "recipe.toml", to_toml(to_dict(recipe)).encode())
             sinks.append(Log(recipe.save_dir / "log.jsonl", trainer.state.step))
             if recipe.train.tensorboard_logdir is not None:
                 sinks.append(Board(recipe.train.tensorboard_logdir))

@@ -32,7 +32,7 @@ class Log:
     """
 
     def __init__(self, path: Path, step: int) -> None:
-        from masscli.core.files import replace
+        from masscli.core.files import write_atomic
 
         kept = []
         if path.exists():
@@ -42,7 +42,7 @@ class Log:
                         kept.append(line + "\n")
                 except (json.JSONDecodeError, KeyError):
                     continue  # the line that a kill cut short
-        replace(path, "".join(kept).encode())
+        write_atomic(path, "".join(kept).encode())
         self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, event: Event) -> None:

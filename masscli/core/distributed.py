@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 rank = int(os.environ.get("RANK", "0"))
-world = int(os.environ.get("WORLD_SIZE", "1"))
+world_size = int(os.environ.get("WORLD_SIZE", "1"))
 local_rank = int(os.environ.get("LOCAL_RANK", "0"))
 
 
@@ -25,42 +25,42 @@ def start(device: torch.device) -> None:
         import torch
 
         torch.cuda.set_device(device)
-    if world > 1:
+    if world_size > 1:
         import torch.distributed as dist
         from torch.distributed.distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
 
         if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
             raise MasscliError(
-                f"WORLD_SIZE is {world}, but {', '.join(missing)} are not set",
+                f"WORLD_SIZE is {world_size}, but {', '.join(missing)} are not set",
                 "start with torchrun, or unset WORLD_SIZE",
             )
         if not dist.is_initialized():
             backend, own = ("nccl", device) if device.type == "cuda" else ("gloo", None)
             if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get(
                 "LOCAL_WORLD_SIZE"
-            ) == str(world):
+            ) == str(world_size):
                 # torchrun keeps its store when it starts dead processes again, with addresses of the dead in it (PyTorch issue 135712).
                 # On several machines the number of starts is not the same on all; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
                 agent, _, _ = next(rendezvous("env://"))
                 store = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", agent)
-                dist.init_process_group(backend, store=store, rank=rank, world_size=world, device_id=own)
+                dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, device_id=own)
             else:
                 dist.init_process_group(backend, device_id=own)
 
 
 def stop() -> None:
     """Leave, so that the process ends without a warning."""
-    if world > 1:
+    if world_size > 1:
         import torch.distributed as dist
 
         if dist.is_initialized():
             dist.destroy_process_group()
 
 
-def sum_(tensor: Tensor) -> Tensor:
+def all_reduce_sum(tensor: Tensor) -> Tensor:
     """Add `tensor` over all processes, in place."""
-    if world > 1:
+    if world_size > 1:
         import torch.distributed as dist
 
         dist.all_reduce(tensor)
@@ -69,7 +69,7 @@ def sum_(tensor: Tensor) -> Tensor:
 
 def broadcast(tensor: Tensor) -> Tensor:
     """Give everyone rank 0's tensor, in place."""
-    if world > 1:
+    if world_size > 1:
         import torch.distributed as dist
 
         dist.broadcast(tensor, 0)
@@ -78,7 +78,7 @@ def broadcast(tensor: Tensor) -> Tensor:
 
 def barrier() -> None:
     """Wait for everyone."""
-    if world > 1:
+    if world_size > 1:
         import torch.distributed as dist
 
         dist.barrier()

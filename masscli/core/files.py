@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 
-def write(path: Path, data: bytes) -> None:
+def write_synced(path: Path, data: bytes) -> None:
     """Write and flush to the disk."""
     with open(path, "wb") as file:
         file.write(data)
@@ -15,23 +15,23 @@ def write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def replace(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes) -> None:
     """Put new contents in place at once."""
     aside = path.with_name(f".{path.name}.new")
-    write(aside, data)
+    write_synced(aside, data)
     aside.replace(path)
 
 
-def relink(link: Path, target: str) -> None:
+def update_link(link: Path, target: str) -> None:
     """Point a symbolic link elsewhere, at once."""
     aside = link.with_name(f".{link.name}.new")
     aside.unlink(missing_ok=True)
     aside.symlink_to(target)
     aside.replace(link)
-    sync(link.parent)
+    fsync_path(link.parent)
 
 
-def sync(path: Path) -> None:
+def fsync_path(path: Path) -> None:
     """Flush a file, or a folder's entries, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -40,7 +40,7 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def digest(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """sha256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 
 
-def example_rng(seed: int, stream: str, epoch: int, example: int) -> np.random.Generator:
+def example_generator(seed: int, stream: str, epoch: int, example: int) -> np.random.Generator:
     """The generator of one example in one epoch."""
     return np.random.Generator(
         np.random.Philox(counter=[0, 0, epoch, example], key=[seed, zlib.crc32(stream.encode())])

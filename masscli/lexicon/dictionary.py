@@ -59,7 +59,7 @@ def _entries(path: Path, data: DataFolder) -> tuple[list[tuple[int, int]], int]:
     """The pairs whose words are one piece each, and how many pairs there are in all."""
     pieces = {piece: i for i, piece in enumerate(vocabulary_pieces(data)) if i not in data.vocab.specials}
     found, total = [], 0
-    for number, line in enumerate(corpus.lines(path), 1):
+    for number, line in enumerate(corpus.iter_lines(path), 1):
         words = line.split()
         if not words:
             continue

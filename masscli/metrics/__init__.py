@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.base import Score as EngineScore
 
 METRICS: Registry[type[MetricClass]] = Registry("metric")
-FAMILIES = {"rouge": ("rouge-1", "rouge-2", "rouge-l")}
+METRIC_FAMILIES = {"rouge": ("rouge-1", "rouge-2", "rouge-l")}
 """Names that stand for several metrics."""
 
 
@@ -56,7 +56,11 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], lowercase: bool =
 def rouge_scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
     """ROUGE-1, ROUGE-2 and ROUGE-L by the names of their metrics, one reference a line."""
     return dict(
-        zip(FAMILIES["rouge"], score(hypotheses, [references], ScoreConfig(metric=("rouge",))), strict=True)
+        zip(
+            METRIC_FAMILIES["rouge"],
+            score(hypotheses, [references], ScoreConfig(metric=("rouge",))),
+            strict=True,
+        )
     )
 
 
@@ -66,7 +70,7 @@ def score(
     """One score for each metric of `options`; `references` holds one list of lines for each reference."""
     _same_length({"hypotheses": hypotheses}, references)
     found = []
-    for metric, engine in engines(options):
+    for metric, engine in build_metrics(options):
         result = engine.corpus_score(
             hypotheses, references, n_bootstrap=options.bootstrap if options.confidence else 1
         )
@@ -79,7 +83,7 @@ def score_lines(
 ) -> list[list[Score]]:
     """For each line, one score for each metric."""
     _same_length({"hypotheses": hypotheses}, references)
-    metrics = engines(options)
+    metrics = build_metrics(options)
     return [
         [
             _score(metric, engine, engine.sentence_score(line, alternatives), False)
@@ -98,7 +102,7 @@ def compare(
     _same_length(systems, references)
     baseline = list(next(iter(systems.values())))
     found: dict[str, list[Score]] = {name: [] for name in systems}
-    for metric, engine in engines(
+    for metric, engine in build_metrics(
         options
     ):  # one at a time: PairedTest keeps metrics of one title apart by that title alone
         test = PairedTest(
@@ -129,9 +133,9 @@ def compare(
     return found
 
 
-def engines(options: ScoreConfig) -> list[tuple[type[MetricClass], Engine]]:
+def build_metrics(options: ScoreConfig) -> list[tuple[type[MetricClass], Engine]]:
     """The metrics of `options`, ready to use."""
-    names = [name for given in options.metric for name in FAMILIES.get(given, (given,))]
+    names = [name for given in options.metric for name in METRIC_FAMILIES.get(given, (given,))]
     try:
         classes = [METRICS.load(name) for name in dict.fromkeys(names)]
     except ConfigError as error:

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Self
 from sacrebleu.metrics.base import Score
 
 from masscli.metrics.config import ScoreConfig
-from masscli.metrics.mean_metric import Average
+from masscli.metrics.mean_metric import MeanMetric
 
 
-class Accuracy(Average):
+class Accuracy(MeanMetric):
     """Exact match."""
 
     title: ClassVar[str] = "accuracy"

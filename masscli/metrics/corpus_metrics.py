@@ -16,10 +16,10 @@ from sacrebleu.metrics.base import Score
 from masscli.core.errors import MasscliError
 from masscli.metrics import entities, label_measures
 from masscli.metrics.config import ScoreConfig
-from masscli.metrics.signature import Described
+from masscli.metrics.signature import SignedMetric
 
 
-class Whole(Described):
+class CorpusMetric(SignedMetric):
     """A number for a whole text and one reference."""
 
     title: ClassVar[str]
@@ -74,7 +74,7 @@ class Whole(Described):
         raise NotImplementedError
 
 
-class Labelling(Whole):
+class LabelMetric(CorpusMetric):
     """Of labels.  Lines that are blank on both sides separate sentences of tagged words, and have none."""
 
     def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
@@ -96,7 +96,7 @@ class Labelling(Whole):
         }
 
 
-class F1(Labelling):
+class F1(LabelMetric):
     """Of the positive label; the mean over labels where there are not two.  Which it is follows from all the lines, never from a draw."""
 
     title: ClassVar[str] = "F1"
@@ -117,7 +117,7 @@ class F1(Labelling):
             raise MasscliError(
                 f"--positive {positive}: no line has this label", f"the labels are {', '.join(found)}"
             )
-        self._positive, self._labels = label_measures.chosen_positive(found, positive), len(found)
+        self._positive, self._labels = label_measures.choose_positive_label(found, positive), len(found)
         return super().corpus_score(hypotheses, references, n_bootstrap)
 
     def described(self) -> dict[str, str]:
@@ -125,7 +125,7 @@ class F1(Labelling):
         return {**about, "labels": str(self._labels), **super().described()}
 
 
-class Matthews(Labelling):
+class Matthews(LabelMetric):
     """Correlation of labellings."""
 
     title: ClassVar[str] = "Matthews"
@@ -134,7 +134,7 @@ class Matthews(Labelling):
         return label_measures.matthews(gold, predicted)
 
 
-class Pearson(Whole):
+class Pearson(CorpusMetric):
     """Linear correlation of numbers."""
 
     title: ClassVar[str] = "Pearson"
@@ -167,13 +167,13 @@ class Spearman(Pearson):
         )
 
 
-class EntityF1(Whole):
+class EntityF1(CorpusMetric):
     """Exact spans of BIO tags in CoNLL lines: the last column of each line, a blank line after each sentence."""
 
     title: ClassVar[str] = "entity F1"
 
     def whole(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        return entities.f1(entities.sentences(gold), entities.sentences(predicted))
+        return entities.entity_f1(entities.split_sentences(gold), entities.split_sentences(predicted))
 
     def units(self, gold: Sequence[str], predicted: Sequence[str]) -> list[tuple[list[str], list[str]]]:
         """Sentences."""

@@ -13,7 +13,7 @@ BILOU = {"L": "E", "U": "S"}
 """The last word of an entity, and one that is alone, as spaCy and AllenNLP write them."""
 
 
-def spans(tags: Sequence[str]) -> list[Span]:
+def entity_spans(tags: Sequence[str]) -> list[Span]:
     """(first word, word after the last, type) of each entity."""
     found: list[Span] = []
     start = 0
@@ -33,16 +33,16 @@ def spans(tags: Sequence[str]) -> list[Span]:
     return found
 
 
-def f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
+def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
     """Micro-averaged F1 of the spans of many sentences."""
     right = ours = theirs = 0
     for a, b in zip(gold, predicted, strict=True):
-        wanted, found = set(spans(a)), set(spans(b))
+        wanted, found = set(entity_spans(a)), set(entity_spans(b))
         right, ours, theirs = right + len(wanted & found), ours + len(found), theirs + len(wanted)
     return 2 * right / (ours + theirs) if ours + theirs else 0.0
 
 
-def sentences(lines: Sequence[str]) -> list[list[str]]:
+def split_sentences(lines: Sequence[str]) -> list[list[str]]:
     """The tags of CoNLL lines, sentence by sentence."""
     found: list[list[str]] = [[]]
     for line in lines:

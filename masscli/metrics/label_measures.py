@@ -75,7 +75,7 @@ def ranks(values: Sequence[float]) -> list[float]:
     return found
 
 
-def chosen_positive(labels: Sequence[str], positive: str) -> str | None:
+def choose_positive_label(labels: Sequence[str], positive: str) -> str | None:
     """The label that F1 is about: the one named, the second of two, None (all of them) of more."""
     if positive:
         return positive

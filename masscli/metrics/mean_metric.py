@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Self
 from sacrebleu.metrics.base import Score
 
 from masscli.metrics.config import ScoreConfig
-from masscli.metrics.signature import Described
+from masscli.metrics.signature import SignedMetric
 
 
-class Average(Described):
+class MeanMetric(SignedMetric):
     """100 times the mean over lines of `line_score`; with several references, that of the best."""
 
     title: ClassVar[str]

@@ -16,7 +16,7 @@ from sacrebleu.metrics.base import Signature
 from sacrebleu.metrics.bleu import BLEU
 
 from masscli.metrics.config import ScoreConfig
-from masscli.text.moses import Surface
+from masscli.text.moses import TextPreprocessing
 from masscli.version import __version__
 
 
@@ -46,7 +46,7 @@ class MultiBleu(BLEU):
             f"moses-{lang}{'-normalized' if normalize else ''}{'-no-diacritics' if plain_romanian else ''}"
         )
         # In this order: the tokenizer knows abbreviations by their case.
-        self.surface = Surface(normalize, True, lowercase, "plain" if plain_romanian else None)
+        self.surface = TextPreprocessing(normalize, True, lowercase, "plain" if plain_romanian else None)
 
     @classmethod
     def of(cls, options: ScoreConfig) -> Self:

@@ -26,7 +26,7 @@ from itertools import chain
 from typing import ClassVar, Self
 
 from masscli.metrics.config import ScoreConfig
-from masscli.metrics.mean_metric import Average
+from masscli.metrics.mean_metric import MeanMetric
 from masscli.metrics.stemmer import stem
 
 MARK = "\u0300"
@@ -38,7 +38,7 @@ SHORT = 3
 Words = list[str]
 
 
-class Rouge(Average):
+class Rouge(MeanMetric):
     """F1 of what two summaries share."""
 
     stem: bool
@@ -58,7 +58,7 @@ class Rouge(Average):
 
     def sentences(self, line: str) -> list[Words]:
         """The words of each sentence."""
-        found = [words(part) for part in line.replace(self.separator, "\n").split("\n")]
+        found = [rouge_words(part) for part in line.replace(self.separator, "\n").split("\n")]
         return [[stemmed(word) for word in sentence] for sentence in found] if self.stem else found
 
     @abstractmethod
@@ -100,7 +100,7 @@ class RougeL(Rouge):
 
     def shared(self, hypothesis: list[Words], reference: list[Words]) -> tuple[int, int, int]:
         ours, theirs = (list(chain(*side)) for side in (hypothesis, reference))
-        return common_subsequence(ours, theirs), len(ours), len(theirs)
+        return common_subsequence_length(ours, theirs), len(ours), len(theirs)
 
 
 class RougeLsum(Rouge):
@@ -112,7 +112,7 @@ class RougeLsum(Rouge):
         found = Counter(
             theirs[at]
             for theirs in reference
-            for at in {at for ours in hypothesis for at in common_places(theirs, ours)}
+            for at in {at for ours in hypothesis for at in common_subsequence_positions(theirs, ours)}
         )
         ours, theirs = Counter(chain(*hypothesis)), Counter(chain(*reference))
         return (found & ours).total(), ours.total(), theirs.total()
@@ -121,7 +121,7 @@ class RougeLsum(Rouge):
         return {**super().described(), "lcs": "union"}
 
 
-def words(line: str) -> Words:
+def rouge_words(line: str) -> Words:
     """Lower-cased runs of letters, digits and their marks."""
     text = unicodedata.normalize("NFC", line.lower())
     if text.isascii():
@@ -140,7 +140,7 @@ def ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(tokens[i:] for i in range(order)), strict=False))
 
 
-def common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
+def common_subsequence_length(a: Sequence[str], b: Sequence[str]) -> int:
     """Length of the longest common subsequence, row by row of the usual table."""
     row = [0] * (len(b) + 1)
     for x in a:
@@ -152,7 +152,7 @@ def common_subsequence(a: Sequence[str], b: Sequence[str]) -> int:
     return row[-1]
 
 
-def common_places(a: Sequence[str], b: Sequence[str]) -> set[int]:
+def common_subsequence_positions(a: Sequence[str], b: Sequence[str]) -> set[int]:
     """Places in `a` of the words of a longest common subsequence: the usual table, walked back from its end."""
     table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
     for i, x in enumerate(a, 1):

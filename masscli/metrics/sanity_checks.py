@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from masscli.metrics.config import ScoreConfig
-from masscli.metrics.unlabelled import OF_LABELS
+from masscli.metrics.unlabelled import LABEL_METRICS
 
 TOKENISED_ENDINGS = (" .", " ?", " !")
 UNKNOWN = ("<unk>", "\u2047")  # the second is how SentencePiece spells it
@@ -17,7 +17,7 @@ SHOWN = 4
 """Labels that are named."""
 
 
-def suspicions(
+def check_text(
     name: str,
     hypotheses: Sequence[str],
     references: Mapping[str, Sequence[str]],
@@ -61,7 +61,7 @@ def _caseless(lines: Sequence[str]) -> bool:
 # -- labels --------------------------------------------------------------------------------------------------------------------------------
 
 
-def of_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
+def check_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
     """Metrics that are not of what the references hold."""
     for reference, lines in references.items():
         found = {line.strip() for line in lines if line.strip()}
@@ -75,11 +75,11 @@ def of_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig) ->
             yield f"{reference}: the same few words, one a line: labels are for --metric accuracy or f1"
 
 
-def of_labels(
+def check_labels(
     name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> Iterator[str]:
     """What looks wrong where labels are compared, as text: spellings, columns, and what F1 is of."""
-    if not OF_LABELS.intersection(options.metric):
+    if not LABEL_METRICS.intersection(options.metric):
         return
     ours = _labels(hypotheses, options)
     for reference, lines in references.items():
@@ -140,7 +140,7 @@ def _some(labels: set[str]) -> str:
 # -- summaries -----------------------------------------------------------------------------------------------------------------------------
 
 
-def of_summaries(
+def check_summaries(
     name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> Iterator[str]:
     """ROUGE-Lsum goes sentence by sentence, and has to be told where sentences end."""

@@ -7,7 +7,7 @@ from sacrebleu.metrics.base import Metric, Signature
 from masscli.version import __version__
 
 
-class Described(Metric):
+class SignedMetric(Metric):
     """A metric whose signature is what it says of itself; text is taken as it is."""
 
     def described(self) -> dict[str, str]:

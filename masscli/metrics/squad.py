@@ -32,34 +32,38 @@ class Question:
     answers: tuple[str, ...]
 
 
-def normal(text: str) -> str:
+def normalize_answer(text: str) -> str:
     """The normal form."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
-def exact(gold: str, predicted: str) -> float:
+def exact_match(gold: str, predicted: str) -> float:
     """1 where the normal forms are equal."""
-    return float(normal(gold) == normal(predicted))
+    return float(normalize_answer(gold) == normalize_answer(predicted))
 
 
 def f1(gold: str, predicted: str, v2: bool = True) -> float:
     """F1 of the words that both have."""
-    ours, theirs = normal(predicted).split(), normal(gold).split()
+    ours, theirs = normalize_answer(predicted).split(), normalize_answer(gold).split()
     if not ours or not theirs:
         return float(v2 and ours == theirs)
     shared = (Counter(ours) & Counter(theirs)).total()
     return 2 * shared / (len(ours) + len(theirs))
 
 
-def golds(question: Question, v2: bool) -> Sequence[str]:
+def gold_answers(question: Question, v2: bool) -> Sequence[str]:
     """What a prediction is compared with."""
-    return [answer for answer in question.answers if normal(answer)] or [""] if v2 else question.answers
+    return (
+        [answer for answer in question.answers if normalize_answer(answer)] or [""]
+        if v2
+        else question.answers
+    )
 
 
 Pairs = dict[str, tuple[float, float]]
 
 
-def scores(
+def score_questions(
     questions: Sequence[Question], predictions: Mapping[str, str], v2: bool, missing_is_wrong: bool
 ) -> Pairs:
     """(exact match, F1) of every question."""
@@ -73,17 +77,20 @@ def scores(
                 )
             found[question.id] = 0.0, 0.0
             continue
-        prediction, gold = predictions[question.id], golds(question, v2)
+        prediction, gold = predictions[question.id], gold_answers(question, v2)
         if not gold:
             raise MasscliError(
                 f"question {question.id!r} has no answer to compare with",
                 'is it impossible? then "is_impossible": true',
             )
-        found[question.id] = max(exact(g, prediction) for g in gold), max(f1(g, prediction, v2) for g in gold)
+        found[question.id] = (
+            max(exact_match(g, prediction) for g in gold),
+            max(f1(g, prediction, v2) for g in gold),
+        )
     return found
 
 
-def evaluate(
+def evaluate_squad(
     questions: Sequence[Question],
     predictions: Mapping[str, str],
     v2: bool,
@@ -95,7 +102,7 @@ def evaluate(
 
     Values are times 100, keys are those of the official script.  A question whose `na_prob` is above the threshold is taken for unanswered.
     """
-    raw = scores(questions, predictions, v2, missing_is_wrong)
+    raw = score_questions(questions, predictions, v2, missing_is_wrong)
     if not questions:
         raise MasscliError("there are no questions to score")
     has = {q.id: bool(q.answers) for q in questions}

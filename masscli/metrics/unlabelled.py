@@ -11,26 +11,29 @@ from dataclasses import replace
 from masscli.core.errors import MasscliError
 from masscli.metrics.config import ScoreConfig
 
-MARK = "-"
-INFERENCE = {"entailment", "neutral", "contradiction"}
-OF_LABELS = {"accuracy", "f1", "mcc"}
+NO_GOLD_LABEL = "-"
+INFERENCE_LABELS = {"entailment", "neutral", "contradiction"}
+LABEL_METRICS = {"accuracy", "f1", "mcc"}
 """Metrics that compare labels."""
 
 
-def mark_of(labels: Iterable[str]) -> str:
+def unlabelled_mark(labels: Iterable[str]) -> str:
     """The mark that holds beside these labels where nothing names one; empty for none."""
-    others = set(labels) - {MARK}
-    return MARK if others and others <= INFERENCE else ""
+    others = set(labels) - {NO_GOLD_LABEL}
+    return NO_GOLD_LABEL if others and others <= INFERENCE_LABELS else ""
 
 
-def settled(
+def drop_unlabelled(
     references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> tuple[ScoreConfig, list[int] | None]:
     """The options with the mark that holds, and the examples that have a gold label; None where no mark holds."""
     if options.no_gold is None:
         found = {line.strip() for rows in references.values() for line in rows}
         options = replace(
-            options, no_gold=mark_of(found) if MARK in found and set(options.metric) <= OF_LABELS else ""
+            options,
+            no_gold=unlabelled_mark(found)
+            if NO_GOLD_LABEL in found and set(options.metric) <= LABEL_METRICS
+            else "",
         )
     if not options.no_gold:
         return options, None

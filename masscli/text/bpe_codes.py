@@ -21,23 +21,23 @@ from pathlib import Path
 from masscli.core.errors import MasscliError
 
 HEAD = b"masscli bpe-codes\n"
-END = "</w>"
-GOES_ON = "@@"
-SPECIAL = ("<s>", "</s>", "<pad>", "<unk>", *(f"<special{n}>" for n in range(10)))
-MASK, UNKNOWN = SPECIAL.index("<special1>"), SPECIAL.index("<unk>")
+WORD_END = "</w>"
+BPE_CONTINUATION = "@@"
+XLM_SPECIAL_PIECES = ("<s>", "</s>", "<pad>", "<unk>", *(f"<special{n}>" for n in range(10)))
+MASK_ID, UNKNOWN_ID = XLM_SPECIAL_PIECES.index("<special1>"), XLM_SPECIAL_PIECES.index("<unk>")
 
 
-def looks_like(model: bytes) -> bool:
+def is_bpe_codes(model: bytes) -> bool:
     """Whether a file is what `join` makes."""
     return model.startswith(HEAD)
 
 
-def join(codes: Path, vocab: Path) -> bytes:
+def read_bpe_files(codes: Path, vocab: Path) -> bytes:
     """One file of the two.  Raises MasscliError, which names file and line, where one of them is of another form."""
     pieces: dict[str, None] = {}
     for number, line in _lines(vocab, "--bpe-vocab"):
         fields = line.split()
-        if "\u2028" in line or len(fields) != 2 or fields[0] in pieces or fields[0] in SPECIAL:
+        if "\u2028" in line or len(fields) != 2 or fields[0] in pieces or fields[0] in XLM_SPECIAL_PIECES:
             continue  # XLM's own reader passes over them as well, and gives them no id
         if not fields[1].isdigit():
             raise MasscliError(
@@ -54,8 +54,8 @@ def join(codes: Path, vocab: Path) -> bytes:
         fields = line.split(" ")
         if number == 1 and line.startswith("#version"):
             continue
-        if END in fields:
-            message = f"{codes}:{number}: {END} stands alone, as in files of subword-nmt 0.1"
+        if WORD_END in fields:
+            message = f"{codes}:{number}: {WORD_END} stands alone, as in files of subword-nmt 0.1"
             raise MasscliError(message, "learn the merges with version 0.2 or later")
         if len(fields) not in (2, 3) or not all(fields) or (len(fields) == 3 and not fields[2].isdigit()):
             raise MasscliError(
@@ -63,10 +63,10 @@ def join(codes: Path, vocab: Path) -> bytes:
                 "fastBPE's learnbpe writes such a file",
             )
         merges.append(" ".join(fields[:2]))
-    return pack(list(pieces), merges)
+    return pack_bpe_codes(list(pieces), merges)
 
 
-def pack(pieces: Sequence[str], merges: Sequence[str]) -> bytes:
+def pack_bpe_codes(pieces: Sequence[str], merges: Sequence[str]) -> bytes:
     """One file of both, as `BpeCodes` reads it."""
     return HEAD + "\n".join([str(len(pieces)), *pieces, *merges, ""]).encode()
 
@@ -76,8 +76,8 @@ class BpeCodes:
 
     def __init__(self, model: bytes) -> None:
         count, *lines = model.removeprefix(HEAD).decode("utf-8").removesuffix("\n").split("\n")
-        self._pieces = [*SPECIAL, *lines[: int(count)]]
-        self._ids = {piece: n for n, piece in enumerate(self._pieces) if n >= len(SPECIAL)}
+        self._pieces = [*XLM_SPECIAL_PIECES, *lines[: int(count)]]
+        self._ids = {piece: n for n, piece in enumerate(self._pieces) if n >= len(XLM_SPECIAL_PIECES)}
         pairs = [(a, b) for a, _, b in (line.partition(" ") for line in lines[int(count) :])]
         self._rank = {pair: n for n, pair in reversed(list(enumerate(pairs)))}
         self._made_of = {a + b: (a, b) for a, b in self._rank}
@@ -88,12 +88,16 @@ class BpeCodes:
     @property
     def special(self) -> dict[str, int]:
         """Ids of the special symbols, by the names that SentencePiece's have here."""
-        return {name: SPECIAL.index(name) for name in ("<s>", "</s>", "<pad>", "<unk>")} | {"<mask>": MASK}
+        return {name: XLM_SPECIAL_PIECES.index(name) for name in ("<s>", "</s>", "<pad>", "<unk>")} | {
+            "<mask>": MASK_ID
+        }
 
     @property
     def free(self) -> list[int]:
         """Special ids without a meaning."""
-        return [n for n, piece in enumerate(SPECIAL) if piece.startswith("<special") and n != MASK]
+        return [
+            n for n, piece in enumerate(XLM_SPECIAL_PIECES) if piece.startswith("<special") and n != MASK_ID
+        ]
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of every line."""
@@ -101,15 +105,15 @@ class BpeCodes:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Words with spaces between them; what is unknown leaves its mark (U+2047)."""
-        text = " ".join("\u2047" if i == UNKNOWN else self._pieces[i] for i in ids)
-        return f"{text} ".replace(f"{GOES_ON} ", "").rstrip(" ")
+        text = " ".join("\u2047" if i == UNKNOWN_ID else self._pieces[i] for i in ids)
+        return f"{text} ".replace(f"{BPE_CONTINUATION} ", "").rstrip(" ")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
         """Pieces as they stand in the vocabulary; an id beyond it has none."""
         return [self._pieces[i] if i < len(self._pieces) else f"<{i}>" for i in ids]
 
     def _word(self, word: str) -> list[int]:
-        parts = [*word[:-1], word[-1] + END]
+        parts = [*word[:-1], word[-1] + WORD_END]
         while len(parts) > 1:
             pair = min(itertools.pairwise(parts), key=lambda pair: self._rank.get(pair, len(self._rank)))
             if pair not in self._rank:
@@ -117,14 +121,14 @@ class BpeCodes:
             parts = list(_merged(parts, pair))
         last = len(parts) - 1
         return [
-            self._ids.get(piece, UNKNOWN)
+            self._ids.get(piece, UNKNOWN_ID)
             for n, part in enumerate(parts)
             for piece in self._known(part, n == last)
         ]
 
     def _known(self, part: str, last: bool) -> Iterator[str]:
         """The part as the vocabulary writes it, or the pieces it was made of that the vocabulary has; the `last` of a word ends it."""
-        piece = part.removesuffix(END) if last else part + GOES_ON
+        piece = part.removesuffix(WORD_END) if last else part + BPE_CONTINUATION
         if piece in self._ids or part not in self._made_of:
             yield piece
         else:

@@ -16,11 +16,11 @@ from difflib import SequenceMatcher
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from masscli.text.tokenizer import WORD, Tokenizer
+from masscli.text.tokenizer import WORD_START, Tokenizer
 
-SPACES = re.compile(r"[^ \t\r\n\u202f]+")
+SHARED_TEXT_WORD = re.compile(r"[^ \t\r\n\u202f]+")
 """Words of a shared text, as SQuAD's readers cut it."""
-UNSEEN = (WORD, "\ufffd")
+UNSEEN = (WORD_START, "\ufffd")
 """Taken for blanks, besides those of Unicode: SentencePiece's, and what WordPiece leaves out."""
 UNKNOWN = "\0"
 """Stands for an unknown piece, and is like no letter."""
@@ -36,7 +36,9 @@ class Letter(NamedTuple):
     end: int
 
 
-def place(tokenizer: Tokenizer, text: str, language: str) -> tuple[list[int], list[int], list[int]]:
+def encode_with_offsets(
+    tokenizer: Tokenizer, text: str, language: str
+) -> tuple[list[int], list[int], list[int]]:
     """The pieces of a text's words, and the characters [begin, end) of the text that each stands for: the fewest that cover it.
 
     A piece that stands for nothing (a mark of SentencePiece alone) has an empty place.  Begins never fall, and neither do ends.
@@ -44,21 +46,21 @@ def place(tokenizer: Tokenizer, text: str, language: str) -> tuple[list[int], li
     ids: list[int] = []
     begins: list[int] = []
     ends: list[int] = []
-    words = list(SPACES.finditer(text))
+    words = list(SHARED_TEXT_WORD.finditer(text))
     for word, pieces in zip(words, tokenizer.encode_all([w[0] for w in words], language), strict=True):
         surfaces = tokenizer.surfaces(pieces)
         surfaces = [
             UNKNOWN if piece == tokenizer.vocab.unk else each
             for piece, each in zip(pieces, surfaces, strict=True)
         ]
-        for piece, (begin, end) in zip(pieces, places(word[0], surfaces), strict=True):
+        for piece, (begin, end) in zip(pieces, char_offsets(word[0], surfaces), strict=True):
             ids.append(piece)
             begins.append(word.start() + begin)
             ends.append(word.start() + end)
     return ids, begins, ends
 
 
-def places(word: str, surfaces: Sequence[str]) -> list[Place]:
+def char_offsets(word: str, surfaces: Sequence[str]) -> list[Place]:
     """The place of each piece in a word."""
     if "".join(surfaces).lower() == word.lower() and sum(map(len, surfaces)) == len(word):
         return list(pairwise(accumulate(map(len, surfaces), initial=0)))

@@ -23,19 +23,19 @@ from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
 
-BLOCK = 1 << 20
-LONGEST = 64 << 20
+BLOCK_BYTES = 1 << 20
+MAX_LINE_BYTES = 64 << 20
 """Bytes of a line beyond which a file is not taken for text."""
-STRIDE = 256
+LINE_STRIDE = 256
 """Lines between two entries of `Scan.offsets`."""
 BOM = b"\xef\xbb\xbf"
 SUFFIXES = ("", ".gz", ".xz")
-SPOOL = ".stdin"
+STDIN_COPY = ".stdin"
 """The name of a file that holds standard input for those who read it twice."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scan:
+class FileScan:
     """What one reading of a file tells: enough to compare it, and to find any line of it again.
 
     `offsets` holds where, in the decompressed text, every `STRIDE`-th line starts, and at last where the text ends.
@@ -50,9 +50,9 @@ class Scan:
     offsets: NDArray[np.int64]
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """A path as the user gave it."""
-    return "-" if path.name == SPOOL else str(path)
+    return "-" if path.name == STDIN_COPY else str(path)
 
 
 def is_compressed(path: Path) -> bool:
@@ -71,18 +71,18 @@ def open_bytes(path: Path) -> BinaryIO:
             return cast(BinaryIO, gzip.open(path, "rb"))
         return cast(BinaryIO, lzma.open(path, "rb")) if path.suffix == ".xz" else open(path, "rb")
     except FileNotFoundError:
-        raise MasscliError(f"{shown(path)}: no such file", near(path)) from None
+        raise MasscliError(f"{display_path(path)}: no such file", similar_names_hint(path)) from None
     except IsADirectoryError:
-        raise MasscliError(f"{shown(path)}: is a folder, expected a text file") from None
+        raise MasscliError(f"{display_path(path)}: is a folder, expected a text file") from None
     except PermissionError:
-        raise MasscliError(f"{shown(path)}: may not be read") from None
+        raise MasscliError(f"{display_path(path)}: may not be read") from None
 
 
-def blocks(path: Path) -> Iterator[bytes]:
+def iter_blocks(path: Path) -> Iterator[bytes]:
     """Whole lines of a file, about `BLOCK` bytes at a time; only the last block may lack its final newline."""
     with open_bytes(path) as file:
         rest, line = b"", 1
-        while block := read(file, BLOCK, path):
+        while block := read_block(file, BLOCK_BYTES, path):
             cut = block.rfind(b"\n") + 1
             if cut:
                 yield rest + block[:cut]
@@ -90,27 +90,27 @@ def blocks(path: Path) -> Iterator[bytes]:
                 rest = block[cut:]
             else:
                 rest += block
-                if len(rest) > LONGEST:
+                if len(rest) > MAX_LINE_BYTES:
                     raise MasscliError(
-                        f"{shown(path)}:{line}: a line of more than {LONGEST >> 20} MiB",
+                        f"{display_path(path)}:{line}: a line of more than {MAX_LINE_BYTES >> 20} MiB",
                         "is it text? lines end in \\n",
                     )
         if rest:
             yield rest
 
 
-def read(file: BinaryIO, size: int, path: Path) -> bytes:
+def read_block(file: BinaryIO, size: int, path: Path) -> bytes:
     """Up to `size` bytes; a damaged archive is named."""
     try:
         return file.read(size)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         kind = "xz" if path.suffix == ".xz" else "gzip"
         raise MasscliError(
-            f"{shown(path)}: not a whole {kind} file ({error})", "compress or fetch it again"
+            f"{display_path(path)}: not a whole {kind} file ({error})", "compress or fetch it again"
         ) from None
 
 
-def decode(block: bytes, path: Path, first_line: int, offset: int) -> str:
+def decode_utf8(block: bytes, path: Path, first_line: int, offset: int) -> str:
     """Strict UTF-8.  `first_line` (from 1) and `offset` say where in the file the block starts."""
     try:
         return block.decode("utf-8")
@@ -124,11 +124,11 @@ def decode(block: bytes, path: Path, first_line: int, offset: int) -> str:
         )
         what = f"not UTF-8 (byte 0x{block[error.start]:02x} at offset {where})"
         raise MasscliError(
-            f"{shown(path)}:{line}: {what}", f"{hint}, for example: iconv -f ENCODING -t UTF-8"
+            f"{display_path(path)}:{line}: {what}", f"{hint}, for example: iconv -f ENCODING -t UTF-8"
         ) from None
 
 
-def cut(text: str) -> list[str]:
+def split_lines(text: str) -> list[str]:
     """The lines of some text, each without its "\\n" and without one "\\r" before that."""
     if not text:
         return []
@@ -138,39 +138,39 @@ def cut(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in found] if "\r" in text else found
 
 
-def lines(path: Path) -> Iterator[str]:
+def iter_lines(path: Path) -> Iterator[str]:
     """Every line of a file."""
     line, offset = 1, 0
-    for block in blocks(path):
-        text = decode(block, path, line, offset)
-        yield from cut(text.removeprefix("\ufeff") if offset == 0 else text)
+    for block in iter_blocks(path):
+        text = decode_utf8(block, path, line, offset)
+        yield from split_lines(text.removeprefix("\ufeff") if offset == 0 else text)
         line += block.count(b"\n")
         offset += len(block)
 
 
-def scan(path: Path) -> Scan:
+def scan_file(path: Path) -> FileScan:
     """Read a file once: digest, number of lines, where they are, and that all of it is UTF-8."""
     marks: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
     newlines, offset, bom, last = 0, 0, False, b"\n"
-    for block in blocks(path):
-        decode(block, path, newlines + 1, offset)
+    for block in iter_blocks(path):
+        decode_utf8(block, path, newlines + 1, offset)
         bom = bom or (offset == 0 and block.startswith(BOM))
         ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
-        marks.append(ends[(STRIDE - 1 - newlines) % STRIDE :: STRIDE] + (offset + 1))
+        marks.append(ends[(LINE_STRIDE - 1 - newlines) % LINE_STRIDE :: LINE_STRIDE] + (offset + 1))
         newlines += len(ends)
         offset += len(block)
         last = block[-1:]
     if offset == 0:
-        raise MasscliError(f"{shown(path)}: is empty", "give it some text, or leave it out")
+        raise MasscliError(f"{display_path(path)}: is empty", "give it some text, or leave it out")
     offsets = np.concatenate(marks)
     if offsets[-1] != offset:
         offsets = np.append(offsets, offset)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Scan(path, path.stat().st_size, digest, newlines + (last != b"\n"), offset, bom, offsets)
+    return FileScan(path, path.stat().st_size, digest, newlines + (last != b"\n"), offset, bom, offsets)
 
 
-def near(path: Path) -> str | None:
+def similar_names_hint(path: Path) -> str | None:
     """A hint for a file that is not there: what is there under a similar name."""
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"

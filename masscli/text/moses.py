@@ -22,7 +22,7 @@ PLAIN = str.maketrans("şţŞŢșțȘȚăĂâÂîÎ", "stSTstSTaAaAiI")
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
+class TextPreprocessing:
     """What is done to a line before it is cut into pieces, and undone afterwards (case, punctuation and letters cannot be)."""
 
     normalize: bool = False

@@ -23,25 +23,30 @@ from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.text import bpe_codes
-from masscli.text.bpe_codes import GOES_ON, BpeCodes
+from masscli.text.bpe_codes import BPE_CONTINUATION, BpeCodes
 from masscli.text.cached_sentencepiece import Words
-from masscli.text.moses import Surface
+from masscli.text.moses import TextPreprocessing
 from masscli.text.vocabulary import Vocabulary
-from masscli.text.wordpiece import WordPieces, looks_like
+from masscli.text.wordpiece import WordPieceModel, is_wordpiece
 
 FORMAT = 1
-MODEL, CARD = "vocab.model", "tokenizer.json"
-TRAINED, ADOPTED, WORDPIECE, CODES = "sentencepiece-bpe", "sentencepiece", "wordpiece", "bpe-codes"
+MODEL_FILE, TOKENIZER_FILE = "vocab.model", "tokenizer.json"
+TRAINED_BPE, SENTENCEPIECE, WORDPIECE, BPE_CODES = (
+    "sentencepiece-bpe",
+    "sentencepiece",
+    "wordpiece",
+    "bpe-codes",
+)
 """Kinds of model: one of our own making, somebody's (of which nothing is taken for granted), BERT's vocab.txt, or codes of subword-nmt."""
-WORD, REST = "\u2581", "##"
+WORD_START, WORDPIECE_CONTINUATION = "\u2581", "##"
 """SentencePiece's mark of a word's first piece, WordPiece's of all the others (BPE codes mark all but the last)."""
-SPARE = 8
+SPARE_IDS = 8
 """Ids kept free for objectives that need a symbol of their own."""
 _TRAINING_THREADS = 2
 
 
 @config
-class Card:
+class TokenizerCard:
     """`tokenizer.json`."""
 
     format: int
@@ -76,19 +81,25 @@ class Card:
 class Tokenizer:
     """One SentencePiece model (or what else there is), the ids of its special symbols, and what is done to text before it."""
 
-    def __init__(self, model: bytes, card: Card) -> None:
+    def __init__(self, model: bytes, card: TokenizerCard) -> None:
         self.vocab: Vocabulary = card.vocabulary()
-        self.surface = Surface(card.normalize, card.moses, card.lowercase, card.romanian)
+        self.surface = TextPreprocessing(card.normalize, card.moses, card.lowercase, card.romanian)
         self._model, self._card = model, card
         self._pieces = _reader(model, card.kind, card.lowercase)
-        self._words = Words(self._pieces, split=card.kind != ADOPTED)
+        self._words = Words(self._pieces, split=card.kind != SENTENCEPIECE)
 
     @classmethod
     def train(
         cls, lines: Iterator[str], *, config: PreprocessConfig, languages: Sequence[str], folder: Path
     ) -> Tokenizer:
         """Learn a BPE from lines that have been through `Surface.apply`, into `folder`.  The same lines, the same bytes."""
-        controls = ["<mask>", "<cls>", "<sep>", *map(tag, languages), *map(spare, range(SPARE))]
+        controls = [
+            "<mask>",
+            "<cls>",
+            "<sep>",
+            *map(language_piece, languages),
+            *map(spare_piece, range(SPARE_IDS)),
+        ]
         written = BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
@@ -99,7 +110,7 @@ class Tokenizer:
             )  # fmt: skip
         except RuntimeError as error:
             raise _explain(error, config.vocab_size) or error from None
-        return cls._create(written.getvalue(), TRAINED, config, languages, folder)
+        return cls._create(written.getvalue(), TRAINED_BPE, config, languages, folder)
 
     @classmethod
     def adopt(
@@ -110,8 +121,8 @@ class Tokenizer:
         One that `train` has made is what it was: with the same languages and text options it gives the same vocabulary, so that weights
         trained with the one fit the other.  Where a data folder, a checkpoint or a run is named, its languages and text options are meant.
         """
-        given, model = model, model_of(model)
-        if given != model and (model.parent / CARD).is_file():
+        given, model = model, find_model_file(model)
+        if given != model and (model.parent / TOKENIZER_FILE).is_file():
             known = cls.load(model.parent)
             if unknown := [name for name in languages if name not in known._card.languages]:
                 has = ", ".join(known._card.languages)
@@ -144,7 +155,7 @@ class Tokenizer:
             ) from None
 
     @classmethod
-    def of(cls, path: Path, data: bytes, surface: Surface, languages: Sequence[str]) -> Tokenizer:
+    def of(cls, path: Path, data: bytes, surface: TextPreprocessing, languages: Sequence[str]) -> Tokenizer:
         """The same of the bytes of a model alone, and writes nothing; `path` is named in complaints."""
         try:
             return cls(data, _describe(data, _kind(data), surface, languages))
@@ -158,25 +169,29 @@ class Tokenizer:
         cls, codes: Path, vocab: Path, *, config: PreprocessConfig, languages: Sequence[str], folder: Path
     ) -> Tokenizer:
         """Take the two files of subword-nmt or fastBPE."""
-        return cls._create(bpe_codes.join(codes, vocab), CODES, config, languages, folder)
+        return cls._create(bpe_codes.read_bpe_files(codes, vocab), BPE_CODES, config, languages, folder)
 
     @staticmethod
     def languages_of(model: Path) -> tuple[str, ...]:
         """The languages of the vocabulary in a data folder or a run, none when a mere model is named."""
-        found = model_of(model)
-        return read_card(found.parent).languages if found != model and (found.parent / CARD).is_file() else ()
+        found = find_model_file(model)
+        return (
+            read_card(found.parent).languages
+            if found != model and (found.parent / TOKENIZER_FILE).is_file()
+            else ()
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
         """From a data folder or a checkpoint."""
         card = read_card(folder)
         try:
-            model = (folder / MODEL).read_bytes()
+            model = (folder / MODEL_FILE).read_bytes()
         except FileNotFoundError:
-            raise MasscliError(f"{folder / MODEL}: no such file", "the folder is incomplete") from None
+            raise MasscliError(f"{folder / MODEL_FILE}: no such file", "the folder is incomplete") from None
         if hashlib.sha256(model).hexdigest() != card.model_sha256:
             raise MasscliError(
-                f"{folder / MODEL}: is not the model that {CARD} describes",
+                f"{folder / MODEL_FILE}: is not the model that {TOKENIZER_FILE} describes",
                 "one of the two was replaced or damaged",
             )
         return cls(model, card)
@@ -184,8 +199,8 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         """Write both files; the bytes are the same wherever they are written."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / MODEL).write_bytes(self._model)
-        (folder / CARD).write_text(
+        (folder / MODEL_FILE).write_bytes(self._model)
+        (folder / TOKENIZER_FILE).write_text(
             json.dumps(to_dict(self._card), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
 
@@ -232,14 +247,18 @@ class Tokenizer:
     @property
     def mark(self) -> str:
         """What tells pieces within a word: `WORD` before the first, `REST` before the others, or `GOES_ON` behind all but the last."""
-        return {WORDPIECE: REST, CODES: GOES_ON}.get(self._card.kind, WORD)
+        return {WORDPIECE: WORDPIECE_CONTINUATION, BPE_CODES: BPE_CONTINUATION}.get(
+            self._card.kind, WORD_START
+        )
 
     def surfaces(self, ids: Sequence[int]) -> list[str]:
         """The text of each piece, without the mark of a word's start (of its continuation, in a WordPiece vocabulary)."""
-        if self.mark == WORD:
-            return [piece.replace(WORD, "") for piece in self.pieces(ids)]
+        if self.mark == WORD_START:
+            return [piece.replace(WORD_START, "") for piece in self.pieces(ids)]
         return [
-            piece.removeprefix(REST) if self.mark == REST else piece.removesuffix(GOES_ON)
+            piece.removeprefix(WORDPIECE_CONTINUATION)
+            if self.mark == WORDPIECE_CONTINUATION
+            else piece.removesuffix(BPE_CONTINUATION)
             for piece in self.pieces(ids)
         ]
 
@@ -248,35 +267,42 @@ class Tokenizer:
         cls, model: bytes, kind: str, config: PreprocessConfig, languages: Sequence[str], folder: Path
     ) -> Tokenizer:
         card = _describe(
-            model, kind, Surface(config.normalize, config.moses, config.lowercase, config.romanian), languages
+            model,
+            kind,
+            TextPreprocessing(config.normalize, config.moses, config.lowercase, config.romanian),
+            languages,
         )
         made = cls(model, card)
         made.save(folder)
         return made
 
 
-def model_of(path: Path) -> Path:
+def find_model_file(path: Path) -> Path:
     """The model file of a data folder, a checkpoint or a run; a file is itself."""
-    places = (path / MODEL, path / "checkpoints" / "best" / MODEL, path / "checkpoints" / "last" / MODEL)
+    places = (
+        path / MODEL_FILE,
+        path / "checkpoints" / "best" / MODEL_FILE,
+        path / "checkpoints" / "last" / MODEL_FILE,
+    )
     return next((place for place in places if place.is_file()), path)
 
 
-def tag(language: str) -> str:
+def language_piece(language: str) -> str:
     """The piece that stands for a language."""
     return f"<lang:{language}>"
 
 
-def spare(number: int) -> str:
+def spare_piece(number: int) -> str:
     """The piece of a reserved id."""
     return f"<spare{number}>"
 
 
-def read_card(folder: Path) -> Card:
+def read_card(folder: Path) -> TokenizerCard:
     """`tokenizer.json` of a folder, checked."""
-    path = folder / CARD
+    path = folder / TOKENIZER_FILE
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        card = from_dict(Card, raw)
+        card = from_dict(TokenizerCard, raw)
     except FileNotFoundError:
         raise MasscliError(f"{path}: no such file", "expected a data folder or a checkpoint") from None
     except (ValueError, ConfigError) as error:
@@ -319,29 +345,32 @@ def _processor(model: bytes) -> Any:
 
 def _reader(model: bytes, kind: str, lowercase: bool) -> Any:
     """What turns text into ids and back."""
-    if kind == CODES:
+    if kind == BPE_CODES:
         return BpeCodes(model)
-    return WordPieces(model, accents=not lowercase) if kind == WORDPIECE else _processor(model)
+    return WordPieceModel(model, accents=not lowercase) if kind == WORDPIECE else _processor(model)
 
 
 def _kind(model: bytes) -> str:
-    if bpe_codes.looks_like(model):
-        return CODES
-    return WORDPIECE if looks_like(model) else TRAINED if _ours(model) else ADOPTED
+    if bpe_codes.is_bpe_codes(model):
+        return BPE_CODES
+    return WORDPIECE if is_wordpiece(model) else TRAINED_BPE if _ours(model) else SENTENCEPIECE
 
 
 def _ours(model: bytes) -> bool:
     """Whether `Tokenizer.train` has made a model: nobody else reserves these symbols."""
     pieces = _processor(model)
-    return all(pieces.is_control(pieces.piece_to_id(name)) for name in ("<mask>", *map(spare, range(SPARE))))
+    return all(
+        pieces.is_control(pieces.piece_to_id(name))
+        for name in ("<mask>", *map(spare_piece, range(SPARE_IDS)))
+    )
 
 
-def _describe(model: bytes, kind: str, surface: Surface, languages: Sequence[str]) -> Card:
+def _describe(model: bytes, kind: str, surface: TextPreprocessing, languages: Sequence[str]) -> TokenizerCard:
     """Find, or make up, the id of every special symbol."""
     own: dict[str, int] = {}
     free: Iterator[int] = iter(())
     pieces = _reader(model, kind, surface.lowercase)
-    if isinstance(pieces, (WordPieces, BpeCodes)):
+    if isinstance(pieces, (WordPieceModel, BpeCodes)):
         control, free = pieces.special, iter(pieces.free)
     else:
         control = {pieces.id_to_piece(i): i for i in range(len(pieces)) if pieces.is_control(i)}
@@ -360,15 +389,15 @@ def _describe(model: bytes, kind: str, surface: Surface, languages: Sequence[str
         return known
 
     roles = {role: at(name, own.get(role, -1)) for role, name in _ROLES.items()}
-    language_ids = [at(tag(language)) for language in languages]
-    spares = [at(spare(n)) for n in range(SPARE)]
+    language_ids = [at(language_piece(language)) for language in languages]
+    spares = [at(spare_piece(n)) for n in range(SPARE_IDS)]
     raw = {
         "format": FORMAT, "kind": kind, "size": size, "pieces": len(pieces), **roles, "spare": spares,
         "languages": list(languages), "language_ids": language_ids,
         "normalize": surface.normalize, "moses": surface.moses, "lowercase": surface.lowercase,
         **({"romanian": surface.romanian} if surface.romanian else {}), "model_sha256": hashlib.sha256(model).hexdigest(),
     }  # fmt: skip
-    return from_dict(Card, raw | {"fingerprint": _fingerprint(raw)})
+    return from_dict(TokenizerCard, raw | {"fingerprint": _fingerprint(raw)})
 
 
 def _fingerprint(raw: dict[str, object]) -> str:

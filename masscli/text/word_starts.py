@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from masscli.text.bpe_codes import GOES_ON
-from masscli.text.tokenizer import REST, WORD
+from masscli.text.bpe_codes import BPE_CONTINUATION
+from masscli.text.tokenizer import WORD_START, WORDPIECE_CONTINUATION
 from masscli.text.vocabulary import Vocabulary
 
 PUNCTUATION = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~')
@@ -51,19 +51,22 @@ def word_starts(tokenizer: Pieces, as_albert: bool = False) -> WordStarts:
     ordinary = [i for i in range(vocab.size) if i not in vocab.specials]
     pieces = tokenizer.pieces(ordinary)
     goes_on = np.zeros(vocab.size, np.bool_)
-    if tokenizer.mark == GOES_ON:
-        goes_on[ordinary] = [piece.endswith(GOES_ON) for piece in pieces]
+    if tokenizer.mark == BPE_CONTINUATION:
+        goes_on[ordinary] = [piece.endswith(BPE_CONTINUATION) for piece in pieces]
     begins = [
-        piece.startswith(WORD) if tokenizer.mark == WORD else not piece.startswith(REST) for piece in pieces
+        piece.startswith(WORD_START)
+        if tokenizer.mark == WORD_START
+        else not piece.startswith(WORDPIECE_CONTINUATION)
+        for piece in pieces
     ]
     if (
-        not as_albert and tokenizer.mark != REST
+        not as_albert and tokenizer.mark != WORDPIECE_CONTINUATION
     ):  # WordPiece cuts at every sign of punctuation, and marks what goes on
         begins = [
             marked or not any(c.isalnum() for c in piece)
             for marked, piece in zip(begins, pieces, strict=True)
         ]
-    elif tokenizer.mark == WORD:
+    elif tokenizer.mark == WORD_START:
         begins = [marked or _begins_in_albert(piece) for marked, piece in zip(begins, pieces, strict=True)]
     starts[ordinary] = begins
     return WordStarts(starts, goes_on)

@@ -16,19 +16,21 @@ from collections.abc import Sequence
 
 from masscli.core.errors import MasscliError
 
-LONGEST = 200
-NEEDED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+MAX_WORD_LENGTH = 200
+REQUIRED_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _CJK = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF),
         (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))  # fmt: skip
 
 
-def looks_like(model: bytes) -> bool:
+def is_wordpiece(model: bytes) -> bool:
     """Whether a file is meant as such a vocabulary: lines of text, among them one of BERT's special symbols, or a piece with `##`."""
     lines = set(re.split(rb"\r?\n", model)) if b"\0" not in model else set()
-    return any(name.encode() in lines for name in NEEDED) or any(line.startswith(b"##") for line in lines)
+    return any(name.encode() in lines for name in REQUIRED_PIECES) or any(
+        line.startswith(b"##") for line in lines
+    )
 
 
-class WordPieces:
+class WordPieceModel:
     """The vocabulary, and text to ids and back.  `accents`: keep them (cased vocabularies)."""
 
     def __init__(self, model: bytes, accents: bool) -> None:
@@ -42,10 +44,8 @@ class WordPieces:
         self._pieces = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
         self._ids = {piece: n for n, piece in enumerate(self._pieces)}
         self._accents = accents
-        if missing := [name for name in NEEDED if name not in self._ids]:
-            hint = (
-                f"BERT's vocab.txt has a line each of {', '.join(NEEDED)}; one more at its end gets a new id"
-            )
+        if missing := [name for name in REQUIRED_PIECES if name not in self._ids]:
+            hint = f"BERT's vocab.txt has a line each of {', '.join(REQUIRED_PIECES)}; one more at its end gets a new id"
             raise MasscliError(
                 f"--spm-model: lacks {', '.join(missing)}, which a WordPiece vocabulary needs", hint
             )
@@ -63,7 +63,7 @@ class WordPieces:
     def special(self) -> dict[str, int]:
         """Ids of the special symbols, by the names that SentencePiece's have here."""
         names = ("<pad>", "<unk>", "<cls>", "<sep>", "<mask>")
-        found = {name: self._ids[piece] for name, piece in zip(names, NEEDED, strict=True)}
+        found = {name: self._ids[piece] for name, piece in zip(names, REQUIRED_PIECES, strict=True)}
         return {**found, "<s>": found["<cls>"], "</s>": found["<sep>"]}
 
     @property
@@ -73,7 +73,7 @@ class WordPieces:
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Ids of every line."""
-        return [[i for word in basic(line, self._accents) for i in self._word(word)] for line in lines]
+        return [[i for word in basic_tokens(line, self._accents) for i in self._word(word)] for line in lines]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Words with spaces between them; what is unknown leaves its mark (U+2047)."""
@@ -87,7 +87,7 @@ class WordPieces:
 
     def _word(self, word: str) -> list[int]:
         found, start = list[int](), 0
-        while start < len(word) <= LONGEST:
+        while start < len(word) <= MAX_WORD_LENGTH:
             head = "##" if start else ""
             stop = next((n for n in range(len(word), start, -1) if head + word[start:n] in self._ids), 0)
             if not stop:
@@ -97,7 +97,7 @@ class WordPieces:
         return found if start == len(word) else [self._ids["[UNK]"]]
 
 
-def basic(line: str, accents: bool) -> list[str]:
+def basic_tokens(line: str, accents: bool) -> list[str]:
     """Words and punctuation marks of a line."""
     cleaned = "".join(_clean(c) for c in line)
     if not accents:

@@ -44,9 +44,9 @@ class Pass(nn.Module):
 
 def refuse(recipe: Recipe, update_freq: int) -> None:
     """What cannot be shared out; raises MasscliError."""
-    if update_freq % distributed.world:
+    if update_freq % distributed.world_size:
         raise MasscliError(
-            f"--shard-model: {update_freq} micro-batches of an update do not divide among {distributed.world} processes",
+            f"--shard-model: {update_freq} micro-batches of an update do not divide among {distributed.world_size} processes",
             "run it with a number of processes that divides --update-freq",
         )
     if recipe.train.compile:
@@ -69,7 +69,7 @@ def refuse(recipe: Recipe, update_freq: int) -> None:
 
 def shard(through: Pass, device: torch.device) -> None:
     """Leave each process its share of every parameter, on its device.  Before the optimizer is made."""
-    mesh = init_device_mesh(device.type, (distributed.world,))
+    mesh = init_device_mesh(device.type, (distributed.world_size,))
     for stack in (through.model.encoder, through.model.decoder):
         # Layers that share weights run in halves of one another, and are few: they stay with the rest.
         for layer in stack.layers if stack is not None and stack.share == "none" else ():
@@ -133,7 +133,7 @@ def total_norm(tensors: Iterable[Tensor], device: torch.device) -> float:
     rest = [g for g in found if not isinstance(g, DTensor)]
     if not shares:
         return float(nn.utils.get_total_norm(rest)) if rest else 0.0
-    squares = distributed.sum_(nn.utils.get_total_norm(shares).double().square().to(device))
+    squares = distributed.all_reduce_sum(nn.utils.get_total_norm(shares).double().square().to(device))
     return float(
         (squares + nn.utils.get_total_norm(rest).to(device).double().square() if rest else squares).sqrt()
     )
@@ -143,13 +143,13 @@ def block_norms(tensor: Tensor, blocks: int) -> Tensor:
     """(rows here,) for each row of this process's share, the norm of the block of rows that it is in: of so many equal ones in all."""
     own, rows = local(tensor), tensor.shape[0]
     first = (
-        min(rows, distributed.rank * -(-rows // distributed.world)) if isinstance(tensor, DTensor) else 0
+        min(rows, distributed.rank * -(-rows // distributed.world_size)) if isinstance(tensor, DTensor) else 0
     )  # FSDP2 cuts as torch.chunk does
     block = (torch.arange(len(own), device=own.device) + first) * blocks // rows
     squares = torch.zeros(blocks, dtype=torch.float64, device=own.device).index_add_(
         0, block, own.double().square().flatten(1).sum(1)
     )
-    return (distributed.sum_(squares) if isinstance(tensor, DTensor) else squares).sqrt()[block]
+    return (distributed.all_reduce_sum(squares) if isinstance(tensor, DTensor) else squares).sqrt()[block]
 
 
 def _groups(through: Pass) -> Iterator[FSDPModule]:

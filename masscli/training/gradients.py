@@ -134,7 +134,7 @@ class Gradients:
                 targets[job.stream, term] += count
                 having[job.stream, term] += count > 0
         both = [list(targets.values()), list(having.values())]
-        return distributed.sum_(torch.tensor(both, dtype=torch.float64, device=self.device)).cpu()
+        return distributed.all_reduce_sum(torch.tensor(both, dtype=torch.float64, device=self.device)).cpu()
 
     def _accumulate(self, work: Sequence[tuple[PlannedBatch, list[Batch]]], counts: Tensor) -> Tensor:
         """Forward and backward, a batch at a time; the summed losses."""
@@ -171,10 +171,10 @@ class Gradients:
         """Add gradients over processes.  Where only some of them used a parameter, it counts as zero in the others.
 
         Those of a model that is shared out have been added up in the backward pass."""
-        if distributed.world == 1:
+        if distributed.world_size == 1:
             return
         params = [p for p in self.parameters if not isinstance(p, DTensor)]
-        used = distributed.sum_(
+        used = distributed.all_reduce_sum(
             torch.tensor([float(p.grad is not None) for p in params], device=self.device)
         ).tolist()
         shared = [p for p, n in zip(params, used, strict=True) if n]
@@ -186,7 +186,7 @@ class Gradients:
             assert p.grad is not None
             bucket.append(p.grad)
             if i + 1 == len(shared) or sum(g.numel() for g in bucket) >= BUCKET:
-                flat = distributed.sum_(torch.cat([g.flatten() for g in bucket]))
+                flat = distributed.all_reduce_sum(torch.cat([g.flatten() for g in bucket]))
                 for gradient, part in zip(
                     bucket, torch.split(flat, [g.numel() for g in bucket]), strict=True
                 ):

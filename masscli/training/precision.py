@@ -37,9 +37,9 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
         raise MasscliError(
             f"--device {name}: there are {torch.cuda.device_count()} GPUs", "count from cuda:0"
         )
-    if device.type == "cuda" and distributed.world > 1:
+    if device.type == "cuda" and distributed.world_size > 1:
         raise MasscliError(
-            f"--device {name}: {distributed.world} processes would share it",
+            f"--device {name}: {distributed.world_size} processes would share it",
             "leave it out: each takes a GPU of its own",
         )
     return device

@@ -134,7 +134,7 @@ class Trainer:
             batch_builders,
             jobs(),
             rank=distributed.rank,
-            world=distributed.world,
+            world=distributed.world_size,
             last_draw=last,
             workers=train.num_workers,
         )
@@ -142,7 +142,9 @@ class Trainer:
             if last is not None and turn > last:
                 return
             planned = list(group)
-            prepared = [next(mine) for job in planned if job.micro % distributed.world == distributed.rank]
+            prepared = [
+                next(mine) for job in planned if job.micro % distributed.world_size == distributed.rank
+            ]
             self.gradients.forget()
             for _ in range(reuse):
                 yield planned, prepared
@@ -173,7 +175,7 @@ class Trainer:
     def _agreed_to_stop(self) -> int:
         """The signal that ends the run, 0 for none; every process comes to know of it after the same update, whichever was sent it."""
         mine = self.signals.told  # read once: it may come between the lines
-        anyone = float(distributed.sum_(torch.tensor(float(mine), device=self.device)))
+        anyone = float(distributed.all_reduce_sum(torch.tensor(float(mine), device=self.device)))
         return mine or (signal.SIGTERM if anyone else 0)
 
     # -- one update ------------------------------------------------------------------------------------------------------------------
@@ -249,7 +251,7 @@ class Trainer:
         )
 
     def _watch_divergence(self, sums: Tensor, totals: Tensor) -> None:
-        loss = float(sums.sum()) / max(1.0, float(totals.sum())) * distributed.world
+        loss = float(sums.sum()) / max(1.0, float(totals.sum())) * distributed.world_size
         self._first_loss = (
             max(loss, math.log(self.model.vocab_size)) if self._first_loss is None else self._first_loss
         )
@@ -305,7 +307,7 @@ class Trainer:
         distributed.barrier()
 
     def _stepped(self, watch: Watch, epoch: int, norm: float) -> Stepped:
-        sums = distributed.sum_(watch.sums).cpu()
+        sums = distributed.all_reduce_sum(watch.sums).cpu()
         losses = {
             ".".join(k): float(s / t)
             for k, s, t in zip(self.gradients.keys, sums, watch.totals, strict=True)
@@ -330,7 +332,7 @@ class Trainer:
         for stream in self.streams.values():
             if names := stream.objective.training_metrics:
                 taken = stream.objective.take_training_metrics()
-                sums = distributed.sum_(
+                sums = distributed.all_reduce_sum(
                     torch.tensor([taken[n] for n in names], dtype=torch.float64, device=self.device)
                 ).tolist()
                 own = {n: a / b for n, (a, b) in zip(names, sums, strict=True) if b}

@@ -31,7 +31,7 @@ from masscli.generation.inference_copy import inference_copy
 from masscli.generation.retrieval import precision_at_1, sentence_vectors
 from masscli.generation.single_stack_decoding import extract_stack
 from masscli.generation.translator import Translator
-from masscli.metrics import FAMILIES, Score, bleu, rouge_scores
+from masscli.metrics import METRIC_FAMILIES, Score, bleu, rouge_scores
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, Term
 from masscli.objectives.shared.finetuning_base import Judged, Measured, Output
@@ -135,7 +135,7 @@ def judge(
         return objective.predict(model, objective.prepare(model, batch_builder(rows, 0).to(device)))
 
     for number, rows in enumerate(sampler.epoch()):
-        if number % distributed.world == distributed.rank:
+        if number % distributed.world_size == distributed.rank:
             mine.update(zip(rows.tolist(), chain.from_iterable(in_pieces(rows, outputs)), strict=True))
     return gathered(mine, sampler.num_examples, device)
 
@@ -158,11 +158,11 @@ def gathered(mine: Mapping[int, Output], rows: int, device: torch.device) -> lis
     sizes = torch.zeros(rows, dtype=torch.int64, device=device)
     for row, output in mine.items():
         sizes[row] = len(output)
-    ends = torch.cumsum(distributed.sum_(sizes).cpu(), 0).tolist()
+    ends = torch.cumsum(distributed.all_reduce_sum(sizes).cpu(), 0).tolist()
     values = torch.zeros(ends[-1] if ends else 0, dtype=torch.float64, device=device)
     for row, output in mine.items():
         values[ends[row] - len(output) : ends[row]] = torch.from_numpy(output)
-    flat = distributed.sum_(values).cpu().numpy()
+    flat = distributed.all_reduce_sum(values).cpu().numpy()
     return [flat[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
@@ -199,7 +199,7 @@ class Validator:
         ]
         losses = [name for stream in self.streams for name in (f"{stream.name}.loss", *stream.parts)]
         places = ["", *(f"{task.stream}." for task in self.rouges)] if self.rouges else []
-        rouges = [f"{place}{metric}" for place in places for metric in FAMILIES["rouge"]]
+        rouges = [f"{place}{metric}" for place in places for metric in METRIC_FAMILIES["rouge"]]
         return [
             "loss",
             *(["ppl"] if self._one_term else []),
@@ -231,7 +231,7 @@ class Validator:
             found = {t.name: s.value for t, s in zip(self.tasks, scores, strict=True) if t.metric == kind}
             metrics |= {**found, kind: sum(found.values()) / len(found)}
         signatures = {t.name: s.signature for t, s in zip(self.tasks, scores, strict=True)}
-        for metric in FAMILIES["rouge"] if self.rouges else ():
+        for metric in METRIC_FAMILIES["rouge"] if self.rouges else ():
             each = {
                 f"{task.stream}.{metric}": found[metric]
                 for task, found in zip(self.rouges, written, strict=True)
@@ -261,11 +261,11 @@ class Validator:
                 )
 
             for number, rows in enumerate(stream.sampler.epoch()):
-                if number % distributed.world != distributed.rank:
+                if number % distributed.world_size != distributed.rank:
                     continue
                 sums += torch.stack(in_pieces(rows, summed)).sum(0)
             stream.objective.train()
-            sums = distributed.sum_(sums.to(device)).cpu()
+            sums = distributed.all_reduce_sum(sums.to(device)).cpu()
             if not sums[1].any():
                 hint = "preprocess more text to validate on, or have more of it predicted (--mask-prob)"
                 raise MasscliError(
@@ -317,7 +317,7 @@ class Validator:
         device, scores = next(model.parameters()).device, []
         for task in self.tasks:
             config = GenerationConfig(beam=self.beam if task.metric == "bleu" else 1)
-            own = range(distributed.rank, len(task.sources), distributed.world)
+            own = range(distributed.rank, len(task.sources), distributed.world_size)
             sources = [task.sources[i] for i in own]
             lines, writer = sources, extract_stack(fast, "encoder") if task.by_encoder else fast
             for number, hop in enumerate(pairwise(task.path)):
@@ -349,7 +349,7 @@ class Validator:
         device, scores = next(model.parameters()).device, []
         for task in self.rouges:
             config = GenerationConfig(beam=self.beam, max_len_a=0, max_len_b=task.longest)
-            own = range(distributed.rank, len(task.sources), distributed.world)
+            own = range(distributed.rank, len(task.sources), distributed.world_size)
             writer = extract_stack(fast, "encoder") if task.by_encoder else fast
             translator = Translator([writer], self.tokenizer, self.framing, config, cut=task.cut)
             found = translator.translate([task.sources[i] for i in own], task.language, task.language)

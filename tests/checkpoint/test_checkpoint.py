@@ -56,7 +56,7 @@ class Killed(BaseException):
 
 
 DEEDS = [
-    (checkpoint, "write"), (checkpoint, "save_file"), (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"),
+    (checkpoint, "write_synced"), (checkpoint, "save_file"), (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"),
     (Path, "unlink"), (shutil, "rmtree"),
 ]  # fmt: skip
 """What saving does to the disk."""

@@ -20,7 +20,7 @@ from masscli.__main__ import run
 from masscli.core.config import ConfigError
 from masscli.metrics import METRICS, bleu, compare, score, score_lines
 from masscli.metrics.config import ScoreConfig
-from masscli.metrics.rouge import common_subsequence
+from masscli.metrics.rouge import common_subsequence_length
 
 TEXT = 'Der Hund läuft, die Katze schläft. Ein Mann (mit Hut) sagt: "Nein!" z.B. 3,5 km/h saftig-grünes Gras don\'t'
 WORDS = TEXT.split()
@@ -195,7 +195,7 @@ def test_the_longest_common_subsequence_is_the_longest() -> None:
             for s in (a, b)
         )
         first, second = subsequences
-        assert common_subsequence(a, b) == max(map(len, first & second))
+        assert common_subsequence_length(a, b) == max(map(len, first & second))
 
 
 def test_accuracy() -> None:

@@ -133,7 +133,7 @@ def test_each_process_has_a_gpu_of_its_own(
     """Of two."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(distributed, "world", world)
+    monkeypatch.setattr(distributed, "world_size", world)
     try:
         device = str(choose_device(name, rank))
     except MasscliError as error:

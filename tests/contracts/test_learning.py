@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from masscli.core.config import from_dict
-from masscli.core.rng import example_rng
+from masscli.core.rng import example_generator
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
@@ -100,7 +100,7 @@ def learn(
 
 
 def batch(made: Objective, rows: list[Example], epoch: int = 0) -> Batch:
-    return made.collator()(rows, [example_rng(1, "s", epoch, e.number) for e in rows])
+    return made.collator()(rows, [example_generator(1, "s", epoch, e.number) for e in rows])
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_averages_of_different_things(
 def test_processes_without_torchrun(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("masscli.core.distributed.world", 2)
+    monkeypatch.setattr("masscli.core.distributed.world_size", 2)
     args = ["pretrain", str(toy), "--objective", "mass", *SMALL, "--save-dir", str(tmp_path / "run")]
     assert told(capsys, args) == ["error: WORLD_SIZE is 2, but RANK, MASTER_ADDR, MASTER_PORT are not set",
                                   "hint: start with torchrun, or unset WORLD_SIZE"]  # fmt: skip

@@ -186,7 +186,7 @@ def test_a_model_that_is_shared_out_learns_the_same(
 def test_what_cannot_be_shared_out(
     change: tuple[str, ...], message: str, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distributed, "world", 2)
+    monkeypatch.setattr(distributed, "world_size", 2)
     made = recipe(toy, tmp_path / "run", *change)
     with pytest.raises(MasscliError) as caught:
         refuse(made, made.train.update_freq or 1)

@@ -82,22 +82,22 @@ def test_macro_f1_is_the_mean_over_labels() -> None:
 
 
 def test_entities_are_exact_spans() -> None:
-    assert entities.spans(["B-X", "I-X", "O", "B-Y", "B-Y", "I-X", "O"]) == [
+    assert entities.entity_spans(["B-X", "I-X", "O", "B-Y", "B-Y", "I-X", "O"]) == [
         (0, 2, "X"),
         (3, 4, "Y"),
         (4, 5, "Y"),
         (5, 6, "X"),
     ]
-    assert entities.spans(["I-X", "I-X", "I-Y"]) == [(0, 2, "X"), (2, 3, "Y")], (
+    assert entities.entity_spans(["I-X", "I-X", "I-Y"]) == [(0, 2, "X"), (2, 3, "Y")], (
         "an I- without its B- starts an entity, as in conlleval"
     )
-    assert entities.spans(["O", "O"]) == []
-    assert entities.spans(["B-X", "I-X", "L-X", "U-X", "O", "U-Y"]) == [
+    assert entities.entity_spans(["O", "O"]) == []
+    assert entities.entity_spans(["B-X", "I-X", "L-X", "U-X", "O", "U-Y"]) == [
         (0, 3, "X"),
         (3, 4, "X"),
         (5, 6, "Y"),
     ], "BILOU"
-    assert entities.spans(["B", "I", "O", "B", "S", "I-X"]) == [
+    assert entities.entity_spans(["B", "I", "O", "B", "S", "I-X"]) == [
         (0, 2, ""),
         (3, 4, ""),
         (4, 5, ""),
@@ -114,18 +114,18 @@ def test_entities_are_those_of_conlleval(seed: int, marks: str) -> None:
     gold = [draw.choices(tags, k=draw.randint(0, 9)) for _ in range(60)]
     found = [[draw.choice(tags) if draw.random() < 0.3 else tag for tag in sentence] for sentence in gold]
     for sentence in (*gold, *found):
-        assert entities.spans(sentence) == chunks(sentence)
+        assert entities.entity_spans(sentence) == chunks(sentence)
     right = sum(len(set(chunks(a)) & set(chunks(b))) for a, b in zip(gold, found, strict=True))
     precision, recall = right / sum(len(chunks(b)) for b in found), right / sum(len(chunks(a)) for a in gold)
-    assert entities.f1(gold, found) == pytest.approx(2 * precision * recall / (precision + recall))
-    assert 0.2 < entities.f1(gold, found) < 0.95
+    assert entities.entity_f1(gold, found) == pytest.approx(2 * precision * recall / (precision + recall))
+    assert 0.2 < entities.entity_f1(gold, found) < 0.95
 
 
 def test_conllevals_own_example() -> None:
     """One right of two found and three wanted: precision 1/2, recall 1/3, F1 0.4."""
     gold = [["B-NP", "I-NP", "O", "B-VP"], ["B-NP"]]
     found = [["B-NP", "I-NP", "O", "O"], ["B-VP"]]
-    assert entities.f1(gold, found) == pytest.approx(0.4)
+    assert entities.entity_f1(gold, found) == pytest.approx(0.4)
 
 
 def test_score_reads_a_column_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

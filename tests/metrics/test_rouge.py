@@ -15,7 +15,7 @@ import pytest
 from masscli.core.config import ConfigError
 from masscli.metrics import score, stemmer
 from masscli.metrics.config import ScoreConfig
-from masscli.metrics.rouge import common_places, common_subsequence, words
+from masscli.metrics.rouge import common_subsequence_length, common_subsequence_positions, rouge_words
 from tests.cli.test_score_forms import refused, scored
 from tests.toy_tasks import save
 
@@ -221,8 +221,8 @@ def test_the_places_of_a_common_subsequence() -> None:
     draw = random.Random(6)
     for _ in range(100):
         a, b = (draw.choices("abc", k=draw.randint(0, 7)) for _ in range(2))
-        assert frozenset(common_places(a, b)) in longest(a, b)
-    assert common_places("ab", "ba") == {0}, (
+        assert frozenset(common_subsequence_positions(a, b)) in longest(a, b)
+    assert common_subsequence_positions("ab", "ba") == {0}, (
         "of two that are as long, the one without the last word of the reference"
     )
 
@@ -247,7 +247,8 @@ def test_one_sentence_is_rouge_l() -> None:
     assert one.value == pytest.approx(other.value) and 20 < one.value < 80
     assert "|lcs:union|" in other.signature and "lcs" not in one.signature
     assert all(
-        len(common_places(a.split(), b.split())) == common_subsequence(a.split(), b.split())
+        len(common_subsequence_positions(a.split(), b.split()))
+        == common_subsequence_length(a.split(), b.split())
         for a in hypotheses
         for b in references
     )
@@ -311,7 +312,7 @@ def test_how_sentences_are_marked(
     ],
 )
 def test_marks_belong_to_their_words(line: str, expected: list[str]) -> None:
-    assert words(line) == expected
+    assert rouge_words(line) == expected
 
 
 def test_plain_text_has_the_words_it_had() -> None:
@@ -319,7 +320,7 @@ def test_plain_text_has_the_words_it_had() -> None:
     draw = random.Random(8)
     for _ in range(200):
         line = "".join(draw.choices("abZ09 .,'_-<>\tßÄéñЖ中", k=30))
-        assert words(line) == re.findall(r"[^\W_]+", line.lower())
+        assert rouge_words(line) == re.findall(r"[^\W_]+", line.lower())
 
 
 def test_composed_and_decomposed_spellings_are_the_same_word() -> None:

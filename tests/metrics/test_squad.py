@@ -12,7 +12,7 @@ import pytest
 from masscli.core.errors import MasscliError
 from masscli.data.batches import windows
 from masscli.metrics import squad
-from masscli.metrics.squad import Question, evaluate, normal
+from masscli.metrics.squad import Question, evaluate_squad, normalize_answer
 from tests.oracles import squad_means, squad_words
 
 # -- windows -------------------------------------------------------------------------------------------------------------------------------
@@ -72,11 +72,11 @@ def test_how_many_windows_there_are() -> None:
     ],
 )
 def test_normal_forms(gold: str, predicted: str, exact: float, f1: float) -> None:
-    assert (squad.exact(gold, predicted), squad.f1(gold, predicted)) == (exact, pytest.approx(f1))
+    assert (squad.exact_match(gold, predicted), squad.f1(gold, predicted)) == (exact, pytest.approx(f1))
 
 
 def test_articles_are_words_of_their_own() -> None:
-    assert normal("Another theatre; an anthem of THE-man") == "another theatre anthem of theman"
+    assert normalize_answer("Another theatre; an anthem of THE-man") == "another theatre anthem of theman"
 
 
 def test_without_a_shared_word_there_is_no_f1_in_version_1() -> None:
@@ -84,7 +84,7 @@ def test_without_a_shared_word_there_is_no_f1_in_version_1() -> None:
 
 
 def test_gold_answers_that_normalise_to_nothing_are_dropped_in_version_2() -> None:
-    found = evaluate(
+    found = evaluate_squad(
         [Question("a", ("the", "dog")), Question("b", ("the",)), Question("c", ())],
         {"a": "", "b": "", "c": ""},
         v2=True,
@@ -96,16 +96,16 @@ def test_gold_answers_that_normalise_to_nothing_are_dropped_in_version_2() -> No
 def test_nothing_everywhere_scores_the_share_of_questions_without_an_answer() -> None:
     """SQuAD 2.0's development set has 5,928 questions with an answer and 5,945 without: 50.07."""
     asked = [Question(str(n), ("x",) if n < 5928 else ()) for n in range(11873)]
-    found = evaluate(asked, {q.id: "" for q in asked}, v2=True)
+    found = evaluate_squad(asked, {q.id: "" for q in asked}, v2=True)
     assert (round(found["exact"], 2), round(found["f1"], 2)) == (50.07, 50.07)
 
 
 def test_a_question_without_a_prediction_is_refused_or_wrong() -> None:
     asked = [Question("a", ("x",)), Question("b", ("y",))]
     with pytest.raises(MasscliError) as caught:
-        evaluate(asked, {"a": "x"}, v2=False)
+        evaluate_squad(asked, {"a": "x"}, v2=False)
     assert caught.value.message == "no prediction for question 'b'"
-    assert evaluate(asked, {"a": "x"}, v2=False, missing_is_wrong=True)["exact"] == 50
+    assert evaluate_squad(asked, {"a": "x"}, v2=False, missing_is_wrong=True)["exact"] == 50
 
 
 WORDS = [
@@ -143,7 +143,7 @@ def test_version_1_is_that_of_an_oracle(seed: int) -> None:
     asked = [q for q in asked if q.answers]
     for key in [q.id for q in asked][:: 3 + seed]:
         del told[key]
-    found = evaluate(asked, told, v2=False, missing_is_wrong=True)
+    found = evaluate_squad(asked, told, v2=False, missing_is_wrong=True)
     assert (found["exact"], found["f1"]) == pytest.approx(
         squad_means({q.id: list(q.answers) for q in asked}, told, v2=False)
     )
@@ -163,7 +163,7 @@ def test_version_2_is_that_of_an_oracle(seed: int, missing: bool) -> None:
     }  # probabilities, or differences of scores
     limit = sorted(odds.values())[25]
     golds = {q.id: list(q.answers) for q in asked}
-    found = evaluate(asked, told, v2=True, na_prob=odds, threshold=limit, missing_is_wrong=missing)
+    found = evaluate_squad(asked, told, v2=True, na_prob=odds, threshold=limit, missing_is_wrong=missing)
     parts = {
         "": golds,
         "HasAns_": {k: g for k, g in golds.items() if g},
@@ -176,7 +176,7 @@ def test_version_2_is_that_of_an_oracle(seed: int, missing: bool) -> None:
         assert found[f"{name}total"] == len(part)
     # The official search takes a prediction such as "the", a normal form without a word, for an answer; scores take it for none.
     told = {key: text if squad_words(text) else "" for key, text in told.items()}
-    found = evaluate(asked, told, v2=True, na_prob=odds, missing_is_wrong=missing)
+    found = evaluate_squad(asked, told, v2=True, na_prob=odds, missing_is_wrong=missing)
     every = [squad_means(golds, told, True, odds, at) for at in (-math.inf, *odds.values())]
     for side, name in enumerate(("exact", "f1")):
         assert found[f"best_{name}"] == pytest.approx(max(means[side] for means in every))
@@ -187,17 +187,17 @@ def test_version_2_is_that_of_an_oracle(seed: int, missing: bool) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_empty_predictions_score_the_share_of_questions_without_an_answer(seed: int) -> None:
     asked, _ = drawn(seed)
-    share = 100 * sum(not any(normal(a) for a in q.answers) for q in asked) / len(asked)
-    found = evaluate(asked, {q.id: "" for q in asked}, v2=True)
+    share = 100 * sum(not any(normalize_answer(a) for a in q.answers) for q in asked) / len(asked)
+    found = evaluate_squad(asked, {q.id: "" for q in asked}, v2=True)
     assert (found["exact"], found["f1"]) == (pytest.approx(share), pytest.approx(share))
 
 
 def test_where_nothing_should_be_answered_the_threshold_found_answers_nothing() -> None:
     asked = [Question(str(n), ()) for n in range(4)]
     told, odds = {q.id: "x" for q in asked}, {q.id: -5.0 - n for n, q in enumerate(asked)}
-    found = evaluate(asked, told, v2=True, na_prob=odds)
+    found = evaluate_squad(asked, told, v2=True, na_prob=odds)
     assert (found["f1"], found["best_f1"]) == (0, 100)
-    assert evaluate(asked, told, v2=True, na_prob=odds, threshold=found["best_f1_thresh"])["f1"] == 100
+    assert evaluate_squad(asked, told, v2=True, na_prob=odds, threshold=found["best_f1_thresh"])["f1"] == 100
 
 
 # -- the command ---------------------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from masscli.core.config import to_dict
-from masscli.core.rng import example_rng
+from masscli.core.rng import example_generator
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
@@ -86,7 +86,7 @@ def batch_builder(options: Any, framing: Framing, data: DataFolder) -> BatchBuil
 def batch(options: Any, framing: Framing, *lines: Sequence[int], seed: int = 1) -> Batch:
     """A batch of given ids; pairs translate a line into itself backwards."""
     fields = [(np.array(line), np.array(line[::-1])) for line in lines]
-    rngs = [example_rng(seed, "stream", 0, row) for row in range(len(lines))]
+    rngs = [example_generator(seed, "stream", 0, row) for row in range(len(lines))]
     return objective(options, framing).collator()(
         [Example(row, both) for row, both in enumerate(fields)], rngs
     )
@@ -398,7 +398,8 @@ LINE, MASK = np.arange(100, 400), 4
 
 def noisy(shuffle: float, drop: float, blank: float, draws: int = 200) -> list[list[int]]:
     return [
-        denoise(LINE, shuffle, drop, blank, MASK, example_rng(1, "en", 0, i)).tolist() for i in range(draws)
+        denoise(LINE, shuffle, drop, blank, MASK, example_generator(1, "en", 0, i)).tolist()
+        for i in range(draws)
     ]
 
 
@@ -420,7 +421,7 @@ def test_denoise_moves_no_word_further_than_three_places() -> None:
 
 def test_denoise_keeps_at_least_a_word() -> None:
     assert all(len(line) == 1 for line in noisy(3, 1.0, 0, 20))
-    assert denoise(LINE[:0], 3, 0.5, 0.5, MASK, example_rng(1, "en", 0, 0)).tolist() == []
+    assert denoise(LINE[:0], 3, 0.5, 0.5, MASK, example_generator(1, "en", 0, 0)).tolist() == []
 
 
 def test_mlm_chooses_fifteen_percent_and_shows_eighty_ten_ten() -> None:
@@ -429,7 +430,7 @@ def test_mlm_chooses_fifteen_percent_and_shows_eighty_ten_ten() -> None:
     counts, kinds = [], []
     for i in range(400):
         shown, places = mlm(
-            LINE, choosable, 0.15, 0.1, 0.1, MASK, np.arange(500, 900), 900, example_rng(1, "en", 0, i)
+            LINE, choosable, 0.15, 0.1, 0.1, MASK, np.arange(500, 900), 900, example_generator(1, "en", 0, i)
         )
         assert bool(choosable[places].all())
         untouched = np.setdiff1d(np.arange(300), places)

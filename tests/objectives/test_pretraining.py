@@ -16,7 +16,7 @@ from torch import Tensor
 from masscli.__main__ import run as masscli
 from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
-from masscli.core.rng import example_rng
+from masscli.core.rng import example_generator
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
@@ -88,7 +88,7 @@ def words(seed: int, n: int) -> list[int]:
 
 
 def rngs(n: int, seed: int = 1) -> list[np.random.Generator]:
-    return [example_rng(seed, "stream", 0, row) for row in range(n)]
+    return [example_generator(seed, "stream", 0, row) for row in range(n)]
 
 
 def batch(made: Objective, *lengths: tuple[int, int]) -> Batch:

@@ -12,7 +12,7 @@ import pytest
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.tables import load
 from masscli.objectives.extract.objective import span
-from masscli.text.char_offsets import SPACES, place
+from masscli.text.char_offsets import SHARED_TEXT_WORD, encode_with_offsets
 from masscli.text.tokenizer import Tokenizer
 
 PLAIN = [
@@ -101,7 +101,7 @@ def test_places_are_those_that_sentencepiece_knows_of_its_own_normalisation(lett
     draw, changed = random.Random(1), 0
     for _ in range(400):
         word = drawn(draw, [*PLAIN, *ODD])
-        ids, begins, ends = place(letters, word, "en")
+        ids, begins, ends = encode_with_offsets(letters, word, "en")
         normal, origin = letters._pieces.normalize(word, with_offsets=True)
         assert letters.vocab.unk not in ids and "".join(letters.pieces(ids)) == normal
         at = 0
@@ -126,7 +126,7 @@ def test_what_is_unknown_stands_for_what_nothing_else_stands_for(letters: Tokeni
             draw.choice(["\u0436\u0443\u043a", "\u4e2d"] if n % 2 else PLAIN[:6])
             for n in range(draw.randint(2, 5))
         ]
-        ids, begins, ends = place(letters, "".join(parts), "en")
+        ids, begins, ends = encode_with_offsets(letters, "".join(parts), "en")
         wanted, at = [], 0
         for n, part in enumerate(parts):
             wanted += [(at, at + len(part))] * (n % 2)
@@ -151,14 +151,14 @@ def test_accents_that_are_taken_off_widen_nothing(
     text: str, places: list[str], wordpieces: Tokenizer
 ) -> None:
     """An uncased WordPiece: accents, what cannot be seen, and words that it lacks or finds too long."""
-    _, begins, ends = place(wordpieces, text, "en")
+    _, begins, ends = encode_with_offsets(wordpieces, text, "en")
     assert [text[a:b] for a, b in zip(begins, ends, strict=True)] == places
 
 
 def test_quotes_that_moses_makes_straight_and_turns_round(tmp_path: Path) -> None:
     straight = trained(tmp_path, [*PLAIN, *ODD], 64, normalize=True, moses=True)
     for text in ("\u201edog\u201d", "\u201edog\u201d.", "\u2018dog\u2019,", "(dog\u2026)"):
-        ids, begins, ends = place(straight, text, "en")
+        ids, begins, ends = encode_with_offsets(straight, text, "en")
         known = [n for n, piece in enumerate(straight.surfaces(ids)) if piece.isalpha()]
         first, last = known[0], known[-1]
         assert text[begins[first] : ends[last]] == "dog"
@@ -177,7 +177,7 @@ def test_no_letter_is_lost_and_places_never_go_back(letters: Tokenizer, wordpiec
                 drawn(draw, [*PLAIN, *ODD, "\u0436", "\u00a0", "\u0301", "\u4e2d", "\u2581"])
                 for _ in range(3)
             )
-            _, begins, ends = place(tokenizer, text, "en")
+            _, begins, ends = encode_with_offsets(tokenizer, text, "en")
             assert begins == sorted(begins) and ends == sorted(ends)
             assert all(0 <= a <= b <= len(text) for a, b in zip(begins, ends, strict=True))
             covered = {at for a, b in zip(begins, ends, strict=True) for at in range(a, b)}
@@ -190,7 +190,7 @@ def test_an_answer_is_cut_out_as_it_stands_wherever_pieces_allow_it(
     """From a text full of what is normalised, answers that begin and end with a piece come back letter by letter; all others are held."""
     draw, asked, exact = random.Random(4), [], 0
     context = " ".join(drawn(draw, [*PLAIN, *ODD, "\u0436"]) for _ in range(120))
-    words = list(SPACES.finditer(context))
+    words = list(SHARED_TEXT_WORD.finditer(context))
     for n in range(150):
         first, last = sorted((draw.choice(words), draw.choice(words)), key=lambda word: word.start())
         begin, end = draw.randrange(first.start(), first.end()), draw.randint(last.start() + 1, last.end())

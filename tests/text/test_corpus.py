@@ -24,13 +24,13 @@ def write(path: Path, data: bytes) -> Path:
 def test_a_line_ends_at_newline_and_nowhere_else(tmp_path: Path) -> None:
     odd = "one\u2028still\u2029one\x85\x0b\x0c\x1c\x1d\x1eone\rand one"
     path = write(tmp_path / "a", f"{odd}\n\ntwo\r\nthree\r\r\n  four ".encode())
-    assert list(corpus.lines(path)) == [odd, "", "two", "three\r", "  four "]
+    assert list(corpus.iter_lines(path)) == [odd, "", "two", "three\r", "  four "]
 
 
 def test_the_final_newline_makes_no_line(tmp_path: Path) -> None:
     assert (
-        list(corpus.lines(write(tmp_path / "a", b"x\ny\n")))
-        == list(corpus.lines(write(tmp_path / "b", b"x\ny")))
+        list(corpus.iter_lines(write(tmp_path / "a", b"x\ny\n")))
+        == list(corpus.iter_lines(write(tmp_path / "b", b"x\ny")))
         == ["x", "y"]
     )
 
@@ -42,28 +42,28 @@ def test_archives_read_like_plain_files(tmp_path: Path) -> None:
         write(tmp_path / "a.gz", gzip.compress(data)),
         write(tmp_path / "a.xz", lzma.compress(data)),
     ):
-        assert list(corpus.lines(other)) == list(corpus.lines(plain))
-        assert corpus.scan(other).lines == 2000
+        assert list(corpus.iter_lines(other)) == list(corpus.iter_lines(plain))
+        assert corpus.scan_file(other).lines == 2000
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\r\nb"), encoding="ascii"))
-    assert list(corpus.lines(Path("-"))) == ["a", "b"]
+    assert list(corpus.iter_lines(Path("-"))) == ["a", "b"]
 
 
 def test_a_byte_order_mark_is_left_out_once(tmp_path: Path) -> None:
     path = write(tmp_path / "a", b"\xef\xbb\xbfx\n\xef\xbb\xbfy\n")
-    assert list(corpus.lines(path)) == ["x", "\ufeffy"]
-    assert corpus.scan(path).bom
-    assert not corpus.scan(write(tmp_path / "b", b"x\n\xef\xbb\xbfy\n")).bom
+    assert list(corpus.iter_lines(path)) == ["x", "\ufeffy"]
+    assert corpus.scan_file(path).bom
+    assert not corpus.scan_file(write(tmp_path / "b", b"x\n\xef\xbb\xbfy\n")).bom
 
 
 @pytest.mark.parametrize("block", [4, 1 << 20])
-@pytest.mark.parametrize("function", [lambda path: list(corpus.lines(path)), corpus.scan])
+@pytest.mark.parametrize("function", [lambda path: list(corpus.iter_lines(path)), corpus.scan_file])
 def test_undecodable_bytes_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, function: object
 ) -> None:
-    monkeypatch.setattr(corpus, "BLOCK", block)
+    monkeypatch.setattr(corpus, "BLOCK_BYTES", block)
     path = write(tmp_path / "a", "é\n\nok\nschön".encode() + b" caf\xe9\nend\n")
     with pytest.raises(MasscliError) as caught:
         function(path)  # type: ignore[operator]
@@ -73,7 +73,7 @@ def test_undecodable_bytes_are_named(
 
 def test_utf16_is_guessed(tmp_path: Path) -> None:
     with pytest.raises(MasscliError) as caught:
-        corpus.scan(write(tmp_path / "a", "text\n".encode("utf-16")))
+        corpus.scan_file(write(tmp_path / "a", "text\n".encode("utf-16")))
     assert caught.value.hint is not None and caught.value.hint.startswith("it looks like UTF-16")
 
 
@@ -85,33 +85,33 @@ def test_damaged_archives_are_named(tmp_path: Path, suffix: str, kind: str, pack
     for data in (whole[:-12], b"no archive at all"):
         path = write(tmp_path / f"a{suffix}", data)
         with pytest.raises(MasscliError, match=re.escape(f"{path}: not a whole {kind} file (")):
-            corpus.scan(path)
+            corpus.scan_file(path)
 
 
 def test_missing_file_and_its_neighbours(tmp_path: Path) -> None:
     write(tmp_path / "train.en", b"x\n")
     write(tmp_path / "train.de.bz2", b"x\n")
     with pytest.raises(MasscliError) as caught:
-        list(corpus.lines(tmp_path / "train.de"))
+        list(corpus.iter_lines(tmp_path / "train.de"))
     assert caught.value.message == f"{tmp_path / 'train.de'}: no such file"
     assert caught.value.hint == f"in {tmp_path} there is train.de.bz2, train.en"
     with pytest.raises(MasscliError) as caught:
-        list(corpus.lines(tmp_path / "nowhere" / "x"))
+        list(corpus.iter_lines(tmp_path / "nowhere" / "x"))
     assert caught.value.hint == f"there is no folder {tmp_path / 'nowhere'}"
 
 
 def test_empty_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MasscliError, match="a: is empty"):
-        corpus.scan(write(tmp_path / "a", b""))
+        corpus.scan_file(write(tmp_path / "a", b""))
 
 
 def test_a_file_without_lines_is_refused_in_bounded_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpus, "BLOCK", 64)
-    monkeypatch.setattr(corpus, "LONGEST", 1000)
+    monkeypatch.setattr(corpus, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(corpus, "MAX_LINE_BYTES", 1000)
     with pytest.raises(MasscliError, match=r"a:3: a line of more than 0 MiB"):
-        corpus.scan(write(tmp_path / "a", b"x\ny\n" + b"z" * 5000))
+        corpus.scan_file(write(tmp_path / "a", b"x\ny\n" + b"z" * 5000))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -128,9 +128,9 @@ def test_scan_finds_every_stride(
     cut = data.split(b"\n")
     cut = cut[:-1] if data.endswith(b"\n") else cut
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus, "BLOCK", block)
-        patch.setattr(corpus, "STRIDE", stride)
-        found = corpus.scan(write(tmp_path / "a", data))
+        patch.setattr(corpus, "BLOCK_BYTES", block)
+        patch.setattr(corpus, "LINE_STRIDE", stride)
+        found = corpus.scan_file(write(tmp_path / "a", data))
     starts = [sum(len(line) + 1 for line in cut[:n]) for n in range(0, len(cut), stride)]
     assert found.lines == len(cut)
     assert found.offsets.tolist() == [*starts, len(data)]

@@ -10,9 +10,9 @@ from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
-from masscli.text.moses import Surface
+from masscli.text.moses import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
-from masscli.text.wordpiece import NEEDED, WordPieces, basic
+from masscli.text.wordpiece import REQUIRED_PIECES, WordPieceModel, basic_tokens
 
 UNUSED = [f"[unused{n}]" for n in range(12)]
 WORDS = ["un", "##aff", "##able", "want", "##want", "##ed", "runn", "##ing", ",", ".", "##s", "cafe", "the"]
@@ -26,11 +26,11 @@ def vocab(tmp_path: Path) -> Path:
 
 
 def test_basic_tokens() -> None:
-    found = basic("Hello,  World!it's\t$5_a\u200b \ufffdx", accents=True)
+    found = basic_tokens("Hello,  World!it's\t$5_a\u200b \ufffdx", accents=True)
     assert found == ["Hello", ",", "World", "!", "it", "'", "s", "$", "5", "_", "a", "x"]
-    assert basic("caf\u00e9 \u00e9t\u00e9", accents=False) == ["cafe", "ete"]
-    assert basic("caf\u00e9", accents=True) == ["caf\u00e9"]
-    assert basic("ab\u4e2d\u6587cd \u2014 \u00ab", accents=True) == [
+    assert basic_tokens("caf\u00e9 \u00e9t\u00e9", accents=False) == ["cafe", "ete"]
+    assert basic_tokens("caf\u00e9", accents=True) == ["caf\u00e9"]
+    assert basic_tokens("ab\u4e2d\u6587cd \u2014 \u00ab", accents=True) == [
         "ab",
         "\u4e2d",
         "\u6587",
@@ -42,7 +42,7 @@ def test_basic_tokens() -> None:
 
 def test_the_longest_piece_is_taken_again_and_again() -> None:
     """The example of BERT's own documentation."""
-    pieces = WordPieces("\n".join(PIECES).encode(), accents=False)
+    pieces = WordPieceModel("\n".join(PIECES).encode(), accents=False)
 
     def cut(text: str) -> list[str]:
         return pieces.id_to_piece(pieces.encode([text])[0])
@@ -97,7 +97,7 @@ def test_a_piece_that_is_there_twice_is_refused(vocab: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "left_out",
-    [[name] for name in NEEDED] + [list(NEEDED), ["[CLS]", "[SEP]"]],
+    [[name] for name in REQUIRED_PIECES] + [list(REQUIRED_PIECES), ["[CLS]", "[SEP]"]],
     ids=lambda names: "".join(names),
 )
 def test_a_vocabulary_without_a_symbol_is_told_from_what_is_no_vocabulary(
@@ -112,7 +112,7 @@ def test_a_vocabulary_without_a_symbol_is_told_from_what_is_no_vocabulary(
     )
     assert caught.value.hint is not None and all(name in caught.value.hint for name in left_out)
     with pytest.raises(MasscliError) as caught:
-        Tokenizer.of(vocab, vocab.read_bytes(), Surface(), ())
+        Tokenizer.of(vocab, vocab.read_bytes(), TextPreprocessing(), ())
     assert caught.value.message == f"{vocab}: lacks {', '.join(left_out)}, which a WordPiece vocabulary needs"
     assert not (tmp_path / "made").exists()
 

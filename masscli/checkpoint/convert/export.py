@@ -19,9 +19,9 @@ from masscli.checkpoint.convert.task_heads import tuned
 from masscli.checkpoint.convert.tensors import Tensors, give
 from masscli.checkpoint.convert.vocabulary import SENTENCEPIECE, SETTINGS, VOCAB
 from masscli.core.errors import MasscliError
-from masscli.core.files import sync, write
+from masscli.core.files import fsync_path, write_synced
 from masscli.models.config import ModelConfig
-from masscli.text.tokenizer import CODES, WORDPIECE, Tokenizer
+from masscli.text.tokenizer import BPE_CODES, WORDPIECE, Tokenizer
 from masscli.text.vocabulary import Vocabulary
 
 
@@ -112,7 +112,7 @@ def _vocabulary(tokenizer: Tokenizer, longest: int) -> tuple[dict[str, bytes], l
             VOCAB: tokenizer.model,
             SETTINGS: _json({"tokenizer_class": "BertTokenizer", **settings}),
         }, notes
-    if tokenizer.kind == CODES:
+    if tokenizer.kind == BPE_CODES:
         return {}, [*notes, "the vocabulary is left out: no tokenizer there reads BPE codes with these ids"]
     roles = {
         f"{role}_token": vocab_id
@@ -157,8 +157,8 @@ def _write(output: Path, files: dict[str, bytes], tensors: Tensors) -> None:
         save_file({name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}, aside / WEIGHTS,
                   {"format": "pt"})  # fmt: skip
         for name, content in files.items():
-            write(aside / name, content)
-        sync(aside / WEIGHTS)
+            write_synced(aside / name, content)
+        fsync_path(aside / WEIGHTS)
         aside.rename(output)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)

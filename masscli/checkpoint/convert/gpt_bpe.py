@@ -11,14 +11,14 @@ from pathlib import Path
 from masscli.checkpoint.convert.folder import read_json
 from masscli.checkpoint.convert.tensors import NEW
 from masscli.core.errors import MasscliError
-from masscli.text.bpe_codes import END, GOES_ON, SPECIAL, UNKNOWN, pack
+from masscli.text.bpe_codes import BPE_CONTINUATION, UNKNOWN_ID, WORD_END, XLM_SPECIAL_PIECES, pack_bpe_codes
 
 PIECES, MERGES = "vocab.json", "merges.txt"
 
 
 def looks_like(folder: Path) -> bool:
     """Whether the merges of a folder end words as GPT's do."""
-    return (folder / PIECES).exists() and (folder / MERGES).exists() and END in _text(folder / MERGES)
+    return (folder / PIECES).exists() and (folder / MERGES).exists() and WORD_END in _text(folder / MERGES)
 
 
 def read(folder: Path) -> tuple[bytes, list[int], list[str]]:
@@ -35,16 +35,16 @@ def read(folder: Path) -> tuple[bytes, list[int], list[str]]:
     pieces: dict[str, int] = {}
     lost: list[str] = []
     for name, number in sorted(ids.items(), key=lambda item: int(item[1])):
-        piece = name.removesuffix(END) if name.endswith(END) else name + GOES_ON
+        piece = name.removesuffix(WORD_END) if name.endswith(WORD_END) else name + BPE_CONTINUATION
         if name == "<unk>":
             continue
         if "\n" in piece or piece in pieces:
             lost.append(name)
         else:
             pieces[piece] = number
-    rows = [NEW] * len(SPECIAL) + list(pieces.values())
-    rows[UNKNOWN] = ids["<unk>"]
-    return pack(list(pieces), found), rows, lost
+    rows = [NEW] * len(XLM_SPECIAL_PIECES) + list(pieces.values())
+    rows[UNKNOWN_ID] = ids["<unk>"]
+    return pack_bpe_codes(list(pieces), found), rows, lost
 
 
 def _text(path: Path) -> str:

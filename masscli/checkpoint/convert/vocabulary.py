@@ -17,9 +17,9 @@ from masscli.checkpoint.convert.families import ALBERT, XLMR, Family
 from masscli.checkpoint.convert.folder import read_json
 from masscli.checkpoint.convert.tensors import NEW
 from masscli.core.errors import MasscliError
-from masscli.text.moses import Surface
+from masscli.text.moses import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
-from masscli.text.wordpiece import looks_like
+from masscli.text.wordpiece import is_wordpiece
 
 VOCAB, CARD, SETTINGS = "vocab.txt", "tokenizer.json", "tokenizer_config.json"
 SENTENCEPIECE = ("spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model")
@@ -41,10 +41,10 @@ def read_vocabulary(folder: Path, family: Family, size: int, languages: Sequence
         return _of_merges(folder, size, languages)
     path, model = _model(folder)
     settings = read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
-    wordpiece = looks_like(model)
-    pieces = Tokenizer.of(path, model, Surface(), ()).all_pieces()
+    wordpiece = is_wordpiece(model)
+    pieces = Tokenizer.of(path, model, TextPreprocessing(), ()).all_pieces()
     lowercase, how = _lowercase(folder, settings, pieces)
-    tokenizer = Tokenizer.of(path, model, Surface(lowercase=lowercase), languages)
+    tokenizer = Tokenizer.of(path, model, TextPreprocessing(lowercase=lowercase), languages)
     remarks = [
         f"vocabulary {path}: {len(pieces):,} pieces, {'lower-cased' if lowercase else 'cased'} ({how})"
     ]
@@ -108,7 +108,9 @@ def _of_merges(folder: Path, size: int, languages: Sequence[str]) -> Found:
             f"{folder / gpt_bpe.PIECES}: has the id {last}, and the model a table of {size}",
             "they are not of one model",
         )
-    tokenizer = Tokenizer.of(folder / gpt_bpe.MERGES, model, Surface(moses=True, lowercase=True), languages)
+    tokenizer = Tokenizer.of(
+        folder / gpt_bpe.MERGES, model, TextPreprocessing(moses=True, lowercase=True), languages
+    )
     rows += [NEW] * (tokenizer.vocab.size - len(rows))
     remarks = [f"vocabulary {folder / gpt_bpe.PIECES}: {len(rows) - rows.count(NEW):,} pieces, lower-cased, of words as Moses cuts them",
                f"{rows.count(NEW)} ids are new, drawn at random: symbols and languages that the vocabulary lacks"]  # fmt: skip

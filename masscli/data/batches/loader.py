@@ -17,7 +17,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from masscli.core.rng import example_rng
+from masscli.core.rng import example_generator
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.sampler import BatchSampler, Position, Rows
@@ -47,7 +47,7 @@ class BatchBuilder:
     def __call__(self, rows: Rows, epoch: int) -> Batch:
         examples: Sequence[Example] = [self.dataset[int(row)] for row in rows]
         rngs: list[np.random.Generator] = [
-            example_rng(self.seed, self.name, epoch, e.number) for e in examples
+            example_generator(self.seed, self.name, epoch, e.number) for e in examples
         ]
         return self.collate(examples, rngs)
 

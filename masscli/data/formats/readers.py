@@ -17,7 +17,7 @@ from typing import Any
 
 from masscli.core.errors import MasscliError
 from masscli.text import corpus
-from masscli.text.corpus import shown
+from masscli.text.corpus import display_path
 
 TURN = "\t"
 QUESTION = "question"
@@ -51,10 +51,10 @@ def read(path: Path, kind: str) -> Iterator[Record]:
     found = READERS[kind](path)
     first = next(found, None)
     if first is None:
-        raise MasscliError(f"{shown(path)}: holds no examples", "is it the right file?")
+        raise MasscliError(f"{display_path(path)}: holds no examples", "is it the right file?")
     if taken := [name for name in (*first.texts, *first.lists) if name == WHERE or part(name)]:
         raise MasscliError(
-            f"{shown(path)}: a column cannot be called {taken[0]!r}",
+            f"{display_path(path)}: a column cannot be called {taken[0]!r}",
             "tables have one of that name themselves: rename it",
         )
     yield first
@@ -92,21 +92,21 @@ def files(path: Path, kind: str) -> list[Path]:
 
 def tsv(path: Path) -> Iterator[Record]:
     """A header, then rows with as many values, separated by tabs.  Quotes are text."""
-    rows = corpus.lines(path)
+    rows = corpus.iter_lines(path)
     names = next(rows, "").split("\t")
     if len(set(names)) < len(names) or not all(name.strip() for name in names):
-        raise MasscliError(f"{shown(path)}:1: the header must name every column once, it is {' '.join(map(repr, names))}",
+        raise MasscliError(f"{display_path(path)}:1: the header must name every column once, it is {' '.join(map(repr, names))}",
                            "the first line of a TSV file holds the names of its columns")  # fmt: skip
     if len(names) == 1 and (strange := next((sign for sign in "{;," if sign in names[0]), "")):
         what = "objects a line are read with --jsonl" if strange == "{" else "is its first line a header?"
         raise MasscliError(
-            f"{shown(path)}:1: the header has no tab: {names[0][:60]!r}",
+            f"{display_path(path)}:1: the header has no tab: {names[0][:60]!r}",
             f"columns are separated by tabs; {what}",
         )
     for number, row in enumerate(rows, 2):
         values = row.split("\t")
         if len(values) != len(names):
-            raise MasscliError(f"{shown(path)}:{number}: has {_count(len(values), 'column')}, the header has {len(names)}",
+            raise MasscliError(f"{display_path(path)}:{number}: has {_count(len(values), 'column')}, the header has {len(names)}",
                                "columns are separated by single tabs; quotes do not protect a tab or a line end")  # fmt: skip
         yield Record(number, dict(zip(names, values, strict=True)))
 
@@ -114,12 +114,12 @@ def tsv(path: Path) -> Iterator[Record]:
 def plain(path: Path) -> Iterator[Record]:
     """No header: a text a line, or two separated by a tab.  The fields are `1` and `2`."""
     width = 0
-    for number, row in enumerate(corpus.lines(path), 1):
+    for number, row in enumerate(corpus.iter_lines(path), 1):
         values = row.split("\t")
         width = width or len(values)
         if len(values) != width:
             raise MasscliError(
-                f"{shown(path)}:{number}: has {_count(len(values), 'column')}, the first line has {width}"
+                f"{display_path(path)}:{number}: has {_count(len(values), 'column')}, the first line has {width}"
             )
         yield Record(number, {str(n): value for n, value in enumerate(values, 1)})
 
@@ -130,8 +130,8 @@ def jsonl(path: Path) -> Iterator[Record]:
     Blank lines may stand at the end only: what a line number means is the same for everybody.
     """
     promised: dict[str, bool] = {}
-    for number, row in objects(corpus.lines(path), shown(path)):
-        where = f"{shown(path)}:{number}"
+    for number, row in objects(corpus.iter_lines(path), display_path(path)):
+        where = f"{display_path(path)}:{number}"
         found = loads(row, where, JSONL)
         if not isinstance(found, dict):
             raise MasscliError(f"{where}: expected an object, got {row[:40]}", JSONL)
@@ -169,9 +169,9 @@ def conll(path: Path) -> Iterator[Record]:
     Columns are separated by tabs, or by spaces where the first word has none.  Skipped are `-DOCSTART-`, comments before a sentence (`#`,
     and not as many columns as words have), and in CoNLL-U the ranges (`1-2`) and empty nodes (`1.1`) that stand beside the words.
     """
-    for sentence in sentences(corpus.lines(path), shown(path)):
+    for sentence in sentences(corpus.iter_lines(path), display_path(path)):
         if len(sentence) > LONGEST:
-            raise MasscliError(f"{shown(path)}:{sentence[0][0]}: {len(sentence)} lines without a blank one between sentences",
+            raise MasscliError(f"{display_path(path)}:{sentence[0][0]}: {len(sentence)} lines without a blank one between sentences",
                                "is it a table? --tsv reads one with a header")  # fmt: skip
         yield _sentence(sentence[0][0], [values for _, values in sentence])
 
@@ -242,17 +242,19 @@ def chosen(label: str, count: int) -> int | None:
 
 def dialogues(path: Path) -> Iterator[Record]:
     """A dialogue a line, turns separated by tabs: one record for each turn that has one before it, with all the turns before."""
-    for number, row in enumerate(corpus.lines(path), 1):
+    for number, row in enumerate(corpus.iter_lines(path), 1):
         if not row.strip(" "):
             continue
         turns = [turn.strip() for turn in row.split(TURN)]
         if empty := [n for n, turn in enumerate(turns, 1) if not turn]:
             ends = ": the line ends in a tab" if empty == [len(turns)] and row.endswith(TURN) else ""
             raise MasscliError(
-                f"{shown(path)}:{number}: turn {empty[0]} of {len(turns)} is empty{ends}", _DIALOGUE
+                f"{display_path(path)}:{number}: turn {empty[0]} of {len(turns)} is empty{ends}", _DIALOGUE
             )
         if len(turns) < 2:
-            raise MasscliError(f"{shown(path)}:{number}: has one turn, to which nothing is said", _DIALOGUE)
+            raise MasscliError(
+                f"{display_path(path)}:{number}: has one turn, to which nothing is said", _DIALOGUE
+            )
         for n in range(1, len(turns)):
             yield Record(number, {"response": turns[n]}, {"context": turns[:n]})
 
@@ -262,7 +264,7 @@ def aligned(path: Path) -> Iterator[Record]:
     both = files(path, "aligned")
     if len(both) != 2:
         raise MasscliError(f"{path}: expected SOURCE:TARGET", "two files of as many lines")
-    for number, (source, target) in enumerate(zip_longest(*map(corpus.lines, both)), 1):
+    for number, (source, target) in enumerate(zip_longest(*map(corpus.iter_lines, both)), 1):
         if source is None or target is None:
             raise MasscliError(f"{both[source is not None]}: ends before line {number}, unlike {both[source is None]}",
                                "line n of one belongs to line n of the other")  # fmt: skip
@@ -279,9 +281,9 @@ def squad(path: Path, *, placed: bool = True) -> Iterator[Record]:
         context = paragraph["context"]
         for question in paragraph["qas"]:
             number += 1
-            where = f"{shown(path)}: question {number}"
+            where = f"{display_path(path)}: question {number}"
             try:
-                where = f"{shown(path)}: question {question.get('id', number)!r}"
+                where = f"{display_path(path)}: question {question.get('id', number)!r}"
                 impossible = bool(question.get("is_impossible", False))
                 answers = [] if impossible else question.get("answers", [])
                 texts, starts = [a["text"] for a in answers], [int(a["answer_start"]) for a in answers]
@@ -317,7 +319,7 @@ def swag(path: Path) -> Iterator[Record]:
         endings = [name for n in range(len(row)) if (name := f"ending{n}") in row]
         if missing := [name for name in ("sent1", "sent2", "ending0", "ending1") if name not in row]:
             raise MasscliError(
-                f"{shown(path)}:{number}: has no {missing[0]!r}",
+                f"{display_path(path)}:{number}: has no {missing[0]!r}",
                 f"{_SWAG}; there is {', '.join(filter(None, row))}",
             )
         label = {"label": row["label"]} if "label" in row else {}
@@ -362,16 +364,16 @@ def _articles(path: Path) -> Iterator[tuple[str, str, str]]:
     """Of each object what it is called, its place, and its text."""
     if path.is_dir():
         for file in files(path, "race"):
-            yield str(file.relative_to(path)), shown(file), "\n".join(corpus.lines(file))
+            yield str(file.relative_to(path)), display_path(file), "\n".join(corpus.iter_lines(file))
     else:
-        for number, row in objects(corpus.lines(path), shown(path)):
-            yield str(number), f"{shown(path)}:{number}", row
+        for number, row in objects(corpus.iter_lines(path), display_path(path)):
+            yield str(number), f"{display_path(path)}:{number}", row
 
 
 def _columns(path: Path, tabs: bool) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Rows by the names of the header, with the line at which each begins: CSV, or separated by tabs, where quotes are text."""
     style: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"strict": True}
-    rows = csv.reader((f"{line}\n" for line in corpus.lines(path)), **style)
+    rows = csv.reader((f"{line}\n" for line in corpus.iter_lines(path)), **style)
     names: list[str] = []
     line = 1
     try:
@@ -379,14 +381,14 @@ def _columns(path: Path, tabs: bool) -> Iterator[tuple[int, Mapping[str, str]]]:
             names = names or values
             if len(values) != len(names):
                 raise MasscliError(
-                    f"{shown(path)}:{line}: has {_count(len(values), 'column')}, the header has {len(names)}",
+                    f"{display_path(path)}:{line}: has {_count(len(values), 'column')}, the header has {len(names)}",
                     _SWAG,
                 )
             if line > 1:
                 yield line, dict(zip(names, values, strict=True))
             line = rows.line_num + 1
     except csv.Error as error:
-        raise MasscliError(f"{shown(path)}:{line}: not CSV ({error})", _SWAG) from None
+        raise MasscliError(f"{display_path(path)}:{line}: not CSV ({error})", _SWAG) from None
 
 
 def _choice(
@@ -410,7 +412,7 @@ def _choice(
 def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
     with corpus.open_bytes(path) as file:
         data = file.read()
-    raw = loads(corpus.decode(data, path, 1, 0), shown(path), _SQUAD)
+    raw = loads(corpus.decode_utf8(data, path, 1, 0), display_path(path), _SQUAD)
     try:
         for article in raw["data"]:
             for paragraph in article["paragraphs"]:
@@ -418,7 +420,7 @@ def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
                     raise TypeError("a paragraph needs a context and qas")
                 yield paragraph
     except (KeyError, TypeError) as error:
-        raise MasscliError(f"{shown(path)}: is not in the form of SQuAD ({error!r})", _SQUAD) from None
+        raise MasscliError(f"{display_path(path)}: is not in the form of SQuAD ({error!r})", _SQUAD) from None
 
 
 def objects(rows: Iterable[str], name: str) -> Iterator[tuple[int, str]]:

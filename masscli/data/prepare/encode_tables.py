@@ -15,7 +15,7 @@ from masscli.data.prepare.inputs import Labelled
 from masscli.data.storage.columns import Writer
 from masscli.data.storage.manifest import ColumnEntry, FieldEntry, ShardEntry, TableEntry
 from masscli.data.storage.tables import Encoder, shown_all
-from masscli.text.char_offsets import SPACES
+from masscli.text.char_offsets import SHARED_TEXT_WORD
 from masscli.text.tokenizer import Tokenizer
 
 UNSPACED = re.compile(
@@ -108,7 +108,9 @@ def _texts(records: Iterator[Record]) -> Iterator[str]:
             columns.setdefault(name, []).append(" ".join(items))
     for texts in columns.values():
         if any(map(is_text, texts)):
-            yield from (" ".join(SPACES.findall(text)) for text in dict.fromkeys(texts) if text.strip())
+            yield from (
+                " ".join(SHARED_TEXT_WORD.findall(text)) for text in dict.fromkeys(texts) if text.strip()
+            )
 
 
 def _append(writer: Writer, rows: Rows, first: bool) -> None:

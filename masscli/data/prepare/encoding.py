@@ -24,8 +24,8 @@ from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.inputs import Part
 from masscli.data.storage.manifest import Account, Side
 from masscli.text import corpus
-from masscli.text.corpus import STRIDE, Scan, shown
-from masscli.text.moses import Surface
+from masscli.text.corpus import LINE_STRIDE, FileScan, display_path
+from masscli.text.moses import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
 CHUNK = 1 << 19
@@ -67,8 +67,8 @@ class Text:
             raise MasscliError(
                 f"{self.path}: has become shorter while it was read", "run the same command again"
             )
-        text = corpus.decode(data, self.path, self.first + 1, self.offset)
-        return corpus.cut(text.removeprefix("\ufeff") if self.offset == 0 else text)
+        text = corpus.decode_utf8(data, self.path, self.first + 1, self.offset)
+        return corpus.split_lines(text.removeprefix("\ufeff") if self.offset == 0 else text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Result:
     ledger: str
 
 
-def chunks(scans: Sequence[Scan], skip: int = 0) -> Iterator[tuple[Text, ...]]:
+def chunks(scans: Sequence[FileScan], skip: int = 0) -> Iterator[tuple[Text, ...]]:
     """Cut aligned files into chunks, leaving out the first `skip`."""
     with ExitStack() as stack:
         streams = {
@@ -117,13 +117,13 @@ def chunks(scans: Sequence[Scan], skip: int = 0) -> Iterator[tuple[Text, ...]]:
             yield tuple(_text(scan, start, stop, streams.get(scan.path)) for scan in scans)
 
 
-def size_of(scans: Sequence[Scan], count: int) -> int:
+def size_of(scans: Sequence[FileScan], count: int) -> int:
     """Bytes in the first `count` chunks."""
     last = max((stop for _, stop in islice(_bounds(scans), count)), default=0)
     return sum(int(scan.offsets[last]) for scan in scans)
 
 
-def _bounds(scans: Sequence[Scan]) -> Iterator[tuple[int, int]]:
+def _bounds(scans: Sequence[FileScan]) -> Iterator[tuple[int, int]]:
     """Where chunks of about `CHUNK` bytes start and end, in strides."""
     total = np.sum([scan.offsets for scan in scans], axis=0)
     at = 0
@@ -189,7 +189,7 @@ class Sample:
     text: Text
     language: str
     rows: NDArray[np.int64] | None
-    surface: Surface
+    surface: TextPreprocessing
 
 
 def prepare(sample: Sample) -> list[str]:
@@ -208,17 +208,18 @@ class _Stream:
     def take(self, offset: int, size: int) -> bytes:
         while self._at < offset:
             self._at += (
-                len(corpus.read(self._file, min(corpus.BLOCK, offset - self._at), self._path)) or offset
+                len(corpus.read_block(self._file, min(corpus.BLOCK_BYTES, offset - self._at), self._path))
+                or offset
             )
-        found = corpus.read(self._file, size, self._path)
+        found = corpus.read_block(self._file, size, self._path)
         self._at += len(found)
         return found
 
 
-def _text(scan: Scan, start: int, stop: int, stream: _Stream | None) -> Text:
+def _text(scan: FileScan, start: int, stop: int, stream: _Stream | None) -> Text:
     offset, end = int(scan.offsets[start]), int(scan.offsets[stop])
     data = stream.take(offset, end - offset) if stream else None
-    return Text(scan.path, start * STRIDE, offset, end - offset, data)
+    return Text(scan.path, start * LINE_STRIDE, offset, end - offset, data)
 
 
 @functools.lru_cache(1)
@@ -316,7 +317,7 @@ def _account(
         figures.append(
             Side(
                 language=job.part.languages[at],
-                path=shown(job.part.paths[at]),
+                path=display_path(job.part.paths[at]),
                 pieces=len(ids),
                 unknown=unknown,
             )
@@ -340,6 +341,6 @@ def _dropped(
             else (pair or (0,))[0]
         )
         found.append(
-            f"{job.part.account(pair)}\t{job.texts[0].first + row + 1}\t{REASONS[fate[row]]}\t{shown(job.part.paths[at])}\n"
+            f"{job.part.account(pair)}\t{job.texts[0].first + row + 1}\t{REASONS[fate[row]]}\t{display_path(job.part.paths[at])}\n"
         )
     return found

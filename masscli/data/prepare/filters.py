@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.inputs import Part
 from masscli.text import corpus
-from masscli.text.corpus import Scan
+from masscli.text.corpus import FileScan
 
 NAME = "survey.npz"
 BUCKETS = 1 << 16
@@ -43,7 +43,9 @@ def needed(config: PreprocessConfig, parts: Sequence[Part]) -> bool:
     )
 
 
-def survey(parts: Sequence[Part], scans: Mapping[Path, Scan], config: PreprocessConfig, folder: Path) -> None:
+def survey(
+    parts: Sequence[Part], scans: Mapping[Path, FileScan], config: PreprocessConfig, folder: Path
+) -> None:
     """Read all text, write `survey.npz`."""
     found: dict[str, NDArray[np.generic]] = {}
     kept_out: dict[str, list[Digests]] = {}
@@ -67,9 +69,9 @@ def digests(lines: Sequence[str]) -> Digests:
 
 def _blocks(path: Path) -> Iterator[list[str]]:
     first, offset = 1, 0
-    for block in corpus.blocks(path):
-        lines = corpus.cut(
-            corpus.decode(block, path, first, offset).removeprefix("\ufeff" if offset == 0 else "\0")
+    for block in corpus.iter_blocks(path):
+        lines = corpus.split_lines(
+            corpus.decode_utf8(block, path, first, offset).removeprefix("\ufeff" if offset == 0 else "\0")
         )
         yield lines
         first, offset = first + len(lines), offset + len(block)
@@ -106,7 +108,7 @@ def _again(values: Digests) -> Bools:
     return again
 
 
-def _profiles(parts: Sequence[Part], scans: Mapping[Path, Scan]) -> dict[str, NDArray[np.generic]]:
+def _profiles(parts: Sequence[Part], scans: Mapping[Path, FileScan]) -> dict[str, NDArray[np.generic]]:
     counts: dict[str, NDArray[np.float64]] = {}
     for part in (p for p in parts if p.training):
         for language, path in zip(part.languages, part.paths, strict=True):

@@ -16,7 +16,7 @@ from masscli.core.config import suggest
 from masscli.core.errors import MasscliError
 from masscli.data.formats import readers
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.text.corpus import SUFFIXES, Scan, near
+from masscli.text.corpus import SUFFIXES, FileScan, similar_names_hint
 from masscli.text.tokenizer import Tokenizer
 
 STDIN = Path("-")
@@ -138,7 +138,7 @@ def resolve(config: PreprocessConfig) -> Sources:
     return Sources(languages, tuple(f"{a}-{b}" for a, b in pairs), tuple(wanted), tables, spoken)
 
 
-def arrange(sources: Sources, scans: Mapping[Path, Scan]) -> tuple[Part, ...]:
+def arrange(sources: Sources, scans: Mapping[Path, FileScan]) -> tuple[Part, ...]:
     """Put pairs that share a file, or a file of the same content, together; training parts first."""
     groups: list[tuple[str, dict[str, Path], list[tuple[str, str]]]] = []
     for wanted in sources.wanted:
@@ -227,7 +227,7 @@ def _tables(config: PreprocessConfig, languages: Sequence[str]) -> tuple[Labelle
             )
         for path in paths:
             if not path.is_file():
-                raise MasscliError(f"--{kind} {entry}: there is no file {path}", near(path))
+                raise MasscliError(f"--{kind} {entry}: there is no file {path}", similar_names_hint(path))
         if any((t.name, t.split) == (labelled.name, split) for t in found):
             raise MasscliError(
                 f"--{kind} {entry}: {labelled.name}.{split} is given twice",
@@ -248,7 +248,7 @@ def _mono(entry: str) -> tuple[str, str, Path]:
         )
     path = Path(name)
     if path != STDIN and not path.is_file():
-        raise MasscliError(f"--mono {entry}: there is no file {path}", near(path))
+        raise MasscliError(f"--mono {entry}: there is no file {path}", similar_names_hint(path))
     return split or "train", language, path
 
 
@@ -305,10 +305,12 @@ def _file(prefix: Path, ending: str) -> Path | None:
 
 def _missing(prefix: Path, language: str) -> MasscliError:
     path = prefix.with_name(f"{prefix.name}.{language}")
-    return MasscliError(f"{path}: no such file (nor .gz, .xz)", f"files are named PREFIX.LANG; {near(path)}")
+    return MasscliError(
+        f"{path}: no such file (nor .gz, .xz)", f"files are named PREFIX.LANG; {similar_names_hint(path)}"
+    )
 
 
-def _same_length(first: Scan, second: Scan) -> None:
+def _same_length(first: FileScan, second: FileScan) -> None:
     if first.lines != second.lines:
         message = f"{first.path} has {first.lines} lines, {second.path} has {second.lines}: the sides of a pair must be aligned"
         shorter = min(first, second, key=lambda scan: scan.lines)
@@ -323,7 +325,7 @@ def _unused(name: str, taken: Sequence[str]) -> str:
     )
 
 
-def identical_sides(parts: Sequence[Part], scans: Mapping[Path, Scan]) -> list[tuple[Path, Path]]:
+def identical_sides(parts: Sequence[Part], scans: Mapping[Path, FileScan]) -> list[tuple[Path, Path]]:
     """Sides of a part that are the same text twice: nearly always a mistake."""
     return [
         (a, b) for part in parts for a, b in combinations(part.paths, 2) if scans[a].sha256 == scans[b].sha256

@@ -37,8 +37,8 @@ from masscli.data.prepare.worker_pool import Pool
 from masscli.data.storage.columns import ResumeError
 from masscli.data.storage.manifest import FORMAT, NAME, Manifest
 from masscli.text import bpe_codes, corpus
-from masscli.text.corpus import SPOOL, Scan
-from masscli.text.tokenizer import Tokenizer, model_of
+from masscli.text.corpus import STDIN_COPY, FileScan
+from masscli.text.tokenizer import Tokenizer, find_model_file
 from masscli.version import __version__
 
 PLACES = {"langs", "source_lang", "target_lang", "trainpref", "validpref", "testpref", "mono", "pairs"}
@@ -87,7 +87,7 @@ def preprocess(config: PreprocessConfig, talk: Talk) -> Outcome:
     began = time.monotonic()
     sources = resolve(config)
     with publish.locked(config.destdir), Pool(config.workers) as pool:
-        spool = config.destdir / SPOOL
+        spool = config.destdir / STDIN_COPY
         sources = _spool(sources, spool)
         scans = _scan(sources, pool, talk)
         parts = arrange(sources, scans)
@@ -122,7 +122,7 @@ class Work:
     config: PreprocessConfig
     sources: Sources
     parts: tuple[Part, ...]
-    scans: Mapping[Path, Scan]
+    scans: Mapping[Path, FileScan]
     folder: Path
     key: str
     settings: dict[str, str]
@@ -219,14 +219,14 @@ def _done(work: Work, journal: Journal) -> int:
     return whole + (encoding.size_of(sizes[journal.part], journal.chunks) if sizes else 0)
 
 
-def _scan(sources: Sources, pool: Pool, talk: Talk) -> dict[Path, Scan]:
+def _scan(sources: Sources, pool: Pool, talk: Talk) -> dict[Path, FileScan]:
     """Read every file once."""
     labelled = [path for table in sources.tables for path in files(table.path, table.kind)]
     paths = list(dict.fromkeys([*(path for wanted in sources.wanted for path in wanted.paths), *labelled]))
-    found = dict(zip(paths, pool.map(corpus.scan, paths), strict=True))
+    found = dict(zip(paths, pool.map(corpus.scan_file, paths), strict=True))
     for scan in found.values():
         if scan.bom:
-            talk.note(f"{corpus.shown(scan.path)}: the byte order mark at its start is left out")
+            talk.note(f"{corpus.display_path(scan.path)}: the byte order mark at its start is left out")
     lines, size = sum(scan.lines for scan in found.values()), sum(scan.text_size for scan in found.values())
     talk.note(f"{len(found)} files, {lines:,} lines, {size / 1e6:,.1f} MB")
     return found
@@ -237,7 +237,7 @@ def _spool(sources: Sources, spool: Path) -> Sources:
     if not any(STDIN in wanted.paths for wanted in sources.wanted):
         return sources
     with open(spool, "wb") as file:
-        shutil.copyfileobj(corpus.open_bytes(STDIN), file, corpus.BLOCK)
+        shutil.copyfileobj(corpus.open_bytes(STDIN), file, corpus.BLOCK_BYTES)
     wanted = (
         replace(w, paths=tuple(spool if path == STDIN else path for path in w.paths)) for w in sources.wanted
     )
@@ -253,12 +253,14 @@ def _settings(config: PreprocessConfig) -> dict[str, str]:
     }
     if config.spm_model:
         try:
-            found["spm_model"] = publish.digest(model_of(config.spm_model))
+            found["spm_model"] = publish.digest(find_model_file(config.spm_model))
         except OSError as error:
             hint = "name a model's file, a data folder or a run"
             raise MasscliError(f"--spm-model {config.spm_model}: {error.strerror}", hint) from None
     if config.bpe_codes and config.bpe_vocab:
-        found["bpe_codes"] = hashlib.sha256(bpe_codes.join(config.bpe_codes, config.bpe_vocab)).hexdigest()
+        found["bpe_codes"] = hashlib.sha256(
+            bpe_codes.read_bpe_files(config.bpe_codes, config.bpe_vocab)
+        ).hexdigest()
     return found
 
 

@@ -29,8 +29,8 @@ from masscli.data.storage.manifest import (
     ShardEntry,
     TextEntry,
 )
-from masscli.text.corpus import SPOOL, Scan, shown
-from masscli.text.tokenizer import CARD, MODEL
+from masscli.text.corpus import STDIN_COPY, FileScan, display_path
+from masscli.text.tokenizer import MODEL_FILE, TOKENIZER_FILE
 
 LOCK = ".lock"
 PARTIAL = ".partial"
@@ -97,19 +97,19 @@ def contents(
     ]
     files = tuple(
         File(name=n, size=(folder / n).stat().st_size, sha256=digest(folder / n))
-        for n in [MODEL, CARD, LEDGER, *names]
+        for n in [MODEL_FILE, TOKENIZER_FILE, LEDGER, *names]
     )
     return Contents(columns, tuple(texts), tuple(aligned), files)
 
 
 def inputs(
-    parts: Sequence[Part], tables: Sequence[Labelled], scans: Mapping[Path, Scan]
+    parts: Sequence[Part], tables: Sequence[Labelled], scans: Mapping[Path, FileScan]
 ) -> tuple[Input, ...]:
     """Every file that was read."""
     text = tuple(
         Input(
             role=part.column(side),
-            path=shown(path),
+            path=display_path(path),
             size=scans[path].size,
             sha256=scans[path].sha256,
             lines=scans[path].lines,
@@ -120,7 +120,7 @@ def inputs(
     return text + tuple(
         Input(
             role=f"{t.split}.{t.name}",
-            path=shown(p),
+            path=display_path(p),
             size=scans[p].size,
             sha256=scans[p].sha256,
             lines=scans[p].lines,
@@ -193,7 +193,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            (folder / SPOOL).unlink(missing_ok=True)
+            (folder / STDIN_COPY).unlink(missing_ok=True)
             if not (folder / PARTIAL / JOURNAL).exists():
                 shutil.rmtree(folder / PARTIAL, ignore_errors=True)
             if new and [path.name for path in folder.iterdir()] == [LOCK]:

@@ -18,15 +18,15 @@ from masscli.data.prepare.encode_tables import running_text
 from masscli.data.prepare.encoding import Sample, Text, chunks, prepare
 from masscli.data.prepare.inputs import Labelled, Part
 from masscli.data.prepare.worker_pool import Pool
-from masscli.text.corpus import Scan
-from masscli.text.moses import Surface
+from masscli.text.corpus import FileScan
+from masscli.text.moses import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
 MOST = 64 << 20
 
 
 def make_vocabulary(
-    parts: Sequence[Part], scans: Mapping[Path, Scan], languages: Sequence[str], config: PreprocessConfig, folder: Path, pool: Pool,
+    parts: Sequence[Part], scans: Mapping[Path, FileScan], languages: Sequence[str], config: PreprocessConfig, folder: Path, pool: Pool,
     tables: Sequence[Labelled] = (), table_language: str = "",
 ) -> Tokenizer:  # fmt: skip
     """Train a tokenizer on a sample of the training text (and that of labelled examples), or take the one that is given."""
@@ -48,15 +48,15 @@ def make_vocabulary(
     lines = [
         line for block in pool.map(prepare, samples) for line in block
     ]  # SentencePiece would hide what goes wrong in an iterator
-    lines += Surface(config.normalize, config.moses, config.lowercase).apply(extra, table_language)
+    lines += TextPreprocessing(config.normalize, config.moses, config.lowercase).apply(extra, table_language)
     return Tokenizer.train(iter(lines), config=config, languages=languages, folder=folder)
 
 
 def training_files(
-    parts: Sequence[Part], scans: Mapping[Path, Scan], languages: Sequence[str]
-) -> dict[str, list[Scan]]:
+    parts: Sequence[Part], scans: Mapping[Path, FileScan], languages: Sequence[str]
+) -> dict[str, list[FileScan]]:
     """Every file of training text, once, by language."""
-    found: dict[str, dict[str, Scan]] = {language: {} for language in languages}
+    found: dict[str, dict[str, FileScan]] = {language: {} for language in languages}
     for part in parts:
         if part.split == "train":
             for language, path in zip(part.languages, part.paths, strict=True):
@@ -64,7 +64,7 @@ def training_files(
     return {language: list(files.values()) for language, files in found.items()}
 
 
-def shares(files: Mapping[str, Sequence[Scan]], most: int) -> dict[str, int]:
+def shares(files: Mapping[str, Sequence[FileScan]], most: int) -> dict[str, int]:
     """How many lines to take of each language."""
     lines = {language: sum(scan.lines for scan in scans) for language, scans in files.items() if scans}
     found: dict[str, int] = {}
@@ -79,9 +79,9 @@ def shares(files: Mapping[str, Sequence[Scan]], most: int) -> dict[str, int]:
 
 
 def _samples(
-    files: Mapping[str, Sequence[Scan]], take: Mapping[str, int], config: PreprocessConfig
+    files: Mapping[str, Sequence[FileScan]], take: Mapping[str, int], config: PreprocessConfig
 ) -> Iterator[Sample]:
-    surface = Surface(config.normalize, config.moses, config.lowercase, config.romanian)
+    surface = TextPreprocessing(config.normalize, config.moses, config.lowercase, config.romanian)
     for number, (language, scans) in enumerate(files.items()):
         if not scans:
             continue
@@ -101,7 +101,7 @@ def _samples(
             first += scan.lines
 
 
-def _with_ends(scan: Scan) -> Iterator[tuple[tuple[Text, ...], int]]:
+def _with_ends(scan: FileScan) -> Iterator[tuple[tuple[Text, ...], int]]:
     """Chunks of a file, each with the number of the line after its last."""
     before: tuple[Text, ...] | None = None
     for texts in chunks([scan]):

@@ -24,7 +24,7 @@ from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.data.storage.columns import Shard
 from masscli.data.storage.manifest import ColumnEntry, Manifest, TextEntry
 from masscli.data.storage.tables import Table, TextColumn
-from masscli.text.tokenizer import CARD, Tokenizer, read_card
+from masscli.text.tokenizer import TOKENIZER_FILE, Tokenizer, read_card
 from masscli.text.vocabulary import Vocabulary
 
 _AGAIN = "copy the folder again, or run masscli preprocess with --overwrite"
@@ -132,7 +132,7 @@ class DataFolder:
         card = read_card(folder)
         if card.fingerprint != manifest.fingerprint:
             raise MasscliError(
-                f"{folder / CARD}: is not the vocabulary that these shards were made with",
+                f"{folder / TOKENIZER_FILE}: is not the vocabulary that these shards were made with",
                 "put the right one back",
             )
         return cls(folder, manifest, card.vocabulary())

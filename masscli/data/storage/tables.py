@@ -23,8 +23,8 @@ from masscli.data.batches.dataset import RaggedColumn
 from masscli.data.formats.readers import ASKED, WHERE, Record, files, part, read
 from masscli.data.prepare.encoding import Rows
 from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
-from masscli.text.char_offsets import place
-from masscli.text.corpus import shown
+from masscli.text.char_offsets import encode_with_offsets
+from masscli.text.corpus import display_path
 from masscli.text.tokenizer import Tokenizer
 
 NEW = "input"
@@ -208,7 +208,7 @@ class Encoder:
         self._last[name] = text, index
         ids, begins, ends = [], [], []
         for each in new:
-            pieces, begin, end = place(self.tokenizer, each, self.language)
+            pieces, begin, end = encode_with_offsets(self.tokenizer, each, self.language)
             ids.append(pieces)
             begins.append(begin)
             ends.append(end)
@@ -230,7 +230,7 @@ def load(path: Path, kind: str, tokenizer: Tokenizer, language: str) -> Table:
 
 def shown_all(path: Path, kind: str) -> str:
     """The file (of RACE, perhaps the folder) that an example is looked up in."""
-    return shown(files(path, kind)[0] if kind == "aligned" else path)
+    return display_path(files(path, kind)[0] if kind == "aligned" else path)
 
 
 def _join(blocks: Sequence[Rows]) -> MemoryColumn:

@@ -267,10 +267,10 @@ class Extract(Judged):
         told = {a.details["id"]: a.text for a in answers}
         best = {a.details["id"]: a.details["best"] for a in answers}
         odds = {a.details["id"]: a.details["null_odds"] for a in answers}
-        found = squad.evaluate(asked, told, v2)
+        found = squad.evaluate_squad(asked, told, v2)
         found = {name: found[name] / 100 for name in ("f1", "exact")}
         if v2:
-            whole = squad.evaluate(asked, best, v2, odds, math.inf)
+            whole = squad.evaluate_squad(asked, best, v2, odds, math.inf)
             found |= {"best-f1": whole["best_f1"] / 100, "best-exact": whole["best_exact"] / 100}
             found["best-f1-threshold"] = whole["best_f1_thresh"]  # what --null-threshold takes
         return found

@@ -27,7 +27,7 @@ from masscli.data.batches.dataset import Collator, Dataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.metrics import label_measures as measures
-from masscli.metrics.unlabelled import mark_of
+from masscli.metrics.unlabelled import unlabelled_mark
 from masscli.models.transformer import Transformer
 from masscli.objectives.labelled.options import ClassifyOptions
 from masscli.objectives.objective import ObjectiveContext, Term
@@ -169,7 +169,7 @@ class Classify(Texts):
         table = data.table(name, "train")
         table.require(config.label_column, "--label-column")
         found = labels_of(table, config.label_column)
-        no_gold = mark_of(config.labels or found) if config.no_gold is None else config.no_gold
+        no_gold = unlabelled_mark(config.labels or found) if config.no_gold is None else config.no_gold
         labels = label_list(config.labels, found, table, no_gold)
         if no_gold in labels:
             raise MasscliError(f"--no-gold {no_gold}: is among --labels, too", "leave it out of one of them")
@@ -231,7 +231,7 @@ class Classify(Texts):
         gold, predicted = zip(
             *((label, found) for label, found in labelled if not o.no_gold or label != o.no_gold), strict=True
         )
-        positive = measures.chosen_positive(o.labels, o.positive)
+        positive = measures.choose_positive_label(o.labels, o.positive)
         f1 = (
             measures.macro_f1(gold, predicted) if positive is None else measures.f1(gold, predicted, positive)
         )

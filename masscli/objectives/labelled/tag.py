@@ -228,7 +228,7 @@ class Tag(Judged):
         flat = [tag for tags in gold for tag in tags], [tag for tags in predicted for tag in tags]
         found = {"accuracy": measures.accuracy(*flat)}
         if "entity-f1" in self.metrics:
-            return {"entity-f1": entities.f1(gold, predicted), **found}
+            return {"entity-f1": entities.entity_f1(gold, predicted), **found}
         return {**found, "f1": measures.macro_f1(*flat)}
 
     def _tags(self, view: WordsView, row: int, output: Output) -> tuple[list[str], list[float | None]]:

@@ -76,7 +76,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
         last.state
         if last
         else RunState(
-            update_freq=recipe.train.update_freq or distributed.world, languages=_languages(recipe, data)
+            update_freq=recipe.train.update_freq or distributed.world_size, languages=_languages(recipe, data)
         )
     )
     state.vocab_fingerprint, state.data_fingerprint = (
@@ -110,7 +110,7 @@ def build(recipe: Recipe) -> tuple[Trainer, list[str]]:
         notes += load_vectors(model, recipe.init_vectors, data)
     notes += freeze(model, recipe.optim.freeze)
     through = Pass(model)
-    if recipe.train.shard_model and distributed.world > 1:
+    if recipe.train.shard_model and distributed.world_size > 1:
         refuse(recipe, state.update_freq)
         shard(through, device)
     elif recipe.train.shard_model:

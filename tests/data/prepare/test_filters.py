@@ -19,7 +19,7 @@ from masscli.data.storage.manifest import Manifest
 from masscli.metrics import score
 from masscli.metrics.config import ScoreConfig
 from masscli.text import corpus
-from masscli.text.moses import Surface
+from masscli.text.moses import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from tests.data.prepare.test_preprocess import contents, save, sentences
 
@@ -133,7 +133,7 @@ def test_normalisation_is_that_of_xlm() -> None:
         "soft\u00adhyphen zero\u200bwidth",
         "\u201eyes\u201c \u2013 no\u2026",
     ]
-    assert Surface(normalize=True).apply(lines, "de") == [
+    assert TextPreprocessing(normalize=True).apply(lines, "de") == [
         "\uff41, b. c?",
         "soft hyphen zero width",
         '"yes" - no...',
@@ -160,10 +160,16 @@ def test_the_papers_references_are_normalised(tmp_path: Path) -> None:
 
 def test_romanian_letters(tmp_path: Path) -> None:
     line = "Ţara şi ţăranul înţeleg în câmp. ȘȚ șț"
-    assert Surface(romanian="commas").apply([line], "ro") == ["Țara și țăranul înțeleg în câmp. ȘȚ șț"]
-    assert Surface(romanian="plain").apply([line], "ro") == ["Tara si taranul inteleg in camp. ST st"]
-    assert Surface(romanian="plain").apply(["s\u0327i a\u0306"], "ro") == ["si a"]  # marks that stand alone
-    assert Surface(romanian="plain").apply([line], "fr") == [line]
+    assert TextPreprocessing(romanian="commas").apply([line], "ro") == [
+        "Țara și țăranul înțeleg în câmp. ȘȚ șț"
+    ]
+    assert TextPreprocessing(romanian="plain").apply([line], "ro") == [
+        "Tara si taranul inteleg in camp. ST st"
+    ]
+    assert TextPreprocessing(romanian="plain").apply(["s\u0327i a\u0306"], "ro") == [
+        "si a"
+    ]  # marks that stand alone
+    assert TextPreprocessing(romanian="plain").apply([line], "fr") == [line]
     save(tmp_path / "m.ro", [line] * 3 + sentences("fr", 50))
     run(
         PreprocessConfig(

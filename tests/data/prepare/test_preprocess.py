@@ -54,7 +54,7 @@ def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many chunks even in small files."""
-    monkeypatch.setattr(corpus, "STRIDE", 8)
+    monkeypatch.setattr(corpus, "LINE_STRIDE", 8)
     monkeypatch.setattr(encoding, "STRIDE", 8)
     monkeypatch.setattr(encoding, "CHUNK", 600)
 

@@ -18,7 +18,7 @@ from masscli.data.prepare.inputs import Labelled
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import load
 from masscli.objectives.extract.objective import span
-from masscli.text.char_offsets import place
+from masscli.text.char_offsets import encode_with_offsets
 from masscli.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.usefixtures("no_sync")
@@ -173,7 +173,7 @@ def test_questions_share_their_text_and_know_the_place_of_every_piece(data: Data
 
 
 def test_a_letter_that_is_normalised_lends_its_place_to_all_its_pieces(data: DataFolder) -> None:
-    ids, begins, ends = place(data.tokenizer(), "the ﬁne dog", "en")
+    ids, begins, ends = encode_with_offsets(data.tokenizer(), "the ﬁne dog", "en")
     pieces = data.tokenizer().surfaces(ids)
     spelt = [
         ("the ﬁne dog"[a:b], piece)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from masscli.core.config import ConfigError
-from masscli.core.rng import example_rng
+from masscli.core.rng import example_generator
 from masscli.objectives.mass.corruption import fragment_length, mass
 from masscli.objectives.mass.options import MASS_PRESETS, MassOptions
 
@@ -28,7 +28,7 @@ def always_masked(preset: str, **changes: object) -> MassOptions:
 
 
 def draws(row: np.ndarray, chosen: MassOptions, count: int) -> list:
-    return [mass(row, chosen, MASK, WORDS, SIZE, example_rng(1, "en", 0, i)) for i in range(count)]
+    return [mass(row, chosen, MASK, WORDS, SIZE, example_generator(1, "en", 0, i)) for i in range(count)]
 
 
 def first_hidden(found: list) -> np.ndarray:
@@ -243,7 +243,7 @@ def test_the_shortest_lines_do_no_harm(preset: str, n: int) -> None:
 def test_noise_depends_on_seed_stream_epoch_and_example_only() -> None:
     def one(*key: object) -> list[int]:
         return mass(
-            np.arange(5, 405), options("paper"), MASK, WORDS, SIZE, example_rng(*key)
+            np.arange(5, 405), options("paper"), MASK, WORDS, SIZE, example_generator(*key)
         ).corrupted.tolist()  # type: ignore[arg-type]
 
     keys = [(1, "en", 0, 0), (2, "en", 0, 0), (1, "de", 0, 0), (1, "en", 1, 0), (1, "en", 0, 1)]
