@@ -18,7 +18,7 @@ def every_output(
     row: Row, sentence: int, vocabulary: Vocabulary, limit: int, lenpen: float
 ) -> list[tuple[float, tuple[int, ...]]]:
     """All outputs up to `limit` pieces with their scores, best first: a walk over the whole tree."""
-    free = [v for v in range(vocabulary.size) if v not in vocabulary.specials or v == vocabulary.unk]
+    free = [v for v in range(vocabulary.size) if v not in vocabulary.special_ids or v == vocabulary.unk]
     found: list[tuple[float, tuple[int, ...]]] = []
 
     def walk(pieces: tuple[int, ...], total: float) -> None:
@@ -92,7 +92,7 @@ def slow_allowed(
     repeats = n > 0 and any(
         longer[i : i + n] == longer[-n:] for i in range(len(longer) - n) if len(longer) >= n
     )
-    return not repeats and (v not in vocabulary.specials or v == vocabulary.unk)
+    return not repeats and (v not in vocabulary.special_ids or v == vocabulary.unk)
 
 
 # -- answers to questions, and entities ----------------------------------------------------------------------------------------------------

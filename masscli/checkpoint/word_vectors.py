@@ -32,8 +32,8 @@ def load_vectors(model: Transformer, entries: Sequence[str], data: DataFolder) -
                 f"it has {', '.join(data.languages)}",
             )
         counts = data.piece_counts(language)
-        used = [i for i in np.flatnonzero(counts).tolist() if i not in data.vocab.specials]
-        found = _read(Path(name), _words(used, data.tokenizer().pieces(used)), model.config.dim)
+        used = [i for i in np.flatnonzero(counts).tolist() if i not in data.vocab.special_ids]
+        found = _read(Path(name), _words(used, data.tokenizer().ids_to_pieces(used)), model.config.dim)
         if not found:
             raise MasscliError(
                 f"--init-vectors {entry}: knows none of the {len(used)} pieces of {language}",

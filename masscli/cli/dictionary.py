@@ -206,7 +206,7 @@ def _of_text(
     if found.agreement < AGREED:
         remark = f"two draws agree on {found.agreement:.0%} only: the texts are too small or too unlike"
         print(f"warning: {remark}; do not trust this dictionary", file=sys.stderr)
-        surface = data.tokenizer().surface
+        surface = data.tokenizer().preprocessing
         if not (surface.moses and surface.lowercase):
             print(
                 "hint: preprocess with --moses --lowercase: The, the and the. are three words without",

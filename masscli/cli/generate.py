@@ -422,12 +422,12 @@ def _text(entry: Entry, nbest: int) -> str:
 
 def _json(entry: Entry, tokenizer: Tokenizer) -> str:
     """`tokens` and `token_scores` go together; the last of them is the end symbol."""
-    end = tokenizer.pieces([tokenizer.vocab.eos])
+    end = tokenizer.ids_to_pieces([tokenizer.vocab.eos])
     hypotheses = [
         {
             "text": t.text,
             "score": t.hypothesis.score,
-            "tokens": tokenizer.pieces(t.hypothesis.ids) + (end if t.hypothesis.token_scores else []),
+            "tokens": tokenizer.ids_to_pieces(t.hypothesis.ids) + (end if t.hypothesis.token_scores else []),
             "token_scores": list(t.hypothesis.token_scores),
             "hit_max_len": t.hypothesis.hit_max_len,
         }
@@ -446,12 +446,12 @@ def _json(entry: Entry, tokenizer: Tokenizer) -> str:
 def _fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
     """fairseq-generate's lines: numbers from 0, logarithms to base 2, pieces in S and H, text in T and D."""
     n = entry.line - 1
-    rows = [f"S-{n}\t{' '.join(tokenizer.pieces(tokenizer.encode(entry.source, source)))}"]
+    rows = [f"S-{n}\t{' '.join(tokenizer.ids_to_pieces(tokenizer.encode(entry.source, source)))}"]
     if entry.reference is not None:
         rows.append(f"T-{n}\t{entry.reference}")
     for t in entry.translations:
         score = t.hypothesis.score / math.log(2)
-        rows.append(f"H-{n}\t{score}\t{' '.join(tokenizer.pieces(t.hypothesis.ids))}")
+        rows.append(f"H-{n}\t{score}\t{' '.join(tokenizer.ids_to_pieces(t.hypothesis.ids))}")
         rows.append(f"D-{n}\t{score}\t{t.text}")
         rows.append(f"P-{n}\t{' '.join(f'{s / math.log(2):.4f}' for s in t.hypothesis.token_scores)}")
     return "".join(f"{row}\n" for row in rows)

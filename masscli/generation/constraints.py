@@ -36,7 +36,7 @@ class Constraints:
         self.limits = (
             limits.cpu()
         )  # on the CPU, like the prefixes: asking them costs no wait for the accelerator
-        never = sorted(vocabulary.specials - {vocabulary.eos, vocabulary.unk})
+        never = sorted(vocabulary.special_ids - {vocabulary.eos, vocabulary.unk})
         if allowed is not None:
             never = sorted({*never, *(~allowed).nonzero()[:, 0].tolist()} - {vocabulary.eos})
         self.never = torch.tensor(never, device=device)

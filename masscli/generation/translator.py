@@ -106,7 +106,7 @@ class Translator:
             if beginnings is not None:
                 forced = [
                     ids[:size]
-                    for ids in self.tokenizer.encode_all(
+                    for ids in self.tokenizer.encode_lines(
                         _as_many(beginnings, first, len(texts), "--prefix"), target
                     )
                 ]
@@ -142,7 +142,7 @@ class Translator:
             count += len(texts)
             wanted = _as_many(rest, first, len(texts), "--score-reference")
             ids, _ = self._sources(texts, first, source)
-            targets = [np.asarray(t, np.int64) for t in self.tokenizer.encode_all(wanted, target)]
+            targets = [np.asarray(t, np.int64) for t in self.tokenizer.encode_lines(wanted, target)]
             for i, row in enumerate(targets):
                 if len(row) > (room := self.decoder.max_output_length(len(ids[i]))):
                     behind = f" behind a source of {len(ids[i])}" if self.decoder.single_stack else ""
@@ -171,7 +171,7 @@ class Translator:
         if self.cut.turns:
             ids = [self._dialogue(text, language) for text in texts]
         else:
-            ids = [np.asarray(row, np.int64) for row in self.tokenizer.encode_all(texts, language)]
+            ids = [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(texts, language)]
         self.report.truncated += [first + i for i, row in enumerate(ids) if len(row) > limit]
         self.report.empty += [first + i for i, row in enumerate(ids) if not len(row)]
         short = [row[:limit] if self.cut.keep == "start" else row[-limit:] for row in ids]
@@ -181,7 +181,7 @@ class Translator:
         """The pieces of the latest turns, which tabs separate."""
         turns = [turn for turn in text.split("\t") if turn.strip()][-self.cut.turns :]
         return join_turns(
-            [np.asarray(row, np.int64) for row in self.tokenizer.encode_all(turns, language)],
+            [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(turns, language)],
             self.tokenizer.vocab.sep,
         )
 

@@ -22,7 +22,7 @@ BEGINS = "▁"
 
 def vocabulary_pieces(data: DataFolder) -> list[str]:
     """The pieces of the vocabulary, by id.  Raises MasscliError where none is marked as the beginning of a word, as in WordPiece."""
-    pieces = data.tokenizer().pieces(range(data.vocab.size))
+    pieces = data.tokenizer().ids_to_pieces(range(data.vocab.size))
     if not any(piece.startswith(BEGINS) for piece in pieces):
         raise MasscliError(
             f"{data.folder}: its vocabulary does not mark where words begin",
@@ -57,7 +57,7 @@ def unusable_entries(path: Path, data: DataFolder) -> str | None:
 
 def _entries(path: Path, data: DataFolder) -> tuple[list[tuple[int, int]], int]:
     """The pairs whose words are one piece each, and how many pairs there are in all."""
-    pieces = {piece: i for i, piece in enumerate(vocabulary_pieces(data)) if i not in data.vocab.specials}
+    pieces = {piece: i for i, piece in enumerate(vocabulary_pieces(data)) if i not in data.vocab.special_ids}
     found, total = [], 0
     for number, line in enumerate(corpus.iter_lines(path), 1):
         words = line.split()

@@ -50,7 +50,7 @@ def induce(
             for i in np.argsort(-count, kind="stable").tolist()
             if mine[i] and len(pieces[i]) > 1 and pieces[i].startswith(BEGINS)
         ]
-        words.append([i for i in ids if i not in data.vocab.specials][:most])
+        words.append([i for i in ids if i not in data.vocab.special_ids][:most])
     if not all(words):
         raise MasscliError(
             f"{data.folder}: has no words of {sides[0 if not words[0] else 1]} alone that occur {least} times"

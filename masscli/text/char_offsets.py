@@ -47,8 +47,8 @@ def encode_with_offsets(
     begins: list[int] = []
     ends: list[int] = []
     words = list(SHARED_TEXT_WORD.finditer(text))
-    for word, pieces in zip(words, tokenizer.encode_all([w[0] for w in words], language), strict=True):
-        surfaces = tokenizer.surfaces(pieces)
+    for word, pieces in zip(words, tokenizer.encode_lines([w[0] for w in words], language), strict=True):
+        surfaces = tokenizer.piece_texts(pieces)
         surfaces = [
             UNKNOWN if piece == tokenizer.vocab.unk else each
             for piece, each in zip(pieces, surfaces, strict=True)

@@ -35,13 +35,13 @@ class TextPreprocessing:
         if self.normalize:
             normalizer = _normalizer(language)
             lines = [_printable(normalizer.normalize(line)) for line in lines]
-        lines = self.letters(lines, language)
+        lines = self.map_letters(lines, language)
         if self.moses:
             tokenizer = _tokenizer(language)
             lines = [tokenizer.tokenize(line, return_str=True, escape=False) for line in lines]
         return [line.lower() for line in lines] if self.lowercase else lines
 
-    def letters(self, lines: Sequence[str], language: str) -> Sequence[str]:
+    def map_letters(self, lines: Sequence[str], language: str) -> Sequence[str]:
         """Romanian lines in the letters that are used; what no model of this text can write otherwise."""
         if not self.romanian or language != "ro":
             return lines

@@ -83,7 +83,7 @@ class Tokenizer:
 
     def __init__(self, model: bytes, card: TokenizerCard) -> None:
         self.vocab: Vocabulary = card.vocabulary()
-        self.surface = TextPreprocessing(card.normalize, card.moses, card.lowercase, card.romanian)
+        self.preprocessing = TextPreprocessing(card.normalize, card.moses, card.lowercase, card.romanian)
         self._model, self._card = model, card
         self._pieces = _reader(model, card.kind, card.lowercase)
         self._words = Words(self._pieces, split=card.kind != SENTENCEPIECE)
@@ -113,7 +113,7 @@ class Tokenizer:
         return cls._create(written.getvalue(), TRAINED_BPE, config, languages, folder)
 
     @classmethod
-    def adopt(
+    def from_model_file(
         cls, model: Path, *, config: PreprocessConfig, languages: Sequence[str], folder: Path
     ) -> Tokenizer:
         """Take a SentencePiece model as it is; special symbols that it lacks get the ids after its own.
@@ -155,7 +155,9 @@ class Tokenizer:
             ) from None
 
     @classmethod
-    def of(cls, path: Path, data: bytes, surface: TextPreprocessing, languages: Sequence[str]) -> Tokenizer:
+    def from_bytes(
+        cls, path: Path, data: bytes, surface: TextPreprocessing, languages: Sequence[str]
+    ) -> Tokenizer:
         """The same of the bytes of a model alone, and writes nothing; `path` is named in complaints."""
         try:
             return cls(data, _describe(data, _kind(data), surface, languages))
@@ -165,7 +167,7 @@ class Tokenizer:
             raise MasscliError(error.message.replace("--spm-model", str(path)), error.hint) from None
 
     @classmethod
-    def from_codes(
+    def from_bpe_codes(
         cls, codes: Path, vocab: Path, *, config: PreprocessConfig, languages: Sequence[str], folder: Path
     ) -> Tokenizer:
         """Take the two files of subword-nmt or fastBPE."""
@@ -206,9 +208,9 @@ class Tokenizer:
 
     def encode(self, line: str, language: str) -> list[int]:
         """Ids of a line, without BOS and EOS."""
-        return self.encode_all([line], language)[0]
+        return self.encode_lines([line], language)[0]
 
-    def encode_all(self, lines: Sequence[str], language: str) -> list[list[int]]:
+    def encode_lines(self, lines: Sequence[str], language: str) -> list[list[int]]:
         """Ids of many lines."""
         ids, lengths = self.encode_flat(lines, language)
         ends, flat = np.cumsum(lengths).tolist(), ids.tolist()
@@ -216,50 +218,50 @@ class Tokenizer:
 
     def encode_flat(self, lines: Sequence[str], language: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Ids of many lines as arrays: all of them, one line after another, and how many there are of each line."""
-        return self._words.encode(self.surface.apply(lines, language))
+        return self._words.encode(self.preprocessing.apply(lines, language))
 
     def decode(self, ids: Sequence[int], language: str) -> str:
         """Text of some ids.  Special symbols leave no trace, but an unknown piece does (U+2047): nothing is lost unseen."""
-        silent = self.vocab.specials - {self.vocab.unk}
+        silent = self.vocab.special_ids - {self.vocab.unk}
         text: str = self._pieces.decode([int(i) for i in ids if int(i) not in silent])
-        return self.surface.undo(text, language)
+        return self.preprocessing.undo(text, language)
 
-    def pieces(self, ids: Sequence[int]) -> list[str]:
+    def ids_to_pieces(self, ids: Sequence[int]) -> list[str]:
         """Pieces as SentencePiece writes them, for people to look at; a symbol that the model has no piece for as `<id>`."""
         size = len(self._pieces)
         known: list[str] = self._pieces.id_to_piece([min(int(i), size - 1) for i in ids])
         return [piece if i < size else f"<{int(i)}>" for i, piece in zip(ids, known, strict=True)]
 
     @property
-    def kind(self) -> str:
+    def model_kind(self) -> str:
         """What kind of model it is."""
         return self._card.kind
 
     @property
-    def model(self) -> bytes:
+    def model_bytes(self) -> bytes:
         """The model as it stands in `vocab.model`."""
         return self._model
 
     def all_pieces(self) -> list[str]:
         """Every piece of the model, in the order of ids."""
-        return self.pieces(range(len(self._pieces)))
+        return self.ids_to_pieces(range(len(self._pieces)))
 
     @property
-    def mark(self) -> str:
+    def subword_marker(self) -> str:
         """What tells pieces within a word: `WORD` before the first, `REST` before the others, or `GOES_ON` behind all but the last."""
         return {WORDPIECE: WORDPIECE_CONTINUATION, BPE_CODES: BPE_CONTINUATION}.get(
             self._card.kind, WORD_START
         )
 
-    def surfaces(self, ids: Sequence[int]) -> list[str]:
+    def piece_texts(self, ids: Sequence[int]) -> list[str]:
         """The text of each piece, without the mark of a word's start (of its continuation, in a WordPiece vocabulary)."""
-        if self.mark == WORD_START:
-            return [piece.replace(WORD_START, "") for piece in self.pieces(ids)]
+        if self.subword_marker == WORD_START:
+            return [piece.replace(WORD_START, "") for piece in self.ids_to_pieces(ids)]
         return [
             piece.removeprefix(WORDPIECE_CONTINUATION)
-            if self.mark == WORDPIECE_CONTINUATION
+            if self.subword_marker == WORDPIECE_CONTINUATION
             else piece.removesuffix(BPE_CONTINUATION)
-            for piece in self.pieces(ids)
+            for piece in self.ids_to_pieces(ids)
         ]
 
     @classmethod

@@ -1,18 +1,22 @@
-"""All that models ever see of text: how many ids there are, and which of them are special."""
+"""What models know of text: how many token ids there are, and which of them are special."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Special ids by role, languages by name.
+    """The number of token ids, the special ids by role, and the languages by name.
 
-    `languages` maps a language name to the id of its tag token, in the order the names were given to `preprocess`; nothing relies on a
-    position in that order but a model's own tables, which store the names.  `spare` are reserved ids for objectives that need a symbol of
-    their own (UniLM's [P], a turn separator).  `fingerprint` is the sha256 of the canonical vocabulary: pieces, ids, tokenizer settings.
+    `languages` gives the id of each language's token, in the order in which `preprocess` was given the names. Only a model's
+    own tables depend on positions in this order, and they store the names. `spare` are ids that are reserved for objectives
+    which need a symbol of their own (UniLM's [P], a separator of turns). `fingerprint` is the sha256 of the canonical
+    vocabulary: its pieces, ids and tokenizer settings.
     """
 
     size: int
@@ -28,18 +32,12 @@ class Vocabulary:
     fingerprint: str
 
     @property
-    def specials(self) -> frozenset[int]:
-        """Ids that stand for no text (the unknown piece among them)."""
-        return frozenset(
-            {
-                self.pad,
-                self.bos,
-                self.eos,
-                self.unk,
-                self.mask,
-                self.cls,
-                self.sep,
-                *self.spare,
-                *self.languages.values(),
-            }
-        )
+    def special_ids(self) -> frozenset[int]:
+        """The ids that stand for no text, and that of the unknown piece."""
+        roles = (self.pad, self.bos, self.eos, self.unk, self.mask, self.cls, self.sep)
+        return frozenset((*roles, *self.spare, *self.languages.values()))
+
+    @property
+    def ordinary_ids(self) -> NDArray[np.int64]:
+        """All other ids, in rising order."""
+        return np.setdiff1d(np.arange(self.size), list(self.special_ids))

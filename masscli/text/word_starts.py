@@ -22,8 +22,8 @@ class Pieces(Protocol):
     @property
     def vocab(self) -> Vocabulary: ...
     @property
-    def mark(self) -> str: ...
-    def pieces(self, ids: list[int]) -> list[str]: ...
+    def subword_marker(self) -> str: ...
+    def ids_to_pieces(self, ids: list[int]) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -48,25 +48,25 @@ def word_starts(tokenizer: Pieces, as_albert: bool = False) -> WordStarts:
     """
     vocab = tokenizer.vocab
     starts = np.ones(vocab.size, np.bool_)
-    ordinary = [i for i in range(vocab.size) if i not in vocab.specials]
-    pieces = tokenizer.pieces(ordinary)
+    ordinary = [i for i in range(vocab.size) if i not in vocab.special_ids]
+    pieces = tokenizer.ids_to_pieces(ordinary)
     goes_on = np.zeros(vocab.size, np.bool_)
-    if tokenizer.mark == BPE_CONTINUATION:
+    if tokenizer.subword_marker == BPE_CONTINUATION:
         goes_on[ordinary] = [piece.endswith(BPE_CONTINUATION) for piece in pieces]
     begins = [
         piece.startswith(WORD_START)
-        if tokenizer.mark == WORD_START
+        if tokenizer.subword_marker == WORD_START
         else not piece.startswith(WORDPIECE_CONTINUATION)
         for piece in pieces
     ]
     if (
-        not as_albert and tokenizer.mark != WORDPIECE_CONTINUATION
+        not as_albert and tokenizer.subword_marker != WORDPIECE_CONTINUATION
     ):  # WordPiece cuts at every sign of punctuation, and marks what goes on
         begins = [
             marked or not any(c.isalnum() for c in piece)
             for marked, piece in zip(begins, pieces, strict=True)
         ]
-    elif tokenizer.mark == WORD_START:
+    elif tokenizer.subword_marker == WORD_START:
         begins = [marked or _begins_in_albert(piece) for marked, piece in zip(begins, pieces, strict=True)]
     starts[ordinary] = begins
     return WordStarts(starts, goes_on)

@@ -331,11 +331,11 @@ class Validator:
                         "" if written.split() == copy.split() else written
                         for written, copy in zip(lines, copies, strict=True)
                     ]
-            references = self.tokenizer.surface.letters(task.references, task.path[-1])
+            references = self.tokenizer.preprocessing.map_letters(task.references, task.path[-1])
             found = bleu(
                 together(own, lines, len(task.sources), device), references, lowercase=self.lowercase
             )
-            plain = self.tokenizer.surface.romanian if task.path[-1] == "ro" else None
+            plain = self.tokenizer.preprocessing.romanian if task.path[-1] == "ro" else None
             scores.append(replace(found, signature=f"{found.signature}|romanian:{plain}") if plain else found)
         return scores
 

@@ -213,7 +213,7 @@ def test_word_vectors_are_rows_of_the_table(toy: Path, tmp_path: Path) -> None:
     data = DataFolder.open(toy)
     tokenizer = data.tokenizer()
     ids = data.monolingual("train", "de")[0].tolist()
-    pieces = zip(ids, tokenizer.pieces(ids), strict=True)
+    pieces = zip(ids, tokenizer.ids_to_pieces(ids), strict=True)
     whole, word = next((i, piece[1:]) for i, piece in pieces if piece.startswith("▁") and len(piece) > 2)
     path = tmp_path / "de.vec"
     path.write_text(
@@ -241,7 +241,7 @@ def test_word_vectors_that_do_not_fit(lines: str, message: str, toy: Path, tmp_p
     data, path = DataFolder.open(toy), tmp_path / "x.vec"
     word = next(
         piece[1:]
-        for piece in data.tokenizer().pieces(data.monolingual("train", "en")[0].tolist())
+        for piece in data.tokenizer().ids_to_pieces(data.monolingual("train", "en")[0].tolist())
         if len(piece) > 2
     )
     path.write_text(lines.format(word=word), encoding="utf-8")
@@ -253,7 +253,7 @@ def test_word_vectors_that_do_not_fit(lines: str, message: str, toy: Path, tmp_p
 def test_an_adopted_vocabulary_of_ours_fits_the_weights_made_with_it(toy: Path, tmp_path: Path) -> None:
     from masscli.data.prepare.config import PreprocessConfig
 
-    made = Tokenizer.adopt(
+    made = Tokenizer.from_model_file(
         toy / "vocab.model", config=PreprocessConfig(), languages=("en", "de"), folder=tmp_path
     )
     assert made.vocab == DataFolder.open(toy).vocab

@@ -94,7 +94,9 @@ def model(tokenizer: Tokenizer) -> Transformer:
     learner, vocab = make_model(tokenizer), tokenizer.vocab
     optimizer = torch.optim.Adam(learner.parameters(), 5e-3)
     for step in range(120):
-        ids = [np.asarray(row, np.int64) for row in tokenizer.encode_all(sentences(32, 100 + step, 8), "en")]
+        ids = [
+            np.asarray(row, np.int64) for row in tokenizer.encode_lines(sentences(32, 100 + step, 8), "en")
+        ]
         source, lengths = pad([np.append(row, vocab.eos) for row in ids], vocab.pad)
         read, _ = pad([np.insert(row, 0, vocab.bos) for row in ids], vocab.pad)
         languages = torch.zeros(32, dtype=torch.int64)
@@ -192,7 +194,7 @@ def test_scoring_an_output_gives_its_score(
 ) -> None:
     """The cached search and teacher forcing agree, piece by piece."""
     decoder = make(tokenizer, *[model, make_model(tokenizer, 2)][:count], lenpen=lenpen, nbest=2).decoder
-    sources = [np.asarray(ids) for ids in tokenizer.encode_all(sentences(12, 3), "en")]
+    sources = [np.asarray(ids) for ids in tokenizer.encode_lines(sentences(12, 3), "en")]
     found = [hypotheses[1] for hypotheses in decoder.generate(sources, "en", "de")]
     scored = decoder.score(sources, [np.asarray(h.ids, np.int64) for h in found], "en", "de")
     for one, two in zip(found, scored, strict=True):
@@ -218,7 +220,7 @@ def test_every_way_of_saying_the_language_agrees(
         make_framing(tokenizer, **framing),
         GenerationConfig(beam=3, max_len_b=8),
     )
-    sources = [np.asarray(ids) for ids in tokenizer.encode_all(sentences(6, 4), "en")]
+    sources = [np.asarray(ids) for ids in tokenizer.encode_lines(sentences(6, 4), "en")]
     found = [hypotheses[0] for hypotheses in decoder.generate(sources, "en", "de")]
     scored = decoder.score(sources, [np.asarray(h.ids, np.int64) for h in found], "en", "de")
     assert [h.score for h in found] == pytest.approx([h.score for h in scored], abs=1e-4)
@@ -226,7 +228,7 @@ def test_every_way_of_saying_the_language_agrees(
 
 def test_the_target_language_matters(tokenizer: Tokenizer, model: Transformer) -> None:
     decoder = make(tokenizer, model).decoder
-    sources = [np.asarray(ids) for ids in tokenizer.encode_all(sentences(6, 4), "en")]
+    sources = [np.asarray(ids) for ids in tokenizer.encode_lines(sentences(6, 4), "en")]
     assert decoder.generate(sources, "en", "de") != decoder.generate(sources, "en", "en")
 
 
@@ -239,7 +241,7 @@ def test_an_ensemble_of_one_model_twice_is_that_model(tokenizer: Tokenizer, mode
 
 def test_a_model_in_training_is_lent_and_given_back(tokenizer: Tokenizer) -> None:
     model = make_model(tokenizer, dropout=0.3)
-    sources = [np.asarray(ids) for ids in tokenizer.encode_all(sentences(6, 4), "en")]
+    sources = [np.asarray(ids) for ids in tokenizer.encode_lines(sentences(6, 4), "en")]
     still = make(tokenizer, model).decoder.generate(sources, "en", "de")
     model.train()
     assert make(tokenizer, model).decoder.generate(sources, "en", "de") == still
@@ -335,7 +337,7 @@ def test_formats(folder: Path, tokenizer: Tokenizer, capfd: pytest.CaptureFixtur
     fairseq = generate(capfd, "--input", "in.en", "--format", "fairseq", "--reference", "ref.de")[1]
     assert [line[0] for line in fairseq] == list("STHDP") * 19
     fields = dict(line.split("\t", 1) for line in fairseq)
-    assert fields["S-1"] == " ".join(tokenizer.pieces(tokenizer.encode(LINES[1], "en")))
+    assert fields["S-1"] == " ".join(tokenizer.ids_to_pieces(tokenizer.encode(LINES[1], "en")))
     assert fields["T-1"] == LINES[1]
     score, text = fields["D-1"].split("\t")
     assert text == plain[1] and float(score) * math.log(2) == pytest.approx(best["score"])

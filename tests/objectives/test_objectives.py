@@ -452,7 +452,7 @@ def test_mlm_chooses_at_least_one_word_and_never_a_special(data: DataFolder, fra
             np.array([row]), 0
         )
         assert made.counts == {"mlm": 1.0}
-        assert not set(made.labels["mlm"].ids.tolist()) & framing.vocab.specials
+        assert not set(made.labels["mlm"].ids.tolist()) & framing.vocab.special_ids
 
 
 def test_noise_is_fresh_every_epoch_and_the_same_in_every_batch(data: DataFolder, framing: Framing) -> None:
@@ -472,7 +472,7 @@ def test_translation_blanks_words_of_either_side_in_training_only(data: DataFold
     for before, after, share in ((given.source, made.source, 0.3), (given.target, made.target, 0.6)):
         changed = before.ids != after.ids
         assert bool((after.ids[changed] == framing.vocab.mask).all())
-        words = ~torch.isin(before.ids, torch.tensor(sorted(framing.vocab.specials)))
+        words = ~torch.isin(before.ids, torch.tensor(sorted(framing.vocab.special_ids)))
         assert not bool((changed & ~words).any())
         assert float(changed.sum() / words.sum()) == pytest.approx(
             share, abs=4 * (share * (1 - share) / float(words.sum())) ** 0.5

@@ -104,19 +104,19 @@ def test_a_piece_that_the_vocabulary_lacks_is_taken_apart_again(tmp_path: Path) 
 def test_the_ids_are_those_of_xlm(tmp_path: Path) -> None:
     """<s>, </s>, <pad>, <unk>, ten special ones (the second is the mask), then the vocabulary (xlm/data/dictionary.py)."""
     codes, vocab = written(tmp_path, ["l o"], ["lo@@", "w"])
-    tokenizer = Tokenizer.from_codes(
+    tokenizer = Tokenizer.from_bpe_codes(
         codes, vocab, config=PreprocessConfig(), languages=("en", "fr"), folder=tmp_path / "made"
     )
     found = tokenizer.vocab
     assert (found.bos, found.eos, found.pad, found.unk, found.mask) == (0, 1, 2, 3, 5)
-    assert tokenizer.encode("low w", "en") == [14, 15, 15] and tokenizer.surfaces([14, 15]) == ["lo", "w"]
+    assert tokenizer.encode("low w", "en") == [14, 15, 15] and tokenizer.piece_texts([14, 15]) == ["lo", "w"]
     assert len({found.cls, found.sep, *found.languages.values(), *found.spare} & set(range(4, 14))) == 9, (
         "the free ones come first"
     )
-    assert len(found.specials & {14, 15}) == 0 and found.size > 16
+    assert len(found.special_ids & {14, 15}) == 0 and found.size > 16
     again = Tokenizer.load(tmp_path / "made")
     assert again.vocab == found and again.decode([14, 15, found.cls, 15, 3], "en") == "low w \u2047"
-    adopted = Tokenizer.adopt(
+    adopted = Tokenizer.from_model_file(
         tmp_path / "made", config=PreprocessConfig(), languages=("fr",), folder=tmp_path / "other"
     )
     assert adopted.vocab == found

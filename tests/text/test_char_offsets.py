@@ -93,7 +93,9 @@ def wordpieces(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("wordpieces")
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in VOCAB), encoding="utf-8")
     config = PreprocessConfig(lowercase=True)
-    return Tokenizer.adopt(folder / "vocab.txt", config=config, languages=("en",), folder=folder / "made")
+    return Tokenizer.from_model_file(
+        folder / "vocab.txt", config=config, languages=("en",), folder=folder / "made"
+    )
 
 
 def test_places_are_those_that_sentencepiece_knows_of_its_own_normalisation(letters: Tokenizer) -> None:
@@ -103,9 +105,9 @@ def test_places_are_those_that_sentencepiece_knows_of_its_own_normalisation(lett
         word = drawn(draw, [*PLAIN, *ODD])
         ids, begins, ends = encode_with_offsets(letters, word, "en")
         normal, origin = letters._pieces.normalize(word, with_offsets=True)
-        assert letters.vocab.unk not in ids and "".join(letters.pieces(ids)) == normal
+        assert letters.vocab.unk not in ids and "".join(letters.ids_to_pieces(ids)) == normal
         at = 0
-        for piece, begin, end in zip(letters.surfaces(ids), begins, ends, strict=True):
+        for piece, begin, end in zip(letters.piece_texts(ids), begins, ends, strict=True):
             at += normal[at] == "\u2581"
             if piece:
                 stop = at + len(piece)
@@ -159,7 +161,7 @@ def test_quotes_that_moses_makes_straight_and_turns_round(tmp_path: Path) -> Non
     straight = trained(tmp_path, [*PLAIN, *ODD], 64, normalize=True, moses=True)
     for text in ("\u201edog\u201d", "\u201edog\u201d.", "\u2018dog\u2019,", "(dog\u2026)"):
         ids, begins, ends = encode_with_offsets(straight, text, "en")
-        known = [n for n, piece in enumerate(straight.surfaces(ids)) if piece.isalpha()]
+        known = [n for n, piece in enumerate(straight.piece_texts(ids)) if piece.isalpha()]
         first, last = known[0], known[-1]
         assert text[begins[first] : ends[last]] == "dog"
         assert (text[: ends[first - 1]], begins[last + 1], ends[-1]) == (

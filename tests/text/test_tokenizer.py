@@ -77,15 +77,15 @@ def test_special_ids(tokenizer: Tokenizer) -> None:
     vocab = tokenizer.vocab
     assert (vocab.pad, vocab.bos, vocab.eos, vocab.unk, vocab.size) == (0, 1, 2, 3, 120)
     assert list(vocab.languages) == ["en", "de"] and len(vocab.spare) == 8
-    assert len(vocab.specials) == 7 + 8 + 2
-    assert max(vocab.specials) < vocab.size
+    assert len(vocab.special_ids) == 7 + 8 + 2
+    assert max(vocab.special_ids) < vocab.size
 
 
 def test_no_text_becomes_a_special_symbol(tokenizer: Tokenizer) -> None:
     vocab = tokenizer.vocab
     for name in ("<pad>", "<s>", "</s>", "<mask>", "<cls>", "<sep>", "<lang:en>", "<spare0>"):
         for line in (name, f"the {name} dog", f"the{name}dog"):
-            assert not set(tokenizer.encode(line, "en")) & (vocab.specials - {vocab.unk})
+            assert not set(tokenizer.encode(line, "en")) & (vocab.special_ids - {vocab.unk})
 
 
 def test_special_symbols_leave_no_trace(tokenizer: Tokenizer) -> None:
@@ -119,7 +119,7 @@ CHARACTERS = st.one_of(st.sampled_from(ODD), st.characters(exclude_categories=["
 def test_word_by_word_gives_what_sentencepiece_gives(folder: Path, lines: list[str]) -> None:
     """Against SentencePiece on whole lines, with one tokenizer whose memory fills up as the examples go by."""
     reference = sentencepiece.SentencePieceProcessor(model_file=str(folder / "vocab.model"))
-    assert _kept(folder).encode_all(lines, "en") == reference.encode(lines)
+    assert _kept(folder).encode_lines(lines, "en") == reference.encode(lines)
 
 
 _tokenizers: dict[Path, Tokenizer] = {}
@@ -135,7 +135,7 @@ def test_the_memory_for_words_is_bounded(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("masscli.text.cached_sentencepiece.MOST", 50)
     tokenizer, whole = Tokenizer.load(folder), Tokenizer.load(folder)
     lines = list(text())
-    assert [tokenizer.encode(line, "en") for line in lines] == whole.encode_all(lines, "en")
+    assert [tokenizer.encode(line, "en") for line in lines] == whole.encode_lines(lines, "en")
 
 
 def test_the_order_of_languages_makes_no_other_vocabulary(folder: Path, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_the_order_of_languages_makes_no_other_vocabulary(folder: Path, tmp_path
     for n, languages in enumerate((LANGUAGES, LANGUAGES[::-1])):
         (tmp_path / str(n)).mkdir()
         adopted.append(
-            Tokenizer.adopt(
+            Tokenizer.from_model_file(
                 model, config=PreprocessConfig(), languages=languages, folder=tmp_path / str(n)
             ).vocab
         )
@@ -157,7 +157,7 @@ def test_the_fingerprint_covers_settings_and_languages(folder: Path, tmp_path: P
         [{"lowercase": True}, {"moses": True}, {"normalize": True}, {"vocab_size": 121}]
     ):
         prints.add(make(tmp_path / str(n), **options).vocab.fingerprint)
-    other = Tokenizer.adopt(
+    other = Tokenizer.from_model_file(
         folder / "vocab.model", config=PreprocessConfig(), languages=("en", "de", "fr"), folder=tmp_path
     )
     prints.add(other.vocab.fingerprint)
@@ -224,10 +224,12 @@ def foreign_model(path: Path, **options: object) -> Path:
 
 def test_an_adopted_model_keeps_its_ids(tmp_path: Path) -> None:
     model = foreign_model(tmp_path / "their.model")
-    tokenizer = Tokenizer.adopt(model, config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path)
+    tokenizer = Tokenizer.from_model_file(
+        model, config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path
+    )
     theirs = sentencepiece.SentencePieceProcessor(model_file=str(model))
     lines = list(text())
-    assert tokenizer.encode_all(lines, "en") == theirs.encode(lines)
+    assert tokenizer.encode_lines(lines, "en") == theirs.encode(lines)
     assert (tokenizer.vocab.unk, tokenizer.vocab.bos, tokenizer.vocab.eos) == (0, 1, 2)
     new = [
         tokenizer.vocab.pad,
@@ -246,7 +248,9 @@ def test_an_adopted_piece_that_text_can_contain_is_not_taken_for_a_special_one(t
     model = foreign_model(
         tmp_path / "their.model", user_defined_symbols=["<mask>"], control_symbols=["<sep>"]
     )
-    tokenizer = Tokenizer.adopt(model, config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path)
+    tokenizer = Tokenizer.from_model_file(
+        model, config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path
+    )
     theirs = sentencepiece.SentencePieceProcessor(model_file=str(model))
     assert tokenizer.vocab.sep == theirs.piece_to_id("<sep>")
     assert tokenizer.vocab.mask >= 50
@@ -262,7 +266,9 @@ def test_the_symbols_of_an_albert_are_found_by_their_older_names(tmp_path: Path)
         eos_id=-1,
         control_symbols=["[CLS]", "[SEP]", "[MASK]"],
     )
-    vocab = Tokenizer.adopt(model, config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path).vocab
+    vocab = Tokenizer.from_model_file(
+        model, config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path
+    ).vocab
     assert (vocab.pad, vocab.unk, vocab.cls, vocab.sep, vocab.mask) == (0, 1, 2, 3, 4)
     assert (vocab.bos, vocab.eos) == (vocab.cls, vocab.sep), (
         "the frame is the start and the end, as with WordPiece"
@@ -271,12 +277,12 @@ def test_the_symbols_of_an_albert_are_found_by_their_older_names(tmp_path: Path)
 
 
 def test_adopting_our_own_model_changes_no_id(folder: Path, tmp_path: Path) -> None:
-    tokenizer = Tokenizer.adopt(
+    tokenizer = Tokenizer.from_model_file(
         folder / "vocab.model", config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path
     )
     original = Tokenizer.load(folder).vocab
-    assert (tokenizer.vocab.specials, tokenizer.vocab.size, tokenizer.vocab.mask) == (
-        original.specials,
+    assert (tokenizer.vocab.special_ids, tokenizer.vocab.size, tokenizer.vocab.mask) == (
+        original.special_ids,
         original.size,
         original.mask,
     )
@@ -289,7 +295,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         ("y.model", "No such file or directory"),
     ):
         with pytest.raises(MasscliError) as caught:
-            Tokenizer.adopt(
+            Tokenizer.from_model_file(
                 tmp_path / name, config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path / "out"
             )
         assert caught.value.message == f"--spm-model {tmp_path / name}: {message}"

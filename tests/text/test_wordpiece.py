@@ -57,7 +57,9 @@ def test_the_longest_piece_is_taken_again_and_again() -> None:
 
 def test_special_symbols_are_those_of_the_file_and_its_size_stays(vocab: Path, tmp_path: Path) -> None:
     config = PreprocessConfig(lowercase=True)
-    tokenizer = Tokenizer.adopt(vocab, config=config, languages=("en", "de"), folder=tmp_path / "made")
+    tokenizer = Tokenizer.from_model_file(
+        vocab, config=config, languages=("en", "de"), folder=tmp_path / "made"
+    )
     found = tokenizer.vocab
     assert [PIECES[i] for i in (found.pad, found.unk, found.cls, found.sep, found.mask)] == [
         "[PAD]",
@@ -74,7 +76,7 @@ def test_special_symbols_are_those_of_the_file_and_its_size_stays(vocab: Path, t
         again.decode(again.encode("The Caf\u00e9, unwanted xyz.", "en"), "en")
         == "the cafe , unwanted \u2047 ."
     )
-    assert again.surfaces(again.encode("unaffable", "en")) == ["un", "aff", "able"]
+    assert again.piece_texts(again.encode("unaffable", "en")) == ["un", "aff", "able"]
 
 
 def test_a_data_folder_is_made_with_it(vocab: Path, tmp_path: Path, no_sync: None) -> None:
@@ -91,7 +93,9 @@ def test_a_data_folder_is_made_with_it(vocab: Path, tmp_path: Path, no_sync: Non
 def test_a_piece_that_is_there_twice_is_refused(vocab: Path, tmp_path: Path) -> None:
     vocab.write_text(vocab.read_text(encoding="utf-8") + "the\n", encoding="utf-8")
     with pytest.raises(MasscliError) as caught:
-        Tokenizer.adopt(vocab, config=PreprocessConfig(), languages=("en",), folder=tmp_path / "made")
+        Tokenizer.from_model_file(
+            vocab, config=PreprocessConfig(), languages=("en",), folder=tmp_path / "made"
+        )
     assert caught.value.message == f"--spm-model {vocab}: the piece 'the' is there twice"
 
 
@@ -105,14 +109,16 @@ def test_a_vocabulary_without_a_symbol_is_told_from_what_is_no_vocabulary(
 ) -> None:
     vocab.write_text("".join(f"{piece}\n" for piece in PIECES if piece not in left_out), encoding="utf-8")
     with pytest.raises(MasscliError) as caught:
-        Tokenizer.adopt(vocab, config=PreprocessConfig(), languages=("en",), folder=tmp_path / "made")
+        Tokenizer.from_model_file(
+            vocab, config=PreprocessConfig(), languages=("en",), folder=tmp_path / "made"
+        )
     assert (
         caught.value.message
         == f"--spm-model {vocab}: lacks {', '.join(left_out)}, which a WordPiece vocabulary needs"
     )
     assert caught.value.hint is not None and all(name in caught.value.hint for name in left_out)
     with pytest.raises(MasscliError) as caught:
-        Tokenizer.of(vocab, vocab.read_bytes(), TextPreprocessing(), ())
+        Tokenizer.from_bytes(vocab, vocab.read_bytes(), TextPreprocessing(), ())
     assert caught.value.message == f"{vocab}: lacks {', '.join(left_out)}, which a WordPiece vocabulary needs"
     assert not (tmp_path / "made").exists()
 
@@ -120,7 +126,9 @@ def test_a_vocabulary_without_a_symbol_is_told_from_what_is_no_vocabulary(
 def test_a_vocabulary_that_is_not_utf_8_is_named(vocab: Path, tmp_path: Path) -> None:
     vocab.write_bytes("".join(f"{piece}\n" for piece in [*PIECES, "caf\u00e9"]).encode("latin-1"))
     with pytest.raises(MasscliError) as caught:
-        Tokenizer.adopt(vocab, config=PreprocessConfig(), languages=("en",), folder=tmp_path / "made")
+        Tokenizer.from_model_file(
+            vocab, config=PreprocessConfig(), languages=("en",), folder=tmp_path / "made"
+        )
     assert (
         caught.value.message == f"--spm-model {vocab}: is not UTF-8 (byte {vocab.read_bytes().index(0xE9)})"
     )

@@ -100,26 +100,26 @@ def _vocabulary(tokenizer: Tokenizer, longest: int) -> tuple[dict[str, bytes], l
 
     AlbertTokenizer reads SentencePiece's file as it is, but only a unigram model whose unknown piece is the second.
     """
-    surface, vocab = tokenizer.surface, tokenizer.vocab
+    surface, vocab = tokenizer.preprocessing, tokenizer.vocab
     settings: dict[str, Any] = {"do_lower_case": surface.lowercase, "model_max_length": longest}
     notes = []
     if surface.moses or surface.normalize or surface.romanian:
         notes.append(
             "text of this vocabulary goes through Moses (or is normalised) first, which no tokenizer there does"
         )
-    if tokenizer.kind == WORDPIECE:
+    if tokenizer.model_kind == WORDPIECE:
         return {
-            VOCAB: tokenizer.model,
+            VOCAB: tokenizer.model_bytes,
             SETTINGS: _json({"tokenizer_class": "BertTokenizer", **settings}),
         }, notes
-    if tokenizer.kind == BPE_CODES:
+    if tokenizer.model_kind == BPE_CODES:
         return {}, [*notes, "the vocabulary is left out: no tokenizer there reads BPE codes with these ids"]
     roles = {
         f"{role}_token": vocab_id
         for role, vocab_id in _roles(vocab).items()
         if vocab_id < len(tokenizer.all_pieces())
     }
-    settings |= {role: tokenizer.pieces([number])[0] for role, number in roles.items()}
+    settings |= {role: tokenizer.ids_to_pieces([number])[0] for role, number in roles.items()}
     if (vocab.unk, settings.get("cls_token")) == (1, "[CLS]"):  # nobody but ALBERT has both
         settings |= {"tokenizer_class": "AlbertTokenizer", "keep_accents": True}
         notes.append(
@@ -129,7 +129,7 @@ def _vocabulary(tokenizer: Tokenizer, longest: int) -> tuple[dict[str, bytes], l
         notes.append(
             f"no tokenizer there gives these ids: encode with SentencePiece itself ({SENTENCEPIECE[0]})"
         )
-    return {SENTENCEPIECE[0]: tokenizer.model, SETTINGS: _json(settings)}, notes
+    return {SENTENCEPIECE[0]: tokenizer.model_bytes, SETTINGS: _json(settings)}, notes
 
 
 def _roles(vocab: Vocabulary) -> dict[str, int]:

@@ -42,9 +42,9 @@ def read_vocabulary(folder: Path, family: Family, size: int, languages: Sequence
     path, model = _model(folder)
     settings = read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
     wordpiece = is_wordpiece(model)
-    pieces = Tokenizer.of(path, model, TextPreprocessing(), ()).all_pieces()
+    pieces = Tokenizer.from_bytes(path, model, TextPreprocessing(), ()).all_pieces()
     lowercase, how = _lowercase(folder, settings, pieces)
-    tokenizer = Tokenizer.of(path, model, TextPreprocessing(lowercase=lowercase), languages)
+    tokenizer = Tokenizer.from_bytes(path, model, TextPreprocessing(lowercase=lowercase), languages)
     remarks = [
         f"vocabulary {path}: {len(pieces):,} pieces, {'lower-cased' if lowercase else 'cased'} ({how})"
     ]
@@ -108,7 +108,7 @@ def _of_merges(folder: Path, size: int, languages: Sequence[str]) -> Found:
             f"{folder / gpt_bpe.PIECES}: has the id {last}, and the model a table of {size}",
             "they are not of one model",
         )
-    tokenizer = Tokenizer.of(
+    tokenizer = Tokenizer.from_bytes(
         folder / gpt_bpe.MERGES, model, TextPreprocessing(moses=True, lowercase=True), languages
     )
     rows += [NEW] * (tokenizer.vocab.size - len(rows))

@@ -31,9 +31,9 @@ def make_vocabulary(
 ) -> Tokenizer:  # fmt: skip
     """Train a tokenizer on a sample of the training text (and that of labelled examples), or take the one that is given."""
     if config.spm_model:
-        return Tokenizer.adopt(config.spm_model, config=config, languages=languages, folder=folder)
+        return Tokenizer.from_model_file(config.spm_model, config=config, languages=languages, folder=folder)
     if config.bpe_codes and config.bpe_vocab:
-        return Tokenizer.from_codes(
+        return Tokenizer.from_bpe_codes(
             config.bpe_codes, config.bpe_vocab, config=config, languages=languages, folder=folder
         )
     files = training_files(parts, scans, languages)

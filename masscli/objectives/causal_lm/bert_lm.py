@@ -57,7 +57,7 @@ class BertLM(Objective):
     def collator(self, switching: Switching = Switching()) -> BothCollator:
         """Masks, and shifts by one."""
         framing = self.context.framing
-        words = np.setdiff1d(np.arange(framing.vocab.size), list(framing.vocab.specials))
+        words = framing.vocab.ordinary_ids
         text = self.context.dataset_name
         return BothCollator(
             MaskingCollator(self.options, framing, text, words, switching), TextCollator(framing, text)

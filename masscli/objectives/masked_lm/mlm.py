@@ -38,7 +38,7 @@ class MaskingCollator:
         o, vocab, special = (
             self.options,
             self.framing.vocab,
-            np.array(sorted(self.framing.vocab.specials - {self.framing.vocab.unk})),
+            np.array(sorted(self.framing.vocab.special_ids - {self.framing.vocab.unk})),
         )
         lines, places, wanted = [], [], []
         for example, rng in zip(examples, rngs, strict=True):
@@ -77,7 +77,7 @@ class MaskedLM(Objective):
     def collator(self, switching: Switching = Switching()) -> MaskingCollator:
         """Masks."""
         vocab = self.context.framing.vocab
-        words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
+        words = vocab.ordinary_ids
         return MaskingCollator(
             self.options, self.context.framing, self.context.dataset_name, words, switching
         )

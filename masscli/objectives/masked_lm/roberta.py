@@ -87,7 +87,7 @@ class Roberta(PairedLM):
     def collator(self) -> Collator:
         """Masks."""
         framing, o = self.context.framing, self.options
-        ordinary = np.setdiff1d(np.arange(framing.vocab.size), list(framing.vocab.specials))
+        ordinary = framing.vocab.ordinary_ids
         masker = make_masker(o, "dynamic-words" if o.whole_words else "dynamic", framing, ordinary)
         if o.input_form in PAIRS:
             return PairCollator(framing, self.context.dataset_name, masker, self.order)

@@ -53,7 +53,7 @@ class BesideCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         o, framing, vocab = self.options, self.framing, self.framing.vocab
-        special = np.array(sorted(vocab.specials - {vocab.unk}))
+        special = np.array(sorted(vocab.special_ids - {vocab.unk}))
         rows, masked, places, spoken = [], [], [], []
         for example, rng in zip(examples, rngs, strict=True):
             parts = [
@@ -96,7 +96,7 @@ class TranslationLM(Objective):
     def collator(self, switching: Switching = Switching()) -> BesideCollator:
         """Masks."""
         vocab = self.context.framing.vocab
-        words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
+        words = vocab.ordinary_ids
         return BesideCollator(self.options, self.context.framing, self.context.languages, words, switching)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:

@@ -116,7 +116,7 @@ class Mass(Objective):
     def collator(self, switching: Switching = Switching()) -> MassCollator:
         """Hides fragments."""
         vocab = self.context.framing.vocab
-        words = np.setdiff1d(np.arange(vocab.size), list(vocab.specials))
+        words = vocab.ordinary_ids
         return MassCollator(self.options, self.context.framing, self.context.dataset_name, words, switching)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:

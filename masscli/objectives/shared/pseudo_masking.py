@@ -65,7 +65,7 @@ class PseudoCollator:
             context.framing,
             language,
             term,
-            np.setdiff1d(np.arange(vocab.size), list(vocab.specials)),
+            vocab.ordinary_ids,
         )
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:

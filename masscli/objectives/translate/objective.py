@@ -105,7 +105,7 @@ class Translate(Objective):
         draws = torch.from_numpy(
             np.stack([np.random.default_rng([seed, side]).random(ids.shape[1]) for seed in seeds])
         ).to(ids.device)
-        words = ~torch.isin(ids, torch.tensor(sorted(vocab.specials), device=ids.device))
+        words = ~torch.isin(ids, torch.tensor(sorted(vocab.special_ids), device=ids.device))
         return replace(tokens, ids=ids.masked_fill(words & (draws < share), vocab.mask))
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:

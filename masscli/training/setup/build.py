@@ -448,7 +448,7 @@ def _validator(
         warnings.append(
             f"no retrieval: the {split} split of {recipe.data} has no pairs of this run's languages, or the run no encoder"
         )
-    lowercase = tokenizer.surface.lowercase
+    lowercase = tokenizer.preprocessing.lowercase
     validator = Validator(
         tuple(streams), tuple(tasks), tuple(rouges), found, tokenizer, framing, config.eval_beam, lowercase
     )

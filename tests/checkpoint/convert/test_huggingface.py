@@ -321,12 +321,12 @@ def test_wordpiece_in_tokenizer_json_and_what_is_said_of_case(tmp_path: Path) ->
             "normalizer": {"type": "BertNormalizer", "lowercase": True}}  # fmt: skip
     (tmp_path / "tokenizer.json").write_text(json.dumps(card))
     assert taken(tmp_path, tmp_path / "two").tokenizer().vocab == expected.vocab
-    assert expected.surface.lowercase
+    assert expected.preprocessing.lowercase
     (tmp_path / "tokenizer_config.json").write_text(
         '{"do_lower_case": false, "strip_accents": true, "tokenize_chinese_chars": false}'
     )
     saved, notes = import_folder(tmp_path, tmp_path / "three", ("en",), False)
-    assert not Checkpoint.open(saved).tokenizer().surface.lowercase
+    assert not Checkpoint.open(saved).tokenizer().preprocessing.lowercase
     assert notes[1:] == [
         f"vocabulary {tmp_path / 'tokenizer.json'}: {V} pieces, cased (tokenizer_config.json)",
         "tokenizer_config.json: strip_accents is True; here it is False",
@@ -336,7 +336,7 @@ def test_wordpiece_in_tokenizer_json_and_what_is_said_of_case(tmp_path: Path) ->
     card["normalizer"] = {}
     card["model"]["vocab"]["Z"] = card["model"]["vocab"].pop("z")
     (tmp_path / "tokenizer.json").write_text(json.dumps(card))
-    assert not taken(tmp_path, tmp_path / "four").tokenizer().surface.lowercase, "a piece has a capital"
+    assert not taken(tmp_path, tmp_path / "four").tokenizer().preprocessing.lowercase, "a piece has a capital"
 
 
 def test_rows_without_a_piece_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -323,7 +323,7 @@ def test_what_a_given_vocabulary_has_decided(
     made(config(text, lowercase=True))
     usual = {"vocab_size": PreprocessConfig.vocab_size, "spm_model": text / "data", "destdir": text / "other"}
     if message is None:
-        assert DataFolder.open(made(config(text, **usual | options))).tokenizer().surface.lowercase
+        assert DataFolder.open(made(config(text, **usual | options))).tokenizer().preprocessing.lowercase
         return
     with pytest.raises(MasscliError) as error:
         made(config(text, **usual | options))

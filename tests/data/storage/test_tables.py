@@ -162,7 +162,7 @@ def test_questions_share_their_text_and_know_the_place_of_every_piece(data: Data
     assert [table.shared_row("context", row) for row in range(3)] == [0, 0, 1]
     context = SQUAD["data"][0]["paragraphs"][0]["context"]  # type: ignore[index]
     assert table.text("context", 1) == context
-    pieces = data.tokenizer().surfaces(table.ids("context")[0].tolist())
+    pieces = data.tokenizer().piece_texts(table.ids("context")[0].tolist())
     begins, ends = table.columns["context.begin"][0].tolist(), table.columns["context.end"][0].tolist()
     spelt = [context[a:b] for a, b in zip(begins, ends, strict=True)]
     assert [
@@ -174,7 +174,7 @@ def test_questions_share_their_text_and_know_the_place_of_every_piece(data: Data
 
 def test_a_letter_that_is_normalised_lends_its_place_to_all_its_pieces(data: DataFolder) -> None:
     ids, begins, ends = encode_with_offsets(data.tokenizer(), "the ﬁne dog", "en")
-    pieces = data.tokenizer().surfaces(ids)
+    pieces = data.tokenizer().piece_texts(ids)
     spelt = [
         ("the ﬁne dog"[a:b], piece)
         for piece, a, b in zip(pieces, begins, ends, strict=True)
@@ -363,7 +363,7 @@ def test_a_missing_split_is_said(data: DataFolder) -> None:
 
 def test_surfaces_are_the_pieces_without_their_mark(data: DataFolder) -> None:
     tokenizer: Tokenizer = data.tokenizer()
-    assert "".join(tokenizer.surfaces(tokenizer.encode("the dog", "en"))) == "thedog"
+    assert "".join(tokenizer.piece_texts(tokenizer.encode("the dog", "en"))) == "thedog"
 
 
 # -- real corpora --------------------------------------------------------------------------------------------------------------------------

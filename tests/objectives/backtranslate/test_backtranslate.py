@@ -142,7 +142,7 @@ def test_what_is_sampled_is_drawn_from_the_model(data: DataFolder, framing: Fram
     scores = model.logits(
         model.decode(Tokens(start, torch.ones_like(english), language=english), model.encode(before.source))
     )[:, 0]
-    never = sorted(vocab.specials - {vocab.unk})
+    never = sorted(vocab.special_ids - {vocab.unk})
     shares = scores.index_fill(1, torch.tensor(never), -torch.inf).softmax(1)
     likely, best = shares.max(1)
     hits = sum(row[0] == piece for row, piece in zip(sources(after), best.tolist(), strict=True))
@@ -466,7 +466,9 @@ def test_generating_writes_only_pieces_that_are_often_seen(
             for h in json.loads(line)["hypotheses"]
             for t in h["tokens"]
         }
-        return {n for n in range(data.vocab.size) if data.tokenizer().pieces([n])[0] in pieces - {"</s>"}}
+        return {
+            n for n in range(data.vocab.size) if data.tokenizer().ids_to_pieces([n])[0] in pieces - {"</s>"}
+        }
 
     assert min(counts[list(written())]) < many <= min(counts[list(written("--min-piece-count", str(many)))])
     assert masscli([*at, "--min-piece-count", "1000000"]) == 2

@@ -157,7 +157,7 @@ def test_a_word_never_goes_on_behind_a_symbol() -> None:
 def test_robertas_random_tokens_are_ordinary_ones() -> None:
     made = objective("roberta", leave_unmasked_prob=0.0, random_token_prob=1.0, mask_prob=1.0).collator()
     shown = torch.cat([made([block(20, 20)], rngs(1, seed)).source.ids[0] for seed in range(200)]).tolist()
-    ordinary = set(range(VOCAB.size)) - VOCAB.specials
+    ordinary = set(range(VOCAB.size)) - VOCAB.special_ids
     assert set(shown) == ordinary
 
 

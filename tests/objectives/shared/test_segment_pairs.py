@@ -431,10 +431,10 @@ class Pieces:
                                 languages={}, fingerprint="")  # fmt: skip
 
     @property
-    def mark(self) -> str:
+    def subword_marker(self) -> str:
         return next((mark for mark in ("@@", "##") if any(mark in piece for piece in self.known)), "\u2581")
 
-    def pieces(self, ids: Sequence[int]) -> list[str]:
+    def ids_to_pieces(self, ids: Sequence[int]) -> list[str]:
         return [self.known[i] for i in ids]
 
 
