@@ -44,13 +44,13 @@ def run(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a checkpoint.")],
 ) -> None:
     """Predict, example by example."""
+    from masscli.api.task_model import TaskModel
     from masscli.data.formats.readers import guess
     from masscli.training.precision import choose_device, choose_dtype
-    from masscli.training.predictor import Predictor
 
     started = time.perf_counter()
     device = choose_device(command.device)
-    predictor = Predictor.open(
+    predictor = TaskModel.open(
         path, command.stream, command.null_threshold, device, choose_dtype(command.precision, device)
     )
     known = predictor.options.formats

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from masscli.__main__ import run
+from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.objectives.labelled.options import ClassifyOptions
-from masscli.training.predictor import Predictor
 from tests.toy_tasks import ENCODER, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
@@ -109,7 +109,7 @@ def test_a_threshold_of_who_always_answers_is_refused(
     )
     told(capsys, finetuned(labelled / "data", tmp_path, answered, answered, "squad", "extract", *SMALL), 0)
     out, err = told(capsys, ["predict", tmp_path / "run", "-i", answered, *threshold], 2)
-    message = f"--null-threshold: all questions that {tmp_path / 'run'} was trained on have answers, and so it always gives one"
+    message = f"--null-threshold: all questions that {tmp_path / 'run'} was trained on have answers, so it always gives one"
     assert (out, err) == ([], [f"error: {message}", "hint: leave it out, or train with --unanswerable"])
     assert (
         len(told(capsys, ["predict", trained / "extract", "-i", labelled / "valid.json", *threshold], 0)[0])
@@ -325,7 +325,7 @@ def test_predictions_that_cannot_be_written_are_not_made(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Predictor, "outputs", None)  # it would be called
+    monkeypatch.setattr(TaskModel, "outputs", None)  # it would be called
     at = ["predict", trained / "extract", "--input", labelled / "valid.json"]
     assert told(capsys, [*at, "-o", tmp_path / "no/x"], 2)[1] == [
         f"error: --output {tmp_path / 'no/x'}: No such file or directory"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
-from masscli.training.predictor import Predictor
 from tests.objectives.labelled.test_tasks import predict, refused
 from tests.toy_tasks import REST, TINY, finetune, save
 
@@ -69,7 +69,7 @@ def test_a_task_that_reads_one_stack_takes_that_one(
 
     finetune(labelled, tmp_path / "whole", *at, updates=1)
     one, both = (
-        Predictor.open(tmp_path / name, None, None, torch.device("cpu"), torch.float32)
+        TaskModel.open(tmp_path / name, None, None, torch.device("cpu"), torch.float32)
         for name in ("half", "whole")
     )
     both.objective.load_state_dict(one.objective.state_dict())
@@ -153,7 +153,7 @@ def test_a_run_that_was_not_trained_to_write_says_so(
         out, err = capsys.readouterr()
         assert out.count("\n") == 1
         return (
-            f"warning: {run_folder}: was not trained to write, but to {task}; its decoder knows only what it began with\n"
+            f"warning: {run_folder}: was trained for {task}, not to write text; its decoder is still in its initial state\n"
             in err
         )
 

@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from masscli.__main__ import run as masscli
+from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.export import export
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.data.batches.batch import Tokens
 from masscli.objectives.electra.objective import Detector
-from masscli.training.predictor import Predictor
 from tests.published import V, sentence_pieces, texts, write_merges, write_wordpiece
 
 with warnings.catch_warnings():
@@ -289,7 +289,7 @@ def test_what_was_fine_tuned_scores_alike(
         tmp_path / "ours", output_loading_info=True
     )
     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
-    ours: Any = Predictor.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32)
+    ours: Any = TaskModel.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32)
     if task in ("classify", "tag"):
         assert tuple(config.id2label.values()) == ours.options.labels
     table = ours.read(labelled / f"valid.{ending}", form)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint, make_framing
 from masscli.cli.app import dispatch
 from masscli.cli.preprocess import run
@@ -30,7 +31,6 @@ from masscli.objectives.objective import ObjectiveContext
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.config import OptimConfig
 from masscli.training.optim import layer_scale
-from masscli.training.predictor import Predictor
 from masscli.training.setup.build import build
 from tests.toy_tasks import ENCODER, REST, TINY, finetune, save
 
@@ -265,10 +265,10 @@ def test_every_pre_training_can_be_fine_tuned(
     assert (old.encoder_layers, old.decoder_layers) == (new.encoder_layers, new.decoder_layers)
 
 
-def built(folder: Path, run_folder: Path, *options: str) -> tuple[Predictor, Classify, BatchBuilder]:
+def built(folder: Path, run_folder: Path, *options: str) -> tuple[TaskModel, Classify, BatchBuilder]:
     """A trained classifier of pairs, and its validation examples."""
     finetune(folder, run_folder, "--task", "classify", "--table", "two", *TINY, *options, updates=2)
-    predictor = Predictor.open(run_folder, None, None, torch.device("cpu"), torch.float32)
+    predictor = TaskModel.open(run_folder, None, None, torch.device("cpu"), torch.float32)
     objective = predictor.objective
     assert isinstance(objective, Classify)
     data = DataFolder.open(folder / "data")
@@ -688,7 +688,7 @@ def test_where_a_question_is_read(frame: str, folder: Path, tmp_path: Path) -> N
     )
     model = [*TINY, "--encoder-layers", "0"] if frame == "gpt" else ENCODER
     finetune(tmp_path, tmp_path / "run", "--task", "choose", *model, updates=1)
-    objective = Predictor.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32).objective
+    objective = TaskModel.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32).objective
     assert isinstance(objective, Choose)
 
     def sequences(**options: object) -> list[list[int]]:
@@ -834,8 +834,8 @@ def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
     small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
     finetune(folder, tmp_path / "run", "--task", "extract", *ENCODER, *small, "--qa-head", head, updates=8)
 
-    def opened(threshold: float) -> Predictor:
-        return Predictor.open(tmp_path / "run", None, threshold, torch.device("cpu"), torch.float32)
+    def opened(threshold: float) -> TaskModel:
+        return TaskModel.open(tmp_path / "run", None, threshold, torch.device("cpu"), torch.float32)
 
     predictor = opened(0.0)
     table = predictor.read(folder / "valid.json", "squad")
@@ -862,7 +862,7 @@ def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
 def test_a_span_lies_in_its_window_or_nowhere(folder: Path, tmp_path: Path) -> None:
     small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
     finetune(folder, tmp_path / "run", "--task", "extract", *ENCODER, *small, updates=1)
-    objective = Predictor.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32).objective
+    objective = TaskModel.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32).objective
     data = DataFolder.open(folder / "data")
     view, tokenizer, positive = objective.dataset(data, "train")[0], data.tokenizer(), 0
     assert len(view) > 64

@@ -1,0 +1,1 @@
+"""The Python API: trained models as objects, for programs and for the commands of masscli alike."""

@@ -1,0 +1,126 @@
+"""A model that was fine-tuned for a task over labelled examples, ready to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core.errors import MasscliError
+from masscli.data.batches.loader import BatchBuilder
+from masscli.data.batches.sampler import BatchLimits, BatchSampler
+from masscli.data.storage.tables import Table, load
+from masscli.models.transformer import Transformer
+from masscli.objectives.extract.options import ExtractOptions
+from masscli.objectives.objective import Objective, ObjectiveContext
+from masscli.objectives.registry import objective_class
+from masscli.objectives.shared.finetuning_base import Answer, Judged, Output
+from masscli.objectives.shared.options import TableOptions
+from masscli.text.tokenizer import Tokenizer
+from masscli.training.recipe import StreamConfig
+from masscli.training.validation import judge
+
+
+@dataclass(frozen=True)
+class TaskModel:
+    """A model and the objective whose predictions are asked for."""
+
+    model: Transformer
+    objective: Judged
+    options: TableOptions
+    tokenizer: Tokenizer
+    stream: str
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        stream: str | None,
+        null_threshold: float | None,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> TaskModel:
+        """Open a run or a checkpoint.
+
+        `stream` names the task if the run has several; `null_threshold` replaces the threshold below which a question counts
+        as unanswerable. Raises MasscliError if the run has no such task, or if the threshold means nothing for it.
+        """
+        checkpoint = Checkpoint.open(path)
+        name, options = _select_task(path, checkpoint, stream)
+        if null_threshold is not None:
+            options = _with_null_threshold(path, options, null_threshold)
+        config = replace(checkpoint.recipe.stream[name], objective=options)
+        objective = objective_of(config, checkpoint)
+        assert isinstance(objective, Judged)
+        prefix = f"{name}."
+        tensors = {}
+        for key, tensor in checkpoint.heads().items():
+            if key.startswith(prefix):
+                tensors[key.removeprefix(prefix)] = tensor
+        objective.load_state_dict(tensors)
+        objective.to(device).eval().requires_grad_(False)
+        return cls(checkpoint.model(device, dtype), objective, options, checkpoint.tokenizer(), name)
+
+    def read(self, path: Path, kind: str) -> Table:
+        """Read new examples from a file of the given kind, such as tsv or jsonl."""
+        return load(path, kind, self.tokenizer, self.options.language)
+
+    def outputs(self, table: Table, batch_tokens: int) -> tuple[list[Output], list[str]]:
+        """Return the outputs of the model for each row of the table's dataset, and warnings about what was truncated."""
+        dataset = self.objective.examples(table, labelled=False)
+        longest = int(dataset.sizes(0, len(dataset)).max())
+        limits = BatchLimits(max(batch_tokens, longest))
+        sampler = BatchSampler(len(dataset), dataset.sizes, limits, 0, self.stream, shuffle=False)
+        batch_builder = BatchBuilder(self.stream, dataset, self.objective.collator(), 0)
+        outputs = judge(self.model, self.objective, batch_builder, sampler)
+        return outputs, self.objective.data_warnings(dataset)
+
+    def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
+        """Return one prediction for each example, in their order."""
+        answers = self.objective.answers(table, outputs)
+        assert len(answers) == len(table)
+        return answers
+
+
+def objective_of(stream: StreamConfig, checkpoint: Checkpoint) -> Objective:
+    """Build the objective of a stream as it was trained, without its trained parameters."""
+    context = ObjectiveContext(checkpoint.framing(), checkpoint.recipe.model, stream.dataset)
+    objective = objective_class(stream.objective.name)(stream.objective, context)
+    assert isinstance(objective, Objective)
+    return objective
+
+
+def _select_task(path: Path, checkpoint: Checkpoint, stream: str | None) -> tuple[str, TableOptions]:
+    """Return the task that is named, or the only one there is."""
+    tasks: dict[str, TableOptions] = {}
+    for name, config in checkpoint.recipe.stream.items():
+        if isinstance(config.objective, TableOptions):
+            tasks[name] = config.objective
+    if not tasks:
+        if checkpoint.writers:
+            raise MasscliError(f"{path}: writes text", f"masscli generate {path}")
+        raise MasscliError(
+            f"{path}: was not trained for a task that predicts",
+            "train one: masscli finetune --task classify",
+        )
+    if stream is None and len(tasks) > 1:
+        raise MasscliError(f"{path}: which task?", f"say it with --stream; it has {', '.join(tasks)}")
+    name = stream or next(iter(tasks))
+    if name not in tasks:
+        raise MasscliError(f"--stream {name}: {path} has no such task", f"it has {', '.join(tasks)}")
+    return name, tasks[name]
+
+
+def _with_null_threshold(path: Path, options: TableOptions, threshold: float) -> TableOptions:
+    """Return the options of question answering with another threshold for questions without an answer."""
+    if not isinstance(options, ExtractOptions):
+        raise MasscliError(f"--null-threshold: {options.name} always has an answer", "leave it out")
+    if not options.unanswerable:
+        raise MasscliError(
+            f"--null-threshold: all questions that {path} was trained on have answers, so it always gives one",
+            "leave it out, or train with --unanswerable",
+        )
+    return replace(options, null_threshold=threshold)

@@ -1,0 +1,185 @@
+"""A trained model, or an ensemble of several, that turns text into text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from masscli.api.task_model import objective_of
+from masscli.api.writing_task import WritingTask, select_writing_task, writing_stack
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core.errors import MasscliError
+from masscli.data.batches.sequences import Truncation
+from masscli.data.storage.data_folder import DataFolder
+from masscli.generation.config import GenerationConfig
+from masscli.generation.single_stack_decoding import extract_stack
+from masscli.generation.translator import Translator
+from masscli.objectives.write.objective import Write, cut_of
+from masscli.objectives.write.options import WriteOptions
+from masscli.training.precision import choose_device, choose_dtype
+
+
+@dataclass(frozen=True)
+class TextModel:
+    """The checkpoints of an ensemble (usually one), and what they are asked to write."""
+
+    checkpoints: tuple[Checkpoint, ...]
+    task: WritingTask
+    device: torch.device
+    dtype: torch.dtype
+    warnings: tuple[str, ...] = ()
+    """What a user should know before relying on the output."""
+
+    @classmethod
+    def open(
+        cls,
+        paths: Sequence[Path],
+        *,
+        stream: str | None = None,
+        source: str | None = None,
+        target: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> TextModel:
+        """Open runs or checkpoints that decode together.
+
+        `stream`, `source` and `target` say what to write where the model has learned several things. The weights are read
+        when they are needed. Raises MasscliError if a model cannot write, if members of an ensemble do not fit each other,
+        or if it is not clear what to write.
+        """
+        checkpoints, warnings = _open_ensemble(paths)
+        task = select_writing_task(checkpoints[0], stream, source, target)
+        chosen_device = choose_device(device)
+        dtype = choose_dtype(precision, chosen_device)
+        return cls(tuple(checkpoints), task, chosen_device, dtype, (*warnings, *task.warnings))
+
+    def translator(
+        self,
+        search: GenerationConfig,
+        *,
+        batch_tokens: int = 8000,
+        batch_size: int | None = None,
+        buffer_size: int = 4096,
+        seed: int = 1,
+        allowed: Tensor | None = None,
+    ) -> Translator:
+        """Read the weights and return a translator for this task.
+
+        `allowed` is a (V,) mask of the pieces that may be written; None allows all.
+        """
+        models = []
+        for checkpoint in self.checkpoints:
+            model = checkpoint.model(self.device, self.dtype)
+            stack = writing_stack(checkpoint, self.task)
+            models.append(model if stack is None else extract_stack(model, stack))
+        truncation = Truncation()
+        if self.task.stream is not None and isinstance(self.task.stream.objective, WriteOptions):
+            truncation = cut_of(self.task.stream.objective)
+        return Translator(
+            models,
+            self.checkpoints[0].tokenizer(),
+            self.checkpoints[0].framing(),
+            search,
+            batch_tokens=batch_tokens,
+            batch_size=batch_size,
+            buffer_size=buffer_size,
+            seed=seed,
+            cut=truncation,
+            allowed=allowed,
+        )
+
+    def translate(self, lines: Iterable[str], **search: Any) -> list[str]:
+        """Return the best output for each line, in order.
+
+        `search` are fields of `GenerationConfig`, such as beam=5 or lenpen=0.6. Raises ConfigError for wrong values.
+        """
+        translator = self.translator(replace(GenerationConfig(), **search))
+        outputs = translator.translate(lines, self.task.source, self.task.target)
+        return [hypotheses[0].text for hypotheses in outputs]
+
+    def data_folder(self, path: Path | None = None) -> DataFolder:
+        """Open the data folder of the task, which is the one of the run unless `path` names another."""
+        own_folder = self.task.stream.data_dir if self.task.stream is not None else None
+        return DataFolder.open(path or own_folder or self.checkpoints[0].recipe.data)
+
+    def split(self, name: str, data: Path | None = None) -> tuple[list[str], list[str]]:
+        """Return the sources and references of a split of the data, from a table of the task or from pairs."""
+        folder, task = self.data_folder(data), self.task
+        if task.stream is None or not isinstance(task.stream.objective, WriteOptions):
+            pair = f"{task.source}-{task.target}"
+            return folder.original_lines(name, pair, task.source), folder.original_lines(
+                name, pair, task.target
+            )
+        objective, table = (
+            objective_of(task.stream, self.checkpoints[0]),
+            folder.table(task.stream.dataset, name),
+        )
+        assert isinstance(objective, Write)
+        # The view is made for its checks only: it complains of columns that the task needs and the table lacks.
+        objective.examples(table, labelled=True)
+        return objective.lines(table)
+
+    def frequent_pieces(self, count: int, data: Path | None = None) -> Tensor:
+        """Return a (V,) mask of the pieces that occur at least `count` times in the training text of the target language."""
+        folder = self.data_folder(data)
+        if folder.vocab.fingerprint != self.checkpoints[0].framing().vocab.fingerprint:
+            raise MasscliError(
+                f"--data {folder.folder}: has another vocabulary than {self.checkpoints[0].path}",
+                "give the folder it was trained on",
+            )
+        frequent = folder.piece_counts(self.task.target) >= count
+        if not frequent.any():
+            raise MasscliError(
+                f"--min-piece-count {count}: no piece of {self.task.target} occurs so often in {folder.folder}",
+                "lower it",
+            )
+        return torch.from_numpy(frequent)
+
+
+def _open_ensemble(paths: Sequence[Path]) -> tuple[list[Checkpoint], list[str]]:
+    """Open all members, which must agree on what ids mean, and return them with warnings.
+
+    A path that does not exist may be a list of paths with colons, as in fairseq.
+    """
+    members: list[Path] = []
+    for path in paths:
+        members += [path] if path.exists() else [Path(part) for part in str(path).split(":")]
+    checkpoints = [Checkpoint.open(member) for member in members]
+    warnings: list[str] = []
+    first = checkpoints[0].framing()
+    for member, checkpoint in zip(members, checkpoints, strict=True):
+        warnings += _check_generates(member, checkpoint)
+        framing = checkpoint.framing()
+        if framing.vocab.fingerprint != first.vocab.fingerprint:
+            raise MasscliError(
+                f"{member}: has another vocabulary than {members[0]}",
+                "the models of an ensemble must share one",
+            )
+        if framing != first:
+            raise MasscliError(
+                f"{member}: marks languages differently from {members[0]}",
+                "the models of an ensemble must agree",
+            )
+    return checkpoints, warnings
+
+
+def _check_generates(path: Path, checkpoint: Checkpoint) -> list[str]:
+    """Raise MasscliError if a model cannot write text; return a warning if it was not trained to."""
+    objectives = [stream.objective for stream in checkpoint.recipe.stream.values()]
+    encoder_generates = any(objective.encoder_generates for objective in objectives)
+    if not checkpoint.recipe.model.decoder_layers and not encoder_generates:
+        raise MasscliError(
+            f"{path}: has no decoder, so it cannot turn text into text",
+            "fine-tune it to write: --task s2s, summarize or respond; labels are for masscli predict",
+        )
+    if objectives and not any(objective.generates_text for objective in objectives):
+        names = ", ".join(dict.fromkeys(objective.name for objective in objectives))
+        return [
+            f"{path}: was trained for {names}, not to write text; its decoder is still in its initial state"
+        ]
+    return []

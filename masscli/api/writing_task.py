@@ -1,0 +1,153 @@
+"""Decide what a trained model is asked to write: for which of its tasks, and from which language to which.
+
+A checkpoint may have learned several directions or several writing tasks. These functions take what the user said, or nothing,
+and return the only way in which it can be meant. They raise MasscliError, with what to say, if there are several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core.errors import MasscliError
+from masscli.objectives.write.options import WriteOptions
+from masscli.training.recipe import StreamConfig
+
+
+@dataclass(frozen=True, slots=True)
+class WritingTask:
+    """What is written: a direction, and the stream that learned it where that matters."""
+
+    source: str
+    target: str
+    stream: StreamConfig | None
+    warnings: tuple[str, ...] = ()
+    """What a user should know before relying on the output."""
+
+
+def select_writing_task(
+    checkpoint: Checkpoint, stream_name: str | None, source: str | None, target: str | None
+) -> WritingTask:
+    """Return the task and direction that a user means by a stream's name and two languages, each of which may be None."""
+    stream = _select_stream(checkpoint, stream_name, source, target)
+    if stream is not None:
+        return WritingTask(*_languages_of(stream), stream)
+    return _select_direction(checkpoint, source, target)
+
+
+def _select_stream(
+    checkpoint: Checkpoint, stream_name: str | None, source: str | None, target: str | None
+) -> StreamConfig | None:
+    """Return the stream that was named, or the only one that writes from a table if the languages leave no choice."""
+    streams = checkpoint.recipe.stream
+    table_tasks = checkpoint.writers
+    candidates = {}
+    for name, stream in streams.items():
+        if name in table_tasks or stream.objective.input_kind.has_direction:
+            candidates[name] = stream
+    if stream_name is not None:
+        if stream_name not in candidates:
+            raise MasscliError(
+                f"--stream {stream_name}: {checkpoint.path} has no such task that writes",
+                f"it has {', '.join(candidates) or 'none that writes'}",
+            )
+        _check_languages(stream_name, candidates[stream_name], source, target)
+        return candidates[stream_name]
+    fitting = []
+    for name, options in table_tasks.items():
+        if source in (None, options.language) and target in (None, options.language):
+            fitting.append(name)
+    both_given = source is not None and target is not None
+    if len(fitting) == 1 and (len(candidates) == 1 or both_given):
+        return streams[fitting[0]]
+    if len(fitting) > 1 or (fitting and not both_given):
+        raise MasscliError(
+            f"{checkpoint.path}: which task?", f"say it with --stream; it has {', '.join(candidates)}"
+        )
+    return None
+
+
+def _check_languages(name: str, stream: StreamConfig, source: str | None, target: str | None) -> None:
+    """Raise MasscliError if a language was given that the named stream does not have on that side."""
+    known_source, known_target = _languages_of(stream)
+    for flag, given, known in (("-s", source, known_source), ("-t", target, known_target)):
+        if given not in (None, known):
+            raise MasscliError(f"{flag} {given}: --stream {name} has {known}", "leave one of them out")
+
+
+def _languages_of(stream: StreamConfig) -> tuple[str, str]:
+    """Return the language a stream reads and the one it writes."""
+    if isinstance(stream.objective, WriteOptions):
+        return stream.objective.language, stream.objective.language
+    source, target = stream.dataset.split("-")
+    return source, target
+
+
+def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | None) -> WritingTask:
+    """Return the direction that is meant by two languages, each of which may be None."""
+    known = list(checkpoint.framing().vocab.languages)
+    for flag, language in (("--source-lang", source), ("--target-lang", target)):
+        if language is not None and language not in known:
+            raise MasscliError(
+                f"{flag} {language}: the model does not know this language", f"it knows {', '.join(known)}"
+            )
+    # A decoder alone continues the prompt in the language of the prompt.
+    if not checkpoint.recipe.model.encoder_layers and (source is None or target is None or source == target):
+        first_dataset = next(iter(checkpoint.recipe.stream.values())).dataset
+        language = target or source or first_dataset
+        return WritingTask(language, language, None)
+    trained = checkpoint.directions
+    fitting = [(a, b) for a, b in trained if source in (None, a) and target in (None, b)]
+    if source is not None and target is not None:
+        warnings = []
+        if trained and not fitting:
+            warnings.append(f"trained for {_list_directions(trained)}, not for {source}-{target}")
+        return WritingTask(source, target, None, tuple(warnings))
+    if len(fitting) == 1:
+        return WritingTask(*fitting[0], None)
+    if trained:
+        raise MasscliError(
+            "which direction?", f"say it with -s and -t; the run was trained for {_list_directions(trained)}"
+        )
+    # A pre-trained model writes as well. What it makes of another language is the first sign of success.
+    source = source or next((language for language in known if language != target), known[0])
+    target = target or next((language for language in known if language != source), source)
+    warning = (
+        f"the run was not trained to translate; reading {source}, writing {target} (choose with -s and -t)"
+    )
+    return WritingTask(source, target, None, (warning,))
+
+
+def writing_stack(checkpoint: Checkpoint, task: WritingTask) -> Literal["encoder", "decoder"] | None:
+    """Return the single stack to generate with, or None if encoder and decoder were trained together.
+
+    What counts is the streams of this task; if there is none, all streams that learned to write.
+    """
+    generating = [s for s in checkpoint.recipe.stream.values() if s.objective.generates_text]
+    relevant = []
+    for stream in generating:
+        if task.stream is not None and _same_task(stream, task.stream):
+            relevant.append(stream)
+    if not relevant:
+        direction = f"{task.source}-{task.target}"
+        for stream in generating:
+            if stream.objective.input_kind.has_direction and stream.dataset == direction:
+                relevant.append(stream)
+    objectives = [stream.objective for stream in relevant or generating]
+    if not objectives:
+        return None
+    if all(objective.encoder_generates for objective in objectives):
+        return "encoder"
+    if all(objective.stacks == "decoder" for objective in objectives):
+        return "decoder"
+    return None
+
+
+def _same_task(first: StreamConfig, second: StreamConfig) -> bool:
+    return first.dataset == second.dataset and first.objective.name == second.objective.name
+
+
+def _list_directions(directions: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{source}-{target}" for source, target in directions)

@@ -1,0 +1,91 @@
+"""How `masscli generate` shows a line of input and what was made of it: as text, JSON lines or in fairseq's format."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from masscli.generation.translator import Translation
+    from masscli.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of input, counted from 1, with its translations, the best one first."""
+
+    line: int
+    source: str
+    reference: str | None
+    translations: list[Translation]
+
+
+def choose_format(
+    name: str, tokenizer: Tokenizer, source: str, nbest: int, scores_only: bool
+) -> Callable[[Entry], str]:
+    """Return the function that turns an entry into text.
+
+    `source` is the language of the input; `scores_only` shows the score of a given translation in place of its text.
+    """
+    if name == "jsonl":
+        return lambda entry: as_json(entry, tokenizer)
+    if name == "fairseq":
+        return lambda entry: as_fairseq(entry, tokenizer, source)
+    if scores_only:
+        return lambda entry: f"{entry.translations[0].hypothesis.score:.6f}\n"
+    return lambda entry: as_text(entry, nbest)
+
+
+def as_text(entry: Entry, nbest: int) -> str:
+    """Return exactly `nbest` lines, so that every block of a file has the same length."""
+    texts = [translation.text for translation in entry.translations]
+    texts += [""] * (nbest - len(texts))
+    return "".join(f"{text}\n" for text in texts)
+
+
+def as_json(entry: Entry, tokenizer: Tokenizer) -> str:
+    """Return one JSON object. `tokens` and `token_scores` have equal length; the last token is the end symbol."""
+    end = tokenizer.ids_to_pieces([tokenizer.vocab.eos])
+    hypotheses = []
+    for translation in entry.translations:
+        hypothesis = translation.hypothesis
+        pieces = tokenizer.ids_to_pieces(hypothesis.ids)
+        # The output of an empty line has no scores at all, not even one for its end.
+        if hypothesis.token_scores:
+            pieces = pieces + end
+        hypotheses.append(
+            {
+                "text": translation.text,
+                "score": hypothesis.score,
+                "tokens": pieces,
+                "token_scores": list(hypothesis.token_scores),
+                "hit_max_len": hypothesis.hit_max_len,
+            }
+        )
+    fields: dict[str, Any] = {"line": entry.line, "source": entry.source}
+    if entry.reference is not None:
+        fields["reference"] = entry.reference
+    return json.dumps({**fields, "hypotheses": hypotheses}, ensure_ascii=False) + "\n"
+
+
+def as_fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
+    """Return the lines of fairseq-generate.
+
+    Lines are numbered from 0 and scores are logarithms to base 2. S and H lines hold pieces, T and D lines text.
+    """
+    number = entry.line - 1
+    source_pieces = tokenizer.ids_to_pieces(tokenizer.encode(entry.source, source))
+    rows = [f"S-{number}\t{' '.join(source_pieces)}"]
+    if entry.reference is not None:
+        rows.append(f"T-{number}\t{entry.reference}")
+    for translation in entry.translations:
+        hypothesis = translation.hypothesis
+        score = hypothesis.score / math.log(2)
+        token_scores = " ".join(f"{value / math.log(2):.4f}" for value in hypothesis.token_scores)
+        rows.append(f"H-{number}\t{score}\t{' '.join(tokenizer.ids_to_pieces(hypothesis.ids))}")
+        rows.append(f"D-{number}\t{score}\t{translation.text}")
+        rows.append(f"P-{number}\t{token_scores}")
+    return "".join(f"{row}\n" for row in rows)
