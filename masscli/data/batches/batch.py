@@ -1,6 +1,6 @@
 """The padded blocks that travel from the loader to a model.
 
-Nothing dense is shipped: padding follows from lengths, causal and document masks are built on the device.
+Nothing dense is shipped: padding follows from lengths, and causal and document masks are built on the device.
 """
 
 from __future__ import annotations
@@ -18,73 +18,84 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One padded block of ids, and all that a stack needs to read it.
-
-    ids (B, L); lengths (B,); positions (B, L), default 0..L-1; segments (B, L), BERT's A and B; language (B,), index into the model's
-    language names; keys (B, L) bool, which tokens may be attended to from outside (MASS hides [M] from cross-attention); sees (B, L)
-    bool, which tokens may be attended to from inside the same stack (the fairseq variant of MASS hides [M] here too); documents (B, L),
-    packing: attend only within one's own document; steps (B, L), UniLMv2's signed steps, from which the attention rule follows
-    (masscli/models/masks.py).  language may be (B, L) where a row holds two languages.
-    """
+    """A padded block of B rows of L token ids, and all that a stack needs to read it."""
 
     ids: Tensor
+    """(B, L)"""
     lengths: Tensor
+    """(B,) how many tokens of each row are not padding."""
     positions: Tensor | None = None
+    """(B, L) positions; None is 0 to L-1."""
     segments: Tensor | None = None
+    """(B, L) segment ids, as BERT's A and B."""
     language: Tensor | None = None
+    """(B,) index into the model's language names, or (B, L) where a row holds two languages."""
     cross_attention_mask: Tensor | None = None
+    """(B, L) bool: which tokens another stack may attend to. MASS hides [M] from cross-attention."""
     self_attention_mask: Tensor | None = None
+    """(B, L) bool: which tokens the same stack may attend to. fairseq's MASS hides [M] here too."""
     documents: Tensor | None = None
+    """(B, L) document numbers of packed text; tokens attend only within their own document."""
     steps: Tensor | None = None
+    """(B, L) UniLMv2's signed steps, which decide who attends to whom; see masscli/models/masks.py."""
 
     def to(self, device: torch.device) -> Tokens:
-        """The same block on another device."""
-        moved = {
-            k: v.to(device, non_blocking=True) for k in self.__slots__ if (v := getattr(self, k)) is not None
-        }
+        """Return the same block on another device."""
+        moved = {}
+        for name in self.__slots__:
+            tensor = getattr(self, name)
+            if tensor is not None:
+                moved[name] = tensor.to(device, non_blocking=True)
         return replace(self, **moved)
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What one loss term is computed on: `ids` (N,) or values, at `positions` (N,) of the flattened (B*L) hidden states."""
+    """The targets of one loss term.
+
+    `ids` (N,) are token ids or values; `positions` (N,) are indices into the flattened (B*L) hidden states.
+    """
 
     ids: Tensor
     positions: Tensor
 
     def to(self, device: torch.device) -> Labels:
-        """The same labels on another device."""
+        """Return the same labels on another device."""
         return Labels(self.ids.to(device, non_blocking=True), self.positions.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A micro-batch of one stream and one target language.
-
-    `counts` are the targets of each loss term; `rows` (B,) says which example of the view each line is; `seeds` (B,), where an objective
-    draws random numbers in `prepare`, are the examples' own, so that these depend on neither batches nor processes.
-    """
+    """A micro-batch of one stream and one target language."""
 
     source: Tokens
     target: Tokens | None
+    """What the decoder reads, already shifted; None without a decoder."""
     labels: Mapping[str, Labels]
+    """The targets of each loss term."""
     counts: Mapping[str, float]
+    """How many targets each loss term has."""
     example_numbers: Tensor
+    """(B,) which example of the dataset each row is."""
     seeds: Tensor | None = None
+    """(B,) the examples' own seeds, where an objective draws random numbers in `prepare`. They make the draws
+    independent of batches and processes."""
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
+        """Return the same batch on another device."""
         return replace(
             self,
             source=self.source.to(device),
             target=self.target.to(device) if self.target is not None else None,
-            labels={k: v.to(device) for k, v in self.labels.items()},
+            labels={term: labels.to(device) for term, labels in self.labels.items()},
         )
 
 
-def pad(lines: Sequence[Ids], fill: int) -> tuple[Tensor, Tensor]:
-    """Right-pad ragged int arrays: (ids (B, L), lengths (B,))."""
-    lengths = np.fromiter((len(x) for x in lines), np.int64, len(lines))
-    block = np.full((len(lines), max(1, int(lengths.max(initial=0)))), fill, np.int64)
-    block[np.arange(block.shape[1]) < lengths[:, None]] = np.concatenate(lines) if lines else 0
+def pad(sequences: Sequence[Ids], fill: int) -> tuple[Tensor, Tensor]:
+    """Pad sequences on the right with `fill`; return ids (B, L), with L at least 1, and lengths (B,)."""
+    lengths = np.fromiter((len(ids) for ids in sequences), np.int64, len(sequences))
+    width = max(1, int(lengths.max(initial=0)))
+    block = np.full((len(sequences), width), fill, np.int64)
+    if sequences:
+        block[np.arange(width) < lengths[:, None]] = np.concatenate(sequences)
     return torch.from_numpy(block), torch.from_numpy(lengths)

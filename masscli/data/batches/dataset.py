@@ -1,7 +1,8 @@
-"""Views: what an example is, between shards and sampler.
+"""Datasets: what an example is, between the shards and the sampler.
 
-A view has a length, sizes (for batching) and examples; the sampler orders its entries and never looks inside.  Sentences, pairs and
-windows are here; each is an index over columns that are mapped into memory, nothing is read before it is asked for.
+A dataset has a length, sizes (for batching) and examples; the sampler orders its entries and never looks
+inside. Every dataset is an index over columns that are mapped into memory, so nothing is read before it is
+asked for. The datasets of plain text are here; objectives have more of their own.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Batch, Ids
 
+SPECIAL_TOKENS = 2
+"""How many special tokens may be added to a line: one before it, one after it."""
+
 
 class Example(NamedTuple):
-    """One entry of a view: its number, and its fields (one for sentences, two for pairs)."""
+    """One entry of a dataset: its number, and its fields (one for a sentence, two for a pair)."""
 
     number: int
     fields: tuple[NDArray[Any], ...]
@@ -26,7 +30,10 @@ class RaggedColumn(Protocol):
     """A column of id sequences, such as `masscli.data.storage.data_folder.Column`."""
 
     def __len__(self) -> int: ...
-    def lengths(self, start: int = 0, stop: int | None = None) -> NDArray[np.int32]: ...
+    def lengths(self, start: int = 0, stop: int | None = None) -> NDArray[np.int32]:
+        """Return the lengths of rows `start` to `stop`."""
+        ...
+
     def __getitem__(self, row: int) -> Ids: ...
 
 
@@ -35,42 +42,53 @@ class Dataset(Protocol):
 
     def __len__(self) -> int: ...
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """(stop - start, sides): the length of each side, in tokens that a stack will read."""
+        """Return the length of each side, in tokens that a stack will read: (stop - start, sides)."""
         ...
 
-    def __getitem__(self, row: int) -> Example: ...
+    def __getitem__(self, number: int) -> Example: ...
 
 
 class Collator(Protocol):
-    """Examples to a batch.  Picklable and free of parameters, since it runs in the loader's processes; `rngs` are the examples' own."""
+    """Makes a batch of examples.
+
+    It runs in the loader's processes, so it must be picklable and without parameters. `rngs` are the
+    examples' own random generators.
+    """
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch: ...
 
 
 class LineDataset:
-    """Rows of one column (sentences) or of several aligned ones (pairs)."""
+    """The first `limit` rows of one column (sentences) or of several aligned columns (pairs)."""
 
     def __init__(self, columns: Sequence[RaggedColumn], limit: int | None = None) -> None:
         self.columns = columns
-        self._rows = len(columns[0]) if limit is None else min(limit, len(columns[0]))
+        self._rows = _limited(len(columns[0]), limit)
 
     def __len__(self) -> int:
         return self._rows
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Lengths with the two symbols that a frame may add."""
-        return np.stack([c.lengths(start, stop).astype(np.int64) + 2 for c in self.columns], 1)
+        """Return lengths (stop - start, columns), with the special tokens that may be added."""
+        lengths = [column.lengths(start, stop).astype(np.int64) for column in self.columns]
+        return np.stack(lengths, 1) + SPECIAL_TOKENS
 
-    def __getitem__(self, row: int) -> Example:
-        return Example(row, tuple(c[row] for c in self.columns))
+    def __getitem__(self, number: int) -> Example:
+        return Example(number, tuple(column[number] for column in self.columns))
 
 
 class TokenBlockDataset:
-    """Running text cut into windows of `size` tokens, across lines, each line closed by `eos` (fairseq's break mode `none`)."""
+    """Running text cut into blocks of `size` tokens, across lines, with `eos` after each line.
+
+    This is fairseq's break mode `none`. Only the last block may be shorter. `limit` is the most lines used.
+    """
 
     def __init__(self, column: RaggedColumn, size: int, eos: int, limit: int | None = None) -> None:
-        self.column, self.size, self.eos = column, size, eos
-        rows = len(column) if limit is None else min(limit, len(column))
+        self.column = column
+        self.size = size
+        self.eos = eos
+        rows = _limited(len(column), limit)
+        # The position in the running text where each line, with its end symbol, ends.
         self.ends = np.cumsum(column.lengths(0, rows).astype(np.int64) + 1)
         self._total = int(self.ends[-1]) if rows else 0
 
@@ -78,15 +96,22 @@ class TokenBlockDataset:
         return -(-self._total // self.size)
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """All full but the last."""
+        """Return lengths (stop - start, 1), with the special tokens that may be added."""
         begins = np.arange(start, stop) * self.size
-        return (np.minimum(self._total - begins, self.size) + 2)[:, None]
+        return (np.minimum(self._total - begins, self.size) + SPECIAL_TOKENS)[:, None]
 
-    def __getitem__(self, row: int) -> Example:
-        begin, end = row * self.size, min((row + 1) * self.size, self._total)
-        first, last = np.searchsorted(self.ends, [begin, end - 1], side="right")
-        text = np.concatenate(
-            [part for i in range(first, last + 1) for part in (self.column[int(i)], [self.eos])]
-        )
-        skipped = begin - (int(self.ends[first - 1]) if first else 0)
-        return Example(row, (text[skipped : skipped + end - begin],))
+    def __getitem__(self, number: int) -> Example:
+        begin = number * self.size
+        end = min(begin + self.size, self._total)
+        first_line, last_line = np.searchsorted(self.ends, [begin, end - 1], side="right")
+        parts: list[Any] = []
+        for line in range(first_line, last_line + 1):
+            parts += [self.column[int(line)], [self.eos]]
+        text = np.concatenate(parts)
+        start_of_first_line = int(self.ends[first_line - 1]) if first_line else 0
+        skipped = begin - start_of_first_line
+        return Example(number, (text[skipped : skipped + end - begin],))
+
+
+def _limited(rows: int, limit: int | None) -> int:
+    return rows if limit is None else min(limit, rows)

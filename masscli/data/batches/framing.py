@@ -1,6 +1,6 @@
-"""How a line of ids becomes what a stack reads: which symbols stand at its ends, and how its language is said.
+"""How a line of ids becomes what a stack reads: its special tokens, and how its language is marked.
 
-The same frame serves pre-training, fine-tuning and generation, so that they cannot disagree.
+The same framing serves pre-training, fine-tuning and generation, so that they cannot disagree.
 """
 
 from __future__ import annotations
@@ -17,36 +17,38 @@ from masscli.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """`bos`: sources begin with a start symbol; `tag`: the language's tag stands in its place (and then sources always have one);
-    `languages`: names in the order of the model's language vectors, empty when it has none."""
+    """The special tokens around a line, and the languages that a model knows."""
 
     vocab: Vocabulary
     source_bos: bool
+    """Whether sources begin with a start symbol."""
     language_tag: bool
+    """Whether the language's tag takes the place of the start symbol; then sources always have one."""
     languages: tuple[str, ...]
+    """Names in the order of the model's language vectors; empty when the model has none."""
 
     @property
     def prefix_length(self) -> int:
-        """How many symbols stand before the first word of a source: 0 or 1."""
+        """Return how many special tokens come before the first token of a source: 0 or 1."""
         return int(self.source_bos or self.language_tag)
 
     def decoder_start(self, language: str) -> int:
-        """The first thing a decoder reads."""
+        """Return the first id that a decoder reads."""
         return self.vocab.languages[language] if self.language_tag else self.vocab.bos
 
     def with_special_tokens(self, ids: Ids, language: str) -> Ids:
-        """start, words, end: what every other sequence is cut from."""
+        """Return the start symbol, the ids of a line, and the end symbol. Others are cut from it."""
         return np.concatenate([[self.decoder_start(language)], ids, [self.vocab.eos]])
 
     def encoder_input(self, ids: Ids, language: str) -> Ids:
-        """What an encoder reads."""
+        """Return what an encoder reads of a line."""
         return self.with_special_tokens(ids, language)[1 - self.prefix_length :]
 
     def language_index(self, language: str) -> int | None:
-        """Index of a language in the model's tables, None when it has none."""
+        """Return the index of a language among the model's vectors, or None when the model has none."""
         return self.languages.index(language) if self.languages else None
 
     def language_tensor(self, language: str, rows: int) -> Tensor | None:
-        """(rows,) indices, as `Tokens.language` wants them."""
+        """Return the index of a language for each of `rows` rows, as `Tokens.language` holds it."""
         index = self.language_index(language)
         return None if index is None else torch.full((rows,), index)

@@ -1,8 +1,9 @@
-"""Running text packed into blocks of whole sentences (Liu et al. 2019, section 4.2).
+"""Running text packed into blocks of whole sentences, as RoBERTa reads it (Liu et al. 2019, section 4.2).
 
-Every sentence is closed by a separator.  A block is filled with sentences until the next would not fit; it may cross documents, and then
-a second separator stands between them (full-sentences), or it ends with its document (doc-sentences).  A sentence that is longer than a
-block is cut into blocks of its own.  The index holds four numbers a block; text is read when it is asked for.
+A separator follows every sentence. A block is filled with sentences until the next one would not fit. It may
+cross documents, and then a second separator stands between them (full-sentences), or it ends with its
+document (doc-sentences). A sentence that is longer than a block is cut into blocks of its own. The index
+holds four numbers for each block; text is read when it is asked for.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from masscli.data.batches.dataset import Example, RaggedColumn
 from masscli.text.word_starts import WordStarts
 
 
-class Documents(RaggedColumn, Protocol):
+class DocumentColumn(RaggedColumn, Protocol):
     """A column that knows at which rows its documents start."""
 
     @property
@@ -25,11 +26,15 @@ class Documents(RaggedColumn, Protocol):
 
 
 class PackedSentenceDataset:
-    """Blocks of at most `size` tokens; examples have the ids, separators included, and which of them begin a word (`starts`)."""
+    """Blocks of at most `size` tokens.
+
+    An example has the ids of a block, separators included, and which of them begin a word (`starts`). With
+    `cross`, blocks may cross documents. `limit` is the most sentences used.
+    """
 
     def __init__(
         self,
-        column: Documents,
+        column: DocumentColumn,
         size: int,
         separator: int,
         *,
@@ -37,52 +42,62 @@ class PackedSentenceDataset:
         starts: WordStarts,
         limit: int | None = None,
     ) -> None:
-        self.column, self.size, self.separator, self.cross, self.starts = (
-            column,
-            size,
-            separator,
-            cross,
-            starts,
-        )
+        self.column = column
+        self.size = size
+        self.separator = separator
+        self.cross = cross
+        self.starts = starts
         rows = len(column) if limit is None else min(limit, len(column))
-        firsts = column.document_starts
-        self._first = np.zeros(rows + 1, np.bool_)
-        self._first[firsts[firsts < rows]] = True
-        self._index = self._pack(
-            column.lengths(0, rows).astype(np.int64) + 1, np.append(firsts[firsts < rows], rows)
-        )
+        document_starts = column.document_starts[column.document_starts < rows]
+        self._starts_document = np.zeros(rows + 1, np.bool_)
+        self._starts_document[document_starts] = True
+        lengths = column.lengths(0, rows).astype(np.int64) + 1
+        self._index = self._pack(lengths, np.append(document_starts, rows))
 
     def __len__(self) -> int:
         return len(self._index)
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """With the symbol that stands before a block."""
+        """Return lengths (stop - start, 1), with the special token before a block."""
         return self._index[start:stop, 3:] + 1
 
-    def __getitem__(self, row: int) -> Example:
-        first, last, skipped, length = self._index[row].tolist()
+    def __getitem__(self, number: int) -> Example:
+        first, last, skipped, length = self._index[number].tolist()
+        separator = np.array([self.separator])
         parts: list[Ids] = []
-        for at in range(first, last):
-            if at > first and self.cross and self._first[at]:
-                parts.append(np.array([self.separator]))
-            parts += [self.column[at], np.array([self.separator])]
+        for row in range(first, last):
+            if row > first and self.cross and self._starts_document[row]:
+                parts.append(separator)
+            parts += [self.column[row], separator]
         ids = np.concatenate(parts)[skipped : skipped + length]
-        return Example(row, (ids, self.starts(ids).astype(np.int64)))
+        return Example(number, (ids, self.starts(ids).astype(np.int64)))
 
-    def _pack(self, costs: NDArray[np.int64], bounds: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(blocks, 4): first row, row after the last, tokens of the first to skip, length."""
-        between = self._first[:-1] if self.cross else np.zeros(len(costs), np.bool_)
-        ends = np.cumsum(costs + between)
-        blocks, row = [], 0
-        while row < len(costs):
-            before = int(ends[row] - costs[row])
-            stop = int(np.searchsorted(ends, before + self.size, side="right"))
+    def _pack(self, lengths: NDArray[np.int64], document_bounds: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the index of blocks (N, 4): first row, row after the last, tokens to skip, length.
+
+        `lengths` are those of sentences, each with its separator. `document_bounds` are the rows where
+        documents start, and the row after the last.
+        """
+        extra_separators = np.zeros(len(lengths), np.bool_)
+        if self.cross:
+            extra_separators = self._starts_document[:-1]
+        ends = np.cumsum(lengths + extra_separators)
+        blocks: list[tuple[int, int, int, int]] = []
+        row = 0
+        while row < len(lengths):
+            begin = int(ends[row] - lengths[row])
+            stop = int(np.searchsorted(ends, begin + self.size, side="right"))
             if not self.cross:
-                stop = min(stop, int(bounds[np.searchsorted(bounds, row, side="right")]))
+                next_document = int(document_bounds[np.searchsorted(document_bounds, row, side="right")])
+                stop = min(stop, next_document)
             if stop > row:
-                blocks.append((row, stop, 0, int(ends[stop - 1]) - before))
+                blocks.append((row, stop, 0, int(ends[stop - 1]) - begin))
             else:
-                stop, cost = row + 1, int(costs[row])
-                blocks += [(row, stop, at, min(self.size, cost - at)) for at in range(0, cost, self.size)]
+                # A sentence that is longer than a block.
+                stop = row + 1
+                length = int(lengths[row])
+                for skipped in range(0, length, self.size):
+                    blocks.append((row, stop, skipped, min(self.size, length - skipped)))
             row = stop
+        # A block of one token is a separator alone, from which nothing can be learned.
         return np.array([block for block in blocks if block[3] > 1], np.int64).reshape(-1, 4)

@@ -1,8 +1,10 @@
 """The order of examples: a pure function of (sizes, seed, epoch), in micro-batches within a budget of tokens.
 
-Nothing but integers, and no state: a `Position` says where one is, `BatchSampler.at` gives the micro-batch there.  Rows are shuffled whole up to
-2^20 of them; beyond that, blocks of 4,096 rows are shuffled over the corpus and rows within windows of 2^20, so that memory stays
-bounded whatever the corpus.  Within a window rows are sorted by length (ties at random), cut into micro-batches, and these shuffled.
+The sampler deals in integers only and has no state: a `Position` says where one is, and `BatchSampler.at`
+gives the micro-batch there. Up to 2^20 examples are shuffled as a whole. Of more, blocks of 4,096 are
+shuffled over the corpus, and examples within windows of 2^20, so that memory stays bounded whatever the
+corpus. Within a window examples are sorted by length (ties at random) and cut into micro-batches, and these
+are shuffled.
 """
 
 from __future__ import annotations
@@ -16,8 +18,12 @@ from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
 
-WINDOW, BLOCK = 2**20, 2**12
-Rows = NDArray[np.int64]
+WINDOW = 2**20
+"""How many examples are ordered at a time."""
+BLOCK = 2**12
+"""How many examples move together where a corpus has several windows; it divides WINDOW."""
+
+Numbers = NDArray[np.int64]
 
 
 class Position(NamedTuple):
@@ -29,118 +35,140 @@ class Position(NamedTuple):
 
 
 class BatchLimits(NamedTuple):
-    """Tokens of a micro-batch (rows times longest side), rows of it, the longest example a stack can take, by side, and what a user can
-    lower to have shorter ones."""
+    """What a micro-batch and an example may hold."""
 
     max_tokens: int
+    """Tokens of a micro-batch: its examples times the longest side of any of them."""
     batch_size: int | None = None
+    """Examples of a micro-batch."""
     max_lengths: tuple[int, ...] = ()
+    """The longest example that a stack can read, by side."""
     shortening_options: str = "--max-source-positions and --max-target-positions"
+    """The options that make examples shorter, for error messages."""
 
 
 class BatchSampler:
-    """Micro-batches of row numbers out of `rows` rows whose sizes (n, sides) `sizes(start, stop)` tells.
+    """Micro-batches of example numbers.
 
-    Rows with a side above `limits.max_lengths` are left out; `skipped` says how many.  Raises MasscliError when nothing is left, or when a row
-    cannot fit the budget alone.
+    `sizes(start, stop)` returns the lengths (stop - start, sides) of examples. Examples with a side above
+    `limits.max_lengths` are left out, and `skipped` counts them.
+
+    Raises MasscliError when no example is left, or when one does not fit `limits.max_tokens` alone.
     """
 
     def __init__(
         self,
-        rows: int,
-        sizes: Callable[[int, int], Rows],
+        num_examples: int,
+        sizes: Callable[[int, int], Numbers],
         limits: BatchLimits,
         seed: int,
         name: str,
         shuffle: bool = True,
     ) -> None:
-        self.num_examples, self.sizes, self.limits, self.seed, self.shuffle = (
-            rows,
-            sizes,
-            limits,
-            seed,
-            shuffle,
-        )
-        self.skipped = longest = 0
+        self.num_examples = num_examples
+        self.sizes = sizes
+        self.limits = limits
+        self.seed = seed
+        self.shuffle = shuffle
+        self.skipped = 0
+        longest = 0
         shortest = np.iinfo(np.int64).max
-        for start in range(0, rows, WINDOW):
-            part = sizes(start, min(rows, start + WINDOW))
-            fits = self._fits(part)
+        for start in range(0, num_examples, WINDOW):
+            window_sizes = sizes(start, min(num_examples, start + WINDOW))
+            fits = self._fits(window_sizes)
             self.skipped += int((~fits).sum())
-            longest = max(longest, int(part[fits].max(initial=0)))
-            shortest = min(shortest, int(part.max(1).min()))
-        if self.skipped == rows:
-            hint = f"the shortest has {shortest} tokens: raise --max-source-positions and --max-target-positions, or choose a larger model"
+            longest = max(longest, int(window_sizes[fits].max(initial=0)))
+            shortest = min(shortest, int(window_sizes.max(1).min()))
+        if num_examples == 0:
+            raise MasscliError(f"stream {name}: no example left of 0", "the text is empty")
+        if self.skipped == num_examples:
             raise MasscliError(
-                f"stream {name}: no example left of {rows}", hint if rows else "the text is empty"
+                f"stream {name}: no example left of {num_examples}",
+                f"the shortest has {shortest} tokens: raise --max-source-positions and "
+                "--max-target-positions, or choose a larger model",
             )
         if longest > limits.max_tokens:
             raise MasscliError(
-                f"stream {name}: an example of {longest} tokens does not fit --max-tokens {limits.max_tokens}",
+                f"stream {name}: an example of {longest} tokens does not fit "
+                f"--max-tokens {limits.max_tokens}",
                 f"raise --max-tokens to {longest} or more, or lower {limits.shortening_options}",
             )
-        self._window = lru_cache(maxsize=2)(self._plan)
+        self._window = lru_cache(maxsize=2)(self._plan_window)
 
-    def at(self, position: Position) -> tuple[Rows, Position]:
-        """The micro-batch at a position, and the position after it."""
+    def at(self, position: Position) -> tuple[Numbers, Position]:
+        """Return the micro-batch at a position, and the position after it."""
         epoch, window, batch = position
-        while batch >= len(
-            self._window(epoch, window)
-        ):  # the end of a window, or one whose rows were all left out
-            batch, window = 0, window + 1
+        # Go on to the next window at the end of one, and past windows whose examples were all left out.
+        while batch >= len(self._window(epoch, window)):
+            batch = 0
+            window += 1
             if window * WINDOW >= self.num_examples:
-                epoch, window = epoch + 1, 0
+                window = 0
+                epoch += 1
         return self._window(epoch, window)[batch], Position(epoch, window, batch + 1)
 
-    def epoch(self) -> list[Rows]:
-        """Every micro-batch of the first epoch, for validation."""
-        return [b for w in range(-(-self.num_examples // WINDOW)) for b in self._plan(0, w)]
+    def epoch(self) -> list[Numbers]:
+        """Return every micro-batch of the first epoch, for validation."""
+        batches = []
+        for window in range(-(-self.num_examples // WINDOW)):
+            batches += self._plan_window(0, window)
+        return batches
 
-    def _fits(self, sizes: Rows) -> NDArray[np.bool_]:
+    def _fits(self, sizes: Numbers) -> NDArray[np.bool_]:
+        """Return which examples, of these sizes (N, sides), a stack can read."""
         if not self.limits.max_lengths:
             return np.ones(len(sizes), np.bool_)
-        fits: NDArray[np.bool_] = np.all(sizes <= np.array(self.limits.max_lengths[: sizes.shape[1]]), axis=1)
+        max_lengths = np.array(self.limits.max_lengths[: sizes.shape[1]])
+        fits: NDArray[np.bool_] = np.all(sizes <= max_lengths, axis=1)
         return fits
 
-    def _plan(self, epoch: int, window: int) -> list[Rows]:
-        rows = self._members(epoch, window)
-        # Sorted row numbers make for sequential reads of the index; the shuffle below undoes the order.
-        sizes = self._gather(rows)
+    def _plan_window(self, epoch: int, window: int) -> list[Numbers]:
+        """Return the micro-batches of a window, in their order."""
+        numbers = self._window_members(epoch, window)
+        sizes = self._gather_sizes(numbers)
         fits = self._fits(sizes)
-        rows, sizes = rows[fits], sizes[fits]
+        numbers = numbers[fits]
+        sizes = sizes[fits]
         rng = np.random.Generator(np.random.Philox(counter=[0, 1, epoch, window], key=[self.seed, 0]))
-        order = rng.permutation(len(rows)) if self.shuffle else np.arange(len(rows))
-        order = order[
-            np.lexsort(tuple(sizes[order].T))
-        ]  # by the last side first: decoding costs more than reading
-        rows, longest = rows[order], sizes[order].max(1)
-        batches = self._cut(rows, longest)
-        return [batches[i] for i in rng.permutation(len(batches))] if self.shuffle else batches
+        order = rng.permutation(len(numbers)) if self.shuffle else np.arange(len(numbers))
+        # Sort by the last side first, because decoding costs more than reading.
+        order = order[np.lexsort(tuple(sizes[order].T))]
+        batches = self._cut_into_batches(numbers[order], sizes[order].max(1))
+        if not self.shuffle:
+            return batches
+        return [batches[i] for i in rng.permutation(len(batches))]
 
-    def _cut(self, rows: Rows, longest: Rows) -> list[Rows]:
-        batches, start = [], 0
-        while start < len(rows):
-            most = min(self.limits.max_tokens // int(longest[start]), self.limits.batch_size or len(rows))
-            widest = np.maximum.accumulate(longest[start : start + most])
-            count = int(
-                np.searchsorted(widest * np.arange(1, len(widest) + 1), self.limits.max_tokens, side="right")
-            )
-            batches.append(rows[start : start + count])
+    def _cut_into_batches(self, numbers: Numbers, lengths: Numbers) -> list[Numbers]:
+        """Cut examples of these lengths into micro-batches, each as large as the limits allow."""
+        batches = []
+        start = 0
+        while start < len(numbers):
+            most = self.limits.max_tokens // int(lengths[start])
+            most = min(most, self.limits.batch_size or len(numbers))
+            # The padded size of the batch if it ends after the first, second, ... example.
+            widths = np.maximum.accumulate(lengths[start : start + most])
+            padded_sizes = widths * np.arange(1, len(widths) + 1)
+            count = int(np.searchsorted(padded_sizes, self.limits.max_tokens, side="right"))
+            batches.append(numbers[start : start + count])
             start += count
         return batches
 
-    def _members(self, epoch: int, window: int) -> Rows:
+    def _window_members(self, epoch: int, window: int) -> Numbers:
+        """Return the examples of a window, sorted."""
         if self.num_examples <= WINDOW:
             return np.arange(self.num_examples)
         blocks = np.arange(-(-self.num_examples // BLOCK))
         if self.shuffle:
-            blocks = np.random.Generator(
-                np.random.Philox(counter=[0, 2, epoch, 0], key=[self.seed, 0])
-            ).permutation(blocks)
-        mine = np.sort(blocks[window * (WINDOW // BLOCK) : (window + 1) * (WINDOW // BLOCK)])
-        rows = (mine[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
-        return rows[rows < self.num_examples]
+            rng = np.random.Generator(np.random.Philox(counter=[0, 2, epoch, 0], key=[self.seed, 0]))
+            blocks = rng.permutation(blocks)
+        per_window = WINDOW // BLOCK
+        # Sorted numbers make for sequential reads of the index; the shuffle of a window undoes the order.
+        window_blocks = np.sort(blocks[window * per_window : (window + 1) * per_window])
+        numbers = (window_blocks[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
+        return numbers[numbers < self.num_examples]
 
-    def _gather(self, rows: Rows) -> Rows:
-        cuts = np.flatnonzero(np.diff(rows) != 1) + 1
-        return np.concatenate([self.sizes(int(run[0]), int(run[-1]) + 1) for run in np.split(rows, cuts)])
+    def _gather_sizes(self, numbers: Numbers) -> Numbers:
+        """Return the sizes of sorted examples, read a run of consecutive numbers at a time."""
+        boundaries = np.flatnonzero(np.diff(numbers) != 1) + 1
+        runs = np.split(numbers, boundaries)
+        return np.concatenate([self.sizes(int(run[0]), int(run[-1]) + 1) for run in runs])

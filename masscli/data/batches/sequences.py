@@ -1,10 +1,11 @@
-"""How one or two texts become the one sequence that a stack reads, and how they are cut to fit.
+"""How one or two texts become the one sequence that a stack reads, and how they are truncated to fit.
 
-    bert      [CLS] A [SEP]          [CLS] A [SEP] B [SEP]           segments 0 up to the first [SEP], 1 after it   (Devlin et al. 2019)
-    roberta   <s> A </s>             <s> A </s> </s> B </s>          no segments                                   (Liu et al. 2019)
-    gpt       start A extract        start A delimiter B extract     no segments                                   (Radford et al. 2018)
+    bert      [CLS] A [SEP]     [CLS] A [SEP] B [SEP]          segments 0 up to the first [SEP], then 1
+    roberta   <s> A </s>        <s> A </s> </s> B </s>         no segments
+    gpt       start A extract   start A delimiter B extract    no segments
 
-GPT's three symbols are <s>, <sep> and <cls> of the vocabulary, which no text is ever encoded into.
+The formats are those of Devlin et al. (2019), Liu et al. (2019) and Radford et al. (2018). GPT's three
+symbols are <s>, <sep> and <cls> of the vocabulary, which no text is ever encoded into.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from masscli.text.vocabulary import Vocabulary
 
 @dataclass(frozen=True, slots=True)
 class JoinedSequence:
-    """What is read: ids, and to which text (0 or 1) each belongs.  `starts` are the places of the texts' first tokens."""
+    """One or two texts as one sequence.
+
+    `segments` says for each token to which text (0 or 1) it belongs, in a format that has segments. `starts`
+    are the positions of the texts' first tokens.
+    """
 
     ids: Ids
     segments: Ids
@@ -31,56 +36,78 @@ class JoinedSequence:
 
 @dataclass(frozen=True, slots=True)
 class PairFormat:
-    """One of the three forms."""
+    """One of the three formats: `kind` is bert, roberta or gpt."""
 
     kind: str
     vocab: Vocabulary
 
     def num_special_tokens(self, texts: int) -> int:
-        """How many symbols are added."""
-        return 2 if texts == 1 else 4 if self.kind == "roberta" else 3
+        """Return how many special tokens are added to one or two texts."""
+        if texts == 1:
+            return 2
+        return 4 if self.kind == "roberta" else 3
 
     def join(self, *texts: Ids) -> JoinedSequence:
-        """The sequence of one or two texts."""
-        v = self.vocab
-        first, middle, last = {
-            "bert": ([v.cls], [v.sep], [v.sep]),
-            "roberta": ([v.bos], [v.eos, v.eos], [v.eos]),
-            "gpt": ([v.bos], [v.sep], [v.cls]),
-        }[self.kind]
+        """Return the sequence of one or two texts."""
+        first, middle, last = self._special_tokens()
         if len(texts) == 1:
             ids = np.concatenate([first, texts[0], last])
             return JoinedSequence(ids, np.zeros(len(ids), np.int64), (1,))
         a, b = texts
         ids = np.concatenate([first, a, middle, b, last])
-        second = np.arange(len(ids)) > len(a) + 1 if self.kind == "bert" else np.zeros(len(ids), np.bool_)
-        return JoinedSequence(ids, second.astype(np.int64), (1, 1 + len(a) + len(middle)))
+        segments = np.zeros(len(ids), np.int64)
+        if self.kind == "bert":
+            segments[len(a) + 2 :] = 1
+        return JoinedSequence(ids, segments, (1, 1 + len(a) + len(middle)))
+
+    def _special_tokens(self) -> tuple[list[int], list[int], list[int]]:
+        """Return the special tokens before the first text, between two texts, and at the end."""
+        vocab = self.vocab
+        if self.kind == "bert":
+            return [vocab.cls], [vocab.sep], [vocab.sep]
+        if self.kind == "roberta":
+            return [vocab.bos], [vocab.eos, vocab.eos], [vocab.eos]
+        return [vocab.bos], [vocab.sep], [vocab.cls]
 
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """What is read of a source: of a dialogue the latest `turns` (0: it is a text), at most `most` pieces, from its start or its end."""
+    """Which part of a source is read."""
 
     turns: int = 0
+    """Read only this many of the latest turns of a dialogue; 0 means that the source is not a dialogue."""
     max_length: int | None = None
+    """Read at most this many tokens."""
     keep: Literal["start", "end"] = "start"
+    """Which end of a longer source is read."""
 
 
 def truncated_pair_lengths(
-    first: NDArray[np.int64], second: NDArray[np.int64], room: int
+    first: NDArray[np.int64], second: NDArray[np.int64], max_length: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The lengths to which pairs of texts are cut so that together they fill at most `room`.
+    """Return the lengths to which pairs of texts are truncated to have at most `max_length` tokens together.
 
-    As BERT does it for its tasks: tokens are taken from the end of the longer text, of the second one where they are equal.
+    As in BERT's fine-tuning, tokens are removed from the end of the longer text, and from the second one
+    where both are equally long. `first` and `second` are the lengths of the texts.
     """
-    upper, lower = -(-room // 2), room // 2
-    a = np.where(first <= upper, first, np.where(second <= lower, room - second, upper))
-    b = np.where(first <= upper, room - first, np.where(second <= lower, second, lower))
-    fits = first + second <= room
-    return np.where(fits, first, a), np.where(fits, second, b)
+    # If both texts are longer than half, both end up at half; otherwise the shorter one is kept whole.
+    larger_half = -(-max_length // 2)
+    smaller_half = max_length // 2
+    first_if_cut = np.where(second <= smaller_half, max_length - second, larger_half)
+    first_if_cut = np.where(first <= larger_half, first, first_if_cut)
+    second_if_cut = np.where(second <= smaller_half, second, smaller_half)
+    second_if_cut = np.where(first <= larger_half, max_length - first, second_if_cut)
+    fits = first + second <= max_length
+    return np.where(fits, first, first_if_cut), np.where(fits, second, second_if_cut)
 
 
 def join_turns(turns: Iterable[Ids], sep: int) -> Ids:
-    """Turns with <sep> between them."""
-    parts = [part for turn in turns for part in (turn, [sep])][:-1]
-    return np.concatenate([np.zeros(0, np.int64), *parts]).astype(np.int64)
+    """Return the turns of a dialogue as one sequence, with `sep` between them."""
+    parts: list[Ids] = []
+    for turn in turns:
+        if parts:
+            parts.append(np.array([sep], np.int64))
+        parts.append(turn)
+    if not parts:
+        return np.zeros(0, np.int64)
+    return np.concatenate(parts).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Windows over a text that is longer than a model can read, and which of them sees most around a token (Devlin et al. 2019, on SQuAD)."""
+"""Windows over a text that is longer than a model can read, as BERT does for SQuAD (Devlin et al. 2019)."""
 
 from __future__ import annotations
 
@@ -7,23 +7,34 @@ import numpy as np
 from masscli.data.batches.batch import Ids
 
 
-def split_into_windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
-    """(start, tokens) of each window of at most `room` tokens; each begins `stride` after the one before (or its length, where that is
-    less), and the last one reaches the end."""
-    found, start = [], 0
+def split_into_windows(length: int, max_size: int, stride: int) -> list[tuple[int, int]]:
+    """Return (start, size) of each window over a text of `length` tokens.
+
+    A window has at most `max_size` tokens. It begins `stride` tokens after the one before it (or the size of
+    that one, if that is less), and the last one reaches the end of the text.
+    """
+    windows = []
+    start = 0
     while True:
-        size = min(room, length - start)
-        found.append((start, size))
+        size = min(max_size, length - start)
+        windows.append((start, size))
         if start + size >= length:
-            return found
+            return windows
         start += min(size, stride)
 
 
 def best_window_per_token(windows: list[tuple[int, int]], length: int) -> Ids:
-    """(length,): for each token the window in which it has most context on its poorer side; of equals the longer, then the first."""
-    scores = np.full((len(windows), length), -1.0)
-    for n, (start, size) in enumerate(windows):
+    """Return for each token the number of the window in which it has most context: (length,).
+
+    The context of a token is that of the side that has less of it. Of windows with equal context the longer
+    one wins, and of equal ones the first.
+    """
+    if not length:
+        return np.zeros(0, np.int64)
+    context = np.full((len(windows), length), -1.0)
+    for number, (start, size) in enumerate(windows):
         left = np.arange(size)
-        scores[n, start : start + size] = np.minimum(left, size - 1 - left) + 0.01 * size
-    found: Ids = scores.argmax(0).astype(np.int64) if length else np.zeros(0, np.int64)
-    return found
+        right = size - 1 - left
+        context[number, start : start + size] = np.minimum(left, right) + 0.01 * size
+    best: Ids = context.argmax(0).astype(np.int64)
+    return best

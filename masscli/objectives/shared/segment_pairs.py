@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.dataset import Example
-from masscli.data.batches.packed_sentences import Documents
+from masscli.data.batches.packed_sentences import DocumentColumn
 from masscli.text.word_starts import WordStarts
 
 BLOCK = 2**14
@@ -51,7 +51,7 @@ class DocumentPairs:
     the label 1, `documents` how many documents there are.
     """
 
-    def __init__(self, column: Documents, kind: str, size: int, *, short: float, copies: int, seed: int, starts: WordStarts,
+    def __init__(self, column: DocumentColumn, kind: str, size: int, *, short: float, copies: int, seed: int, starts: WordStarts,
                  limit: int | None = None) -> None:  # fmt: skip
         self.column, self.kind, self.size, self.short, self.seed, self.starts = (
             column,
