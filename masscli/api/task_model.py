@@ -12,7 +12,8 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchLimits, BatchSampler
-from masscli.data.storage.tables import Table, load
+from masscli.data.prepare.record_encoder import load_table
+from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.objectives.objective import Objective, ObjectiveContext
@@ -66,7 +67,7 @@ class TaskModel:
 
     def read(self, path: Path, kind: str) -> Table:
         """Read new examples from a file of the given kind, such as tsv or jsonl."""
-        return load(path, kind, self.tokenizer, self.options.language)
+        return load_table(path, kind, self.tokenizer, self.options.language)
 
     def outputs(self, table: Table, batch_tokens: int) -> tuple[list[Output], list[str]]:
         """Return the outputs of the model for each row of the table's dataset, and warnings about what was truncated."""

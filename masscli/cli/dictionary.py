@@ -108,7 +108,7 @@ def run(
     from masscli.checkpoint.checkpoint import Checkpoint
     from masscli.core.files import write_atomic
     from masscli.data.storage.data_folder import DataFolder
-    from masscli.data.storage.manifest import NAME
+    from masscli.data.storage.manifest import MANIFEST_FILE
     from masscli.lexicon import from_embeddings
 
     sides = tuple(langs.split(","))
@@ -119,7 +119,7 @@ def run(
             f"--output {output}: {'is a folder' if output.is_dir() else 'its folder does not exist'}",
             "name a file",
         )
-    folder = (path / NAME).exists()
+    folder = (path / MANIFEST_FILE).exists()
     if origin is not None and folder is (origin is Origin.MODEL):
         raise MasscliError(f"--from {origin}: {path} is {'a' if folder else 'no'} data folder",
                            "name a run or checkpoint" if folder else "name the --destdir of masscli preprocess")  # fmt: skip

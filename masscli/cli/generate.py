@@ -133,7 +133,7 @@ def _latest_run() -> Path:
 
 def _open_input(model: TextModel, command: GenerateConfig) -> tuple[Iterable[str], Iterator[str] | None]:
     """Return the lines to translate, and their references if there are any."""
-    from masscli.data.formats.readers import guess
+    from masscli.data.formats.registry import guess_format
 
     references = iter_lines(command.reference) if command.reference is not None else None
     if command.gen_subset is not None:
@@ -144,7 +144,7 @@ def _open_input(model: TextModel, command: GenerateConfig) -> tuple[Iterable[str
                     write(f"{' '.join(text.splitlines())}\n")
         return texts, references or iter(targets)
     path = command.input or Path("-")
-    kind = guess(path)
+    kind = guess_format(path)
     if kind is not None:
         _warn(
             f"{path}: is read as text, a line at a time, and not as {kind}; "

@@ -45,7 +45,7 @@ def run(
 ) -> None:
     """Predict, example by example."""
     from masscli.api.task_model import TaskModel
-    from masscli.data.formats.readers import guess
+    from masscli.data.formats.registry import guess_format
     from masscli.training.precision import choose_device, choose_dtype
 
     started = time.perf_counter()
@@ -54,8 +54,8 @@ def run(
         path, command.stream, command.null_threshold, device, choose_dtype(command.precision, device)
     )
     known = predictor.options.formats
-    kind = command.input_format or guess(command.input) or known[0]
-    if command.input_format is None and guess(command.input) is None and "tsv" in known:
+    kind = command.input_format or guess_format(command.input) or known[0]
+    if command.input_format is None and guess_format(command.input) is None and "tsv" in known:
         print(
             f"reading {command.input} as {kind}, with a header; --input-format lines reads bare text",
             file=sys.stderr,

@@ -1,8 +1,8 @@
 """Turn text into binarised, checksummed shards and a vocabulary.
 
-Reads aligned files PREFIX.LANG and monolingual files (plain, .gz or .xz; UTF-8, one sentence a line), trains a joint SentencePiece BPE on
-the training part, and writes a data folder. Lines that are dropped from training are counted and listed in DESTDIR/dropped.tsv; validation
-and test are kept whole. A run that was killed goes on where it stopped when the same command is given again.
+Reads aligned files PREFIX.LANG and monolingual files (plain, .gz or .xz; UTF-8, one sentence per line), trains a joint SentencePiece BPE
+on the training text, and writes a data folder. Lines that are dropped from training are counted and listed in DESTDIR/dropped.tsv;
+validation and test sets are kept whole. When a run is killed, the same command resumes it.
 
 Examples:
   masscli preprocess --langs en,de --trainpref multi30k/train --validpref multi30k/valid --testpref multi30k/test2016
@@ -30,12 +30,16 @@ if TYPE_CHECKING:
 
     from masscli.data.prepare.pipeline import Outcome
     from masscli.data.storage.data_folder import DataFolder
-    from masscli.data.storage.manifest import Side
+    from masscli.data.storage.manifest import FilterStats, Manifest
 
 MANY_UNKNOWN = 0.001
-MANY_LEAKED = 0.01
-MANY_WORDS = 5
-WIDTH_OF_A_LOG = 140
+"""Share of unknown pieces that is worth a warning."""
+MANY_HELD_OUT = 0.01
+"""Share of training lines that are also in valid or test that is worth a warning."""
+MAX_COLUMN_NAME_WORDS = 5
+"""Most words of a column name; a longer one is probably a sentence."""
+LOG_WIDTH = 140
+"""Width of tables that are not printed on a terminal."""
 
 
 def run(config: PreprocessConfig) -> None:
@@ -46,14 +50,17 @@ def run(config: PreprocessConfig) -> None:
 
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        console.width = WIDTH_OF_A_LOG
-    with _disk(config), _News(console) as news:
-        outcome = preprocess(config, news)
-    _report(console, config, outcome)
+        console.width = LOG_WIDTH
+    with _disk_errors_explained(config), _ConsoleProgress(console) as progress:
+        outcome = preprocess(config, progress)
+    if outcome.fresh:
+        _report(console, config, outcome)
+    else:
+        _say(console, f"{config.destdir} is up to date")
 
 
-class _News:
-    """Progress on a terminal, plain lines elsewhere."""
+class _ConsoleProgress:
+    """Reports progress as a bar on a terminal, and as plain lines elsewhere."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import (
@@ -66,21 +73,23 @@ class _News:
         )
 
         self._console = console
-        columns = (
+        self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
         )
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = None if self._bar.disable else self._bar.add_task("reading", total=None)
 
     def note(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+        _say(self._console, text)
 
     def warn(self, text: str) -> None:
-        self._console.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
+        _warn(self._console, text)
 
     def start(self, what: str, total: int) -> None:
         if self._task is not None:
@@ -90,7 +99,7 @@ class _News:
         if self._task is not None:
             self._bar.advance(self._task, amount)
 
-    def __enter__(self) -> _News:
+    def __enter__(self) -> _ConsoleProgress:
         self._bar.start()
         return self
 
@@ -98,30 +107,50 @@ class _News:
         self._bar.stop()
 
 
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _warn(console: Console, text: str) -> None:
+    console.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
+
+
 @contextmanager
-def _disk(config: PreprocessConfig) -> Iterator[None]:
-    """What only the operating system can say, in one line."""
+def _disk_errors_explained(config: PreprocessConfig) -> Iterator[None]:
+    """Turn errors of the operating system about space and permissions into one line with a hint."""
     try:
         yield
     except OSError as error:
         message = f"cannot write to {config.destdir}: {error.strerror}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise MasscliError(
-                message, "make some room and give the same command again: it goes on where it stopped"
-            ) from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise MasscliError(message, "give another --destdir, or change the permissions") from None
-        raise
+            hint = "make some room and run the same command again to resume"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            hint = "give another --destdir, or change the permissions"
+        else:
+            raise
+        raise MasscliError(message, hint) from None
 
 
 def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> None:
-    """Where the lines went."""
+    """Print what became of the lines, and warn about what is suspicious."""
+    manifest = outcome.manifest
+    if manifest.filter_stats:
+        console.print(_filter_table(manifest))
+    if manifest.tables:
+        _report_tables(console, config.destdir)
+    for flag in _unused_flags(config, manifest):
+        _warn(console, f"{flag} has nothing to do with this text")
+    for stats in manifest.filter_stats:
+        _warn_of_lines(console, stats)
+    megabytes = outcome.size / 1e6
+    speed = megabytes / outcome.seconds
+    _say(console, f"{config.destdir}: {megabytes:,.1f} MB in {outcome.seconds:.1f} s ({speed:.1f} MB/s)")
+
+
+def _filter_table(manifest: Manifest) -> Table:
+    """Return a table of what became of the lines, with a row for each group of files."""
     from rich.table import Table
 
-    manifest = outcome.manifest
-    if not outcome.fresh:
-        console.print(f"{config.destdir} is up to date", markup=False, soft_wrap=True)
-        return
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("part", no_wrap=True)
     for name in ("lines", "kept", "breaks"):
@@ -130,92 +159,111 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
     table.add_column("side")
     for name in ("pieces", "a line", "unknown"):
         table.add_column(name, justify="right", no_wrap=True)
-    for account in manifest.accounts:
-        why = [f"{count:,} {reason}" for reason, count in account.dropped.items()]
-        why += [f"({count:,} {reason}, kept)" for reason, count in account.odd.items()]
-        counts = (f"{account.lines:,}", f"{account.kept:,}", f"{account.breaks:,}", ", ".join(why) or "none")
+    for stats in manifest.filter_stats:
+        reasons = [f"{count:,} {reason}" for reason, count in stats.dropped.items()]
+        reasons += [f"({count:,} {reason}, kept)" for reason, count in stats.kept_but_suspicious.items()]
         table.add_row(
-            account.part,
-            *counts,
-            *map("\n".join, zip(*(_figures(side, account.kept) for side in account.sides), strict=True)),
+            stats.group,
+            f"{stats.lines:,}",
+            f"{stats.kept:,}",
+            f"{stats.document_breaks:,}",
+            ", ".join(reasons) or "none",
+            "\n".join(side.language for side in stats.sides),
+            "\n".join(f"{side.pieces:,}" for side in stats.sides),
+            "\n".join(f"{side.pieces / max(1, stats.kept):.1f}" for side in stats.sides),
+            "\n".join(f"{side.unknown / max(1, side.pieces):.3%}" for side in stats.sides),
         )
-    if manifest.accounts:
-        console.print(table)
-    if manifest.tables:
-        _report_tables(console, config.destdir)
-    splits = {account.part.partition(".")[0] for account in manifest.accounts}
-    languages, pairs = manifest.languages, manifest.aligned
-    idle = {
-        "--filter-lang": config.filter_lang and len(languages) < 2, "--drop-copies": config.drop_copies and not pairs,
-        "--max-ratio": config.max_ratio > 0 and not pairs, "--romanian": bool(config.romanian) and "ro" not in languages,
-        "--drop-held-out": config.drop_held_out and not splits - {"train"},
-    }  # fmt: skip
-    for flag in (flag for flag, nothing in idle.items() if nothing):
-        console.print(
-            f"warning: {flag} has nothing to do with this text", markup=False, soft_wrap=True, style="yellow"
+    return table
+
+
+def _unused_flags(config: PreprocessConfig, manifest: Manifest) -> list[str]:
+    """Return the filters that were asked for and that cannot find anything in this text."""
+    has_pairs = bool(manifest.aligned)
+    has_held_out = any(not stats.group.startswith("train.") for stats in manifest.filter_stats)
+    unused = {
+        "--filter-lang": config.filter_lang and len(manifest.languages) < 2,
+        "--drop-copies": config.drop_copies and not has_pairs,
+        "--max-ratio": config.max_ratio > 0 and not has_pairs,
+        "--romanian": config.romanian is not None and "ro" not in manifest.languages,
+        "--drop-held-out": config.drop_held_out and not has_held_out,
+    }
+    return [flag for flag, is_unused in unused.items() if is_unused]
+
+
+def _warn_of_lines(console: Console, stats: FilterStats) -> None:
+    """Warn about training lines that are also in valid or test, and about many unknown pieces."""
+    held_out = stats.kept_but_suspicious.get("in valid or test", 0)
+    if held_out > MANY_HELD_OUT * stats.lines:
+        share = f"{held_out / stats.lines:.1%}"
+        _warn(
+            console,
+            f"{share} of the lines of {stats.group} are also in valid or test, and kept;"
+            " --drop-held-out drops them",
         )
-    for account in manifest.accounts:
-        leaked = account.odd.get("in valid or test", 0)
-        if leaked > MANY_LEAKED * account.lines:
-            text = f"warning: {leaked / account.lines:.1%} of the lines of {account.part} are also in valid or test, and kept"
-            console.print(f"{text}; --drop-held-out drops them")
-    for side in (side for account in manifest.accounts for side in account.sides):
+    for side in stats.sides:
         if side.unknown > MANY_UNKNOWN * side.pieces:
-            text = f"warning: {side.unknown / side.pieces:.2%} of the pieces of {side.path} are unknown; does the vocabulary suit it?"
-            console.print(text, markup=False, soft_wrap=True, style="yellow")
-    size, seconds = outcome.size / 1e6, outcome.seconds
-    console.print(
-        f"{config.destdir}: {size:,.1f} MB in {seconds:.1f} s ({size / seconds:.1f} MB/s)",
-        markup=False,
-        soft_wrap=True,
-    )
+            share = f"{side.unknown / side.pieces:.2%}"
+            _warn(
+                console,
+                f"{share} of the pieces of {side.path} are unknown; does the vocabulary suit it?",
+            )
 
 
 def _report_tables(console: Console, folder: Path) -> None:
-    """What labelled data there is, and what of it is odd."""
-    from masscli.data.prepare.leaks import leaks
+    """Print what labelled examples there are, and warn about what is suspicious in them."""
+    from masscli.data.prepare.leaks import find_leaks
     from masscli.data.storage.data_folder import DataFolder
 
     data = DataFolder.open(folder)
-    console.print(_examples(data))
-    for entry in (entry for entry in data.manifest.tables if entry.format == "tsv"):
-        odd = next((name for name in data.table(entry.name, entry.split).fields if _no_name(name)), None)
-        if odd is not None:  # an example that is lost
-            text = f"{entry.path}: the first line is taken for names of columns, {odd!r} for one; if it is an example, put names before it"
-            console.print(f"warning: {text}", markup=False, soft_wrap=True, style="yellow")
-    for leak in leaks(data):
-        found = f"{leak.found:,} of the {leak.rows:,} examples of {leak.split}.{leak.table} are also in train.{leak.table}"
-        console.print(f"warning: {found}, and kept", markup=False, soft_wrap=True, style="yellow")
+    console.print(_example_table(data))
+    for entry in data.manifest.tables:
+        if entry.format != "tsv":
+            continue
+        for name in data.table(entry.name, entry.split).fields:
+            if not _is_column_name(name):
+                _warn(
+                    console,
+                    f"{entry.path}: the first line is read as column names, one of them {name!r};"
+                    " if it is an example, put a header before it",
+                )
+                break
+    for leak in find_leaks(data):
+        _warn(
+            console,
+            f"{leak.leaked:,} of the {leak.examples:,} examples of {leak.split}.{leak.table}"
+            f" are also in train.{leak.table}, and kept",
+        )
 
 
-def _examples(data: DataFolder) -> Table:
-    """A row for each text of each table and split."""
+def _example_table(data: DataFolder) -> Table:
+    """Return a table with a row for each text field of each table and split."""
     from rich.table import Table
 
-    shown = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("table", "examples", "text", "pieces", "unknown"):
-        shown.add_column(name, justify="left" if name in ("table", "text") else "right", no_wrap=True)
+    result = Table(box=None, header_style="bold", pad_edge=False)
+    result.add_column("table", no_wrap=True)
+    result.add_column("examples", justify="right", no_wrap=True)
+    result.add_column("text", no_wrap=True)
+    for name in ("pieces", "unknown"):
+        result.add_column(name, justify="right", no_wrap=True)
     kinds = {column.name: column.kind for column in data.manifest.columns}
     for entry in data.manifest.tables:
         columns = data.table(entry.name, entry.split).columns
-        for field in (f for f in entry.fields if kinds[f.column] == "ids"):
-            rows = [columns[field.name][row] for row in range(len(columns[field.name]))]
-            pieces, unknown = sum(map(len, rows)), sum(int((row == data.vocab.unk).sum()) for row in rows)
-            figures = (field.name.removesuffix(".ids"), f"{pieces:,}", f"{unknown / max(1, pieces):.3%}")
-            shown.add_row(f"{entry.split}.{entry.name}", f"{entry.rows:,}", *figures)
-    return shown
+        for field in entry.fields:
+            if kinds[field.column] != "ids":
+                continue
+            column = columns[field.name]
+            pieces = int(column.lengths().sum())
+            unknown = sum(int((column[row] == data.vocab.unk).sum()) for row in range(len(column)))
+            result.add_row(
+                f"{entry.split}.{entry.name}",
+                f"{entry.rows:,}",
+                field.name.removesuffix(".ids"),
+                f"{pieces:,}",
+                f"{unknown / max(1, pieces):.3%}",
+            )
+    return result
 
 
-def _no_name(text: str) -> bool:
-    """Whether what stands in a first line is a number, a sign, or as long as a sentence, rather than the name of a column."""
-    return not any(c.isalpha() for c in text) or len(text.split()) > MANY_WORDS
-
-
-def _figures(side: Side, kept: int) -> tuple[str, str, str, str]:
-    """Language, pieces, pieces a line, share of unknown ones."""
-    return (
-        side.language,
-        f"{side.pieces:,}",
-        f"{side.pieces / max(1, kept):.1f}",
-        f"{side.unknown / max(1, side.pieces):.3%}",
-    )
+def _is_column_name(text: str) -> bool:
+    """Return whether text may name a column: a number, a sign or a whole sentence does not."""
+    return any(character.isalpha() for character in text) and len(text.split()) <= MAX_COLUMN_NAME_WORDS

@@ -147,7 +147,7 @@ def _warn(sentences: Iterable[str]) -> None:
 
 def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> None:
     """SQuAD's own files: predictions by id, and a data set."""
-    from masscli.data.formats import readers
+    from masscli.data.formats.squad import read_squad
     from masscli.metrics import squad
 
     beside = (
@@ -163,7 +163,7 @@ def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> 
             "--metric squad: stands alone, with one --ref",
             "masscli score predictions.json --ref dev.json --metric squad",
         )
-    records = list(readers.squad(ref[0], placed=False))
+    records = list(read_squad(ref[0], check_answers=False))
     asked = [squad.Question(r.texts["id"], tuple(r.lists["answers"])) for r in records]
     v2 = any(r.numbers["impossible"][0] for r in records)
     if options.na_prob is not None and not v2:

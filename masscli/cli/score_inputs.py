@@ -16,18 +16,11 @@ from itertools import product
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
-from masscli.data.formats.readers import (
-    JSONL,
-    UPOS,
-    Record,
-    chosen,
-    guess,
-    loads,
-    objects,
-    read,
-    sentences,
-    universal,
-)
+from masscli.data.formats.conll import CONLLU_UPOS, is_conllu, split_sentences
+from masscli.data.formats.json_text import JSONL_HINT, json_lines, parse_json
+from masscli.data.formats.multiple_choice import choice_index
+from masscli.data.formats.record import Record
+from masscli.data.formats.registry import guess_format, read_records
 from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.metrics.config import ScoreConfig
 from masscli.text.corpus import iter_lines
@@ -89,7 +82,7 @@ def _reference(name: str, path: Path, options: ScoreConfig) -> Side:
     kind = kind or ("tsv" if column is not None else "lines")
     if kind in ("swag", "race"):
         try:
-            records = list(read(path, kind))
+            records = list(read_records(path, kind))
         except MasscliError as error:
             named = (
                 f"; it is taken for {kind} by its name, see --ref-format"
@@ -121,7 +114,7 @@ def _hypothesis(name: str, path: Path, options: ScoreConfig, tagged: bool) -> Si
                 name,
                 [
                     _best(_object(name, number, row), f"{name}:{number}")
-                    for number, row in objects(rows, name)
+                    for number, row in json_lines(rows, name)
                 ],
             )
         return _jsonl(name, rows, column or next((key for key in PREDICTED if key in first), None), flag)
@@ -137,7 +130,7 @@ def _hypothesis(name: str, path: Path, options: ScoreConfig, tagged: bool) -> Si
 
 def _kind(path: Path) -> str | None:
     """By its name; `.json` is of objects in lines here."""
-    kind = guess(path)
+    kind = guess_format(path)
     return "jsonl" if kind == "squad" else kind
 
 
@@ -189,12 +182,14 @@ def _choices(name: str, records: Sequence[Record], column: str, flag: str) -> Si
 
 def _conll(name: str, rows: Sequence[str], column: str | None, flag: str) -> Side:
     """One column of CoNLL lines; if none is said the last, or that of the parts of speech in CoNLL-U."""
-    found = list(sentences(rows, name))
+    found = list(split_sentences(rows, name))
     if not found:
         return Side(name, [], [])
     width = len(found[0][0][1])
     if column is None:
-        column = UPOS if universal(found[0][0][1], [values[0] for _, values in found[0]]) else str(width)
+        column = (
+            CONLLU_UPOS if is_conllu(found[0][0][1], [values[0] for _, values in found[0]]) else str(width)
+        )
     if not (column.isascii() and column.isdigit() and 0 < int(column) <= width):
         raise MasscliError(
             f"{name}: has no column {column!r}",
@@ -210,7 +205,7 @@ def _tagged(name: str, found: Sentences, column: int) -> Side:
 
 def _jsonl(name: str, rows: Sequence[str], key: str | None, flag: str, choices: str = "") -> Side:
     """One field of objects: strings and numbers, or lists of them; and how many choices there are beside it."""
-    records = [CaseInsensitiveMapping(_object(name, number, row)) for number, row in objects(rows, name)]
+    records = [CaseInsensitiveMapping(_object(name, number, row)) for number, row in json_lines(rows, name)]
     if key is None and len(records) == 1 and "data" in records[0]:
         raise MasscliError(f"{name}: is in the form of SQuAD", "score predictions with --metric squad")
     if key is None:
@@ -248,9 +243,9 @@ def _best(record: Mapping[str, object], where: str) -> str:
 
 
 def _object(name: str, number: int, row: str) -> dict[str, object]:
-    found = loads(row, f"{name}:{number}", JSONL)
+    found = parse_json(row, f"{name}:{number}", JSONL_HINT)
     if not isinstance(found, dict):
-        raise MasscliError(f"{name}:{number}: expected an object, got {row[:40]}", JSONL)
+        raise MasscliError(f"{name}:{number}: expected an object, got {row[:40]}", JSONL_HINT)
     return found
 
 
@@ -332,7 +327,7 @@ def _letters(side: Side) -> bool:
 def _numbered(side: Side, wanted: Side) -> Side:
     found = []
     for number, (line, count) in enumerate(zip(side.lines, wanted.choices or [], strict=True), 1):
-        if (at := chosen(line.strip(), count)) is None:
+        if (at := choice_index(line.strip(), count)) is None:
             raise MasscliError(f"{side.name}:{number}: {line[:40]!r} is none of the {count} choices in {wanted.name}",
                                "it must be a number from 0, or a letter from A")  # fmt: skip
         found.append(str(at))

@@ -27,7 +27,7 @@ class ObjectiveConfig(PlugIn):
     input_kind: ClassVar[InputKind] = SENTENCES
     """What a stream of the objective reads: sentences, pairs, back-translation or a table."""
     formats: ClassVar[tuple[str, ...]] = ()
-    """Kinds of table that it reads (see masscli/data/formats/readers.py), the usual one first."""
+    """Kinds of table that it reads (see masscli/data/formats/registry.py), the usual one first."""
 
     @property
     def stacks(self) -> Literal["encoder-decoder", "encoder", "decoder", "any"]:

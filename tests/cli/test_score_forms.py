@@ -227,7 +227,7 @@ def test_what_generate_has_written_is_scored_by_its_best(
         (['{"gold": ["x", null]}', '{"gold": ["x"]}'], "1: 'gold' is null, expected a string or a number"),
         (['{"gold": "x"}', '{"told": "x"}'], "2: has no field 'gold'"),
         (['{"gold": "x"}', "", '{"gold": "x"}'], "2: is blank"),
-        (['{"gold": "x"}', '{"gold": "\\ud800"}'], "2: '\\ud800' is half a character"),
+        (['{"gold": "x"}', '{"gold": "\\ud800"}'], "2: '\\ud800' is half of a surrogate pair"),
     ],
 )
 def test_a_bad_line_of_jsonl_is_named(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.storage.tables import load
+from masscli.data.prepare.record_encoder import load_table
 from masscli.objectives.extract.objective import span
 from masscli.text.char_offsets import SHARED_TEXT_WORD, encode_with_offsets
 from masscli.text.tokenizer import Tokenizer
@@ -207,7 +207,7 @@ def test_an_answer_is_cut_out_as_it_stands_wherever_pieces_allow_it(
     (tmp_path / "x.json").write_text(
         json.dumps({"data": [{"paragraphs": [{"context": context, "qas": asked}]}]}), encoding="utf-8"
     )
-    table = load(tmp_path / "x.json", "squad", letters, "en")
+    table = load_table(tmp_path / "x.json", "squad", letters, "en")
     begins, ends = table.columns["context.begin"][0].tolist(), table.columns["context.end"][0].tolist()
     for row in range(len(table)):
         found, answer, start = (

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from masscli.data.batches.batch import Batch, Ids
+from masscli.data.batches.batch import Batch
+from masscli.data.storage.columns import RaggedColumn
 
 SPECIAL_TOKENS = 2
 """How many special tokens may be added to a line: one before it, one after it."""
@@ -24,17 +25,6 @@ class Example(NamedTuple):
 
     number: int
     fields: tuple[NDArray[Any], ...]
-
-
-class RaggedColumn(Protocol):
-    """A column of id sequences, such as `masscli.data.storage.data_folder.Column`."""
-
-    def __len__(self) -> int: ...
-    def lengths(self, start: int = 0, stop: int | None = None) -> NDArray[np.int32]:
-        """Return the lengths of rows `start` to `stop`."""
-        ...
-
-    def __getitem__(self, row: int) -> Ids: ...
 
 
 class Dataset(Protocol):

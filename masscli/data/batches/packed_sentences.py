@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Ids
-from masscli.data.batches.dataset import Example, RaggedColumn
+from masscli.data.batches.dataset import Example
+from masscli.data.storage.columns import RaggedColumn
 from masscli.text.word_starts import WordStarts
 
 

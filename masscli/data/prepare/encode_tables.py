@@ -1,117 +1,79 @@
-"""Labelled files to columns of a data folder.  All of it is done again when a run was killed: labelled data are small beside text."""
+"""Write the tables of labelled examples into a data folder.
+
+All of it is done again when a run was killed, since labelled data are small beside text.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from masscli.data.formats.readers import FORM, Record, read, universal
-from masscli.data.prepare.encoding import Rows
+from masscli.data.formats.registry import read_records
 from masscli.data.prepare.inputs import Labelled
-from masscli.data.storage.columns import Writer
+from masscli.data.prepare.record_encoder import RecordEncoder, table_path
+from masscli.data.storage.column_writer import ColumnWriter
 from masscli.data.storage.manifest import ColumnEntry, FieldEntry, ShardEntry, TableEntry
-from masscli.data.storage.tables import Encoder, shown_all
-from masscli.text.char_offsets import SHARED_TEXT_WORD
+from masscli.data.storage.shards import dtype_of
 from masscli.text.tokenizer import Tokenizer
-
-UNSPACED = re.compile(
-    "[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]{2}"
-)
-"""Two letters of a script that puts no space between words: Thai to Burmese, Khmer, kana, Chinese."""
-DTYPES = {"text": "|u1", "int": "<i8"}
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class EncodedTable:
     """A table of the folder, and its columns."""
 
     table: TableEntry
     columns: tuple[ColumnEntry, ...]
 
 
-def tabulate(
-    wanted: Labelled, language: str, tokenizer: Tokenizer, folder: Path, ids: str, limit: int
-) -> Made:
-    """Write one labelled file into `folder`; `ids` is the type of token ids, `limit` the largest shard in bytes."""
-    encoder = Encoder(tokenizer, language)
-    stem, names = f"{wanted.split}.{wanted.name}", list[str]()
-    writers: dict[str, Writer] = {}
-    for old in folder.glob(f"{stem}.field*"):
-        old.unlink()  # of a run that was killed
+def encode_table(
+    labelled: Labelled, language: str, tokenizer: Tokenizer, folder: Path, ids_dtype: str, max_bytes: int
+) -> EncodedTable:
+    """Write one labelled file into `folder`.
+
+    `ids_dtype` is the type of token ids, and `max_bytes` the size of the largest shard.
+    """
+    encoder = RecordEncoder(tokenizer, language)
+    stem = f"{labelled.split}.{labelled.name}"
+    # A run that was killed may have left files behind.
+    for path in folder.glob(f"{stem}.field*"):
+        path.unlink()
+    writers: dict[str, ColumnWriter] = {}
     count = 0
     try:
-        for rows, columns in encoder.blocks(read(wanted.path, wanted.kind)):
-            for name, block in columns.items():
+        for records, columns in encoder.blocks(read_records(labelled.path, labelled.kind)):
+            for name, rows in columns.items():
                 if name not in writers:
-                    kind = encoder.kinds[name]
-                    place = folder / f"{stem}.field{len(names)}"
-                    writers[name] = Writer(
-                        place, kind, DTYPES.get(kind, ids), tokenizer.vocab.fingerprint, limit
+                    writers[name] = ColumnWriter(
+                        folder / f"{stem}.field{len(writers)}",
+                        encoder.kinds[name],
+                        dtype_of(encoder.kinds[name], ids_dtype),
+                        tokenizer.vocab.fingerprint,
+                        max_bytes,
                     )
-                    names.append(name)
-                _append(writers[name], block, count == 0)
-            count += rows
-        done = {name: writer.finish() for name, writer in writers.items()}
+                # A table is one document, which starts at its first row.
+                is_first = count == 0 and len(rows.lengths) > 0
+                writers[name].append(rows, [0] if is_first else [])
+            count += records
+        shards = {name: writer.finish() for name, writer in writers.items()}
     finally:
         for writer in writers.values():
             writer.close()
-    found = []
-    for n, name in enumerate(names):
-        shards = tuple(
-            ShardEntry(name=piece.file, rows=piece.rows, values=piece.values) for piece in done[name]
-        )
-        found.append(ColumnEntry(name=f"{stem}.field{n}", kind=encoder.kinds[name], shards=shards))
-    fields = tuple(FieldEntry(name=name, column=f"{stem}.field{n}") for n, name in enumerate(names))
-    path = shown_all(wanted.path, wanted.kind)
+    column_entries = []
+    fields = []
+    for number, name in enumerate(writers):
+        column = f"{stem}.field{number}"
+        entries = [
+            ShardEntry(name=shard.file, rows=shard.rows, values=shard.values) for shard in shards[name]
+        ]
+        column_entries.append(ColumnEntry(name=column, kind=encoder.kinds[name], shards=tuple(entries)))
+        fields.append(FieldEntry(name=name, column=column))
     table = TableEntry(
-        name=wanted.name,
-        split=wanted.split,
-        format=wanted.kind,
+        name=labelled.name,
+        split=labelled.split,
+        format=labelled.kind,
         language=language,
-        path=path,
+        path=table_path(labelled.path, labelled.kind),
         rows=count,
-        fields=fields,
+        fields=tuple(fields),
     )
-    return Made(table, tuple(found))
-
-
-def is_text(value: str) -> bool:
-    """Whether a value is more than a word: a field that has such values is text, and neither a number nor a label."""
-    return " " in value or UNSPACED.search(value) is not None
-
-
-def running_text(tables: Sequence[Labelled], most: int, seed: int) -> list[str]:
-    """Text to train a vocabulary on: at most so many lines of the training files' fields of text (`is_text`), and in CoNLL-U the words
-    alone."""
-    found = [
-        line for table in tables if table.split == "train" for line in _texts(read(table.path, table.kind))
-    ]
-    if len(found) <= most:
-        return found
-    chosen = np.random.default_rng(seed).choice(len(found), most, replace=False, shuffle=False)
-    return [found[at] for at in np.sort(chosen).tolist()]
-
-
-def _texts(records: Iterator[Record]) -> Iterator[str]:
-    columns: dict[str, list[str]] = {}
-    for record in records:
-        for name, text in (*record.texts.items(), *record.shared.items()):
-            columns.setdefault(name, []).append(text)
-        lists = record.lists
-        if universal(tuple(lists), lists.get("1", ())):
-            lists = {FORM: lists[FORM]}
-        for name, items in lists.items():
-            columns.setdefault(name, []).append(" ".join(items))
-    for texts in columns.values():
-        if any(map(is_text, texts)):
-            yield from (
-                " ".join(SHARED_TEXT_WORD.findall(text)) for text in dict.fromkeys(texts) if text.strip()
-            )
-
-
-def _append(writer: Writer, rows: Rows, first: bool) -> None:
-    writer.append(rows.values, rows.lengths, [0] if first and len(rows.lengths) else ())
+    return EncodedTable(table, tuple(column_entries))

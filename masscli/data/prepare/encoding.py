@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from masscli.core.errors import MasscliError
 from masscli.data.prepare import filters
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.inputs import Part
-from masscli.data.storage.manifest import Account, Side
+from masscli.data.storage.columns import RowBlock
+from masscli.data.storage.manifest import FilterStats, SideStats
 from masscli.text import corpus
 from masscli.text.corpus import LINE_STRIDE, FileScan, display_path
 from masscli.text.moses import TextPreprocessing
@@ -86,22 +87,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows for one column: their values, and the length of each."""
-
-    values: NDArray[Any]
-    lengths: NDArray[np.int32]
-
-
-@dataclass(frozen=True, slots=True)
 class Result:
     """What a chunk has become: rows by column name, document breaks before which kept rows, one account for each pair, ledger lines."""
 
     part: Part
     size: int
-    columns: dict[str, Rows]
-    breaks: list[int]
-    accounts: tuple[Account, ...]
+    columns: dict[str, RowBlock]
+    document_breaks: list[int]
+    accounts: tuple[FilterStats, ...]
     ledger: str
 
 
@@ -159,7 +152,7 @@ def encode(job: Job) -> Result:
         for pair, fate in judged:
             for at in pair or (0,):
                 stored[at] |= (fate == KEPT) & ~blank
-    columns: dict[str, Rows] = {}
+    columns: dict[str, RowBlock] = {}
     accounts, ledger = [], []
     for n, side in enumerate(sides):
         columns[part.column(n)] = _select(side, stored[n])
@@ -175,7 +168,7 @@ def encode(job: Job) -> Result:
         if training and pair and len(part.pairs) > 1:
             for at in pair:
                 rows = np.flatnonzero(kept[stored[at]]).astype(np.int64)
-                columns[part.rows_column(pair, at)] = Rows(rows, np.array([len(rows)], np.int32))
+                columns[part.rows_column(pair, at)] = RowBlock(rows, np.array([len(rows)], np.int32))
     breaks = np.cumsum(stored[0])[np.flatnonzero(blank)].tolist() if not part.pairs else []
     return Result(
         part, sum(text.size for text in job.texts), columns, breaks, tuple(accounts), "".join(ledger)
@@ -230,9 +223,9 @@ def _tokenizer(folder: Path, fingerprint: str) -> Tokenizer:
     return found
 
 
-def _side(tokenizer: Tokenizer, lines: Sequence[str], language: str, dtype: str) -> Rows:
+def _side(tokenizer: Tokenizer, lines: Sequence[str], language: str, dtype: str) -> RowBlock:
     ids, lengths = tokenizer.encode_flat(lines, language)
-    return Rows(ids.astype(dtype), lengths)
+    return RowBlock(ids.astype(dtype), lengths)
 
 
 def _fate(lengths: NDArray[np.int32], config: PreprocessConfig) -> Fates:
@@ -243,7 +236,9 @@ def _fate(lengths: NDArray[np.int32], config: PreprocessConfig) -> Fates:
     return found
 
 
-def _pair_fate(sides: Sequence[Rows], fates: Sequence[Fates], pair: Pair, config: PreprocessConfig) -> Fates:
+def _pair_fate(
+    sides: Sequence[RowBlock], fates: Sequence[Fates], pair: Pair, config: PreprocessConfig
+) -> Fates:
     """The first thing that speaks against a row of a pair."""
     found: Fates = np.where(fates[pair[0]] != KEPT, fates[pair[0]], fates[pair[1]])
     if config.max_ratio:
@@ -285,15 +280,15 @@ def _judge(
     return left
 
 
-def _select(side: Rows, keep: NDArray[np.bool_]) -> Rows:
+def _select(side: RowBlock, keep: NDArray[np.bool_]) -> RowBlock:
     if keep.all():
         return side
-    return Rows(side.values[np.repeat(keep, side.lengths)], side.lengths[keep])
+    return RowBlock(side.values[np.repeat(keep, side.lengths)], side.lengths[keep])
 
 
-def _raw(lines: Sequence[str]) -> Rows:
+def _raw(lines: Sequence[str]) -> RowBlock:
     encoded = [line.encode() for line in lines]
-    return Rows(
+    return RowBlock(
         np.frombuffer(b"".join(encoded), np.uint8), np.fromiter(map(len, encoded), np.int32, len(encoded))
     )
 
@@ -304,10 +299,10 @@ def _account(
     fate: Fates,
     blank: NDArray[np.bool_],
     kept: NDArray[np.bool_],
-    sides: Sequence[Rows],
+    sides: Sequence[RowBlock],
     unk: int,
     held: int,
-) -> Account:
+) -> FilterStats:
     counts = np.bincount(fate[~blank], minlength=len(REASONS)).tolist()
     odd = {reason: count for reason, count in zip(REASONS[1:], counts[1:], strict=True) if count}
     figures = []
@@ -315,7 +310,7 @@ def _account(
         ids = _select(sides[at], kept).values
         unknown = int(np.count_nonzero(ids == unk))
         figures.append(
-            Side(
+            SideStats(
                 language=job.part.languages[at],
                 path=display_path(job.part.paths[at]),
                 pieces=len(ids),
@@ -323,9 +318,9 @@ def _account(
             )
         )
     training = job.part.training
-    return Account(
-        part=job.part.account(pair), lines=len(blank), kept=int(kept.sum()), breaks=int(blank.sum()), dropped=odd if training else {},
-        odd=({REASONS[HELD]: held} if held else {}) if training else odd, sides=tuple(figures),
+    return FilterStats(
+        group=job.part.account(pair), lines=len(blank), kept=int(kept.sum()), document_breaks=int(blank.sum()), dropped=odd if training else {},
+        kept_but_suspicious=({REASONS[HELD]: held} if held else {}) if training else odd, sides=tuple(figures),
     )  # fmt: skip
 
 

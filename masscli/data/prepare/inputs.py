@@ -14,7 +14,7 @@ from pathlib import Path
 
 from masscli.core.config import suggest
 from masscli.core.errors import MasscliError
-from masscli.data.formats import readers
+from masscli.data.formats.registry import input_files
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.text.corpus import SUFFIXES, FileScan, similar_names_hint
 from masscli.text.tokenizer import Tokenizer
@@ -76,7 +76,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A file of labelled examples: of a table, of a split; `kind` is one of `formats.READERS`."""
+    """A file of labelled examples: of a table, of a split; `kind` is one of `formats.FORMATS`."""
 
     name: str
     split: str
@@ -220,7 +220,7 @@ def _tables(config: PreprocessConfig, languages: Sequence[str]) -> tuple[Labelle
                 f"--{kind} {entry}: {labelled.name!r} is the name of a language",
                 "give the table another name",
             )
-        paths = readers.files(labelled.path, kind)
+        paths = input_files(labelled.path, kind)
         if not paths:
             raise MasscliError(
                 f"--{kind} {entry}: {labelled.path} holds no .txt file", "RACE has one for each article"

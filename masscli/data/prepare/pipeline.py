@@ -24,18 +24,18 @@ import sentencepiece
 
 from masscli.core.config import to_dict as plain
 from masscli.core.errors import MasscliError
-from masscli.data.formats.readers import files
+from masscli.data.formats.registry import input_files
 from masscli.data.prepare import encoding, filters, publish
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.prepare.encode_tables import tabulate
+from masscli.data.prepare.encode_tables import encode_table
 from masscli.data.prepare.encoding import Job
 from masscli.data.prepare.inputs import STDIN, Part, Sources, arrange, identical_sides, resolve
 from masscli.data.prepare.resume_state import Journal
 from masscli.data.prepare.shard_builder import Desk, id_type
 from masscli.data.prepare.vocabulary_sample import make_vocabulary
 from masscli.data.prepare.worker_pool import Pool
-from masscli.data.storage.columns import ResumeError
-from masscli.data.storage.manifest import FORMAT, NAME, Manifest
+from masscli.data.storage.column_writer import ResumeError
+from masscli.data.storage.manifest import FORMAT, MANIFEST_FILE, PARTIAL_FOLDER, Manifest
 from masscli.text import bpe_codes, corpus
 from masscli.text.corpus import STDIN_COPY, FileScan
 from masscli.text.tokenizer import Tokenizer, find_model_file
@@ -100,7 +100,7 @@ def preprocess(config: PreprocessConfig, talk: Talk) -> Outcome:
         ]
         spoken = sources.table_language
         texts += [
-            [t.name, t.split, t.kind, spoken, [scans[p].sha256 for p in files(t.path, t.kind)]]
+            [t.name, t.split, t.kind, spoken, [scans[p].sha256 for p in input_files(t.path, t.kind)]]
             for t in sources.tables
         ]
         key = _key([FORMAT, settings, sources.languages, sources.pairs, texts])
@@ -108,7 +108,7 @@ def preprocess(config: PreprocessConfig, talk: Talk) -> Outcome:
         fresh = not publish.up_to_date(config.destdir, key, config.overwrite)
         if fresh:
             work = Work(
-                config, sources, parts, scans, config.destdir / publish.PARTIAL, key, settings, pool, talk
+                config, sources, parts, scans, config.destdir / PARTIAL_FOLDER, key, settings, pool, talk
             )
             publish.publish(_prepare(work), config.destdir)
         publish.clean(config.destdir)
@@ -133,7 +133,7 @@ class Work:
 def _prepare(work: Work) -> Path:
     """Fill the folder `.partial`, up to and including its manifest."""
     key = f"{work.key} {__version__} {sentencepiece.__version__}"
-    if (work.folder / NAME).is_file() and Manifest.read(work.folder).key == work.key:
+    if (work.folder / MANIFEST_FILE).is_file() and Manifest.read(work.folder).input_fingerprint == work.key:
         return work.folder
     journal = Journal.read(work.folder, key)
     if journal is not None:
@@ -163,14 +163,14 @@ def _encode(work: Work, journal: Journal) -> Path:
     tokenizer = Tokenizer.load(work.folder)
     ids = id_type(tokenizer.vocab)
     journal = _encode_text(work, journal, tokenizer)
-    tables = [tabulate(t, work.sources.table_language, tokenizer, work.folder, ids, work.config.shard_size << 20)
+    tables = [encode_table(t, work.sources.table_language, tokenizer, work.folder, ids, work.config.shard_size << 20)
               for t in work.sources.tables]  # fmt: skip
     made = publish.contents(
         work.folder, work.parts, journal, [column for table in tables for column in table.columns]
     )
     manifest = Manifest(
-        format=FORMAT, key=work.key, fingerprint=tokenizer.vocab.fingerprint, languages=work.sources.languages, pairs=work.sources.pairs,
-        pairs_as_mono=work.config.pairs_as_mono, settings=work.settings, accounts=journal.accounts,
+        format=FORMAT, input_fingerprint=work.key, vocab_fingerprint=tokenizer.vocab.fingerprint, languages=work.sources.languages, pairs=work.sources.pairs,
+        pairs_as_mono=work.config.pairs_as_mono, settings=work.settings, filter_stats=journal.accounts,
         inputs=publish.inputs(work.parts, work.sources.tables, work.scans), columns=made.columns, texts=made.texts, aligned=made.aligned,
         files=made.files, tables=tuple(table.table for table in tables),
     )  # fmt: skip
@@ -194,10 +194,10 @@ def _encode_text(work: Work, journal: Journal, tokenizer: Tokenizer) -> Journal:
                 written = time.monotonic()
         journal = desk.finish()
     for account in journal.accounts:
-        if account.part.startswith("train.") and not account.kept:
+        if account.group.startswith("train.") and not account.kept:
             why = ", ".join(f"{count} {reason}" for reason, count in account.dropped.items()) or "all blank"
             raise MasscliError(
-                f"{account.part}: not one of {account.lines} lines was kept ({why})",
+                f"{account.group}: not one of {account.lines} lines was kept ({why})",
                 "see --min-len and --max-len",
             )
     return journal
@@ -221,7 +221,7 @@ def _done(work: Work, journal: Journal) -> int:
 
 def _scan(sources: Sources, pool: Pool, talk: Talk) -> dict[Path, FileScan]:
     """Read every file once."""
-    labelled = [path for table in sources.tables for path in files(table.path, table.kind)]
+    labelled = [path for table in sources.tables for path in input_files(table.path, table.kind)]
     paths = list(dict.fromkeys([*(path for wanted in sources.wanted for path in wanted.paths), *labelled]))
     found = dict(zip(paths, pool.map(corpus.scan_file, paths), strict=True))
     for scan in found.values():

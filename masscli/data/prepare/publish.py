@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
-from masscli.data.formats.readers import files as files_of
+from masscli.data.formats.registry import input_files
 from masscli.data.prepare.inputs import Labelled, Part
 from masscli.data.prepare.resume_state import NAME as JOURNAL
 from masscli.data.prepare.resume_state import Journal
 from masscli.data.prepare.shard_builder import LEDGER
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.manifest import (
-    NAME,
+    MANIFEST_FILE,
+    PARTIAL_FOLDER,
     ColumnEntry,
-    File,
-    Input,
+    FileEntry,
+    InputEntry,
     Manifest,
     PairEntry,
     ShardEntry,
@@ -33,7 +34,6 @@ from masscli.text.corpus import STDIN_COPY, FileScan, display_path
 from masscli.text.tokenizer import MODEL_FILE, TOKENIZER_FILE
 
 LOCK = ".lock"
-PARTIAL = ".partial"
 _OURS = re.compile(r".+\.\d{5}\.(bin|idx)|vocab\.model|tokenizer\.json|dropped\.tsv")
 """Names of files that may be removed when a folder is made anew."""
 
@@ -45,22 +45,24 @@ class Contents:
     columns: tuple[ColumnEntry, ...]
     texts: tuple[TextEntry, ...]
     aligned: tuple[PairEntry, ...]
-    files: tuple[File, ...]
+    files: tuple[FileEntry, ...]
 
 
 def contents(
     folder: Path, parts: Sequence[Part], journal: Journal, more: Sequence[ColumnEntry] = ()
 ) -> Contents:
     """Name every column, say what it is, and take the checksum of every file."""
-    rows = {name: sum(piece.rows for piece in state.done) for name, state in journal.writers.items()}
-    values = {name: sum(piece.values for piece in state.done) for name, state in journal.writers.items()}
+    rows = {name: sum(piece.rows for piece in state.finished) for name, state in journal.writers.items()}
+    values = {name: sum(piece.values for piece in state.finished) for name, state in journal.writers.items()}
     kinds = {name: kind for part in parts for name, kind in part.columns().items()}
     texts, aligned = [], []
     for part in parts:
         for side, language in enumerate(part.languages):
             name, raw = part.column(side), None if part.training else part.raw_column(side)
             texts.append(
-                TextEntry(split=part.split, language=language, column=name, mono=not part.pairs, raw=raw)
+                TextEntry(
+                    split=part.split, language=language, column=name, monolingual=not part.pairs, original=raw
+                )
             )
         for pair in part.pairs:
             selection = [part.rows_column(pair, side) for side in pair]
@@ -84,7 +86,7 @@ def contents(
             name=name,
             kind=kind,
             shards=tuple(
-                ShardEntry(name=p.file, rows=p.rows, values=p.values) for p in journal.writers[name].done
+                ShardEntry(name=p.file, rows=p.rows, values=p.values) for p in journal.writers[name].finished
             ),
         )
         for name, kind in kinds.items()
@@ -96,7 +98,7 @@ def contents(
         for suffix in (".bin", ".idx")
     ]
     files = tuple(
-        File(name=n, size=(folder / n).stat().st_size, sha256=digest(folder / n))
+        FileEntry(name=n, size=(folder / n).stat().st_size, sha256=digest(folder / n))
         for n in [MODEL_FILE, TOKENIZER_FILE, LEDGER, *names]
     )
     return Contents(columns, tuple(texts), tuple(aligned), files)
@@ -104,10 +106,10 @@ def contents(
 
 def inputs(
     parts: Sequence[Part], tables: Sequence[Labelled], scans: Mapping[Path, FileScan]
-) -> tuple[Input, ...]:
+) -> tuple[InputEntry, ...]:
     """Every file that was read."""
     text = tuple(
-        Input(
+        InputEntry(
             role=part.column(side),
             path=display_path(path),
             size=scans[path].size,
@@ -118,7 +120,7 @@ def inputs(
         for side, path in enumerate(part.paths)
     )
     return text + tuple(
-        Input(
+        InputEntry(
             role=f"{t.split}.{t.name}",
             path=display_path(p),
             size=scans[p].size,
@@ -126,7 +128,7 @@ def inputs(
             lines=scans[p].lines,
         )
         for t in tables
-        for p in files_of(t.path, t.kind)
+        for p in input_files(t.path, t.kind)
     )
 
 
@@ -138,7 +140,7 @@ def digest(path: Path) -> str:
 
 def up_to_date(folder: Path, key: str, overwrite: bool) -> bool:
     """Whether there is nothing to do; a folder made of other text or with other settings is left alone unless `overwrite`."""
-    if not (folder / NAME).exists():
+    if not (folder / MANIFEST_FILE).exists():
         return False
     try:
         made = DataFolder.open(folder).manifest
@@ -146,16 +148,16 @@ def up_to_date(folder: Path, key: str, overwrite: bool) -> bool:
         if overwrite:
             return False
         raise
-    if made.key != key and not overwrite:
+    if made.input_fingerprint != key and not overwrite:
         hint = "give another --destdir, or --overwrite to replace it"
         raise MasscliError(f"{folder}: was made from other text or with other settings", hint)
-    return made.key == key
+    return made.input_fingerprint == key
 
 
 def publish(partial: Path, folder: Path) -> None:
     """Move everything from `partial`, whose manifest is complete.  Done again after a kill, it ends the same."""
     files = [file.name for file in Manifest.read(partial).files]
-    (folder / NAME).unlink(missing_ok=True)
+    (folder / MANIFEST_FILE).unlink(missing_ok=True)
     for path in folder.iterdir():
         if _OURS.fullmatch(path.name) and (path.name not in files or (partial / path.name).exists()):
             path.unlink()
@@ -163,13 +165,13 @@ def publish(partial: Path, folder: Path) -> None:
         if (partial / name).exists():
             (partial / name).replace(folder / name)
     _sync(folder)
-    (partial / NAME).replace(folder / NAME)
+    (partial / MANIFEST_FILE).replace(folder / MANIFEST_FILE)
     _sync(folder)
 
 
 def clean(folder: Path) -> None:
     """Remove what only an unfinished run needs."""
-    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    shutil.rmtree(folder / PARTIAL_FOLDER, ignore_errors=True)
 
 
 @contextmanager
@@ -194,8 +196,8 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         finally:
             (folder / STDIN_COPY).unlink(missing_ok=True)
-            if not (folder / PARTIAL / JOURNAL).exists():
-                shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+            if not (folder / PARTIAL_FOLDER / JOURNAL).exists():
+                shutil.rmtree(folder / PARTIAL_FOLDER, ignore_errors=True)
             if new and [path.name for path in folder.iterdir()] == [LOCK]:
                 shutil.rmtree(folder)
 

@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from masscli.core import files
 from masscli.core.config import ConfigError, config, from_dict, to_dict
-from masscli.data.storage.columns import State
-from masscli.data.storage.manifest import Account, write_atomically
+from masscli.data.storage.column_writer import WriterState
+from masscli.data.storage.manifest import FilterStats
 
 NAME = "journal.json"
 
@@ -23,8 +24,8 @@ class Journal:
     chunks: int = 0
     broken: bool = False
     ledger: int = 0
-    accounts: tuple[Account, ...] = ()
-    writers: dict[str, State]
+    accounts: tuple[FilterStats, ...] = ()
+    writers: dict[str, WriterState]
 
     @classmethod
     def read(cls, folder: Path, key: str) -> Journal | None:
@@ -37,10 +38,10 @@ class Journal:
 
     def write(self, folder: Path) -> None:
         """All at once; what it speaks of must be on disk already."""
-        write_atomically(folder / NAME, json.dumps(to_dict(self)))
+        files.write_atomic(folder / NAME, json.dumps(to_dict(self)).encode())
 
 
-def add(total: Account | None, more: Account) -> Account:
+def add(total: FilterStats | None, more: FilterStats) -> FilterStats:
     """Figures of one more chunk."""
     if total is None:
         return more
@@ -50,7 +51,7 @@ def add(total: Account | None, more: Account) -> Account:
 
     sides = zip(total.sides, more.sides, strict=True)
     return replace(
-        total, lines=total.lines + more.lines, kept=total.kept + more.kept, breaks=total.breaks + more.breaks,
-        dropped=both(total.dropped, more.dropped), odd=both(total.odd, more.odd),
+        total, lines=total.lines + more.lines, kept=total.kept + more.kept, document_breaks=total.document_breaks + more.document_breaks,
+        dropped=both(total.dropped, more.dropped), kept_but_suspicious=both(total.kept_but_suspicious, more.kept_but_suspicious),
         sides=tuple(replace(a, pieces=a.pieces + b.pieces, unknown=a.unknown + b.unknown) for a, b in sides),
     )  # fmt: skip

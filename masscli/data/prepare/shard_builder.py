@@ -12,8 +12,8 @@ import numpy as np
 from masscli.data.prepare.encoding import Result
 from masscli.data.prepare.inputs import Part
 from masscli.data.prepare.resume_state import Journal, add
-from masscli.data.storage.columns import ResumeError, Writer
-from masscli.data.storage.manifest import Account
+from masscli.data.storage.column_writer import ColumnWriter, ResumeError
+from masscli.data.storage.manifest import FilterStats
 from masscli.text.vocabulary import Vocabulary
 
 LEDGER = "dropped.tsv"
@@ -46,9 +46,9 @@ class Desk:
             journal.chunks,
             journal.broken,
         )
-        self._accounts: dict[str, Account] = {account.part: account for account in journal.accounts}
+        self._accounts: dict[str, FilterStats] = {account.group: account for account in journal.accounts}
         self._states = dict(journal.writers)
-        self._writers: dict[str, Writer] = {}
+        self._writers: dict[str, ColumnWriter] = {}
         self._ledger = open(folder / LEDGER, "ab")  # noqa: SIM115  (closed on leaving)
         self._ledger_size = journal.ledger
 
@@ -82,9 +82,9 @@ class Desk:
                 if (rows := result.columns.get(part.rows_column(pair, side))) is not None:
                     rows.values[:] += before[part.column(side)]  # counted within the chunk so far
         for name, rows in result.columns.items():
-            self._writers[name].append(rows.values, rows.lengths, starts)
+            self._writers[name].append(rows, starts)
         for account in result.accounts:
-            self._accounts[account.part] = add(self._accounts.get(account.part), account)
+            self._accounts[account.group] = add(self._accounts.get(account.group), account)
         self._ledger.write(result.ledger.encode())
         self._chunks += 1
 
@@ -110,14 +110,14 @@ class Desk:
             return
         for name, kind in self._parts[self._part].columns().items():
             dtype, state = _DTYPES.get(kind, self.dtype), self._states.get(name)
-            self._writers[name] = Writer(
+            self._writers[name] = ColumnWriter(
                 self._folder / name, kind, dtype, self._fingerprint, self._limit, state
             )
 
     def _check_finished(self) -> None:
         kinds = {name: kind for part in self._parts for name, kind in part.columns().items()}
         for name, state in self._states.items():
-            for piece in state.done:
+            for piece in state.finished:
                 path = self._folder / f"{piece.file}.bin"
                 if (
                     not path.exists()
@@ -137,9 +137,9 @@ class Desk:
             self._states[name] = writer.state
 
     def _document_starts(self, result: Result, before: int) -> list[int]:
-        """Rows of this chunk that start a document: the first row of all, and whatever follows a blank line, be it in the chunk before."""
+        """RowBlock of this chunk that start a document: the first row of all, and whatever follows a blank line, be it in the chunk before."""
         rows = len(result.columns[result.part.column(0)].lengths)
         first = rows > 0 and (before == 0 or self._broken)
-        starts = {row for row in result.breaks if row < rows} | ({0} if first else set())
-        self._broken = rows in result.breaks or (self._broken and not rows)
+        starts = {row for row in result.document_breaks if row < rows} | ({0} if first else set())
+        self._broken = rows in result.document_breaks or (self._broken and not rows)
         return sorted(starts)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.prepare.encode_tables import running_text
 from masscli.data.prepare.encoding import Sample, Text, chunks, prepare
 from masscli.data.prepare.inputs import Labelled, Part
+from masscli.data.prepare.table_text import training_lines
 from masscli.data.prepare.worker_pool import Pool
 from masscli.text.corpus import FileScan
 from masscli.text.moses import TextPreprocessing
@@ -37,7 +37,7 @@ def make_vocabulary(
             config.bpe_codes, config.bpe_vocab, config=config, languages=languages, folder=folder
         )
     files = training_files(parts, scans, languages)
-    extra = running_text(tables, config.vocab_sentences, config.seed)
+    extra = training_lines(tables, config.vocab_sentences, config.seed)
     if not any(files.values()) and not extra:
         raise MasscliError(
             "there is no training text to make a vocabulary from", "give --trainpref, --mono or --spm-model"

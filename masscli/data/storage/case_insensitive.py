@@ -1,4 +1,4 @@
-"""How columns and fields are found: by their names, upper case or lower."""
+"""A mapping whose names are also found in another case, such as `Sentence` for `sentence`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ T = TypeVar("T")
 
 
 class CaseInsensitiveMapping(Mapping[str, T]):
-    """What has names; where nothing has the very one, the only one that differs from it in case alone (`Sentence`, `LABEL`)."""
+    """A mapping that finds a name exactly, or else the only name that differs from it in case alone."""
 
-    def __init__(self, known: Mapping[str, T]) -> None:
-        lower = Counter(name.lower() for name in known)
-        self._known, self._alike = known, {name.lower(): name for name in known if lower[name.lower()] == 1}
+    def __init__(self, values: Mapping[str, T]) -> None:
+        self._values = values
+        spellings = Counter(name.lower() for name in values)
+        self._spelling = {name.lower(): name for name in values if spellings[name.lower()] == 1}
 
     def __getitem__(self, name: str) -> T:
-        return self._known[name if name in self._known else self._alike[name.lower()]]
+        if name in self._values:
+            return self._values[name]
+        return self._values[self._spelling[name.lower()]]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._values)

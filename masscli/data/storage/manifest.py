@@ -1,25 +1,28 @@
-"""`manifest.json`: what a data folder holds.  It is written last, in one step; a folder without it is not finished.
+"""`manifest.json`, which says what a data folder holds. It is written last, so that a folder without it is unfinished.
 
-It says nothing of when, where or with how many workers it was made: the same text and settings give the same bytes.
+It does not say when, where or with how many workers the folder was made: the same text and settings give the same
+bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
+from masscli.core import files
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
 
-FORMAT = 1
-NAME = "manifest.json"
-_AGAIN = "run masscli preprocess again, with --overwrite"
+FORMAT = 2
+MANIFEST_FILE = "manifest.json"
+PARTIAL_FOLDER = ".partial"
+"""The folder inside a data folder that holds what an unfinished run has made."""
+_HINT = "run masscli preprocess again, with --overwrite"
 
 
 @config
-class File:
+class FileEntry:
     """One file of the folder."""
 
     name: str
@@ -38,7 +41,7 @@ class ShardEntry:
 
 @config
 class ColumnEntry:
-    """One column; `kind` is one of `ragged.KINDS`."""
+    """One column; `kind` is a key of `shards.DTYPES_OF_KIND`."""
 
     name: str
     kind: str
@@ -47,7 +50,11 @@ class ColumnEntry:
 
 @config
 class PairEntry:
-    """A pair of aligned columns; `source_rows` and `target_rows` name columns of row numbers, where not all rows of a side belong to it."""
+    """A pair of aligned columns.
+
+    If not all rows of a side belong to the pair, `source_rows` or `target_rows` names the column of the numbers of
+    those that do.
+    """
 
     split: str
     source: str
@@ -60,18 +67,21 @@ class PairEntry:
 
 @config
 class TextEntry:
-    """A column that is text of a language: a monolingual file (`mono`), or the side of some pairs."""
+    """A column that is text of a language: of a monolingual file, or one side of some pairs.
+
+    `original` names the column of the lines as they were, which only validation and test text has.
+    """
 
     split: str
     language: str
     column: str
-    mono: bool
-    raw: str | None = None
+    monolingual: bool
+    original: str | None = None
 
 
 @config
 class FieldEntry:
-    """One column of a table: what it is called there, and the column it is."""
+    """One column of a table: its name in the table, and the column that stores it."""
 
     name: str
     column: str
@@ -79,7 +89,7 @@ class FieldEntry:
 
 @config
 class TableEntry:
-    """Labelled examples of a split; `format` and `path` say what was read."""
+    """The labelled examples of a split; `format` and `path` say what was read."""
 
     name: str
     split: str
@@ -91,7 +101,7 @@ class TableEntry:
 
 
 @config
-class Input:
+class InputEntry:
     """One file that was read."""
 
     role: str
@@ -102,8 +112,8 @@ class Input:
 
 
 @config
-class Side:
-    """Figures of one side of a part."""
+class SideStats:
+    """Counts of the text of one language in a group of files: all pieces, and unknown ones."""
 
     language: str
     path: str
@@ -112,92 +122,104 @@ class Side:
 
 
 @config
-class Account:
-    """Where the lines of a part went: lines = kept + breaks + dropped.  `odd` lines of valid and test were kept all the same."""
+class FilterStats:
+    """What became of the lines of a group of files: lines = kept + document_breaks + dropped.
 
-    part: str
+    `kept_but_suspicious` counts lines that a filter found wrong and that were kept all the same.
+    """
+
+    group: str
     lines: int = 0
     kept: int = 0
-    breaks: int = 0
+    document_breaks: int = 0
     dropped: dict[str, int]
-    odd: dict[str, int]
-    sides: tuple[Side, ...]
+    kept_but_suspicious: dict[str, int]
+    sides: tuple[SideStats, ...]
 
 
 @config
 class Manifest:
-    """The whole of it."""
+    """The contents of `manifest.json`.
+
+    `input_fingerprint` is a hash of the input text and of the settings, and tells whether the folder is up to date.
+    """
 
     format: int
-    key: str
-    fingerprint: str
+    input_fingerprint: str
+    vocab_fingerprint: str
     languages: tuple[str, ...]
     pairs: tuple[str, ...]
     pairs_as_mono: bool
     settings: dict[str, str]
-    inputs: tuple[Input, ...]
-    accounts: tuple[Account, ...]
+    inputs: tuple[InputEntry, ...]
+    filter_stats: tuple[FilterStats, ...]
     columns: tuple[ColumnEntry, ...]
     texts: tuple[TextEntry, ...]
     aligned: tuple[PairEntry, ...]
-    files: tuple[File, ...]
+    files: tuple[FileEntry, ...]
     tables: tuple[TableEntry, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """The manifest of a folder that `preprocess` has finished."""
-        path = folder / NAME
+        """Return the manifest of a finished data folder.
+
+        Raises MasscliError when there is none, when it is damaged, or when it has another format.
+        """
+        path = folder / MANIFEST_FILE
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
-            raise MasscliError(f"{folder}: is not a data folder", _advice(folder)) from None
+            raise MasscliError(f"{folder}: is not a data folder", _missing_hint(folder)) from None
         except ValueError as error:
-            raise MasscliError(f"{path}: is damaged ({error})", _AGAIN) from None
-        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-            found = raw.get("format") if isinstance(raw, dict) else None
-            raise MasscliError(f"{path}: has format {found}, this masscli reads {FORMAT}", _AGAIN)
+            raise MasscliError(f"{path}: is damaged ({error})", _HINT) from None
+        version = raw.get("format") if isinstance(raw, dict) else None
+        if version != FORMAT:
+            raise MasscliError(f"{path}: has format {version}, this masscli reads {FORMAT}", _HINT)
         try:
             return from_dict(cls, raw)
         except ConfigError as error:
-            raise MasscliError(f"{path}: is damaged ({error.message.splitlines()[0]})", _AGAIN) from None
-
-    def split_fingerprint(self, split: str) -> str:
-        """A fingerprint of the rows of a split, and of nothing else."""
-        columns = {text.column for text in self.texts if text.split == split}
-        columns |= {field.column for table in self.tables if table.split == split for field in table.fields}
-        columns |= {
-            name
-            for pair in self.aligned
-            if pair.split == split
-            for name in (pair.source_rows, pair.target_rows)
-            if name
-        }
-        stems = {shard.name for column in self.columns if column.name in columns for shard in column.shards}
-        found = sorted(
-            (file.name, file.sha256)
-            for file in self.files
-            if file.name.removesuffix(".bin").removesuffix(".idx") in stems
-        )
-        return hashlib.sha256(json.dumps(found).encode()).hexdigest()
+            raise MasscliError(f"{path}: is damaged ({error.problems[0]})", _HINT) from None
 
     def write(self, folder: Path) -> None:
-        """All at once, or not at all."""
-        write_atomically(folder / NAME, json.dumps(to_dict(self), indent=1, ensure_ascii=False) + "\n")
+        """Write the manifest atomically."""
+        text = json.dumps(to_dict(self), indent=1, ensure_ascii=False) + "\n"
+        files.write_atomic(folder / MANIFEST_FILE, text.encode())
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits in the folder: train, valid, test, valid1, ..."""
+        texts = [text.split for text in self.texts]
+        tables = [table.split for table in self.tables]
+        return tuple(dict.fromkeys([*texts, *tables]))
+
+    def split_fingerprint(self, split: str) -> str:
+        """Return a hash of the rows of a split, and of nothing else."""
+        stems = set()
+        columns = self._columns_of(split)
+        for column in self.columns:
+            if column.name in columns:
+                stems |= {shard.name for shard in column.shards}
+        digests = []
+        for file in self.files:
+            if file.name.removesuffix(".bin").removesuffix(".idx") in stems:
+                digests.append((file.name, file.sha256))
+        return hashlib.sha256(json.dumps(sorted(digests)).encode()).hexdigest()
+
+    def _columns_of(self, split: str) -> set[str | None]:
+        """Return the names of all columns that a split consists of."""
+        names: set[str | None] = {text.column for text in self.texts if text.split == split}
+        for table in self.tables:
+            if table.split == split:
+                names |= {field.column for field in table.fields}
+        for pair in self.aligned:
+            if pair.split == split:
+                names |= {pair.source_rows, pair.target_rows}
+        return names
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Aside, to disk, in place."""
-    aside = path.with_name(path.name + ".tmp")
-    with open(aside, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-
-
-def _advice(folder: Path) -> str:
+def _missing_hint(folder: Path) -> str:
+    """Return what to do about a folder without a manifest."""
     if not folder.is_dir():
         return f"there is no folder {folder}; masscli preprocess --destdir {folder} makes one"
-    if (folder / ".partial").is_dir():
-        return "masscli preprocess has not finished there; run the same command again and it goes on"
-    return "it has no manifest.json; give the --destdir of masscli preprocess"
+    if (folder / PARTIAL_FOLDER).is_dir():
+        return "masscli preprocess has not finished there; run the same command again to resume it"
+    return f"it has no {MANIFEST_FILE}; give the --destdir of masscli preprocess"

@@ -28,9 +28,9 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids, Labels
 from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
-from masscli.data.formats.readers import ASKED, QUESTION, chosen
+from masscli.data.formats.multiple_choice import QUESTION, choice_index
 from masscli.data.storage.data_folder import DataFolder
-from masscli.data.storage.tables import Table
+from masscli.data.storage.tables import WITH_QUESTION, Table
 from masscli.models.transformer import Transformer
 from masscli.objectives.labelled.options import ChooseOptions
 from masscli.objectives.objective import ObjectiveContext, Term
@@ -53,7 +53,7 @@ class ChoicesView:
     def __init__(self, table: Table, options: ChooseOptions, reading: Reading, targets: Ids | None) -> None:
         self.table, self.options, self.reading, self.targets = table, options, reading, targets
         self.items, self.questions = options.choices_column, None
-        if table.has(asked := options.choices_column + ASKED):
+        if table.has(asked := options.choices_column + WITH_QUESTION):
             at = (
                 options.question_at
                 if options.question_at != "auto"
@@ -256,7 +256,7 @@ def _targets(table: Table, options: ChooseOptions) -> Ids:
             table.text(options.label_column, row),
             len(table.item_rows(options.choices_column, row)),
         )
-        if (number := chosen(label, count)) is None:
+        if (number := choice_index(label, count)) is None:
             raise MasscliError(f"{table.location(row)}: {label!r} is none of its {count} choices",
                                f"{options.label_column!r} must be a number from 0, or a letter from A")  # fmt: skip
         found[row] = number

@@ -20,7 +20,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids, Labels
 from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
-from masscli.data.formats.readers import FORM, UPOS, universal
+from masscli.data.formats.conll import CONLLU_FORM, CONLLU_UPOS, is_conllu
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.metrics import entities
@@ -137,8 +137,8 @@ class Tag(Judged):
         """Columns, language, labels."""
         table = data.table(name, "train")
         first, last = table.fields[0], table.fields[-1]
-        if table.is_list(first) and universal(table.fields, table.strings(first, 0)):
-            first, last = FORM, UPOS
+        if table.is_list(first) and is_conllu(table.fields, table.strings(first, 0)):
+            first, last = CONLLU_FORM, CONLLU_UPOS
         words, column = config.word_column or first, config.tag_column or last
         table.require(words, "--word-column", many=True)
         table.require(column, "--tag-column", many=True)

@@ -9,9 +9,9 @@ import numpy as np
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids
-from masscli.data.formats.readers import CONLLU, WHERE
+from masscli.data.formats.conll import CONLLU_COLUMNS
 from masscli.data.storage.data_folder import DataFolder
-from masscli.data.storage.tables import Table
+from masscli.data.storage.tables import LINE_COLUMN, Table
 
 KNOWN = (
     ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"), ("text1", "text2"),
@@ -163,6 +163,6 @@ def _where(table: Table, field: str, number: int) -> str:
         return table.location(number)
     row = int(np.searchsorted(table.item_offsets[field], number, "right")) - 1
     word = number - int(table.item_offsets[field][row])
-    if len(table.fields) == CONLLU:  # not every line there is a word
+    if len(table.fields) == CONLLU_COLUMNS:  # not every line there is a word
         return f"{table.location(row)} (word {word + 1})"
-    return f"{table.path}:{int(table.columns[WHERE][row][0]) + word}"
+    return f"{table.path}:{int(table.columns[LINE_COLUMN][row][0]) + word}"

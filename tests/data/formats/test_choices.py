@@ -12,7 +12,7 @@ import pytest
 
 from masscli.cli.app import dispatch
 from masscli.core.errors import MasscliError
-from masscli.data.formats import readers
+from masscli.data.formats.registry import guess_format, input_files, read_records
 from masscli.data.storage.data_folder import DataFolder
 from tests.toy_tasks import ENCODER, WORDS, finetune
 
@@ -61,7 +61,7 @@ def race(folder: Path, articles: dict[str, dict[str, object]]) -> Path:
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl"])
 def test_swag_is_the_same_in_every_form(ending: str, tmp_path: Path) -> None:
-    found = list(readers.read(swag(tmp_path / f"x.{ending}", ROWS), "swag"))
+    found = list(read_records(swag(tmp_path / f"x.{ending}", ROWS), "swag"))
     last = "two lines" if ending == "tsv" else "two\nlines"
     assert [dict(r.texts) for r in found] == [{"context": '"Old", a man.', "question": "He", "label": "2"},
                                               {"context": "A dog.", "question": "It _", "label": "0"}]  # fmt: skip
@@ -74,7 +74,7 @@ def test_swag_is_the_same_in_every_form(ending: str, tmp_path: Path) -> None:
     ]
     assert found[1].lists["choices+question"][0] == "It _ barks.", "a _ is no blank there"
     assert [r.line for r in found] == {"csv": [2, 4], "tsv": [2, 3], "jsonl": [1, 2]}[ending]
-    assert readers.guess(tmp_path / "train.csv.gz") == "swag"
+    assert guess_format(tmp_path / "train.csv.gz") == "swag"
 
 
 def test_race_is_an_example_for_each_question(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_race_is_an_example_for_each_question(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(
         "".join(json.dumps(a) + "\n" for a in ARTICLES.values()), encoding="utf-8"
     )
-    found, lines = list(readers.read(folder, "race")), list(readers.read(tmp_path / "x.jsonl", "race"))
+    found, lines = list(read_records(folder, "race")), list(read_records(tmp_path / "x.jsonl", "race"))
     assert [r.texts["id"] for r in found] == ["high/2.txt-1", "high/2.txt-2", "middle/1.txt-1"]
     assert [r.texts["id"] for r in lines] == ["1-1", "1-2", "2-1"]
     for a, b in zip(found, lines, strict=True):
@@ -94,7 +94,7 @@ def test_race_is_an_example_for_each_question(tmp_path: Path) -> None:
         ("The dog barks.", "B"),
         ("A house.", "B"),
     ]
-    assert readers.guess(folder) == "race" and len(readers.files(folder, "race")) == 2
+    assert guess_format(folder) == "race" and len(input_files(folder, "race")) == 2
 
 
 def toy(draw: random.Random) -> tuple[str, list[str], int]:
@@ -175,17 +175,17 @@ BROKEN = [
     ("swag", "sent1,sent2,ending0,ending1\na,b,c,d\n\na,b,c,d\n", "{path}:3: has 0 columns, the header has 4"),
     ("swag", 'sent1,sent2,ending0,ending1\na,b,c,d\na,b,c,"d\n', "{path}:3: not CSV (unexpected end of data)"),
     ("swag", "sent1,sent2,ending0,ending1\n", "{path}: holds no examples"),
-    ("race", "{}\n", "{path}:1: is not an article of RACE (KeyError('article'))"),
-    ("race", "[]\n", "{path}:1: is not an article of RACE (TypeError('list indices must be integers or slices, not str'))"),
+    ("race", "{}\n", "{path}:1: is not a RACE article (KeyError('article'))"),
+    ("race", "[]\n", "{path}:1: is not a RACE article (TypeError('list indices must be integers or slices, not str'))"),
     ("race", '{"article": "a", "questions": ["b"], "options": "cd", "answers": ["A"]}\n',
-     "{path}:1: is not an article of RACE (ValueError('zip() argument 2 is longer than argument 1'))"),
+     "{path}:1: is not a RACE article (ValueError('zip() argument 2 is longer than argument 1'))"),
     ("race", '{"article": "a", "questions": ["b"], "options": ["c"], "answers": ["A"]}\n',
-     "{path}:1: is not an article of RACE (TypeError('a text is no string'))"),
+     "{path}:1: is not a RACE article (TypeError('the options of a question are not a list'))"),
     ("race", '{"article": "a", "questions": ["b"], "options": [["c", null]], "answers": ["A"]}\n',
-     "{path}:1: is not an article of RACE (TypeError('a text is no string'))"),
+     "{path}:1: is not a RACE article (TypeError('a text is not a string'))"),
     ("race", '{"article": "a", "questions": ["b"], "options": [["c", "d"]], "answers": ["A"]}\n'
              '{"article": "a", "questions": [], "options": []}\n',
-     "{path}:2: is not an article of RACE (KeyError('answers'))"),
+     "{path}:2: is not a RACE article (KeyError('answers'))"),
 ]  # fmt: skip
 
 
@@ -193,7 +193,7 @@ BROKEN = [
 def test_what_is_broken_is_named(kind: str, text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_text(text, encoding="utf-8")
     with pytest.raises(MasscliError) as caught:
-        list(readers.read(tmp_path / "x", kind))
+        list(read_records(tmp_path / "x", kind))
     assert (caught.value.message, caught.value.hint is None) == (
         message.replace("{path}", str(tmp_path / "x")),
         False,

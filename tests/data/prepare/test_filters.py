@@ -59,8 +59,10 @@ def config(text: Path, **options: object) -> PreprocessConfig:
 def dropped(text: Path, **options: object) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
     """Lines dropped, and held-out lines kept, by part and reason."""
     run(made := config(text, **options))
-    accounts = Manifest.read(made.destdir).accounts
-    return {a.part: dict(a.dropped) for a in accounts}, {a.part: dict(a.odd) for a in accounts}
+    accounts = Manifest.read(made.destdir).filter_stats
+    return {a.group: dict(a.dropped) for a in accounts}, {
+        a.group: dict(a.kept_but_suspicious) for a in accounts
+    }
 
 
 def test_lines_of_valid_and_test_are_counted(text: Path) -> None:

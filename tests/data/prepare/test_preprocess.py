@@ -23,7 +23,7 @@ from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
 from masscli.data.prepare import encoding, pipeline, publish
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.storage import columns
+from masscli.data.storage import column_writer
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.manifest import Manifest
 from masscli.text import corpus
@@ -128,8 +128,8 @@ def test_documents_end_at_blank_lines(text: Path) -> None:
     column = data.monolingual("train", "en")
     assert len(column) == 4 * 30 + 300
     assert column.document_starts.tolist() == [0, 30, 60, 90, 120]
-    account = next(a for a in data.manifest.accounts if a.part == "train.en")
-    assert (account.lines, account.kept, account.breaks, account.dropped) == (129, 120, 9, {})
+    account = next(a for a in data.manifest.filter_stats if a.group == "train.en")
+    assert (account.lines, account.kept, account.document_breaks, account.dropped) == (129, 120, 9, {})
     alone = DataFolder.open(
         made(config(text, mono=(f"en={text / 'books.en'}",), pairs_as_mono=False, destdir=text / "other"))
     )
@@ -176,9 +176,9 @@ def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(text: 
     source, target = data.pair("train", "en", "de")
     assert [source[n].tolist() for n in range(len(source))] == [tokenizer.encode(en[n], "en") for n in kept]
     assert [target[n].tolist() for n in range(len(target))] == [tokenizer.encode(de[n], "de") for n in kept]
-    train, valid, test = data.manifest.accounts
+    train, valid, test = data.manifest.filter_stats
     assert (train.lines, train.kept, sum(train.dropped.values())) == (200, len(kept), len(expected))
-    assert (test.lines, test.kept, test.dropped, test.odd["empty"]) == (200, 200, {}, 2)
+    assert (test.lines, test.kept, test.dropped, test.kept_but_suspicious["empty"]) == (200, 200, {}, 2)
     assert len(data.pair("test", "en", "de")[0]) == 200 and data.original_lines("test", "en-de", "en") == en
     assert (valid.kept, valid.dropped) == (20, {})
 
@@ -186,7 +186,7 @@ def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(text: 
 def test_raw_lines_are_kept_as_they_are(text: Path) -> None:
     lines = ["\ufb01ne  print ", "世界", "\u2028x", "", *sentences("de", 6)]
     save(text / "test.de", lines)
-    assert DataFolder.open(made(config(text))).raw("test", "en-de", "de") == lines
+    assert DataFolder.open(made(config(text))).original_lines("test", "en-de", "de") == lines
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -209,7 +209,7 @@ def test_a_side_that_pairs_share_is_stored_once(text: Path) -> None:
             tokenizer.encode(lines[n], other) for n in kept
         ]
         assert source.lengths().tolist() == [len(tokenizer.encode(en[n], "en")) for n in kept]
-        accounts = {account.part: account for account in data.manifest.accounts}
+        accounts = {account.group: account for account in data.manifest.filter_stats}
         assert accounts[f"train.en-{other}"].kept == len(kept)
     assert [
         found.column for found in data.manifest.texts if (found.split, found.language) == ("train", "en")
@@ -275,7 +275,7 @@ def test_fairseqs_names(text: Path) -> None:
 
 def test_shards_are_bounded(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = DataFolder.open(made(config(text))).monolingual("train", "en")
-    monkeypatch.setattr(columns.Writer, "MOST_ROWS", 70)
+    monkeypatch.setattr(column_writer, "MAX_ROWS", 70)
     data = DataFolder.open(made(config(text, destdir=text / "other")))
     column = data.monolingual("train", "en")
     assert [shard.rows for shard in column.shards] == [70, 70, 70, 70, 20]
@@ -298,7 +298,7 @@ def test_an_old_vocabulary_is_used_again(text: Path) -> None:
     first = DataFolder.open(made(config(text)))
     again = {"trainpref": None, "spm_model": text / "data" / "vocab.model", "destdir": text / "other"}
     second = DataFolder.open(made(config(text, **again, vocab_size=PreprocessConfig.vocab_size)))
-    assert second.raw("test", "en-de", "en") == first.raw("test", "en-de", "en")
+    assert second.original_lines("test", "en-de", "en") == first.original_lines("test", "en-de", "en")
     (one, _), (two, _) = (data.pair("test", "en", "de") for data in (first, second))
     assert [one[n].tolist() for n in range(10)] == [two[n].tolist() for n in range(10)]
 
@@ -373,7 +373,7 @@ def test_archives_and_standard_input_give_the_same_columns(
         manifest = Manifest.read(text / str(number))
         assert (
             manifest.inputs[0].path
-            == manifest.accounts[0].sides[0].path
+            == manifest.filter_stats[0].sides[0].path
             == (str(text / name) if name != "-" else "-")
         )
 
@@ -396,8 +396,8 @@ def steps(monkeypatch: pytest.MonkeyPatch, visit: Callable[[], None]) -> None:
 
     for name in ("replace", "unlink", "mkdir", "write_bytes", "write_text"):
         before(Path, name)
-    for name in ("append", "_open", "_close"):
-        before(columns.Writer, name)
+    for name in ("append", "_open", "_close_shard"):
+        before(column_writer.ColumnWriter, name)
     before(os, "fsync")
     before(publish.shutil, "rmtree")
 
@@ -650,10 +650,10 @@ def test_no_space(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(columns.Writer, "append", full)
+        patch.setattr(column_writer.ColumnWriter, "append", full)
         message, hint = fails(config(text))
     assert message == f"cannot write to {text / 'data'}: No space left on device"
-    assert hint == "make some room and give the same command again: it goes on where it stopped"
+    assert hint == "make some room and run the same command again to resume"
     assert not (text / "data" / "manifest.json").exists()
     run(config(text))
     DataFolder.open(text / "data").verify()
@@ -691,7 +691,7 @@ def test_what_is_no_data_folder(tmp_path: Path) -> None:
     (tmp_path / ".partial").mkdir()
     assert (
         message(tmp_path)[1]
-        == "masscli preprocess has not finished there; run the same command again and it goes on"
+        == "masscli preprocess has not finished there; run the same command again to resume it"
     )
 
 
@@ -719,7 +719,7 @@ def test_damage_is_named(text: Path) -> None:
     manifest.write_text(listed[:-30], encoding="utf-8")
     assert message(lambda: DataFolder.open(folder)).startswith(f"{manifest}: is damaged (")
     manifest.write_text(json.dumps(json.loads(listed) | {"format": 7}), encoding="utf-8")
-    assert message(lambda: DataFolder.open(folder)) == f"{manifest}: has format 7, this masscli reads 1"
+    assert message(lambda: DataFolder.open(folder)) == f"{manifest}: has format 7, this masscli reads 2"
     manifest.write_text(listed, encoding="utf-8")
     other = made(config(text, vocab_size=121, destdir=text / "other"))
     for name in ("tokenizer.json", "vocab.model"):
@@ -744,8 +744,8 @@ def test_real_text_loses_nothing(tmp_path: Path) -> None:
     )  # fmt: skip
     data = DataFolder.open(made(wanted))
     data.verify()
-    for account in data.manifest.accounts:
-        assert account.lines == account.kept + account.breaks + sum(account.dropped.values())
+    for account in data.manifest.filter_stats:
+        assert account.lines == account.kept + account.document_breaks + sum(account.dropped.values())
     tokenizer = data.tokenizer()
     _, german = data.pair("test", "en", "de")
     raw = data.original_lines("test", "en-de", "de")

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from masscli.core.errors import MasscliError
-from masscli.data.storage.columns import KINDS, ResumeError, Shard, State, Writer
-from masscli.data.storage.data_folder import Column, chain
+from masscli.data.storage.column_writer import ColumnWriter, ResumeError, WriterState
+from masscli.data.storage.columns import Column, RowBlock, concatenate
+from masscli.data.storage.shards import DTYPES_OF_KIND, Shard
 
 FINGERPRINT = "ab" * 32
 LIMIT = 1 << 20
@@ -28,16 +29,16 @@ def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
-def append(writer: Writer, rows: list[list[int]], documents: list[int] | None = None) -> None:
+def append(writer: ColumnWriter, rows: list[list[int]], documents: list[int] | None = None) -> None:
     flat = np.array([x for row in rows for x in row], np.int64)
-    writer.append(flat, np.array([len(row) for row in rows], np.int32), documents or [])
+    writer.append(RowBlock(flat, np.array([len(row) for row in rows], np.int32)), documents or [])
 
 
 def column(folder: Path, rows: list[list[int]], *, name: str = "c", documents: list[int] | None = None, limit: int = LIMIT,
            kind: str = "ids", dtype: str = "<u2") -> Column:  # fmt: skip
     for old in folder.glob(f"{name}.*"):
         old.unlink()
-    writer = Writer(folder / name, kind, dtype, FINGERPRINT, limit)
+    writer = ColumnWriter(folder / name, kind, dtype, FINGERPRINT, limit)
     append(writer, rows, documents)
     return Column(
         tuple(Shard(folder / piece.file, kind, piece.rows, FINGERPRINT) for piece in writer.finish())
@@ -55,7 +56,7 @@ def test_read_what_was_written(tmp_path: Path, rows: list[list[int]], limit: int
     assert len(found) == len(rows)
     assert [found[n].tolist() for n in range(len(found))] == rows
     assert found.lengths().tolist() == [len(row) for row in rows]
-    assert found.documents.tolist() == documents
+    assert found.document_starts.tolist() == documents
     for shard in found.shards:
         assert shard.values.nbytes <= limit or shard.rows == 1
 
@@ -68,17 +69,17 @@ def test_files_do_not_depend_on_how_rows_come_in(
     column(tmp_path, rows, name="whole", limit=limit)
     for old in tmp_path.glob("parts.*"):
         old.unlink()
-    state = State()
+    state = WriterState()
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     for start, stop in pairwise(
         edges
     ):  # each time from the state alone, after rows that were written in vain
-        writer = Writer(tmp_path / "parts", "ids", "<u2", FINGERPRINT, limit, state)
+        writer = ColumnWriter(tmp_path / "parts", "ids", "<u2", FINGERPRINT, limit, state)
         append(writer, rows[start:stop])
         state = writer.flush()
         append(writer, [[7] * 9] * 2, [0])
         writer.finish()
-    Writer(tmp_path / "parts", "ids", "<u2", FINGERPRINT, limit, state).finish()
+    ColumnWriter(tmp_path / "parts", "ids", "<u2", FINGERPRINT, limit, state).finish()
     for path in tmp_path.glob("whole.*"):
         assert path.read_bytes() == path.with_name(path.name.replace("whole", "parts")).read_bytes()
 
@@ -103,9 +104,9 @@ def test_a_chain_is_one_column(tmp_path: Path) -> None:
     a = column(tmp_path, [[1], [2, 2]], name="a", documents=[0, 1])
     empty = column(tmp_path, [], name="empty")
     b = column(tmp_path, [[3], [], [4]], name="b", documents=[0, 2], limit=2)
-    both = chain([a, empty, b])
+    both = concatenate([a, empty, b])
     assert [both[n].tolist() for n in range(len(both))] == [[1], [2, 2], [3], [], [4]]
-    assert both.documents.tolist() == [0, 1, 2, 4]
+    assert both.document_starts.tolist() == [0, 1, 2, 4]
     assert both[-1].tolist() == [4]
     for row in (5, -6):
         with pytest.raises(IndexError):
@@ -136,9 +137,9 @@ def test_a_column_travels_without_its_contents(tmp_path: Path) -> None:
     ],
 )
 def test_kinds_of_values(tmp_path: Path, kind: str, dtype: str, values: list[float]) -> None:
-    assert dtype in KINDS[kind]
-    writer = Writer(tmp_path / "c", kind, dtype, FINGERPRINT, LIMIT)
-    writer.append(np.array(values), np.array([2], np.int32))
+    assert dtype in DTYPES_OF_KIND[kind]
+    writer = ColumnWriter(tmp_path / "c", kind, dtype, FINGERPRINT, LIMIT)
+    writer.append(RowBlock(np.array(values), np.array([2], np.int32)))
     (piece,) = writer.finish()
     found = Column((Shard(tmp_path / piece.file, kind, 1, FINGERPRINT),))
     assert found.values(0).tolist() == values and found.values(0).dtype == np.dtype(dtype)
@@ -151,14 +152,14 @@ def test_text_columns(tmp_path: Path) -> None:
 
 
 def test_a_writer_notices_lost_bytes(tmp_path: Path) -> None:
-    writer = Writer(tmp_path / "c", "ids", "<u2", FINGERPRINT, LIMIT)
+    writer = ColumnWriter(tmp_path / "c", "ids", "<u2", FINGERPRINT, LIMIT)
     append(writer, [[1, 2, 3]])
     state = writer.flush()
     writer.close()
     with open(tmp_path / "c.00000.bin", "r+b") as file:
         file.truncate(4)
     with pytest.raises(ResumeError):
-        Writer(tmp_path / "c", "ids", "<u2", FINGERPRINT, LIMIT, state)
+        ColumnWriter(tmp_path / "c", "ids", "<u2", FINGERPRINT, LIMIT, state)
 
 
 def test_damage_is_named(tmp_path: Path) -> None:
@@ -180,14 +181,14 @@ def test_damage_is_named(tmp_path: Path) -> None:
     index.write_bytes(good[:8] + b"\x63" + good[9:])
     assert message(shard()) == f"{index}: has format 99, this masscli reads 1"
     index.write_bytes(b"\x00" + good[1:])
-    assert message(shard()) == f"{index}: is not an index of masscli"
+    assert message(shard()) == f"{index}: is not a masscli index file"
     index.write_bytes(good[:40])
-    assert message(shard()) == f"{index}: is not an index of masscli"
+    assert message(shard()) == f"{index}: is not a masscli index file"
     index.write_bytes(good[:-1])
     assert message(shard()) == f"{index}: has {len(good) - 1} bytes instead of {len(good)}"
     index.write_bytes(good)
     values.write_bytes(values.read_bytes()[:-1])
-    assert message(shard()) == f"{values}: is cut short"
+    assert message(shard()) == f"{values}: is truncated"
 
 
 @any_folder
@@ -204,6 +205,6 @@ def test_no_byte_of_an_index_can_do_harm(tmp_path: Path, position: int, value: i
     try:
         assert len(found.lengths()) == 2
         assert all(found[n].size <= 3 for n in range(2))
-        assert len(found.documents) == 1
+        assert len(found.document_starts) == 1
     except MasscliError as error:
         assert str(tmp_path / "c.00000") in error.message

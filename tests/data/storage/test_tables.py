@@ -11,12 +11,13 @@ import pytest
 
 from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
-from masscli.data.formats import readers
+from masscli.data.formats.conll import split_sentences
+from masscli.data.formats.registry import read_records
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.prepare.encode_tables import running_text
 from masscli.data.prepare.inputs import Labelled
+from masscli.data.prepare.record_encoder import load_table
+from masscli.data.prepare.table_text import training_lines
 from masscli.data.storage.data_folder import DataFolder
-from masscli.data.storage.tables import load
 from masscli.objectives.extract.objective import span
 from masscli.text.char_offsets import encode_with_offsets
 from masscli.text.tokenizer import Tokenizer
@@ -126,7 +127,7 @@ def test_every_format_is_found_again(data: DataFolder) -> None:
     words = data.table("ner", "train")
     assert [words.strings("1", row) for row in range(2)] == [["the", "#dog"], ["sees"]]
     assert [words.strings("2", row) for row in range(2)] == [["DET", "NOUN"], ["VERB"]]
-    assert words.where(1).endswith("a.conll:5")
+    assert words.location(1).endswith("a.conll:5")
     turns = data.table("dialogues", "train")
     assert [(turns.strings("context", row), turns.text("response", row)) for row in range(len(turns))] == [
         (["hello there"], "how are you ?"), (["hello there", "how are you ?"], "fine"), (["yes"], "no"),
@@ -193,7 +194,10 @@ def test_a_table_in_memory_is_the_one_on_disk(data: DataFolder, tmp_path: Path) 
         ("ner", "conll", "conll"),
         ("squad", "squad", "json"),
     ):
-        kept, new = data.table(name, "train"), load(tmp_path / f"a.{file}", kind, data.tokenizer(), "en")
+        kept, new = (
+            data.table(name, "train"),
+            load_table(tmp_path / f"a.{file}", kind, data.tokenizer(), "en"),
+        )
         assert len(kept) == len(new)
         assert list(kept.columns) == list(new.columns)
         for column in kept.columns:
@@ -247,34 +251,34 @@ BROKEN = [
     ("jsonl", '["a"]\n', '{path}:1: expected an object, got ["a"]'),
     ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x"}\n', "{path}:2: lacks 'b', unlike the first line"),
     ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x", "b": "y"}\n', "{path}:2: has no list in 'b', unlike the first line"),
-    ("jsonl", '{"a": "x"}\n{"a": "x", "c": 1}\n', "{path}:2: has 'c', which the first line has not"),
+    ("jsonl", '{"a": "x"}\n{"a": "x", "c": 1}\n', "{path}:2: has 'c', which the first line does not have"),
     ("jsonl", '{"a": null}\n', "{path}:1: a: expected a string or a number, got null"),
     ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x", "b": ["y", null]}\n', "{path}:2: b: expected a string or a number, got null"),
     ("jsonl", '{"a": "x"}\n\n{"a": "x"}\n', "{path}:2: is blank"),
     ("jsonl", ' \n{"a": "x"}\n', "{path}:1: is blank"),
     ("jsonl", "\n\n", "{path}: holds no examples"),
-    ("jsonl", '{"a": "x \\ud83d\\ude00"}\n{"a": "x \\ud83d"}\n', "{path}:2: '\\ud83d' is half a character"),
+    ("jsonl", '{"a": "x \\ud83d\\ude00"}\n{"a": "x \\ud83d"}\n', "{path}:2: '\\ud83d' is half of a surrogate pair"),
     ("conll", "a\tO\nb\n", "{path}:2: expected 2 columns as in the first line, got 'b'"),
-    ("conll", "a\tO\n\tO\n", "{path}:2: its column 1 is blank: '\\tO'"),
-    ("conll", "a\tO\n\u00a0\tO\n", "{path}:2: its column 1 is blank: '\\xa0\\tO'"),
-    ("conll", "a\nb\n\u00a0\nc\n", "{path}:3: its column 1 is blank: '\\xa0'"),
-    ("dialogues", "a\tb\nalone\n", "{path}:2: has one turn, to which nothing is said"),
+    ("conll", "a\tO\n\tO\n", "{path}:2: column 1 is blank: '\\tO'"),
+    ("conll", "a\tO\n\u00a0\tO\n", "{path}:2: column 1 is blank: '\\xa0\\tO'"),
+    ("conll", "a\nb\n\u00a0\nc\n", "{path}:3: column 1 is blank: '\\xa0'"),
+    ("dialogues", "a\tb\nalone\n", "{path}:2: has one turn only, without a response"),
     ("dialogues", "a\t\tb\n", "{path}:1: turn 2 of 3 is empty"),
     ("dialogues", "a\tb\n\na\tb\t\n", "{path}:3: turn 3 of 3 is empty: the line ends in a tab"),
     ("dialogues", "a\tb\na\t\n", "{path}:2: turn 2 of 2 is empty: the line ends in a tab"),
     ("dialogues", "a\tb\n\t\t\n", "{path}:2: turn 1 of 3 is empty"),
     ("dialogues", "a\t\u00a0\tb\n", "{path}:1: turn 2 of 3 is empty"),
     ("squad", "{", "{path}: not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
-    ("squad", '{"data": [{"paragraphs": [{"qas": []}]}]}', "{path}: is not in the form of SQuAD (KeyError('context'))"),
+    ("squad", '{"data": [{"paragraphs": [{"qas": []}]}]}', "{path}: is not a SQuAD file (KeyError('context'))"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q"}]}]}]}',
      "{path}: question 'q': is not a SQuAD question (KeyError('question'))"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
-     '[{"text": "b", "answer_start": 1}]}]}]}]}', "{path}: question 'q': its answer 'b' is not in its context at 1"),
+     '[{"text": "b", "answer_start": 1}]}]}]}]}', "{path}: question 'q': answer 'b' is not in the context at character 1"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
-     '[{"text": " ", "answer_start": 1}]}]}]}]}', "{path}: question 'q': its answer ' ' is not in its context at 1"),
+     '[{"text": " ", "answer_start": 1}]}]}]}]}', "{path}: question 'q': answer ' ' is not in the context at character 1"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": null}]}]}]}',
-     "{path}: question 'q': is not a SQuAD question (TypeError('a text is no string'))"),
-    ("squad", '{"data": [{"paragraphs": [{"context": "a \\udc00", "qas": []}]}]}', "{path}: '\\udc00' is half a character"),
+     "{path}: question 'q': is not a SQuAD question (TypeError('a text is not a string'))"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a \\udc00", "qas": []}]}]}', "{path}: '\\udc00' is half of a surrogate pair"),
     ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": "?"}, {"id": "q", "question": "!"}]}]}]}',
      "{path}: question 'q': another question has this id"),
 ]  # fmt: skip
@@ -284,7 +288,7 @@ BROKEN = [
 def test_a_broken_row_is_named(kind: str, text: str, message: str, tmp_path: Path) -> None:
     path = save(tmp_path / "x", text)
     with pytest.raises(MasscliError) as caught:
-        list(readers.read(path, kind))
+        list(read_records(path, kind))
     assert caught.value.message == message.replace("{path}", str(path))
 
 
@@ -294,21 +298,21 @@ def test_columns_may_be_called_like_parts_of_others(data: DataFolder, tmp_path: 
     run(PreprocessConfig(spm_model=data.folder, tsv=(f"train={path}",), destdir=tmp_path / "data"))
     for table in (
         DataFolder.open(tmp_path / "data").table("tsv", "train"),
-        load(path, "tsv", data.tokenizer(), "en"),
+        load_table(path, "tsv", data.tokenizer(), "en"),
     ):
         assert (table.fields, [table.text(name, 0) for name in names]) == (tuple(names), values)
 
 
 def test_blank_lines_at_the_end_of_jsonl_are_no_examples(tmp_path: Path) -> None:
     path = save(tmp_path / "x.jsonl", '{"a": "x"}\n{"a": ""}\n\n \n')
-    assert [(r.line, r.texts["a"]) for r in readers.read(path, "jsonl")] == [(1, "x"), (2, "")]
+    assert [(r.line, r.texts["a"]) for r in read_records(path, "jsonl")] == [(1, "x"), (2, "")]
 
 
 def test_aligned_files_must_be_of_one_length(tmp_path: Path) -> None:
     save(tmp_path / "s", "a\nb\n")
     save(tmp_path / "t", "a\n")
     with pytest.raises(MasscliError) as caught:
-        list(readers.read(Path(f"{tmp_path / 's'}:{tmp_path / 't'}"), "aligned"))
+        list(read_records(Path(f"{tmp_path / 's'}:{tmp_path / 't'}"), "aligned"))
     assert caught.value.message == f"{tmp_path / 't'}: ends before line 2, unlike {tmp_path / 's'}"
 
 
@@ -383,7 +387,7 @@ COUNTS = [
 def test_real_files_are_read_whole(kind: str, name: str, count: int) -> None:
     assert CORPORA is not None
     path = Path(":".join(str(Path(CORPORA) / part) for part in name.split(":")))
-    assert sum(1 for _ in readers.read(path, kind)) == count
+    assert sum(1 for _ in read_records(path, kind)) == count
 
 
 @pytest.mark.corpora
@@ -393,7 +397,7 @@ def test_every_real_answer_is_cut_out_as_it_is_unless_it_ends_inside_a_piece(
     language: str, data: DataFolder
 ) -> None:
     assert CORPORA is not None
-    table = load(Path(CORPORA) / "xquad" / f"valid.{language}.json", "squad", data.tokenizer(), "en")
+    table = load_table(Path(CORPORA) / "xquad" / f"valid.{language}.json", "squad", data.tokenizer(), "en")
     exact = 0
     for row in range(len(table)):
         found, answer, start = (
@@ -416,7 +420,7 @@ def test_comments_are_no_words_and_words_no_comments(text: str, words: list[str]
     column = "2" if "1-2" in text else "1"
     assert [
         word
-        for record in readers.read(save(tmp_path / "x.conll", text), "conll")
+        for record in read_records(save(tmp_path / "x.conll", text), "conll")
         for word in record.lists[column]
     ] == words
 
@@ -427,30 +431,30 @@ def test_a_vocabulary_is_made_of_the_words_of_conllu_alone(tmp_path: Path) -> No
         for n, word in enumerate(["the", "dog", "sees"], 1)
     )
     path = save(tmp_path / "x.conllu", "".join(lines))
-    assert running_text([Labelled("x", "train", "conll", path)], 9, 1) == ["the dog sees"]
+    assert training_lines([Labelled("x", "train", "conll", path)], 9, 1) == ["the dog sees"]
 
 
 def test_a_question_that_is_no_object_is_named(tmp_path: Path) -> None:
     path = save(tmp_path / "x.json", json.dumps({"data": [{"paragraphs": [{"context": "a", "qas": ["x"]}]}]}))
     with pytest.raises(MasscliError) as caught:
-        list(readers.read(path, "squad"))
+        list(read_records(path, "squad"))
     assert caught.value.message.startswith(f"{path}: question 1: is not a SQuAD question")
 
 
 def test_a_space_that_does_not_break_is_part_of_a_word(tmp_path: Path) -> None:
     """Between columns that spaces separate, too."""
     for text in ("10\u00a0000 NUM\na O\n", "10\u00a0000\tNUM\na\tO\n"):
-        assert [r.lists["1"] for r in readers.read(save(tmp_path / "x.conll", text), "conll")] == [
+        assert [r.lists["1"] for r in read_records(save(tmp_path / "x.conll", text), "conll")] == [
             ["10\u00a0000", "a"]
         ]
 
 
 def test_a_word_may_begin_with_a_hash_from_the_first_line_on() -> None:
     rows = ["#Blog", "is", "fun", "", "#second", "one"]
-    read = [[values for _, values in words] for words in readers.sentences(rows, "x")]
+    read = [[values for _, values in words] for words in split_sentences(rows, "x")]
     assert read == [[["#Blog"], ["is"], ["fun"]], [["#second"], ["one"]]]
     columns = ["# sent_id = 1", "#Blog\tO", "is\tO"]
-    assert [[values for _, values in words] for words in readers.sentences(columns, "x")] == [
+    assert [[values for _, values in words] for words in split_sentences(columns, "x")] == [
         [["#Blog", "O"], ["is", "O"]]
     ]
 
@@ -495,7 +499,7 @@ def test_a_first_line_that_reads_like_an_example_is_remarked(
     )
     run(PreprocessConfig(langs=("en",), tsv=(f"train={path}",), destdir=tmp_path / "data", vocab_size=46))
     said = [line for line in capsys.readouterr().err.splitlines() if "first line" in line]
-    wanted = f"warning: {path}: the first line is taken for names of columns, {odd!r} for one; if it is an example, put names before it"
+    wanted = f"warning: {path}: the first line is read as column names, one of them {odd!r}; if it is an example, put a header before it"
     assert said == ([wanted] if odd else [])
 
 

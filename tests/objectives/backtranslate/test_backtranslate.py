@@ -24,7 +24,8 @@ from masscli.data.batches.batch import Batch, Tokens
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.storage.data_folder import DataFolder, count_pieces
+from masscli.data.storage.columns import count_pieces
+from masscli.data.storage.data_folder import DataFolder
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.generation.inference_copy import inference_copy

@@ -1,0 +1,111 @@
+"""CoNLL columns: one word per line, a blank line after each sentence; CoNLL-U as well."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from masscli.core.errors import MasscliError
+from masscli.data.formats.record import Record, count_of
+from masscli.text import corpus
+from masscli.text.corpus import display_path
+
+CONLLU_COLUMNS = 10
+"""Number of columns of CoNLL-U (https://universaldependencies.org/format.html)."""
+CONLLU_FORM = "2"
+"""Column of the words in CoNLL-U."""
+CONLLU_UPOS = "4"
+"""Column of the universal parts of speech in CoNLL-U."""
+MAX_SENTENCE_LINES = 2000
+"""Most lines of a sentence; a file with a longer one does not hold sentences."""
+
+Word = tuple[int, list[str]]
+"""The line number of a word, and its columns."""
+
+
+def read_conll(path: Path) -> Iterator[Record]:
+    """Yield a record for every sentence; its fields `1`, `2`, ... are the columns, lists of one item per word.
+
+    Columns are separated by tabs, or by spaces if the first word has no tab. The reader skips `-DOCSTART-`,
+    comments before a sentence (lines that begin with `#` and have not as many columns as words have), and in
+    CoNLL-U the ranges (`1-2`) and empty nodes (`1.1`) that stand beside the words.
+    """
+    for sentence in split_sentences(corpus.iter_lines(path), display_path(path)):
+        first_line = sentence[0][0]
+        if len(sentence) > MAX_SENTENCE_LINES:
+            raise MasscliError(
+                f"{display_path(path)}:{first_line}: {len(sentence)} lines without a blank line between sentences",
+                "is it a table? --tsv reads one with a header",
+            )
+        columns = zip(*(values for _, values in sentence), strict=True)
+        yield Record(first_line, lists={str(n): list(column) for n, column in enumerate(columns, 1)})
+
+
+def split_sentences(rows: Iterable[str], name: str) -> Iterator[list[Word]]:
+    """Yield the words of each sentence; `name` is the file that error messages name."""
+    rows = list(rows)
+    first = _first_word_line(rows)
+    has_tabs = "\t" in first
+    width = len(_split_columns(first, has_tabs))
+    words: list[Word] = []
+    for number, row in enumerate(rows, 1):
+        if _is_blank(row):
+            if words:
+                yield words
+            words = []
+            continue
+        values = _split_columns(row, has_tabs)
+        # Words may begin with # too, but comments only stand before the first word of a sentence.
+        is_comment = not words and row.startswith("#") and len(values) != width
+        if is_comment or row.startswith("-DOCSTART-") or _is_conllu_extra(values):
+            continue
+        _check_word(row, values, width, f"{name}:{number}")
+        words.append((number, values))
+    if words:
+        yield words
+
+
+def is_conllu(names: Sequence[str], first_column: Sequence[str]) -> bool:
+    """Return whether columns are those of CoNLL-U: ten, of which the first numbers the words of a sentence."""
+    numbers = [str(number) for number in range(1, len(first_column) + 1)]
+    return len(names) == CONLLU_COLUMNS and len(first_column) > 0 and list(first_column) == numbers
+
+
+def _first_word_line(rows: Sequence[str]) -> str:
+    """Return the first line that is surely a word, or else the first line that is not blank."""
+    candidates = [row for row in rows if not _is_blank(row)]
+    for row in candidates:
+        if not row.startswith(("#", "-DOCSTART-")):
+            return row
+    return candidates[0] if candidates else ""
+
+
+def _split_columns(row: str, has_tabs: bool) -> list[str]:
+    if has_tabs:
+        return row.split("\t")
+    return re.findall(r"[^ \r]+", row)
+
+
+def _is_blank(row: str) -> bool:
+    """Return whether a line ends a sentence. U+00A0 does not, since it may be all of a word."""
+    return not row.strip(" \t\r")
+
+
+def _is_conllu_extra(values: Sequence[str]) -> bool:
+    """Return whether a line of CoNLL-U is a range of words or an empty node."""
+    return len(values) == CONLLU_COLUMNS and re.fullmatch(r"\d+[-.]\d+", values[0]) is not None
+
+
+def _check_word(row: str, values: Sequence[str], width: int, place: str) -> None:
+    if len(values) != width:
+        raise MasscliError(
+            f"{place}: expected {count_of(width, 'column')} as in the first line, got {row!r}",
+            "one word per line, columns separated by tabs, a blank line between sentences",
+        )
+    for column, value in enumerate(values, 1):
+        if not value.strip():
+            raise MasscliError(
+                f"{place}: column {column} is blank: {row!r}",
+                "white space alone (U+00A0 included) is not a word; remove the line",
+            )

@@ -1,0 +1,36 @@
+"""Dialogues: one per line, turns separated by tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from masscli.core.errors import MasscliError
+from masscli.data.formats.record import Record
+from masscli.text import corpus
+from masscli.text.corpus import display_path
+
+_HINT = "one dialogue per line, two or more turns separated by single tabs; blank lines are skipped"
+
+
+def read_dialogues(path: Path) -> Iterator[Record]:
+    """Yield a record for every turn but the first: the turn as `response`, all turns before it as `context`."""
+    for number, row in enumerate(corpus.iter_lines(path), 1):
+        if not row.strip(" "):
+            continue
+        turns = [turn.strip() for turn in row.split("\t")]
+        _check_turns(turns, row, f"{display_path(path)}:{number}")
+        for position in range(1, len(turns)):
+            yield Record(number, {"response": turns[position]}, {"context": turns[:position]})
+
+
+def _check_turns(turns: list[str], row: str, place: str) -> None:
+    """Refuse a dialogue with an empty turn, or with nothing to respond to."""
+    if not all(turns):
+        empty = turns.index("") + 1
+        reason = ""
+        if empty == len(turns) and row.endswith("\t"):
+            reason = ": the line ends in a tab"
+        raise MasscliError(f"{place}: turn {empty} of {len(turns)} is empty{reason}", _HINT)
+    if len(turns) < 2:
+        raise MasscliError(f"{place}: has one turn only, without a response", _HINT)

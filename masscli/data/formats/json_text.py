@@ -1,0 +1,107 @@
+"""JSON and JSON Lines, read with one line of error for whatever is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from masscli.core.errors import MasscliError
+from masscli.text import corpus
+from masscli.text.corpus import display_path
+
+JSONL_HINT = "JSONL has one object per line"
+
+
+def parse_json(text: str, place: str, hint: str) -> Any:
+    """Return what JSON text says.
+
+    Raises MasscliError, which begins with `place`, when the text is not JSON or holds an unpaired surrogate.
+    """
+    try:
+        value = json.loads(text)
+        # An escaped surrogate without its other half is legal JSON, but it cannot be encoded as UTF-8.
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise MasscliError(
+            f"{place}: {error.object[error.start]!r} is half of a surrogate pair",
+            "write the whole character, or remove it",
+        ) from None
+    except ValueError as error:
+        raise MasscliError(f"{place}: not JSON ({error})", hint) from None
+    return value
+
+
+def json_lines(rows: Iterable[str], name: str) -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of every line of a JSONL file.
+
+    Blank lines are allowed at the end only, so that line numbers mean the same to every reader.
+    """
+    first_blank = 0
+    for number, row in enumerate(rows, 1):
+        if not row.strip():
+            first_blank = first_blank or number
+        elif first_blank:
+            raise MasscliError(
+                f"{name}:{first_blank}: is blank",
+                f"{JSONL_HINT}; blank lines may stand at the end only",
+            )
+        else:
+            yield number, row
+
+
+def read_objects(path: Path) -> Iterator[tuple[int, dict[str, str], dict[str, list[str]]]]:
+    """Yield the line number, the text fields and the list fields of every object of a JSONL file.
+
+    Numbers become texts. Every object must have the fields of the first one.
+    """
+    # Whether each field of the first object is a list.
+    expected: dict[str, bool] = {}
+    for number, row in json_lines(corpus.iter_lines(path), display_path(path)):
+        place = f"{display_path(path)}:{number}"
+        value = parse_json(row, place, JSONL_HINT)
+        if not isinstance(value, dict):
+            raise MasscliError(f"{place}: expected an object, got {row[:40]}", JSONL_HINT)
+        is_list = {name: isinstance(item, list) for name, item in value.items()}
+        expected = expected or is_list
+        _check_fields(is_list, expected, place)
+        texts: dict[str, str] = {}
+        lists: dict[str, list[str]] = {}
+        for name in expected:
+            if expected[name]:
+                lists[name] = [_as_text(item, f"{place}: {name}") for item in value[name]]
+            else:
+                texts[name] = _as_text(value[name], f"{place}: {name}")
+        yield number, texts, lists
+
+
+def _check_fields(is_list: dict[str, bool], expected: dict[str, bool], place: str) -> None:
+    """Refuse an object whose fields are not those of the first line."""
+    hint = f"the first line has {', '.join(expected)}"
+    for name, expect_list in expected.items():
+        if name not in is_list:
+            raise MasscliError(f"{place}: lacks {name!r}, unlike the first line", hint)
+        if is_list[name] and not expect_list:
+            raise MasscliError(f"{place}: has a list in {name!r}, unlike the first line", hint)
+        if expect_list and not is_list[name]:
+            raise MasscliError(f"{place}: has no list in {name!r}, unlike the first line", hint)
+    for name in is_list:
+        if name not in expected:
+            raise MasscliError(f"{place}: has {name!r}, which the first line does not have", hint)
+
+
+def _as_text(value: object, place: str) -> str:
+    if isinstance(value, str):
+        return value
+    if value is not None and not isinstance(value, list | dict):
+        return json.dumps(value)
+    if value is None:
+        hint = 'an empty text is ""; leave out an example, or a field of all examples, that has no value'
+    else:
+        hint = (
+            f"{JSONL_HINT}, with texts, numbers and lists of texts as values;"
+            " RACE files are read with --race or --input-format race"
+        )
+    raise MasscliError(f"{place}: expected a string or a number, got {json.dumps(value)[:40]}", hint)

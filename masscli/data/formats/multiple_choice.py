@@ -1,0 +1,47 @@
+"""What the formats of multiple choice have in common: how a choice is joined to its question, and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from masscli.data.formats.record import Record
+from masscli.data.storage.tables import WITH_QUESTION
+
+QUESTION = "question"
+"""The field of the question that is asked about the context."""
+
+
+def choice_record(
+    line: int,
+    context: str,
+    question: str,
+    choices: Sequence[str],
+    joined: Sequence[str],
+    other_texts: Mapping[str, str],
+) -> Record:
+    """Return an example of multiple choice; `joined` holds each choice together with the question."""
+    texts = {"context": context, QUESTION: question, **other_texts}
+    return Record(line, texts, {"choices": choices, f"choices{WITH_QUESTION}": joined})
+
+
+def fill_blank(question: str, choice: str) -> str:
+    """Return the question with the choice in place of each blank (`_`), or with the choice after it."""
+    if "_" in question:
+        return question.replace("_", choice)
+    return f"{question} {choice}"
+
+
+def choice_index(label: str, count: int) -> int | None:
+    """Return which of `count` choices a label means, or None if it means none of them.
+
+    A label is a number that counts from 0, or a capital letter from A.
+    """
+    if label.isascii() and label.isdigit():
+        index = int(label)
+    elif len(label) == 1:
+        index = ord(label) - ord("A")
+    else:
+        return None
+    if 0 <= index < count:
+        return index
+    return None

@@ -1,0 +1,77 @@
+"""RACE as it is distributed: reading comprehension as multiple choice (Lai et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from masscli.core.errors import MasscliError
+from masscli.data.formats.json_text import json_lines, parse_json
+from masscli.data.formats.multiple_choice import choice_record, fill_blank
+from masscli.data.formats.record import Record
+from masscli.text import corpus
+from masscli.text.corpus import display_path
+
+_HINT = (
+    '{"article": ..., "questions": [...], "options": [[...], ...], "answers": ["A", ...]},'
+    " with a list of options for each question"
+)
+
+
+def article_files(path: Path) -> list[Path]:
+    """Return the .txt files of a folder, sorted, or the file itself."""
+    if path.is_dir():
+        return sorted(path.rglob("*.txt"))
+    return [path]
+
+
+def read_race(path: Path) -> Iterator[Record]:
+    """Yield a record for every question of every article.
+
+    `path` is a folder of .txt files with one JSON object each, or a file with one object per line. Either all
+    articles have answers or none has: a test part may come without.
+    """
+    first_has_answers: bool | None = None
+    for name, place, text in _articles(path):
+        article = parse_json(text, place, _HINT)
+        try:
+            context, questions, has_answers = _read_article(article)
+            if first_has_answers is None:
+                first_has_answers = has_answers
+            if has_answers is not first_has_answers:
+                raise KeyError("answers")
+        except (KeyError, TypeError, ValueError) as error:
+            raise MasscliError(f"{place}: is not a RACE article ({error!r})", _HINT) from None
+        for number, (question, choices, answer) in enumerate(questions, 1):
+            texts = {"id": f"{name}-{number}"}
+            if has_answers:
+                texts["label"] = answer
+            joined = [fill_blank(question, choice) for choice in choices]
+            yield choice_record(number, context, question, choices, joined, texts)
+
+
+def _articles(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield the name, the place and the JSON text of every article."""
+    if path.is_dir():
+        for file in article_files(path):
+            yield str(file.relative_to(path)), display_path(file), "\n".join(corpus.iter_lines(file))
+    else:
+        for number, row in json_lines(corpus.iter_lines(path), display_path(path)):
+            yield str(number), f"{display_path(path)}:{number}", row
+
+
+def _read_article(article: Any) -> tuple[str, list[tuple[str, list[str], str]], bool]:
+    """Return the text of an article, its questions with their choices and answers, and whether it has answers."""
+    context = article["article"]
+    questions = article["questions"]
+    options = article["options"]
+    has_answers = "answers" in article
+    answers = article["answers"] if has_answers else [""] * len(questions)
+    asked = list(zip(questions, options, answers, strict=True))
+    for question, choices, answer in asked:
+        if not isinstance(choices, list):
+            raise TypeError("the options of a question are not a list")
+        if not all(isinstance(text, str) for text in (context, question, answer, *choices)):
+            raise TypeError("a text is not a string")
+    return context, asked, has_answers

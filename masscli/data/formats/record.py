@@ -1,0 +1,45 @@
+"""The labelled example that every file format is read into.
+
+A record has named fields. What a field means (text, label, number) is decided by the objective that reads it.
+A reader only checks that every example has the fields that its file promises, and names the line that does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from masscli.text.corpus import SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One labelled example of a file.
+
+    `line` is the line at which the example starts, or the number of its question where a file has no lines.
+    """
+
+    line: int
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Fields that hold one string."""
+    lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Fields that hold a list of strings: words, choices, turns of a dialogue, answers."""
+    numbers: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Fields that hold a list of whole numbers."""
+    shared: Mapping[str, str] = field(default_factory=dict)
+    """Long texts that successive examples have in common. They are tokenized by white-space-separated words,
+    and the character offsets of every piece are stored."""
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, such as `1 column` or `3 columns`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun}s"
+
+
+def format_suffix(path: Path) -> str:
+    """Return the last suffix of a file name that does not say how the file is compressed, such as `.tsv`."""
+    suffixes = [suffix for suffix in path.suffixes if suffix not in SUFFIXES]
+    return suffixes[-1] if suffixes else ""

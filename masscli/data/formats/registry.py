@@ -1,0 +1,85 @@
+"""The table of file formats: how each is read, which file names it has, and which files a path stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from masscli.core.errors import MasscliError
+from masscli.data.formats.aligned import aligned_files, read_aligned
+from masscli.data.formats.conll import read_conll
+from masscli.data.formats.dialogues import read_dialogues
+from masscli.data.formats.jsonl import read_jsonl
+from masscli.data.formats.lines import read_lines
+from masscli.data.formats.race import article_files, read_race
+from masscli.data.formats.record import Record, format_suffix
+from masscli.data.formats.squad import read_squad
+from masscli.data.formats.swag import read_swag
+from masscli.data.formats.tsv import read_tsv
+from masscli.data.storage.tables import LINE_COLUMN, derived_suffix
+from masscli.text.corpus import display_path
+
+
+def _one_file(path: Path) -> list[Path]:
+    return [path]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One file format of labelled examples."""
+
+    read: Callable[[Path], Iterator[Record]]
+    """Yields the records of a path."""
+    suffixes: tuple[str, ...] = ()
+    """Endings of file names by which the format is recognised."""
+    files: Callable[[Path], list[Path]] = _one_file
+    """Returns the files that a path stands for."""
+
+
+FORMATS: Mapping[str, Format] = {
+    "tsv": Format(read_tsv, (".tsv",)),
+    "lines": Format(read_lines),
+    "jsonl": Format(read_jsonl, (".jsonl",)),
+    "conll": Format(read_conll, (".conll", ".conllu")),
+    "squad": Format(read_squad, (".json",)),
+    "dialogues": Format(read_dialogues),
+    "aligned": Format(read_aligned, files=aligned_files),
+    "swag": Format(read_swag, (".csv",)),
+    "race": Format(read_race, files=article_files),
+}
+
+
+def read_records(path: Path, format: str) -> Iterator[Record]:
+    """Yield the records of a file, of a folder of RACE, or of two files SOURCE:TARGET.
+
+    Raises MasscliError when there is no example, or when a field has a name that tables need themselves.
+    """
+    records = FORMATS[format].read(path)
+    first = next(records, None)
+    if first is None:
+        raise MasscliError(f"{display_path(path)}: holds no examples", "is it the right file?")
+    for name in (*first.texts, *first.lists):
+        if name == LINE_COLUMN or derived_suffix(name):
+            raise MasscliError(
+                f"{display_path(path)}: a column cannot be called {name!r}",
+                "masscli uses this name itself: rename the column",
+            )
+    yield first
+    yield from records
+
+
+def guess_format(path: Path) -> str | None:
+    """Return the format that a file name suggests, or None. Folders are taken for RACE."""
+    if path.is_dir():
+        return "race"
+    suffix = format_suffix(path)
+    for name, format in FORMATS.items():
+        if suffix in format.suffixes:
+            return name
+    return None
+
+
+def input_files(path: Path, format: str) -> list[Path]:
+    """Return the files that a path of this format stands for."""
+    return FORMATS[format].files(path)

@@ -1,0 +1,86 @@
+"""SQuAD 1.1 and 2.0: questions about paragraphs, with answers that are spans of them (Rajpurkar et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from masscli.core.errors import MasscliError
+from masscli.data.formats.json_text import parse_json
+from masscli.data.formats.record import Record
+from masscli.text import corpus
+from masscli.text.corpus import display_path
+
+_HINT = (
+    '{"data": [{"paragraphs": [{"context": ..., "qas": [{"id": ..., "question": ...,'
+    ' "answers": [{"text", "answer_start"}]}]}]}]}'
+)
+
+
+def read_squad(path: Path, *, check_answers: bool = True) -> Iterator[Record]:
+    """Yield a record for every question, with its answers and the character at which each answer starts.
+
+    `check_answers` raises MasscliError when an answer is not in the context where the file says it is; the
+    official score does not check it.
+    """
+    ids: set[str] = set()
+    number = 0
+    for paragraph in _paragraphs(path):
+        for question in paragraph["qas"]:
+            number += 1
+            name = number
+            if isinstance(question, dict):
+                name = question.get("id", number)
+            place = f"{display_path(path)}: question {name!r}"
+            record = _read_question(question, paragraph["context"], number, place)
+            if record.texts["id"] in ids:
+                raise MasscliError(f"{place}: another question has this id", "question ids must be unique")
+            ids.add(record.texts["id"])
+            if check_answers:
+                _check_answers(record, place)
+            yield record
+
+
+def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
+    with corpus.open_bytes(path) as file:
+        data = file.read()
+    content = parse_json(corpus.decode_utf8(data, path, 1, 0), display_path(path), _HINT)
+    try:
+        for article in content["data"]:
+            for paragraph in article["paragraphs"]:
+                if not isinstance(paragraph["context"], str) or not isinstance(paragraph["qas"], list):
+                    raise TypeError("a paragraph needs a context and qas")
+                yield paragraph
+    except (KeyError, TypeError) as error:
+        raise MasscliError(f"{display_path(path)}: is not a SQuAD file ({error!r})", _HINT) from None
+
+
+def _read_question(question: Any, context: str, number: int, place: str) -> Record:
+    try:
+        is_impossible = bool(question.get("is_impossible", False))
+        answers = [] if is_impossible else question.get("answers", [])
+        answer_texts = [answer["text"] for answer in answers]
+        answer_starts = [int(answer["answer_start"]) for answer in answers]
+        texts = {"id": str(question["id"]), "question": question["question"]}
+        if not all(isinstance(text, str) for text in (texts["question"], *answer_texts)):
+            raise TypeError("a text is not a string")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MasscliError(f"{place}: is not a SQuAD question ({error!r})", _HINT) from None
+    return Record(
+        number,
+        texts,
+        lists={"answers": answer_texts},
+        numbers={"start": answer_starts, "impossible": [int(is_impossible)]},
+        shared={"context": context},
+    )
+
+
+def _check_answers(record: Record, place: str) -> None:
+    context = record.shared["context"]
+    for answer, start in zip(record.lists["answers"], record.numbers["start"], strict=True):
+        if not answer.strip() or context[start : start + len(answer)] != answer:
+            raise MasscliError(
+                f"{place}: answer {answer!r} is not in the context at character {start}",
+                "answer_start counts characters of the context, from 0",
+            )

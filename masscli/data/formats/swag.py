@@ -1,0 +1,74 @@
+"""SWAG as it is distributed: how a situation goes on, as multiple choice (Zellers et al. 2018)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from masscli.core.errors import MasscliError
+from masscli.data.formats.json_text import read_objects
+from masscli.data.formats.multiple_choice import choice_record
+from masscli.data.formats.record import Record, count_of, format_suffix
+from masscli.text import corpus
+from masscli.text.corpus import display_path
+
+REQUIRED = ("sent1", "sent2", "ending0", "ending1")
+_HINT = (
+    "the columns of SWAG are sent1, sent2, ending0, ending1, ... and possibly label,"
+    " separated by commas; quotes protect a comma"
+)
+
+
+def read_swag(path: Path) -> Iterator[Record]:
+    """Yield a record for every row: `sent1` is the context, and each choice is `sent2` followed by an ending.
+
+    The file is CSV, unless its name says .tsv or .jsonl.
+    """
+    for number, row in _rows(path):
+        for name in REQUIRED:
+            if name not in row:
+                existing = ", ".join(filter(None, row))
+                raise MasscliError(
+                    f"{display_path(path)}:{number}: has no {name!r}", f"{_HINT}; there is {existing}"
+                )
+        ending_names = (f"ending{n}" for n in range(len(row)))
+        endings = [row[name] for name in ending_names if name in row]
+        # A `_` is no blank to be filled here, unlike in RACE.
+        joined = [f"{row['sent2']} {ending}" for ending in endings]
+        label = {"label": row["label"]} if "label" in row else {}
+        yield choice_record(number, row["sent1"], row["sent2"], endings, joined, label)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Yield the rows by column name, each with the line at which it begins."""
+    suffix = format_suffix(path)
+    if suffix == ".jsonl":
+        for number, texts, _ in read_objects(path):
+            yield number, texts
+    else:
+        yield from _table_rows(path, has_tabs=suffix == ".tsv")
+
+
+def _table_rows(path: Path, has_tabs: bool) -> Iterator[tuple[int, Mapping[str, str]]]:
+    lines = (f"{line}\n" for line in corpus.iter_lines(path))
+    if has_tabs:
+        rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        rows = csv.reader(lines, strict=True)
+    names: list[str] = []
+    line = 1
+    try:
+        for values in rows:
+            names = names or values
+            if len(values) != len(names):
+                columns = count_of(len(values), "column")
+                raise MasscliError(
+                    f"{display_path(path)}:{line}: has {columns}, the header has {len(names)}", _HINT
+                )
+            if line > 1:
+                yield line, dict(zip(names, values, strict=True))
+            # A quoted value may contain line ends, so that a row may span several lines.
+            line = rows.line_num + 1
+    except csv.Error as error:
+        raise MasscliError(f"{display_path(path)}:{line}: not CSV ({error})", _HINT) from None

@@ -1,0 +1,49 @@
+"""Tab-separated values with a header."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from masscli.core.errors import MasscliError
+from masscli.data.formats.record import Record, count_of
+from masscli.text import corpus
+from masscli.text.corpus import display_path
+
+
+def read_tsv(path: Path) -> Iterator[Record]:
+    """Yield a record for every row after the header. Quotes are part of the text.
+
+    Raises MasscliError when a row has not as many values as the header has names.
+    """
+    rows = corpus.iter_lines(path)
+    names = _column_names(next(rows, ""), f"{display_path(path)}:1")
+    for number, row in enumerate(rows, 2):
+        values = row.split("\t")
+        if len(values) != len(names):
+            raise MasscliError(
+                f"{display_path(path)}:{number}: has {count_of(len(values), 'column')}, the header has {len(names)}",
+                "columns are separated by single tabs; quotes do not protect a tab or a line end",
+            )
+        yield Record(number, dict(zip(names, values, strict=True)))
+
+
+def _column_names(header: str, place: str) -> list[str]:
+    """Return the names in a header, or refuse one that cannot be a header."""
+    names = header.split("\t")
+    if len(set(names)) < len(names) or not all(name.strip() for name in names):
+        raise MasscliError(
+            f"{place}: the header must name every column once, it is {' '.join(map(repr, names))}",
+            "the first line of a TSV file holds the names of its columns",
+        )
+    # One column is unusual; a sign of JSON or CSV in it shows that the file is something else.
+    if len(names) == 1 and any(sign in header for sign in "{;,"):
+        if "{" in header:
+            advice = "JSON objects, one per line, are read with --jsonl"
+        else:
+            advice = "is the first line a header?"
+        raise MasscliError(
+            f"{place}: the header has no tab: {header[:60]!r}",
+            f"columns are separated by tabs; {advice}",
+        )
+    return names

@@ -1,0 +1,125 @@
+"""Turn labelled examples into the columns that `masscli.data.storage.tables` describes, on disk or in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from masscli.data.formats.record import Record
+from masscli.data.formats.registry import input_files, read_records
+from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
+from masscli.data.storage.columns import RowBlock, TextColumn, number_rows, text_rows
+from masscli.data.storage.tables import INPUT_SPLIT, LINE_COLUMN, MemoryColumn, Table, derived_suffix
+from masscli.text.char_offsets import encode_with_offsets
+from masscli.text.corpus import display_path
+from masscli.text.tokenizer import Tokenizer
+
+BLOCK = 4096
+"""Records that are encoded together."""
+
+
+@dataclass
+class RecordEncoder:
+    """Encodes the records of one file, block by block."""
+
+    tokenizer: Tokenizer
+    language: str
+    kinds: dict[str, str] = field(default_factory=dict)
+    """The kind of every column met so far, a key of `shards.DTYPES_OF_KIND`."""
+    _last_shared: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """The last text of each shared field, and its row."""
+
+    def blocks(self, records: Iterable[Record]) -> Iterator[tuple[int, dict[str, RowBlock]]]:
+        """Yield blocks of columns, each with its number of records."""
+        remaining = iter(records)
+        while block := list(islice(remaining, BLOCK)):
+            columns = {LINE_COLUMN: number_rows([[record.line] for record in block])}
+            first = block[0]
+            for name in first.texts:
+                self._add_text(columns, name, [record.texts[name] for record in block])
+            for name in first.lists:
+                items = [item for record in block for item in record.lists[name]]
+                self._add_text(columns, name, items)
+                columns[f"{name}.items"] = number_rows([[len(record.lists[name])] for record in block])
+            for name in first.numbers:
+                columns[name] = number_rows([record.numbers[name] for record in block])
+            for name in first.shared:
+                self._add_shared(columns, name, [record.shared[name] for record in block])
+            for name, rows in columns.items():
+                self.kinds[name] = _kind(name, rows)
+            yield len(block), columns
+
+    def _add_text(self, columns: dict[str, RowBlock], name: str, texts: Sequence[str]) -> None:
+        columns[name] = text_rows(texts)
+        columns[f"{name}.ids"] = RowBlock(*self.tokenizer.encode_flat(texts, self.language))
+
+    def _add_shared(self, columns: dict[str, RowBlock], name: str, texts: Sequence[str]) -> None:
+        """Add each text once for all successive examples that share it."""
+        new_texts = []
+        rows = []
+        last_text, row = self._last_shared.get(name, ("", -1))
+        for text in texts:
+            if row < 0 or text != last_text:
+                last_text = text
+                row += 1
+                new_texts.append(text)
+            rows.append([row])
+        self._last_shared[name] = last_text, row
+        token_ids, begins, ends = [], [], []
+        for text in new_texts:
+            ids, begin, end = encode_with_offsets(self.tokenizer, text, self.language)
+            token_ids.append(ids)
+            begins.append(begin)
+            ends.append(end)
+        columns[name] = text_rows(new_texts)
+        columns[f"{name}.ids"] = number_rows(token_ids)
+        columns[f"{name}.begin"] = number_rows(begins)
+        columns[f"{name}.end"] = number_rows(ends)
+        columns[f"{name}.at"] = number_rows(rows)
+
+
+def load_table(path: Path, format: str, tokenizer: Tokenizer, language: str) -> Table:
+    """Return the examples of a file as a table in memory, as a trained model reads them."""
+    encoder = RecordEncoder(tokenizer, language)
+    blocks: dict[str, list[RowBlock]] = {}
+    count = 0
+    for records, columns in encoder.blocks(read_records(path, format)):
+        count += records
+        for name, block in columns.items():
+            blocks.setdefault(name, []).append(block)
+    memory_columns: dict[str, TextColumn] = {name: _join(parts) for name, parts in blocks.items()}
+    return Table(
+        name="input",
+        split=INPUT_SPLIT,
+        format=format,
+        language=language,
+        path=table_path(path, format),
+        columns=CaseInsensitiveMapping(memory_columns),
+        rows=count,
+    )
+
+
+def table_path(path: Path, format: str) -> str:
+    """Return the file (for RACE possibly the folder) that messages about an example name."""
+    if format == "aligned":
+        return display_path(input_files(path, format)[0])
+    return display_path(path)
+
+
+def _kind(column: str, rows: RowBlock) -> str:
+    suffix = derived_suffix(column)
+    if suffix == "ids":
+        return "ids"
+    if not suffix and rows.values.dtype == np.uint8:
+        return "text"
+    return "int"
+
+
+def _join(blocks: Sequence[RowBlock]) -> MemoryColumn:
+    values = np.concatenate([block.values for block in blocks])
+    lengths = np.concatenate([block.lengths for block in blocks])
+    return MemoryColumn(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))

@@ -1,0 +1,60 @@
+"""Which fields of labelled examples are running text, and the text of them that a vocabulary is trained on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from masscli.data.formats.conll import CONLLU_FORM, is_conllu
+from masscli.data.formats.record import Record
+from masscli.data.formats.registry import read_records
+from masscli.data.prepare.inputs import Labelled
+from masscli.text.char_offsets import SHARED_TEXT_WORD
+
+UNSPACED = re.compile(
+    "[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]{2}"
+)
+"""Two letters of a script without spaces between words: Thai to Burmese, Khmer, kana, Chinese."""
+
+
+def is_text(value: str) -> bool:
+    """Return whether a value is more than one word.
+
+    A field that has such values is running text, and neither a number nor a label.
+    """
+    return " " in value or UNSPACED.search(value) is not None
+
+
+def training_lines(tables: Sequence[Labelled], max_lines: int, seed: int) -> list[str]:
+    """Return the running text of the training files, at most `max_lines` lines of it, drawn at random.
+
+    Of CoNLL-U only the words are taken.
+    """
+    lines: list[str] = []
+    for table in tables:
+        if table.split == "train":
+            lines += _text_lines(read_records(table.path, table.kind))
+    if len(lines) <= max_lines:
+        return lines
+    chosen = np.random.default_rng(seed).choice(len(lines), max_lines, replace=False, shuffle=False)
+    return [lines[number] for number in np.sort(chosen).tolist()]
+
+
+def _text_lines(records: Iterator[Record]) -> Iterator[str]:
+    """Yield every different text of the fields that hold running text, with single spaces between its words."""
+    values: dict[str, list[str]] = {}
+    for record in records:
+        for name, text in (*record.texts.items(), *record.shared.items()):
+            values.setdefault(name, []).append(text)
+        lists = record.lists
+        if is_conllu(tuple(lists), lists.get("1", ())):
+            lists = {CONLLU_FORM: lists[CONLLU_FORM]}
+        for name, items in lists.items():
+            values.setdefault(name, []).append(" ".join(items))
+    for texts in values.values():
+        if any(map(is_text, texts)):
+            for text in dict.fromkeys(texts):
+                if text.strip():
+                    yield " ".join(SHARED_TEXT_WORD.findall(text))

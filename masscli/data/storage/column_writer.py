@@ -1,0 +1,173 @@
+"""Write a column of a data folder, shard after shard, so that a killed run can go on where it stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from masscli.core.config import config
+from masscli.data.storage.columns import RowBlock
+from masscli.data.storage.shards import FORMAT, HEADER, MAGIC
+
+MAX_ROWS = 1 << 24
+"""Most rows of a shard."""
+
+
+@config
+class FinishedShard:
+    """What a writer says of a shard that is complete."""
+
+    file: str
+    rows: int
+    values: int
+
+
+@config
+class WriterState:
+    """How far a writer has come: its finished shards, and how much of the next one is written."""
+
+    finished: tuple[FinishedShard, ...] = ()
+    rows: int = 0
+    values: int = 0
+    documents: int = 0
+
+
+class ResumeError(Exception):
+    """A file is shorter than the stored state says, so that the run cannot be resumed."""
+
+
+class ColumnWriter:
+    """Appends rows to a column, and can be put back to an earlier `state`.
+
+    A shard ends before the row that would make it larger than `max_bytes`, wherever calls of `append` begin and end:
+    the files depend on the rows alone. Row lengths and document starts are kept in NAME.len and NAME.doc, which
+    stay behind when a shard is finished so that the writer can return to any earlier state.
+    """
+
+    def __init__(
+        self,
+        stem: Path,
+        kind: str,
+        dtype: str,
+        fingerprint: str,
+        max_bytes: int,
+        state: WriterState | None = None,
+    ) -> None:
+        self.kind = kind
+        self.dtype = np.dtype(dtype)
+        self.fingerprint = fingerprint
+        self.state = state or WriterState()
+        self._stem = stem
+        self._max_values = max(1, max_bytes // self.dtype.itemsize)
+        self._open()
+
+    @property
+    def rows(self) -> int:
+        """Number of rows written so far, in all shards."""
+        return sum(shard.rows for shard in self.state.finished) + self.state.rows
+
+    def append(self, block: RowBlock, document_starts: Sequence[int] = ()) -> None:
+        """Add rows; `document_starts` says which of them, counted from the first, start a document."""
+        lengths = block.lengths
+        ends = np.cumsum(lengths, dtype=np.int64)
+        row = 0
+        value = 0
+        while row < len(lengths):
+            state = self.state
+            # The rows that fit into the current shard.
+            last_row = int(np.searchsorted(ends, value + self._max_values - state.values, "right"))
+            last_row = min(last_row, row + MAX_ROWS - state.rows)
+            if last_row <= row and state.rows:
+                self._close_shard()
+                self._open()
+                continue
+            # A row that is larger than a shard gets a shard of its own.
+            last_row = max(last_row, row + 1)
+            last_value = int(ends[last_row - 1])
+            starts = [state.rows + start - row for start in document_starts if row <= start < last_row]
+            self._values_file.write(block.values[value:last_value].astype(self.dtype, copy=False).tobytes())
+            self._lengths_file.write(lengths[row:last_row].astype("<i4", copy=False).tobytes())
+            self._documents_file.write(np.array(starts, "<i8").tobytes())
+            self.state = WriterState(
+                finished=state.finished,
+                rows=state.rows + last_row - row,
+                values=state.values + last_value - value,
+                documents=state.documents + len(starts),
+            )
+            row = last_row
+            value = last_value
+
+    def flush(self) -> WriterState:
+        """Put everything on disk and return the state from which a run can be resumed."""
+        for file in self._files():
+            _flush_to_disk(file)
+        return self.state
+
+    def finish(self) -> tuple[FinishedShard, ...]:
+        """Complete the last shard and return all of them."""
+        self._close_shard()
+        return self.state.finished
+
+    def close(self) -> None:
+        """Close the files without finishing the column."""
+        for file in self._files():
+            file.close()
+
+    def _files(self) -> tuple[BinaryIO, BinaryIO, BinaryIO]:
+        return self._values_file, self._lengths_file, self._documents_file
+
+    def _path(self, suffix: str) -> Path:
+        """Return a file of the current shard."""
+        return self._stem.with_name(f"{self._stem.name}.{len(self.state.finished):05d}{suffix}")
+
+    def _open(self) -> None:
+        """Open the files of the current shard, and cut off what was written after the state."""
+        sizes = {
+            ".bin": self.state.values * self.dtype.itemsize,
+            ".len": self.state.rows * 4,
+            ".doc": self.state.documents * 8,
+        }
+        for suffix, size in sizes.items():
+            path = self._path(suffix)
+            if size and (not path.exists() or path.stat().st_size < size):
+                raise ResumeError(path)
+        # The files stay open until `close`.
+        self._values_file = open(self._path(".bin"), "ab")  # noqa: SIM115
+        self._lengths_file = open(self._path(".len"), "ab")  # noqa: SIM115
+        self._documents_file = open(self._path(".doc"), "ab")  # noqa: SIM115
+        for file, size in zip(self._files(), sizes.values(), strict=True):
+            file.truncate(size)
+
+    def _close_shard(self) -> None:
+        """Write the index of the current shard."""
+        self.flush()
+        self.close()
+        state = self.state
+        offsets = np.zeros(state.rows + 1, "<i8")
+        np.cumsum(np.fromfile(self._path(".len"), "<i4"), out=offsets[1:])
+        header = HEADER.pack(
+            MAGIC,
+            FORMAT,
+            self.dtype.str.encode(),
+            self.kind.encode(),
+            state.rows,
+            state.values,
+            state.documents,
+            bytes.fromhex(self.fingerprint),
+        )
+        with open(self._path(".idx"), "wb") as file:
+            file.write(header)
+            file.write(offsets.tobytes())
+            file.write(self._path(".doc").read_bytes())
+            _flush_to_disk(file)
+        shard = FinishedShard(file=self._path("").name, rows=state.rows, values=state.values)
+        self.state = WriterState(finished=(*state.finished, shard))
+
+
+def _flush_to_disk(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
