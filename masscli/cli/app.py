@@ -37,7 +37,7 @@ COMMANDS = {
     "bench": "Measure speed on this machine, beside plain PyTorch.",
     "dictionary": "Find words that mean the same: in pairs, in text, or in a model.",
     "report": "Summarise the scores of an experiment over its seeds.",
-    "recipe": "List, show, check and compare recipes.",
+    "recipe": "List, show and run recipes, and check and compare settings.",
     "demo": "Write sample text in four languages, to try things out.",
 }
 """Each is the module masscli/cli/NAME.py (NAME_.py where the word is Python's); the summary equals the first line of its docstring."""

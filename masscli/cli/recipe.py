@@ -1,17 +1,20 @@
-"""List, show, check and compare recipes.
+"""List, show and run recipes, and check and compare settings.
 
-list: recipes under the given folders (default: recipes), each with the first line of its comment.
+list: the recipes that are installed with masscli, with their titles.
 
-show: a recipe with every key, those that it leaves to the default marked.
+show: a recipe by its name: its description and its scripts. Or a TOML file or a run: all its settings, with those that it leaves to the
+default marked.
 
-check: whether recipes can be read; every mistake is named.
+run: the scripts of a recipe. What is finished is not done again, so the same command continues a run that was stopped.
 
-diff: the keys in which two recipes differ.
+check: whether TOML files can be read as settings for --config; every mistake is named.
 
-A recipe is a TOML file for --config, or the folder of a run, whose recipe is stored in it.
+diff: the settings in which two TOML files or runs differ.
 
 Examples:
   masscli recipe list
+  masscli recipe show enfr
+  masscli recipe run enfr --scale tiny --data corpora --output runs/enfr
   masscli recipe show runs/mass
   masscli recipe check my.toml
   masscli recipe diff runs/first runs/second
@@ -20,8 +23,9 @@ Examples:
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,75 +35,90 @@ from masscli.cli.training_request import read
 from masscli.core.config import ConfigError, Problem, from_dict, suggest, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.models.presets import resolve
+from masscli.reporting.recipe_folders import SCALES, find_recipe, list_recipes, run_recipe
 from masscli.training.recipe import Recipe
 
-ACTIONS = {"list": None, "show": 1, "check": None, "diff": 2}
-"""Each with the number of recipes it wants, where that is fixed."""
+ACTIONS = {"list": 0, "show": 1, "run": 1, "check": None, "diff": 2}
+"""Each action with the number of recipes it takes; None for any number above 0."""
 
 
 def run(
-    action: Annotated[str, typer.Argument(metavar="ACTION", help="list, show, check or diff.")],
-    paths: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="RECIPE", help="TOML file or folder of a run.", show_default=False),
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="list, show, run, check or diff.")],
+    recipes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RECIPE", help="Name, TOML file or folder of a run.", show_default=False),
+    ] = None,
+    scale: Annotated[
+        str | None, typer.Option(metavar="CHOICE", help=f"run: size of the experiment [{', '.join(SCALES)}].")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="run: folder with the corpora (default: $DATA).")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help="run: folder for all results.")
     ] = None,
 ) -> None:
-    """Dispatch to the action."""
+    """Carry out the action."""
+    given = recipes or []
+    _check_arguments(action, given)
+    if action != "run" and (scale or data or output):
+        raise MasscliError("--scale, --data, --output: are for `masscli recipe run`", "leave them out")
+    match action:
+        case "list":
+            titles = list_recipes()
+            width = max(len(name) for name in titles)
+            for name, title in titles.items():
+                print(f"{name.ljust(width)}  {title}")
+        case "show":
+            _show(given[0])
+        case "run":
+            sys.exit(run_recipe(given[0], scale, data, output))
+        case "check":
+            _check([Path(path) for path in given])
+        case "diff":
+            _diff(Path(given[0]), Path(given[1]))
+
+
+def _check_arguments(action: str, recipes: Sequence[str]) -> None:
+    """Raise MasscliError for an unknown action or a wrong number of recipes."""
     if action not in ACTIONS:
         raise MasscliError(
             f"recipe: no action called {action!r}{suggest(action, list(ACTIONS))}", "masscli recipe --help"
         )
-    given = paths or []
-    wanted = ACTIONS[action]
-    if wanted is not None and len(given) != wanted:
+    expected = ACTIONS[action]
+    if expected is None and not recipes:
+        raise MasscliError(f"recipe {action}: expected at least one recipe, got 0", "masscli recipe --help")
+    if expected is not None and len(recipes) != expected:
+        noun = "recipe" if expected == 1 else "recipes"
         raise MasscliError(
-            f"recipe {action}: expected {wanted} recipe{'s' * (wanted > 1)}, got {len(given)}",
-            "masscli recipe --help",
+            f"recipe {action}: expected {expected} {noun}, got {len(recipes)}", "masscli recipe --help"
         )
-    match action:
-        case "list":
-            _list(given or [Path("recipes")])
-        case "show":
-            raw = read(_file(given[0]))
-            print(_marked(to_dict(_decode(given[0])), raw), end="")
-        case "check":
-            _check(given)
-        case "diff":
-            first, second = (dict(_leaves(to_dict(_decode(path)))) for path in given)
-            for key in dict.fromkeys([*first, *second]):
-                if first.get(key) != second.get(key):
-                    print(f"{key}: {_literal(first, key)} -> {_literal(second, key)}")
 
 
-def _list(folders: Sequence[Path]) -> None:
-    for folder in folders:
-        if not folder.is_dir():
-            raise MasscliError(f"{folder}: no such folder", "masscli recipe list FOLDER")
-        found = [
-            path
-            for path in sorted(folder.rglob("*.toml"))
-            if "checkpoints" not in path.parts and _is_recipe(path)
-        ]
-        if not found:
-            raise MasscliError(
-                f"{folder}: holds no recipe", "a recipe is a TOML file for --config, or the folder of a run"
-            )
-        for path in found:
-            first = path.read_text(encoding="utf-8").split("\n", 1)[0]
-            print(f"{path}\t{first.removeprefix('#').strip() if first.startswith('#') else ''}")
+def _show(recipe: str) -> None:
+    """Print the description and scripts of an installed recipe, or the settings of a TOML file or a run."""
+    path = Path(recipe)
+    if recipe in list_recipes() and not path.exists():
+        folder = find_recipe(recipe)
+        print((folder / "README.md").read_text(encoding="utf-8").rstrip())
+        for script in sorted(folder.glob("[0-9]*")):
+            print(f"\n# ---- {script.name} ----\n{script.read_text(encoding='utf-8').rstrip()}")
+        return
+    given = read(_file(path))
+    print(_with_defaults_marked(to_dict(_decode(path)), given), end="")
 
 
-def _is_recipe(path: Path) -> bool:
-    """Whether a TOML file has a section of a recipe, and is not another tool's settings; what cannot be read may be one: `check` tells."""
-    try:
-        return not read(path).keys().isdisjoint(field.name for field in fields(Recipe))
-    except MasscliError:
-        return True
+def _diff(first_path: Path, second_path: Path) -> None:
+    """Print each setting that differs as `key: first -> second`."""
+    first = dict(_leaves(to_dict(_decode(first_path))))
+    second = dict(_leaves(to_dict(_decode(second_path))))
+    for key in dict.fromkeys([*first, *second]):
+        if first.get(key) != second.get(key):
+            print(f"{key}: {_literal(first, key)} -> {_literal(second, key)}")
 
 
 def _check(paths: Sequence[Path]) -> None:
-    if not paths:
-        raise MasscliError("recipe check: expected at least one recipe, got 0", "masscli recipe --help")
+    """Name every file that can be read, and raise one error with all mistakes of the others."""
     problems: list[Problem] = []
     for path in paths:
         try:
@@ -116,38 +135,43 @@ def _file(path: Path) -> Path:
 
 
 def _decode(path: Path) -> Recipe:
-    """The typed recipe, with the sizes that `arch` stands for; each complaint begins with the file's name."""
+    """Return the settings in a file or a run, with the sizes that `arch` stands for.
+
+    Raises ConfigError whose problems begin with the name of the file.
+    """
     try:
-        raw = read(_file(path))
-        recipe = from_dict(Recipe, raw)
-        kinds = {stream.objective.stacks for stream in recipe.stream.values()}
-        return replace(
-            recipe, model=resolve(raw.get("model", {}), kinds.pop() if len(kinds) == 1 else "encoder-decoder")
-        )
+        settings = read(_file(path))
+        recipe = from_dict(Recipe, settings)
+        stacks = {stream.objective.stacks for stream in recipe.stream.values()}
+        needed = stacks.pop() if len(stacks) == 1 else "encoder-decoder"
+        return replace(recipe, model=resolve(settings.get("model", {}), needed))
     except ConfigError as error:
         problems = [Problem(str(path), str(problem)) for problem in error.problems]
         raise ConfigError(*problems, hint=error.hint) from None
 
 
-def _marked(full: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
-    """The full recipe as TOML, with a comment behind each value that `raw` does not give."""
-    given, table, out = dict(_leaves(raw)), "", []
+def _with_defaults_marked(full: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """Return all settings as TOML, with a comment behind each value that is not in `given`."""
+    given_keys = {key for key, _ in _leaves(given)}
+    table, lines = "", []
     for line in to_toml(full).split("\n"):
         if line.startswith("["):
             table = line.strip("[]") + "."
         key, equals, _ = line.partition(" = ")
-        out.append(f"{line}  # default" if equals and table + key not in given else line)
-    return "\n".join(out)
+        if equals and table + key not in given_keys:
+            line += "  # default"
+        lines.append(line)
+    return "\n".join(lines)
 
 
-def _leaves(raw: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and their values."""
-    for key, value in raw.items():
+def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys and their values."""
+    for key, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{at}{key}.")
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield f"{at}{key}", value
+            yield f"{prefix}{key}", value
 
 
-def _literal(leaves: Mapping[str, Any], key: str) -> str:
-    return json.dumps(leaves[key], ensure_ascii=False) if key in leaves else "(not set)"
+def _literal(settings: Mapping[str, Any], key: str) -> str:
+    return json.dumps(settings[key], ensure_ascii=False) if key in settings else "(not set)"

@@ -323,7 +323,7 @@ def read(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, IsADirectoryError):
         raise MasscliError(
             f"{path}: there is no such file",
-            "a recipe is a TOML file; `masscli recipe list` shows those at hand",
+            "a recipe is a TOML file; `masscli recipe show RUN` prints that of a run",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MasscliError(f"{path}: {error}", "the file must be TOML in UTF-8") from None

@@ -14,7 +14,7 @@ from pathlib import Path
 from masscli.core.errors import MasscliError
 
 LANGUAGES = ("en", "fr", "de", "ro")
-SIZES = {"train": 400, "valid": 100, "test": 200}
+SIZES = {"train": 100, "valid": 100, "test": 200}
 """Number of sentence pairs in each parallel part."""
 MONOLINGUAL_LINES = 3500
 

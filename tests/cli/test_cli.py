@@ -184,7 +184,7 @@ def test_completion(typed: str, offered: list[str]) -> None:
         (["pretrain", "--set", "optim.lrr=1"], ["error: --set optim.lrr: unknown key, did you mean 'lr'?", PRETRAIN_HELP]),
         (["pretrain", "--max-examples", "some"], ["error: --max-examples: expected int, got 'some'", PRETRAIN_HELP]),
         (["pretrain", "--config", "none.toml"],
-         ["error: none.toml: there is no such file", "hint: a recipe is a TOML file; `masscli recipe list` shows those at hand"]),
+         ["error: none.toml: there is no such file", "hint: a recipe is a TOML file; `masscli recipe show RUN` prints that of a run"]),
         (["recipe", "lost"], ["error: recipe: no action called 'lost', did you mean 'list'?", "hint: masscli recipe --help"]),
         (["recipe", "show"], ["error: recipe show: expected 1 recipe, got 0", "hint: masscli recipe --help"]),
     ],
@@ -253,7 +253,7 @@ def test_the_codes_of_leaving(capsys: pytest.CaptureFixture[str], monkeypatch: p
 
 
 def test_a_bug_exits_with_1_and_a_plain_traceback(tmp_path: Path) -> None:
-    code = "import sys, masscli.cli.score_inputs as s; s.lines = lambda path: 1 / 0; sys.argv = ['masscli', 'score', 'a', '--ref', 'b']; "
+    code = "import sys, masscli.cli.score_inputs as s; s.iter_lines = lambda path: 1 / 0; sys.argv = ['masscli', 'score', 'a', '--ref', 'b']; "
     done = subprocess.run(
         [sys.executable, "-c", code + "from masscli.__main__ import main; main()"],
         capture_output=True,
@@ -431,18 +431,7 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_recipes_are_listed_shown_checked_and_compared(
-    recipes: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["recipe", "list"]) == 0
-    assert (
-        capsys.readouterr().out
-        == "recipes/first.toml\tThe first.\nrecipes/more/second.toml\t\nrecipes/wrong.toml\t\n"
-    )
-    (recipes / "other").mkdir()
-    (recipes / "other" / "settings.toml").write_text("[tool]\nname = 1\n")
-    assert run(["recipe", "list", "other"]) == 2
-    assert capsys.readouterr().err.splitlines()[0] == "error: other: holds no recipe"
+def test_settings_are_shown_checked_and_compared(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["recipe", "check", "recipes/first.toml", "recipes/wrong.toml"]) == 2
     out, err = capsys.readouterr()
     assert out == "recipes/first.toml: ok\n"

@@ -9,7 +9,7 @@ import pytest
 from masscli.__main__ import run
 from masscli.text.demo import LANGUAGES, draw_sentences, write
 
-SIZES = {"train": 400, "valid": 100, "test": 200}
+SIZES = {"train": 100, "valid": 100, "test": 200}
 MONO = 3500
 
 PARTS = [f"{part}.{language}" for part in SIZES for language in LANGUAGES]
@@ -18,7 +18,7 @@ MONOS = [f"mono.{language}.txt" for language in LANGUAGES]
 
 @pytest.fixture(scope="module")
 def found() -> list[dict[str, str]]:
-    return draw_sentences(700 + 4 * MONO)
+    return draw_sentences(400 + 4 * MONO)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def lines(path: Path) -> list[str]:
 
 
 def test_there_are_many_sentences_and_no_text_twice(found: list[dict[str, str]]) -> None:
-    assert len(found) == 700 + 4 * MONO
+    assert len(found) == 400 + 4 * MONO
     for language in LANGUAGES:
         assert len({sentence[language] for sentence in found}) == len(found)
 
@@ -63,7 +63,7 @@ def test_no_sentence_is_in_two_files_in_any_language(folder: Path, found: list[d
         [number[language, line] for line in lines(folder / f"mono.{language}.txt")] for language in LANGUAGES
     ]
     everything = [n for group in groups for n in group]
-    assert len(set(everything)) == len(everything) == 700 + 4 * MONO
+    assert len(set(everything)) == len(everything) == 400 + 4 * MONO
 
 
 def test_a_seed_always_means_the_same(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""Recipes that are installed with the package: listed, shown and run by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from masscli.__main__ import run
+from masscli.reporting import recipe_folders
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two recipes, and one folder that is none."""
+    for name, title in {"small": "# A small experiment", "other": "# Another one"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "README.md").write_text(f"{title}\n\nIts description.\n")
+        (tmp_path / name / "run.sh").write_text('echo "$SCALE $DATA $OUTPUT" > "$OUTPUT"\nexit 3\n')
+        (tmp_path / name / "1-first.sh").write_text("masscli demo text\n")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "README.md").write_text("# No recipe\n")
+    monkeypatch.setattr(recipe_folders, "recipes_folder", lambda: tmp_path)
+    return tmp_path
+
+
+def test_recipes_are_listed_with_their_titles(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recipe", "list"]) == 0
+    assert capsys.readouterr().out == "other  Another one\nsmall  A small experiment\n"
+
+
+def test_a_recipe_is_shown_with_its_scripts(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recipe", "show", "small"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("# A small experiment\n\nIts description.\n")
+    assert "# ---- 1-first.sh ----\nmasscli demo text\n" in out
+
+
+def test_a_recipe_is_told_its_scale_and_folders(recipes: Path, tmp_path: Path) -> None:
+    """The exit status is that of the script."""
+    command = ["recipe", "run", "small", "--scale", "tiny", "--data", "corpora"]
+    with pytest.raises(SystemExit) as stop:
+        run([*command, "--output", str(tmp_path / "written")])
+    assert stop.value.code == 3
+    assert (tmp_path / "written").read_text() == f"tiny corpora {tmp_path / 'written'}\n"
+
+
+def test_mistakes_are_named(recipes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command, message in {
+        ("run", "smal"): "no recipe called 'smal', did you mean 'small'?",
+        ("run", "small", "--scale", "huge"): "--scale huge: expected tiny, small, gpu, paper",
+        ("list", "--scale", "tiny"): "--scale, --data, --output: are for `masscli recipe run`",
+        ("run",): "recipe run: expected 1 recipe, got 0",
+    }.items():
+        assert run(["recipe", *command]) == 2
+        assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
+
+
+def test_a_checkout_has_its_recipes_at_the_top() -> None:
+    assert (recipe_folders.recipes_folder() / "quickstart.sh").is_file()
