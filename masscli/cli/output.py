@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.core.files import open_atomic
 
 
 @contextmanager
@@ -18,20 +18,12 @@ def writer(path: Path, flag: str = "--output") -> Iterator[Callable[[str], objec
         yield lambda text: sys.stdout.buffer.write(text.encode())
         sys.stdout.buffer.flush()
         return
-    aside = path.with_name(f".{path.name}.new") if path.is_file() or not path.exists() else path
-    try:
-        file = open(aside, "wb")  # noqa: SIM115  (closed below; only the opening may be the user's mistake)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise MasscliError(f"{flag} {path}: {error.strerror}") from None
-    try:
-        with file:
-            yield lambda text: file.write(text.encode())
-            file.flush()
-            if aside != path:
-                os.fsync(file.fileno())
-        if aside != path:
-            aside.replace(path)
-    except BaseException:
-        if aside != path:
-            aside.unlink(missing_ok=True)
-        raise
+    is_device = path.exists() and not path.is_file()
+    with ExitStack() as stack:
+        # Only a failure to open the file is the user's mistake.
+        try:
+            opened = open(path, "wb") if is_device else open_atomic(path)  # noqa: SIM115  (the stack closes it)
+            file = stack.enter_context(opened)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise MasscliError(f"{flag} {path}: {error.strerror}") from None
+        yield lambda text: file.write(text.encode())

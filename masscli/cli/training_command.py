@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
@@ -70,7 +69,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
     A new folder in which nothing was written, since the run was refused, goes.
     """
-    import fcntl
+    from masscli.core.files import acquire_lock
 
     if distributed.rank != 0:
         yield
@@ -78,22 +77,18 @@ def _alone(folder: Path) -> Iterator[None]:
     fresh = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_CREAT | os.O_RDWR)
+        lock = acquire_lock(folder / ".lock")
+    except BlockingIOError:
+        raise MasscliError(
+            f"{folder}: another process is training into it", "wait for it, or choose another --save-dir"
+        ) from None
     except OSError as error:
         raise MasscliError(
             f"{folder}: cannot be written ({error.strerror})", "choose another folder with --save-dir"
         ) from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise MasscliError(
-                f"{folder}: another process is training into it", "wait for it, or choose another --save-dir"
-            ) from None
+    with lock:
         try:
             yield
         finally:
             if fresh and {path.name for path in folder.rglob("*")} <= {".lock", "checkpoints"}:
                 shutil.rmtree(folder)
-    finally:
-        os.close(handle)

@@ -1,46 +1,89 @@
-"""Writing so that a reader, or a crash, never meets half a file."""
+"""Write files so that no reader, and no crash, ever meets half of one; checksums and locks."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, BinaryIO
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write and flush to the disk."""
+    """Write a file and flush it to the disk."""
     with open(path, "wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        flush_to_disk(file)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Put new contents in place at once."""
-    aside = path.with_name(f".{path.name}.new")
-    write_synced(aside, data)
-    aside.replace(path)
+    """Write a file that appears, or replaces the one before, all at once."""
+    with open_atomic(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears, or replaces the one before, when the `with` block ends without an error.
+
+    Until then the contents lie in a hidden file beside it, which is removed if there is an error.
+    """
+    aside = _aside(path)
+    try:
+        with open(aside, "wb") as file:
+            yield file
+            flush_to_disk(file)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def update_link(link: Path, target: str) -> None:
-    """Point a symbolic link elsewhere, at once."""
-    aside = link.with_name(f".{link.name}.new")
+    """Make a symbolic link, or point it to another target, all at once."""
+    aside = _aside(link)
     aside.unlink(missing_ok=True)
     aside.symlink_to(target)
     aside.replace(link)
     fsync_path(link.parent)
 
 
+def flush_to_disk(file: IO[bytes]) -> None:
+    """Flush an open file to the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
 def fsync_path(path: Path) -> None:
-    """Flush a file, or a folder's entries, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Flush a file, or the entries of a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)
 
 
 def sha256_of(path: Path) -> str:
-    """sha256 of a file."""
+    """Return the sha256 of a file's contents, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def acquire_lock(path: Path) -> BinaryIO:
+    """Lock a file, which is made if need be, against other processes. The lock ends when the returned file is closed.
+
+    It also ends with the process, however it ends. Raises BlockingIOError if another process holds the lock.
+    """
+    file = open(path, "ab")  # noqa: SIM115  (the caller closes it)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")

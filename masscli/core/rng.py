@@ -1,18 +1,49 @@
-"""Ways to corrupt a line of ids.  Pure functions of ids and a generator; they know nothing of batches, padding or models.
+"""Every stream of random numbers that masscli draws from NumPy's Philox generator, by name.
 
-A row is X = start, w_1 .. w_n, end, with indices 0 .. n+1.  Generators are counter-based: `example_rng` gives each example its own, which
-depends on nothing but the seed, the stream, the epoch and the example, so noise does not change with batches, workers or processes.
+Philox is counter-based: the seed, the purpose and two indices (an epoch and an example, for instance) give a generator directly,
+without drawing anything before. So the noise of an example depends on nothing but the seed, the training stream, the epoch
+and the example: it is the same for any batch size, number of workers or number of processes.
 """
 
 from __future__ import annotations
 
 import zlib
+from enum import IntEnum
 
 import numpy as np
 
 
+class Purpose(IntEnum):
+    """What random numbers are drawn for. No two purposes share numbers.
+
+    A value is a word of Philox's counter and must never change: it would change the results of training.
+    """
+
+    EXAMPLE_NOISE = 0
+    """Corruption of one example. Indices: epoch, example."""
+    EXAMPLE_ORDER = 1
+    """Order of the examples, and of the batches, of one window. Indices: epoch, window."""
+    BLOCK_ORDER = 2
+    """Order of the blocks of a large data set, which make up its windows. Index: epoch."""
+    STREAM_CHOICE = 3
+    """Which training stream a micro-batch is taken from. Indices: turn, micro-batch."""
+    SENTENCE_PAIRS = 4
+    """Pairs of segments that are made from one document. Indices: document, copy."""
+    PAIR_TRUNCATION = 5
+    """From which ends a pair of segments is truncated. Index: pair."""
+    STATIC_MASKS = 6
+    """Masks that are the same in each epoch. Index: example."""
+
+
+def make_generator(
+    seed: int, purpose: Purpose, index: int, second_index: int = 0, stream: str = ""
+) -> np.random.Generator:
+    """Return the generator of one purpose; `stream` is the name of the training stream, if numbers differ between streams."""
+    # Philox counts up in the first word of its counter while numbers are drawn, so that word starts at 0.
+    counter = [0, purpose, index, second_index]
+    return np.random.Generator(np.random.Philox(counter=counter, key=[seed, zlib.crc32(stream.encode())]))
+
+
 def example_generator(seed: int, stream: str, epoch: int, example: int) -> np.random.Generator:
-    """The generator of one example in one epoch."""
-    return np.random.Generator(
-        np.random.Philox(counter=[0, 0, epoch, example], key=[seed, zlib.crc32(stream.encode())])
-    )
+    """Return the generator for the noise of one example in one epoch."""
+    return make_generator(seed, Purpose.EXAMPLE_NOISE, epoch, example, stream)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import gzip
-import hashlib
 import lzma
 import sys
 import zlib
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
+from masscli.core.files import sha256_of
 
 BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 20
@@ -165,9 +165,9 @@ def scan_file(path: Path) -> FileScan:
     offsets = np.concatenate(marks)
     if offsets[-1] != offset:
         offsets = np.append(offsets, offset)
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileScan(path, path.stat().st_size, digest, newlines + (last != b"\n"), offset, bom, offsets)
+    return FileScan(
+        path, path.stat().st_size, sha256_of(path), newlines + (last != b"\n"), offset, bom, offsets
+    )
 
 
 def similar_names_hint(path: Path) -> str | None:

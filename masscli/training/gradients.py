@@ -18,7 +18,6 @@ from torch.distributed.tensor import DTensor
 from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
-from masscli.core.ramp import ramp_at
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch
 from masscli.models.transformer import Transformer
@@ -146,7 +145,7 @@ class Gradients:
         for job, batches in work:
             torch.manual_seed(_mix(self.recipe.seed, self.state.step, job.micro))
             stream = self.streams[job.stream]
-            weight = ramp_at(stream.weight, turn) * self.scale.value
+            weight = stream.weight.value_at(turn) * self.scale.value
             own, share = _targets(batches), {}
             for term, w in stream.objective.weights.items():
                 targets, having = counts[:, index[job.stream, term]].tolist()

@@ -11,8 +11,8 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from masscli.core.config import Flags, check, config
-from masscli.core.ramp import ramp
+from masscli.core.config import ConfigError, Flags, Problem, check, config
+from masscli.core.schedule import parse_schedule
 from masscli.models.config import ModelConfig
 from masscli.objectives.registry import ObjectiveConfig
 from masscli.training.config import CheckpointConfig, OptimConfig, TrainConfig, ValidConfig
@@ -29,7 +29,7 @@ class StreamConfig:
     data_dir: Path | None = None
     """Another data folder in the same vocabulary to read from, to train and to validate (default: the run's)."""
     loss_weight: str = "1"
-    """Multiplies the loss; a number or a ramp over updates, such as 0:1,100000:0.1,300000:0."""
+    """Multiplies the loss; a number, or a schedule over updates such as 0:1,100000:0.1,300000:0."""
     sampling_weight: float = 1.0
     """How often the stream is drawn, relative to the others."""
     max_examples: int | None = None
@@ -44,7 +44,11 @@ class StreamConfig:
                 f"must be above 0, got {self.max_examples}",
             ),
         )
-        ramp(self.loss_weight)
+        try:
+            parse_schedule(self.loss_weight)
+        except ValueError as error:
+            problem = Problem("loss_weight", f"{error}, got {self.loss_weight!r}")
+            raise ConfigError(problem) from None
 
 
 @config

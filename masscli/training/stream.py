@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from masscli.core.schedule import Schedule
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchSampler
 from masscli.objectives.objective import Objective
@@ -18,4 +19,4 @@ class Stream:
     batch_builder: BatchBuilder
     sampler: BatchSampler
     share: float
-    weight: tuple[tuple[int, float], ...]
+    weight: Schedule

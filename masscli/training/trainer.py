@@ -25,7 +25,6 @@ from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
-from masscli.core.ramp import ramp_at
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch, load, plan
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
@@ -120,7 +119,7 @@ class Trainer:
 
         def shares(turn: int) -> dict[str, float]:
             """A stream whose weight is 0 is not drawn (all are, where all weigh nothing)."""
-            heavy = {n: s.share for n, s in self.streams.items() if ramp_at(s.weight, turn * reuse)}
+            heavy = {n: s.share for n, s in self.streams.items() if s.weight.value_at(turn * reuse)}
             return {n: heavy.get(n, 0.0) if heavy else s.share for n, s in self.streams.items()}
 
         def jobs() -> Iterator[PlannedBatch]:

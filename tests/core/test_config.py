@@ -27,7 +27,7 @@ from masscli.core.config import (
     to_dict,
     to_toml,
 )
-from masscli.core.ramp import ramp, ramp_at
+from masscli.core.schedule import Schedule, parse_schedule
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.generation.config import GenerateConfig, GenerationConfig
 from masscli.metrics.config import ScoreConfig
@@ -258,10 +258,10 @@ def test_a_flag_means_one_thing_in_one_command(classes: list[type]) -> None:
     assert [flag for flag, times in (spellings + reserved).items() if times > 1] == []
 
 
-def test_a_weight_may_be_a_ramp() -> None:
-    assert ramp("2.5") == ((0, 2.5),)
-    points = ramp("0:1,100:0.5,300:0")
-    assert [ramp_at(points, n) for n in (0, 50, 100, 200, 300, 999)] == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+def test_a_weight_may_be_a_schedule() -> None:
+    assert parse_schedule("2.5") == Schedule(((0, 2.5),))
+    schedule = parse_schedule("0:1,100:0.5,300:0")
+    assert [schedule.value_at(n) for n in (0, 50, 100, 200, 300, 999)] == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     objective = {"name": "translate"}
     assert complaints({"dataset": "en-de", "objective": objective, "loss_weight": "a"}, StreamConfig) == [
         "loss_weight: expected a number or UPDATE:VALUE,..., got 'a'"

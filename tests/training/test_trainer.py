@@ -17,7 +17,7 @@ from masscli.__main__ import run as masscli
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import config
 from masscli.core.errors import MasscliError
-from masscli.core.ramp import ramp, ramp_at
+from masscli.core.schedule import parse_schedule
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.loader import PlannedBatch
 from masscli.data.batches.sampler import Position
@@ -334,7 +334,7 @@ def test_other_errors_are_not_taken_for_want_of_memory(
 
 
 def test_weights_of_streams_scale_their_gradients(toy: Path, tmp_path: Path) -> None:
-    """With nothing learned, the norm of the gradient follows the ramp."""
+    """With nothing learned, the norm of the gradient follows the schedule."""
     still = (*STILL, "train.max_update=6", *EXACT)
     plain = steps(train(recipe(toy, tmp_path / "plain", *still, streams=MASS)))
     risen = steps(
@@ -351,12 +351,12 @@ def test_weights_of_streams_scale_their_gradients(toy: Path, tmp_path: Path) -> 
     )  # both updates of a list weigh what its first does
 
 
-def test_ramps_are_straight_lines_between_their_points() -> None:
-    points = ramp("0:1,100:0.1,300:0")
-    assert [ramp_at(points, n) for n in (0, 50, 100, 200, 300, 1000)] == pytest.approx(
+def test_schedules_are_straight_lines_between_their_points() -> None:
+    schedule = parse_schedule("0:1,100:0.1,300:0")
+    assert [schedule.value_at(n) for n in (0, 50, 100, 200, 300, 1000)] == pytest.approx(
         [1, 0.55, 0.1, 0.05, 0, 0]
     )
-    assert ramp_at(ramp("0.5"), 7) == 0.5
+    assert parse_schedule("0.5").value_at(7) == 0.5
 
 
 def test_an_update_without_any_target_teaches_nothing(toy: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from masscli.core.rng import example_generator
+from masscli.core.rng import Purpose, example_generator, make_generator
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset
 from masscli.data.batches.sampler import BatchSampler, Numbers, Position
@@ -78,7 +78,7 @@ def plan(
         for micro in range(update_freq):
             name = names[0]
             if len(names) > 1:
-                rng = np.random.Generator(np.random.Philox(counter=[0, 3, draw, micro], key=[seed, 0]))
+                rng = make_generator(seed, Purpose.STREAM_CHOICE, draw, micro)
                 name = names[int(rng.choice(len(names), p=probabilities))]
             numbers, next_position = samplers[name].at(current[name])
             current[name] = next_position

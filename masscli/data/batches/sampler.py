@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
+from masscli.core.rng import Purpose, make_generator
 
 WINDOW = 2**20
 """How many examples are ordered at a time."""
@@ -129,7 +130,7 @@ class BatchSampler:
         fits = self._fits(sizes)
         numbers = numbers[fits]
         sizes = sizes[fits]
-        rng = np.random.Generator(np.random.Philox(counter=[0, 1, epoch, window], key=[self.seed, 0]))
+        rng = make_generator(self.seed, Purpose.EXAMPLE_ORDER, epoch, window)
         order = rng.permutation(len(numbers)) if self.shuffle else np.arange(len(numbers))
         # Sort by the last side first, because decoding costs more than reading.
         order = order[np.lexsort(tuple(sizes[order].T))]
@@ -159,7 +160,7 @@ class BatchSampler:
             return np.arange(self.num_examples)
         blocks = np.arange(-(-self.num_examples // BLOCK))
         if self.shuffle:
-            rng = np.random.Generator(np.random.Philox(counter=[0, 2, epoch, 0], key=[self.seed, 0]))
+            rng = make_generator(self.seed, Purpose.BLOCK_ORDER, epoch)
             blocks = rng.permutation(blocks)
         per_window = WINDOW // BLOCK
         # Sorted numbers make for sequential reads of the index; the shuffle of a window undoes the order.

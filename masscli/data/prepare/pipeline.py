@@ -24,6 +24,7 @@ import sentencepiece
 
 from masscli.core.config import to_dict as plain
 from masscli.core.errors import MasscliError
+from masscli.core.files import sha256_of
 from masscli.data.formats.registry import input_files
 from masscli.data.prepare import encoding, filters, publish
 from masscli.data.prepare.config import PreprocessConfig
@@ -253,7 +254,7 @@ def _settings(config: PreprocessConfig) -> dict[str, str]:
     }
     if config.spm_model:
         try:
-            found["spm_model"] = publish.digest(find_model_file(config.spm_model))
+            found["spm_model"] = sha256_of(find_model_file(config.spm_model))
         except OSError as error:
             hint = "name a model's file, a data folder or a run"
             raise MasscliError(f"--spm-model {config.spm_model}: {error.strerror}", hint) from None

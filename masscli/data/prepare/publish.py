@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.core.files import acquire_lock, fsync_path, sha256_of
 from masscli.data.formats.registry import input_files
 from masscli.data.prepare.inputs import Labelled, Part
 from masscli.data.prepare.resume_state import NAME as JOURNAL
@@ -98,7 +96,7 @@ def contents(
         for suffix in (".bin", ".idx")
     ]
     files = tuple(
-        FileEntry(name=n, size=(folder / n).stat().st_size, sha256=digest(folder / n))
+        FileEntry(name=n, size=(folder / n).stat().st_size, sha256=sha256_of(folder / n))
         for n in [MODEL_FILE, TOKENIZER_FILE, LEDGER, *names]
     )
     return Contents(columns, tuple(texts), tuple(aligned), files)
@@ -132,12 +130,6 @@ def inputs(
     )
 
 
-def digest(path: Path) -> str:
-    """sha256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def up_to_date(folder: Path, key: str, overwrite: bool) -> bool:
     """Whether there is nothing to do; a folder made of other text or with other settings is left alone unless `overwrite`."""
     if not (folder / MANIFEST_FILE).exists():
@@ -164,9 +156,9 @@ def publish(partial: Path, folder: Path) -> None:
     for name in files:
         if (partial / name).exists():
             (partial / name).replace(folder / name)
-    _sync(folder)
+    fsync_path(folder)
     (partial / MANIFEST_FILE).replace(folder / MANIFEST_FILE)
-    _sync(folder)
+    fsync_path(folder)
 
 
 def clean(folder: Path) -> None:
@@ -184,14 +176,14 @@ def locked(folder: Path) -> Iterator[None]:
         raise MasscliError(f"--destdir {folder}: is not a folder") from None
     except FileNotFoundError:
         raise MasscliError(f"--destdir {folder}: cannot be made there") from None
-    with open(folder / LOCK, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise MasscliError(
-                f"{folder}: another masscli preprocess is writing there",
-                "wait for it, or give another --destdir",
-            ) from None
+    try:
+        lock = acquire_lock(folder / LOCK)
+    except BlockingIOError:
+        raise MasscliError(
+            f"{folder}: another masscli preprocess is writing there",
+            "wait for it, or give another --destdir",
+        ) from None
+    with lock:
         try:
             yield
         finally:
@@ -200,11 +192,3 @@ def locked(folder: Path) -> Iterator[None]:
                 shutil.rmtree(folder / PARTIAL_FOLDER, ignore_errors=True)
             if new and [path.name for path in folder.iterdir()] == [LOCK]:
                 shutil.rmtree(folder)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
+from masscli.core.files import flush_to_disk
 from masscli.data.prepare.encoding import Result
 from masscli.data.prepare.inputs import Part
 from masscli.data.prepare.resume_state import Journal, add
@@ -90,8 +90,7 @@ class Desk:
 
     def journal(self) -> Journal:
         """How to go on from here; all it speaks of is on disk."""
-        self._ledger.flush()
-        os.fsync(self._ledger.fileno())
+        flush_to_disk(self._ledger)
         self._states |= {name: writer.flush() for name, writer in self._writers.items()}
         return Journal(
             key=self._key, part=self._part, chunks=self._chunks, broken=self._broken, ledger=self._ledger.tell(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -10,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from masscli.core.config import config
+from masscli.core.files import flush_to_disk
 from masscli.data.storage.columns import RowBlock
 from masscli.data.storage.shards import FORMAT, HEADER, MAGIC
 
@@ -104,7 +104,7 @@ class ColumnWriter:
     def flush(self) -> WriterState:
         """Put everything on disk and return the state from which a run can be resumed."""
         for file in self._files():
-            _flush_to_disk(file)
+            flush_to_disk(file)
         return self.state
 
     def finish(self) -> tuple[FinishedShard, ...]:
@@ -163,11 +163,6 @@ class ColumnWriter:
             file.write(header)
             file.write(offsets.tobytes())
             file.write(self._path(".doc").read_bytes())
-            _flush_to_disk(file)
+            flush_to_disk(file)
         shard = FinishedShard(file=self._path("").name, rows=state.rows, values=state.values)
         self.state = WriterState(finished=(*state.finished, shard))
-
-
-def _flush_to_disk(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from masscli.core.rng import Purpose, make_generator
 from masscli.data.batches.batch import Ids
 from masscli.objectives.shared.corruption import Bools, replace_some
 
@@ -44,7 +45,7 @@ class Masker:
     ) -> tuple[Ids, Ids]:
         """(corrupted ids, sorted places of what is to be predicted)."""
         if self.static:
-            rng = np.random.Generator(np.random.Philox(counter=[0, 6, row, 0], key=[self.seed, 0]))
+            rng = make_generator(self.seed, Purpose.STATIC_MASKS, row)
         places = self._choose(choosable, starts, rng)
         out = ids.copy()
         word = np.cumsum(begins(places, starts)) - 1 if self.unit == "dynamic-words" else None

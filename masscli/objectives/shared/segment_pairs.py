@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from masscli.core.rng import Purpose, make_generator
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.packed_sentences import DocumentColumn
@@ -99,7 +100,7 @@ class DocumentPairs:
             a = a[: self.size - 2]
             b = b[: max(0, self.size - len(a) - 3)]
         else:
-            rng = np.random.Generator(np.random.Philox(counter=[0, 5, row, 0], key=[self.seed, 0]))
+            rng = make_generator(self.seed, Purpose.PAIR_TRUNCATION, row)
             a, b = cut(a, b, self.size - 2 - bool(len(b)), rng)
         starts = self.starts(np.concatenate([a, b])).astype(np.int64)
         return Example(row, (a, b, np.array([pair.label]), starts))
@@ -123,7 +124,7 @@ class DocumentPairs:
         copy, block = divmod(unit, len(self._blocks) - 1)
         pairs: list[Pair] = []
         for document in range(int(self._blocks[block]), int(self._blocks[block + 1])):
-            rng = np.random.Generator(np.random.Philox(counter=[0, 4, document, copy], key=[self.seed, 0]))
+            rng = make_generator(self.seed, Purpose.SENTENCE_PAIRS, document, copy)
             made = self._electra(document, rng) if self.kind == "electra" else self._pairs(document, rng)
             pairs += [
                 pair

@@ -17,7 +17,7 @@ from masscli.checkpoint.word_vectors import load_vectors
 from masscli.core import distributed
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
-from masscli.core.ramp import ramp
+from masscli.core.schedule import parse_schedule
 from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder
@@ -361,7 +361,7 @@ def _stream(name: str, recipe: Recipe, objective: Objective, data: DataFolder, f
         BatchBuilder(name, dataset, collator, recipe.seed),
         sampler,
         config.sampling_weight,
-        ramp(config.loss_weight),
+        parse_schedule(config.loss_weight),
     )
 
 

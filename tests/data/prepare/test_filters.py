@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("no_sync")
 def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """English and German with known faults, cut into many chunks."""
     for name in (corpus, encoding):
-        monkeypatch.setattr(name, "STRIDE", 8)
+        monkeypatch.setattr(name, "LINE_STRIDE", 8)
     monkeypatch.setattr(encoding, "CHUNK", 600)
     draw = random.Random(1)
     for language in ("en", "de"):

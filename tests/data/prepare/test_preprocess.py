@@ -55,7 +55,7 @@ def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many chunks even in small files."""
     monkeypatch.setattr(corpus, "LINE_STRIDE", 8)
-    monkeypatch.setattr(encoding, "STRIDE", 8)
+    monkeypatch.setattr(encoding, "LINE_STRIDE", 8)
     monkeypatch.setattr(encoding, "CHUNK", 600)
 
 

@@ -1,0 +1,47 @@
+"""Weights that change during training, written as in XLM: the points of `0:1,100000:0.1,300000:0` are joined by straight lines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A value for each update: straight lines between `points` (update, value), constant after the last of them."""
+
+    points: tuple[tuple[int, float], ...]
+
+    def value_at(self, update: int) -> float:
+        """Return the value at an update."""
+        for (start, start_value), (end, end_value) in pairwise(self.points):
+            if update < end:
+                return start_value + (end_value - start_value) * (update - start) / (end - start)
+        return self.points[-1][1]
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Parse a number, or XLM's `UPDATE:VALUE,...`.
+
+    Raises ValueError, which says what is wrong, if `text` is neither, if a value is negative or not finite, or if the updates
+    do not rise from 0.
+    """
+    if ":" not in text:
+        text = f"0:{text}"
+    points = []
+    try:
+        for item in text.split(","):
+            update, _, value = item.partition(":")
+            points.append((int(update), float(value)))
+    except ValueError:
+        raise ValueError("expected a number or UPDATE:VALUE,...") from None
+    updates = [update for update, _ in points]
+    values = [value for _, value in points]
+    if not all(math.isfinite(value) for value in values):
+        raise ValueError("expected finite numbers")
+    if min(values) < 0:
+        raise ValueError("must not be negative")
+    if updates[0] != 0 or any(update >= following for update, following in pairwise(updates)):
+        raise ValueError("updates must rise from 0")
+    return Schedule(tuple(points))
