@@ -18,7 +18,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import objective_class
-from masscli.objectives.shared.finetuning_base import Answer, Judged, Output
+from masscli.objectives.shared.finetuning_base import ExampleOutput, Prediction, PredictiveObjective
 from masscli.objectives.shared.options import TableOptions
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.recipe import StreamConfig
@@ -30,7 +30,7 @@ class TaskModel:
     """A model and the objective whose predictions are asked for."""
 
     model: Transformer
-    objective: Judged
+    objective: PredictiveObjective
     options: TableOptions
     tokenizer: Tokenizer
     stream: str
@@ -55,7 +55,7 @@ class TaskModel:
             options = _with_null_threshold(path, options, null_threshold)
         config = replace(checkpoint.recipe.stream[name], objective=options)
         objective = objective_of(config, checkpoint)
-        assert isinstance(objective, Judged)
+        assert isinstance(objective, PredictiveObjective)
         prefix = f"{name}."
         tensors = {}
         for key, tensor in checkpoint.heads().items():
@@ -69,9 +69,9 @@ class TaskModel:
         """Read new examples from a file of the given kind, such as tsv or jsonl."""
         return load_table(path, kind, self.tokenizer, self.options.language)
 
-    def outputs(self, table: Table, batch_tokens: int) -> tuple[list[Output], list[str]]:
+    def outputs(self, table: Table, batch_tokens: int) -> tuple[list[ExampleOutput], list[str]]:
         """Return the outputs of the model for each row of the table's dataset, and warnings about what was truncated."""
-        dataset = self.objective.examples(table, labelled=False)
+        dataset = self.objective.table_dataset(table, labelled=False)
         longest = int(dataset.sizes(0, len(dataset)).max())
         limits = BatchLimits(max(batch_tokens, longest))
         sampler = BatchSampler(len(dataset), dataset.sizes, limits, 0, self.stream, shuffle=False)
@@ -79,9 +79,9 @@ class TaskModel:
         outputs = judge(self.model, self.objective, batch_builder, sampler)
         return outputs, self.objective.data_warnings(dataset)
 
-    def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
+    def answers(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
         """Return one prediction for each example, in their order."""
-        answers = self.objective.answers(table, outputs)
+        answers = self.objective.decode_predictions(table, outputs)
         assert len(answers) == len(table)
         return answers
 

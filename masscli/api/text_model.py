@@ -19,8 +19,8 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.generation.config import GenerationConfig
 from masscli.generation.single_stack_decoding import extract_stack
 from masscli.generation.translator import Translator
-from masscli.objectives.write.objective import Write, cut_of
-from masscli.objectives.write.options import WriteOptions
+from masscli.objectives.write.objective import ConditionalGeneration, source_truncation
+from masscli.objectives.write.options import ConditionalGenerationOptions
 from masscli.training.precision import choose_device, choose_dtype
 
 
@@ -78,8 +78,10 @@ class TextModel:
             stack = writing_stack(checkpoint, self.task)
             models.append(model if stack is None else extract_stack(model, stack))
         truncation = Truncation()
-        if self.task.stream is not None and isinstance(self.task.stream.objective, WriteOptions):
-            truncation = cut_of(self.task.stream.objective)
+        if self.task.stream is not None and isinstance(
+            self.task.stream.objective, ConditionalGenerationOptions
+        ):
+            truncation = source_truncation(self.task.stream.objective)
         return Translator(
             models,
             self.checkpoints[0].tokenizer(),
@@ -110,7 +112,7 @@ class TextModel:
     def split(self, name: str, data: Path | None = None) -> tuple[list[str], list[str]]:
         """Return the sources and references of a split of the data, from a table of the task or from pairs."""
         folder, task = self.data_folder(data), self.task
-        if task.stream is None or not isinstance(task.stream.objective, WriteOptions):
+        if task.stream is None or not isinstance(task.stream.objective, ConditionalGenerationOptions):
             pair = f"{task.source}-{task.target}"
             return folder.original_lines(name, pair, task.source), folder.original_lines(
                 name, pair, task.target
@@ -119,9 +121,9 @@ class TextModel:
             objective_of(task.stream, self.checkpoints[0]),
             folder.table(task.stream.dataset, name),
         )
-        assert isinstance(objective, Write)
+        assert isinstance(objective, ConditionalGeneration)
         # The view is made for its checks only: it complains of columns that the task needs and the table lacks.
-        objective.examples(table, labelled=True)
+        objective.table_dataset(table, labelled=True)
         return objective.lines(table)
 
     def frequent_pieces(self, count: int, data: Path | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
-from masscli.objectives.write.options import WriteOptions
+from masscli.objectives.write.options import ConditionalGenerationOptions
 from masscli.training.recipe import StreamConfig
 
 
@@ -79,7 +79,7 @@ def _check_languages(name: str, stream: StreamConfig, source: str | None, target
 
 def _languages_of(stream: StreamConfig) -> tuple[str, str]:
     """Return the language a stream reads and the one it writes."""
-    if isinstance(stream.objective, WriteOptions):
+    if isinstance(stream.objective, ConditionalGenerationOptions):
         return stream.objective.language, stream.objective.language
     source, target = stream.dataset.split("-")
     return source, target

@@ -28,7 +28,7 @@ from masscli.core.files import fsync_path, sha256_of, update_link, write_synced
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sampler import Position
 from masscli.models.transformer import Transformer
-from masscli.objectives.write.options import WriteOptions
+from masscli.objectives.write.options import ConditionalGenerationOptions
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.recipe import Recipe
 
@@ -163,12 +163,12 @@ class Checkpoint:
         return tuple((a, b) for a, b in dict.fromkeys(tuple(t.split("-")) for t in texts))
 
     @property
-    def writers(self) -> dict[str, WriteOptions]:
+    def writers(self) -> dict[str, ConditionalGenerationOptions]:
         """The tasks that it was trained to write for, by stream."""
         return {
             name: s.objective
             for name, s in self.recipe.stream.items()
-            if isinstance(s.objective, WriteOptions)
+            if isinstance(s.objective, ConditionalGenerationOptions)
         }
 
 

@@ -36,7 +36,7 @@ ADDED = (TOLD, "probability")
 
 if TYPE_CHECKING:
     from masscli.data.storage.tables import Table
-    from masscli.objectives.shared.finetuning_base import Answer
+    from masscli.objectives.shared.finetuning_base import Prediction
 
 
 def run(
@@ -122,12 +122,12 @@ def _check(command: PredictConfig, kind: str) -> None:
         )
 
 
-def _json(answers: Sequence[Answer]) -> str:
+def _json(answers: Sequence[Prediction]) -> str:
     """One object, from the id of each question to its answer: what SQuAD's evaluation reads."""
     return json.dumps({a.details["id"]: a.text for a in answers}, ensure_ascii=False, indent=1) + "\n"
 
 
-def _shown(format: str, table: Table, answers: Sequence[Answer]) -> list[str]:
+def _shown(format: str, table: Table, answers: Sequence[Prediction]) -> list[str]:
     if format == "jsonl":
         named = table.has("id") and not table.is_list("id")
         ids = [{"id": table.text("id", row)} if named else {} for row in range(len(table))]

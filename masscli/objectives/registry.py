@@ -45,7 +45,7 @@ class ObjectiveConfig(PlugIn):
         return False
 
     @property
-    def pair_format(self) -> Literal["bert", "roberta"]:
+    def learned_pair_format(self) -> Literal["bert", "roberta"]:
         """The form in which an encoder that has learned this has read two texts."""
         return "bert"
 

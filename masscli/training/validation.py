@@ -34,7 +34,7 @@ from masscli.generation.translator import Translator
 from masscli.metrics import METRIC_FAMILIES, Score, bleu, rouge_scores
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, Term
-from masscli.objectives.shared.finetuning_base import Judged, Measured, Output
+from masscli.objectives.shared.finetuning_base import EvaluableObjective, ExampleOutput, PredictiveObjective
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.metric_averager import out_of_memory
 
@@ -62,7 +62,9 @@ class ValidStream:
     def metrics(self) -> tuple[str, ...]:
         """What is measured besides the loss."""
         return (
-            self.objective.metrics if isinstance(self.objective, Measured) and self.table is not None else ()
+            self.objective.metric_names
+            if isinstance(self.objective, EvaluableObjective) and self.table is not None
+            else ()
         )
 
 
@@ -125,14 +127,14 @@ def lower_is_better(metric: str) -> bool:
 
 @torch.no_grad()
 def judge(
-    model: Transformer, objective: Measured, batch_builder: BatchBuilder, sampler: BatchSampler
-) -> list[Output]:
+    model: Transformer, objective: EvaluableObjective, batch_builder: BatchBuilder, sampler: BatchSampler
+) -> list[ExampleOutput]:
     """The outputs for every row of a view, whichever process made them."""
     device = next(model.parameters()).device
-    mine: dict[int, Output] = {}
+    mine: dict[int, ExampleOutput] = {}
 
-    def outputs(rows: Ids) -> list[Output]:
-        return objective.predict(model, objective.prepare(model, batch_builder(rows, 0).to(device)))
+    def outputs(rows: Ids) -> list[ExampleOutput]:
+        return objective.forward_outputs(model, objective.prepare(model, batch_builder(rows, 0).to(device)))
 
     for number, rows in enumerate(sampler.epoch()):
         if number % distributed.world_size == distributed.rank:
@@ -153,7 +155,7 @@ def in_pieces(rows: Ids, work: Callable[[Ids], T]) -> list[T]:
     return [found for half in np.array_split(rows, 2) for found in in_pieces(half, work)]
 
 
-def gathered(mine: Mapping[int, Output], rows: int, device: torch.device) -> list[Output]:
+def gathered(mine: Mapping[int, ExampleOutput], rows: int, device: torch.device) -> list[ExampleOutput]:
     """The numbers of every row, whichever process has them."""
     sizes = torch.zeros(rows, dtype=torch.int64, device=device)
     for row, output in mine.items():
@@ -214,7 +216,9 @@ class Validator:
     @property
     def _one_term(self) -> bool:
         """Perplexity is of one cross-entropy of text, not of a weighted sum, nor of labels."""
-        return not any(stream.parts or isinstance(stream.objective, Judged) for stream in self.streams)
+        return not any(
+            stream.parts or isinstance(stream.objective, PredictiveObjective) for stream in self.streams
+        )
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> tuple[dict[str, float], dict[str, str]]:
@@ -297,12 +301,12 @@ class Validator:
         """`STREAM.METRIC` of every objective that is judged by its outputs; `METRIC` alone where that is clear."""
         found: dict[str, float] = {}
         for stream in self.streams:
-            if isinstance(stream.objective, Measured) and stream.table is not None:
+            if isinstance(stream.objective, EvaluableObjective) and stream.table is not None:
                 stream.objective.eval()
                 outputs = judge(model, stream.objective, stream.batch_builder, stream.sampler)
                 found |= {
                     f"{stream.name}.{metric}": value
-                    for metric, value in stream.objective.measure(stream.table, outputs).items()
+                    for metric, value in stream.objective.compute_metrics(stream.table, outputs).items()
                 }
                 stream.objective.train()
         return found | {

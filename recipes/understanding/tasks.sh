@@ -125,9 +125,9 @@ beginning() {
         begin=(--init-from "$output/pre-$1")
     fi
     case $1-$learn in
-        roberta-classify | roberta-regress) begin+=(--frame roberta --head tanh) ;;
-        roberta-extract) begin+=(--frame roberta --qa-head roberta) ;;
-        roberta-*) begin+=(--frame roberta) ;;
+        roberta-classify | roberta-regress) begin+=(--pair-format roberta --head tanh) ;;
+        roberta-extract) begin+=(--pair-format roberta --qa-head roberta) ;;
+        roberta-*) begin+=(--pair-format roberta) ;;
         albert-extract) [ "$nothing" = 0 ] || begin+=(--qa-head albert) ;;
         electra*-classify | electra*-regress)
             begin+=(--head gelu)

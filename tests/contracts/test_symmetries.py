@@ -79,7 +79,7 @@ def test_the_worked_string_of_gpt() -> None:
     assert found.labels["lm"].ids.tolist() == sequence[1:]
     assert found.labels["lm"].positions.tolist() == [0, 1, 2, 3, 4, 5]
     states = torch.randn(1, 7, 16)
-    assert torch.equal(task.reading.summary(model("decoder"), found, states), states[:, 6])
+    assert torch.equal(task.reader.sequence_state(model("decoder"), found, states), states[:, 6])
 
 
 def test_without_a_weight_there_is_no_language_model() -> None:
@@ -106,10 +106,10 @@ def test_padding_is_in_no_loss_of_the_language_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stack", "frame"), [("decoder", "gpt"), ("encoder", "bert"), ("encoder", "roberta")]
+    ("stack", "pair_format"), [("decoder", "gpt"), ("encoder", "bert"), ("encoder", "roberta")]
 )
-def test_padding_is_in_no_score(stack: str, frame: str) -> None:
-    network, task = model(stack), classifier(stack, frame=frame)
+def test_padding_is_in_no_score(stack: str, pair_format: str) -> None:
+    network, task = model(stack), classifier(stack, pair_format=pair_format)
     together, _ = task.scores(network, task.collator()(RAGGED, []))
     alone = [task.scores(network, task.collator()([example], []))[0] for example in RAGGED]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)

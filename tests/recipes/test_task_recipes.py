@@ -111,7 +111,7 @@ def test_understanding_gives_every_system_the_same_budget(
     )
     tuned = [call for call in found if call[0] == "finetune"]
     assert len(tuned) == 12 * 2 * 2
-    own = {"--init-from", "--arch", "--seed", "--save-dir", "--decoder-layers", "--segments", "--languages", "--frame", "--head",
+    own = {"--init-from", "--arch", "--seed", "--save-dir", "--decoder-layers", "--segments", "--languages", "--pair-format", "--head",
            "--lm-weight", "--both-orders", "--double-unordered"}  # fmt: skip
     for task in ("classify", "regress"):
         assert len(settings([call for call in tuned if value(call, "--task") == task], own)) == 1

@@ -20,7 +20,7 @@ from masscli.checkpoint.convert.families import Family, Names
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.objectives.labelled.options import ChooseOptions, ClassifyOptions, RegressOptions, TagOptions
 from masscli.objectives.registry import ObjectiveConfig
-from masscli.objectives.shared.options import TableOptions, TextsOptions
+from masscli.objectives.shared.options import TableOptions, TextTaskOptions
 
 _ONE = {"head.out": "classifier"}
 _TWO = {"head.dense": "classifier.dense", "head.out": "classifier.out_proj"}
@@ -94,7 +94,7 @@ def tuned(family: Family, found: Checkpoint, heads: Mapping[str, Tensor]) -> Tun
         "classifier_dropout_prob" if family.model_type == "albert" else "classifier_dropout": options.dropout,
         **_labels(options),
     }
-    frame = "bert" if options.frame == "auto" else options.frame
+    frame = "bert" if options.pair_format == "auto" else options.pair_format
     framed = f"it has learned texts framed as those of {frame} (see masscli finetune --help), of at most {options.max_length} tokens"
     unused = [family.output, *([] if kind.pooler else [family.pooler])]
     return Tuned(
@@ -109,7 +109,7 @@ def tuned(family: Family, found: Checkpoint, heads: Mapping[str, Tensor]) -> Tun
 
 def _class(family: Family, options: ObjectiveConfig) -> _Class | None:
     match options:
-        case TextsOptions(both_orders=False):
+        case TextTaskOptions(both_orders=False):
             return _TEXTS.get(family.model_type)
         case TagOptions():
             return _TAGS if family.prefix != "transformer." else None

@@ -39,7 +39,12 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.extract import span_heads
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.objectives.objective import ObjectiveContext, Term
-from masscli.objectives.shared.finetuning_base import Answer, Judged, Output, Reading
+from masscli.objectives.shared.finetuning_base import (
+    ExampleOutput,
+    Prediction,
+    PredictiveObjective,
+    SequenceReader,
+)
 from masscli.objectives.shared.table_columns import language_of
 
 QUESTION, CONTEXT = "question", "context"
@@ -53,7 +58,7 @@ class Candidate(NamedTuple):
     end: int
 
 
-class Window(NamedTuple):
+class QuestionWindow(NamedTuple):
     """Tokens start .. start + size - 1 of a question's text; `number` among the windows of that question."""
 
     question: int
@@ -62,14 +67,14 @@ class Window(NamedTuple):
     size: int
 
 
-class WindowsView:
+class QuestionWindowDataset:
     """Windows of all questions, one after another; with labels, where the answer is in each."""
 
-    def __init__(self, table: Table, options: ExtractOptions, reading: Reading, labelled: bool) -> None:
+    def __init__(self, table: Table, options: ExtractOptions, reader: SequenceReader, labelled: bool) -> None:
         self.table, self.options, self.labelled = table, options, labelled
         self.questions, self.texts = table.ids(QUESTION), table.ids(CONTEXT)
-        self.symbols = reading.frame.num_special_tokens(2)
-        self.windows: list[Window] = []
+        self.symbols = reader.pair_format.num_special_tokens(2)
+        self.windows: list[QuestionWindow] = []
         asked = np.minimum(self.questions.lengths(0, len(table)), options.max_query)
         lengths = self.texts.lengths()
         for row in range(len(table)):
@@ -79,7 +84,7 @@ class WindowsView:
                 raise MasscliError(message, "raise --max-length, or lower --max-query")
             length = int(lengths[table.shared_row(CONTEXT, row)])
             self.windows += [
-                Window(row, n, *w)
+                QuestionWindow(row, n, *w)
                 for n, w in enumerate(windows.split_into_windows(length, room, options.doc_stride))
             ]
         self._sizes = np.array(
@@ -142,26 +147,26 @@ def span(table: Table, row: int) -> tuple[int, int] | None:
 
 
 @dataclass(frozen=True)
-class WindowsCollator:
+class QuestionWindowCollator:
     """Frames questions with windows; the place of [CLS] (or of a decoder's last symbol) stands for no answer."""
 
-    reading: Reading
+    reader: SequenceReader
     framing: Framing
     language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        sequences = [self.reading.frame.join(e.fields[0], e.fields[1]) for e in examples]
-        batch = self.reading.batch(sequences, self.framing, self.language, [e.number for e in examples])
-        nothing = [0 if self.reading.stack == "encoder" else len(s.ids) - 1 for s in sequences]
+        sequences = [self.reader.pair_format.join(e.fields[0], e.fields[1]) for e in examples]
+        batch = self.reader.collate(sequences, self.framing, self.language, [e.number for e in examples])
+        null_position = [0 if self.reader.stack == "encoder" else len(s.ids) - 1 for s in sequences]
         where = [
             [s.starts[1], len(e.fields[1]), none]
-            for s, e, none in zip(sequences, examples, nothing, strict=True)
+            for s, e, none in zip(sequences, examples, null_position, strict=True)
         ]
         rows = torch.arange(len(examples))
         labels = {"window": Labels(torch.tensor(where), rows)}
         wanted = [
             [*(s.starts[1] + int(at) if at >= 0 else none for at in e.fields[2][:2]), int(e.fields[2][2])]
-            for s, e, none in zip(sequences, examples, nothing, strict=True)
+            for s, e, none in zip(sequences, examples, null_position, strict=True)
             if len(e.fields) > 2
         ]
         if wanted:
@@ -169,13 +174,13 @@ class WindowsCollator:
         return replace(batch, labels=labels, counts={"extract": float(len(wanted))})
 
 
-class Extract(Judged):
+class Extract(PredictiveObjective):
     """Find answers."""
 
     def __init__(self, config: ExtractOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
         self.options = config
-        self.reading = Reading.of(config, context)
+        self.reader = SequenceReader.from_options(config, context)
         self.head = span_heads.span_head(config, context.model)
         self.apart = config.qa_head != "linear" and bool(
             config.unanswerable
@@ -187,12 +192,12 @@ class Extract(Judged):
         return {"extract": 1.0}
 
     @property
-    def metrics(self) -> tuple[str, ...]:
+    def metric_names(self) -> tuple[str, ...]:
         """Those of SQuAD; with the best threshold where questions may have no answer."""
         return ("f1", "exact", "best-f1", "best-exact") if self.options.unanswerable else ("f1", "exact")
 
     @classmethod
-    def complete(cls, config: ExtractOptions, data: DataFolder, name: str) -> ExtractOptions:
+    def fill_from_data(cls, config: ExtractOptions, data: DataFolder, name: str) -> ExtractOptions:
         """The language, and whether all questions have answers."""
         if config.qa_head == "electra" and config.head_dropout is not None:
             raise MasscliError("--head-dropout: the layers of --qa-head electra have none", "leave it out")
@@ -204,16 +209,16 @@ class Extract(Judged):
             raise MasscliError(f"{table.path}: not one question has an answer", "there is nothing to learn")
         return replace(config, unanswerable=unanswerable, language=language_of(config.language, table, data))
 
-    def examples(self, table: Table, labelled: bool) -> WindowsView:
+    def table_dataset(self, table: Table, labelled: bool) -> QuestionWindowDataset:
         if labelled:
             for row in range(len(table)):
                 if not len(table.item_rows("answers", row)) and not int(table.numbers("impossible", row)[0]):
                     raise MasscliError(f"{table.location(row)}: has no answer, and is not said to be impossible",
                                        'add its answers, or "is_impossible": true')  # fmt: skip
-        return WindowsView(table, self.options, self.reading, labelled)
+        return QuestionWindowDataset(table, self.options, self.reader, labelled)
 
     def data_warnings(self, view: Dataset) -> list[str]:
-        assert isinstance(view, WindowsView)
+        assert isinstance(view, QuestionWindowDataset)
         cut, several = view.cut, len(view) - len(view.table)
         found = (
             [f"{cut} of {len(view.table)} questions are cut to {self.options.max_query} tokens (--max-query)"]
@@ -226,15 +231,15 @@ class Extract(Judged):
             )
         return [*found, f"{len(view.table)} questions are read in {len(view)} windows"] if several else found
 
-    def collator(self) -> WindowsCollator:
+    def collator(self) -> QuestionWindowCollator:
         """Frames and pads."""
-        return WindowsCollator(self.reading, self.context.framing, self.options.language)
+        return QuestionWindowCollator(self.reader, self.context.framing, self.options.language)
 
-    def windows(self, model: Transformer, batch: Batch) -> span_heads.Windows:
+    def windows(self, model: Transformer, batch: Batch) -> span_heads.WindowStates:
         """What the model makes of a batch, and what is where in it."""
-        first, size, nothing = batch.labels["window"].ids.unbind(1)
-        return span_heads.Windows(
-            self.reading.states(model, batch).float(), batch.source.lengths, first, size, nothing
+        first, size, null_position = batch.labels["window"].ids.unbind(1)
+        return span_heads.WindowStates(
+            self.reader.hidden_states(model, batch).float(), batch.source.lengths, first, size, null_position
         )
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
@@ -243,22 +248,22 @@ class Extract(Judged):
         loss = span_heads.loss(self.head, self.windows(model, batch), wanted[:, :2], wanted[:, 2] > 0)
         return {"extract": Term(loss, loss)}
 
-    def predict(self, model: Transformer, batch: Batch) -> list[Output]:
+    def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
         """For each window: the score of no answer, and the spans that are looked at (see `qa_heads.candidates`)."""
         return span_heads.candidates(
             self.head, self.windows(model, batch), self.options.n_best, self.options.max_answer
         )
 
-    def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
-        view = WindowsView(table, self.options, self.reading, labelled=False)
+    def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
+        view = QuestionWindowDataset(table, self.options, self.reader, labelled=False)
         pairs = zip(view.windows, outputs, strict=True)
         return [
             self._answer(table, row, list(group))
             for row, group in groupby(pairs, key=lambda pair: pair[0].question)
         ]
 
-    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
-        answers = self.answers(table, outputs)
+    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
+        answers = self.decode_predictions(table, outputs)
         asked = [
             squad.Question(table.text("id", row), tuple(table.strings("answers", row)))
             for row in range(len(table))
@@ -275,7 +280,9 @@ class Extract(Judged):
             found["best-f1-threshold"] = whole["best_f1_thresh"]  # what --null-threshold takes
         return found
 
-    def _answer(self, table: Table, row: int, parts: Sequence[tuple[Window, Output]]) -> Answer:
+    def _answer(
+        self, table: Table, row: int, parts: Sequence[tuple[QuestionWindow, ExampleOutput]]
+    ) -> Prediction:
         at, context = table.shared_row(CONTEXT, row), table.text(CONTEXT, row)
         begins, ends = table.columns["context.begin"][at], table.columns["context.end"][at]
         texts: dict[str, float] = {}
@@ -286,8 +293,8 @@ class Extract(Judged):
         null = min(float(output[0]) for _, output in parts)
         odds = null - (0.0 if self.apart else texts[best]) if texts else math.inf
         beside = self.options.unanswerable and not self.apart  # as BERT's, it is listed however unlikely
-        nothing = [("", null)] if beside or not texts else []
-        listed = sorted([*texts.items(), *nothing], key=lambda item: -item[1])
+        null_position = [("", null)] if beside or not texts else []
+        listed = sorted([*texts.items(), *null_position], key=lambda item: -item[1])
         top = listed[0][1]
         total = sum(math.exp(score - top) for _, score in listed)
         n_best = [
@@ -304,10 +311,10 @@ class Extract(Judged):
             "na_prob": _sigmoid(odds),
             "n_best": n_best,
         }
-        return Answer(text, known)
+        return Prediction(text, known)
 
 
-def rank(parts: Sequence[tuple[Window, Output]]) -> list[Candidate]:
+def rank(parts: Sequence[tuple[QuestionWindow, ExampleOutput]]) -> list[Candidate]:
     """Spans of a question's text, best first; of each window those that start where it is the one that sees most."""
     length = max(w.start + w.size for w, _ in parts)
     owner = windows.best_window_per_token([(w.start, w.size) for w, _ in parts], length)

@@ -28,7 +28,7 @@ from masscli.models.config import ModelConfig
 from masscli.models.dropout import dropout
 from masscli.models.linear import LayerNorm, Linear
 from masscli.objectives.extract.options import ExtractOptions
-from masscli.objectives.shared.finetuning_base import Head, Output
+from masscli.objectives.shared.finetuning_base import ClassificationHead, ExampleOutput
 
 NEVER = -1e30
 """The score of a place where nothing may start or end."""
@@ -36,7 +36,7 @@ ELECTRA_WIDTH = 512
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowStates:
     """A batch of windows: states (B, L, D), and for each row its length, the place of its text's first token, how many tokens the text has,
     and the place that stands for no answer."""
 
@@ -44,7 +44,7 @@ class Windows:
     lengths: Tensor
     first: Tensor
     size: Tensor
-    nothing: Tensor
+    null_position: Tensor
 
     def real(self) -> Tensor:
         """(B, L): what is no padding."""
@@ -54,33 +54,33 @@ class Windows:
         """(B, L): the tokens of the text, and the place of no answer."""
         at = torch.arange(self.states.shape[1], device=self.states.device)
         inside = (at >= self.first[:, None]) & (at < (self.first + self.size)[:, None])
-        return inside | (at == self.nothing[:, None])
+        return inside | (at == self.null_position[:, None])
 
     def at(self, places: Tensor) -> Tensor:
         """(B, K, D): the states at places (B, K)."""
         return self.states[torch.arange(len(places), device=places.device)[:, None], places]
 
 
-class Marks(NamedTuple):
+class SpanLogits(NamedTuple):
     """The scores (B, L) of starts; of ends (B, K, L), given starts (B, K); and (B,) of there being no answer, where a part of its own says
     so: above 0 if that is the likelier."""
 
     starts: Tensor
     ends: Callable[[Tensor], Tensor]
-    absent: Tensor | None
+    no_answer: Tensor | None
 
 
 class SpanHead(Protocol):
-    """A head, and how the loss of its `absent` is weighed and asked for."""
+    """A head, and how the loss of its `no_answer` is weighed and asked for."""
 
     weight: float
     by_question: bool
 
-    def marks(self, windows: Windows) -> Marks:
+    def span_logits(self, windows: WindowStates) -> SpanLogits:
         """What it makes of states in fp32."""
 
 
-class LinearSpans(Head):
+class LinearSpans(ClassificationHead):
     """Two scores of each token."""
 
     weight, by_question = 1.0, False
@@ -88,9 +88,9 @@ class LinearSpans(Head):
     def __init__(self, options: ExtractOptions, model: ModelConfig) -> None:
         super().__init__(options, model.dim, 2)
 
-    def marks(self, windows: Windows) -> Marks:
+    def span_logits(self, windows: WindowStates) -> SpanLogits:
         scores = self(windows.states).masked_fill(~windows.real()[:, :, None], NEVER)
-        return Marks(
+        return SpanLogits(
             scores[:, :, 0], lambda starts: scores[:, None, :, 1].expand(-1, starts.shape[1], -1), None
         )
 
@@ -100,14 +100,14 @@ class RobertaSpans(LinearSpans):
 
     def __init__(self, options: ExtractOptions, model: ModelConfig) -> None:
         super().__init__(options, model)
-        self.absent = Head(options, model.dim, 1) if options.unanswerable else None
+        self.no_answer = ClassificationHead(options, model.dim, 1) if options.unanswerable else None
 
-    def marks(self, windows: Windows) -> Marks:
-        found = super().marks(windows)
+    def span_logits(self, windows: WindowStates) -> SpanLogits:
+        found = super().span_logits(windows)
         return (
             found
-            if self.absent is None
-            else found._replace(absent=self.absent(windows.at(windows.nothing[:, None]))[:, 0, 0])
+            if self.no_answer is None
+            else found._replace(no_answer=self.no_answer(windows.at(windows.null_position[:, None]))[:, 0, 0])
         )
 
 
@@ -116,16 +116,16 @@ class StartThenEnd(nn.Module):
 
     weight, by_question = 0.5, False
 
-    def __init__(self, model: ModelConfig, end: nn.Module, absent: nn.Module | None) -> None:
+    def __init__(self, model: ModelConfig, end: nn.Module, no_answer: nn.Module | None) -> None:
         super().__init__()
-        self.start, self.end, self.absent = Linear(model.dim, 1), end, absent
+        self.start, self.end, self.no_answer = Linear(model.dim, 1), end, no_answer
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, 0, 0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def marks(self, windows: Windows) -> Marks:
+    def span_logits(self, windows: WindowStates) -> SpanLogits:
         text, states = windows.text(), windows.states
         starts = F.log_softmax(self.start(states)[:, :, 0].masked_fill(~text, NEVER), -1)
 
@@ -138,13 +138,13 @@ class StartThenEnd(nn.Module):
                 found.append(F.log_softmax(scores.masked_fill(~text, NEVER), -1))
             return torch.stack(found, 1)
 
-        if self.absent is None:
-            return Marks(starts, ends, None)
+        if self.no_answer is None:
+            return SpanLogits(starts, ends, None)
         mean, first = (
             torch.einsum("bl,bld->bd", starts.exp(), states),
-            windows.at(windows.nothing[:, None])[:, 0],
+            windows.at(windows.null_position[:, None])[:, 0],
         )
-        return Marks(starts, ends, self.absent(torch.cat([mean, first], -1))[:, 0])
+        return SpanLogits(starts, ends, self.no_answer(torch.cat([mean, first], -1))[:, 0])
 
 
 class AlbertSpans(StartThenEnd):
@@ -153,10 +153,10 @@ class AlbertSpans(StartThenEnd):
     def __init__(self, options: ExtractOptions, model: ModelConfig) -> None:
         wide, dim = 2 * model.dim, model.dim
         end = nn.Sequential(Linear(wide, dim), nn.Tanh(), LayerNorm(dim, model.norm_eps), Linear(dim, 1))
-        absent = nn.Sequential(
+        no_answer = nn.Sequential(
             Linear(wide, dim), nn.Tanh(), Dropout(options.dropout), nn.Linear(dim, 1, bias=False)
         )
-        super().__init__(model, end, absent if options.unanswerable else None)
+        super().__init__(model, end, no_answer if options.unanswerable else None)
 
 
 class ElectraSpans(StartThenEnd):
@@ -165,11 +165,11 @@ class ElectraSpans(StartThenEnd):
     by_question = True
 
     def __init__(self, options: ExtractOptions, model: ModelConfig) -> None:
-        end, absent = (
+        end, no_answer = (
             nn.Sequential(Linear(2 * model.dim, ELECTRA_WIDTH), nn.GELU(), Linear(ELECTRA_WIDTH, 1))
-            for _ in ("end", "absent")
+            for _ in ("end", "no_answer")
         )
-        super().__init__(model, end, absent if options.unanswerable else None)
+        super().__init__(model, end, no_answer if options.unanswerable else None)
 
 
 class Dropout(nn.Module):
@@ -198,39 +198,43 @@ def span_head(options: ExtractOptions, model: ModelConfig) -> SpanHead:
     return HEADS[options.qa_head](options, model)
 
 
-def loss(head: SpanHead, windows: Windows, spans: Tensor, answered: Tensor) -> Tensor:
+def loss(head: SpanHead, windows: WindowStates, spans: Tensor, answered: Tensor) -> Tensor:
     """Summed over windows: (cross-entropy of the start + that of the end) / 2, and the weighted one of there being no answer.
 
     `spans` (B, 2) are the right starts and ends, `answered` (B,) whether the question has an answer, in this window or another.
     """
-    marks, (start, end) = head.marks(windows), spans.unbind(1)
-    found = F.cross_entropy(marks.starts, start, reduction="sum")
-    found = (found + F.cross_entropy(marks.ends(start[:, None])[:, 0], end, reduction="sum")) / 2
-    if marks.absent is not None:
-        absent = ~answered if head.by_question else start == windows.nothing
+    span_logits, (start, end) = head.span_logits(windows), spans.unbind(1)
+    found = F.cross_entropy(span_logits.starts, start, reduction="sum")
+    found = (found + F.cross_entropy(span_logits.ends(start[:, None])[:, 0], end, reduction="sum")) / 2
+    if span_logits.no_answer is not None:
+        no_answer = ~answered if head.by_question else start == windows.null_position
         found = found + head.weight * F.binary_cross_entropy_with_logits(
-            marks.absent, absent.float(), reduction="sum"
+            span_logits.no_answer, no_answer.float(), reduction="sum"
         )
     return found
 
 
 @torch.no_grad()
-def candidates(head: SpanHead, windows: Windows, n_best: int, max_answer: int) -> list[Output]:
+def candidates(head: SpanHead, windows: WindowStates, n_best: int, max_answer: int) -> list[ExampleOutput]:
     """For each window: the score of no answer; then, one after another, the first and last token (counted in the window's text) and the
     score of each span that is looked at: the `n_best` starts, and with each of them the `n_best` ends."""
-    marks, found = head.marks(windows), list[Output]()
+    span_logits, found = head.span_logits(windows), list[ExampleOutput]()
     first, size = windows.first.tolist(), windows.size.tolist()
-    scores = marks.starts.double().cpu().numpy()
+    scores = span_logits.starts.double().cpu().numpy()
     tops = [_top(row[a : a + n], n_best) for row, a, n in zip(scores, first, size, strict=True)]
-    places = windows.nothing[:, None].repeat(
+    places = windows.null_position[:, None].repeat(
         1, 1 + max(map(len, tops))
     )  # first of all the one of no answer, which fills up the rest, too
     for row, (a, top) in enumerate(zip(first, tops, strict=True)):
         places[row, 1 : 1 + len(top)] = torch.tensor(top, device=places.device) + a
-    ends = marks.ends(places).double().cpu().numpy()
-    for row, (a, n, nothing) in enumerate(zip(first, size, windows.nothing.tolist(), strict=True)):
+    ends = span_logits.ends(places).double().cpu().numpy()
+    for row, (a, n, null_position) in enumerate(
+        zip(first, size, windows.null_position.tolist(), strict=True)
+    ):
         null = (
-            scores[row, nothing] + ends[row, 0, nothing] if marks.absent is None else float(marks.absent[row])
+            scores[row, null_position] + ends[row, 0, null_position]
+            if span_logits.no_answer is None
+            else float(span_logits.no_answer[row])
         )
         spans = [
             (i, j, scores[row, a + i] + ends[row, k, a + j])
@@ -242,6 +246,6 @@ def candidates(head: SpanHead, windows: Windows, n_best: int, max_answer: int) -
     return found
 
 
-def _top(scores: Output, count: int) -> list[int]:
+def _top(scores: ExampleOutput, count: int) -> list[int]:
     found: list[int] = np.argsort(-scores, kind="stable")[:count].tolist()
     return found

@@ -35,11 +35,11 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.labelled.options import ChooseOptions
 from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.finetuning_base import (
-    Answer,
-    Head,
-    Judged,
-    Output,
-    Reading,
+    ClassificationHead,
+    ExampleOutput,
+    Prediction,
+    PredictiveObjective,
+    SequenceReader,
     check_language_model,
     language_model,
     next_tokens,
@@ -47,18 +47,20 @@ from masscli.objectives.shared.finetuning_base import (
 from masscli.objectives.shared.table_columns import language_of
 
 
-class ChoicesView:
+class MultipleChoiceDataset:
     """Of each example its context, cut to fit with each choice; the choices; and which is right."""
 
-    def __init__(self, table: Table, options: ChooseOptions, reading: Reading, targets: Ids | None) -> None:
-        self.table, self.options, self.reading, self.targets = table, options, reading, targets
+    def __init__(
+        self, table: Table, options: ChooseOptions, reader: SequenceReader, targets: Ids | None
+    ) -> None:
+        self.table, self.options, self.reader, self.targets = table, options, reader, targets
         self.items, self.questions = options.choices_column, None
         if table.has(asked := options.choices_column + WITH_QUESTION):
             at = (
                 options.question_at
                 if options.question_at != "auto"
                 else "context"
-                if reading.frame.kind == "gpt"
+                if reader.pair_format.kind == "gpt"
                 else "choice"
             )
             self.items, self.questions = (
@@ -70,7 +72,7 @@ class ChoicesView:
                 "leave it out",
             )
         self.contexts, self.choices = table.ids(options.context_column), table.ids(self.items)
-        self.room = options.max_length - reading.frame.num_special_tokens(2)
+        self.room = options.max_length - reader.pair_format.num_special_tokens(2)
         self.most = min(options.max_choice, self.room)
 
     def __len__(self) -> int:
@@ -90,7 +92,8 @@ class ChoicesView:
         for n in range(stop - start):
             own = lengths[ends[start + n] - ends[start] : ends[start + n + 1] - ends[start]]
             found[n] = len(own) * (
-                min(int(own.max()) + int(before[n]), self.room) + self.reading.frame.num_special_tokens(2)
+                min(int(own.max()) + int(before[n]), self.room)
+                + self.reader.pair_format.num_special_tokens(2)
             )
         return found[:, None]
 
@@ -123,10 +126,10 @@ def _last(ids: Ids, count: int) -> Ids:
 
 
 @dataclass(frozen=True)
-class ChoicesCollator:
+class MultipleChoiceCollator:
     """A sequence for every choice, those of an example one after another."""
 
-    reading: Reading
+    reader: SequenceReader
     framing: Framing
     language: str
     choice_first: bool
@@ -135,8 +138,10 @@ class ChoicesCollator:
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         counts = [len(e.fields) // 2 for e in examples]
         texts = [e.fields[2 * n : 2 * n + 2] for e, c in zip(examples, counts, strict=True) for n in range(c)]
-        sequences = [self.reading.frame.join(*(two[::-1] if self.choice_first else two)) for two in texts]
-        batch = self.reading.batch(sequences, self.framing, self.language, [e.number for e in examples])
+        sequences = [
+            self.reader.pair_format.join(*(two[::-1] if self.choice_first else two)) for two in texts
+        ]
+        batch = self.reader.collate(sequences, self.framing, self.language, [e.number for e in examples])
         targets = [e.fields[-1] for e in examples if len(e.fields) % 2]
         labels = {"choices": Labels(torch.tensor(counts), torch.arange(len(counts)))}
         if targets:
@@ -147,17 +152,17 @@ class ChoicesCollator:
         return replace(batch, labels=labels, counts=totals)
 
 
-class Choose(Judged):
+class Choose(PredictiveObjective):
     """Find the right choice."""
 
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    metric_names: ClassVar[tuple[str, ...]] = ("accuracy",)
 
     def __init__(self, config: ChooseOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
         self.options = config
-        self.reading = Reading.of(config, context)
-        check_language_model(config, self.reading)
-        self.head = Head(config, context.model.dim, 1)
+        self.reader = SequenceReader.from_options(config, context)
+        check_language_model(config, self.reader)
+        self.head = ClassificationHead(config, context.model.dim, 1)
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -165,20 +170,20 @@ class Choose(Judged):
         return {"choose": 1.0, "lm": self.options.lm_weight} if self.options.lm_weight else {"choose": 1.0}
 
     @classmethod
-    def complete(cls, config: ChooseOptions, data: DataFolder, name: str) -> ChooseOptions:
+    def fill_from_data(cls, config: ChooseOptions, data: DataFolder, name: str) -> ChooseOptions:
         """The language."""
         table = data.table(name, "train")
         _targets(table, config)
         return replace(config, language=language_of(config.language, table, data))
 
-    def examples(self, table: Table, labelled: bool) -> Dataset:
+    def table_dataset(self, table: Table, labelled: bool) -> Dataset:
         _check(table, self.options)
-        return ChoicesView(
-            table, self.options, self.reading, _targets(table, self.options) if labelled else None
+        return MultipleChoiceDataset(
+            table, self.options, self.reader, _targets(table, self.options) if labelled else None
         )
 
     def data_warnings(self, view: Dataset) -> list[str]:
-        assert isinstance(view, ChoicesView)
+        assert isinstance(view, MultipleChoiceDataset)
         cut = view.cut
         return (
             [f"{cut} of {len(view)} examples are cut to {self.options.max_length} tokens (--max-length)"]
@@ -186,17 +191,17 @@ class Choose(Judged):
             else []
         )
 
-    def collator(self) -> ChoicesCollator:
+    def collator(self) -> MultipleChoiceCollator:
         """Frames and pads."""
         o = self.options
-        return ChoicesCollator(
-            self.reading, self.context.framing, o.language, o.choice_first, o.lm_weight > 0
+        return MultipleChoiceCollator(
+            self.reader, self.context.framing, o.language, o.choice_first, o.lm_weight > 0
         )
 
     def scores(self, model: Transformer, batch: Batch) -> tuple[list[Tensor], Tensor]:
         """For each example, a score of each choice; and the states that they are made of."""
-        states = self.reading.states(model, batch)
-        scores = self.head(self.reading.summary(model, batch, states))[:, 0]
+        states = self.reader.hidden_states(model, batch)
+        scores = self.head(self.reader.sequence_state(model, batch, states))[:, 0]
         return list(torch.split(scores, batch.labels["choices"].ids.tolist())), states
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
@@ -209,24 +214,24 @@ class Choose(Judged):
             found["lm"] = language_model(model, batch, states)
         return found
 
-    def predict(self, model: Transformer, batch: Batch) -> list[Output]:
+    def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
         return [scores.double().cpu().numpy() for scores in self.scores(model, batch)[0]]
 
-    def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
+    def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
         found = []
         for row, scores in enumerate(outputs):
             shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
             best = int(scores.argmax())
             choice = table.strings(self.options.choices_column, row)[best]
             found.append(
-                Answer(
+                Prediction(
                     str(best),
                     {"label": best, "choice": choice, "probabilities": [float(share) for share in shares]},
                 )
             )
         return found
 
-    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
+    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
         targets = _targets(table, self.options)
         return {
             "accuracy": float(

@@ -32,18 +32,18 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.labelled.options import ClassifyOptions
 from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.finetuning_base import (
-    Answer,
-    BothOrders,
-    Head,
-    Judged,
-    Output,
-    Reading,
-    TextsCollator,
-    TextsView,
+    BothOrdersDataset,
+    ClassificationHead,
+    ExampleOutput,
+    Prediction,
+    PredictiveObjective,
+    SequenceReader,
+    TextCollator,
+    TextDataset,
     check_language_model,
     language_model,
 )
-from masscli.objectives.shared.options import TextsOptions
+from masscli.objectives.shared.options import TextTaskOptions
 from masscli.objectives.shared.table_columns import (
     NO_GOLD,
     UNKNOWN,
@@ -57,38 +57,38 @@ from masscli.objectives.shared.table_columns import (
 )
 
 
-class Texts(Judged):
+class Texts(PredictiveObjective):
     """A head on texts; what it means is up to those who derive from it.  `term` is the loss's name."""
 
     term: ClassVar[str]
     unknown: ClassVar[tuple[int, ...]] = ()
     """The targets of examples that have no loss."""
 
-    def __init__(self, config: TextsOptions, context: ObjectiveContext, outputs: int) -> None:
+    def __init__(self, config: TextTaskOptions, context: ObjectiveContext, outputs: int) -> None:
         super().__init__(context)
         self.texts = config
-        self.reading = Reading.of(config, context)
+        self.reader = SequenceReader.from_options(config, context)
         for flag, wanted in (
             ("--both-orders", config.both_orders),
             ("--double-unordered", config.double_unordered),
         ):
             if wanted and len(config.text_columns) != 2:
                 raise MasscliError(f"{flag}: the task has one text", "leave it out")
-        check_language_model(config, self.reading)
-        self.head = Head(config, context.model.dim, outputs)
+        check_language_model(config, self.reader)
+        self.head = ClassificationHead(config, context.model.dim, outputs)
 
     @property
     def weights(self) -> Mapping[str, float]:
         """The task, and the language model where there is one."""
         return {self.term: 1.0, "lm": self.texts.lm_weight} if self.texts.lm_weight else {self.term: 1.0}
 
-    def collator(self) -> TextsCollator:
+    def collator(self) -> TextCollator:
         """Frames and pads."""
         o = self.texts
-        return TextsCollator(
+        return TextCollator(
             self.term,
             len(o.text_columns),
-            self.reading,
+            self.reader,
             self.context.framing,
             o.language,
             o.both_orders,
@@ -99,25 +99,25 @@ class Texts(Judged):
     def targets(self, table: Table) -> NDArray[Any]:
         """What is to be learned of each example."""
 
-    def examples(self, table: Table, labelled: bool) -> TextsView:
+    def table_dataset(self, table: Table, labelled: bool) -> TextDataset:
         return self._read(table, 1, self.targets(table) if labelled else None)
 
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
         table = data.table(self.context.dataset_name, split).head(max_examples)
-        examples = self.examples(table, labelled=True)
+        examples = self.table_dataset(table, labelled=True)
         if self.texts.double_unordered:
-            return BothOrders(examples, self._read(table, -1, examples.targets)), self.collator()
+            return BothOrdersDataset(examples, self._read(table, -1, examples.targets)), self.collator()
         return examples, self.collator()
 
-    def _read(self, table: Table, step: int, targets: NDArray[Any] | None) -> TextsView:
-        return TextsView(
-            table, texts_of(self.texts.text_columns, table)[::step], self.reading, targets, self.unknown
+    def _read(self, table: Table, step: int, targets: NDArray[Any] | None) -> TextDataset:
+        return TextDataset(
+            table, texts_of(self.texts.text_columns, table)[::step], self.reader, targets, self.unknown
         )
 
     def data_warnings(self, view: Dataset) -> list[str]:
-        assert isinstance(view, TextsView | BothOrders)
+        assert isinstance(view, TextDataset | BothOrdersDataset)
         cut = view.cut
         return (
             [f"{cut} of {len(view)} examples are cut to {self.texts.max_length} tokens (--max-length)"]
@@ -127,8 +127,8 @@ class Texts(Judged):
 
     def scores(self, model: Transformer, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, outputs), and the states that they are made of."""
-        states = self.reading.states(model, batch)
-        summary = self.reading.summary(model, batch, states)
+        states = self.reader.hidden_states(model, batch)
+        summary = self.reader.sequence_state(model, batch, states)
         if self.texts.both_orders:
             one, other = summary.chunk(2)
             summary = one + other
@@ -148,7 +148,7 @@ class Texts(Judged):
         """Summed over examples."""
         raise NotImplementedError
 
-    def predict(self, model: Transformer, batch: Batch) -> list[Output]:
+    def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
         return list(self.scores(model, batch)[0].double().cpu().numpy())
 
 
@@ -157,14 +157,14 @@ class Classify(Texts):
 
     term = "classify"
     unknown = (UNKNOWN, NO_GOLD)
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "mcc")
+    metric_names: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "mcc")
 
     def __init__(self, config: ClassifyOptions, context: ObjectiveContext) -> None:
         super().__init__(config, context, len(config.labels))
         self.options = config
 
     @classmethod
-    def complete(cls, config: ClassifyOptions, data: DataFolder, name: str) -> ClassifyOptions:
+    def fill_from_data(cls, config: ClassifyOptions, data: DataFolder, name: str) -> ClassifyOptions:
         """Columns, language, labels."""
         table = data.table(name, "train")
         table.require(config.label_column, "--label-column")
@@ -194,8 +194,8 @@ class Classify(Texts):
         )
 
     def data_warnings(self, view: Dataset) -> list[str]:
-        first = view.one if isinstance(view, BothOrders) else view
-        assert isinstance(first, TextsView)
+        first = view.one if isinstance(view, BothOrdersDataset) else view
+        assert isinstance(first, TextDataset)
         about = (
             []
             if first.targets is None
@@ -207,7 +207,7 @@ class Classify(Texts):
         loss = F.cross_entropy(scores, targets, reduction="sum")
         return Term(loss, loss)
 
-    def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
+    def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
         found = []
         for scores in outputs:
             shares = np.exp(scores - scores.max())
@@ -215,14 +215,14 @@ class Classify(Texts):
             label = self.options.labels[int(scores.argmax())]
             probabilities = dict(zip(self.options.labels, map(float, shares), strict=True))
             found.append(
-                Answer(
+                Prediction(
                     label,
                     {"label": label, "probability": float(shares.max()), "probabilities": probabilities},
                 )
             )
         return found
 
-    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
+    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
         o = self.options
         labelled = [
             (table.text(o.label_column, row), o.labels[int(scores.argmax())])

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from masscli.core.config import check, config
-from masscli.objectives.shared.options import ReadOptions, TableOptions, TextsOptions
+from masscli.objectives.shared.options import SequenceTaskOptions, TableOptions, TextTaskOptions
 
 
 @config
-class ClassifyOptions(TextsOptions):
+class ClassifyOptions(TextTaskOptions):
     """One of several labels for a text or a pair of texts."""
 
     implementation: ClassVar[str] = "masscli.objectives.labelled.classify:Classify"
@@ -28,7 +28,7 @@ class ClassifyOptions(TextsOptions):
 
 
 @config
-class RegressOptions(TextsOptions):
+class RegressOptions(TextTaskOptions):
     """A number for a text or a pair of texts."""
 
     implementation: ClassVar[str] = "masscli.objectives.labelled.regress:Regress"
@@ -54,12 +54,12 @@ class TagOptions(TableOptions):
     """Column of the labels (default: the last; in CoNLL-U 4, UPOS)."""
     labels: tuple[str, ...] = ()
     """The labels (default: those of the training part, sorted); one without an example there is said and not learned."""
-    unread: str = ""
+    truncated_label: str = ""
     """The label of words beyond --max-length, and of those that have no piece (default: O, or the most frequent)."""
 
 
 @config
-class ChooseOptions(ReadOptions):
+class ChooseOptions(SequenceTaskOptions):
     """One of several choices that may follow a context."""
 
     implementation: ClassVar[str] = "masscli.objectives.labelled.choose:Choose"

@@ -23,7 +23,7 @@ from masscli.metrics import label_measures as measures
 from masscli.objectives.labelled.classify import Texts
 from masscli.objectives.labelled.options import RegressOptions
 from masscli.objectives.objective import ObjectiveContext, Term
-from masscli.objectives.shared.finetuning_base import Answer, Output
+from masscli.objectives.shared.finetuning_base import ExampleOutput, Prediction
 from masscli.objectives.shared.table_columns import language_of, text_columns
 
 
@@ -31,15 +31,15 @@ class Regress(Texts):
     """Say a number."""
 
     term = "regress"
-    metrics: ClassVar[tuple[str, ...]] = ("pearson", "spearman")
+    metric_names: ClassVar[tuple[str, ...]] = ("pearson", "spearman")
 
     def __init__(self, config: RegressOptions, context: ObjectiveContext) -> None:
         super().__init__(config, context, 1)
-        assert config.low is not None and config.high is not None  # `complete` has filled them in
+        assert config.low is not None and config.high is not None  # `fill_from_data` has filled them in
         self.options, self.low, self.span = config, config.low, config.high - config.low
 
     @classmethod
-    def complete(cls, config: RegressOptions, data: DataFolder, name: str) -> RegressOptions:
+    def fill_from_data(cls, config: RegressOptions, data: DataFolder, name: str) -> RegressOptions:
         """Columns, language, scale."""
         table = data.table(name, "train")
         found = _numbers(table, config.label_column)
@@ -67,11 +67,11 @@ class Regress(Texts):
         loss = F.mse_loss(scores[:, 0], targets.float(), reduction="sum")
         return Term(loss, loss)
 
-    def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
+    def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
         values = [float(scores[0]) * self.span + self.low for scores in outputs]
-        return [Answer(f"{value:.4f}", {"value": value}) for value in values]
+        return [Prediction(f"{value:.4f}", {"value": value}) for value in values]
 
-    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
+    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
         gold, predicted = (
             _numbers(table, self.options.label_column).tolist(),
             [float(scores[0]) for scores in outputs],

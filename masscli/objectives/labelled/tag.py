@@ -1,6 +1,6 @@
 """Tagging: a label for every word, from the state of its first piece (Devlin et al. 2019, section 5.3); no CRF.
 
-Every word of the input has an output: words beyond `--max-length`, and those that have no piece, get the label `unread`.  A word of
+Every word of the input has an output: words beyond `--max-length`, and those that have no piece, get the label `truncated_label`.  A word of
 validation whose label is not among those of the training part (or of --labels) has no loss, and counts as wrong.
 """
 
@@ -28,7 +28,13 @@ from masscli.metrics import label_measures as measures
 from masscli.models.transformer import Transformer
 from masscli.objectives.labelled.options import TagOptions
 from masscli.objectives.objective import ObjectiveContext, Term
-from masscli.objectives.shared.finetuning_base import Answer, Head, Judged, Output, Reading
+from masscli.objectives.shared.finetuning_base import (
+    ClassificationHead,
+    ExampleOutput,
+    Prediction,
+    PredictiveObjective,
+    SequenceReader,
+)
 from masscli.objectives.shared.table_columns import (
     UNKNOWN,
     about_labels,
@@ -38,7 +44,7 @@ from masscli.objectives.shared.table_columns import (
 )
 
 
-class WordsView:
+class TaggedSentenceDataset:
     """Sentences of words: their pieces, as many as fit, which of them begin a word, and the words' labels."""
 
     def __init__(
@@ -65,7 +71,7 @@ class WordsView:
         return found
 
     @property
-    def unread(self) -> int:
+    def num_truncated_words(self) -> int:
         """How many words are not read."""
         return sum(
             len(self.table.item_rows(self.field, row)) - len(self.read(row)) for row in range(len(self))
@@ -85,16 +91,16 @@ class WordsView:
 
 
 @dataclass(frozen=True)
-class WordsCollator:
+class TaggedSentenceCollator:
     """Sentences to sequences, and the places of their words' first pieces."""
 
-    reading: Reading
+    reader: SequenceReader
     framing: Framing
     language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        sequences = [self.reading.frame.join(e.fields[0]) for e in examples]
-        batch = self.reading.batch(sequences, self.framing, self.language, [e.number for e in examples])
+        sequences = [self.reader.pair_format.join(e.fields[0]) for e in examples]
+        batch = self.reader.collate(sequences, self.framing, self.language, [e.number for e in examples])
         width = batch.source.ids.shape[1]
         at = np.concatenate(
             [
@@ -112,14 +118,14 @@ class WordsCollator:
         return replace(batch, labels=labels, counts={"tag": float((ids != UNKNOWN).sum())})
 
 
-class Tag(Judged):
+class Tag(PredictiveObjective):
     """Label words."""
 
     def __init__(self, config: TagOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
         self.options = config
-        self.reading = Reading.of(config, context)
-        self.head = Head(config, context.model.dim, len(config.labels))
+        self.reader = SequenceReader.from_options(config, context)
+        self.head = ClassificationHead(config, context.model.dim, len(config.labels))
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -127,13 +133,13 @@ class Tag(Judged):
         return {"tag": 1.0}
 
     @property
-    def metrics(self) -> tuple[str, ...]:
+    def metric_names(self) -> tuple[str, ...]:
         """Entities where the labels are BIO tags, words in any case."""
         entities = any(label[:2] in ("B-", "I-", "E-", "S-") for label in self.options.labels)
         return ("entity-f1", "accuracy") if entities else ("accuracy", "f1")
 
     @classmethod
-    def complete(cls, config: TagOptions, data: DataFolder, name: str) -> TagOptions:
+    def fill_from_data(cls, config: TagOptions, data: DataFolder, name: str) -> TagOptions:
         """Columns, language, labels."""
         table = data.table(name, "train")
         first, last = table.fields[0], table.fields[-1]
@@ -149,34 +155,42 @@ class Tag(Judged):
             )
         found = Counter(tag for row in range(len(table)) for tag in table.strings(column, row))
         labels = label_list(config.labels, found, table)
-        unread = config.unread or ("O" if "O" in found else max(sorted(found), key=found.__getitem__))
-        if unread not in labels:
+        truncated_label = config.truncated_label or (
+            "O" if "O" in found else max(sorted(found), key=found.__getitem__)
+        )
+        if truncated_label not in labels:
             raise MasscliError(
-                f"--unread {unread}: is not a label of {table.path}", f"its labels are {', '.join(labels)}"
+                f"--truncated-label {truncated_label}: is not a label of {table.path}",
+                f"its labels are {', '.join(labels)}",
             )
         language = language_of(config.language, table, data)
         return replace(
-            config, word_column=words, tag_column=column, labels=labels, unread=unread, language=language
+            config,
+            word_column=words,
+            tag_column=column,
+            labels=labels,
+            truncated_label=truncated_label,
+            language=language,
         )
 
-    def examples(self, table: Table, labelled: bool) -> WordsView:
-        o, frame = self.options, self.reading.frame
+    def table_dataset(self, table: Table, labelled: bool) -> TaggedSentenceDataset:
+        o, pair_format = self.options, self.reader.pair_format
         table.require(o.word_column, "--word-column", many=True)
         targets = self._targets(table) if labelled else None
-        return WordsView(
+        return TaggedSentenceDataset(
             table,
             o.word_column,
-            o.max_length - frame.num_special_tokens(1),
-            frame.num_special_tokens(1),
+            o.max_length - pair_format.num_special_tokens(1),
+            pair_format.num_special_tokens(1),
             targets,
         )
 
     def data_warnings(self, view: Dataset) -> list[str]:
-        assert isinstance(view, WordsView)
-        unread = view.unread
+        assert isinstance(view, TaggedSentenceDataset)
+        truncated = view.num_truncated_words
         found = (
-            [f"{unread} words beyond {self.options.max_length} tokens (--max-length) are not read"]
-            if unread
+            [f"{truncated} words beyond {self.options.max_length} tokens (--max-length) are not read"]
+            if truncated
             else []
         )
         if view.targets is None:
@@ -188,13 +202,13 @@ class Tag(Judged):
             ),
         ]
 
-    def collator(self) -> WordsCollator:
+    def collator(self) -> TaggedSentenceCollator:
         """Frames and pads."""
-        return WordsCollator(self.reading, self.context.framing, self.options.language)
+        return TaggedSentenceCollator(self.reader, self.context.framing, self.options.language)
 
     def scores(self, model: Transformer, batch: Batch) -> Tensor:
         """(words, labels)."""
-        states = self.reading.states(model, batch).flatten(0, 1)[batch.labels["tag"].positions]
+        states = self.reader.hidden_states(model, batch).flatten(0, 1)[batch.labels["tag"].positions]
         found: Tensor = self.head(states)
         return found
 
@@ -205,36 +219,38 @@ class Tag(Judged):
         )
         return {"tag": Term(loss, loss)}
 
-    def predict(self, model: Transformer, batch: Batch) -> list[Output]:
+    def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
         """The number of the best label of each word that is read, and its probability, one after the other."""
         shares = torch.softmax(self.scores(model, batch).double(), -1).max(-1)
         both = torch.stack([shares.indices.double(), shares.values], 1).cpu()
         return [part.numpy().ravel() for part in torch.split(both, batch.labels["words"].ids.tolist())]
 
-    def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
+    def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
         """A line for each word, and a blank one at the end of the sentence."""
-        found, view = [], self.examples(table, labelled=False)
+        found, view = [], self.table_dataset(table, labelled=False)
         for row, output in enumerate(outputs):
             words = table.strings(self.options.word_column, row)
             tags, sure = self._tags(view, row, output)
             lines = "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True))
-            found.append(Answer(lines, {"words": words, "tags": tags, "probabilities": sure}))
+            found.append(Prediction(lines, {"words": words, "tags": tags, "probabilities": sure}))
         return found
 
-    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
-        view = self.examples(table, labelled=False)
+    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
+        view = self.table_dataset(table, labelled=False)
         gold = [table.strings(self.options.tag_column, row) for row in range(len(table))]
         predicted = [self._tags(view, row, output)[0] for row, output in enumerate(outputs)]
         flat = [tag for tags in gold for tag in tags], [tag for tags in predicted for tag in tags]
         found = {"accuracy": measures.accuracy(*flat)}
-        if "entity-f1" in self.metrics:
+        if "entity-f1" in self.metric_names:
             return {"entity-f1": entities.entity_f1(gold, predicted), **found}
         return {**found, "f1": measures.macro_f1(*flat)}
 
-    def _tags(self, view: WordsView, row: int, output: Output) -> tuple[list[str], list[float | None]]:
+    def _tags(
+        self, view: TaggedSentenceDataset, row: int, output: ExampleOutput
+    ) -> tuple[list[str], list[float | None]]:
         """A label for every word, and how sure the model is of it (None of words that are not read)."""
         count = len(view.table.item_rows(view.field, row))
-        tags, sure = [self.options.unread] * count, [None] * count  # type: list[str], list[float | None]
+        tags, sure = [self.options.truncated_label] * count, [None] * count  # type: list[str], list[float | None]
         for word, (label, share) in zip(view.read(row).tolist(), output.reshape(-1, 2).tolist(), strict=True):
             tags[word], sure[word] = self.options.labels[int(label)], share
         return tags, sure

@@ -65,7 +65,7 @@ class RobertaOptions(CorruptionOptions):
     """Mask whole words: --mask-prob is of words, each of which is hidden, kept or replaced as one, as fairseq does."""
 
     @property
-    def pair_format(self) -> Literal["bert", "roberta"]:
+    def learned_pair_format(self) -> Literal["bert", "roberta"]:
         return "bert" if self.input_form.endswith("-pair") else "roberta"
 
     @property

@@ -1,6 +1,6 @@
 """What objectives over labelled examples share: their views, their sequences, their heads, and how their outputs are judged.
 
-`Measured` is the contract with validation, `Judged` that with `masscli predict`: for every example a row of numbers (`predict`), made of
+`EvaluableObjective` is the contract with validation, `PredictiveObjective` that with `masscli predict`: for every example a row of numbers (`predict`), made of
 the model alone; from these rows and the examples, answers for people and measures by name.  So measures are a matter of the objective,
 never of the loop.
 """
@@ -29,43 +29,43 @@ from masscli.models.dropout import dropout
 from masscli.models.linear import Linear
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.shared.options import ReadOptions, TableOptions
+from masscli.objectives.shared.options import SequenceTaskOptions, TableOptions
 
-Output = NDArray[np.float64]
+ExampleOutput = NDArray[np.float64]
 """What a model has to say of one example, in numbers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Prediction:
     """A prediction: as text (a line, or several for a sentence of words), and with all its details."""
 
     text: str
     details: Mapping[str, Any]
 
 
-class Measured(Objective):
+class EvaluableObjective(Objective):
     """An objective over a table, whose outputs on labelled examples are measured."""
 
     @property
     @abstractmethod
-    def metrics(self) -> tuple[str, ...]:
+    def metric_names(self) -> tuple[str, ...]:
         """What `measure` gives; the first is the one usually reported.  More is better, but for losses and what begins with ppl."""
 
     @classmethod
     @abstractmethod
-    def complete(cls, config: Any, data: DataFolder, name: str) -> Any:
+    def fill_from_data(cls, config: Any, data: DataFolder, name: str) -> Any:
         """Options with what follows from the training part of table `name` filled in."""
 
     @abstractmethod
-    def examples(self, table: Table, labelled: bool) -> Dataset:
+    def table_dataset(self, table: Table, labelled: bool) -> Dataset:
         """The view of a table; `labelled` if labels are wanted, and their absence a mistake."""
 
     @abstractmethod
-    def predict(self, model: Transformer, batch: Batch) -> list[Output]:
+    def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
         """For each row of a batch, what is needed for `answers` and `measure`."""
 
     @abstractmethod
-    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
+    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
         """The metrics, of a labelled table."""
 
     @abstractmethod
@@ -77,29 +77,29 @@ class Measured(Objective):
     ) -> tuple[Dataset, Collator]:
         """Return the labelled examples to learn from, and their collator."""
         table = data.table(self.context.dataset_name, split).head(max_examples)
-        return self.examples(table, labelled=True), self.collator()
+        return self.table_dataset(table, labelled=True), self.collator()
 
 
-class Judged(Measured):
+class PredictiveObjective(EvaluableObjective):
     """One that answers, too: labels, numbers, spans."""
 
     @abstractmethod
-    def answers(self, table: Table, outputs: Sequence[Output]) -> list[Answer]:
+    def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
         """An answer for each example of a table, from the outputs of its view's rows in their order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class SequenceReader:
     """Which stack is read, in what form, and for how many tokens."""
 
     stack: Literal["encoder", "decoder"]
-    both: bool
-    frame: PairFormat
+    both_stacks: bool
+    pair_format: PairFormat
     max_length: int
     segments: bool
 
     @classmethod
-    def of(cls, options: TableOptions, context: ObjectiveContext) -> Self:
+    def from_options(cls, options: TableOptions, context: ObjectiveContext) -> Self:
         """As the options say, if the model can."""
         model = context.model
         stack = options.read if options.read != "auto" else "encoder" if model.encoder_layers else "decoder"
@@ -110,7 +110,9 @@ class Reading:
         if options.max_length > model.max_positions:
             raise MasscliError(f"--max-length {options.max_length}: the model has {model.max_positions} positions",
                                f"give at most {model.max_positions}")  # fmt: skip
-        kind = options.frame if options.frame != "auto" else "gpt" if stack == "decoder" else "bert"
+        kind = (
+            options.pair_format if options.pair_format != "auto" else "gpt" if stack == "decoder" else "bert"
+        )
         both = bool(model.encoder_layers and model.decoder_layers) and stack == "decoder"
         return cls(
             cast(Any, stack),
@@ -120,7 +122,7 @@ class Reading:
             model.segments > 0,
         )
 
-    def batch(
+    def collate(
         self, sequences: Sequence[JoinedSequence], framing: Framing, language: str, rows: Sequence[int]
     ) -> Batch:
         """Sequences as a batch that has no labels yet; a model of both stacks reads them with each where the decoder is meant."""
@@ -129,22 +131,22 @@ class Reading:
         tokens = Tokens(
             ids, lengths, segments=segments, language=framing.language_tensor(language, len(sequences))
         )
-        return Batch(tokens, tokens if self.both else None, {}, {}, torch.tensor(rows))
+        return Batch(tokens, tokens if self.both_stacks else None, {}, {}, torch.tensor(rows))
 
-    def states(self, model: Transformer, batch: Batch) -> Tensor:
+    def hidden_states(self, model: Transformer, batch: Batch) -> Tensor:
         """(B, L, D)."""
         if batch.target is not None:
             return model.decode(batch.target, model.encode(batch.source))
         return model.read(batch.source)
 
-    def summary(self, model: Transformer, batch: Batch, states: Tensor) -> Tensor:
+    def sequence_state(self, model: Transformer, batch: Batch, states: Tensor) -> Tensor:
         """(B, D): the state that stands for the whole sequence, an encoder's through the model's pooler where it has one."""
         if self.stack == "encoder":
             return model.pool(states)
         return states[torch.arange(len(states), device=states.device), batch.source.lengths - 1]
 
 
-class Head(nn.Module):
+class ClassificationHead(nn.Module):
     """From states to scores, in fp32."""
 
     def __init__(self, options: TableOptions, dim: int, outputs: int) -> None:
@@ -167,21 +169,21 @@ class Head(nn.Module):
         return scores
 
 
-class TextsView:
+class TextDataset:
     """One or two texts of each example, cut to fit, and what is to be learned of it (nothing where it is not labelled, or `unknown`)."""
 
     def __init__(
         self,
         table: Table,
         fields: Sequence[str],
-        reading: Reading,
+        reader: SequenceReader,
         targets: NDArray[Any] | None,
         unknown: tuple[int, ...] = (),
     ) -> None:
         self.table, self.targets, self.unknown = table, targets, unknown
         self.columns = [table.ids(field) for field in fields]
-        self.symbols = reading.frame.num_special_tokens(len(fields))
-        self.room = reading.max_length - self.symbols
+        self.symbols = reader.pair_format.num_special_tokens(len(fields))
+        self.room = reader.max_length - self.symbols
 
     def __len__(self) -> int:
         return len(self.table)
@@ -218,10 +220,10 @@ class TextsView:
         return Example(row, (*texts, *target))
 
 
-class BothOrders:
+class BothOrdersDataset:
     """The examples of one view, and then those of another one of as many: the same pairs the other way round."""
 
-    def __init__(self, one: TextsView, other: TextsView) -> None:
+    def __init__(self, one: TextDataset, other: TextDataset) -> None:
         self.one, self.other = one, other
 
     def __len__(self) -> int:
@@ -248,12 +250,12 @@ class BothOrders:
 
 
 @dataclass(frozen=True)
-class TextsCollator:
+class TextCollator:
     """Texts to sequences; a pair also the other way round, where both orders are read (row n and row B + n)."""
 
     term: str
     texts: int
-    reading: Reading
+    reader: SequenceReader
     framing: Framing
     language: str
     both_orders: bool
@@ -261,10 +263,10 @@ class TextsCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         texts = [e.fields[: self.texts] for e in examples]
-        sequences = [self.reading.frame.join(*t) for t in texts]
+        sequences = [self.reader.pair_format.join(*t) for t in texts]
         if self.both_orders:
-            sequences += [self.reading.frame.join(*t[::-1]) for t in texts]
-        batch = self.reading.batch(sequences, self.framing, self.language, [e.number for e in examples])
+            sequences += [self.reader.pair_format.join(*t[::-1]) for t in texts]
+        batch = self.reader.collate(sequences, self.framing, self.language, [e.number for e in examples])
         targets = {row: e.fields[self.texts] for row, e in enumerate(examples) if len(e.fields) > self.texts}
         ids = np.concatenate(list(targets.values())) if targets else np.zeros(0, np.int64)
         labels = {self.term: Labels(torch.from_numpy(ids), torch.tensor(list(targets), dtype=torch.int64))}
@@ -283,9 +285,9 @@ def next_tokens(tokens: Tokens) -> Labels:
     return Labels(tokens.ids.flatten()[places + 1], places)
 
 
-def check_language_model(options: ReadOptions, reading: Reading) -> None:
+def check_language_model(options: SequenceTaskOptions, reader: SequenceReader) -> None:
     """Complain of the language model of an encoder, which sees what is to be predicted."""
-    if options.lm_weight and reading.stack != "decoder":
+    if options.lm_weight and reader.stack != "decoder":
         raise MasscliError(
             "--lm-weight: only a decoder has a language model", "leave it out, or add --read decoder"
         )

@@ -147,7 +147,7 @@ class TableOptions(ObjectiveConfig):
     """Language of the text (default: as preprocess was told)."""
     max_length: int = 128
     """Longest sequence in tokens, symbols included; longer ones lose the end of their longer part, and are counted."""
-    frame: Literal["auto", "bert", "roberta", "gpt"] = "auto"
+    pair_format: Literal["auto", "bert", "roberta", "gpt"] = "auto"
     """How one or two texts become a sequence: bert [CLS] A [SEP] B [SEP], roberta <s> A </s> </s> B </s>, gpt start A delimiter B extract
     (auto: gpt for a decoder, roberta where --init-from has learned so, else bert)."""
     read: Literal["auto", "encoder", "decoder"] = "auto"
@@ -169,16 +169,16 @@ class TableOptions(ObjectiveConfig):
         return 0.1 if self.head_dropout is None else self.head_dropout
 
     @property
-    def pair_format(self) -> Literal["bert", "roberta"]:
-        return "roberta" if self.frame == "roberta" else "bert"
+    def learned_pair_format(self) -> Literal["bert", "roberta"]:
+        return "roberta" if self.pair_format == "roberta" else "bert"
 
     def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: Literal["bert", "roberta"]) -> Self:
-        seen = self.frame == "auto" and encoder and self.read != "decoder"
-        return replace(self, frame="roberta") if seen and pair_format == "roberta" else self
+        seen = self.pair_format == "auto" and encoder and self.read != "decoder"
+        return replace(self, pair_format="roberta") if seen and pair_format == "roberta" else self
 
 
 @config
-class ReadOptions(TableOptions):
+class SequenceTaskOptions(TableOptions):
     """What tasks over whole sequences can be told: those that one state of each stands for."""
 
     lm_weight: float = 0.0
@@ -194,7 +194,7 @@ class ReadOptions(TableOptions):
 
 
 @config
-class TextsOptions(ReadOptions):
+class TextTaskOptions(SequenceTaskOptions):
     """One or two texts and a label."""
 
     formats: ClassVar[tuple[str, ...]] = ("tsv", "jsonl")

@@ -30,14 +30,14 @@ from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
 from masscli.objectives.mass.objective import sequence_loss
 from masscli.objectives.objective import ObjectiveContext, Term
-from masscli.objectives.shared.finetuning_base import Measured, Output
+from masscli.objectives.shared.finetuning_base import EvaluableObjective, ExampleOutput
 from masscli.objectives.shared.pseudo_masking import FRAME, PseudoCollator, pseudo_loss, undone
 from masscli.objectives.shared.table_columns import language_of
 from masscli.objectives.translate.objective import pair_batch
-from masscli.objectives.write.options import RespondOptions, SummarizeOptions, WriteOptions
+from masscli.objectives.write.options import ConditionalGenerationOptions, RespondOptions, SummarizeOptions
 
 
-def cut_of(options: WriteOptions) -> Truncation:
+def source_truncation(options: ConditionalGenerationOptions) -> Truncation:
     """What is read of a source that is written about from its text, as in training."""
     if isinstance(options, RespondOptions):
         return Truncation(options.turns, options.max_source, "end")
@@ -47,7 +47,7 @@ def cut_of(options: WriteOptions) -> Truncation:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class LengthLimits:
     """Most tokens of a source and of a target, and whether one sequence holds both, and the target's pseudo-masks."""
 
     source: int
@@ -55,7 +55,7 @@ class Room:
     joined: bool
 
     @classmethod
-    def of(cls, options: WriteOptions, positions: int) -> Self:
+    def of(cls, options: ConditionalGenerationOptions, positions: int) -> Self:
         """What the options say, as far as the model has positions for it."""
         if options.writer != "encoder":
             return cls(min(options.max_source, positions - 2), min(options.max_target, positions - 2), False)
@@ -67,11 +67,11 @@ class Room:
         return cls(options.max_source, options.max_target, True)
 
 
-class SourcesView:
+class SourceTargetDataset:
     """Sources that are cut to fit, and targets."""
 
-    def __init__(self, table: Table, target: str, room: Room) -> None:
-        self.table, self.targets, self.room = table, table.ids(target), room
+    def __init__(self, table: Table, target: str, limits: LengthLimits) -> None:
+        self.table, self.targets, self.limits = table, table.ids(target), limits
 
     def __len__(self) -> int:
         return len(self.table)
@@ -86,11 +86,11 @@ class SourcesView:
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Both sides with two symbols each; of one sequence, its length."""
-        source = np.minimum(self.whole(start, stop), self.room.source)
-        target = np.minimum(self.targets.lengths(start, stop).astype(np.int64), self.room.target)
+        source = np.minimum(self.whole(start, stop), self.limits.source)
+        target = np.minimum(self.targets.lengths(start, stop).astype(np.int64), self.limits.target)
         return (
             np.stack([source + 2 * target + FRAME + 1], 1)
-            if self.room.joined
+            if self.limits.joined
             else np.stack([source + 2, target + 2], 1)
         )
 
@@ -98,19 +98,19 @@ class SourcesView:
     def cut(self) -> tuple[int, int]:
         """How many sources and targets are cut."""
         sources, targets = self.whole(0, len(self)), self.targets.lengths(0, len(self))
-        return int(np.count_nonzero(sources > self.room.source)), int(
-            np.count_nonzero(targets > self.room.target)
+        return int(np.count_nonzero(sources > self.limits.source)), int(
+            np.count_nonzero(targets > self.limits.target)
         )
 
     def __getitem__(self, row: int) -> Example:
-        return Example(row, (self.source(row), self.targets[row][: self.room.target]))
+        return Example(row, (self.source(row), self.targets[row][: self.limits.target]))
 
 
-class TextsView(SourcesView):
+class SummarizationDataset(SourceTargetDataset):
     """Sources are texts."""
 
-    def __init__(self, table: Table, options: SummarizeOptions, room: Room) -> None:
-        super().__init__(table, options.target_column, room)
+    def __init__(self, table: Table, options: SummarizeOptions, limits: LengthLimits) -> None:
+        super().__init__(table, options.target_column, limits)
         self.sources, self.keep = table.ids(options.source_column), options.keep
 
     def whole(self, start: int, stop: int) -> NDArray[np.int64]:
@@ -118,14 +118,14 @@ class TextsView(SourcesView):
 
     def source(self, row: int) -> Ids:
         ids = self.sources[row]
-        return ids[: self.room.source] if self.keep == "start" else ids[-self.room.source :]
+        return ids[: self.limits.source] if self.keep == "start" else ids[-self.limits.source :]
 
 
-class TurnsView(SourcesView):
+class DialogueDataset(SourceTargetDataset):
     """Sources are the latest turns of a dialogue."""
 
-    def __init__(self, table: Table, options: RespondOptions, room: Room, sep: int) -> None:
-        super().__init__(table, options.response_column, room)
+    def __init__(self, table: Table, options: RespondOptions, limits: LengthLimits, sep: int) -> None:
+        super().__init__(table, options.response_column, limits)
         self.field, self.turns, self.sep = options.context_column, options.turns, sep
         self.pieces = table.ids(self.field)
 
@@ -138,11 +138,11 @@ class TurnsView(SourcesView):
 
     def source(self, row: int) -> Ids:
         items = self.table.item_rows(self.field, row)[-self.turns :]
-        return join_turns([self.pieces[at] for at in items], self.sep)[-self.room.source :]
+        return join_turns([self.pieces[at] for at in items], self.sep)[-self.limits.source :]
 
 
 @dataclass(frozen=True)
-class WriteCollator:
+class SourceTargetCollator:
     """Frames sources and targets."""
 
     framing: Framing
@@ -161,15 +161,15 @@ class WriteCollator:
         )
 
 
-class Write(Measured):
+class ConditionalGeneration(EvaluableObjective):
     """Write the target."""
 
-    def __init__(self, config: WriteOptions, context: ObjectiveContext, target: str) -> None:
+    def __init__(self, config: ConditionalGenerationOptions, context: ObjectiveContext, target: str) -> None:
         super().__init__(context)
         self.writing, self.target = config, target
-        self.room = Room.of(config, context.model.max_positions)
+        self.limits = LengthLimits.of(config, context.model.max_positions)
         self.pseudo = (
-            PseudoCollator.of(config, context, config.language, "write") if self.room.joined else None
+            PseudoCollator.of(config, context, config.language, "write") if self.limits.joined else None
         )
 
     @property
@@ -178,12 +178,12 @@ class Write(Measured):
         return {"write": 1.0}
 
     @property
-    def metrics(self) -> tuple[str, ...]:
+    def metric_names(self) -> tuple[str, ...]:
         """Perplexities."""
         return ("ppl-piece", "ppl-word")
 
     @abstractmethod
-    def sources(self, table: Table) -> SourcesView:
+    def sources(self, table: Table) -> SourceTargetDataset:
         """The view of a table whose columns are known to be there."""
 
     @abstractmethod
@@ -195,12 +195,12 @@ class Write(Measured):
         rows = range(len(table))
         return [self.source_line(table, row) for row in rows], [table.text(self.target, row) for row in rows]
 
-    def examples(self, table: Table, labelled: bool) -> SourcesView:
+    def table_dataset(self, table: Table, labelled: bool) -> SourceTargetDataset:
         return self.sources(table)
 
     def data_warnings(self, view: Dataset) -> list[str]:
-        assert isinstance(view, SourcesView)
-        counts = zip(("source", "target"), view.cut, (self.room.source, self.room.target), strict=True)
+        assert isinstance(view, SourceTargetDataset)
+        counts = zip(("source", "target"), view.cut, (self.limits.source, self.limits.target), strict=True)
         return [
             f"{cut} of {len(view)} {side}s are cut to {most} tokens (--max-{side})"
             for side, cut, most in counts
@@ -209,7 +209,7 @@ class Write(Measured):
 
     def collator(self) -> Collator:
         """Frames and pads."""
-        return self.pseudo or WriteCollator(self.context.framing, self.writing.language)
+        return self.pseudo or SourceTargetCollator(self.context.framing, self.writing.language)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
         """Outside of training nothing of the target is corrupted."""
@@ -221,7 +221,7 @@ class Write(Measured):
             return {"write": pseudo_loss(model, batch, "write", self.writing.label_smoothing)}
         return {"write": Term(*sequence_loss(model, batch, "write", self.writing.label_smoothing))}
 
-    def predict(self, model: Transformer, batch: Batch) -> list[Output]:
+    def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
         """For each example: the negative log-likelihood of its target, in nats, and how many pieces that is."""
         memory, stack = model.encode(batch.source), "encoder"
         hidden = memory.hidden
@@ -236,10 +236,12 @@ class Write(Measured):
         ]
         return [np.array([loss, length]) for loss, length in zip(losses, lengths, strict=True)]
 
-    def measure(self, table: Table, outputs: Sequence[Output]) -> dict[str, float]:
+    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
         nats, pieces = np.sum(outputs, 0).tolist()
         lengths = np.maximum(table.ids(self.target).lengths(0, len(table)), 1)
-        read = np.minimum(1.0, self.room.target / lengths)  # of a target that is cut, as many words as pieces
+        read = np.minimum(
+            1.0, self.limits.target / lengths
+        )  # of a target that is cut, as many words as pieces
         words = sum(
             len(table.text(self.target, row).split()) * share + 1 for row, share in enumerate(read.tolist())
         )
@@ -249,7 +251,7 @@ class Write(Measured):
         }
 
 
-class Summarize(Write):
+class Summarize(ConditionalGeneration):
     """Write a summary."""
 
     def __init__(self, config: SummarizeOptions, context: ObjectiveContext) -> None:
@@ -257,20 +259,20 @@ class Summarize(Write):
         self.options = config
 
     @classmethod
-    def complete(cls, config: SummarizeOptions, data: DataFolder, name: str) -> SummarizeOptions:
+    def fill_from_data(cls, config: SummarizeOptions, data: DataFolder, name: str) -> SummarizeOptions:
         """The language."""
         return replace(config, language=language_of(config.language, data.table(name, "train"), data))
 
-    def sources(self, table: Table) -> SourcesView:
+    def sources(self, table: Table) -> SourceTargetDataset:
         table.require(self.options.source_column, "--source-column")
         table.require(self.options.target_column, "--target-column")
-        return TextsView(table, self.options, self.room)
+        return SummarizationDataset(table, self.options, self.limits)
 
     def source_line(self, table: Table, row: int) -> str:
         return table.text(self.options.source_column, row)
 
 
-class Respond(Write):
+class Respond(ConditionalGeneration):
     """Write the next turn."""
 
     def __init__(self, config: RespondOptions, context: ObjectiveContext) -> None:
@@ -278,14 +280,14 @@ class Respond(Write):
         self.options = config
 
     @classmethod
-    def complete(cls, config: RespondOptions, data: DataFolder, name: str) -> RespondOptions:
+    def fill_from_data(cls, config: RespondOptions, data: DataFolder, name: str) -> RespondOptions:
         """The language."""
         return replace(config, language=language_of(config.language, data.table(name, "train"), data))
 
-    def sources(self, table: Table) -> SourcesView:
+    def sources(self, table: Table) -> SourceTargetDataset:
         table.require(self.options.context_column, "--context-column", many=True)
         table.require(self.options.response_column, "--response-column")
-        return TurnsView(table, self.options, self.room, self.context.framing.vocab.sep)
+        return DialogueDataset(table, self.options, self.limits, self.context.framing.vocab.sep)
 
     def source_line(self, table: Table, row: int) -> str:
         return "\t".join(turn.replace("\t", " ") for turn in table.strings(self.options.context_column, row))

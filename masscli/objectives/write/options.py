@@ -14,7 +14,7 @@ from masscli.objectives.shared.options import PseudoMaskOptions
 
 
 @config
-class WriteOptions(PseudoMaskOptions):
+class ConditionalGenerationOptions(PseudoMaskOptions):
     """What tasks that write text can be told."""
 
     input_kind: ClassVar[InputKind] = TABLE
@@ -67,7 +67,7 @@ class WriteOptions(PseudoMaskOptions):
 
 
 @config
-class SummarizeOptions(WriteOptions):
+class SummarizeOptions(ConditionalGenerationOptions):
     """A summary of a text."""
 
     implementation: ClassVar[str] = "masscli.objectives.write.objective:Summarize"
@@ -83,7 +83,7 @@ class SummarizeOptions(WriteOptions):
 
 
 @config
-class RespondOptions(WriteOptions):
+class RespondOptions(ConditionalGenerationOptions):
     """The next turn of a dialogue."""
 
     implementation: ClassVar[str] = "masscli.objectives.write.objective:Respond"

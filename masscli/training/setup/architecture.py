@@ -32,7 +32,9 @@ def adapt_objectives(
     else:
         old = Checkpoint.open(recipe.init_from).recipe
         there = _shape_of(old.model, said, "any", recipe.init_from)
-        if old.stream and all(stream.objective.pair_format == "roberta" for stream in old.stream.values()):
+        if old.stream and all(
+            stream.objective.learned_pair_format == "roberta" for stream in old.stream.values()
+        ):
             pair_format = "roberta"
     encoder, decoder = (
         there.encoder_layers > 0,

@@ -27,9 +27,9 @@ from masscli.lexicon.dictionary import unusable_entries
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import objective_class
-from masscli.objectives.shared.finetuning_base import Measured
+from masscli.objectives.shared.finetuning_base import EvaluableObjective
 from masscli.objectives.shared.options import SwitchingOptions
-from masscli.objectives.write.objective import Write, cut_of
+from masscli.objectives.write.objective import ConditionalGeneration, source_truncation
 from masscli.training.config import CheckpointConfig, TrainConfig, ValidConfig
 from masscli.training.fsdp import Pass, refuse, shard
 from masscli.training.optim import make_optimizer, restore_moments
@@ -348,7 +348,7 @@ def _stream(name: str, recipe: Recipe, objective: Objective, data: DataFolder, f
     objective.read_statistics(data)
     dataset, collator = objective.dataset(data, "train", config.max_examples)
     limits = _limits(recipe, framing)
-    if isinstance(objective, Measured):
+    if isinstance(objective, EvaluableObjective):
         limits = limits._replace(
             max_lengths=(), shortening_options="the lengths of the task"
         )  # such examples are cut to fit, not left out
@@ -394,10 +394,10 @@ def _validator(
     for name, objective in objectives.items():
         text, its = recipe.stream[name].dataset, open_data(recipe.stream[name].data_dir, data)
         try:
-            if isinstance(objective, Measured):
+            if isinstance(objective, EvaluableObjective):
                 # Every example is measured once, whatever was done to the examples that were learned from.
                 table = its.table(text, split).head(config.max_valid_rows)
-                dataset, collator = objective.examples(table, labelled=True), objective.collator()
+                dataset, collator = objective.table_dataset(table, labelled=True), objective.collator()
             else:
                 table = None
                 dataset, collator = objective.dataset(its, split, config.max_valid_rows)
@@ -406,7 +406,7 @@ def _validator(
             continue
         longest = _positions(recipe, framing)
         limits = BatchLimits(max(recipe.train.max_tokens, *longest), None, longest)
-        if isinstance(objective, Measured):
+        if isinstance(objective, EvaluableObjective):
             warnings += [f"{name}, {split}: {remark}" for remark in objective.data_warnings(dataset)]
             limits = BatchLimits(max(recipe.train.max_tokens, int(dataset.sizes(0, len(dataset)).max())))
         sampler = BatchSampler(len(dataset), dataset.sizes, limits, recipe.seed, name, shuffle=False)
@@ -415,14 +415,14 @@ def _validator(
                 f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples are longer than --max-positions"
             )
         streams.append(ValidStream(name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table))
-        if config.eval_rouge and isinstance(objective, Write) and table is not None:
-            writing, most = objective.writing, objective.room.target
+        if config.eval_rouge and isinstance(objective, ConditionalGeneration) and table is not None:
+            writing, most = objective.writing, objective.limits.target
             rouges.append(
                 RougeTask(
                     name,
                     writing.language,
                     *objective.lines(table),
-                    cut_of(writing),
+                    source_truncation(writing),
                     most,
                     writing.encoder_generates,
                 )

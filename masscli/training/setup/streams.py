@@ -11,7 +11,7 @@ from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.registry import OBJECTIVES, ObjectiveConfig, objective_class
-from masscli.objectives.shared.finetuning_base import Measured
+from masscli.objectives.shared.finetuning_base import EvaluableObjective
 from masscli.training.recipe import StreamConfig
 from masscli.training.setup.data_sources import open_data
 from masscli.training.setup.unused_options import Given
@@ -185,8 +185,8 @@ def fill_from_data(stream: StreamConfig, data: DataFolder) -> ObjectiveConfig:
     """The objective's options with what follows from the data filled in."""
     if not stream.objective.input_kind.is_table:
         return stream.objective
-    objective = cast(type[Measured], objective_class(stream.objective.name))
-    return cast(ObjectiveConfig, objective.complete(stream.objective, data, stream.dataset))
+    objective = cast(type[EvaluableObjective], objective_class(stream.objective.name))
+    return cast(ObjectiveConfig, objective.fill_from_data(stream.objective, data, stream.dataset))
 
 
 @dataclass(frozen=True)

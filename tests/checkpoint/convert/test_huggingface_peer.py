@@ -185,7 +185,7 @@ def test_sentencepiece_becomes_the_same_vectors(tmp_path: Path) -> None:
         import_folder(folder, tmp_path / f"run-{kind}", ("en",), allow_pickle=False)
         found = Checkpoint.open(tmp_path / f"run-{kind}")
         [learned] = found.recipe.stream.values()
-        assert learned.objective.pair_format == (
+        assert learned.objective.learned_pair_format == (
             "bert" if kind == "Albert" else "roberta"
         )  # how fine-tuning will join two texts
         ours, theirs = found.weights()["token_embeddings.shared"], model.get_input_embeddings().weight
@@ -226,8 +226,8 @@ SPANS = ("json", "squad", "--max-length", "24", "--max-query", "6", "--doc-strid
 SCORES = (*TWO, "--label-column", "score")
 TUNED = [
     ("bert", "classify", ONE), ("bert", "regress", SCORES), ("bert", "tag", TAGS), ("bert", "extract", SPANS), ("bert", "choose", CHOICES),
-    ("roberta", "classify", (*TWO, "--head", "tanh", "--frame", "roberta")), ("roberta", "tag", TAGS),
-    ("roberta", "extract", (*SPANS, "--frame", "roberta")),
+    ("roberta", "classify", (*TWO, "--head", "tanh", "--pair-format", "roberta")), ("roberta", "tag", TAGS),
+    ("roberta", "extract", (*SPANS, "--pair-format", "roberta")),
     ("albert", "classify", ONE), ("albert", "choose", CHOICES),
     ("electra", "regress", (*SCORES, "--head", "gelu")), ("electra", "tag", TAGS), ("electra", "extract", SPANS),
 ]  # fmt: skip
@@ -293,7 +293,7 @@ def test_what_was_fine_tuned_scores_alike(
     if task in ("classify", "tag"):
         assert tuple(config.id2label.values()) == ours.options.labels
     table = ours.read(labelled / f"valid.{ending}", form)
-    view = ours.objective.examples(table, labelled=False)
+    view = ours.objective.table_dataset(table, labelled=False)
     batch = ours.objective.collator()([view[row] for row in range(len(view))], [])
     keep = torch.arange(batch.source.ids.shape[1]) < batch.source.lengths[:, None]
     read = {
@@ -315,7 +315,7 @@ def test_what_was_fine_tuned_scores_alike(
             return
         found, scores = (
             peer.eval()(**read),
-            ours.objective.head(ours.objective.reading.states(ours.model, batch)),
+            ours.objective.head(ours.objective.reader.hidden_states(ours.model, batch)),
         )
         if task == "extract":
             close(scores[keep], torch.stack([found.start_logits, found.end_logits], -1)[keep])
@@ -326,6 +326,6 @@ def test_what_was_fine_tuned_scores_alike(
         else:
             told = [
                 float(answer.text)
-                for answer in ours.answers(table, ours.objective.predict(ours.model, batch))
+                for answer in ours.answers(table, ours.objective.forward_outputs(ours.model, batch))
             ]
             assert found.logits[:, 0].tolist() == pytest.approx(told, abs=2e-4) and len({*told}) > 1

@@ -15,9 +15,9 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches import windows as cutting
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
-from masscli.objectives.extract.objective import Extract, Window, rank
+from masscli.objectives.extract.objective import Extract, QuestionWindow, rank
 from masscli.objectives.extract.options import ExtractOptions
-from masscli.objectives.extract.span_heads import SpanHead, Windows, candidates, loss, span_head
+from masscli.objectives.extract.span_heads import SpanHead, WindowStates, candidates, loss, span_head
 
 Array = NDArray[np.float64]
 KINDS = ("linear", "roberta", "albert", "electra")
@@ -37,7 +37,7 @@ def made(kind: str, seed: int, **options: object) -> SpanHead:
     return head
 
 
-def batch(seed: int, padding: int = 0, last: bool = False) -> Windows:
+def batch(seed: int, padding: int = 0, last: bool = False) -> WindowStates:
     """The windows of one text, with a question before each and symbols between them; `last`: no answer is at the last symbol."""
     cuts = cutting.split_into_windows(TEXT, ROOM, STRIDE)
     sizes = torch.tensor([size for _, size in cuts])
@@ -45,7 +45,7 @@ def batch(seed: int, padding: int = 0, last: bool = False) -> Windows:
     generator = torch.Generator().manual_seed(seed)
     states = torch.randn(len(cuts), ROOM + ASKED + 3, DIM, generator=generator)
     states = torch.cat([states, torch.full((len(cuts), padding, DIM), 7.0)], 1)
-    return Windows(
+    return WindowStates(
         states,
         lengths,
         torch.full_like(sizes, ASKED + 2),
@@ -64,19 +64,19 @@ def normalised(scores: Array) -> Array:
 
 
 class Slow:
-    """One window under one head: `starts` (places,), `ends(start)` (places,), `absent`; places that cannot be marked are left out."""
+    """One window under one head: `starts` (places,), `ends(start)` (places,), `no_answer`; places that cannot be marked are left out."""
 
-    def __init__(self, kind: str, head: SpanHead, windows: Windows, row: int) -> None:
+    def __init__(self, kind: str, head: SpanHead, windows: WindowStates, row: int) -> None:
         assert isinstance(head, torch.nn.Module)
         self.kind, self.weights = (
             kind,
             {name: w.detach().double().numpy() for name, w in head.named_parameters()},
         )
-        self.nothing, self.first, self.size = (
-            int(x[row]) for x in (windows.nothing, windows.first, windows.size)
+        self.null_position, self.first, self.size = (
+            int(x[row]) for x in (windows.null_position, windows.first, windows.size)
         )
         self.states = windows.states[row, : int(windows.lengths[row])].double().numpy()
-        text = sorted({self.nothing, *range(self.first, self.first + self.size)})
+        text = sorted({self.null_position, *range(self.first, self.first + self.size)})
         self.places = list(range(len(self.states))) if kind in ("linear", "roberta") else text
 
     def layer(self, name: str, x: Array) -> Array:
@@ -109,16 +109,16 @@ class Slow:
             zip(self.places, normalised(np.array([self.two("end", x) for x in both])).tolist(), strict=True)
         )
 
-    def absent(self) -> float | None:
+    def no_answer(self) -> float | None:
         """The classifier's score that there is no answer."""
         if self.kind == "linear":
             return None
         if self.kind == "roberta":
-            return float(self.layer("absent.out", self.states[self.nothing])[0])
+            return float(self.layer("no_answer.out", self.states[self.null_position])[0])
         mean = np.zeros(DIM)
         for at, share in self.starts().items():
             mean += math.exp(share) * self.states[at]
-        return self.two("absent", np.concatenate([mean, self.states[self.nothing]]))
+        return self.two("no_answer", np.concatenate([mean, self.states[self.null_position]]))
 
 
 # -- prediction ----------------------------------------------------------------------------------------------------------------------------
@@ -136,9 +136,11 @@ def test_the_search_finds_what_a_walk_over_all_spans_finds(seed: int, kind: str,
     for n, (begin, size) in enumerate(cuts):
         slow = Slow(kind, head, windows, n)
         starts = slow.starts()
-        absent = slow.absent()
+        no_answer = slow.no_answer()
         nulls.append(
-            starts[slow.nothing] + slow.ends(slow.nothing)[slow.nothing] if absent is None else absent
+            starts[slow.null_position] + slow.ends(slow.null_position)[slow.null_position]
+            if no_answer is None
+            else no_answer
         )
         for i in range(size):
             if owner[begin + i] == n:
@@ -147,7 +149,10 @@ def test_the_search_finds_what_a_walk_over_all_spans_finds(seed: int, kind: str,
                     expected[begin + i, begin + j] = starts[slow.first + i] + ends[slow.first + j]
     outputs = candidates(head, windows, 100, longest)
     found = rank(
-        [(Window(0, n, *cut), output) for n, (cut, output) in enumerate(zip(cuts, outputs, strict=True))]
+        [
+            (QuestionWindow(0, n, *cut), output)
+            for n, (cut, output) in enumerate(zip(cuts, outputs, strict=True))
+        ]
     )
     assert len(found) == len(expected)
     assert {(c.start, c.end): c.score for c in found} == pytest.approx(expected, abs=1e-4)
@@ -179,21 +184,21 @@ def test_a_narrow_search_looks_at_the_best_starts_and_with_each_at_the_best_ends
 def test_the_loss_is_that_of_the_definition(kind: str, last: bool) -> None:
     """An answer in the second window; and a question that has none."""
     head, windows = made(kind, 9), batch(9, padding=4, last=last)
-    spans = torch.stack([windows.nothing, windows.nothing], 1)
+    spans = torch.stack([windows.null_position, windows.null_position], 1)
     spans[1] = torch.tensor([ASKED + 4, ASKED + 6])
     for answered in (True, False):
         if not answered:
-            spans[1] = windows.nothing[1]
+            spans[1] = windows.null_position[1]
         expected = 0.0
         for n in range(len(spans)):
             slow, (start, end) = Slow(kind, head, windows, n), spans[n].tolist()
             for scores, right in ((slow.starts(), start), (slow.ends(start), end)):
                 expected += (math.log(sum(map(math.exp, scores.values()))) - scores[right]) / 2
-            absent = slow.absent()
-            if absent is not None:
-                label = not answered if kind == "electra" else start == slow.nothing
+            no_answer = slow.no_answer()
+            if no_answer is not None:
+                label = not answered if kind == "electra" else start == slow.null_position
                 expected += (1.0 if kind == "roberta" else 0.5) * math.log1p(
-                    math.exp(-absent if label else absent)
+                    math.exp(-no_answer if label else no_answer)
                 )
         told = torch.full((len(spans),), answered)
         assert float(loss(head, windows, spans, told).detach()) == pytest.approx(expected, rel=1e-4)
@@ -209,9 +214,13 @@ def test_a_new_head_knows_nothing(kind: str, more: float) -> None:
     count = windows.lengths if kind in ("linear", "roberta") else windows.size + 1
     still = {} if kind == "electra" else {"head_dropout": 0.0}
     head = span_head(from_dict(ExtractOptions, {"qa_head": kind, "unanswerable": True, **still}), MODEL)
-    nothing = torch.stack([windows.nothing, windows.nothing], 1)
-    found = float(loss(head, windows, nothing, torch.zeros(len(nothing), dtype=torch.bool)).detach())
-    assert found == pytest.approx(float(count.log().sum()) + more * math.log(2) * len(nothing), rel=0.03)
+    null_position = torch.stack([windows.null_position, windows.null_position], 1)
+    found = float(
+        loss(head, windows, null_position, torch.zeros(len(null_position), dtype=torch.bool)).detach()
+    )
+    assert found == pytest.approx(
+        float(count.log().sum()) + more * math.log(2) * len(null_position), rel=0.03
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -225,19 +234,19 @@ def test_padding_changes_nothing(kind: str) -> None:
 def test_the_classifier_is_left_out_where_all_questions_have_answers(kind: str) -> None:
     head, windows = made(kind, 4, unanswerable=False), batch(4)
     assert isinstance(head, torch.nn.Module)
-    assert not any("absent" in name for name, _ in head.named_parameters())
+    assert not any("no_answer" in name for name, _ in head.named_parameters())
     spans = (windows.first + 1)[:, None].repeat(1, 2)
     both = [float(loss(head, windows, spans, torch.full((len(spans),), x)).detach()) for x in (True, False)]
     assert both[0] == both[1]
     slow = Slow(kind, head, windows, 0)
-    null = slow.starts()[slow.nothing] + slow.ends(slow.nothing)[slow.nothing]
+    null = slow.starts()[slow.null_position] + slow.ends(slow.null_position)[slow.null_position]
     assert candidates(head, windows, 3, 9)[0][0] == pytest.approx(null, abs=1e-4)
 
 
 def test_layers_of_its_own(labelled: Path) -> None:
     dropping = from_dict(ExtractOptions, {"qa_head": "electra", "head_dropout": 0.1})
     with pytest.raises(MasscliError, match=r"^--head-dropout: the layers of --qa-head electra have none$"):
-        Extract.complete(dropping, DataFolder.open(labelled / "data"), "squad")
+        Extract.fill_from_data(dropping, DataFolder.open(labelled / "data"), "squad")
     with pytest.raises(MasscliError) as caught:
         span_head(from_dict(ExtractOptions, {"qa_head": "albert", "head": "tanh"}), MODEL)
     assert (caught.value.message, caught.value.hint) == (

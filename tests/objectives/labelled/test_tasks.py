@@ -22,7 +22,7 @@ from masscli.data.batches.sequences import PairFormat, truncated_pair_lengths
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
-from masscli.objectives.extract.objective import WindowsView
+from masscli.objectives.extract.objective import QuestionWindowDataset
 from masscli.objectives.labelled.choose import Choose
 from masscli.objectives.labelled.classify import Classify
 from masscli.objectives.labelled.options import ClassifyOptions, TagOptions
@@ -372,8 +372,8 @@ def test_the_auxiliary_language_model_is_a_mean_over_the_tokens_of_each_sequence
 
 def test_padding_changes_no_score(folder: Path, tmp_path: Path) -> None:
     predictor, objective, batch_builder = built(folder, tmp_path / "run", "--decoder-layers", "0")
-    together = objective.predict(predictor.model, batch_builder(np.arange(8), 0))
-    alone = [objective.predict(predictor.model, batch_builder(np.array([n]), 0))[0] for n in range(8)]
+    together = objective.forward_outputs(predictor.model, batch_builder(np.arange(8), 0))
+    alone = [objective.forward_outputs(predictor.model, batch_builder(np.array([n]), 0))[0] for n in range(8)]
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
@@ -511,7 +511,7 @@ def test_ten_columns_without_numbers_are_not_conllu(folder: Path, tmp_path: Path
             destdir=tmp_path / "data",
         )
     )
-    options = Tag.complete(TagOptions(), DataFolder.open(tmp_path / "data"), "conll")
+    options = Tag.fill_from_data(TagOptions(), DataFolder.open(tmp_path / "data"), "conll")
     assert (options.word_column, options.tag_column, options.labels) == ("1", "10", ("B-X", "O"))
 
 
@@ -579,14 +579,14 @@ def test_texts_are_joined_as_the_run_that_is_begun_with_has_read_them(
     size = ["--tokens-per-sample", "24"] if objective == "roberta" else []
     learn = ["pretrain", "--objective", objective, *options, *size, *ENCODER, "--save-dir", tmp_path / "pre"]
     tune = ["finetune", "--task", "classify", "--init-from", tmp_path / "pre", *REST, "--save-dir"]
-    for command in (learn, [*tune, tmp_path / "a"], [*tune, tmp_path / "b", "--frame", "bert"]):
+    for command in (learn, [*tune, tmp_path / "a"], [*tune, tmp_path / "b", "--pair-format", "bert"]):
         assert (
             dispatch([str(arg) for arg in (command[0], tmp_path / "data", *command[1:], "--max-update", 1)])
             == 0
         )
     for name, wanted in (("a", frame), ("b", "bert")):
         [stream] = Checkpoint.open(tmp_path / name).recipe.stream.values()
-        assert isinstance(stream.objective, ClassifyOptions) and stream.objective.frame == wanted
+        assert isinstance(stream.objective, ClassifyOptions) and stream.objective.pair_format == wanted
 
 
 @pytest.mark.parametrize(
@@ -603,7 +603,7 @@ def test_a_model_with_one_kind_of_segment_reads_pairs(
         tmp_path / "run",
         "--task",
         *task,
-        "--frame",
+        "--pair-format",
         "roberta",
         "--segments",
         "1",
@@ -840,8 +840,11 @@ def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
     predictor = opened(0.0)
     table = predictor.read(folder / "valid.json", "squad")
     outputs, _ = predictor.outputs(table, 1000)
-    view, answers = predictor.objective.examples(table, labelled=False), predictor.answers(table, outputs)
-    assert isinstance(view, WindowsView) and len(view) > len(table)
+    view, answers = (
+        predictor.objective.table_dataset(table, labelled=False),
+        predictor.answers(table, outputs),
+    )
+    assert isinstance(view, QuestionWindowDataset) and len(view) > len(table)
     odds = []
     for row, answer in enumerate(answers):
         null = min(output[0] for w, output in zip(view.windows, outputs, strict=True) if w.question == row)
@@ -1131,7 +1134,7 @@ def test_a_classifier_says_what_it_cannot_read(folder: Path) -> None:
         ModelConfig,
         {"encoder_layers": 1, "decoder_layers": 0, "dim": 16, "ffn_dim": 32, "heads": 2, "languages": "none"},
     )
-    options = Classify.complete(ClassifyOptions(read="decoder"), data, "one")
+    options = Classify.fill_from_data(ClassifyOptions(read="decoder"), data, "one")
     from masscli.training.recipe import Recipe
 
     framing = make_framing(Recipe(model=model), data.tokenizer(), ())

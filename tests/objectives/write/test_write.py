@@ -303,9 +303,9 @@ def test_the_task_that_writes_is_named(
     """Two tasks on one model: their sources are cut as each was trained."""
     recipe = (
         f'data = "{labelled / "data"}"\nsave_dir = "{tmp_path / "run"}"\n'
-        '[stream.short]\ntext = "heads"\n[stream.short.objective]\nname = "summarize"\nmax_source = 4\nkeep = "end"\n'
-        '[stream.talk]\ntext = "dialogues"\n[stream.talk.objective]\nname = "respond"\nturns = 1\n'
-        '[stream.label]\ntext = "one"\n[stream.label.objective]\nname = "classify"\nlanguage = "en"\n'
+        '[stream.short]\ndataset = "heads"\n[stream.short.objective]\nname = "summarize"\nmax_source = 4\nkeep = "end"\n'
+        '[stream.talk]\ndataset = "dialogues"\n[stream.talk.objective]\nname = "respond"\nturns = 1\n'
+        '[stream.label]\ndataset = "one"\n[stream.label.objective]\nname = "classify"\nlanguage = "en"\n'
     )
     (tmp_path / "recipe.toml").write_text(recipe, encoding="utf-8")
     assert run(["finetune", "--config", str(tmp_path / "recipe.toml"), "--max-update", "1", *TINY]) == 0
