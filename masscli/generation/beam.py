@@ -1,11 +1,15 @@
-"""Which continuations a beam search keeps: plain (Graves 2012) or in diverse groups (Vijayakumar et al. 2016).
+"""What a beam search keeps: plain (Graves 2012), or in diverse groups (Vijayakumar et al. 2016).
 
-Of the 2W best continuations of a sentence's W rows, those among the first W that end the sentence are finished hypotheses; the first W
-that do not end it are the next rows.  (At most W of the 2W can end it, one for each row.)
+Of the 2W best continuations of a sentence's W rows, those among the first W that end the sentence are
+finished hypotheses, and the first W that do not end it are the next rows. (At most W of the 2W can end it,
+one for each row.)
 
-In G groups, each is a beam of W/G rows that chooses after the groups before it: `diverse_beam_strength` is taken from the score of a piece
-for each row of an earlier group that has just been extended by it.  As in the paper the penalty steers one step's choice and is not
-carried on, so hypotheses keep the model's own scores.
+With G groups, each group is a beam of W/G rows that chooses after the groups before it:
+`diverse_beam_strength` is subtracted from the score of a piece for each row of an earlier group that has just
+been extended by it. As in the paper, the penalty steers the choice of one step and is not carried on, so
+hypotheses keep the model's own scores.
+
+Shapes: S sentences, W rows (beams) each, V vocabulary size, F finished hypotheses.
 """
 
 from __future__ import annotations
@@ -21,68 +25,80 @@ from masscli.generation.topk import best_in_rows
 
 @dataclass(frozen=True, slots=True)
 class StepSelection:
-    """One step's decision for S sentences of W rows.
-
-    `ended` (S, F) sums of the hypotheses that end here, -inf for none, `ended_parents` (S, F) the rows they end; `sums`, `parents`,
-    `pieces` (S, W): the rows that go on.  Parents count from 0 within the sentence.
-    """
+    """What a search strategy has selected in one step. Parents count from 0 within the sentence."""
 
     ended: Tensor
+    """(S, F) sums of the hypotheses that end in this step, -inf for none."""
     ended_parents: Tensor
+    """(S, F) the rows that they end."""
     sums: Tensor
+    """(S, W) sums of the rows that go on."""
     parents: Tensor
+    """(S, W) the rows that they continue."""
     pieces: Tensor
+    """(S, W) the pieces that they are extended by."""
 
 
 class Beam:
-    """Beam search's part of the search loop."""
+    """The strategy of beam search."""
 
     def __init__(self, config: GenerationConfig, eos: int) -> None:
-        self.width, self.groups, self.eos = config.beam, config.diverse_beam_groups, eos
+        self.width = config.beam
+        self.groups = config.diverse_beam_groups
         self.strength = config.diverse_beam_strength
+        self.eos = eos
 
     def start(self, sentences: int, device: torch.device) -> Tensor:
-        """Sums (S, W) before the first step: the rows of a group are still the same, so only its first is alive."""
+        """Return the sums (S, W) before the first step.
+
+        The rows of a group are still the same, so only its first row is alive.
+        """
         sums = torch.full((sentences, self.width), -torch.inf, device=device)
         sums[:, :: self.width // self.groups] = 0.0
         return sums
 
     def keep(self, sentences: Tensor) -> None:
-        """Nothing here depends on the sentence."""
+        """Do nothing, because no state depends on the sentences."""
 
     def select(self, sums: Tensor, scores: Tensor) -> StepSelection:
-        """sums (S, W) so far, scores (S, W, V) of this step."""
+        """Select from the sums (S, W) so far and the scores (S, W, V) of this step."""
         if self.groups == 1:
-            return self._group(sums, scores, None)
+            return self._select_in_group(sums, scores, None)
         size = self.width // self.groups
-        taken = torch.zeros_like(scores[:, 0])
-        choices = []
+        # (S, V): how many rows of earlier groups were extended by each piece in this step.
+        uses = torch.zeros_like(scores[:, 0])
+        selections = []
         for first in range(0, self.width, size):
             rows = slice(first, first + size)
-            choice = self._group(sums[:, rows], scores[:, rows], taken if first else None)
-            taken.scatter_add_(1, choice.pieces, (choice.sums > -torch.inf).to(taken.dtype))
-            choices.append((choice, first))
+            selection = self._select_in_group(sums[:, rows], scores[:, rows], uses if first else None)
+            uses.scatter_add_(1, selection.pieces, (selection.sums > -torch.inf).to(uses.dtype))
+            selections.append((first, selection))
         return StepSelection(
-            torch.cat([c.ended for c, _ in choices], 1),
-            torch.cat([c.ended_parents + first for c, first in choices], 1),
-            torch.cat([c.sums for c, _ in choices], 1),
-            torch.cat([c.parents + first for c, first in choices], 1),
-            torch.cat([c.pieces for c, _ in choices], 1),
+            ended=torch.cat([s.ended for _, s in selections], 1),
+            ended_parents=torch.cat([s.ended_parents + first for first, s in selections], 1),
+            sums=torch.cat([s.sums for _, s in selections], 1),
+            parents=torch.cat([s.parents + first for first, s in selections], 1),
+            pieces=torch.cat([s.pieces for _, s in selections], 1),
         )
 
-    def _group(self, sums: Tensor, scores: Tensor, taken: Tensor | None) -> StepSelection:
+    def _select_in_group(self, sums: Tensor, scores: Tensor, uses: Tensor | None) -> StepSelection:
+        """Select within one group; `uses` (S, V) counts the pieces that earlier groups have used."""
         size = sums.shape[1]
-        steered = scores if taken is None else scores - self.strength * taken[:, None]
-        found, parents, pieces = best_in_rows(sums, steered, 2 * size)
-        if taken is not None:
+        steered = scores
+        if uses is not None:
+            steered = scores - self.strength * uses[:, None]
+        best_sums, parents, pieces = best_in_rows(sums, steered, 2 * size)
+        if uses is not None:
+            # The penalty has steered the choice; hypotheses keep the model's own scores.
             sentence = torch.arange(len(sums), device=sums.device)[:, None]
-            found = sums.gather(1, parents) + scores[sentence, parents, pieces]
+            best_sums = sums.gather(1, parents) + scores[sentence, parents, pieces]
         ends = pieces == self.eos
-        first = ends.int().sort(dim=1, stable=True).indices[:, :size]
+        # A stable sort puts the continuations that do not end first, in the order of their sums.
+        continuing = ends.int().sort(dim=1, stable=True).indices[:, :size]
         return StepSelection(
-            found[:, :size].masked_fill(~ends[:, :size], -torch.inf),
-            parents[:, :size],
-            found.gather(1, first),
-            parents.gather(1, first),
-            pieces.gather(1, first),
+            ended=best_sums[:, :size].masked_fill(~ends[:, :size], -torch.inf),
+            ended_parents=parents[:, :size],
+            sums=best_sums.gather(1, continuing),
+            parents=parents.gather(1, continuing),
+            pieces=pieces.gather(1, continuing),
         )

@@ -1,8 +1,11 @@
 """What may be generated: rules that overwrite the log-probabilities of one step, for all rows at once.
 
-Special ids never are (padding, start, mask, language tags, ...; the unknown piece may be, at a price).  Forbidden pieces get -inf; the
-others keep the model's own log-probability, so that scores stay those of the model.  A rule that forces a piece beats all others: the end
-symbol at the length limit first, then a prefix.  Knows nothing of beams.
+Special ids (padding, start, mask, language tags, ...) are never generated; the unknown piece is, with a
+penalty. Forbidden pieces get -inf, and the others keep the model's own log-probability, so that scores stay
+those of the model. A rule that forces a piece beats all others: the end symbol at the length limit first,
+then a prefix. Nothing here depends on beams.
+
+Shapes: S sentences, W rows each, V vocabulary size, t pieces so far.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ from masscli.text.vocabulary import Vocabulary
 class Constraints:
     """The rules for S sentences of W rows.
 
-    `limits` (S,) are the most pieces, the end symbol not counted; `prefixes` the pieces each output must begin with; `allowed` (V,) bool
-    the pieces that may be written at all (default: all that are not special).
+    `limits` (S,) is the most pieces of each output, the end symbol not counted. `prefixes` are the pieces
+    that each output must begin with. `allowed` (V,) bool are the pieces that may be generated (default: all
+    but special ones).
     """
 
     def __init__(
@@ -32,50 +36,52 @@ class Constraints:
         device: torch.device,
         allowed: Tensor | None = None,
     ) -> None:
-        self.config, self.vocabulary, self.device = config, vocabulary, device
-        self.limits = (
-            limits.cpu()
-        )  # on the CPU, like the prefixes: asking them costs no wait for the accelerator
-        never = sorted(vocabulary.special_ids - {vocabulary.eos, vocabulary.unk})
+        self.config = config
+        self.vocabulary = vocabulary
+        self.device = device
+        # Limits and prefixes stay on the CPU, so that reading them does not wait for the accelerator.
+        self.limits = limits.cpu()
+        forbidden = set(vocabulary.special_ids) - {vocabulary.eos, vocabulary.unk}
         if allowed is not None:
-            never = sorted({*never, *(~allowed).nonzero()[:, 0].tolist()} - {vocabulary.eos})
-        self.never = torch.tensor(never, device=device)
+            forbidden.update((~allowed).nonzero()[:, 0].tolist())
+            forbidden.discard(vocabulary.eos)
+        self.forbidden = torch.tensor(sorted(forbidden), device=device)
+        # (S, longest prefix), with -1 after the end of a prefix.
         self.prefixes: Tensor | None = None
-        if prefixes is not None and any(len(p) for p in prefixes):
+        if prefixes is not None and any(len(prefix) for prefix in prefixes):
             self.prefixes = torch.full((len(prefixes), max(map(len, prefixes))), -1)
             for row, prefix in zip(self.prefixes, prefixes, strict=True):
                 row[: len(prefix)] = torch.as_tensor(prefix)
 
     def keep(self, sentences: Tensor) -> None:
-        """Only these sentences (indices, on the CPU) stay."""
+        """Drop all sentences but these (indices, on the CPU)."""
         self.limits = self.limits[sentences]
         if self.prefixes is not None:
             self.prefixes = self.prefixes[sentences]
 
     def apply(self, scores: Tensor, history: Tensor) -> None:
-        """Overwrite `scores` (S, W, V) of the piece that follows `history` (S, W, t)."""
-        eos, step, n = self.vocabulary.eos, history.shape[2], self.config.no_repeat_ngram_size
-        forced = self._forced(step)
-        sentences = (forced >= 0).nonzero()[:, 0]
-        pieces = forced[sentences].to(self.device)
-        sentences = sentences.to(self.device)
-        own = scores[
-            sentences, :, pieces
-        ]  # (F, W): what the model thinks of the pieces that are forced, before any rule
+        """Overwrite the scores (S, W, V) of the piece that follows `history` (S, W, t)."""
+        step = history.shape[2]
+        forced_pieces = self._forced_pieces(step)
+        forced_sentences = (forced_pieces >= 0).nonzero()[:, 0]
+        pieces = forced_pieces[forced_sentences].to(self.device)
+        sentences = forced_sentences.to(self.device)
+        # (F, W): the model's own scores of the F forced pieces, before any rule overwrites them.
+        forced_scores = scores[sentences, :, pieces]
 
-        scores.index_fill_(2, self.never, -torch.inf)
+        scores.index_fill_(2, self.forbidden, -torch.inf)
         if self.config.unkpen:
             scores[..., self.vocabulary.unk] -= self.config.unkpen
-        if 0 < n <= step:
-            forbid_repeats(scores, history, n)
+        if 0 < self.config.no_repeat_ngram_size <= step:
+            forbid_repeats(scores, history, self.config.no_repeat_ngram_size)
         if step < self.config.min_len:
-            scores[..., eos] = -torch.inf
+            scores[..., self.vocabulary.eos] = -torch.inf
         if len(sentences):
             scores[sentences] = -torch.inf
-            scores[sentences, :, pieces] = own
+            scores[sentences, :, pieces] = forced_scores
 
-    def _forced(self, step: int) -> Tensor:
-        """(S,) the piece that each sentence must take now, -1 where it is free."""
+    def _forced_pieces(self, step: int) -> Tensor:
+        """Return the piece (S,) that each sentence must take in this step, -1 where it is free."""
         forced = torch.full_like(self.limits, -1)
         if self.prefixes is not None and step < self.prefixes.shape[1]:
             forced = self.prefixes[:, step]
@@ -83,8 +89,10 @@ class Constraints:
 
 
 def forbid_repeats(scores: Tensor, history: Tensor, n: int) -> None:
-    """-inf for each piece that would complete an n-gram that the row already holds."""
-    windows = history.unfold(2, n, 1)  # (S, W, t-n+1, n): every n-gram so far
-    tail = history[..., history.shape[2] - n + 1 :]  # (S, W, n-1): the n-gram now being completed
-    s, w, i = (windows[..., :-1] == tail[:, :, None]).all(-1).nonzero(as_tuple=True)
-    scores[s, w, windows[s, w, i, -1]] = -torch.inf
+    """Set the scores (S, W, V) of pieces that would repeat an n-gram of `history` (S, W, t) to -inf."""
+    # (S, W, t-n+1, n): every n-gram so far.
+    ngrams = history.unfold(2, n, 1)
+    # (S, W, n-1): the beginning of the n-gram that the next piece completes.
+    tail = history[..., history.shape[2] - n + 1 :]
+    sentence, row, ngram = (ngrams[..., :-1] == tail[:, :, None]).all(-1).nonzero(as_tuple=True)
+    scores[sentence, row, ngrams[sentence, row, ngram, -1]] = -torch.inf

@@ -1,6 +1,9 @@
-"""Finished hypotheses: the K best of each sentence, kept in tensors, so that no step of the search loops over rows in Python.
+"""Finished hypotheses: the K best of each sentence, in tensors, so that no step of a search loops over rows.
 
-A hypothesis of n pieces and the end symbol scores sum / (n + 1) ** lenpen, where the sum is over the log-probabilities of all n + 1.
+A hypothesis of n pieces and the end symbol scores sum / (n + 1) ** lenpen, where the sum is that of the
+log-probabilities of all n + 1.
+
+Shapes: S sentences, K hypotheses kept for each, F hypotheses offered, C steps of capacity, t pieces.
 """
 
 from __future__ import annotations
@@ -13,87 +16,99 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """One output: pieces without the end symbol, its score, and the log-probability of each piece and of the end symbol.
-
-    `hit_max_len`: the end symbol was forced by the length limit.
-    """
+    """One output."""
 
     ids: tuple[int, ...]
+    """Its pieces, without the end symbol."""
     score: float
     token_scores: tuple[float, ...]
+    """The log-probability of each piece and of the end symbol."""
     hit_max_len: bool
+    """Whether the length limit forced the end symbol."""
 
 
 class HypothesisPool:
-    """The K best finished hypotheses of S sentences, best first; of equal ones the one that finished first.
-
-    scores (S, K), -inf where there is none; lengths (S, K), the end symbol not counted; pieces and piece_scores (S, K, C); ended (S,) how
-    many have finished so far, kept or not.
-    """
+    """The K best finished hypotheses of S sentences, best first; of equal ones, the earlier one."""
 
     def __init__(self, sentences: int, size: int, capacity: int, lenpen: float, device: torch.device) -> None:
-        self.size, self.lenpen = size, lenpen
+        self.size = size
+        self.lenpen = lenpen
+        # (S, K), -inf where there is no hypothesis.
         self.scores = torch.full((sentences, size), -torch.inf, dtype=torch.float64, device=device)
+        # (S, K), the end symbol not counted.
         self.lengths = torch.zeros((sentences, size), dtype=torch.int64, device=device)
+        # (S, K, C)
         self.pieces = torch.zeros((sentences, size, capacity), dtype=torch.int64, device=device)
         self.piece_scores = torch.zeros((sentences, size, capacity), device=device)
+        # (S,) how many hypotheses have finished so far, kept or not.
         self.ended = torch.zeros(sentences, dtype=torch.int64, device=device)
 
     def add(self, sums: Tensor, pieces: Tensor, piece_scores: Tensor) -> None:
-        """Offer F hypotheses per sentence: sums (S, F), -inf for none; pieces (S, F, t) and piece_scores (S, F, t + 1)."""
+        """Offer F hypotheses for each sentence.
+
+        `sums` are (S, F), -inf for none; `pieces` are (S, F, t), and `piece_scores` (S, F, t + 1).
+        """
         t = pieces.shape[2]
         self.ended += (sums > -torch.inf).sum(1)
-        scores, order = torch.cat([self.scores, self.normalise(sums, t + 1)], 1).sort(
-            dim=1, descending=True, stable=True
-        )
-        self.scores, order = scores[:, : self.size], order[:, : self.size]
+        scores = torch.cat([self.scores, self.normalize(sums, t + 1)], 1)
+        # A stable sort keeps hypotheses that finished earlier ahead of equal ones.
+        scores, order = scores.sort(dim=1, descending=True, stable=True)
+        order = order[:, : self.size]
+        self.scores = scores[:, : self.size]
         lengths = torch.cat([self.lengths, torch.full_like(sums, t, dtype=torch.int64)], 1)
         self.lengths = lengths.gather(1, order)
-        self.pieces[..., :t] = _rows(torch.cat([self.pieces[..., :t], pieces], 1), order)
-        self.piece_scores[..., : t + 1] = _rows(
-            torch.cat([self.piece_scores[..., : t + 1], piece_scores], 1), order
-        )
+        all_pieces = torch.cat([self.pieces[..., :t], pieces], 1)
+        self.pieces[..., :t] = _gather_rows(all_pieces, order)
+        all_scores = torch.cat([self.piece_scores[..., : t + 1], piece_scores], 1)
+        self.piece_scores[..., : t + 1] = _gather_rows(all_scores, order)
 
-    def normalise(self, sums: Tensor, length: int | Tensor) -> Tensor:
-        """Sums of log-probabilities (S, F) -> scores in float64, for a length that counts the end symbol (a tensor of it in float64)."""
+    def normalize(self, sums: Tensor, length: int | Tensor) -> Tensor:
+        """Return the scores (S, F), in float64, of sums of log-probabilities (S, F).
+
+        `length` counts the end symbol; a tensor of lengths must be float64.
+        """
         return sums.double() / length**self.lenpen
 
-    def unbeatable(self, best: Tensor, shortest: int, longest: Tensor) -> Tensor:
-        """(S,) no hypothesis that is still running can enter the pool.
+    def unbeatable(self, best_sums: Tensor, shortest: int, longest: Tensor) -> Tensor:
+        """Return whether no running hypothesis of a sentence can still enter the pool: (S,) bool.
 
-        `best` (S,) bounds the sum it can reach, `shortest` and `longest` (S,) its length, end symbol counted.  At a constant sum the score
-        is monotone in length, so it is largest at one of the two.
+        `best_sums` (S,) is an upper bound of the sum that a hypothesis can reach, `shortest` and `longest`
+        (S,) are bounds of its length, end symbol counted. At a constant sum the score is monotone in the
+        length, so it is largest at one of the two.
         """
-        bound = torch.maximum(self.normalise(best, shortest), self.normalise(best, longest))
-        return bound <= self.scores[:, -1]
+        at_shortest = self.normalize(best_sums, shortest)
+        at_longest = self.normalize(best_sums, longest)
+        return torch.maximum(at_shortest, at_longest) <= self.scores[:, -1]
 
     def take(self, sentences: list[int], limits: list[int]) -> list[list[Hypothesis]]:
-        """The hypotheses of some sentences; `limits` are those sentences' length limits."""
+        """Return the hypotheses of some sentences, whose length limits are `limits`."""
         chosen = torch.tensor(sentences, device=self.scores.device)
-        table = zip(
-            *(x[chosen].tolist() for x in (self.scores, self.lengths, self.pieces, self.piece_scores)),
-            limits,
-            strict=True,
-        )
-        return [
-            [
-                Hypothesis(tuple(ids[:n]), score, tuple(token_scores[: n + 1]), n >= limit)
-                for score, n, ids, token_scores in zip(scores, lengths, pieces, piece_scores, strict=True)
-                if score > -torch.inf
-            ]
-            for scores, lengths, pieces, piece_scores, limit in table
-        ]
+        scores = self.scores[chosen].tolist()
+        lengths = self.lengths[chosen].tolist()
+        pieces = self.pieces[chosen].tolist()
+        piece_scores = self.piece_scores[chosen].tolist()
+        results = []
+        for i, limit in enumerate(limits):
+            hypotheses = []
+            for k, score in enumerate(scores[i]):
+                if score == -torch.inf:
+                    continue
+                n = lengths[i][k]
+                ids = tuple(pieces[i][k][:n])
+                token_scores = tuple(piece_scores[i][k][: n + 1])
+                hypotheses.append(Hypothesis(ids, score, token_scores, hit_max_len=n >= limit))
+            results.append(hypotheses)
+        return results
 
     def keep(self, sentences: Tensor) -> None:
-        """Only these sentences (indices) stay."""
-        self.scores, self.lengths, self.ended = (
-            self.scores[sentences],
-            self.lengths[sentences],
-            self.ended[sentences],
-        )
-        self.pieces, self.piece_scores = self.pieces[sentences], self.piece_scores[sentences]
+        """Drop all sentences but these (indices)."""
+        self.scores = self.scores[sentences]
+        self.lengths = self.lengths[sentences]
+        self.pieces = self.pieces[sentences]
+        self.piece_scores = self.piece_scores[sentences]
+        self.ended = self.ended[sentences]
 
 
-def _rows(block: Tensor, order: Tensor) -> Tensor:
-    """block (S, M, C), order (S, K) -> (S, K, C)."""
+def _gather_rows(block: Tensor, order: Tensor) -> Tensor:
+    """Gather rows of `block` (S, M, C) by `order` (S, K): (S, K, C)."""
     return block.gather(1, order[..., None].expand(-1, -1, block.shape[2]))

@@ -1,7 +1,7 @@
-"""A copy of a model for searching while it is being trained.
+"""A copy of a model for generating with it while it is being trained.
 
-Trained weights are fp32 and are cast for every product; a search makes some thirty steps with the same ones, so that one cast of all of
-them is cheaper.  Where a model computes in fp32 nothing is copied.
+Trained weights are fp32, and every product casts them anew. A search makes some thirty steps with the same
+weights, so one cast of all of them is cheaper. Where a model computes in fp32, nothing is copied.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from masscli.models.transformer import Transformer
 
 
 def inference_copy(model: Transformer) -> Transformer:
-    """The model itself when it computes in fp32; otherwise a copy of what its weights are now, in its compute type, in eval mode."""
+    """Return the model itself if it computes in fp32, else a copy of its weights in its compute dtype.
+
+    The copy is in eval mode and needs no gradients.
+    """
     if model.compute_dtype == torch.float32:
         return model
+    # On the device "meta" no memory is allocated and no weight is drawn.
     with torch.device("meta"):
         copy = Transformer(model.config, model.vocab_size, model.languages)
-    copy.load_state_dict(
-        {name: tensor.to(model.compute_dtype) for name, tensor in model.state_dict().items()}, assign=True
-    )
+    weights = {name: tensor.to(model.compute_dtype) for name, tensor in model.state_dict().items()}
+    copy.load_state_dict(weights, assign=True)
     device = next(model.parameters()).device
     copy = copy.to(device=device, dtype=model.compute_dtype).eval().requires_grad_(False)
     copy.compute_dtype = model.compute_dtype

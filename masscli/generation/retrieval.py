@@ -1,8 +1,9 @@
-"""How well an encoder aligns two languages, before it can translate: does a sentence find its translation among all of them?
+"""How well an encoder aligns two languages before it can translate: whether sentences find their translations.
 
-A sentence is the mean of its encoder states, less the mean of its language (which would tell languages apart and nothing else); it
-finds the sentence of the other side with the highest cosine.  Precision at 1 of chance is one by the number of sentences.  The earliest
-sign that unsupervised translation will work, or will not.
+A sentence is the mean of its encoder states, minus the mean of its language (which would tell the languages
+apart and nothing else). It retrieves the sentence of the other language with the highest cosine. By chance,
+precision at 1 is one divided by the number of sentences. This is the earliest sign of whether unsupervised
+translation will work.
 """
 
 from __future__ import annotations
@@ -16,37 +17,42 @@ from masscli.data.batches.batch import Ids, Tokens, pad
 from masscli.data.batches.framing import Framing
 from masscli.models.transformer import Transformer
 
-ROWS = 64
-"""Sentences that are encoded at a time, and compared at a time."""
+BATCH_SIZE = 64
+"""How many sentences are encoded at a time, and compared at a time."""
 
 
 @torch.inference_mode()
 def sentence_vectors(model: Transformer, framing: Framing, lines: Sequence[Ids], language: str) -> Tensor:
-    """(N, D) means of encoder states over the words of each line, symbols at its ends left out, in fp32 on the model's device.
+    """Return the mean encoder state of each line, without special tokens: (N, D), fp32, on the model's device.
 
-    An empty line is a vector of zeros.  A line is cut to what the model can read.
+    An empty line is a vector of zeros. A line is cut to what the model can read.
     """
     training = model.training
     model.eval()
-    device, limit = next(model.parameters()).device, model.config.max_positions - framing.prefix_length - 1
-    out = torch.zeros(len(lines), model.config.dim, device=device)
+    device = next(model.parameters()).device
+    prefix_length = framing.prefix_length
+    max_length = model.config.max_positions - prefix_length - 1
+    vectors = torch.zeros(len(lines), model.config.dim, device=device)
     order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
-    for first in range(0, len(order), ROWS):
-        rows = order[first : first + ROWS]
-        ids, lengths = pad(
-            [framing.encoder_input(lines[i][:limit], language) for i in rows], framing.vocab.pad
-        )
-        source = Tokens(ids, lengths, language=framing.language_tensor(language, len(rows))).to(device)
-        at = torch.arange(ids.shape[1], device=device)
-        words = (at >= framing.prefix_length) & (at < source.lengths[:, None] - 1)
-        states = model.encode(source).hidden.float() * words[..., None]
-        out[rows] = states.sum(1) / words.sum(1, keepdim=True).clamp(min=1)
+    for first in range(0, len(order), BATCH_SIZE):
+        batch = order[first : first + BATCH_SIZE]
+        inputs = [framing.encoder_input(lines[i][:max_length], language) for i in batch]
+        ids, lengths = pad(inputs, framing.vocab.pad)
+        source = Tokens(ids, lengths, language=framing.language_tensor(language, len(batch))).to(device)
+        positions = torch.arange(ids.shape[1], device=device)
+        is_text = (positions >= prefix_length) & (positions < source.lengths[:, None] - 1)
+        states = model.encode(source).hidden.float() * is_text[..., None]
+        vectors[batch] = states.sum(1) / is_text.sum(1, keepdim=True).clamp(min=1)
     model.train(training)
-    return out
+    return vectors
 
 
 def precision_at_1(queries: Tensor, keys: Tensor) -> float:
-    """Share of the rows of `queries` (N, D) whose most similar row of `keys` (N, D) has the same number; of equals, the first counts."""
-    queries, keys = (torch.nn.functional.normalize(x - x.mean(0), dim=1) for x in (queries, keys))
-    found = torch.cat([(part @ keys.T).argmax(1) for part in torch.split(queries, ROWS)])
-    return float((found == torch.arange(len(queries), device=queries.device)).double().mean())
+    """Return the share of queries (N, D) whose most similar key (N, D) has the same number.
+
+    Of equally similar keys the first counts.
+    """
+    queries = torch.nn.functional.normalize(queries - queries.mean(0), dim=1)
+    keys = torch.nn.functional.normalize(keys - keys.mean(0), dim=1)
+    nearest = torch.cat([(part @ keys.T).argmax(1) for part in torch.split(queries, BATCH_SIZE)])
+    return float((nearest == torch.arange(len(queries), device=queries.device)).double().mean())

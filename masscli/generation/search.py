@@ -1,13 +1,16 @@
 """The search loop: from a stepper to the n best hypotheses of each sentence, by beam search or by sampling.
 
-Score: the sum of log-probabilities, end symbol included, over (length, end symbol included) ** lenpen.  A sentence is done when
- (a) no hypothesis that still runs can enter its n best, whatever follows: later log-probabilities are at most 0 (or the bonus of a negative
-     unkpen), so the best sum now, at the most favourable length up to the limit, bounds every score to come.  Going on could not change the
-     result, so this is the whole search within the width of the beam; or
- (b) with `early_stop`, as soon as `beam` hypotheses have finished, which is what fairseq does.
-At the length limit the end symbol is forced.  Sentences that are done leave the batch once they are a quarter of it.
+A score is the sum of log-probabilities, end symbol included, over (length, end symbol included) ** lenpen. A
+sentence is done
 
-No result depends on what else is in the batch: ties are broken by row and piece, random numbers belong to the sentence.
+(a) when no running hypothesis can enter its n best any more. Later log-probabilities are at most 0 (or the
+bonus of a negative unkpen), so the best sum now, at the most favourable length up to the limit, bounds every
+score to come. Going on could not change the result, so this is the whole search within the width of the beam;
+or (b) with `early_stop`, as soon as `beam` hypotheses have finished, which is what fairseq does.
+
+At the length limit the end symbol is forced. Sentences that are done leave the batch once they are a quarter
+of it. No result depends on what else is in the batch: ties are broken by row and piece, and random numbers
+belong to the sentence.
 """
 
 from __future__ import annotations
@@ -28,18 +31,18 @@ from masscli.text.vocabulary import Vocabulary
 
 
 class SearchStrategy(Protocol):
-    """What tells beam search from sampling."""
+    """What distinguishes beam search from sampling."""
 
     def start(self, sentences: int, device: torch.device) -> Tensor:
-        """Sums (S, W) before the first step; -inf is a row that does not exist (yet)."""
+        """Return the sums (S, W) before the first step; -inf is a row that does not exist (yet)."""
         ...
 
     def select(self, sums: Tensor, scores: Tensor) -> StepSelection:
-        """One step's decision."""
+        """Select from the sums (S, W) so far and the scores (S, W, V) of this step."""
         ...
 
     def keep(self, sentences: Tensor) -> None:
-        """Only these sentences stay."""
+        """Drop all sentences but these (indices)."""
         ...
 
 
@@ -56,118 +59,131 @@ def search(
     keys: Sequence[int] | None = None,
     allowed: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
-    """The `config.nbest` best hypotheses of each of S sentences, best first.
+    """Return the `config.nbest` best hypotheses of each of S sentences, best first.
 
-    `starts` (S,) are the decoder's first inputs, `limits` the most pieces of each output, end symbol not counted; `prefixes` the pieces
-    each output must begin with; `seed` and `keys` (default: 0, 1, ...) decide what is sampled; `allowed` (V,) bool, if given, are
-    the only pieces that may be written.  The list of a sentence is shorter, or
-    empty, only where rules or a small vocabulary left nothing else to find.
+    `starts` (S,) are the decoder's first inputs, and `limits` the most pieces of each output, end symbol not
+    counted. `prefixes` are the pieces that each output must begin with. `seed` and `keys` (default: 0, 1,
+    ...) decide what is sampled. `allowed` (V,) bool, if given, are the only pieces that may be generated. The
+    list of a sentence is shorter, or empty, only where the rules or a small vocabulary left nothing else to
+    find.
     """
-    device = starts.device
     if not limits:
         return []
+    device = starts.device
     steps = max(limits) + 1
-    rules = Constraints(config, vocabulary, torch.tensor(limits), prefixes, device, allowed)
-    strategy: SearchStrategy = Beam(config, vocabulary.eos)
+    constraints = Constraints(config, vocabulary, torch.tensor(limits), prefixes, device, allowed)
+    strategy: SearchStrategy
     if config.sampling:
-        strategy = SamplingStrategy(
-            config, vocabulary.eos, seed, keys if keys is not None else range(len(limits)), steps, device
-        )
-    return _Search(stepper, starts, config, rules, strategy, steps).run()
+        if keys is None:
+            keys = range(len(limits))
+        strategy = SamplingStrategy(config, vocabulary.eos, seed, keys, steps, device)
+    else:
+        strategy = Beam(config, vocabulary.eos)
+    return _Search(stepper, starts, config, constraints, strategy, steps).run()
 
 
 class _Search:
-    """The state of the loop: S sentences still in the batch, W rows each, C steps of room."""
+    """The state of the loop: S sentences still in the batch, W rows each, C steps of capacity."""
 
     def __init__(
         self,
         stepper: Stepper,
         starts: Tensor,
         config: GenerationConfig,
-        rules: Constraints,
+        constraints: Constraints,
         strategy: SearchStrategy,
         steps: int,
     ) -> None:
-        s, device = len(starts), starts.device
-        self.stepper, self.config, self.rules, self.strategy = stepper, config, rules, strategy
-        self.index = list(range(s))  # which sentence of the input each one is
-        self.done = [False] * s
-        self.results: list[list[Hypothesis]] = [[] for _ in range(s)]
+        sentences = len(starts)
+        device = starts.device
+        self.stepper = stepper
+        self.config = config
+        self.constraints = constraints
+        self.strategy = strategy
+        # Which sentence of the input each sentence of the batch is, and which of them are done.
+        self.index = list(range(sentences))
+        self.done = [False] * sentences
+        self.results: list[list[Hypothesis]] = [[] for _ in range(sentences)]
+        # (S*W,) the last piece of each row.
         self.last = starts.repeat_interleave(config.beam)
-        self.sums = strategy.start(s, device)
-        self.pieces = torch.zeros((s, config.beam, steps), dtype=torch.int64, device=device)
-        self.piece_scores = torch.zeros((s, config.beam, steps), device=device)
-        self.pool = HypothesisPool(s, config.nbest, steps, config.lenpen, device)
+        self.sums = strategy.start(sentences, device)
+        self.pieces = torch.zeros((sentences, config.beam, steps), dtype=torch.int64, device=device)
+        self.piece_scores = torch.zeros((sentences, config.beam, steps), device=device)
+        self.pool = HypothesisPool(sentences, config.nbest, steps, config.lenpen, device)
 
     def run(self) -> list[list[Hypothesis]]:
-        """All steps, to the end."""
+        """Take steps until every sentence is done, and return all results."""
         step = 0
         while True:
-            choice = self._extend(step)
-            self._collect(step)
+            selection = self._extend(step)
+            self._collect_done(step)
             if all(self.done):
                 return self.results
-            parents = self._compact(choice.parents)
+            parents = self._drop_done(selection.parents)
             if self.config.beam > 1 and not self.config.sampling:
-                rows = torch.arange(len(parents), device=parents.device)[:, None] * self.config.beam + parents
-                self.stepper.reorder(rows.flatten())
+                first_rows = torch.arange(len(parents), device=parents.device)[:, None] * self.config.beam
+                self.stepper.reorder((first_rows + parents).flatten())
             step += 1
 
     def _extend(self, step: int) -> StepSelection:
-        """Ask the stepper, put ended hypotheses into the pool, extend the others by a piece."""
+        """Ask the stepper, put hypotheses that end into the pool, and extend the others by a piece."""
         s, w = self.sums.shape
         scores = self.stepper(self.last).view(s, w, self.stepper.vocab_size)
-        pieces, piece_scores = self.pieces[..., :step], self.piece_scores[..., :step]
-        self.rules.apply(scores, pieces)
-        choice = self.strategy.select(self.sums, scores)
+        pieces = self.pieces[..., :step]
+        piece_scores = self.piece_scores[..., :step]
+        self.constraints.apply(scores, pieces)
+        selection = self.strategy.select(self.sums, scores)
         sentence = torch.arange(s, device=scores.device)[:, None]
-        if bool((choice.ended > -torch.inf).any()):
-            own = scores[sentence, choice.ended_parents, self.rules.vocabulary.eos]
-            past = piece_scores[sentence, choice.ended_parents]
-            self.pool.add(
-                choice.ended, pieces[sentence, choice.ended_parents], torch.cat([past, own[..., None]], 2)
-            )
-        self.pieces[..., :step] = pieces[sentence, choice.parents]
-        self.piece_scores[..., :step] = piece_scores[sentence, choice.parents]
-        self.pieces[..., step] = choice.pieces
-        self.piece_scores[..., step] = scores[sentence, choice.parents, choice.pieces]
-        self.sums, self.last = choice.sums, choice.pieces.flatten()
-        return choice
+        if bool((selection.ended > -torch.inf).any()):
+            ended = selection.ended_parents
+            eos_scores = scores[sentence, ended, self.constraints.vocabulary.eos]
+            ended_scores = torch.cat([piece_scores[sentence, ended], eos_scores[..., None]], 2)
+            self.pool.add(selection.ended, pieces[sentence, ended], ended_scores)
+        self.pieces[..., :step] = pieces[sentence, selection.parents]
+        self.piece_scores[..., :step] = piece_scores[sentence, selection.parents]
+        self.pieces[..., step] = selection.pieces
+        self.piece_scores[..., step] = scores[sentence, selection.parents, selection.pieces]
+        self.sums = selection.sums
+        self.last = selection.pieces.flatten()
+        return selection
 
-    def _collect(self, step: int) -> None:
-        """Take the hypotheses of the sentences that are done."""
-        limits = self.rules.limits.to(self.sums.device)
+    def _collect_done(self, step: int) -> None:
+        """Store the results of the sentences that this step has finished."""
+        limits = self.constraints.limits.to(self.sums.device)
         bonus = max(0.0, -self.config.unkpen) * (limits - step - 1)
-        over = self.pool.unbeatable(self.sums.amax(1) + bonus, step + 2, (limits + 1).double())
+        best_sums = self.sums.amax(1) + bonus
+        over = self.pool.unbeatable(best_sums, step + 2, (limits + 1).double())
         if self.config.early_stop:
             over |= self.pool.ended >= self.config.beam
-        fresh = [
-            i
-            for i, (now, before) in enumerate(zip(over.tolist(), self.done, strict=True))
-            if now and not before
-        ]
-        if fresh:
-            found = self.pool.take(fresh, self.rules.limits[fresh].tolist())
-            for i, hypotheses in zip(fresh, found, strict=True):
-                self.done[i] = True
-                self.results[self.index[i]] = hypotheses
+        newly_done = []
+        for i, is_over in enumerate(over.tolist()):
+            if is_over and not self.done[i]:
+                newly_done.append(i)
+        if not newly_done:
+            return
+        results = self.pool.take(newly_done, self.constraints.limits[newly_done].tolist())
+        for i, hypotheses in zip(newly_done, results, strict=True):
+            self.done[i] = True
+            self.results[self.index[i]] = hypotheses
 
-    def _compact(self, parents: Tensor) -> Tensor:
-        """Drop the sentences that are done, if they are many enough to pay for the copies; their part of `parents` too."""
+    def _drop_done(self, parents: Tensor) -> Tensor:
+        """Drop the sentences that are done, if they are many enough to pay for the copies.
+
+        Return the rows of `parents` (S, W) that belong to the others.
+        """
         if sum(self.done) * 4 < len(self.done):
             return parents
-        stay = [i for i, done in enumerate(self.done) if not done]
-        rows = torch.tensor(stay)
-        self.rules.keep(rows)
-        rows = rows.to(parents.device)
-        self.index, self.done = [self.index[i] for i in stay], [False] * len(stay)
-        self.last = self.last.view(-1, self.config.beam)[rows].flatten()
-        self.sums, self.pieces, self.piece_scores = (
-            self.sums[rows],
-            self.pieces[rows],
-            self.piece_scores[rows],
-        )
-        self.stepper.keep(rows)
-        self.strategy.keep(rows)
-        self.pool.keep(rows)
-        return parents[rows]
+        running = [i for i, done in enumerate(self.done) if not done]
+        kept = torch.tensor(running)
+        self.constraints.keep(kept)
+        kept = kept.to(parents.device)
+        self.index = [self.index[i] for i in running]
+        self.done = [False] * len(running)
+        self.last = self.last.view(-1, self.config.beam)[kept].flatten()
+        self.sums = self.sums[kept]
+        self.pieces = self.pieces[kept]
+        self.piece_scores = self.piece_scores[kept]
+        self.stepper.keep(kept)
+        self.strategy.keep(kept)
+        self.pool.keep(kept)
+        return parents[kept]

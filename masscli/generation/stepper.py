@@ -1,7 +1,9 @@
 """One step of decoding, and where it comes from: a cached model, several models, or (in tests) a table.
 
-S sentences, W rows (beams) each, N = S * W rows in sentence-major order: row = sentence * W + beam.  V is the vocabulary size.  A stepper
-knows nothing of beams, scores or constraints; the search knows nothing of models.
+A stepper knows nothing of beams, scores or constraints; the search knows nothing of models.
+
+Shapes: S sentences, W rows (beams) each, N = S * W rows in sentence-major order (row = sentence * W + beam),
+V vocabulary size, D model width.
 """
 
 from __future__ import annotations
@@ -20,42 +22,52 @@ from masscli.models.transformer import Transformer
 
 
 class Stepper(Protocol):
-    """One step of decoding for S sentences x W rows each."""
+    """One step of decoding for S sentences of W rows each."""
 
     @property
     def vocab_size(self) -> int:
-        """V."""
+        """Return V."""
         ...
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """Log-probabilities (N, V) in float32 of what follows the last ids (N,); advances the state.  The caller may overwrite them."""
+        """Return the log-probabilities (N, V), in float32, of what follows the last ids (N,), and advance.
+
+        The caller may overwrite them.
+        """
         ...
 
     def reorder(self, parents: Tensor) -> None:
-        """Row n continues row `parents[n]` (N,), an absolute row index within the same sentence."""
+        """Let row n continue row `parents[n]` (N,), the number of a row of the same sentence."""
         ...
 
     def keep(self, sentences: Tensor) -> None:
-        """Only these sentences (indices) stay in the batch."""
+        """Drop all sentences but these (indices) from the batch."""
         ...
 
 
 class CachedStepper:
-    """What steppers of a Transformer have in common: its cache, and `language` (S,), the target language where the model needs it."""
+    """What all steppers over a Transformer have in common.
+
+    `language` (S,) is the target language of each sentence, where the model needs it.
+    """
 
     def __init__(self, model: Transformer, cache: Cache, width: int, language: Tensor | None) -> None:
-        self.model, self.cache, self.width, self.language = model, cache, width, language
+        self.model = model
+        self.cache = cache
+        self.width = width
+        self.language = language
         self.vocab_size = model.vocab_size
 
     def tokens(self, ids: Tensor) -> Tokens:
-        """One token for each row."""
+        """Return ids (N,) as a block of one token for each row."""
         language = self.language.repeat_interleave(self.width) if self.language is not None else None
         return Tokens(ids[:, None], torch.ones_like(ids), language=language)
 
     def scores(self, hidden: Tensor) -> Tensor:
-        """Log-probabilities (N, V) from the states (N, D) of a step."""
+        """Return the log-probabilities (N, V) from the states (N, D) of a step."""
         scores = torch.log_softmax(self.model.logits(hidden), -1, dtype=torch.float32)
-        if bool(scores[:, 0].isnan().any()):  # one NaN or inf makes a whole row of them
+        # A single NaN or inf in a row makes all of its log-probabilities NaN, so one column tells.
+        if bool(scores[:, 0].isnan().any()):
             raise MasscliError(
                 "the model's output is not a number",
                 "its training diverged or its weights are damaged; use an earlier one",
@@ -63,18 +75,18 @@ class CachedStepper:
         return scores
 
     def reorder(self, parents: Tensor) -> None:
-        """See `Stepper`."""
+        """Reorder the cache; see `Stepper`."""
         self.cache.reorder(parents)
 
     def keep(self, sentences: Tensor) -> None:
-        """See `Stepper`."""
+        """Drop sentences from the cache; see `Stepper`."""
         self.cache.keep(sentences)
         if self.language is not None:
             self.language = self.language[sentences]
 
 
 class ModelStepper(CachedStepper):
-    """A Transformer with a decoder.  Encodes the sources, once."""
+    """A stepper over an encoder and a decoder; it encodes the sources once."""
 
     def __init__(
         self, model: Transformer, source: Tokens, width: int, language: Tensor | None = None
@@ -82,6 +94,7 @@ class ModelStepper(CachedStepper):
         super().__init__(model, model.prefill(source, width), width, language)
 
     def __call__(self, ids: Tensor) -> Tensor:
+        """Return the log-probabilities (N, V) of what follows the last ids (N,)."""
         return self.scores(self.model.decode(self.tokens(ids), None, self.cache)[:, 0])
 
 
@@ -93,17 +106,18 @@ class EnsembleStepper:
         self.vocab_size = members[0].vocab_size
 
     def __call__(self, ids: Tensor) -> Tensor:
+        """Return the log-probabilities (N, V) of what follows the last ids (N,)."""
         total = self.members[0](ids)
         for member in self.members[1:]:
             total = torch.logaddexp(total, member(ids))
         return total.sub_(math.log(len(self.members)))
 
     def reorder(self, parents: Tensor) -> None:
-        """See `Stepper`."""
+        """Reorder all members; see `Stepper`."""
         for member in self.members:
             member.reorder(parents)
 
     def keep(self, sentences: Tensor) -> None:
-        """See `Stepper`."""
+        """Drop sentences from all members; see `Stepper`."""
         for member in self.members:
             member.keep(sentences)

@@ -1,7 +1,10 @@
 """The k best of many scores, exactly and always the same: by score, then by lowest index.
 
-`torch.topk` leaves open which of several equal scores it returns, and equal scores are common in bf16.  Here every score becomes a 64-bit
-integer that also holds its index, so there are no ties, on any device and in a batch of any size.
+`torch.topk` leaves open which of several equal scores it returns, and equal scores are common in bf16. Here
+every score becomes a 64-bit integer that also holds its index, so there are no ties, on any device and in a
+batch of any size.
+
+Shapes: S sentences, W rows each, V vocabulary size, M scores of a row.
 """
 
 from __future__ import annotations
@@ -10,49 +13,58 @@ import torch
 from torch import Tensor
 
 BLOCK = 64
-LOW = 0xFFFFFFFF
+"""Scores are searched in blocks of this many."""
+LOW_BITS = 0xFFFFFFFF
 
 
 def best_in_rows(offsets: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The k best of `offsets[s, w] + scores[s, w, v]` in each sentence s: sums, rows w and columns v, each (S, k), best first.
+    """Return the k best sums of `offsets` (S, W) and `scores` (S, W, V) in each sentence.
 
-    Reads the S * W * V scores once, to find the maximum of each block of 64; the k best sums lie in the k blocks with the best maxima (of
-    equal ones the first).
+    The result is (sums, rows, columns), each (S, k), best first. All S * W * V scores are read once, to find
+    the maximum of each block of 64; the k best sums lie in the k blocks with the best maxima (of equal ones,
+    the first).
     """
     s, w, v = scores.shape
-    tops = maxima(scores)
-    blocks = tops.shape[2]
-    _, chosen = best((tops + offsets[..., None]).flatten(1), min(k, w * blocks))
-    chosen = chosen.sort().values  # in order of index, so that positions below are, too
+    maxima = block_maxima(scores)
+    blocks = maxima.shape[2]
+    _, chosen = best((maxima + offsets[..., None]).flatten(1), min(k, w * blocks))
+    # Blocks in order of their index keep the candidates below in that order, too.
+    chosen = chosen.sort().values
     row = chosen // blocks
-    column = (chosen % blocks)[..., None] * BLOCK + torch.arange(BLOCK, device=scores.device)  # (S, k, BLOCK)
-    beyond, column = column >= v, column.clamp(max=v - 1)
+    # (S, k, BLOCK): the columns of the chosen blocks. The last block may reach beyond the vocabulary.
+    column = (chosen % blocks)[..., None] * BLOCK + torch.arange(BLOCK, device=scores.device)
+    beyond = column >= v
+    column = column.clamp(max=v - 1)
     sentence = torch.arange(s, device=scores.device)[:, None]
-    at = ((sentence * w + row) * v)[..., None] + column
-    found = (
-        scores.flatten().index_select(0, at.flatten()).view_as(at)
-    )  # many times faster than indexing with three tensors
-    found = (found + offsets.gather(1, row)[..., None]).masked_fill_(beyond, -torch.inf)
-    sums, at = best(found.flatten(1), min(k, w * v))
-    return sums, row.gather(1, at // BLOCK), column.flatten(1).gather(1, at)
+    flat_index = ((sentence * w + row) * v)[..., None] + column
+    # index_select is many times faster than indexing with three tensors.
+    candidates = scores.flatten().index_select(0, flat_index.flatten()).view_as(flat_index)
+    candidates = (candidates + offsets.gather(1, row)[..., None]).masked_fill_(beyond, -torch.inf)
+    sums, index = best(candidates.flatten(1), min(k, w * v))
+    return sums, row.gather(1, index // BLOCK), column.flatten(1).gather(1, index)
 
 
-def maxima(scores: Tensor) -> Tensor:
-    """The maximum of each block: (S, W, V) -> (S, W, ceil(V / BLOCK))."""
+def block_maxima(scores: Tensor) -> Tensor:
+    """Return the maximum of each block: (S, W, V) to (S, W, ceil(V / BLOCK))."""
     s, w, v = scores.shape
-    whole = v // BLOCK
-    tops = scores[..., : whole * BLOCK].view(s, w, whole, BLOCK).amax(-1)
-    return (
-        tops
-        if whole * BLOCK == v
-        else torch.cat([tops, scores[..., whole * BLOCK :].amax(-1, keepdim=True)], 2)
-    )
+    full_blocks = v // BLOCK
+    end = full_blocks * BLOCK
+    maxima = scores[..., :end].view(s, w, full_blocks, BLOCK).amax(-1)
+    if end == v:
+        return maxima
+    return torch.cat([maxima, scores[..., end:].amax(-1, keepdim=True)], 2)
 
 
 def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k best of each row of float32 `scores` (S, M): values and indices (S, k), best first, of equal ones the first."""
-    bits = (scores + 0.0).view(torch.int32)  # + 0.0: there is but one zero
-    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the floats
-    keys = (ordered.long() << 32) | (LOW - torch.arange(scores.shape[1], device=scores.device))
-    index = LOW - (keys.topk(k).values & LOW)
+    """Return the k best float32 scores of each row of (S, M), and their indices: (S, k) each, best first.
+
+    Of equal scores the one with the lowest index comes first.
+    """
+    # Adding 0.0 turns -0.0 into 0.0, so that both are equal as integers.
+    bits = (scores + 0.0).view(torch.int32)
+    # Integers in the order of the floats: the bits below the sign of a negative float count down.
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    index_bits = LOW_BITS - torch.arange(scores.shape[1], device=scores.device)
+    keys = (ordered.long() << 32) | index_bits
+    index = LOW_BITS - (keys.topk(k).values & LOW_BITS)
     return scores.gather(1, index), index
