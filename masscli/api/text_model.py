@@ -91,7 +91,7 @@ class TextModel:
             batch_size=batch_size,
             buffer_size=buffer_size,
             seed=seed,
-            cut=truncation,
+            truncation=truncation,
             allowed=allowed,
         )
 

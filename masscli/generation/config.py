@@ -1,7 +1,7 @@
-"""Every knob of the commands that do not train: preprocess, generate, predict, score, demo.
+"""The options of commands that use a trained model: the search, `masscli generate` and `masscli predict`.
 
-They follow the rules of masscli/recipe.py: a field's type, default and sentence are its flag.  `GenerationConfig` is the search, which
-back-translation and validation use too.  Nothing heavy is imported here.
+`GenerationConfig` is the search itself, which back-translation and validation use too. A field's type,
+default and sentence are its flag. Nothing heavy is imported here, so that help answers quickly.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from masscli.core.config import Flags, check, config
+from masscli.core.config import Flags, check, config, not_negative, positive
+
+STANDARD_STREAM = Path("-")
+"""The name of standard input and standard output."""
 
 
 @config
@@ -19,15 +22,16 @@ class GenerationConfig:
     beam: Annotated[int, Flags("--beam-size")] = 5
     """Width of the beam; 1 is greedy."""
     nbest: int = 1
-    """Hypotheses to print for each line."""
+    """Number of hypotheses to print for each line."""
     lenpen: Annotated[float, Flags("--length-penalty")] = 1.0
-    """Scores are divided by length to this power; 0 leaves them as sums."""
+    """Divide scores by the length to this power; 0 leaves them as sums."""
     early_stop: bool = False
-    """Leave a line as soon as --beam hypotheses have ended, as fairseq does; else when none that still runs can enter the n best."""
+    """Finish a line as soon as --beam hypotheses have ended, as fairseq does. Otherwise a line is finished
+    when no running hypothesis can enter its n best."""
     unkpen: float = 0.0
-    """Taken from the score of the unknown piece; a negative value favours it."""
+    """Subtract this from the score of the unknown piece; a negative value favours it."""
     max_len_a: float = 1.3
-    """Longest output is a * source length + b, in tokens."""
+    """The longest output is a * source length + b, in tokens."""
     max_len_b: int = 20
     """See --max-len-a."""
     min_len: int = 1
@@ -35,60 +39,46 @@ class GenerationConfig:
     no_repeat_ngram_size: int = 0
     """Never repeat an n-gram of this size; 0 allows all."""
     prefix_size: int = 0
-    """Force the first so many tokens of the reference given with --prefix."""
+    """Force this many tokens at the start of each output, taken from the text given with --prefix."""
     diverse_beam_groups: int = 1
-    """Groups of diverse beam search."""
+    """Number of groups of diverse beam search."""
     diverse_beam_strength: float = 0.5
-    """Penalty for a token that an earlier group has just taken."""
+    """Penalty for a token that an earlier group has chosen in the same step."""
     sampling: bool = False
-    """Sample instead of searching; --beam samples are drawn and the best --nbest kept."""
+    """Sample instead of searching; --beam samples are drawn, and the best --nbest are kept."""
     sampling_topk: int = 0
-    """Sample among the k likeliest tokens; 0 among all."""
+    """Sample among the k likeliest tokens; 0 samples among all."""
     sampling_topp: float = 1.0
     """Sample among the likeliest tokens that hold this much probability."""
     temperature: float = 1.0
-    """Divides logits before sampling."""
+    """Divide logits by this before sampling."""
 
     def __post_init__(self) -> None:
+        default_strength = GenerationConfig.diverse_beam_strength
+        diverse = self.diverse_beam_groups > 1
+        divides_beam = self.diverse_beam_groups > 0 and self.beam % self.diverse_beam_groups == 0
         check(
-            (self.beam > 0, "beam", f"must be above 0, got {self.beam}"),
+            *positive(self, "beam", "temperature"),
+            *not_negative(self, "no_repeat_ngram_size", "prefix_size", "sampling_topk", "min_len"),
             (
                 0 < self.nbest <= self.beam,
                 "nbest",
                 f"must lie between 1 and beam ({self.beam}), got {self.nbest}",
             ),
             (
-                self.no_repeat_ngram_size >= 0,
-                "no_repeat_ngram_size",
-                f"must not be negative, got {self.no_repeat_ngram_size}",
-            ),
-            (self.prefix_size >= 0, "prefix_size", f"must not be negative, got {self.prefix_size}"),
-            (self.sampling_topk >= 0, "sampling_topk", f"must not be negative, got {self.sampling_topk}"),
-            (self.min_len >= 0, "min_len", f"must not be negative, got {self.min_len}"),
-            (
-                self.diverse_beam_groups > 0 and self.beam % self.diverse_beam_groups == 0,
+                divides_beam,
                 "diverse_beam_groups",
                 f"must divide beam ({self.beam}), got {self.diverse_beam_groups}",
             ),
-            (
-                not (self.sampling and self.diverse_beam_groups > 1),
-                "sampling",
-                "cannot be combined with diverse_beam_groups",
-            ),
             (0 < self.sampling_topp <= 1, "sampling_topp", f"must lie in (0, 1], got {self.sampling_topp}"),
-            (self.temperature > 0, "temperature", f"must be above 0, got {self.temperature}"),
             (abs(self.lenpen) <= 100, "lenpen", f"must lie in [-100, 100], got {self.lenpen}"),
-            *(
-                (self.sampling or not said, name, "only with sampling")
-                for name, said in (
-                    ("sampling_topk", self.sampling_topk != 0),
-                    ("sampling_topp", self.sampling_topp != 1),
-                    ("temperature", self.temperature != 1),
-                )
-            ),
+            # Options that have no effect with the others.
+            (not (self.sampling and diverse), "sampling", "cannot be combined with diverse_beam_groups"),
+            (self.sampling or self.sampling_topk == 0, "sampling_topk", "only with sampling"),
+            (self.sampling or self.sampling_topp == 1, "sampling_topp", "only with sampling"),
+            (self.sampling or self.temperature == 1, "temperature", "only with sampling"),
             (
-                self.diverse_beam_groups > 1
-                or self.diverse_beam_strength == GenerationConfig.diverse_beam_strength,
+                diverse or self.diverse_beam_strength == default_strength,
                 "diverse_beam_strength",
                 "only with diverse_beam_groups",
             ),
@@ -102,71 +92,61 @@ class GenerateConfig:
     source_lang: Annotated[str | None, Flags("-s")] = None
     """Language of the input (default: that of the run, when it has one direction)."""
     target_lang: Annotated[str | None, Flags("-t")] = None
-    """Language of the output, likewise."""
+    """Language of the output (default: that of the run, when it has one direction)."""
     input: Annotated[Path | None, Flags("-i")] = None
-    """Text to translate, a sentence a line (also .gz, .xz); - or nothing is standard input."""
-    output: Annotated[Path, Flags("-o")] = Path("-")
+    """Text to translate, one sentence per line (also .gz, .xz); - is standard input, which is the default."""
+    output: Annotated[Path, Flags("-o")] = STANDARD_STREAM
     """Where the results go; - is standard output. A file appears when it is complete."""
     format: Literal["text", "jsonl", "fairseq"] = "text"
-    """text: --nbest lines for each line; jsonl: an object for each line; fairseq: its S-, T-, H-, D- and P- lines, scores to base 2."""
+    """Form of the output. text: --nbest lines for each line; jsonl: an object for each line; fairseq: S-, T-,
+    H-, D- and P- lines as fairseq writes them, with scores to base 2."""
     reference: Path | None = None
     """Correct translations, shown as T- lines by --format fairseq, and by --format jsonl."""
     score_reference: Path | None = None
-    """Score these translations instead of making any."""
+    """Score these translations instead of generating."""
     prefix: Path | None = None
-    """Text whose first --prefix-size pieces each output must begin with, a line for each line."""
+    """Text, line for line, whose first --prefix-size pieces each output must begin with."""
     stream: str | None = None
-    """Which task writes, of a run that was trained on several (its streams are named in recipe.toml)."""
+    """Which task to generate for, of a run that was trained on several; recipe.toml names its streams."""
     gen_subset: str | None = None
-    """Write from this split (test, valid) of the data the run was trained on, of its pairs or its table, instead of --input."""
+    """Generate from this split (test, valid) of the run's pairs or table, instead of --input."""
     write_reference: Path | None = None
-    """With --gen-subset, write the references here, a line each, as `masscli score --ref` and --score-reference read them."""
+    """With --gen-subset: also write the references here, one per line, as `masscli score --ref` and
+    --score-reference read them."""
     min_piece_count: int = 0
-    """Write only pieces that occur at least so many times in the training text of the language, as back-translation with this option
-    does; 0 allows all."""
+    """Generate only pieces that occur at least this often in the training text of the language, as
+    back-translation with the same option does; 0 allows all."""
     data: Path | None = None
-    """The data folder of --gen-subset and --min-piece-count (default: the run's)."""
+    """The data folder of --gen-subset and --min-piece-count (default: that of the run)."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
-    """Most source tokens times beams in a batch; results do not depend on it (in bf16 and fp16, but for rounding)."""
+    """Most source tokens times beams in a batch. Results do not depend on it, except for rounding in bf16 and
+    fp16."""
     batch_size: int | None = None
     """Most sentences in a batch."""
     buffer_size: int = 4096
-    """Lines to read ahead, so that sentences of like length can share a batch."""
+    """Number of lines to read ahead, so that sentences of similar length can share a batch."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Arithmetic; auto is bf16 on GPUs that have it and on CPUs where it measures as the faster, else fp32."""
+    """Arithmetic. auto is bf16 on GPUs that have it and on CPUs where it measures as faster, else fp32."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
+    """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     seed: int = 1
     """Seed of --sampling."""
 
     def __post_init__(self) -> None:
+        replaces_input = self.output == self.input and self.output != STANDARD_STREAM
+        reads_data = self.gen_subset is not None or self.min_piece_count > 0
         check(
-            (self.batch_tokens > 0, "batch_tokens", f"must be above 0, got {self.batch_tokens}"),
-            (
-                self.batch_size is None or self.batch_size > 0,
-                "batch_size",
-                f"must be above 0, got {self.batch_size}",
-            ),
-            (self.buffer_size > 0, "buffer_size", f"must be above 0, got {self.buffer_size}"),
-            (self.seed >= 0, "seed", f"must not be negative, got {self.seed}"),
+            *positive(self, "batch_tokens", "batch_size", "buffer_size"),
+            *not_negative(self, "seed", "min_piece_count"),
             (self.gen_subset is None or self.input is None, "gen_subset", "cannot be combined with --input"),
-            (
-                self.output == Path("-") or self.output != self.input,
-                "output",
-                "is the input, which it would replace",
-            ),
-            (
-                self.min_piece_count >= 0,
-                "min_piece_count",
-                f"must not be negative, got {self.min_piece_count}",
-            ),
+            (not replaces_input, "output", "is the input, which it would replace"),
             (
                 self.min_piece_count == 0 or self.score_reference is None,
                 "min_piece_count",
                 "cannot be combined with --score-reference",
             ),
             (
-                self.data is None or self.gen_subset is not None or self.min_piece_count > 0,
+                self.data is None or reads_data,
                 "data",
                 "is read for --gen-subset and --min-piece-count only",
             ),
@@ -197,28 +177,32 @@ class GenerateConfig:
 class PredictConfig:
     """Files and batches of `masscli predict`."""
 
-    input: Annotated[Path, Flags("-i")] = Path("-")
-    """Examples in the form the task was trained on, labels or not (also .gz, .xz); - is standard input."""
+    input: Annotated[Path, Flags("-i")] = STANDARD_STREAM
+    """Examples in the form that the task was trained on, with or without labels (also .gz, .xz);
+    - is standard input."""
     input_format: Literal["tsv", "lines", "jsonl", "conll", "squad", "swag", "race"] | None = None
-    """What the input is (default: by its name, else what the task is usually trained on); lines: a text a line, or two with a tab."""
-    output: Annotated[Path, Flags("-o")] = Path("-")
+    """Format of the input (default: by its name, or else what the task is usually trained on). lines: a text
+    per line, or two with a tab between them."""
+    output: Annotated[Path, Flags("-o")] = STANDARD_STREAM
     """Where the predictions go; - is standard output. A file appears when it is complete."""
     format: Literal["text", "tsv", "jsonl", "json"] = "text"
-    """text: a label, number, answer (or tagged sentence, but for comments and -DOCSTART-) for each example; tsv: the columns of a table (of
-    lines: 1, 2), and prediction; jsonl: an object for each example, with its id, if it has one, and probabilities; json: SQuAD's form, from
-    ids to answers."""
+    """Form of the output. text: a label, number, answer or tagged sentence for each example (comments and
+    -DOCSTART- have none); tsv: the columns of a table (those of lines are called 1 and 2), and the
+    prediction; jsonl: an object for each example, with its id if it has one, and probabilities; json: SQuAD's
+    form, from ids to answers."""
     na_prob: Path | None = None
-    """Also write, as JSON, how likely each question has no answer."""
+    """Also write, as JSON, how likely it is that each question has no answer."""
     null_threshold: float | None = None
-    """No answer where its score is above that of the best answer by more than this (default: as in training)."""
+    """Predict no answer where its score exceeds that of the best answer by more than this (default: as in
+    training)."""
     stream: str | None = None
-    """Which task, of a run that was trained on several."""
+    """Which task to predict for, of a run that was trained on several."""
     batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
-    """Most tokens of a batch."""
+    """Most tokens in a batch."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Arithmetic."""
+    """Arithmetic. auto is bf16 on GPUs that have it and on CPUs where it measures as faster, else fp32."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
+    """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
 
     def __post_init__(self) -> None:
-        check((self.batch_tokens > 0, "batch_tokens", f"must be above 0, got {self.batch_tokens}"))
+        check(*positive(self, "batch_tokens"))

@@ -1,7 +1,8 @@
-"""Ids in, ids out: batches, models and search put together.  Knows nothing of text.
+"""Ids in, ids out: batches, models and search put together, without any text.
 
-Sentences are sorted by length and cut into batches of at most `batch_tokens` source tokens times beams; what comes out is in the order of
-what came in, and does not depend on the batches (in fp32; see `search`).
+Sentences are sorted by length and cut into batches of at most `batch_tokens` source tokens times beams. The
+results are in the order of the input, and do not depend on the batches (in fp32; see
+masscli/generation/search.py).
 """
 
 from __future__ import annotations
@@ -22,18 +23,21 @@ from masscli.generation.hypotheses import Hypothesis
 from masscli.generation.search import search
 from masscli.generation.single_stack_decoding import SingleStackStepper
 from masscli.generation.stepper import EnsembleStepper, ModelStepper, Stepper
-from masscli.models.stack import Memory
 from masscli.models.transformer import Transformer
 
-CHUNK = 512
-"""Rows of logits that are held at a time when references are scored."""
+LOGIT_ROWS = 512
+"""How many rows of logits are held at a time when references are scored."""
+SINGLE_STACK_RESERVE = 4
+"""Positions that a source leaves free in a single stack: one before, between and behind source and output,
+and one for the first piece of output."""
 
 
 class Decoder:
-    """One model, or several that decode as one (the mean of their probabilities); they must share vocabulary and framing.
+    """One model, or several that decode as one: the mean of their probabilities, with the same framing.
 
-    A model of one stack goes on from the source instead of reading it apart: a decoder continues it, an encoder writes behind it by
-    pseudo-masks.  `allowed` (V,) bool, if given, are the only pieces that are ever written.
+    A model of one stack continues the source instead of encoding it: see
+    masscli/generation/single_stack_decoding.py. `allowed` (V,) bool, if given, are the only pieces that are
+    ever generated.
     """
 
     def __init__(
@@ -47,22 +51,31 @@ class Decoder:
         seed: int = 1,
         allowed: Tensor | None = None,
     ) -> None:
+        self.models = models
+        self.framing = framing
+        self.config = config
+        self.batch_tokens = batch_tokens
+        self.batch_size = batch_size
+        self.seed = seed
         self.allowed = allowed
-        self.models, self.framing, self.config = models, framing, config
-        self.batch_tokens, self.batch_size, self.seed = batch_tokens, batch_size, seed
-        positions = min(model.config.max_positions for model in models)
-        self.max_source_length = positions - framing.prefix_length - 1  # the end symbol takes a position
-        self.max_target_length = positions - 1  # the decoder's first input takes one
         self.single_stack = any(model.encoder is None or model.decoder is None for model in models)
+        positions = min(model.config.max_positions for model in models)
+        # The first input of the decoder takes a position, and so does the end symbol of the source.
+        self.max_target_length = positions - 1
+        self.max_source_length = positions - framing.prefix_length - 1
         if self.single_stack:
-            self.max_source_length = (
-                positions - 4
-            )  # source and output share the positions, with a symbol before, between and after
+            self.max_source_length = positions - SINGLE_STACK_RESERVE
 
     @property
     def device(self) -> torch.device:
-        """Where the models are."""
+        """Return the device of the models."""
         return next(self.models[0].parameters()).device
+
+    def max_output_length(self, source_length: int) -> int:
+        """Return the most pieces for which the model has positions, after a source of this length."""
+        if self.single_stack:
+            return self.max_target_length - (source_length + 2)
+        return self.max_target_length
 
     def generate(
         self,
@@ -73,138 +86,156 @@ class Decoder:
         prefixes: Sequence[Sequence[int]] | None = None,
         sample_keys: Sequence[int] | None = None,
     ) -> list[list[Hypothesis]]:
-        """The n best outputs in language `target` of each source (words only, at most `max_source`) in language `source`.
+        """Return the n best outputs in language `target` of each source in language `source`.
 
-        `prefixes` are pieces each output must begin with.  `sample_keys` say which random numbers a sentence gets when sampling, together with the
-        seed; by default they follow from its pieces, so that equal sentences are given equal samples.
+        A source has no special tokens, and at most `max_source_length` tokens. `prefixes` are pieces that
+        each output must begin with. `sample_keys`, together with the seed, say which random numbers a
+        sentence gets when sampling; by default they follow from its pieces, so that equal sentences get equal
+        samples.
         """
         results: list[list[Hypothesis]] = [[] for _ in sources]
         if sample_keys is None:
-            sample_keys = (
-                [content_key(ids) for ids in sources] if self.config.sampling else range(len(sources))
-            )
-        with torch.inference_mode(), self._evaluating():
+            sample_keys = range(len(sources))
+            if self.config.sampling:
+                sample_keys = [content_key(ids) for ids in sources]
+        if prefixes is None:
+            prefixes = [()] * len(sources)
+        with torch.inference_mode(), self._eval_mode():
             for batch in self._batches([len(ids) for ids in sources], self.config.beam):
-                forced = [prefixes[i] for i in batch] if prefixes is not None else None
-                found = search(
+                start = self.framing.decoder_start(target)
+                hypotheses = search(
                     self._stepper([sources[i] for i in batch], source, target, self.config.beam),
-                    torch.full((len(batch),), self.framing.decoder_start(target), device=self.device),
-                    [
-                        self._limit(len(sources[i]), len(prefixes[i]) if prefixes is not None else 0)
-                        for i in batch
-                    ],
+                    torch.full((len(batch),), start, device=self.device),
+                    [self._length_limit(len(sources[i]), len(prefixes[i])) for i in batch],
                     self.config,
                     self.framing.vocab,
-                    prefixes=forced,
+                    prefixes=[prefixes[i] for i in batch],
                     seed=self.seed,
                     keys=[sample_keys[i] for i in batch],
                     allowed=self.allowed,
                 )
-                for i, hypotheses in zip(batch, found, strict=True):
-                    results[i] = hypotheses
+                for i, n_best in zip(batch, hypotheses, strict=True):
+                    results[i] = n_best
         return results
 
     def score(
         self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
     ) -> list[Hypothesis]:
-        """What the models think of given targets, by teacher forcing; the score is normalised as that of an output."""
+        """Return given targets as hypotheses with the scores that the models give them, by teacher forcing.
+
+        Scores are normalized as those of outputs are.
+        """
         results: list[Hypothesis | None] = [None] * len(sources)
-        with torch.inference_mode(), self._evaluating():
-            sizes = [
-                len(s) + len(t) if self.single_stack else max(len(s), len(t))
-                for s, t in zip(sources, targets, strict=True)
-            ]
+        sizes = []
+        for source_ids, target_ids in zip(sources, targets, strict=True):
+            if self.single_stack:
+                sizes.append(len(source_ids) + len(target_ids))
+            else:
+                sizes.append(max(len(source_ids), len(target_ids)))
+        with torch.inference_mode(), self._eval_mode():
             for batch in self._batches(sizes, 1):
-                block, lengths = pad(
-                    [self.framing.with_special_tokens(targets[i], target) for i in batch],
-                    self.framing.vocab.pad,
-                )
-                read = [sources[i] for i in batch]
+                framed = [self.framing.with_special_tokens(targets[i], target) for i in batch]
+                rows, row_lengths = pad(framed, self.framing.vocab.pad)
+                lengths = row_lengths - 1
+                batch_sources = [sources[i] for i in batch]
                 if self.single_stack:
-                    scores = self._followed(self._stepper(read, source, target, 1), block, lengths - 1)
+                    stepper = self._stepper(batch_sources, source, target, 1)
+                    scores = self._score_step_by_step(stepper, rows, lengths)
                 else:
-                    scores = self._forced(self._source(read, source), block, lengths - 1, target)
-                for i, row, n in zip(batch, scores.tolist(), (lengths - 1).tolist(), strict=True):
-                    ids = tuple(int(v) for v in targets[i])
-                    results[i] = Hypothesis(
-                        ids, math.fsum(row[:n]) / n**self.config.lenpen, tuple(row[:n]), False
+                    scores = self._score_at_once(
+                        self._encoder_input(batch_sources, source), rows, lengths, target
                     )
-        return [r for r in results if r is not None]
+                for i, row_scores, n in zip(batch, scores.tolist(), lengths.tolist(), strict=True):
+                    ids = tuple(int(piece) for piece in targets[i])
+                    token_scores = tuple(row_scores[:n])
+                    score = math.fsum(token_scores) / n**self.config.lenpen
+                    results[i] = Hypothesis(ids, score, token_scores, hit_max_len=False)
+        return [hypothesis for hypothesis in results if hypothesis is not None]
 
-    def _limit(self, source: int, prefix: int) -> int:
-        """The most pieces of an output."""
-        wanted = max(self.config.max_len_a * source + self.config.max_len_b, self.config.min_len, prefix)
-        return int(min(wanted, self.max_output_length(source)))
-
-    def max_output_length(self, source: int) -> int:
-        """The most pieces that the model has positions for behind a source of so many."""
-        return self.max_target_length - (source + 2 if self.single_stack else 0)
+    def _length_limit(self, source_length: int, prefix_length: int) -> int:
+        """Return the most pieces of an output."""
+        limit = self.config.max_len_a * source_length + self.config.max_len_b
+        limit = max(limit, self.config.min_len, prefix_length)
+        return int(min(limit, self.max_output_length(source_length)))
 
     def _batches(self, lengths: Sequence[int], width: int) -> Iterator[list[int]]:
-        """Indices, the longest first, so that memory is highest at once."""
+        """Yield the sentences of each batch, the longest first, so that memory is highest at once."""
         order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
         first = 0
         while first < len(order):
-            room = self.batch_tokens // (width * (lengths[order[first]] + self.framing.prefix_length + 1))
-            size = max(1, min(room, self.batch_size or room))
+            longest = lengths[order[first]] + self.framing.prefix_length + 1
+            size = self.batch_tokens // (width * longest)
+            if self.batch_size is not None:
+                size = min(size, self.batch_size)
+            size = max(1, size)
             yield order[first : first + size]
             first += size
 
-    def _source(self, sources: Sequence[Ids], language: str) -> Tokens:
-        ids, lengths = pad(
-            [self.framing.encoder_input(ids, language) for ids in sources], self.framing.vocab.pad
-        )
-        return Tokens(ids, lengths, language=self.framing.language_tensor(language, len(sources))).to(
-            self.device
-        )
+    def _encoder_input(self, sources: Sequence[Ids], language: str) -> Tokens:
+        """Return sources as a block that an encoder reads."""
+        framed = [self.framing.encoder_input(ids, language) for ids in sources]
+        ids, lengths = pad(framed, self.framing.vocab.pad)
+        languages = self.framing.language_tensor(language, len(sources))
+        return Tokens(ids, lengths, language=languages).to(self.device)
 
     def _stepper(self, sources: Sequence[Ids], source: str, target: str, width: int) -> Stepper:
-        block = self._source(sources, source)
-        language = self.framing.language_tensor(target, len(sources))
-        language = language.to(self.device) if language is not None else None
+        """Return a stepper over all models, for `width` rows of each source."""
+        encoder_input = self._encoder_input(sources, source)
+        languages = self.framing.language_tensor(target, len(sources))
+        if languages is not None:
+            languages = languages.to(self.device)
         members: list[Stepper] = []
         for model in self.models:
             if model.encoder is not None and model.decoder is not None:
-                members.append(ModelStepper(model, block, width, language))
+                members.append(ModelStepper(model, encoder_input, width, languages))
             else:
                 members.append(SingleStackStepper(model, sources, width, self.framing, target))
         return members[0] if len(members) == 1 else EnsembleStepper(members)
 
-    def _followed(self, stepper: Stepper, rows: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T) log-probabilities of rows[:, 1:], a step at a time; 0 beyond `lengths`, where there may be no positions left."""
-        rows, lengths = rows.to(self.device), lengths.to(self.device)
-        found = torch.zeros(len(rows), rows.shape[1] - 1, device=self.device)
-        going = torch.arange(len(rows), device=self.device)
-        for t in range(rows.shape[1] - 1):
-            if not bool((on := lengths[going] > t).all()):
-                stepper.keep(torch.nonzero(on)[:, 0])
-                going = going[on]
-            found[going, t] = stepper(rows[going, t]).gather(1, rows[going, t + 1, None])[:, 0]
-        return found
+    def _score_step_by_step(self, stepper: Stepper, rows: Tensor, lengths: Tensor) -> Tensor:
+        """Return the log-probabilities (B, T) of rows[:, 1:], computed one step at a time.
 
-    def _forced(self, source: Tokens, rows: Tensor, lengths: Tensor, target: str) -> Tensor:
-        """(B, T) log-probabilities of rows[:, 1:] given what stands before; meaningless beyond `lengths`."""
-        read = Tokens(rows[:, :-1], lengths, language=self.framing.language_tensor(target, len(rows))).to(
-            self.device
-        )
+        They are 0 beyond `lengths` (B,), where there may be no positions left.
+        """
+        rows = rows.to(self.device)
+        lengths = lengths.to(self.device)
+        steps = rows.shape[1] - 1
+        scores = torch.zeros(len(rows), steps, device=self.device)
+        running = torch.arange(len(rows), device=self.device)
+        for t in range(steps):
+            is_running = lengths[running] > t
+            if not bool(is_running.all()):
+                stepper.keep(torch.nonzero(is_running)[:, 0])
+                running = running[is_running]
+            log_probabilities = stepper(rows[running, t])
+            scores[running, t] = log_probabilities.gather(1, rows[running, t + 1, None])[:, 0]
+        return scores
+
+    def _score_at_once(self, source: Tokens, rows: Tensor, lengths: Tensor, target: str) -> Tensor:
+        """Return the log-probabilities (B, T) of rows[:, 1:], each given what stands before it.
+
+        They are meaningless beyond `lengths` (B,).
+        """
+        languages = self.framing.language_tensor(target, len(rows))
+        decoder_input = Tokens(rows[:, :-1], lengths, language=languages).to(self.device)
         labels = rows[:, 1:].to(self.device)
         total = None
         for model in self.models:
-            memory: Memory = model.encode(source)
-            hidden = model.decode(read, memory).flatten(0, 1)
-            pairs = zip(torch.split(hidden, CHUNK), torch.split(labels.flatten(), CHUNK), strict=True)
-            chunks = [
-                torch.log_softmax(model.logits(h), -1, dtype=torch.float32).gather(1, y[:, None])[:, 0]
-                for h, y in pairs
-            ]
-            scores = torch.cat(chunks).view_as(labels)
+            hidden = model.decode(decoder_input, model.encode(source)).flatten(0, 1)
+            parts = []
+            for states, ids in zip(
+                torch.split(hidden, LOGIT_ROWS), torch.split(labels.flatten(), LOGIT_ROWS), strict=True
+            ):
+                log_probabilities = torch.log_softmax(model.logits(states), -1, dtype=torch.float32)
+                parts.append(log_probabilities.gather(1, ids[:, None])[:, 0])
+            scores = torch.cat(parts).view_as(labels)
             total = scores if total is None else torch.logaddexp(total, scores)
         assert total is not None
         return total - math.log(len(self.models))
 
     @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Dropout off, whatever the trainer that lends its model has it at."""
+    def _eval_mode(self) -> Iterator[None]:
+        """Switch dropout off, and restore the models' modes afterwards: a trainer may have lent its model."""
         modes = [model.training for model in self.models]
         try:
             for model in self.models:
@@ -216,5 +247,6 @@ class Decoder:
 
 
 def content_key(ids: Ids) -> int:
-    """A number that follows from the pieces of a sentence, the same on every machine."""
-    return int.from_bytes(hashlib.blake2b(np.asarray(ids, "<i8").tobytes(), digest_size=8).digest(), "little")
+    """Return a number that follows from the pieces of a sentence, the same on every machine."""
+    digest = hashlib.blake2b(np.asarray(ids, "<i8").tobytes(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")

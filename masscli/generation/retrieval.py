@@ -1,4 +1,4 @@
-"""How well an encoder aligns two languages before it can translate: whether sentences find their translations.
+"""How well an encoder aligns two languages before it can translate: do sentences find their translations.
 
 A sentence is the mean of its encoder states, minus the mean of its language (which would tell the languages
 apart and nothing else). It retrieves the sentence of the other language with the highest cosine. By chance,
@@ -23,7 +23,7 @@ BATCH_SIZE = 64
 
 @torch.inference_mode()
 def sentence_vectors(model: Transformer, framing: Framing, lines: Sequence[Ids], language: str) -> Tensor:
-    """Return the mean encoder state of each line, without special tokens: (N, D), fp32, on the model's device.
+    """Return the mean encoder state of each line, without special tokens: (N, D) in fp32.
 
     An empty line is a vector of zeros. A line is cut to what the model can read.
     """

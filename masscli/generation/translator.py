@@ -1,7 +1,8 @@
-"""Lines in, lines out: the n best translations of each line, in their order, whatever the line holds.
+"""Lines in, lines out: the n best translations of each line, in order, whatever the line holds.
 
-An empty line gives an empty output without asking the model; a source that is longer than the model reads is cut; both are counted in
-`Translator.report`, with the numbers of the lines (from 1).  Nothing is printed here.
+An empty line gives an empty output without asking the model, and a source that is longer than the model can
+read is truncated. Both are recorded in `Translator.report` with their line numbers, from 1. Nothing is
+printed here.
 """
 
 from __future__ import annotations
@@ -39,25 +40,32 @@ class Translation:
 
 @dataclass(slots=True)
 class Report:
-    """What happened, besides the results.  `tokens` are generated (or scored) pieces and end symbols of the best hypotheses."""
+    """What happened besides the results. Lines are numbered from 1."""
 
     lines: int = 0
     tokens: int = 0
+    """Generated (or scored) pieces and end symbols of the best hypotheses."""
     empty: list[int] = field(default_factory=list)
+    """Empty lines of the input."""
     truncated: list[int] = field(default_factory=list)
+    """Lines that were longer than the model can read."""
     hit_max_len: list[int] = field(default_factory=list)
+    """Lines whose output ended at the length limit."""
     nothing_found: list[int] = field(default_factory=list)
     """Lines for which the rules left no output; theirs is empty."""
     blank: list[int] = field(default_factory=list)
-    """Lines whose output says nothing, though they do."""
+    """Lines that are not empty, but whose output is."""
     nats: float = 0.0
-    """Negative log-likelihood of what was scored."""
+    """Negative log-likelihood of the scored text."""
     words: int = 0
-    """Words of what was scored, as white space cuts them, and end symbols."""
+    """Words of the scored text, separated by white space, and end symbols."""
 
 
 class Translator:
-    """A decoder with a tokenizer.  Reads `buffer_size` lines ahead, so that batches are of sentences of like length."""
+    """A decoder with a tokenizer.
+
+    It reads `buffer_size` lines ahead, so that batches hold sentences of similar length.
+    """
 
     def __init__(
         self,
@@ -70,10 +78,12 @@ class Translator:
         batch_size: int | None = None,
         buffer_size: int = 4096,
         seed: int = 1,
-        cut: Truncation = NO_TRUNCATION,
+        truncation: Truncation = NO_TRUNCATION,
         allowed: Tensor | None = None,
     ) -> None:
-        self.tokenizer, self.buffer_size, self.cut = tokenizer, buffer_size, cut
+        self.tokenizer = tokenizer
+        self.buffer_size = buffer_size
+        self.truncation = truncation
         self.decoder = Decoder(
             models,
             framing,
@@ -83,124 +93,138 @@ class Translator:
             seed=seed,
             allowed=allowed,
         )
-        self.max_source_length = (
-            self.decoder.max_source_length
-            if cut.max_length is None
-            else min(cut.max_length, self.decoder.max_source_length)
-        )
+        self.max_source_length = self.decoder.max_source_length
+        if truncation.max_length is not None:
+            self.max_source_length = min(self.max_source_length, truncation.max_length)
         self.report = Report()
 
     def translate(
         self, lines: Iterable[str], source: str, target: str, prefixes: Iterable[str] | None = None
     ) -> Iterator[list[Translation]]:
-        """Translate lines from one language to another: the n best of each, at least one.
+        """Yield the n best translations of each line from language `source` to `target`, at least one.
 
-        `prefixes`, a line for each: the output begins with the first `config.prefix_size` pieces of it.
+        `prefixes` has a line for each line; the output begins with its first `config.prefix_size` pieces.
         """
-        size = self.decoder.config.prefix_size
-        beginnings = iter(prefixes) if prefixes is not None else None
+        remaining_prefixes = iter(prefixes) if prefixes is not None else None
         count = 0
         for first, texts in self._buffers(lines):
             count += len(texts)
-            forced: list[list[int]] | None = None
-            if beginnings is not None:
-                forced = [
-                    ids[:size]
-                    for ids in self.tokenizer.encode_lines(
-                        _as_many(beginnings, first, len(texts), "--prefix"), target
-                    )
-                ]
-            ids, full = self._sources(texts, first, source)
-            found = self.decoder.generate(
-                [ids[i] for i in full],
-                source,
-                target,
-                prefixes=[forced[i] for i in full] if forced is not None else None,
+            prefix_ids: list[list[int]] = [[] for _ in texts]
+            if remaining_prefixes is not None:
+                prefix_texts = _take_lines(remaining_prefixes, first, len(texts), "--prefix")
+                size = self.decoder.config.prefix_size
+                prefix_ids = [ids[:size] for ids in self.tokenizer.encode_lines(prefix_texts, target)]
+            ids = self._source_ids(texts, first, source)
+            not_empty = [i for i, row in enumerate(ids) if len(row)]
+            n_best = self.decoder.generate(
+                [ids[i] for i in not_empty], source, target, prefixes=[prefix_ids[i] for i in not_empty]
             )
-            by_line = dict(zip(full, found, strict=True))
+            hypotheses_of = dict(zip(not_empty, n_best, strict=True))
             for i in range(len(texts)):
-                hypotheses = by_line.get(i, [EMPTY_HYPOTHESIS])
-                if not hypotheses:
-                    self.report.nothing_found.append(first + i)
-                self._count(first + i, (hypotheses or [EMPTY_HYPOTHESIS])[0])
-                written = [
-                    Translation(self.tokenizer.decode(h.ids, target), h)
-                    for h in hypotheses or [EMPTY_HYPOTHESIS]
-                ]
-                if hypotheses and i in by_line and not written[0].text.strip():
-                    self.report.blank.append(first + i)
-                yield written
-        if beginnings is not None:
-            _none_left(beginnings, count, "--prefix")
+                yield self._translations(first + i, hypotheses_of.get(i), target)
+        if remaining_prefixes is not None:
+            _require_end(remaining_prefixes, count, "--prefix")
 
     def score(
         self, lines: Iterable[str], references: Iterable[str], source: str, target: str
     ) -> Iterator[Translation]:
-        """Score given translations instead of making any.  An empty source is scored as it is."""
-        rest, count = iter(references), 0
+        """Yield given translations with the models' scores; an empty source is scored as it is.
+
+        Raises MasscliError where a translation is longer than the model can generate.
+        """
+        remaining = iter(references)
+        count = 0
         for first, texts in self._buffers(lines):
             count += len(texts)
-            wanted = _as_many(rest, first, len(texts), "--score-reference")
-            ids, _ = self._sources(texts, first, source)
-            targets = [np.asarray(t, np.int64) for t in self.tokenizer.encode_lines(wanted, target)]
+            reference_texts = _take_lines(remaining, first, len(texts), "--score-reference")
+            ids = self._source_ids(texts, first, source)
+            encoded = self.tokenizer.encode_lines(reference_texts, target)
+            targets = [np.asarray(row, np.int64) for row in encoded]
             for i, row in enumerate(targets):
-                if len(row) > (room := self.decoder.max_output_length(len(ids[i]))):
-                    behind = f" behind a source of {len(ids[i])}" if self.decoder.single_stack else ""
-                    most = f"the model writes at most {room}{behind}"
-                    raise MasscliError(
-                        f"--score-reference: line {first + i} has {len(row)} pieces, {most}",
-                        "leave out the pair",
-                    )
+                self._check_target_length(first + i, len(row), len(ids[i]))
             for i, hypothesis in enumerate(self.decoder.score(ids, targets, source, target)):
                 self._count(first + i, hypothesis)
                 self.report.nats -= sum(hypothesis.token_scores)
-                self.report.words += len(wanted[i].split()) + 1
-                yield Translation(wanted[i], hypothesis)
-        _none_left(rest, count, "--score-reference")
+                self.report.words += len(reference_texts[i].split()) + 1
+                yield Translation(reference_texts[i], hypothesis)
+        _require_end(remaining, count, "--score-reference")
+
+    def _translations(self, line: int, hypotheses: list[Hypothesis] | None, target: str) -> list[Translation]:
+        """Return the texts of the hypotheses of a line, which are None for an empty line."""
+        if hypotheses is None:
+            self._count(line, EMPTY_HYPOTHESIS)
+            return [Translation(self.tokenizer.decode((), target), EMPTY_HYPOTHESIS)]
+        nothing_found = not hypotheses
+        if nothing_found:
+            self.report.nothing_found.append(line)
+            hypotheses = [EMPTY_HYPOTHESIS]
+        self._count(line, hypotheses[0])
+        translations = [Translation(self.tokenizer.decode(h.ids, target), h) for h in hypotheses]
+        if not nothing_found and not translations[0].text.strip():
+            self.report.blank.append(line)
+        return translations
+
+    def _check_target_length(self, line: int, length: int, source_length: int) -> None:
+        """Raise MasscliError where a reference of this length does not fit behind its source."""
+        max_length = self.decoder.max_output_length(source_length)
+        if length <= max_length:
+            return
+        limit = f"the model generates at most {max_length}"
+        if self.decoder.single_stack:
+            limit += f" behind a source of {source_length}"
+        raise MasscliError(
+            f"--score-reference: line {line} has {length} pieces, {limit}", "leave out the pair"
+        )
 
     def _buffers(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-        """Number of the first line, lines."""
-        first, rest = 1, iter(lines)
-        while texts := list(islice(rest, self.buffer_size)):
+        """Yield the number of the first line of each buffer, and its lines."""
+        first = 1
+        remaining = iter(lines)
+        while texts := list(islice(remaining, self.buffer_size)):
             yield first, texts
             first += len(texts)
 
-    def _sources(self, texts: Sequence[str], first: int, language: str) -> tuple[list[Ids], list[int]]:
-        """Pieces of each line, and which lines have any."""
-        limit = self.max_source_length
-        if self.cut.turns:
-            ids = [self._dialogue(text, language) for text in texts]
+    def _source_ids(self, texts: Sequence[str], first: int, language: str) -> list[Ids]:
+        """Return the pieces that are read of each line, and record truncated and empty lines."""
+        if self.truncation.turns:
+            encoded = [self._encode_dialogue(text, language) for text in texts]
         else:
-            ids = [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(texts, language)]
-        self.report.truncated += [first + i for i, row in enumerate(ids) if len(row) > limit]
-        self.report.empty += [first + i for i, row in enumerate(ids) if not len(row)]
-        short = [row[:limit] if self.cut.keep == "start" else row[-limit:] for row in ids]
-        return short, [i for i, row in enumerate(ids) if len(row)]
+            encoded = [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(texts, language)]
+        ids = []
+        for line, row in enumerate(encoded, first):
+            if not len(row):
+                self.report.empty.append(line)
+            if len(row) > self.max_source_length:
+                self.report.truncated.append(line)
+            if self.truncation.keep == "start":
+                ids.append(row[: self.max_source_length])
+            else:
+                ids.append(row[-self.max_source_length :])
+        return ids
 
-    def _dialogue(self, text: str, language: str) -> Ids:
-        """The pieces of the latest turns, which tabs separate."""
-        turns = [turn for turn in text.split("\t") if turn.strip()][-self.cut.turns :]
-        return join_turns(
-            [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(turns, language)],
-            self.tokenizer.vocab.sep,
-        )
+    def _encode_dialogue(self, text: str, language: str) -> Ids:
+        """Return the pieces of the latest turns of a dialogue, whose turns are separated by tabs."""
+        turns = [turn for turn in text.split("\t") if turn.strip()][-self.truncation.turns :]
+        encoded = [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(turns, language)]
+        return join_turns(encoded, self.tokenizer.vocab.sep)
 
     def _count(self, line: int, best: Hypothesis) -> None:
+        """Record the best hypothesis of a line."""
         self.report.lines += 1
         self.report.tokens += len(best.token_scores)
         if best.hit_max_len:
             self.report.hit_max_len.append(line)
 
 
-def _as_many(rest: Iterator[str], first: int, count: int, flag: str) -> list[str]:
-    """The lines of a second file that belong to lines first.. of the input."""
-    found = list(islice(rest, count))
-    if len(found) < count:
-        raise MasscliError(f"{flag} has {first + len(found) - 1} lines, the input has more", ONE_EACH)
-    return found
+def _take_lines(remaining: Iterator[str], first: int, count: int, flag: str) -> list[str]:
+    """Return the lines of a second file that belong to `count` lines of the input, from line `first` on."""
+    lines = list(islice(remaining, count))
+    if len(lines) < count:
+        raise MasscliError(f"{flag} has {first + len(lines) - 1} lines, the input has more", ONE_EACH)
+    return lines
 
 
-def _none_left(rest: Iterator[str], count: int, flag: str) -> None:
-    """Complain of a second file that is longer than the input of `count` lines."""
-    if next(rest, None) is not None:
+def _require_end(remaining: Iterator[str], count: int, flag: str) -> None:
+    """Raise MasscliError when a second file is longer than the input of `count` lines."""
+    if next(remaining, None) is not None:
         raise MasscliError(f"{flag} has more than the {count} lines of the input", ONE_EACH)

@@ -355,7 +355,7 @@ class Validator:
             config = GenerationConfig(beam=self.beam, max_len_a=0, max_len_b=task.longest)
             own = range(distributed.rank, len(task.sources), distributed.world_size)
             writer = extract_stack(fast, "encoder") if task.by_encoder else fast
-            translator = Translator([writer], self.tokenizer, self.framing, config, cut=task.cut)
+            translator = Translator([writer], self.tokenizer, self.framing, config, truncation=task.cut)
             found = translator.translate([task.sources[i] for i in own], task.language, task.language)
             lines = [best.text for best, *_ in found]
             scores.append(rouge_scores(together(own, lines, len(task.sources), device), task.references))

@@ -15,6 +15,7 @@ from masscli.core.config.document import OptionInfo, field_docs, iter_options, t
 from masscli.core.config.encode import to_dict
 from masscli.core.config.errors import ConfigError, Problem, join_key, suggest
 from masscli.core.config.overrides import merge, override
+from masscli.core.config.rules import below_one, not_negative, positive
 from masscli.core.config.toml import to_toml
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Problem",
     "Rule",
     "UnusedOption",
+    "below_one",
     "check",
     "config",
     "field_docs",
@@ -33,7 +35,9 @@ __all__ = [
     "iter_options",
     "join_key",
     "merge",
+    "not_negative",
     "override",
+    "positive",
     "suggest",
     "to_dict",
     "to_toml",

@@ -336,7 +336,7 @@ def test_a_pair_too_long_to_score_is_named(
     at = ["generate", tmp_path / "run", "-i", text, "--score-reference", target]
     _, err = told(capsys, *at, status=2)
     pieces, source = err[0].split(" has ")[1].split(" pieces")[0], err[0].rpartition(" ")[2]
-    assert err[0] == (f"error: --score-reference: line 2 has {pieces} pieces, the model writes at most {128 - 3 - int(source)} "
+    assert err[0] == (f"error: --score-reference: line 2 has {pieces} pieces, the model generates at most {128 - 3 - int(source)} "
                       f"behind a source of {source}")  # fmt: skip
 
 

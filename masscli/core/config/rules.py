@@ -1,0 +1,33 @@
+"""Rules that many configuration sections have, for use in `check`. Fields that are None satisfy all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from masscli.core.config.declare import Rule
+
+
+def positive(section: Any, *names: str) -> list[Rule]:
+    """Return the rules that these fields are above 0."""
+    return _rules(section, names, lambda value: value > 0, "must be above 0")
+
+
+def not_negative(section: Any, *names: str) -> list[Rule]:
+    """Return the rules that these fields are 0 or more."""
+    return _rules(section, names, lambda value: value >= 0, "must not be negative")
+
+
+def below_one(section: Any, *names: str) -> list[Rule]:
+    """Return the rules that these fields are 0 or more and below 1, such as the probability of a dropout."""
+    return _rules(section, names, lambda value: 0 <= value < 1, "must lie in [0, 1)")
+
+
+def _rules(
+    section: Any, names: tuple[str, ...], holds: Callable[[Any], bool], requirement: str
+) -> list[Rule]:
+    rules = []
+    for name in names:
+        value = getattr(section, name)
+        rules.append((value is None or holds(value), name, f"{requirement}, got {value}"))
+    return rules
