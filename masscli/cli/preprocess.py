@@ -152,7 +152,7 @@ def _filter_table(manifest: Manifest) -> Table:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("part", no_wrap=True)
+    table.add_column("group", no_wrap=True)
     for name in ("lines", "kept", "breaks"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("dropped")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from masscli.data.formats.registry import read_records
-from masscli.data.prepare.inputs import Labelled
+from masscli.data.prepare.inputs import LabelledFile
 from masscli.data.prepare.record_encoder import RecordEncoder, table_path
 from masscli.data.storage.column_writer import ColumnWriter
 from masscli.data.storage.manifest import ColumnEntry, FieldEntry, ShardEntry, TableEntry
@@ -26,21 +26,21 @@ class EncodedTable:
 
 
 def encode_table(
-    labelled: Labelled, language: str, tokenizer: Tokenizer, folder: Path, ids_dtype: str, max_bytes: int
+    labelled: LabelledFile, language: str, tokenizer: Tokenizer, folder: Path, ids_dtype: str, max_bytes: int
 ) -> EncodedTable:
     """Write one labelled file into `folder`.
 
     `ids_dtype` is the type of token ids, and `max_bytes` the size of the largest shard.
     """
     encoder = RecordEncoder(tokenizer, language)
-    stem = f"{labelled.split}.{labelled.name}"
+    stem = f"{labelled.split}.{labelled.table}"
     # A run that was killed may have left files behind.
     for path in folder.glob(f"{stem}.field*"):
         path.unlink()
     writers: dict[str, ColumnWriter] = {}
     count = 0
     try:
-        for records, columns in encoder.blocks(read_records(labelled.path, labelled.kind)):
+        for records, columns in encoder.blocks(read_records(labelled.path, labelled.format)):
             for name, rows in columns.items():
                 if name not in writers:
                     writers[name] = ColumnWriter(
@@ -68,11 +68,11 @@ def encode_table(
         column_entries.append(ColumnEntry(name=column, kind=encoder.kinds[name], shards=tuple(entries)))
         fields.append(FieldEntry(name=name, column=column))
     table = TableEntry(
-        name=labelled.name,
+        name=labelled.table,
         split=labelled.split,
-        format=labelled.kind,
+        format=labelled.format,
         language=language,
-        path=table_path(labelled.path, labelled.kind),
+        path=table_path(labelled.path, labelled.format),
         rows=count,
         fields=tuple(fields),
     )

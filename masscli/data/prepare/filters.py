@@ -1,167 +1,197 @@
-"""What `preprocess` finds wrong with training lines besides their length: repeats, copies, the wrong language, lines of valid and test.
+"""Find training lines that are repeats, in the wrong language, or also in valid or test.
 
-`survey` reads all text once, before anything is encoded, and leaves three things in `.partial` for the workers: which training rows repeat
-an earlier one (exactly, of the same pair or of the same language's monolingual text), digests of all lines of valid and test, and profiles
-of the languages.  What follows is a pure function of a chunk.  Digests are 64 bits of BLAKE2b of the stripped line.
+`write_survey` reads all text once, before anything is encoded, and stores three things in `.partial` for the workers:
+which training rows repeat an earlier one (exactly, of the same pair or of the same language's monolingual text), hashes
+of all lines of valid and test, and profiles of the languages. A `Survey` then judges chunks, as a pure function of them.
+Hashes are 64 bits of BLAKE2b of the stripped line.
 
-The language filter is no general identifier: it knows the languages of this data folder alone, each by the frequencies of the character
-trigrams in (a part of) its own training text, and drops a line that another of them explains better by `MARGIN` nats a trigram.  Text that
-is mostly in the wrong language spoils it; short lines are never dropped.
+The language filter does not identify languages in general. It knows only the languages of this data folder, each by the
+frequencies of the character trigrams in (a part of) its own training text, and drops a line that another language
+explains better by `MARGIN` nats per trigram. Text that is mostly in the wrong language spoils the profile; short lines
+are never dropped.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.prepare.inputs import Part
+from masscli.data.prepare.text_groups import TextGroup
 from masscli.text import corpus
 from masscli.text.corpus import FileScan
 
-NAME = "survey.npz"
-BUCKETS = 1 << 16
-"""Trigrams are hashed into so many."""
+SURVEY_FILE = "survey.npz"
+TRIGRAM_BUCKETS = 1 << 16
+"""Number of values that trigrams are hashed to."""
 PROFILE_LINES = 20_000
 """Lines of each language that its profile is made of, evenly spaced."""
-SHORTEST = 20
-"""Trigrams below which a line's language is not judged."""
+MIN_TRIGRAMS = 20
+"""Trigrams below which the language of a line is not judged."""
 MARGIN = 0.3
-Digests = NDArray[np.uint64]
+"""Nats per trigram by which another language must explain a line better."""
+HASHED_LINES = 1 << 16
+"""Lines that are hashed together."""
+
+Hashes = NDArray[np.uint64]
 Bools = NDArray[np.bool_]
+Arrays = dict[str, NDArray[Any]]
 
 
-def needed(config: PreprocessConfig, parts: Sequence[Part]) -> bool:
-    """Whether there is anything to survey."""
-    return (
-        config.dedup or config.drop_copies or config.filter_lang or any(not part.training for part in parts)
-    )
+def needs_survey(config: PreprocessConfig, groups: Sequence[TextGroup]) -> bool:
+    """Return whether any filter needs a survey, or there are held-out lines to look for."""
+    has_held_out = any(not group.is_training for group in groups)
+    return config.dedup or config.drop_copies or config.filter_lang or has_held_out
 
 
-def survey(
-    parts: Sequence[Part], scans: Mapping[Path, FileScan], config: PreprocessConfig, folder: Path
+def write_survey(
+    groups: Sequence[TextGroup], scans: Mapping[Path, FileScan], config: PreprocessConfig, folder: Path
 ) -> None:
-    """Read all text, write `survey.npz`."""
-    found: dict[str, NDArray[np.generic]] = {}
-    kept_out: dict[str, list[Digests]] = {}
-    for part in (p for p in parts if not p.training):
-        for language, path in zip(part.languages, part.paths, strict=True):
-            kept_out.setdefault(language, []).extend(digests(block) for block in _blocks(path))
-    for language, several in kept_out.items():
-        found[f"held:{language}"] = np.unique(np.concatenate(several))
+    """Read all text and write `survey.npz` into `folder`."""
+    arrays = _hash_held_out_lines(groups)
     if config.dedup:
-        found |= _repeats(parts, config.pairs_as_mono)
+        arrays |= _find_repeats(groups, config.pairs_as_mono)
     if config.filter_lang:
-        found |= _profiles(parts, scans)
-    np.savez(folder / NAME, **found)  # type: ignore[arg-type]  # numpy takes arrays by name
+        arrays |= _make_profiles(groups, scans)
+    np.savez(folder / SURVEY_FILE, **arrays)  # type: ignore[arg-type]  # numpy takes arrays by name
 
 
-def digests(lines: Sequence[str]) -> Digests:
-    """Of each line."""
-    raw = b"".join(blake2b(line.strip().encode(), digest_size=8).digest() for line in lines)
-    return np.frombuffer(raw, "<u8")
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What `write_survey` found, for judging the lines of a chunk."""
 
+    arrays: Arrays
 
-def _blocks(path: Path) -> Iterator[list[str]]:
-    first, offset = 1, 0
-    for block in corpus.iter_blocks(path):
-        lines = corpus.split_lines(
-            corpus.decode_utf8(block, path, first, offset).removeprefix("\ufeff" if offset == 0 else "\0")
-        )
-        yield lines
-        first, offset = first + len(lines), offset + len(block)
+    def is_held_out(self, language: str, lines: Sequence[str]) -> Bools:
+        """Return which lines are also lines of valid or test."""
+        held_out = self.arrays.get(f"held:{language}")
+        if held_out is None:
+            return np.zeros(len(lines), np.bool_)
+        return np.isin(hash_lines(lines), held_out)
 
+    def is_repeated(self, unit_name: str, first_row: int, count: int) -> Bools:
+        """Return which of `count` rows from `first_row` of a pair, or of monolingual text, repeat an earlier one."""
+        repeated = self.arrays.get(f"repeat:{unit_name}")
+        if repeated is None:
+            return np.zeros(count, np.bool_)
+        return repeated[first_row : first_row + count].astype(np.bool_)
 
-def _repeats(parts: Sequence[Part], pairs_as_mono: bool) -> dict[str, NDArray[np.generic]]:
-    """Rows of each training part, or of each pair in it, whose text an earlier row has.
-
-    Monolingual parts of a language go together, after the sides of pairs in it where these are monolingual text, too.
-    """
-    found: dict[str, NDArray[np.generic]] = {}
-    before: dict[str, Digests] = {}
-    for part in sorted((p for p in parts if p.training), key=lambda p: not p.pairs):
-        sides = [np.concatenate([digests(block) for block in _blocks(path)]) for path in part.paths]
-        for language, side in zip(part.languages, sides, strict=True):
-            if part.pairs and pairs_as_mono:
-                before[language] = np.unique(np.concatenate([before.get(language, side[:0]), side]))
-        if not part.pairs:
-            language, earlier = part.languages[0], before.get(part.languages[0], np.zeros(0, np.uint64))
-            both = np.concatenate([earlier, sides[0]])
-            found[f"repeat:{part.name}"] = _again(both)[len(earlier) :]
-            before[language] = np.unique(both)
-        for a, b in part.pairs:
-            found[f"repeat:{part.account((a, b))}"] = _again(
-                sides[a] * np.uint64(0x9E3779B97F4A7C15) + sides[b]
-            )
-    return found
-
-
-def _again(values: Digests) -> Bools:
-    """Which values stand earlier, too."""
-    again = np.ones(len(values), np.bool_)
-    again[np.unique(values, return_index=True)[1]] = False
-    return again
-
-
-def _profiles(parts: Sequence[Part], scans: Mapping[Path, FileScan]) -> dict[str, NDArray[np.generic]]:
-    counts: dict[str, NDArray[np.float64]] = {}
-    for part in (p for p in parts if p.training):
-        for language, path in zip(part.languages, part.paths, strict=True):
-            own = counts.setdefault(language, np.zeros(BUCKETS))
-            step, row = max(1, scans[path].lines // PROFILE_LINES), 0
-            for block in _blocks(path):
-                for line in block[-row % step :: step]:
-                    own += np.bincount(trigrams(line), minlength=BUCKETS)
-                row += len(block)
-    return {
-        f"profile:{name}": np.log((own + 0.5) / (own.sum() + 0.5 * BUCKETS)).astype("<f4")
-        for name, own in counts.items()
-    }
-
-
-def trigrams(line: str) -> NDArray[np.int64]:
-    """Hashes of the character trigrams of a line, lower-cased, with a blank at each end."""
-    points = np.frombuffer(f" {line.strip().lower()} ".encode("utf-32-le"), "<u4").astype(np.int64)
-    return (points[:-2] * 40_503 + points[1:-1] * 2_239 + points[2:] * 31) % BUCKETS
+    def is_other_language(self, language: str, lines: Sequence[str]) -> Bools:
+        """Return which lines another language of the folder explains better."""
+        result = np.zeros(len(lines), np.bool_)
+        others = []
+        for name, profile in self.arrays.items():
+            if name.startswith("profile:") and name != f"profile:{language}":
+                others.append(profile)
+        if not others:
+            return result
+        profile = self.arrays[f"profile:{language}"]
+        for row, line in enumerate(lines):
+            trigrams = hash_trigrams(line)
+            if len(trigrams) >= MIN_TRIGRAMS:
+                best_other = max(float(other[trigrams].mean()) for other in others)
+                result[row] = best_other > float(profile[trigrams].mean()) + MARGIN
+        return result
 
 
 @functools.lru_cache(1)
-def _survey(folder: Path, key: str) -> dict[str, NDArray[np.generic]]:
-    """What `survey` has left; read once by each process (`key`: of which run)."""
-    with np.load(folder / NAME, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+def load_survey(folder: Path, key: str) -> Survey:
+    """Return the survey in a folder, loaded once by each process; `key` says of which run it is."""
+    with np.load(folder / SURVEY_FILE, allow_pickle=False) as file:
+        return Survey({name: file[name] for name in file.files})
 
 
-def held_out(folder: Path, key: str, language: str, lines: Sequence[str]) -> Bools:
-    """Which lines are lines of valid or test, too."""
-    known = _survey(folder, key).get(f"held:{language}")
-    return np.zeros(len(lines), np.bool_) if known is None else np.isin(digests(lines), known)
+def hash_lines(lines: Sequence[str]) -> Hashes:
+    """Return a 64-bit hash of each line, without the white space around it."""
+    digests = [blake2b(line.strip().encode(), digest_size=8).digest() for line in lines]
+    return np.frombuffer(b"".join(digests), "<u8")
 
 
-def repeated(folder: Path, key: str, account: str, first: int, count: int) -> Bools:
-    """Which of `count` rows from `first` of a training part (or pair) repeat an earlier one."""
-    rows = _survey(folder, key).get(f"repeat:{account}")
-    return np.zeros(count, np.bool_) if rows is None else rows[first : first + count].astype(np.bool_)
+def hash_trigrams(line: str) -> NDArray[np.int64]:
+    """Return hashes of the character trigrams of a line, lower-cased, with a blank at each end."""
+    padded = f" {line.strip().lower()} "
+    points = np.frombuffer(padded.encode("utf-32-le"), "<u4").astype(np.int64)
+    return (points[:-2] * 40_503 + points[1:-1] * 2_239 + points[2:] * 31) % TRIGRAM_BUCKETS
 
 
-def foreign(folder: Path, key: str, language: str, lines: Sequence[str]) -> Bools:
-    """Which lines another language of the folder explains better."""
-    profiles = {
-        name.removeprefix("profile:"): p
-        for name, p in _survey(folder, key).items()
-        if name.startswith("profile:")
-    }
-    if len(profiles) < 2:
-        return np.zeros(len(lines), np.bool_)
-    own, others = profiles[language], [p for name, p in profiles.items() if name != language]
-    found = np.zeros(len(lines), np.bool_)
-    for row, line in enumerate(lines):
-        hashes = trigrams(line)
-        if len(hashes) >= SHORTEST:
-            found[row] = max(float(p[hashes].mean()) for p in others) > float(own[hashes].mean()) + MARGIN
-    return found
+def _hash_file(path: Path) -> Hashes:
+    """Return a hash of every line of a file."""
+    lines = corpus.iter_lines(path)
+    blocks = []
+    while block := list(islice(lines, HASHED_LINES)):
+        blocks.append(hash_lines(block))
+    return np.concatenate(blocks)
+
+
+def _hash_held_out_lines(groups: Sequence[TextGroup]) -> Arrays:
+    hashes: dict[str, list[Hashes]] = {}
+    for group in groups:
+        if group.is_training:
+            continue
+        for language, path in zip(group.languages, group.paths, strict=True):
+            hashes.setdefault(language, []).append(_hash_file(path))
+    return {f"held:{language}": np.unique(np.concatenate(parts)) for language, parts in hashes.items()}
+
+
+def _find_repeats(groups: Sequence[TextGroup], pairs_as_mono: bool) -> Arrays:
+    """Return which rows of each training pair or monolingual text have the text of an earlier row.
+
+    Monolingual files of a language are compared with each other, and with the sides of pairs in that language if
+    these are monolingual text, too.
+    """
+    repeats: Arrays = {}
+    earlier: dict[str, Hashes] = {}
+    training = [group for group in groups if group.is_training]
+    # Pairs come first, so that monolingual text can be compared with them.
+    for group in sorted(training, key=lambda group: not group.pairs):
+        sides = [_hash_file(path) for path in group.paths]
+        if not group.pairs:
+            language = group.languages[0]
+            before = earlier.get(language, np.zeros(0, np.uint64))
+            both = np.concatenate([before, sides[0]])
+            repeats[f"repeat:{group.name}"] = _is_repeat(both)[len(before) :]
+            earlier[language] = np.unique(both)
+            continue
+        if pairs_as_mono:
+            for language, side in zip(group.languages, sides, strict=True):
+                before = earlier.get(language, np.zeros(0, np.uint64))
+                earlier[language] = np.unique(np.concatenate([before, side]))
+        for pair in group.pairs:
+            first, second = pair
+            # An odd factor, so that equal sums need equal pairs but for chance.
+            both = sides[first] * np.uint64(0x9E3779B97F4A7C15) + sides[second]
+            repeats[f"repeat:{group.unit_name(pair)}"] = _is_repeat(both)
+    return repeats
+
+
+def _is_repeat(values: Hashes) -> Bools:
+    """Return which values also occur earlier."""
+    is_repeat = np.ones(len(values), np.bool_)
+    is_repeat[np.unique(values, return_index=True)[1]] = False
+    return is_repeat
+
+
+def _make_profiles(groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]) -> Arrays:
+    """Return the logarithm of the smoothed frequency of each trigram, for each language."""
+    counts: dict[str, NDArray[np.float64]] = {}
+    for group in groups:
+        if not group.is_training:
+            continue
+        for language, path in zip(group.languages, group.paths, strict=True):
+            language_counts = counts.setdefault(language, np.zeros(TRIGRAM_BUCKETS))
+            step = max(1, scans[path].lines // PROFILE_LINES)
+            for line in islice(corpus.iter_lines(path), 0, None, step):
+                language_counts += np.bincount(hash_trigrams(line), minlength=TRIGRAM_BUCKETS)
+    profiles: Arrays = {}
+    for language, language_counts in counts.items():
+        total = language_counts.sum() + 0.5 * TRIGRAM_BUCKETS
+        profiles[f"profile:{language}"] = np.log((language_counts + 0.5) / total).astype("<f4")
+    return profiles

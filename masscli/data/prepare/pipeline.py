@@ -1,12 +1,14 @@
-"""`masscli preprocess`: text to a data folder.
+"""The steps of `masscli preprocess`, from text to a data folder.
 
-    scan      every input once: digest, UTF-8, number of lines   (nothing is encoded before all of it is in order)
-    survey    repeats, held-out lines, languages' profiles       -> .partial/survey.npz   (where clean.py has anything to do)
-    sample    lines for the vocabulary -> SentencePiece          -> .partial/vocab.model, tokenizer.json
-    encode    chunks, in order, by any number of workers         -> .partial/*.bin, and .partial/journal.json now and then
-    publish   .partial/manifest.json, then all files to their place, the manifest last
+    scan      read every input once: checksum, UTF-8, number of lines; nothing is encoded before all is in order
+    survey    find repeats and held-out lines, make profiles of the languages    -> .partial/survey.npz
+    sample    choose lines for the vocabulary and train it                       -> .partial/vocab.model, tokenizer.json
+    encode    encode chunks, in order, by any number of workers                  -> .partial/*.bin, and now and then
+                                                                                    .partial/resume.json
+    publish   write .partial/manifest.json, then move all files to their place, the manifest last
 
-Killed at any moment, the same command goes on from the journal; the bytes of the result depend on the text and the settings only.
+When a run is killed at any moment, the same command resumes it. The bytes of the result depend only on the text and the
+settings.
 """
 
 from __future__ import annotations
@@ -22,248 +24,318 @@ from typing import Protocol
 
 import sentencepiece
 
-from masscli.core.config import to_dict as plain
+from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import sha256_of
-from masscli.data.formats.registry import input_files
-from masscli.data.prepare import encoding, filters, publish
+from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.encode_tables import encode_table
-from masscli.data.prepare.encoding import Job
-from masscli.data.prepare.inputs import STDIN, Part, Sources, arrange, identical_sides, resolve
-from masscli.data.prepare.resume_state import Journal
-from masscli.data.prepare.shard_builder import Desk, id_type
+from masscli.data.prepare.encoding import ChunkTask, encode_chunk
+from masscli.data.prepare.filters import needs_survey, write_survey
+from masscli.data.prepare.folder_contents import (
+    column_entries,
+    file_entries,
+    input_entries,
+    pair_entries,
+    text_entries,
+)
+from masscli.data.prepare.inputs import STDIN, RequestedInputs, find_inputs
+from masscli.data.prepare.publish import is_up_to_date, locked, publish, remove_partial
+from masscli.data.prepare.resume_state import ResumeState
+from masscli.data.prepare.shard_builder import DROPPED_FILE, ShardBuilder, smallest_ids_dtype
+from masscli.data.prepare.text_groups import TextGroup, group_files, identical_sides
 from masscli.data.prepare.vocabulary_sample import make_vocabulary
-from masscli.data.prepare.worker_pool import Pool
+from masscli.data.prepare.worker_pool import WorkerPool
 from masscli.data.storage.column_writer import ResumeError
-from masscli.data.storage.manifest import FORMAT, MANIFEST_FILE, PARTIAL_FOLDER, Manifest
+from masscli.data.storage.manifest import FORMAT, MANIFEST_FILE, PARTIAL_FOLDER, FilterStats, Manifest
 from masscli.text import bpe_codes, corpus
 from masscli.text.corpus import STDIN_COPY, FileScan
-from masscli.text.tokenizer import Tokenizer, find_model_file
+from masscli.text.tokenizer import MODEL_FILE, TOKENIZER_FILE, Tokenizer, find_model_file
 from masscli.version import __version__
 
-PLACES = {"langs", "source_lang", "target_lang", "trainpref", "validpref", "testpref", "mono", "pairs"}
-PLACES |= {
-    "tsv",
-    "jsonl",
-    "conll",
-    "squad",
-    "dialogues",
-    "aligned",
-    "swag",
-    "race",
-    "table_lang",
-    "destdir",
-    "workers",
-    "overwrite",
-}
-PLACES |= {"spm_model", "bpe_codes", "bpe_vocab"}
-"""Options that say where things are; the others decide, with the text, what comes out."""
-FILTERS = {"dedup", "drop_copies", "drop_held_out", "filter_lang"}
+INPUT_OPTIONS = frozenset(
+    [
+        "langs", "source_lang", "target_lang", "pairs", "table_lang",
+        "trainpref", "validpref", "testpref", "mono",
+        "tsv", "jsonl", "conll", "squad", "dialogues", "aligned", "swag", "race",
+        "spm_model", "bpe_codes", "bpe_vocab",
+        "destdir", "workers", "overwrite",
+    ]
+)  # fmt: skip
+"""Options that say where things are. The others decide, together with the text, what the result is."""
+FILTER_OPTIONS = frozenset(["dedup", "drop_copies", "drop_held_out", "filter_lang"])
 """Options that decide nothing where they are off."""
-SECONDS_BETWEEN_JOURNALS = 2.0
+SECONDS_BETWEEN_STATES = 2.0
+"""How often the resume state is written."""
 
 
-class Talk(Protocol):
-    """Where news go."""
+class ProgressReporter(Protocol):
+    """Where progress is reported."""
 
-    def note(self, text: str) -> None: ...
-    def warn(self, text: str) -> None: ...
-    def start(self, what: str, total: int) -> None: ...
-    def advance(self, amount: int) -> None: ...
+    def note(self, text: str) -> None:
+        """Report a fact."""
+
+    def warn(self, text: str) -> None:
+        """Report something suspicious."""
+
+    def start(self, what: str, total: int) -> None:
+        """Begin work on `total` bytes."""
+
+    def advance(self, amount: int) -> None:
+        """Report that so many bytes are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of it; `fresh` if something was done."""
+    """The result of a run; `fresh` says whether anything had to be done."""
 
     manifest: Manifest
     fresh: bool
     size: int
+    """Bytes of text."""
     seconds: float
 
 
-def preprocess(config: PreprocessConfig, talk: Talk) -> Outcome:
-    """Make the data folder that `config` describes."""
-    began = time.monotonic()
-    sources = resolve(config)
-    with publish.locked(config.destdir), Pool(config.workers) as pool:
-        spool = config.destdir / STDIN_COPY
-        sources = _spool(sources, spool)
-        scans = _scan(sources, pool, talk)
-        parts = arrange(sources, scans)
-        for a, b in identical_sides(parts, scans):
-            talk.warn(f"{a} and {b} are the same text: is one of them the wrong file?")
-        settings = _settings(config)
-        texts: list[object] = [
-            [part.name, part.languages, part.pairs, [scans[path].sha256 for path in part.paths]]
-            for part in parts
-        ]
-        spoken = sources.table_language
-        texts += [
-            [t.name, t.split, t.kind, spoken, [scans[p].sha256 for p in input_files(t.path, t.kind)]]
-            for t in sources.tables
-        ]
-        key = _key([FORMAT, settings, sources.languages, sources.pairs, texts])
-        size = sum(scan.text_size for scan in scans.values())
-        fresh = not publish.up_to_date(config.destdir, key, config.overwrite)
-        if fresh:
-            work = Work(
-                config, sources, parts, scans, config.destdir / PARTIAL_FOLDER, key, settings, pool, talk
-            )
-            publish.publish(_prepare(work), config.destdir)
-        publish.clean(config.destdir)
-        return Outcome(Manifest.read(config.destdir), fresh, size, time.monotonic() - began)
-
-
 @dataclass(frozen=True, slots=True)
-class Work:
+class _Run:
     """All that stays the same during a run."""
 
     config: PreprocessConfig
-    sources: Sources
-    parts: tuple[Part, ...]
+    inputs: RequestedInputs
+    groups: tuple[TextGroup, ...]
     scans: Mapping[Path, FileScan]
     folder: Path
-    key: str
+    """The folder of partial work."""
+    input_fingerprint: str
     settings: dict[str, str]
-    pool: Pool
-    talk: Talk
+    pool: WorkerPool
+    progress: ProgressReporter
+
+    @property
+    def max_shard_bytes(self) -> int:
+        """Bytes of the largest shard."""
+        return self.config.shard_size << 20
+
+    def scans_of(self, group: TextGroup) -> list[FileScan]:
+        """Return the scans of the files of a group."""
+        return [self.scans[path] for path in group.paths]
 
 
-def _prepare(work: Work) -> Path:
-    """Fill the folder `.partial`, up to and including its manifest."""
-    key = f"{work.key} {__version__} {sentencepiece.__version__}"
-    if (work.folder / MANIFEST_FILE).is_file() and Manifest.read(work.folder).input_fingerprint == work.key:
-        return work.folder
-    journal = Journal.read(work.folder, key)
-    if journal is not None:
-        work.talk.note(f"going on from an earlier run, {_done(work, journal) / 1e6:,.1f} MB are done")
-        try:
-            return _encode(work, journal)
-        except ResumeError:
-            work.talk.warn("files of the earlier run are damaged, starting anew")
-    shutil.rmtree(work.folder, ignore_errors=True)
-    work.folder.mkdir(parents=True)
-    began = time.monotonic()
-    tables, spoken = work.sources.tables, work.sources.table_language
-    tokenizer = make_vocabulary(
-        work.parts, work.scans, work.sources.languages, work.config, work.folder, work.pool, tables, spoken
-    )
-    what = "adopted" if work.config.spm_model or work.config.bpe_codes else "trained"
-    work.talk.note(f"vocabulary of {tokenizer.vocab.size} pieces {what} in {time.monotonic() - began:.1f} s")
-    if filters.needed(work.config, work.parts):
-        filters.survey(work.parts, work.scans, work.config, work.folder)
-    journal = Journal(key=key, writers={})
-    journal.write(work.folder)
-    return _encode(work, journal)
+def preprocess(config: PreprocessConfig, progress: ProgressReporter) -> Outcome:
+    """Make the data folder that `config` describes."""
+    started = time.monotonic()
+    inputs = find_inputs(config)
+    with locked(config.destdir), WorkerPool(config.workers) as pool:
+        inputs = _copy_stdin(inputs, config.destdir / STDIN_COPY)
+        scans = _scan_files(inputs, pool, progress)
+        groups = group_files(inputs, scans)
+        for first, second in identical_sides(groups, scans):
+            progress.warn(f"{first} and {second} are the same text: is one of them the wrong file?")
+        settings = _settings(config)
+        fingerprint = _input_fingerprint(settings, inputs, groups, scans)
+        is_fresh = not is_up_to_date(config.destdir, fingerprint, config.overwrite)
+        if is_fresh:
+            partial = config.destdir / PARTIAL_FOLDER
+            run = _Run(config, inputs, groups, scans, partial, fingerprint, settings, pool, progress)
+            _fill_partial_folder(run)
+            publish(partial, config.destdir)
+        remove_partial(config.destdir)
+        size = sum(scan.text_size for scan in scans.values())
+        return Outcome(Manifest.read(config.destdir), is_fresh, size, time.monotonic() - started)
 
 
-def _encode(work: Work, journal: Journal) -> Path:
-    """Encode what is left, and write the manifest."""
-    tokenizer = Tokenizer.load(work.folder)
-    ids = id_type(tokenizer.vocab)
-    journal = _encode_text(work, journal, tokenizer)
-    tables = [encode_table(t, work.sources.table_language, tokenizer, work.folder, ids, work.config.shard_size << 20)
-              for t in work.sources.tables]  # fmt: skip
-    made = publish.contents(
-        work.folder, work.parts, journal, [column for table in tables for column in table.columns]
-    )
-    manifest = Manifest(
-        format=FORMAT, input_fingerprint=work.key, vocab_fingerprint=tokenizer.vocab.fingerprint, languages=work.sources.languages, pairs=work.sources.pairs,
-        pairs_as_mono=work.config.pairs_as_mono, settings=work.settings, filter_stats=journal.accounts,
-        inputs=publish.inputs(work.parts, work.sources.tables, work.scans), columns=made.columns, texts=made.texts, aligned=made.aligned,
-        files=made.files, tables=tuple(table.table for table in tables),
-    )  # fmt: skip
-    manifest.write(work.folder)
-    return work.folder
+# -- scan --
 
 
-def _encode_text(work: Work, journal: Journal, tokenizer: Tokenizer) -> Journal:
-    """Everything that is read line by line."""
-    work.talk.start("encoding", sum(work.scans[path].text_size for part in work.parts for path in part.paths))
-    work.talk.advance(_done(work, journal))
-    written = time.monotonic()
-    with Desk(work.folder, work.parts, tokenizer.vocab, work.config.shard_size << 20, journal) as desk:
-        for result in work.pool.map(
-            encoding.encode, _jobs(work, journal, tokenizer.vocab.fingerprint, desk.dtype)
-        ):
-            desk.take(result)
-            work.talk.advance(result.size)
-            if time.monotonic() - written > SECONDS_BETWEEN_JOURNALS:
-                desk.journal().write(work.folder)
-                written = time.monotonic()
-        journal = desk.finish()
-    for account in journal.accounts:
-        if account.group.startswith("train.") and not account.kept:
-            why = ", ".join(f"{count} {reason}" for reason, count in account.dropped.items()) or "all blank"
-            raise MasscliError(
-                f"{account.group}: not one of {account.lines} lines was kept ({why})",
-                "see --min-len and --max-len",
-            )
-    return journal
-
-
-def _jobs(work: Work, journal: Journal, fingerprint: str, dtype: str) -> Iterator[Job]:
-    surveyed = filters.needed(work.config, work.parts)
-    for number, part in enumerate(work.parts[journal.part :]):
-        for texts in encoding.chunks(
-            [work.scans[path] for path in part.paths], 0 if number else journal.chunks
-        ):
-            yield Job(part, texts, work.config, work.folder, fingerprint, dtype, work.key if surveyed else "")
-
-
-def _done(work: Work, journal: Journal) -> int:
-    """Bytes of text that are encoded."""
-    sizes = [[work.scans[path] for path in part.paths] for part in work.parts]
-    whole = sum(scan.text_size for scans in sizes[: journal.part] for scan in scans)
-    return whole + (encoding.size_of(sizes[journal.part], journal.chunks) if sizes else 0)
-
-
-def _scan(sources: Sources, pool: Pool, talk: Talk) -> dict[Path, FileScan]:
-    """Read every file once."""
-    labelled = [path for table in sources.tables for path in input_files(table.path, table.kind)]
-    paths = list(dict.fromkeys([*(path for wanted in sources.wanted for path in wanted.paths), *labelled]))
-    found = dict(zip(paths, pool.map(corpus.scan_file, paths), strict=True))
-    for scan in found.values():
-        if scan.bom:
-            talk.note(f"{corpus.display_path(scan.path)}: the byte order mark at its start is left out")
-    lines, size = sum(scan.lines for scan in found.values()), sum(scan.text_size for scan in found.values())
-    talk.note(f"{len(found)} files, {lines:,} lines, {size / 1e6:,.1f} MB")
-    return found
-
-
-def _spool(sources: Sources, spool: Path) -> Sources:
-    """Keep standard input in a file for as long as it is needed: text is read twice."""
-    if not any(STDIN in wanted.paths for wanted in sources.wanted):
-        return sources
-    with open(spool, "wb") as file:
+def _copy_stdin(inputs: RequestedInputs, copy: Path) -> RequestedInputs:
+    """Keep standard input in a file, since text is read more than once."""
+    if not any(STDIN in requested.paths for requested in inputs.text):
+        return inputs
+    with open(copy, "wb") as file:
         shutil.copyfileobj(corpus.open_bytes(STDIN), file, corpus.BLOCK_BYTES)
-    wanted = (
-        replace(w, paths=tuple(spool if path == STDIN else path for path in w.paths)) for w in sources.wanted
-    )
-    return replace(sources, wanted=tuple(wanted))
+    text = []
+    for requested in inputs.text:
+        paths = tuple(copy if path == STDIN else path for path in requested.paths)
+        text.append(replace(requested, paths=paths))
+    return replace(inputs, text=tuple(text))
+
+
+def _scan_files(
+    inputs: RequestedInputs, pool: WorkerPool, progress: ProgressReporter
+) -> dict[Path, FileScan]:
+    """Read every file once."""
+    paths: list[Path] = []
+    for requested in inputs.text:
+        paths += requested.paths
+    for labelled in inputs.tables:
+        paths += labelled.files
+    paths = list(dict.fromkeys(paths))
+    scans = dict(zip(paths, pool.map(corpus.scan_file, paths), strict=True))
+    for scan in scans.values():
+        if scan.bom:
+            progress.note(f"{corpus.display_path(scan.path)}: the byte order mark at its start is left out")
+    lines = sum(scan.lines for scan in scans.values())
+    size = sum(scan.text_size for scan in scans.values())
+    progress.note(f"{len(scans)} files, {lines:,} lines, {size / 1e6:,.1f} MB")
+    return scans
 
 
 def _settings(config: PreprocessConfig) -> dict[str, str]:
-    """The options that decide what comes out, in plain words."""
-    found = {
-        name: json.dumps(value)
-        for name, value in plain(config).items()
-        if name not in PLACES and (value or name not in FILTERS)
-    }
+    """Return the options that decide what the result is, as JSON."""
+    settings = {}
+    for name, value in to_dict(config).items():
+        if name in INPUT_OPTIONS or (name in FILTER_OPTIONS and not value):
+            continue
+        settings[name] = json.dumps(value)
     if config.spm_model:
         try:
-            found["spm_model"] = sha256_of(find_model_file(config.spm_model))
+            settings["spm_model"] = sha256_of(find_model_file(config.spm_model))
         except OSError as error:
-            hint = "name a model's file, a data folder or a run"
-            raise MasscliError(f"--spm-model {config.spm_model}: {error.strerror}", hint) from None
+            raise MasscliError(
+                f"--spm-model {config.spm_model}: {error.strerror}",
+                "name a model's file, a data folder or a run",
+            ) from None
     if config.bpe_codes and config.bpe_vocab:
-        found["bpe_codes"] = hashlib.sha256(
-            bpe_codes.read_bpe_files(config.bpe_codes, config.bpe_vocab)
-        ).hexdigest()
-    return found
+        codes = bpe_codes.read_bpe_files(config.bpe_codes, config.bpe_vocab)
+        settings["bpe_codes"] = hashlib.sha256(codes).hexdigest()
+    return settings
 
 
-def _key(work: Sequence[object]) -> str:
-    return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()
+def _input_fingerprint(
+    settings: dict[str, str],
+    inputs: RequestedInputs,
+    groups: Sequence[TextGroup],
+    scans: Mapping[Path, FileScan],
+) -> str:
+    """Return a hash of everything that decides what the result is."""
+    texts: list[object] = []
+    for group in groups:
+        digests = [scans[path].sha256 for path in group.paths]
+        texts.append([group.name, group.languages, group.pairs, digests])
+    for labelled in inputs.tables:
+        digests = [scans[path].sha256 for path in labelled.files]
+        language = inputs.table_language
+        texts.append([labelled.table, labelled.split, labelled.format, language, digests])
+    everything = [FORMAT, settings, inputs.languages, inputs.pairs, texts]
+    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+
+
+# -- survey, sample, encode --
+
+
+def _fill_partial_folder(run: _Run) -> None:
+    """Fill the folder `.partial`, up to and including its manifest."""
+    folder = run.folder
+    is_complete = (folder / MANIFEST_FILE).is_file()
+    if is_complete and Manifest.read(folder).input_fingerprint == run.input_fingerprint:
+        return
+    # Another version might write other bytes, and then partial work must not be mixed with it.
+    key = f"{run.input_fingerprint} {__version__} {sentencepiece.__version__}"
+    state = ResumeState.read(folder, key)
+    if state is not None:
+        run.progress.note(f"going on from an earlier run, {_bytes_done(run, state) / 1e6:,.1f} MB are done")
+        try:
+            _encode(run, state)
+            return
+        except ResumeError:
+            run.progress.warn("files of the earlier run are damaged, starting anew")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    _make_vocabulary(run)
+    if needs_survey(run.config, run.groups):
+        write_survey(run.groups, run.scans, run.config, folder)
+    state = ResumeState(key=key, writers={})
+    state.write(folder)
+    _encode(run, state)
+
+
+def _make_vocabulary(run: _Run) -> None:
+    started = time.monotonic()
+    tokenizer = make_vocabulary(run.inputs, run.groups, run.scans, run.config, run.folder, run.pool)
+    verb = "adopted" if run.config.spm_model or run.config.bpe_codes else "trained"
+    seconds = time.monotonic() - started
+    run.progress.note(f"vocabulary of {tokenizer.vocab.size} pieces {verb} in {seconds:.1f} s")
+
+
+def _encode(run: _Run, state: ResumeState) -> None:
+    """Encode what is left, and write the manifest."""
+    tokenizer = Tokenizer.load(run.folder)
+    state = _encode_text(run, state, tokenizer)
+    ids_dtype = smallest_ids_dtype(tokenizer.vocab)
+    columns = list(column_entries(run.groups, state.writers))
+    tables = []
+    for labelled in run.inputs.tables:
+        encoded = encode_table(
+            labelled, run.inputs.table_language, tokenizer, run.folder, ids_dtype, run.max_shard_bytes
+        )
+        tables.append(encoded.table)
+        columns += encoded.columns
+    manifest = Manifest(
+        format=FORMAT,
+        input_fingerprint=run.input_fingerprint,
+        vocab_fingerprint=tokenizer.vocab.fingerprint,
+        languages=run.inputs.languages,
+        pairs=run.inputs.pairs,
+        pairs_as_mono=run.config.pairs_as_mono,
+        settings=run.settings,
+        inputs=input_entries(run.groups, run.inputs.tables, run.scans),
+        filter_stats=state.filter_stats,
+        columns=tuple(columns),
+        texts=text_entries(run.groups),
+        aligned=pair_entries(run.groups, state.writers),
+        files=file_entries(run.folder, columns, [MODEL_FILE, TOKENIZER_FILE, DROPPED_FILE]),
+        tables=tuple(tables),
+    )
+    manifest.write(run.folder)
+
+
+def _encode_text(run: _Run, state: ResumeState, tokenizer: Tokenizer) -> ResumeState:
+    """Encode everything that is read line by line, and return the final state."""
+    total = 0
+    for group in run.groups:
+        total += sum(scan.text_size for scan in run.scans_of(group))
+    run.progress.start("encoding", total)
+    run.progress.advance(_bytes_done(run, state))
+    last_written = time.monotonic()
+    with ShardBuilder(run.folder, run.groups, tokenizer.vocab, run.max_shard_bytes, state) as builder:
+        tasks = _chunk_tasks(run, state, tokenizer.vocab.fingerprint, builder.ids_dtype)
+        for chunk in run.pool.map(encode_chunk, tasks):
+            builder.add(chunk)
+            run.progress.advance(chunk.size)
+            if time.monotonic() - last_written > SECONDS_BETWEEN_STATES:
+                builder.state().write(run.folder)
+                last_written = time.monotonic()
+        state = builder.finish()
+    for stats in state.filter_stats:
+        _check_lines_are_left(stats)
+    return state
+
+
+def _chunk_tasks(run: _Run, state: ResumeState, fingerprint: str, ids_dtype: str) -> Iterator[ChunkTask]:
+    """Yield a task for every chunk that is not done yet."""
+    survey_key = run.input_fingerprint if needs_survey(run.config, run.groups) else ""
+    skip = state.chunks
+    for group in run.groups[state.group :]:
+        for ranges in cut_chunks(run.scans_of(group), skip):
+            yield ChunkTask(group, ranges, run.config, run.folder, fingerprint, ids_dtype, survey_key)
+        skip = 0
+
+
+def _bytes_done(run: _Run, state: ResumeState) -> int:
+    """Return how many bytes of text are encoded."""
+    if not run.groups:
+        return 0
+    done = 0
+    for group in run.groups[: state.group]:
+        done += sum(scan.text_size for scan in run.scans_of(group))
+    return done + bytes_in_chunks(run.scans_of(run.groups[state.group]), state.chunks)
+
+
+def _check_lines_are_left(stats: FilterStats) -> None:
+    """Refuse a training set without a single line."""
+    if not stats.group.startswith("train.") or stats.kept:
+        return
+    reasons = ", ".join(f"{count} {reason}" for reason, count in stats.dropped.items()) or "all blank"
+    raise MasscliError(
+        f"{stats.group}: not one of {stats.lines} lines was kept ({reasons})", "see --min-len and --max-len"
+    )

@@ -1,4 +1,4 @@
-"""How far a run of `preprocess` has come, so that the next one can go on from there: `.partial/journal.json`."""
+"""How far a run of `masscli preprocess` has come, so that the next one can resume it: `.partial/resume.json`."""
 
 from __future__ import annotations
 
@@ -11,47 +11,59 @@ from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.data.storage.column_writer import WriterState
 from masscli.data.storage.manifest import FilterStats
 
-NAME = "journal.json"
+RESUME_FILE = "resume.json"
 
 
 @config
-class Journal:
-    """`chunks` chunks of part number `part` are encoded, and all parts before it; `broken` if the last line of
-    them ended a document.  `key` says of which text, with which settings."""
+class ResumeState:
+    """All groups before number `group` are encoded, and `chunks` chunks of it.
+
+    `ends_document` says whether the last line of these chunks ended a document, and `key` which text, settings and
+    versions the state belongs to. `dropped_bytes` is the size of the log of dropped lines.
+    """
 
     key: str
-    part: int = 0
+    group: int = 0
     chunks: int = 0
-    broken: bool = False
-    ledger: int = 0
-    accounts: tuple[FilterStats, ...] = ()
+    ends_document: bool = False
+    dropped_bytes: int = 0
+    filter_stats: tuple[FilterStats, ...] = ()
     writers: dict[str, WriterState]
 
     @classmethod
-    def read(cls, folder: Path, key: str) -> Journal | None:
-        """The journal in a folder, if it is about the same work."""
+    def read(cls, folder: Path, key: str) -> ResumeState | None:
+        """Return the state in a folder, or None if there is none for the same work."""
         try:
-            found = from_dict(cls, json.loads((folder / NAME).read_text(encoding="utf-8")))
+            state = from_dict(cls, json.loads((folder / RESUME_FILE).read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, ConfigError):
             return None
-        return found if found.key == key else None
+        if state.key != key:
+            return None
+        return state
 
     def write(self, folder: Path) -> None:
-        """All at once; what it speaks of must be on disk already."""
-        files.write_atomic(folder / NAME, json.dumps(to_dict(self)).encode())
+        """Write the state atomically; all that it refers to must be on disk already."""
+        files.write_atomic(folder / RESUME_FILE, json.dumps(to_dict(self)).encode())
 
 
-def add(total: FilterStats | None, more: FilterStats) -> FilterStats:
-    """Figures of one more chunk."""
+def add_stats(total: FilterStats | None, new: FilterStats) -> FilterStats:
+    """Return the sum of the counts so far and those of one more chunk."""
     if total is None:
-        return more
-
-    def both(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
-        return {reason: a.get(reason, 0) + b.get(reason, 0) for reason in sorted(a | b)}
-
-    sides = zip(total.sides, more.sides, strict=True)
+        return new
+    sides = []
+    for old_side, new_side in zip(total.sides, new.sides, strict=True):
+        pieces = old_side.pieces + new_side.pieces
+        sides.append(replace(old_side, pieces=pieces, unknown=old_side.unknown + new_side.unknown))
     return replace(
-        total, lines=total.lines + more.lines, kept=total.kept + more.kept, document_breaks=total.document_breaks + more.document_breaks,
-        dropped=both(total.dropped, more.dropped), kept_but_suspicious=both(total.kept_but_suspicious, more.kept_but_suspicious),
-        sides=tuple(replace(a, pieces=a.pieces + b.pieces, unknown=a.unknown + b.unknown) for a, b in sides),
-    )  # fmt: skip
+        total,
+        lines=total.lines + new.lines,
+        kept=total.kept + new.kept,
+        document_breaks=total.document_breaks + new.document_breaks,
+        dropped=_add_counts(total.dropped, new.dropped),
+        kept_but_suspicious=_add_counts(total.kept_but_suspicious, new.kept_but_suspicious),
+        sides=tuple(sides),
+    )
+
+
+def _add_counts(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
+    return {reason: first.get(reason, 0) + second.get(reason, 0) for reason in sorted(first | second)}

@@ -1,4 +1,4 @@
-"""Where encoded chunks are taken in, in order, and appended to columns; at any moment it can say how to go on from there."""
+"""Append encoded chunks, in order, to the columns of a data folder, and say at any moment how to resume from there."""
 
 from __future__ import annotations
 
@@ -9,136 +9,168 @@ from pathlib import Path
 import numpy as np
 
 from masscli.core.files import flush_to_disk
-from masscli.data.prepare.encoding import Result
-from masscli.data.prepare.inputs import Part
-from masscli.data.prepare.resume_state import Journal, add
+from masscli.data.prepare.encoding import EncodedChunk
+from masscli.data.prepare.resume_state import ResumeState, add_stats
+from masscli.data.prepare.text_groups import TextGroup
 from masscli.data.storage.column_writer import ColumnWriter, ResumeError
-from masscli.data.storage.manifest import FilterStats
+from masscli.data.storage.shards import dtype_of
 from masscli.text.vocabulary import Vocabulary
 
-LEDGER = "dropped.tsv"
-_HEAD = b"part\tline\treason\tfile\n"
-TWO_BYTES = 1 << 16
-_DTYPES = {"text": "|u1", "int": "<i8"}
+DROPPED_FILE = "dropped.tsv"
+"""The log of dropped lines."""
+_DROPPED_HEADER = b"group\tline\treason\tfile\n"
+MAX_TWO_BYTE_VOCABULARY = 1 << 16
+"""The largest vocabulary whose ids fit into two bytes."""
 
 
-def id_type(vocab: Vocabulary) -> str:
-    """The smallest type that holds every id."""
-    return "<u2" if vocab.size <= TWO_BYTES else "<u4"
+def smallest_ids_dtype(vocab: Vocabulary) -> str:
+    """Return the smallest type that holds every token id."""
+    if vocab.size <= MAX_TWO_BYTE_VOCABULARY:
+        return "<u2"
+    return "<u4"
 
 
-class Desk:
-    """Writers of the columns of one part at a time, the accounts, and the ledger of dropped lines."""
+class ShardBuilder:
+    """Writes the columns of one group at a time, counts what became of lines, and logs the dropped ones.
+
+    It starts from a `ResumeState`, and is used as a context manager. Entering it raises ResumeError if files on disk
+    are shorter than the state says.
+    """
 
     def __init__(
-        self, folder: Path, parts: Sequence[Part], vocab: Vocabulary, shard_bytes: int, journal: Journal
+        self,
+        folder: Path,
+        groups: Sequence[TextGroup],
+        vocab: Vocabulary,
+        max_shard_bytes: int,
+        state: ResumeState,
     ) -> None:
-        self._folder, self._parts, self._fingerprint, self._limit = (
-            folder,
-            parts,
-            vocab.fingerprint,
-            shard_bytes,
-        )
-        self.dtype = id_type(vocab)
-        self._key, self._part, self._chunks, self._broken = (
-            journal.key,
-            journal.part,
-            journal.chunks,
-            journal.broken,
-        )
-        self._accounts: dict[str, FilterStats] = {account.group: account for account in journal.accounts}
-        self._states = dict(journal.writers)
+        self.ids_dtype = smallest_ids_dtype(vocab)
+        self._folder = folder
+        self._groups = groups
+        self._fingerprint = vocab.fingerprint
+        self._max_shard_bytes = max_shard_bytes
+        self._key = state.key
+        self._group = state.group
+        self._chunks = state.chunks
+        self._ends_document = state.ends_document
+        self._filter_stats = {stats.group: stats for stats in state.filter_stats}
+        self._writer_states = dict(state.writers)
         self._writers: dict[str, ColumnWriter] = {}
-        self._ledger = open(folder / LEDGER, "ab")  # noqa: SIM115  (closed on leaving)
-        self._ledger_size = journal.ledger
+        # The log stays open until the context ends.
+        self._dropped = open(folder / DROPPED_FILE, "ab")  # noqa: SIM115
+        self._dropped_bytes = state.dropped_bytes
 
-    def __enter__(self) -> Desk:
+    def __enter__(self) -> ShardBuilder:
         with ExitStack() as stack:
-            stack.callback(self._let_go)
-            if self._ledger.tell() < self._ledger_size:
-                raise ResumeError(LEDGER)
-            self._check_finished()
-            self._ledger.truncate(self._ledger_size)
-            if not self._ledger_size:
-                self._ledger.write(_HEAD)
-            self._open()
+            stack.callback(self._close)
+            if self._dropped.tell() < self._dropped_bytes:
+                raise ResumeError(DROPPED_FILE)
+            self._check_finished_shards()
+            self._dropped.truncate(self._dropped_bytes)
+            if not self._dropped_bytes:
+                self._dropped.write(_DROPPED_HEADER)
+            self._open_writers()
+            # Nothing went wrong: the files stay open until `__exit__`.
             stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._let_go()
+        self._close()
 
-    def take(self, result: Result) -> None:
-        """The next chunk."""
-        if result.part.name != self._parts[self._part].name:
-            self._end_part()
-            self._part, self._chunks, self._broken = self._part + 1, 0, False
-            self._open()
-        part = result.part
-        before = {name: writer.rows for name, writer in self._writers.items()}
-        starts = self._document_starts(result, before[part.column(0)])
-        for pair in part.pairs:
+    def add(self, chunk: EncodedChunk) -> None:
+        """Append the next chunk."""
+        group = chunk.group
+        if group.name != self._groups[self._group].name:
+            self._finish_group()
+            self._group += 1
+            self._chunks = 0
+            self._ends_document = False
+            self._open_writers()
+        rows_before = {name: writer.rows for name, writer in self._writers.items()}
+        starts = self._document_starts(chunk, rows_before[group.column(0)])
+        for pair in group.pairs:
             for side in pair:
-                if (rows := result.columns.get(part.rows_column(pair, side))) is not None:
-                    rows.values[:] += before[part.column(side)]  # counted within the chunk so far
-        for name, rows in result.columns.items():
+                row_numbers = chunk.columns.get(group.rows_column(pair, side))
+                # In the chunk they are counted from its first row.
+                if row_numbers is not None:
+                    row_numbers.values[:] += rows_before[group.column(side)]
+        for name, rows in chunk.columns.items():
             self._writers[name].append(rows, starts)
-        for account in result.accounts:
-            self._accounts[account.group] = add(self._accounts.get(account.group), account)
-        self._ledger.write(result.ledger.encode())
+        for stats in chunk.filter_stats:
+            self._filter_stats[stats.group] = add_stats(self._filter_stats.get(stats.group), stats)
+        self._dropped.write(chunk.dropped_lines.encode())
         self._chunks += 1
 
-    def journal(self) -> Journal:
-        """How to go on from here; all it speaks of is on disk."""
-        flush_to_disk(self._ledger)
-        self._states |= {name: writer.flush() for name, writer in self._writers.items()}
-        return Journal(
-            key=self._key, part=self._part, chunks=self._chunks, broken=self._broken, ledger=self._ledger.tell(),
-            accounts=tuple(self._accounts.values()), writers=self._states,
-        )  # fmt: skip
+    def state(self) -> ResumeState:
+        """Put everything on disk and return the state from which a run can be resumed."""
+        flush_to_disk(self._dropped)
+        for name, writer in self._writers.items():
+            self._writer_states[name] = writer.flush()
+        return ResumeState(
+            key=self._key,
+            group=self._group,
+            chunks=self._chunks,
+            ends_document=self._ends_document,
+            dropped_bytes=self._dropped.tell(),
+            filter_stats=tuple(self._filter_stats.values()),
+            writers=self._writer_states,
+        )
 
-    def finish(self) -> Journal:
-        """After the last chunk: complete all files."""
-        self._end_part()
+    def finish(self) -> ResumeState:
+        """Complete all files after the last chunk."""
+        self._finish_group()
         self._writers = {}
-        return self.journal()
+        return self.state()
 
-    def _open(self) -> None:
+    def _open_writers(self) -> None:
+        """Open the columns of the current group."""
         self._writers = {}
-        if not self._parts:  # labelled examples alone
+        # A folder of labelled examples alone has no group.
+        if not self._groups:
             return
-        for name, kind in self._parts[self._part].columns().items():
-            dtype, state = _DTYPES.get(kind, self.dtype), self._states.get(name)
+        for name, kind in self._groups[self._group].column_kinds().items():
             self._writers[name] = ColumnWriter(
-                self._folder / name, kind, dtype, self._fingerprint, self._limit, state
+                self._folder / name,
+                kind,
+                dtype_of(kind, self.ids_dtype),
+                self._fingerprint,
+                self._max_shard_bytes,
+                self._writer_states.get(name),
             )
 
-    def _check_finished(self) -> None:
-        kinds = {name: kind for part in self._parts for name, kind in part.columns().items()}
-        for name, state in self._states.items():
-            for piece in state.finished:
-                path = self._folder / f"{piece.file}.bin"
-                if (
-                    not path.exists()
-                    or path.stat().st_size
-                    != piece.values * np.dtype(_DTYPES.get(kinds[name], self.dtype)).itemsize
-                ):
+    def _check_finished_shards(self) -> None:
+        """Raise ResumeError if a finished shard has not the size that the state says."""
+        kinds: dict[str, str] = {}
+        for group in self._groups:
+            kinds |= group.column_kinds()
+        for name, state in self._writer_states.items():
+            item_size = np.dtype(dtype_of(kinds[name], self.ids_dtype)).itemsize
+            for shard in state.finished:
+                path = self._folder / f"{shard.file}.bin"
+                if not path.exists() or path.stat().st_size != shard.values * item_size:
                     raise ResumeError(path)
 
-    def _let_go(self) -> None:
-        self._ledger.close()
+    def _close(self) -> None:
+        self._dropped.close()
         for writer in self._writers.values():
             writer.close()
 
-    def _end_part(self) -> None:
+    def _finish_group(self) -> None:
         for name, writer in self._writers.items():
             writer.finish()
-            self._states[name] = writer.state
+            self._writer_states[name] = writer.state
 
-    def _document_starts(self, result: Result, before: int) -> list[int]:
-        """RowBlock of this chunk that start a document: the first row of all, and whatever follows a blank line, be it in the chunk before."""
-        rows = len(result.columns[result.part.column(0)].lengths)
-        first = rows > 0 and (before == 0 or self._broken)
-        starts = {row for row in result.document_breaks if row < rows} | ({0} if first else set())
-        self._broken = rows in result.document_breaks or (self._broken and not rows)
+    def _document_starts(self, chunk: EncodedChunk, rows_before: int) -> list[int]:
+        """Return the rows of a chunk that start a document.
+
+        They are the first row of all, and every row after a blank line, which may be the last one of the chunk before.
+        """
+        rows = len(chunk.columns[chunk.group.column(0)].lengths)
+        starts = {row for row in chunk.document_breaks if row < rows}
+        if rows > 0 and (rows_before == 0 or self._ends_document):
+            starts.add(0)
+        # A chunk without rows leaves it as it was, unless it consists of blank lines.
+        ends_document = rows in chunk.document_breaks
+        self._ends_document = ends_document or (self._ends_document and rows == 0)
         return sorted(starts)

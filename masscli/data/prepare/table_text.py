@@ -10,7 +10,7 @@ import numpy as np
 from masscli.data.formats.conll import CONLLU_FORM, is_conllu
 from masscli.data.formats.record import Record
 from masscli.data.formats.registry import read_records
-from masscli.data.prepare.inputs import Labelled
+from masscli.data.prepare.inputs import LabelledFile
 from masscli.text.char_offsets import SHARED_TEXT_WORD
 
 UNSPACED = re.compile(
@@ -27,7 +27,7 @@ def is_text(value: str) -> bool:
     return " " in value or UNSPACED.search(value) is not None
 
 
-def training_lines(tables: Sequence[Labelled], max_lines: int, seed: int) -> list[str]:
+def training_lines(tables: Sequence[LabelledFile], max_lines: int, seed: int) -> list[str]:
     """Return the running text of the training files, at most `max_lines` lines of it, drawn at random.
 
     Of CoNLL-U only the words are taken.
@@ -35,7 +35,7 @@ def training_lines(tables: Sequence[Labelled], max_lines: int, seed: int) -> lis
     lines: list[str] = []
     for table in tables:
         if table.split == "train":
-            lines += _text_lines(read_records(table.path, table.kind))
+            lines += _text_lines(read_records(table.path, table.format))
     if len(lines) <= max_lines:
         return lines
     chosen = np.random.default_rng(seed).choice(len(lines), max_lines, replace=False, shuffle=False)

@@ -1,118 +1,151 @@
-"""Choose the lines a vocabulary is trained on, and train it.
+"""Choose the lines that a vocabulary is trained on, and train it.
 
-Languages get equal shares of --vocab-sentences (what a small one cannot use goes to the others), and at most `MOST` bytes in all; within a
-language every line of every training file is as likely as any other.  The choice depends on the seed and the text alone.
+Languages get equal shares of --vocab-sentences (what a small one cannot use goes to the others), and at most `MAX_BYTES`
+bytes in all. Within a language every line of every training file is equally likely. The choice depends only on the seed
+and the text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
+from masscli.data.prepare.chunks import LineRange, cut_chunks
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.prepare.encoding import Sample, Text, chunks, prepare
-from masscli.data.prepare.inputs import Labelled, Part
+from masscli.data.prepare.inputs import RequestedInputs
 from masscli.data.prepare.table_text import training_lines
-from masscli.data.prepare.worker_pool import Pool
+from masscli.data.prepare.text_groups import TextGroup
+from masscli.data.prepare.worker_pool import WorkerPool
 from masscli.text.corpus import FileScan
 from masscli.text.moses import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
-MOST = 64 << 20
+MAX_BYTES = 64 << 20
+"""Most bytes of text that a vocabulary is trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampledLines:
+    """Lines to train the vocabulary on: `rows`, counted from the first line of the range, or all of them."""
+
+    line_range: LineRange
+    language: str
+    rows: NDArray[np.int64] | None
+    preprocessing: TextPreprocessing
 
 
 def make_vocabulary(
-    parts: Sequence[Part], scans: Mapping[Path, FileScan], languages: Sequence[str], config: PreprocessConfig, folder: Path, pool: Pool,
-    tables: Sequence[Labelled] = (), table_language: str = "",
-) -> Tokenizer:  # fmt: skip
-    """Train a tokenizer on a sample of the training text (and that of labelled examples), or take the one that is given."""
+    inputs: RequestedInputs,
+    groups: Sequence[TextGroup],
+    scans: Mapping[Path, FileScan],
+    config: PreprocessConfig,
+    folder: Path,
+    pool: WorkerPool,
+) -> Tokenizer:
+    """Take the vocabulary that is given, or train one on a sample of the training text and of labelled examples."""
+    languages = inputs.languages
     if config.spm_model:
         return Tokenizer.from_model_file(config.spm_model, config=config, languages=languages, folder=folder)
     if config.bpe_codes and config.bpe_vocab:
         return Tokenizer.from_bpe_codes(
             config.bpe_codes, config.bpe_vocab, config=config, languages=languages, folder=folder
         )
-    files = training_files(parts, scans, languages)
-    extra = training_lines(tables, config.vocab_sentences, config.seed)
-    if not any(files.values()) and not extra:
+    files = training_files(groups, scans, languages)
+    table_lines = training_lines(inputs.tables, config.vocab_sentences, config.seed)
+    if not any(files.values()) and not table_lines:
         raise MasscliError(
             "there is no training text to make a vocabulary from", "give --trainpref, --mono or --spm-model"
         )
-    samples = (
-        _samples(files, shares(files, config.vocab_sentences), config) if any(files.values()) else iter(())
-    )
-    lines = [
-        line for block in pool.map(prepare, samples) for line in block
-    ]  # SentencePiece would hide what goes wrong in an iterator
-    lines += TextPreprocessing(config.normalize, config.moses, config.lowercase).apply(extra, table_language)
+    # All lines are read before training: SentencePiece would hide an error that an iterator raises.
+    lines: list[str] = []
+    if any(files.values()):
+        for block in pool.map(read_sample, _sample_lines(files, config)):
+            lines += block
+    preprocessing = TextPreprocessing(config.normalize, config.moses, config.lowercase)
+    lines += preprocessing.apply(table_lines, inputs.table_language)
     return Tokenizer.train(iter(lines), config=config, languages=languages, folder=folder)
 
 
+def read_sample(sample: SampledLines) -> list[str]:
+    """Return the sampled lines as SentencePiece is to see them, without blank ones."""
+    lines = sample.line_range.lines()
+    if sample.rows is not None:
+        lines = [lines[row] for row in sample.rows.tolist()]
+    lines = [line for line in lines if line.strip()]
+    return list(sample.preprocessing.apply(lines, sample.language))
+
+
 def training_files(
-    parts: Sequence[Part], scans: Mapping[Path, FileScan], languages: Sequence[str]
+    groups: Sequence[TextGroup], scans: Mapping[Path, FileScan], languages: Sequence[str]
 ) -> dict[str, list[FileScan]]:
-    """Every file of training text, once, by language."""
-    found: dict[str, dict[str, FileScan]] = {language: {} for language in languages}
-    for part in parts:
-        if part.split == "train":
-            for language, path in zip(part.languages, part.paths, strict=True):
-                found[language].setdefault(scans[path].sha256, scans[path])
-    return {language: list(files.values()) for language, files in found.items()}
+    """Return the files of training text of each language, files of the same content once."""
+    files: dict[str, dict[str, FileScan]] = {language: {} for language in languages}
+    for group in groups:
+        if group.is_training:
+            for language, path in zip(group.languages, group.paths, strict=True):
+                files[language].setdefault(scans[path].sha256, scans[path])
+    return {language: list(by_content.values()) for language, by_content in files.items()}
 
 
-def shares(files: Mapping[str, Sequence[FileScan]], most: int) -> dict[str, int]:
-    """How many lines to take of each language."""
-    lines = {language: sum(scan.lines for scan in scans) for language, scans in files.items() if scans}
-    found: dict[str, int] = {}
-    for language in sorted(
-        lines, key=lambda name: (lines[name], name)
-    ):  # the smallest first: what it leaves, the others share
-        found[language] = min(lines[language], (most - sum(found.values())) // (len(lines) - len(found)))
-    size = sum(
-        n * sum(scan.text_size for scan in files[language]) / lines[language] for language, n in found.items()
-    )
-    return {language: max(1, int(n * min(1.0, MOST / size))) for language, n in found.items()}
+def lines_per_language(files: Mapping[str, Sequence[FileScan]], max_lines: int) -> dict[str, int]:
+    """Return how many lines to take of each language: equal shares, as far as there are so many."""
+    available = {language: sum(scan.lines for scan in scans) for language, scans in files.items() if scans}
+    shares: dict[str, int] = {}
+    # The smallest language comes first: the others share what it leaves.
+    for language in sorted(available, key=lambda name: (available[name], name)):
+        equal_share = (max_lines - sum(shares.values())) // (len(available) - len(shares))
+        shares[language] = min(available[language], equal_share)
+    # Estimate the bytes from the mean length of a line, and shrink all shares if they are too many.
+    size = 0.0
+    for language, count in shares.items():
+        size += count * sum(scan.text_size for scan in files[language]) / available[language]
+    factor = min(1.0, MAX_BYTES / size)
+    return {language: max(1, int(count * factor)) for language, count in shares.items()}
 
 
-def _samples(
-    files: Mapping[str, Sequence[FileScan]], take: Mapping[str, int], config: PreprocessConfig
-) -> Iterator[Sample]:
-    surface = TextPreprocessing(config.normalize, config.moses, config.lowercase, config.romanian)
+def _sample_lines(
+    files: Mapping[str, Sequence[FileScan]], config: PreprocessConfig
+) -> Iterator[SampledLines]:
+    """Yield the sampled lines of every chunk of every file."""
+    shares = lines_per_language(files, config.vocab_sentences)
+    preprocessing = TextPreprocessing(config.normalize, config.moses, config.lowercase, config.romanian)
     for number, (language, scans) in enumerate(files.items()):
         if not scans:
             continue
         total = sum(scan.lines for scan in scans)
-        random = np.random.default_rng((config.seed, number))
-        chosen = (
-            np.sort(random.choice(total, take[language], replace=False, shuffle=False))
-            if take[language] < total
-            else None
-        )
-        first = 0
+        chosen = None
+        if shares[language] < total:
+            rng = np.random.default_rng((config.seed, number))
+            chosen = np.sort(rng.choice(total, shares[language], replace=False, shuffle=False))
+        first_line = 0
         for scan in scans:
-            for (text,), stop in _with_ends(scan):
-                rows = None if chosen is None else _between(chosen, first + text.first, first + stop)
+            for line_range, end in _chunks_with_ends(scan):
+                rows = None
+                if chosen is not None:
+                    rows = _rows_between(chosen, first_line + line_range.first_line, first_line + end)
                 if rows is None or len(rows):
-                    yield Sample(text, language, rows, surface)
-            first += scan.lines
+                    yield SampledLines(line_range, language, rows, preprocessing)
+            first_line += scan.lines
 
 
-def _with_ends(scan: FileScan) -> Iterator[tuple[tuple[Text, ...], int]]:
-    """Chunks of a file, each with the number of the line after its last."""
-    before: tuple[Text, ...] | None = None
-    for texts in chunks([scan]):
-        if before is not None:
-            yield before, texts[0].first
-        before = texts
-    if before is not None:
-        yield before, scan.lines
+def _chunks_with_ends(scan: FileScan) -> Iterator[tuple[LineRange, int]]:
+    """Yield the chunks of a file, each with the number of the line after its last."""
+    previous: LineRange | None = None
+    for (line_range,) in cut_chunks([scan]):
+        if previous is not None:
+            yield previous, line_range.first_line
+        previous = line_range
+    if previous is not None:
+        yield previous, scan.lines
 
 
-def _between(chosen: NDArray[np.int64], start: int, stop: int) -> NDArray[np.int64]:
+def _rows_between(chosen: NDArray[np.int64], start: int, stop: int) -> NDArray[np.int64]:
+    """Return the chosen numbers from `start` to `stop`, counted from `start`."""
     low, high = np.searchsorted(chosen, [start, stop])
-    found: NDArray[np.int64] = chosen[low:high] - start
-    return found
+    rows: NDArray[np.int64] = chosen[low:high] - start
+    return rows

@@ -1,6 +1,6 @@
-"""An ordered map over worker processes: results come in the order of the jobs, and only a few jobs are ever under way.
+"""An ordered map over worker processes: results come in the order of the tasks, and only a few tasks are under way.
 
-Workers are started afresh (not forked) and leave as soon as their parent is gone, even when it was killed.
+Workers are spawned, not forked, and exit as soon as their parent is gone, even if it was killed.
 """
 
 from __future__ import annotations
@@ -19,37 +19,43 @@ from typing import TypeVar
 
 from masscli.core.errors import MasscliError
 
-J = TypeVar("J")
-R = TypeVar("R")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+TASKS_PER_WORKER = 3
+"""Tasks under way for each worker, so that none has to wait for the next one."""
 
 
-class Pool:
-    """`workers` processes; with one, everything happens in this process."""
+class WorkerPool:
+    """Runs tasks in `workers` processes, or in this process if there is only one."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
         self._executor: ProcessPoolExecutor | None = None
         if workers > 1:
-            self._executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start)
+            context = multiprocessing.get_context("spawn")
+            self._executor = ProcessPoolExecutor(workers, context, _start_worker)
 
-    def map(self, function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R]:
-        """function(job) for every job, in order; jobs are drawn as they are needed."""
+    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+        """Yield function(task) for every task, in order; tasks are taken from the iterable as they are needed."""
         if self._executor is None:
-            yield from map(function, jobs)
+            yield from map(function, tasks)
             return
-        waiting: deque[Future[R]] = deque()
+        waiting: deque[Future[Result]] = deque()
         try:
-            for job in jobs:
-                waiting.append(self._executor.submit(function, job))
-                if len(waiting) > 3 * self._workers:
+            for task in tasks:
+                waiting.append(self._executor.submit(function, task))
+                if len(waiting) > TASKS_PER_WORKER * self._workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
-            hint = "if memory ran out, use fewer --workers; the same command goes on from here"
-            raise MasscliError("a worker process was killed", hint) from None
+            raise MasscliError(
+                "a worker process was killed",
+                "if memory ran out, use fewer --workers; the same command resumes the run",
+            ) from None
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(
@@ -59,14 +65,14 @@ class Pool:
             self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _start() -> None:
-    """In a worker: Ctrl-C is the parent's business, and so is our life."""
+def _start_worker() -> None:
+    """Prepare a worker process: it ignores Ctrl-C, which the parent handles, and exits with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 
-    def leave() -> None:
+    def exit_with_parent() -> None:
         wait([parent.sentinel])
         os._exit(1)
 
-    threading.Thread(target=leave, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()

@@ -12,7 +12,7 @@ import pytest
 
 from masscli.cli.preprocess import run
 from masscli.core.config import ConfigError, from_dict
-from masscli.data.prepare import encoding
+from masscli.data.prepare import chunks
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.manifest import Manifest
@@ -29,9 +29,8 @@ pytestmark = pytest.mark.usefixtures("no_sync")
 @pytest.fixture
 def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """English and German with known faults, cut into many chunks."""
-    for name in (corpus, encoding):
-        monkeypatch.setattr(name, "LINE_STRIDE", 8)
-    monkeypatch.setattr(encoding, "CHUNK", 600)
+    monkeypatch.setattr(corpus, "LINE_STRIDE", 8)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 600)
     draw = random.Random(1)
     for language in ("en", "de"):
         lines = [f"{line} {draw.choice('xyz')}{n}" for n, line in enumerate(sentences(language, 90))]

@@ -21,7 +21,7 @@ import pytest
 
 from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
-from masscli.data.prepare import encoding, pipeline, publish
+from masscli.data.prepare import chunks, pipeline, publish
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage import column_writer
 from masscli.data.storage.data_folder import DataFolder
@@ -55,8 +55,7 @@ def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many chunks even in small files."""
     monkeypatch.setattr(corpus, "LINE_STRIDE", 8)
-    monkeypatch.setattr(encoding, "LINE_STRIDE", 8)
-    monkeypatch.setattr(encoding, "CHUNK", 600)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 600)
 
 
 @pytest.fixture
@@ -167,7 +166,7 @@ def test_training_drops_are_listed_one_by_one_and_held_out_lines_are_kept(text: 
             expected[n] = ("ratio", "en")
     assert {reason for reason, _ in expected.values()} == {"empty", "too long", "too short", "ratio"}
     rows = [line.split("\t") for line in (folder / "dropped.tsv").read_text(encoding="utf-8").splitlines()]
-    assert rows[0] == ["part", "line", "reason", "file"]
+    assert rows[0] == ["group", "line", "reason", "file"]
     assert rows[1:] == [
         ["train.en-de", str(n + 1), reason, str(text / f"train.{name}")]
         for n, (reason, name) in sorted(expected.items())
@@ -288,7 +287,7 @@ def test_shards_are_bounded(text: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_ids_take_four_bytes_where_two_do_not_suffice(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two = DataFolder.open(made(config(text))).monolingual("train", "en")
     assert two.values(0).dtype == np.uint16
-    monkeypatch.setattr("masscli.data.prepare.shard_builder.TWO_BYTES", 119)
+    monkeypatch.setattr("masscli.data.prepare.shard_builder.MAX_TWO_BYTE_VOCABULARY", 119)
     four = DataFolder.open(made(config(text, destdir=text / "other"))).monolingual("train", "en")
     assert four.values(0).dtype == np.uint32
     assert all((two[n] == four[n]).all() for n in range(300))
@@ -335,7 +334,7 @@ def test_what_a_given_vocabulary_has_decided(
 
 
 def test_any_number_of_workers_gives_the_same_bytes(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "CHUNK", 2000)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 2000)
     for language in WORDS:
         save(text / f"train.{language}", sentences(language, 3000))
     options = {
@@ -408,7 +407,7 @@ def steps(monkeypatch: pytest.MonkeyPatch, visit: Callable[[], None]) -> None:
 def test_killed_anywhere_the_same_command_ends_the_same(
     text: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool, stride: int
 ) -> None:
-    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_JOURNALS", 0.0)
+    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_STATES", 0.0)
     save(text / "train.en", (text / "train.en").read_text().splitlines()[:40])
     save(text / "train.de", [*(text / "train.de").read_text().splitlines()[:39], ""])
     wanted = config(text, overwrite=overwrite, vocab_size=90)
@@ -449,25 +448,25 @@ KILL = """
 import os, signal, sys
 from pathlib import Path
 from masscli.cli.preprocess import run
-from masscli.data.prepare import encoding, pipeline, shard_builder
+from masscli.data.prepare import chunks, pipeline, shard_builder
 from masscli.data.prepare.config import PreprocessConfig
 if __name__ == "__main__":
-    pipeline.SECONDS_BETWEEN_JOURNALS = 0.0
-    encoding.CHUNK = 2000
-    take, left = shard_builder.Desk.take, [int(sys.argv[2])]
+    pipeline.SECONDS_BETWEEN_STATES = 0.0
+    chunks.CHUNK_BYTES = 2000
+    take, left = shard_builder.ShardBuilder.add, [int(sys.argv[2])]
     def counted(self, result):
         left[0] -= 1
         if left[0] < 0:
             os.kill(os.getpid(), signal.SIGKILL)
         take(self, result)
-    shard_builder.Desk.take = counted
+    shard_builder.ShardBuilder.add = counted
     text = Path(sys.argv[1])
     run(PreprocessConfig(langs=("en", "de"), trainpref=text / "train", vocab_size=120, destdir=text / "data", workers=2))
 """
 
 
 def test_kill_nine_with_workers(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "CHUNK", 2000)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 2000)
     for language in ("en", "de"):
         save(text / f"train.{language}", sentences(language, 2000))
     expected = contents(made(config(text, validpref=None, testpref=None, destdir=text / "reference")))
@@ -486,13 +485,13 @@ def test_lost_bytes_of_an_earlier_run_are_noticed(
     text: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     expected = contents(made(config(text, destdir=text / "reference")))
-    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_JOURNALS", 0.0)
+    monkeypatch.setattr(pipeline, "SECONDS_BETWEEN_STATES", 0.0)
 
     def kill(*_: object) -> None:
         raise KilledError
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(publish, "publish", kill)
+        patch.setattr(pipeline, "publish", kill)
         run(config(text))
     (text / "data" / ".partial" / "manifest.json").unlink()
     with open(text / "data" / ".partial" / name, "r+b") as file:

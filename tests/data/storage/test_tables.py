@@ -14,7 +14,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.formats.conll import split_sentences
 from masscli.data.formats.registry import read_records
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.prepare.inputs import Labelled
+from masscli.data.prepare.inputs import LabelledFile
 from masscli.data.prepare.record_encoder import load_table
 from masscli.data.prepare.table_text import training_lines
 from masscli.data.storage.data_folder import DataFolder
@@ -431,7 +431,7 @@ def test_a_vocabulary_is_made_of_the_words_of_conllu_alone(tmp_path: Path) -> No
         for n, word in enumerate(["the", "dog", "sees"], 1)
     )
     path = save(tmp_path / "x.conllu", "".join(lines))
-    assert training_lines([Labelled("x", "train", "conll", path)], 9, 1) == ["the dog sees"]
+    assert training_lines([LabelledFile("x", "train", "conll", path)], 9, 1) == ["the dog sees"]
 
 
 def test_a_question_that_is_no_object_is_named(tmp_path: Path) -> None:

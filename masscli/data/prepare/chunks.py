@@ -1,0 +1,111 @@
+"""Cut aligned files into chunks of whole lines, which workers encode.
+
+Chunks depend on the text alone, never on the number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from masscli.core.errors import MasscliError
+from masscli.text import corpus
+from masscli.text.corpus import FileScan
+
+CHUNK_BYTES = 1 << 19
+"""Bytes of text in a chunk, over all its files; a chunk ends at a multiple of `corpus.LINE_STRIDE` lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineRange:
+    """Whole lines of a file: `size` bytes from `offset` of its text.
+
+    `first_line` counts from 0. `data` holds the bytes where a file cannot be entered midway.
+    """
+
+    path: Path
+    first_line: int
+    offset: int
+    size: int
+    data: bytes | None
+
+    def lines(self) -> list[str]:
+        """Return the lines themselves."""
+        data = self.data
+        if data is None:
+            with open(self.path, "rb") as file:
+                file.seek(self.offset)
+                data = file.read(self.size)
+        if len(data) != self.size:
+            raise MasscliError(
+                f"{self.path}: has become shorter while it was read", "run the same command again"
+            )
+        text = corpus.decode_utf8(data, self.path, self.first_line + 1, self.offset)
+        if self.offset == 0:
+            text = text.removeprefix("\ufeff")
+        return corpus.split_lines(text)
+
+
+def cut_chunks(scans: Sequence[FileScan], skip: int = 0) -> Iterator[tuple[LineRange, ...]]:
+    """Yield the chunks of aligned files, a range of lines for each file, without the first `skip` chunks."""
+    with ExitStack() as stack:
+        readers = {}
+        for scan in scans:
+            if corpus.is_compressed(scan.path):
+                file = stack.enter_context(corpus.open_bytes(scan.path))
+                readers[scan.path] = _CompressedReader(file, scan.path)
+        for start, stop in islice(_chunk_bounds(scans), skip, None):
+            yield tuple(_line_range(scan, start, stop, readers.get(scan.path)) for scan in scans)
+
+
+def bytes_in_chunks(scans: Sequence[FileScan], count: int) -> int:
+    """Return how many bytes the first `count` chunks of aligned files have."""
+    last = max((stop for _, stop in islice(_chunk_bounds(scans), count)), default=0)
+    return sum(int(scan.offsets[last]) for scan in scans)
+
+
+def _chunk_bounds(scans: Sequence[FileScan]) -> Iterator[tuple[int, int]]:
+    """Yield where chunks of about `CHUNK_BYTES` start and end, as indices of `FileScan.offsets`."""
+    total_offsets = np.sum([scan.offsets for scan in scans], axis=0)
+    start = 0
+    while start < len(total_offsets) - 1:
+        limit = total_offsets[start] + CHUNK_BYTES
+        stop = max(start + 1, int(np.searchsorted(total_offsets, limit, "right")) - 1)
+        yield start, stop
+        start = stop
+
+
+def _line_range(scan: FileScan, start: int, stop: int, reader: _CompressedReader | None) -> LineRange:
+    offset = int(scan.offsets[start])
+    size = int(scan.offsets[stop]) - offset
+    data = None
+    if reader is not None:
+        data = reader.read(offset, size)
+    return LineRange(scan.path, start * corpus.LINE_STRIDE, offset, size, data)
+
+
+class _CompressedReader:
+    """Reads a compressed file from its start to its end once."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file = file
+        self._path = path
+        self._position = 0
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset`, which must not lie before the last bytes that were read."""
+        while self._position < offset:
+            count = min(corpus.BLOCK_BYTES, offset - self._position)
+            skipped = corpus.read_block(self._file, count, self._path)
+            if not skipped:
+                break
+            self._position += len(skipped)
+        data = corpus.read_block(self._file, size, self._path)
+        self._position += len(data)
+        return data

@@ -1,0 +1,65 @@
+"""Why a training line is dropped: the rules of length and of the filters, in the order in which they are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masscli.data.prepare.config import PreprocessConfig
+from masscli.data.storage.columns import RowBlock
+
+Reasons = NDArray[np.int8]
+"""A `DropReason` for each row."""
+
+
+class DropReason(IntEnum):
+    """Why a line is dropped, or that it is kept."""
+
+    KEPT = 0
+    EMPTY = 1
+    TOO_LONG = 2
+    TOO_SHORT = 3
+    RATIO = 4
+    COPY = 5
+    REPEATED = 6
+    OTHER_LANGUAGE = 7
+    HELD_OUT = 8
+
+    @property
+    def label(self) -> str:
+        """The reason as it is called in reports and in the log of dropped lines."""
+        if self is DropReason.HELD_OUT:
+            return "in valid or test"
+        return self.name.lower().replace("_", " ")
+
+
+def length_reasons(lengths: NDArray[np.int32], config: PreprocessConfig) -> Reasons:
+    """Return which rows of one side are empty, too short or too long, in pieces."""
+    reasons = np.full(len(lengths), DropReason.KEPT, np.int8)
+    reasons[lengths > config.max_len] = DropReason.TOO_LONG
+    reasons[lengths < config.min_len] = DropReason.TOO_SHORT
+    reasons[lengths == 0] = DropReason.EMPTY
+    return reasons
+
+
+def unit_reasons(
+    sides: Sequence[RowBlock], side_reasons: Sequence[Reasons], config: PreprocessConfig
+) -> Reasons:
+    """Return the first reason against each row of a pair, or of monolingual text (one side)."""
+    reasons = side_reasons[0].copy()
+    if len(sides) == 2:
+        mark(reasons, side_reasons[1] != DropReason.KEPT, side_reasons[1])
+        if config.max_ratio:
+            first, second = (side.lengths for side in sides)
+            is_uneven = np.maximum(first, second) > config.max_ratio * np.minimum(first, second)
+            mark(reasons, is_uneven, DropReason.RATIO)
+    return reasons
+
+
+def mark(reasons: Reasons, rows: NDArray[np.bool_], reason: Reasons | DropReason) -> None:
+    """Set a reason for some rows, in place, unless there already is one against them."""
+    rows = rows & (reasons == DropReason.KEPT)
+    np.copyto(reasons, reason, where=rows, casting="unsafe")

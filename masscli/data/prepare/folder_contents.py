@@ -1,0 +1,130 @@
+"""Describe what was made, in the terms of the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from masscli.core.files import sha256_of
+from masscli.data.prepare.inputs import LabelledFile
+from masscli.data.prepare.text_groups import Sides, TextGroup
+from masscli.data.storage.column_writer import WriterState
+from masscli.data.storage.manifest import (
+    ColumnEntry,
+    FileEntry,
+    InputEntry,
+    PairEntry,
+    ShardEntry,
+    TextEntry,
+)
+from masscli.text.corpus import FileScan, display_path
+
+
+def text_entries(groups: Sequence[TextGroup]) -> tuple[TextEntry, ...]:
+    """Return an entry for each side of each group."""
+    entries = []
+    for group in groups:
+        for side, language in enumerate(group.languages):
+            entries.append(
+                TextEntry(
+                    split=group.split,
+                    language=language,
+                    column=group.column(side),
+                    monolingual=not group.pairs,
+                    original=None if group.is_training else group.original_column(side),
+                )
+            )
+    return tuple(entries)
+
+
+def pair_entries(groups: Sequence[TextGroup], writers: Mapping[str, WriterState]) -> tuple[PairEntry, ...]:
+    """Return an entry for each pair of each group."""
+    entries = []
+    for group in groups:
+        for pair in group.pairs:
+            source, target = pair
+            entries.append(
+                PairEntry(
+                    split=group.split,
+                    source=group.languages[source],
+                    target=group.languages[target],
+                    source_column=group.column(source),
+                    target_column=group.column(target),
+                    source_rows=_needed_rows_column(group, pair, source, writers),
+                    target_rows=_needed_rows_column(group, pair, target, writers),
+                )
+            )
+    return tuple(entries)
+
+
+def column_entries(
+    groups: Sequence[TextGroup], writers: Mapping[str, WriterState]
+) -> tuple[ColumnEntry, ...]:
+    """Return an entry for each column of each group, except columns of row numbers that no pair needs."""
+    kinds: dict[str, str] = {}
+    for group in groups:
+        kinds |= group.column_kinds()
+        for pair in group.pairs:
+            for side in pair:
+                if _needed_rows_column(group, pair, side, writers) is None:
+                    kinds.pop(group.rows_column(pair, side), None)
+    entries = []
+    for name, kind in kinds.items():
+        shards = [
+            ShardEntry(name=shard.file, rows=shard.rows, values=shard.values)
+            for shard in writers[name].finished
+        ]
+        entries.append(ColumnEntry(name=name, kind=kind, shards=tuple(shards)))
+    return tuple(entries)
+
+
+def file_entries(
+    folder: Path, columns: Sequence[ColumnEntry], other_files: Sequence[str]
+) -> tuple[FileEntry, ...]:
+    """Return an entry, with a checksum, for the other files and for each shard of the columns."""
+    entries = []
+    for name in [*other_files, *_shard_files(columns)]:
+        path = folder / name
+        entries.append(FileEntry(name=name, size=path.stat().st_size, sha256=sha256_of(path)))
+    return tuple(entries)
+
+
+def input_entries(
+    groups: Sequence[TextGroup], tables: Sequence[LabelledFile], scans: Mapping[Path, FileScan]
+) -> tuple[InputEntry, ...]:
+    """Return an entry for every file that was read."""
+    entries = []
+    for group in groups:
+        for side, path in enumerate(group.paths):
+            entries.append(_input_entry(group.column(side), path, scans[path]))
+    for labelled in tables:
+        for path in labelled.files:
+            entries.append(_input_entry(f"{labelled.split}.{labelled.table}", path, scans[path]))
+    return tuple(entries)
+
+
+def _needed_rows_column(
+    group: TextGroup, pair: Sides, side: int, writers: Mapping[str, WriterState]
+) -> str | None:
+    """Return the column of row numbers of one side of a pair, or None if all rows belong to the pair, in order."""
+    name = group.rows_column(pair, side)
+    if name not in writers:
+        return None
+    selected = sum(shard.values for shard in writers[name].finished)
+    rows = sum(shard.rows for shard in writers[group.column(side)].finished)
+    if selected < rows:
+        return name
+    return None
+
+
+def _shard_files(columns: Sequence[ColumnEntry]) -> Iterator[str]:
+    for column in columns:
+        for shard in column.shards:
+            yield f"{shard.name}.bin"
+            yield f"{shard.name}.idx"
+
+
+def _input_entry(role: str, path: Path, scan: FileScan) -> InputEntry:
+    return InputEntry(
+        role=role, path=display_path(path), size=scan.size, sha256=scan.sha256, lines=scan.lines
+    )

@@ -1,0 +1,165 @@
+"""Groups of aligned files, which are read line by line together.
+
+Pairs that share a file (en in en-de and en-fr) form one group, so that each side is encoded and stored once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+
+from masscli.core.errors import MasscliError
+from masscli.data.prepare.inputs import RequestedFiles, RequestedInputs
+from masscli.text.corpus import FileScan
+
+Sides = tuple[int, ...]
+"""Numbers of sides of a group: both sides of a pair, or the only side of monolingual text."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextGroup:
+    """Aligned files of a split, one for each language, and which of these sides are pairs (none: monolingual text)."""
+
+    name: str
+    split: str
+    languages: tuple[str, ...]
+    paths: tuple[Path, ...]
+    pairs: tuple[tuple[int, int], ...]
+
+    @property
+    def is_training(self) -> bool:
+        """Whether lines may be dropped."""
+        return self.split == "train"
+
+    @property
+    def units(self) -> tuple[Sides, ...]:
+        """The sides whose lines are kept or dropped together: those of each pair, or that of monolingual text."""
+        return self.pairs or ((0,),)
+
+    def unit_name(self, sides: Sides) -> str:
+        """Return the name under which the lines of a unit are counted."""
+        if not self.pairs:
+            return self.name
+        return f"{self.split}.{'-'.join(self.languages[side] for side in sides)}"
+
+    def column(self, side: int) -> str:
+        """Return the name of the column that stores the token ids of a side."""
+        if not self.pairs:
+            return self.name
+        return f"{self.name}.{self.languages[side]}"
+
+    def original_column(self, side: int) -> str:
+        """Return the name of the column that keeps the lines of a side as they are."""
+        return f"{self.column(side)}.raw"
+
+    def rows_column(self, pair: Sides, side: int) -> str:
+        """Return the name of the column that says which rows of a side belong to a pair."""
+        return f"{self.unit_name(pair)}.rows.{self.languages[side]}"
+
+    def column_kinds(self) -> dict[str, str]:
+        """Return every column that the group is stored in, with its kind."""
+        kinds = {}
+        for side in range(len(self.languages)):
+            kinds[self.column(side)] = "ids"
+        if not self.is_training:
+            for side in range(len(self.languages)):
+                kinds[self.original_column(side)] = "text"
+        elif len(self.pairs) > 1:
+            for pair in self.pairs:
+                for side in pair:
+                    kinds[self.rows_column(pair, side)] = "int"
+        return kinds
+
+
+@dataclass
+class _Draft:
+    """A group to which pairs are still being added."""
+
+    split: str
+    files: dict[str, Path]
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+
+
+def group_files(inputs: RequestedInputs, scans: Mapping[Path, FileScan]) -> tuple[TextGroup, ...]:
+    """Put pairs that share a file, or files of the same content, into one group; training groups come first.
+
+    Raises MasscliError when the files of a pair do not have the same number of lines.
+    """
+    drafts: list[_Draft] = []
+    for requested in inputs.text:
+        files = dict(zip(requested.languages, requested.paths, strict=True))
+        if len(requested.languages) == 1:
+            drafts.append(_Draft(requested.split, files))
+            continue
+        first, second = requested.languages
+        _check_same_length(scans[files[first]], scans[files[second]])
+        draft = _matching_draft(drafts, requested, files, scans)
+        if draft is None:
+            draft = _Draft(requested.split, dict(files))
+            drafts.append(draft)
+        for language, path in files.items():
+            draft.files.setdefault(language, path)
+        draft.pairs.append((first, second))
+    groups: list[TextGroup] = []
+    for draft in sorted(drafts, key=lambda draft: draft.split != "train"):
+        languages = sorted(draft.files, key=inputs.languages.index)
+        groups.append(
+            TextGroup(
+                name=_unused_name(f"{draft.split}.{'-'.join(languages)}", [group.name for group in groups]),
+                split=draft.split,
+                languages=tuple(languages),
+                paths=tuple(draft.files[language] for language in languages),
+                pairs=tuple((languages.index(a), languages.index(b)) for a, b in draft.pairs),
+            )
+        )
+    return tuple(groups)
+
+
+def identical_sides(groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]) -> list[tuple[Path, Path]]:
+    """Return the files of a group that have the same content, which is nearly always a mistake."""
+    identical = []
+    for group in groups:
+        for first, second in combinations(group.paths, 2):
+            if scans[first].sha256 == scans[second].sha256:
+                identical.append((first, second))
+    return identical
+
+
+def _matching_draft(
+    drafts: Sequence[_Draft],
+    requested: RequestedFiles,
+    files: Mapping[str, Path],
+    scans: Mapping[Path, FileScan],
+) -> _Draft | None:
+    """Return the group of pairs that has a language of the new pair, and the same text in it."""
+    for draft in drafts:
+        if draft.split != requested.split or not draft.pairs:
+            continue
+        shared = [language for language in files if language in draft.files]
+        is_same = [scans[draft.files[name]].sha256 == scans[files[name]].sha256 for name in shared]
+        if shared and all(is_same):
+            return draft
+    return None
+
+
+def _check_same_length(first: FileScan, second: FileScan) -> None:
+    if first.lines == second.lines:
+        return
+    shorter = min(first, second, key=lambda scan: scan.lines)
+    raise MasscliError(
+        f"{first.path} has {first.lines} lines, {second.path} has {second.lines}:"
+        " the sides of a pair must be aligned",
+        f"{shorter.path} ends at line {shorter.lines}; lines end at \\n only",
+    )
+
+
+def _unused_name(name: str, taken: Sequence[str]) -> str:
+    """Return the name, with a number at its end if it is taken."""
+    candidate = name
+    number = 2
+    while candidate in taken:
+        candidate = f"{name}.{number}"
+        number += 1
+    return candidate
