@@ -1,7 +1,7 @@
 """`masscli` and `python -m masscli`: run the command line and turn what it raises into a message and an exit code.
 
-0 done · 1 our failure, with its traceback · 2 the user's mistake or a state of the machine, one line and a hint · 130 Ctrl-C · 141 the
-reader of a pipe went away.
+The exit code is 0 for success, 1 for a bug of ours (with its traceback), 2 for a mistake of the user or a state of the machine
+(one line and a hint), 130 after Ctrl-C, and 141 if the reader of a pipe has gone.
 """
 
 from __future__ import annotations
@@ -13,52 +13,56 @@ from collections.abc import Sequence
 
 from masscli.core.errors import MasscliError
 
-FULL_OR_FORBIDDEN = {
+DISK_ERRORS = {
     errno.ENOSPC: "make room, then run the same command again",
     errno.EDQUOT: "make room, then run the same command again",
     errno.EACCES: "choose a place that may be written to and files that may be read",
     errno.EPERM: "choose a place that may be written to and files that may be read",
     errno.EROFS: "choose a place that may be written to",
 }
+"""Errors of the operating system that are no bugs of ours, with a hint for each."""
 
-
-KERNELS = "128"
-"""Compiled CPU kernels that oneDNN keeps, one for each shape of a product.  Its own 1,024 are megabytes each; an update needs about 70."""
+ONEDNN_CACHE_CAPACITY = "128"
+"""Number of compiled CPU kernels that oneDNN keeps, one for each shape of a product. Each takes megabytes, so the default of
+1,024 is too much; an update needs about 70."""
 
 
 def main() -> None:
-    """The entry point of both spellings."""
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
+    """Run the command line of the process, and exit."""
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", ONEDNN_CACHE_CAPACITY)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(args: Sequence[str]) -> int:
-    """Run one command line and return its exit code; what is raised is a bug."""
+    """Run one command line and return its exit code. Whatever else is raised is a bug."""
     try:
         from masscli.cli.app import dispatch
 
         code = dispatch(args)
-        if sys.stdout is not None:  # closed by the caller: `masscli ... >&-`
+        # The caller may have closed it: `masscli ... >&-`.
+        if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
     except MasscliError as error:
-        return complain(error.message, error.hint)
+        return report_error(error.message, error.hint)
     except BrokenPipeError:
         abandon_stdout()
         return 141
     except OSError as error:
-        if error.errno not in FULL_OR_FORBIDDEN:
+        if error.errno not in DISK_ERRORS:
             raise
         abandon_stdout()
-        where = f"{error.filename}: " if error.filename is not None else ""
-        return complain(f"{where}{error.strerror}", FULL_OR_FORBIDDEN[error.errno])
+        message = str(error.strerror)
+        if error.filename is not None:
+            message = f"{error.filename}: {message}"
+        return report_error(message, DISK_ERRORS[error.errno])
 
 
-def complain(message: str, hint: str | None) -> int:
-    """One line for each mistake, then what to do about it."""
+def report_error(message: str, hint: str | None) -> int:
+    """Print a line for each mistake, then what to do about it, and return the exit code."""
     for line in message.split("\n"):
         print(f"error: {line}", file=sys.stderr)
     if hint is not None:
@@ -67,7 +71,10 @@ def complain(message: str, hint: str | None) -> int:
 
 
 def abandon_stdout() -> None:
-    """Give up what standard output does not take, or the interpreter tries it again on its way out, and complains."""
+    """Drop what standard output does not take.
+
+    Otherwise Python tries to write it again when it exits, and complains.
+    """
     try:
         sys.stdout.flush()
     except OSError:

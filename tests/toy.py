@@ -14,10 +14,12 @@ from typing import Annotated, Any
 import typer
 
 from masscli.cli.options import bind
-from masscli.cli.training_request import Training, TrainRequest
+from masscli.cli.training_options import Training
 from masscli.core.config import from_dict, override
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.training.recipe import Recipe
+from masscli.training.setup.compose import ComposedRun
+from masscli.training.setup.request import TrainRequest
 
 ENGLISH = [consonant + vowel for consonant in "bdfgk" for vowel in "aeiou"][:24]
 WORDS = {"en": ENGLISH, "de": [f"{word[::-1]}x" for word in ENGLISH]}
@@ -87,17 +89,23 @@ def recipe(data: Path, folder: Path, *changes: str, streams: Mapping[str, Any] |
 
 
 def composed(*args: str) -> Recipe:
-    """The recipe of a command line, whose mistakes are told as the command tells them; nothing is trained."""
+    """Return the recipe of a training command line; errors are those that the command shows. Nothing is trained."""
+    run, _ = composed_run(*args)
+    return run.recipe
+
+
+def composed_run(*args: str) -> tuple[ComposedRun, TrainRequest]:
+    """Return what `compose` makes of a training command line, and the request that it was given."""
     from masscli.training.setup.compose import compose
 
     chooser = "--task" if "--task" in args else "--objective"
-    caught: list[Recipe] = []
+    runs: list[tuple[ComposedRun, TrainRequest]] = []
 
     def run(request: Annotated[TrainRequest, Training("--task")]) -> None:
-        caught.append(compose(request))
+        runs.append((compose(request), request))
 
     run.__annotations__ = {"request": Annotated[TrainRequest, Training(chooser)]}
     app = typer.Typer(add_completion=False)
     app.command()(bind(run, args))
     typer.main.get_command(app)(list(args), standalone_mode=False)
-    return caught[0]
+    return runs[0]

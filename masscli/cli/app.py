@@ -1,8 +1,8 @@
-"""The frame: which commands there are, and how the one that was named is found and run.
+"""The command line: which commands there are, and how the one that was named is found, shown and run.
 
-A command is a module with a docstring and a function `run`.  The docstring is its help (first line: the summary, kept here too so that
-`masscli --help` imports no command; from the line `Examples:` on: the foot).  A parameter of `run` is an ordinary Typer parameter, or a
-configuration dataclass, which becomes one option for each of its fields (see options.py), or a training request (see request.py).
+A command is a module with a docstring and a function `run`. The docstring is its help: the first line is the summary, which
+`COMMANDS` repeats so that `masscli --help` imports no command, and the examples come last. A parameter of `run` is an ordinary
+Typer parameter or a configuration dataclass, which becomes one option for each of its fields (see options.py).
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from keyword import iskeyword
 from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from masscli.cli.help import page
 from masscli.cli.options import bind
 from masscli.core.config import ConfigError, suggest
 from masscli.core.errors import MasscliError
@@ -40,7 +39,7 @@ COMMANDS = {
     "recipe": "List, show and run recipes, and check and compare settings.",
     "demo": "Write sample text in four languages, to try things out.",
 }
-"""Each is the module masscli/cli/NAME.py (NAME_.py where the word is Python's); the summary equals the first line of its docstring."""
+"""The summary of each command. Its module is masscli/cli/NAME.py, or NAME_.py if the word is a keyword of Python."""
 
 ABOUT = """\
 Masked sequence-to-sequence pre-training (MASS) and its relatives, from raw text to a scored translation.
@@ -53,47 +52,87 @@ Examples:
   masscli score hyp.de --ref test.de
 """
 
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
 UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
-"""The base of all that the parser complains about.  It has no public name of its own, and new versions of Typer bring their own click."""
+"""The base class of all errors of the parser. Typer does not export it under a name of its own."""
 
 
-class Command(TyperCommand):
-    """A command whose help is our page."""
+class HelpPage:
+    """A help page in plain text, with one list of options for each section.
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        formatter.write(page(self, ctx))
+    Typer can draw pages with rich, but they take twice as long and squeeze the sentences between four columns.
+    """
+
+    epilog: str | None
+
+    def format_options(self, context: Any, formatter: Any) -> None:
+        """Write the arguments and options under the titles of their sections."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in cast(Any, self).get_params(context):
+            record = parameter.get_help_record(context)
+            if record is None:
+                continue
+            title = "Options"
+            if isinstance(parameter, TyperOption) and parameter.rich_help_panel:
+                title = parameter.rich_help_panel
+            if isinstance(parameter, TyperArgument):
+                title = "Arguments"
+                # The type follows the name, which says enough.
+                record = (record[0].split()[0], record[1])
+            sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, context: Any, formatter: Any) -> None:
+        """Write the examples as they are."""
+        if self.epilog:
+            formatter.write(f"\nExamples:\n{self.epilog}")
 
 
-class Commands(TyperGroup):
-    """The top level: names and summaries from the table, a module only for the command that was named."""
+class Command(HelpPage, TyperCommand):
+    """A command with our help page."""
+
+
+class Commands(HelpPage, TyperGroup):
+    """The top level: names and summaries come from the table, and only the command that was named is imported."""
 
     def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a stand-in for a command, for lists and completion."""
         return TyperCommand(cmd_name, short_help=COMMANDS[cmd_name])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that was named, built for its arguments."""
         name, rest = args[0], args[1:]
         try:
             if name not in COMMANDS:
                 raise MasscliError(
                     f"no command called {name!r}{suggest(name, list(COMMANDS))}", "masscli --help"
                 )
-            return name, build(name, rest), rest
+            return name, build_command(name, rest), rest
         except MasscliError:
-            if ctx.resilient_parsing:  # a shell completes a word: a mistake means no suggestions
+            # While a shell completes a word, a mistake only means that there is nothing to suggest.
+            if ctx.resilient_parsing:
                 return None, None, rest
             raise
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        formatter.write(page(self, ctx, COMMANDS))
+    def format_options(self, context: Any, formatter: Any) -> None:
+        """Write the options, then the commands."""
+        super().format_options(context, formatter)
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 def dispatch(args: Sequence[str]) -> int:
-    """Parse and run a command line; the exit code.  Mistakes of the user are raised as `MasscliError`."""
-    app = frame()
-    if "_MASSCLI_COMPLETE" in os.environ:  # a shell asks for completions
+    """Parse and run a command line, and return its exit code. Raises MasscliError for mistakes of the user."""
+    app = build_app()
+    if "_MASSCLI_COMPLETE" in os.environ:
         app.main(list(args), prog_name="masscli")
     try:
         with app.make_context("masscli", list(args) or ["--help"]) as context:
@@ -101,21 +140,24 @@ def dispatch(args: Sequence[str]) -> int:
     except typer.Exit as stop:
         return stop.exit_code
     except UsageError as error:
-        raise MasscliError(_sentence(error.format_message()), f"{_named(args)} --help") from None
+        raise _explain(error, args) from None
     except ConfigError as error:
-        raise MasscliError(error.message, error.hint or f"{_named(args)} --help") from None
+        raise MasscliError(error.message, error.hint or _help_command(args)) from None
     return 0
 
 
-def frame() -> Any:
-    """The group of all commands, with the options that go before a command's name."""
-    app = typer.Typer(cls=Commands, rich_markup_mode=None, help=ABOUT)
+def build_app() -> Any:
+    """Return the group of all commands, with the options that stand before a command's name."""
+    about, examples = _split_help(ABOUT)
+    app = typer.Typer(cls=Commands, rich_markup_mode=None, context_settings=SETTINGS)
 
-    @app.callback(help=ABOUT)
-    def _top(
+    @app.callback(help=about, epilog=examples)
+    def top_level(
         version: Annotated[
             bool,
-            typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_version),
+            typer.Option(
+                "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+            ),
         ] = False,
     ) -> None:
         pass
@@ -123,31 +165,48 @@ def frame() -> Any:
     return typer.main.get_command(app)
 
 
-def build(name: str, args: Sequence[str]) -> Any:
-    """The command called `name`; `args` are peeked at where options depend on other options."""
+def build_command(name: str, args: Sequence[str]) -> Any:
+    """Return the command called `name`; its options may depend on its arguments."""
     module = importlib.import_module(module_of(name))
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(name, cls=Command, help=inspect.getdoc(module))(bind(module.run, args))
+    about, examples = _split_help(inspect.getdoc(module) or "")
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
+    app.command(name, cls=Command, help=about, epilog=examples)(bind(module.run, args))
     return typer.main.get_command(app)
 
 
 def module_of(name: str) -> str:
-    """The module of a command."""
-    return f"masscli.cli.{name}_" if iskeyword(name) else f"masscli.cli.{name}"
+    """Return the module of a command."""
+    if iskeyword(name):
+        return f"masscli.cli.{name}_"
+    return f"masscli.cli.{name}"
 
 
-def _named(args: Sequence[str]) -> str:
-    """`masscli`, and the command that was called."""
-    return " ".join(["masscli", *[arg for arg in args if not arg.startswith("-")][:1]])
+def _split_help(text: str) -> tuple[str, str]:
+    """Return a help text and its examples."""
+    about, _, examples = text.partition("\nExamples:\n")
+    return about, examples
 
 
-def _version(wanted: bool) -> None:
+def _explain(error: typer.BadParameter, args: Sequence[str]) -> MasscliError:
+    """Return an error of the parser in the form of ours: one line, no capital, no full stop."""
+    option = getattr(error, "option_name", None)
+    if option is not None:
+        from masscli.cli.training_options import explain_unknown_option
+
+        explained = explain_unknown_option(option, args[0], args[1:])
+        if explained is not None:
+            return explained
+    line = " ".join(error.format_message().split()).rstrip(".")
+    return MasscliError(line[:1].lower() + line[1:], _help_command(args))
+
+
+def _help_command(args: Sequence[str]) -> str:
+    """Return the command that shows the help for what was called."""
+    names = [arg for arg in args if not arg.startswith("-")]
+    return " ".join(["masscli", *names[:1], "--help"])
+
+
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"masscli {__version__}")
         raise typer.Exit
-
-
-def _sentence(text: str) -> str:
-    """The parser's message in the form of ours: one line, no capital, no full stop."""
-    line = " ".join(text.split()).rstrip(".")
-    return line[:1].lower() + line[1:]

@@ -1,7 +1,7 @@
 """Train a model for a task, usually from pre-trained weights.
 
-`--init-from` takes the weights of a run or checkpoint and nothing else; running the same command again continues the run that is there.
-Options of the task itself are listed with `masscli finetune --task NAME --help`.
+`--init-from` takes the weights of a run or checkpoint and nothing else. Running the same command again continues the run that is
+there. The options of a task are listed by `masscli finetune --task NAME --help`.
 
 Examples:
   masscli finetune --task translate -s en -t de --init-from runs/mass --max-update 3000
@@ -13,8 +13,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from masscli.cli.training_command import train
-from masscli.cli.training_request import Training, TrainRequest
+from masscli.cli.training_options import CHOOSERS, Training
+from masscli.training.setup.request import TrainRequest
 
 
-def run(request: Annotated[TrainRequest, Training("--task")]) -> None:
+def run(request: Annotated[TrainRequest, Training(CHOOSERS["finetune"])]) -> None:
+    """Train."""
     train(request)

@@ -86,7 +86,7 @@ def _retrieval(path: Path, folder: Path | None, split: str) -> None:
     from masscli.checkpoint.checkpoint import Checkpoint
     from masscli.data.storage.data_folder import DataFolder
     from masscli.generation.retrieval import precision_at_1, sentence_vectors
-    from masscli.training.setup.build import aligned_rows
+    from masscli.training.setup.build_validator import aligned_rows
 
     found = Checkpoint.open(path)
     if not found.recipe.model.encoder_layers:

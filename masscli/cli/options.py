@@ -1,194 +1,290 @@
-"""From a configuration dataclass to Typer options, and from what was typed to plain data.
+"""Turn configuration dataclasses into Typer options, and what was typed back into dataclasses.
 
-`bind` rewrites a command's function: a parameter annotated with a configuration dataclass becomes one option for each of its fields
-(`--field-name`, or the other spellings of its `Flags`), and the function receives the decoded dataclass.  A parameter annotated
-`Annotated[T, source]`, where `source` has a method `expand`, is asked for its options instead (request.py: those of training).
+`bind` gives a command's function the parameters that Typer expects: one that is annotated with a configuration dataclass becomes
+an option for each field (`--field-name`, and the other names in its `Flags`), and the function receives the dataclass. One
+that is annotated `Annotated[T, source]` takes its options from `source.expand` (see training_options.py).
 
-An option that was not given is absent from the data, so that it never hides a value from a file; types are settled by
-`masscli.core.config.decode` alone, and its complaints are retold with the flag that was typed.
+An option that was not given is absent from the data, so that it never hides a value from a file. `from_dict` alone parses
+values; its errors are shown with the flags that were typed.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import typer
 
-from masscli.core.config import ConfigError, OptionInfo, from_dict, iter_options, type_name
+from masscli.core.config import (
+    ConfigError,
+    OptionInfo,
+    Problem,
+    find_unused,
+    from_dict,
+    iter_options,
+    refuse_misleading,
+    type_name,
+)
 
 Values = Mapping[str, Any]
+"""What Typer parsed, by the names of the parameters; None is an option that was not given."""
 
 
-class Expansion(Protocol):
-    """One parameter of a command spelt out as several options."""
+class OptionGroup(Protocol):
+    """The options that one parameter of a command's function stands for."""
 
-    def parameters(self) -> list[inspect.Parameter]: ...
+    def parameters(self) -> Sequence[inspect.Parameter]:
+        """Return the Typer parameters."""
+        ...
 
     def collect(self, values: Values) -> object:
-        """What the command's parameter receives, from the values of the options."""
+        """Return what the command's function receives."""
+        ...
 
-    def flag_of(self, key: str, values: Values) -> str:
-        """Return the flag that set a key of a `ConfigError`, or the key itself if no flag did."""
+    def names(self, values: Values) -> dict[str, str]:
+        """Return how the user wrote each option that was given, by its dotted key: `optim.lr` is `--lr`."""
+        ...
 
 
 @runtime_checkable
-class Expands(Protocol):
-    """What may stand in `Annotated[T, ...]`.  `args` is the rest of the command line, for options that depend on options."""
+class OptionSource(Protocol):
+    """What may stand in `Annotated[T, ...]`, for options that depend on other options of the command line `args`."""
 
-    def expand(self, args: Sequence[str]) -> Expansion: ...
+    def expand(self, args: Sequence[str]) -> OptionGroup:
+        """Return the options."""
+        ...
 
 
-class Section:
+class SectionOptions:
     """The options of one configuration dataclass."""
 
-    def __init__(self, cls: type, panels: Mapping[str, str] | None = None) -> None:
-        self.cls = cls
-        self.rows = [row for row in iter_options(cls) if typing.get_origin(row.kind) is not dict]
-        self.panels = panels if panels is not None else titles(cls)
+    def __init__(self, section: type) -> None:
+        self.section = section
+        self.options = [option for option in iter_options(section) if not _is_table(option)]
 
-    def parameters(self) -> list[inspect.Parameter]:
-        return [option(row, self.panels[row.key.rpartition(".")[0]]) for row in self.rows]
+    def parameters(self) -> Sequence[inspect.Parameter]:
+        """Return a parameter for each field."""
+        return section_parameters(self.section)
 
     def collect(self, values: Values) -> object:
-        return from_dict(self.cls, self.given(values))
+        """Return the dataclass; warn of given options that have no effect."""
+        given = self.given(values)
+        section: Any = from_dict(self.section, given)
+        rules = find_unused(getattr(section, "unused_options", ()))
+        unused = {key: rule for key, rule in rules.items() if key in given}
+        warn_unused(refuse_misleading(unused), self.names(values))
+        return section
 
     def given(self, values: Values) -> dict[str, Any]:
-        """Plain data of the options that were given, section by section."""
+        """Return plain data of the options that were given, section by section."""
         raw: dict[str, Any] = {}
-        for row in self.rows:
-            section, _, name = row.key.rpartition(".")
-            if (value := typed(values[name])) is not None:
-                (raw.setdefault(section, {}) if section else raw)[name] = value
+        for option in self.options:
+            section, _, name = option.key.rpartition(".")
+            value = join_repeated(values[name])
+            if value is None:
+                continue
+            if section:
+                raw.setdefault(section, {})[name] = value
+            else:
+                raw[name] = value
         return raw
 
-    def flag_of(self, key: str, values: Values) -> str:
-        name = key.rpartition(".")[2]
-        known = any(row.key == key for row in self.rows) and typed(values[name]) is not None
-        return flag_text(name, values[name]) if known else key
+    def names(self, values: Values) -> dict[str, str]:
+        """Return the flag of each option that was given."""
+        names = {}
+        for option in self.options:
+            value = join_repeated(values[parameter_name(option)])
+            if value is not None:
+                names[option.key] = flag_text(parameter_name(option), value)
+        return names
 
 
 def bind(run: Callable[..., None], args: Sequence[str]) -> Callable[..., None]:
-    """`run` with Typer parameters only."""
+    """Return `run` with parameters that Typer understands."""
     signature = inspect.signature(run, eval_str=True)
-    expansions = {
-        p.name: e for p in signature.parameters.values() if (e := _expansion(p.annotation, args)) is not None
-    }
-    flat: list[inspect.Parameter] = []
+    groups: dict[str, OptionGroup] = {}
+    parameters: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
-        own = expansions[parameter.name].parameters() if parameter.name in expansions else [parameter]
-        flat += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        group = _option_group(parameter.annotation, args)
+        if group is None:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        else:
+            groups[parameter.name] = group
+            parameters += group.parameters()
 
     @functools.wraps(run)
-    def call(**values: Any) -> None:
+    def command(**values: Any) -> None:
+        arguments = {name: values[name] for name in signature.parameters if name not in groups}
+        names: dict[str, str] = {}
+        for group in groups.values():
+            names |= group.names(values)
         try:
-            own = {name: values[name] for name in signature.parameters if name not in expansions}
-            run(**own, **{name: e.collect(values) for name, e in expansions.items()})
+            for name, group in groups.items():
+                arguments[name] = group.collect(values)
+            run(**arguments)
         except ConfigError as error:
-            for expansion in expansions.values():
-                error = error.with_keys(functools.partial(expansion.flag_of, values=values))
-            raise error from None
+            raise error.with_keys(lambda key: names.get(key, key)) from None
 
-    call.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]  # inspect honours it, the stubs do not know it
-    call.__annotations__ = {p.name: p.annotation for p in flat}
-    return call
-
-
-def option(row: OptionInfo, panel: str, hidden: bool = False) -> inspect.Parameter:
-    """One field as an optional Typer parameter; `None` when it was not given."""
-    name = row.key.rpartition(".")[2]
-    spelling = (flag(name), *row.flags)
-    choices = _choices(row.kind)
-    kind: Any = str
-    if _inner(row.kind) is bool:
-        kind, spelling = bool, (f"{flag(name)}/--no-{flag(name)[2:]}", *row.flags)
-    elif typing.get_origin(row.kind) is tuple:
-        kind = list[str]
-    info = typer.Option(
-        *spelling,
-        help=f"{row.help} {_facts(choices, row.default)}".rstrip(),
-        metavar=None if kind is bool else "CHOICE" if choices else type_name(row.kind).upper(),
-        show_default=False,
-        rich_help_panel=panel,
-        hidden=hidden,
-        autocompletion=completer(choices) if choices else None,
-    )
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info]
-    )
+    # Typer reads these two; the type stubs do not know that inspect honours the first.
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
 
 
-def typed(value: Any) -> Any:
-    """What was typed, or `None`.  A repeated option is a list; it means the same as one with commas."""
-    return (",".join(value) or None) if isinstance(value, (list, tuple)) else value
+def warn_unused(problems: Iterable[Problem], names: Mapping[str, str]) -> None:
+    """Print a warning for each given option without effect, with the name that the user gave it."""
+    for problem in problems:
+        name = names.get(problem.key, problem.key)
+        print(f"warning: {name} has no effect: {problem.message}", file=sys.stderr)
+
+
+@functools.cache
+def section_parameters(section: type, title: str | None = None) -> tuple[inspect.Parameter, ...]:
+    """Return an optional Typer parameter for each field of a configuration dataclass.
+
+    In the help they stand under the title of their section, or all under `title`.
+    """
+    titles = _titles(section)
+    parameters = []
+    for option in iter_options(section):
+        if not _is_table(option):
+            own_title = titles[option.key.rpartition(".")[0]]
+            parameters.append(_option_parameter(option, title or own_title))
+    return tuple(parameters)
+
+
+def parameter(name: str, annotation: Any, default: object = None) -> inspect.Parameter:
+    """Return a keyword parameter of a command."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def parameter_name(option: OptionInfo) -> str:
+    """Return the name of an option without its section."""
+    return option.key.rpartition(".")[2]
+
+
+def join_repeated(value: Any) -> Any:
+    """Return what was typed, or None; an option that was repeated means the same as one with commas."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(value) or None
+    return value
 
 
 def flag(name: str) -> str:
-    """`max_tokens` -> `--max-tokens`."""
+    """Return the flag of a field: `--max-tokens` for `max_tokens`."""
     return f"--{name.replace('_', '-')}"
 
 
 def flag_text(name: str, value: Any) -> str:
-    """The flag that gave an option its value: `--pooler`, or `--no-pooler`."""
-    return f"--no-{flag(name)[2:]}" if value is False else flag(name)
+    """Return the flag that gives a field its value: `--pooler`, or `--no-pooler` for False."""
+    if value is False:
+        return flag(f"no-{name}")
+    return flag(name)
 
 
 def completer(choices: Sequence[str]) -> Callable[[str], Iterator[str]]:
-    """What a shell may offer for the value of an option."""
+    """Return a function that offers the choices to a shell that completes a word."""
 
     def complete(incomplete: str) -> Iterator[str]:
-        return (c for c in choices if c.startswith(incomplete))
+        return (choice for choice in choices if choice.startswith(incomplete))
 
     return complete
 
 
-def titles(cls: type, top: str | None = None) -> dict[str, str]:
-    """A panel title for each section of `cls`: its key and the first line of its docstring."""
-    found = {"": top or _summary(cls)}
-    hints = typing.get_type_hints(cls)
-    for f in fields(cls):
-        if is_dataclass(hints[f.name]):
-            found[f.name] = f"{f.name}: {_summary(hints[f.name])}"
-    return found
+def _option_group(annotation: Any, args: Sequence[str]) -> OptionGroup | None:
+    """Return the options that a parameter stands for, or None if it is an ordinary Typer parameter."""
+    for extra in getattr(annotation, "__metadata__", ()):
+        if isinstance(extra, OptionSource):
+            return extra.expand(args)
+    if isinstance(annotation, type) and is_dataclass(annotation):
+        return SectionOptions(annotation)
+    return None
 
 
-def _summary(cls: type) -> str:
-    return (inspect.getdoc(cls) or cls.__name__).split("\n")[0].split(". ")[0].rstrip(".")
+def _option_parameter(option: OptionInfo, title: str) -> inspect.Parameter:
+    name = parameter_name(option)
+    choices = _choices(option.kind)
+    flags = [flag(name), *option.flags]
+    kind: Any = str
+    metavar: str | None = type_name(option.kind).upper()
+    if choices:
+        metavar = "CHOICE"
+    if _without_none(option.kind) is bool:
+        kind, metavar = bool, None
+        flags[0] = f"{flag(name)}/{flag(f'no-{name}')}"
+    elif typing.get_origin(option.kind) is tuple:
+        kind = list[str]
+    info = typer.Option(
+        *flags,
+        help=f"{option.help} {_format_facts(choices, option.default)}".rstrip(),
+        metavar=metavar,
+        show_default=False,
+        rich_help_panel=title,
+        autocompletion=completer(choices) if choices else None,
+    )
+    return parameter(name, Annotated[kind | None, info])
 
 
-def _expansion(annotation: Any, args: Sequence[str]) -> Expansion | None:
-    if typing.get_origin(annotation) is Annotated:
-        found = [m.expand(args) for m in annotation.__metadata__ if isinstance(m, Expands)]
-        return found[0] if found else None
-    return Section(annotation) if isinstance(annotation, type) and is_dataclass(annotation) else None
+def _titles(section: type) -> dict[str, str]:
+    """Return a title for each section in `section`: the first sentence of its docstring, and its key."""
+    titles = {"": _first_sentence(section)}
+    types = typing.get_type_hints(section)
+    for field in fields(section):
+        kind = types[field.name]
+        if is_dataclass(kind):
+            titles[field.name] = f"{_first_sentence(typing.cast(type, kind))} [{field.name}]"
+    return titles
 
 
-def _inner(kind: Any) -> Any:
-    """`bool | None` -> `bool`."""
-    args = [a for a in typing.get_args(kind) if a is not type(None)]
-    return args[0] if type(None) in typing.get_args(kind) else kind
+def _first_sentence(cls: type) -> str:
+    first_line, *_ = (inspect.getdoc(cls) or cls.__name__).splitlines()
+    return first_line.partition(". ")[0].rstrip(".")
+
+
+def _is_table(option: OptionInfo) -> bool:
+    """Return whether an option is a table of the user's own keys, which no flag can give."""
+    return typing.get_origin(option.kind) is dict
+
+
+def _without_none(kind: Any) -> Any:
+    """Return `bool` for `bool | None`, and other types as they are."""
+    members = typing.get_args(kind)
+    if type(None) not in members:
+        return kind
+    (first, *_) = (member for member in members if member is not type(None))
+    return first
 
 
 def _choices(kind: Any) -> tuple[str, ...]:
-    kind = _inner(kind)
-    return tuple(map(str, typing.get_args(kind))) if typing.get_origin(kind) is Literal else ()
+    """Return the values of a Literal."""
+    kind = _without_none(kind)
+    if typing.get_origin(kind) is not Literal:
+        return ()
+    return tuple(str(choice) for choice in typing.get_args(kind))
 
 
-def _facts(choices: Sequence[str], default: object) -> str:
-    """`[post, pre; default: post]`."""
-    facts = [", ".join(choices)] if choices else []
+def _format_facts(choices: Sequence[str], default: object) -> str:
+    """Return the choices and the default of an option: `[post, pre; default: post]`."""
+    facts = []
+    if choices:
+        facts.append(", ".join(choices))
     if default is MISSING:
         facts.append("required")
     elif default is not None and default != ():
-        facts.append(f"default: {_written(default)}")
-    return f"[{'; '.join(facts)}]" if facts else ""
+        facts.append(f"default: {_format_value(default)}")
+    if not facts:
+        return ""
+    return f"[{'; '.join(facts)}]"
 
 
-def _written(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ",".join(str(item) for item in value)
+    return str(value)

@@ -1,7 +1,7 @@
 """Train a model on monolingual text: MASS and its relatives.
 
-The run goes to runs/OBJECTIVE (--save-dir); running the same command again continues it, bit for bit.  Options of the objective itself
-are listed with `masscli pretrain --objective NAME --help`.  Under torchrun every process takes its share of each update:
+The run goes to runs/OBJECTIVE (--save-dir). Running the same command again continues it, bit for bit. The options of an objective
+are listed by `masscli pretrain --objective NAME --help`. Under torchrun each process takes its share of each update:
 `torchrun --nproc-per-node 4 -m masscli pretrain ...`.
 
 Examples:
@@ -16,8 +16,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from masscli.cli.training_command import train
-from masscli.cli.training_request import Training, TrainRequest
+from masscli.cli.training_options import CHOOSERS, Training
+from masscli.training.setup.request import TrainRequest
 
 
-def run(request: Annotated[TrainRequest, Training("--objective")]) -> None:
+def run(request: Annotated[TrainRequest, Training(CHOOSERS["pretrain"])]) -> None:
+    """Train."""
     train(request)

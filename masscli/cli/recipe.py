@@ -31,7 +31,7 @@ from typing import Annotated, Any
 
 import typer
 
-from masscli.cli.training_request import read
+from masscli.cli.training_options import read_toml
 from masscli.core.config import ConfigError, Problem, from_dict, suggest, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.models.presets import resolve
@@ -104,7 +104,7 @@ def _show(recipe: str) -> None:
         for script in sorted(folder.glob("[0-9]*")):
             print(f"\n# ---- {script.name} ----\n{script.read_text(encoding='utf-8').rstrip()}")
         return
-    given = read(_file(path))
+    given = read_toml(_file(path))
     print(_with_defaults_marked(to_dict(_decode(path)), given), end="")
 
 
@@ -140,7 +140,7 @@ def _decode(path: Path) -> Recipe:
     Raises ConfigError whose problems begin with the name of the file.
     """
     try:
-        settings = read(_file(path))
+        settings = read_toml(_file(path))
         recipe = from_dict(Recipe, settings)
         stacks = {stream.objective.stacks for stream in recipe.stream.values()}
         needed = stacks.pop() if len(stacks) == 1 else "encoder-decoder"

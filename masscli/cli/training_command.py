@@ -1,4 +1,4 @@
-"""What `pretrain` and `finetune` have in common: all of it but the name of the flag that chooses the objective."""
+"""Run a training command: what `pretrain` and `finetune` share."""
 
 from __future__ import annotations
 
@@ -8,73 +8,88 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from masscli.cli.training_request import TrainRequest
+from masscli.cli.options import warn_unused
 from masscli.core import distributed
 from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
+from masscli.training.recipe import Recipe
+from masscli.training.setup.request import TrainRequest
+
+if TYPE_CHECKING:
+    from masscli.cli.training_events import Sink
 
 
 def train(request: TrainRequest) -> None:
-    """Compose the recipe, build the trainer, run it, and end with the exit status that the run deserves."""
+    """Compose the recipe, build the trainer and run it; a run that a signal stopped exits with the signal's status."""
     from rich.console import Console
 
-    from masscli.cli.training_events import Board, Log, Sink, follow
-    from masscli.core.files import write_atomic
+    from masscli.cli.training_events import follow
     from masscli.models.transformer import count_parameters
     from masscli.training.setup.build import build
     from masscli.training.setup.compose import compose
 
-    console = Console(stderr=True, soft_wrap=True, quiet=distributed.rank != 0)
-    recipe = compose(request)
+    console = Console(stderr=True, soft_wrap=True, quiet=distributed.rank != 0, highlight=False)
+    run = compose(request)
+    if distributed.rank == 0:
+        warn_unused(run.unused_options, request.names)
+    recipe = run.recipe
     assert recipe.save_dir is not None
-    with _alone(recipe.save_dir), ExitStack() as opened:
-        trainer, notes = build(recipe)
+    with _lock_folder(recipe.save_dir), ExitStack() as stack:
+        trainer, notes = build(recipe, run.context)
         for note in notes:
-            console.print(note, highlight=False)
-        size = count_parameters(trainer.model)
-        streams = ", ".join(recipe.stream)
-        how = str(trainer.model.compute_dtype).removeprefix("torch.")
-        console.print(
-            f"{recipe.model.arch}: {size:,} parameters, {how} on {trainer.device}; streams {streams}",
-            highlight=False,
+            console.print(note)
+        size, precision = (
+            count_parameters(trainer.model),
+            str(trainer.model.compute_dtype).removeprefix("torch."),
         )
-        if recipe.train.max_update is not None and trainer.state.step >= recipe.train.max_update:
-            console.print(
-                f"{recipe.save_dir}: has already made {trainer.state.step} updates; raise --max-update to go on",
-                highlight=False,
-            )
+        console.print(
+            f"{recipe.model.arch}: {size:,} parameters, {precision} on {trainer.device}; "
+            f"streams {', '.join(recipe.stream)}"
+        )
+        step, last_step = trainer.state.step, recipe.train.max_update
+        if last_step is not None and step >= last_step:
+            console.print(f"{recipe.save_dir}: has already made {step} updates; raise --max-update to go on")
             distributed.stop()
             return
         sinks: list[Sink] = []
         if distributed.rank == 0:
-            write_atomic(recipe.save_dir / "recipe.toml", to_toml(to_dict(recipe)).encode())
-            sinks.append(Log(recipe.save_dir / "log.jsonl", trainer.state.step))
-            if recipe.train.tensorboard_logdir is not None:
-                sinks.append(Board(recipe.train.tensorboard_logdir))
+            sinks = _open_sinks(recipe, step)
         for sink in sinks:
-            opened.callback(sink.close)
-        end = follow(trainer.run(), sinks, trainer.state.step, recipe.train.max_update, console)
+            stack.callback(sink.close)
+        end = follow(trainer.run(), sinks, step, last_step, console)
     distributed.stop()
-    console.print(
-        f"{end.reason} after {end.step} updates and {end.seconds:.0f} s: {recipe.save_dir}", highlight=False
-    )
+    console.print(f"{end.reason} after {end.step} updates and {end.seconds:.0f} s: {recipe.save_dir}")
     if end.interrupted:
         sys.exit(130 if end.interrupted == signal.SIGINT else 143)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second process from training into the same folder; the lock ends with the process, however it ends.
+def _open_sinks(recipe: Recipe, step: int) -> list[Sink]:
+    """Return the files that keep the events of a run; the recipe is written beside them."""
+    from masscli.cli.training_events import LogFile, TensorBoard
+    from masscli.core.files import write_atomic
 
-    A new folder in which nothing was written, since the run was refused, goes.
+    assert recipe.save_dir is not None
+    write_atomic(recipe.save_dir / "recipe.toml", to_toml(to_dict(recipe)).encode())
+    sinks: list[Sink] = [LogFile(recipe.save_dir / "log.jsonl", step)]
+    if recipe.train.tensorboard_logdir is not None:
+        sinks.append(TensorBoard(recipe.train.tensorboard_logdir))
+    return sinks
+
+
+@contextmanager
+def _lock_folder(folder: Path) -> Iterator[None]:
+    """Keep a second process from training into the same folder. The lock ends with the process, however it ends.
+
+    A new folder in which nothing was written, because the run was refused, is removed.
     """
     from masscli.core.files import acquire_lock
 
     if distributed.rank != 0:
         yield
         return
-    fresh = not folder.exists()
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = acquire_lock(folder / ".lock")
@@ -90,5 +105,6 @@ def _alone(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if fresh and {path.name for path in folder.rglob("*")} <= {".lock", "checkpoints"}:
+            contents = {path.name for path in folder.rglob("*")}
+            if is_new and contents <= {".lock", "checkpoints"}:
                 shutil.rmtree(folder)

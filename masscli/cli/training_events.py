@@ -1,10 +1,11 @@
-"""Events of a training run to people and to files: a line on stderr, a bar on a terminal, `log.jsonl` always, TensorBoard if asked."""
+"""Show the events of a training run and keep them: lines on stderr, a progress bar, `log.jsonl`, TensorBoard."""
 
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,43 +20,42 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """Something that keeps events."""
+    """A place that keeps events."""
 
-    def write(self, event: Event) -> None: ...
-    def close(self) -> None: ...
+    def write(self, event: Event) -> None:
+        """Keep an event."""
+        ...
+
+    def close(self) -> None:
+        """Write what is still buffered."""
+        ...
 
 
-class Log:
-    """`log.jsonl` of a run: one object a line with `event`, `time` (Unix) and the event's fields; NaN is null.
+class LogFile:
+    """`log.jsonl` of a run: each line is an object with `event`, `time` (Unix seconds) and the fields of the event.
 
-    Lines after the update that a run is continued from are dropped first: those updates will be made again.
+    NaN and infinity are written as null. A run that goes on from update `step` makes the later updates again, so their lines
+    are dropped first.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         from masscli.core.files import write_atomic
 
-        kept = []
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").split("\n"):
-                try:
-                    if line and json.loads(line)["step"] <= step:
-                        kept.append(line + "\n")
-                except (json.JSONDecodeError, KeyError):
-                    continue  # the line that a kill cut short
-        write_atomic(path, "".join(kept).encode())
+        kept = "".join(_lines_up_to(path, step))
+        write_atomic(path, kept.encode())
         self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, event: Event) -> None:
         """Append an event."""
-        fields = {"event": type(event).__name__.lower(), "time": round(time.time(), 3), **asdict(event)}
-        self._file.write(json.dumps(_plain(fields)) + "\n")
+        fields = {"event": _event_name(event), "time": round(time.time(), 3), **asdict(event)}
+        self._file.write(json.dumps(_to_json(fields)) + "\n")
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-class Board:
+class TensorBoard:
     """Curves for TensorBoard: the numbers of `log.jsonl` under the same names."""
 
     def __init__(self, folder: Path) -> None:
@@ -68,29 +68,70 @@ class Board:
         self._writer = SummaryWriter(str(folder))
 
     def write(self, event: Event) -> None:
-        """Add the figures of an event."""
-        for name, value in _figures(asdict(event)):
-            self._writer.add_scalar(f"{type(event).__name__.lower()}/{name}", value, event.step)
+        """Add the numbers of an event."""
+        for name, value in _numbers(asdict(event)):
+            self._writer.add_scalar(f"{_event_name(event)}/{name}", value, event.step)
 
     def close(self) -> None:
-        """Write what is still held back."""
+        """Write what is still buffered."""
         self._writer.close()
 
 
-def _figures(fields: Mapping[str, Any]) -> Iterable[tuple[str, float]]:
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            yield from _figures(value)
-        elif isinstance(value, int | float) and name != "step":
-            yield name, float(value)
+class Warnings:
+    """Warnings of a run, each shown once until it stops and comes back.
+
+    The part of a warning in parentheses holds numbers that change from one event to the next.
+    """
+
+    def __init__(self) -> None:
+        self._shown: set[str] = set()
+
+    def new(self, warnings: Sequence[str]) -> list[str]:
+        """Return those of the present warnings that were not present before."""
+        present = {text.partition(" (")[0]: text for text in warnings}
+        new = [text for key, text in present.items() if key not in self._shown]
+        self._shown = set(present)
+        return new
 
 
 def follow(
     events: Iterable[Event], sinks: Sequence[Sink], start: int, last: int | None, console: Console
 ) -> Finished:
-    """Show and keep events until the run is finished.  Processes other than the first have a silent console and no sinks."""
+    """Show and keep events until the run is finished, and return its end.
+
+    `start` is the update that the run begins at, and `last` the one that it ends with, if that is known. Processes other than
+    the first have a silent console and no sinks.
+    """
     from masscli.training.events import Evaluated, Finished, Saved, Stepped
 
+    warnings = Warnings()
+    with _progress_bar(console) as progress:
+        task = progress.add_task("", total=last, completed=start, text="")
+        for event in events:
+            for sink in sinks:
+                sink.write(event)
+            match event:
+                case Stepped():
+                    progress.update(task, completed=event.step, text=_format_speed(event))
+                    _print(progress, _format_step(event))
+                    for text in warnings.new(event.concerns):
+                        progress.console.print(
+                            f"warning: {text}", highlight=False, markup=False, style="yellow"
+                        )
+                case Evaluated():
+                    metrics = "  ".join(
+                        f"{name} {value:.4g}" for name, value in _without_repeats(event.metrics).items()
+                    )
+                    _print(progress, f"valid {event.step}: {metrics}  ({event.seconds:.0f} s)")
+                case Saved():
+                    best = " (best)" if event.best else ""
+                    _print(progress, f"saved {event.path}{best}")
+                case Finished():
+                    return event
+    raise AssertionError("a run ends with Finished")
+
+
+def _progress_bar(console: Console) -> Progress:
     columns = (
         TextColumn("[bold]update"),
         MofNCompleteColumn(),
@@ -98,66 +139,29 @@ def follow(
         TimeRemainingColumn(),
         TextColumn("{task.fields[text]}"),
     )
-    with Progress(
-        *columns, console=console, disable=console.quiet or not console.is_terminal, transient=True
-    ) as progress:
-        task = progress.add_task("", total=last, completed=start, text="")
-        told: set[str] = set()
-        for event in events:
-            for sink in sinks:
-                sink.write(event)
-            match event:
-                case Stepped():
-                    progress.update(task, completed=event.step, text=_rate(event))
-                    progress.console.print(_line(event), highlight=False)
-                    concerns = {text.partition(" (")[0]: text for text in event.concerns}
-                    for what, text in concerns.items():
-                        if what not in told:
-                            progress.console.print(
-                                f"warning: {text}", highlight=False, markup=False, style="yellow"
-                            )
-                    told = set(concerns)  # what has gone is told again when it comes back
-                case Evaluated():
-                    figures = "  ".join(f"{k} {v:.4g}" for k, v in _briefly(event.metrics).items())
-                    progress.console.print(
-                        f"valid {event.step}: {figures}  ({event.seconds:.0f} s)", highlight=False
-                    )
-                case Saved():
-                    progress.console.print(
-                        f"saved {event.path}{' (best)' if event.best else ''}", highlight=False
-                    )
-                case Finished():
-                    return event
-    raise AssertionError("a run ends with Finished")
+    is_hidden = console.quiet or not console.is_terminal
+    return Progress(*columns, console=console, disable=is_hidden, transient=True)
 
 
-def _briefly(metrics: Mapping[str, float]) -> Mapping[str, float]:
-    """Without what says a number again: that of the only stream, or of the only direction (the log has them all)."""
-    parts = {name: {*name.split(".")} for name in metrics}
-    return {
-        n: v
-        for n, v in metrics.items()
-        if not any(m != n and m in parts[n] and metrics[m] == v for m in metrics)
-    }
+def _print(progress: Progress, line: str) -> None:
+    progress.console.print(line, highlight=False)
 
 
-def _rate(event: Stepped) -> str:
-    return f"{event.targets / max(event.seconds, 1e-9):,.0f} targets/s"
-
-
-def _line(event: Stepped) -> str:
-    losses = "  ".join(f"{k} {v:.3f}" for k, v in event.losses.items())
+def _format_step(event: Stepped) -> str:
+    """Return the line that shows the updates since the last one."""
+    losses = "  ".join(f"{name} {value:.3f}" for name, value in event.losses.items())
     parts = [
         f"{event.step}: {losses}",
         f"lr {event.lr:.2e}",
         f"gnorm {event.grad_norm:.2f}",
-        _rate(event),
+        _format_speed(event),
         f"{event.memory:.1f} GiB",
     ]
-    by_name: dict[str, list[float]] = {}  # of each stream, in their order
+    # Several streams have the same figure; their values are shown side by side.
+    by_name: dict[str, list[str]] = {}
     for name, value in event.figures.items():
-        by_name.setdefault(name.rpartition(".")[2], []).append(value)
-    parts += [f"{name} {'/'.join(f'{value:.2f}' for value in values)}" for name, values in by_name.items()]
+        by_name.setdefault(name.rpartition(".")[2], []).append(f"{value:.2f}")
+    parts += [f"{name} {'/'.join(values)}" for name, values in by_name.items()]
     if event.searching >= 0.01:
         parts.append(f"generating {event.searching:.0%}")
     if event.overflows:
@@ -167,9 +171,56 @@ def _line(event: Stepped) -> str:
     return "  ".join(parts)
 
 
-def _plain(value: Any) -> Any:
+def _format_speed(event: Stepped) -> str:
+    return f"{event.targets / max(event.seconds, 1e-9):,.0f} targets/s"
+
+
+def _without_repeats(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics without those that repeat the value of a more general one.
+
+    With one stream, `loss` and `STREAM.loss` are the same number. The log has both.
+    """
+    kept = {}
+    for name, value in metrics.items():
+        parts = set(name.split("."))
+        repeats = [other for other in metrics if other != name and other in parts]
+        if all(metrics[other] != value for other in repeats):
+            kept[name] = value
+    return kept
+
+
+def _lines_up_to(path: Path, step: int) -> Iterator[str]:
+    """Yield the lines of a log whose event is not later than update `step`."""
+    if not path.exists():
+        return
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        try:
+            if line and json.loads(line)["step"] <= step:
+                yield line + "\n"
+        # A kill may have cut a line short.
+        except (json.JSONDecodeError, KeyError):
+            continue
+
+
+def _event_name(event: Event) -> str:
+    return type(event).__name__.lower()
+
+
+def _numbers(fields: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the numbers in an event, and in the tables in it, by name."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value)
+        elif isinstance(value, int | float) and name != "step":
+            yield name, float(value)
+
+
+def _to_json(value: Any) -> Any:
+    """Return a value in a form that JSON has."""
     if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    return str(value) if isinstance(value, Path) else value
+        return {key: _to_json(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value

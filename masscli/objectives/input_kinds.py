@@ -10,37 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import permutations
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from masscli.core.errors import MasscliError
+from masscli.objectives.stream_selection import StreamSelection
 
 if TYPE_CHECKING:
     from masscli.data.storage.data_folder import DataFolder
     from masscli.objectives.registry import ObjectiveConfig
-
-
-class DatasetFlags(Protocol):
-    """The flags of a training command that choose datasets."""
-
-    @property
-    def langs(self) -> tuple[str, ...]:
-        """The languages of --langs."""
-
-    @property
-    def source(self) -> str | None:
-        """The language of --source-lang."""
-
-    @property
-    def target(self) -> str | None:
-        """The language of --target-lang."""
-
-    @property
-    def pairs(self) -> tuple[str, ...]:
-        """The directions of --pairs."""
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """The tables of --table."""
 
 
 class InputKind(ABC):
@@ -56,7 +33,9 @@ class InputKind(ABC):
     """Whether streams are drawn in proportion to their number of examples; otherwise all are drawn equally often."""
 
     @abstractmethod
-    def select_datasets(self, objective: ObjectiveConfig, flags: DatasetFlags, data: DataFolder) -> list[str]:
+    def select_datasets(
+        self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
+    ) -> list[str]:
         """Return the datasets of the main streams of a run.
 
         Raises MasscliError if the flags do not fit the kind, or leave open which datasets are meant.
@@ -83,10 +62,12 @@ class InputKind(ABC):
 class Sentences(InputKind):
     """Sentences of one language; a dataset is a language such as `en`."""
 
-    def select_datasets(self, objective: ObjectiveConfig, flags: DatasetFlags, data: DataFolder) -> list[str]:
+    def select_datasets(
+        self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
+    ) -> list[str]:
         """Return the languages of --langs, or all languages of the data."""
         _refuse_tables(objective, flags)
-        if flags.source or flags.target or flags.pairs:
+        if flags.source_lang or flags.target_lang or flags.pairs:
             raise MasscliError(
                 f"{objective.name} reads one language at a time", "choose languages with --langs"
             )
@@ -112,7 +93,9 @@ class Pairs(InputKind):
 
     has_direction = True
 
-    def select_datasets(self, objective: ObjectiveConfig, flags: DatasetFlags, data: DataFolder) -> list[str]:
+    def select_datasets(
+        self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
+    ) -> list[str]:
         """Return the directions of --pairs, or the only one that the other flags can mean."""
         _refuse_tables(objective, flags)
         return list(flags.pairs) or [_only_direction(flags, data)]
@@ -158,13 +141,15 @@ class BackTranslation(InputKind):
     # As in XLM and MASS: the model has to learn to write its smaller language as well.
     sampled_by_size = False
 
-    def select_datasets(self, objective: ObjectiveConfig, flags: DatasetFlags, data: DataFolder) -> list[str]:
+    def select_datasets(
+        self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
+    ) -> list[str]:
         """Return the directions that the flags name, or all between the languages of the run."""
         _refuse_tables(objective, flags)
         if flags.pairs:
             return list(flags.pairs)
-        if flags.source and flags.target:
-            return [f"{flags.source}-{flags.target}"]
+        if flags.source_lang and flags.target_lang:
+            return [f"{flags.source_lang}-{flags.target_lang}"]
         languages = flags.langs or data.languages
         if len(languages) < 2:
             raise MasscliError(
@@ -199,14 +184,16 @@ class Table(InputKind):
 
     is_table = True
 
-    def select_datasets(self, objective: ObjectiveConfig, flags: DatasetFlags, data: DataFolder) -> list[str]:
+    def select_datasets(
+        self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
+    ) -> list[str]:
         """Return the tables of --table, or the only one that the objective can mean."""
-        if flags.source or flags.target or flags.pairs or flags.langs:
+        if flags.source_lang or flags.target_lang or flags.pairs or flags.langs:
             raise MasscliError(
                 f"{objective.name} reads a table of labelled examples",
                 "choose it with --table, and its language with --language",
             )
-        return list(flags.tables) or [_only_table(objective, data)]
+        return list(flags.table) or [_only_table(objective, data)]
 
     def auxiliary_datasets(
         self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
@@ -252,8 +239,8 @@ def _reverse(direction: str) -> str:
     return "-".join(reversed(direction.split("-")))
 
 
-def _refuse_tables(objective: ObjectiveConfig, flags: DatasetFlags) -> None:
-    if flags.tables:
+def _refuse_tables(objective: ObjectiveConfig, flags: StreamSelection) -> None:
+    if flags.table:
         raise MasscliError(f"--table: {objective.name} does not learn from labelled examples", "leave it out")
 
 
@@ -273,11 +260,11 @@ def _check_languages(stream: str, dataset: str, count: int, data: DataFolder) ->
             )
 
 
-def _only_direction(flags: DatasetFlags, data: DataFolder) -> str:
+def _only_direction(flags: StreamSelection, data: DataFolder) -> str:
     """Return the direction that -s, -t and --langs name, completed by the only pair of the data."""
-    if flags.source and flags.target:
-        return f"{flags.source}-{flags.target}"
-    if flags.langs and not (flags.source or flags.target):
+    if flags.source_lang and flags.target_lang:
+        return f"{flags.source_lang}-{flags.target_lang}"
+    if flags.langs and not (flags.source_lang or flags.target_lang):
         if len(flags.langs) != 2:
             raise MasscliError(
                 f"--langs {','.join(flags.langs)}: a direction has two languages",
@@ -287,7 +274,7 @@ def _only_direction(flags: DatasetFlags, data: DataFolder) -> str:
     if len(data.pairs) == 1:
         for direction in (data.pairs[0], _reverse(data.pairs[0])):
             source, target = direction.split("-")
-            if flags.source in (None, source) and flags.target in (None, target):
+            if flags.source_lang in (None, source) and flags.target_lang in (None, target):
                 return direction
     raise MasscliError(
         "the direction is not clear",

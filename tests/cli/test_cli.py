@@ -20,14 +20,16 @@ import pytest
 
 from masscli.__main__ import run
 from masscli.cli.app import COMMANDS, module_of
-from masscli.cli.training_request import StreamChoice, Training, TrainRequest, peek_option
+from masscli.cli.training_options import Training, peek_option
 from masscli.core.config import config, from_dict, iter_options
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.generation.config import GenerateConfig, GenerationConfig
 from masscli.metrics.config import ScoreConfig
 from masscli.objectives.registry import OBJECTIVES
+from masscli.objectives.stream_selection import StreamSelection
 from masscli.training.recipe import Recipe
+from masscli.training.setup.request import TrainRequest
 from masscli.version import __version__
 
 Seen = list[Any]
@@ -48,10 +50,10 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Seen:
     seen: Seen = []
 
     def take(request: Annotated[TrainRequest, Training("--objective")]) -> None:
-        from_dict(Recipe, request.recipe_raw)
+        from_dict(Recipe, request.recipe_options)
         if request.objective is not None:
-            options = {"name": request.objective, **request.options_of(request.objective)}
-            from_dict(Recipe, {"stream": {"en": {"dataset": "en", "objective": options}}})
+            options = {"name": request.objective, **request.options_for(request.objective)}
+            from_dict(OBJECTIVES.load(request.objective), options)
         seen.append(request)
 
     command(monkeypatch, "pretrain", take)
@@ -78,7 +80,7 @@ def test_help_lists_every_command_and_imports_none(
         assert run(args) == 0
         out = capsys.readouterr().out
         for name, summary in COMMANDS.items():
-            assert f"│ {name.ljust(max(map(len, COMMANDS)))}  {summary}" in out
+            assert f"\n  {name.ljust(max(map(len, COMMANDS)))}  {summary}\n" in out
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -98,7 +100,7 @@ def test_help_fits_a_terminal_of_80_columns(
     monkeypatch.setenv("COLUMNS", "80")
     assert run([*args, "--help"]) == 0
     out, err = capsys.readouterr()
-    page, _, examples = out.partition("\nExamples\n")
+    page, _, examples = out.partition("\nExamples:\n")
     assert max(map(len, page.splitlines())) <= 80
     assert examples and err == "" and "\x1b" not in out
 
@@ -107,16 +109,12 @@ def test_help_has_a_panel_for_each_section(capsys: pytest.CaptureFixture[str], r
     assert run(["pretrain", "--objective", "mass", "--help"]) == 0
     out = capsys.readouterr().out
     for title in (
-        "mass options",
-        "run: ",
-        "model: ",
-        "optim: ",
-        "train: ",
-        "checkpoint: ",
-        "valid: ",
-        "streams: ",
+        "Options of mass",
+        "A training run",
+        "Optimizer and learning rate [optim]",
+        "What to train on, for a recipe that does not list its streams",
     ):
-        assert f"╭─ {title}" in out
+        assert f"\n{title}:\n" in out
     assert "--max-tokens INT" in out and "[default: 4096]" in out
     assert "--k FLOAT" in out
     assert run(["pretrain", "--objective", "clm", "--help"]) == 0
@@ -176,7 +174,7 @@ def test_completion(typed: str, offered: list[str]) -> None:
           "error: --max-tokens: must be above 0, got 0", PRETRAIN_HELP]),
         (["pretrain", "--objective", "mass", "--k", "half"], ["error: --k: expected float, got 'half'", PRETRAIN_HELP]),
         (["pretrain", "--objective", "clm", "--k", "0.5"],
-         ["error: --k belongs to the objective mass; clm does not take it", "hint: the options of an objective: --objective NAME --help"]),
+         ["error: --k belongs to the objective mass; clm does not have it", "hint: to list the options of an objective: --objective NAME --help"]),
         (["pretrain", "--k", "0.5"], ["error: --k belongs to the objective mass, and none is chosen", "hint: add --objective mass"]),
         (["pretrain", "--fp16", "--bf16"], CONTRADICTION),
         (["pretrain", "--fp16", "--precision", "bf16"], CONTRADICTION),
@@ -299,32 +297,27 @@ def test_only_what_was_given_is_in_the_request(requests: Seen) -> None:
                 "--lang-temperature", "5", "--max-examples", "100", "--set", "stream.en.loss_weight=2", "--set", "train.max_tokens=9",
                 "--max-tokens", "8"]) == 0  # fmt: skip
     empty, full = requests
-    assert (empty.recipe_raw, empty.streams_raw, empty.objective, empty.objective_raw, empty.config) == (
-        {},
-        {},
-        None,
-        {},
-        None,
-    )
-    assert (empty.langs, empty.source, empty.target, empty.pairs, empty.temperature, empty.max_examples) == (
-        (),
-        None,
-        None,
-        (),
-        1.0,
-        None,
-    )
-    assert full.recipe_raw == {
+    assert empty == TrainRequest()
+    assert full.recipe_options == {
         "data": "bin",
         "model": {"arch": "base", "scale_embedding": False},
         "optim": {"adam_betas": "0.9,0.999"},
         "train": {"max_tokens": "9", "precision": "bf16"},
         "checkpoint": {"keep_last": "2"},
     }
-    assert full.streams_raw == {"en": {"loss_weight": "2"}}
-    assert (full.objective, full.objective_raw) == ("mass", {"k": "0.3"})
-    assert (full.langs, full.source, full.target) == (("en", "de", "fr"), "en", "de")
-    assert (full.pairs, full.temperature, full.max_examples) == (("en-de", "de-en"), 5.0, 100)
+    assert full.stream_tables == {"en": {"loss_weight": "2"}}
+    assert (full.objective, full.objective_options) == ("mass", {"k": "0.3"})
+    assert full.selection == StreamSelection(
+        langs=("en", "de", "fr"),
+        source_lang="en",
+        target_lang="de",
+        pairs=("en-de", "de-en"),
+        lang_temperature=5.0,
+        max_examples=100,
+    )
+    assert "optim.adam_betas" in full.flag_keys and "train.max_tokens" in full.flag_keys
+    assert full.names["train.max_tokens"] == "--set train.max_tokens"
+    assert full.names["model.scale_embedding"] == "--no-scale-embedding" and full.names["k"] == "--k"
 
 
 STREAMS = """
@@ -345,10 +338,9 @@ def test_flags_win_over_the_file(tmp_path: Path, requests: Seen) -> None:
         == 0
     )
     (request,) = requests
-    assert request.recipe_raw == {"seed": 3, "optim": {"lr": "5e-4", "clip_norm": 2.0}}
-    assert list(request.streams_raw) == ["en", "pairs"]
-    assert request.config == path
-    assert (request.options_of("mass"), request.options_of("translate")) == (
+    assert request.recipe_options == {"seed": 3, "optim": {"lr": "5e-4", "clip_norm": 2.0}}
+    assert list(request.stream_tables) == ["en", "pairs"]
+    assert (request.options_for("mass"), request.options_for("translate")) == (
         {"k": "0.7"},
         {"label_smoothing": "0.2"},
     )
@@ -459,7 +451,7 @@ def flags() -> Iterator[str]:
     """Every option made from a dataclass: the command, the key, its spellings, its type."""
     commands: dict[str, list[type]] = {
         "preprocess": [PreprocessConfig],
-        "pretrain, finetune": [StreamChoice, Recipe],
+        "pretrain, finetune": [StreamSelection, Recipe],
         **{f"pretrain, finetune: {name}": [OBJECTIVES.load(name)] for name in OBJECTIVES.builtin_names()},
         "generate": [GenerateConfig, GenerationConfig],
         "score": [ScoreConfig],

@@ -76,5 +76,5 @@ def test_the_help_of_training_imports_no_torch() -> None:
         "print('TORCH' if 'torch' in sys.modules else 'light', code)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "mass options" in done.stdout
+    assert "Options of mass" in done.stdout
     assert done.stdout.endswith("light 0\n")

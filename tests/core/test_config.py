@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masscli.cli.training_request import StreamChoice
 from masscli.core.config import (
     ConfigError,
     Flags,
@@ -32,12 +31,13 @@ from masscli.data.prepare.config import PreprocessConfig
 from masscli.generation.config import GenerateConfig, GenerationConfig
 from masscli.metrics.config import ScoreConfig
 from masscli.objectives.registry import OBJECTIVES
+from masscli.objectives.stream_selection import StreamSelection
 from masscli.training.recipe import Recipe, StreamConfig
 
 SECTIONS = [
     Recipe,
     StreamConfig,
-    StreamChoice,
+    StreamSelection,
     GenerateConfig,
     GenerationConfig,
     PreprocessConfig,
@@ -241,8 +241,8 @@ COMMANDS: dict[str, list[type]] = {
     "preprocess": [PreprocessConfig],
     "generate": [GenerateConfig, GenerationConfig],
     "score": [ScoreConfig],
-    "training": [Recipe, StreamChoice],
-    **{name: [Recipe, StreamChoice, schema] for name, schema in OBJECTIVE_SCHEMAS.items()},
+    "training": [Recipe, StreamSelection],
+    **{name: [Recipe, StreamSelection, schema] for name, schema in OBJECTIVE_SCHEMAS.items()},
 }
 
 

@@ -18,14 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from masscli.cli.app import COMMANDS, build, module_of
-from masscli.cli.training_request import TrainRequest
+from masscli.cli.app import COMMANDS, build_command, module_of
 from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.metrics import score
 from masscli.metrics.config import ScoreConfig
 from masscli.objectives.registry import OBJECTIVES
 from masscli.training.recipe import Recipe
+from masscli.training.setup.request import TrainRequest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = [*sorted(ROOT.glob("recipes/**/*.sh")), ROOT / "tests/run.sh", ROOT / ".ci/run"]
@@ -78,7 +78,7 @@ def flags(call: Sequence[str]) -> list[str]:
 
 def known(call: Sequence[str]) -> set[str]:
     """The flags that the real command of a call takes."""
-    command = build(call[0], call[1:])
+    command = build_command(call[0], call[1:])
     return {"--help", *(name for param in command.params for name in (*param.opts, *param.secondary_opts))}
 
 
@@ -88,7 +88,7 @@ def accept(call: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module(module_of(call[0]))
     with monkeypatch.context() as patch:
         patch.setattr(module, "run", functools.wraps(module.run)(_decode))
-        command = build(call[0], call[1:])
+        command = build_command(call[0], call[1:])
         command.invoke(command.make_context(call[0], list(call[1:])))
 
 
@@ -96,11 +96,11 @@ def _decode(**given: object) -> None:
     """In the place of a command: what is decoded before it runs has been; a training request decodes the rest of it later."""
     for request in given.values():
         if isinstance(request, TrainRequest):
-            from_dict(Recipe, request.recipe_raw)
+            from_dict(Recipe, request.recipe_options)
             if request.objective is not None:
                 from_dict(
                     OBJECTIVES.load(request.objective),
-                    {"name": request.objective, **request.options_of(request.objective)},
+                    {"name": request.objective, **request.options_for(request.objective)},
                 )
 
 

@@ -1,4 +1,4 @@
-"""Options that would change nothing: they are refused by name where they are given, and only there; and what is refused is idle indeed."""
+"""Options without effect: a warning names them, or they are refused; and what has no effect changes nothing indeed."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ import torch
 
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.preprocess import run as preprocess
-from masscli.cli.training_request import TrainRequest
 from masscli.core.config import ConfigError, iter_options, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.models.presets import presets
 from masscli.objectives.mass.options import MASS_PRESETS
 from masscli.objectives.registry import OBJECTIVES, ObjectiveConfig
+from masscli.objectives.stream_selection import StreamSelection
 from masscli.training.recipe import Recipe
 from masscli.training.setup.build import build
 from masscli.training.setup.compose import compose
-from masscli.training.setup.unused_options import idle_in
-from tests.toy import composed, recipe
+from masscli.training.setup.request import TrainRequest
+from masscli.training.setup.unused_options import section_rules
+from tests.toy import composed, composed_run, recipe
 from tests.training.test_trainer import train
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
@@ -54,32 +55,41 @@ DRAWN = f"{FORM} makes no pairs, and --masks dynamic draws by --seed"
         (["mass", "--random-share", "0"], ["--random-ids", "all"], "no token is replaced by a random one",
          ["mass", "--random-share", "0", "--decoder-random-share", "0.1"]),
         (["mass", "--feed", "all"], ["--decoder-positions", "restart"], "with --feed all both are the same", ["mass"]),
-        (["mlm"], ["--layer-decay-offset", "2"], "all layers learn at one rate without --layer-decay", ["mlm", "--layer-decay", "0.9"]),
+        (["mlm"], ["--layer-decay-offset", "2"], "all layers have one learning rate without --layer-decay", ["mlm", "--layer-decay", "0.9"]),
         (["mlm"], ["--warmup-init-lr", "0", "--lr-scheduler", "linear"], "--lr-scheduler linear warms up from 0", []),
-        (["mlm"], ["--end-lr", "1e-9"], "--lr-scheduler inverse_sqrt has no such end", ["mlm", "--lr-scheduler", "cosine"]),
-        (["mlm"], ["--decay-all"], "nothing decays without --weight-decay", ["mlm", "--optimizer", "lamb"]),
+        (["mlm"], ["--end-lr", "1e-9"], "--lr-scheduler inverse_sqrt approaches no such value", ["mlm", "--lr-scheduler", "cosine"]),
+        (["mlm"], ["--decay-all"], "no weights decay without --weight-decay", ["mlm", "--optimizer", "lamb"]),
         (["mlm"], ["--relative-distance", "128"], "there are no relative positions without --relative-buckets",
          ["mlm", "--relative-buckets", "32"]),
         (["clm"], ["--relative-buckets", "32"], "only an encoder has relative positions", ["mlm"]),
         (["mlm"], ["--cross-output", "language"], "the model has no cross-attention", ["mass"]),
-        (["mlm"], ["--min-loss-scale", "1"], "only --precision fp16 scales its loss", ["mlm", "--fp16"]),
+        (["mlm"], ["--min-loss-scale", "1"], "only --precision fp16 scales the loss", ["mlm", "--fp16"]),
         (["translate", "-s", "en", "-t", "de"], ["--eval-beam", "2"], "nothing is searched for without --eval-bleu or --eval-rouge",
          ["translate", "-s", "en", "-t", "de", "--eval-bleu"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) and value and value[0].startswith("--") else "",
 )  # fmt: skip
-def test_a_flag_that_would_change_nothing_is_refused(
+def test_a_flag_without_effect_is_named(
     idle: list[str], flags: list[str], why: str, useful: list[str], toy: Path, tmp_path: Path
 ) -> None:
     small = [str(toy), *SMALL, "--save-dir", str(tmp_path / "run"), "--objective"]
-    with pytest.raises(ConfigError) as error:
-        composed(*small, *idle, *flags)
-    assert (error.value.message, error.value.hint) == (
-        f"{flags[0]}: {why}",
-        "leave it out, since it would change nothing",
-    )
+    if flags[0] in ("--relative-buckets", "--cross-output"):
+        with pytest.raises(ConfigError) as error:
+            composed(*small, *idle, *flags)
+        assert (error.value.message, error.value.hint) == (
+            f"{flags[0]}: would have no effect: {why}",
+            "leave it out",
+        )
+    else:
+        assert unused(*small, *idle, *flags) == [(flags[0], why)]
     if useful:
-        composed(*small, *useful, *flags)
+        assert unused(*small, *useful, *flags) == []
+
+
+def unused(*args: str) -> list[tuple[str, str]]:
+    """The flags of a command line that have no effect, as they were typed, and why."""
+    run, request = composed_run(*args)
+    return [(request.names[problem.key], problem.message) for problem in run.unused_options]
 
 
 def test_a_flag_need_be_of_use_to_one_stream_only(toy: Path, tmp_path: Path) -> None:
@@ -87,22 +97,26 @@ def test_a_flag_need_be_of_use_to_one_stream_only(toy: Path, tmp_path: Path) -> 
         str(toy), *SMALL, "--objective", "roberta", "--auxiliary", "bert", "--short-seq-prob", "0.5"
     )
     assert {s.objective.name for s in made.stream.values()} == {"roberta", "bert"}
-    with pytest.raises(ConfigError, match=r"^--short-seq-prob: "):
-        composed(str(toy), *SMALL, "--objective", "roberta", "--auxiliary", "mlm", "--short-seq-prob", "0.5")
+    flags = unused(
+        str(toy), *SMALL, "--objective", "roberta", "--auxiliary", "mlm", "--short-seq-prob", "0.5"
+    )
+    assert [flag for flag, _ in flags] == ["--short-seq-prob"]
 
 
 def test_tables_have_limits_of_their_own(labelled: Path, tmp_path: Path) -> None:
     at = [str(labelled / "data"), *SMALL, "--task", "classify", "--table", "one"]
     composed(*at)
-    with pytest.raises(
-        ConfigError, match=r"^--max-source-positions: labelled examples that are too long are cut"
-    ):
-        composed(*at, "--max-source-positions", "64")
+    assert unused(*at, "--max-source-positions", "64") == [
+        (
+            "--max-source-positions",
+            "labelled examples that are too long are truncated as the options of the task say",
+        )
+    ]
     squad = [str(labelled / "data"), *SMALL, "--task", "extract"]
     composed(*squad, "--null-threshold", "1", "--qa-head", "albert", "--head-dropout", "0.2")
     for more in (["--null-threshold", "1"], ["--qa-head", "albert", "--head-dropout", "0.2"]):
-        with pytest.raises(ConfigError, match=rf"^{more[-2]}: "):
-            composed(*squad, "--no-unanswerable", *more)
+        flags = unused(*squad, "--no-unanswerable", *more)
+        assert more[-2] in [flag for flag, _ in flags]
 
 
 # -- what is not refused -----------------------------------------------------------------------------------------------------------------
@@ -112,18 +126,10 @@ def asked(toy: Path, objective: str, arch: str = "tiny", **options: str) -> Trai
     """The request of a command line that says no more."""
     sides = ("en", "de") if OBJECTIVES.load(objective).input_kind.has_direction else (None, None)
     return TrainRequest(
-        {"data": str(toy), "model": {"arch": arch}},
-        {},
-        objective,
-        options,
-        (),
-        *sides,
-        (),
-        (),
-        (),
-        1.0,
-        None,
-        None,
+        recipe_options={"data": str(toy), "model": {"arch": arch}},
+        objective=objective,
+        objective_options=options,
+        selection=StreamSelection(source_lang=sides[0], target_lang=sides[1]),
     )
 
 
@@ -131,12 +137,14 @@ def test_defaults_and_named_sizes_say_nothing(toy: Path) -> None:
     own = {"gpt": "gpt", "unilmv2-base": "unilm", "electra-small": "electra", "albert-base": "albert"}
     for arch, raw in presets().items():
         both = raw["encoder_layers"] and raw["decoder_layers"]
-        compose(asked(toy, own.get(arch) or ("mass" if both else "roberta"), arch))
+        assert (
+            compose(asked(toy, own.get(arch) or ("mass" if both else "roberta"), arch)).unused_options == []
+        )
     for name in OBJECTIVES.builtin_names():
         if not OBJECTIVES.load(name).input_kind.is_table:
-            compose(asked(toy, name))
+            assert compose(asked(toy, name)).unused_options == []
     for preset in MASS_PRESETS:
-        compose(asked(toy, "mass", preset=preset))
+        assert compose(asked(toy, "mass", preset=preset)).unused_options == []
 
 
 def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(toy: Path, tmp_path: Path) -> None:
@@ -148,14 +156,10 @@ def test_the_recipe_of_a_run_holds_every_default_and_is_used_again(toy: Path, tm
     at = ["--objective", "roberta", "--config", str(file), "--save-dir", str(tmp_path / "new")]
     assert "short_seq_prob = 0.0" in written and composed(*at).stream["one"].objective.name == "roberta"
     file.write_text(written.replace("short_seq_prob = 0.0", "short_seq_prob = 0.5"), encoding="utf-8")
-    with pytest.raises(ConfigError) as error:
-        composed(*at)
-    assert (
-        error.value.message
-        == f"{file}: stream.one.objective.short_seq_prob: {FORM} aims at no length but the full one"
-    )
-    with pytest.raises(ConfigError, match=r"^--set optim\.layer_decay_offset: "):
-        composed(*at, "--set", "stream.one.objective.short_seq_prob=0", "--set", "optim.layer_decay_offset=2")
+    reason = f"{FORM} aims at no length but the full one"
+    assert unused(*at) == [(f"{file}: stream.one.objective.short_seq_prob", reason)]
+    sets = ["--set", "stream.one.objective.short_seq_prob=0", "--set", "optim.layer_decay_offset=2"]
+    assert [name for name, _ in unused(*at, *sets)] == ["--set optim.layer_decay_offset"]
 
 
 def test_a_run_that_was_begun_before_an_option_was_refused_goes_on(toy: Path, tmp_path: Path) -> None:
@@ -188,7 +192,7 @@ def test_rules_name_options_that_there_are() -> None:
         }, name
     found = {
         f"{section}.{key}"
-        for section, rules in idle_in(Recipe()).items()
+        for section, rules in section_rules(Recipe()).items()
         for rule in rules
         for key in rule.options.split()
     }
@@ -381,11 +385,11 @@ def test_a_window_is_as_long_as_there_are_positions_for(positions: str, tokens: 
     [
         (
             ["--freeze", "embeddings,1"],
-            "--freeze 1: the layers share weights (--share-layers all), so none can be told apart",
+            "--freeze 1: the layers share weights (--share-layers all), so none can be frozen alone",
         ),
         (
             ["--layer-decay", "0.8"],
-            "--layer-decay 0.8: the layers share weights (--share-layers all), and so their rate",
+            "--layer-decay 0.8: the layers share weights (--share-layers all), so they have one learning rate",
         ),
     ],
 )
@@ -407,11 +411,6 @@ def test_layers_that_share_weights_have_no_height(flags: list[str], message: str
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["mass", "--langs", "en", "--lang-temperature", "5"], "--lang-temperature 5.0: mass has one text"),
-        (
-            ["backtranslate", "--lang-temperature", "5"],
-            "--lang-temperature 5.0: directions of back-translation are drawn equally often",
-        ),
         (
             ["translate", "--pairs", "en-de", "-s", "de"],
             "--pairs en-de names the directions, and so do -s, -t and --langs",
@@ -429,6 +428,18 @@ def test_a_choice_of_streams_that_says_nothing_or_two_things(
     with pytest.raises(MasscliError) as error:
         composed(str(toy), *SMALL, "--objective", *args)
     assert error.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (["mass", "--langs", "en"], "the run has one stream"),
+        (["backtranslate"], "directions of back-translation are sampled equally often"),
+    ],
+)
+def test_a_temperature_that_changes_no_sampling(args: list[str], reason: str, toy: Path) -> None:
+    flags = unused(str(toy), *SMALL, "--objective", *args, "--lang-temperature", "5")
+    assert flags == [("--lang-temperature", reason)]
 
 
 def test_a_choice_of_streams_that_says_one_thing(toy: Path) -> None:

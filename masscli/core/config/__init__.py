@@ -17,6 +17,7 @@ from masscli.core.config.errors import ConfigError, Problem, join_key, suggest
 from masscli.core.config.overrides import merge, override
 from masscli.core.config.rules import below_one, not_negative, positive
 from masscli.core.config.toml import to_toml
+from masscli.core.config.unused import find_unused, refuse_misleading
 
 __all__ = [
     "ConfigError",
@@ -31,6 +32,7 @@ __all__ = [
     "check",
     "config",
     "field_docs",
+    "find_unused",
     "from_dict",
     "iter_options",
     "join_key",
@@ -38,6 +40,7 @@ __all__ = [
     "not_negative",
     "override",
     "positive",
+    "refuse_misleading",
     "suggest",
     "to_dict",
     "to_toml",

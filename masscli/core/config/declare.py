@@ -48,15 +48,17 @@ class PlugIn:
 class UnusedOption(NamedTuple):
     """A rule that says when options have no effect: if `condition` is true, `options` change nothing.
 
-    `options` are field names with spaces between them. `reason` is shown after the flag and a colon. An objective declares
-    these rules beside its options. They are not part of `check`, because the recipe that is stored with a run may hold options
-    without effect; only a user who gives such an option is told (masscli/training/setup/unused_options.py, where the rules of
-    the other sections are).
+    `options` are field names with spaces between them. A section or an objective declares these rules in its property
+    `unused_options`, and `masscli.core.config.unused` applies them. They are not part of `check`, because the recipe that is
+    stored with a run may hold options without effect; only a user who gives such an option is told.
     """
 
     condition: bool
     options: str
     reason: str
+    """Shown after "--option has no effect: "."""
+    misleading: bool = False
+    """Whether the option asks for something that does not happen, so that it is refused. Else there is a warning."""
 
 
 def check(*rules: Rule) -> None:

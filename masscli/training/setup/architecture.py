@@ -1,11 +1,10 @@
-"""Which model a recipe stands for: as it is named and said, or as the weights that it begins with have it; and what it has room for."""
+"""Choose the architecture of a run: a named size, or that of the checkpoint whose weights it begins with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import from_dict, to_dict
@@ -19,47 +18,105 @@ ARCHITECTURE_FIELDS = (
     "positions", "max_positions", "embeddings", "output_bias", "languages", "cross_output", "source_bos", "segments",
     "embedding_dim", "project_embeddings", "share_layers", "head_transform", "pooler", "relative_buckets", "relative_distance",
 )  # fmt: skip
-"""Fields of a model that its weights depend on; with --init-from they come from the checkpoint."""
+"""Fields of a model that its weights depend on. With --init-from they come from the checkpoint."""
+
+STACK_FIELDS = {"encoder": "encoder_layers", "decoder": "decoder_layers"}
+"""For each stack, the field with its number of layers."""
 
 
 def adapt_objectives(
-    streams: Mapping[str, StreamConfig], said: Mapping[str, Any], recipe: Recipe
+    streams: Mapping[str, StreamConfig],
+    model_options: Mapping[str, Any],
+    recipe: Recipe,
+    initial: Checkpoint | None,
 ) -> dict[str, StreamConfig]:
-    """Objectives that can do with one stack or with both are told what there is, and what it has read, before anything is added."""
+    """Return the streams with objectives adapted to the stacks that there are before any stack is added.
+
+    Some objectives can use one stack or both, and join two texts in the form in which the encoder has read them. `initial` is
+    the checkpoint of --init-from.
+    """
     pair_format: Literal["bert", "roberta"] = "bert"
-    if recipe.init_from is None:
-        there = resolve(said)
+    if initial is None:
+        model = resolve(model_options)
     else:
-        old = Checkpoint.open(recipe.init_from).recipe
-        there = _shape_of(old.model, said, "any", recipe.init_from)
-        if old.stream and all(
-            stream.objective.learned_pair_format == "roberta" for stream in old.stream.values()
-        ):
+        model = _model_from_checkpoint(initial, model_options, "any", recipe)
+        learned = [stream.objective.learned_pair_format for stream in initial.recipe.stream.values()]
+        if learned and set(learned) == {"roberta"}:
             pair_format = "roberta"
-    encoder, decoder = (
-        there.encoder_layers > 0,
-        there.decoder_layers > 0 or recipe.init_decoder_from is not None,
-    )
-    return {
-        name: replace(s, objective=s.objective.adapt_to_model(encoder, decoder, pair_format))
-        for name, s in streams.items()
-    }
+    has_encoder = model.encoder_layers > 0
+    has_decoder = model.decoder_layers > 0 or recipe.init_decoder_from is not None
+    adapted = {}
+    for name, stream in streams.items():
+        objective = stream.objective.adapt_to_model(has_encoder, has_decoder, pair_format)
+        adapted[name] = replace(stream, objective=objective)
+    return adapted
 
 
-def single_stack(recipe: Recipe, said: dict[str, Any], stacks: str) -> dict[str, Any]:
-    """What was said of the model; the stack that is not taken from the first weights is left out where no stream needs it."""
-    stack = recipe.init_stacks
-    if recipe.init_from is None or stack == "both" or stacks not in ("any", stack):
-        return said
-    check_init(recipe, to_dict(Checkpoint.open(recipe.init_from).recipe.model))
-    check_init(recipe, {f"{stack}_layers": 1, **said})
-    return {("decoder" if stack == "encoder" else "encoder") + "_layers": 0, **said}
+def needed_stacks(streams: Mapping[str, StreamConfig], model_options: Mapping[str, Any]) -> str:
+    """Return which stacks the streams need: `encoder`, `decoder`, `encoder-decoder`, or `any` if all can use either.
+
+    Raises MasscliError if the options give layers to a stack that no stream would train.
+    """
+    kinds: set[str] = {stream.objective.stacks for stream in streams.values()}
+    if len(kinds) > 1:
+        kinds.discard("any")
+    if len(kinds) > 1:
+        return "encoder-decoder"
+    (stacks,) = kinds
+    for stack, other in (("encoder", "decoder"), ("decoder", "encoder")):
+        layers = model_options.get(STACK_FIELDS[other])
+        if stacks == stack and layers not in (None, 0, "0"):
+            raise MasscliError(
+                f"--{other}-layers: {', '.join(streams)} would never train it",
+                f"leave it out: it needs the {stack} alone",
+            )
+    return stacks
+
+
+def single_stack(
+    recipe: Recipe, model_options: Mapping[str, Any], stacks: str, initial: Checkpoint | None
+) -> dict[str, Any]:
+    """Return the options of the model, without the stack that --init-stacks leaves out if no stream needs it."""
+    options, stack = dict(model_options), recipe.init_stacks
+    if initial is None or stack == "both" or stacks not in ("any", stack):
+        return options
+    check_init(recipe, to_dict(initial.recipe.model))
+    check_init(recipe, {STACK_FIELDS[stack]: 1, **options})
+    other = {"encoder": "decoder", "decoder": "encoder"}[stack]
+    return {STACK_FIELDS[other]: 0, **options}
+
+
+def choose_architecture(
+    model_options: Mapping[str, Any],
+    stacks: str,
+    languages: Sequence[str],
+    recipe: Recipe,
+    initial: Checkpoint | None,
+) -> ModelConfig:
+    """Return the model for streams that need `stacks`, on text in `languages`.
+
+    Raises MasscliError if a stack that is needed has no layers, or if an option contradicts the checkpoint of --init-from.
+    """
+    if initial is None:
+        model = resolve(model_options, stacks)
+    else:
+        model = _model_from_checkpoint(initial, model_options, stacks, recipe)
+    for stack, layers in (("encoder", model.encoder_layers), ("decoder", model.decoder_layers)):
+        if not layers and stack in stacks:
+            raise MasscliError(
+                f"--arch {model.arch} has no {stack}, which the objective needs", f"add --{stack}-layers N"
+            )
+    if model.languages == "auto":
+        if len(languages) > 1:
+            return replace(model, languages="embedding")
+        return replace(model, languages="none")
+    return model
 
 
 def check_init(recipe: Recipe, model: Mapping[str, Any]) -> None:
-    """A stack that is begun with must be there."""
+    """Check that the model has the stacks that --init-stacks and --init-decoder-from name."""
     stack = recipe.init_stacks
-    if stack != "both" and model[f"{stack}_layers"] in (0, "0"):
+    if stack != "both" and model[STACK_FIELDS[stack]] in (0, "0"):
         raise MasscliError(
             f"--init-stacks {stack}: the model has no {stack}", "leave it out, or take another run"
         )
@@ -70,86 +127,90 @@ def check_init(recipe: Recipe, model: Mapping[str, Any]) -> None:
 
 
 def check_lengths(recipe: Recipe) -> None:
-    """The pieces that running text is cut into must have positions; else nearly all of them would be left out."""
+    """Check that the model has positions for the pieces that running text is split into.
+
+    Otherwise nearly all examples would be too long and left out.
+    """
     model = recipe.model
+    prefix_length = int(model.source_bos or model.languages == "tag")
     for stream in recipe.stream.values():
-        option, tokens = stream.objective.max_example_length(
-            int(model.source_bos or model.languages == "tag")
-        ) or (
-            "",
-            0,
-        )
-        if (over := tokens - model.max_positions) > 0:
+        limit = stream.objective.max_example_length(prefix_length)
+        if limit is None:
+            continue
+        option, tokens = limit
+        excess = tokens - model.max_positions
+        if excess > 0:
             size = to_dict(stream.objective)[option]
-            message = f"--{option.replace('_', '-')} {size}: the model has {model.max_positions} positions"
-            raise MasscliError(message, f"give at most {size - over}, or add --max-positions {tokens}")
+            raise MasscliError(
+                f"--{option.replace('_', '-')} {size}: the model has {model.max_positions} positions",
+                f"give at most {size - excess}, or add --max-positions {tokens}",
+            )
 
 
 def check_shared_layers(recipe: Recipe) -> None:
-    """What layers share stands at no height of its own: it can be neither among the lowest nor have a rate of its own."""
+    """Check that layers with shared weights are neither frozen one by one nor given learning rates of their own."""
     model, optim = recipe.model, recipe.optim
     if model.share_layers == "none" or max(model.encoder_layers, model.decoder_layers) == 1:
         return
-    why = f"the layers share weights (--share-layers {model.share_layers})"
-    if lowest := next((part for part in optim.freeze if part.isdecimal()), None):
-        raise MasscliError(
-            f"--freeze {lowest}: {why}, so none can be told apart",
-            "name embeddings or a stack, or leave it out",
-        )
-    if optim.layer_decay != 1:
-        raise MasscliError(f"--layer-decay {optim.layer_decay}: {why}, and so their rate", "leave it out")
-
-
-def shape(said: Mapping[str, Any], stacks: str, spoken: Sequence[str], init_from: Path | None) -> ModelConfig:
-    """The model for streams that need `stacks`, spoken to in some languages: of a named size, or of the shape of its first weights."""
-    model = (
-        resolve(said, stacks)
-        if init_from is None
-        else _shape_of(Checkpoint.open(init_from).recipe.model, said, stacks, init_from)
-    )
-    for stack, layers in (("encoder", model.encoder_layers), ("decoder", model.decoder_layers)):
-        if not layers and stack in stacks:
+    reason = f"the layers share weights (--share-layers {model.share_layers})"
+    for part in optim.freeze:
+        if part.isdecimal():
             raise MasscliError(
-                f"--arch {model.arch} has no {stack}, which the objective needs", f"add --{stack}-layers N"
+                f"--freeze {part}: {reason}, so none can be frozen alone",
+                "name embeddings or a stack, or leave it out",
             )
-    if model.languages == "auto":
-        several = "embedding" if len(spoken) > 1 else "none"
-        model = replace(model, languages=cast(Any, several))
-    return model
+    if optim.layer_decay != 1:
+        raise MasscliError(
+            f"--layer-decay {optim.layer_decay}: {reason}, so they have one learning rate", "leave it out"
+        )
 
 
-def _shape_of(old: ModelConfig, said: Mapping[str, Any], stacks: str, path: Path) -> ModelConfig:
-    """The shape that weights come with; a stack that they lack and that is needed is as its named size, or the user, has it, and one that
-    they have and that is not needed may be left out."""
-    fresh = resolve({"arch": old.arch, **said}, stacks)
-    had, wanted = to_dict(old), to_dict(fresh)
-    halves = {"encoder": "encoder_layers", "decoder": "decoder_layers"}
-    lacking = [
-        layers for layers in halves.values() if not had[layers] and (stacks != "any" or layers in said)
-    ]
-    left_out = [
-        layers
-        for stack, layers in halves.items()
-        if layers in said and not wanted[layers] and stack not in stacks
-    ]
+def _model_from_checkpoint(
+    checkpoint: Checkpoint, options: Mapping[str, Any], stacks: str, recipe: Recipe
+) -> ModelConfig:
+    """Return the architecture of a checkpoint, with the options that do not contradict it.
+
+    A stack that the checkpoint lacks, and that is needed, gets its layers from --arch or the options; a stack that it has, and
+    that is not needed, may be left out with 0 layers. A table of positions may grow.
+    """
+    fresh = resolve({"arch": checkpoint.recipe.model.arch, **options}, stacks)
+    stored, asked = to_dict(checkpoint.recipe.model), to_dict(fresh)
+    free = _free_stacks(stored, asked, options, stacks)
     for field in ARCHITECTURE_FIELDS:
-        more = (
-            field == "max_positions" and field in said and wanted[field] > had[field]
-        )  # a learned table is then repeated
-        if (
-            more
-            or field in (*lacking, *left_out)
-            or wanted[field] in (had[field], "auto")
-            or not (field in said or fresh.arch != old.arch)
-        ):
+        if field in free or asked[field] in (stored[field], "auto"):
             continue
-        typed = f"--{field.replace('_', '-')} {wanted[field]}" if field in said else f"--arch {fresh.arch}"
-        raise MasscliError(f"{typed} differs from the weights in {path}: their {field} is {had[field]}",
-                           "leave it out: a model's shape comes with its weights")  # fmt: skip
-    kept = {field: had[field] for field in ARCHITECTURE_FIELDS if field not in (*lacking, *left_out)}
-    kept["max_positions"] = max(
-        had["max_positions"], wanted["max_positions"] if "max_positions" in said else 0
-    )
-    return from_dict(
-        ModelConfig, had | {k: v for k, v in wanted.items() if k in said or k in lacking} | kept, "model"
-    )
+        grows = field == "max_positions" and field in options and asked[field] > stored[field]
+        if grows:
+            continue
+        if field in options:
+            given = f"--{field.replace('_', '-')} {asked[field]}"
+        elif fresh.arch != checkpoint.recipe.model.arch:
+            given = f"--arch {fresh.arch}"
+        else:
+            continue
+        raise MasscliError(
+            f"{given} differs from the weights in {recipe.init_from}: their {field} is {stored[field]}",
+            "leave it out: a model's architecture comes with its weights",
+        )
+    model = dict(stored)
+    for field, value in asked.items():
+        is_fixed = field in ARCHITECTURE_FIELDS and field not in free
+        is_wanted = field in options or (field in free and not stored[field])
+        if is_wanted and not is_fixed:
+            model[field] = value
+    if "max_positions" in options:
+        model["max_positions"] = max(stored["max_positions"], asked["max_positions"])
+    return from_dict(ModelConfig, model, "model")
+
+
+def _free_stacks(
+    stored: Mapping[str, Any], asked: Mapping[str, Any], options: Mapping[str, Any], stacks: str
+) -> set[str]:
+    """Return the numbers of layers that need not be those of the checkpoint: of stacks that are added or left out."""
+    free = set()
+    for stack, layers in STACK_FIELDS.items():
+        added = not stored[layers] and (stacks != "any" or layers in options)
+        left_out = layers in options and not asked[layers] and stack not in stacks
+        if added or left_out:
+            free.add(layers)
+    return free

@@ -1,17 +1,16 @@
-"""From what a user asked for to a complete recipe: streams (choice.py), sizes (shape.py), defaults.  Integers and strings only; nothing is
-built here."""
+"""Make a complete recipe from what a user asks for: streams, architecture, defaults. Nothing is built here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from masscli.checkpoint.checkpoint import Checkpoint, saved
-from masscli.core.config import from_dict, to_dict
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core.config import Problem, from_dict, to_dict
 from masscli.core.errors import MasscliError
-from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
+from masscli.objectives.input_kinds import InputKind
 from masscli.training.config import OptimConfig
 from masscli.training.recipe import Recipe, StreamConfig
 from masscli.training.setup.architecture import (
@@ -19,142 +18,180 @@ from masscli.training.setup.architecture import (
     check_init,
     check_lengths,
     check_shared_layers,
-    shape,
+    choose_architecture,
+    needed_stacks,
     single_stack,
 )
-from masscli.training.setup.data_sources import languages, open_data
-from masscli.training.setup.streams import Request, fill_from_data, select_streams
-from masscli.training.setup.unused_options import refuse_idle
+from masscli.training.setup.request import TrainRequest
+from masscli.training.setup.run_context import RunContext
+from masscli.training.setup.streams import fill_from_data, select_streams
+from masscli.training.setup.unused_options import check_unused_options
 
 DEFAULT_UPDATES = 20_000
-"""When nothing says when to stop.  Said in the help of --max-update."""
+"""Length of a run if no option says when to stop. The help of --max-update says the same."""
 
 
-def compose(request: Request) -> Recipe:
-    """The recipe that a request stands for, with streams, model sizes and the run's folder filled in."""
-    raw = dict(request.recipe_raw)
-    said = dict(raw.pop("model", {}))
-    from_dict(ModelConfig, said, "model")  # complain about what was typed before anything else is looked at
-    plain = _with_an_end(from_dict(Recipe, raw))
-    data = DataFolder.open(plain.data)
-    streams = select_streams(request, data)
-    streams = {
-        name: replace(s, objective=fill_from_data(s, open_data(s.data_dir, data)))
-        for name, s in streams.items()
-    }
-    first = next(iter(streams.values())).objective.name
-    folder = plain.save_dir or Path("runs") / first.rpartition(":")[2].lower()
-    plain = _as_begun(plain, folder)
-    streams = adapt_objectives(streams, said, plain)
-    kinds = {s.objective.stacks for s in streams.values()}
-    if len(kinds) > 1:
-        kinds.discard("any")
-    stacks = kinds.pop() if len(kinds) == 1 else "encoder-decoder"
-    for stack, other in (("encoder", "decoder"), ("decoder", "encoder")):
-        if stacks == stack and said.get(f"{other}_layers") not in (None, 0, "0"):
-            raise MasscliError(
-                f"--{other}-layers: {', '.join(streams)} would never train it",
-                f"leave it out: it needs the {stack} alone",
-            )
-    model = shape(single_stack(plain, said, stacks), stacks, languages(streams, data), plain.init_from)
-    check_init(plain, to_dict(model))
-    _check(plain, streams)
-    plain = _with_a_rate(plain, model, folder)
-    whole = replace(plain, model=model, stream=streams, save_dir=folder)
-    if not saved(folder):  # a run that was begun before something was refused goes on
-        refuse_idle(whole, request)
-        check_lengths(whole)
-        check_shared_layers(whole)
-    return whole
+@dataclass(frozen=True)
+class ComposedRun:
+    """A complete recipe, and what was found on the way to it."""
+
+    recipe: Recipe
+    context: RunContext
+    """The data folders and checkpoints that are open already."""
+    unused_options: list[Problem]
+    """Given options that have no effect, for a warning."""
 
 
-def _with_an_end(recipe: Recipe) -> Recipe:
+def compose(request: TrainRequest) -> ComposedRun:
+    """Return the recipe that a request stands for, with streams, architecture and the run's folder filled in.
+
+    Raises MasscliError if the request contradicts itself, the data, the run in the folder or the checkpoint that it begins with.
+    """
+    options = dict(request.recipe_options)
+    model_options = dict(options.pop("model", {}))
+    # Report mistakes in the options before anything is read from disk.
+    from_dict(ModelConfig, model_options, "model")
+    recipe = _with_default_end(from_dict(Recipe, options))
+
+    context = RunContext.open(recipe.data)
+    streams = fill_from_data(select_streams(request, context), context)
+    save_dir = recipe.save_dir or _default_folder(streams)
+    last = context.last_checkpoint(save_dir)
+    if last is not None:
+        recipe = _keep_initialization(recipe, last.recipe, save_dir)
+    initial = None
+    if recipe.init_from is not None:
+        initial = context.open_checkpoint(recipe.init_from)
+
+    streams = adapt_objectives(streams, model_options, recipe, initial)
+    stacks = needed_stacks(streams, model_options)
+    model_options = single_stack(recipe, model_options, stacks, initial)
+    model = choose_architecture(model_options, stacks, context.languages(streams), recipe, initial)
+    check_init(recipe, to_dict(model))
+    _check_goals(recipe, streams)
+    recipe = _with_learning_rate(recipe, model, last)
+    recipe = replace(recipe, model=model, stream=streams, save_dir=save_dir)
+
+    # A run that was begun before masscli refused its options may go on.
+    if last is not None:
+        return ComposedRun(recipe, context, [])
+    unused = check_unused_options(recipe, request)
+    check_lengths(recipe)
+    check_shared_layers(recipe)
+    return ComposedRun(recipe, context, unused)
+
+
+def default_warmup(max_update: int | None) -> int:
+    """Return the updates of warm-up if no option gives them: a tenth of the run, but at most 4000."""
+    return min(4000, (max_update or 40_000) // 10)
+
+
+def _with_default_end(recipe: Recipe) -> Recipe:
+    """Return the recipe with a number of updates if it would never end."""
     train = recipe.train
     if train.max_update is None and train.max_epoch is None and train.stop_time_hours is None:
-        return replace(
-            recipe, train=replace(train, max_update=DEFAULT_UPDATES // train.batch_reuse * train.batch_reuse)
-        )
+        # The last update must end a list of batches that is used several times.
+        updates = DEFAULT_UPDATES // train.batch_reuse * train.batch_reuse
+        return replace(recipe, train=replace(train, max_update=updates))
     return recipe
 
 
-def _as_begun(recipe: Recipe, folder: Path) -> Recipe:
-    """What a run began with is a fact of it: it is kept when the run goes on, and nothing else can be said then."""
-    begun = saved(folder)
-    if not begun:
-        return recipe
-    old = Checkpoint.open(begun[max(begun)]).recipe
-    places = (
-        ("--init-from", recipe.init_from, old.init_from),
-        ("--init-decoder-from", recipe.init_decoder_from, old.init_decoder_from),
-    )
-    differ = {
-        flag: (now, then)
-        for flag, now, then in places
-        if now is not None and (then is None or now.resolve() != then.resolve())
-    }
-    if recipe.init_vectors and recipe.init_vectors != old.init_vectors:
-        differ["--init-vectors"] = (
-            Path(",".join(recipe.init_vectors)),
-            Path(",".join(old.init_vectors)) if old.init_vectors else None,
+def _default_folder(streams: Mapping[str, StreamConfig]) -> Path:
+    """Return `runs/OBJECTIVE` for the first stream's objective."""
+    first = next(iter(streams.values()))
+    return Path("runs") / first.objective.name.rpartition(":")[2].lower()
+
+
+def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Recipe:
+    """Return the recipe with the weights that the run in `save_dir` began with, which cannot change when it goes on."""
+    for flag, asked, begun_with in _changed_initialization(recipe, stored):
+        raise MasscliError(
+            f"{flag} {asked}: {save_dir} holds a run that began with {begun_with or 'none'}",
+            "start another run with --save-dir, or leave it out to go on",
         )
-    for flag, (now, then) in differ.items():
-        raise MasscliError(f"{flag} {now}: {folder} holds a run that began with {then or 'none'}",
-                           "start another run with --save-dir, or leave it out to go on")  # fmt: skip
-    return replace(recipe, init_from=old.init_from, init_stacks=old.init_stacks, init_decoder_from=old.init_decoder_from,
-                   init_vectors=old.init_vectors)  # fmt: skip
+    return replace(
+        recipe,
+        init_from=stored.init_from,
+        init_stacks=stored.init_stacks,
+        init_decoder_from=stored.init_decoder_from,
+        init_vectors=stored.init_vectors,
+    )
 
 
-def _with_a_rate(recipe: Recipe, model: ModelConfig, folder: Path) -> Recipe:
-    """Fill in the learning rate and the warm-up.  Best rates fall in proportion to width (Yang et al. 2022, tensor programs V).
+def _changed_initialization(recipe: Recipe, stored: Recipe) -> Iterator[tuple[str, object, object]]:
+    """Yield the flags that ask for other initial weights than stored, with what they ask for and what is stored."""
+    paths = (
+        ("--init-from", recipe.init_from, stored.init_from),
+        ("--init-decoder-from", recipe.init_decoder_from, stored.init_decoder_from),
+    )
+    for flag, asked, begun_with in paths:
+        if asked is not None and (begun_with is None or asked.resolve() != begun_with.resolve()):
+            yield flag, asked, begun_with
+    if recipe.init_vectors and recipe.init_vectors != stored.init_vectors:
+        yield "--init-vectors", ",".join(recipe.init_vectors), ",".join(stored.init_vectors)
 
-    A run that is continued keeps those it has: they must not change with --max-update.
+
+def _with_learning_rate(recipe: Recipe, model: ModelConfig, last: Checkpoint | None) -> Recipe:
+    """Return the recipe with learning rate and warm-up filled in.
+
+    The best rate falls in proportion to the width (Yang et al. 2022, Tensor Programs V). A run that goes on keeps the values
+    that it has, so that they do not change with --max-update.
     """
-    begun = saved(folder)
-    last = Checkpoint.open(begun[max(begun)]).recipe.optim if begun else OptimConfig()
-    lr, warmup = recipe.optim.lr or last.lr, recipe.optim.warmup_updates
+    stored = OptimConfig()
+    if last is not None:
+        stored = last.recipe.optim
+    lr = recipe.optim.lr or stored.lr or 5e-4 * 512 / model.dim
+    warmup = recipe.optim.warmup_updates
     if warmup is None:
-        warmup = last.warmup_updates
+        warmup = stored.warmup_updates
     if warmup is None:
         warmup = default_warmup(recipe.train.max_update)
-    return replace(
-        recipe, optim=replace(recipe.optim, lr=lr or 5e-4 * 512 / model.dim, warmup_updates=warmup)
-    )
+    return replace(recipe, optim=replace(recipe.optim, lr=lr, warmup_updates=warmup))
 
 
-def default_warmup(updates: int | None) -> int:
-    """Where nothing is said: a tenth of the run."""
-    return min(4000, (updates or 40_000) // 10)
+def _check_goals(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
+    """Check that the streams can be trained as the recipe says, and measured by what it names."""
+    _check_schedule(recipe)
+    _check_warm_start(recipe, streams)
+    _check_best_metric(recipe, [stream.objective.input_kind for stream in streams.values()])
 
 
-def _check(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
-    if recipe.optim.lr_scheduler not in ("inverse_sqrt", "constant") and recipe.train.max_update is None:
+def _check_schedule(recipe: Recipe) -> None:
+    schedule = recipe.optim.lr_scheduler
+    if schedule not in ("inverse_sqrt", "constant") and recipe.train.max_update is None:
+        raise MasscliError(f"--lr-scheduler {schedule} needs to know the last update", "add --max-update N")
+
+
+def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
+    """Check that the run is longer than the updates in which only a part of the objective learns."""
+    updates = min(stream.objective.warm_start_updates for stream in streams.values())
+    last_update = recipe.train.max_update
+    if last_update is not None and 0 < last_update <= updates:
         raise MasscliError(
-            f"--lr-scheduler {recipe.optim.lr_scheduler} needs to know the last update", "add --max-update N"
+            f"--max-update {last_update}: the model learns nothing in the first {updates} updates", "raise it"
         )
-    idle, end = min(s.objective.warm_start_updates for s in streams.values()), recipe.train.max_update
-    if end is not None and 0 < end <= idle:
+    if updates and recipe.init_from:
         raise MasscliError(
-            f"--max-update {end}: the model learns nothing in the first {idle} updates", "raise it"
+            f"--init-from {recipe.init_from}: its weights would be replaced after {updates} updates",
+            "leave it out, or choose another --variant",
         )
-    if idle and recipe.init_from:
-        hint = "leave it out, or choose another --variant"
-        raise MasscliError(
-            f"--init-from {recipe.init_from}: its weights would be replaced after {idle} updates", hint
-        )
-    metric = recipe.checkpoint.best_metric
-    if metric == "bleu" and not recipe.valid.eval_bleu:
+
+
+def _check_best_metric(recipe: Recipe, input_kinds: Sequence[InputKind]) -> None:
+    """Check that what decides which checkpoint is best is measured."""
+    metric, valid = recipe.checkpoint.best_metric, recipe.valid
+    if metric == "bleu" and not valid.eval_bleu:
         raise MasscliError("--best-metric bleu needs translations of the validation set", "add --eval-bleu")
-    if metric.rpartition(".")[2].startswith("rouge") and not recipe.valid.eval_rouge:
+    if metric.rpartition(".")[2].startswith("rouge") and not valid.eval_rouge:
         raise MasscliError(f"--best-metric {metric} needs outputs of the validation set", "add --eval-rouge")
-    if metric == "bleu" and not any(s.objective.input_kind.has_direction for s in streams.values()):
+    if metric == "bleu" and not any(kind.has_direction for kind in input_kinds):
         raise MasscliError("--best-metric bleu needs a stream of pairs", "use --best-metric loss")
-    there_and_back = any(s.objective.input_kind.makes_sources for s in streams.values())
-    if metric == "roundtrip" and not recipe.valid.eval_roundtrip:
+    if metric == "roundtrip" and not valid.eval_roundtrip:
         raise MasscliError(
             "--best-metric roundtrip needs translations of the validation set there and back",
             "add --eval-roundtrip",
         )
-    if recipe.valid.eval_roundtrip and not there_and_back:
+    if valid.eval_roundtrip and not any(kind.makes_sources for kind in input_kinds):
         raise MasscliError(
             "--eval-roundtrip needs a stream of back-translation", "add --task backtranslate, or leave it out"
         )

@@ -1,138 +1,158 @@
-"""Options that were given and would change nothing are refused by name, with the reason; defaults and named sizes say nothing.
+"""Find the options of a training command that have no effect.
 
-Which options of an objective are idle beside which others is declared with them (`idle`); those of the rest of a recipe are here, in
-`idle_in`.  Given is what a flag says, whatever its value, and what a file says if it is not the default: the recipe of a run holds every
-default, and may be used again.  A flag that holds for several streams need be of use to one of them only.
+Each objective declares its rules beside its options; the rules for the sections of a recipe and for the choice of streams are
+here. An option counts as given if a flag gave it, whatever its value, or if a file gives it another value than the default: the
+recipe of a run holds every default, and may be used again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from masscli.core.config import ConfigError, Problem, UnusedOption, iter_options, to_dict
+from masscli.core.config import (
+    Problem,
+    UnusedOption,
+    find_unused,
+    iter_options,
+    refuse_misleading,
+    to_dict,
+)
 from masscli.objectives.registry import ObjectiveConfig
-from masscli.training.recipe import Recipe, StreamConfig
+from masscli.training.recipe import Recipe
+from masscli.training.setup.request import TrainRequest
 
 
-class Given(Protocol):
-    """What was typed (`masscli.cli.training_request.TrainRequest`)."""
+def check_unused_options(recipe: Recipe, request: TrainRequest) -> list[Problem]:
+    """Return the given options that have no effect, each with the reason.
 
-    @property
-    def recipe_raw(self) -> Mapping[str, Any]: ...
-    @property
-    def streams_raw(self) -> Mapping[str, Mapping[str, Any]]: ...
-    @property
-    def objective_raw(self) -> Mapping[str, Any]: ...
-    @property
-    def flags(self) -> frozenset[str]: ...
+    Raises ConfigError if the result would mislead, because an option asks for something that does not happen.
+    """
+    unused = _unused_in_sections(recipe, request)
+    unused |= _unused_in_objectives(recipe, request)
+    unused |= _unused_in_selection(recipe, request)
+    return refuse_misleading(unused)
 
 
-def refuse_idle(recipe: Recipe, given: Given) -> None:
-    """Raise a ConfigError that names every given option without effect."""
-    found = _of_the_recipe(recipe, given) | _of_streams(recipe.stream, given)
-    if found:
-        raise ConfigError(
-            *(Problem(key, why) for key, why in found.items()),
-            hint="leave it out, since it would change nothing",
-        )
-
-
-def idle_in(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
-    """The rules of a recipe's sections."""
+def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
+    """Return the rules for the sections of a recipe."""
     model, optim, valid = recipe.model, recipe.optim, recipe.valid
-    both = model.encoder_layers > 0 and model.decoder_layers > 0
-    decays = optim.weight_decay or (optim.weight_decay is None and optim.optimizer not in ("adamw", "adam"))
-    shape, lengths = (
-        f"--lr-scheduler {optim.lr_scheduler}",
-        "labelled examples that are too long are cut, and the task has options for it",
-    )
-    tables = bool(recipe.stream) and all(s.objective.input_kind.is_table for s in recipe.stream.values())
+    has_both_stacks = model.encoder_layers > 0 and model.decoder_layers > 0
+    schedule = f"--lr-scheduler {optim.lr_scheduler}"
+    kinds = [stream.objective.input_kind for stream in recipe.stream.values()]
+    searches = valid.eval_bleu or valid.eval_rouge
     return {
         "model": (
             UnusedOption(
                 not model.encoder_layers,
                 "relative_buckets relative_distance",
                 "only an encoder has relative positions",
+                misleading=True,
             ),
             UnusedOption(
                 not model.relative_buckets,
                 "relative_distance",
                 "there are no relative positions without --relative-buckets",
             ),
-            UnusedOption(not both, "cross_output", "the model has no cross-attention"),
+            UnusedOption(
+                not has_both_stacks, "cross_output", "the model has no cross-attention", misleading=True
+            ),
         ),
         "optim": (
             UnusedOption(
                 optim.layer_decay == 1,
                 "layer_decay_offset",
-                "all layers learn at one rate without --layer-decay",
+                "all layers have one learning rate without --layer-decay",
             ),
-            UnusedOption(optim.lr_scheduler != "inverse_sqrt", "warmup_init_lr", f"{shape} warms up from 0"),
+            UnusedOption(
+                optim.lr_scheduler != "inverse_sqrt", "warmup_init_lr", f"{schedule} warms up from 0"
+            ),
             UnusedOption(
                 optim.lr_scheduler in ("inverse_sqrt", "constant", "poly_mult"),
                 "end_lr",
-                f"{shape} has no such end",
+                f"{schedule} approaches no such value",
             ),
-            UnusedOption(not decays, "decay_all", "nothing decays without --weight-decay"),
+            UnusedOption(
+                not _has_weight_decay(recipe), "decay_all", "no weights decay without --weight-decay"
+            ),
         ),
         "train": (
             UnusedOption(
-                recipe.train.precision != "fp16", "min_loss_scale", "only --precision fp16 scales its loss"
+                recipe.train.precision != "fp16", "min_loss_scale", "only --precision fp16 scales the loss"
             ),
-            UnusedOption(tables, "max_source_positions max_target_positions", f"{lengths}; see its --help"),
+            UnusedOption(
+                bool(kinds) and all(kind.is_table for kind in kinds),
+                "max_source_positions max_target_positions",
+                "labelled examples that are too long are truncated as the options of the task say",
+            ),
         ),
         "valid": (
             UnusedOption(
-                not (valid.eval_bleu or valid.eval_rouge),
-                "eval_beam",
-                "nothing is searched for without --eval-bleu or --eval-rouge",
+                not searches, "eval_beam", "nothing is searched for without --eval-bleu or --eval-rouge"
             ),
         ),
     }
 
 
-def _of_the_recipe(recipe: Recipe, given: Given) -> dict[str, str]:
-    sections = {"model": recipe.model, "optim": recipe.optim, "train": recipe.train, "valid": recipe.valid}
-    return {
-        f"{name}.{key}": why
-        for name, rules in idle_in(recipe).items()
-        for key, why in _reasons(rules).items()
-        if f"{name}.{key}" in given.flags
-        or (key in given.recipe_raw.get(name, {}) and _changed(sections[name], key))
-    }
+def _has_weight_decay(recipe: Recipe) -> bool:
+    """Return whether weights decay, by the option or by the default of the optimizer."""
+    if recipe.optim.weight_decay is None:
+        return recipe.optim.optimizer not in ("adamw", "adam")
+    return recipe.optim.weight_decay > 0
 
 
-def _of_streams(streams: Mapping[str, StreamConfig], given: Given) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, stream in streams.items():
-        written = given.streams_raw.get(name, {}).get("objective", {})
-        for key, why in _reasons(stream.objective.unused_options).items():
-            if key in given.objective_raw:
-                if not any(_uses(other.objective, key) for other in streams.values()):
-                    found.setdefault(key, why)
-            elif key in written and _changed(stream.objective, key):
-                found[f"stream.{name}.objective.{key}"] = why
-    return found
+def _unused_in_sections(recipe: Recipe, request: TrainRequest) -> dict[str, UnusedOption]:
+    unused = {}
+    for name, rules in section_rules(recipe).items():
+        section = getattr(recipe, name)
+        given = request.recipe_options.get(name, {})
+        for key, rule in find_unused(rules).items():
+            by_flag = f"{name}.{key}" in request.flag_keys
+            if by_flag or (key in given and _is_changed(section, key)):
+                unused[f"{name}.{key}"] = rule
+    return unused
 
 
-def _reasons(rules: Iterable[UnusedOption]) -> dict[str, str]:
-    """Each idle option, and why: the first rule that holds says it."""
-    found: dict[str, str] = {}
-    for rule in rules:
-        if rule.condition:
-            found = dict.fromkeys(rule.options.split(), rule.reason) | found
-    return found
+def _unused_in_objectives(recipe: Recipe, request: TrainRequest) -> dict[str, UnusedOption]:
+    """Return the options of objectives without effect; one that flags gave has an effect if it has one in any stream."""
+    unused: dict[str, UnusedOption] = {}
+    objectives = {name: stream.objective for name, stream in recipe.stream.items()}
+    for name, objective in objectives.items():
+        table = request.stream_tables.get(name, {}).get("objective", {})
+        for key, rule in find_unused(objective.unused_options).items():
+            if key in request.objective_options:
+                if not any(_uses(other, key) for other in objectives.values()):
+                    unused.setdefault(key, rule)
+            elif key in table and _is_changed(objective, key):
+                unused[f"stream.{name}.objective.{key}"] = rule
+    return unused
+
+
+def _unused_in_selection(recipe: Recipe, request: TrainRequest) -> dict[str, UnusedOption]:
+    selection, streams = request.selection, recipe.stream.values()
+    if selection.lang_temperature == 1 or selection.auxiliary:
+        return {}
+    equally_often = not any(stream.objective.input_kind.sampled_by_size for stream in streams)
+    rules = (
+        UnusedOption(
+            equally_often,
+            "lang_temperature",
+            "directions of back-translation are sampled equally often",
+        ),
+        UnusedOption(len(streams) == 1, "lang_temperature", "the run has one stream"),
+    )
+    return find_unused(rules)
 
 
 def _uses(objective: ObjectiveConfig, key: str) -> bool:
-    return any(row.key == key for row in iter_options(type(objective))) and key not in _reasons(
-        objective.unused_options
-    )
+    """Return whether an objective has the option and lets it have an effect."""
+    has_option = any(option.key == key for option in iter_options(type(objective)))
+    return has_option and key not in find_unused(objective.unused_options)
 
 
-def _changed(section: Any, key: str) -> bool:
-    """Whether an option has not its default."""
-    default = next(row.default for row in iter_options(type(section)) if row.key == key)
+def _is_changed(section: Any, key: str) -> bool:
+    """Return whether an option has another value than its default."""
+    defaults = {option.key: option.default for option in iter_options(type(section))}
     value = to_dict(section).get(key)
-    return bool(value != (list(default) if isinstance(default, tuple) else default))
+    if isinstance(value, list):
+        value = tuple(value)
+    return bool(value != defaults[key])

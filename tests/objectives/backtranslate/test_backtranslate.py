@@ -17,7 +17,6 @@ from rich.console import Console
 from masscli.__main__ import run as masscli
 from masscli.cli.preprocess import run as preprocess
 from masscli.cli.training_events import follow
-from masscli.cli.training_request import TrainRequest
 from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Tokens
@@ -41,6 +40,7 @@ from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.recipe import StreamConfig
 from masscli.training.setup.build import build
 from masscli.training.setup.compose import compose
+from masscli.training.setup.request import TrainRequest
 from tests.toy import TRAIN, VALID, make_data, recipe
 from tests.toy import composed as recipe_of
 from tests.training.test_trainer import EXACT, at, end, far, last, same_run, steps, train
@@ -579,10 +579,8 @@ def test_a_language_that_only_another_folder_has_gets_a_vector(toy: Path, tmp_pa
         )
     streams = {"here": {"dataset": "en", "objective": {"name": "denoise"}},
                "there": {"dataset": "de", "data_dir": str(alone["de"]), "objective": {"name": "denoise"}}}  # fmt: skip
-    request = TrainRequest(
-        {"data": str(alone["en"])}, streams, None, {}, (), None, None, (), (), (), 1.0, None, None
-    )
-    assert compose(request).model.languages == "embedding"
+    request = TrainRequest(recipe_options={"data": str(alone["en"])}, stream_tables=streams)
+    assert compose(request).recipe.model.languages == "embedding"
     trainer, _ = build(recipe(alone["en"], tmp_path / "run", "train.max_update=2", streams=streams))
     list(trainer.run())
     assert trainer.state.languages == ("en", "de")

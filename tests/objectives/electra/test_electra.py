@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from masscli.cli.training_request import TrainRequest
 from masscli.core.config import ConfigError
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Labels
@@ -20,6 +19,7 @@ from masscli.training.events import Evaluated, Stepped
 from masscli.training.recipe import Recipe
 from masscli.training.setup.build import build
 from masscli.training.setup.compose import compose
+from masscli.training.setup.request import TrainRequest
 from masscli.training.trainer import Trainer
 from tests.objectives.test_pretraining import SHAPE, VOCAB, batch, make, objective
 from tests.toy import recipe
@@ -324,7 +324,7 @@ def test_a_run_whose_model_learns_nothing_or_forgets_its_beginning_is_refused(
 
     def composed(last: int, **more: str) -> Recipe:
         raw = {"data": str(toy), "train": {"max_update": last}, **more}
-        return compose(TrainRequest(raw, {"one": two}, None, {}, (), None, None, (), (), (), 1.0, None, None))
+        return compose(TrainRequest(recipe_options=raw, stream_tables={"one": two})).recipe
 
     with pytest.raises(
         MasscliError, match=r"^--max-update 4: the model learns nothing in the first 4 updates$"

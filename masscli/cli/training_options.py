@@ -1,0 +1,295 @@
+"""The options of `pretrain` and `finetune`, gathered into a `TrainRequest`.
+
+They are those of the recipe, of the choice of streams, and of the objectives in use. The command line is searched for the names
+of the objectives before it is parsed, because their options depend on them. Nothing is parsed or filled in here: that is the
+task of masscli/training/setup.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from masscli.cli.options import (
+    SectionOptions,
+    Values,
+    completer,
+    flag,
+    flag_text,
+    join_repeated,
+    parameter,
+    section_parameters,
+)
+from masscli.core.config import ConfigError, from_dict, iter_options, merge, override
+from masscli.core.errors import MasscliError
+from masscli.objectives.registry import OBJECTIVES
+from masscli.objectives.stream_selection import StreamSelection
+from masscli.training.recipe import Recipe
+from masscli.training.setup.request import TrainRequest, parse_weighted
+
+CHOOSERS = {"pretrain": "--objective", "finetune": "--task"}
+"""For each command, the flag that names the objective."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """`Annotated[TrainRequest, Training("--objective")]` gives a command the options of a training run."""
+
+    chooser: str
+    """The flag that names the objective."""
+
+    def expand(self, args: Sequence[str]) -> TrainingOptions:
+        """Return the options for the objectives that the command line or its recipe names."""
+        return TrainingOptions(self.chooser, args)
+
+
+class TrainingOptions:
+    """The options of one training command line."""
+
+    def __init__(self, chooser: str, args: Sequence[str]) -> None:
+        self.chooser = chooser
+        self.objective = peek_option(args, chooser)
+        self.file: Path | None = None
+        self.from_file: dict[str, Any] = {}
+        path = peek_option(args, "--config")
+        if path is not None:
+            self.file = Path(path)
+            self.from_file = read_toml(self.file)
+        self.objectives = self._load_objectives(args)
+        self.recipe = SectionOptions(Recipe)
+        self.selection = SectionOptions(StreamSelection)
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """Return the parameters; an option that several objectives have stands under the first of them."""
+        parameters: dict[str, inspect.Parameter] = {}
+        for name, options in self.objectives.items():
+            for own in section_parameters(options, f"Options of {name}"):
+                if own.name != "name":
+                    parameters.setdefault(own.name, own)
+        recipe = {own.name: own for own in self.recipe.parameters()}
+        # The data folder is a positional argument.
+        del recipe["data"]
+        return [
+            *self._leading_parameters(),
+            *parameters.values(),
+            *self.selection.parameters(),
+            *recipe.values(),
+            *_precision_parameters(recipe["precision"]),
+        ]
+
+    def collect(self, values: Values) -> TrainRequest:
+        """Return what the command line and the file of --config ask for."""
+        given = self._recipe_options(values)
+        options = override(merge(self.from_file, given), values["set"] or [])
+        streams = options.pop("stream", {})
+        flag_keys = set()
+        for section, own in given.items():
+            if isinstance(own, dict):
+                flag_keys |= {f"{section}.{key}" for key in own}
+        return TrainRequest(
+            recipe_options=options,
+            stream_tables=streams,
+            objective=values["objective"],
+            objective_options=self._objective_options(values),
+            selection=from_dict(StreamSelection, self.selection.given(values)),
+            flag_keys=frozenset(flag_keys),
+            names=self.names(values),
+        )
+
+    def names(self, values: Values) -> dict[str, str]:
+        """Return how the user wrote each option: in the file, by a flag or with --set."""
+        names = {}
+        if self.file is not None:
+            names = {key: f"{self.file}: {key}" for key in _nested_keys(self.from_file)}
+        names |= self.recipe.names(values) | self.selection.names(values)
+        for key, value in self._objective_options(values).items():
+            names[key] = flag_text(key, value)
+            for stream in self._stream_names(values):
+                names[f"stream.{stream}.objective.{key}"] = names[key]
+        for assignment in values["set"] or []:
+            key, _, _ = assignment.partition("=")
+            names[key] = f"--set {key}"
+        return names
+
+    def _load_objectives(self, args: Sequence[str]) -> dict[str, type]:
+        """Return the option dataclasses of the objectives in use: the main one, or those of the file, and auxiliary ones."""
+        sources: dict[str, object] = {}
+        if self.objective is not None:
+            sources[self.objective] = self.chooser
+        else:
+            sources |= dict.fromkeys(_objective_names(self.from_file), self.file)
+        for auxiliary in parse_weighted(",".join(peek_options(args, "--auxiliary")).split(",")):
+            sources.setdefault(auxiliary.name, "--auxiliary")
+        return {name: _load_objective(name, str(source)) for name, source in sources.items()}
+
+    def _leading_parameters(self) -> Iterator[inspect.Parameter]:
+        """Yield the parameters that are no fields of a recipe."""
+        (data,) = (option for option in self.recipe.options if option.key == "data")
+        argument = typer.Argument(
+            metavar="DATA", help=f"{data.help} [default: {data.default}]", show_default=False
+        )
+        yield parameter("data", Annotated[str | None, argument])
+        names = list(OBJECTIVES.names())
+        chooser = typer.Option(
+            self.chooser,
+            metavar="NAME",
+            help=f"What to learn: {', '.join(names)}, or module:Class. Add --help to see its own options.",
+            rich_help_panel=self.selection.parameters()[0].annotation.__metadata__[0].rich_help_panel,
+            autocompletion=completer(names),
+        )
+        yield parameter("objective", Annotated[str | None, chooser])
+        config = typer.Option("--config", metavar="FILE", help="A recipe in TOML; flags override it.")
+        yield parameter("config", Annotated[str | None, config])
+        set_ = typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set any key, such as optim.lr=1e-3 or, for a stream of the recipe, stream.en.loss_weight=2. It overrides all other options. Repeatable.",
+        )
+        yield parameter("set", Annotated[list[str] | None, set_])
+
+    def _recipe_options(self, values: Values) -> dict[str, Any]:
+        """Return the options of the recipe that flags gave; --fp16 and --bf16 are short for --precision."""
+        given = self.recipe.given(values)
+        short = [name for name in ("fp16", "bf16") if values[name]]
+        if not short:
+            return given
+        if len(short) > 1 or values["precision"] not in (None, short[0]):
+            raise MasscliError("--fp16, --bf16 and --precision contradict each other", "give one of them")
+        return merge(given, {"train": {"precision": short[0]}})
+
+    def _objective_options(self, values: Values) -> dict[str, Any]:
+        given = {}
+        for options in self.objectives.values():
+            for option in iter_options(options):
+                value = join_repeated(values.get(option.key))
+                if option.key != "name" and value is not None:
+                    given[option.key] = value
+        return given
+
+    def _stream_names(self, values: Values) -> set[str]:
+        """Return the names of the streams that the file or --set lists."""
+        streams = self.from_file.get("stream", {})
+        names: set[str] = set()
+        if isinstance(streams, dict):
+            names |= streams.keys()
+        for assignment in values["set"] or []:
+            path = assignment.partition("=")[0].split(".")
+            if path[0] == "stream" and len(path) > 1:
+                names.add(path[1])
+        return names
+
+
+def peek_option(args: Sequence[str], name: str) -> str | None:
+    """Return the value that the option `name` will have, before the command line is parsed."""
+    values = peek_options(args, name)
+    if not values:
+        return None
+    return values[-1]
+
+
+def peek_options(args: Sequence[str], name: str) -> list[str]:
+    """Return every value that a command line gives to the option `name`."""
+    values = []
+    for arg, following in itertools.pairwise([*args, None]):
+        if arg is None or arg == "--":
+            break
+        if arg == name and following is not None:
+            values.append(following)
+        elif arg.startswith(f"{name}="):
+            values.append(arg.removeprefix(f"{name}="))
+    return values
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file. Raises MasscliError if it is not there or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise MasscliError(
+            f"{path}: there is no such file",
+            "a recipe is a TOML file; `masscli recipe show RUN` prints that of a run",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MasscliError(f"{path}: {error}", "the file must be TOML in UTF-8") from None
+
+
+def explain_unknown_option(unknown: str, command: str, args: Sequence[str]) -> MasscliError | None:
+    """Return an error for a flag that belongs to an objective that is not in use, or None for any other unknown flag."""
+    owners = options_of_others().get(unknown)
+    chooser = CHOOSERS.get(command)
+    if owners is None or chooser is None:
+        return None
+    belongs = f"the objectives {' and '.join(owners)}"
+    if len(owners) == 1:
+        belongs = f"the objective {owners[0]}"
+    in_use = list(Training(chooser).expand(args).objectives)
+    if not in_use:
+        return MasscliError(
+            f"{unknown} belongs to {belongs}, and none is chosen", f"add {chooser} {owners[0]}"
+        )
+    verb = "do" if len(in_use) > 1 else "does"
+    return MasscliError(
+        f"{unknown} belongs to {belongs}; {' and '.join(in_use)} {verb} not have it",
+        f"to list the options of an objective: {chooser} NAME --help",
+    )
+
+
+def options_of_others() -> dict[str, list[str]]:
+    """Return the flags of all built-in objectives, each with the objectives that have it."""
+    owners: dict[str, list[str]] = {}
+    for name in OBJECTIVES.builtin_names():
+        for option in iter_options(OBJECTIVES.load(name)):
+            for spelling in (flag(option.key), flag(f"no-{option.key}"), *option.flags):
+                owners.setdefault(spelling, []).append(name)
+    return owners
+
+
+def _load_objective(name: str, source: str) -> type:
+    """Return the option dataclass of an objective; errors begin with the flag or file that names it."""
+
+    def name_source(key: str) -> str:
+        return source if key == "name" else f"{source}: {key}"
+
+    try:
+        return OBJECTIVES.load(name)
+    except ConfigError as error:
+        raise error.with_keys(name_source) from None
+
+
+def _precision_parameters(precision: inspect.Parameter) -> Iterator[inspect.Parameter]:
+    """Yield --fp16 and --bf16, in the same section of the help as --precision."""
+    (info,) = precision.annotation.__metadata__
+    for name in ("fp16", "bf16"):
+        option = typer.Option(
+            flag(name),
+            help=f"The same as --precision {name}.",
+            show_default=False,
+            rich_help_panel=info.rich_help_panel,
+        )
+        yield parameter(name, Annotated[bool, option], default=False)
+
+
+def _objective_names(tables: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the objectives that the streams of a file name. What is malformed is left for `from_dict` to report."""
+    streams = tables.get("stream", {})
+    if not isinstance(streams, dict):
+        return
+    for stream in streams.values():
+        match stream:
+            case {"objective": {"name": str(name)}}:
+                yield name
+
+
+def _nested_keys(tables: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of all values and tables in a file."""
+    for key, value in tables.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _nested_keys(value, f"{prefix}{key}.")

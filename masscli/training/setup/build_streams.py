@@ -1,0 +1,79 @@
+"""Build the objectives of a run, and the streams that feed them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from masscli.core.errors import MasscliError
+from masscli.core.schedule import parse_schedule
+from masscli.data.batches.framing import Framing
+from masscli.data.batches.loader import BatchBuilder
+from masscli.data.batches.sampler import BatchLimits, BatchSampler
+from masscli.objectives.objective import Objective, ObjectiveContext
+from masscli.objectives.registry import objective_class
+from masscli.objectives.shared.finetuning_base import EvaluableObjective
+from masscli.training.recipe import Recipe
+from masscli.training.setup.run_context import RunContext
+from masscli.training.stream import Stream
+
+
+def build_objectives(recipe: Recipe, framing: Framing) -> dict[str, Objective]:
+    """Return the objective of each stream.
+
+    Raises MasscliError if one of several streams has an objective that must be the only one.
+    """
+    objectives = {}
+    for name, stream in recipe.stream.items():
+        cls = cast(Any, objective_class(stream.objective.name))
+        objective = cls(stream.objective, ObjectiveContext(framing, recipe.model, stream.dataset))
+        assert isinstance(objective, Objective)
+        objectives[name] = objective
+    for name, objective in objectives.items():
+        if objective.exclusive and len(objectives) > 1:
+            raise MasscliError(
+                f"stream {name}: learns alone, not beside {len(objectives) - 1} more",
+                "choose one language with --langs",
+            )
+    return objectives
+
+
+def build_stream(
+    name: str, recipe: Recipe, objective: Objective, context: RunContext, framing: Framing
+) -> Stream:
+    """Return the stream called `name`: its training examples, how they become batches and how often they are drawn."""
+    config = recipe.stream[name]
+    data = context.open_data(config.data_dir)
+    objective.read_statistics(data)
+    dataset, collator = objective.dataset(data, "train", config.max_examples)
+    limits = _training_limits(recipe, framing)
+    piece_length = config.objective.max_example_length(framing.prefix_length)
+    if isinstance(objective, EvaluableObjective):
+        # Labelled examples are truncated to fit, not left out.
+        limits = limits._replace(max_lengths=(), shortening_options="the lengths of the task")
+    elif piece_length is not None:
+        option, _ = piece_length
+        limits = limits._replace(shortening_options=f"--{option.replace('_', '-')}")
+    return Stream(
+        name,
+        objective,
+        BatchBuilder(name, dataset, collator, recipe.seed),
+        BatchSampler(len(dataset), dataset.sizes, limits, recipe.seed, name),
+        config.sampling_weight,
+        parse_schedule(config.loss_weight),
+    )
+
+
+def model_lengths(recipe: Recipe, framing: Framing) -> tuple[int, int]:
+    """Return the longest source and target that the model has positions for.
+
+    Lengths count the symbols at both ends, of which a decoder and most encoders read only one.
+    """
+    target = recipe.model.max_positions + 1
+    return target - framing.prefix_length, target
+
+
+def _training_limits(recipe: Recipe, framing: Framing) -> BatchLimits:
+    """Return the largest micro-batch, and the longest examples that the options and the model allow."""
+    train, (source, target) = recipe.train, model_lengths(recipe, framing)
+    max_lengths = (min(train.max_source_positions, source), min(train.max_target_positions, target))
+    return BatchLimits(train.max_tokens, train.batch_size, max_lengths)

@@ -1,0 +1,243 @@
+"""Build the validator of a run: what is measured on the validation split, and warnings about what cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Ids
+from masscli.data.batches.framing import Framing
+from masscli.data.batches.loader import BatchBuilder
+from masscli.data.batches.sampler import BatchLimits, BatchSampler
+from masscli.data.storage.data_folder import DataFolder, MissingDataError
+from masscli.objectives.input_kinds import languages_of
+from masscli.objectives.objective import Objective
+from masscli.objectives.shared.finetuning_base import EvaluableObjective
+from masscli.objectives.write.objective import ConditionalGeneration, source_truncation
+from masscli.training.config import CheckpointConfig, ValidConfig
+from masscli.training.recipe import Recipe, StreamConfig
+from masscli.training.setup.build_streams import model_lengths
+from masscli.training.setup.run_context import RunContext
+from masscli.training.validation import BleuTask, RetrievalTask, RougeTask, Validator, ValidStream
+
+
+def build_validator(
+    recipe: Recipe, objectives: Mapping[str, Objective], context: RunContext, framing: Framing
+) -> tuple[Validator, list[str]]:
+    """Return the validator of a run, and warnings.
+
+    Raises MasscliError if options ask for measurements on a split that no data folder has, or if the metric that decides which
+    checkpoint is best is not measured.
+    """
+    data, valid = context.data, recipe.valid
+    folders = [context.open_data(stream.data_dir) for stream in recipe.stream.values()]
+    if all(valid.valid_subset not in folder.splits() for folder in folders):
+        _refuse_validation_options(recipe, data)
+        nothing = Validator((), (), (), (), data.tokenizer(), framing, valid.eval_beam, False)
+        return nothing, [f"no {valid.valid_subset} split in {recipe.data}: nothing is validated"]
+
+    warnings: list[str] = []
+    streams: list[ValidStream] = []
+    for name, objective in objectives.items():
+        stream = _build_stream(name, objective, recipe, context, framing, warnings)
+        if stream is not None:
+            streams.append(stream)
+    measured = [stream.name for stream in streams]
+    bleu_tasks = _bleu_tasks(recipe, objectives, context, measured)
+    rouge_tasks = [_rouge_task(stream) for stream in streams if valid.eval_rouge and _writes_text(stream)]
+    retrieval_tasks = _retrieval_tasks(recipe, data)
+    warnings += _missing_measurements(recipe, bleu_tasks, rouge_tasks, retrieval_tasks)
+
+    tokenizer = data.tokenizer()
+    validator = Validator(
+        tuple(streams),
+        tuple(bleu_tasks),
+        tuple(rouge_tasks),
+        tuple(retrieval_tasks),
+        tokenizer,
+        framing,
+        valid.eval_beam,
+        tokenizer.preprocessing.lowercase,
+    )
+    metric = recipe.checkpoint.best_metric
+    if validator and metric not in validator.names:
+        raise MasscliError(
+            f"--best-metric {metric}: is not measured", f"choose one of {', '.join(validator.names)}"
+        )
+    return validator, warnings
+
+
+def aligned_rows(
+    data: DataFolder, split: str, pair: tuple[str, str], limit: int | None
+) -> tuple[list[Ids], list[Ids]]:
+    """Return the token ids of both sides of the first `limit` pairs of a split."""
+    first, second = data.pair(split, *pair)
+    count = len(first)
+    if limit is not None:
+        count = min(limit, count)
+    return [first[row] for row in range(count)], [second[row] for row in range(count)]
+
+
+def _refuse_validation_options(recipe: Recipe, data: DataFolder) -> None:
+    """Refuse the options that ask for a validation, because there is no validation split."""
+    valid, checkpoint = recipe.valid, recipe.checkpoint
+    metric = checkpoint.best_metric
+    is_asked_for = {
+        f"--valid-subset {valid.valid_subset}": valid.valid_subset != ValidConfig().valid_subset,
+        "--patience": checkpoint.patience > 0,
+        "--eval-bleu": valid.eval_bleu,
+        "--eval-roundtrip": valid.eval_roundtrip,
+        "--eval-retrieval": valid.eval_retrieval,
+        "--eval-rouge": valid.eval_rouge,
+        "--max-valid-rows": valid.max_valid_rows is not None,
+        f"--best-metric {metric}": metric != CheckpointConfig().best_metric,
+    }
+    for flag, asked in is_asked_for.items():
+        if asked:
+            splits = ", ".join(data.splits())
+            raise MasscliError(
+                f"{flag}: {recipe.data} has no {valid.valid_subset} split",
+                f"it has {splits}; preprocess one with --validpref, or --mono valid.LANG=FILE",
+            )
+
+
+def _build_stream(
+    name: str,
+    objective: Objective,
+    recipe: Recipe,
+    context: RunContext,
+    framing: Framing,
+    warnings: list[str],
+) -> ValidStream | None:
+    """Return the validation examples of a stream, or None if its data folder has none. Warnings are added to `warnings`."""
+    split, limit = recipe.valid.valid_subset, recipe.valid.max_valid_rows
+    data = context.open_data(recipe.stream[name].data_dir)
+    longest = model_lengths(recipe, framing)
+    limits = BatchLimits(max(recipe.train.max_tokens, *longest), None, longest)
+    table = None
+    try:
+        if isinstance(objective, EvaluableObjective):
+            # Every example is measured once, whatever was done to the examples that were learned from.
+            table = data.table(recipe.stream[name].dataset, split).head(limit)
+            dataset, collator = objective.table_dataset(table, labelled=True), objective.collator()
+        else:
+            dataset, collator = objective.dataset(data, split, limit)
+    except MissingDataError as error:
+        warnings.append(f"{name} is not validated: {error.message}")
+        return None
+    if isinstance(objective, EvaluableObjective):
+        warnings += [f"{name}, {split}: {warning}" for warning in objective.data_warnings(dataset)]
+        # Labelled examples are truncated to fit the model, and none is left out.
+        limits = BatchLimits(max(recipe.train.max_tokens, int(dataset.sizes(0, len(dataset)).max())))
+    sampler = BatchSampler(len(dataset), dataset.sizes, limits, recipe.seed, name, shuffle=False)
+    if sampler.skipped:
+        warnings.append(
+            f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples are longer than --max-positions"
+        )
+    return ValidStream(name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table)
+
+
+def _bleu_tasks(
+    recipe: Recipe, objectives: Mapping[str, Objective], context: RunContext, measured: list[str]
+) -> list[BleuTask]:
+    """Return what is translated during validation: each direction once."""
+    allowed: dict[str, Tensor] = {}
+    for objective in objectives.values():
+        allowed |= objective.allowed_pieces
+    tasks: dict[str, BleuTask] = {}
+    for name in measured:
+        stream = recipe.stream[name]
+        for task in _bleu_tasks_of(stream, context.open_data(stream.data_dir), recipe.valid, allowed):
+            tasks.setdefault(task.name, task)
+    return list(tasks.values())
+
+
+def _bleu_tasks_of(
+    stream: StreamConfig, data: DataFolder, valid: ValidConfig, allowed: Mapping[str, Tensor]
+) -> list[BleuTask]:
+    """Return the translations of a stream: of its validation pairs, and there and back if the model makes its sources."""
+    kind, split, limit = stream.objective.input_kind, valid.valid_subset, valid.max_valid_rows
+    if not kind.has_direction:
+        return []
+    tasks = []
+    source, target = stream.dataset.split("-")
+    has_pairs = any({source, target} == set(pair) for pair in _pairs_of(data, split))
+    if valid.eval_bleu and (has_pairs or not kind.makes_sources):
+        sources, references = (
+            data.original_lines(split, stream.dataset, language)[:limit] for language in (source, target)
+        )
+        tasks.append(
+            BleuTask((source, target), sources, references, allowed, stream.objective.encoder_generates)
+        )
+    if valid.eval_roundtrip and kind.makes_sources:
+        lines = data.original_lines(split, target, target)[:limit]
+        tasks.append(BleuTask((target, source, target), lines, lines, allowed))
+    return tasks
+
+
+def _writes_text(stream: ValidStream) -> bool:
+    return isinstance(stream.objective, ConditionalGeneration) and stream.table is not None
+
+
+def _rouge_task(stream: ValidStream) -> RougeTask:
+    """Return the outputs that are written for a stream during validation."""
+    objective = stream.objective
+    assert isinstance(objective, ConditionalGeneration) and stream.table is not None
+    options = objective.writing
+    sources, references = objective.lines(stream.table)
+    return RougeTask(
+        stream.name,
+        options.language,
+        sources,
+        references,
+        source_truncation(options),
+        objective.limits.target,
+        options.encoder_generates,
+    )
+
+
+def _retrieval_tasks(recipe: Recipe, data: DataFolder) -> list[RetrievalTask]:
+    """Return the pairs of the validation split between languages of the run, for --eval-retrieval."""
+    valid = recipe.valid
+    if not valid.eval_retrieval or not recipe.model.encoder_layers:
+        return []
+    languages = set(languages_of([stream.dataset for stream in recipe.stream.values()]))
+    tasks = []
+    for pair in _pairs_of(data, valid.valid_subset):
+        if set(pair) <= languages:
+            rows = aligned_rows(data, valid.valid_subset, pair, valid.max_valid_rows)
+            tasks.append(RetrievalTask(pair, rows))
+    return tasks
+
+
+def _pairs_of(data: DataFolder, split: str) -> list[tuple[str, str]]:
+    """Return the language pairs that a split has aligned text for."""
+    return [(entry.source, entry.target) for entry in data.manifest.aligned if entry.split == split]
+
+
+def _missing_measurements(
+    recipe: Recipe,
+    bleu_tasks: list[BleuTask],
+    rouge_tasks: list[RougeTask],
+    retrieval_tasks: list[RetrievalTask],
+) -> list[str]:
+    """Return warnings about measurements that options ask for and that cannot be made, or that mislead."""
+    valid, streams = recipe.valid, recipe.stream.values()
+    split = f"the {valid.valid_subset} split of {recipe.data}"
+    warnings = []
+    if valid.eval_bleu and not any(task.metric == "bleu" for task in bleu_tasks):
+        datasets = ", ".join(stream.dataset for stream in streams)
+        warnings.append(f"no BLEU: {split} has no pairs of {datasets}")
+    if valid.eval_rouge and not rouge_tasks:
+        warnings.append("no ROUGE: no stream of the run writes text from a table (summarize, respond)")
+    back_translates = any(stream.objective.input_kind.makes_sources for stream in streams)
+    if recipe.checkpoint.best_metric == "loss" and back_translates:
+        warnings.append(
+            "the best checkpoint is chosen by the loss on sources that the model makes itself, which copying lowers; "
+            "rather --eval-roundtrip --best-metric roundtrip"
+        )
+    if valid.eval_retrieval and not retrieval_tasks:
+        warnings.append(f"no retrieval: {split} has no pairs of this run's languages, or the run no encoder")
+    return warnings

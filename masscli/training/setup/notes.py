@@ -1,0 +1,97 @@
+"""Notes that tell the user what a run does with the data and with settings that follow from others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from masscli.checkpoint.checkpoint import RunState
+from masscli.data.batches.framing import Framing
+from masscli.data.storage.data_folder import DataFolder
+from masscli.lexicon.dictionary import unusable_entries
+from masscli.objectives.shared.options import SwitchingOptions
+from masscli.training.config import TrainConfig
+from masscli.training.recipe import Recipe
+from masscli.training.setup.build_streams import model_lengths
+from masscli.training.setup.compose import default_warmup
+from masscli.training.stream import Stream
+
+
+def note_data(recipe: Recipe, streams: Sequence[Stream], data: DataFolder, framing: Framing) -> list[str]:
+    """Return notes about the data of the streams: their own warnings, dictionaries, and what is left out."""
+    notes = []
+    for stream in streams:
+        warnings = stream.objective.data_warnings(stream.batch_builder.dataset)
+        notes += [f"{stream.name}: {warning}" for warning in warnings]
+    notes += _note_dictionaries(recipe, data)
+    notes += _note_lengths(recipe, framing, streams)
+    return notes
+
+
+def note_kept_warmup(recipe: Recipe, stored: Recipe) -> list[str]:
+    """Return a note if a run goes on with the warm-up of its first, shorter --max-update.
+
+    A run that goes on keeps its learning rates.
+    """
+    kept, fresh = recipe.optim.warmup_updates, default_warmup(recipe.train.max_update)
+    if kept != default_warmup(stored.train.max_update) or kept == fresh:
+        return []
+    return [
+        f"the warm-up stays at {kept} updates, as of the --max-update that the run began with; "
+        f"a new --save-dir would take {fresh}"
+    ]
+
+
+def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str]:
+    """Return a warning if the warm-up is long for a run that ends by epochs, whose length the default does not know."""
+    train, warmup = recipe.train, recipe.optim.warmup_updates or 0
+    if train.max_update is not None or train.max_epoch is None or not warmup:
+        return []
+    # The epochs are those of the first stream, which gives a share of the micro-batches.
+    share = first.share / sum(stream.sampling_weight for stream in recipe.stream.values())
+    batches = train.max_epoch * len(first.sampler.epoch()) * train.batch_reuse
+    updates = round(batches / (state.update_freq * share))
+    if warmup <= updates // 4:
+        return []
+    return [
+        f"warning: --max-epoch {train.max_epoch} is some {updates} updates, the warm-up takes {warmup}; "
+        "set it with --warmup-updates"
+    ]
+
+
+def _note_dictionaries(recipe: Recipe, data: DataFolder) -> list[str]:
+    """Return a note for each dictionary with entries that the data have no use for."""
+    paths = []
+    for stream in recipe.stream.values():
+        options = stream.objective
+        if isinstance(options, SwitchingOptions) and options.switch_dictionary is not None:
+            paths.append(options.switch_dictionary)
+    notes = [unusable_entries(path, data) for path in dict.fromkeys(paths)]
+    return [note for note in notes if note]
+
+
+def _note_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -> list[str]:
+    """Return notes on examples that are too long, with the limit, and on a limit that holds for no example."""
+    train, notes, max_sides = recipe.train, [], 1
+    source_limit = f"--max-source-positions {train.max_source_positions}"
+    target_limit = f"--max-target-positions {train.max_target_positions}"
+    model_source, model_target = model_lengths(recipe, framing)
+    limits = [source_limit, target_limit]
+    if train.max_source_positions > model_source:
+        limits[0] = f"the model's {recipe.model.max_positions} positions"
+    if train.max_target_positions > model_target:
+        limits[1] = f"the model's {recipe.model.max_positions} positions"
+    for stream in streams:
+        # Sizes are a matrix with a column for each side of an example.
+        sides = stream.sampler.sizes(0, 1).shape[1]
+        max_sides = max(max_sides, sides)
+        if stream.sampler.skipped:
+            limit = " or ".join(dict.fromkeys(limits[:sides]))
+            notes.append(
+                f"{stream.name}: {stream.sampler.skipped} of {stream.sampler.num_examples} examples are longer than "
+                f"{limit} and are left out"
+            )
+    if max_sides == 1 and train.max_target_positions != TrainConfig().max_target_positions:
+        notes.append(
+            f"{target_limit} bounds nothing: examples have one side, whose limit is --max-source-positions"
+        )
+    return notes

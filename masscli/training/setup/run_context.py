@@ -1,0 +1,81 @@
+"""The data folders and checkpoints that a run reads: each is opened once and passed along."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from masscli.checkpoint.checkpoint import Checkpoint, saved
+from masscli.core.errors import MasscliError
+from masscli.data.storage.data_folder import DataFolder
+from masscli.training.recipe import StreamConfig
+
+
+class RunContext:
+    """What a run reads from disk.
+
+    A stream may read a data folder of its own, such as one with synthetic translations, if it has the vocabulary of the run's.
+    """
+
+    def __init__(self, data: DataFolder) -> None:
+        self.data = data
+        self._folders: dict[Path, DataFolder] = {}
+        self._checkpoints: dict[Path, Checkpoint] = {}
+
+    @classmethod
+    def open(cls, data_dir: Path) -> RunContext:
+        """Open the data folder of a run. Raises MasscliError if it is damaged or not there."""
+        return cls(DataFolder.open(data_dir))
+
+    def open_data(self, data_dir: Path | None) -> DataFolder:
+        """Return the data folder that a stream names, or the run's if it names none.
+
+        Raises MasscliError if the vocabularies differ, because token ids would not mean the same in both.
+        """
+        if data_dir is None:
+            return self.data
+        if data_dir not in self._folders:
+            other = DataFolder.open(data_dir)
+            if other.vocab.fingerprint != self.data.vocab.fingerprint:
+                raise MasscliError(
+                    f"{data_dir}: has another vocabulary than {self.data.folder}",
+                    f"preprocess it with --spm-model {self.data.folder}",
+                )
+            self._folders[data_dir] = other
+        return self._folders[data_dir]
+
+    def open_checkpoint(self, path: Path) -> Checkpoint:
+        """Return a checkpoint, or the best or else the last checkpoint of a run.
+
+        Raises MasscliError if there is none or it is damaged.
+        """
+        if path not in self._checkpoints:
+            self._checkpoints[path] = Checkpoint.open(path)
+        return self._checkpoints[path]
+
+    def last_checkpoint(self, save_dir: Path) -> Checkpoint | None:
+        """Return the last checkpoint of the run in `save_dir`, or None if nothing has been saved there."""
+        steps = saved(save_dir)
+        if not steps:
+            return None
+        return self.open_checkpoint(steps[max(steps)])
+
+    def languages(self, streams: Mapping[str, StreamConfig]) -> tuple[str, ...]:
+        """Return the languages of the run's data folder, then those that the folders of streams add."""
+        languages = list(self.data.languages)
+        for stream in streams.values():
+            languages += self.open_data(stream.data_dir).languages
+        return tuple(dict.fromkeys(languages))
+
+    def data_fingerprint(self, streams: Mapping[str, StreamConfig]) -> str:
+        """Return a fingerprint of the training examples, which does not depend on where the folders are."""
+        main = self.data.manifest.split_fingerprint("train")
+        others = {}
+        for name, stream in streams.items():
+            if stream.data_dir is not None:
+                others[name] = self.open_data(stream.data_dir).manifest.split_fingerprint("train")
+        if not others:
+            return main
+        return hashlib.sha256(json.dumps([main, sorted(others.items())]).encode()).hexdigest()

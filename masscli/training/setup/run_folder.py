@@ -1,0 +1,127 @@
+"""The folder of a run: what it must have, which checkpoints are in it, and whether the run in it is the one to continue."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from masscli.checkpoint import checkpoint
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core import distributed
+from masscli.core.config import to_dict
+from masscli.core.errors import MasscliError
+from masscli.training.recipe import Recipe
+from masscli.training.setup.run_context import RunContext
+from masscli.training.validation import lower_is_better
+
+CHANGEABLE = {
+    "data", "save_dir", "init_from", "init_stacks", "init_decoder_from", "init_vectors", "checkpoint", "valid",
+    "train.max_update", "train.max_epoch", "train.stop_time_hours", "train.compile", "train.shard_model", "train.device",
+    "train.num_workers", "train.log_interval", "train.update_freq", "train.threads", "train.min_loss_scale",
+    "train.tensorboard_logdir",
+}  # fmt: skip
+"""Sections and keys of a recipe that may change when a run goes on. Any other change would make it another run."""
+
+NEEDED_SPACE = 64 * 2**20
+"""Bytes that must be free on the disk."""
+
+NEW_RUN = "start another run with --save-dir, or begin from its weights with --init-from"
+
+
+def prepare_folder(save_dir: Path) -> Path:
+    """Create the folder of a run, and return it. Raises MasscliError if it cannot be written or the disk is full."""
+    try:
+        (save_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise MasscliError(
+            f"{save_dir}: cannot be written ({error.strerror})", "choose another folder with --save-dir"
+        ) from None
+    if shutil.disk_usage(save_dir).free < NEEDED_SPACE:
+        raise MasscliError(
+            f"{save_dir}: less than {NEEDED_SPACE // 2**20} MiB are free",
+            "make room, or choose another disk with --save-dir",
+        )
+    return save_dir
+
+
+def open_checkpoints(save_dir: Path, context: RunContext) -> dict[int, Checkpoint]:
+    """Return the checkpoints of a run by step. All processes must call this together."""
+    # Every process must see the same checkpoints, so the first one removes what a kill has left before they look.
+    if distributed.rank == 0:
+        checkpoint.tidy(save_dir)
+    distributed.barrier()
+    paths = checkpoint.saved(save_dir)
+    return {step: context.open_checkpoint(path) for step, path in paths.items()}
+
+
+def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext) -> None:
+    """Check that a run may go on: it has the same vocabulary, training data, streams and settings.
+
+    Raises MasscliError if it does not.
+    """
+    if last.state.vocab_fingerprint != context.data.vocab.fingerprint:
+        raise MasscliError(
+            f"{last.path}: the run was made with another vocabulary than {recipe.data}",
+            "continue it with its own data, or start another run with --save-dir",
+        )
+    stored_data = last.state.data_fingerprint
+    if stored_data and stored_data != context.data_fingerprint(recipe.stream):
+        raise MasscliError(
+            f"{last.path}: the run was made of other text than is in {recipe.data} now", NEW_RUN
+        )
+    before, now = list(last.recipe.stream), list(recipe.stream)
+    if before != now:
+        raise MasscliError(
+            f"{recipe.save_dir}: holds a run of {', '.join(before)}, not of {', '.join(now)}", NEW_RUN
+        )
+    old, new = _flatten(to_dict(last.recipe)), _flatten(to_dict(recipe))
+    changes = []
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key) and not _is_changeable(key, recipe):
+            changes.append(f"{key} is {new.get(key)}, was {old.get(key)}")
+    if changes:
+        raise MasscliError(
+            f"{recipe.save_dir}: holds a run with another recipe ({'; '.join(changes[:4])})", NEW_RUN
+        )
+
+
+def repair_links(
+    save_dir: Path, recipe: Recipe, last: Checkpoint, scores: Mapping[int, float | None]
+) -> None:
+    """Make the links `last` and `best` right, which a kill may have left behind a save.
+
+    `scores` are the values of the metric by step. If it is not the one that the run had, the best score is taken from them.
+    """
+    metric = recipe.checkpoint.best_metric
+    ranked = checkpoint.ranked(scores, lower_is_better(metric))
+    if metric != last.recipe.checkpoint.best_metric:
+        last.state.best = scores[ranked[0]] if ranked else None
+        last.state.stale = 0
+    if distributed.rank != 0:
+        return
+    folder = save_dir / "checkpoints"
+    checkpoint.link(folder, "last", last.path)
+    if ranked:
+        checkpoint.link(folder, "best", folder / f"step-{ranked[0]:07d}")
+
+
+def _is_changeable(key: str, recipe: Recipe) -> bool:
+    """Return whether the value of a dotted key may change when a run goes on."""
+    # A folder may move; what is in it has been compared by its fingerprint.
+    if key in [f"stream.{name}.data_dir" for name in recipe.stream]:
+        return True
+    section, _, _ = key.partition(".")
+    return key in CHANGEABLE or section in CHANGEABLE
+
+
+def _flatten(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return plain data with dotted keys and no tables."""
+    flat: dict[str, Any] = {}
+    for key, value in raw.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
