@@ -14,8 +14,8 @@ from masscli.data.storage.tables import WITH_QUESTION
 def read_jsonl(path: Path) -> Iterator[Record]:
     """Yield a record for every object; strings and numbers are texts, lists of strings are lists.
 
-    Every object must have the fields of the first one. Blank lines are allowed at the end only. Where there is
-    a question, the items of each list are also stored together with it, as multiple choice needs them.
+    Every object must have the fields of the first one. Blank lines are allowed at the end only. Where there
+    is a question, the items of each list are also stored together with it, as multiple choice needs them.
     """
     for number, texts, lists in read_objects(path):
         fields = dict(lists)

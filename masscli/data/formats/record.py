@@ -1,7 +1,8 @@
 """The labelled example that every file format is read into.
 
 A record has named fields. What a field means (text, label, number) is decided by the objective that reads it.
-A reader only checks that every example has the fields that its file promises, and names the line that does not.
+A reader only checks that every example has the fields that its file promises, and names the line that does
+not.
 """
 
 from __future__ import annotations

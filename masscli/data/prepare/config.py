@@ -1,7 +1,8 @@
 """Every knob of the commands that do not train: preprocess, generate, predict, score, demo.
 
-They follow the rules of masscli/recipe.py: a field's type, default and sentence are its flag.  `GenerationConfig` is the search, which
-back-translation and validation use too.  Nothing heavy is imported here.
+They follow the rules of masscli/recipe.py: a field's type, default and sentence are its flag.
+`GenerationConfig` is the search, which back-translation and validation use too.  Nothing heavy is imported
+here.
 """
 
 from __future__ import annotations
@@ -23,28 +24,31 @@ class PreprocessConfig:
     target_lang: Annotated[str | None, Flags("-t")] = None
     """Target language."""
     trainpref: Path | None = None
-    """Prefix of aligned training files: PREFIX.LANG, or PREFIX.SRC-TGT.LANG where they differ by pair (also .gz, .xz)."""
+    """Prefix of aligned training files: PREFIX.LANG, or PREFIX.SRC-TGT.LANG where they differ by pair (also
+    .gz, .xz)."""
     validpref: Path | None = None
     """Prefix of aligned validation files; several, separated by commas, become valid, valid1, ..."""
     testpref: Path | None = None
     """Prefix of aligned test files, likewise."""
     mono: tuple[str, ...] = ()
-    """[SPLIT.]LANG=FILE: monolingual text, where a blank line ends a document; repeatable; a FILE of - is standard input. SPLIT is train
-    unless it says valid or test."""
+    """[SPLIT.]LANG=FILE: monolingual text, where a blank line ends a document; repeatable; a FILE of - is
+    standard input. SPLIT is train unless it says valid or test."""
     tsv: tuple[str, ...] = ()
-    """[TABLE.]SPLIT=FILE,...: labelled examples, tab-separated with a header in whatever case; quotes are text. Repeatable, as are
-    those below."""
+    """[TABLE.]SPLIT=FILE,...: labelled examples, tab-separated with a header in whatever case; quotes are
+    text. Repeatable, as are those below."""
     jsonl: tuple[str, ...] = ()
     """The same, an object a line (multiple choice: context, choices, label)."""
     conll: tuple[str, ...] = ()
-    """The same, a word a line in columns and a blank line after each sentence (token labels); CoNLL-U, too."""
+    """The same, a word a line in columns and a blank line after each sentence (token labels); CoNLL-U,
+    too."""
     squad: tuple[str, ...] = ()
     """The same, in the JSON of SQuAD 1.1 or 2.0 (questions about a text)."""
     swag: tuple[str, ...] = ()
-    """The same, as SWAG is distributed (multiple choice): CSV, or .tsv or .jsonl, with sent1, sent2, ending0, ending1, ... and label."""
+    """The same, as SWAG is distributed (multiple choice): CSV, or .tsv or .jsonl, with sent1, sent2, ending0,
+    ending1, ... and label."""
     race: tuple[str, ...] = ()
-    """The same, as RACE is distributed (multiple choice): a folder of .txt files, or a file with an object a line, each with article,
-    questions, options, answers."""
+    """The same, as RACE is distributed (multiple choice): a folder of .txt files, or a file with an object a
+    line, each with article, questions, options, answers."""
     dialogues: tuple[str, ...] = ()
     """The same, a dialogue a line with turns separated by tabs."""
     aligned: tuple[str, ...] = ()
@@ -60,11 +64,13 @@ class PreprocessConfig:
     vocab_size: int = 8000
     """Pieces of the joint SentencePiece BPE model, special ones included."""
     spm_model: Path | None = None
-    """Use this SentencePiece model, or BERT's vocab.txt (with --lowercase where it is uncased), instead of training one; a data folder or
-    a run means its vocabulary as it is, languages and text options included."""
+    """Use this SentencePiece model, or BERT's vocab.txt (with --lowercase where it is uncased), instead of
+    training one; a data folder or a run means its vocabulary as it is, languages and text options
+    included."""
     bpe_codes: Path | None = None
-    """Use these merges of subword-nmt or fastBPE (as XLM and the MASS authors distribute them) with the pieces in --bpe-vocab instead of
-    training a model; ids are then those of XLM. With --moses, as such merges are of Moses tokens."""
+    """Use these merges of subword-nmt or fastBPE (as XLM and the MASS authors distribute them) with the
+    pieces in --bpe-vocab instead of training a model; ids are then those of XLM. With --moses, as such merges
+    are of Moses tokens."""
     bpe_vocab: Path | None = None
     """Their pieces: PIECE COUNT a line, as fastBPE's getvocab writes them."""
     character_coverage: float = 1.0
@@ -74,8 +80,8 @@ class PreprocessConfig:
     normalize: bool = False
     """Moses punctuation normalisation of the input."""
     romanian: Literal["commas", "plain"] | None = None
-    """Romanian (ro) text: letters with a cedilla get the comma that belongs there (commas), or lose all marks, as in the papers on WMT16
-    (plain)."""
+    """Romanian (ro) text: letters with a cedilla get the comma that belongs there (commas), or lose all
+    marks, as in the papers on WMT16 (plain)."""
     moses: bool = False
     """Moses tokenisation before SentencePiece, undone when generating."""
     lowercase: bool = False
@@ -87,14 +93,15 @@ class PreprocessConfig:
     max_ratio: float = 0.0
     """Drop training pairs whose lengths differ by more than this factor; 0 keeps all."""
     dedup: bool = False
-    """Drop training lines that repeat an earlier one exactly: of monolingual text in a language (sides of pairs included, where they are
-    such text), or of both sides of a pair."""
+    """Drop training lines that repeat an earlier one exactly: of monolingual text in a language (sides of
+    pairs included, where they are such text), or of both sides of a pair."""
     drop_copies: bool = False
     """Drop training pairs whose sides are the same text."""
     drop_held_out: bool = False
     """Drop training lines that are lines of valid or test, too; otherwise they are counted."""
     filter_lang: bool = False
-    """Drop training lines that look like another of the languages given here, by character trigrams learned from the text itself."""
+    """Drop training lines that look like another of the languages given here, by character trigrams learned
+    from the text itself."""
     workers: int = 1
     """Processes."""
     shard_size: int = 256

@@ -1,4 +1,5 @@
-"""Why a training line is dropped: the rules of length and of the filters, in the order in which they are applied."""
+"""Why a training line is dropped: the rules of length and of the filters, in the order in which they are
+applied."""
 
 from __future__ import annotations
 
@@ -9,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.prepare.config import PreprocessConfig
-from masscli.data.storage.columns import RowBlock
 
 Reasons = NDArray[np.int8]
 """A `DropReason` for each row."""
@@ -46,16 +46,20 @@ def length_reasons(lengths: NDArray[np.int32], config: PreprocessConfig) -> Reas
 
 
 def unit_reasons(
-    sides: Sequence[RowBlock], side_reasons: Sequence[Reasons], config: PreprocessConfig
+    lengths: Sequence[NDArray[np.int32]], side_reasons: Sequence[Reasons], config: PreprocessConfig
 ) -> Reasons:
-    """Return the first reason against each row of a pair, or of monolingual text (one side)."""
+    """Return the first reason against each row of a pair, or of monolingual text, which has one side.
+
+    `lengths` are those of each side in pieces, and `side_reasons` what `length_reasons` says of each side.
+    """
     reasons = side_reasons[0].copy()
-    if len(sides) == 2:
-        mark(reasons, side_reasons[1] != DropReason.KEPT, side_reasons[1])
-        if config.max_ratio:
-            first, second = (side.lengths for side in sides)
-            is_uneven = np.maximum(first, second) > config.max_ratio * np.minimum(first, second)
-            mark(reasons, is_uneven, DropReason.RATIO)
+    if len(lengths) == 1:
+        return reasons
+    first, second = lengths
+    mark(reasons, side_reasons[1] != DropReason.KEPT, side_reasons[1])
+    if config.max_ratio:
+        is_uneven = np.maximum(first, second) > config.max_ratio * np.minimum(first, second)
+        mark(reasons, is_uneven, DropReason.RATIO)
     return reasons
 
 

@@ -1,8 +1,8 @@
 """Encode a chunk of text: lines of a group of files in, token ids of the lines that are kept out.
 
-Every function here is a pure one of its task, so that the result does not depend on the number of workers. Training lines
-that are empty, too short, too long or too different in length, or that `filters` finds wrong, are dropped, and each is
-listed in the log of dropped lines; lines of other splits are all kept.
+Every function here is a pure one of its task, so that the result does not depend on the number of workers.
+Training lines that are empty, too short, too long or too different in length, or that `filters` finds wrong,
+are dropped, and each is listed in the log of dropped lines. Lines of other splits are all kept.
 """
 
 from __future__ import annotations
@@ -60,8 +60,18 @@ class EncodedChunk:
 
 
 @dataclass(slots=True)
+class _Side:
+    """The lines of one language, encoded, and what speaks against their lengths."""
+
+    language: str
+    lines: list[str]
+    rows: RowBlock
+    reasons: Reasons
+
+
+@dataclass(slots=True)
 class _Unit:
-    """The lines of a pair, or of monolingual text, with what is to become of them."""
+    """The lines of a pair, or of monolingual text, with what becomes of them."""
 
     sides: Sides
     reasons: Reasons
@@ -72,45 +82,27 @@ class _Unit:
 
 def encode_chunk(task: ChunkTask) -> EncodedChunk:
     """Return the token ids of the lines of a chunk that are kept, and what became of the others."""
-    tokenizer = _load_tokenizer(task.folder, task.fingerprint)
     group = task.group
-    lines = [line_range.lines() for line_range in task.ranges]
-    if len({len(side) for side in lines}) > 1:
-        raise MasscliError(f"{group.paths[0]}: has changed while it was read", "run the same command again")
-    is_blank = _blank_lines(group, lines)
-    encoded = []
-    for language, side_lines in zip(group.languages, lines, strict=True):
-        ids, lengths = tokenizer.encode_flat(side_lines, language)
-        encoded.append(RowBlock(ids.astype(task.ids_dtype), lengths))
-    side_reasons = [length_reasons(side.lengths, task.config) for side in encoded]
-    units = _judge_units(task, lines, encoded, side_reasons, is_blank)
-    stored = [_stored_rows(side, units) for side in range(len(lines))]
-
-    columns: dict[str, RowBlock] = {}
-    for side, rows in enumerate(encoded):
-        columns[group.column(side)] = _select_rows(rows, stored[side])
-        if not group.is_training:
-            kept_lines = [line for line, keep in zip(lines[side], stored[side], strict=True) if keep]
-            columns[group.original_column(side)] = text_rows(kept_lines)
-    if group.is_training and len(group.pairs) > 1:
-        for unit in units:
-            for side in unit.sides:
-                rows_of_pair = np.flatnonzero(unit.kept[stored[side]]).astype(np.int64)
-                block = RowBlock(rows_of_pair, np.array([len(rows_of_pair)], np.int32))
-                columns[group.rows_column(unit.sides, side)] = block
-
+    tokenizer = _load_tokenizer(task.folder, task.fingerprint)
+    sides = _encode_sides(task, tokenizer)
+    is_blank = _document_breaks(group, sides)
+    units = _judge_units(task, sides, is_blank)
+    # A side that several pairs share is stored once, with every row that one of the pairs keeps.
+    stored = []
+    for side in range(len(sides)):
+        stored.append(np.any([unit.kept for unit in units if side in unit.sides], axis=0))
+    filter_stats = []
     dropped: list[str] = []
-    if group.is_training:
-        for unit in units:
-            dropped += _dropped_lines(task, unit, side_reasons, is_blank)
+    for unit in units:
+        filter_stats.append(_count_lines(group, unit, sides, is_blank, tokenizer.vocab.unk))
+        if group.is_training:
+            dropped += _log_dropped_lines(task, unit, sides, is_blank)
     return EncodedChunk(
         group=group,
         size=sum(line_range.size for line_range in task.ranges),
-        columns=columns,
+        columns=_stored_columns(group, sides, units, stored),
         document_breaks=np.cumsum(stored[0])[np.flatnonzero(is_blank)].tolist(),
-        filter_stats=tuple(
-            _filter_stats(group, unit, is_blank, encoded, tokenizer.vocab.unk) for unit in units
-        ),
+        filter_stats=tuple(filter_stats),
         dropped_lines="".join(dropped),
     )
 
@@ -126,101 +118,137 @@ def _load_tokenizer(folder: Path, fingerprint: str) -> Tokenizer:
     return tokenizer
 
 
-def _blank_lines(group: TextGroup, lines: Sequence[Sequence[str]]) -> Bools:
+def _encode_sides(task: ChunkTask, tokenizer: Tokenizer) -> list[_Side]:
+    """Read and encode the lines of every file."""
+    sides: list[_Side] = []
+    for language, line_range in zip(task.group.languages, task.ranges, strict=True):
+        lines = line_range.lines()
+        # The lines were counted before; only a file that changes meanwhile can have others now.
+        if sides and len(lines) != len(sides[0].lines):
+            path = task.group.paths[0]
+            raise MasscliError(f"{path}: has changed while it was read", "run the same command again")
+        ids, lengths = tokenizer.encode_flat(lines, language)
+        rows = RowBlock(ids.astype(task.ids_dtype), lengths)
+        sides.append(_Side(language, lines, rows, length_reasons(lengths, task.config)))
+    return sides
+
+
+def _document_breaks(group: TextGroup, sides: Sequence[_Side]) -> Bools:
     """Return which lines end a document: blank ones, in monolingual text only."""
     if group.pairs:
-        return np.zeros(len(lines[0]), np.bool_)
-    return np.array([not line.strip() for line in lines[0]], np.bool_)
+        return np.zeros(len(sides[0].lines), np.bool_)
+    return np.array([not line.strip() for line in sides[0].lines], np.bool_)
 
 
-def _judge_units(
-    task: ChunkTask,
-    lines: Sequence[Sequence[str]],
-    encoded: Sequence[RowBlock],
-    side_reasons: Sequence[Reasons],
-    is_blank: Bools,
-) -> list[_Unit]:
+def _judge_units(task: ChunkTask, sides: Sequence[_Side], is_blank: Bools) -> list[_Unit]:
     """Decide which lines of each pair, or of monolingual text, are kept."""
-    group = task.group
     units = []
-    for sides in group.units:
-        reasons = unit_reasons(
-            [encoded[side] for side in sides], [side_reasons[side] for side in sides], task.config
-        )
-        units.append(_Unit(sides, reasons, kept=~is_blank))
-    if not group.is_training:
+    for numbers in task.group.units:
+        unit_sides = [sides[number] for number in numbers]
+        lengths = [side.rows.lengths for side in unit_sides]
+        reasons = unit_reasons(lengths, [side.reasons for side in unit_sides], task.config)
+        units.append(_Unit(numbers, reasons, kept=~is_blank))
+    # Validation and test sets are kept whole, so that results can be compared with published ones.
+    if not task.group.is_training:
         return units
     if task.survey_key:
         survey = load_survey(task.folder, task.survey_key)
-        _apply_filters(task, survey, lines, units)
+        _apply_filters(task, survey, sides, units)
     for unit in units:
         unit.kept = (unit.reasons == DropReason.KEPT) & ~is_blank
     return units
 
 
-def _apply_filters(
-    task: ChunkTask, survey: Survey, lines: Sequence[Sequence[str]], units: Sequence[_Unit]
-) -> None:
+def _apply_filters(task: ChunkTask, survey: Survey, sides: Sequence[_Side], units: Sequence[_Unit]) -> None:
     """Mark rows that are of good length and wrong otherwise, and count those that are held out and kept."""
-    group = task.group
     config = task.config
-    count = len(lines[0])
+    # Each side is judged once, though several pairs may share it.
     is_held_out = []
     is_other_language = []
-    for language, side_lines in zip(group.languages, lines, strict=True):
-        is_held_out.append(survey.is_held_out(language, side_lines))
+    for side in sides:
+        is_held_out.append(survey.is_held_out(side.language, side.lines))
         if config.filter_lang:
-            is_other_language.append(survey.is_other_language(language, side_lines))
+            is_other_language.append(survey.is_other_language(side.language, side.lines))
     for unit in units:
         if config.drop_copies and len(unit.sides) == 2:
-            first, second = (lines[side] for side in unit.sides)
-            copies = [a.strip() == b.strip() for a, b in zip(first, second, strict=True)]
-            mark(unit.reasons, np.array(copies, np.bool_), DropReason.COPY)
-        repeated = survey.is_repeated(group.unit_name(unit.sides), task.ranges[0].first_line, count)
+            first, second = unit.sides
+            mark(unit.reasons, _is_copy(sides[first].lines, sides[second].lines), DropReason.COPY)
+        name = task.group.unit_name(unit.sides)
+        first_line = task.ranges[0].first_line
+        repeated = survey.is_repeated(name, first_line, len(unit.reasons))
         mark(unit.reasons, repeated, DropReason.REPEATED)
+        # One line of a pair that is in the wrong language, or held out, spoils the pair.
         if config.filter_lang:
-            other_language = np.any([is_other_language[side] for side in unit.sides], axis=0)
+            other_language = _marked_on_any(unit.sides, is_other_language)
             mark(unit.reasons, other_language, DropReason.OTHER_LANGUAGE)
-        held_out = np.any([is_held_out[side] for side in unit.sides], axis=0)
+        held_out = _marked_on_any(unit.sides, is_held_out)
         if config.drop_held_out:
             mark(unit.reasons, held_out, DropReason.HELD_OUT)
         unit.held_out = int((held_out & (unit.reasons == DropReason.KEPT)).sum())
 
 
-def _stored_rows(side: int, units: Sequence[_Unit]) -> Bools:
-    """Return which rows of a side are stored: those that any of its pairs keeps."""
-    stored: Bools = np.any([unit.kept for unit in units if side in unit.sides], axis=0)
-    return stored
+def _is_copy(first: Sequence[str], second: Sequence[str]) -> Bools:
+    """Return which lines are the same in both languages."""
+    copies = [a.strip() == b.strip() for a, b in zip(first, second, strict=True)]
+    return np.array(copies, np.bool_)
+
+
+def _marked_on_any(sides: Sides, marked: Sequence[Bools]) -> Bools:
+    """Return the rows that are marked on any of the sides of a unit."""
+    rows: Bools = np.any([marked[side] for side in sides], axis=0)
+    return rows
+
+
+def _stored_columns(
+    group: TextGroup, sides: Sequence[_Side], units: Sequence[_Unit], stored: Sequence[Bools]
+) -> dict[str, RowBlock]:
+    """Return the rows of every column of the group."""
+    columns: dict[str, RowBlock] = {}
+    for number, side in enumerate(sides):
+        columns[group.column(number)] = _select_rows(side.rows, stored[number])
+        # The lines of validation and test sets are references for scoring.
+        if not group.is_training:
+            lines = [side.lines[row] for row in np.flatnonzero(stored[number]).tolist()]
+            columns[group.original_column(number)] = text_rows(lines)
+    # One pair keeps all stored rows; several must say which of them are theirs.
+    if group.is_training and len(group.pairs) > 1:
+        for unit in units:
+            for number in unit.sides:
+                row_numbers = np.flatnonzero(unit.kept[stored[number]]).astype(np.int64)
+                block = RowBlock(row_numbers, np.array([len(row_numbers)], np.int32))
+                columns[group.rows_column(unit.sides, number)] = block
+    return columns
 
 
 def _select_rows(rows: RowBlock, selected: Bools) -> RowBlock:
+    # Most chunks are kept whole, and need no copy.
     if selected.all():
         return rows
     return RowBlock(rows.values[np.repeat(selected, rows.lengths)], rows.lengths[selected])
 
 
-def _filter_stats(
-    group: TextGroup, unit: _Unit, is_blank: Bools, encoded: Sequence[RowBlock], unk: int
+def _count_lines(
+    group: TextGroup, unit: _Unit, sides: Sequence[_Side], is_blank: Bools, unk: int
 ) -> FilterStats:
-    """Count what became of the lines of a unit."""
-    counts = np.bincount(unit.reasons[~is_blank], minlength=len(DropReason))
-    suspicious = {}
+    """Count what became of the lines of a unit, and the pieces of those that are kept."""
+    counts = np.bincount(unit.reasons[~is_blank], minlength=len(DropReason)).tolist()
+    faults = {}
     for reason in DropReason:
         if reason is not DropReason.KEPT and counts[reason]:
-            suspicious[reason.label] = int(counts[reason])
-    dropped: dict[str, int] = {}
+            faults[reason.label] = counts[reason]
     if group.is_training:
-        dropped = suspicious
-        suspicious = {}
-        if unit.held_out:
-            suspicious[DropReason.HELD_OUT.label] = unit.held_out
+        dropped = faults
+        suspicious = {DropReason.HELD_OUT.label: unit.held_out} if unit.held_out else {}
+    else:
+        dropped = {}
+        suspicious = faults
     side_stats = []
-    for side in unit.sides:
-        ids = _select_rows(encoded[side], unit.kept).values
+    for number in unit.sides:
+        ids = _select_rows(sides[number].rows, unit.kept).values
         side_stats.append(
             SideStats(
-                language=group.languages[side],
-                path=display_path(group.paths[side]),
+                language=sides[number].language,
+                path=display_path(group.paths[number]),
                 pieces=len(ids),
                 unknown=int(np.count_nonzero(ids == unk)),
             )
@@ -236,23 +264,20 @@ def _filter_stats(
     )
 
 
-def _dropped_lines(
-    task: ChunkTask, unit: _Unit, side_reasons: Sequence[Reasons], is_blank: Bools
-) -> list[str]:
+def _log_dropped_lines(task: ChunkTask, unit: _Unit, sides: Sequence[_Side], is_blank: Bools) -> list[str]:
     """Return a line of the log for each row that is dropped.
 
     It names the file whose line is at fault, or the first file if it takes both to see the fault.
     """
-    group = task.group
-    name = group.unit_name(unit.sides)
+    name = task.group.unit_name(unit.sides)
     log = []
     for row in np.flatnonzero((unit.reasons != DropReason.KEPT) & ~is_blank).tolist():
         at_fault = unit.sides[0]
-        for side in unit.sides:
-            if side_reasons[side][row] != DropReason.KEPT:
-                at_fault = side
+        for number in unit.sides:
+            if sides[number].reasons[row] != DropReason.KEPT:
+                at_fault = number
                 break
+        path = display_path(task.group.paths[at_fault])
         line = task.ranges[0].first_line + row + 1
-        reason = DropReason(unit.reasons[row])
-        log.append(f"{name}\t{line}\t{reason.label}\t{display_path(group.paths[at_fault])}\n")
+        log.append(f"{name}\t{line}\t{DropReason(unit.reasons[row]).label}\t{path}\n")
     return log

@@ -1,14 +1,14 @@
 """Find training lines that are repeats, in the wrong language, or also in valid or test.
 
-`write_survey` reads all text once, before anything is encoded, and stores three things in `.partial` for the workers:
-which training rows repeat an earlier one (exactly, of the same pair or of the same language's monolingual text), hashes
-of all lines of valid and test, and profiles of the languages. A `Survey` then judges chunks, as a pure function of them.
-Hashes are 64 bits of BLAKE2b of the stripped line.
+`write_survey` reads all text once, before anything is encoded, and stores three things in `.partial` for the
+workers: which training rows repeat an earlier one (exactly, of the same pair or of the same language's
+monolingual text), hashes of all lines of valid and test, and profiles of the languages. A `Survey` then
+judges chunks, as a pure function of them. Hashes are 64 bits of BLAKE2b of the stripped line.
 
-The language filter does not identify languages in general. It knows only the languages of this data folder, each by the
-frequencies of the character trigrams in (a part of) its own training text, and drops a line that another language
-explains better by `MARGIN` nats per trigram. Text that is mostly in the wrong language spoils the profile; short lines
-are never dropped.
+The language filter does not identify languages in general. It knows only the languages of this data folder,
+each by the frequencies of the character trigrams in (a part of) its own training text, and drops a line that
+another language explains better by `MARGIN` nats per trigram. Text that is mostly in the wrong language
+spoils the profile; short lines are never dropped.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ class Survey:
         return np.isin(hash_lines(lines), held_out)
 
     def is_repeated(self, unit_name: str, first_row: int, count: int) -> Bools:
-        """Return which of `count` rows from `first_row` of a pair, or of monolingual text, repeat an earlier one."""
+        """Return which of `count` rows from `first_row` of a pair, or of monolingual text, repeat an earlier
+        one."""
         repeated = self.arrays.get(f"repeat:{unit_name}")
         if repeated is None:
             return np.zeros(count, np.bool_)
@@ -144,8 +145,8 @@ def _hash_held_out_lines(groups: Sequence[TextGroup]) -> Arrays:
 def _find_repeats(groups: Sequence[TextGroup], pairs_as_mono: bool) -> Arrays:
     """Return which rows of each training pair or monolingual text have the text of an earlier row.
 
-    Monolingual files of a language are compared with each other, and with the sides of pairs in that language if
-    these are monolingual text, too.
+    Monolingual files of a language are compared with each other, and with the sides of pairs in that language
+    if these are monolingual text, too.
     """
     repeats: Arrays = {}
     earlier: dict[str, Hashes] = {}

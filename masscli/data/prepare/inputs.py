@@ -61,7 +61,8 @@ class _Prefix:
 
 
 def find_inputs(config: PreprocessConfig) -> RequestedInputs:
-    """Return the files that are asked for; raise MasscliError when one is missing or an option makes no sense."""
+    """Return the files that are asked for; raise MasscliError when one is missing or an option makes no
+    sense."""
     mono = [_parse_mono(entry) for entry in config.mono]
     languages = _find_languages(config, mono)
     prefixes = _find_prefixes(config)
@@ -109,17 +110,16 @@ def _find_languages(config: PreprocessConfig, mono: Sequence[RequestedFiles]) ->
         raise MasscliError(
             "--source-lang and --target-lang go together", "or name the languages with --langs"
         )
-    candidates = (config.source_lang, config.target_lang, *config.langs)
-    names = [name for name in candidates if name is not None]
+    names = list(config.langs)
+    if config.source_lang is not None and config.target_lang is not None:
+        names = [config.source_lang, config.target_lang, *names]
     if not names:
         names = [requested.languages[0] for requested in mono]
     if not names and config.spm_model is not None:
-        names = list(Tokenizer.languages_of(config.spm_model))
-        if not names and not config.spm_model.exists():
-            raise MasscliError(f"--spm-model {config.spm_model}: no such file or folder")
-    languages = tuple(dict.fromkeys(names))
-    if not languages:
+        names = _languages_of_model(config.spm_model)
+    if not names:
         raise MasscliError("no language is named", "give --langs en, or -s en -t de, or --mono en=FILE")
+    languages = tuple(dict.fromkeys(names))
     for name in languages:
         if not re.fullmatch(r"\w+", name):
             raise MasscliError(
@@ -128,6 +128,14 @@ def _find_languages(config: PreprocessConfig, mono: Sequence[RequestedFiles]) ->
     for requested in mono:
         _check_mono_language(requested, languages)
     return languages
+
+
+def _languages_of_model(path: Path) -> list[str]:
+    """Return the languages of a data folder's or run's vocabulary; a mere SentencePiece model has none."""
+    languages = Tokenizer.languages_of(path)
+    if not languages and not path.exists():
+        raise MasscliError(f"--spm-model {path}: no such file or folder")
+    return list(languages)
 
 
 def _check_mono_language(requested: RequestedFiles, languages: Sequence[str]) -> None:

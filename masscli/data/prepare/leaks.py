@@ -1,7 +1,9 @@
-"""Find held-out examples of a table that are also in its training part, and so say little of what was learned.
+"""Find held-out examples of a table that are also in its training part, and so say little of what was
+learned.
 
-The text of examples is compared, letter by letter: the fields that the vocabulary is trained on (`is_text`), and
-neither numbers nor labels of one word. Such examples are counted and kept, since published results include them.
+The text of examples is compared, letter by letter: the fields that the vocabulary is trained on (`is_text`),
+and neither numbers nor labels of one word. Such examples are counted and kept, since published results
+include them.
 """
 
 from __future__ import annotations
@@ -25,24 +27,31 @@ class Leak(NamedTuple):
 
 def find_leaks(data: DataFolder) -> list[Leak]:
     """Return the leaks of every held-out split of every table; splits without any are left out."""
+    splits: dict[str, list[str]] = {}
+    for entry in data.manifest.tables:
+        splits.setdefault(entry.name, []).append(entry.split)
     leaks = []
-    for name in data.table_formats:
-        splits = [entry.split for entry in data.manifest.tables if entry.name == name]
-        held_out_splits = [split for split in splits if split != "train"]
-        if "train" not in splits or not held_out_splits:
+    for name, splits_of_table in splits.items():
+        if "train" in splits_of_table and len(splits_of_table) > 1:
+            leaks += _leaks_of_table(data, name, splits_of_table)
+    return leaks
+
+
+def _leaks_of_table(data: DataFolder, name: str, splits: list[str]) -> list[Leak]:
+    train = data.table(name, "train")
+    fields = [field for field in train.fields if _is_text_field(train, field)]
+    # Examples of labels and numbers alone cannot be told from each other.
+    if not fields:
+        return []
+    train_texts = set(_text_hashes(train, fields))
+    leaks = []
+    for split in splits:
+        held_out = data.table(name, split)
+        if split == "train" or not all(held_out.has(field) for field in fields):
             continue
-        train = data.table(name, "train")
-        fields = [field for field in train.fields if _is_text_field(train, field)]
-        if not fields:
-            continue
-        train_texts = set(_text_hashes(train, fields))
-        for split in held_out_splits:
-            held_out = data.table(name, split)
-            if not all(held_out.has(field) for field in fields):
-                continue
-            leaked = sum(text in train_texts for text in _text_hashes(held_out, fields))
-            if leaked:
-                leaks.append(Leak(name, split, leaked, len(held_out)))
+        leaked = sum(text in train_texts for text in _text_hashes(held_out, fields))
+        if leaked:
+            leaks.append(Leak(name, split, leaked, len(held_out)))
     return leaks
 
 

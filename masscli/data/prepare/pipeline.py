@@ -7,8 +7,8 @@
                                                                                     .partial/resume.json
     publish   write .partial/manifest.json, then move all files to their place, the manifest last
 
-When a run is killed at any moment, the same command resumes it. The bytes of the result depend only on the text and the
-settings.
+When a run is killed at any moment, the same command resumes it. The bytes of the result depend only on the
+text and the settings.
 """
 
 from __future__ import annotations

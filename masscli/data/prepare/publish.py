@@ -1,4 +1,5 @@
-"""Move a finished data folder into its place, so that a kill at any moment does no harm, and lock the folder meanwhile."""
+"""Move a finished data folder into its place, so that a kill at any moment does no harm, and lock the folder
+meanwhile."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ _OWN_FILES = re.compile(r".+\.\d{5}\.(bin|idx)|vocab\.model|tokenizer\.json|drop
 def locked(folder: Path) -> Iterator[None]:
     """Make the folder and let no other process write there meanwhile.
 
-    What was made for nothing is removed in the end: the folder if it stays empty, and partial work that cannot be
-    resumed.
+    What was made for nothing is removed in the end: the folder if it stays empty, and partial work that
+    cannot be resumed.
     """
     is_new = not folder.exists()
     try:

@@ -1,4 +1,5 @@
-"""Turn labelled examples into the columns that `masscli.data.storage.tables` describes, on disk or in memory."""
+"""Turn labelled examples into the columns that `masscli.data.storage.tables` describes, on disk or in
+memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How far a run of `masscli preprocess` has come, so that the next one can resume it: `.partial/resume.json`."""
+"""How far a run of `masscli preprocess` has come, so that the next one can resume it:
+`.partial/resume.json`."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ RESUME_FILE = "resume.json"
 class ResumeState:
     """All groups before number `group` are encoded, and `chunks` chunks of it.
 
-    `ends_document` says whether the last line of these chunks ended a document, and `key` which text, settings and
-    versions the state belongs to. `dropped_bytes` is the size of the log of dropped lines.
+    `ends_document` says whether the last line of these chunks ended a document, and `key` which text,
+    settings and versions the state belongs to. `dropped_bytes` is the size of the log of dropped lines.
     """
 
     key: str

@@ -1,4 +1,5 @@
-"""Append encoded chunks, in order, to the columns of a data folder, and say at any moment how to resume from there."""
+"""Append encoded chunks, in order, to the columns of a data folder, and say at any moment how to resume from
+there."""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ def smallest_ids_dtype(vocab: Vocabulary) -> str:
 class ShardBuilder:
     """Writes the columns of one group at a time, counts what became of lines, and logs the dropped ones.
 
-    It starts from a `ResumeState`, and is used as a context manager. Entering it raises ResumeError if files on disk
-    are shorter than the state says.
+    It starts from a `ResumeState`, and is used as a context manager. Entering it raises ResumeError if files
+    on disk are shorter than the state says.
     """
 
     def __init__(
@@ -164,7 +165,8 @@ class ShardBuilder:
     def _document_starts(self, chunk: EncodedChunk, rows_before: int) -> list[int]:
         """Return the rows of a chunk that start a document.
 
-        They are the first row of all, and every row after a blank line, which may be the last one of the chunk before.
+        They are the first row of all, and every row after a blank line, which may be the last one of the
+        chunk before.
         """
         rows = len(chunk.columns[chunk.group.column(0)].lengths)
         starts = {row for row in chunk.document_breaks if row < rows}

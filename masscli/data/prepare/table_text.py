@@ -1,4 +1,5 @@
-"""Which fields of labelled examples are running text, and the text of them that a vocabulary is trained on."""
+"""Which fields of labelled examples are running text, and the text of them that a vocabulary is trained
+on."""
 
 from __future__ import annotations
 
@@ -44,17 +45,24 @@ def training_lines(tables: Sequence[LabelledFile], max_lines: int, seed: int) ->
 
 def _text_lines(records: Iterator[Record]) -> Iterator[str]:
     """Yield every different text of the fields that hold running text, with single spaces between its words."""
+    for texts in _values_by_field(records).values():
+        if not any(map(is_text, texts)):
+            continue
+        for text in dict.fromkeys(texts):
+            if text.strip():
+                yield " ".join(SHARED_TEXT_WORD.findall(text))
+
+
+def _values_by_field(records: Iterator[Record]) -> dict[str, list[str]]:
+    """Return the values of each field; a list is joined to one text."""
     values: dict[str, list[str]] = {}
     for record in records:
         for name, text in (*record.texts.items(), *record.shared.items()):
             values.setdefault(name, []).append(text)
         lists = record.lists
+        # Lemmas and features of CoNLL-U are no running text.
         if is_conllu(tuple(lists), lists.get("1", ())):
             lists = {CONLLU_FORM: lists[CONLLU_FORM]}
         for name, items in lists.items():
             values.setdefault(name, []).append(" ".join(items))
-    for texts in values.values():
-        if any(map(is_text, texts)):
-            for text in dict.fromkeys(texts):
-                if text.strip():
-                    yield " ".join(SHARED_TEXT_WORD.findall(text))
+    return values

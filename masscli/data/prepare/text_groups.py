@@ -20,7 +20,8 @@ Sides = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class TextGroup:
-    """Aligned files of a split, one for each language, and which of these sides are pairs (none: monolingual text)."""
+    """Aligned files of a split, one for each language, and which of these sides are pairs (none: monolingual
+    text)."""
 
     name: str
     split: str
@@ -35,7 +36,8 @@ class TextGroup:
 
     @property
     def units(self) -> tuple[Sides, ...]:
-        """The sides whose lines are kept or dropped together: those of each pair, or that of monolingual text."""
+        """The sides whose lines are kept or dropped together: those of each pair, or that of monolingual
+        text."""
         return self.pairs or ((0,),)
 
     def unit_name(self, sides: Sides) -> str:

@@ -1,8 +1,8 @@
 """Choose the lines that a vocabulary is trained on, and train it.
 
-Languages get equal shares of --vocab-sentences (what a small one cannot use goes to the others), and at most `MAX_BYTES`
-bytes in all. Within a language every line of every training file is equally likely. The choice depends only on the seed
-and the text.
+Languages get equal shares of --vocab-sentences (what a small one cannot use goes to the others), and at most
+`MAX_BYTES` bytes in all. Within a language every line of every training file is equally likely. The choice
+depends only on the seed and the text.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def make_vocabulary(
     folder: Path,
     pool: WorkerPool,
 ) -> Tokenizer:
-    """Take the vocabulary that is given, or train one on a sample of the training text and of labelled examples."""
+    """Take the vocabulary that is given, or train one on a sample of the training text and of labelled
+    examples."""
     languages = inputs.languages
     if config.spm_model:
         return Tokenizer.from_model_file(config.spm_model, config=config, languages=languages, folder=folder)

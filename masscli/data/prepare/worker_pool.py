@@ -1,4 +1,5 @@
-"""An ordered map over worker processes: results come in the order of the tasks, and only a few tasks are under way.
+"""An ordered map over worker processes: results come in the order of the tasks, and only a few tasks are
+under way.
 
 Workers are spawned, not forked, and exit as soon as their parent is gone, even if it was killed.
 """
@@ -37,7 +38,8 @@ class WorkerPool:
             self._executor = ProcessPoolExecutor(workers, context, _start_worker)
 
     def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
-        """Yield function(task) for every task, in order; tasks are taken from the iterable as they are needed."""
+        """Yield function(task) for every task, in order; tasks are taken from the iterable as they are
+        needed."""
         if self._executor is None:
             yield from map(function, tasks)
             return

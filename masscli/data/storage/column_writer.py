@@ -43,9 +43,9 @@ class ResumeError(Exception):
 class ColumnWriter:
     """Appends rows to a column, and can be put back to an earlier `state`.
 
-    A shard ends before the row that would make it larger than `max_bytes`, wherever calls of `append` begin and end:
-    the files depend on the rows alone. Row lengths and document starts are kept in NAME.len and NAME.doc, which
-    stay behind when a shard is finished so that the writer can return to any earlier state.
+    A shard ends before the row that would make it larger than `max_bytes`, wherever calls of `append` begin
+    and end: the files depend on the rows alone. Row lengths and document starts are kept in NAME.len and
+    NAME.doc, which stay behind when a shard is finished so that the writer can return to any earlier state.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Columns of ragged rows: sequences of token ids, of bytes of text, or of numbers.
 
-A `Column` is a sequence of rows over any number of shard files, mapped into memory and never loaded as a whole. It
-does not know what its rows are for.
+A `Column` is a sequence of rows over any number of shard files, mapped into memory and never loaded as a
+whole. It does not know what its rows are for.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class RowBlock:
 
 @dataclass(frozen=True)
 class Column:
-    """The rows of `shards`, one after another; or, if there are `selected` row numbers, those rows in that order."""
+    """The rows of `shards`, one after another; or, if there are `selected` row numbers, those rows in that
+    order."""
 
     shards: tuple[Shard, ...]
     selected: NDArray[np.int64] | None = None

@@ -105,8 +105,9 @@ class DataFolder:
     def monolingual(self, split: str, language: str) -> Column:
         """Return the text of a language as one column.
 
-        For training it is the text of the monolingual files and, if the folder was made with `--pairs-as-mono`, of
-        the pairs. Validation and test take the monolingual files, or the pairs where there are none.
+        For training it is the text of the monolingual files and, if the folder was made with
+        `--pairs-as-mono`, of the pairs. Validation and test take the monolingual files, or the pairs where
+        there are none.
         """
         entries = self._texts(split, language)
         monolingual = [entry for entry in entries if entry.monolingual]

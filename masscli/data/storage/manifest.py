@@ -1,7 +1,8 @@
-"""`manifest.json`, which says what a data folder holds. It is written last, so that a folder without it is unfinished.
+"""`manifest.json`, which says what a data folder holds. It is written last, so that a folder without it is
+unfinished.
 
-It does not say when, where or with how many workers the folder was made: the same text and settings give the same
-bytes.
+It does not say when, where or with how many workers the folder was made: the same text and settings give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ class ColumnEntry:
 class PairEntry:
     """A pair of aligned columns.
 
-    If not all rows of a side belong to the pair, `source_rows` or `target_rows` names the column of the numbers of
-    those that do.
+    If not all rows of a side belong to the pair, `source_rows` or `target_rows` names the column of the
+    numbers of those that do.
     """
 
     split: str
@@ -141,7 +142,8 @@ class FilterStats:
 class Manifest:
     """The contents of `manifest.json`.
 
-    `input_fingerprint` is a hash of the input text and of the settings, and tells whether the folder is up to date.
+    `input_fingerprint` is a hash of the input text and of the settings, and tells whether the folder is up to
+    date.
     """
 
     format: int

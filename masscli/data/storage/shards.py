@@ -1,9 +1,9 @@
 """The file format of data folders: a shard of a ragged column.
 
-A shard is two files. NAME.bin holds only the values of all rows, little-endian. NAME.idx holds a header of 128
-bytes, then rows + 1 int64 offsets into the values, then the numbers of the rows at which a document starts. The
-header says what the values are, so that token ids, utf-8 text, labels and numbers are all stored alike; the
-fingerprint of the vocabulary ties token ids to a tokenizer.
+A shard is two files. NAME.bin holds only the values of all rows, little-endian. NAME.idx holds a header of
+128 bytes, then rows + 1 int64 offsets into the values, then the numbers of the rows at which a document
+starts. The header says what the values are, so that token ids, utf-8 text, labels and numbers are all stored
+alike; the fingerprint of the vocabulary ties token ids to a tokenizer.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ A field F of the examples is stored as several columns:
                    and F.begin and F.end, the character offsets of each piece in the text
     number field   F
 
-The column `line` holds where each example came from. The token ids of a list's items and of a shared text are those
-of the white-space-separated words, one after another.
+The column `line` holds where each example came from. The token ids of a list's items and of a shared text are
+those of the white-space-separated words, one after another.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ LINE_COLUMN = "line"
 DERIVED_SUFFIXES = ("ids", "items", "at", "begin", "end")
 """What follows the name of a field, and a dot, in the names of the columns that are made for it."""
 WITH_QUESTION = "+question"
-"""Ends the name of a list field whose items are those of another one, each joined with the question beside it."""
+"""Ends the name of a list field whose items are those of another one, each joined with the question beside
+it."""
 INPUT_SPLIT = "input"
 """The split of examples that a trained model reads straight from a file."""
 
 
 def derived_suffix(column: str) -> str:
-    """Return which derived column of a field a name stands for, or an empty string if it is a field itself."""
+    """Return which derived column of a field a name stands for, or an empty string if it is a field
+    itself."""
     field, _, suffix = column.rpartition(".")
     if field and suffix in DERIVED_SUFFIXES:
         return suffix
