@@ -1,13 +1,13 @@
 """Turn text into binarised, checksummed shards and a vocabulary.
 
-Reads aligned files PREFIX.LANG and monolingual files (plain, .gz or .xz; UTF-8, one sentence per line), trains
-a joint SentencePiece BPE on the training text, and writes a data folder. Lines that are dropped from training
-are counted and listed in DESTDIR/dropped.tsv; validation and test sets are kept whole. When a run is killed,
-the same command resumes it.
+Reads aligned files PREFIX.LANG and monolingual files (plain, .gz or .xz; UTF-8, one sentence per line),
+trains a joint SentencePiece BPE on the training text, and writes a data folder. Lines that are dropped from
+training are counted and listed in DESTDIR/dropped.tsv; validation and test sets are kept whole. When a run is
+killed, the same command resumes it.
 
 Examples:
   masscli preprocess --langs en,de --trainpref m30k/train --validpref m30k/valid --testpref m30k/test2016
-  masscli preprocess --langs en,de --trainpref data/train --mono en=news.en.gz --mono de=news.de.gz --workers 8
+  masscli preprocess --langs en,de --trainpref data/train --mono en=news.gz --mono de=news.de.gz --workers 8
   masscli preprocess -s en -t ro --trainpref data/train --spm-model old/vocab.model --destdir data-bin/enro
   masscli preprocess --langs en --race train=RACE/train,valid=RACE/dev --destdir data-bin/race
   zcat books/*.gz | masscli preprocess --mono en=- --destdir data-bin/books

@@ -32,11 +32,12 @@ def read_conll(path: Path) -> Iterator[Record]:
     comments before a sentence (lines that begin with `#` and have not as many columns as words have), and in
     CoNLL-U the ranges (`1-2`) and empty nodes (`1.1`) that stand beside the words.
     """
-    for sentence in split_sentences(corpus.iter_lines(path), display_path(path)):
+    name = display_path(path)
+    for sentence in split_sentences(corpus.iter_lines(path), name):
         first_line = sentence[0][0]
         if len(sentence) > MAX_SENTENCE_LINES:
             raise MasscliError(
-                f"{display_path(path)}:{first_line}: {len(sentence)} lines without a blank line between sentences",
+                f"{name}:{first_line}: {len(sentence)} lines without a blank line between sentences",
                 "is it a table? --tsv reads one with a header",
             )
         columns = zip(*(values for _, values in sentence), strict=True)

@@ -21,7 +21,6 @@ def read_lines(path: Path) -> Iterator[Record]:
         values = row.split("\t")
         width = width or len(values)
         if len(values) != width:
-            raise MasscliError(
-                f"{display_path(path)}:{number}: has {count_of(len(values), 'column')}, the first line has {width}"
-            )
+            columns = count_of(len(values), "column")
+            raise MasscliError(f"{display_path(path)}:{number}: has {columns}, the first line has {width}")
         yield Record(number, {str(column): value for column, value in enumerate(values, 1)})

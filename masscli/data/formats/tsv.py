@@ -21,8 +21,9 @@ def read_tsv(path: Path) -> Iterator[Record]:
     for number, row in enumerate(rows, 2):
         values = row.split("\t")
         if len(values) != len(names):
+            columns = count_of(len(values), "column")
             raise MasscliError(
-                f"{display_path(path)}:{number}: has {count_of(len(values), 'column')}, the header has {len(names)}",
+                f"{display_path(path)}:{number}: has {columns}, the header has {len(names)}",
                 "columns are separated by single tabs; quotes do not protect a tab or a line end",
             )
         yield Record(number, dict(zip(names, values, strict=True)))

@@ -1,12 +1,12 @@
 """The steps of `masscli preprocess`, from text to a data folder.
 
     scan      read every input once: checksum, UTF-8, number of lines; nothing is encoded before all is in order
-    survey    find repeats and held-out lines, make profiles of the languages    -> .partial/survey.npz
-    sample    choose lines for the vocabulary and train it                       -> .partial/vocab.model, tokenizer.json
-    encode    encode chunks, in order, by any number of workers                  -> .partial/*.bin, and now and then
-                                                                                    .partial/resume.json
-    publish   write .partial/manifest.json, then move all files to their place, the manifest last
+    survey    find repeats and held-out lines, make profiles of the languages -> survey.npz
+    sample    choose lines for the vocabulary and train it -> vocab.model, tokenizer.json
+    encode    encode chunks, in order, by any number of workers -> *.bin, and now and then resume.json
+    publish   write manifest.json, then move all files to their place, the manifest last
 
+Everything is written to the folder `.partial` inside the data folder until it is published.
 When a run is killed at any moment, the same command resumes it. The bytes of the result depend only on the
 text and the settings.
 """

@@ -44,7 +44,7 @@ def training_lines(tables: Sequence[LabelledFile], max_lines: int, seed: int) ->
 
 
 def _text_lines(records: Iterator[Record]) -> Iterator[str]:
-    """Yield every different text of the fields that hold running text, with single spaces between its words."""
+    """Yield every different text of the fields that hold running text, with single spaces in it."""
     for texts in _values_by_field(records).values():
         if not any(map(is_text, texts)):
             continue

@@ -4,8 +4,8 @@ A field F of the examples is stored as several columns:
 
     text field     F (utf-8) and F.ids
     list field     the same with a row for each item, and F.items, the number of items of each example
-    shared field   the same with a row for each text that differs from the one before, F.at, the row of each example,
-                   and F.begin and F.end, the character offsets of each piece in the text
+    shared field   the same with a row for each text that differs from the one before; F.at, the row of each
+                   example; F.begin and F.end, the character offsets of each piece in the text
     number field   F
 
 The column `line` holds where each example came from. The token ids of a list's items and of a shared text are
