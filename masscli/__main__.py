@@ -1,7 +1,7 @@
-"""`masscli` and `python -m masscli`: run the command line and turn what it raises into a message and an exit code.
+"""Run the command line of `masscli` and turn what it raises into a message and an exit code.
 
-The exit code is 0 for success, 1 for a bug of ours (with its traceback), 2 for a mistake of the user or a state of the machine
-(one line and a hint), 130 after Ctrl-C, and 141 if the reader of a pipe has gone.
+The exit code is 0 for success, 1 for a bug of ours (with its traceback), 2 for a mistake of the user or a
+state of the machine (one line and a hint), 130 after Ctrl-C, and 141 if the reader of a pipe has gone.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ DISK_ERRORS = {
 """Errors of the operating system that are no bugs of ours, with a hint for each."""
 
 ONEDNN_CACHE_CAPACITY = "128"
-"""Number of compiled CPU kernels that oneDNN keeps, one for each shape of a product. Each takes megabytes, so the default of
-1,024 is too much; an update needs about 70."""
+"""Number of compiled CPU kernels that oneDNN keeps, one for each shape of a product. Each takes megabytes, so
+the default of 1,024 is too much; an update needs about 70."""
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
 """The command line: which commands there are, and how the one that was named is found, shown and run.
 
-A command is a module with a docstring and a function `run`. The docstring is its help: the first line is the summary, which
-`COMMANDS` repeats so that `masscli --help` imports no command, and the examples come last. A parameter of `run` is an ordinary
-Typer parameter or a configuration dataclass, which becomes one option for each of its fields (see options.py).
+A command is a module with a docstring and a function `run`. The docstring is its help: the first line is the
+summary, which `COMMANDS` repeats so that `masscli --help` imports no command, and the examples come last. A
+parameter of `run` is an ordinary Typer parameter or a configuration dataclass, which becomes one option for
+each of its fields (see options.py).
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ COMMANDS = {
     "recipe": "List, show and run recipes, and check and compare settings.",
     "demo": "Write sample text in four languages, to try things out.",
 }
-"""The summary of each command. Its module is masscli/cli/NAME.py, or NAME_.py if the word is a keyword of Python."""
+"""The summary of each command. Its module is masscli/cli/NAME.py, or NAME_.py if the word is a keyword of
+Python."""
 
 ABOUT = """\
 Masked sequence-to-sequence pre-training (MASS) and its relatives, from raw text to a scored translation.
@@ -61,7 +63,8 @@ UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 class HelpPage:
     """A help page in plain text, with one list of options for each section.
 
-    Typer can draw pages with rich, but they take twice as long and squeeze the sentences between four columns.
+    Typer can draw pages with rich, but they take twice as long and squeeze the sentences between four
+    columns.
     """
 
     epilog: str | None
@@ -97,7 +100,7 @@ class Command(HelpPage, TyperCommand):
 
 
 class Commands(HelpPage, TyperGroup):
-    """The top level: names and summaries come from the table, and only the command that was named is imported."""
+    """The top level, which imports no command but the one that was named."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands."""
@@ -130,7 +133,7 @@ class Commands(HelpPage, TyperGroup):
 
 
 def dispatch(args: Sequence[str]) -> int:
-    """Parse and run a command line, and return its exit code. Raises MasscliError for mistakes of the user."""
+    """Parse and run a command line, and return its exit code. Raises MasscliError for a user's mistake."""
     app = build_app()
     if "_MASSCLI_COMPLETE" in os.environ:
         app.main(list(args), prog_name="masscli")

@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from masscli.cli.generate_formats import Entry, choose_format
+from masscli.cli.options import check_changed_options
 from masscli.cli.output import writer
-from masscli.core.config import to_dict
+from masscli.core.config import UnusedOption, iter_options
 from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerateConfig, GenerationConfig
 from masscli.text.corpus import iter_lines
@@ -56,7 +57,7 @@ def run(
 
     if (command.prefix is not None) != (search.prefix_size > 0):
         raise MasscliError("--prefix and --prefix-size belong together", "--prefix FILE --prefix-size N")
-    _refuse_unused_options(command, search)
+    _check_unused_options(command, search)
     started = time.perf_counter()
     model = TextModel.open(
         paths or [_latest_run()],
@@ -100,20 +101,19 @@ def run(
     )
 
 
-def _refuse_unused_options(command: GenerateConfig, search: GenerationConfig) -> None:
-    """Raise MasscliError for options that have no effect."""
-    defaults = to_dict(GenerationConfig())
-    changed = []
-    for key, value in to_dict(search).items():
-        if value != defaults[key] and key != "lenpen":
-            changed.append(f"--{key.replace('_', '-')}")
-    if command.score_reference is not None and changed:
-        raise MasscliError(
-            f"{', '.join(changed)}: --score-reference searches for nothing, so this would change nothing",
-            "leave it out",
-        )
-    if command.seed != GenerateConfig.seed and not search.sampling:
-        raise MasscliError("--seed: only --sampling draws anything", "leave it out, or add --sampling")
+def _check_unused_options(command: GenerateConfig, search: GenerationConfig) -> None:
+    """Warn of options that have no effect."""
+    # Scores are divided by the length in any case.
+    search_options = " ".join(
+        option.key for option in iter_options(GenerationConfig) if option.key != "lenpen"
+    )
+    scores_only = command.score_reference is not None
+    check_changed_options(
+        search, UnusedOption(scores_only, search_options, "--score-reference searches for nothing")
+    )
+    check_changed_options(
+        command, UnusedOption(not search.sampling, "seed", "nothing is drawn without --sampling")
+    )
 
 
 def _latest_run() -> Path:

@@ -1,11 +1,12 @@
 """Turn configuration dataclasses into Typer options, and what was typed back into dataclasses.
 
-`bind` gives a command's function the parameters that Typer expects: one that is annotated with a configuration dataclass becomes
-an option for each field (`--field-name`, and the other names in its `Flags`), and the function receives the dataclass. One
-that is annotated `Annotated[T, source]` takes its options from `source.expand` (see training_options.py).
+`bind` gives a command's function the parameters that Typer expects: one that is annotated with a
+configuration dataclass becomes an option for each field (`--field-name`, and the other names in its `Flags`),
+and the function receives the dataclass. One that is annotated `Annotated[T, source]` takes its options from
+`source.expand` (see training_options.py).
 
-An option that was not given is absent from the data, so that it never hides a value from a file. `from_dict` alone parses
-values; its errors are shown with the flags that were typed.
+An option that was not given is absent from the data, so that it never hides a value from a file. `from_dict`
+alone parses values; its errors are shown with the flags that were typed.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from masscli.core.config import (
     ConfigError,
     OptionInfo,
     Problem,
+    UnusedOption,
     find_unused,
     from_dict,
+    is_changed,
     iter_options,
     refuse_misleading,
     type_name,
@@ -53,7 +56,7 @@ class OptionGroup(Protocol):
 
 @runtime_checkable
 class OptionSource(Protocol):
-    """What may stand in `Annotated[T, ...]`, for options that depend on other options of the command line `args`."""
+    """What stands in `Annotated[T, ...]` for options that depend on other options of the command line."""
 
     def expand(self, args: Sequence[str]) -> OptionGroup:
         """Return the options."""
@@ -75,8 +78,7 @@ class SectionOptions:
         """Return the dataclass; warn of given options that have no effect."""
         given = self.given(values)
         section: Any = from_dict(self.section, given)
-        rules = find_unused(getattr(section, "unused_options", ()))
-        unused = {key: rule for key, rule in rules.items() if key in given}
+        unused = {key: rule for key, rule in find_unused(section).items() if key in given}
         warn_unused(refuse_misleading(unused), self.names(values))
         return section
 
@@ -134,6 +136,16 @@ def bind(run: Callable[..., None], args: Sequence[str]) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
+
+
+def check_changed_options(section: Any, *rules: UnusedOption) -> None:
+    """Apply rules to the options of a section that have another value than their default.
+
+    A command calls this for rules that depend on more than the section: a warning names the options without effect, or an
+    error those that would mislead.
+    """
+    unused = {key: rule for key, rule in find_unused(section, rules).items() if is_changed(section, key)}
+    warn_unused(refuse_misleading(unused), {key: flag(key) for key in unused})
 
 
 def warn_unused(problems: Iterable[Problem], names: Mapping[str, str]) -> None:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def train(request: TrainRequest) -> None:
-    """Compose the recipe, build the trainer and run it; a run that a signal stopped exits with the signal's status."""
+    """Compose the recipe, build the trainer and run it.
+
+    A run that a signal stopped exits with the status of the signal.
+    """
     from rich.console import Console
 
     from masscli.cli.training_events import follow
@@ -80,9 +83,10 @@ def _open_sinks(recipe: Recipe, step: int) -> list[Sink]:
 
 @contextmanager
 def _lock_folder(folder: Path) -> Iterator[None]:
-    """Keep a second process from training into the same folder. The lock ends with the process, however it ends.
+    """Keep a second process from training into the same folder.
 
-    A new folder in which nothing was written, because the run was refused, is removed.
+    The lock ends with the process, however that ends. A new folder in which nothing was written, because the
+    run was refused, is removed.
     """
     from masscli.core.files import acquire_lock
 

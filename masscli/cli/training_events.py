@@ -1,4 +1,4 @@
-"""Show the events of a training run and keep them: lines on stderr, a progress bar, `log.jsonl`, TensorBoard."""
+"""Show the events of a training run, and keep them in `log.jsonl` and for TensorBoard."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ class Sink(Protocol):
 
 
 class LogFile:
-    """`log.jsonl` of a run: each line is an object with `event`, `time` (Unix seconds) and the fields of the event.
+    """`log.jsonl` of a run.
 
-    NaN and infinity are written as null. A run that goes on from update `step` makes the later updates again, so their lines
+    Each line is an object with `event`, `time` (Unix seconds) and the fields of the event. NaN and infinity
+    are written as null. A run that goes on from update `step` makes the later updates again, so their lines
     are dropped first.
     """
 
@@ -99,8 +100,8 @@ def follow(
 ) -> Finished:
     """Show and keep events until the run is finished, and return its end.
 
-    `start` is the update that the run begins at, and `last` the one that it ends with, if that is known. Processes other than
-    the first have a silent console and no sinks.
+    `start` is the update that the run begins at, and `last` the one that it ends with, if that is known.
+    Processes other than the first have a silent console and no sinks.
     """
     from masscli.training.events import Evaluated, Finished, Saved, Stepped
 

@@ -1,8 +1,8 @@
 """The options of `pretrain` and `finetune`, gathered into a `TrainRequest`.
 
-They are those of the recipe, of the choice of streams, and of the objectives in use. The command line is searched for the names
-of the objectives before it is parsed, because their options depend on them. Nothing is parsed or filled in here: that is the
-task of masscli/training/setup.
+They are those of the recipe, of the choice of streams, and of the objectives in use. The command line is
+searched for the names of the objectives before it is parsed, because their options depend on them. Nothing is
+parsed or filled in here: that is the task of masscli/training/setup.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class TrainingOptions:
         return names
 
     def _load_objectives(self, args: Sequence[str]) -> dict[str, type]:
-        """Return the option dataclasses of the objectives in use: the main one, or those of the file, and auxiliary ones."""
+        """Return the option dataclasses of the objectives of the command line or of its recipe."""
         sources: dict[str, object] = {}
         if self.objective is not None:
             sources[self.objective] = self.chooser
@@ -150,7 +150,8 @@ class TrainingOptions:
         set_ = typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Set any key, such as optim.lr=1e-3 or, for a stream of the recipe, stream.en.loss_weight=2. It overrides all other options. Repeatable.",
+            help="Set any key, such as optim.lr=1e-3 or, for a stream of the recipe, stream.en.loss_weight=2."
+            " It overrides all other options. Repeatable.",
         )
         yield parameter("set", Annotated[list[str] | None, set_])
 
@@ -221,7 +222,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def explain_unknown_option(unknown: str, command: str, args: Sequence[str]) -> MasscliError | None:
-    """Return an error for a flag that belongs to an objective that is not in use, or None for any other unknown flag."""
+    """Return an error for a flag of an objective that is not in use, or None for any other flag."""
     owners = options_of_others().get(unknown)
     chooser = CHOOSERS.get(command)
     if owners is None or chooser is None:
@@ -277,7 +278,7 @@ def _precision_parameters(precision: inspect.Parameter) -> Iterator[inspect.Para
 
 
 def _objective_names(tables: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the objectives that the streams of a file name. What is malformed is left for `from_dict` to report."""
+    """Yield the objectives that the streams of a file name; `from_dict` reports what is malformed."""
     streams = tables.get("stream", {})
     if not isinstance(streams, dict):
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from masscli.core.config import Flags, check, config, not_negative, positive
+from masscli.core.config import Flags, UnusedOption, check, config, not_negative, positive
 
 STANDARD_STREAM = Path("-")
 """The name of standard input and standard output."""
@@ -54,7 +54,6 @@ class GenerationConfig:
     """Divide logits by this before sampling."""
 
     def __post_init__(self) -> None:
-        default_strength = GenerationConfig.diverse_beam_strength
         diverse = self.diverse_beam_groups > 1
         divides_beam = self.diverse_beam_groups > 0 and self.beam % self.diverse_beam_groups == 0
         check(
@@ -72,15 +71,23 @@ class GenerationConfig:
             ),
             (0 < self.sampling_topp <= 1, "sampling_topp", f"must lie in (0, 1], got {self.sampling_topp}"),
             (abs(self.lenpen) <= 100, "lenpen", f"must lie in [-100, 100], got {self.lenpen}"),
-            # Options that have no effect with the others.
             (not (self.sampling and diverse), "sampling", "cannot be combined with diverse_beam_groups"),
-            (self.sampling or self.sampling_topk == 0, "sampling_topk", "only with sampling"),
-            (self.sampling or self.sampling_topp == 1, "sampling_topp", "only with sampling"),
-            (self.sampling or self.temperature == 1, "temperature", "only with sampling"),
-            (
-                diverse or self.diverse_beam_strength == default_strength,
+        )
+
+    @property
+    def unused_options(self) -> tuple[UnusedOption, ...]:
+        """The options that have no effect with the others."""
+        return (
+            UnusedOption(
+                not self.sampling,
+                "sampling_topk sampling_topp temperature",
+                "nothing is sampled without --sampling",
+                misleading=True,
+            ),
+            UnusedOption(
+                self.diverse_beam_groups == 1,
                 "diverse_beam_strength",
-                "only with diverse_beam_groups",
+                "there are no groups without --diverse-beam-groups",
             ),
         )
 
@@ -134,7 +141,6 @@ class GenerateConfig:
 
     def __post_init__(self) -> None:
         replaces_input = self.output == self.input and self.output != STANDARD_STREAM
-        reads_data = self.gen_subset is not None or self.min_piece_count > 0
         check(
             *positive(self, "batch_tokens", "batch_size", "buffer_size"),
             *not_negative(self, "seed", "min_piece_count"),
@@ -146,16 +152,6 @@ class GenerateConfig:
                 "cannot be combined with --score-reference",
             ),
             (
-                self.data is None or reads_data,
-                "data",
-                "is read for --gen-subset and --min-piece-count only",
-            ),
-            (
-                self.write_reference is None or self.gen_subset is not None,
-                "write_reference",
-                "is for --gen-subset only",
-            ),
-            (
                 self.write_reference is None or self.write_reference != self.output,
                 "write_reference",
                 "is --output, too",
@@ -165,11 +161,21 @@ class GenerateConfig:
                 "score_reference",
                 "cannot be combined with --prefix",
             ),
-            (
-                self.reference is None or self.format != "text",
-                "reference",
-                "is shown by --format fairseq or jsonl only",
+        )
+
+    @property
+    def unused_options(self) -> tuple[UnusedOption, ...]:
+        """The options that have no effect with the others."""
+        reads_data = self.gen_subset is not None or self.min_piece_count > 0
+        return (
+            UnusedOption(not reads_data, "data", "it is read only for --gen-subset and --min-piece-count"),
+            UnusedOption(
+                self.gen_subset is None,
+                "write_reference",
+                "there are references only with --gen-subset",
+                misleading=True,
             ),
+            UnusedOption(self.format == "text", "reference", "it is shown only by --format fairseq or jsonl"),
         )
 
 

@@ -1,4 +1,4 @@
-"""The flags of a training command that choose its streams: languages, directions, tables, further objectives."""
+"""The flags of a training command that choose its streams, such as --langs, --pairs and --table."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ class StreamSelection:
     pairs: tuple[str, ...] = ()
     """Directions, such as en-de,de-en, for one model that translates in all of them."""
     auxiliary: tuple[str, ...] = ()
-    """NAME=WEIGHT: train with another objective on the same languages too. Its streams together are sampled as often as the main ones.
-    WEIGHT multiplies the loss; it is a number or a ramp over updates, such as denoise=0:1,100000:0.1,300000:0 (default: 1). While it is
-    0 the stream is not sampled. NAME@FOLDER reads another data folder with the same vocabulary, whose pairs are learned in the
-    direction that their names have there, as in translate@data-bin/synthetic=0.5. Repeatable."""
+    """NAME=WEIGHT: train with another objective on the same languages too. Its streams together are sampled
+    as often as the main ones. WEIGHT multiplies the loss; it is a number or a ramp over updates, such as
+    denoise=0:1,100000:0.1,300000:0 (default: 1). While it is 0 the stream is not sampled. NAME@FOLDER reads
+    another data folder with the same vocabulary, whose pairs are learned in the direction that their names
+    have there, as in translate@data-bin/synthetic=0.5. Repeatable."""
     table: tuple[str, ...] = ()
     """Tables of labelled examples to fine-tune on (default: the only table of the data that fits)."""
     lang_temperature: float = 1.0
-    """Sample each language or direction in proportion to its number of examples to the power of 1/T. High values even them out."""
+    """Sample each language or direction in proportion to its number of examples to the power of 1/T. High
+    values even them out."""
     max_examples: int | None = None
     """Use only the first N examples of each stream, for studies with few data."""
 

@@ -110,7 +110,7 @@ def test_help_has_a_panel_for_each_section(capsys: pytest.CaptureFixture[str], r
     out = capsys.readouterr().out
     for title in (
         "Options of mass",
-        "A training run",
+        "Data, folder and initial weights of the run",
         "Optimizer and learning rate [optim]",
         "What to train on, for a recipe that does not list its streams",
     ):

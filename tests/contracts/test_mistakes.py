@@ -97,11 +97,15 @@ def test_numbers_out_of_bounds(
     [
         (["--lenpen", "1e9"], "--lenpen: must lie in [-100, 100], got 1000000000.0"),
         (["--unkpen", "nan"], "--unkpen: expected a finite number, got nan"),
-        (["--diverse-beam-strength", "2"], "--diverse-beam-strength: only with diverse_beam_groups"),
-        (["--reference", "x"], "--reference: is shown by --format fairseq or jsonl only"),
         (["--max-len-a", "inf"], "--max-len-a: expected a finite number, got inf"),
-        (["--temperature", "0.5"], "--temperature: only with sampling"),
-        (["--sampling-topk", "5"], "--sampling-topk: only with sampling"),
+        (
+            ["--temperature", "0.5"],
+            "--temperature: would have no effect: nothing is sampled without --sampling",
+        ),
+        (
+            ["--sampling-topk", "5"],
+            "--sampling-topk: would have no effect: nothing is sampled without --sampling",
+        ),
         (["--device", "mps"], "--device mps: no such device"),
         (["--prefix", "-", "--prefix-size", "2"], "standard input (-) is read twice"),
         (["-i", "x.en", "-o", "x.en"], "--output: is the input, which it would replace"),
@@ -120,6 +124,29 @@ def test_search_that_cannot_be(
 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"ba be\n")))
     assert told(capsys, ["generate", str(trained), "-i", "-", *flags])[0] == f"error: {line}"
+
+
+@pytest.mark.parametrize(
+    ("flags", "warning"),
+    [
+        (
+            ["--diverse-beam-strength", "2"],
+            "--diverse-beam-strength has no effect: there are no groups without --diverse-beam-groups",
+        ),
+        (["--temperature", "1"], "--temperature has no effect: nothing is sampled without --sampling"),
+        (["--seed", "3"], "--seed has no effect: nothing is drawn without --sampling"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_search_with_one_flag_too_many_runs(
+    flags: list[str], warning: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.en").write_text("ba be\n", encoding="utf-8")
+    capsys.readouterr()
+    assert run(["generate", str(trained), "-i", str(tmp_path / "x.en"), *flags]) == 0
+    out, err = capsys.readouterr()
+    assert err.splitlines().count(f"warning: {warning}") == 1
+    assert len(out.splitlines()) == 1
 
 
 def test_averages_of_different_things(

@@ -386,16 +386,6 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
             "--prefix and --prefix-size belong together",
             "--prefix FILE --prefix-size N",
         ),
-        (
-            ["-i", "in.en", "--seed", "7"],
-            "--seed: only --sampling draws anything",
-            "leave it out, or add --sampling",
-        ),
-        (
-            ["-i", "in.en", "--score-reference", "in.en", "--beam", "1", "--no-repeat-ngram-size", "3"],
-            "--beam, --no-repeat-ngram-size: --score-reference searches for nothing, so this would change nothing",
-            "leave it out",
-        ),
         (["-i", "in.en", "-o", "no/hyp.de"], "--output no/hyp.de: No such file or directory", None),
         (
             ["-i", "in.en", "--nbest", "9"],

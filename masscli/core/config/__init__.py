@@ -17,7 +17,7 @@ from masscli.core.config.errors import ConfigError, Problem, join_key, suggest
 from masscli.core.config.overrides import merge, override
 from masscli.core.config.rules import below_one, not_negative, positive
 from masscli.core.config.toml import to_toml
-from masscli.core.config.unused import find_unused, refuse_misleading
+from masscli.core.config.unused import find_unused, is_changed, refuse_misleading
 
 __all__ = [
     "ConfigError",
@@ -34,6 +34,7 @@ __all__ = [
     "field_docs",
     "find_unused",
     "from_dict",
+    "is_changed",
     "iter_options",
     "join_key",
     "merge",

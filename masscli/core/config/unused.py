@@ -8,19 +8,38 @@ something that does not happen, it is refused (`UnusedOption.misleading`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from masscli.core.config.declare import UnusedOption
+from masscli.core.config.document import iter_options
+from masscli.core.config.encode import to_dict
 from masscli.core.config.errors import ConfigError, Problem
 
 
-def find_unused(rules: Iterable[UnusedOption]) -> dict[str, UnusedOption]:
-    """Return each option without effect, with the first rule that says so."""
+def find_unused(section: Any, rules: Iterable[UnusedOption] | None = None) -> dict[str, UnusedOption]:
+    """Return each option of a section that has no effect, with the first rule that says so.
+
+    The rules are those in the section's property `unused_options`, unless others are given. An option that has its default
+    value misleads nobody.
+    """
+    if rules is None:
+        rules = getattr(section, "unused_options", ())
     unused: dict[str, UnusedOption] = {}
     for rule in rules:
         if rule.condition:
             for option in rule.options.split():
-                unused.setdefault(option, rule)
+                own_rule = rule._replace(misleading=rule.misleading and is_changed(section, option))
+                unused.setdefault(option, own_rule)
     return unused
+
+
+def is_changed(section: Any, key: str) -> bool:
+    """Return whether an option has another value than its default."""
+    defaults = {option.key: option.default for option in iter_options(type(section))}
+    value = to_dict(section).get(key)
+    if isinstance(value, list):
+        value = tuple(value)
+    return bool(value != defaults[key])
 
 
 def refuse_misleading(unused: Mapping[str, UnusedOption]) -> list[Problem]:

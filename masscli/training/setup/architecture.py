@@ -14,9 +14,10 @@ from masscli.models.presets import resolve
 from masscli.training.recipe import Recipe, StreamConfig
 
 ARCHITECTURE_FIELDS = (
-    "encoder_layers", "decoder_layers", "dim", "ffn_dim", "heads", "norm", "norm_eps", "norm_embedding", "scale_embedding", "activation",
-    "positions", "max_positions", "embeddings", "output_bias", "languages", "cross_output", "source_bos", "segments",
-    "embedding_dim", "project_embeddings", "share_layers", "head_transform", "pooler", "relative_buckets", "relative_distance",
+    "encoder_layers", "decoder_layers", "dim", "ffn_dim", "heads", "norm", "norm_eps", "norm_embedding",
+    "scale_embedding", "activation", "positions", "max_positions", "embeddings", "output_bias", "languages",
+    "cross_output", "source_bos", "segments", "embedding_dim", "project_embeddings", "share_layers",
+    "head_transform", "pooler", "relative_buckets", "relative_distance",
 )  # fmt: skip
 """Fields of a model that its weights depend on. With --init-from they come from the checkpoint."""
 
@@ -32,8 +33,8 @@ def adapt_objectives(
 ) -> dict[str, StreamConfig]:
     """Return the streams with objectives adapted to the stacks that there are before any stack is added.
 
-    Some objectives can use one stack or both, and join two texts in the form in which the encoder has read them. `initial` is
-    the checkpoint of --init-from.
+    Some objectives can use one stack or both, and join two texts in the form in which the encoder has read
+    them. `initial` is the checkpoint of --init-from.
     """
     pair_format: Literal["bert", "roberta"] = "bert"
     if initial is None:
@@ -53,9 +54,10 @@ def adapt_objectives(
 
 
 def needed_stacks(streams: Mapping[str, StreamConfig], model_options: Mapping[str, Any]) -> str:
-    """Return which stacks the streams need: `encoder`, `decoder`, `encoder-decoder`, or `any` if all can use either.
+    """Return the stacks that the streams need: `encoder`, `decoder`, `encoder-decoder` or `any`.
 
-    Raises MasscliError if the options give layers to a stack that no stream would train.
+    `any` means that all streams can use either stack. Raises MasscliError if the options give layers to a
+    stack that no stream would train.
     """
     kinds: set[str] = {stream.objective.stacks for stream in streams.values()}
     if len(kinds) > 1:
@@ -76,7 +78,10 @@ def needed_stacks(streams: Mapping[str, StreamConfig], model_options: Mapping[st
 def single_stack(
     recipe: Recipe, model_options: Mapping[str, Any], stacks: str, initial: Checkpoint | None
 ) -> dict[str, Any]:
-    """Return the options of the model, without the stack that --init-stacks leaves out if no stream needs it."""
+    """Return the options of the model, without the stack that --init-stacks leaves out.
+
+    It stays if a stream needs it.
+    """
     options, stack = dict(model_options), recipe.init_stacks
     if initial is None or stack == "both" or stacks not in ("any", stack):
         return options
@@ -95,7 +100,8 @@ def choose_architecture(
 ) -> ModelConfig:
     """Return the model for streams that need `stacks`, on text in `languages`.
 
-    Raises MasscliError if a stack that is needed has no layers, or if an option contradicts the checkpoint of --init-from.
+    Raises MasscliError if a stack that is needed has no layers, or if an option contradicts the checkpoint of
+    --init-from.
     """
     if initial is None:
         model = resolve(model_options, stacks)
@@ -148,7 +154,7 @@ def check_lengths(recipe: Recipe) -> None:
 
 
 def check_shared_layers(recipe: Recipe) -> None:
-    """Check that layers with shared weights are neither frozen one by one nor given learning rates of their own."""
+    """Check that layers with shared weights are not frozen or given learning rates one by one."""
     model, optim = recipe.model, recipe.optim
     if model.share_layers == "none" or max(model.encoder_layers, model.decoder_layers) == 1:
         return
@@ -170,43 +176,56 @@ def _model_from_checkpoint(
 ) -> ModelConfig:
     """Return the architecture of a checkpoint, with the options that do not contradict it.
 
-    A stack that the checkpoint lacks, and that is needed, gets its layers from --arch or the options; a stack that it has, and
-    that is not needed, may be left out with 0 layers. A table of positions may grow.
+    A stack that the checkpoint lacks, and that is needed, gets its layers from --arch or the options; a stack
+    that it has, and that is not needed, may be left out with 0 layers. A table of positions may grow.
     """
     fresh = resolve({"arch": checkpoint.recipe.model.arch, **options}, stacks)
     stored, asked = to_dict(checkpoint.recipe.model), to_dict(fresh)
     free = _free_stacks(stored, asked, options, stacks)
-    for field in ARCHITECTURE_FIELDS:
-        if field in free or asked[field] in (stored[field], "auto"):
-            continue
-        grows = field == "max_positions" and field in options and asked[field] > stored[field]
-        if grows:
-            continue
-        if field in options:
-            given = f"--{field.replace('_', '-')} {asked[field]}"
-        elif fresh.arch != checkpoint.recipe.model.arch:
-            given = f"--arch {fresh.arch}"
-        else:
-            continue
-        raise MasscliError(
-            f"{given} differs from the weights in {recipe.init_from}: their {field} is {stored[field]}",
-            "leave it out: a model's architecture comes with its weights",
-        )
+    fixed = [field for field in ARCHITECTURE_FIELDS if field not in free]
+    for field in fixed:
+        _check_field(field, stored, asked, options, recipe)
     model = dict(stored)
-    for field, value in asked.items():
-        is_fixed = field in ARCHITECTURE_FIELDS and field not in free
-        is_wanted = field in options or (field in free and not stored[field])
-        if is_wanted and not is_fixed:
-            model[field] = value
+    for field in free:
+        if field in options or not stored[field]:
+            model[field] = asked[field]
+    for field in options:
+        if field not in fixed:
+            model[field] = asked[field]
     if "max_positions" in options:
         model["max_positions"] = max(stored["max_positions"], asked["max_positions"])
     return from_dict(ModelConfig, model, "model")
 
 
+def _check_field(
+    field: str,
+    stored: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    options: Mapping[str, Any],
+    recipe: Recipe,
+) -> None:
+    """Check that an option or --arch does not ask for another architecture than the checkpoint has."""
+    if asked[field] in (stored[field], "auto"):
+        return
+    # A table of positions may grow.
+    if field == "max_positions" and field in options and asked[field] > stored[field]:
+        return
+    if field in options:
+        given = f"--{field.replace('_', '-')} {asked[field]}"
+    elif asked["arch"] != stored["arch"]:
+        given = f"--arch {asked['arch']}"
+    else:
+        return
+    raise MasscliError(
+        f"{given} differs from the weights in {recipe.init_from}: their {field} is {stored[field]}",
+        "leave it out: a model's architecture comes with its weights",
+    )
+
+
 def _free_stacks(
     stored: Mapping[str, Any], asked: Mapping[str, Any], options: Mapping[str, Any], stacks: str
 ) -> set[str]:
-    """Return the numbers of layers that need not be those of the checkpoint: of stacks that are added or left out."""
+    """Return the fields with the layers of stacks that are added to the checkpoint or left out."""
     free = set()
     for stack, layers in STACK_FIELDS.items():
         added = not stored[layers] and (stacks != "any" or layers in options)

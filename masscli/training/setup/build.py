@@ -34,8 +34,8 @@ from masscli.training.trainer import Trainer
 def build(recipe: Recipe, context: RunContext | None = None) -> tuple[Trainer, list[str]]:
     """Return the trainer for the run in `recipe.save_dir`, and lines that tell the user what was done.
 
-    The run goes on from its last checkpoint if it has one. `context` has what `compose` has opened already. Raises MasscliError
-    if the run in the folder was made with another recipe or other data.
+    The run goes on from its last checkpoint if it has one. `context` has what `compose` has opened already.
+    Raises MasscliError if the run in the folder was made with another recipe or other data.
     """
     assert recipe.save_dir is not None
     device = _start_process(recipe)
@@ -101,7 +101,7 @@ def _run_state(recipe: Recipe, last: Checkpoint | None, context: RunContext) -> 
         state = last.state
         if update_freq is not None and update_freq != state.update_freq:
             raise MasscliError(
-                f"--update-freq {update_freq} differs from {state.update_freq}, with which the run was started",
+                f"--update-freq {update_freq} differs from the {state.update_freq} that the run was started with",
                 "leave it out",
             )
     else:
@@ -114,7 +114,7 @@ def _run_state(recipe: Recipe, last: Checkpoint | None, context: RunContext) -> 
 
 
 def _model_languages(recipe: Recipe, context: RunContext) -> tuple[str, ...]:
-    """Return the languages that the model has vectors for: those of its initial weights, then new ones of the data."""
+    """Return the languages that the model has vectors for, those of its initial weights first."""
     if recipe.model.languages != "embedding" and recipe.model.cross_output != "language":
         return ()
     languages: tuple[str, ...] = ()
@@ -164,7 +164,7 @@ def _move_to_device(
     state: RunState,
     device: torch.device,
 ) -> None:
-    """Move all parameters to the device, choose the precision, and compile the layers if the recipe says so."""
+    """Move all parameters to the device, choose the precision, and compile the layers."""
     model.to(device)
     model.compute_dtype = _choose_precision(recipe, state, device)
     for objective in objectives.values():
@@ -180,7 +180,8 @@ def _move_to_device(
 def _choose_precision(recipe: Recipe, state: RunState, device: torch.device) -> torch.dtype:
     """Return the type of matrix products.
 
-    On a CPU `auto` is decided by a measurement. Its result is kept with the run, so that all processes and continuations agree.
+    On a CPU `auto` is decided by a measurement. Its result is kept with the run, so that all processes and
+    continuations agree.
     """
     precision = recipe.train.precision
     if precision == "auto" and device.type == "cpu":

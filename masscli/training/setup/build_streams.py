@@ -40,7 +40,7 @@ def build_objectives(recipe: Recipe, framing: Framing) -> dict[str, Objective]:
 def build_stream(
     name: str, recipe: Recipe, objective: Objective, context: RunContext, framing: Framing
 ) -> Stream:
-    """Return the stream called `name`: its training examples, how they become batches and how often they are drawn."""
+    """Return the stream called `name`, with its training examples and the sampler of its batches."""
     config = recipe.stream[name]
     data = context.open_data(config.data_dir)
     objective.read_statistics(data)

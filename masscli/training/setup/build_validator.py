@@ -1,4 +1,4 @@
-"""Build the validator of a run: what is measured on the validation split, and warnings about what cannot be."""
+"""Build the validator of a run, which measures it on the validation split."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def build_validator(
 ) -> tuple[Validator, list[str]]:
     """Return the validator of a run, and warnings.
 
-    Raises MasscliError if options ask for measurements on a split that no data folder has, or if the metric that decides which
-    checkpoint is best is not measured.
+    Raises MasscliError if options ask for measurements on a split that no data folder has, or if the metric
+    that decides which checkpoint is best is not measured.
     """
     data, valid = context.data, recipe.valid
     folders = [context.open_data(stream.data_dir) for stream in recipe.stream.values()]
@@ -111,7 +111,7 @@ def _build_stream(
     framing: Framing,
     warnings: list[str],
 ) -> ValidStream | None:
-    """Return the validation examples of a stream, or None if its data folder has none. Warnings are added to `warnings`."""
+    """Return the validation examples of a stream, or None if there are none; add to `warnings`."""
     split, limit = recipe.valid.valid_subset, recipe.valid.max_valid_rows
     data = context.open_data(recipe.stream[name].data_dir)
     longest = model_lengths(recipe, framing)
@@ -134,7 +134,8 @@ def _build_stream(
     sampler = BatchSampler(len(dataset), dataset.sizes, limits, recipe.seed, name, shuffle=False)
     if sampler.skipped:
         warnings.append(
-            f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples are longer than --max-positions"
+            f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples "
+            "are longer than --max-positions"
         )
     return ValidStream(name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table)
 
@@ -157,7 +158,7 @@ def _bleu_tasks(
 def _bleu_tasks_of(
     stream: StreamConfig, data: DataFolder, valid: ValidConfig, allowed: Mapping[str, Tensor]
 ) -> list[BleuTask]:
-    """Return the translations of a stream: of its validation pairs, and there and back if the model makes its sources."""
+    """Return what is translated for a stream: its validation pairs, or text there and back."""
     kind, split, limit = stream.objective.input_kind, valid.valid_subset, valid.max_valid_rows
     if not kind.has_direction:
         return []
@@ -235,8 +236,8 @@ def _missing_measurements(
     back_translates = any(stream.objective.input_kind.makes_sources for stream in streams)
     if recipe.checkpoint.best_metric == "loss" and back_translates:
         warnings.append(
-            "the best checkpoint is chosen by the loss on sources that the model makes itself, which copying lowers; "
-            "rather --eval-roundtrip --best-metric roundtrip"
+            "the best checkpoint is chosen by the loss on sources that the model makes itself, "
+            "which copying lowers; rather --eval-roundtrip --best-metric roundtrip"
         )
     if valid.eval_retrieval and not retrieval_tasks:
         warnings.append(f"no retrieval: {split} has no pairs of this run's languages, or the run no encoder")

@@ -1,4 +1,4 @@
-"""Make a complete recipe from what a user asks for: streams, architecture, defaults. Nothing is built here."""
+"""Make a complete recipe from what a user asks for: streams, architecture and defaults."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class ComposedRun:
 def compose(request: TrainRequest) -> ComposedRun:
     """Return the recipe that a request stands for, with streams, architecture and the run's folder filled in.
 
-    Raises MasscliError if the request contradicts itself, the data, the run in the folder or the checkpoint that it begins with.
+    Raises MasscliError if the request contradicts itself, the data, the run in the folder or the checkpoint
+    that it begins with.
     """
     options = dict(request.recipe_options)
     model_options = dict(options.pop("model", {}))
@@ -103,7 +104,7 @@ def _default_folder(streams: Mapping[str, StreamConfig]) -> Path:
 
 
 def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Recipe:
-    """Return the recipe with the weights that the run in `save_dir` began with, which cannot change when it goes on."""
+    """Return the recipe with the initial weights of the run in `save_dir`, which it keeps."""
     for flag, asked, begun_with in _changed_initialization(recipe, stored):
         raise MasscliError(
             f"{flag} {asked}: {save_dir} holds a run that began with {begun_with or 'none'}",
@@ -119,7 +120,7 @@ def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Reci
 
 
 def _changed_initialization(recipe: Recipe, stored: Recipe) -> Iterator[tuple[str, object, object]]:
-    """Yield the flags that ask for other initial weights than stored, with what they ask for and what is stored."""
+    """Yield each flag that asks for other initial weights, what it asks for and what is stored."""
     paths = (
         ("--init-from", recipe.init_from, stored.init_from),
         ("--init-decoder-from", recipe.init_decoder_from, stored.init_decoder_from),
@@ -134,8 +135,8 @@ def _changed_initialization(recipe: Recipe, stored: Recipe) -> Iterator[tuple[st
 def _with_learning_rate(recipe: Recipe, model: ModelConfig, last: Checkpoint | None) -> Recipe:
     """Return the recipe with learning rate and warm-up filled in.
 
-    The best rate falls in proportion to the width (Yang et al. 2022, Tensor Programs V). A run that goes on keeps the values
-    that it has, so that they do not change with --max-update.
+    The best rate falls in proportion to the width (Yang et al. 2022, Tensor Programs V). A run that goes on
+    keeps the values that it has, so that they do not change with --max-update.
     """
     stored = OptimConfig()
     if last is not None:

@@ -42,7 +42,10 @@ def note_kept_warmup(recipe: Recipe, stored: Recipe) -> list[str]:
 
 
 def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str]:
-    """Return a warning if the warm-up is long for a run that ends by epochs, whose length the default does not know."""
+    """Return a warning if the warm-up is long for a run that ends by epochs.
+
+    The default of the warm-up does not know the length of such a run.
+    """
     train, warmup = recipe.train, recipe.optim.warmup_updates or 0
     if train.max_update is not None or train.max_epoch is None or not warmup:
         return []
@@ -70,7 +73,7 @@ def _note_dictionaries(recipe: Recipe, data: DataFolder) -> list[str]:
 
 
 def _note_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -> list[str]:
-    """Return notes on examples that are too long, with the limit, and on a limit that holds for no example."""
+    """Return notes on examples that are too long, and on a limit that holds for no example."""
     train, notes, max_sides = recipe.train, [], 1
     source_limit = f"--max-source-positions {train.max_source_positions}"
     target_limit = f"--max-target-positions {train.max_target_positions}"
@@ -87,8 +90,8 @@ def _note_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -
         if stream.sampler.skipped:
             limit = " or ".join(dict.fromkeys(limits[:sides]))
             notes.append(
-                f"{stream.name}: {stream.sampler.skipped} of {stream.sampler.num_examples} examples are longer than "
-                f"{limit} and are left out"
+                f"{stream.name}: {stream.sampler.skipped} of {stream.sampler.num_examples} examples "
+                f"are longer than {limit} and are left out"
             )
     if max_sides == 1 and train.max_target_positions != TrainConfig().max_target_positions:
         notes.append(

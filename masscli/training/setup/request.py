@@ -28,7 +28,8 @@ class TrainRequest:
     recipe_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of a `Recipe` without streams: the file of --config, flags over it, and --set over both."""
     stream_tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The streams that the file or --set lists, by name. If there are none, `objective` and `selection` choose them."""
+    """The streams that the file or --set lists, by name. If there are none, `objective` and `selection`
+    choose them."""
     objective: str | None = None
     """The name that --objective or --task gives."""
     objective_options: Mapping[str, Any] = field(default_factory=dict)
@@ -38,7 +39,8 @@ class TrainRequest:
     flag_keys: frozenset[str] = frozenset()
     """The dotted keys of the recipe that flags give, such as `optim.lr`."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """How the user wrote each option, by its dotted key, for messages: `optim.lr` is `--lr`, or `run.toml: optim.lr`."""
+    """How the user wrote each option, by its dotted key, for messages: `optim.lr` is `--lr`, or `run.toml:
+    optim.lr`."""
 
     def options_for(self, objective: str) -> dict[str, Any]:
         """Return those of the objective options that the objective called `objective` has."""
@@ -49,8 +51,8 @@ class TrainRequest:
 def parse_weighted(items: Sequence[str]) -> list[AuxiliaryObjective]:
     """Return the objectives, folders and weights of --auxiliary.
 
-    The items were split at commas, but a ramp has commas as well: an item that begins with a digit or a point continues the
-    weight of the item before it. Raises MasscliError for an empty folder name.
+    The items were split at commas, but a ramp has commas as well: an item that begins with a digit or a point
+    continues the weight of the item before it. Raises MasscliError for an empty folder name.
     """
     whole: list[str] = []
     for item in items:

@@ -16,7 +16,8 @@ from masscli.training.recipe import StreamConfig
 class RunContext:
     """What a run reads from disk.
 
-    A stream may read a data folder of its own, such as one with synthetic translations, if it has the vocabulary of the run's.
+    A stream may read a data folder of its own, such as one with synthetic translations, if it has the
+    vocabulary of the run's.
     """
 
     def __init__(self, data: DataFolder) -> None:

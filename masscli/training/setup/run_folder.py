@@ -1,4 +1,4 @@
-"""The folder of a run: what it must have, which checkpoints are in it, and whether the run in it is the one to continue."""
+"""Prepare the folder of a run, open its checkpoints, and check that the run in it may be continued."""
 
 from __future__ import annotations
 
@@ -17,12 +17,29 @@ from masscli.training.setup.run_context import RunContext
 from masscli.training.validation import lower_is_better
 
 CHANGEABLE = {
-    "data", "save_dir", "init_from", "init_stacks", "init_decoder_from", "init_vectors", "checkpoint", "valid",
-    "train.max_update", "train.max_epoch", "train.stop_time_hours", "train.compile", "train.shard_model", "train.device",
-    "train.num_workers", "train.log_interval", "train.update_freq", "train.threads", "train.min_loss_scale",
+    "data",
+    "save_dir",
+    "init_from",
+    "init_stacks",
+    "init_decoder_from",
+    "init_vectors",
+    "checkpoint",
+    "valid",
+    "train.max_update",
+    "train.max_epoch",
+    "train.stop_time_hours",
+    "train.compile",
+    "train.shard_model",
+    "train.device",
+    "train.num_workers",
+    "train.log_interval",
+    "train.update_freq",
+    "train.threads",
+    "train.min_loss_scale",
     "train.tensorboard_logdir",
-}  # fmt: skip
-"""Sections and keys of a recipe that may change when a run goes on. Any other change would make it another run."""
+}
+"""Sections and keys of a recipe that may change when a run goes on. Any other change would make it another
+run."""
 
 NEEDED_SPACE = 64 * 2**20
 """Bytes that must be free on the disk."""
@@ -31,7 +48,10 @@ NEW_RUN = "start another run with --save-dir, or begin from its weights with --i
 
 
 def prepare_folder(save_dir: Path) -> Path:
-    """Create the folder of a run, and return it. Raises MasscliError if it cannot be written or the disk is full."""
+    """Create the folder of a run, and return it.
+
+    Raises MasscliError if it cannot be written or the disk is full.
+    """
     try:
         (save_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
@@ -48,7 +68,7 @@ def prepare_folder(save_dir: Path) -> Path:
 
 def open_checkpoints(save_dir: Path, context: RunContext) -> dict[int, Checkpoint]:
     """Return the checkpoints of a run by step. All processes must call this together."""
-    # Every process must see the same checkpoints, so the first one removes what a kill has left before they look.
+    # Every process must see the same checkpoints, so one removes what a kill has left before they look.
     if distributed.rank == 0:
         checkpoint.tidy(save_dir)
     distributed.barrier()
@@ -92,7 +112,8 @@ def repair_links(
 ) -> None:
     """Make the links `last` and `best` right, which a kill may have left behind a save.
 
-    `scores` are the values of the metric by step. If it is not the one that the run had, the best score is taken from them.
+    `scores` are the values of the metric by step. If it is not the one that the run had, the best score is
+    taken from them.
     """
     metric = recipe.checkpoint.best_metric
     ranked = checkpoint.ranked(scores, lower_is_better(metric))

@@ -44,7 +44,7 @@ def select_streams(request: TrainRequest, context: RunContext) -> Streams:
 
 
 def fill_from_data(streams: Streams, context: RunContext) -> Streams:
-    """Return the streams with those options of their objectives filled in that follow from labelled examples."""
+    """Return the streams with the options filled in that follow from labelled examples."""
     filled = {}
     for name, stream in streams.items():
         objective = stream.objective
@@ -150,7 +150,7 @@ def _auxiliary_streams(
 def _with_sampling_weight(
     stream: StreamConfig, selection: StreamSelection, context: RunContext
 ) -> StreamConfig:
-    """Return the stream with a sampling weight: its number of examples to the power of 1 / temperature, or 1."""
+    """Return the stream with a sampling weight of its size to the power of 1 / temperature, or of 1."""
     data, objective = context.open_data(stream.data_dir), stream.objective
     examples = 1
     if objective.input_kind.sampled_by_size:

@@ -1,21 +1,19 @@
 """Find the options of a training command that have no effect.
 
-Each objective declares its rules beside its options; the rules for the sections of a recipe and for the choice of streams are
-here. An option counts as given if a flag gave it, whatever its value, or if a file gives it another value than the default: the
-recipe of a run holds every default, and may be used again.
+Each objective declares its rules beside its options; the rules for the sections of a recipe and for the
+choice of streams are here. An option counts as given if a flag gave it, whatever its value, or if a file
+gives it another value than the default: the recipe of a run holds every default, and may be used again.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from masscli.core.config import (
     Problem,
     UnusedOption,
     find_unused,
+    is_changed,
     iter_options,
     refuse_misleading,
-    to_dict,
 )
 from masscli.objectives.registry import ObjectiveConfig
 from masscli.training.recipe import Recipe
@@ -105,24 +103,27 @@ def _unused_in_sections(recipe: Recipe, request: TrainRequest) -> dict[str, Unus
     for name, rules in section_rules(recipe).items():
         section = getattr(recipe, name)
         given = request.recipe_options.get(name, {})
-        for key, rule in find_unused(rules).items():
+        for key, rule in find_unused(section, rules).items():
             by_flag = f"{name}.{key}" in request.flag_keys
-            if by_flag or (key in given and _is_changed(section, key)):
+            if by_flag or (key in given and is_changed(section, key)):
                 unused[f"{name}.{key}"] = rule
     return unused
 
 
 def _unused_in_objectives(recipe: Recipe, request: TrainRequest) -> dict[str, UnusedOption]:
-    """Return the options of objectives without effect; one that flags gave has an effect if it has one in any stream."""
+    """Return the options of objectives without effect.
+
+    A flag that holds for several streams has an effect if it has one in any of them.
+    """
     unused: dict[str, UnusedOption] = {}
     objectives = {name: stream.objective for name, stream in recipe.stream.items()}
     for name, objective in objectives.items():
         table = request.stream_tables.get(name, {}).get("objective", {})
-        for key, rule in find_unused(objective.unused_options).items():
+        for key, rule in find_unused(objective).items():
             if key in request.objective_options:
                 if not any(_uses(other, key) for other in objectives.values()):
                     unused.setdefault(key, rule)
-            elif key in table and _is_changed(objective, key):
+            elif key in table and is_changed(objective, key):
                 unused[f"stream.{name}.objective.{key}"] = rule
     return unused
 
@@ -140,19 +141,10 @@ def _unused_in_selection(recipe: Recipe, request: TrainRequest) -> dict[str, Unu
         ),
         UnusedOption(len(streams) == 1, "lang_temperature", "the run has one stream"),
     )
-    return find_unused(rules)
+    return find_unused(selection, rules)
 
 
 def _uses(objective: ObjectiveConfig, key: str) -> bool:
     """Return whether an objective has the option and lets it have an effect."""
     has_option = any(option.key == key for option in iter_options(type(objective)))
-    return has_option and key not in find_unused(objective.unused_options)
-
-
-def _is_changed(section: Any, key: str) -> bool:
-    """Return whether an option has another value than its default."""
-    defaults = {option.key: option.default for option in iter_options(type(section))}
-    value = to_dict(section).get(key)
-    if isinstance(value, list):
-        value = tuple(value)
-    return bool(value != defaults[key])
+    return has_option and key not in find_unused(objective)
