@@ -1,152 +1,97 @@
-"""BPE as subword-nmt and fastBPE write it (Sennrich et al. 2016), behind the few methods of SentencePiece that the tokenizer needs.
+"""BPE codes as subword-nmt and fastBPE write them (Sennrich et al. 2016).
 
-    codes   a merge a line, the first made first: `A B` (subword-nmt, after a line `#version: ...`) or `A B COUNT` (fastBPE);
-            `</w>` ends a word
-    vocab   a piece a line with its count, `@@` behind all pieces of a word but the last: what `getvocab` counts after `applybpe`; lines of
-            another form, and pieces that were there before, are passed over, as XLM does
+There are two files. The codes have a merge a line, the one that was learned first at the top: `A B` (subword-nmt, after a line
+`#version: ...`) or `A B COUNT` (fastBPE); `</w>` marks the end of a word. The vocabulary has a piece and its count a line, with `@@` after
+all pieces of a word but the last, as `getvocab` counts them after `applybpe`. Lines of another form, and pieces that occurred before, are
+skipped, as XLM does.
 
-A word is its characters; of all neighbours that have a merge the earliest is made, everywhere in the word, until none is left.  A piece
-that the vocabulary lacks is taken apart again, its last merge first.  A character that it lacks is unknown.
+A word begins as its characters. Of all neighbours that have a merge, the merge learned first is carried out, everywhere in the word,
+until none is left. A piece that the vocabulary lacks is taken apart again, its last merge first. A character that it lacks is unknown.
 
-The ids are those of XLM (Lample & Conneau 2019), from whose data the MASS authors set out: `<s>`, `</s>`, `<pad>`, `<unk>`, ten special
-ones, of which the second is the mask, then the pieces of the vocabulary in their order.  Both files are kept as one, the vocabulary first.
+The ids are those of XLM (Lample and Conneau 2019), with whose data the MASS authors began: `<s>`, `</s>`, `<pad>`, `<unk>`, ten special
+ones, of which the second is the mask, then the pieces in the order of the vocabulary. We store both files as one, the vocabulary first.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.text.markers import BPE_CONTINUATION, UNKNOWN_TEXT
+from masscli.text.subword_model import pieces_of
 
-HEAD = b"masscli bpe-codes\n"
+HEADER = b"masscli bpe-codes\n"
 WORD_END = "</w>"
-BPE_CONTINUATION = "@@"
 XLM_SPECIAL_PIECES = ("<s>", "</s>", "<pad>", "<unk>", *(f"<special{n}>" for n in range(10)))
 MASK_ID, UNKNOWN_ID = XLM_SPECIAL_PIECES.index("<special1>"), XLM_SPECIAL_PIECES.index("<unk>")
 
 
-def is_bpe_codes(model: bytes) -> bool:
-    """Whether a file is what `join` makes."""
-    return model.startswith(HEAD)
-
-
-def read_bpe_files(codes: Path, vocab: Path) -> bytes:
-    """One file of the two.  Raises MasscliError, which names file and line, where one of them is of another form."""
-    pieces: dict[str, None] = {}
-    for number, line in _lines(vocab, "--bpe-vocab"):
-        fields = line.split()
-        if "\u2028" in line or len(fields) != 2 or fields[0] in pieces or fields[0] in XLM_SPECIAL_PIECES:
-            continue  # XLM's own reader passes over them as well, and gives them no id
-        if not fields[1].isdigit():
-            raise MasscliError(
-                f"{vocab}:{number}: expected PIECE COUNT, got {line!r}",
-                "fastBPE's getvocab writes such a file",
-            )
-        pieces[fields[0]] = None
-    if not pieces:
-        raise MasscliError(
-            f"--bpe-vocab {vocab}: has no line PIECE COUNT", "fastBPE's getvocab writes such a file"
-        )
-    merges = list[str]()
-    for number, line in _lines(codes, "--bpe-codes"):
-        fields = line.split(" ")
-        if number == 1 and line.startswith("#version"):
-            continue
-        if WORD_END in fields:
-            message = f"{codes}:{number}: {WORD_END} stands alone, as in files of subword-nmt 0.1"
-            raise MasscliError(message, "learn the merges with version 0.2 or later")
-        if len(fields) not in (2, 3) or not all(fields) or (len(fields) == 3 and not fields[2].isdigit()):
-            raise MasscliError(
-                f"{codes}:{number}: expected PIECE PIECE [COUNT], got {line!r}",
-                "fastBPE's learnbpe writes such a file",
-            )
-        merges.append(" ".join(fields[:2]))
-    return pack_bpe_codes(list(pieces), merges)
+def is_bpe_codes(data: bytes) -> bool:
+    """Return whether a file is one that `pack_bpe_codes` makes."""
+    return data.startswith(HEADER)
 
 
 def pack_bpe_codes(pieces: Sequence[str], merges: Sequence[str]) -> bytes:
-    """One file of both, as `BpeCodes` reads it."""
-    return HEAD + "\n".join([str(len(pieces)), *pieces, *merges, ""]).encode()
+    """Return pieces and merges as one file, which BpeCodesModel reads."""
+    return HEADER + "\n".join([str(len(pieces)), *pieces, *merges, ""]).encode()
 
 
-class BpeCodes:
-    """The vocabulary and its merges, and text to ids and back.  Words are what spaces separate."""
+def read_bpe_files(codes: Path, vocab: Path) -> bytes:
+    """Return the two files as one.
 
-    def __init__(self, model: bytes) -> None:
-        count, *lines = model.removeprefix(HEAD).decode("utf-8").removesuffix("\n").split("\n")
-        self._pieces = [*XLM_SPECIAL_PIECES, *lines[: int(count)]]
-        self._ids = {piece: n for n, piece in enumerate(self._pieces) if n >= len(XLM_SPECIAL_PIECES)}
-        pairs = [(a, b) for a, _, b in (line.partition(" ") for line in lines[int(count) :])]
-        self._rank = {pair: n for n, pair in reversed(list(enumerate(pairs)))}
-        self._made_of = {a + b: (a, b) for a, b in self._rank}
-
-    def __len__(self) -> int:
-        return len(self._pieces)
-
-    @property
-    def special(self) -> dict[str, int]:
-        """Ids of the special symbols, by the names that SentencePiece's have here."""
-        return {name: XLM_SPECIAL_PIECES.index(name) for name in ("<s>", "</s>", "<pad>", "<unk>")} | {
-            "<mask>": MASK_ID
-        }
-
-    @property
-    def free(self) -> list[int]:
-        """Special ids without a meaning."""
-        return [
-            n for n, piece in enumerate(XLM_SPECIAL_PIECES) if piece.startswith("<special") and n != MASK_ID
-        ]
-
-    def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of every line."""
-        return [[i for word in line.split() for i in self._word(word)] for line in lines]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Words with spaces between them; what is unknown leaves its mark (U+2047)."""
-        text = " ".join("\u2047" if i == UNKNOWN_ID else self._pieces[i] for i in ids)
-        return f"{text} ".replace(f"{BPE_CONTINUATION} ", "").rstrip(" ")
-
-    def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Pieces as they stand in the vocabulary; an id beyond it has none."""
-        return [self._pieces[i] if i < len(self._pieces) else f"<{i}>" for i in ids]
-
-    def _word(self, word: str) -> list[int]:
-        parts = [*word[:-1], word[-1] + WORD_END]
-        while len(parts) > 1:
-            pair = min(itertools.pairwise(parts), key=lambda pair: self._rank.get(pair, len(self._rank)))
-            if pair not in self._rank:
-                break
-            parts = list(_merged(parts, pair))
-        last = len(parts) - 1
-        return [
-            self._ids.get(piece, UNKNOWN_ID)
-            for n, part in enumerate(parts)
-            for piece in self._known(part, n == last)
-        ]
-
-    def _known(self, part: str, last: bool) -> Iterator[str]:
-        """The part as the vocabulary writes it, or the pieces it was made of that the vocabulary has; the `last` of a word ends it."""
-        piece = part.removesuffix(WORD_END) if last else part + BPE_CONTINUATION
-        if piece in self._ids or part not in self._made_of:
-            yield piece
-        else:
-            first, second = self._made_of[part]
-            yield from self._known(first, False)
-            yield from self._known(second, last)
+    Raises MasscliError, which names file and line, if one of them has another form.
+    """
+    return pack_bpe_codes(_read_vocabulary(vocab), _read_merges(codes))
 
 
-def _merged(parts: Sequence[str], pair: tuple[str, str]) -> Iterator[str]:
-    at = 0
-    while at < len(parts):
-        both = tuple(parts[at : at + 2]) == pair
-        yield parts[at] + parts[at + 1] if both else parts[at]
-        at += 2 if both else 1
+def _read_vocabulary(path: Path) -> list[str]:
+    hint = "fastBPE's getvocab writes such a file"
+    # A dictionary keeps the pieces in their order and finds them quickly.
+    pieces: dict[str, None] = {}
+    for number, line in _numbered_lines(path, "--bpe-vocab"):
+        fields = line.split()
+        # XLM's reader skips such lines as well, and gives them no id.
+        if "\u2028" in line or len(fields) != 2 or fields[0] in pieces or fields[0] in XLM_SPECIAL_PIECES:
+            continue
+        piece, count = fields
+        if not count.isdigit():
+            raise MasscliError(f"{path}:{number}: expected PIECE COUNT, got {line!r}", hint)
+        pieces[piece] = None
+    if not pieces:
+        raise MasscliError(f"--bpe-vocab {path}: has no line PIECE COUNT", hint)
+    return list(pieces)
 
 
-def _lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
-    """Numbered lines, as `\\n` alone ends them: a piece may be any other kind of white space."""
+def _read_merges(path: Path) -> list[str]:
+    merges = []
+    for number, line in _numbered_lines(path, "--bpe-codes"):
+        if number == 1 and line.startswith("#version"):
+            continue
+        fields = line.split(" ")
+        if WORD_END in fields:
+            raise MasscliError(
+                f"{path}:{number}: {WORD_END} stands alone, as in files of subword-nmt 0.1",
+                "learn the merges with version 0.2 or later",
+            )
+        if not _is_merge(fields):
+            raise MasscliError(
+                f"{path}:{number}: expected PIECE PIECE [COUNT], got {line!r}",
+                "fastBPE's learnbpe writes such a file",
+            )
+        merges.append(" ".join(fields[:2]))
+    return merges
+
+
+def _is_merge(fields: Sequence[str]) -> bool:
+    if "" in fields:
+        return False
+    return len(fields) == 2 or (len(fields) == 3 and fields[2].isdigit())
+
+
+def _numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
+    """Yield each line with its number. Only `\\n` ends a line, since a piece may be any other white space."""
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
@@ -155,3 +100,92 @@ def _lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
         raise MasscliError(f"{flag} {path}: is not UTF-8 (byte {error.start})") from None
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         yield number, line.removesuffix("\r").rstrip(" ")
+
+
+class BpeCodesModel:
+    """Merges and a vocabulary of pieces; see SubwordModel for the methods. Words are what spaces separate."""
+
+    def __init__(self, data: bytes) -> None:
+        """Read what `pack_bpe_codes` made."""
+        count, *lines = data.removeprefix(HEADER).decode("utf-8").removesuffix("\n").split("\n")
+        self._pieces = [*XLM_SPECIAL_PIECES, *lines[: int(count)]]
+        self._ids = {piece: i for i, piece in enumerate(self._pieces) if i >= len(XLM_SPECIAL_PIECES)}
+        # From the last merge to the first, so that the first of two equal ones counts, as in subword-nmt.
+        self._ranks: dict[tuple[str, str], int] = {}
+        for rank, line in reversed(list(enumerate(lines[int(count) :]))):
+            first, _, second = line.partition(" ")
+            self._ranks[first, second] = rank
+        self._halves = {first + second: (first, second) for first, second in self._ranks}
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @property
+    def special_ids(self) -> Mapping[str, int]:
+        """Ids of the special pieces, by our names for them."""
+        ids = {name: XLM_SPECIAL_PIECES.index(name) for name in ("<s>", "</s>", "<pad>", "<unk>")}
+        return {**ids, "<mask>": MASK_ID}
+
+    @property
+    def free_ids(self) -> Sequence[int]:
+        """Ids of XLM's special pieces without a meaning."""
+        special = enumerate(XLM_SPECIAL_PIECES)
+        return [i for i, piece in special if piece.startswith("<special") and i != MASK_ID]
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each line."""
+        encoded = []
+        for line in lines:
+            ids: list[int] = []
+            for word in line.split():
+                ids += self._encode_word(word)
+            encoded.append(ids)
+        return encoded
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the words with spaces between them, and UNKNOWN_TEXT for unknown pieces."""
+        pieces = [UNKNOWN_TEXT if i == UNKNOWN_ID else self._pieces[i] for i in ids]
+        return f"{' '.join(pieces)} ".replace(f"{BPE_CONTINUATION} ", "").rstrip(" ")
+
+    def id_to_piece(self, ids: Sequence[int]) -> list[str]:
+        """Return the pieces as they stand in the vocabulary; an id beyond its end is written as `<id>`."""
+        return pieces_of(ids, self._pieces)
+
+    def _encode_word(self, word: str) -> list[int]:
+        parts = [*word[:-1], word[-1] + WORD_END]
+        no_merge = len(self._ranks)
+        while len(parts) > 1:
+            best = min(itertools.pairwise(parts), key=lambda pair: self._ranks.get(pair, no_merge))
+            if best not in self._ranks:
+                break
+            parts = _merge_everywhere(parts, best)
+        pieces: list[str] = []
+        for part in parts[:-1]:
+            pieces += self._known_pieces(part, ends_word=False)
+        pieces += self._known_pieces(parts[-1], ends_word=True)
+        return [self._ids.get(piece, UNKNOWN_ID) for piece in pieces]
+
+    def _known_pieces(self, part: str, ends_word: bool) -> list[str]:
+        """Return the part as the vocabulary writes it, or if it lacks the part, the pieces from which it was merged."""
+        if ends_word:
+            piece = part.removesuffix(WORD_END)
+        else:
+            piece = part + BPE_CONTINUATION
+        if piece in self._ids or part not in self._halves:
+            return [piece]
+        first, second = self._halves[part]
+        return self._known_pieces(first, ends_word=False) + self._known_pieces(second, ends_word)
+
+
+def _merge_everywhere(parts: Sequence[str], pair: tuple[str, str]) -> list[str]:
+    """Return the parts of a word with every occurrence of `pair` merged, from left to right."""
+    merged = []
+    position = 0
+    while position < len(parts):
+        if tuple(parts[position : position + 2]) == pair:
+            merged.append(pair[0] + pair[1])
+            position += 2
+        else:
+            merged.append(parts[position])
+            position += 1
+    return merged

@@ -1,35 +1,36 @@
-"""Where the pieces of a text stand in it, character by character, although the tokenizer has normalised it.
+"""Find the characters of a text that each of its pieces stands for, although the tokenizer has normalized the text.
 
-Text and pieces are compared in a common form: letters in their plain spelling (NFKC) and without case; blanks and what cannot be seen are
-left out.  Where both spell the same, as nearly always, the place of every letter is known at once.  Otherwise (accents that were taken off,
-quotes that were made straight, characters that the vocabulary lacks) they are laid side by side (the longest common stretches of Ratcliff
-and Obershelp, as in `difflib`): what stands between two stretches that are equal belongs together, letter by letter where it is as long on
-both sides.  What no piece has stays with the letter before it.
+Text and pieces are compared in a common form: letters in their plain spelling (NFKC) and without case, without blanks and invisible
+characters. Mostly both are then equal, and the characters of every letter are known at once. Otherwise (accents were removed, quotes
+were made straight, the vocabulary lacks characters) the two are aligned by their longest common stretches (Ratcliff and Obershelp, as
+in `difflib`). What lies between two equal stretches belongs together, letter by letter if it is equally long on both sides. Characters
+that no piece has belong to the letter before them.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from masscli.text.tokenizer import WORD_START, Tokenizer
+from masscli.text.markers import SENTENCEPIECE_SPACE
+from masscli.text.tokenizer import Tokenizer
 
 SHARED_TEXT_WORD = re.compile(r"[^ \t\r\n\u202f]+")
-"""Words of a shared text, as SQuAD's readers cut it."""
-UNSEEN = (WORD_START, "\ufffd")
-"""Taken for blanks, besides those of Unicode: SentencePiece's, and what WordPiece leaves out."""
-UNKNOWN = "\0"
-"""Stands for an unknown piece, and is like no letter."""
-Place = tuple[int, int]
-"""Characters [begin, end)."""
+"""A word of a text that questions are asked about; words are split as the readers of SQuAD split them."""
+Span = tuple[int, int]
+"""The characters [begin, end)."""
+_IGNORED = (SENTENCEPIECE_SPACE, "\ufffd")
+_IGNORED_CATEGORIES = ("Cc", "Cf", "Zs", "Zl", "Zp")
+_UNKNOWN = "\0"
+"""Stands for an unknown piece. It is equal to no letter of a text."""
 
 
 class Letter(NamedTuple):
-    """A letter in the common form, and where it stands."""
+    """A letter in the common form, and the characters [begin, end) that it comes from."""
 
     letter: str
     begin: int
@@ -39,77 +40,103 @@ class Letter(NamedTuple):
 def encode_with_offsets(
     tokenizer: Tokenizer, text: str, language: str
 ) -> tuple[list[int], list[int], list[int]]:
-    """The pieces of a text's words, and the characters [begin, end) of the text that each stands for: the fewest that cover it.
+    """Return the ids of a text's words, and the characters [begin, end) that each stands for, as two lists.
 
-    A piece that stands for nothing (a mark of SentencePiece alone) has an empty place.  Begins never fall, and neither do ends.
+    Spans are as short as possible. A piece that stands for nothing, such as SentencePiece's mark alone, has an empty span. Neither
+    begins nor ends ever fall.
     """
     ids: list[int] = []
     begins: list[int] = []
     ends: list[int] = []
     words = list(SHARED_TEXT_WORD.finditer(text))
-    for word, pieces in zip(words, tokenizer.encode_lines([w[0] for w in words], language), strict=True):
-        surfaces = tokenizer.piece_texts(pieces)
-        surfaces = [
-            UNKNOWN if piece == tokenizer.vocab.unk else each
-            for piece, each in zip(pieces, surfaces, strict=True)
-        ]
-        for piece, (begin, end) in zip(pieces, char_offsets(word[0], surfaces), strict=True):
-            ids.append(piece)
+    ids_of_words = tokenizer.encode_lines([word[0] for word in words], language)
+    for word, word_ids in zip(words, ids_of_words, strict=True):
+        piece_texts = tokenizer.piece_texts(word_ids)
+        for i, token_id in enumerate(word_ids):
+            if token_id == tokenizer.vocab.unk:
+                piece_texts[i] = _UNKNOWN
+        for token_id, (begin, end) in zip(word_ids, char_offsets(word[0], piece_texts), strict=True):
+            ids.append(token_id)
             begins.append(word.start() + begin)
             ends.append(word.start() + end)
     return ids, begins, ends
 
 
-def char_offsets(word: str, surfaces: Sequence[str]) -> list[Place]:
-    """The place of each piece in a word."""
-    if "".join(surfaces).lower() == word.lower() and sum(map(len, surfaces)) == len(word):
-        return list(pairwise(accumulate(map(len, surfaces), initial=0)))
-    theirs = [(letter.letter, n) for n, surface in enumerate(surfaces) for letter in _letters(surface)]
-    found: list[Place | None] = [None] * len(surfaces)
-    for (_, n), each in zip(theirs, _aligned(_letters(word), [letter for letter, _ in theirs]), strict=True):
-        if each is not None:
-            known = found[n] or each
-            found[n] = min(known[0], each[0]), max(known[1], each[1])
-    kept: list[Place] = []
-    for each in found:
-        after = kept[-1][1] if kept else 0
-        kept.append(each or (after, after))
-    return kept
+def char_offsets(word: str, piece_texts: Sequence[str]) -> list[Span]:
+    """Return the characters of a word that each of its pieces stands for."""
+    lengths = [len(piece) for piece in piece_texts]
+    if sum(lengths) == len(word) and "".join(piece_texts).lower() == word.lower():
+        return list(pairwise(accumulate(lengths, initial=0)))
+
+    # Letters of all pieces in a row, and for each letter the number of its piece.
+    letters: list[str] = []
+    owners: list[int] = []
+    for number, piece in enumerate(piece_texts):
+        for letter in _common_form(piece):
+            letters.append(letter.letter)
+            owners.append(number)
+    spans: dict[int, Span] = {}
+    for owner, span in zip(owners, _align(list(_common_form(word)), letters), strict=True):
+        if span is not None:
+            begin, end = spans.get(owner, span)
+            spans[owner] = min(begin, span[0]), max(end, span[1])
+
+    # A piece without letters stands for nothing, after the piece before it.
+    offsets: list[Span] = []
+    position = 0
+    for number in range(len(piece_texts)):
+        offsets.append(spans.get(number, (position, position)))
+        position = offsets[-1][1]
+    return offsets
 
 
-def _letters(word: str) -> list[Letter]:
-    """A word in the common form.  A letter and the accents behind it go together."""
-    found, at = list[Letter](), 0
-    while at < len(word):
-        stop = next((n for n in range(at + 1, len(word)) if not unicodedata.combining(word[n])), len(word))
-        if word[at] == UNKNOWN or not (
-            word[at] in UNSEEN or unicodedata.category(word[at]) in ("Cc", "Cf", "Zs", "Zl", "Zp")
-        ):
-            plain = unicodedata.normalize("NFKC", word[at:stop]).casefold()
-            found += [Letter(letter, at, stop) for letter in plain if not letter.isspace()]
-        at = stop
-    return found
+def _common_form(word: str) -> Iterator[Letter]:
+    """Yield the letters of a word in the common form; a letter and the accents after it go together."""
+    begin = 0
+    while begin < len(word):
+        end = begin + 1
+        while end < len(word) and unicodedata.combining(word[end]):
+            end += 1
+        if not _is_ignored(word[begin]):
+            for letter in unicodedata.normalize("NFKC", word[begin:end]).casefold():
+                if not letter.isspace():
+                    yield Letter(letter, begin, end)
+        begin = end
 
 
-def _aligned(ours: Sequence[Letter], theirs: Sequence[str]) -> list[Place | None]:
-    """For each letter of the pieces the place that it stands for, None for one that stands for nothing."""
-    letters = [letter.letter for letter in ours]
-    if letters == theirs:
-        return [(letter.begin, letter.end) for letter in ours]
-    found: list[Place | None] = []
-    alike = str if UNKNOWN in theirs else _alike
-    changes = SequenceMatcher(None, list(map(alike, letters)), list(map(alike, theirs)), autojunk=False)
-    for what, start, stop, first, last in changes.get_opcodes():
-        if what == "delete":
-            if found and (before := found[-1]):
-                found[-1] = before[0], ours[stop - 1].end
-        elif stop - start == last - first:
-            found += [(letter.begin, letter.end) for letter in ours[start:stop]]
+def _is_ignored(character: str) -> bool:
+    if character == _UNKNOWN:
+        return False
+    return character in _IGNORED or unicodedata.category(character) in _IGNORED_CATEGORIES
+
+
+def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
+    """Return for each letter of the pieces the characters of the word that it stands for, or None if it stands for none."""
+    word_letters = [letter.letter for letter in word]
+    if word_letters == letters:
+        return [(letter.begin, letter.end) for letter in word]
+    if _UNKNOWN not in letters:
+        word_letters = [_same_punctuation(letter) for letter in word_letters]
+        letters = [_same_punctuation(letter) for letter in letters]
+    matcher = SequenceMatcher(None, word_letters, letters, autojunk=False)
+    spans: list[Span | None] = []
+    for operation, start, stop, first, last in matcher.get_opcodes():
+        stretch = word[start:stop]
+        if operation == "delete":
+            # No piece has these letters: they belong to the letter before.
+            if spans and spans[-1] is not None:
+                spans[-1] = spans[-1][0], stretch[-1].end
+        elif len(stretch) == last - first:
+            spans += [(letter.begin, letter.end) for letter in stretch]
+        elif stretch:
+            spans += [(stretch[0].begin, stretch[-1].end)] * (last - first)
         else:
-            found += [(ours[start].begin, ours[stop - 1].end) if stop > start else None] * (last - first)
-    return found
+            spans += [None] * (last - first)
+    return spans
 
 
-def _alike(letter: str) -> str:
-    """All marks of punctuation are alike: Moses makes others of them, and turns them round (`.”` for `”.`)."""
-    return "." if unicodedata.category(letter)[0] in "PS" else letter
+def _same_punctuation(letter: str) -> str:
+    """Return the same sign for all punctuation: Moses replaces some marks, and turns them round (`.”` for `”.`)."""
+    if unicodedata.category(letter)[0] in "PS":
+        return "."
+    return letter

@@ -1,4 +1,4 @@
-"""Where words begin: what whole-word and n-gram masking need to know of a vocabulary."""
+"""Which tokens begin a word: what masking of whole words and of n-grams needs to know of a vocabulary."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from masscli.text.bpe_codes import BPE_CONTINUATION
-from masscli.text.tokenizer import WORD_START, WORDPIECE_CONTINUATION
+from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, WORDPIECE_CONTINUATION
 from masscli.text.vocabulary import Vocabulary
 
-PUNCTUATION = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~')
-"""What ALBERT's released code takes for it; the apostrophe, <, = and > are as good as foreign letters there."""
+ALBERT_PUNCTUATION = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~')
+"""What ALBERT's released code takes for punctuation. It treats the apostrophe, <, = and > like foreign letters."""
 
 
-class Pieces(Protocol):
-    """What a tokenizer tells of its pieces."""
+class HasPieces(Protocol):
+    """The part of a tokenizer that knows its pieces."""
 
     @property
     def vocab(self) -> Vocabulary: ...
@@ -28,51 +27,57 @@ class Pieces(Protocol):
 
 @dataclass(frozen=True)
 class WordStarts:
-    """Which tokens of a text begin a word: `begins` (V,) by id, unless the one before them `goes_on` (V,), as BPE codes mark it."""
+    """Which tokens of a text begin a word.
+
+    A token begins a word if `begins` (V,) is true for its id, unless `continues` (V,) is true for the token before it: BPE codes mark
+    pieces after which the word goes on.
+    """
 
     begins: NDArray[np.bool_]
-    goes_on: NDArray[np.bool_]
+    continues: NDArray[np.bool_]
 
     def __call__(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(L,) for ids (L,)."""
-        found: NDArray[np.bool_] = self.begins[ids]
-        found[1:] &= ~self.goes_on[ids[:-1]]
-        return found
+        """Return for each of the ids (L,) whether it begins a word."""
+        starts: NDArray[np.bool_] = self.begins[ids]
+        starts[1:] &= ~self.continues[ids[:-1]]
+        return starts
 
 
-def word_starts(tokenizer: Pieces, as_albert: bool = False) -> WordStarts:
-    """Words begin with the mark of SentencePiece, with a special symbol, or with a piece without a letter or digit (punctuation); of
-    WordPiece, with whatever has no mark.
+def word_starts(tokenizer: HasPieces, as_albert: bool = False) -> WordStarts:
+    """Return which tokens begin a word. Special symbols do; punctuation does; for the other pieces the marks decide.
 
-    `as_albert`: by the rule of ALBERT's released code (spec: objectives.md 3.3); of WordPiece, with whatever has no mark, and nothing else.
+    With `as_albert` the rule is that of ALBERT's released code (spec: objectives.md 3.3), in which only marks count for WordPiece.
     """
     vocab = tokenizer.vocab
-    starts = np.ones(vocab.size, np.bool_)
-    ordinary = [i for i in range(vocab.size) if i not in vocab.special_ids]
-    pieces = tokenizer.ids_to_pieces(ordinary)
-    goes_on = np.zeros(vocab.size, np.bool_)
-    if tokenizer.subword_marker == BPE_CONTINUATION:
-        goes_on[ordinary] = [piece.endswith(BPE_CONTINUATION) for piece in pieces]
-    begins = [
-        piece.startswith(WORD_START)
-        if tokenizer.subword_marker == WORD_START
-        else not piece.startswith(WORDPIECE_CONTINUATION)
-        for piece in pieces
-    ]
-    if (
-        not as_albert and tokenizer.subword_marker != WORDPIECE_CONTINUATION
-    ):  # WordPiece cuts at every sign of punctuation, and marks what goes on
-        begins = [
-            marked or not any(c.isalnum() for c in piece)
-            for marked, piece in zip(begins, pieces, strict=True)
-        ]
-    elif tokenizer.subword_marker == WORD_START:
-        begins = [marked or _begins_in_albert(piece) for marked, piece in zip(begins, pieces, strict=True)]
-    starts[ordinary] = begins
-    return WordStarts(starts, goes_on)
+    ids = vocab.ordinary_ids.tolist()
+    pieces = tokenizer.ids_to_pieces(ids)
+    marker = tokenizer.subword_marker
+    begins = np.ones(vocab.size, np.bool_)
+    begins[ids] = [_begins_word(piece, marker, as_albert) for piece in pieces]
+    continues = np.zeros(vocab.size, np.bool_)
+    if marker == BPE_CONTINUATION:
+        continues[ids] = [piece.endswith(BPE_CONTINUATION) for piece in pieces]
+    return WordStarts(begins, continues)
 
 
-def _begins_in_albert(piece: str) -> bool:
-    """Whether a piece without the mark is taken for the beginning of a word: a sign of punctuation, and whatever has more in it than ASCII
-    letters and PUNCTUATION."""
-    return piece in PUNCTUATION or not all(c in PUNCTUATION or (c.isascii() and c.isalpha()) for c in piece)
+def _begins_word(piece: str, marker: str, as_albert: bool) -> bool:
+    # WordPiece cuts words at every punctuation mark and marks all pieces that go on, so its marks say everything.
+    if marker == WORDPIECE_CONTINUATION:
+        return not piece.startswith(WORDPIECE_CONTINUATION)
+    # A piece of BPE codes has no mark at its start: it begins a word unless the piece before it goes on.
+    if marker == BPE_CONTINUATION:
+        return True
+    if piece.startswith(SENTENCEPIECE_SPACE):
+        return True
+    if as_albert:
+        return _is_sign_in_albert(piece)
+    return not any(letter.isalnum() for letter in piece)
+
+
+def _is_sign_in_albert(piece: str) -> bool:
+    """Return whether ALBERT lets an unmarked piece begin a word: a punctuation mark, or one with anything but ASCII letters and marks."""
+    if piece in ALBERT_PUNCTUATION:
+        return True
+    return not all(
+        letter in ALBERT_PUNCTUATION or (letter.isascii() and letter.isalpha()) for letter in piece
+    )

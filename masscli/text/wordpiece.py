@@ -1,120 +1,154 @@
-"""WordPiece with BERT's `vocab.txt` (Devlin et al. 2019), behind the few methods of SentencePiece that the tokenizer needs.
+"""WordPiece with BERT's `vocab.txt` (Devlin et al. 2019).
 
-    basic tokens   control characters out, white space to spaces, a space around every CJK character; for lower-cased vocabularies accents
-                   off (NFD without Mn); then every punctuation mark is a word of its own (all ASCII that is no letter or digit counts)
-    pieces         of each word the longest one that is known, again and again, all but the first with `##` in front; a word that cannot be
-                   put together so, or has more than 200 characters, is [UNK]
+A line is first cut into basic tokens: control characters are removed, all white space becomes a space, and there are spaces
+around every CJK character. For lower-cased vocabularies accents are removed (NFD without category Mn). Then every punctuation mark
+becomes a token of its own; every ASCII character that is neither a letter nor a digit counts as one.
 
-[CLS] and [SEP] are also the start and the end symbol, as in the models of the MASS authors.  Languages and reserved ids take [unused...].
+A token is then cut into the longest pieces of the vocabulary, from left to right; all pieces but the first begin with `##`. A token
+that cannot be cut in this way, or has more than 200 characters, is [UNK].
+
+[CLS] and [SEP] are also the start and the end symbol, as in the models of the MASS authors. Languages and reserved ids take the ids
+of [unused...].
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from masscli.core.errors import MasscliError
+from masscli.text.markers import UNKNOWN_TEXT, WORDPIECE_CONTINUATION
+from masscli.text.subword_model import BadModelError, pieces_of
 
 MAX_WORD_LENGTH = 200
 REQUIRED_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-_CJK = ((0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF),
-        (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))  # fmt: skip
+_UNKNOWN = "[UNK]"
+_CJK_RANGES = (
+    (0x4E00, 0x9FFF),
+    (0x3400, 0x4DBF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2B73F),
+    (0x2B740, 0x2B81F),
+    (0x2B820, 0x2CEAF),
+    (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F),
+)
 
 
-def is_wordpiece(model: bytes) -> bool:
-    """Whether a file is meant as such a vocabulary: lines of text, among them one of BERT's special symbols, or a piece with `##`."""
-    lines = set(re.split(rb"\r?\n", model)) if b"\0" not in model else set()
-    return any(name.encode() in lines for name in REQUIRED_PIECES) or any(
-        line.startswith(b"##") for line in lines
-    )
+def is_wordpiece(data: bytes) -> bool:
+    """Return whether a file is meant as a `vocab.txt`: it has a line with one of BERT's special pieces, or one with `##`."""
+    if b"\0" in data:
+        return False
+    lines = set(re.split(rb"\r?\n", data))
+    if any(piece.encode() in lines for piece in REQUIRED_PIECES):
+        return True
+    return any(line.startswith(WORDPIECE_CONTINUATION.encode()) for line in lines)
 
 
 class WordPieceModel:
-    """The vocabulary, and text to ids and back.  `accents`: keep them (cased vocabularies)."""
+    """A WordPiece vocabulary; see SubwordModel for the methods."""
 
-    def __init__(self, model: bytes, accents: bool) -> None:
+    def __init__(self, data: bytes, keep_accents: bool) -> None:
+        """Read the bytes of a `vocab.txt`. Raises BadModelError if it is damaged or lacks a special piece."""
         try:
-            text = model.decode("utf-8")
+            text = data.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise MasscliError(
-                f"--spm-model: is not UTF-8 (byte {error.start})",
-                "a vocab.txt has one piece a line, in UTF-8",
-            ) from None
+            hint = "a vocab.txt has one piece a line, in UTF-8"
+            raise BadModelError(f"is not UTF-8 (byte {error.start})", hint) from None
         self._pieces = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-        self._ids = {piece: n for n, piece in enumerate(self._pieces)}
-        self._accents = accents
-        if missing := [name for name in REQUIRED_PIECES if name not in self._ids]:
-            hint = f"BERT's vocab.txt has a line each of {', '.join(REQUIRED_PIECES)}; one more at its end gets a new id"
-            raise MasscliError(
-                f"--spm-model: lacks {', '.join(missing)}, which a WordPiece vocabulary needs", hint
+        self._ids = {piece: i for i, piece in enumerate(self._pieces)}
+        self._keep_accents = keep_accents
+        self._check()
+
+    def _check(self) -> None:
+        missing = [piece for piece in REQUIRED_PIECES if piece not in self._ids]
+        if missing:
+            required = ", ".join(REQUIRED_PIECES)
+            raise BadModelError(
+                f"lacks {', '.join(missing)}, which a WordPiece vocabulary needs",
+                f"BERT's vocab.txt has a line each of {required}; one more at its end gets a new id",
             )
-        if len(self._ids) < len(self._pieces):
-            twice = next(piece for n, piece in enumerate(self._pieces) if self._ids[piece] != n)
-            raise MasscliError(
-                f"--spm-model: the piece {twice!r} is there twice",
-                "a vocab.txt has one piece a line, each once",
-            )
+        for i, piece in enumerate(self._pieces):
+            if self._ids[piece] != i:
+                raise BadModelError(
+                    f"the piece {piece!r} occurs twice", "a vocab.txt has one piece a line, each once"
+                )
 
     def __len__(self) -> int:
         return len(self._pieces)
 
     @property
-    def special(self) -> dict[str, int]:
-        """Ids of the special symbols, by the names that SentencePiece's have here."""
+    def special_ids(self) -> Mapping[str, int]:
+        """Ids of the special pieces, by our names for them."""
         names = ("<pad>", "<unk>", "<cls>", "<sep>", "<mask>")
-        found = {name: self._ids[piece] for name, piece in zip(names, REQUIRED_PIECES, strict=True)}
-        return {**found, "<s>": found["<cls>"], "</s>": found["<sep>"]}
+        ids = {name: self._ids[piece] for name, piece in zip(names, REQUIRED_PIECES, strict=True)}
+        return {**ids, "<s>": ids["<cls>"], "</s>": ids["<sep>"]}
 
     @property
-    def free(self) -> list[int]:
+    def free_ids(self) -> Sequence[int]:
         """Ids of [unused...], in order."""
-        return [n for n, piece in enumerate(self._pieces) if re.fullmatch(r"\[unused\d+\]", piece)]
+        return [i for i, piece in enumerate(self._pieces) if re.fullmatch(r"\[unused\d+\]", piece)]
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Ids of every line."""
-        return [[i for word in basic_tokens(line, self._accents) for i in self._word(word)] for line in lines]
+        """Return the ids of each line."""
+        encoded = []
+        for line in lines:
+            ids: list[int] = []
+            for token in basic_tokens(line, self._keep_accents):
+                ids += self._encode_token(token)
+            encoded.append(ids)
+        return encoded
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Words with spaces between them; what is unknown leaves its mark (U+2047)."""
-        return " ".join("\u2047" if piece == "[UNK]" else piece for piece in self.id_to_piece(ids)).replace(
-            " ##", ""
-        )
+        """Return the tokens with spaces between them, and UNKNOWN_TEXT for unknown ones."""
+        pieces = [UNKNOWN_TEXT if piece == _UNKNOWN else piece for piece in self.id_to_piece(ids)]
+        return " ".join(pieces).replace(f" {WORDPIECE_CONTINUATION}", "")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Pieces as they stand in the file; an id beyond it has none."""
-        return [self._pieces[i] if i < len(self._pieces) else f"<{i}>" for i in ids]
+        """Return the pieces as they stand in the file; an id beyond its end is written as `<id>`."""
+        return pieces_of(ids, self._pieces)
 
-    def _word(self, word: str) -> list[int]:
-        found, start = list[int](), 0
-        while start < len(word) <= MAX_WORD_LENGTH:
-            head = "##" if start else ""
-            stop = next((n for n in range(len(word), start, -1) if head + word[start:n] in self._ids), 0)
-            if not stop:
-                break
-            found.append(self._ids[head + word[start:stop]])
-            start = stop
-        return found if start == len(word) else [self._ids["[UNK]"]]
+    def _encode_token(self, token: str) -> list[int]:
+        """Cut a token into the longest known pieces, from left to right."""
+        unknown = [self._ids[_UNKNOWN]]
+        if len(token) > MAX_WORD_LENGTH:
+            return unknown
+        ids = []
+        start = 0
+        while start < len(token):
+            mark = WORDPIECE_CONTINUATION if start else ""
+            end = len(token)
+            while end > start and mark + token[start:end] not in self._ids:
+                end -= 1
+            if end == start:
+                return unknown
+            ids.append(self._ids[mark + token[start:end]])
+            start = end
+        return ids
 
 
-def basic_tokens(line: str, accents: bool) -> list[str]:
-    """Words and punctuation marks of a line."""
-    cleaned = "".join(_clean(c) for c in line)
-    if not accents:
-        cleaned = "".join(c for c in unicodedata.normalize("NFD", cleaned) if unicodedata.category(c) != "Mn")
-    return "".join(f" {c} " if _punctuation(c) else c for c in cleaned).split()
+def basic_tokens(line: str, keep_accents: bool) -> list[str]:
+    """Return the words and punctuation marks of a line."""
+    line = "".join(_clean(letter) for letter in line)
+    if not keep_accents:
+        decomposed = unicodedata.normalize("NFD", line)
+        line = "".join(letter for letter in decomposed if unicodedata.category(letter) != "Mn")
+    return "".join(f" {letter} " if _is_punctuation(letter) else letter for letter in line).split()
 
 
-def _clean(c: str) -> str:
-    category = unicodedata.category(c)
-    if c in "\t\n\r" or category == "Zs":
+def _clean(letter: str) -> str:
+    """Return a character as basic tokens have it: itself, nothing, a space, or itself between spaces."""
+    category = unicodedata.category(letter)
+    if letter in "\t\n\r" or category == "Zs":
         return " "
-    if c in "\0\ufffd" or category in ("Cc", "Cf"):
+    if letter in "\0\ufffd" or category in ("Cc", "Cf"):
         return ""
-    return f" {c} " if any(low <= ord(c) <= high for low, high in _CJK) else c
+    if any(first <= ord(letter) <= last for first, last in _CJK_RANGES):
+        return f" {letter} "
+    return letter
 
 
-def _punctuation(c: str) -> bool:
-    return (c.isascii() and not c.isalnum() and c.isprintable() and c != " ") or unicodedata.category(
-        c
-    ).startswith("P")
+def _is_punctuation(letter: str) -> bool:
+    if letter.isascii() and letter.isprintable() and letter != " ":
+        return not letter.isalnum()
+    return unicodedata.category(letter).startswith("P")

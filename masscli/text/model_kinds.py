@@ -1,0 +1,44 @@
+"""The kinds of subword models: tell them apart, and open each."""
+
+from __future__ import annotations
+
+from masscli.text.bpe_codes import BpeCodesModel, is_bpe_codes
+from masscli.text.sentencepiece_model import SentencePieceModel
+from masscli.text.subword_model import SubwordModel
+from masscli.text.tokenizer_card import RESERVED_PIECES, SPARE_PIECES
+from masscli.text.wordpiece import WordPieceModel, is_wordpiece
+
+TRAINED_BPE = "sentencepiece-bpe"
+"""A SentencePiece BPE that masscli has trained."""
+SENTENCEPIECE = "sentencepiece"
+"""A SentencePiece model of somebody else's, about which nothing is assumed."""
+WORDPIECE = "wordpiece"
+"""BERT's vocab.txt."""
+BPE_CODES = "bpe-codes"
+"""Merges and pieces of subword-nmt or fastBPE."""
+
+
+def detect_kind(data: bytes) -> str:
+    """Return the kind of a model. Raises BadModelError if it is of none."""
+    if is_bpe_codes(data):
+        return BPE_CODES
+    if is_wordpiece(data):
+        return WORDPIECE
+    # Nobody else reserves these pieces.
+    processor = SentencePieceModel(data).processor
+    ours = (*RESERVED_PIECES, *SPARE_PIECES)
+    if all(processor.is_control(processor.piece_to_id(piece)) for piece in ours):
+        return TRAINED_BPE
+    return SENTENCEPIECE
+
+
+def open_model(data: bytes, kind: str, lowercase: bool) -> SubwordModel:
+    """Return the model. Raises BadModelError if it is damaged.
+
+    `lowercase` says that text is lower-cased before; such a WordPiece vocabulary has no accents either.
+    """
+    if kind == BPE_CODES:
+        return BpeCodesModel(data)
+    if kind == WORDPIECE:
+        return WordPieceModel(data, keep_accents=not lowercase)
+    return SentencePieceModel(data)

@@ -1,0 +1,102 @@
+"""What is done to a line before it is cut into pieces: Moses rules, Romanian letters, lower case.
+
+Punctuation is normalized as XLM and MASS do it before their BPE codes: Moses' replace-unicode-punctuation,
+normalize-punctuation and remove-non-printing-char, in this order.
+
+Romanian is often typed with a cedilla under s and t where its spelling has a comma. Papers on WMT16 removed all of these marks
+(Sennrich et al. 2016).
+"""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+CEDILLAS_TO_COMMAS = str.maketrans("şţŞŢ", "șțȘȚ")
+MARKED_TO_PLAIN = str.maketrans("şţŞŢșțȘȚăĂâÂîÎ", "stSTstSTaAaAiI")
+
+
+@dataclass(frozen=True, slots=True)
+class TextPreprocessing:
+    """The preparation of text that a vocabulary was made for.
+
+    `normalize` is Moses punctuation normalization, `moses` is Moses tokenization. `romanian` is `commas` or `plain`; it says
+    what becomes of Romanian letters with a cedilla (see the module's docstring).
+    """
+
+    normalize: bool = False
+    moses: bool = False
+    lowercase: bool = False
+    romanian: str | None = None
+
+    def apply(self, lines: Sequence[str], language: str) -> Sequence[str]:
+        """Return the lines in the form that is cut into pieces."""
+        if self.normalize:
+            normalizer = _normalizer(language)
+            lines = [_blank_non_printing(normalizer.normalize(line)) for line in lines]
+        lines = self.map_letters(lines, language)
+        # The tokenizer knows abbreviations by their case, so it comes before lower-casing.
+        if self.moses:
+            tokenizer = _tokenizer(language)
+            lines = [tokenizer.tokenize(line, return_str=True, escape=False) for line in lines]
+        if self.lowercase:
+            lines = [line.lower() for line in lines]
+        return lines
+
+    def map_letters(self, lines: Sequence[str], language: str) -> Sequence[str]:
+        """Replace Romanian letters, which decoding cannot undo. Lines of other languages are returned as they are."""
+        if self.romanian is None or language != "ro":
+            return lines
+        table = MARKED_TO_PLAIN
+        if self.romanian == "commas":
+            table = CEDILLAS_TO_COMMAS
+        return [unicodedata.normalize("NFC", line).translate(table) for line in lines]
+
+    def undo(self, line: str, language: str) -> str:
+        """Join Moses tokens in the way the language is written. Case, punctuation and letters stay as they are."""
+        if not self.moses:
+            return line
+        text: str = _detokenizer(language).detokenize(line.split(" "), unescape=False)
+        return text
+
+
+def has_moses_rules(language: str) -> bool:
+    """Return whether Moses knows the abbreviations of a language; for others it uses the English ones."""
+    from sacremoses.corpus import NonbreakingPrefixes
+
+    return language in NonbreakingPrefixes().available_langs.values()
+
+
+def _blank_non_printing(line: str) -> str:
+    """Replace every control, format or unassigned character by a space, as Moses' remove-non-printing-char.perl does."""
+    if line.isprintable():
+        return line
+    return "".join(" " if unicodedata.category(letter)[0] == "C" else letter for letter in line)
+
+
+# sacremoses is slow to import and its objects are slow to make, so there is one of each kind for each language, made when
+# it is needed first.
+
+
+@functools.cache
+def _normalizer(language: str) -> Any:
+    from sacremoses import MosesPunctNormalizer
+
+    return MosesPunctNormalizer(lang=language, pre_replace_unicode_punct=True)
+
+
+@functools.cache
+def _tokenizer(language: str) -> Any:
+    from sacremoses import MosesTokenizer
+
+    return MosesTokenizer(lang=language)
+
+
+@functools.cache
+def _detokenizer(language: str) -> Any:
+    from sacremoses import MosesDetokenizer
+
+    return MosesDetokenizer(lang=language)

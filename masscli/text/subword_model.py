@@ -1,0 +1,48 @@
+"""What the tokenizer needs of a subword model, whatever its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+
+class BadModelError(Exception):
+    """The bytes are not a model of the expected kind. The message follows the name of the file or the flag."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class SubwordModel(Protocol):
+    """Text to ids and back, with ids from 0 to `len(model) - 1`."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def special_ids(self) -> Mapping[str, int]:
+        """The ids of pieces that text is never encoded into, by name: `<pad>`, `<s>`, `</s>`, `<unk>`, `<mask>`, ..."""
+        ...
+
+    @property
+    def free_ids(self) -> Sequence[int]:
+        """Ids without a meaning, which special pieces may take that the model lacks."""
+        ...
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each line."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of some ids."""
+        ...
+
+    def id_to_piece(self, ids: Sequence[int]) -> list[str]:
+        """Return the pieces as the model writes them; an id beyond its end is written as `<id>`."""
+        ...
+
+
+def pieces_of(ids: Sequence[int], pieces: Sequence[str]) -> list[str]:
+    """Return the piece for each id, and `<id>` for an id beyond the end of `pieces`."""
+    return [pieces[i] if i < len(pieces) else f"<{int(i)}>" for i in ids]

@@ -1,0 +1,174 @@
+"""`tokenizer.json`: which ids are special, which languages there are, and how text is prepared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from masscli.core.config import ConfigError, config, from_dict, to_dict
+from masscli.core.errors import MasscliError
+from masscli.text.preprocessing import TextPreprocessing
+from masscli.text.subword_model import SubwordModel
+from masscli.text.vocabulary import Vocabulary
+
+FORMAT = 1
+TOKENIZER_FILE = "tokenizer.json"
+SPARE_IDS = 8
+"""How many ids are kept free for objectives that need a symbol of their own."""
+SPECIAL_PIECES = {
+    "pad": "<pad>",
+    "bos": "<s>",
+    "eos": "</s>",
+    "unk": "<unk>",
+    "mask": "<mask>",
+    "cls": "<cls>",
+    "sep": "<sep>",
+}
+"""The piece for each role of Vocabulary."""
+
+
+def language_piece(language: str) -> str:
+    """Return the piece that stands for a language."""
+    return f"<lang:{language}>"
+
+
+def spare_piece(number: int) -> str:
+    """Return the piece of a spare id."""
+    return f"<spare{number}>"
+
+
+SPARE_PIECES = tuple(spare_piece(number) for number in range(SPARE_IDS))
+RESERVED_PIECES = ("<mask>", "<cls>", "<sep>")
+"""Special pieces that SentencePiece itself does not have."""
+
+
+@config
+class TokenizerCard:
+    """The contents of `tokenizer.json`.
+
+    `kind` is one of masscli.text.model_kinds. `pieces` is the number of ids of the model itself; ids from there up to `size` are
+    special ids that it lacks.
+    """
+
+    format: int
+    kind: str
+    size: int
+    pieces: int
+    pad: int
+    bos: int
+    eos: int
+    unk: int
+    mask: int
+    cls: int
+    sep: int
+    spare: tuple[int, ...]
+    languages: tuple[str, ...]
+    language_ids: tuple[int, ...]
+    normalize: bool
+    moses: bool
+    lowercase: bool
+    romanian: str | None = None
+    model_sha256: str
+    fingerprint: str
+
+    @property
+    def preprocessing(self) -> TextPreprocessing:
+        """How text is prepared."""
+        return TextPreprocessing(self.normalize, self.moses, self.lowercase, self.romanian)
+
+    def vocabulary(self) -> Vocabulary:
+        """Return the part that models see."""
+        return Vocabulary(
+            size=self.size,
+            pad=self.pad,
+            bos=self.bos,
+            eos=self.eos,
+            unk=self.unk,
+            mask=self.mask,
+            cls=self.cls,
+            sep=self.sep,
+            spare=self.spare,
+            languages=dict(zip(self.languages, self.language_ids, strict=True)),
+            fingerprint=self.fingerprint,
+        )
+
+    def compute_fingerprint(self) -> str:
+        """Return the sha256 of everything but `fingerprint`, as canonical JSON; `model_sha256` stands for the pieces.
+
+        Languages count in the order of their ids: which of them was named first (`--langs de,en`) makes no other vocabulary.
+        """
+        content = to_dict(self)
+        del content["fingerprint"]
+        ids_and_names = sorted(zip(self.language_ids, self.languages, strict=True))
+        content["language_ids"] = [language_id for language_id, _ in ids_and_names]
+        content["languages"] = [name for _, name in ids_and_names]
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Return the text of `tokenizer.json`."""
+        return json.dumps(to_dict(self), indent=1, ensure_ascii=False) + "\n"
+
+
+def make_card(
+    model: SubwordModel, data: bytes, kind: str, preprocessing: TextPreprocessing, languages: Sequence[str]
+) -> TokenizerCard:
+    """Find the id of every special piece, or give it a new one: first the model's free ids, then those after its end."""
+    known_ids = model.special_ids
+    free_ids = list(model.free_ids)
+    size = len(model)
+
+    def id_of(piece: str) -> int:
+        nonlocal size
+        if piece in known_ids:
+            return known_ids[piece]
+        if free_ids:
+            return free_ids.pop(0)
+        size += 1
+        return size - 1
+
+    # The order of these calls decides which piece gets which new id.
+    roles = {role: id_of(piece) for role, piece in SPECIAL_PIECES.items()}
+    language_ids = tuple(id_of(language_piece(language)) for language in languages)
+    spare = tuple(id_of(piece) for piece in SPARE_PIECES)
+    card = TokenizerCard(
+        format=FORMAT,
+        kind=kind,
+        size=size,
+        pieces=len(model),
+        **roles,
+        spare=spare,
+        languages=tuple(languages),
+        language_ids=language_ids,
+        normalize=preprocessing.normalize,
+        moses=preprocessing.moses,
+        lowercase=preprocessing.lowercase,
+        romanian=preprocessing.romanian,
+        model_sha256=hashlib.sha256(data).hexdigest(),
+        fingerprint="",
+    )
+    return replace(card, fingerprint=card.compute_fingerprint())
+
+
+def read_card(folder: Path) -> TokenizerCard:
+    """Read `tokenizer.json` of a data folder or a checkpoint.
+
+    Raises MasscliError if it is missing, damaged, of another format, or was changed after it was written.
+    """
+    path = folder / TOKENIZER_FILE
+    try:
+        card = from_dict(TokenizerCard, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise MasscliError(f"{path}: no such file", "expected a data folder or a checkpoint") from None
+    except (ValueError, ConfigError) as error:
+        raise MasscliError(f"{path}: is damaged ({error})") from None
+    if card.format != FORMAT:
+        raise MasscliError(
+            f"{path}: has format {card.format}, this masscli reads {FORMAT}", "use the masscli that wrote it"
+        )
+    if card.fingerprint != card.compute_fingerprint():
+        raise MasscliError(f"{path}: does not match its fingerprint", "it was changed after it was written")
+    return card

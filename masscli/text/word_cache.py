@@ -1,0 +1,70 @@
+"""Encode text word by word and remember the words: the same ids at twice the speed, because words repeat.
+
+In a BPE that we have trained, no piece goes beyond a space, so the ids of a line are those of its words, one after the other. Lines are
+cut at U+0020 only; all other white space and all normalization are left to the model. Text that itself contains SentencePiece's letter for
+a space is encoded in whole lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masscli.text.markers import SENTENCEPIECE_SPACE
+from masscli.text.subword_model import SubwordModel
+
+MAX_CACHED_IDS = 1 << 20
+"""When the remembered words have more ids than this, all are forgotten."""
+
+
+class WordCache:
+    """A subword model with a memory for words.
+
+    The ids of all words lie in one array: those of word number n are `ids[ends[n] : ends[n + 1]]`.
+    """
+
+    def __init__(self, model: SubwordModel, by_words: bool) -> None:
+        """Set up an empty memory; `by_words` says that no piece of the model contains a space."""
+        self._model = model
+        pieces = model.id_to_piece(range(len(model)))
+        crosses_words = any(SENTENCEPIECE_SPACE in piece[1:] for piece in pieces)
+        self._by_words = by_words and not crosses_words
+        self._word_numbers: dict[str, int] = {}
+        self._ids = np.zeros(0, np.int32)
+        self._ends = np.zeros(1, np.int64)
+
+    def encode(self, lines: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return all ids, one line after another, and the number of ids of each line: exactly what the model gives."""
+        if not self._by_words or any(SENTENCEPIECE_SPACE in line for line in lines):
+            return _concatenate(self._model.encode(lines))
+        words_of_lines = [line.split(" ") for line in lines]
+        new_words = set(chain.from_iterable(words_of_lines)).difference(self._word_numbers)
+        self._add(list(new_words))
+        counts = np.fromiter(map(len, words_of_lines), np.int64, len(words_of_lines))
+        numbers = map(self._word_numbers.__getitem__, chain.from_iterable(words_of_lines))
+        words = np.fromiter(numbers, np.int64, int(counts.sum()))
+
+        # Copy the ids of all words at once: entry i of the result comes from the word's start in the memory, plus the distance
+        # of i from the word's start in the result.
+        lengths = self._ends[words + 1] - self._ends[words]
+        ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        ids = self._ids[np.repeat(self._ends[words] - ends[:-1], lengths) + np.arange(ends[-1])]
+        if len(self._ids) > MAX_CACHED_IDS:
+            self._word_numbers, self._ids, self._ends = {}, self._ids[:0], self._ends[:1]
+        return ids, np.diff(ends[np.cumsum(counts)], prepend=0).astype(np.int32)
+
+    def _add(self, words: list[str]) -> None:
+        ids, lengths = _concatenate(self._model.encode(words))
+        first = len(self._word_numbers)
+        self._word_numbers.update(zip(words, range(first, first + len(words)), strict=True))
+        new_ends = np.cumsum(lengths, dtype=np.int64) + len(self._ids)
+        self._ends = np.concatenate([self._ends, new_ends])
+        self._ids = np.concatenate([self._ids, ids])
+
+
+def _concatenate(ids: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    lengths = np.fromiter(map(len, ids), np.int32, len(ids))
+    return np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths
