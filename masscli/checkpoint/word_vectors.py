@@ -18,6 +18,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.text import corpus
+from masscli.text.markers import SENTENCEPIECE_SPACE
 
 
 def load_vectors(model: Transformer, entries: Sequence[str], data: DataFolder) -> list[str]:
@@ -59,9 +60,13 @@ def load_vectors(model: Transformer, entries: Sequence[str], data: DataFolder) -
 
 def _words(ids: Sequence[int], pieces: Sequence[str]) -> dict[str, int]:
     """What to look pieces up as: one that begins a word wins over one inside a word."""
-    inside = {piece: i for i, piece in zip(ids, pieces, strict=True) if not piece.startswith("▁")}
+    inside = {
+        piece: i for i, piece in zip(ids, pieces, strict=True) if not piece.startswith(SENTENCEPIECE_SPACE)
+    }
     return inside | {
-        piece[1:]: i for i, piece in zip(ids, pieces, strict=True) if len(piece) > 1 and piece.startswith("▁")
+        piece[1:]: i
+        for i, piece in zip(ids, pieces, strict=True)
+        if len(piece) > 1 and piece.startswith(SENTENCEPIECE_SPACE)
     }
 
 

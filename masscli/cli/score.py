@@ -41,7 +41,7 @@ from masscli.metrics.sanity_checks import check_labels, check_metrics, check_sum
 from masscli.metrics.unlabelled import drop_unlabelled
 from masscli.reporting.score_log import LoggedScore, append_scores
 from masscli.text.corpus import iter_lines
-from masscli.text.moses import has_rules
+from masscli.text.preprocessing import has_moses_rules
 from masscli.version import __version__
 
 CASELESS = {"rouge", *METRIC_FAMILIES["rouge"], "rouge-lsum"}
@@ -91,7 +91,7 @@ def run(
         {side.name: side.lines for side in found} for found in score_inputs.as_choices(told, wanted)
     )
     _warn(score_inputs.remarks(told, wanted))
-    if "multi-bleu" in options.metric and not has_rules(options.lang):
+    if "multi-bleu" in options.metric and not has_moses_rules(options.lang):
         _warn([f"--lang {options.lang}: the Moses tokenizer has no rules for it and takes those of English"])
     options, kept = drop_unlabelled(references, options)
     if kept is not None:

@@ -15,15 +15,13 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids
 from masscli.data.storage.data_folder import DataFolder
 from masscli.text import corpus
-
-BEGINS = "▁"
-"""What SentencePiece puts before a word."""
+from masscli.text.markers import SENTENCEPIECE_SPACE
 
 
 def vocabulary_pieces(data: DataFolder) -> list[str]:
     """The pieces of the vocabulary, by id.  Raises MasscliError where none is marked as the beginning of a word, as in WordPiece."""
     pieces = data.tokenizer().ids_to_pieces(range(data.vocab.size))
-    if not any(piece.startswith(BEGINS) for piece in pieces):
+    if not any(piece.startswith(SENTENCEPIECE_SPACE) for piece in pieces):
         raise MasscliError(
             f"{data.folder}: its vocabulary does not mark where words begin",
             "dictionaries need a SentencePiece vocabulary",
@@ -68,7 +66,7 @@ def _entries(path: Path, data: DataFolder) -> tuple[list[tuple[int, int]], int]:
                 f"{path}:{number}: expected two words, got {line.strip()!r}", "a line is WORD WORD"
             )
         total += 1
-        a, b = (pieces.get(BEGINS + word) for word in words[:2])
+        a, b = (pieces.get(SENTENCEPIECE_SPACE + word) for word in words[:2])
         if a is not None and b is not None:
             found.append((a, b))
     return found, total

@@ -13,7 +13,8 @@ from torch import Tensor
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.csls import csls, pairs
-from masscli.lexicon.dictionary import BEGINS, vocabulary_pieces
+from masscli.lexicon.dictionary import vocabulary_pieces
+from masscli.text.markers import SENTENCEPIECE_SPACE
 
 OWN = 0.8
 """Share of a piece's frequency, relative to both languages, that makes it a word of one of them."""
@@ -48,7 +49,7 @@ def induce(
         ids = [
             i
             for i in np.argsort(-count, kind="stable").tolist()
-            if mine[i] and len(pieces[i]) > 1 and pieces[i].startswith(BEGINS)
+            if mine[i] and len(pieces[i]) > 1 and pieces[i].startswith(SENTENCEPIECE_SPACE)
         ]
         words.append([i for i in ids if i not in data.vocab.special_ids][:most])
     if not all(words):

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.data.storage.data_folder import DataFolder
-from masscli.lexicon.dictionary import BEGINS, vocabulary_pieces
+from masscli.lexicon.dictionary import vocabulary_pieces
+from masscli.text.markers import SENTENCEPIECE_SPACE
 
 ROUNDS = 10
 SURE, LEAST = 0.2, 0.1
@@ -62,7 +63,7 @@ def induce(
 def _words(ids: Sequence[int], pieces: Sequence[str], names: dict[str, int]) -> list[int]:
     """The words of a line as numbers, which `names` gives out."""
     text = "".join(pieces[i] for i in ids)
-    return [names.setdefault(word, len(names)) for word in text.split(BEGINS) if word]
+    return [names.setdefault(word, len(names)) for word in text.split(SENTENCEPIECE_SPACE) if word]
 
 
 def model1(given: Sequence[Sequence[int]], written: Sequence[Sequence[int]]) -> dict[tuple[int, int], float]:

@@ -25,8 +25,9 @@ from torch import Tensor
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.csls import csls, mutual, pairs
-from masscli.lexicon.dictionary import BEGINS, vocabulary_pieces
+from masscli.lexicon.dictionary import vocabulary_pieces
 from masscli.lexicon.spelling import spelling_similarity
+from masscli.text.markers import SENTENCEPIECE_SPACE
 
 Ids = NDArray[np.int64]
 WINDOWS = (3, 12)
@@ -102,7 +103,7 @@ def induce(
 
 def _whole_words(data: DataFolder, side: str, pieces: Sequence[str], limit: int | None) -> Iterator[Ids]:
     """Chunks of text, a number for each word: its piece, or -1 where it has several; `max(WINDOWS)` times -1 between lines."""
-    begins = np.array([piece.startswith(BEGINS) and len(piece) > 1 for piece in pieces])
+    begins = np.array([piece.startswith(SENTENCEPIECE_SPACE) and len(piece) > 1 for piece in pieces])
     column = data.monolingual("train", side)
     rows = len(column) if limit is None else min(limit, len(column))
     gap = np.full(max(WINDOWS), -1, np.int64)

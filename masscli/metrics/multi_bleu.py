@@ -16,7 +16,7 @@ from sacrebleu.metrics.base import Signature
 from sacrebleu.metrics.bleu import BLEU
 
 from masscli.metrics.config import ScoreConfig
-from masscli.text.moses import TextPreprocessing
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.version import __version__
 
 
@@ -46,7 +46,9 @@ class MultiBleu(BLEU):
             f"moses-{lang}{'-normalized' if normalize else ''}{'-no-diacritics' if plain_romanian else ''}"
         )
         # In this order: the tokenizer knows abbreviations by their case.
-        self.surface = TextPreprocessing(normalize, True, lowercase, "plain" if plain_romanian else None)
+        self.preprocessing = TextPreprocessing(
+            normalize, True, lowercase, "plain" if plain_romanian else None
+        )
 
     @classmethod
     def of(cls, options: ScoreConfig) -> Self:
@@ -55,7 +57,7 @@ class MultiBleu(BLEU):
         )
 
     def _preprocess_segment(self, sent: str) -> str:
-        return self.surface.apply([sent], self.lang)[0]
+        return self.preprocessing.apply([sent], self.lang)[0]
 
     def get_signature(self) -> Signature:
         signature = super().get_signature()

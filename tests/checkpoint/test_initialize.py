@@ -251,9 +251,9 @@ def test_word_vectors_that_do_not_fit(lines: str, message: str, toy: Path, tmp_p
 
 
 def test_an_adopted_vocabulary_of_ours_fits_the_weights_made_with_it(toy: Path, tmp_path: Path) -> None:
-    from masscli.data.prepare.config import PreprocessConfig
+    from masscli.text.preprocessing import TextPreprocessing
 
     made = Tokenizer.from_model_file(
-        toy / "vocab.model", config=PreprocessConfig(), languages=("en", "de"), folder=tmp_path
+        toy / "vocab.model", preprocessing=TextPreprocessing(), languages=("en", "de"), folder=tmp_path
     )
     assert made.vocab == DataFolder.open(toy).vocab

@@ -22,13 +22,13 @@ from masscli.checkpoint.checkpoint import RunState
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Tokens, pad
 from masscli.data.batches.framing import Framing
-from masscli.data.prepare.config import PreprocessConfig
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.generation.translator import Translator
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.translate.options import TranslateOptions
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.recipe import Recipe, StreamConfig
 
@@ -71,7 +71,11 @@ def one_thread() -> Iterator[None]:
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("vocabulary")
     return Tokenizer.train(
-        iter(sentences(300, 0)), config=PreprocessConfig(vocab_size=80), languages=["en", "de"], folder=folder
+        iter(sentences(300, 0)),
+        vocab_size=80,
+        preprocessing=TextPreprocessing(),
+        languages=["en", "de"],
+        folder=folder,
     )
 
 
@@ -416,7 +420,8 @@ def test_other_mistakes(
     assert generate(capfd, "runs/both", "runs/ende", "-i", "in.en", "-t", "de")[0] == 0
     other = Tokenizer.train(
         iter(sentences(300, 7)),
-        config=PreprocessConfig(vocab_size=70),
+        vocab_size=70,
+        preprocessing=TextPreprocessing(),
         languages=["en", "de"],
         folder=tmp_path / "v",
     )

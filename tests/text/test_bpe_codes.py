@@ -14,7 +14,8 @@ from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
-from masscli.text.bpe_codes import BpeCodes, read_bpe_files
+from masscli.text.bpe_codes import BpeCodesModel, read_bpe_files
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
 MERGES = ["r </w>", "l o", "lo w", "e r</w>"]
@@ -27,7 +28,7 @@ def written(folder: Path, merges: list[str], pieces: list[str], count: str = "")
     return folder / "codes", folder / "vocab"
 
 
-def cut(pieces: BpeCodes, text: str) -> list[str]:
+def cut(pieces: BpeCodesModel, text: str) -> list[str]:
     return pieces.id_to_piece(pieces.encode([text])[0])
 
 
@@ -39,7 +40,7 @@ def test_the_example_of_the_paper(head: str, count: str, tmp_path: Path) -> None
         tmp_path, ["l o", "lo w", "e r</w>"], ["low@@", "er", "low", "l@@", "o@@", "w"], count
     )
     codes.write_text(head + codes.read_text(encoding="utf-8"), encoding="utf-8")
-    pieces = BpeCodes(read_bpe_files(codes, vocab))
+    pieces = BpeCodesModel(read_bpe_files(codes, vocab))
     assert cut(pieces, "lower  er") == ["low@@", "er", "er"]
     assert cut(pieces, "low") == ["l@@", "o@@", "w"], "`low` was never made at the end of a word"
     assert pieces.decode(pieces.encode(["lower er"])[0]) == "lower er"
@@ -84,7 +85,7 @@ def test_words_are_cut_as_merges_one_after_the_other_cut_them(tmp_path: Path) ->
             parts = merged(parts, pair)
         expected.append([*(f"{part}@@" for part in parts[:-1]), parts[-1].removesuffix("</w>")])
     pieces = sorted({piece for row in expected for piece in row})
-    found = BpeCodes(read_bpe_files(*written(tmp_path, [f"{a} {b}" for a, b in codes], pieces)))
+    found = BpeCodesModel(read_bpe_files(*written(tmp_path, [f"{a} {b}" for a, b in codes], pieces)))
     assert [cut(found, word) for word in text] == expected
     assert any(len(row) > 1 and len(row[0]) > 3 for row in expected)
     line = " ".join(text)
@@ -95,7 +96,7 @@ def test_a_piece_that_the_vocabulary_lacks_is_taken_apart_again(tmp_path: Path) 
     codes, vocab = written(
         tmp_path, ["l o", "lo w", "low e", "lowe r</w>"], ["lo@@", "w@@", "e@@", "r</w>", "r"]
     )
-    pieces = BpeCodes(read_bpe_files(codes, vocab))
+    pieces = BpeCodesModel(read_bpe_files(codes, vocab))
     assert cut(pieces, "lower") == ["lo@@", "w@@", "e@@", "r"]
     assert cut(pieces, "lowr") == ["lo@@", "w@@", "r"] and cut(pieces, "xr") == ["<unk>", "r"]
     assert pieces.decode(pieces.encode(["xr <s> lowr"])[0]) == "\u2047 r \u2047 \u2047 \u2047 lowr"
@@ -105,7 +106,7 @@ def test_the_ids_are_those_of_xlm(tmp_path: Path) -> None:
     """<s>, </s>, <pad>, <unk>, ten special ones (the second is the mask), then the vocabulary (xlm/data/dictionary.py)."""
     codes, vocab = written(tmp_path, ["l o"], ["lo@@", "w"])
     tokenizer = Tokenizer.from_bpe_codes(
-        codes, vocab, config=PreprocessConfig(), languages=("en", "fr"), folder=tmp_path / "made"
+        codes, vocab, preprocessing=TextPreprocessing(), languages=("en", "fr"), folder=tmp_path / "made"
     )
     found = tokenizer.vocab
     assert (found.bos, found.eos, found.pad, found.unk, found.mask) == (0, 1, 2, 3, 5)
@@ -117,7 +118,7 @@ def test_the_ids_are_those_of_xlm(tmp_path: Path) -> None:
     again = Tokenizer.load(tmp_path / "made")
     assert again.vocab == found and again.decode([14, 15, found.cls, 15, 3], "en") == "low w \u2047"
     adopted = Tokenizer.from_model_file(
-        tmp_path / "made", config=PreprocessConfig(), languages=("fr",), folder=tmp_path / "other"
+        tmp_path / "made", preprocessing=TextPreprocessing(), languages=("fr",), folder=tmp_path / "other"
     )
     assert adopted.vocab == found
 
@@ -126,13 +127,13 @@ def test_lines_that_xlm_passes_over_have_no_id(tmp_path: Path) -> None:
     """XLM's Dictionary.read_vocab skips what is not two fields, U+2028, repeats and its own symbols; the ids of the others depend on it."""
     codes, vocab = written(tmp_path, ["l o"], [])
     vocab.write_text("lo@@ 9\n\u2028 8\n 7\n\n<pad> 6\nlo@@ 5\n\u00a0 5\na b 3\nw 2\n", encoding="utf-8")
-    pieces = BpeCodes(read_bpe_files(codes, vocab))
+    pieces = BpeCodesModel(read_bpe_files(codes, vocab))
     assert len(pieces) == 16 and pieces.id_to_piece([14, 15]) == ["lo@@", "w"]
 
 
 def test_the_last_piece_is_known_by_its_place(tmp_path: Path) -> None:
     codes, vocab = written(tmp_path, ["< /", "</ w", "</w >"], ["</w>@@", "a", "<@@", "/@@"])
-    assert cut(BpeCodes(read_bpe_files(codes, vocab)), "</w>a") == ["</w>@@", "a"]
+    assert cut(BpeCodesModel(read_bpe_files(codes, vocab)), "</w>a") == ["</w>@@", "a"]
 
 
 def test_a_data_folder_is_made_with_them(tmp_path: Path, no_sync: None) -> None:

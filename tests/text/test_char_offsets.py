@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.record_encoder import load_table
 from masscli.objectives.extract.objective import span
 from masscli.text.char_offsets import SHARED_TEXT_WORD, encode_with_offsets
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
 PLAIN = [
@@ -73,7 +73,7 @@ VOCAB = [
 def trained(folder: Path, words: list[str], size: int, **options: Any) -> Tokenizer:
     lines = (" ".join(words) for _ in range(20))
     return Tokenizer.train(
-        lines, config=PreprocessConfig(vocab_size=size, **options), languages=("en",), folder=folder
+        lines, vocab_size=size, preprocessing=TextPreprocessing(**options), languages=("en",), folder=folder
     )
 
 
@@ -92,9 +92,9 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 def wordpieces(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("wordpieces")
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in VOCAB), encoding="utf-8")
-    config = PreprocessConfig(lowercase=True)
+    preprocessing = TextPreprocessing(lowercase=True)
     return Tokenizer.from_model_file(
-        folder / "vocab.txt", config=config, languages=("en",), folder=folder / "made"
+        folder / "vocab.txt", preprocessing=preprocessing, languages=("en",), folder=folder / "made"
     )
 
 
@@ -104,7 +104,7 @@ def test_places_are_those_that_sentencepiece_knows_of_its_own_normalisation(lett
     for _ in range(400):
         word = drawn(draw, [*PLAIN, *ODD])
         ids, begins, ends = encode_with_offsets(letters, word, "en")
-        normal, origin = letters._pieces.normalize(word, with_offsets=True)
+        normal, origin = letters._model.processor.normalize(word, with_offsets=True)
         assert letters.vocab.unk not in ids and "".join(letters.ids_to_pieces(ids)) == normal
         at = 0
         for piece, begin, end in zip(letters.piece_texts(ids), begins, ends, strict=True):

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sentencepiece
@@ -15,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from masscli.core.errors import MasscliError
-from masscli.data.prepare.config import PreprocessConfig
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
 SENTENCE = "the small big red house garden dog cat sees has walks to from der die das kleine große Haus Garten Hund Katze geht"
@@ -34,10 +35,12 @@ def text(count: int = 400) -> Iterator[str]:
         yield " ".join(line) + "."
 
 
-def make(folder: Path, **options: object) -> Tokenizer:
-    config = PreprocessConfig(**{"vocab_size": 120, **options})  # type: ignore[arg-type]
+def make(folder: Path, vocab_size: int = 120, **options: Any) -> Tokenizer:
+    preprocessing = TextPreprocessing(**options)
     folder.mkdir(parents=True, exist_ok=True)
-    return Tokenizer.train(text(), config=config, languages=LANGUAGES, folder=folder)
+    return Tokenizer.train(
+        text(), vocab_size=vocab_size, preprocessing=preprocessing, languages=LANGUAGES, folder=folder
+    )
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +135,7 @@ def _kept(folder: Path) -> Tokenizer:
 
 
 def test_the_memory_for_words_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("masscli.text.cached_sentencepiece.MOST", 50)
+    monkeypatch.setattr("masscli.text.word_cache.MAX_CACHED_IDS", 50)
     tokenizer, whole = Tokenizer.load(folder), Tokenizer.load(folder)
     lines = list(text())
     assert [tokenizer.encode(line, "en") for line in lines] == whole.encode_lines(lines, "en")
@@ -144,7 +147,7 @@ def test_the_order_of_languages_makes_no_other_vocabulary(folder: Path, tmp_path
         (tmp_path / str(n)).mkdir()
         adopted.append(
             Tokenizer.from_model_file(
-                model, config=PreprocessConfig(), languages=languages, folder=tmp_path / str(n)
+                model, preprocessing=TextPreprocessing(), languages=languages, folder=tmp_path / str(n)
             ).vocab
         )
     assert adopted[0].fingerprint == adopted[1].fingerprint == Tokenizer.load(folder).vocab.fingerprint
@@ -158,14 +161,17 @@ def test_the_fingerprint_covers_settings_and_languages(folder: Path, tmp_path: P
     ):
         prints.add(make(tmp_path / str(n), **options).vocab.fingerprint)
     other = Tokenizer.from_model_file(
-        folder / "vocab.model", config=PreprocessConfig(), languages=("en", "de", "fr"), folder=tmp_path
+        folder / "vocab.model",
+        preprocessing=TextPreprocessing(),
+        languages=("en", "de", "fr"),
+        folder=tmp_path,
     )
     prints.add(other.vocab.fingerprint)
     assert len(prints) == 6
 
 
 def test_lower_case(tmp_path: Path) -> None:
-    tokenizer = Tokenizer.train((line.lower() for line in text()), config=PreprocessConfig(vocab_size=110, lowercase=True),
+    tokenizer = Tokenizer.train((line.lower() for line in text()), vocab_size=110, preprocessing=TextPreprocessing(lowercase=True),
                                 languages=LANGUAGES, folder=tmp_path)  # fmt: skip
     assert tokenizer.decode(tokenizer.encode("Die KATZE geht.", "de"), "de") == "die katze geht."
     assert Tokenizer.load(tmp_path).encode("Die KATZE geht.", "de") == tokenizer.encode(
@@ -174,9 +180,11 @@ def test_lower_case(tmp_path: Path) -> None:
 
 
 def test_moses_is_undone(tmp_path: Path) -> None:
-    config = PreprocessConfig(vocab_size=130, moses=True, normalize=True)
+    preprocessing = TextPreprocessing(moses=True, normalize=True)
     lines = [*text(), "the dog , the cat 's house ( small ) ! & < |", '" the dog "']
-    tokenizer = Tokenizer.train(iter(lines), config=config, languages=LANGUAGES, folder=tmp_path)
+    tokenizer = Tokenizer.train(
+        iter(lines), vocab_size=130, preprocessing=preprocessing, languages=LANGUAGES, folder=tmp_path
+    )
     line = "the dog's house (small), the cat!"
     assert tokenizer.decode(tokenizer.encode(line, "en"), "en") == line
     assert tokenizer.encode("the dog.", "en") != Tokenizer.load(
@@ -206,7 +214,9 @@ def test_too_small_a_vocabulary_says_how_small_it_may_be(tmp_path: Path) -> None
 
 def test_no_text_at_all(tmp_path: Path) -> None:
     with pytest.raises(MasscliError, match="there is no text to train a vocabulary on"):
-        Tokenizer.train(iter([]), config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path)
+        Tokenizer.train(
+            iter([]), vocab_size=8000, preprocessing=TextPreprocessing(), languages=LANGUAGES, folder=tmp_path
+        )
 
 
 def foreign_model(path: Path, **options: object) -> Path:
@@ -225,7 +235,7 @@ def foreign_model(path: Path, **options: object) -> Path:
 def test_an_adopted_model_keeps_its_ids(tmp_path: Path) -> None:
     model = foreign_model(tmp_path / "their.model")
     tokenizer = Tokenizer.from_model_file(
-        model, config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path
+        model, preprocessing=TextPreprocessing(), languages=LANGUAGES, folder=tmp_path
     )
     theirs = sentencepiece.SentencePieceProcessor(model_file=str(model))
     lines = list(text())
@@ -249,7 +259,7 @@ def test_an_adopted_piece_that_text_can_contain_is_not_taken_for_a_special_one(t
         tmp_path / "their.model", user_defined_symbols=["<mask>"], control_symbols=["<sep>"]
     )
     tokenizer = Tokenizer.from_model_file(
-        model, config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path
+        model, preprocessing=TextPreprocessing(), languages=LANGUAGES, folder=tmp_path
     )
     theirs = sentencepiece.SentencePieceProcessor(model_file=str(model))
     assert tokenizer.vocab.sep == theirs.piece_to_id("<sep>")
@@ -267,7 +277,7 @@ def test_the_symbols_of_an_albert_are_found_by_their_older_names(tmp_path: Path)
         control_symbols=["[CLS]", "[SEP]", "[MASK]"],
     )
     vocab = Tokenizer.from_model_file(
-        model, config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path
+        model, preprocessing=TextPreprocessing(), languages=LANGUAGES, folder=tmp_path
     ).vocab
     assert (vocab.pad, vocab.unk, vocab.cls, vocab.sep, vocab.mask) == (0, 1, 2, 3, 4)
     assert (vocab.bos, vocab.eos) == (vocab.cls, vocab.sep), (
@@ -278,7 +288,7 @@ def test_the_symbols_of_an_albert_are_found_by_their_older_names(tmp_path: Path)
 
 def test_adopting_our_own_model_changes_no_id(folder: Path, tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_model_file(
-        folder / "vocab.model", config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path
+        folder / "vocab.model", preprocessing=TextPreprocessing(), languages=LANGUAGES, folder=tmp_path
     )
     original = Tokenizer.load(folder).vocab
     assert (tokenizer.vocab.special_ids, tokenizer.vocab.size, tokenizer.vocab.mask) == (
@@ -296,7 +306,10 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(MasscliError) as caught:
             Tokenizer.from_model_file(
-                tmp_path / name, config=PreprocessConfig(), languages=LANGUAGES, folder=tmp_path / "out"
+                tmp_path / name,
+                preprocessing=TextPreprocessing(),
+                languages=LANGUAGES,
+                folder=tmp_path / "out",
             )
         assert caught.value.message == f"--spm-model {tmp_path / name}: {message}"
     assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
-from masscli.text.moses import TextPreprocessing
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.wordpiece import REQUIRED_PIECES, WordPieceModel, basic_tokens
 
@@ -26,11 +26,11 @@ def vocab(tmp_path: Path) -> Path:
 
 
 def test_basic_tokens() -> None:
-    found = basic_tokens("Hello,  World!it's\t$5_a\u200b \ufffdx", accents=True)
+    found = basic_tokens("Hello,  World!it's\t$5_a\u200b \ufffdx", keep_accents=True)
     assert found == ["Hello", ",", "World", "!", "it", "'", "s", "$", "5", "_", "a", "x"]
-    assert basic_tokens("caf\u00e9 \u00e9t\u00e9", accents=False) == ["cafe", "ete"]
-    assert basic_tokens("caf\u00e9", accents=True) == ["caf\u00e9"]
-    assert basic_tokens("ab\u4e2d\u6587cd \u2014 \u00ab", accents=True) == [
+    assert basic_tokens("caf\u00e9 \u00e9t\u00e9", keep_accents=False) == ["cafe", "ete"]
+    assert basic_tokens("caf\u00e9", keep_accents=True) == ["caf\u00e9"]
+    assert basic_tokens("ab\u4e2d\u6587cd \u2014 \u00ab", keep_accents=True) == [
         "ab",
         "\u4e2d",
         "\u6587",
@@ -42,7 +42,7 @@ def test_basic_tokens() -> None:
 
 def test_the_longest_piece_is_taken_again_and_again() -> None:
     """The example of BERT's own documentation."""
-    pieces = WordPieceModel("\n".join(PIECES).encode(), accents=False)
+    pieces = WordPieceModel("\n".join(PIECES).encode(), keep_accents=False)
 
     def cut(text: str) -> list[str]:
         return pieces.id_to_piece(pieces.encode([text])[0])
@@ -56,9 +56,9 @@ def test_the_longest_piece_is_taken_again_and_again() -> None:
 
 
 def test_special_symbols_are_those_of_the_file_and_its_size_stays(vocab: Path, tmp_path: Path) -> None:
-    config = PreprocessConfig(lowercase=True)
+    preprocessing = TextPreprocessing(lowercase=True)
     tokenizer = Tokenizer.from_model_file(
-        vocab, config=config, languages=("en", "de"), folder=tmp_path / "made"
+        vocab, preprocessing=preprocessing, languages=("en", "de"), folder=tmp_path / "made"
     )
     found = tokenizer.vocab
     assert [PIECES[i] for i in (found.pad, found.unk, found.cls, found.sep, found.mask)] == [
@@ -94,9 +94,9 @@ def test_a_piece_that_is_there_twice_is_refused(vocab: Path, tmp_path: Path) -> 
     vocab.write_text(vocab.read_text(encoding="utf-8") + "the\n", encoding="utf-8")
     with pytest.raises(MasscliError) as caught:
         Tokenizer.from_model_file(
-            vocab, config=PreprocessConfig(), languages=("en",), folder=tmp_path / "made"
+            vocab, preprocessing=TextPreprocessing(), languages=("en",), folder=tmp_path / "made"
         )
-    assert caught.value.message == f"--spm-model {vocab}: the piece 'the' is there twice"
+    assert caught.value.message == f"--spm-model {vocab}: the piece 'the' occurs twice"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_vocabulary_without_a_symbol_is_told_from_what_is_no_vocabulary(
     vocab.write_text("".join(f"{piece}\n" for piece in PIECES if piece not in left_out), encoding="utf-8")
     with pytest.raises(MasscliError) as caught:
         Tokenizer.from_model_file(
-            vocab, config=PreprocessConfig(), languages=("en",), folder=tmp_path / "made"
+            vocab, preprocessing=TextPreprocessing(), languages=("en",), folder=tmp_path / "made"
         )
     assert (
         caught.value.message
@@ -127,7 +127,7 @@ def test_a_vocabulary_that_is_not_utf_8_is_named(vocab: Path, tmp_path: Path) ->
     vocab.write_bytes("".join(f"{piece}\n" for piece in [*PIECES, "caf\u00e9"]).encode("latin-1"))
     with pytest.raises(MasscliError) as caught:
         Tokenizer.from_model_file(
-            vocab, config=PreprocessConfig(), languages=("en",), folder=tmp_path / "made"
+            vocab, preprocessing=TextPreprocessing(), languages=("en",), folder=tmp_path / "made"
         )
     assert (
         caught.value.message == f"--spm-model {vocab}: is not UTF-8 (byte {vocab.read_bytes().index(0xE9)})"

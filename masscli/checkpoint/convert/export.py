@@ -21,7 +21,8 @@ from masscli.checkpoint.convert.vocabulary import SENTENCEPIECE, SETTINGS, VOCAB
 from masscli.core.errors import MasscliError
 from masscli.core.files import fsync_path, write_synced
 from masscli.models.config import ModelConfig
-from masscli.text.tokenizer import BPE_CODES, WORDPIECE, Tokenizer
+from masscli.text.model_kinds import BPE_CODES, WORDPIECE
+from masscli.text.tokenizer import Tokenizer
 from masscli.text.vocabulary import Vocabulary
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from masscli.checkpoint.convert.folder import read_json
 from masscli.checkpoint.convert.tensors import NEW
 from masscli.core.errors import MasscliError
-from masscli.text.bpe_codes import BPE_CONTINUATION, UNKNOWN_ID, WORD_END, XLM_SPECIAL_PIECES, pack_bpe_codes
+from masscli.text.bpe_codes import UNKNOWN_ID, WORD_END, XLM_SPECIAL_PIECES, pack_bpe_codes
+from masscli.text.markers import BPE_CONTINUATION
 
 PIECES, MERGES = "vocab.json", "merges.txt"
 

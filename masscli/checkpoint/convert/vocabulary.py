@@ -17,7 +17,7 @@ from masscli.checkpoint.convert.families import ALBERT, XLMR, Family
 from masscli.checkpoint.convert.folder import read_json
 from masscli.checkpoint.convert.tensors import NEW
 from masscli.core.errors import MasscliError
-from masscli.text.moses import TextPreprocessing
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.wordpiece import is_wordpiece
 

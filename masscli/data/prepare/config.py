@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from masscli.core.config import Flags, check, config
+from masscli.text.preprocessing import TextPreprocessing
 
 MIN_CHARACTER_COVERAGE = 0.9
 _VOCABULARY_IS_GIVEN = "the vocabulary is given, and none is trained"
@@ -109,6 +110,11 @@ class PreprocessConfig:
     """Replace a data folder that was made from other text or with other settings."""
     seed: int = 1
     """Seed of the sample of lines that the vocabulary is trained on."""
+
+    @property
+    def preprocessing(self) -> TextPreprocessing:
+        """How text is prepared before it is cut into pieces."""
+        return TextPreprocessing(self.normalize, self.moses, self.lowercase, self.romanian)
 
     def __post_init__(self) -> None:
         coverage_is_valid = MIN_CHARACTER_COVERAGE <= self.character_coverage <= 1

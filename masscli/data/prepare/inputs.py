@@ -12,7 +12,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.formats.registry import input_files
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.text.corpus import SUFFIXES, similar_names_hint
-from masscli.text.tokenizer import Tokenizer
+from masscli.text.tokenizer import stored_languages
 
 STDIN = Path("-")
 
@@ -132,7 +132,7 @@ def _find_languages(config: PreprocessConfig, mono: Sequence[RequestedFiles]) ->
 
 def _languages_of_model(path: Path) -> list[str]:
     """Return the languages of a data folder's or run's vocabulary; a mere SentencePiece model has none."""
-    languages = Tokenizer.languages_of(path)
+    languages = stored_languages(path)
     if not languages and not path.exists():
         raise MasscliError(f"--spm-model {path}: no such file or folder")
     return list(languages)

@@ -50,7 +50,8 @@ from masscli.data.storage.column_writer import ResumeError
 from masscli.data.storage.manifest import FORMAT, MANIFEST_FILE, PARTIAL_FOLDER, FilterStats, Manifest
 from masscli.text import bpe_codes, corpus
 from masscli.text.corpus import STDIN_COPY, FileScan
-from masscli.text.tokenizer import MODEL_FILE, TOKENIZER_FILE, Tokenizer, find_model_file
+from masscli.text.tokenizer import MODEL_FILE, Tokenizer, find_model_file
+from masscli.text.tokenizer_card import TOKENIZER_FILE
 from masscli.version import __version__
 
 INPUT_OPTIONS = frozenset(

@@ -22,7 +22,7 @@ from masscli.data.prepare.table_text import training_lines
 from masscli.data.prepare.text_groups import TextGroup
 from masscli.data.prepare.worker_pool import WorkerPool
 from masscli.text.corpus import FileScan
-from masscli.text.moses import TextPreprocessing
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 
 MAX_BYTES = 64 << 20
@@ -51,10 +51,16 @@ def make_vocabulary(
     examples."""
     languages = inputs.languages
     if config.spm_model:
-        return Tokenizer.from_model_file(config.spm_model, config=config, languages=languages, folder=folder)
+        return Tokenizer.from_model_file(
+            config.spm_model, preprocessing=config.preprocessing, languages=languages, folder=folder
+        )
     if config.bpe_codes and config.bpe_vocab:
         return Tokenizer.from_bpe_codes(
-            config.bpe_codes, config.bpe_vocab, config=config, languages=languages, folder=folder
+            config.bpe_codes,
+            config.bpe_vocab,
+            preprocessing=config.preprocessing,
+            languages=languages,
+            folder=folder,
         )
     files = training_files(groups, scans, languages)
     table_lines = training_lines(inputs.tables, config.vocab_sentences, config.seed)
@@ -69,7 +75,14 @@ def make_vocabulary(
             lines += block
     preprocessing = TextPreprocessing(config.normalize, config.moses, config.lowercase)
     lines += preprocessing.apply(table_lines, inputs.table_language)
-    return Tokenizer.train(iter(lines), config=config, languages=languages, folder=folder)
+    return Tokenizer.train(
+        iter(lines),
+        vocab_size=config.vocab_size,
+        character_coverage=config.character_coverage,
+        preprocessing=config.preprocessing,
+        languages=languages,
+        folder=folder,
+    )
 
 
 def read_sample(sample: SampledLines) -> list[str]:
@@ -114,7 +127,7 @@ def _sample_lines(
 ) -> Iterator[SampledLines]:
     """Yield the sampled lines of every chunk of every file."""
     shares = lines_per_language(files, config.vocab_sentences)
-    preprocessing = TextPreprocessing(config.normalize, config.moses, config.lowercase, config.romanian)
+    preprocessing = config.preprocessing
     for number, (language, scans) in enumerate(files.items()):
         if not scans:
             continue

@@ -16,7 +16,8 @@ from masscli.data.storage.columns import Column, TextColumn, concatenate, count_
 from masscli.data.storage.manifest import ColumnEntry, Manifest, TextEntry
 from masscli.data.storage.shards import Shard
 from masscli.data.storage.tables import Table
-from masscli.text.tokenizer import TOKENIZER_FILE, Tokenizer, read_card
+from masscli.text.tokenizer import Tokenizer
+from masscli.text.tokenizer_card import TOKENIZER_FILE, read_card
 from masscli.text.vocabulary import Vocabulary
 
 _DAMAGED_HINT = "copy the folder again, or run masscli preprocess with --overwrite"

@@ -19,7 +19,7 @@ from masscli.data.storage.manifest import Manifest
 from masscli.metrics import score
 from masscli.metrics.config import ScoreConfig
 from masscli.text import corpus
-from masscli.text.moses import TextPreprocessing
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from tests.data.prepare.test_preprocess import contents, save, sentences
 

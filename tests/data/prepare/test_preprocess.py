@@ -309,7 +309,7 @@ def test_an_old_vocabulary_is_used_again(text: Path) -> None:
         ({"vocab_sentences": 9}, "vocab_sentences: the vocabulary is given, and none is trained"),
         (
             {"moses": True},
-            "--moses: the text of --spm-model {data} was prepared in another way, which holds here, too",
+            "--moses: the text for the vocabulary of --spm-model {data} was prepared differently",
         ),
         ({"lowercase": True}, None),
         ({}, None),
