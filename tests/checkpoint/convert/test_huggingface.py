@@ -489,7 +489,7 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     )
     (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in [*SPECIAL, "a", "a"]))
     assert complaint() == (
-        f"{tmp_path / 'vocab.txt'}: the piece 'a' is there twice",
+        f"{tmp_path / 'vocab.txt'}: the piece 'a' occurs twice",
         "a vocab.txt has one piece a line, each once",
     )
 
