@@ -1,6 +1,7 @@
 """Rank, world and the few collectives the loop needs: honest no-ops when there is one process.
 
-Started by plain `torchrun`, which sets RANK, WORLD_SIZE, LOCAL_RANK and MASTER_*; SLURM's variables are not read.
+Started by plain `torchrun`, which sets RANK, WORLD_SIZE, LOCAL_RANK and MASTER_*; SLURM's variables are not
+read.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ def start(device: torch.device) -> None:
             if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get(
                 "LOCAL_WORLD_SIZE"
             ) == str(world_size):
-                # torchrun keeps its store when it starts dead processes again, with addresses of the dead in it (PyTorch issue 135712).
-                # On several machines the number of starts is not the same on all; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
+                # torchrun keeps its store when it starts dead processes again, with addresses of the dead in
+                # it (PyTorch issue 135712). On several machines the number of starts is not the same on all;
+                # there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
                 agent, _, _ = next(rendezvous("env://"))
                 store = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", agent)
                 dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, device_id=own)

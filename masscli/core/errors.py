@@ -1,7 +1,7 @@
 """The one exception a user is meant to see.
 
-`MasscliError` is a mistake or a state of the world that the user can mend: it prints as one line and a hint, and the process exits 2.
-Anything else that is raised is a bug of ours and keeps its traceback (exit 1).
+`MasscliError` is a mistake or a state of the world that the user can mend: it prints as one line and a hint,
+and the process exits 2. Anything else that is raised is a bug of ours and keeps its traceback (exit 1).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Find a class by its name.
 
-Built-in classes and those of other packages are registered in the same way: as entry points of the group `masscli.<kind>s`
-(for example `masscli.objectives`). Nothing is imported before its name is asked for, so help screens stay fast, and a broken
-plug-in fails only when it is named.
+Built-in classes and those of other packages are registered in the same way: as entry points of the group
+`masscli.<kind>s` (for example `masscli.objectives`). Nothing is imported before its name is asked for, so
+help screens stay fast, and a broken plug-in fails only when it is named.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class Registry(Generic[T]):
     def load_target(self, target: str) -> object:
         """Import `module:Class`.
 
-        Raises ConfigError if the module or the class does not exist. An error inside the module keeps its traceback.
+        Raises ConfigError if the module or the class does not exist. An error inside the module keeps its
+        traceback.
         """
         try:
             return EntryPoint(target, target, self.group).load()
@@ -72,8 +73,8 @@ class Registry(Generic[T]):
 def _entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Return names and targets of a group of entry points, in the order of their registration.
 
-    Reading the metadata of all installed packages takes tens of milliseconds, so the result is kept for as long as
-    `path`, the import path, stays the same.
+    Reading the metadata of all installed packages takes tens of milliseconds, so the result is kept for as
+    long as `path`, the import path, stays the same.
     """
     return tuple((point.name, point.value) for point in entry_points(group=group))
 

@@ -1,8 +1,9 @@
 """Every stream of random numbers that masscli draws from NumPy's Philox generator, by name.
 
-Philox is counter-based: the seed, the purpose and two indices (an epoch and an example, for instance) give a generator directly,
-without drawing anything before. So the noise of an example depends on nothing but the seed, the training stream, the epoch
-and the example: it is the same for any batch size, number of workers or number of processes.
+Philox is counter-based: the seed, the purpose and two indices (an epoch and an example, for instance) give a
+generator directly, without drawing anything before. So the noise of an example depends on nothing but the
+seed, the training stream, the epoch and the example: it is the same for any batch size, number of workers or
+number of processes.
 """
 
 from __future__ import annotations

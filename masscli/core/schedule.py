@@ -24,8 +24,8 @@ class Schedule:
 def parse_schedule(text: str) -> Schedule:
     """Parse a number, or XLM's `UPDATE:VALUE,...`.
 
-    Raises ValueError, which says what is wrong, if `text` is neither, if a value is negative or not finite, or if the updates
-    do not rise from 0.
+    Raises ValueError, which says what is wrong, if `text` is neither, if a value is negative or not finite,
+    or if the updates do not rise from 0.
     """
     if ":" not in text:
         text = f"0:{text}"

@@ -1,15 +1,18 @@
 """BPE codes as subword-nmt and fastBPE write them (Sennrich et al. 2016).
 
-There are two files. The codes have a merge a line, the one that was learned first at the top: `A B` (subword-nmt, after a line
-`#version: ...`) or `A B COUNT` (fastBPE); `</w>` marks the end of a word. The vocabulary has a piece and its count a line, with `@@` after
-all pieces of a word but the last, as `getvocab` counts them after `applybpe`. Lines of another form, and pieces that occurred before, are
-skipped, as XLM does.
+There are two files. The codes have a merge a line, the one that was learned first at the top: `A B`
+(subword-nmt, after a line `#version: ...`) or `A B COUNT` (fastBPE); `</w>` marks the end of a word. The
+vocabulary has a piece and its count a line, with `@@` after all pieces of a word but the last, as `getvocab`
+counts them after `applybpe`. Lines of another form, and pieces that occurred before, are skipped, as XLM
+does.
 
-A word begins as its characters. Of all neighbours that have a merge, the merge learned first is carried out, everywhere in the word,
-until none is left. A piece that the vocabulary lacks is taken apart again, its last merge first. A character that it lacks is unknown.
+A word begins as its characters. Of all neighbours that have a merge, the merge learned first is carried out,
+everywhere in the word, until none is left. A piece that the vocabulary lacks is taken apart again, its last
+merge first. A character that it lacks is unknown.
 
-The ids are those of XLM (Lample and Conneau 2019), with whose data the MASS authors began: `<s>`, `</s>`, `<pad>`, `<unk>`, ten special
-ones, of which the second is the mask, then the pieces in the order of the vocabulary. We store both files as one, the vocabulary first.
+The ids are those of XLM (Lample and Conneau 2019), with whose data the MASS authors began: `<s>`, `</s>`,
+`<pad>`, `<unk>`, ten special ones, of which the second is the mask, then the pieces in the order of the
+vocabulary. We store both files as one, the vocabulary first.
 """
 
 from __future__ import annotations

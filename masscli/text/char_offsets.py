@@ -1,10 +1,11 @@
 """Find the characters of a text that each of its pieces stands for, although the tokenizer has normalized the text.
 
-Text and pieces are compared in a common form: letters in their plain spelling (NFKC) and without case, without blanks and invisible
-characters. Mostly both are then equal, and the characters of every letter are known at once. Otherwise (accents were removed, quotes
-were made straight, the vocabulary lacks characters) the two are aligned by their longest common stretches (Ratcliff and Obershelp, as
-in `difflib`). What lies between two equal stretches belongs together, letter by letter if it is equally long on both sides. Characters
-that no piece has belong to the letter before them.
+Text and pieces are compared in a common form: letters in their plain spelling (NFKC) and without case,
+without blanks and invisible characters. Mostly both are then equal, and the characters of every letter are
+known at once. Otherwise (accents were removed, quotes were made straight, the vocabulary lacks characters)
+the two are aligned by their longest common stretches (Ratcliff and Obershelp, as in `difflib`). What lies
+between two equal stretches belongs together, letter by letter if it is equally long on both sides.
+Characters that no piece has belong to the letter before them.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def encode_with_offsets(
 ) -> tuple[list[int], list[int], list[int]]:
     """Return the ids of a text's words, and the characters [begin, end) that each stands for, as two lists.
 
-    Spans are as short as possible. A piece that stands for nothing, such as SentencePiece's mark alone, has an empty span. Neither
-    begins nor ends ever fall.
+    Spans are as short as possible. A piece that stands for nothing, such as SentencePiece's mark alone, has
+    an empty span. Neither begins nor ends ever fall.
     """
     ids: list[int] = []
     begins: list[int] = []

@@ -1,8 +1,8 @@
 """Read raw text files: open them, check them, and split them into lines.
 
-A file is plain, .gz or .xz; `-` is standard input. It must be strict UTF-8. A line ends at "\\n" and nowhere else; one "\\r" before it is
-dropped, and so is a byte order mark at the start of the file. Errors name file and line. Memory is bounded: files are read in blocks, and
-a line longer than MAX_LINE_BYTES is refused.
+A file is plain, .gz or .xz; `-` is standard input. It must be strict UTF-8. A line ends at "\\n" and nowhere
+else; one "\\r" before it is dropped, and so is a byte order mark at the start of the file. Errors name file
+and line. Memory is bounded: files are read in blocks, and a line longer than MAX_LINE_BYTES is refused.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _SHOWN_NAMES = 8
 class FileScan:
     """What one reading of a file yields: enough to compare it with others, and to find any of its lines again.
 
-    `size` is that of the file, `text_size` that of the decompressed text, both in bytes. `offsets` holds where in the decompressed
-    text every LINE_STRIDE-th line starts, and last where the text ends.
+    `size` is that of the file, `text_size` that of the decompressed text, both in bytes. `offsets` holds
+    where in the decompressed text every LINE_STRIDE-th line starts, and last where the text ends.
     """
 
     path: Path
@@ -123,8 +123,8 @@ def iter_blocks(path: Path) -> Iterator[bytes]:
 def decode_utf8(block: bytes, path: Path, first_line: int, offset: int) -> str:
     """Decode strict UTF-8.
 
-    `first_line` (from 1) and `offset` say where in the file the block starts. Raises MasscliError, which names the line, if it is not
-    UTF-8.
+    `first_line` (from 1) and `offset` say where in the file the block starts. Raises MasscliError, which
+    names the line, if it is not UTF-8.
     """
     try:
         return block.decode("utf-8")

@@ -1,7 +1,7 @@
 """Sample text in English, French, German and Romanian, for the quickstart and for trying things out.
 
-Sentences are drawn from the word lists in demo.toml, so that no corpus has to be shipped or downloaded. Each sentence is made in
-all four languages at once; `write` turns them into the files of a low-resource project.
+Sentences are drawn from the word lists in demo.toml, so that no corpus has to be shipped or downloaded. Each
+sentence is made in all four languages at once; `write` turns them into the files of a low-resource project.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def draw_sentences(count: int, seed: int = 1) -> list[dict[str, str]]:
 def write(folder: Path, seed: int = 1) -> list[Path]:
     """Write PART.LANGUAGE for each parallel part and mono.LANGUAGE.txt for each language, and return the paths.
 
-    The monolingual files hold sentences of their own: no line of one translates a line of another.
-    Raises MasscliError if a file with other contents is in the way.
+    The monolingual files hold sentences of their own: no line of one translates a line of another. Raises
+    MasscliError if a file with other contents is in the way.
     """
     remaining = iter(draw_sentences(sum(SIZES.values()) + MONOLINGUAL_LINES * len(LANGUAGES), seed))
     contents: dict[str, str] = {}

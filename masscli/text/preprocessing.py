@@ -3,8 +3,8 @@
 Punctuation is normalized as XLM and MASS do it before their BPE codes: Moses' replace-unicode-punctuation,
 normalize-punctuation and remove-non-printing-char, in this order.
 
-Romanian is often typed with a cedilla under s and t where its spelling has a comma. Papers on WMT16 removed all of these marks
-(Sennrich et al. 2016).
+Romanian is often typed with a cedilla under s and t where its spelling has a comma. Papers on WMT16 removed
+all of these marks (Sennrich et al. 2016).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MARKED_TO_PLAIN = str.maketrans("şţŞŢșțȘȚăĂâÂîÎ", "stSTstSTaAaAiI"
 class TextPreprocessing:
     """The preparation of text that a vocabulary was made for.
 
-    `normalize` is Moses punctuation normalization, `moses` is Moses tokenization. `romanian` is `commas` or `plain`; it says
-    what becomes of Romanian letters with a cedilla (see the module's docstring).
+    `normalize` is Moses punctuation normalization, `moses` is Moses tokenization. `romanian` is `commas` or
+    `plain`; it says what becomes of Romanian letters with a cedilla (see the module's docstring).
     """
 
     normalize: bool = False
@@ -77,8 +77,8 @@ def _blank_non_printing(line: str) -> str:
     return "".join(" " if unicodedata.category(letter)[0] == "C" else letter for letter in line)
 
 
-# sacremoses is slow to import and its objects are slow to make, so there is one of each kind for each language, made when
-# it is needed first.
+# sacremoses is slow to import and its objects are slow to make, so there is one of each kind for each
+# language, made when it is needed first.
 
 
 @functools.cache

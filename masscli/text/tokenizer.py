@@ -1,8 +1,9 @@
 """Text to token ids and back: preparation of the text, then a subword model that all languages share.
 
-On disk a tokenizer is two files: `vocab.model`, the subword model in its own format, and `tokenizer.json`, which says which ids are special
-and how text is prepared. Both are copied unchanged from a data folder into checkpoints. Text is never encoded into a special id.
-The objectives add start, end and language tokens; the tokenizer does not.
+On disk a tokenizer is two files: `vocab.model`, the subword model in its own format, and `tokenizer.json`,
+which says which ids are special and how text is prepared. Both are copied unchanged from a data folder into
+checkpoints. Text is never encoded into a special id. The objectives add start, end and language tokens; the
+tokenizer does not.
 """
 
 from __future__ import annotations
@@ -70,8 +71,9 @@ class Tokenizer:
     ) -> Tokenizer:
         """Use a model that exists, and save it into `folder`.
 
-        Special pieces that it lacks get ids of their own. If `path` is a data folder, a checkpoint or a run, its whole vocabulary is
-        used, with its languages and its preparation of text, so that weights trained with the one fit the other.
+        Special pieces that it lacks get ids of their own. If `path` is a data folder, a checkpoint or a run,
+        its whole vocabulary is used, with its languages and its preparation of text, so that weights trained
+        with the one fit the other.
         """
         model_file = find_model_file(path)
         if model_file != path and (model_file.parent / TOKENIZER_FILE).is_file():
@@ -166,7 +168,8 @@ class Tokenizer:
     def decode(self, ids: Sequence[int], language: str) -> str:
         """Return the text of some ids.
 
-        Special ids are left out, but an unknown piece is written as UNKNOWN_TEXT, so that nothing is lost unseen.
+        Special ids are left out, but an unknown piece is written as UNKNOWN_TEXT, so that nothing is lost
+        unseen.
         """
         left_out = self.vocab.special_ids - {self.vocab.unk}
         text = self._model.decode([int(i) for i in ids if int(i) not in left_out])

@@ -49,8 +49,8 @@ RESERVED_PIECES = ("<mask>", "<cls>", "<sep>")
 class TokenizerCard:
     """The contents of `tokenizer.json`.
 
-    `kind` is one of masscli.text.model_kinds. `pieces` is the number of ids of the model itself; ids from there up to `size` are
-    special ids that it lacks.
+    `kind` is one of masscli.text.model_kinds. `pieces` is the number of ids of the model itself; ids from
+    there up to `size` are special ids that it lacks.
     """
 
     format: int
@@ -98,7 +98,8 @@ class TokenizerCard:
     def compute_fingerprint(self) -> str:
         """Return the sha256 of everything but `fingerprint`, as canonical JSON; `model_sha256` stands for the pieces.
 
-        Languages count in the order of their ids: which of them was named first (`--langs de,en`) makes no other vocabulary.
+        Languages count in the order of their ids: which of them was named first (`--langs de,en`) makes no
+        other vocabulary.
         """
         content = to_dict(self)
         del content["fingerprint"]

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 class Vocabulary:
     """The number of token ids, the special ids by role, and the languages by name.
 
-    `languages` gives the id of each language's token, in the order in which `preprocess` was given the names. Only a model's
-    own tables depend on positions in this order, and they store the names. `spare` are ids that are reserved for objectives
-    which need a symbol of their own (UniLM's [P], a separator of turns). `fingerprint` is the sha256 of the canonical
-    vocabulary: its pieces, ids and tokenizer settings.
+    `languages` gives the id of each language's token, in the order in which `preprocess` was given the
+    names. Only a model's own tables depend on positions in this order, and they store the names. `spare` are
+    ids that are reserved for objectives which need a symbol of their own (UniLM's [P], a separator of
+    turns). `fingerprint` is the sha256 of the canonical vocabulary: its pieces, ids and tokenizer settings.
     """
 
     size: int

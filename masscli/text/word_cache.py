@@ -1,8 +1,8 @@
 """Encode text word by word and remember the words: the same ids at twice the speed, because words repeat.
 
-In a BPE that we have trained, no piece goes beyond a space, so the ids of a line are those of its words, one after the other. Lines are
-cut at U+0020 only; all other white space and all normalization are left to the model. Text that itself contains SentencePiece's letter for
-a space is encoded in whole lines.
+In a BPE that we have trained, no piece goes beyond a space, so the ids of a line are those of its words, one
+after the other. Lines are cut at U+0020 only; all other white space and all normalization are left to the
+model. Text that itself contains SentencePiece's letter for a space is encoded in whole lines.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class WordCache:
         numbers = map(self._word_numbers.__getitem__, chain.from_iterable(words_of_lines))
         words = np.fromiter(numbers, np.int64, int(counts.sum()))
 
-        # Copy the ids of all words at once: entry i of the result comes from the word's start in the memory, plus the distance
-        # of i from the word's start in the result.
+        # Copy the ids of all words at once: entry i of the result comes from the word's start in the memory,
+        # plus the distance of i from the word's start in the result.
         lengths = self._ends[words + 1] - self._ends[words]
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         ids = self._ids[np.repeat(self._ends[words] - ends[:-1], lengths) + np.arange(ends[-1])]

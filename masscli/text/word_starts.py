@@ -29,8 +29,8 @@ class HasPieces(Protocol):
 class WordStarts:
     """Which tokens of a text begin a word.
 
-    A token begins a word if `begins` (V,) is true for its id, unless `continues` (V,) is true for the token before it: BPE codes mark
-    pieces after which the word goes on.
+    A token begins a word if `begins` (V,) is true for its id, unless `continues` (V,) is true for the token
+    before it: BPE codes mark pieces after which the word goes on.
     """
 
     begins: NDArray[np.bool_]
@@ -46,7 +46,8 @@ class WordStarts:
 def word_starts(tokenizer: HasPieces, as_albert: bool = False) -> WordStarts:
     """Return which tokens begin a word. Special symbols do; punctuation does; for the other pieces the marks decide.
 
-    With `as_albert` the rule is that of ALBERT's released code (spec: objectives.md 3.3), in which only marks count for WordPiece.
+    With `as_albert` the rule is that of ALBERT's released code (spec: objectives.md 3.3), in which only
+    marks count for WordPiece.
     """
     vocab = tokenizer.vocab
     ids = vocab.ordinary_ids.tolist()
@@ -61,7 +62,8 @@ def word_starts(tokenizer: HasPieces, as_albert: bool = False) -> WordStarts:
 
 
 def _begins_word(piece: str, marker: str, as_albert: bool) -> bool:
-    # WordPiece cuts words at every punctuation mark and marks all pieces that go on, so its marks say everything.
+    # WordPiece cuts words at every punctuation mark and marks all pieces that go on, so its marks say
+    # everything.
     if marker == WORDPIECE_CONTINUATION:
         return not piece.startswith(WORDPIECE_CONTINUATION)
     # A piece of BPE codes has no mark at its start: it begins a word unless the piece before it goes on.

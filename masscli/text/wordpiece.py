@@ -1,14 +1,15 @@
 """WordPiece with BERT's `vocab.txt` (Devlin et al. 2019).
 
-A line is first cut into basic tokens: control characters are removed, all white space becomes a space, and there are spaces
-around every CJK character. For lower-cased vocabularies accents are removed (NFD without category Mn). Then every punctuation mark
-becomes a token of its own; every ASCII character that is neither a letter nor a digit counts as one.
+A line is first cut into basic tokens: control characters are removed, all white space becomes a space, and
+there are spaces around every CJK character. For lower-cased vocabularies accents are removed (NFD without
+category Mn). Then every punctuation mark becomes a token of its own; every ASCII character that is neither a
+letter nor a digit counts as one.
 
-A token is then cut into the longest pieces of the vocabulary, from left to right; all pieces but the first begin with `##`. A token
-that cannot be cut in this way, or has more than 200 characters, is [UNK].
+A token is then cut into the longest pieces of the vocabulary, from left to right; all pieces but the first
+begin with `##`. A token that cannot be cut in this way, or has more than 200 characters, is [UNK].
 
-[CLS] and [SEP] are also the start and the end symbol, as in the models of the MASS authors. Languages and reserved ids take the ids
-of [unused...].
+[CLS] and [SEP] are also the start and the end symbol, as in the models of the MASS authors. Languages and
+reserved ids take the ids of [unused...].
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Typed configuration: one tree of frozen dataclasses is the TOML schema, the command line and a checkpoint's metadata.
 
-A section is declared with `@config`; a field's type, its default and the string literal under it are the whole declaration.
-`from_dict` builds a section from plain data, `to_dict` is its inverse, `to_toml` writes plain data, `merge` and `override` lay
-other values over it, and `iter_options` lists the fields for help screens and flags. This package knows nothing of models or
-text. No string is ever evaluated: it is parsed by the type of the field it is meant for, and all problems of a file are
-collected before one `ConfigError` is raised.
+A section is declared with `@config`; a field's type, its default and the string literal under it are the
+whole declaration. `from_dict` builds a section from plain data, `to_dict` is its inverse, `to_toml` writes
+plain data, `merge` and `override` lay other values over it, and `iter_options` lists the fields for help
+screens and flags. This package knows nothing of models or text. No string is ever evaluated: it is parsed by
+the type of the field it is meant for, and all problems of a file are collected before one `ConfigError` is
+raised.
 """
 
 from __future__ import annotations

@@ -48,9 +48,10 @@ class PlugIn:
 class UnusedOption(NamedTuple):
     """A rule that says when options have no effect: if `condition` is true, `options` change nothing.
 
-    `options` are field names with spaces between them. A section or an objective declares these rules in its property
-    `unused_options`, and `masscli.core.config.unused` applies them. They are not part of `check`, because the recipe that is
-    stored with a run may hold options without effect; only a user who gives such an option is told.
+    `options` are field names with spaces between them. A section or an objective declares these rules in its
+    property `unused_options`, and `masscli.core.config.unused` applies them. They are not part of `check`,
+    because the recipe that is stored with a run may hold options without effect; only a user who gives such
+    an option is told.
     """
 
     condition: bool

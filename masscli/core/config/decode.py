@@ -1,7 +1,7 @@
 """Build configuration sections from plain data: the only place where values are parsed.
 
-Each function raises a ConfigError whose keys are relative to the value it was given. Whoever called it puts its own key in
-front, so that the user sees the whole dotted key.
+Each function raises a ConfigError whose keys are relative to the value it was given. Whoever called it puts
+its own key in front, so that the user sees the whole dotted key.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ T = TypeVar("T")
 def from_dict(cls: type[T], raw: Mapping[str, Any], prefix: str = "") -> T:
     """Build the section `cls` from plain data, such as the tables of a TOML file or the options of a command line.
 
-    Values may be strings in the form that is typed on a command line. Such a string is split at commas for a tuple field, and
-    blanks around its items are dropped; items of a list are taken exactly as they are. Raises one ConfigError with every
-    problem; their keys begin with `prefix`.
+    Values may be strings in the form that is typed on a command line. Such a string is split at commas for a
+    tuple field, and blanks around its items are dropped; items of a list are taken exactly as they are.
+    Raises one ConfigError with every problem; their keys begin with `prefix`.
     """
     try:
         return cast(T, _parse_section(cls, raw))

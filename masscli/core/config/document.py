@@ -20,8 +20,8 @@ from masscli.core.config.errors import join_key
 class OptionInfo(NamedTuple):
     """What a help screen needs to know about one option.
 
-    `kind` is the type of the field, and `flags` are its extra names on the command line. `default` is `dataclasses.MISSING`
-    if the option is required.
+    `kind` is the type of the field, and `flags` are its extra names on the command line. `default` is
+    `dataclasses.MISSING` if the option is required.
     """
 
     key: str

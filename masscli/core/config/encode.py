@@ -11,7 +11,8 @@ from typing import Any
 def to_dict(section: Any) -> dict[str, Any]:
     """Return a section as plain data, which `from_dict` turns back into an equal section.
 
-    Fields that are None are left out, since TOML has no null; an optional field therefore always has None as its default.
+    Fields that are None are left out, since TOML has no null; an optional field therefore always has None as
+    its default.
     """
     raw = {}
     for field in fields(section):

@@ -12,8 +12,8 @@ from masscli.core.errors import MasscliError
 class Problem(NamedTuple):
     """One thing that is wrong with a configuration.
 
-    `key` is the dotted key (`optim.lr`) or the flag that the problem concerns. It is empty if the message itself names the
-    options, for example because there are two of them.
+    `key` is the dotted key (`optim.lr`) or the flag that the problem concerns. It is empty if the message
+    itself names the options, for example because there are two of them.
     """
 
     key: str

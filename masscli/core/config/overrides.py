@@ -24,8 +24,8 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """Return a copy of `raw` with assignments such as `optim.lr=1e-3` carried out.
 
-    The values stay strings, which `from_dict` parses by the types of their fields. Raises ConfigError for an assignment without
-    `=`, or if a part of its key is a value and not a table.
+    The values stay strings, which `from_dict` parses by the types of their fields. Raises ConfigError for an
+    assignment without `=`, or if a part of its key is a value and not a table.
     """
     changed: dict[str, Any] = copy.deepcopy(dict(raw))
     for assignment in assignments:

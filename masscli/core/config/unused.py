@@ -1,8 +1,9 @@
 """Find the options that were given and have no effect.
 
-There is one rule for all commands. If the result is still what the user asked for, a warning names the option and the command
-runs, so that an old command line with one flag too many works. If the result would mislead, because the option asks for
-something that does not happen, it is refused (`UnusedOption.misleading`).
+There is one rule for all commands. If the result is still what the user asked for, a warning names the
+option and the command runs, so that an old command line with one flag too many works. If the result would
+mislead, because the option asks for something that does not happen, it is refused
+(`UnusedOption.misleading`).
 """
 
 from __future__ import annotations
