@@ -66,7 +66,7 @@ def run(
     match action:
         case "list":
             titles = list_recipes()
-            width = max(len(name) for name in titles)
+            width = max((len(name) for name in titles), default=0)
             for name, title in titles.items():
                 print(f"{name.ljust(width)}  {title}")
         case "show":

@@ -29,7 +29,7 @@ from masscli.training.setup.request import TrainRequest
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = [*sorted(ROOT.glob("recipes/**/*.sh")), ROOT / "tests/run.sh", ROOT / ".ci/run"]
-PAGES = [path for path in (ROOT / "README.md", *sorted(ROOT.glob("recipes/**/*.md"))) if path.exists()]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("recipes/**/*.md"))]
 SEPARATORS = re.compile(r"[|;&<>()]+")
 INTRODUCTIONS = {"", "run", "-m", "then", "else", "do", "{", "!", "$", "time"}
 """What may stand before the name of a command, besides separators; $ is the prompt, -m that of `torchrun -m masscli`."""
@@ -290,83 +290,6 @@ def test_lowres_compares_like_with_like_and_goes_on(
     again = bash(ROOT / "recipes/multi30k/lowres.sh", "m30k", "novels", "out", cwd=tmp_path, **small)
     assert again.returncode == 0, again.stderr
     assert [call[0] for call in recorded(written, monkeypatch)][5:] == ["finetune", "generate", "score"]
-
-
-# -- the README's blocks, for real ---------------------------------------------------------------------------------------------------
-
-SHORT = """#!/usr/bin/env bash
-# masscli, with less to do: a small vocabulary, few updates.  Everything else is as typed.
-words=("$@")
-for i in "${!words[@]}"; do
-    case ${words[i]} in
-        --vocab-size) words[i + 1]=400 ;;
-        --max-update) words[i + 1]=3 ;;
-    esac
-done
-case " ${words[*]} " in
-    *" --max-update "*) ;;
-    *" pretrain "*) words+=(--max-update 3) ;;
-esac
-exec "$REAL" -m masscli "${words[@]}"
-"""
-
-
-@pytest.fixture
-def tour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as the README wants it, of sample text, and a `masscli` that trains for three updates."""
-    real = sys.executable
-    short = tmp_path / "bin" / "masscli"
-    short.parent.mkdir()
-    short.write_text(SHORT)
-    short.chmod(0o755)
-    monkeypatch.setenv("REAL", real)
-    monkeypatch.setattr(sys, "executable", str(short.parent / "python"))  # `bash` puts its folder in front
-    made = bash("-c", "masscli demo text", cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    (tmp_path / "multi30k").mkdir()
-    (tmp_path / "novels").mkdir()
-    for language in ("en", "de"):
-        for name, split in (("train", "train"), ("valid", "valid"), ("test", "test2016")):
-            lines = (tmp_path / f"text/{name}.{language}").read_text(encoding="utf-8").split("\n")[:60]
-            (tmp_path / f"multi30k/{split}.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        mono = (tmp_path / f"text/mono.{language}.txt").read_bytes().split(b"\n")[:200]
-        (tmp_path / f"novels/{language}.txt.gz").write_bytes(gzip.compress(b"\n".join(mono) + b"\n"))
-    return tmp_path
-
-
-def test_the_blocks_of_the_readme_run_as_they_stand(tour: Path) -> None:
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
-    walk, bare = (
-        next(b for b in fenced(page) if mark in b)
-        for mark in ("multi30k/train", "masscli generate --beam 5\n")
-    )
-    done = bash("-e", "-o", "pipefail", "-c", walk, cwd=tour)
-    assert done.returncode == 0, done.stderr
-    assert len((tour / "hyp.de").read_text(encoding="utf-8").split("\n")) == 61
-    assert re.search(r"^BLEU += [\d.]+ .*\n^chrF2 = [\d.]+", done.stdout, re.MULTILINE), done.stdout
-
-    # The sample's languages spell too few words alike: a dictionary of its pairs stands in, and vectors of all its words.
-    for language in ("en", "de"):
-        words = sorted(set((tour / f"multi30k/train.{language}").read_text(encoding="utf-8").split()))
-        (tour / f"vectors.{language}").write_text(
-            "".join(f"{word} {' '.join(['0.5'] * 128)}\n" for word in words), encoding="utf-8"
-        )
-    for block in (b for b in fenced(page) if "masscli dictionary" in b):
-        done = bash("-e", "-c", block.replace(" --from text", "").replace(" --vectors vectors", ""), cwd=tour)
-        assert done.returncode == 0, done.stderr
-
-    (tour / "run.toml").write_text(recipes(page)[-1], encoding="utf-8")
-    block = next(b for b in fenced(page) if "run.toml" in b)
-    done = bash("-e", "-c", block.replace("\n", " --max-update 3\n"), cwd=tour)
-    assert done.returncode == 0, done.stderr
-
-    fresh = tour / "fresh"
-    fresh.mkdir()
-    first = "masscli preprocess --langs en,de --trainpref ../multi30k/train --validpref ../multi30k/valid --vocab-size 400\n"
-    lines = (tour / "multi30k/test2016.en").read_text(encoding="utf-8")
-    done = bash("-e", "-c", f"{first}{bare.rstrip()} < ../multi30k/test2016.en", cwd=fresh)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("\n") == lines.count("\n")
 
 
 # -- the quickstart, for real --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,101 @@
+"""Pages that mkdocs makes from the code: help screens of all commands, options of all objectives, and the pages of the methods.
+
+What is generated here cannot be out of date: the same dataclasses make the flags, the TOML keys and these tables.
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from mkdocs.structure.files import File, Files
+
+from masscli.cli.app import COMMANDS
+from masscli.core.config import OptionInfo, iter_options
+from masscli.objectives.registry import OBJECTIVES
+from masscli.training.recipe import Recipe
+
+OBJECTIVES_FOLDER = Path(__file__).parents[1] / "masscli" / "objectives"
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the generated pages to those that lie in the folder."""
+    pages = {
+        "reference/commands.md": commands_page(),
+        "reference/objectives.md": objectives_page(),
+        "reference/settings.md": settings_page(),
+        "methods/index.md": methods_page(),
+    }
+    for path, text in pages.items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def commands_page() -> str:
+    """Return the help screen of each command."""
+    parts = ["# Commands\n\nThe help screens, as `masscli COMMAND --help` prints them."]
+    for name in COMMANDS:
+        parts.append(f"## masscli {name}\n\n```text\n{help_screen(name)}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def help_screen(command: str) -> str:
+    """Return what `masscli COMMAND --help` prints on a terminal that is 100 columns wide."""
+    from masscli.__main__ import run
+
+    output = io.StringIO()
+    with mock.patch.dict("os.environ", {"COLUMNS": "100", "NO_COLOR": "1"}), redirect_stdout(output):
+        run([command, "--help"])
+    return output.getvalue().rstrip()
+
+
+def objectives_page() -> str:
+    """Return a table of options for each objective and task."""
+    parts = [
+        "# Objectives and tasks\n\nOptions of an objective are given as flags (`--mask-prob`) where it is chosen with "
+        "`--objective` or `--task`, or as keys of `objective` in a stream of a recipe (`mask_prob`)."
+    ]
+    for name in OBJECTIVES.builtin_names():
+        options = [option for option in iter_options(OBJECTIVES.load(name)) if option.key != "name"]
+        parts.append(f"## {name}\n\n{options_table(options)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def settings_page() -> str:
+    """Return a table of all settings of a run, section by section."""
+    sections: dict[str, list[OptionInfo]] = {}
+    for option in iter_options(Recipe):
+        section, _, _ = option.key.rpartition(".")
+        sections.setdefault(section, []).append(option)
+    parts = [
+        "# Settings of a run\n\nKeys of `recipe.toml`. The flag of a key is its last part: `optim.lr` is `--lr`. "
+        "Any key can be given with `--set KEY=VALUE`."
+    ]
+    for section, options in sections.items():
+        parts.append(f"## {section or 'run'}\n\n{options_table(options)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def options_table(options: list[OptionInfo]) -> str:
+    """Return options as a Markdown table."""
+    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for option in options:
+        default = "" if option.default in (None, ()) else f"`{option.default}`"
+        cells = [f"`{option.key}`", f"`{option.type}`", default, option.help]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def methods_page() -> str:
+    """Return the pages of all methods, which lie beside their code."""
+    parts = [
+        "# Methods\n\nWhat each family of objectives learns, with equations and sources. These pages lie beside the code, "
+        "in the folders of `masscli/objectives/`."
+    ]
+    for readme in sorted(OBJECTIVES_FOLDER.glob("*/README.md")):
+        text = readme.read_text(encoding="utf-8").strip()
+        parts.append("\n".join(f"#{line}" if line.startswith("#") else line for line in text.split("\n")))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,1 @@
+"""A prefix language model for masscli."""
