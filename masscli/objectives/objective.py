@@ -1,7 +1,8 @@
-"""What every objective is: a module that turns examples into a batch and a batch into summed losses of a model.
+"""The interface of an objective: a module that turns examples into batches, and a batch into summed losses of a model.
 
-An objective owns its own parameters (a classifier, a generator): they are saved beside the model and left behind when only the model is
-wanted.  It never counts, averages, clips or steps; the loop divides its sums once, by counts taken before the forward pass.
+An objective owns its parameters, such as a classifier or a generator. They are stored beside the model, and left behind when only
+the model is wanted. An objective never counts updates, averages losses, clips gradients or steps an optimizer: the training loop
+divides its sums once, by counts that are taken before the forward pass.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
-from masscli.objectives.registry import ObjectiveConfig
 
 
 class Term(NamedTuple):
-    """One loss term of a batch, summed over its targets: `loss` carries the gradient, `nll` (nats) is what is reported."""
+    """One loss term of a batch, summed over its targets.
+
+    `loss` carries the gradient. `nll` is the negative log-likelihood in nats, without label smoothing; it is what is reported.
+    """
 
     loss: Tensor
     nll: Tensor
@@ -32,7 +35,10 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveContext:
-    """Where an objective works: how text is framed for the model, the model's shape, and what it reads (`en`, or `en-de`)."""
+    """What an objective is used with: the special tokens of its inputs, the shape of the model, and the name of its dataset.
+
+    `dataset_name` is a language (`en`), a direction (`en-de`) or a table; see masscli/objectives/input_kinds.py.
+    """
 
     framing: Framing
     model: ModelConfig
@@ -40,22 +46,21 @@ class ObjectiveContext:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages of the text, source first."""
+        """The languages that the dataset's name consists of, source first."""
         return tuple(self.dataset_name.split("-"))
 
 
 class Objective(nn.Module, ABC):
-    """What is to be learned from one stream."""
+    """What a model learns from one stream of a run."""
 
-    Config: ClassVar[type[ObjectiveConfig]]
     training_metrics: ClassVar[tuple[str, ...]] = ()
-    """What `take_training_metrics` gives, where an objective has something to say of its own work besides its losses."""
+    """The names of the metrics of `take_training_metrics`."""
     generates_in_prepare: ClassVar[bool] = False
-    """Whether `prepare` runs the model."""
+    """Whether `prepare` generates text with the model."""
     exclusive: bool = False
-    """Whether no other stream may learn beside it."""
+    """Whether the objective must be the only stream of a run."""
     allowed_pieces: Mapping[str, Tensor] = MappingProxyType({})
-    """For a language, the (V,) pieces that may be written in it, where not all may."""
+    """By language, a mask (V,) of the pieces that may be generated in it; languages without a mask allow all pieces."""
 
     def __init__(self, context: ObjectiveContext) -> None:
         super().__init__()
@@ -73,28 +78,41 @@ class Objective(nn.Module, ABC):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the first `max_examples` (default: all) of a split, and the collator that makes batches of them."""
+        """Return the first `max_examples` examples (default: all) of a split, and the collator that makes batches of them."""
+
+    def data_warnings(self, dataset: Dataset) -> list[str]:
+        """Return what a user should know about the examples before training, such as how many are truncated."""
+        return []
 
     def begin_update(self, model: Transformer, update: int) -> None:
-        """What is to be done to the model or to itself before an update, of which there have been `update`: by nothing but this number and
-        the weights, so that all processes do the same."""
+        """Hook before each update, where `update` is the number of updates so far.
+
+        May change the model or the objective, but depend on nothing else than this number and the weights, so that all
+        processes agree.
+        """
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """Complete a batch with the model's help, outside of gradients; runs before targets are counted.  Back-translation lives here."""
+        """Complete a batch with the help of the model; back-translation does its work here.
+
+        Runs without gradients, before targets are counted.
+        """
         return batch
 
     @abstractmethod
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """The summed losses of a batch, by term."""
-
-    def data_warnings(self, view: Dataset) -> list[str]:
-        """What a user should know of the examples before anything is learned: how many are cut, what cannot be learned of them."""
-        return []
+        """Return the summed loss terms of a batch."""
 
     def take_training_metrics(self) -> Mapping[str, tuple[float, float]]:
-        """Each figure as a sum, and of how many, since last asked; the loop adds both up over processes and divides."""
+        """Return each training metric as a sum and a count since the last call, and reset them.
+
+        The training loop adds both up over all processes, and divides.
+        """
         return {}
 
-    def training_warnings(self, figures: Mapping[str, float]) -> list[str]:
-        """What in its figures a user should be warned of: `what it looks like (how much)`; said when it begins and comes back."""
+    def training_warnings(self, metrics: Mapping[str, float]) -> list[str]:
+        """Return what in the training metrics a user should be warned of.
+
+        The text before ` (` names the problem, and numbers follow in parentheses: a warning is shown when a problem begins, and
+        when it comes back.
+        """
         return []

@@ -1,4 +1,4 @@
-"""The objectives by name, and what the options of every one begin with.
+"""The objectives by name, and the options that every objective has.
 
 A name is an entry point of the group `masscli.objectives` that refers to a subclass of `ObjectiveConfig`. The options in turn
 refer to the objective itself, so that they can be read without importing torch. Built-in objectives are registered in the
@@ -13,13 +13,18 @@ from masscli.core.config import PlugIn, UnusedOption, config
 from masscli.core.registry import Registry
 from masscli.objectives.input_kinds import SENTENCES, InputKind
 
+Stacks = Literal["encoder-decoder", "encoder", "decoder", "any"]
+"""The stacks of a model that an objective trains."""
+PairFormatName = Literal["bert", "roberta"]
+"""The format in which an encoder has read two texts: [CLS] A [SEP] B [SEP], or <s> A </s> </s> B </s>."""
+
 OBJECTIVES: Registry[type[ObjectiveConfig]] = Registry("objective")
 """Every objective by its name: the class of its options, which refers to the objective itself."""
 
 
 @config
 class ObjectiveConfig(PlugIn):
-    """What every objective's options begin with."""
+    """The options of an objective, and what a run must know about the objective before torch is imported."""
 
     registry: ClassVar[Registry[type[ObjectiveConfig]]] = OBJECTIVES
     implementation: ClassVar[str]
@@ -27,51 +32,60 @@ class ObjectiveConfig(PlugIn):
     input_kind: ClassVar[InputKind] = SENTENCES
     """What a stream of the objective reads: sentences, pairs, back-translation or a table."""
     formats: ClassVar[tuple[str, ...]] = ()
-    """Kinds of table that it reads (see masscli/data/formats/registry.py), the usual one first."""
+    """The table formats that it reads (masscli/data/formats), the usual one first."""
 
     @property
-    def stacks(self) -> Literal["encoder-decoder", "encoder", "decoder", "any"]:
-        """What the model needs; `any` is whichever stacks its weights have, and from scratch an encoder."""
+    def stacks(self) -> Stacks:
+        """The stacks that the model must have.
+
+        `any` stands for the stacks of the initial weights, and for an encoder if the model starts from scratch.
+        """
         return "encoder-decoder"
 
     @property
     def parameter_group(self) -> str:
-        """Objectives of one path use the same parameters of a model; one without goes its own way."""
+        """A name for the parameters that the objective trains; empty if no other objective trains the same ones.
+
+        Streams of a sharded model (--shard-model) must belong to one group, unless they have the same options.
+        """
         return ""
 
     @property
     def encoder_generates(self) -> bool:
-        """An encoder alone that has learned this can write text, by pseudo-masks."""
+        """Whether an encoder that has learned this can generate text by itself, through pseudo-masks."""
         return False
 
     @property
-    def learned_pair_format(self) -> Literal["bert", "roberta"]:
-        """The form in which an encoder that has learned this has read two texts."""
+    def generates_text(self) -> bool:
+        """Whether some stack learns to generate text."""
+        return self.encoder_generates or "decoder" in self.stacks
+
+    @property
+    def learned_pair_format(self) -> PairFormatName:
+        """The format in which an encoder that has learned this has read two texts."""
         return "bert"
 
-    def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: Literal["bert", "roberta"]) -> Self:
-        """The options for a model that has these stacks, where they leave open which is used, and how its encoder has read two texts."""
+    def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
+        """Return the options for a model that has an encoder, a decoder or both, wherever they are left open.
+
+        `pair_format` is the format in which its encoder has read two texts.
+        """
         return self
 
     @property
     def warm_start_updates(self) -> int:
-        """Updates before the model learns anything."""
+        """The number of updates at the beginning in which the model itself learns nothing."""
         return 0
 
     @property
-    def generates_text(self) -> bool:
-        """Whether some stack learns to write text."""
-        return self.encoder_generates or "decoder" in self.stacks
-
-    @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Which options change nothing beside the others."""
+        """Rules that say which options have no effect beside which others."""
         return ()
 
-    def max_example_length(self, lead: int) -> tuple[str, int] | None:
-        """The option that says how long the pieces are into which it cuts running text, and how many tokens of one a stack reads at most.
+    def max_example_length(self, prefix_length: int) -> tuple[str, int] | None:
+        """Return the option that limits the length of examples, and how many tokens of an example a stack reads at most.
 
-        None where examples are as long as the text is.  `lead` is how many symbols stand before a source, as in `Framing`.
+        None if examples are as long as the text is. `prefix_length` is the number of special tokens before a source.
         """
         return None
 

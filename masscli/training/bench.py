@@ -23,8 +23,7 @@ from masscli.generation.decoder import Decoder
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
 from masscli.models.transformer import Transformer, count_parameters
-from masscli.objectives.mass.objective import sequence_loss
-from masscli.objectives.translate.objective import pair_batch
+from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequence_pair_batch
 from masscli.text.vocabulary import Vocabulary
 
 SPECIALS = 8
@@ -111,7 +110,7 @@ def _batch(framing: Framing, load: Load) -> Batch:
     rng = np.random.default_rng(1)
     lines = rng.integers(SPECIALS, load.vocab_size, (2, load.rows, load.length - 1))
     sources = [framing.encoder_input(row, "") for row in lines[0]]
-    return pair_batch(framing, sources, list(lines[1]), ("", ""), "bench", range(load.rows))
+    return sequence_pair_batch(framing, sources, list(lines[1]), ("", ""), "bench", range(load.rows))
 
 
 def _ceiling(config: ModelConfig, load: Load, device: torch.device, dtype: torch.dtype) -> float:

@@ -17,8 +17,7 @@ from masscli.generation.decoder import Decoder
 from masscli.generation.single_stack_decoding import SingleStackStepper
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
-from masscli.objectives.shared.pseudo_masking import lay_out
-from masscli.objectives.unilm.objective import batch_of
+from masscli.objectives.shared.pseudo_masking import build_example, pseudo_mask_batch
 from masscli.text.vocabulary import Vocabulary
 
 VOCAB = Vocabulary(
@@ -65,8 +64,8 @@ def plain(model: Transformer, source: Any, target: Any) -> torch.Tensor:
     wanted = torch.tensor([*target.tolist(), VOCAB.eos])
     if model.decoder is None:
         ids = np.append(target, VOCAB.eos)
-        x = lay_out(np.array([VOCAB.cls, *source, VOCAB.sep]), ids, ids, VOCAB.mask, "s2s")
-        batch = batch_of([x], ("s2s",), FRAMING, "en", [0])
+        x = build_example(np.array([VOCAB.cls, *source, VOCAB.sep]), ids, ids, VOCAB.mask, "s2s")
+        batch = pseudo_mask_batch([x], ("s2s",), FRAMING, "en", [0])
         hidden = model.encode(batch.source).hidden.flatten(0, 1)[batch.labels["s2s"].positions]
     else:
         row = torch.tensor([[VOCAB.bos, *source, *target]])

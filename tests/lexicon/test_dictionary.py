@@ -34,8 +34,8 @@ from masscli.objectives.masked_lm.tlm import TranslationLM
 from masscli.objectives.mass.objective import Mass
 from masscli.objectives.mass.options import MassOptions
 from masscli.objectives.objective import ObjectiveContext
-from masscli.objectives.shared.code_switching import Switching
-from masscli.objectives.shared.options import SwitchingOptions
+from masscli.objectives.shared.code_switching import CodeSwitcher
+from masscli.objectives.shared.options import CodeSwitchingOptions
 from masscli.training.setup.build import build
 from tests.cipher import ANCHORS, Cipher
 from tests.toy import WORDS, make_data, recipe
@@ -64,7 +64,7 @@ def words(data: DataFolder, ids: np.ndarray) -> list[str]:
 
 
 def test_words_become_their_translations(data: DataFolder, path: Path) -> None:
-    always, never, often = (Switching(read_dictionary(path, data), share) for share in (1.0, 0.0, 0.3))
+    always, never, often = (CodeSwitcher(read_dictionary(path, data), share) for share in (1.0, 0.0, 0.3))
     line = data.monolingual("train", "en")[0]
     there = always(line, np.random.default_rng(1))
     assert words(data, there) == [WORDS["de"][WORDS["en"].index(word)] for word in words(data, line)]
@@ -82,10 +82,10 @@ def test_words_become_their_translations(data: DataFolder, path: Path) -> None:
         (MaskedLMOptions(random_token_prob=0.0), MaskedLM, "en"), (BertLMOptions(random_token_prob=0.0), BertLM, "en"),
         (TranslationLMOptions(random_token_prob=0.0), TranslationLM, "en-de"),
     ],
-    ids=lambda value: value.name if isinstance(value, SwitchingOptions) else "",
+    ids=lambda value: value.name if isinstance(value, CodeSwitchingOptions) else "",
 )  # fmt: skip
 def test_the_encoder_alone_sees_them(
-    options: SwitchingOptions, kind: type, text: str, data: DataFolder, path: Path
+    options: CodeSwitchingOptions, kind: type, text: str, data: DataFolder, path: Path
 ) -> None:
     """Not the decoder, and not what is to be written."""
     frame = Framing(data.vocab, False, False, ("en", "de"))

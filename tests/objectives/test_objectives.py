@@ -24,7 +24,6 @@ from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.clm import CausalLM
 from masscli.objectives.causal_lm.options import CausalLMOptions
-from masscli.objectives.denoise.corruption import denoise
 from masscli.objectives.denoise.objective import Denoise
 from masscli.objectives.denoise.options import DenoiseOptions
 from masscli.objectives.masked_lm.mlm import MaskedLM
@@ -32,7 +31,8 @@ from masscli.objectives.masked_lm.options import MaskedLMOptions
 from masscli.objectives.mass.objective import Mass
 from masscli.objectives.mass.options import MassOptions
 from masscli.objectives.objective import Objective, ObjectiveContext
-from masscli.objectives.shared.corruption import mlm
+from masscli.objectives.shared.masking import TokenMasker
+from masscli.objectives.shared.sentence_noise import add_noise
 from masscli.objectives.translate.objective import Translate
 from masscli.objectives.translate.options import TranslateOptions
 
@@ -41,7 +41,7 @@ CLASSES: dict[type, type[Objective]] = {
 }  # fmt: skip
 ALL = [
     MassOptions(), MassOptions(preset="xlm"), MassOptions(preset="fairseq", source_shift=1),
-    MassOptions(preset="summarization", window=20, block=8), MassOptions(k=1.0, hide="both"),
+    MassOptions(preset="summarization", window=20, block=8), MassOptions(k=1.0, mask_visibility="none"),
     MassOptions(k_tokens=1), MassOptions(span=1, feed="all"), MassOptions(first_input="mask"),
     TranslateOptions(), TranslateOptions(label_smoothing=0.0), DenoiseOptions(), CausalLMOptions(), MaskedLMOptions(),
 ]  # fmt: skip
@@ -342,7 +342,7 @@ def test_mass_of_everything_is_a_causal_language_model(data: DataFolder, framing
         for layer in model.decoder.layers:  # type: ignore[union-attr]
             layer.cross_attention.out["shared"].weight.zero_()  # type: ignore[index, operator, union-attr]
             layer.cross_attention.out["shared"].bias.zero_()  # type: ignore[index, operator, union-attr]
-    rows, whole = np.arange(8), MassOptions(k=1.0, mask_eos=True, k_of="row", **PLAIN)
+    rows, whole = np.arange(8), MassOptions(k=1.0, mask_eos=True, k_of="sequence", **PLAIN)
     masked, causal = (
         batch_builder(whole, framing, data)(rows, 0),
         batch_builder(CausalLMOptions(), framing, data)(rows, 0),
@@ -374,7 +374,7 @@ def test_mass_of_one_token_is_a_masked_language_model_with_one_mask(framing: Fra
 
 
 def test_an_encoder_of_nothing_but_masks_knows_the_length_alone(framing: Framing) -> None:
-    whole, model = MassOptions(k=1.0, mask_eos=True, k_of="row", **PLAIN), make()
+    whole, model = MassOptions(k=1.0, mask_eos=True, k_of="sequence", **PLAIN), make()
     these, those, longer = (
         model.encode(batch(whole, framing, line).source).hidden for line in (WORDS[:6], WORDS[6:], WORDS[:7])
     )
@@ -398,7 +398,7 @@ LINE, MASK = np.arange(100, 400), 4
 
 def noisy(shuffle: float, drop: float, blank: float, draws: int = 200) -> list[list[int]]:
     return [
-        denoise(LINE, shuffle, drop, blank, MASK, example_generator(1, "en", 0, i)).tolist()
+        add_noise(LINE, shuffle, drop, blank, MASK, example_generator(1, "en", 0, i)).tolist()
         for i in range(draws)
     ]
 
@@ -421,17 +421,16 @@ def test_denoise_moves_no_word_further_than_three_places() -> None:
 
 def test_denoise_keeps_at_least_a_word() -> None:
     assert all(len(line) == 1 for line in noisy(3, 1.0, 0, 20))
-    assert denoise(LINE[:0], 3, 0.5, 0.5, MASK, example_generator(1, "en", 0, 0)).tolist() == []
+    assert add_noise(LINE[:0], 3, 0.5, 0.5, MASK, example_generator(1, "en", 0, 0)).tolist() == []
 
 
 def test_mlm_chooses_fifteen_percent_and_shows_eighty_ten_ten() -> None:
     choosable = np.ones(300, np.bool_)
     choosable[::10] = False
+    masker = TokenMasker("sentence-tokens", 0.15, 0.1, 0.1, MASK, np.arange(500, 900), 900)
     counts, kinds = [], []
     for i in range(400):
-        shown, places = mlm(
-            LINE, choosable, 0.15, 0.1, 0.1, MASK, np.arange(500, 900), 900, example_generator(1, "en", 0, i)
-        )
+        shown, places = masker(LINE, choosable, None, i, example_generator(1, "en", 0, i))
         assert bool(choosable[places].all())
         untouched = np.setdiff1d(np.arange(300), places)
         assert np.array_equal(shown[untouched], LINE[untouched])

@@ -29,9 +29,9 @@ from masscli.objectives.electra import objective as electra_objective
 from masscli.objectives.electra.generator import Generator, generator_config
 from masscli.objectives.electra.objective import Electra
 from masscli.objectives.electra.options import ElectraOptions
-from masscli.objectives.masked_lm.bert import frame
 from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import OBJECTIVES, objective_class
+from masscli.objectives.shared.paired_text import add_special_tokens
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.setup.build import build
 from tests.objectives.shared.test_segment_pairs import Text, pairs
@@ -102,11 +102,11 @@ def batch(made: Objective, *lengths: tuple[int, int]) -> Batch:
 
 
 def test_a_pair_is_framed_as_published() -> None:
-    made = frame(pair([10, 11], [12, 13]), FRAMING)
+    made = add_special_tokens(pair([10, 11], [12, 13]), FRAMING)
     assert made.ids.tolist() == [5, 10, 11, 6, 12, 13, 6]
     assert made.segments.tolist() == [0, 0, 0, 0, 1, 1, 1]
-    assert made.text.tolist() == [False, True, True, False, True, True, False]
-    alone = frame(pair([10, 11], []), FRAMING)
+    assert made.is_text.tolist() == [False, True, True, False, True, True, False]
+    alone = add_special_tokens(pair([10, 11], []), FRAMING)
     assert (alone.ids.tolist(), alone.segments.tolist()) == ([5, 10, 11, 6], [0, 0, 0, 0])
 
 
@@ -115,7 +115,7 @@ def test_an_exchanged_pair_is_framed_as_it_is_shown() -> None:
     a, b, c, d = 10, 11, 12, 13
     column = Text([[2, 2]] * 20)
     column.rows = [np.array([a, b]), np.array([c, d])] * 20
-    view = pairs(column, "sop", short=0.0)
+    view = pairs(column, "sop", short_prob=0.0)
     made = objective("albert", leave_unmasked_prob=1.0, random_token_prob=0.0)
     found = made.collator()([view[row] for row in range(20)], rngs(20))
     assert (
@@ -296,7 +296,7 @@ def test_a_right_guess_is_real(monkeypatch: pytest.MonkeyPatch) -> None:
     the, chef, cooked, ate = 20, 21, 22, 23
     made = objective("electra", mask_keep=0.0)
     assert isinstance(made, Electra) and made.detector is not None
-    monkeypatch.setattr(electra_objective, "electra_slots", lambda *args: np.array([1, 3]))
+    monkeypatch.setattr(electra_objective, "choose_positions", lambda *args: np.array([1, 3]))
     monkeypatch.setattr(made, "_sample", lambda states, table, batch: torch.tensor([the, ate]))
     found = made.collator()([pair([the, chef, cooked], [])], rngs(1))
     assert found.source.ids.tolist() == [[VOCAB.cls, VOCAB.mask, chef, VOCAB.mask, VOCAB.sep]]
@@ -342,7 +342,7 @@ def test_all_tokens_are_a_mixture_of_copying_and_predicting() -> None:
     p = (1 - gate) * made.output.logits(hidden, table).softmax(-1)[torch.arange(5), labels] + gate * (
         shown == labels
     )
-    assert torch.allclose(made._copying(hidden, table, shown, labels).loss, -p.log().sum(), atol=1e-5)
+    assert torch.allclose(made._copy_loss(hidden, shown, labels, table).loss, -p.log().sum(), atol=1e-5)
 
 
 def test_validation_draws_the_same_samples_each_time() -> None:

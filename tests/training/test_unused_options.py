@@ -242,7 +242,7 @@ def learned(toy: Path, folder: Path, options: Mapping[str, Any]) -> list[Any]:
         ("unilm", "ngram_prob", (0.0, 1.0), {"variant": "ae+ar"}, {"variant": "ae+par"}),
         ("unilm", "max_ngram", (2, 6), {"ngram_prob": 0.0}, {"ngram_prob": 1.0}),
         ("unilm", "corruption", ("all-mask", "80-10-10"), {"variant": "par"}, {}),
-        ("mass", "k_of", ("words", "row"), {"k_tokens": 2}, {}),
+        ("mass", "k_of", ("words", "sequence"), {"k_tokens": 2}, {}),
         ("mass", "k_rounding", ("nearest", "floor"), {"block": 5, "window": 20}, {"k": 0.3}),
         ("mass", "mask_eos", (True, False), {"block": 5, "window": 20}, {}),
         (
@@ -252,7 +252,7 @@ def learned(toy: Path, folder: Path, options: Mapping[str, Any]) -> list[Any]:
             {"random_share": 0.0},
             {"random_share": 0.9, "mask_share": 0.0},
         ),
-        ("mass", "hide", ("none", "cross"), {"mask_share": 0.0}, {}),
+        ("mass", "mask_visibility", ("all", "encoder"), {"mask_share": 0.0}, {}),
         ("mass", "decoder_positions", ("original", "restart"), {"feed": "all"}, {}),
         ("mass", "window", (20, 30), {}, {"block": 5}),
     ],

@@ -1,15 +1,15 @@
-"""The watch over back-translation: figures of what the model writes that show copying, the wrong language, collapse and repetition.
+"""Monitoring of back-translation: metrics of the synthetic sources that show copying, the wrong language, collapse and repetition.
 
-It looks at pieces and their counts in training text alone, never at references:
+The metrics compare pieces and their counts in the training text, never references:
 
-  copied     share of the output's pieces that the input has too (as a multiset)
-  length     pieces written, by pieces read
-  language   share of outputs likelier under the piece frequencies of the language to be written than under those of any other of the data
-  repeated   share of an output's bigrams that stand earlier in it
-  distinct   share of a batch's outputs that no other of it equals
-  cut        share of outputs ended by the length limit
+    copied     share of the output's pieces that the input has too (as a multiset)
+    length     pieces of the output for each piece of the input
+    language   share of outputs that are likelier under the piece frequencies of the right language than under those of any other
+    repeated   share of an output's bigrams that occur earlier in it
+    distinct   share of a batch's outputs that differ from all others
+    cut        share of outputs that were ended by the length limit
 
-`copied` has a natural level, that of names, numbers and punctuation: at most what both frequencies have in common.
+`copied` has a natural level, that of names, numbers and punctuation: at most what the frequencies of both languages have in common.
 """
 
 from __future__ import annotations
@@ -25,79 +25,107 @@ from masscli.data.batches.batch import Ids
 
 
 class BacktranslationMonitor:
-    """Sums since last asked.  `read` and `written` (V,) count the pieces of both languages in training text, `others` those of the rest."""
+    """Sums of the metrics since they were last taken.
+
+    `input_counts`, `output_counts` and `other_counts` (V,) are the numbers of each piece in the training text of the languages that are
+    read, that are to be generated, and of all others in the data.
+    """
 
     names: ClassVar[tuple[str, ...]] = ("copied", "length", "language", "repeated", "distinct", "cut")
 
     def __init__(
-        self, read: NDArray[np.int64], written: NDArray[np.int64], *others: NDArray[np.int64]
+        self,
+        input_counts: NDArray[np.int64],
+        output_counts: NDArray[np.int64],
+        *other_counts: NDArray[np.int64],
     ) -> None:
-        right, *wrong = (
-            np.log((counts + 1) / (counts.sum() + len(counts))) for counts in (written, read, *others)
-        )
-        self.favour = right - np.stack(wrong)
-        """(languages, V): logarithm of how much likelier a piece is in the language to be written than in each other."""
-        self.common = float(np.minimum(read / max(1, read.sum()), written / max(1, written.sum())).sum())
+        right = _smoothed_log_frequencies(output_counts)
+        wrong = [_smoothed_log_frequencies(counts) for counts in (input_counts, *other_counts)]
+        self.log_odds = right - np.stack(wrong)
+        """(languages, V): the log of how much likelier a piece is in the right language than in each of the others."""
+        input_frequencies = input_counts / max(1, input_counts.sum())
+        output_frequencies = output_counts / max(1, output_counts.sum())
+        self.shared_frequency = float(np.minimum(input_frequencies, output_frequencies).sum())
         self._reset()
 
     def _reset(self) -> None:
         self.sums = dict.fromkeys(self.names, (0.0, 0.0))
 
-    def add(self, inputs: Sequence[Ids], outputs: Sequence[Ids], cut: Sequence[bool]) -> None:
-        """Look at a batch."""
-        pairs = list(zip(inputs, outputs, strict=True))
-        written = sum(map(len, outputs))
-        same = sum((Counter(x.tolist()) & Counter(y.tolist())).total() for x, y in pairs)
-        right = sum(float(self.favour[:, y].sum(1).min()) > 0 for y in outputs)
-        bigrams = [list(zip(y[:-1].tolist(), y[1:].tolist(), strict=True)) for y in outputs]
-        number = sum(map(len, bigrams))
-        seen = Counter(y.tobytes() for y in outputs)
-        found = {
-            "copied": (same, written),
-            "length": (written, sum(map(len, inputs))),
-            "language": (right, len(outputs)),
-            "repeated": (number - sum(len(set(b)) for b in bigrams), number),
-            "distinct": (sum(n for n in seen.values() if n == 1), len(outputs)),
-            "cut": (sum(cut), len(outputs)),
-        }
-        self.sums = {name: (a + found[name][0], b + found[name][1]) for name, (a, b) in self.sums.items()}
+    def add(self, inputs: Sequence[Ids], outputs: Sequence[Ids], hit_max_length: Sequence[bool]) -> None:
+        """Add a batch of inputs and their translations."""
+        num_outputs = len(outputs)
+        num_input_pieces = sum(map(len, inputs))
+        num_output_pieces = sum(map(len, outputs))
+        num_copied = 0
+        for input_ids, output_ids in zip(inputs, outputs, strict=True):
+            in_both = Counter(input_ids.tolist()) & Counter(output_ids.tolist())
+            num_copied += in_both.total()
+        num_right_language = sum(self._is_right_language(output_ids) for output_ids in outputs)
+        num_bigrams = num_distinct_bigrams = 0
+        for output_ids in outputs:
+            bigrams = list(zip(output_ids[:-1].tolist(), output_ids[1:].tolist(), strict=True))
+            num_bigrams += len(bigrams)
+            num_distinct_bigrams += len(set(bigrams))
+        output_frequencies = Counter(output_ids.tobytes() for output_ids in outputs)
+        num_unique = sum(1 for count in output_frequencies.values() if count == 1)
+
+        self._add("copied", num_copied, num_output_pieces)
+        self._add("length", num_output_pieces, num_input_pieces)
+        self._add("language", num_right_language, num_outputs)
+        self._add("repeated", num_bigrams - num_distinct_bigrams, num_bigrams)
+        self._add("distinct", num_unique, num_outputs)
+        self._add("cut", sum(hit_max_length), num_outputs)
+
+    def _add(self, name: str, amount: float, count: float) -> None:
+        old_amount, old_count = self.sums[name]
+        self.sums[name] = (old_amount + amount, old_count + count)
+
+    def _is_right_language(self, output_ids: Ids) -> bool:
+        return float(self.log_odds[:, output_ids].sum(1).min()) > 0
 
     def take(self) -> Mapping[str, tuple[float, float]]:
-        """The sums, which begin anew."""
-        taken = self.sums
+        """Return each metric as a sum and a count, and reset them."""
+        sums = self.sums
         self._reset()
-        return taken
+        return sums
 
-    def training_warnings(self, figures: Mapping[str, float]) -> list[str]:
-        """What the figures look like.  Thresholds are far from what healthy runs show, so that a warning means something."""
-        copied, most = figures.get("copied", 0.0), min(0.9, self.common + 0.3)
-        length, language = figures.get("length", 1.0), figures.get("language", 1.0)
-        repeated, distinct, cut = (
-            figures.get("repeated", 0.0),
-            figures.get("distinct", 1.0),
-            figures.get("cut", 0.0),
-        )
-        checks = [
-            (
-                copied > most,
-                f"back-translation copies its input ({copied:.0%} of the pieces, the languages share {self.common:.0%})",
-            ),
-            (
-                language < 0.7,
-                f"back-translation writes the wrong language ({1 - language:.0%} of the outputs look like another)",
-            ),
-            (
-                not 0.5 <= length <= 2,
-                f"back-translation has lost the length of its input ({length:.2f} pieces for each one read)",
-            ),
-            (
-                repeated > 0.25,
-                f"back-translation repeats itself ({repeated:.0%} of the bigrams stand earlier in the same output)",
-            ),
-            (
-                distinct < 0.5,
-                f"back-translation collapses ({distinct:.0%} of the outputs differ from all others)",
-            ),
-            (cut > 0.5, f"back-translation does not end ({cut:.0%} of the outputs reach the length limit)"),
-        ]
-        return [text for wrong, text in checks if wrong]
+    def training_warnings(self, metrics: Mapping[str, float]) -> list[str]:
+        """Return what the metrics look like if something is wrong.
+
+        The thresholds are far from what healthy runs show, so that a warning means something. A metric that is missing is not
+        complained of.
+        """
+        copied = metrics.get("copied", 0.0)
+        right_language = metrics.get("language", 1.0)
+        length = metrics.get("length", 1.0)
+        repeated = metrics.get("repeated", 0.0)
+        distinct = metrics.get("distinct", 1.0)
+        cut = metrics.get("cut", 0.0)
+        warnings = []
+        if copied > min(0.9, self.shared_frequency + 0.3):
+            shared = f"the languages share {self.shared_frequency:.0%}"
+            warnings.append(f"back-translation copies its input ({copied:.0%} of the pieces, {shared})")
+        if right_language < 0.7:
+            wrong = f"{1 - right_language:.0%} of the outputs look like another"
+            warnings.append(f"back-translation writes the wrong language ({wrong})")
+        if not 0.5 <= length <= 2:
+            ratio = f"{length:.2f} pieces for each one read"
+            warnings.append(f"back-translation has lost the length of its input ({ratio})")
+        if repeated > 0.25:
+            again = f"{repeated:.0%} of the bigrams stand earlier in the same output"
+            warnings.append(f"back-translation repeats itself ({again})")
+        if distinct < 0.5:
+            warnings.append(
+                f"back-translation collapses ({distinct:.0%} of the outputs differ from all others)"
+            )
+        if cut > 0.5:
+            warnings.append(
+                f"back-translation does not end ({cut:.0%} of the outputs reach the length limit)"
+            )
+        return warnings
+
+
+def _smoothed_log_frequencies(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the log frequency (V,) of each piece, with one added to every count."""
+    frequencies: NDArray[np.float64] = np.log((counts + 1) / (counts.sum() + len(counts)))
+    return frequencies

@@ -1,22 +1,13 @@
-"""Back-translation: learn to write real text y from a synthetic source x that the model itself made of y (Sennrich et al. 2016; online and
-in both directions at once, as in Lample et al. 2018 and the fine-tuning of MASS, section 4.2):
+"""Back-translation: learn to generate real text from a source that the model itself has made. See README.md in this folder.
 
-    x = search(P(. | y; theta)) without a gradient,        L = - sum_t log P(y_t | y_<t, x; theta)
-
-A stream `en-fr` reads French, makes English of it with the search that `generate` uses, in eval mode and the model's compute type, and
-learns English to French.  Nothing here is parallel: one stream for each direction and the model teaches itself.
-
-The collator hands over the real sentence as the source; `prepare` puts its translation in that place, before targets are counted.  Random
-numbers are the example's own, so neither batches, nor processes, nor a lack of memory change what is learned.  Counts of pieces say which
-may be written (`min_piece_count`) and feed the watch (masscli/objectives/backtranslate/monitor.py).  In validation the source is made greedily, without noise.
-
-How often a synthetic source is learned from is the loop's business (`--batch-reuse`); offline rounds (`generate`, then `preprocess` the result as
-pairs) keep them for good.
+The collator puts the real sentence in the place of the source, and `prepare` replaces it by its translation before targets are
+counted. Random numbers belong to the example, so neither batches, nor processes, nor a retry after running out of memory change
+what is learned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -35,29 +26,39 @@ from masscli.generation.inference_copy import inference_copy
 from masscli.models.transformer import Transformer
 from masscli.objectives.backtranslate.monitor import BacktranslationMonitor
 from masscli.objectives.backtranslate.options import BacktranslateOptions
-from masscli.objectives.denoise.corruption import denoise
-from masscli.objectives.mass.objective import sequence_loss
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.translate.objective import draw_seeds, pair_batch
+from masscli.objectives.shared.sentence_noise import add_noise
+from masscli.objectives.shared.sequence_to_sequence import draw_seeds, sequence_loss, sequence_pair_batch
 
 
 @dataclass(frozen=True)
-class BackCollator:
-    """The real sentence on both sides, and a random number for each."""
+class BacktranslationCollator:
+    """Make batches with the real sentence on both sides, and a seed for each example."""
 
     framing: Framing
     language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        texts = [e.fields[0] for e in examples]
-        sources = [self.framing.encoder_input(ids, self.language) for ids in texts]
-        sides = (self.language, self.language)
-        batch = pair_batch(self.framing, sources, texts, sides, "backtranslate", [e.number for e in examples])
+        """Make a batch of sentences."""
+        sentences = [example.fields[0] for example in examples]
+        sources = [self.framing.encoder_input(sentence, self.language) for sentence in sentences]
+        numbers = [example.number for example in examples]
+        languages = (self.language, self.language)
+        batch = sequence_pair_batch(self.framing, sources, sentences, languages, "backtranslate", numbers)
         return replace(batch, seeds=draw_seeds(rngs))
 
 
+class Translations:
+    """The translations of a batch, in the order of its sentences, and which of them were ended by the length limit."""
+
+    def __init__(self, size: int) -> None:
+        # A sentence for which nothing may be generated has an empty translation.
+        self.token_ids: list[Ids] = [np.zeros(0, np.int64)] * size
+        self.hit_max_length = [False] * size
+
+
 class Backtranslate(Objective):
-    """Write real text from one's own translation of it."""
+    """Generate real text from the model's own translation of it."""
 
     weights: ClassVar[Mapping[str, float]] = {"backtranslate": 1.0}
     training_metrics: ClassVar[tuple[str, ...]] = BacktranslationMonitor.names
@@ -66,109 +67,145 @@ class Backtranslate(Objective):
     def __init__(self, config: BacktranslateOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
         self.options = config
-        self.synthetic, self.real = context.languages
+        self.source_language, self.target_language = context.languages
         self.monitor: BacktranslationMonitor | None = None
 
     def read_statistics(self, data: DataFolder) -> None:
-        """Count the pieces of the training text."""
-        counts = [data.piece_counts(side) for side in (self.real, self.synthetic)]
-        self.monitor = BacktranslationMonitor(*counts, *_others(data, self.context.languages))
-        if least := self.options.min_piece_count:
-            if not (counts[1] >= least).any():
-                raise MasscliError(
-                    f"--min-piece-count {least}: no piece of {self.synthetic} occurs so often", "lower it"
-                )
-            self.allowed_pieces = {self.synthetic: torch.from_numpy(counts[1] >= least)}
+        """Count the pieces of the training text, for the monitor and for --min-piece-count."""
+        target_counts = data.piece_counts(self.target_language)
+        source_counts = data.piece_counts(self.source_language)
+        other_counts = _piece_counts_of_others(data, self.context.languages)
+        self.monitor = BacktranslationMonitor(target_counts, source_counts, *other_counts)
+        min_count = self.options.min_piece_count
+        if not min_count:
+            return
+        is_allowed = source_counts >= min_count
+        if not is_allowed.any():
+            raise MasscliError(
+                f"--min-piece-count {min_count}: no piece of {self.source_language} occurs so often",
+                "lower it",
+            )
+        self.allowed_pieces = {self.source_language: torch.from_numpy(is_allowed)}
 
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Sentences of the language that is written."""
-        return LineDataset([data.monolingual(split, self.real)], max_examples), self.collator()
+        """Return sentences of the target language."""
+        sentences = LineDataset([data.monolingual(split, self.target_language)], max_examples)
+        return sentences, self.collator()
 
-    def collator(self) -> BackCollator:
-        """Hands the text over."""
-        return BackCollator(self.context.framing, self.real)
+    def collator(self) -> BacktranslationCollator:
+        """Return the collator of sentences."""
+        return BacktranslationCollator(self.context.framing, self.target_language)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """Put a translation in the place of the source."""
+        """Replace the source by its translation, with noise in training."""
         assert batch.seeds is not None
-        framing, device = self.context.framing, batch.source.ids.device
-        rows, lengths = batch.source.ids.cpu().numpy(), batch.source.lengths.tolist()
-        texts = [row[framing.prefix_length : n - 1] for row, n in zip(rows, lengths, strict=True)]
-        found, cut = self._translate(model, texts, batch.seeds.tolist(), batch.source.ids.numel())
+        framing, seeds = self.context.framing, batch.seeds.tolist()
+        sentences = []
+        for row, length in zip(batch.source.ids.cpu().numpy(), batch.source.lengths.tolist(), strict=True):
+            end_symbol = length - 1
+            sentences.append(row[framing.prefix_length : end_symbol])
+        translations = self._translate(model, sentences, seeds, batch.source.ids.numel())
+        sources = translations.token_ids
         if self.training:
             if self.monitor is not None:
-                self.monitor.add(texts, found, cut)
-            found = self._noisy(found, batch.seeds.tolist())
-        ids, sizes = pad([framing.encoder_input(f, self.synthetic) for f in found], framing.vocab.pad)
-        return replace(
-            batch,
-            source=Tokens(ids, sizes, language=framing.language_tensor(self.synthetic, len(found))).to(
-                device
-            ),
-        )
+                self.monitor.add(sentences, sources, translations.hit_max_length)
+            sources = self._add_noise(sources, seeds)
+        inputs = [framing.encoder_input(source, self.source_language) for source in sources]
+        ids, lengths = pad(inputs, framing.vocab.pad)
+        language = framing.language_tensor(self.source_language, len(sources))
+        tokens = Tokens(ids, lengths, language=language)
+        return replace(batch, source=tokens.to(batch.source.ids.device))
 
     def _translate(
-        self, model: Transformer, texts: Sequence[Ids], seeds: Sequence[int], area: int
-    ) -> tuple[list[Ids], list[bool]]:
-        """Words in the other language, and whether the length limit ended them."""
-        o = self.options
-        sampled = [
-            self.training and np.random.default_rng([seed, 0]).random() < o.sampling_share for seed in seeds
-        ]
-        found: list[Ids] = [np.zeros(0, np.int64)] * len(texts)
-        cut = [False] * len(texts)
-        fast = inference_copy(model)
-        for sampling in {False, True} & set(sampled):
-            chosen = [i for i, s in enumerate(sampled) if s is sampling]
-            # A sample is one draw: of several, the likeliest would be kept.
-            drawn = (
-                {"sampling": True, "beam": 1, "temperature": o.temperature} if sampling else {"beam": o.beam}
+        self, model: Transformer, sentences: Sequence[Ids], seeds: Sequence[int], batch_tokens: int
+    ) -> Translations:
+        """Translate sentences into the source language, by search or by sampling."""
+        options = self.options
+        is_sampled = [False] * len(seeds)
+        if self.training:
+            is_sampled = [
+                np.random.default_rng([seed, 0]).random() < options.sampling_share for seed in seeds
+            ]
+        translations = Translations(len(sentences))
+        generator = inference_copy(model)
+        for sampling in (False, True):
+            numbers = [i for i, sampled in enumerate(is_sampled) if sampled is sampling]
+            if not numbers:
+                continue
+            config = GenerationConfig(
+                sampling=sampling,
+                # A sample is a single draw: of several, the likeliest would be kept.
+                beam=1 if sampling else options.beam,
+                temperature=options.temperature if sampling else 1.0,
+                max_len_a=options.max_len_a,
+                max_len_b=options.max_len_b,
             )
-            config = GenerationConfig(**drawn, max_len_a=o.max_len_a, max_len_b=o.max_len_b)
-            allowed = self.allowed_pieces.get(self.synthetic)
             decoder = Decoder(
-                [fast], self.context.framing, config, batch_tokens=area * config.beam, allowed=allowed
+                [generator],
+                self.context.framing,
+                config,
+                batch_tokens=batch_tokens * config.beam,
+                allowed=self.allowed_pieces.get(self.source_language),
             )
             results = decoder.generate(
-                [texts[i] for i in chosen], self.real, self.synthetic, sample_keys=[seeds[i] for i in chosen]
+                [sentences[i] for i in numbers],
+                self.target_language,
+                self.source_language,
+                sample_keys=[seeds[i] for i in numbers],
             )
-            for i, hypotheses in zip(chosen, results, strict=True):
-                if hypotheses:  # there are none where nothing may be written; then the source stays empty, and the watch says so
-                    found[i], cut[i] = np.asarray(hypotheses[0].ids, np.int64), hypotheses[0].hit_max_len
-        return found, cut
+            for i, hypotheses in zip(numbers, results, strict=True):
+                if hypotheses:
+                    translations.token_ids[i] = np.asarray(hypotheses[0].ids, np.int64)
+                    translations.hit_max_length[i] = hypotheses[0].hit_max_len
+        return translations
 
-    def _noisy(self, found: Sequence[Ids], seeds: Sequence[int]) -> list[Ids]:
-        o, mask = self.options, self.context.framing.vocab.mask
-        if not (o.source_shuffle or o.source_dropout or o.source_blank):
-            return list(found)
-        rngs = (np.random.default_rng([seed, 1]) for seed in seeds)
-        return [
-            denoise(ids, o.source_shuffle, o.source_dropout, o.source_blank, mask, rng)
-            for ids, rng in zip(found, rngs, strict=True)
-        ]
+    def _add_noise(self, sources: Sequence[Ids], seeds: Sequence[int]) -> list[Ids]:
+        options, mask_id = self.options, self.context.framing.vocab.mask
+        if not (options.source_shuffle or options.source_dropout or options.source_blank):
+            return list(sources)
+        noisy = []
+        for source, seed in zip(sources, seeds, strict=True):
+            rng = np.random.default_rng([seed, 1])
+            noisy.append(
+                add_noise(
+                    source,
+                    options.source_shuffle,
+                    options.source_dropout,
+                    options.source_blank,
+                    mask_id,
+                    rng,
+                )
+            )
+        return noisy
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Cross-entropy of the real text."""
-        return {
-            "backtranslate": Term(*sequence_loss(model, batch, "backtranslate", self.options.label_smoothing))
-        }
+        """Return the cross-entropy of the real text."""
+        return {"backtranslate": sequence_loss(model, batch, "backtranslate", self.options.label_smoothing)}
 
     def take_training_metrics(self) -> Mapping[str, tuple[float, float]]:
-        """Of the sources that were made; see `BacktranslationMonitor`."""
-        return self.monitor.take() if self.monitor is not None else {}
+        """Return the metrics of the synthetic sources; see `BacktranslationMonitor`."""
+        if self.monitor is None:
+            return {}
+        return self.monitor.take()
 
-    def training_warnings(self, figures: Mapping[str, float]) -> list[str]:
-        """Of the sources that were made; see `BacktranslationMonitor`."""
-        return self.monitor.training_warnings(figures) if self.monitor is not None else []
+    def training_warnings(self, metrics: Mapping[str, float]) -> list[str]:
+        """Return the warnings about the synthetic sources; see `BacktranslationMonitor`."""
+        if self.monitor is None:
+            return []
+        return self.monitor.training_warnings(metrics)
 
 
-def _others(data: DataFolder, sides: Sequence[str]) -> Iterator[NDArray[np.int64]]:
-    """Counts of pieces in the languages of the data that this direction has nothing to do with."""
+def _piece_counts_of_others(data: DataFolder, languages: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Return the piece counts of all languages of the data that are not among `languages`."""
+    counts = []
     for language in data.languages:
-        if language not in sides:
-            try:
-                yield data.piece_counts(language)
-            except MissingDataError:
-                continue
+        if language in languages:
+            continue
+        try:
+            counts.append(data.piece_counts(language))
+        except MissingDataError:
+            # A language may have no training text.
+            continue
+    return counts

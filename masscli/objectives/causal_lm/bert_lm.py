@@ -1,10 +1,4 @@
-"""BERT+LM, the baseline of the MASS paper (section 4.2, "other pre-training methods"), and XLM's initialisation of both stacks: the encoder
-learns as a masked language model, the decoder, which sees no encoder, as a causal one (Conneau and Lample 2019).
-
-    L = mean_{m in masked} -log P_enc(x_m | corrupted x)  +  mean_t -log P_dec(x_t | x_<t)
-
-The model is a whole encoder-decoder, so `--init-from` takes it to translation as it is; its cross-attention has not learned anything yet.
-"""
+"""BERT+LM: a masked language model for the encoder and a causal one for the decoder. See README.md in this folder."""
 
 from __future__ import annotations
 
@@ -18,28 +12,38 @@ from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
-from masscli.objectives.causal_lm.clm import TextCollator
+from masscli.objectives.causal_lm.clm import SentenceCollator, causal_lm_loss
 from masscli.objectives.causal_lm.options import BertLMOptions
-from masscli.objectives.masked_lm.mlm import MaskingCollator
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.shared.code_switching import Switching
+from masscli.objectives.shared.code_switching import CodeSwitcher
+from masscli.objectives.shared.sentence_masking import (
+    SentenceMaskingCollator,
+    masked_lm_loss,
+    sentence_masker,
+)
 
 
 @dataclass(frozen=True)
-class BothCollator:
-    """What the encoder reads as the source, what the decoder reads as the target."""
+class BertLMCollator:
+    """Make batches whose source is a masked sentence for the encoder, and whose target is the sentence for the decoder."""
 
-    masked: MaskingCollator
-    causal: TextCollator
+    masked: SentenceMaskingCollator
+    causal: SentenceCollator
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        encoder, decoder = self.masked(examples, rngs), self.causal(examples, rngs)
-        labels, counts = {**encoder.labels, **decoder.labels}, {**encoder.counts, **decoder.counts}
-        return replace(encoder, target=decoder.source, labels=labels, counts=counts)
+        """Make a batch of sentences with the labels of both terms."""
+        masked = self.masked(examples, rngs)
+        causal = self.causal(examples, rngs)
+        return replace(
+            masked,
+            target=causal.source,
+            labels={**masked.labels, **causal.labels},
+            counts={**masked.counts, **causal.counts},
+        )
 
 
 class BertLM(Objective):
-    """Write masked tokens with the encoder, next tokens with the decoder."""
+    """Predict masked tokens with the encoder, and next tokens with the decoder."""
 
     weights: ClassVar[Mapping[str, float]] = {"mlm": 1.0, "clm": 1.0}
 
@@ -50,28 +54,21 @@ class BertLM(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Sentences.  Where words are exchanged, the data says which pieces they are."""
-        lines = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
-        return lines, self.collator(Switching.read(self.options, data))
+        """Return sentences."""
+        sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
+        return sentences, self.collator(CodeSwitcher.from_options(self.options, data))
 
-    def collator(self, switching: Switching = Switching()) -> BothCollator:
-        """Masks, and shifts by one."""
-        framing = self.context.framing
-        words = framing.vocab.ordinary_ids
-        text = self.context.dataset_name
-        return BothCollator(
-            MaskingCollator(self.options, framing, text, words, switching), TextCollator(framing, text)
-        )
+    def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> BertLMCollator:
+        """Return the collator; by default without code-switching."""
+        framing, language = self.context.framing, self.context.dataset_name
+        masker = sentence_masker(self.options, framing.vocab)
+        masked = SentenceMaskingCollator(masker, framing, language, code_switcher)
+        return BertLMCollator(masked, SentenceCollator(framing, language))
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Both cross-entropies."""
+        """Return the cross-entropies of both stacks."""
         assert batch.target is not None
-        states = {"mlm": model.encode(batch.source).hidden, "clm": model.decode(batch.target, None)}
-        stacks = {"mlm": "encoder", "clm": "decoder"}
-        found = {}
-        for term, hidden in states.items():
-            wanted = batch.labels[term]
-            found[term] = Term(
-                *model.loss(hidden.flatten(0, 1)[wanted.positions], wanted.ids, stack=stacks[term])
-            )
-        return found
+        return {
+            "mlm": masked_lm_loss(model, batch),
+            "clm": causal_lm_loss(model, batch.target, batch.labels["clm"]),
+        }

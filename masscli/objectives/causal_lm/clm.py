@@ -1,7 +1,4 @@
-"""Causal language model: log P(x) = sum_t log P(x_t | x_<t), with a decoder that has no memory (Radford et al. 2018, equation 1).
-
-A sentence is an example; it starts with the start symbol (or its language's tag) and ends with the end symbol.
-"""
+"""A causal language model over single sentences, with the decoder alone. See README.md in this folder."""
 
 from __future__ import annotations
 
@@ -19,32 +16,30 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.options import CausalLMOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
+from masscli.objectives.shared.positions import non_padding_positions
 
 
 @dataclass(frozen=True)
-class TextCollator:
-    """A text and the same text one token later."""
+class SentenceCollator:
+    """Make batches in which each token of a sentence, and its end, is predicted from the tokens before."""
 
     framing: Framing
     language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        rows = [self.framing.with_special_tokens(e.fields[0], self.language) for e in examples]
-        inputs, lengths = pad([r[:-1] for r in rows], self.framing.vocab.pad)
-        at = torch.nonzero((torch.arange(inputs.shape[1]) < lengths[:, None]).flatten())[:, 0]
-        labels = torch.from_numpy(np.concatenate([r[1:] for r in rows]))
-        source = Tokens(inputs, lengths, language=self.framing.language_tensor(self.language, len(rows)))
-        return Batch(
-            source,
-            None,
-            {"clm": Labels(labels, at)},
-            {"clm": float(len(labels))},
-            torch.tensor([e.number for e in examples]),
-        )
+        """Make a batch of sentences with the labels of the term `clm`."""
+        sequences = [self.framing.with_special_tokens(e.fields[0], self.language) for e in examples]
+        input_ids, lengths = pad([sequence[:-1] for sequence in sequences], self.framing.vocab.pad)
+        label_ids = torch.from_numpy(np.concatenate([sequence[1:] for sequence in sequences]))
+        labels = Labels(label_ids, non_padding_positions(lengths, input_ids.shape[1]))
+        language = self.framing.language_tensor(self.language, len(examples))
+        source = Tokens(input_ids, lengths, language=language)
+        numbers = torch.tensor([example.number for example in examples])
+        return Batch(source, None, {"clm": labels}, {"clm": float(len(label_ids))}, numbers)
 
 
 class CausalLM(Objective):
-    """Write the next token."""
+    """Predict the next token of a sentence."""
 
     weights: ClassVar[Mapping[str, float]] = {"clm": 1.0}
 
@@ -54,15 +49,20 @@ class CausalLM(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Sentences."""
-        lines = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
-        return lines, self.collator()
+        """Return sentences."""
+        sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
+        return sentences, self.collator()
 
-    def collator(self) -> TextCollator:
-        """Shifts by one."""
-        return TextCollator(self.context.framing, self.context.dataset_name)
+    def collator(self) -> SentenceCollator:
+        """Return the collator of sentences."""
+        return SentenceCollator(self.context.framing, self.context.dataset_name)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Cross-entropy of every token."""
-        hidden, wanted = model.decode(batch.source, None), batch.labels["clm"]
-        return {"clm": Term(*model.loss(hidden.flatten(0, 1)[wanted.positions], wanted.ids, stack="decoder"))}
+        """Return the cross-entropy of every token."""
+        return {"clm": causal_lm_loss(model, batch.source, batch.labels["clm"])}
+
+
+def causal_lm_loss(model: Transformer, tokens: Tokens, labels: Labels) -> Term:
+    """Return the summed cross-entropy of labels by a decoder that has no encoder to attend to."""
+    states = model.decode(tokens, None).flatten(0, 1)
+    return Term(*model.loss(states[labels.positions], labels.ids, stack="decoder"))

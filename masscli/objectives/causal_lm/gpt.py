@@ -1,10 +1,4 @@
-"""GPT's pre-training: a causal language model over windows of running text (Radford et al. 2018, equation 1).
-
-    L = sum_i -log P(u_i | u_{i-k} .. u_{i-1})
-
-Lines are joined, each closed by the end symbol, and cut into windows of equal length; the first token of a window is predicted from the
-start symbol alone.  Perplexity is exp of the mean loss over pieces and line ends.
-"""
+"""GPT: a causal language model over windows of running text (Radford et al. 2018). See README.md in this folder."""
 
 from __future__ import annotations
 
@@ -21,40 +15,43 @@ from masscli.data.batches.dataset import Collator, Dataset, Example, TokenBlockD
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
+from masscli.objectives.causal_lm.clm import causal_lm_loss
 from masscli.objectives.causal_lm.options import GptOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
+from masscli.objectives.shared.positions import non_padding_positions
 
 
-class Unframed(TokenBlockDataset):
-    """Windows that stand alone: the start symbol takes the place of the last token, which is only predicted."""
+class WindowDataset(TokenBlockDataset):
+    """Windows of running text. The start symbol takes the place of the last token of a window, which is only predicted."""
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """What the decoder reads."""
+        """Return the lengths (stop - start, 1) of what the decoder reads, without room for more special tokens."""
         return super().sizes(start, stop) - 2
 
 
 @dataclass(frozen=True)
 class WindowCollator:
-    """A window, and the same one token earlier."""
+    """Make batches in which each token of a window is predicted from those before, and the first from the start symbol."""
 
     framing: Framing
     language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        """Make a batch of windows with the labels of the term `lm`."""
         start = np.array([self.framing.decoder_start(self.language)])
-        inputs, lengths = pad(
-            [np.concatenate([start, e.fields[0][:-1]]) for e in examples], self.framing.vocab.pad
-        )
-        at = torch.nonzero((torch.arange(inputs.shape[1]) < lengths[:, None]).flatten())[:, 0]
-        labels = Labels(torch.from_numpy(np.concatenate([e.fields[0] for e in examples])), at)
-        source = Tokens(inputs, lengths, language=self.framing.language_tensor(self.language, len(examples)))
-        return Batch(
-            source, None, {"lm": labels}, {"lm": float(len(at))}, torch.tensor([e.number for e in examples])
-        )
+        windows = [example.fields[0] for example in examples]
+        inputs = [np.concatenate([start, window[:-1]]) for window in windows]
+        input_ids, lengths = pad(inputs, self.framing.vocab.pad)
+        label_ids = torch.from_numpy(np.concatenate(windows))
+        labels = Labels(label_ids, non_padding_positions(lengths, input_ids.shape[1]))
+        language = self.framing.language_tensor(self.language, len(examples))
+        source = Tokens(input_ids, lengths, language=language)
+        numbers = torch.tensor([example.number for example in examples])
+        return Batch(source, None, {"lm": labels}, {"lm": float(len(label_ids))}, numbers)
 
 
 class Gpt(Objective):
-    """Write the next token of running text."""
+    """Predict the next token of running text."""
 
     weights: ClassVar[Mapping[str, float]] = {"lm": 1.0}
 
@@ -65,16 +62,15 @@ class Gpt(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Windows of running text."""
-        column = data.monolingual(split, self.context.dataset_name)
-        windows = Unframed(column, self.options.tokens_per_sample, data.vocab.eos, max_examples)
+        """Return windows of running text; `max_examples` limits the sentences that they are made of."""
+        sentences = data.monolingual(split, self.context.dataset_name)
+        windows = WindowDataset(sentences, self.options.tokens_per_sample, data.vocab.eos, max_examples)
         return windows, self.collator()
 
     def collator(self) -> WindowCollator:
-        """Shifts by one."""
+        """Return the collator of windows."""
         return WindowCollator(self.context.framing, self.context.dataset_name)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Cross-entropy of every token."""
-        hidden, wanted = model.decode(batch.source, None), batch.labels["lm"]
-        return {"lm": Term(*model.loss(hidden.flatten(0, 1)[wanted.positions], wanted.ids, stack="decoder"))}
+        """Return the cross-entropy of every token."""
+        return {"lm": causal_lm_loss(model, batch.source, batch.labels["lm"])}

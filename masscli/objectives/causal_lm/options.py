@@ -1,16 +1,12 @@
-"""The options of the built-in objectives, apart from them so that help screens need no torch.
-
-The presets of MASS are the table of the released code bases: the fields that a preset fixes default to `None` here and are filled in by
-`MassOptions.resolved`; what the user says wins.
-"""
+"""The options of causal language models. Nothing here imports torch, since help screens read it."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from masscli.core.config import Flags, check, config
-from masscli.objectives.masked_lm.options import MaskedLMOptions
-from masscli.objectives.registry import ObjectiveConfig
+from masscli.objectives.registry import ObjectiveConfig, Stacks
+from masscli.objectives.shared.options import SentenceMaskingOptions, min_length_rule
 
 
 @config
@@ -18,9 +14,9 @@ class CausalLMOptions(ObjectiveConfig):
     """Causal language model over sentences, with the decoder alone."""
 
     implementation: ClassVar[str] = "masscli.objectives.causal_lm.clm:CausalLM"
-    stacks: ClassVar[Literal["encoder-decoder", "encoder", "decoder", "any"]] = "decoder"
+    stacks: ClassVar[Stacks] = "decoder"
     name: str = "clm"
-    """Which."""
+    """The objective."""
 
 
 @config
@@ -28,30 +24,25 @@ class GptOptions(ObjectiveConfig):
     """Causal language model over running text (Radford et al. 2018)."""
 
     implementation: ClassVar[str] = "masscli.objectives.causal_lm.gpt:Gpt"
-    stacks = "decoder"
+    stacks: ClassVar[Stacks] = "decoder"
     name: str = "gpt"
-    """Which."""
+    """The objective."""
     tokens_per_sample: Annotated[int, Flags("--block-size")] = 512
-    """Tokens of a window of running text."""
+    """Length of a window of running text in tokens."""
 
     def __post_init__(self) -> None:
-        check(
-            (
-                self.tokens_per_sample >= 8,
-                "tokens_per_sample",
-                f"must be at least 8, got {self.tokens_per_sample}",
-            )
-        )
+        check(min_length_rule("tokens_per_sample", self.tokens_per_sample))
 
-    def max_example_length(self, lead: int) -> tuple[str, int]:
+    def max_example_length(self, prefix_length: int) -> tuple[str, int]:
+        """Return the length of a window."""
         return "tokens_per_sample", self.tokens_per_sample
 
 
 @config
-class BertLMOptions(MaskedLMOptions):
+class BertLMOptions(SentenceMaskingOptions):
     """Masked language model for the encoder and causal language model for the decoder: the BERT+LM baseline of the MASS paper."""
 
     implementation: ClassVar[str] = "masscli.objectives.causal_lm.bert_lm:BertLM"
-    stacks = "encoder-decoder"
+    stacks: ClassVar[Stacks] = "encoder-decoder"
     name: str = "bert+lm"
-    """Which."""
+    """The objective."""

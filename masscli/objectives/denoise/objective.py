@@ -1,7 +1,4 @@
-"""Denoising auto-encoder: rebuild a sentence from a shuffled, thinned and blanked copy (Vincent et al. 2008; noise of Lample et al. 2018).
-
-The DAE baseline of the MASS paper, and the companion of back-translation in unsupervised translation.
-"""
+"""Denoising auto-encoder: reconstruct a sentence from a noisy copy. See README.md in this folder."""
 
 from __future__ import annotations
 
@@ -16,42 +13,43 @@ from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
-from masscli.objectives.denoise.corruption import denoise
 from masscli.objectives.denoise.options import DenoiseOptions
-from masscli.objectives.mass.objective import sequence_loss
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.shared.code_switching import Switching
-from masscli.objectives.translate.objective import pair_batch
+from masscli.objectives.shared.code_switching import CodeSwitcher
+from masscli.objectives.shared.sentence_noise import add_noise
+from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequence_pair_batch
 
 
 @dataclass(frozen=True)
-class NoisyCollator:
-    """The source is a noisy copy of the target."""
+class DenoisingCollator:
+    """Make pairs of a noisy sentence, whose tokens may be translated, and the sentence itself."""
 
     options: DenoiseOptions
     framing: Framing
     language: str
-    switching: Switching
+    code_switcher: CodeSwitcher
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        o, mask = self.options, self.framing.vocab.mask
+        """Make a batch of sentences."""
         sources = []
         for example, rng in zip(examples, rngs, strict=True):
-            noisy = denoise(example.fields[0], o.word_shuffle, o.word_dropout, o.word_blank, mask, rng)
-            sources.append(self.framing.encoder_input(self.switching(noisy, rng), self.language))
-        sides = (self.language, self.language)
-        return pair_batch(
-            self.framing,
-            sources,
-            [e.fields[0] for e in examples],
-            sides,
-            "denoise",
-            [e.number for e in examples],
-        )
+            noisy = add_noise(
+                example.fields[0],
+                self.options.word_shuffle,
+                self.options.word_dropout,
+                self.options.word_blank,
+                self.framing.vocab.mask,
+                rng,
+            )
+            sources.append(self.framing.encoder_input(self.code_switcher(noisy, rng), self.language))
+        targets = [example.fields[0] for example in examples]
+        numbers = [example.number for example in examples]
+        languages = (self.language, self.language)
+        return sequence_pair_batch(self.framing, sources, targets, languages, "denoise", numbers)
 
 
 class Denoise(Objective):
-    """Write the clean sentence."""
+    """Predict the clean sentence."""
 
     weights: ClassVar[Mapping[str, float]] = {"denoise": 1.0}
 
@@ -62,14 +60,15 @@ class Denoise(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Sentences.  Where words are exchanged, the data says which pieces they are."""
-        lines = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
-        return lines, self.collator(Switching.read(self.options, data))
+        """Return sentences."""
+        sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
+        return sentences, self.collator(CodeSwitcher.from_options(self.options, data))
 
-    def collator(self, switching: Switching = Switching()) -> NoisyCollator:
-        """Adds noise to the source."""
-        return NoisyCollator(self.options, self.context.framing, self.context.dataset_name, switching)
+    def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> DenoisingCollator:
+        """Return the collator; by default without code-switching."""
+        context = self.context
+        return DenoisingCollator(self.options, context.framing, context.dataset_name, code_switcher)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Cross-entropy of the clean sentence."""
-        return {"denoise": Term(*sequence_loss(model, batch, "denoise"))}
+        """Return the cross-entropy of the clean sentence."""
+        return {"denoise": sequence_loss(model, batch, "denoise")}

@@ -1,36 +1,32 @@
-"""The options of the built-in objectives, apart from them so that help screens need no torch.
-
-The presets of MASS are the table of the released code bases: the fields that a preset fixes default to `None` here and are filled in by
-`MassOptions.resolved`; what the user says wins.
-"""
+"""The options of the denoising auto-encoder. Nothing here imports torch, since help screens read it."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from masscli.core.config import check, config
-from masscli.objectives.shared.options import SwitchingOptions, _share
+from masscli.objectives.shared.options import CodeSwitchingOptions, fraction_rule, not_negative_rule
 
 
 @config
-class DenoiseOptions(SwitchingOptions):
-    """Denoising auto-encoder (the DAE baseline; noise of Lample et al. 2018)."""
+class DenoiseOptions(CodeSwitchingOptions):
+    """Denoising auto-encoder (the DAE baseline of MASS; noise of Lample et al. 2018)."""
 
     implementation: ClassVar[str] = "masscli.objectives.denoise.objective:Denoise"
     parameter_group = "encoder-decoder"
     name: str = "denoise"
-    """Which."""
+    """The objective."""
     word_shuffle: float = 3.0
-    """No token moves further than about this many places; 0 keeps the order."""
+    """About the largest number of places that a token is moved by; 0 keeps the order."""
     word_dropout: float = 0.1
     """Share of tokens that are left out."""
     word_blank: float = 0.1
     """Share of tokens that are replaced by [M]."""
 
     def __post_init__(self) -> None:
-        SwitchingOptions.__post_init__(self)
+        CodeSwitchingOptions.__post_init__(self)
         check(
-            (self.word_shuffle >= 0, "word_shuffle", f"must not be negative, got {self.word_shuffle}"),
-            _share("word_dropout", self.word_dropout),
-            _share("word_blank", self.word_blank),
+            not_negative_rule("word_shuffle", self.word_shuffle),
+            fraction_rule("word_dropout", self.word_dropout),
+            fraction_rule("word_blank", self.word_blank),
         )

@@ -1,7 +1,7 @@
-"""ELECTRA's generator: a narrow masked language model as deep as the model, whose samples the model is to detect (Clark et al. 2020).
+"""ELECTRA's generator: a narrow masked language model, whose samples the model learns to detect (Clark et al. 2020, section 3.2).
 
-What it shares with the model is `ties` (section 3.2 of the paper, spec: objectives.md 4.4): the embeddings; everything but its output
-layer, where it is as wide; or nothing.  What it does not share belongs to the objective and is left behind when the model is fine-tuned.
+`ties` says what it shares with the model, the discriminator: the embeddings; everything but its output layer, if it is as wide; or
+nothing. What it does not share belongs to the objective, and is left behind when the model is fine-tuned.
 """
 
 from __future__ import annotations
@@ -26,108 +26,124 @@ from masscli.models.stack import Stack
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Term
 
+HEAD_DIM = 64
+"""Width of an attention head of the generator."""
+
 
 def generator_config(model: ModelConfig, size: float) -> ModelConfig:
-    """The generator's layers: those of the model, or narrower, four times as wide inside, with a head for every 64."""
+    """Return the configuration of a generator of relative width `size`: as many layers, each narrower.
+
+    The feed-forward network is four times as wide as the layer, and there is a head for every 64 dimensions. At size 1 the layers
+    are those of the model.
+    """
     if size == 1:
         return replace(model, share_layers="none")
     dim = max(1, round(model.dim * size))
-    heads = max(1, dim // 64)
+    heads = max(1, dim // HEAD_DIM)
     dim -= dim % heads
     return replace(model, dim=dim, ffn_dim=4 * dim, heads=heads, share_layers="none")
 
 
 class Generator(nn.Module):
-    """Reads a text with or without the model's help, and predicts its tokens.
+    """A masked language model that may share parameters with the model.
 
-    `width` is that of its states; `languages` are the vectors of languages among its own embeddings, where it has some.
+    `width` is the dimension of its states. `languages` is the number of language embeddings, for a generator with its own embeddings.
     """
 
     def __init__(
-        self, model: ModelConfig, size: float, vocab: int, ties: str = "embeddings", languages: int = 0
+        self, model: ModelConfig, size: float, vocab_size: int, ties: str = "embeddings", languages: int = 0
     ) -> None:
         super().__init__()
-        config, embedded = (
-            generator_config(model, size) if ties != "all" else model,
-            model.embedding_dim or model.dim,
-        )
+        config = model if ties == "all" else generator_config(model, size)
+        embedding_dim = model.embedding_dim or model.dim
         self.width = config.dim
-        self.table = nn.Parameter(torch.empty(vocab, embedded)) if ties == "none" else None
-        self.embedding = InputEmbedding(model, languages) if ties == "none" else None
-        self.project = Linear(embedded, config.dim) if embedded != config.dim and ties != "all" else None
-        self.stack = Stack(config, config.encoder_layers, False, ()) if ties != "all" else None
-        self.output = Output(config, embedded, vocab)
-        begin(self)
+        self.table: nn.Parameter | None = None
+        self.embedding: InputEmbedding | None = None
+        self.project: Linear | None = None
+        self.stack: Stack | None = None
+        if ties == "none":
+            self.table = nn.Parameter(torch.empty(vocab_size, embedding_dim))
+            self.embedding = InputEmbedding(model, languages)
+        if ties != "all":
+            if embedding_dim != config.dim:
+                self.project = Linear(embedding_dim, config.dim)
+            self.stack = Stack(config, config.encoder_layers, False, ())
+        self.output = TokenPredictor(config, embedding_dim, vocab_size)
+        initialize_weights(self)
         if self.project is not None:
             nn.init.xavier_uniform_(self.project.weight)
         if self.table is not None:
             truncated_normal(self.table, 0, 0.02)
 
     def forward(self, model: Transformer, source: Tokens) -> Tensor:
-        """States (B * L, G)."""
+        """Return the states (B * L, G)."""
         if self.stack is None:
             return model.encode(source).hidden.flatten(0, 1)
-        x = (
-            model.embed(source, "encoder")
-            if self.embedding is None
-            else self.embedding(source, self.table, 0, model.compute_dtype)
-        )
-        out: Tensor = self.stack(
-            self.project(x) if self.project is not None else x, self_attention_mask(source)
-        )
-        return out.flatten(0, 1)
+        if self.embedding is None:
+            embedded = model.embed(source, "encoder")
+        else:
+            embedded = self.embedding(source, self.table, 0, model.compute_dtype)
+        if self.project is not None:
+            embedded = self.project(embedded)
+        states: Tensor = self.stack(embedded, self_attention_mask(source))
+        return states.flatten(0, 1)
 
-    def words(self, model: Transformer) -> Tensor:
-        """The token table (V, E) that it reads and writes with."""
-        return model.token_embedding("encoder") if self.table is None else self.table
+    def token_embedding(self, model: Transformer) -> Tensor:
+        """Return the token embedding (V, E) of its inputs and outputs."""
+        if self.table is None:
+            return model.token_embedding("encoder")
+        return self.table
 
-    def hand_over(self, model: Transformer) -> None:
-        """Begin a model with the weights that it has a place for; the generator's own stay."""
-        places = dict(model.named_parameters())
+    def copy_to(self, model: Transformer) -> None:
+        """Copy to a model all weights that it has a place for."""
+        parameters = dict(model.named_parameters())
         with torch.no_grad():
-            for name, value in self.fitting(model).items():
-                place: Tensor = places[name]
-                if isinstance(
-                    place, DTensor
-                ):  # the model is shared out over processes, and each of them has the whole generator
-                    value = distribute_tensor(value, place.device_mesh, place.placements, src_data_rank=None)
-                place.copy_(value)
+            for name, value in self.matching_weights(model).items():
+                parameter: Tensor = parameters[name]
+                if isinstance(parameter, DTensor):
+                    # The model is sharded over the processes, while each of them has the whole generator.
+                    value = distribute_tensor(
+                        value, parameter.device_mesh, parameter.placements, src_data_rank=None
+                    )
+                parameter.copy_(value)
 
-    def fitting(self, model: Transformer) -> Mapping[str, Tensor]:
-        """By names of the model, what of the generator has the same place and shape in it."""
-        table = "encoder" if "encoder" in model.token_embeddings else "shared"
-        names = {"embedding": "embeddings.encoder"}
+    def matching_weights(self, model: Transformer) -> Mapping[str, Tensor]:
+        """Return the weights that have the same role and shape in a model, by their names there."""
+        module_names = {"embedding": "embeddings.encoder"}
         if self.width == model.config.dim:
-            names |= {"project": "embedding_projections.encoder", "stack": "encoder"}
-        own = {} if self.table is None else {f"token_embeddings.{table}": self.table}
-        for name, p in self.named_parameters():
-            part, _, rest = name.partition(".")
-            if part in names:
-                own[f"{names[part]}.{rest}"] = p
-        places = dict(model.named_parameters())
-        return {name: p for name, p in own.items() if name in places and places[name].shape == p.shape}
+            module_names |= {"project": "embedding_projections.encoder", "stack": "encoder"}
+        weights: dict[str, Tensor] = {}
+        if self.table is not None:
+            stack = "encoder" if "encoder" in model.token_embeddings else "shared"
+            weights[f"token_embeddings.{stack}"] = self.table
+        for name, weight in self.named_parameters():
+            module, _, rest = name.partition(".")
+            if module in module_names:
+                weights[f"{module_names[module]}.{rest}"] = weight
+        shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+        return {name: weight for name, weight in weights.items() if shapes.get(name) == weight.shape}
 
 
-class Output(nn.Module):
-    """The output layer of a network of width D over a table of width E."""
+class TokenPredictor(nn.Module):
+    """An output layer on states of width D with a token embedding of width E, which is passed to each call."""
 
-    def __init__(self, config: ModelConfig, width: int, vocab: int) -> None:
+    def __init__(self, config: ModelConfig, embedding_dim: int, vocab_size: int) -> None:
         super().__init__()
-        self.transform = HeadTransform(config, config.dim, width)
-        self.bias = nn.Parameter(torch.zeros(vocab))
+        self.transform = HeadTransform(config, config.dim, embedding_dim)
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
 
-    def logits(self, hidden: Tensor, table: Tensor) -> Tensor:
-        """(N, D) -> (N, V) in fp32."""
-        x = self.transform(hidden)
-        return F.linear(x, table.to(x.dtype), self.bias.to(x.dtype)).float()
+    def logits(self, states: Tensor, embedding: Tensor) -> Tensor:
+        """Return the logits (N, V) of states (N, D), in fp32."""
+        x = self.transform(states)
+        return F.linear(x, embedding.to(x.dtype), self.bias.to(x.dtype)).float()
 
-    def loss(self, hidden: Tensor, table: Tensor, labels: Tensor) -> Term:
-        """Summed cross-entropy."""
-        return Term(*linear_cross_entropy(self.transform(hidden), table, self.bias, labels))
+    def loss(self, states: Tensor, embedding: Tensor, label_ids: Tensor) -> Term:
+        """Return the summed cross-entropy of labels (N,) for states (N, D)."""
+        return Term(*linear_cross_entropy(self.transform(states), embedding, self.bias, label_ids))
 
 
-def begin(module: nn.Module) -> None:
-    """N(0, 0.02) cut off at two standard deviations, zero biases."""
+def initialize_weights(module: nn.Module) -> None:
+    """Draw weights from N(0, 0.02), truncated at two standard deviations, and set biases to zero, as the released code does."""
     for part in module.modules():
         if isinstance(part, Linear | nn.Embedding):
             truncated_normal(part.weight, 0, 0.02)

@@ -1,20 +1,6 @@
-"""ELECTRA: a small generator fills masked places with samples, the model tells which tokens were replaced (Clark et al. 2020, section 2).
+"""ELECTRA: a generator fills masked positions, and the model detects which tokens were replaced (Clark et al. 2020).
 
-    L = sum_{m} -log P_G(x_m | masked text) / |m|  +  50 sum_t BCE(D(t | filled text), x_t was replaced) / T
-
-Nothing flows from the discriminator to the generator but through the embeddings they share: samples are drawn (Gumbel-max) and held fixed.
-The generator (masscli/objectives/electra/generator.py) and the discriminator's head belong to the objective and are left behind when the model is
-fine-tuned.  A place that was drawn twice is sampled once and counts twice in the generator's loss; the released code mixes its two samples
-into a third token, which is not done here.
-
-Other ways to train it (sections 3.2 and 3.3, appendix F):
-
-    two-stage    the generator learns alone; then it hands its weights to the model, stands still, and the model learns alone
-    adversarial  the generator is rewarded where the discriminator errs, R = its loss on a token, by REINFORCE with a learned baseline:
-                 -sum_m (R_m - b_m) log P_G(sample_m | masked text),  b = -log sigmoid(w h_m) drawn to R by cross-entropy
-
-Ablations (section 3.4): electra-15 detects at the masked places only; replace-mlm has the model predict the masked tokens, all-tokens-mlm
-all tokens, P = C onehot(what stands there) + (1 - C) softmax with a copy gate C.
+See README.md in this folder for the equations and the variants.
 """
 
 from __future__ import annotations
@@ -28,248 +14,331 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from masscli.data.batches.batch import Batch, Labels, Tokens, pad
+from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
 from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.linear import Linear
 from masscli.models.lm_head import activation
 from masscli.models.transformer import Transformer
-from masscli.objectives.electra.generator import Generator, Output, begin
+from masscli.objectives.electra.corruption import choose_positions, mask_positions
+from masscli.objectives.electra.generator import Generator, TokenPredictor, initialize_weights
 from masscli.objectives.electra.options import ElectraOptions
-from masscli.objectives.masked_lm.bert import document_pairs, frame, no_tags
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.shared.masking import electra_slots
+from masscli.objectives.shared.paired_text import (
+    PairedText,
+    add_special_tokens,
+    refuse_language_tags,
+    segment_pairs,
+)
+from masscli.objectives.shared.positions import flatten_positions, non_padding_positions
 
-CHUNK = 512
-"""Rows of logits that are held at a time where all tokens are predicted."""
+CHUNK_SIZE = 512
+"""Number of rows of logits that are held at a time if all tokens are predicted."""
 
 
 @dataclass(frozen=True)
 class ElectraCollator:
-    """Masks what the generator reads.  `mlm` are the tokens at the slots, `real` all tokens as they are."""
+    """Mask what the generator reads. `model_term` is the loss term of the model.
+
+    The labels of the term `mlm` are the tokens that the generator predicts; `real` are all tokens as they are.
+    """
 
     options: ElectraOptions
     framing: Framing
     language: str
-    second: str
+    model_term: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        o, vocab = self.options, self.framing.vocab
-        pairs = [frame(e, self.framing) for e in examples]
-        most = int((o.mask_prob + 0.005) * o.tokens_per_sample)
-        shown, slots = [], []
+        """Make a batch of segment pairs."""
+        vocab = self.framing.vocab
+        pairs = [add_special_tokens(example, self.framing) for example in examples]
+        masked_ids, positions = [], []
         for pair, rng in zip(pairs, rngs, strict=True):
-            chosen = electra_slots(
-                pair.text & (pair.ids != vocab.mask), o.mask_prob, most, o.sampling == "with", rng
-            )
-            masked = pair.ids.copy()
-            hidden = np.unique(chosen)
-            masked[hidden[rng.random(len(hidden)) >= o.mask_keep]] = vocab.mask
-            shown.append(masked)
-            slots.append(chosen)
-        block, lengths = pad(shown, vocab.pad)
-        segments, _ = pad([p.segments for p in pairs], 0)
-        width = block.shape[1]
-        at = torch.from_numpy(np.concatenate([row * width + chosen for row, chosen in enumerate(slots)]))
-        wanted = torch.from_numpy(np.concatenate([p.ids[c] for p, c in zip(pairs, slots, strict=True)]))
-        everywhere = torch.nonzero((torch.arange(width) < lengths[:, None]).flatten())[:, 0]
-        labels = {
-            "mlm": Labels(wanted, at),
-            "real": Labels(torch.from_numpy(np.concatenate([p.ids for p in pairs])), everywhere),
-        }
-        judged = {"electra-15": len(torch.unique(at)), "replace-mlm": len(at)}.get(o.variant, len(everywhere))
-        source = Tokens(
-            block,
-            lengths,
-            segments=segments,
-            language=self.framing.language_tensor(self.language, len(pairs)),
+            chosen = self._choose_positions(pair, rng)
+            positions.append(chosen)
+            masked_ids.append(mask_positions(pair.ids, chosen, self.options.mask_keep, vocab.mask, rng))
+        ids, lengths = pad(masked_ids, vocab.pad)
+        segments, _ = pad([pair.segments for pair in pairs], 0)
+        width = ids.shape[1]
+        generator_ids = [pair.ids[chosen] for pair, chosen in zip(pairs, positions, strict=True)]
+        generator_labels = Labels(
+            torch.from_numpy(np.concatenate(generator_ids)), flatten_positions(positions, width)
         )
-        counts = {"mlm": float(len(at)), self.second: float(judged)}
-        return Batch(source, None, labels, counts, torch.tensor([e.number for e in examples]))
+        all_ids = torch.from_numpy(np.concatenate([pair.ids for pair in pairs]))
+        all_labels = Labels(all_ids, non_padding_positions(lengths, width))
+        language = self.framing.language_tensor(self.language, len(pairs))
+        counts = {
+            "mlm": float(len(generator_labels.ids)),
+            self.model_term: float(self._num_model_targets(generator_labels, all_labels)),
+        }
+        return Batch(
+            Tokens(ids, lengths, segments=segments, language=language),
+            None,
+            {"mlm": generator_labels, "real": all_labels},
+            counts,
+            torch.tensor([example.number for example in examples]),
+        )
+
+    def _choose_positions(self, pair: PairedText, rng: np.random.Generator) -> Ids:
+        options = self.options
+        # The bound of the released code, max_predictions_per_seq.
+        max_masked = int((options.mask_prob + 0.005) * options.tokens_per_sample)
+        maskable = pair.is_text & (pair.ids != self.framing.vocab.mask)
+        replacement = options.sampling == "with"
+        return choose_positions(maskable, options.mask_prob, max_masked, replacement, rng)
+
+    def _num_model_targets(self, generator_labels: Labels, all_labels: Labels) -> int:
+        """Return how many tokens the model detects or predicts."""
+        if self.options.variant == "electra-15":
+            return len(torch.unique(generator_labels.positions))
+        if self.options.variant == "replace-mlm":
+            return len(generator_labels.positions)
+        return len(all_labels.positions)
 
 
 class Detector(nn.Module):
-    """How much each token looks replaced."""
+    """The discriminator's head: how likely it is that each token was replaced."""
 
-    def __init__(self, dim: int, activated: str) -> None:
+    def __init__(self, dim: int, activation_name: str) -> None:
         super().__init__()
         self.dense, self.out = Linear(dim, dim), Linear(dim, 1)
-        self.activation = activation(activated)
-        begin(self)
+        self.activation = activation(activation_name)
+        initialize_weights(self)
         nn.init.xavier_uniform_(self.out.weight)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(N, D) -> logits (N,) in fp32."""
-        out: Tensor = self.out(self.activation(self.dense(hidden)))
-        return out[:, 0].float()
+    def forward(self, states: Tensor) -> Tensor:
+        """Return logits (N,) in fp32 for states (N, D)."""
+        logits: Tensor = self.out(self.activation(self.dense(states)))
+        return logits[:, 0].float()
+
+
+@dataclass(frozen=True)
+class FilledText:
+    """A batch whose generator positions are filled with samples.
+
+    `ids` (B * L,) is the flattened text with the samples. `slots` (S,) are the distinct positions that were filled, `times` (S,) how often
+    each was drawn, `sampled` and `original` (S,) the tokens there; `generator_states` (S, G) are the states that the samples come from.
+    """
+
+    ids: Tensor
+    slots: Tensor
+    times: Tensor
+    sampled: Tensor
+    original: Tensor
+    generator_states: Tensor
 
 
 class Electra(Objective):
-    """Tell what was replaced."""
+    """Detect replaced tokens; or, in some variants, predict tokens from the generator's samples."""
 
     def __init__(self, config: ElectraOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
-        no_tags("electra", context)
-        self.options, self.second = (
-            config,
-            config.variant if config.variant in ("replace-mlm", "all-tokens-mlm") else "rtd",
+        refuse_language_tags("electra", context)
+        self.options = config
+        self.model_term = config.variant if config.predicts_tokens else "rtd"
+        model, vocab_size = context.model, context.framing.vocab.size
+        num_languages = len(context.framing.languages) if model.languages == "embedding" else 0
+        self.generator = Generator(
+            model, config.resolved_size(model.arch), vocab_size, config.resolved_ties, num_languages
         )
-        size, model = context.framing.vocab.size, context.model
-        languages = len(context.framing.languages) if model.languages == "embedding" else 0
-        self.generator = Generator(model, config.size_beside(model.arch), size, config.ties, languages)
-        self.detector = Detector(model.dim, model.activation) if self.second == "rtd" else None
-        self.output = Output(model, model.embedding_dim or model.dim, size) if self.second != "rtd" else None
-        self.gate = Linear(model.dim, 1) if config.variant == "all-tokens-mlm" else None
-        self.baseline = Linear(self.generator.width, 1) if config.variant == "adversarial" else None
-        for part in (self.output, self.gate, self.baseline):
-            if part is not None:
-                begin(part)
+        self.detector: Detector | None = None
+        self.output: TokenPredictor | None = None
+        self.gate: Linear | None = None
+        self.baseline: Linear | None = None
+        if config.predicts_tokens:
+            self.output = TokenPredictor(model, model.embedding_dim or model.dim, vocab_size)
+        else:
+            self.detector = Detector(model.dim, model.activation)
+        if config.variant == "all-tokens-mlm":
+            self.gate = Linear(model.dim, 1)
+        if config.variant == "adversarial":
+            self.baseline = Linear(self.generator.width, 1)
+        for head in (self.output, self.gate, self.baseline):
+            if head is not None:
+                initialize_weights(head)
         self.exclusive = config.variant == "two-stage"
         if self.exclusive:
             self.register_buffer("handed", torch.zeros((), dtype=torch.bool))
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """The generator's loss, and the discriminator's; the ablations that predict tokens weigh both the same."""
-        return {"mlm": 1.0, self.second: self.options.disc_weight if self.second == "rtd" else 1.0}
+        """The weights of the generator's loss and of the model's; variants that predict tokens weigh both the same."""
+        model_weight = 1.0 if self.options.predicts_tokens else self.options.disc_weight
+        return {"mlm": 1.0, self.model_term: model_weight}
 
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """One or two segments of a document."""
-        return document_pairs(
-            data, split, self.context, self.options, "electra", max_examples
-        ), self.collator()
+        """Return pairs of segments; `max_examples` limits the sentences that they are made of."""
+        pairs = segment_pairs(data, split, self.context, self.options, "electra", max_examples)
+        return pairs, self.collator()
 
     def collator(self) -> ElectraCollator:
-        """Masks what the generator reads."""
-        return ElectraCollator(self.options, self.context.framing, self.context.dataset_name, self.second)
+        """Return the collator that masks what the generator reads."""
+        return ElectraCollator(self.options, self.context.framing, self.context.dataset_name, self.model_term)
 
-    def data_warnings(self, view: Dataset) -> list[str]:
-        """What a discriminator of another size cannot take over."""
+    def data_warnings(self, dataset: Dataset) -> list[str]:
+        """Warn of weights that a model of another size cannot take over from the generator (two-stage)."""
         if not self.exclusive:
             return []
         with torch.device("meta"):
-            model = Transformer(
-                self.context.model, self.context.framing.vocab.size, self.context.framing.languages
-            )
-        every, fitting = (
-            sum(n.startswith("encoder.") for n in names)
-            for names in (model.state_dict(), self.generator.fitting(model))
-        )
-        said = f"{every - fitting} of {every} weights of the model's layers have no like in the generator, and begin as they are drawn"
-        return [f"{said}: add --generator-size 1"] if every > fitting else []
+            framing = self.context.framing
+            model = Transformer(self.context.model, framing.vocab.size, framing.languages)
+        num_weights = sum(name.startswith("encoder.") for name in model.state_dict())
+        num_matching = sum(name.startswith("encoder.") for name in self.generator.matching_weights(model))
+        if num_weights <= num_matching:
+            return []
+        lacking = f"{num_weights - num_matching} of {num_weights} weights of the model's layers"
+        return [
+            f"{lacking} have no like in the generator, and begin as they are drawn: add --generator-size 1"
+        ]
 
     def begin_update(self, model: Transformer, update: int) -> None:
-        """two-stage: the model takes the generator's weights, once."""
-        if (
-            self.exclusive
-            and update >= (self.options.generator_updates or 0)
-            and not self.get_buffer("handed")
-        ):
-            self.generator.hand_over(model)
+        """Copy the generator's weights to the model, once (two-stage)."""
+        if not self.exclusive or self.get_buffer("handed"):
+            return
+        if update >= (self.options.generator_updates or 0):
+            self.generator.copy_to(model)
             self.get_buffer("handed").fill_(True)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """two-stage: one of the losses has no targets."""
+        """Leave one of the two losses without targets in training (two-stage)."""
         if not (self.exclusive and self.training):
             return batch
-        term = self.second if self.get_buffer("handed") else "mlm"
+        term = self.model_term if self.get_buffer("handed") else "mlm"
         return replace(batch, counts={term: batch.counts[term]})
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Both losses; in training, those that have targets."""
-        wanted, real = batch.labels["mlm"], batch.labels["real"]
-        found: dict[str, Term] = {}
-        with torch.set_grad_enabled(torch.is_grad_enabled() and "mlm" in batch.counts):
-            table, states = self.generator.words(model), self.generator(model, batch.source)
-            if "mlm" in batch.counts and self.baseline is None:
-                found["mlm"] = self.generator.output.loss(states[wanted.positions], table, wanted.ids)
-        if self.second not in batch.counts:
-            return found
-        slots, times = torch.unique(wanted.positions, return_counts=True)
-        filled = batch.source.ids.flatten().index_copy(0, real.positions, real.ids)
-        truth, drawn = filled[slots], self._sample(states[slots], table, batch)
-        filled = filled.index_copy(0, slots, drawn)
-        hidden = model.encode(replace(batch.source, ids=filled.view_as(batch.source.ids))).hidden.flatten(
-            0, 1
-        )
-        if self.detector is not None:
-            at, original = (
-                (slots, truth) if self.options.variant == "electra-15" else (real.positions, real.ids)
-            )
-            loss = F.binary_cross_entropy_with_logits(
-                self.detector(hidden[at]), (filled[at] != original).float(), reduction="sum"
-            )
-            found["rtd"] = Term(loss, loss.detach())
-        if self.detector is not None and self.baseline is not None:
-            with torch.no_grad():
-                errors = F.binary_cross_entropy_with_logits(
-                    self.detector(hidden[slots]), (drawn != truth).float(), reduction="none"
+        """Return the losses of the generator and of the model, as far as they have targets."""
+        labels = batch.labels["mlm"]
+        terms: dict[str, Term] = {}
+        learns_generator = "mlm" in batch.counts
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learns_generator):
+            embedding = self.generator.token_embedding(model)
+            generator_states = self.generator(model, batch.source)
+            if learns_generator and self.baseline is None:
+                terms["mlm"] = self.generator.output.loss(
+                    generator_states[labels.positions], embedding, labels.ids
                 )
-                nll = self.generator.output.loss(states[wanted.positions], table, wanted.ids).nll
-            found["mlm"] = Term(self._reinforced(states[slots], table, drawn, errors, times), nll)
-        if self.output is not None and self.gate is None:
-            found[self.second] = self.output.loss(
-                hidden[wanted.positions], model.token_embedding("encoder"), wanted.ids
+        if self.model_term not in batch.counts:
+            return terms
+        filled = self._fill(generator_states, embedding, batch)
+        filled_source = replace(batch.source, ids=filled.ids.view_as(batch.source.ids))
+        states = model.encode(filled_source).hidden.flatten(0, 1)
+        if self.detector is not None:
+            terms[self.model_term] = self._detection_loss(self.detector, states, filled, batch)
+            if self.baseline is not None:
+                rewards = self._detection_errors(self.detector, states, filled)
+                terms["mlm"] = self._adversarial_loss(filled, embedding, rewards, generator_states, batch)
+        elif self.gate is None:
+            terms[self.model_term] = self._prediction_loss(model, states, batch)
+        else:
+            real = batch.labels["real"]
+            terms[self.model_term] = self._copy_loss(
+                states[real.positions],
+                filled.ids[real.positions],
+                real.ids,
+                model.token_embedding("encoder"),
             )
-        elif self.output is not None:
-            found[self.second] = self._copying(
-                hidden[real.positions], model.token_embedding("encoder"), filled[real.positions], real.ids
-            )
-        return found
+        return terms
+
+    def _fill(self, generator_states: Tensor, embedding: Tensor, batch: Batch) -> FilledText:
+        """Fill the generator's positions with samples, which carry no gradient."""
+        real = batch.labels["real"]
+        slots, times = torch.unique(batch.labels["mlm"].positions, return_counts=True)
+        original_ids = batch.source.ids.flatten().index_copy(0, real.positions, real.ids)
+        slot_states = generator_states[slots]
+        sampled = self._sample(slot_states, embedding, batch)
+        filled_ids = original_ids.index_copy(0, slots, sampled)
+        return FilledText(filled_ids, slots, times, sampled, original_ids[slots], slot_states)
 
     @torch.no_grad()
-    def _sample(self, states: Tensor, table: Tensor, batch: Batch) -> Tensor:
-        """A token for each slot, by Gumbel-max; always the same in validation."""
-        logits = self.generator.output.logits(states, table) / self.options.temperature
-        seed = (
-            None
-            if self.training
-            else torch.Generator(states.device).manual_seed(int(batch.example_numbers[0]))
-        )
-        noise = torch.rand(logits.shape, generator=seed, device=states.device).clamp_(1e-9, 1 - 1e-7)
-        return (logits - torch.log(-torch.log(noise))).argmax(-1)
+    def _sample(self, states: Tensor, embedding: Tensor, batch: Batch) -> Tensor:
+        """Sample a token for each state by the Gumbel-max trick; always the same ones in validation."""
+        logits = self.generator.output.logits(states, embedding) / self.options.temperature
+        generator = None
+        if not self.training:
+            seed = int(batch.example_numbers[0])
+            generator = torch.Generator(states.device).manual_seed(seed)
+        uniform = torch.rand(logits.shape, generator=generator, device=states.device)
+        gumbel = -torch.log(-torch.log(uniform.clamp_(1e-9, 1 - 1e-7)))
+        return (logits + gumbel).argmax(-1)
 
-    def _reinforced(
-        self, states: Tensor, table: Tensor, drawn: Tensor, reward: Tensor, times: Tensor
-    ) -> Tensor:
-        """What teaches the generator to draw what is rewarded, and the baseline to foresee the reward (appendix F).
-
-        A slot counts as often as it was drawn.  The baseline reads states that it does not shape.
-        """
-        assert self.baseline is not None
-        guess = self.baseline(states.detach())[:, 0].float()
-        foreseen = F.binary_cross_entropy_with_logits(
-            guess, torch.exp(-reward), reduction="none"
-        )  # -log sigmoid(guess) is the baseline
-        gain = (reward - F.softplus(-guess)).detach()
-        return (times * foreseen).sum() + in_chunks(self._drawing, [states, drawn, times * gain], table)
-
-    def _drawing(self, states: Tensor, drawn: Tensor, gain: Tensor, table: Tensor) -> Tensor:
-        logits = self.generator.output.logits(states, table) / self.options.temperature
-        return -(gain * logits.log_softmax(-1).gather(1, drawn[:, None])[:, 0]).sum()
-
-    def _copying(self, hidden: Tensor, table: Tensor, shown: Tensor, labels: Tensor) -> Term:
-        """-log P of every token under the mixture of copying and predicting."""
-        loss = in_chunks(self._mixture, [hidden, shown, labels], table)
+    def _detection_loss(self, detector: Detector, states: Tensor, filled: FilledText, batch: Batch) -> Term:
+        """Return the binary cross-entropy of what was replaced."""
+        positions, original = batch.labels["real"].positions, batch.labels["real"].ids
+        if self.options.variant == "electra-15":
+            positions, original = filled.slots, filled.original
+        is_replaced = (filled.ids[positions] != original).float()
+        logits = detector(states[positions])
+        loss = F.binary_cross_entropy_with_logits(logits, is_replaced, reduction="sum")
         return Term(loss, loss.detach())
 
-    def _mixture(self, hidden: Tensor, shown: Tensor, labels: Tensor, table: Tensor) -> Tensor:
+    @torch.no_grad()
+    def _detection_errors(self, detector: Detector, states: Tensor, filled: FilledText) -> Tensor:
+        """Return the detector's loss (S,) at each filled position."""
+        is_replaced = (filled.sampled != filled.original).float()
+        logits = detector(states[filled.slots])
+        return F.binary_cross_entropy_with_logits(logits, is_replaced, reduction="none")
+
+    def _adversarial_loss(
+        self, filled: FilledText, embedding: Tensor, rewards: Tensor, generator_states: Tensor, batch: Batch
+    ) -> Term:
+        """Return the loss that teaches the generator to mislead the model; what is reported is its cross-entropy."""
+        labels = batch.labels["mlm"]
+        with torch.no_grad():
+            masked_states = generator_states[labels.positions]
+            nll = self.generator.output.loss(masked_states, embedding, labels.ids).nll
+        loss = self._reinforce_loss(filled.generator_states, filled.sampled, filled.times, rewards, embedding)
+        return Term(loss, nll)
+
+    def _reinforce_loss(
+        self, states: Tensor, sampled: Tensor, times: Tensor, rewards: Tensor, embedding: Tensor
+    ) -> Tensor:
+        """Return the loss of REINFORCE with a learned baseline, -log sigmoid(w h) (appendix F).
+
+        The baseline learns to foresee the reward, and reads states that it does not shape. A position counts as often as it was drawn.
+        """
+        assert self.baseline is not None
+        logits = self.baseline(states.detach())[:, 0].float()
+        baseline_loss = F.binary_cross_entropy_with_logits(logits, torch.exp(-rewards), reduction="none")
+        advantages = (rewards - F.softplus(-logits)).detach()
+        policy_loss = sum_in_chunks(self._policy_loss, [states, sampled, times * advantages], embedding)
+        return (times * baseline_loss).sum() + policy_loss
+
+    def _policy_loss(self, states: Tensor, sampled: Tensor, advantages: Tensor, embedding: Tensor) -> Tensor:
+        logits = self.generator.output.logits(states, embedding) / self.options.temperature
+        log_probs = logits.log_softmax(-1).gather(1, sampled[:, None])[:, 0]
+        return -(advantages * log_probs).sum()
+
+    def _prediction_loss(self, model: Transformer, states: Tensor, batch: Batch) -> Term:
+        """Return the model's cross-entropy of the masked tokens (replace-mlm)."""
+        assert self.output is not None
+        labels = batch.labels["mlm"]
+        return self.output.loss(states[labels.positions], model.token_embedding("encoder"), labels.ids)
+
+    def _copy_loss(self, states: Tensor, seen_ids: Tensor, label_ids: Tensor, embedding: Tensor) -> Term:
+        """Return -log P of every token under a mixture of copying and predicting (all-tokens-mlm)."""
+        loss = sum_in_chunks(self._mixture_loss, [states, seen_ids, label_ids], embedding)
+        return Term(loss, loss.detach())
+
+    def _mixture_loss(self, states: Tensor, seen_ids: Tensor, label_ids: Tensor, embedding: Tensor) -> Tensor:
         assert self.output is not None and self.gate is not None
-        gate = self.gate(hidden)[:, 0].float()
-        predicted = (
-            F.logsigmoid(-gate)
-            + self.output.logits(hidden, table).log_softmax(-1).gather(1, labels[:, None])[:, 0]
-        )
-        return -torch.where(shown == labels, torch.logaddexp(F.logsigmoid(gate), predicted), predicted).sum()
+        gate_logits = self.gate(states)[:, 0].float()
+        log_probs = self.output.logits(states, embedding).log_softmax(-1).gather(1, label_ids[:, None])[:, 0]
+        log_predicted = F.logsigmoid(-gate_logits) + log_probs
+        # A token can be copied only if it is what stands there.
+        log_mixture = torch.logaddexp(F.logsigmoid(gate_logits), log_predicted)
+        return -torch.where(seen_ids == label_ids, log_mixture, log_predicted).sum()
 
 
-def in_chunks(work: Callable[..., Tensor], rows: Sequence[Tensor], table: Tensor) -> Tensor:
-    """The sum of what `work` makes of so many rows at a time, so that few of their logits are held."""
-    parts = [
-        checkpoint(work, *(x[at : at + CHUNK] for x in rows), table, use_reentrant=False)
-        for at in range(0, len(rows[0]), CHUNK)
-    ]
-    return torch.stack(parts).sum() if parts else rows[0].new_zeros(()).float()
+def sum_in_chunks(loss: Callable[..., Tensor], tensors: Sequence[Tensor], embedding: Tensor) -> Tensor:
+    """Sum `loss` over chunks of rows, so that the logits of a few rows only are held; they are computed again for the gradient."""
+    parts = []
+    for start in range(0, len(tensors[0]), CHUNK_SIZE):
+        chunk = [tensor[start : start + CHUNK_SIZE] for tensor in tensors]
+        parts.append(checkpoint(loss, *chunk, embedding, use_reentrant=False))
+    if not parts:
+        return tensors[0].new_zeros(()).float()
+    return torch.stack(parts).sum()

@@ -1,6 +1,6 @@
-"""The options of BERT and its relatives, apart from the objectives so that help screens need no torch.
+"""The options of ELECTRA. Nothing here imports torch, since help screens read it.
 
-Defaults are what the papers state; where the released code does something else, it has a name.
+Defaults are what the paper states. Where the released code does something else, it has a name.
 """
 
 from __future__ import annotations
@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from masscli.core.config import UnusedOption, check, config
-from masscli.objectives.shared.options import DocumentOptions, share
+from masscli.objectives.shared.options import (
+    DocumentOptions,
+    above_zero_rule,
+    fraction_rule,
+    not_negative_rule,
+    positive_fraction_rule,
+)
+
+Variant = Literal["electra", "electra-15", "replace-mlm", "all-tokens-mlm", "adversarial", "two-stage"]
 
 
 @config
@@ -17,91 +25,85 @@ class ElectraOptions(DocumentOptions):
 
     implementation: ClassVar[str] = "masscli.objectives.electra.objective:Electra"
     name: str = "electra"
-    """Which."""
+    """The objective."""
     short_seq_prob: float = 0.05
     """Share of examples that aim at a random shorter length."""
     dupe_factor: int = 1
-    """An epoch goes through the corpus this often, with new pairs each time."""
+    """Number of times that an epoch reads the corpus, each time with new pairs."""
     mask_prob: float = 0.15
     """Share of tokens that the generator predicts (electra-large was published with 0.25; base and large with --block-size 512)."""
     mask_keep: float = 0.15
-    """Share of those that the generator sees as they are, as in the released code; the paper's text has 0."""
+    """Share of those that the generator sees as they are, as in the released code; the text of the paper has 0."""
     sampling: Literal["with", "without"] = "with"
-    """Draw those places with replacement, as in the released code, or without."""
+    """Draw the positions of those tokens with replacement, as in the released code, or without."""
     generator_size: float | None = None
     """Width of the generator as a share of the discriminator's (default: 1/3 with --arch electra-base, else 1/4, as published)."""
     generator_ties: Literal["embeddings", "all", "none"] | None = None
-    """What the generator shares with the discriminator: the embeddings; all but its output, where it is as wide; or nothing (default:
-    embeddings, and nothing in two-stage)."""
+    """What the generator shares with the discriminator: the embeddings; everything but its output layer, if it is as wide; or nothing
+    (default: embeddings, and nothing in two-stage)."""
     generator_updates: int | None = None
-    """Updates in which the generator learns alone (two-stage), and for the rest of a list that --batch-reuse goes through again."""
+    """Number of updates in which the generator learns alone (two-stage), and for the rest of a list that --batch-reuse repeats."""
     disc_weight: float = 50.0
-    """Weight of the discriminator's loss beside the generator's."""
+    """Weight of the discriminator's loss; that of the generator's is 1."""
     temperature: float = 1.0
-    """Divides the generator's logits before sampling."""
-    variant: Literal["electra", "electra-15", "replace-mlm", "all-tokens-mlm", "adversarial", "two-stage"] = (
-        "electra"
-    )
-    """The method, or an ablation: detect at the masked places only; predict the masked tokens from the generator's samples; predict all
-    tokens from them, with a copy gate; a generator that learns to mislead the discriminator; a generator that learns alone before the
-    discriminator goes on from its weights."""
+    """Divisor of the generator's logits before sampling."""
+    variant: Variant = "electra"
+    """The method, or an ablation: detect at the masked positions only (electra-15); predict the masked tokens from the generator's samples
+    (replace-mlm); predict all tokens from them, with a copy gate (all-tokens-mlm); a generator that learns to mislead the discriminator
+    (adversarial); a generator that learns alone before the discriminator continues from its weights (two-stage)."""
 
     @property
-    def ties(self) -> str:
-        """`generator_ties`, said or not."""
-        return self.generator_ties or ("none" if self.variant == "two-stage" else "embeddings")
+    def resolved_ties(self) -> str:
+        """What the generator shares, with the default filled in."""
+        if self.generator_ties is not None:
+            return self.generator_ties
+        return "none" if self.variant == "two-stage" else "embeddings"
 
-    def size_beside(self, arch: str) -> float:
-        """`generator_size`, said or not, beside a discriminator of a named size."""
-        return (
-            (1 / 3 if arch == "electra-base" else 0.25)
-            if self.generator_size is None
-            else self.generator_size
-        )
+    def resolved_size(self, arch: str) -> float:
+        """Return the relative width of the generator, with the default for a discriminator of a named size filled in."""
+        if self.generator_size is not None:
+            return self.generator_size
+        return 1 / 3 if arch == "electra-base" else 0.25
+
+    @property
+    def predicts_tokens(self) -> bool:
+        """Whether the model predicts tokens, instead of detecting replaced ones."""
+        return self.variant in ("replace-mlm", "all-tokens-mlm")
 
     @property
     def warm_start_updates(self) -> int:
-        """The generator learns alone for so long."""
+        """The number of updates in which the generator learns alone."""
         return self.generator_updates or 0
 
     def __post_init__(self) -> None:
         DocumentOptions.__post_init__(self)
-        two, updates = self.variant == "two-stage", self.generator_updates
+        two_stage, updates = self.variant == "two-stage", self.generator_updates
         check(
             (
-                self.ties != "all" or self.generator_size == 1,
+                self.resolved_ties != "all" or self.generator_size == 1,
                 "generator_ties",
-                f"all needs --generator-size 1, got {self.size_beside('')}",
+                f"all needs --generator-size 1, got {self.resolved_size('')}",
             ),
             (
-                not two or self.ties == "none",
+                not two_stage or self.resolved_ties == "none",
                 "generator_ties",
                 "two-stage ties nothing: its generator stands still while the rest learns",
             ),
             (
-                not two or (updates or 0) > 0,
+                not two_stage or (updates or 0) > 0,
                 "variant",
                 f"two-stage needs --generator-updates above 0, got {updates}",
             ),
-            (two or updates is None, "generator_updates", "belongs to --variant two-stage"),
-            (0 < self.mask_prob <= 1, "mask_prob", f"must lie above 0, up to 1, got {self.mask_prob}"),
-            share("mask_keep", self.mask_keep),
-            (
-                self.generator_size is None or self.generator_size > 0,
-                "generator_size",
-                f"must be above 0, got {self.generator_size}",
-            ),
-            (self.disc_weight >= 0, "disc_weight", f"must not be negative, got {self.disc_weight}"),
-            (self.temperature > 0, "temperature", f"must be above 0, got {self.temperature}"),
+            (two_stage or updates is None, "generator_updates", "belongs to --variant two-stage"),
+            positive_fraction_rule("mask_prob", self.mask_prob),
+            fraction_rule("mask_keep", self.mask_keep),
+            above_zero_rule("generator_size", self.generator_size),
+            not_negative_rule("disc_weight", self.disc_weight),
+            above_zero_rule("temperature", self.temperature),
         )
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        tokens = self.variant in ("replace-mlm", "all-tokens-mlm")
-        return (
-            UnusedOption(
-                tokens,
-                "disc_weight",
-                f"--variant {self.variant} has no discriminator and weighs its two losses alike",
-            ),
-        )
+        """Return the rule of the discriminator's weight where there is none."""
+        reason = f"--variant {self.variant} has no discriminator and weighs its two losses alike"
+        return (UnusedOption(self.predicts_tokens, "disc_weight", reason),)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from masscli.core.config import UnusedOption, check, config
-from masscli.objectives.shared.options import TableOptions
+from masscli.objectives.shared.table_options import TableOptions
 
 
 @config

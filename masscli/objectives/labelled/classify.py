@@ -43,7 +43,6 @@ from masscli.objectives.shared.finetuning_base import (
     check_language_model,
     language_model,
 )
-from masscli.objectives.shared.options import TextTaskOptions
 from masscli.objectives.shared.table_columns import (
     NO_GOLD,
     UNKNOWN,
@@ -55,6 +54,7 @@ from masscli.objectives.shared.table_columns import (
     text_columns,
     texts_of,
 )
+from masscli.objectives.shared.table_options import TextTaskOptions
 
 
 class Texts(PredictiveObjective):

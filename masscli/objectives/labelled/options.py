@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from masscli.core.config import check, config
-from masscli.objectives.shared.options import SequenceTaskOptions, TableOptions, TextTaskOptions
+from masscli.objectives.shared.table_options import SequenceTaskOptions, TableOptions, TextTaskOptions
 
 
 @config

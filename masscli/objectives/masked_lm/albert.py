@@ -1,41 +1,38 @@
-"""ALBERT's objectives: n-gram masking and sentence-order prediction (Lan et al. 2020, section 3.1).
-
-    L = mean_{m in masked} -log P(x_m | corrupted text)  +  mean -log P(order | [CLS] A [SEP] B [SEP])
-
-where A and B are consecutive segments of a document, half of them exchanged.  Its factorised embeddings and shared layers are choices
-of the model (--arch albert-base); it was trained with --optimizer lamb.
-"""
+"""ALBERT: masked n-grams and sentence-order prediction (Lan et al. 2020, section 3.1). See README.md in this folder."""
 
 from __future__ import annotations
 
 from masscli.data.batches.dataset import Collator, Dataset
 from masscli.data.storage.data_folder import DataFolder
-from masscli.objectives.masked_lm.bert import PairCollator, PairedLM, document_pairs, make_masker, no_tags
 from masscli.objectives.masked_lm.options import AlbertOptions
+from masscli.objectives.masked_lm.paired_lm import PairedLM, PairedLMCollator, document_masker
 from masscli.objectives.objective import ObjectiveContext
+from masscli.objectives.shared.masking import MaskingUnit
+from masscli.objectives.shared.paired_text import refuse_language_tags, segment_pairs
 
 
 class Albert(PairedLM):
-    """Write the masked n-grams, and say which segment came first."""
+    """Predict masked n-grams, and whether the two segments are exchanged."""
 
     def __init__(self, config: AlbertOptions, context: ObjectiveContext) -> None:
-        super().__init__(context, "sop")
-        no_tags("albert", context)
+        super().__init__(context, pair_term="sop")
+        refuse_language_tags("albert", context)
         self.options = config
 
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Pairs of segments, half of them exchanged."""
-        o = self.options
-        kind = "strict-sop" if o.strict_sop else "sop"
-        as_albert = o.ngram_rule == "released"
-        pairs = document_pairs(data, split, self.context, o, kind, max_examples, as_albert)
+        """Return pairs of segments, half of them exchanged; `max_examples` limits the sentences that they are made of."""
+        kind = "strict-sop" if self.options.strict_sop else "sop"
+        released = self.options.ngram_rule == "released"
+        pairs = segment_pairs(data, split, self.context, self.options, kind, max_examples, released)
         return pairs, self.collator()
 
-    def collator(self) -> PairCollator:
-        """Masks; random tokens come from the whole vocabulary."""
-        released = self.options.ngram_rule == "released"
-        unit = ("released-ngrams" if released else "ngrams") if self.options.ngrams else "pieces"
-        masker = make_masker(self.options, unit, self.context.framing, None)
-        return PairCollator(self.context.framing, self.context.dataset_name, masker, self.order)
+    def collator(self) -> PairedLMCollator:
+        """Return the collator; random tokens come from the whole vocabulary, as in the released code."""
+        unit: MaskingUnit = "tokens"
+        if self.options.ngrams:
+            unit = "released-ngrams" if self.options.ngram_rule == "released" else "ngrams"
+        framing = self.context.framing
+        masker = document_masker(self.options, unit, framing.vocab, random_pool=None)
+        return PairedLMCollator(framing, self.context.dataset_name, masker, self.pair_term)

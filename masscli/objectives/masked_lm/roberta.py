@@ -1,10 +1,4 @@
-"""RoBERTa: a masked language model whose masks are new at every visit (Liu et al. 2019).
-
-The four input forms of its study (section 4.2): BERT's pairs of segments, or pairs of sentences, both with next-sentence prediction;
-blocks of whole sentences across documents (full-sentences, what RoBERTa is) or within them (doc-sentences), <s> S1 </s> S2 </s> ...
-Start and end symbols may be masked like any other token, and random tokens are drawn from the ids that are not special, as in fairseq;
-so does --mask-whole-words, where words are counted and a word meets one fate.
-"""
+"""RoBERTa: a masked language model with new masks in every epoch (Liu et al. 2019). See README.md in this folder."""
 
 from __future__ import annotations
 
@@ -18,77 +12,78 @@ from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.packed_sentences import PackedSentenceDataset
 from masscli.data.storage.data_folder import DataFolder
-from masscli.objectives.masked_lm.bert import (
-    PairCollator,
-    PairedLM,
-    document_pairs,
-    make_masker,
-    masked_batch,
-    no_tags,
-)
 from masscli.objectives.masked_lm.options import RobertaOptions
+from masscli.objectives.masked_lm.paired_lm import PairedLM, PairedLMCollator, document_masker
 from masscli.objectives.objective import ObjectiveContext
-from masscli.objectives.shared.masking import Masker
+from masscli.objectives.shared.masking import MaskingUnit, TokenMasker
+from masscli.objectives.shared.paired_text import refuse_language_tags, segment_pairs
+from masscli.objectives.shared.sentence_masking import masked_batch
 from masscli.text.word_starts import word_starts
 
-PAIRS = {"segment-pair": "nsp", "sentence-pair": "sentences"}
+PAIR_KINDS = {"segment-pair": "nsp", "sentence-pair": "sentences"}
+"""The kind of segment pairs of each input form that has pairs."""
 
 
 @dataclass(frozen=True)
-class BlockCollator:
-    """Masks blocks of running text, which begin with the start symbol (or the language's tag)."""
+class BlockMaskingCollator:
+    """Mask tokens of blocks of running text. A block begins with the start symbol, or with the tag of its language."""
 
     framing: Framing
     language: str
-    masker: Masker
-    specials: bool
+    masker: TokenMasker
+    mask_special_tokens: bool
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        start, end = self.framing.decoder_start(self.language), self.framing.vocab.eos
-        rows = [np.concatenate([[start], e.fields[0]]) for e in examples]
-        masked = []
-        for row, example, rng in zip(rows, examples, rngs, strict=True):
-            text = (row != start) & (row != end)
-            begins = np.concatenate(
-                [[True], (example.fields[1] != 0) | ~text[:-1]]
-            )  # no word goes on behind a symbol
-            choosable = text | self.specials
-            masked.append(self.masker(row, choosable, begins, example.number, rng))
-        return masked_batch(rows, masked, self.framing, self.language, None, [e.number for e in examples])
+        """Make a batch of blocks with the labels of the term `mlm`."""
+        start_id, end_id = self.framing.decoder_start(self.language), self.framing.vocab.eos
+        original, corrupted, masked_positions = [], [], []
+        for example, rng in zip(examples, rngs, strict=True):
+            block, block_starts_word = example.fields
+            token_ids = np.concatenate([[start_id], block])
+            is_text = (token_ids != start_id) & (token_ids != end_id)
+            # No word continues after a special token.
+            starts_word = np.concatenate([[True], (block_starts_word != 0) | ~is_text[:-1]])
+            maskable = is_text | self.mask_special_tokens
+            ids, positions = self.masker(token_ids, maskable, starts_word, example.number, rng)
+            original.append(token_ids)
+            corrupted.append(ids)
+            masked_positions.append(positions)
+        numbers = [example.number for example in examples]
+        return masked_batch(original, corrupted, masked_positions, self.framing, self.language, numbers)
 
 
 class Roberta(PairedLM):
-    """Write the masked tokens."""
+    """Predict masked tokens, and in two of the input forms whether segment B follows segment A."""
 
     def __init__(self, config: RobertaOptions, context: ObjectiveContext) -> None:
-        super().__init__(context, "nsp" if config.input_form in PAIRS else None)
-        if config.input_form in PAIRS:
-            no_tags(f"--input-form {config.input_form}", context)
+        super().__init__(context, pair_term="nsp" if config.reads_pairs else None)
+        if config.reads_pairs:
+            refuse_language_tags(f"--input-form {config.input_form}", context)
         self.options = config
 
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Pairs, or blocks of sentences."""
-        o = self.options
-        if o.input_form in PAIRS:
-            kind = PAIRS[o.input_form]
-            return document_pairs(data, split, self.context, o, kind, max_examples), self.collator()
+        """Return pairs, or blocks of sentences; `max_examples` limits the sentences that they are made of."""
+        options = self.options
+        if options.reads_pairs:
+            kind = PAIR_KINDS[options.input_form]
+            return segment_pairs(data, split, self.context, options, kind, max_examples), self.collator()
         blocks = PackedSentenceDataset(
             data.monolingual(split, self.context.dataset_name),
-            o.tokens_per_sample - 1,
+            options.tokens_per_sample - 1,
             data.vocab.eos,
-            cross=o.input_form == "full-sentences",
+            cross=options.input_form == "full-sentences",
             starts=word_starts(data.tokenizer()),
             limit=max_examples,
         )
         return blocks, self.collator()
 
     def collator(self) -> Collator:
-        """Masks."""
-        framing, o = self.context.framing, self.options
-        ordinary = framing.vocab.ordinary_ids
-        masker = make_masker(o, "dynamic-words" if o.whole_words else "dynamic", framing, ordinary)
-        if o.input_form in PAIRS:
-            return PairCollator(framing, self.context.dataset_name, masker, self.order)
-        return BlockCollator(framing, self.context.dataset_name, masker, o.mask_specials)
+        """Return the collator; random tokens are ordinary ones, as in fairseq."""
+        framing, language = self.context.framing, self.context.dataset_name
+        unit: MaskingUnit = "dynamic-words" if self.options.whole_words else "dynamic-tokens"
+        masker = document_masker(self.options, unit, framing.vocab, framing.vocab.ordinary_ids)
+        if self.options.reads_pairs:
+            return PairedLMCollator(framing, language, masker, self.pair_term)
+        return BlockMaskingCollator(framing, language, masker, self.options.mask_specials)

@@ -1,5 +1,4 @@
-"""XLM's translation language model: a masked language model over a sentence and its translation, side by side (Conneau and Lample 2019,
-section 3.3).  Both sides count positions from 0, and each token bears its own language, so a masked word may be found in either."""
+"""XLM's translation language model: a masked language model over a sentence and its translation. See README.md in this folder."""
 
 from __future__ import annotations
 
@@ -8,23 +7,27 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from masscli.data.batches.batch import Batch, Ids, pad
+from masscli.data.batches.batch import Batch, pad
 from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
-from masscli.objectives.masked_lm.bert import masked_batch
 from masscli.objectives.masked_lm.options import TranslationLMOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.shared.code_switching import Switching
-from masscli.objectives.shared.corruption import mlm
+from masscli.objectives.shared.code_switching import CodeSwitcher
+from masscli.objectives.shared.masking import TokenMasker
+from masscli.objectives.shared.sentence_masking import (
+    maskable_tokens,
+    masked_batch,
+    masked_lm_loss,
+    sentence_masker,
+)
 
 
-class Beside:
-    """Pairs of lines whose size is that of both together."""
+class JoinedPairDataset:
+    """Pairs of sentences whose size is that of both together, since the encoder reads them as one sequence."""
 
     def __init__(self, pairs: LineDataset) -> None:
         self.pairs = pairs
@@ -33,51 +36,51 @@ class Beside:
         return len(self.pairs)
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """The length of the one sequence."""
-        total: NDArray[np.int64] = self.pairs.sizes(start, stop).sum(1, keepdims=True)
-        return total
+        """Return the lengths (stop - start, 1) of the joined sequences."""
+        lengths: NDArray[np.int64] = self.pairs.sizes(start, stop).sum(1, keepdims=True)
+        return lengths
 
-    def __getitem__(self, row: int) -> Example:
-        return self.pairs[row]
+    def __getitem__(self, number: int) -> Example:
+        return self.pairs[number]
 
 
 @dataclass(frozen=True)
-class BesideCollator:
-    """Masks both sides.  `words` are the ids that are not special."""
+class TranslationLMCollator:
+    """Mask tokens of a sentence and of its translation. Both count positions from 0, and each token has its own language."""
 
-    options: TranslationLMOptions
+    masker: TokenMasker
     framing: Framing
-    sides: tuple[str, ...]
-    words: Ids
-    switching: Switching
+    languages: tuple[str, ...]
+    code_switcher: CodeSwitcher
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        o, framing, vocab = self.options, self.framing, self.framing.vocab
-        special = np.array(sorted(vocab.special_ids - {vocab.unk}))
-        rows, masked, places, spoken = [], [], [], []
+        """Make a batch of joined pairs with the labels of the term `mlm`."""
+        framing = self.framing
+        original, corrupted, masked_positions, positions, token_languages = [], [], [], [], []
         for example, rng in zip(examples, rngs, strict=True):
-            parts = [
-                framing.with_special_tokens(ids, side)
-                for ids, side in zip(example.fields, self.sides, strict=True)
+            sentences = [
+                framing.with_special_tokens(token_ids, language)
+                for token_ids, language in zip(example.fields, self.languages, strict=True)
             ]
-            row = np.concatenate(parts)
-            shares = o.mask_prob, o.leave_unmasked_prob, o.random_token_prob
-            rows.append(row)
-            shown, chosen = mlm(row, ~np.isin(row, special), *shares, vocab.mask, self.words, vocab.size, rng)
-            masked.append((self.switching(shown, rng), chosen))
-            places.append(np.concatenate([np.arange(len(part)) for part in parts]))
-            spoken.append(
-                np.repeat(
-                    [framing.language_index(side) or 0 for side in self.sides], [len(part) for part in parts]
-                )
-            )
-        batch = masked_batch(rows, masked, framing, self.sides[0], None, [e.number for e in examples])
-        language: torch.Tensor | None = pad(spoken, 0)[0] if framing.languages else None
-        return replace(batch, source=replace(batch.source, positions=pad(places, 0)[0], language=language))
+            joined = np.concatenate(sentences)
+            maskable = maskable_tokens(joined, framing.vocab)
+            masked_ids, masked = self.masker(joined, maskable, None, example.number, rng)
+            original.append(joined)
+            corrupted.append(self.code_switcher(masked_ids, rng))
+            masked_positions.append(masked)
+            positions.append(np.concatenate([np.arange(len(sentence)) for sentence in sentences]))
+            indices = [framing.language_index(language) or 0 for language in self.languages]
+            token_languages.append(np.repeat(indices, [len(sentence) for sentence in sentences]))
+        numbers = [example.number for example in examples]
+        batch = masked_batch(original, corrupted, masked_positions, framing, self.languages[0], numbers)
+        source = replace(batch.source, positions=pad(positions, 0)[0])
+        if framing.languages:
+            source = replace(source, language=pad(token_languages, 0)[0])
+        return replace(batch, source=source)
 
 
 class TranslationLM(Objective):
-    """Write the masked tokens of both sides."""
+    """Predict the masked tokens of a sentence and of its translation."""
 
     weights: ClassVar[Mapping[str, float]] = {"mlm": 1.0}
 
@@ -88,18 +91,17 @@ class TranslationLM(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Pairs of lines.  Where words are exchanged, the data says which pieces they are."""
+        """Return pairs of sentences."""
         source, target = self.context.languages
         pairs = LineDataset(data.pair(split, source, target), max_examples)
-        return Beside(pairs), self.collator(Switching.read(self.options, data))
+        return JoinedPairDataset(pairs), self.collator(CodeSwitcher.from_options(self.options, data))
 
-    def collator(self, switching: Switching = Switching()) -> BesideCollator:
-        """Masks."""
-        vocab = self.context.framing.vocab
-        words = vocab.ordinary_ids
-        return BesideCollator(self.options, self.context.framing, self.context.languages, words, switching)
+    def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> TranslationLMCollator:
+        """Return the collator; by default without code-switching."""
+        framing = self.context.framing
+        masker = sentence_masker(self.options, framing.vocab)
+        return TranslationLMCollator(masker, framing, self.context.languages, code_switcher)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Cross-entropy at the masked places."""
-        hidden, wanted = model.encode(batch.source).hidden, batch.labels["mlm"]
-        return {"mlm": Term(*model.loss(hidden.flatten(0, 1)[wanted.positions], wanted.ids, stack="encoder"))}
+        """Return the cross-entropy of the masked tokens."""
+        return {"mlm": masked_lm_loss(model, batch)}

@@ -1,7 +1,7 @@
-"""Ways to corrupt a line of ids.  Pure functions of ids and a generator; they know nothing of batches, padding or models.
+"""Masking of fragments for MASS (Song et al. 2019, section 3): what the encoder sees, and what the decoder reads and predicts.
 
-A row is X = start, w_1 .. w_n, end, with indices 0 .. n+1.  Generators are counter-based: `example_generator` gives each example its own, which
-depends on nothing but the seed, the stream, the epoch and the example, so noise does not change with batches, workers or processes.
+These are pure functions of token ids and a random generator; they know nothing of batches, padding or models. A sequence is
+X = start, w_1 .. w_n, end, with positions 0 .. n + 1.
 """
 
 from __future__ import annotations
@@ -12,98 +12,154 @@ import numpy as np
 
 from masscli.data.batches.batch import Ids
 from masscli.objectives.mass.options import MassOptions
-from masscli.objectives.shared.corruption import Bools, replace_some
+from masscli.objectives.shared.corruption import Bools, replace_tokens
 
 
-class Masked(NamedTuple):
-    """A row with a fragment hidden.  corrupted (n+2,): the row as the encoder sees it; hidden (n+2,): which of it is [M];
-    inputs, positions (T,): what the decoder reads and where; labels (K,), at (K,): what it must write after which of its inputs."""
+class MaskedSequence(NamedTuple):
+    """A sequence of n words with a masked fragment of K tokens.
 
-    corrupted: Ids
-    hidden: Bools
-    inputs: Ids
-    positions: Ids
-    labels: Ids
-    at: Ids
-
-
-def mass(
-    row: Ids, options: MassOptions, mask: int, words: Ids, size: int, rng: np.random.Generator
-) -> Masked:
-    """MASS (Song et al. 2019, section 3): hide fragments of `row` from the encoder, let the decoder write them.
-
-    `options` are resolved; `mask` is the id of [M]; `words` are the ids that are not special, `size` the number of all ids.
+    encoder_ids (n+2,) is what the encoder sees, is_masked (n+2,) where it sees [M]. The decoder reads decoder_ids (T,) at
+    decoder_positions (T,), and predicts label_ids (K,) from its inputs number label_positions (K,).
     """
-    chosen = _fragments(len(row) - 2, options, rng)
-    corrupted, hidden = row.copy(), np.zeros(len(row), np.bool_)
-    spots = chosen
-    if (
-        options.source_shift
-    ):  # the released fairseq code hides k + 1 tokens, one place later; a fragment's end moves with it
-        spots = np.unique(
-            np.concatenate([chosen + i for i in range(options.source_shift, 2 * options.source_shift + 1)])
-        )
-        spots = spots[spots < len(row)]
-    pool = words if options.random_ids == "words" else None
+
+    encoder_ids: Ids
+    is_masked: Bools
+    decoder_ids: Ids
+    decoder_positions: Ids
+    label_ids: Ids
+    label_positions: Ids
+
+
+def mask_fragment(
+    sequence: Ids,
+    options: MassOptions,
+    mask_id: int,
+    ordinary_ids: Ids,
+    vocab_size: int,
+    rng: np.random.Generator,
+) -> MaskedSequence:
+    """Mask a fragment of a sequence, or several pieces or blocks, as the options say.
+
+    `options` must be resolved. `ordinary_ids` are the ids that are not special.
+    """
     assert options.mask_share is not None and options.random_share is not None
-    corrupted[spots], hidden[spots] = replace_some(
-        row[spots], options.mask_share, options.random_share, mask, pool, size, rng
-    )
-    fed = np.arange(len(row) - 1) if options.feed == "all" else chosen - 1
-    inputs = row[fed]
-    if options.first_input == "mask":
-        first = np.isin(fed, chosen[np.diff(chosen, prepend=-1) > 1] - 1)
-        inputs[first] = mask
     assert options.decoder_mask_share is not None and options.decoder_random_share is not None
+    fragment = _choose_positions(len(sequence) - 2, options, rng)
+    random_pool = ordinary_ids if options.random_ids == "words" else None
+
+    encoder_ids = sequence.copy()
+    is_masked = np.zeros(len(sequence), np.bool_)
+    corrupted = fragment
+    if options.source_shift:
+        # The released fairseq code masks k + 1 tokens for the encoder, one place later than those that the decoder predicts.
+        corrupted = _shifted(fragment, options.source_shift, len(sequence))
+    encoder_ids[corrupted], is_masked[corrupted] = replace_tokens(
+        sequence[corrupted],
+        options.mask_share,
+        options.random_share,
+        mask_id,
+        random_pool,
+        vocab_size,
+        rng,
+    )
+
+    # To predict a token, the decoder reads the one before.
+    read = np.arange(len(sequence) - 1) if options.feed == "all" else fragment - 1
+    decoder_ids = sequence[read]
+    if options.first_input == "mask":
+        is_first = np.diff(fragment, prepend=-1) > 1
+        decoder_ids[np.isin(read, fragment[is_first] - 1)] = mask_id
     if options.decoder_mask_share or options.decoder_random_share:
-        inputs, _ = replace_some(
-            inputs, options.decoder_mask_share, options.decoder_random_share, mask, pool, size, rng
+        decoder_ids, _ = replace_tokens(
+            decoder_ids,
+            options.decoder_mask_share,
+            options.decoder_random_share,
+            mask_id,
+            random_pool,
+            vocab_size,
+            rng,
         )
-    positions = fed if options.decoder_positions == "original" else np.arange(len(fed))
-    at = chosen - 1 if options.feed == "all" else np.arange(len(chosen))
-    return Masked(corrupted, hidden, inputs, positions, row[chosen], at)
+    decoder_positions = read if options.decoder_positions == "original" else np.arange(len(read))
+    label_positions = fragment - 1 if options.feed == "all" else np.arange(len(fragment))
+    return MaskedSequence(
+        encoder_ids, is_masked, decoder_ids, decoder_positions, sequence[fragment], label_positions
+    )
 
 
-def fragment_length(n: int, options: MassOptions) -> int:
-    """k for n words: at least 1, at most what may be hidden."""
+def fragment_length(num_words: int, options: MassOptions) -> int:
+    """Return k for a sentence: at least 1, at most the number of tokens that may be masked."""
+    max_length = num_words + int(bool(options.mask_eos))
     if options.k_tokens is not None:
         k = options.k_tokens
     else:
         assert options.k is not None
-        exact = options.k * (n if options.k_of == "words" else n + 2)
+        exact = options.k * (num_words if options.k_of == "words" else num_words + 2)
         k = int(exact) if options.k_rounding == "floor" else round(exact)
-    return min(max(1, k), n + bool(options.mask_eos))
+    return min(max(1, k), max_length)
 
 
-def _fragments(n: int, options: MassOptions, rng: np.random.Generator) -> Ids:
-    """Sorted indices of the row that are hidden; none for an empty line without a maskable end."""
-    if not options.block:
-        last = n + bool(options.mask_eos)
-        return _pieces(last, fragment_length(n, options), options, rng) + 1 if last else np.empty(0, np.int64)
-    parts = []
-    for begin in range(0, n, options.block):
-        length = min(options.block, n - begin)
-        k = int((options.k or 0) * length) if options.k_tokens is None else min(options.k_tokens, length)
+def _shifted(positions: Ids, shift: int, length: int) -> Ids:
+    """Return all positions that lie `shift` to `2 * shift` after one of `positions`, within the sequence."""
+    shifted = np.unique(np.concatenate([positions + i for i in range(shift, 2 * shift + 1)]))
+    return shifted[shifted < length]
+
+
+def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
+    """Choose the sorted positions to mask; none for an empty sentence whose end symbol may not be masked."""
+    if options.block:
+        return _choose_in_blocks(num_words, options, rng)
+    num_maskable = num_words + int(bool(options.mask_eos))
+    if not num_maskable:
+        return np.zeros(0, np.int64)
+    # Position 0 is the start symbol, which is never masked.
+    return 1 + _place_fragment(num_maskable, fragment_length(num_words, options), options, rng)
+
+
+def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
+    """Choose a fragment in each block of a window; a block that is too short for one token of its share has none."""
+    assert options.block
+    fragments = [np.zeros(0, np.int64)]
+    for start in range(0, num_words, options.block):
+        length = min(options.block, num_words - start)
+        if options.k_tokens is None:
+            k = int((options.k or 0) * length)
+        else:
+            k = min(options.k_tokens, length)
         if k:
-            parts.append(begin + 1 + _pieces(length, k, options, rng))
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+            fragments.append(1 + start + _place_fragment(length, k, options, rng))
+    return np.concatenate(fragments)
 
 
-def _pieces(places: int, k: int, options: MassOptions, rng: np.random.Generator) -> Ids:
-    """Choose k of `places` consecutive places, in pieces of `span`: sorted, from 0."""
-    pinned = rng.random() if options.start == "ends" else 0.0
+def _place_fragment(length: int, k: int, options: MassOptions, rng: np.random.Generator) -> Ids:
+    """Choose k of `length` consecutive positions, counted from 0, in pieces of `span` tokens; sorted."""
+    at_start = at_end = False
+    if options.start == "ends":
+        draw = rng.random()
+        at_start = draw >= 0.8
+        at_end = 0.6 <= draw < 0.8
     if options.span is None or options.span >= k:
-        free = places - k
-        begin = 0 if pinned >= 0.8 else free if pinned >= 0.6 else int(rng.integers(free + 1))
-        return np.arange(begin, begin + k)
-    sizes = np.full(-(-k // options.span), options.span)
-    sizes[-1] = k - options.span * (len(sizes) - 1)
-    items = np.concatenate([sizes, np.zeros(places - k, np.int64)])  # 0 stands for a gap of one place
-    if pinned >= 0.8:
+        num_free = length - k
+        if at_start:
+            start = 0
+        elif at_end:
+            start = num_free
+        else:
+            start = int(rng.integers(num_free + 1))
+        return np.arange(start, start + k)
+    # Shuffle the pieces and the single positions between them.
+    num_pieces = -(-k // options.span)
+    piece_lengths = np.full(num_pieces, options.span)
+    piece_lengths[-1] = k - options.span * (num_pieces - 1)
+    gap = 0
+    items = np.concatenate([piece_lengths, np.full(length - k, gap)])
+    if at_start:
         order = np.concatenate([[0], 1 + rng.permutation(len(items) - 1)])
-    elif pinned >= 0.6:
-        others = np.delete(np.arange(len(items)), len(sizes) - 1)
-        order = np.concatenate([rng.permutation(others), [len(sizes) - 1]])
+    elif at_end:
+        last_piece = num_pieces - 1
+        others = np.delete(np.arange(len(items)), last_piece)
+        order = np.concatenate([rng.permutation(others), [last_piece]])
     else:
         order = rng.permutation(len(items))
-    return np.flatnonzero(np.repeat(items[order] > 0, np.maximum(items[order], 1)))
+    # A gap takes one position, a piece as many as it has tokens.
+    items = items[order]
+    return np.flatnonzero(np.repeat(items != gap, np.maximum(items, 1)))

@@ -1,14 +1,4 @@
-"""MASS: masked sequence-to-sequence pre-training (Song et al. 2019, arXiv 1905.02450).
-
-For a sentence x of n words, a fragment u..v of k = v - u + 1 words is hidden from the encoder and written by the decoder:
-
-    L = - sum_{t=u}^{v} log P(x_t | x_{u-1..t-1}, encoder(x with u..v replaced by [M]))                (equation 1)
-
-k = 1 is a masked language model with one mask, k = n a causal one.  The decoder reads the fragment alone, at its original positions, so it
-costs the fragment's length only.  What the three released code bases do differently is named by the presets in masscli/methods.py.
-
-Corruption is `masscli.data.noise.mass`; this file makes batches of it and takes the loss.
-"""
+"""MASS: masked sequence-to-sequence pre-training (Song et al. 2019, arXiv 1905.02450). See README.md in this folder."""
 
 from __future__ import annotations
 
@@ -25,75 +15,83 @@ from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
-from masscli.objectives.mass.corruption import Masked, mass
+from masscli.objectives.mass.corruption import MaskedSequence, mask_fragment
 from masscli.objectives.mass.options import MassOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.shared.code_switching import Switching
+from masscli.objectives.shared.code_switching import CodeSwitcher
+from masscli.objectives.shared.corruption import Bools
+from masscli.objectives.shared.positions import flatten_positions
+from masscli.objectives.shared.sequence_to_sequence import sequence_loss
 
-WINDOW = 512
-"""Tokens of a window in the released code for summarization."""
+DEFAULT_WINDOW = 512
+"""Number of tokens of a window in the released code for summarization."""
 
 
 @dataclass(frozen=True)
 class MassCollator:
-    """Hides a fragment of every example.  `words` are the ids that are not special."""
+    """Mask a fragment of every example. `ordinary_ids` are the ids that are not special."""
 
     options: MassOptions
     framing: Framing
     language: str
-    words: Ids
-    switching: Switching
+    ordinary_ids: Ids
+    code_switcher: CodeSwitcher
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        """Make a batch; the tokens that the encoder still sees may be translated."""
         vocab = self.framing.vocab
-        rows = [self.framing.with_special_tokens(e.fields[0], self.language) for e in examples]
-        masked = [
-            mass(row, self.options, vocab.mask, self.words, vocab.size, rng)
-            for row, rng in zip(rows, rngs, strict=True)
-        ]
-        masked = [
-            m._replace(corrupted=self.switching(m.corrupted, rng))
-            for m, rng in zip(masked, rngs, strict=True)
-        ]
-        return assemble(masked, self.options, self.framing, self.language, [e.number for e in examples])
+        masked = []
+        for example, rng in zip(examples, rngs, strict=True):
+            sequence = self.framing.with_special_tokens(example.fields[0], self.language)
+            fragment = mask_fragment(sequence, self.options, vocab.mask, self.ordinary_ids, vocab.size, rng)
+            masked.append(fragment._replace(encoder_ids=self.code_switcher(fragment.encoder_ids, rng)))
+        return self._batch(masked, [example.number for example in examples])
+
+    def _batch(self, masked: Sequence[MaskedSequence], example_numbers: Sequence[int]) -> Batch:
+        """Pad masked sequences into a batch."""
+        # Whether an encoder reads the start symbol depends on the model.
+        first = 1 - self.framing.prefix_length
+        encoder_ids, encoder_lengths = pad(
+            [sequence.encoder_ids[first:] for sequence in masked], self.framing.vocab.pad
+        )
+        decoder_ids, decoder_lengths = pad(
+            [sequence.decoder_ids for sequence in masked], self.framing.vocab.pad
+        )
+        decoder_positions, _ = pad([sequence.decoder_positions for sequence in masked], 0)
+        visible = None
+        if self.options.mask_visibility != "all":
+            is_masked = [sequence.is_masked[first:] for sequence in masked]
+            visible = _visible_tokens(is_masked, encoder_lengths, encoder_ids.shape[1])
+        language = self.framing.language_tensor(self.language, len(masked))
+        source = Tokens(
+            encoder_ids,
+            encoder_lengths,
+            language=language,
+            cross_attention_mask=visible,
+            self_attention_mask=visible if self.options.mask_visibility == "none" else None,
+        )
+        target = Tokens(decoder_ids, decoder_lengths, positions=decoder_positions, language=language)
+        label_ids = torch.from_numpy(np.concatenate([sequence.label_ids for sequence in masked]))
+        label_positions = [sequence.label_positions for sequence in masked]
+        labels = Labels(label_ids, flatten_positions(label_positions, decoder_ids.shape[1]))
+        counts = {"mass": float(len(label_ids))}
+        return Batch(source, target, {"mass": labels}, counts, torch.tensor(example_numbers))
 
 
-def assemble(
-    masked: Sequence[Masked], options: MassOptions, framing: Framing, language: str, numbers: Sequence[int]
-) -> Batch:
-    """Pad masked rows into a batch."""
-    lead = 1 - framing.prefix_length
-    ids, lengths = pad([m.corrupted[lead:] for m in masked], framing.vocab.pad)
-    inputs, read = pad([m.inputs for m in masked], framing.vocab.pad)
-    positions, _ = pad([m.positions for m in masked], 0)
-    visible = None
-    if options.hide != "none":
-        hidden, _ = pad([m.hidden[lead:].astype(np.int64) for m in masked], 0)
-        visible = hidden == 0
-        real = torch.arange(ids.shape[1]) < lengths[:, None]
-        # A row that is hidden whole would leave attention nothing to look at: such a row stays visible.
-        visible |= ~(visible & real).any(1, keepdim=True)
-    at = np.concatenate([row * inputs.shape[1] + m.at for row, m in enumerate(masked)])
-    labels = torch.from_numpy(np.concatenate([m.labels for m in masked]))
-    spoken = framing.language_tensor(language, len(masked))
-    source = Tokens(
-        ids,
-        lengths,
-        language=spoken,
-        cross_attention_mask=visible,
-        self_attention_mask=visible if options.hide == "both" else None,
-    )
-    return Batch(
-        source=source,
-        target=Tokens(inputs, read, positions=positions, language=spoken),
-        labels={"mass": Labels(labels, torch.from_numpy(at))},
-        counts={"mass": float(len(labels))},
-        example_numbers=torch.tensor(numbers),
-    )
+def _visible_tokens(is_masked: Sequence[Bools], lengths: Tensor, width: int) -> Tensor:
+    """Return which tokens (B, width) of an encoder may be attended to: those that are not [M].
+
+    A sequence that consists of [M] alone stays visible, since attention needs something to attend to.
+    """
+    masked_tokens, _ = pad([mask.astype(np.int64) for mask in is_masked], 0)
+    visible = masked_tokens == 0
+    is_token = torch.arange(width) < lengths[:, None]
+    has_visible_token = (visible & is_token).any(1, keepdim=True)
+    return visible | ~has_visible_token
 
 
 class Mass(Objective):
-    """Write the hidden fragment."""
+    """Predict the masked fragment with the decoder."""
 
     weights: ClassVar[Mapping[str, float]] = {"mass": 1.0}
 
@@ -104,31 +102,21 @@ class Mass(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Sentences, or windows of running text where blocks are used."""
+        """Return sentences, or windows of running text if fragments are masked in blocks."""
         column = data.monolingual(split, self.context.dataset_name)
-        collator = self.collator(Switching.read(self.options, data))
-        if self.options.block:
-            room = self.context.model.max_positions - 1 - self.context.framing.prefix_length
-            size = self.options.window or min(WINDOW, room)
-            return TokenBlockDataset(column, size, data.vocab.eos, max_examples), collator
-        return LineDataset([column], max_examples), collator
+        collator = self.collator(CodeSwitcher.from_options(self.options, data))
+        if not self.options.block:
+            return LineDataset([column], max_examples), collator
+        max_window = self.context.model.max_positions - 1 - self.context.framing.prefix_length
+        window = self.options.window or min(DEFAULT_WINDOW, max_window)
+        return TokenBlockDataset(column, window, data.vocab.eos, max_examples), collator
 
-    def collator(self, switching: Switching = Switching()) -> MassCollator:
-        """Hides fragments."""
-        vocab = self.context.framing.vocab
-        words = vocab.ordinary_ids
-        return MassCollator(self.options, self.context.framing, self.context.dataset_name, words, switching)
+    def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> MassCollator:
+        """Return the collator; by default without code-switching."""
+        framing = self.context.framing
+        ordinary_ids = framing.vocab.ordinary_ids
+        return MassCollator(self.options, framing, self.context.dataset_name, ordinary_ids, code_switcher)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Cross-entropy of the fragment."""
-        return {"mass": Term(*sequence_loss(model, batch, "mass"))}
-
-
-def sequence_loss(
-    model: Transformer, batch: Batch, term: str, smoothing: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """Encode, decode, and compare with the labels of a term; every sequence-to-sequence objective ends here."""
-    assert batch.target is not None
-    hidden = model.decode(batch.target, model.encode(batch.source))
-    wanted = batch.labels[term]
-    return model.loss(hidden.flatten(0, 1)[wanted.positions], wanted.ids, smoothing)
+        """Return the cross-entropy of the fragment."""
+        return {"mass": sequence_loss(model, batch, "mass")}

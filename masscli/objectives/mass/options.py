@@ -1,7 +1,6 @@
-"""The options of the built-in objectives, apart from them so that help screens need no torch.
+"""The options of MASS, and the presets of the released code bases. Nothing here imports torch, since help screens read it.
 
-The presets of MASS are the table of the released code bases: the fields that a preset fixes default to `None` here and are filled in by
-`MassOptions.resolved`; what the user says wins.
+The options that a preset fixes default to None, and `MassOptions.resolved` fills them in. A value that the user gives wins.
 """
 
 from __future__ import annotations
@@ -10,132 +9,172 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from masscli.core.config import UnusedOption, check, config, to_dict
-from masscli.objectives.shared.options import SwitchingOptions, _share
+from masscli.objectives.shared.options import (
+    CodeSwitchingOptions,
+    Rule,
+    above_zero_rule,
+    fraction_rule,
+    not_negative_rule,
+    positive_fraction_rule,
+)
 
 
 @config
-class MassOptions(SwitchingOptions):
+class MassOptions(CodeSwitchingOptions):
     """Masked sequence to sequence (Song et al. 2019)."""
 
     implementation: ClassVar[str] = "masscli.objectives.mass.objective:Mass"
     parameter_group = "encoder-decoder"
     name: str = "mass"
-    """Which."""
+    """The objective."""
     preset: Literal["paper", "xlm", "fairseq", "summarization"] = "paper"
-    """Fill in everything that is not said as the paper has it, or as one of the three released code bases does."""
+    """Values of all options that are not given: those of the paper, or of one of the three released code bases."""
     k: float | None = None
-    """Share of the sentence that is hidden from the encoder and written by the decoder; 1.0 is all of it, a causal language model."""
+    """Share of the sentence that is masked for the encoder and predicted by the decoder; 1.0 is a causal language model."""
     k_tokens: int | None = None
-    """Hide so many tokens instead; 1 is BERT's one token."""
-    k_of: Literal["words", "row"] | None = None
-    """What k is a share of: the words, or the row with its start and end symbols."""
+    """Number of masked tokens, instead of a share; 1 masks a single token, as BERT does."""
+    k_of: Literal["words", "sequence"] | None = None
+    """What k is a share of: the words of the sentence, or the sequence with its start and end symbols."""
     k_rounding: Literal["nearest", "floor"] | None = None
-    """How a share becomes a count."""
+    """How the share of k is rounded to a number of tokens."""
     start: Literal["uniform", "ends"] | None = None
-    """Where the fragment begins: anywhere, or 20% at the first place, 20% at the last, 60% anywhere."""
+    """Where the fragment starts: anywhere (uniform), or in 20% of the sentences at the start and in 20% at the end (ends)."""
     mask_eos: bool | None = None
-    """The end symbol may be part of the fragment."""
+    """Allow the end symbol to be part of the fragment."""
     mask_share: float | None = None
     """Share of the fragment's tokens that the encoder sees as [M]."""
     random_share: float | None = None
-    """Share that it sees as a random token; the rest it sees as they are."""
+    """Share of the fragment's tokens that the encoder sees as a random token; it sees the rest as they are."""
     random_ids: Literal["words", "all"] | None = None
-    """What random tokens are drawn from: ids that are not special, or all."""
-    hide: Literal["none", "cross", "both"] | None = None
-    """Who may not attend to [M]: nobody is kept from it, cross-attention, or the encoder too."""
+    """Where random tokens come from: ids that are not special, or all ids."""
+    mask_visibility: Literal["all", "encoder", "none"] | None = None
+    """What may attend to [M]: encoder and decoder (all), only the encoder itself (encoder), or neither (none)."""
     decoder_mask_share: float | None = None
-    """Share of the decoder's inputs replaced by [M]."""
+    """Share of the decoder's inputs that are replaced by [M]."""
     decoder_random_share: float | None = None
-    """Share of the decoder's inputs replaced by a random token."""
+    """Share of the decoder's inputs that are replaced by a random token."""
     decoder_positions: Literal["original", "restart"] | None = None
-    """Positions of the decoder's inputs: those of the sentence, or from 0."""
+    """Positions of the decoder's inputs: those in the sentence, or counted from 0."""
     source_shift: int = 0
-    """Corrupt k + this many tokens, this many places later; 1 is the released fairseq code."""
+    """Mask this many tokens more for the encoder, this many places later; 1 is what the released fairseq code does."""
     span: int | None = None
-    """Cut the fragment into pieces of this many tokens; 1 is the Discrete ablation. Default: one piece."""
+    """Split the fragment into pieces of this many tokens (default: one piece); 1 is the Discrete ablation of the paper."""
     feed: Literal["fragment", "all"] = "fragment"
-    """What the decoder reads: the fragment, or the whole sentence (the Feed ablation)."""
+    """What the decoder reads: the fragment, or the whole sentence (the Feed ablation of the paper)."""
     first_input: Literal["previous", "mask"] = "previous"
-    """What the decoder reads before a fragment: the real previous token, or [M] as in the paper's text."""
+    """What the decoder reads before a fragment: the real previous token, or [M] as in the text of the paper."""
     block: int | None = None
-    """One fragment in every block of so many tokens of a window; 0 takes sentences, one fragment each."""
+    """Mask a fragment in each block of this many tokens of a window of running text; 0 masks one fragment of each sentence."""
     window: int | None = None
-    """Tokens in a window, where blocks are used (default: 512, or the fewer that the model has positions for)."""
+    """Length of a window in tokens, if there are blocks (default: 512, or fewer if the model has fewer positions)."""
 
     def __post_init__(self) -> None:
-        SwitchingOptions.__post_init__(self)
+        CodeSwitchingOptions.__post_init__(self)
         check(
-            (self.k is None or 0 < self.k <= 1, "k", f"must lie above 0, up to 1, got {self.k}"),
+            positive_fraction_rule("k", self.k),
             (self.k is None or self.k_tokens is None, "k_tokens", "cannot be combined with k"),
-            (self.k_tokens is None or self.k_tokens > 0, "k_tokens", f"must be above 0, got {self.k_tokens}"),
-            _share("mask_share", self.mask_share),
-            _share("random_share", self.random_share),
-            (
-                (self.mask_share or 0) + (self.random_share or 0) <= 1,
-                "random_share",
-                "with mask_share, must not exceed 1",
-            ),
-            (
-                (self.decoder_mask_share or 0) + (self.decoder_random_share or 0) <= 1,
+            above_zero_rule("k_tokens", self.k_tokens),
+            fraction_rule("mask_share", self.mask_share),
+            fraction_rule("random_share", self.random_share),
+            _sum_rule("mask_share", self.mask_share, "random_share", self.random_share),
+            fraction_rule("decoder_mask_share", self.decoder_mask_share),
+            fraction_rule("decoder_random_share", self.decoder_random_share),
+            _sum_rule(
+                "decoder_mask_share",
+                self.decoder_mask_share,
                 "decoder_random_share",
-                "with decoder_mask_share, must not exceed 1",
+                self.decoder_random_share,
             ),
-            _share("decoder_mask_share", self.decoder_mask_share),
-            _share("decoder_random_share", self.decoder_random_share),
-            (self.source_shift >= 0, "source_shift", f"must not be negative, got {self.source_shift}"),
-            (self.span is None or self.span > 0, "span", f"must be above 0, got {self.span}"),
-            (self.block is None or self.block >= 0, "block", f"must not be negative, got {self.block}"),
+            not_negative_rule("source_shift", self.source_shift),
+            above_zero_rule("span", self.span),
+            not_negative_rule("block", self.block),
             (self.window is None or self.window > 8, "window", f"must be above 8, got {self.window}"),
         )
 
     def resolved(self) -> MassOptions:
-        """The same options with every blank filled in from the preset."""
-        said = to_dict(self)
-        blanks = {name: value for name, value in MASS_PRESETS[self.preset].items() if name not in said}
+        """Return the options with every value that is not given filled in from the preset."""
+        given = to_dict(self)
+        values = {name: value for name, value in MASS_PRESETS[self.preset].items() if name not in given}
         if self.k_tokens is not None:
-            blanks.pop("k")
-        return replace(self, **blanks)
+            values.pop("k")
+        return replace(self, **values)
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        o = self.resolved()
+        """Return the rules of options that other options make useless."""
+        options = self.resolved()
+        no_random_tokens = not (options.random_share or options.decoder_random_share)
         return (
             *super().unused_options,
-            UnusedOption(o.k_tokens is not None, "k_of k_rounding", "--k-tokens is a count"),
+            UnusedOption(options.k_tokens is not None, "k_of k_rounding", "--k-tokens is a count"),
             UnusedOption(
-                bool(o.block),
+                bool(options.block),
                 "k_of k_rounding mask_eos",
-                "a window of blocks (--block) has no row of its own",
+                "a window of blocks (--block) has no start and end symbols of its own",
             ),
-            UnusedOption(not o.block, "window", "there are no windows without --block"),
+            UnusedOption(not options.block, "window", "there are no windows without --block"),
+            UnusedOption(no_random_tokens, "random_ids", "no token is replaced by a random one"),
+            UnusedOption(not options.mask_share, "mask_visibility", "no token is shown as [M]"),
             UnusedOption(
-                not (o.random_share or o.decoder_random_share),
-                "random_ids",
-                "no token is replaced by a random one",
+                options.feed == "all", "decoder_positions", "with --feed all both values are the same"
             ),
-            UnusedOption(not o.mask_share, "hide", "no token is shown as [M]"),
-            UnusedOption(o.feed == "all", "decoder_positions", "with --feed all both are the same"),
         )
 
-    def max_example_length(self, lead: int) -> tuple[str, int] | None:
-        return (
-            ("window", self.window + 1 + lead) if self.window is not None and self.resolved().block else None
-        )
+    def max_example_length(self, prefix_length: int) -> tuple[str, int] | None:
+        """Return the window, if the user has given one and there are blocks."""
+        if self.window is None or not self.resolved().block:
+            return None
+        # A window gets an end symbol, and the special tokens before it.
+        return "window", self.window + 1 + prefix_length
+
+
+def _sum_rule(first: str, first_value: float | None, second: str, second_value: float | None) -> Rule:
+    """Return the rule that two shares do not exceed 1 together."""
+    holds = (first_value or 0) + (second_value or 0) <= 1
+    return holds, second, f"with {first}, must not exceed 1"
 
 
 _PAPER: dict[str, Any] = {
-    "k": 0.5, "k_of": "words", "k_rounding": "nearest", "start": "uniform", "mask_eos": False, "mask_share": 0.8, "random_share": 0.1,
-    "random_ids": "words", "hide": "none", "decoder_mask_share": 0.0, "decoder_random_share": 0.0, "decoder_positions": "original",
+    "k": 0.5,
+    "k_of": "words",
+    "k_rounding": "nearest",
+    "start": "uniform",
+    "mask_eos": False,
+    "mask_share": 0.8,
+    "random_share": 0.1,
+    "random_ids": "words",
+    "mask_visibility": "all",
+    "decoder_mask_share": 0.0,
+    "decoder_random_share": 0.0,
+    "decoder_positions": "original",
     "block": 0,
-}  # fmt: skip
+}
 
+_XLM: dict[str, Any] = _PAPER | {
+    "k_of": "sequence",
+    "start": "ends",
+    "mask_eos": True,
+    "random_ids": "all",
+    "mask_visibility": "encoder",
+}
+
+_FAIRSEQ: dict[str, Any] = _PAPER | {
+    "k": 0.3,
+    "k_of": "sequence",
+    "start": "ends",
+    "mask_eos": True,
+    "mask_visibility": "none",
+    "decoder_mask_share": 0.1,
+    "decoder_random_share": 0.1,
+    "decoder_positions": "restart",
+}
+
+_SUMMARIZATION: dict[str, Any] = _PAPER | {"k": 0.15, "k_rounding": "floor", "block": 64}
 
 MASS_PRESETS: dict[str, dict[str, Any]] = {
     "paper": _PAPER,
-    "xlm": _PAPER | {"k_of": "row", "start": "ends", "mask_eos": True, "random_ids": "all", "hide": "cross"},
-    "fairseq": _PAPER | {
-        "k": 0.3, "k_of": "row", "start": "ends", "mask_eos": True, "hide": "both", "decoder_mask_share": 0.1,
-        "decoder_random_share": 0.1, "decoder_positions": "restart",
-    },
-    "summarization": _PAPER | {"k": 0.15, "k_rounding": "floor", "block": 64},
-}  # fmt: skip
+    "xlm": _XLM,
+    "fairseq": _FAIRSEQ,
+    "summarization": _SUMMARIZATION,
+}
+"""The values of the paper, and of the released code for unsupervised (xlm) and supervised (fairseq) translation and summarization."""

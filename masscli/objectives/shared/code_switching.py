@@ -1,8 +1,8 @@
-"""Word pairs of two languages, and text in which some words are in the other one.
+"""Code-switching: some words of a sentence are replaced by their translations before the encoder reads it.
 
-A dictionary is text: a line `WORD WORD` (or more columns, which are not read), the first of one language, the second of another; several
-lines may give a word several translations.  Only words that are one piece of the vocabulary can be exchanged, since a line keeps its
-length.  `masscli dictionary` makes one.
+A dictionary is a text file with a line `WORD WORD` for each entry: a word of one language, then one of the other. Further columns
+are ignored, and a word may have several translations. Only words that are a single piece of the vocabulary can be replaced,
+because a sentence keeps its length. `masscli dictionary` makes such files.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ import numpy as np
 from masscli.data.batches.batch import Ids
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.dictionary import read_dictionary
-from masscli.objectives.shared.options import SwitchingOptions
+from masscli.objectives.shared.options import CodeSwitchingOptions
 
 
 @dataclass(frozen=True)
-class Switching:
-    """Puts words of a line into the other language; without a dictionary it does nothing.  `translations` are those of each piece."""
+class CodeSwitcher:
+    """Replace tokens by translations. `translations` maps a piece to its translations; without any, nothing is replaced."""
 
     translations: Mapping[int, Ids] = field(default_factory=dict)
-    share: float = 0.0
+    switch_prob: float = 0.0
 
     @classmethod
-    def read(cls, options: SwitchingOptions, data: DataFolder) -> Switching:
-        """With the dictionary of the options, in the pieces of the data."""
+    def from_options(cls, options: CodeSwitchingOptions, data: DataFolder) -> CodeSwitcher:
+        """Read the dictionary that the options name, in the vocabulary of the data."""
         if options.switch_dictionary is None:
             return cls()
         return cls(read_dictionary(options.switch_dictionary, data), options.switch_share)
 
-    def __call__(self, ids: Ids, rng: np.random.Generator) -> Ids:
-        """Each word that has translations becomes one of them with probability `share`."""
+    def __call__(self, token_ids: Ids, rng: np.random.Generator) -> Ids:
+        """Replace each token that has translations by one of them, with probability `switch_prob`."""
         if not self.translations:
-            return ids
-        out = ids.copy()
-        for place in np.flatnonzero(rng.random(len(ids)) < self.share).tolist():
-            others = self.translations.get(int(ids[place]))
-            if others is not None:
-                out[place] = others[int(rng.integers(len(others)))]
-        return out
+            return token_ids
+        switched = token_ids.copy()
+        for position in np.flatnonzero(rng.random(len(token_ids)) < self.switch_prob).tolist():
+            choices = self.translations.get(int(token_ids[position]))
+            if choices is not None:
+                switched[position] = choices[int(rng.integers(len(choices)))]
+        return switched

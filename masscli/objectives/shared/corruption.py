@@ -1,7 +1,8 @@
-"""Ways to corrupt a line of ids.  Pure functions of ids and a generator; they know nothing of batches, padding or models.
+"""Replacing chosen tokens by the mask symbol or by random tokens: BERT's 80/10/10 rule (Devlin et al. 2019, section 3.1).
 
-A row is X = start, w_1 .. w_n, end, with indices 0 .. n+1.  Generators are counter-based: `example_generator` gives each example its own, which
-depends on nothing but the seed, the stream, the epoch and the example, so noise does not change with batches, workers or processes.
+Every objective that corrupts tokens uses this one function. The fate of each token is drawn independently, as in the released
+code of BERT, so the 80/10/10 split holds in expectation only. The alternative, to split the chosen tokens of each example into
+parts of exactly 80%, 10% and 10%, is meaningless for sentences in which one or two tokens are chosen.
 """
 
 from __future__ import annotations
@@ -14,36 +15,34 @@ from masscli.data.batches.batch import Ids
 Bools = NDArray[np.bool_]
 
 
-def replace_some(
-    ids: Ids,
-    mask_share: float,
-    random_share: float,
-    mask: int,
-    words: Ids | None,
-    size: int,
+def replace_tokens(
+    token_ids: Ids,
+    mask_prob: float,
+    random_prob: float,
+    mask_id: int,
+    random_pool: Ids | None,
+    vocab_size: int,
     rng: np.random.Generator,
-    together: Ids | None = None,
+    groups: Ids | None = None,
 ) -> tuple[Ids, Bools]:
-    """Each id becomes `mask`, a random one (of `words`, or of all `size`), or stays; and which are `mask` now.
+    """Replace each token by `mask_id` or by a random token, or keep it.
 
-    `together` (N,), numbers from 0, gives ids of one number the same lot (not the same random id).
+    Random tokens come from `random_pool`, or from the whole vocabulary if it is None. Tokens that have the same number (from 0)
+    in `groups` share one fate, but not one random token: whole words are masked in this way.
+
+    Returns the new ids, and a mask that is true where they are `mask_id`. This includes the rare case that `mask_id` itself is
+    drawn as a random token.
     """
-    draw = rng.random(len(ids))
-    draw = draw if together is None else draw[together]
-    masked = draw < mask_share
-    randomly = ~masked & (draw < mask_share + random_share)
-    out = np.where(masked, mask, ids)
-    picks = rng.integers(len(words) if words is not None else size, size=len(ids))
-    out[randomly] = (picks if words is None else words[picks])[randomly]
-    return out, out == mask  # `mask` itself may be drawn from all ids
-
-
-def mlm(ids: Ids, choosable: Bools, prob: float, keep: float, random_share: float, mask: int, words: Ids, size: int,
-        rng: np.random.Generator) -> tuple[Ids, Ids]:  # fmt: skip
-    """RoBERTa's dynamic masking (Liu et al. 2019): floor(prob * n + u) of the choosable places, 80/10/10: (corrupted ids, places)."""
-    places = np.flatnonzero(choosable)
-    count = min(len(places), max(1, int(prob * len(places) + rng.random())))
-    chosen = np.sort(rng.permutation(places)[:count])
-    out = ids.copy()
-    out[chosen], _ = replace_some(ids[chosen], 1 - keep - random_share, random_share, mask, words, size, rng)
-    return out, chosen
+    draws = rng.random(len(token_ids))
+    if groups is not None:
+        draws = draws[groups]
+    is_masked = draws < mask_prob
+    is_random = ~is_masked & (draws < mask_prob + random_prob)
+    replaced = np.where(is_masked, mask_id, token_ids)
+    # A random token is drawn for every place, so that the generator advances by the same number whatever the fates are.
+    if random_pool is None:
+        random_ids = rng.integers(vocab_size, size=len(token_ids))
+    else:
+        random_ids = random_pool[rng.integers(len(random_pool), size=len(token_ids))]
+    replaced[is_random] = random_ids[is_random]
+    return replaced, replaced == mask_id

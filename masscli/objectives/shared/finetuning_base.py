@@ -29,7 +29,7 @@ from masscli.models.dropout import dropout
 from masscli.models.linear import Linear
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.shared.options import SequenceTaskOptions, TableOptions
+from masscli.objectives.shared.table_options import SequenceTaskOptions, TableOptions
 
 ExampleOutput = NDArray[np.float64]
 """What a model has to say of one example, in numbers."""

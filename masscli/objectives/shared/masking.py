@@ -1,146 +1,178 @@
-"""Which tokens a masked language model predicts, and what is shown in their place.  Pure functions of ids and a generator.
+"""Which tokens a masked language model predicts, and what the encoder sees in their place.
 
-    pieces   k = max(1, round(share * n)) of the tokens at random (Devlin et al. 2019; the rounding is half to even)
-    words    whole words, in random order, as long as they fit into k
-    ngrams   one to three whole words, n with probability proportional to 1/n (Lan et al. 2020, equation 1)
-    released-ngrams  the same, of words and n-grams that may go on behind [SEP], as in the released code
-    dynamic  floor(share * n + u) tokens, u uniform, so that the expectation is exact (Liu et al. 2019)
-    dynamic-words  the same of words: floor(share * w + u) of w words, each of which is hidden, kept or replaced as a whole (fairseq)
+A unit says what is masked and how the number of masked tokens follows from `mask_prob` = p:
 
-The share is of the whole sequence with its special symbols, which are themselves chosen only where `choosable` says so; a symbol is a word.
+    tokens           max(1, round(p * n)) of the n tokens, rounded half to even (Devlin et al. 2019)
+    words            whole words in random order, as long as they fit into that number
+    ngrams           one to three words, n words with probability proportional to 1/n (Lan et al. 2020, equation 1)
+    released-ngrams  the same with words and n-grams that may continue after [SEP], as in ALBERT's released code
+    dynamic-tokens   floor(p * n + u) tokens with u uniform in [0, 1), so that the expectation is exact (RoBERTa in fairseq)
+    dynamic-words    floor(p * w + u) of the w words, each masked, kept or replaced as a whole (fairseq)
+    sentence-tokens  max(1, floor(p * m + u)) of the m tokens that may be masked
+
+The last unit is for single sentences: short ones would often have no masked token otherwise, and so nothing to learn from. All other
+units take the share of the whole sequence with its special tokens, as the released codes do. Special tokens count as words, and are
+masked only where `maskable` says so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from masscli.core.rng import Purpose, make_generator
 from masscli.data.batches.batch import Ids
-from masscli.objectives.shared.corruption import Bools, replace_some
+from masscli.objectives.shared.corruption import Bools, replace_tokens
 
-LONGEST = 3
-"""Words of the longest n-gram."""
+MAX_NGRAM = 3
+"""Number of words of the longest n-gram."""
+
+MaskingUnit = Literal[
+    "tokens", "words", "ngrams", "released-ngrams", "dynamic-tokens", "dynamic-words", "sentence-tokens"
+]
 
 
 @dataclass(frozen=True)
-class Masker:
-    """A way to corrupt a sequence.  `most` bounds the tokens that are predicted; `pool` are the ids that random ones are drawn from, or
-    all `size` ids where it is None; `static` gives an example the same mask whenever it is seen."""
+class TokenMasker:
+    """Choose the tokens of a sequence to predict, and corrupt them by the 80/10/10 rule or other shares.
 
-    unit: str
-    share: float
-    keep: float
-    random: float
-    most: int | None
-    mask: int
-    pool: Ids | None
-    size: int
-    static: bool
-    seed: int
+    `max_masked` limits the number of chosen tokens. Random tokens come from `random_pool`, or from all `vocab_size` ids if it is None.
+    A `static` masker gives an example the same mask in every epoch, drawn from `seed`.
+    """
+
+    unit: MaskingUnit
+    mask_prob: float
+    keep_prob: float
+    random_prob: float
+    mask_id: int
+    random_pool: Ids | None
+    vocab_size: int
+    max_masked: int | None = None
+    static: bool = False
+    seed: int = 0
 
     def __call__(
-        self, ids: Ids, choosable: Bools, starts: Bools, row: int, rng: np.random.Generator
+        self,
+        token_ids: Ids,
+        maskable: Bools,
+        starts_word: Bools | None,
+        number: int,
+        rng: np.random.Generator,
     ) -> tuple[Ids, Ids]:
-        """(corrupted ids, sorted places of what is to be predicted)."""
+        """Corrupt an example; return its new ids and the sorted positions of the tokens to predict.
+
+        `number` is that of the example. `starts_word` may be None for units that do not ask for words.
+        """
         if self.static:
-            rng = make_generator(self.seed, Purpose.STATIC_MASKS, row)
-        places = self._choose(choosable, starts, rng)
-        out = ids.copy()
-        word = np.cumsum(begins(places, starts)) - 1 if self.unit == "dynamic-words" else None
-        out[places], _ = replace_some(
-            ids[places], 1 - self.keep - self.random, self.random, self.mask, self.pool, self.size, rng, word
+            rng = make_generator(self.seed, Purpose.STATIC_MASKS, number)
+        words_required = self.unit not in ("tokens", "dynamic-tokens", "sentence-tokens")
+        groups = None
+        if words_required:
+            assert starts_word is not None
+            positions = self._choose_words(maskable, starts_word, rng)
+            if self.unit == "dynamic-words":
+                groups = np.cumsum(first_of_words(positions, starts_word)) - 1
+        else:
+            positions = self._choose_tokens(maskable, rng)
+        corrupted = token_ids.copy()
+        corrupted[positions], _ = replace_tokens(
+            token_ids[positions],
+            1 - self.keep_prob - self.random_prob,
+            self.random_prob,
+            self.mask_id,
+            self.random_pool,
+            self.vocab_size,
+            rng,
+            groups,
         )
-        return out, places
+        return corrupted, positions
 
-    def _choose(self, choosable: Bools, starts: Bools, rng: np.random.Generator) -> Ids:
+    def _choose_tokens(self, maskable: Bools, rng: np.random.Generator) -> Ids:
+        candidates = np.flatnonzero(maskable)
+        if self.unit == "tokens":
+            count = max(1, round(self.mask_prob * len(maskable)))
+        elif self.unit == "dynamic-tokens":
+            count = int(self.mask_prob * len(maskable) + rng.random())
+        else:
+            count = max(1, int(self.mask_prob * len(candidates) + rng.random()))
+        if self.max_masked is not None:
+            count = min(count, self.max_masked)
+        return np.sort(rng.permutation(candidates)[:count])
+
+    def _choose_words(self, maskable: Bools, starts_word: Bools, rng: np.random.Generator) -> Ids:
         if self.unit == "dynamic-words":
-            units = words(choosable, starts)
-            count = int(self.share * (len(units) + int((~choosable).sum())) + rng.random())
-            some = [units[i] for i in rng.permutation(len(units))[:count]]
-            return fill(some, len(choosable) if self.most is None else self.most, 1, rng)
-        exact = self.share * len(choosable)
-        count = int(exact + rng.random()) if self.unit == "dynamic" else max(1, round(exact))
-        count = min(count, self.most) if self.most is not None else count
-        if self.unit in ("pieces", "dynamic"):
-            return np.sort(rng.permutation(np.flatnonzero(choosable))[:count])
-        across = self.unit == "released-ngrams"
-        return fill(
-            words(choosable, starts, across), count, 1 if self.unit == "words" else LONGEST, rng, across
-        )
+            words = split_into_words(maskable, starts_word)
+            num_special_tokens = int((~maskable).sum())
+            count = int(self.mask_prob * (len(words) + num_special_tokens) + rng.random())
+            chosen = [words[i] for i in rng.permutation(len(words))[:count]]
+            max_tokens = len(maskable) if self.max_masked is None else self.max_masked
+            return fill_with_ngrams(chosen, max_tokens, 1, rng)
+        max_tokens = max(1, round(self.mask_prob * len(maskable)))
+        if self.max_masked is not None:
+            max_tokens = min(max_tokens, self.max_masked)
+        across_segments = self.unit == "released-ngrams"
+        words = split_into_words(maskable, starts_word, across_segments)
+        max_ngram = 1 if self.unit == "words" else MAX_NGRAM
+        return fill_with_ngrams(words, max_tokens, max_ngram, rng, across_segments)
 
 
-def words(choosable: Bools, starts: Bools, across: bool = False) -> list[Ids]:
-    """The places of each word, in order; a word reaches over a symbol that may not be chosen only where words go `across`."""
-    places = np.flatnonzero(choosable)
-    first = starts[places] | (np.arange(len(places)) == 0) if across else begins(places, starts)
-    return np.split(places, np.flatnonzero(first)[1:]) if len(places) else []
+def split_into_words(maskable: Bools, starts_word: Bools, across_segments: bool = False) -> list[Ids]:
+    """Return the positions of each word, in order.
 
-
-def begins(places: Ids, starts: Bools) -> Bools:
-    """Which of some sorted places begin a word, or go on after a gap."""
-    found: Bools = starts[places] | (np.diff(places, prepend=-2) > 1)
-    return found
-
-
-def fill(units: list[Ids], count: int, longest: int, rng: np.random.Generator, across: bool = False) -> Ids:
-    """Take n-grams of words in random order while they fit into `count` tokens: sorted places.
-
-    n is drawn with odds 1/n among those that end before the text (or, unless they go `across`, a special symbol) does; one that is too
-    long for what is left gives way to shorter ones, one that overlaps with an earlier one is skipped.
+    A word ends before a token that may not be masked, unless words go on `across_segments`.
     """
-    taken = np.zeros(len(units), np.bool_)
-    joined = np.array([False, *(across or units[i][0] == units[i - 1][-1] + 1 for i in range(1, len(units)))])
-    left, chosen = count, []
-    for at in rng.permutation(len(units)).tolist():
-        if left <= 0:
-            break
-        reach = 1
-        while reach < longest and at + reach < len(units) and joined[at + reach]:
-            reach += 1
-        odds = 1 / np.arange(1, reach + 1)
-        n = (
-            int(np.searchsorted(np.cumsum(odds), rng.random() * odds.sum(), side="right")) + 1
-            if longest > 1
-            else 1
-        )
-        while n and sum(map(len, units[at : at + n])) > left:
-            n -= 1
-        if n and not taken[at : at + n].any():
-            taken[at : at + n] = True
-            chosen += units[at : at + n]
-            left -= sum(map(len, units[at : at + n]))
-    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, np.int64)
+    positions = np.flatnonzero(maskable)
+    if not len(positions):
+        return []
+    if across_segments:
+        is_first = starts_word[positions] | (np.arange(len(positions)) == 0)
+    else:
+        is_first = first_of_words(positions, starts_word)
+    return np.split(positions, np.flatnonzero(is_first)[1:])
 
 
-def electra_slots(
-    choosable: Bools, share: float, most: int, replacement: bool, rng: np.random.Generator
+def first_of_words(positions: Ids, starts_word: Bools) -> Bools:
+    """Tell which of some sorted positions start a word, or continue after a gap."""
+    is_first: Bools = starts_word[positions] | (np.diff(positions, prepend=-2) > 1)
+    return is_first
+
+
+def fill_with_ngrams(
+    words: list[Ids],
+    max_tokens: int,
+    max_ngram: int,
+    rng: np.random.Generator,
+    across_segments: bool = False,
 ) -> Ids:
-    """ELECTRA's slots (spec: objectives.md 4.2): round(share * n), drawn with replacement as in its code, or without."""
-    places = np.flatnonzero(choosable)
-    count = max(1, min(most, round(share * len(choosable))))
-    if not len(places):
-        return places
-    return np.sort(rng.choice(places, count if replacement else min(count, len(places)), replace=replacement))
+    """Choose n-grams of words in random order while they fit into `max_tokens` tokens; return their sorted positions.
 
-
-def blocks(
-    maskable: Bools, share: float, ngram: float, longest: int, single: bool, rng: np.random.Generator
-) -> list[Ids]:
-    """UniLMv2's Algorithm 1: disjoint spans in the order in which they were drawn, until they hold `share` of the sequence.
-
-    A span has 2..`longest` tokens with probability `ngram`, else one; one that leaves the sequence, or touches a special symbol or an
-    earlier span, is drawn again.  `single`: spans of one token only.
+    The number n of words is drawn with probability proportional to 1/n among those that do not reach over the end of the text or
+    (unless they go `across_segments`) over a special token. An n-gram that is too long for what is left is shortened, and one that
+    overlaps with an earlier one is skipped.
     """
-    free, wanted, tries = maskable.copy(), share * len(maskable), 0
-    out: list[Ids] = []
-    while sum(map(len, out)) < wanted and free.any() and tries < 100 * len(free):
-        tries += 1  # text that is almost all special symbols may never hold the share
-        begin = int(rng.integers(len(free)))
-        length = int(rng.integers(2, longest + 1)) if not single and rng.random() < ngram else 1
-        span = np.arange(begin, begin + length)
-        if span[-1] < len(free) and free[span].all():
-            free[span] = False
-            out.append(span)
-    return out
+    is_taken = np.zeros(len(words), np.bool_)
+    follows_previous = np.ones(len(words), np.bool_)
+    if not across_segments:
+        for i in range(1, len(words)):
+            follows_previous[i] = words[i][0] == words[i - 1][-1] + 1
+    tokens_left = max_tokens
+    chosen = [np.zeros(0, np.int64)]
+    for start in rng.permutation(len(words)).tolist():
+        if tokens_left <= 0:
+            break
+        longest = 1
+        while longest < max_ngram and start + longest < len(words) and follows_previous[start + longest]:
+            longest += 1
+        n = 1
+        if max_ngram > 1:
+            odds = 1 / np.arange(1, longest + 1)
+            n += int(np.searchsorted(np.cumsum(odds), rng.random() * odds.sum(), side="right"))
+        while n and sum(map(len, words[start : start + n])) > tokens_left:
+            n -= 1
+        if n and not is_taken[start : start + n].any():
+            is_taken[start : start + n] = True
+            chosen += words[start : start + n]
+            tokens_left -= sum(map(len, words[start : start + n]))
+    return np.sort(np.concatenate(chosen))

@@ -1,95 +1,154 @@
-"""Writing with an encoder alone by pseudo-masks: UniLMv2's fine-tuning for generation (Bao et al. 2020, section 3.4; s2s-ft).
+"""Pseudo-masks: predicting tokens with an encoder alone, each from what may be known before it (UniLMv2, Bao et al. 2020).
+
+A sequence holds its own tokens and, at the same positions, a copy [P] of each token that is to be predicted. Signed steps say which
+token attends to which (masscli/models/masks.py): step 0 is context, a token of step i is visible from later steps, and its copy has
+step -i. Pre-training (masscli/objectives/unilm) and fine-tuning share the batch layout of this module.
+
+Fine-tuning for generation (section 3.4; s2s-ft) is here too, since two families use it:
 
     [CLS] source [SEP]  y_1 .. y_T end   [P]_1 .. [P]_{T+1}
 
-The source (step 0) sees itself; target token t (step t) sees the source and the target up to itself; its pseudo-mask (step -t, at the same
-position) sees the source and the target before t, and predicts it.  Positions go on after the source, the target is segment 1.  What later
-places see of the target is in training itself corrupted (`target_mask_prob`): of the chosen tokens 80% are [M], 10% random, 10% as they
-were.  Where the pairs come from, this does not know.
-`masscli generate` writes with such a model by masscli/generation/single_stack_decoding.py.
+The source (step 0) sees itself. Target token t (step t) sees the source and the target up to itself. Its pseudo-mask (step -t, at the
+same position) sees the source and the target before t, and predicts token t. Positions continue after the source, and the target is
+segment 1. In training, what later tokens see of the target is itself corrupted (`target_mask_prob`) by the 80/10/10 rule.
+`masscli generate` decodes with such a model through masscli/generation/single_stack_decoding.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
+import torch
 
-from masscli.data.batches.batch import Batch, Ids
+from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
 from masscli.models.transformer import Transformer
-from masscli.objectives.masked_lm.bert import no_tags
 from masscli.objectives.objective import ObjectiveContext, Term
-from masscli.objectives.shared.corruption import replace_some
-from masscli.objectives.shared.options import PseudoMaskOptions
-from masscli.objectives.unilm.objective import Laid, batch_of
+from masscli.objectives.shared.corruption import replace_tokens
+from masscli.objectives.shared.options import PseudoMaskingOptions
+from masscli.objectives.shared.paired_text import refuse_language_tags
+from masscli.objectives.shared.positions import flatten_positions
 
-FRAME = 3
-"""Symbols of an example: [CLS] and [SEP] of the source, the end of the target.  Pseudo-masks share positions with what they predict."""
+NUM_SPECIAL_TOKENS = 3
+"""Special tokens of an example: [CLS] and [SEP] around the source, and the end of the target."""
 
 
-def lay_out(source: Ids, target: Ids, shown: Ids, mask: int, term: str) -> Laid:
-    """One example: the framed source, the target with its end (as it is, and as later places see it), and the pseudo-masks."""
-    m, n = len(source), len(target)
-    steps, places = np.arange(1, n + 1), np.arange(m, m + n)
-    return Laid(
-        ids=np.concatenate([source, shown, np.full(n, mask)]),
-        positions=np.concatenate([np.arange(m), places, places]),
-        segments=np.repeat([0, 1], [m, 2 * n]),
-        steps=np.concatenate([np.zeros(m, np.int64), steps, -steps]),
+class PseudoMaskExample(NamedTuple):
+    """One sequence with its copies (N,): ids, positions, segments and steps; by loss term, the labels and where they are predicted."""
+
+    ids: Ids
+    positions: Ids
+    segments: Ids
+    steps: Ids
+    labels: dict[str, Ids]
+    label_positions: dict[str, Ids]
+
+
+def pseudo_mask_batch(
+    examples: Sequence[PseudoMaskExample],
+    terms: Sequence[str],
+    framing: Framing,
+    language: str,
+    example_numbers: Sequence[int],
+) -> Batch:
+    """Pad sequences with pseudo-masks into a batch."""
+    ids, lengths = pad([example.ids for example in examples], framing.vocab.pad)
+    positions, _ = pad([example.positions for example in examples], 0)
+    segments, _ = pad([example.segments for example in examples], 0)
+    steps, _ = pad([example.steps for example in examples], 0)
+    source = Tokens(
+        ids,
+        lengths,
+        positions=positions,
+        segments=segments,
+        language=framing.language_tensor(language, len(examples)),
+        steps=steps,
+    )
+    labels = {}
+    for term in terms:
+        label_ids = torch.from_numpy(np.concatenate([example.labels[term] for example in examples]))
+        label_positions = [example.label_positions[term] for example in examples]
+        labels[term] = Labels(label_ids, flatten_positions(label_positions, ids.shape[1]))
+    counts = {term: float(len(labels[term].ids)) for term in terms}
+    return Batch(source, None, labels, counts, torch.tensor(example_numbers))
+
+
+def build_example(
+    source: Ids, target: Ids, visible_target: Ids, mask_id: int, term: str
+) -> PseudoMaskExample:
+    """Lay out one pair for fine-tuning: source, target, and a pseudo-mask for each target token.
+
+    `source` has its special tokens, `target` ends with the end symbol; `visible_target` is the target as later tokens see it.
+    """
+    source_length, target_length = len(source), len(target)
+    steps = np.arange(1, target_length + 1)
+    target_positions = np.arange(source_length, source_length + target_length)
+    first_mask = source_length + target_length
+    return PseudoMaskExample(
+        ids=np.concatenate([source, visible_target, np.full(target_length, mask_id)]),
+        positions=np.concatenate([np.arange(source_length), target_positions, target_positions]),
+        segments=np.repeat([0, 1], [source_length, 2 * target_length]),
+        steps=np.concatenate([np.zeros(source_length, np.int64), steps, -steps]),
         labels={term: target},
-        at={term: np.arange(m + n, m + 2 * n)},
+        label_positions={term: np.arange(first_mask, first_mask + target_length)},
     )
 
 
 @dataclass(frozen=True)
-class PseudoCollator:
-    """Corrupts the targets of pairs (source, target) and adds pseudo-masks.  `words` are the ids that are not special."""
+class PseudoMaskingCollator:
+    """Corrupt the targets of (source, target) pairs and add pseudo-masks. `random_pool` are the ids of ordinary tokens."""
 
-    options: PseudoMaskOptions
+    options: PseudoMaskingOptions
     framing: Framing
     language: str
     term: str
-    words: Ids
+    random_pool: Ids
 
     @classmethod
-    def of(cls, options: PseudoMaskOptions, context: ObjectiveContext, language: str, term: str) -> Self:
-        """Refuses a model that has no place for what is laid out."""
-        no_tags(options.name, context)
+    def create(
+        cls, options: PseudoMaskingOptions, context: ObjectiveContext, language: str, term: str
+    ) -> Self:
+        """Create the collator for a model. Raises MasscliError if the model knows languages by a tag."""
+        refuse_language_tags(options.name, context)
         vocab = context.framing.vocab
-        return cls(
-            options,
-            context.framing,
-            language,
-            term,
-            vocab.ordinary_ids,
-        )
+        random_pool = vocab.ordinary_ids
+        return cls(options, context.framing, language, term, random_pool)
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        o, vocab, laid = self.options, self.framing.vocab, []
-        shares = 1 - o.leave_unmasked_prob - o.random_token_prob, o.random_token_prob
-        for example, rng in zip(examples, rngs, strict=True):
-            target = np.concatenate([example.fields[1], [vocab.eos]])
-            shown, chosen = target.copy(), np.flatnonzero(rng.random(len(target)) < o.target_mask_prob)
-            shown[chosen], _ = replace_some(target[chosen], *shares, vocab.mask, self.words, vocab.size, rng)
-            framed = np.concatenate([[vocab.cls], example.fields[0], [vocab.sep]])
-            laid.append(lay_out(framed, target, shown, vocab.mask, self.term))
-        return batch_of(laid, (self.term,), self.framing, self.language, [e.number for e in examples])
+        """Make a batch of pairs; every target token has a label."""
+        pseudo_masked = [self._pseudo_mask(example, rng) for example, rng in zip(examples, rngs, strict=True)]
+        numbers = [example.number for example in examples]
+        return pseudo_mask_batch(pseudo_masked, (self.term,), self.framing, self.language, numbers)
+
+    def _pseudo_mask(self, example: Example, rng: np.random.Generator) -> PseudoMaskExample:
+        options, vocab = self.options, self.framing.vocab
+        source_ids, target_ids = example.fields
+        target = np.concatenate([target_ids, [vocab.eos]])
+        corrupted = np.flatnonzero(rng.random(len(target)) < options.target_mask_prob)
+        random_prob = options.random_token_prob
+        mask_prob = 1 - options.leave_unmasked_prob - random_prob
+        visible_target = target.copy()
+        visible_target[corrupted], _ = replace_tokens(
+            target[corrupted], mask_prob, random_prob, vocab.mask, self.random_pool, vocab.size, rng
+        )
+        source = np.concatenate([[vocab.cls], source_ids, [vocab.sep]])
+        return build_example(source, target, visible_target, vocab.mask, self.term)
 
 
-def undone(batch: Batch, term: str) -> Batch:
-    """The batch with its targets as they are, so that a perplexity is that of writing."""
+def uncorrupt(batch: Batch, term: str) -> Batch:
+    """Return a batch in which the visible targets are as they are, so that its perplexity is that of generating."""
     assert batch.source.steps is not None
     ids = batch.source.ids.clone()
     ids[batch.source.steps > 0] = batch.labels[term].ids
     return replace(batch, source=replace(batch.source, ids=ids))
 
 
-def pseudo_loss(model: Transformer, batch: Batch, term: str, smoothing: float) -> Term:
-    """Cross-entropy at the pseudo-masks."""
-    wanted = batch.labels[term]
-    states = model.encode(batch.source).hidden.flatten(0, 1)[wanted.positions]
-    return Term(*model.loss(states, wanted.ids, smoothing, stack="encoder"))
+def pseudo_mask_loss(model: Transformer, batch: Batch, term: str, label_smoothing: float = 0.0) -> Term:
+    """Return the summed cross-entropy at the positions of one loss term, by the encoder."""
+    labels = batch.labels[term]
+    states = model.encode(batch.source).hidden.flatten(0, 1)
+    return Term(*model.loss(states[labels.positions], labels.ids, label_smoothing, stack="encoder"))

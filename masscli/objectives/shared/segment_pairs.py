@@ -1,16 +1,19 @@
-"""Pairs of segments out of documents: the examples of BERT, ALBERT, ELECTRA and UniLM (spec: objectives.md 1.1, 3.2, 4.1, 6.3).
+"""Pairs of text segments out of documents: the examples of BERT, RoBERTa, ALBERT, ELECTRA and UniLM.
 
-    nsp         A, and what really follows it (label 0) or a place of another document (1); BERT's procedure
-    sop         A, and what follows it (0), or the two exchanged (1); a chunk of one sentence gets a place of another document (1)
-    strict-sop  the same without chunks of one sentence
-    sentences   one sentence and the next (0), or one of another document (1); RoBERTa's sentence-pair
-    contiguous  A and what follows it, no label; UniLM
-    electra     A and B by ELECTRA's rule, no label
+Each kind of pair is a rule of how a second segment B is found for a segment A:
 
-A corpus of one document takes its random places from that document, anywhere but right after A.  A segment that is too long is cut as the
-method cuts it.  The corpus is gone through `copies` times with new draws.  Pairs are made a block of documents at a time from
-(seed, copy, document) and kept for as many examples as the sampler shuffles at once, so memory does not grow with the corpus but by the
-lengths of its lines.
+    nsp         what really follows A (label 0), or a place in another document (label 1): BERT's procedure
+    sop         what follows A (0), or the two exchanged (1); a chunk of one sentence gets a place in another document (1): ALBERT
+    strict-sop  the same, without chunks of one sentence
+    sentences   one sentence and the next one (0), or one of another document (1): RoBERTa's sentence pairs
+    contiguous  what follows A, without a label: UniLM
+    electra     A and B by the rule of ELECTRA's released code, without a label
+
+A corpus of one document takes random places from that document, anywhere but right after A. A segment that is too long is truncated
+as the method does it. The corpus is read `copies` times in an epoch, with new random choices each time.
+
+Pairs are made for a block of documents at a time, from the seed, the copy and the document, and kept for as many examples as the
+sampler shuffles at once. So memory does not grow with the corpus, except for the length of each sentence.
 """
 
 from __future__ import annotations
@@ -28,190 +31,247 @@ from masscli.data.batches.dataset import Example
 from masscli.data.batches.packed_sentences import DocumentColumn
 from masscli.text.word_starts import WordStarts
 
-BLOCK = 2**14
-"""Sentences after which a block of documents is full."""
-KEPT = 2**21
-"""Pairs that are kept; twice the window of the sampler."""
-REDRAWS = 10
+SENTENCES_PER_BLOCK = 2**14
+"""A block of documents is full when it has this many sentences."""
+MAX_CACHED_PAIRS = 2**21
+"""Number of pairs that are kept in memory: twice the window of the sampler."""
+MAX_REDRAWS = 10
+"""How often a random document is drawn again if it is the document of A."""
 
 
-class Pair(NamedTuple):
-    """Rows first..split are A, or B where they are exchanged; other..end the other one, empty where there is only one segment."""
+class SegmentPair(NamedTuple):
+    """Sentence numbers of a pair: A is `a_start` up to `a_end`, B is `b_start` up to `b_end`, and empty if there is no B."""
 
-    a: int
+    a_start: int
     a_end: int
-    b: int
+    b_start: int
     b_end: int
     label: int
 
 
-class DocumentPairs:
-    """Pairs of segments, at most `size` tokens with the three symbols of their frame.
+class SegmentPairDataset:
+    """Pairs of segments of at most `max_length` tokens, [CLS] and both [SEP] included.
 
-    Examples have the ids of A and of B, the label, and which tokens of A and B begin a word (`starts`).  `second` is how many pairs have
-    the label 1, `documents` how many documents there are.
+    An example has four fields: the ids of A, the ids of B, the label, and which tokens of A and B start a word. `label_sum` is the
+    number of pairs with label 1, `num_documents` the number of documents. `short_prob` is the probability that a document (an
+    example, for electra) aims at a random shorter length. `max_sentences` limits the dataset to the first sentences of the text.
     """
 
-    def __init__(self, column: DocumentColumn, kind: str, size: int, *, short: float, copies: int, seed: int, starts: WordStarts,
-                 limit: int | None = None) -> None:  # fmt: skip
-        self.column, self.kind, self.size, self.short, self.seed, self.starts = (
-            column,
-            kind,
-            size,
-            short,
-            seed,
-            starts,
+    def __init__(
+        self,
+        sentences: DocumentColumn,
+        kind: str,
+        max_length: int,
+        *,
+        short_prob: float,
+        copies: int,
+        seed: int,
+        word_starts: WordStarts,
+        max_sentences: int | None = None,
+    ) -> None:
+        self.sentences, self.kind, self.max_length = sentences, kind, max_length
+        self.short_prob, self.seed, self.word_starts = short_prob, seed, word_starts
+        num_sentences = len(sentences)
+        if max_sentences is not None:
+            num_sentences = min(max_sentences, num_sentences)
+        # Number of tokens before each sentence; the difference of two entries is the length of what lies between.
+        self.token_offsets = np.concatenate(
+            [[0], np.cumsum(sentences.lengths(0, num_sentences), dtype=np.int64)]
         )
-        rows = len(column) if limit is None else min(limit, len(column))
-        self.ends = np.concatenate([[0], np.cumsum(column.lengths(0, rows), dtype=np.int64)])
-        firsts = column.document_starts
-        self.bounds = np.append(firsts[firsts < rows], rows)
-        cuts = (
-            np.flatnonzero(np.diff(self.bounds[:-1] // BLOCK, prepend=-1)) if rows else np.zeros(0, np.int64)
-        )
-        self._blocks = np.append(cuts, len(self.bounds) - 1)
-        self._made: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
-        units = [
-            (len(pairs), int(pairs[:, 4].sum()))
-            for pairs in map(self._make, range(copies * (len(self._blocks) - 1)))
-        ]
-        self._counts = np.concatenate([[0], np.cumsum([count for count, _ in units], dtype=np.int64)])
-        self.second = sum(labels for _, labels in units)
-        self.documents = len(self.bounds) - 1
+        starts = sentences.document_starts
+        self.document_bounds = np.append(starts[starts < num_sentences], num_sentences)
+        self.num_documents = len(self.document_bounds) - 1
+        if num_sentences:
+            block_numbers = self.document_bounds[:-1] // SENTENCES_PER_BLOCK
+            block_starts = np.flatnonzero(np.diff(block_numbers, prepend=-1))
+        else:
+            block_starts = np.zeros(0, np.int64)
+        self._block_bounds = np.append(block_starts, self.num_documents)
+        self._cache: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
+        # Count all pairs once; the pairs themselves are made again when they are read.
+        counts, self.label_sum = [0], 0
+        for unit in range(copies * (len(self._block_bounds) - 1)):
+            pairs = self._make_unit(unit)
+            counts.append(len(pairs))
+            self.label_sum += int(pairs[:, 4].sum())
+        self._unit_offsets = np.cumsum(counts, dtype=np.int64)
 
     def __len__(self) -> int:
-        return int(self._counts[-1])
+        return int(self._unit_offsets[-1])
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Lengths, frame included."""
-        first, last = np.searchsorted(self._counts, [start, stop], side="right") - 1
-        parts = [self._block(u)[max(0, start - self._counts[u]) : stop - self._counts[u]]
-                 for u in range(int(first), min(int(last) + 1, len(self._counts) - 1))]  # fmt: skip
-        pairs = np.concatenate(parts) if parts else np.zeros((0, 5), np.int64)
-        a, b = (self.ends[pairs[:, at + 1]] - self.ends[pairs[:, at]] for at in (0, 2))
-        found: NDArray[np.int64] = np.minimum(a + b + 2 + (b > 0), self.size)[:, None]
-        return found
+        """Return the lengths (stop - start, 1) of examples, special tokens included."""
+        first_unit, last_unit = np.searchsorted(self._unit_offsets, [start, stop], side="right") - 1
+        last_unit = min(int(last_unit), len(self._unit_offsets) - 2)
+        parts = [np.zeros((0, 5), np.int64)]
+        for unit in range(int(first_unit), last_unit + 1):
+            offset = self._unit_offsets[unit]
+            parts.append(self._unit(unit)[max(0, start - offset) : stop - offset])
+        pairs = np.concatenate(parts)
+        a_lengths = self.token_offsets[pairs[:, 1]] - self.token_offsets[pairs[:, 0]]
+        b_lengths = self.token_offsets[pairs[:, 3]] - self.token_offsets[pairs[:, 2]]
+        num_special_tokens = 2 + (b_lengths > 0)
+        lengths: NDArray[np.int64] = np.minimum(a_lengths + b_lengths + num_special_tokens, self.max_length)
+        return lengths[:, None]
 
-    def __getitem__(self, row: int) -> Example:
-        unit = int(np.searchsorted(self._counts, row, side="right")) - 1
-        pair = Pair(*self._block(unit)[row - int(self._counts[unit])].tolist())
-        a, b = self._text(pair.a, pair.a_end), self._text(pair.b, pair.b_end)
+    def __getitem__(self, number: int) -> Example:
+        unit = int(np.searchsorted(self._unit_offsets, number, side="right")) - 1
+        pair = SegmentPair(*self._unit(unit)[number - int(self._unit_offsets[unit])].tolist())
+        a = self._token_ids(pair.a_start, pair.a_end)
+        b = self._token_ids(pair.b_start, pair.b_end)
         if self.kind == "electra":
-            a = a[: self.size - 2]
-            b = b[: max(0, self.size - len(a) - 3)]
+            a = a[: self.max_length - 2]
+            b = b[: max(0, self.max_length - len(a) - 3)]
         else:
-            rng = make_generator(self.seed, Purpose.PAIR_TRUNCATION, row)
-            a, b = cut(a, b, self.size - 2 - bool(len(b)), rng)
-        starts = self.starts(np.concatenate([a, b])).astype(np.int64)
-        return Example(row, (a, b, np.array([pair.label]), starts))
+            rng = make_generator(self.seed, Purpose.PAIR_TRUNCATION, number)
+            num_special_tokens = 3 if len(b) else 2
+            a, b = truncate_randomly(a, b, self.max_length - num_special_tokens, rng)
+        starts_word = self.word_starts(np.concatenate([a, b])).astype(np.int64)
+        return Example(number, (a, b, np.array([pair.label]), starts_word))
 
-    def _text(self, start: int, stop: int) -> Ids:
-        rows = [self.column[row] for row in range(start, stop)]
-        return np.concatenate(rows) if rows else np.zeros(0, np.int64)
+    def _token_ids(self, start: int, stop: int) -> Ids:
+        parts = [np.zeros(0, np.int64), *(self.sentences[number] for number in range(start, stop))]
+        return np.concatenate(parts)
 
-    # -- pairs -----------------------------------------------------------------------------------------------------------------------
+    def _num_tokens(self, start: int, stop: int) -> int:
+        return int(self.token_offsets[stop] - self.token_offsets[start])
 
-    def _block(self, unit: int) -> NDArray[np.int64]:
-        """The pairs of one copy of one block of documents."""
-        if unit not in self._made:
-            self._made[unit] = self._make(unit)
-            while len(self._made) > 1 and sum(map(len, self._made.values())) > KEPT:
-                self._made.popitem(last=False)
-        self._made.move_to_end(unit)
-        return self._made[unit]
+    def _unit(self, unit: int) -> NDArray[np.int64]:
+        """Return the pairs (n, 5) of one copy of one block of documents, from the cache if they are there."""
+        if unit not in self._cache:
+            self._cache[unit] = self._make_unit(unit)
+            while len(self._cache) > 1 and sum(map(len, self._cache.values())) > MAX_CACHED_PAIRS:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(unit)
+        return self._cache[unit]
 
-    def _make(self, unit: int) -> NDArray[np.int64]:
-        copy, block = divmod(unit, len(self._blocks) - 1)
-        pairs: list[Pair] = []
-        for document in range(int(self._blocks[block]), int(self._blocks[block + 1])):
+    def _make_unit(self, unit: int) -> NDArray[np.int64]:
+        """Make the pairs (n, 5) of one copy of one block of documents."""
+        copy, block = divmod(unit, len(self._block_bounds) - 1)
+        pairs: list[SegmentPair] = []
+        for document in range(int(self._block_bounds[block]), int(self._block_bounds[block + 1])):
             rng = make_generator(self.seed, Purpose.SENTENCE_PAIRS, document, copy)
-            made = self._electra(document, rng) if self.kind == "electra" else self._pairs(document, rng)
-            pairs += [
-                pair
-                for pair in made
-                if self._length(pair.a, pair.a_end) and (self._labelled(pair) or pair.b == pair.b_end)
-            ]
+            make = self._electra_pairs if self.kind == "electra" else self._pairs
+            pairs += [pair for pair in make(document, rng) if self._is_usable(pair)]
         return np.array(pairs, np.int64).reshape(-1, 5)
 
-    def _labelled(self, pair: Pair) -> bool:
-        return self._length(pair.b, pair.b_end) > 0
+    def _is_usable(self, pair: SegmentPair) -> bool:
+        """Tell whether a pair has tokens in each of its segments; empty lines of the text have none."""
+        has_b = pair.b_start != pair.b_end
+        if has_b and not self._num_tokens(pair.b_start, pair.b_end):
+            return False
+        return self._num_tokens(pair.a_start, pair.a_end) > 0
 
-    def _length(self, start: int, stop: int) -> int:
-        return int(self.ends[stop] - self.ends[start])
-
-    def _pairs(self, document: int, rng: np.random.Generator) -> Iterator[Pair]:
-        """One pass over a document as BERT makes it: a target length for the pass, chunks of sentences that reach it, each cut in two."""
-        row, last = self.bounds[document : document + 2].tolist()
-        room, kind = self.size - 3, self.kind
-        target = int(rng.integers(2, room + 1)) if rng.random() < self.short else room
-        while row < last:
-            stop = min(last, row + 2) if kind == "sentences" else min(last, self._reach(row, target))
-            sentences = stop - row
-            middle = row + 1 if sentences == 1 else row + int(rng.integers(1, sentences))
-            chance = rng.random() < 0.5
-            if kind == "contiguous":
-                yield Pair(row, middle, middle, stop, 0)
-            elif sentences == 1 and kind == "strict-sop":
-                pass
-            elif sentences == 1 or (chance and kind in ("nsp", "sentences")):
-                b = self._elsewhere(document, middle, rng)
-                end = self.bounds[np.searchsorted(self.bounds, b, side="right")]
-                b_end = (
-                    b + 1
-                    if kind == "sentences"
-                    else min(int(end), self._reach(b, target - self._length(row, middle)))
-                )
-                yield Pair(row, middle, b, b_end, 1)
-                stop = middle
-            elif chance and kind in ("sop", "strict-sop"):
-                yield Pair(middle, stop, row, middle, 1)
+    def _pairs(self, document: int, rng: np.random.Generator) -> Iterator[SegmentPair]:
+        """Go through a document as BERT does: chunks of sentences up to a target length, each split in two."""
+        start, end = self.document_bounds[document : document + 2].tolist()
+        max_text_length = self.max_length - 3
+        target_length = max_text_length
+        if rng.random() < self.short_prob:
+            target_length = int(rng.integers(2, max_text_length + 1))
+        while start < end:
+            if self.kind == "sentences":
+                stop = min(end, start + 2)
             else:
-                yield Pair(row, middle, middle, stop, 0)
-            row = stop
+                stop = min(end, self._sentence_at(start, target_length))
+            pair = self._pair(document, start, stop, target_length, rng)
+            if pair is not None:
+                yield pair
+                # After a random B the sentences that really follow A have not been used.
+                if pair.label == 1 and pair.a_start == start:
+                    stop = pair.a_end
+            start = stop
 
-    def _reach(self, row: int, target: int) -> int:
-        """The row after the one with which `target` tokens from `row` on are reached."""
-        return int(np.searchsorted(self.ends, self.ends[row] + max(1, target), side="left"))
+    def _pair(
+        self, document: int, start: int, stop: int, target_length: int, rng: np.random.Generator
+    ) -> SegmentPair | None:
+        """Make a pair of the chunk of sentences from `start` up to `stop`; None if the kind leaves it out."""
+        single = stop - start == 1
+        middle = start + 1
+        if not single:
+            middle = start + int(rng.integers(1, stop - start))
+        negative = rng.random() < 0.5
+        in_order = SegmentPair(start, middle, middle, stop, 0)
+        if self.kind == "contiguous":
+            return in_order
+        if single and self.kind == "strict-sop":
+            return None
+        if single or (negative and self.kind in ("nsp", "sentences")):
+            b_start, b_end = self._random_segment(document, start, middle, target_length, rng)
+            return SegmentPair(start, middle, b_start, b_end, 1)
+        if negative:
+            return SegmentPair(middle, stop, start, middle, 1)
+        return in_order
 
-    def _elsewhere(self, document: int, follows: int, rng: np.random.Generator) -> int:
-        """A sentence of another document; of this one, but not the one that follows, where there is no other."""
-        documents = len(self.bounds) - 1
-        row = follows
-        for _ in range(REDRAWS):
-            other = int(rng.integers(documents))
-            row = int(rng.integers(self.bounds[other], self.bounds[other + 1]))
-            if other != document or (documents == 1 and row != follows):
+    def _random_segment(
+        self, document: int, a_start: int, a_end: int, target_length: int, rng: np.random.Generator
+    ) -> tuple[int, int]:
+        """Return a segment of another document that fills a pair up to the target length."""
+        start = self._random_sentence(document, a_end, rng)
+        if self.kind == "sentences":
+            return start, start + 1
+        document_end = int(self.document_bounds[np.searchsorted(self.document_bounds, start, side="right")])
+        rest = target_length - self._num_tokens(a_start, a_end)
+        return start, min(document_end, self._sentence_at(start, rest))
+
+    def _sentence_at(self, start: int, num_tokens: int) -> int:
+        """Return the sentence after the one with which `num_tokens` tokens from `start` on are reached."""
+        reached = self.token_offsets[start] + max(1, num_tokens)
+        return int(np.searchsorted(self.token_offsets, reached, side="left"))
+
+    def _random_sentence(self, document: int, following: int, rng: np.random.Generator) -> int:
+        """Draw a sentence of another document; if there is none, one of this document that is not `following`."""
+        sentence = following
+        for _ in range(MAX_REDRAWS):
+            other = int(rng.integers(self.num_documents))
+            sentence = int(rng.integers(self.document_bounds[other], self.document_bounds[other + 1]))
+            if other != document or (self.num_documents == 1 and sentence != following):
                 break
-        return row
+        return sentence
 
-    def _electra(self, document: int, rng: np.random.Generator) -> Iterator[Pair]:
-        """Sentences until a target is reached; the first segment takes about half, or one time in ten everything."""
-        row, last = self.bounds[document : document + 2].tolist()
-        whole = self._length(row, last) + 1
-        while row < last:
-            target = int(rng.integers(5, self.size + 1)) if rng.random() < self.short else self.size
-            stop = min(last, self._reach(row, target))
-            half = whole if rng.random() < 0.1 else (target - 3) // 2
-            middle = row + 1
+    def _electra_pairs(self, document: int, rng: np.random.Generator) -> Iterator[SegmentPair]:
+        """Fill each example up to a target length; the first segment takes about half, or one time in ten everything."""
+        start, end = self.document_bounds[document : document + 2].tolist()
+        everything = self._num_tokens(start, end) + 1
+        while start < end:
+            target_length = self.max_length
+            if rng.random() < self.short_prob:
+                target_length = int(rng.integers(5, self.max_length + 1))
+            stop = min(end, self._sentence_at(start, target_length))
+            first_length = (target_length - 3) // 2
+            if rng.random() < 0.1:
+                first_length = everything
+            middle = start + 1
             while middle < stop:
-                so_far, more = self._length(row, middle), self._length(row, middle + 1)
-                if not (more < half or (so_far < half and rng.random() < 0.5)):
+                fits = self._num_tokens(start, middle + 1) < first_length
+                # A sentence that crosses the border between the segments goes to the first one half of the time.
+                if not fits and not (self._num_tokens(start, middle) < first_length and rng.random() < 0.5):
                     break
                 middle += 1
-            yield Pair(row, middle, middle, stop, 0)
-            row = stop
+            yield SegmentPair(start, middle, middle, stop, 0)
+            start = stop
 
 
-def cut(a: Ids, b: Ids, room: int, rng: np.random.Generator) -> tuple[Ids, Ids]:
-    """BERT's truncation: while there is too much, a token of the longer segment (B when they are equal) goes, from either end at random."""
-    over = max(0, len(a) + len(b) - room)
-    half = -(-room // 2)
-    kept = (
-        room - len(b) if len(b) <= room // 2 else min(len(a), half)
-    )  # what the longer one keeps when the shorter is spared
-    from_a = len(a) - kept if over else 0
-    out = []
-    for text, gone in ((a, from_a), (b, over - from_a)):
-        front = int(rng.binomial(gone, 0.5)) if gone else 0
-        out.append(text[front : len(text) - (gone - front)])
-    return out[0], out[1]
+def truncate_randomly(a: Ids, b: Ids, max_tokens: int, rng: np.random.Generator) -> tuple[Ids, Ids]:
+    """Truncate a pair as BERT does: tokens of the longer segment (B if they are equal) are removed from random ends.
+
+    The result is drawn at once instead of token by token: how many tokens each segment loses follows from the lengths, and how many of
+    them it loses at its front is binomial.
+    """
+    excess = max(0, len(a) + len(b) - max_tokens)
+    lost_by_a = 0
+    if excess:
+        half = -(-max_tokens // 2)
+        if len(b) <= max_tokens // 2:
+            lost_by_a = len(a) - (max_tokens - len(b))
+        else:
+            lost_by_a = len(a) - min(len(a), half)
+    return _remove_randomly(a, lost_by_a, rng), _remove_randomly(b, excess - lost_by_a, rng)
+
+
+def _remove_randomly(token_ids: Ids, count: int, rng: np.random.Generator) -> Ids:
+    """Remove `count` tokens from the ends of a segment, each from a random end."""
+    if not count:
+        return token_ids
+    at_front = int(rng.binomial(count, 0.5))
+    return token_ids[at_front : len(token_ids) - (count - at_front)]

@@ -28,12 +28,16 @@ from masscli.data.batches.sequences import Truncation, join_turns
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
-from masscli.objectives.mass.objective import sequence_loss
 from masscli.objectives.objective import ObjectiveContext, Term
 from masscli.objectives.shared.finetuning_base import EvaluableObjective, ExampleOutput
-from masscli.objectives.shared.pseudo_masking import FRAME, PseudoCollator, pseudo_loss, undone
+from masscli.objectives.shared.pseudo_masking import (
+    NUM_SPECIAL_TOKENS,
+    PseudoMaskingCollator,
+    pseudo_mask_loss,
+    uncorrupt,
+)
+from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequence_pair_batch
 from masscli.objectives.shared.table_columns import language_of
-from masscli.objectives.translate.objective import pair_batch
 from masscli.objectives.write.options import ConditionalGenerationOptions, RespondOptions, SummarizeOptions
 
 
@@ -59,10 +63,11 @@ class LengthLimits:
         """What the options say, as far as the model has positions for it."""
         if options.writer != "encoder":
             return cls(min(options.max_source, positions - 2), min(options.max_target, positions - 2), False)
-        if (needed := options.max_source + options.max_target + FRAME) > positions:
-            message = f"--max-source {options.max_source}, --max-target {options.max_target}: with {FRAME} symbols, {needed} positions"
+        if (needed := options.max_source + options.max_target + NUM_SPECIAL_TOKENS) > positions:
+            message = f"--max-source {options.max_source}, --max-target {options.max_target}: with {NUM_SPECIAL_TOKENS} symbols, {needed} positions"
             raise MasscliError(
-                f"{message}; the model has {positions} for both", f"together they may be {positions - FRAME}"
+                f"{message}; the model has {positions} for both",
+                f"together they may be {positions - NUM_SPECIAL_TOKENS}",
             )
         return cls(options.max_source, options.max_target, True)
 
@@ -89,7 +94,7 @@ class SourceTargetDataset:
         source = np.minimum(self.whole(start, stop), self.limits.source)
         target = np.minimum(self.targets.lengths(start, stop).astype(np.int64), self.limits.target)
         return (
-            np.stack([source + 2 * target + FRAME + 1], 1)
+            np.stack([source + 2 * target + NUM_SPECIAL_TOKENS + 1], 1)
             if self.limits.joined
             else np.stack([source + 2, target + 2], 1)
         )
@@ -151,7 +156,7 @@ class SourceTargetCollator:
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         sources = [self.framing.encoder_input(e.fields[0], self.language) for e in examples]
         sides = self.language, self.language
-        return pair_batch(
+        return sequence_pair_batch(
             self.framing,
             sources,
             [e.fields[1] for e in examples],
@@ -169,7 +174,9 @@ class ConditionalGeneration(EvaluableObjective):
         self.writing, self.target = config, target
         self.limits = LengthLimits.of(config, context.model.max_positions)
         self.pseudo = (
-            PseudoCollator.of(config, context, config.language, "write") if self.limits.joined else None
+            PseudoMaskingCollator.create(config, context, config.language, "write")
+            if self.limits.joined
+            else None
         )
 
     @property
@@ -213,13 +220,13 @@ class ConditionalGeneration(EvaluableObjective):
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
         """Outside of training nothing of the target is corrupted."""
-        return batch if self.training or self.pseudo is None else undone(batch, "write")
+        return batch if self.training or self.pseudo is None else uncorrupt(batch, "write")
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Cross-entropy of the target."""
         if self.pseudo is not None:
-            return {"write": pseudo_loss(model, batch, "write", self.writing.label_smoothing)}
-        return {"write": Term(*sequence_loss(model, batch, "write", self.writing.label_smoothing))}
+            return {"write": pseudo_mask_loss(model, batch, "write", self.writing.label_smoothing)}
+        return {"write": sequence_loss(model, batch, "write", self.writing.label_smoothing)}
 
     def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
         """For each example: the negative log-likelihood of its target, in nats, and how many pieces that is."""

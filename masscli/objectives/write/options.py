@@ -10,11 +10,11 @@ from typing import ClassVar, Literal, Self
 
 from masscli.core.config import check, config
 from masscli.objectives.input_kinds import TABLE, InputKind
-from masscli.objectives.shared.options import PseudoMaskOptions
+from masscli.objectives.shared.options import PseudoMaskingOptions
 
 
 @config
-class ConditionalGenerationOptions(PseudoMaskOptions):
+class ConditionalGenerationOptions(PseudoMaskingOptions):
     """What tasks that write text can be told."""
 
     input_kind: ClassVar[InputKind] = TABLE
@@ -40,8 +40,8 @@ class ConditionalGenerationOptions(PseudoMaskOptions):
             (self.max_source > 2, "max_source", f"must be above 2, got {self.max_source}"),
             (self.max_target > 2, "max_target", f"must be above 2, got {self.max_target}"),
         )
-        PseudoMaskOptions.__post_init__(self)
-        usual = PseudoMaskOptions(name=self.name)
+        PseudoMaskingOptions.__post_init__(self)
+        usual = PseudoMaskingOptions(name=self.name)
         check(*((self.writer != "decoder" or value == default, field, "is for pseudo-masks, and a decoder writes (--writer encoder)")
                 for field, value, default in (
                     ("target_mask_prob", self.target_mask_prob, usual.target_mask_prob),

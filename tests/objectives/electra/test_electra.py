@@ -71,7 +71,7 @@ def test_a_generator_of_its_own_reads_as_one_that_shares_the_same_embeddings() -
         if name.split(".")[0] in ("stack", "output")
     }
     tied.generator.load_state_dict(copied)
-    apart.generator.hand_over(model)
+    apart.generator.copy_to(model)
     source = batch(apart, (20, 18)).source
     assert torch.equal(apart.generator(model, source), tied.generator(model, source))
     assert torch.equal(apart.generator(model, source), model.encode(source).hidden.flatten(0, 1))
@@ -94,7 +94,9 @@ def test_the_generator_climbs_the_loss_of_the_discriminator(monkeypatch: pytest.
     found = Batch(found.source, None, labels, {"mlm": 2.0, "rtd": found.counts["rtd"]}, found.example_numbers)
     parameters = list(made.generator.parameters())
     policy = (
-        made.generator.output.logits(made.generator(model, found.source)[slot], made.generator.words(model))
+        made.generator.output.logits(
+            made.generator(model, found.source)[slot], made.generator.token_embedding(model)
+        )
         / 0.7
     ).softmax(-1)[0]
     plain = torch.nn.functional.binary_cross_entropy_with_logits
@@ -129,10 +131,10 @@ def test_the_baseline_foresees_the_reward() -> None:
     states, drawn, times = torch.randn(1, 16, requires_grad=True), torch.tensor([11]), torch.ones(1)
     table = make(made).token_embedding("encoder")
     reward = -torch.nn.functional.logsigmoid(made.baseline(states)[:, 0]).detach()
-    loss = made._reinforced(states, table, drawn, reward, times)
+    loss = made._reinforce_loss(states, drawn, times, reward, table)
     right = torch.autograd.grad(loss, [*made.baseline.parameters(), states])
     assert all(float(g.abs().max()) < 1e-6 for g in right)  # nothing is gained over what was foreseen either
-    loss = made._reinforced(states, table, drawn, reward + 1, times)
+    loss = made._reinforce_loss(states, drawn, times, reward + 1, table)
     wrong = torch.autograd.grad(loss, [made.baseline.bias, states])
     assert float(wrong[0]) > 0.01  # foresee more: a smaller sigmoid
     assert float(wrong[1].abs().max()) > 0
@@ -213,13 +215,13 @@ def handed_over(trainer: Trainer) -> list[dict[str, Tensor]]:
     """The model's weights after each time that a generator has handed over its own."""
     made, found = trainer.streams["one"].objective, list[dict[str, Tensor]]()
     assert isinstance(made, Electra)
-    original = made.generator.hand_over
+    original = made.generator.copy_to
 
     def hand_over(model: Transformer) -> None:
         original(model)
         found.append(weights(trainer)[0])
 
-    made.generator.hand_over = hand_over  # type: ignore[method-assign]
+    made.generator.copy_to = hand_over  # type: ignore[method-assign]
     return found
 
 
@@ -299,7 +301,7 @@ def test_a_discriminator_of_another_size_takes_what_fits_and_says_what_does_not(
     assert f"{told}: add --generator-size 1" in notes
     before = weights(trainer)
     assert isinstance(made, Electra)
-    made.generator.hand_over(trainer.model)
+    made.generator.copy_to(trainer.model)
     taken = {
         n.split(".")[0]
         for n, equal in zip(before[0], same(before[0], weights(trainer)[0]), strict=True)

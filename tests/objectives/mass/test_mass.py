@@ -9,7 +9,7 @@ import pytest
 
 from masscli.core.config import ConfigError
 from masscli.core.rng import example_generator
-from masscli.objectives.mass.corruption import fragment_length, mass
+from masscli.objectives.mass.corruption import fragment_length, mask_fragment
 from masscli.objectives.mass.options import MASS_PRESETS, MassOptions
 
 PAD, BOS, EOS, UNK, MASK = range(5)
@@ -28,23 +28,25 @@ def always_masked(preset: str, **changes: object) -> MassOptions:
 
 
 def draws(row: np.ndarray, chosen: MassOptions, count: int) -> list:
-    return [mass(row, chosen, MASK, WORDS, SIZE, example_generator(1, "en", 0, i)) for i in range(count)]
+    return [
+        mask_fragment(row, chosen, MASK, WORDS, SIZE, example_generator(1, "en", 0, i)) for i in range(count)
+    ]
 
 
 def first_hidden(found: list) -> np.ndarray:
-    return np.array([int(np.flatnonzero(m.hidden)[0]) for m in found])
+    return np.array([int(np.flatnonzero(m.is_masked)[0]) for m in found])
 
 
 # The table of spec/mass.md 1.5, written out again by hand: preset -> field -> value.
 TABLE = {
     "paper": {"k": 0.5, "k_of": "words", "k_rounding": "nearest", "start": "uniform", "mask_eos": False, "random_ids": "words",
-              "hide": "none", "decoder": (0.0, 0.0), "decoder_positions": "original", "block": 0},
-    "xlm": {"k": 0.5, "k_of": "row", "k_rounding": "nearest", "start": "ends", "mask_eos": True, "random_ids": "all",
-            "hide": "cross", "decoder": (0.0, 0.0), "decoder_positions": "original", "block": 0},
-    "fairseq": {"k": 0.3, "k_of": "row", "k_rounding": "nearest", "start": "ends", "mask_eos": True, "random_ids": "words",
-                "hide": "both", "decoder": (0.1, 0.1), "decoder_positions": "restart", "block": 0},
+              "mask_visibility": "all", "decoder": (0.0, 0.0), "decoder_positions": "original", "block": 0},
+    "xlm": {"k": 0.5, "k_of": "sequence", "k_rounding": "nearest", "start": "ends", "mask_eos": True, "random_ids": "all",
+            "mask_visibility": "encoder", "decoder": (0.0, 0.0), "decoder_positions": "original", "block": 0},
+    "fairseq": {"k": 0.3, "k_of": "sequence", "k_rounding": "nearest", "start": "ends", "mask_eos": True, "random_ids": "words",
+                "mask_visibility": "none", "decoder": (0.1, 0.1), "decoder_positions": "restart", "block": 0},
     "summarization": {"k": 0.15, "k_of": "words", "k_rounding": "floor", "start": "uniform", "mask_eos": False, "random_ids": "words",
-                      "hide": "none", "decoder": (0.0, 0.0), "decoder_positions": "original", "block": 64},
+                      "mask_visibility": "all", "decoder": (0.0, 0.0), "decoder_positions": "original", "block": 64},
 }  # fmt: skip
 
 
@@ -73,23 +75,23 @@ def test_k_is_rounded_half_to_even_as_the_code_does(preset: str, n: int, k: int)
 
 def test_xlm_start_3_of_the_worked_example() -> None:
     """EOS a b M M M M EOS; inputs b c d e at 2 3 4 5; targets c d e f; attendable keys 0, 1, 2, 7."""
-    found = [m for m in draws(ROW, always_masked("xlm"), 200) if int(np.flatnonzero(m.hidden)[0]) == 3]
+    found = [m for m in draws(ROW, always_masked("xlm"), 200) if int(np.flatnonzero(m.is_masked)[0]) == 3]
     assert found
     for m in found:
-        assert m.corrupted.tolist() == [BOS, 100, 101, MASK, MASK, MASK, MASK, EOS]
-        assert m.inputs.tolist() == [101, 102, 103, 104]
-        assert m.positions.tolist() == [2, 3, 4, 5]
-        assert m.labels.tolist() == [102, 103, 104, 105]
-        assert np.flatnonzero(~m.hidden).tolist() == [0, 1, 2, 7]
+        assert m.encoder_ids.tolist() == [BOS, 100, 101, MASK, MASK, MASK, MASK, EOS]
+        assert m.decoder_ids.tolist() == [101, 102, 103, 104]
+        assert m.decoder_positions.tolist() == [2, 3, 4, 5]
+        assert m.label_ids.tolist() == [102, 103, 104, 105]
+        assert np.flatnonzero(~m.is_masked).tolist() == [0, 1, 2, 7]
 
 
 def test_xlm_fragment_at_the_ends_of_the_worked_example() -> None:
     """start 4: targets d e f EOS, inputs c d e f at 3..6; start 1: inputs EOS a b c at 0..3."""
-    by_start = {int(np.flatnonzero(m.hidden)[0]): m for m in draws(ROW, always_masked("xlm"), 100)}
-    assert by_start[4].labels.tolist() == [103, 104, 105, EOS]
-    assert by_start[4].positions.tolist() == [3, 4, 5, 6]
-    assert by_start[1].inputs.tolist() == [BOS, 100, 101, 102]
-    assert by_start[1].positions.tolist() == [0, 1, 2, 3]
+    by_start = {int(np.flatnonzero(m.is_masked)[0]): m for m in draws(ROW, always_masked("xlm"), 100)}
+    assert by_start[4].label_ids.tolist() == [103, 104, 105, EOS]
+    assert by_start[4].decoder_positions.tolist() == [3, 4, 5, 6]
+    assert by_start[1].decoder_ids.tolist() == [BOS, 100, 101, 102]
+    assert by_start[1].decoder_positions.tolist() == [0, 1, 2, 3]
 
 
 def test_xlm_starts_have_the_published_distribution() -> None:
@@ -103,7 +105,7 @@ def test_paper_starts_are_uniform_over_all_places_and_spare_the_end() -> None:
     found = draws(ROW, always_masked("paper"), 4000)
     shares = np.bincount(first_hidden(found), minlength=5)[1:] / 4000
     assert np.abs(shares - 0.25).max() < 0.03
-    assert not any(m.hidden[-1] or m.hidden[0] for m in found)
+    assert not any(m.is_masked[-1] or m.is_masked[0] for m in found)
 
 
 def test_pieces_of_two_have_every_size_and_keep_order() -> None:
@@ -113,50 +115,52 @@ def test_pieces_of_two_have_every_size_and_keep_order() -> None:
     """
     row = np.concatenate([[BOS], np.arange(100, 108), [EOS]])
     found = draws(row, always_masked("xlm", span=2), 1000)
-    assert [1, 2, 5, 7, 8] in [np.flatnonzero(m.hidden).tolist() for m in found]
+    assert [1, 2, 5, 7, 8] in [np.flatnonzero(m.is_masked).tolist() for m in found]
     for m in found:
-        spots = np.flatnonzero(m.hidden)
+        spots = np.flatnonzero(m.is_masked)
         assert len(spots) == 5 and spots[0] >= 1
-        assert m.inputs.tolist() == row[spots - 1].tolist()
-        assert m.positions.tolist() == (spots - 1).tolist()
-        assert m.labels.tolist() == row[spots].tolist()
+        assert m.decoder_ids.tolist() == row[spots - 1].tolist()
+        assert m.decoder_positions.tolist() == (spots - 1).tolist()
+        assert m.label_ids.tolist() == row[spots].tolist()
 
 
 def test_discrete_ablation_hides_single_tokens_anywhere() -> None:
     row = np.concatenate([[BOS], np.arange(100, 140), [EOS]])
     found = draws(row, always_masked("paper", span=1), 500)
-    assert all(m.hidden.sum() == 20 for m in found)
-    runs = [np.diff(np.flatnonzero(m.hidden)).max() for m in found]
+    assert all(m.is_masked.sum() == 20 for m in found)
+    runs = [np.diff(np.flatnonzero(m.is_masked)).max() for m in found]
     assert np.mean(np.array(runs) > 1) > 0.99  # one piece of 20 in a row is next to impossible
-    share = np.mean([m.hidden[1:-1] for m in found], 0)
+    share = np.mean([m.is_masked[1:-1] for m in found], 0)
     assert np.abs(share - 0.5).max() < 0.1
 
 
 def test_fairseq_shift_is_the_released_off_by_one() -> None:
     """item a b c d e f EOS, k = 4, start 3: a b c M M M M: the target c is visible and EOS is hidden."""
-    found = {int(np.flatnonzero(m.hidden)[0]): m for m in draws(ROW, always_masked("fairseq", k=0.5, source_shift=1,
+    found = {int(np.flatnonzero(m.is_masked)[0]): m for m in draws(ROW, always_masked("fairseq", k=0.5, source_shift=1,
              decoder_mask_share=0.0, decoder_random_share=0.0), 200)}  # fmt: skip
     m = found[4]  # the fragment starts at 3, what is hidden one later
-    assert m.corrupted[1:].tolist() == [100, 101, 102, MASK, MASK, MASK, MASK]
-    assert m.labels.tolist() == [102, 103, 104, 105]
-    assert m.inputs.tolist() == [101, 102, 103, 104]
-    assert m.positions.tolist() == [0, 1, 2, 3]
+    assert m.encoder_ids[1:].tolist() == [100, 101, 102, MASK, MASK, MASK, MASK]
+    assert m.label_ids.tolist() == [102, 103, 104, 105]
+    assert m.decoder_ids.tolist() == [101, 102, 103, 104]
+    assert m.decoder_positions.tolist() == [0, 1, 2, 3]
 
 
 def test_fairseq_hides_k_plus_one_tokens_and_never_the_first() -> None:
     row = np.concatenate([[BOS], np.arange(100, 130), [EOS]])
     for m in draws(row, always_masked("fairseq", source_shift=1), 300):
-        start, k = row.tolist().index(m.labels[0]), len(m.labels)
-        assert np.flatnonzero(m.hidden).tolist() == list(
+        start, k = row.tolist().index(m.label_ids[0]), len(m.label_ids)
+        assert np.flatnonzero(m.is_masked).tolist() == list(
             range(start + 1, min(start + k + 1, len(row) - 1) + 1)
         )
-        assert not m.hidden[:2].any()
+        assert not m.is_masked[:2].any()
 
 
 def test_corruption_is_eighty_ten_ten() -> None:
     row = np.concatenate([[BOS], np.arange(100, 500), [EOS]])
     found = draws(row, options("paper"), 200)
-    spots = [(m.corrupted[m.labels - 99], m.labels) for m in found]  # labels are 100 + place, rows start at 1
+    spots = [
+        (m.encoder_ids[m.label_ids - 99], m.label_ids) for m in found
+    ]  # labels are 100 + place, rows start at 1
     shown, true = np.concatenate([s for s, _ in spots]), np.concatenate([t for _, t in spots])
     assert abs(np.mean(shown == MASK) - 0.8) < 0.01
     assert abs(np.mean(shown == true) - 0.1) < 0.01
@@ -168,7 +172,7 @@ def test_corruption_is_eighty_ten_ten() -> None:
 def test_random_ids_of_xlm_come_from_the_whole_vocabulary() -> None:
     row = np.concatenate([[BOS], np.full(400, 100), [EOS]])
     shown = np.concatenate(
-        [m.corrupted for m in draws(row, options("xlm", mask_share=0.0, random_share=1.0), 300)]
+        [m.encoder_ids for m in draws(row, options("xlm", mask_share=0.0, random_share=1.0), 300)]
     )
     assert (shown < 10).sum() > 300  # specials are drawn too: about 600 of 60,000
 
@@ -177,17 +181,17 @@ def test_everything_outside_the_fragment_is_untouched() -> None:
     for preset in TABLE:
         row = np.concatenate([[BOS], np.arange(100, 180), [EOS]])
         for m in draws(row, options(preset, decoder_mask_share=0.0, decoder_random_share=0.0), 50):
-            outside = np.setdiff1d(row, m.labels)
-            assert np.isin(outside, m.corrupted).all()
-            assert m.inputs.tolist() == row[np.searchsorted(row[:-1], m.labels) - 1 if EOS not in m.labels else
-                                            [row.tolist().index(x) - 1 for x in m.labels]].tolist()  # fmt: skip
+            outside = np.setdiff1d(row, m.label_ids)
+            assert np.isin(outside, m.encoder_ids).all()
+            assert m.decoder_ids.tolist() == row[np.searchsorted(row[:-1], m.label_ids) - 1 if EOS not in m.label_ids else
+                                            [row.tolist().index(x) - 1 for x in m.label_ids]].tolist()  # fmt: skip
 
 
 def test_decoder_noise_is_ten_ten_eighty() -> None:
     row = np.concatenate([[BOS], np.arange(100, 500), [EOS]])
     found = draws(row, options("fairseq", mask_share=1.0, random_share=0.0), 200)
-    clean = np.concatenate([row[np.flatnonzero(m.hidden) - 1] for m in found])
-    read = np.concatenate([m.inputs for m in found])
+    clean = np.concatenate([row[np.flatnonzero(m.is_masked) - 1] for m in found])
+    read = np.concatenate([m.decoder_ids for m in found])
     assert abs(np.mean(read == clean) - 0.8) < 0.01
     assert abs(np.mean(read == MASK) - 0.1) < 0.01
 
@@ -196,39 +200,39 @@ def test_summarization_has_a_fragment_in_every_block() -> None:
     """window t0..t129 (t0 is never hidden by the frame): blocks of 64, 64 and 2; m = 9, 9, 0."""
     row = np.concatenate([[BOS], np.arange(100, 230), [EOS]])
     for m in draws(row, always_masked("summarization"), 100):
-        spots = np.flatnonzero(m.hidden)
-        assert len(spots) == 18 and len(m.labels) == 18
+        spots = np.flatnonzero(m.is_masked)
+        assert len(spots) == 18 and len(m.label_ids) == 18
         first, second = spots[:9], spots[9:]
         assert first.tolist() == list(range(first[0], first[0] + 9)) and 1 <= first[0] <= 56
         assert second.tolist() == list(range(second[0], second[0] + 9)) and 65 <= second[0] <= 120
-        assert (m.inputs.tolist(), m.labels.tolist()) == (
+        assert (m.decoder_ids.tolist(), m.label_ids.tolist()) == (
             row[spots - 1].tolist(),
             row[spots].tolist(),
         )  # one causal sequence
-        assert m.positions.tolist() == (spots - 1).tolist()
+        assert m.decoder_positions.tolist() == (spots - 1).tolist()
 
 
 def test_feed_ablation_reads_the_whole_sentence_and_predicts_the_fragment() -> None:
     for m in draws(ROW, always_masked("paper", feed="all"), 50):
-        assert m.inputs.tolist() == ROW[:-1].tolist()
-        assert ROW[m.at + 1].tolist() == m.labels.tolist()
+        assert m.decoder_ids.tolist() == ROW[:-1].tolist()
+        assert ROW[m.label_positions + 1].tolist() == m.label_ids.tolist()
 
 
 def test_first_input_of_the_papers_text_is_the_mask() -> None:
     for m in draws(ROW, always_masked("paper", first_input="mask"), 20):
-        assert m.inputs[0] == MASK
-        assert m.inputs[1:].tolist() == m.labels[:-1].tolist()
+        assert m.decoder_ids[0] == MASK
+        assert m.decoder_ids[1:].tolist() == m.label_ids[:-1].tolist()
 
 
 def test_k_of_all_is_a_causal_language_model() -> None:
     m = draws(ROW, always_masked("paper", k=1.0), 1)[0]
-    assert m.corrupted.tolist() == [BOS, *[MASK] * 6, EOS]
-    assert m.inputs.tolist() == ROW[:6].tolist() and m.labels.tolist() == SENTENCE.tolist()
+    assert m.encoder_ids.tolist() == [BOS, *[MASK] * 6, EOS]
+    assert m.decoder_ids.tolist() == ROW[:6].tolist() and m.label_ids.tolist() == SENTENCE.tolist()
 
 
 def test_k_of_one_token_is_one_mask() -> None:
     for m in draws(ROW, always_masked("paper", k_tokens=1), 50):
-        assert m.hidden.sum() == 1 and len(m.labels) == len(m.inputs) == 1
+        assert m.is_masked.sum() == 1 and len(m.label_ids) == len(m.decoder_ids) == 1
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
@@ -236,15 +240,15 @@ def test_k_of_one_token_is_one_mask() -> None:
 def test_the_shortest_lines_do_no_harm(preset: str, n: int) -> None:
     row = np.concatenate([[BOS], np.arange(100, 100 + n), [EOS]])
     for m in draws(row, options(preset), 20):
-        assert len(m.inputs) == len(m.positions) == len(m.labels) == len(m.at)
-        assert m.corrupted[0] == BOS
+        assert len(m.decoder_ids) == len(m.decoder_positions) == len(m.label_ids) == len(m.label_positions)
+        assert m.encoder_ids[0] == BOS
 
 
 def test_noise_depends_on_seed_stream_epoch_and_example_only() -> None:
     def one(*key: object) -> list[int]:
-        return mass(
+        return mask_fragment(
             np.arange(5, 405), options("paper"), MASK, WORDS, SIZE, example_generator(*key)
-        ).corrupted.tolist()  # type: ignore[arg-type]
+        ).encoder_ids.tolist()  # type: ignore[arg-type]
 
     keys = [(1, "en", 0, 0), (2, "en", 0, 0), (1, "de", 0, 0), (1, "en", 1, 0), (1, "en", 0, 1)]
     assert len({tuple(one(*key)) for key in keys}) == 5

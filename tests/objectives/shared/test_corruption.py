@@ -27,7 +27,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.electra.objective import Electra
 from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import OBJECTIVES, objective_class
-from masscli.objectives.shared.masking import words
+from masscli.objectives.shared.masking import split_into_words
 from tests.objectives.shared.test_segment_pairs import (
     MASK,
     Pieces,
@@ -84,7 +84,7 @@ def test_robertas_words_meet_one_fate() -> None:
         ids, text, starts = several(128, seed)
         shown, places = masker("dynamic-words")(ids, text, starts, 0, np.random.default_rng(seed))
         chosen = set(places.tolist())
-        for word in words(text, starts):
+        for word in split_into_words(text, starts):
             found = {"mask" if shown[i] == MASK else "kept" if shown[i] == ids[i] else "random" for i in word}
             assert not chosen & set(word.tolist()) or chosen >= set(word.tolist())
             if chosen & set(word.tolist()):
@@ -94,7 +94,9 @@ def test_robertas_words_meet_one_fate() -> None:
             ids, text, starts, 0, np.random.default_rng(seed)
         )  # BERT's: each piece has its own
         by_piece += any(
-            len({bool(again[i] == MASK) for i in w}) == 2 for w in words(text, starts) if w[0] in places
+            len({bool(again[i] == MASK) for i in w}) == 2
+            for w in split_into_words(text, starts)
+            if w[0] in places
         )
     assert by_piece > 100
     for fate, share in (("mask", 0.8), ("random", 0.1), ("kept", 0.1)):
@@ -106,7 +108,7 @@ def test_robertas_words_meet_one_fate() -> None:
 def test_robertas_words_are_counted_as_words() -> None:
     """Of w words, symbols among them, floor(0.15 w + u): right in expectation, however long they are."""
     ids, text, starts = several(512, 1)
-    units = words(text, starts)
+    units = split_into_words(text, starts)
     exact = 0.15 * (len(units) + 3)
     assert len(units) < 256 and 0.1 < exact % 1 < 0.9
     numbers = []
@@ -116,7 +118,7 @@ def test_robertas_words_are_counted_as_words() -> None:
     assert set(numbers) == {int(exact), int(exact) + 1}
     assert np.mean(numbers) == pytest.approx(exact, abs=0.05)
     few = [
-        len(masker("dynamic-words", most=20)(ids, text, starts, 0, np.random.default_rng(seed))[1])
+        len(masker("dynamic-words", max_masked=20)(ids, text, starts, 0, np.random.default_rng(seed))[1])
         for seed in range(200)
     ]
     assert min(few) > 15 and max(few) == 20  # --max-predictions is of tokens
@@ -167,10 +169,13 @@ def test_ngrams_are_runs_of_whole_words() -> None:
     for seed in range(300):
         ids, text, starts = several(512, seed)
         for most, k in ((None, 77), (20, 20)):
-            _, places = masker("ngrams", most=most)(ids, text, starts, 0, np.random.default_rng(seed))
+            _, places = masker("ngrams", max_masked=most)(ids, text, starts, 0, np.random.default_rng(seed))
             chosen = set(places.tolist())
             assert 0 < len(chosen) <= k
-            assert all(chosen >= set(w.tolist()) or not chosen & set(w.tolist()) for w in words(text, starts))
+            assert all(
+                chosen >= set(w.tolist()) or not chosen & set(w.tolist())
+                for w in split_into_words(text, starts)
+            )
             full += len(chosen) == k
     assert full > 500  # short of k only where no word is short enough
 
@@ -187,7 +192,7 @@ def test_albert_takes_words_for_what_its_rule_says() -> None:
 
     for rule, begins in (("words", [True, False, False]), ("released", [True, True, False])):
         view: Any = objective("albert", ngram_rule=rule).dataset(Folder(), "train")[0]  # type: ignore[arg-type]
-        assert view.starts(np.array([4, 5, 6])).tolist() == begins
+        assert view.word_starts(np.array([4, 5, 6])).tolist() == begins
         cut = (
             np.array([10, 11]),
             np.array([12, 13]),
@@ -269,7 +274,7 @@ def test_unilm_numbers_its_blocks_without_a_gap() -> None:
 def test_chunks_of_one_sentence_tip_the_balance_of_labels(kind: str) -> None:
     """P(second label) = q + (1 - q) / 2, with q the share of chunks of one sentence: here those of the documents of one."""
     column = Text([[40]] * 80 + [[5] * 90] * 15)
-    view = pairs(column, kind, size=33, short=0.0, copies=20)
+    view = pairs(column, kind, max_length=33, short_prob=0.0, copies=20)
     alone, labels = [], []
     for row in range(len(view)):
         a, _, label, _ = view[row].fields
@@ -283,7 +288,7 @@ def test_chunks_of_one_sentence_tip_the_balance_of_labels(kind: str) -> None:
 
 
 def test_sentences_that_a_random_b_displaced_begin_the_next_pair() -> None:
-    view = pairs(Text([[5] * 99] * 6), "nsp", size=33, short=0.0)
+    view = pairs(Text([[5] * 99] * 6), "nsp", max_length=33, short_prob=0.0)
     follow = 0
     for row in range(len(view) - 1):
         (a, b, label, _), (after, *_) = view[row].fields, view[row + 1].fields

@@ -11,8 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from masscli.data.batches.packed_sentences import PackedSentenceDataset
-from masscli.objectives.shared.masking import Masker, blocks, electra_slots, fill, words
-from masscli.objectives.shared.segment_pairs import DocumentPairs, cut
+from masscli.objectives.electra.corruption import choose_positions
+from masscli.objectives.shared.masking import TokenMasker, fill_with_ngrams, split_into_words
+from masscli.objectives.shared.segment_pairs import SegmentPairDataset, truncate_randomly
+from masscli.objectives.unilm.corruption import draw_blocks
 from masscli.text.vocabulary import Vocabulary
 from masscli.text.word_starts import WordStarts, word_starts
 
@@ -46,9 +48,11 @@ def text(seed: int = 1, documents: int = 30, sentences: int = 40, longest: int =
     return Text([draw.integers(1, longest, draw.integers(1, sentences)).tolist() for _ in range(documents)])
 
 
-def pairs(column: Any, kind: str, **options: Any) -> DocumentPairs:
-    return DocumentPairs(
-        column, kind, **({"size": SIZE, "short": 0.1, "copies": 1, "seed": 5, "starts": STARTS} | options)
+def pairs(column: Any, kind: str, **options: Any) -> SegmentPairDataset:
+    return SegmentPairDataset(
+        column,
+        kind,
+        **({"max_length": SIZE, "short_prob": 0.1, "copies": 1, "seed": 5, "word_starts": STARTS} | options),
     )
 
 
@@ -77,7 +81,7 @@ def test_pairs_fit_their_size_and_say_so(kind: str) -> None:
 
 
 def test_b_follows_a_or_comes_from_another_document() -> None:
-    view = pairs(text(), "nsp", size=2_000, short=0.9)  # nothing is cut
+    view = pairs(text(), "nsp", max_length=2_000, short_prob=0.9)  # nothing is cut
     labels = Counter[int]()
     for row in range(len(view)):
         a, b, label, _ = view[row].fields
@@ -92,7 +96,7 @@ def test_b_follows_a_or_comes_from_another_document() -> None:
 
 def test_as_many_random_pairs_as_the_procedure_makes() -> None:
     """P(random) = q + (1 - q) / 2, with q the share of chunks of one sentence; here none, for sentences have 5 tokens and targets 30."""
-    view = pairs(Text([[5] * 4_000, [5] * 4_000]), "nsp", size=33, short=0.0)
+    view = pairs(Text([[5] * 4_000, [5] * 4_000]), "nsp", max_length=33, short_prob=0.0)
     labels = [int(view[row].fields[2][0]) for row in range(len(view))]
     assert abs(np.mean(labels) - 0.5) < 4 * 0.5 / np.sqrt(len(labels)) + 2 / len(labels)
 
@@ -100,7 +104,7 @@ def test_as_many_random_pairs_as_the_procedure_makes() -> None:
 def test_what_a_random_b_displaces_comes_again() -> None:
     """Every sentence is used as A, or as the B that really follows."""
     column = text()
-    view = pairs(column, "nsp", size=2_000, short=0.9)
+    view = pairs(column, "nsp", max_length=2_000, short_prob=0.9)
     used = set[int]()
     for row in range(len(view)):
         a, b, label, _ = view[row].fields
@@ -109,7 +113,7 @@ def test_what_a_random_b_displaces_comes_again() -> None:
 
 
 def test_order_is_exchanged_before_anything_is_cut() -> None:
-    view = pairs(text(), "sop", size=2_000, short=0.9)
+    view = pairs(text(), "sop", max_length=2_000, short_prob=0.9)
     seen = Counter[bool]()
     for row in range(len(view)):
         a, b, label, _ = view[row].fields
@@ -123,7 +127,7 @@ def test_order_is_exchanged_before_anything_is_cut() -> None:
             assert label[0] == exchanged
             seen[bool(exchanged)] += 1
     assert abs(seen[True] - seen[False]) < 4 * np.sqrt(sum(seen.values()))
-    strict = pairs(text(), "strict-sop", size=2_000, short=0.9)
+    strict = pairs(text(), "strict-sop", max_length=2_000, short_prob=0.9)
     assert all(document(strict[r].fields[0]) == document(strict[r].fields[1]) for r in range(len(strict)))
 
 
@@ -135,14 +139,14 @@ def test_sentence_pairs_are_two_sentences() -> None:
 
 def test_contiguous_segments_read_the_text_once_and_in_order() -> None:
     column = text(longest=9)
-    view = pairs(column, "contiguous", short=0.0)
+    view = pairs(column, "contiguous", short_prob=0.0)
     read = [t for row in range(len(view)) for part in view[row].fields[:2] for t in part.tolist()]
     assert read == sorted(set(read))
     assert len(read) >= 0.8 * sum(map(len, column.rows))  # the rest is cut from the ends of full examples
 
 
 def test_electra_fills_a_sequence_with_one_or_two_segments() -> None:
-    view = pairs(Text([[5] * 4_000]), "electra", short=0.05)
+    view = pairs(Text([[5] * 4_000]), "electra", short_prob=0.05)
     alone = [not len(view[row].fields[1]) for row in range(len(view))]
     assert 0.05 < np.mean(alone) < 0.16
     for row in range(len(view)):
@@ -152,14 +156,14 @@ def test_electra_fills_a_sequence_with_one_or_two_segments() -> None:
 
 def test_electra_aims_at_a_shorter_length_at_the_beginning_of_a_document_too() -> None:
     """One time in twenty, of documents that fill one example and no more."""
-    view = pairs(Text([[10] * 8] * 90), "electra", short=0.05, copies=30)
+    view = pairs(Text([[10] * 8] * 90), "electra", short_prob=0.05, copies=30)
     found = [view[row].fields for row in range(len(view))]
     assert 0.02 < np.mean([len(a) + len(b) < SIZE - 10 for a, b, *_ in found if sentence(a[0]) == 0]) < 0.06
 
 
 def test_electra_takes_all_for_one_segment_however_long_the_sentences_are() -> None:
     """One time in ten."""
-    view = pairs(Text([[60, 90]] * 90), "electra", short=0.0, copies=20)
+    view = pairs(Text([[60, 90]] * 90), "electra", short_prob=0.0, copies=20)
     assert 0.07 < np.mean([not len(view[row].fields[1]) for row in range(len(view))]) < 0.13
 
 
@@ -174,7 +178,7 @@ def test_no_two_purposes_draw_the_same_numbers(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("numpy.random.Philox", noted)
     view = pairs(text(), "nsp")
-    masker = Masker("pieces", 0.15, 0.1, 0.1, None, MASK, None, V, True, 5)
+    masker = TokenMasker("tokens", 0.15, 0.1, 0.1, MASK, None, V, static=True, seed=5)
     for row in range(20):
         ids = np.concatenate(view[row].fields[:2])
         masker(ids, np.ones(len(ids), np.bool_), np.ones(len(ids), np.bool_), row, np.random.default_rng(1))
@@ -206,15 +210,15 @@ def test_copies_are_drawn_anew_and_seeds_tell() -> None:
 
 
 def test_what_was_forgotten_is_made_again_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("masscli.objectives.shared.segment_pairs.BLOCK", 64)
+    monkeypatch.setattr("masscli.objectives.shared.segment_pairs.SENTENCES_PER_BLOCK", 64)
     column = text()
     view = pairs(column, "nsp")
     kept = [view[row] for row in range(len(view))]
-    monkeypatch.setattr("masscli.objectives.shared.segment_pairs.KEPT", 1)
+    monkeypatch.setattr("masscli.objectives.shared.segment_pairs.MAX_CACHED_PAIRS", 1)
     fresh = pairs(column, "nsp")
     for row in np.random.default_rng(1).permutation(len(view))[:60].tolist():
         assert all(np.array_equal(x, y) for x, y in zip(fresh[row].fields, kept[row].fields, strict=True))
-    assert len(fresh._made) == 1
+    assert len(fresh._cache) == 1
 
 
 def test_too_long_a_pair_loses_from_the_longer_side() -> None:
@@ -222,7 +226,7 @@ def test_too_long_a_pair_loses_from_the_longer_side() -> None:
     draw = np.random.default_rng(3)
     for _ in range(300):
         n, m, room = (int(x) for x in draw.integers(1, 40, 3))
-        a, b = cut(np.arange(n), np.arange(100, 100 + m), room + 1, draw)
+        a, b = truncate_randomly(np.arange(n), np.arange(100, 100 + m), room + 1, draw)
         while n + m > room + 1:
             n, m = (n - 1, m) if n > m else (n, m - 1)
         assert (len(a), len(b)) == (n, m)
@@ -270,10 +274,10 @@ def test_odd_corpora_are_packed(documents: list[list[int]], cross: bool) -> None
 # -- masks ---------------------------------------------------------------------------------------------------------------------------------
 
 
-def masker(unit: str, **options: Any) -> Masker:
-    values: dict[str, Any] = {"share": 0.15, "keep": 0.1, "random": 0.1, "most": None, "mask": MASK, "pool": None, "size": V,
+def masker(unit: Any, **options: Any) -> TokenMasker:
+    values: dict[str, Any] = {"mask_prob": 0.15, "keep_prob": 0.1, "random_prob": 0.1, "mask_id": MASK, "random_pool": None, "vocab_size": V,
                               "static": False, "seed": 1}  # fmt: skip
-    return Masker(unit, **(values | options))
+    return TokenMasker(unit, **(values | options))
 
 
 def framed(n: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -288,7 +292,7 @@ def test_bert_masks_a_fixed_number_in_fixed_shares(n: int, count: int) -> None:
     ids, text = framed(n)
     found, total = Counter[str](), 20_000
     for row in range(total // count + 1):
-        shown, places = masker("pieces")(ids, text, text, row, np.random.default_rng(row))
+        shown, places = masker("tokens")(ids, text, text, row, np.random.default_rng(row))
         assert len(places) == count
         assert bool(text[places].all())
         assert np.array_equal(np.delete(shown, places), np.delete(ids, places))
@@ -302,14 +306,14 @@ def test_bert_masks_a_fixed_number_in_fixed_shares(n: int, count: int) -> None:
 
 def test_a_bound_on_predictions_bites() -> None:
     ids, text = framed(512)
-    assert len(masker("pieces", most=20)(ids, text, text, 0, np.random.default_rng(1))[1]) == 20
-    assert len(masker("ngrams", most=20)(ids, text, text, 0, np.random.default_rng(1))[1]) <= 20
+    assert len(masker("tokens", max_masked=20)(ids, text, text, 0, np.random.default_rng(1))[1]) == 20
+    assert len(masker("ngrams", max_masked=20)(ids, text, text, 0, np.random.default_rng(1))[1]) <= 20
 
 
 def test_static_masks_stay_and_dynamic_ones_do_not() -> None:
     ids, text = framed(128)
     for static in (True, False):
-        made = masker("pieces", static=static)
+        made = masker("tokens", static=static)
         first, second = (made(ids, text, text, 3, np.random.default_rng(seed))[1].tolist() for seed in (1, 2))
         assert (first == second) is static
     assert (
@@ -325,20 +329,20 @@ def test_whole_words_are_masked_whole() -> None:
         starts = draw.random(128) < 0.5
         places = set(masker("words")(ids, text, starts, row, draw)[1].tolist())
         assert 0 < len(places) <= 19
-        for word in words(text, starts):
+        for word in split_into_words(text, starts):
             assert set(word.tolist()) <= places or not set(word.tolist()) & places
 
 
 def test_words_do_not_reach_over_special_symbols() -> None:
     text = np.array([False, True, True, False, True, False])
     starts = np.array([True, True, False, True, False, True])  # a continuation right after [SEP]
-    assert [w.tolist() for w in words(text, starts)] == [[1, 2], [4]]
+    assert [w.tolist() for w in split_into_words(text, starts)] == [[1, 2], [4]]
 
 
 def test_dynamic_masks_are_right_in_expectation() -> None:
     ids, text = framed(512)
     counts = Counter(
-        len(masker("dynamic")(ids, np.ones_like(text), text, 0, np.random.default_rng(seed))[1])
+        len(masker("dynamic-tokens")(ids, np.ones_like(text), text, 0, np.random.default_rng(seed))[1])
         for seed in range(2_000)
     )
     assert set(counts) == {76, 77}
@@ -349,7 +353,8 @@ def test_special_symbols_are_masked_like_others_where_they_may_be() -> None:
     ids, _ = framed(100)
     every = np.ones(100, np.bool_)
     hits = [
-        0 in masker("dynamic")(ids, every, every, 0, np.random.default_rng(seed))[1] for seed in range(4_000)
+        0 in masker("dynamic-tokens")(ids, every, every, 0, np.random.default_rng(seed))[1]
+        for seed in range(4_000)
     ]
     assert np.mean(hits) == pytest.approx(0.15, abs=0.02)
 
@@ -357,7 +362,7 @@ def test_special_symbols_are_masked_like_others_where_they_may_be() -> None:
 def test_random_tokens_come_from_the_pool() -> None:
     ids, text = framed(512)
     pool = np.arange(100, 200)
-    shown, places = masker("dynamic", keep=0.0, random=1.0, pool=pool)(
+    shown, places = masker("dynamic-tokens", keep_prob=0.0, random_prob=1.0, random_pool=pool)(
         ids, text, text, 0, np.random.default_rng(1)
     )
     assert set(shown[places].tolist()) <= set(pool.tolist())
@@ -375,7 +380,7 @@ def runs(units: list[NDArray[np.int64]], times: int) -> Counter[int]:
     """Lengths of n-grams, told apart by their distance in so long a text."""
     found = Counter[int]()
     for seed in range(times // 10):
-        places = fill(units, 30, 3, np.random.default_rng(seed))
+        places = fill_with_ngrams(units, 30, 3, np.random.default_rng(seed))
         for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1):
             found[len(run)] += len(run) <= 3
     return found
@@ -387,10 +392,10 @@ def runs(units: list[NDArray[np.int64]], times: int) -> Counter[int]:
 )
 def test_electra_draws_with_replacement(length: int, share: float, most: int, distinct: float) -> None:
     _, text = framed(length)
-    every = [electra_slots(text, share, most, True, np.random.default_rng(seed)) for seed in range(500)]
+    every = [choose_positions(text, share, most, True, np.random.default_rng(seed)) for seed in range(500)]
     assert {len(x) for x in every} == {min(most, round(share * length))}
     assert np.mean([len(set(x.tolist())) for x in every]) / length == pytest.approx(distinct, abs=0.002)
-    once = electra_slots(text, share, most, False, np.random.default_rng(1))
+    once = choose_positions(text, share, most, False, np.random.default_rng(1))
     assert len(set(once.tolist())) == len(once)
 
 
@@ -400,7 +405,7 @@ def test_electra_draws_with_replacement(length: int, share: float, most: int, di
 def test_unilm_draws_blocks_as_algorithm_1_does(n: int, masked: float, count: float) -> None:
     maskable = np.ones(n, np.bool_)
     maskable[[0, -1]] = False
-    made = [blocks(maskable, 0.15, 0.4, 6, False, np.random.default_rng(seed)) for seed in range(1_500)]
+    made = [draw_blocks(maskable, 0.15, 0.4, 6, False, np.random.default_rng(seed)) for seed in range(1_500)]
     for order in made:
         every = np.concatenate(order)
         assert len(set(every.tolist())) == len(every)
@@ -409,14 +414,14 @@ def test_unilm_draws_blocks_as_algorithm_1_does(n: int, masked: float, count: fl
         assert all(len(b) <= 6 and set(np.diff(b).tolist()) <= {1} for b in order)
     assert np.mean([sum(map(len, order)) for order in made]) / n == pytest.approx(masked, rel=0.02)
     assert np.mean([len(order) for order in made]) == pytest.approx(count, rel=0.05)
-    assert all(len(b) == 1 for b in blocks(maskable, 0.15, 0.4, 6, True, np.random.default_rng(1)))
+    assert all(len(b) == 1 for b in draw_blocks(maskable, 0.15, 0.4, 6, True, np.random.default_rng(1)))
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_blocks_of_almost_nothing(n: int) -> None:
     maskable = np.zeros(n, np.bool_)
     maskable[1:-1] = True
-    assert sum(map(len, blocks(maskable, 0.9, 0.4, 6, False, np.random.default_rng(1)))) <= n - 2
+    assert sum(map(len, draw_blocks(maskable, 0.9, 0.4, 6, False, np.random.default_rng(1)))) <= n - 2
 
 
 # -- words ---------------------------------------------------------------------------------------------------------------------------------
@@ -485,7 +490,7 @@ def test_released_ngrams_go_on_behind_a_separator() -> None:
     often = {}
     for unit in ("ngrams", "released-ngrams"):
         pairs = Counter(
-            tuple(masker(unit, share=0.2)(ids, text, every, 0, np.random.default_rng(s))[1].tolist())
+            tuple(masker(unit, mask_prob=0.2)(ids, text, every, 0, np.random.default_rng(s))[1].tolist())
             for s in range(4_000)
         )
         often[unit] = pairs[4, 6] / pairs[3, 4]
@@ -494,7 +499,7 @@ def test_released_ngrams_go_on_behind_a_separator() -> None:
     glued[6] = False
     for unit, together in (("ngrams", False), ("released-ngrams", True)):
         found = [
-            set(masker(unit, share=0.2)(ids, text, glued, 0, np.random.default_rng(s))[1].tolist())
+            set(masker(unit, mask_prob=0.2)(ids, text, glued, 0, np.random.default_rng(s))[1].tolist())
             for s in range(200)
         ]
         assert all((4 in x) == (6 in x) for x in found) is together

@@ -15,10 +15,11 @@ from masscli.data.batches.batch import Tokens
 from masscli.data.batches.dataset import Example
 from masscli.models.masks import step_visibility
 from masscli.models.transformer import Transformer
-from masscli.objectives.masked_lm.bert import Framed, frame
 from masscli.objectives.objective import Objective
 from masscli.objectives.shared import pseudo_masking
-from masscli.objectives.unilm import objective as unilm
+from masscli.objectives.shared.paired_text import PairedText, add_special_tokens
+from masscli.objectives.shared.pseudo_masking import PseudoMaskExample, pseudo_mask_batch
+from masscli.objectives.unilm.corruption import build_example
 from tests.objectives.test_pretraining import FRAMING, VOCAB, batch, make, objective, pair, rngs, words
 
 N = 12
@@ -26,13 +27,15 @@ ORDER = [np.array([4, 5]), np.array([2]), np.array([8, 9, 10])]
 MASKED = [4, 5, 2, 8, 9, 10]
 
 
-def text(seed: int = 1) -> Framed:
-    return frame(pair(words(seed, 5), words(seed + 1, N - 8)), FRAMING)
+def text(seed: int = 1) -> PairedText:
+    return add_special_tokens(pair(words(seed, 5), words(seed + 1, N - 8)), FRAMING)
 
 
-def laid(order: Sequence[Any] = ORDER, terms: Sequence[str] = ("ae", "par"), seed: int = 1) -> unilm.Laid:
+def laid(
+    order: Sequence[Any] = ORDER, terms: Sequence[str] = ("ae", "par"), seed: int = 1
+) -> PseudoMaskExample:
     shown = np.full(sum(map(len, order)), VOCAB.mask)
-    return unilm.lay_out(text(seed), order, shown, VOCAB.mask, list(terms))
+    return build_example(text(seed), order, shown, VOCAB.mask, list(terms))
 
 
 def probe(*, layers: int = 3, **options: Any) -> tuple[Objective, Transformer]:
@@ -44,15 +47,17 @@ def probe(*, layers: int = 3, **options: Any) -> tuple[Objective, Transformer]:
     return made, model
 
 
-def tokens(x: unilm.Laid) -> Tokens:
-    terms = tuple(x.at)
-    return unilm.batch_of([x], terms, FRAMING, "en", [0]).source
+def tokens(x: PseudoMaskExample) -> Tokens:
+    terms = tuple(x.label_positions)
+    return pseudo_mask_batch([x], terms, FRAMING, "en", [0]).source
 
 
-def losses(made: Objective, model: Transformer, x: unilm.Laid) -> dict[str, float]:
+def losses(made: Objective, model: Transformer, x: PseudoMaskExample) -> dict[str, float]:
     return {
         term: float(t.nll)
-        for term, t in made(model, unilm.batch_of([x], tuple(x.at), FRAMING, "en", [0])).items()
+        for term, t in made(
+            model, pseudo_mask_batch([x], tuple(x.label_positions), FRAMING, "en", [0])
+        ).items()
     }
 
 
@@ -74,9 +79,11 @@ def corrupted() -> Tokens:
     return plain(ids.tolist(), whole.segments.tolist())
 
 
-def bare(n: int) -> Framed:
+def bare(n: int) -> PairedText:
     """A text without special symbols, so that all of it can be masked."""
-    return Framed(np.array(words(5, n)), np.zeros(n, np.int64), np.ones(n, np.bool_), np.ones(n, np.bool_), 0)
+    return PairedText(
+        np.array(words(5, n)), np.zeros(n, np.int64), np.ones(n, np.bool_), np.ones(n, np.bool_), 0
+    )
 
 
 def test_copies_stand_at_the_place_and_in_the_segment_of_what_they_copy() -> None:
@@ -86,7 +93,7 @@ def test_copies_stand_at_the_place_and_in_the_segment_of_what_they_copy() -> Non
     assert x.segments.tolist() == whole.segments[[*range(N), *MASKED, *MASKED]].tolist()
     assert x.steps.tolist() == [0, 0, 2, 0, 1, 1, 0, 0, 3, 3, 3, 0, *[0] * 6, -1, -1, -2, -3, -3, -3]
     assert x.labels["ae"].tolist() == x.labels["par"].tolist() == whole.ids[MASKED].tolist()
-    assert x.ids[x.at["par"]].tolist() == [VOCAB.mask] * 6
+    assert x.ids[x.label_positions["par"]].tolist() == [VOCAB.mask] * 6
 
 
 def slow_sees(q: int, k: int) -> bool:
@@ -129,11 +136,11 @@ def test_a_prediction_depends_on_its_condition_and_on_nothing_else(
     context = set(np.flatnonzero(x.steps == 0).tolist())  # the [M] among it
     for block, places in enumerate(ORDER):
         earlier = {int(place) for b in ORDER[:block] for place in b}
-        own = {int(at) for at, place in zip(x.at["par"], MASKED, strict=True) if place in places}
+        own = {int(at) for at, place in zip(x.label_positions["par"], MASKED, strict=True) if place in places}
         for place in places:
             n = MASKED.index(place)
-            assert reach(model, source, int(x.at["ae"][n])) == context
-            assert reach(model, source, int(x.at["par"][n])) == context | earlier | own
+            assert reach(model, source, int(x.label_positions["ae"][n])) == context
+            assert reach(model, source, int(x.label_positions["par"][n])) == context | earlier | own
 
 
 def test_no_prediction_depends_on_what_it_may_not_see() -> None:
@@ -149,8 +156,10 @@ def test_no_prediction_depends_on_what_it_may_not_see() -> None:
         step = next(i for i, block in enumerate(ORDER) if changed in block)
         for i, place in enumerate(MASKED):
             block = next(j for j, b in enumerate(ORDER) if place in b)
-            assert torch.equal(hidden[x.at["ae"][i]], other[x.at["ae"][i]])
-            assert torch.equal(hidden[x.at["par"][i]], other[x.at["par"][i]]) is (block <= step)
+            assert torch.equal(hidden[x.label_positions["ae"][i]], other[x.label_positions["ae"][i]])
+            assert torch.equal(hidden[x.label_positions["par"][i]], other[x.label_positions["par"][i]]) is (
+                block <= step
+            )
 
 
 @pytest.mark.parametrize(
@@ -161,7 +170,7 @@ def test_autoencoding_is_bert(order: list[Any]) -> None:
     _, model = probe()
     wanted = model.encode(corrupted()).hidden[0, np.concatenate(order)]
     for x in (laid(order), laid(order, ["ae"])):
-        assert torch.allclose(model.encode(tokens(x)).hidden[0, x.at["ae"]], wanted, atol=1e-5)
+        assert torch.allclose(model.encode(tokens(x)).hidden[0, x.label_positions["ae"]], wanted, atol=1e-5)
 
 
 def test_partially_autoregressive_prediction_is_a_cloze_for_each_step() -> None:
@@ -171,7 +180,7 @@ def test_partially_autoregressive_prediction_is_a_cloze_for_each_step() -> None:
     joint = model.encode(tokens(x)).hidden[0]
     for step in (1, 2, 3):
         kept = np.flatnonzero((x.steps == 0) | ((x.steps > 0) & (x.steps < step)) | (x.steps == -step))
-        part = unilm.Laid(
+        part = PseudoMaskExample(
             x.ids[kept],
             x.positions[kept],
             x.segments[kept],
@@ -198,7 +207,7 @@ def test_blocks_of_one_token_are_an_autoregressive_model_in_their_order(terms: t
             none | {"ar": x.labels["ar"][step - 1 : step]},
             none | {"ar": np.flatnonzero(x.steps[kept] == -step)},
         )
-        part = unilm.Laid(x.ids[kept], x.positions[kept], x.segments[kept], x.steps[kept], labels, at)
+        part = PseudoMaskExample(x.ids[kept], x.positions[kept], x.segments[kept], x.steps[kept], labels, at)
         total += losses(made, model, part)["ar"]
     assert losses(made, model, x)["ar"] == pytest.approx(total, rel=1e-5)
 
@@ -212,9 +221,9 @@ def test_from_left_to_right_it_is_a_causal_language_model_that_knows_the_positio
         {name.replace("encoder", "decoder"): tensor for name, tensor in model.state_dict().items()}
     )
     whole = bare(n)
-    x = unilm.lay_out(whole, [np.array([t]) for t in range(n)], whole.ids, VOCAB.mask, ["ar"])
+    x = build_example(whole, [np.array([t]) for t in range(n)], whole.ids, VOCAB.mask, ["ar"])
     hidden = model.encode(tokens(x)).hidden[0]
-    for t, at in enumerate(x.at["ar"]):
+    for t, at in enumerate(x.label_positions["ar"]):
         read = plain([*whole.ids[:t].tolist(), VOCAB.mask], [0] * (t + 1))
         assert torch.allclose(hidden[at], decoder.read(read)[0, -1], atol=1e-5)
     assert torch.allclose(hidden[:n], decoder.read(plain(whole.ids.tolist(), [0] * n))[0], atol=1e-5)
@@ -225,18 +234,20 @@ def test_one_block_without_masks_is_bert_on_pseudo_masks() -> None:
     _, model = probe(layers=1)
     x, twice = laid([np.array(MASKED)], ["par"]), laid([np.array(MASKED)])
     wanted = model.encode(corrupted()).hidden[0, MASKED]
-    assert torch.allclose(model.encode(tokens(x)).hidden[0, x.at["par"]], wanted, atol=1e-5)
-    assert not torch.allclose(model.encode(tokens(twice)).hidden[0, twice.at["par"]], wanted, atol=1e-2)
+    assert torch.allclose(model.encode(tokens(x)).hidden[0, x.label_positions["par"]], wanted, atol=1e-5)
+    assert not torch.allclose(
+        model.encode(tokens(twice)).hidden[0, twice.label_positions["par"]], wanted, atol=1e-2
+    )
 
 
 def test_one_block_of_everything_is_bert_on_masks_at_any_depth() -> None:
     """There is no context then that could or could not see them."""
     _, model = probe(layers=3)
     whole = bare(7)
-    x = unilm.lay_out(whole, [np.arange(7)], whole.ids, VOCAB.mask, ["par"])
+    x = build_example(whole, [np.arange(7)], whole.ids, VOCAB.mask, ["par"])
     masks = plain([VOCAB.mask] * 7, [0] * 7)
     assert torch.allclose(
-        model.encode(tokens(x)).hidden[0, x.at["par"]], model.encode(masks).hidden[0], atol=1e-5
+        model.encode(tokens(x)).hidden[0, x.label_positions["par"]], model.encode(masks).hidden[0], atol=1e-5
     )
 
 
@@ -254,8 +265,10 @@ def test_the_physical_order_of_a_sequence_does_not_matter() -> None:
     made, model = probe()
     x = laid()
     order = np.random.default_rng(1).permutation(len(x.ids))
-    at = {term: np.argsort(order)[places] for term, places in x.at.items()}
-    mixed = unilm.Laid(x.ids[order], x.positions[order], x.segments[order], x.steps[order], x.labels, at)
+    at = {term: np.argsort(order)[places] for term, places in x.label_positions.items()}
+    mixed = PseudoMaskExample(
+        x.ids[order], x.positions[order], x.segments[order], x.steps[order], x.labels, at
+    )
     assert torch.allclose(
         model.encode(tokens(x)).hidden[0, order], model.encode(tokens(mixed)).hidden[0], atol=1e-5
     )
@@ -283,7 +296,7 @@ def test_the_ablations_of_unilm_leave_out_what_they_do_not_need(variant: str, te
 def test_sequence_to_sequence_by_pseudo_masks_sees_the_target_before_it() -> None:
     made = objective("s2s", target_mask_prob=0.0)
     model = make(made, relative_buckets=8, relative_distance=16)
-    x = pseudo_masking.lay_out(
+    x = pseudo_masking.build_example(
         np.array([5, 10, 11, 6]), np.array([20, 21, 22, 2]), np.array([20, 21, 22, 2]), VOCAB.mask, "s2s"
     )
     assert x.positions.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7]

@@ -1,0 +1,119 @@
+"""A masked language model over one or two segments of a document, with a classifier of the pair: what BERT and its relatives share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from masscli.data.batches.batch import Batch, Ids, Labels, pad
+from masscli.data.batches.dataset import Dataset, Example
+from masscli.data.batches.framing import Framing
+from masscli.models.linear import Linear
+from masscli.models.transformer import Transformer
+from masscli.objectives.masked_lm.options import DocumentMaskingOptions
+from masscli.objectives.objective import Objective, ObjectiveContext, Term
+from masscli.objectives.shared.masking import MaskingUnit, TokenMasker
+from masscli.objectives.shared.paired_text import add_special_tokens
+from masscli.objectives.shared.segment_pairs import SegmentPairDataset
+from masscli.objectives.shared.sentence_masking import masked_batch
+from masscli.text.vocabulary import Vocabulary
+
+
+def document_masker(
+    options: DocumentMaskingOptions, unit: MaskingUnit, vocab: Vocabulary, random_pool: Ids | None
+) -> TokenMasker:
+    """Return the masker of an objective over documents; random tokens come from `random_pool` (None: from all ids)."""
+    return TokenMasker(
+        unit=unit,
+        mask_prob=options.mask_prob,
+        keep_prob=options.leave_unmasked_prob,
+        random_prob=options.random_token_prob,
+        mask_id=vocab.mask,
+        random_pool=random_pool,
+        vocab_size=vocab.size,
+        max_masked=options.max_predictions,
+        static=options.masks == "static",
+        seed=options.pair_seed,
+    )
+
+
+@dataclass(frozen=True)
+class PairedLMCollator:
+    """Mask tokens of segment pairs. `pair_term` is the loss term of the pair's label, or None if it is not learned."""
+
+    framing: Framing
+    language: str
+    masker: TokenMasker
+    pair_term: str | None
+
+    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        """Make a batch with the labels of the term `mlm`, and those of the pairs."""
+        pairs = [add_special_tokens(example, self.framing) for example in examples]
+        corrupted, masked_positions = [], []
+        for pair, example, rng in zip(pairs, examples, rngs, strict=True):
+            ids, positions = self.masker(pair.ids, pair.is_text, pair.starts_word, example.number, rng)
+            corrupted.append(ids)
+            masked_positions.append(positions)
+        numbers = [example.number for example in examples]
+        original = [pair.ids for pair in pairs]
+        batch = masked_batch(original, corrupted, masked_positions, self.framing, self.language, numbers)
+        segments, _ = pad([pair.segments for pair in pairs], 0)
+        batch = replace(batch, source=replace(batch.source, segments=segments))
+        if self.pair_term is None:
+            return batch
+        pair_labels = Labels(torch.tensor([pair.label for pair in pairs]), torch.arange(len(pairs)))
+        return replace(
+            batch,
+            labels={**batch.labels, self.pair_term: pair_labels},
+            counts={**batch.counts, self.pair_term: float(len(pairs))},
+        )
+
+
+class PairedLM(Objective):
+    """Predict masked tokens, and a two-way label of each pair under the loss term `pair_term`."""
+
+    def __init__(self, context: ObjectiveContext, pair_term: str | None) -> None:
+        super().__init__(context)
+        self.pair_term = pair_term
+        self.head: Linear | None = None
+        if pair_term is not None:
+            self.head = Linear(context.model.dim, 2)
+            nn.init.normal_(self.head.weight, 0, 0.02)
+            nn.init.zeros_(self.head.bias)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """The weights of the loss terms, which are equal."""
+        if self.pair_term is None:
+            return {"mlm": 1.0}
+        return {"mlm": 1.0, self.pair_term: 1.0}
+
+    def data_warnings(self, dataset: Dataset) -> list[str]:
+        """Warn of pairs from which nothing can be learned."""
+        if self.pair_term is None or not isinstance(dataset, SegmentPairDataset):
+            return []
+        warnings = []
+        if dataset.num_documents == 1 and self.pair_term == "nsp":
+            warnings.append("no blank line ends a document: what does not follow comes from the same one")
+        if len(dataset) and dataset.label_sum in (0, len(dataset)):
+            warnings.append(
+                "all pairs have the same label, so it teaches nothing: a document needs two sentences (lines) or more"
+            )
+        return warnings
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """Return the cross-entropy of the masked tokens, and that of the pairs' labels."""
+        hidden = model.encode(batch.source).hidden
+        labels = batch.labels["mlm"]
+        masked_states = hidden.flatten(0, 1)[labels.positions]
+        terms = {"mlm": Term(*model.loss(masked_states, labels.ids, stack="encoder"))}
+        if self.head is not None and self.pair_term is not None:
+            logits = self.head(model.pool(hidden)).float()
+            loss = F.cross_entropy(logits, batch.labels[self.pair_term].ids, reduction="sum")
+            terms[self.pair_term] = Term(loss, loss.detach())
+        return terms

@@ -1,0 +1,91 @@
+"""One or two segments of a document in BERT's format: [CLS] A [SEP], or [CLS] A [SEP] B [SEP].
+
+BERT, ALBERT, RoBERTa's pairs, ELECTRA and UniLM read the examples of `segment_pairs.SegmentPairDataset` in this format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Ids
+from masscli.data.batches.dataset import Example
+from masscli.data.batches.framing import Framing
+from masscli.data.storage.data_folder import DataFolder
+from masscli.objectives.objective import ObjectiveContext
+from masscli.objectives.shared.corruption import Bools
+from masscli.objectives.shared.options import DocumentOptions
+from masscli.objectives.shared.segment_pairs import SegmentPairDataset
+from masscli.text.word_starts import word_starts
+
+
+@dataclass(frozen=True)
+class PairedText:
+    """A sequence of one or two segments (L,): ids, segment numbers, and masks of ordinary tokens and of word starts.
+
+    `label` is that of the pair: 1 for a random or exchanged second segment.
+    """
+
+    ids: Ids
+    segments: Ids
+    is_text: Bools
+    starts_word: Bools
+    label: int
+
+
+def add_special_tokens(example: Example, framing: Framing) -> PairedText:
+    """Put [CLS] and [SEP] around the segments of an example of `SegmentPairDataset`."""
+    first, second, label, text_starts_word = example.fields
+    vocab = framing.vocab
+    parts: list[Ids | list[int]] = [[vocab.cls], first, [vocab.sep]]
+    if len(second):
+        parts += [second, [vocab.sep]]
+    ids = np.concatenate(parts)
+    is_text = np.ones(len(ids), np.bool_)
+    is_text[[0, len(first) + 1, -1]] = False
+    # A special token counts as a word of its own.
+    starts_word = np.ones(len(ids), np.bool_)
+    starts_word[is_text] = text_starts_word != 0
+    segments = (np.arange(len(ids)) > len(first) + 1).astype(np.int64)
+    return PairedText(ids, segments, is_text, starts_word, int(label[0]))
+
+
+def segment_pairs(
+    data: DataFolder,
+    split: str,
+    context: ObjectiveContext,
+    options: DocumentOptions,
+    kind: str,
+    max_examples: int | None,
+    albert_word_starts: bool = False,
+) -> SegmentPairDataset:
+    """Return the segment pairs of a split; validation reads each document once.
+
+    `kind` is one of those of `SegmentPairDataset`. `albert_word_starts` finds word starts as the released ALBERT does. Raises
+    MasscliError if `strict-sop` has no document with two sentences to learn from.
+    """
+    sentences = data.monolingual(split, context.dataset_name)
+    pairs = SegmentPairDataset(
+        sentences,
+        kind,
+        options.tokens_per_sample,
+        short_prob=options.short_seq_prob,
+        copies=options.dupe_factor if split == "train" else 1,
+        seed=options.pair_seed,
+        word_starts=word_starts(data.tokenizer(), albert_word_starts),
+        max_sentences=max_examples,
+    )
+    if kind == "strict-sop" and not len(pairs) and len(sentences):
+        raise MasscliError(
+            f"{data.folder}: no document of {context.dataset_name} ({split}) has two sentences",
+            "a sentence a line, a blank line ends a document; or leave out --strict-sop",
+        )
+    return pairs
+
+
+def refuse_language_tags(name: str, context: ObjectiveContext) -> None:
+    """Raise MasscliError if the model knows languages by a tag, for which the format has no place."""
+    if context.framing.language_tag:
+        raise MasscliError(f"{name} has no place for a language's tag", "use --languages embedding, or none")

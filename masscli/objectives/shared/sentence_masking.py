@@ -1,0 +1,88 @@
+"""Masked language modelling of single sentences: the examples of `mlm`, and the encoder's side of `bert+lm`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
+from masscli.data.batches.dataset import Example
+from masscli.data.batches.framing import Framing
+from masscli.models.transformer import Transformer
+from masscli.objectives.objective import Term
+from masscli.objectives.shared.code_switching import CodeSwitcher
+from masscli.objectives.shared.corruption import Bools
+from masscli.objectives.shared.masking import TokenMasker
+from masscli.objectives.shared.options import SentenceMaskingOptions
+from masscli.objectives.shared.positions import flatten_positions
+from masscli.text.vocabulary import Vocabulary
+
+
+def sentence_masker(options: SentenceMaskingOptions, vocab: Vocabulary) -> TokenMasker:
+    """Return the masker of an objective over sentences; random tokens are ordinary ones."""
+    return TokenMasker(
+        unit="sentence-tokens",
+        mask_prob=options.mask_prob,
+        keep_prob=options.leave_unmasked_prob,
+        random_prob=options.random_token_prob,
+        mask_id=vocab.mask,
+        random_pool=vocab.ordinary_ids,
+        vocab_size=vocab.size,
+    )
+
+
+def maskable_tokens(token_ids: Ids, vocab: Vocabulary) -> Bools:
+    """Tell which tokens of a sequence are text; the unknown piece is."""
+    special_ids = np.array(sorted(vocab.special_ids - {vocab.unk}))
+    return ~np.isin(token_ids, special_ids)
+
+
+def masked_batch(
+    original: Sequence[Ids],
+    corrupted: Sequence[Ids],
+    masked_positions: Sequence[Ids],
+    framing: Framing,
+    language: str,
+    example_numbers: Sequence[int],
+) -> Batch:
+    """Pad corrupted sequences into a batch whose labels, of the term `mlm`, are the original tokens at the masked positions."""
+    ids, lengths = pad(corrupted, framing.vocab.pad)
+    masked_ids = [ids[positions] for ids, positions in zip(original, masked_positions, strict=True)]
+    label_ids = torch.from_numpy(np.concatenate(masked_ids))
+    labels = Labels(label_ids, flatten_positions(masked_positions, ids.shape[1]))
+    source = Tokens(ids, lengths, language=framing.language_tensor(language, len(original)))
+    counts = {"mlm": float(len(label_ids))}
+    return Batch(source, None, {"mlm": labels}, counts, torch.tensor(example_numbers))
+
+
+def masked_lm_loss(model: Transformer, batch: Batch) -> Term:
+    """Return the summed cross-entropy of the masked tokens, by the encoder."""
+    labels = batch.labels["mlm"]
+    states = model.encode(batch.source).hidden.flatten(0, 1)
+    return Term(*model.loss(states[labels.positions], labels.ids, stack="encoder"))
+
+
+@dataclass(frozen=True)
+class SentenceMaskingCollator:
+    """Mask tokens of sentences; some of the tokens that the encoder still sees may be translated."""
+
+    masker: TokenMasker
+    framing: Framing
+    language: str
+    code_switcher: CodeSwitcher
+
+    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        """Make a batch of sentences with the labels of the term `mlm`."""
+        original, corrupted, masked_positions = [], [], []
+        for example, rng in zip(examples, rngs, strict=True):
+            token_ids = self.framing.encoder_input(example.fields[0], self.language)
+            maskable = maskable_tokens(token_ids, self.framing.vocab)
+            masked_ids, positions = self.masker(token_ids, maskable, None, example.number, rng)
+            original.append(token_ids)
+            corrupted.append(self.code_switcher(masked_ids, rng))
+            masked_positions.append(positions)
+        numbers = [example.number for example in examples]
+        return masked_batch(original, corrupted, masked_positions, self.framing, self.language, numbers)

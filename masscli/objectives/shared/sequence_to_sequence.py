@@ -1,0 +1,58 @@
+"""Batches and loss of objectives with an encoder and a decoder: MASS, denoising, translation, back-translation, and writing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
+from masscli.data.batches.framing import Framing
+from masscli.models.transformer import Transformer
+from masscli.objectives.objective import Term
+from masscli.objectives.shared.positions import non_padding_positions
+
+
+def sequence_pair_batch(
+    framing: Framing,
+    encoder_inputs: Sequence[Ids],
+    targets: Sequence[Ids],
+    languages: tuple[str, str],
+    term: str,
+    example_numbers: Sequence[int],
+) -> Batch:
+    """Pad pairs of sequences into a batch whose decoder predicts every target token and the end symbol.
+
+    `encoder_inputs` have their special tokens already, `targets` do not. `languages` are those of the source and of the target.
+    """
+    source_language, target_language = languages
+    source_ids, source_lengths = pad(encoder_inputs, framing.vocab.pad)
+    sequences = [framing.with_special_tokens(target, target_language) for target in targets]
+    # The decoder reads each sequence without its end, and predicts it without its start.
+    decoder_ids, decoder_lengths = pad([sequence[:-1] for sequence in sequences], framing.vocab.pad)
+    label_ids = torch.from_numpy(np.concatenate([sequence[1:] for sequence in sequences]))
+    labels = Labels(label_ids, non_padding_positions(decoder_lengths, decoder_ids.shape[1]))
+    source_languages = framing.language_tensor(source_language, len(sequences))
+    target_languages = framing.language_tensor(target_language, len(sequences))
+    return Batch(
+        source=Tokens(source_ids, source_lengths, language=source_languages),
+        target=Tokens(decoder_ids, decoder_lengths, language=target_languages),
+        labels={term: labels},
+        counts={term: float(len(label_ids))},
+        example_numbers=torch.tensor(example_numbers),
+    )
+
+
+def draw_seeds(rngs: Sequence[np.random.Generator]) -> Tensor:
+    """Draw a seed (B,) for each example, for random choices that are made later, on the device."""
+    return torch.tensor([int(rng.integers(2**62)) for rng in rngs], dtype=torch.int64)
+
+
+def sequence_loss(model: Transformer, batch: Batch, term: str, label_smoothing: float = 0.0) -> Term:
+    """Encode the source, decode the target, and return the summed cross-entropy of the labels of `term`."""
+    assert batch.target is not None
+    states = model.decode(batch.target, model.encode(batch.source)).flatten(0, 1)
+    labels = batch.labels[term]
+    return Term(*model.loss(states[labels.positions], labels.ids, label_smoothing))

@@ -1,0 +1,86 @@
+"""The blocks of tokens that UniLMv2 masks, and the layout of a sequence with their copies (Bao et al. 2020, sections 3.1 and 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from masscli.data.batches.batch import Ids
+from masscli.objectives.shared.corruption import Bools
+from masscli.objectives.shared.paired_text import PairedText
+from masscli.objectives.shared.pseudo_masking import PseudoMaskExample
+
+MAX_TRIES_PER_TOKEN = 100
+"""Text that is almost all special tokens may never hold the share of masked tokens; drawing ends after so many tries."""
+
+
+def draw_blocks(
+    maskable: Bools,
+    mask_prob: float,
+    ngram_prob: float,
+    max_ngram: int,
+    single_tokens: bool,
+    rng: np.random.Generator,
+) -> list[Ids]:
+    """Draw disjoint blocks of positions until they hold `mask_prob` of the sequence (Algorithm 1), in the order of their factorisation.
+
+    A block has 2 to `max_ngram` tokens with probability `ngram_prob`, otherwise one, and always one with `single_tokens`. A block that
+    reaches over the end of the sequence, or that contains a special token or one of an earlier block, is drawn again.
+    """
+    is_free = maskable.copy()
+    num_wanted = mask_prob * len(maskable)
+    num_masked = num_tries = 0
+    blocks: list[Ids] = []
+    while num_masked < num_wanted and is_free.any() and num_tries < MAX_TRIES_PER_TOKEN * len(is_free):
+        num_tries += 1
+        start = int(rng.integers(len(is_free)))
+        length = 1
+        if not single_tokens and rng.random() < ngram_prob:
+            length = int(rng.integers(2, max_ngram + 1))
+        block = np.arange(start, start + length)
+        if block[-1] < len(is_free) and is_free[block].all():
+            is_free[block] = False
+            num_masked += length
+            blocks.append(block)
+    return blocks
+
+
+def build_example(
+    pair: PairedText, blocks: Sequence[Ids], shown_ids: Ids, mask_id: int, terms: Sequence[str]
+) -> PseudoMaskExample:
+    """Lay out a sequence: its tokens, then a copy [M] and a copy [P] of each masked token, as far as the terms need them.
+
+    The term `ae` is predicted at [M], which shows `shown_ids`, in the order of the blocks; `par` and `ar` are predicted at [P], which
+    shows the mask symbol. Context and [M] have step 0, the tokens of block i step i, and their [P] step -i.
+    """
+    masked = np.concatenate([np.zeros(0, np.int64), *blocks])
+    block_numbers = np.repeat(np.arange(1, len(blocks) + 1), [len(block) for block in blocks])
+    token_steps = np.zeros(len(pair.ids), np.int64)
+    token_steps[masked] = block_numbers
+    tokens = np.arange(len(pair.ids))
+    if list(terms) == ["ae"]:
+        # Nothing may see the masked tokens themselves, so they are left out.
+        tokens = np.setdiff1d(tokens, masked)
+    positions, ids, steps = [tokens], [pair.ids[tokens]], [token_steps[tokens]]
+    label_positions = {}
+    length = len(tokens)
+    for term in terms:
+        label_positions[term] = np.arange(length, length + len(masked))
+        length += len(masked)
+        positions.append(masked)
+        if term == "ae":
+            ids.append(shown_ids)
+            steps.append(np.zeros_like(block_numbers))
+        else:
+            ids.append(np.full(len(masked), mask_id))
+            steps.append(-block_numbers)
+    all_positions = np.concatenate(positions)
+    return PseudoMaskExample(
+        ids=np.concatenate(ids),
+        positions=all_positions,
+        segments=pair.segments[all_positions],
+        steps=np.concatenate(steps),
+        labels=dict.fromkeys(terms, pair.ids[masked]),
+        label_positions=label_positions,
+    )
