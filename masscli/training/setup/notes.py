@@ -8,7 +8,7 @@ from masscli.checkpoint.checkpoint import RunState
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.dictionary import unusable_entries
-from masscli.objectives.shared.options import SwitchingOptions
+from masscli.objectives.shared.options import CodeSwitchingOptions
 from masscli.training.config import TrainConfig
 from masscli.training.recipe import Recipe
 from masscli.training.setup.build_streams import model_lengths
@@ -66,7 +66,7 @@ def _note_dictionaries(recipe: Recipe, data: DataFolder) -> list[str]:
     paths = []
     for stream in recipe.stream.values():
         options = stream.objective
-        if isinstance(options, SwitchingOptions) and options.switch_dictionary is not None:
+        if isinstance(options, CodeSwitchingOptions) and options.switch_dictionary is not None:
             paths.append(options.switch_dictionary)
     notes = [unusable_entries(path, data) for path in dict.fromkeys(paths)]
     return [note for note in notes if note]
