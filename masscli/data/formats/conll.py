@@ -40,13 +40,17 @@ def read_conll(path: Path) -> Iterator[Record]:
                 f"{name}:{first_line}: {len(sentence)} lines without a blank line between sentences",
                 "is it a table? --tsv reads one with a header",
             )
-        columns = zip(*(values for _, values in sentence), strict=True)
-        yield Record(first_line, lists={str(n): list(column) for n, column in enumerate(columns, 1)})
+        columns: dict[str, list[str]] = {}
+        for _, values in sentence:
+            for column, value in enumerate(values, 1):
+                columns.setdefault(str(column), []).append(value)
+        yield Record(first_line, lists=columns)
 
 
 def split_sentences(rows: Iterable[str], name: str) -> Iterator[list[Word]]:
     """Yield the words of each sentence; `name` is the file that error messages name."""
     rows = list(rows)
+    # Every word must have the columns of the first one, which tell words from comments as well.
     first = _first_word_line(rows)
     has_tabs = "\t" in first
     width = len(_split_columns(first, has_tabs))
@@ -77,11 +81,14 @@ def is_conllu(names: Sequence[str], first_column: Sequence[str]) -> bool:
 
 def _first_word_line(rows: Sequence[str]) -> str:
     """Return the first line that is surely a word, or else the first line that is not blank."""
-    candidates = [row for row in rows if not _is_blank(row)]
-    for row in candidates:
+    first = ""
+    for row in rows:
+        if _is_blank(row):
+            continue
         if not row.startswith(("#", "-DOCSTART-")):
             return row
-    return candidates[0] if candidates else ""
+        first = first or row
+    return first
 
 
 def _split_columns(row: str, has_tabs: bool) -> list[str]:

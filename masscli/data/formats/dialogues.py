@@ -17,6 +17,7 @@ def read_dialogues(path: Path) -> Iterator[Record]:
     """Yield a record for every turn but the first: the turn as `response`, all turns before it as
     `context`."""
     for number, row in enumerate(corpus.iter_lines(path), 1):
+        # Tabs are turns, even if they are empty ones.
         if not row.strip(" "):
             continue
         turns = [turn.strip() for turn in row.split("\t")]

@@ -39,6 +39,7 @@ def json_lines(rows: Iterable[str], name: str) -> Iterator[tuple[int, str]]:
 
     Blank lines are allowed at the end only, so that line numbers mean the same to every reader.
     """
+    # A blank line is only an error if another line follows it.
     first_blank = 0
     for number, row in enumerate(rows, 1):
         if not row.strip():
@@ -64,6 +65,7 @@ def read_objects(path: Path) -> Iterator[tuple[int, dict[str, str], dict[str, li
         value = parse_json(row, place, JSONL_HINT)
         if not isinstance(value, dict):
             raise MasscliError(f"{place}: expected an object, got {row[:40]}", JSONL_HINT)
+        # A field that is sometimes a list would have no defined column type.
         is_list = {name: isinstance(item, list) for name, item in value.items()}
         expected = expected or is_list
         _check_fields(is_list, expected, place)

@@ -37,6 +37,7 @@ def read_race(path: Path) -> Iterator[Record]:
         article = parse_json(text, place, _HINT)
         try:
             context, questions, has_answers = _read_article(article)
+            # A table has the same fields in every example.
             if first_has_answers is None:
                 first_has_answers = has_answers
             if has_answers is not first_has_answers:

@@ -56,6 +56,7 @@ def read_records(path: Path, format: str) -> Iterator[Record]:
     Raises MasscliError when there is no example, or when a field has a name that tables need themselves.
     """
     records = FORMATS[format].read(path)
+    # All records have the fields of the first one, so that checking it is enough.
     first = next(records, None)
     if first is None:
         raise MasscliError(f"{display_path(path)}: holds no examples", "is it the right file?")

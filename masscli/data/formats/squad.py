@@ -31,6 +31,7 @@ def read_squad(path: Path, *, check_answers: bool = True) -> Iterator[Record]:
         for question in paragraph["qas"]:
             number += 1
             name = number
+            # Messages name the id, by which a user finds the question in the file.
             if isinstance(question, dict):
                 name = question.get("id", number)
             place = f"{display_path(path)}: question {name!r}"
@@ -59,10 +60,14 @@ def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _read_question(question: Any, context: str, number: int, place: str) -> Record:
     try:
+        # SQuAD 1.1 has no such field: all its questions have answers.
         is_impossible = bool(question.get("is_impossible", False))
         answers = [] if is_impossible else question.get("answers", [])
-        answer_texts = [answer["text"] for answer in answers]
-        answer_starts = [int(answer["answer_start"]) for answer in answers]
+        answer_texts = []
+        answer_starts = []
+        for answer in answers:
+            answer_texts.append(answer["text"])
+            answer_starts.append(int(answer["answer_start"]))
         texts = {"id": str(question["id"]), "question": question["question"]}
         if not all(isinstance(text, str) for text in (texts["question"], *answer_texts)):
             raise TypeError("a text is not a string")

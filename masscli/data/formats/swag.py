@@ -32,8 +32,12 @@ def read_swag(path: Path) -> Iterator[Record]:
                 raise MasscliError(
                     f"{display_path(path)}:{number}: has no {name!r}", f"{_HINT}; there is {existing}"
                 )
-        ending_names = (f"ending{n}" for n in range(len(row)))
-        endings = [row[name] for name in ending_names if name in row]
+        # There are two or more endings, numbered from 0; no row has more endings than columns.
+        endings = []
+        for number_of_ending in range(len(row)):
+            name = f"ending{number_of_ending}"
+            if name in row:
+                endings.append(row[name])
         # A `_` is no blank to be filled here, unlike in RACE.
         joined = [f"{row['sent2']} {ending}" for ending in endings]
         label = {"label": row["label"]} if "label" in row else {}
@@ -51,6 +55,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
 
 
 def _table_rows(path: Path, has_tabs: bool) -> Iterator[tuple[int, Mapping[str, str]]]:
+    # The csv module joins quoted lines itself, for which it needs their ends.
     lines = (f"{line}\n" for line in corpus.iter_lines(path))
     if has_tabs:
         rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)

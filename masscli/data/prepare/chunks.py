@@ -5,7 +5,7 @@ Chunks depend on the text alone, never on the number of workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -55,27 +55,41 @@ class LineRange:
 def cut_chunks(scans: Sequence[FileScan], skip: int = 0) -> Iterator[tuple[LineRange, ...]]:
     """Yield the chunks of aligned files, a range of lines for each file, without the first `skip` chunks."""
     with ExitStack() as stack:
+        # A plain file is read by the workers; a compressed one cannot be entered midway, and is read here,
+        # once.
         readers = {}
         for scan in scans:
             if corpus.is_compressed(scan.path):
                 file = stack.enter_context(corpus.open_bytes(scan.path))
                 readers[scan.path] = _CompressedReader(file, scan.path)
         for start, stop in islice(_chunk_bounds(scans), skip, None):
-            yield tuple(_line_range(scan, start, stop, readers.get(scan.path)) for scan in scans)
+            ranges = []
+            for scan in scans:
+                ranges.append(_line_range(scan, start, stop, readers.get(scan.path)))
+            yield tuple(ranges)
+
+
+def text_bytes(scans: Iterable[FileScan]) -> int:
+    """Return how many bytes of text some files have."""
+    return sum(scan.text_size for scan in scans)
 
 
 def bytes_in_chunks(scans: Sequence[FileScan], count: int) -> int:
     """Return how many bytes the first `count` chunks of aligned files have."""
-    last = max((stop for _, stop in islice(_chunk_bounds(scans), count)), default=0)
+    last = 0
+    for _, stop in islice(_chunk_bounds(scans), count):
+        last = stop
     return sum(int(scan.offsets[last]) for scan in scans)
 
 
 def _chunk_bounds(scans: Sequence[FileScan]) -> Iterator[tuple[int, int]]:
     """Yield where chunks of about `CHUNK_BYTES` start and end, as indices of `FileScan.offsets`."""
+    # Aligned files have their offsets at the same lines.
     total_offsets = np.sum([scan.offsets for scan in scans], axis=0)
     start = 0
     while start < len(total_offsets) - 1:
         limit = total_offsets[start] + CHUNK_BYTES
+        # A chunk has at least one stride of lines, however long these are.
         stop = max(start + 1, int(np.searchsorted(total_offsets, limit, "right")) - 1)
         yield start, stop
         start = stop
@@ -103,6 +117,7 @@ class _CompressedReader:
         while self._position < offset:
             count = min(corpus.BLOCK_BYTES, offset - self._position)
             skipped = corpus.read_block(self._file, count, self._path)
+            # The file has become shorter, which `LineRange.lines` notices.
             if not skipped:
                 break
             self._position += len(skipped)

@@ -56,6 +56,7 @@ def write_survey(
     groups: Sequence[TextGroup], scans: Mapping[Path, FileScan], config: PreprocessConfig, folder: Path
 ) -> None:
     """Read all text and write `survey.npz` into `folder`."""
+    # Held-out lines are always looked for, since even where they are kept they are counted.
     arrays = _hash_held_out_lines(groups)
     if config.dedup:
         arrays |= _find_repeats(groups, config.pairs_as_mono)
@@ -95,6 +96,7 @@ class Survey:
         if not others:
             return result
         profile = self.arrays[f"profile:{language}"]
+        # Mean log-probabilities of the trigrams, so that long lines are judged like short ones.
         for row, line in enumerate(lines):
             trigrams = hash_trigrams(line)
             if len(trigrams) >= MIN_TRIGRAMS:
@@ -129,6 +131,7 @@ def _hash_file(path: Path) -> Hashes:
     blocks = []
     while block := list(islice(lines, HASHED_LINES)):
         blocks.append(hash_lines(block))
+    # There is at least one block: scanning refuses an empty file.
     return np.concatenate(blocks)
 
 
@@ -193,6 +196,7 @@ def _make_profiles(groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]) 
                 language_counts += np.bincount(hash_trigrams(line), minlength=TRIGRAM_BUCKETS)
     profiles: Arrays = {}
     for language, language_counts in counts.items():
+        # Add-one-half smoothing, so that an unseen trigram is not impossible.
         total = language_counts.sum() + 0.5 * TRIGRAM_BUCKETS
         profiles[f"profile:{language}"] = np.log((language_counts + 0.5) / total).astype("<f4")
     return profiles

@@ -111,6 +111,7 @@ def _needed_rows_column(
     name = group.rows_column(pair, side)
     if name not in writers:
         return None
+    # A pair that has as many rows as the side has all of them.
     selected = sum(shard.values for shard in writers[name].finished)
     rows = sum(shard.rows for shard in writers[group.column(side)].finished)
     if selected < rows:

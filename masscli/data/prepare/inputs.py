@@ -72,13 +72,16 @@ def find_inputs(config: PreprocessConfig) -> RequestedInputs:
             "there is nothing to read",
             "give --trainpref PREFIX (files PREFIX.LANG), --mono LANG=FILE, or --tsv train=FILE",
         )
-    mono_languages = {requested.languages[0] for requested in mono if requested.split == "train"}
+    mono_languages = set()
+    for requested in mono:
+        if requested.split == "train":
+            mono_languages.add(requested.languages[0])
     pairs = _find_pairs(config, languages, prefixes, mono_languages)
     text = list(mono)
     for prefix in prefixes:
         text += _files_of_pairs(prefix, pairs, mono_languages)
         text += _files_outside_pairs(prefix, pairs, languages)
-    if [requested.paths[0] for requested in mono].count(STDIN) > 1:
+    if sum(requested.paths == (STDIN,) for requested in mono) > 1:
         raise MasscliError("--mono: standard input (-) can be read only once")
     return RequestedInputs(
         languages=languages,
@@ -120,13 +123,14 @@ def _find_languages(config: PreprocessConfig, mono: Sequence[RequestedFiles]) ->
     if not names:
         raise MasscliError("no language is named", "give --langs en, or -s en -t de, or --mono en=FILE")
     languages = tuple(dict.fromkeys(names))
+    # Names of languages become parts of file names and of options, where dots, dashes and commas separate
+    # them.
     for name in languages:
         if not re.fullmatch(r"\w+", name):
             raise MasscliError(
                 f"{name!r} cannot be the name of a language", "use letters, digits and _, such as en or pt_BR"
             )
-    for requested in mono:
-        _check_mono_language(requested, languages)
+    _check_mono_languages(mono, languages)
     return languages
 
 
@@ -138,16 +142,18 @@ def _languages_of_model(path: Path) -> list[str]:
     return list(languages)
 
 
-def _check_mono_language(requested: RequestedFiles, languages: Sequence[str]) -> None:
-    language = requested.languages[0]
-    if language in languages:
-        return
-    place = language if requested.split == "train" else f"{requested.split}.{language}"
-    raise MasscliError(
-        f"--mono {place}={requested.paths[0]}:"
-        f" {language!r} is not among the languages{suggest(language, languages)}",
-        "add it to --langs",
-    )
+def _check_mono_languages(mono: Sequence[RequestedFiles], languages: Sequence[str]) -> None:
+    for requested in mono:
+        language = requested.languages[0]
+        if language in languages:
+            continue
+        entry = f"{language}={requested.paths[0]}"
+        if requested.split != "train":
+            entry = f"{requested.split}.{entry}"
+        raise MasscliError(
+            f"--mono {entry}: {language!r} is not among the languages{suggest(language, languages)}",
+            "add it to --langs",
+        )
 
 
 def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
@@ -164,6 +170,7 @@ def _find_prefixes(config: PreprocessConfig) -> list[_Prefix]:
 
 def _find_tables(config: PreprocessConfig, languages: Sequence[str]) -> tuple[LabelledFile, ...]:
     """Return the files of labelled examples, those for training first."""
+    # Each format is an option of its own.
     options = {
         "tsv": config.tsv,
         "jsonl": config.jsonl,
@@ -243,6 +250,7 @@ def _find_pairs(
     if config.pairs:
         return [_parse_pair(name, languages) for name in dict.fromkeys(config.pairs)]
     pairs = []
+    # By default the first language is the one that all others are aligned with.
     first = languages[0]
     for other in languages[1:]:
         if any(_pair_files(prefix.path, first, other) for prefix in prefixes):
@@ -278,6 +286,7 @@ def _files_of_pairs(
         if files:
             requested.append(RequestedFiles(prefix.split, (first, second), files))
             continue
+        # A pair of which nothing but monolingual text is given may be meant for unsupervised translation.
         missing = {name for name in (first, second) if _find_file(prefix.path, name) is None}
         if prefix.split != "train" or not missing <= mono_languages:
             raise _missing_file(prefix.path, first if first in missing else second)

@@ -1,6 +1,6 @@
 """The steps of `masscli preprocess`, from text to a data folder.
 
-    scan      read every input once: checksum, UTF-8, number of lines; nothing is encoded before all is in order
+    scan      read every input once: checksum, UTF-8, number of lines; nothing is encoded before all is good
     survey    find repeats and held-out lines, make profiles of the languages -> survey.npz
     sample    choose lines for the vocabulary and train it -> vocab.model, tokenizer.json
     encode    encode chunks, in order, by any number of workers -> *.bin, and now and then resume.json
@@ -27,7 +27,7 @@ import sentencepiece
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import sha256_of
-from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks
+from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.encode_tables import encode_table
 from masscli.data.prepare.encoding import ChunkTask, encode_chunk
@@ -129,11 +129,13 @@ def preprocess(config: PreprocessConfig, progress: ProgressReporter) -> Outcome:
     with locked(config.destdir), WorkerPool(config.workers) as pool:
         inputs = _copy_stdin(inputs, config.destdir / STDIN_COPY)
         scans = _scan_files(inputs, pool, progress)
+        # Only the scans tell which files have the same content.
         groups = group_files(inputs, scans)
         for first, second in identical_sides(groups, scans):
             progress.warn(f"{first} and {second} are the same text: is one of them the wrong file?")
         settings = _settings(config)
         fingerprint = _input_fingerprint(settings, inputs, groups, scans)
+        # The same text and settings give the same folder, so that there may be nothing to do.
         is_fresh = not is_up_to_date(config.destdir, fingerprint, config.overwrite)
         if is_fresh:
             partial = config.destdir / PARTIAL_FOLDER
@@ -141,7 +143,7 @@ def preprocess(config: PreprocessConfig, progress: ProgressReporter) -> Outcome:
             _fill_partial_folder(run)
             publish(partial, config.destdir)
         remove_partial(config.destdir)
-        size = sum(scan.text_size for scan in scans.values())
+        size = text_bytes(scans.values())
         return Outcome(Manifest.read(config.destdir), is_fresh, size, time.monotonic() - started)
 
 
@@ -170,13 +172,14 @@ def _scan_files(
         paths += requested.paths
     for labelled in inputs.tables:
         paths += labelled.files
+    # A file may be asked for more than once, as a side of several pairs.
     paths = list(dict.fromkeys(paths))
     scans = dict(zip(paths, pool.map(corpus.scan_file, paths), strict=True))
     for scan in scans.values():
         if scan.bom:
             progress.note(f"{corpus.display_path(scan.path)}: the byte order mark at its start is left out")
     lines = sum(scan.lines for scan in scans.values())
-    size = sum(scan.text_size for scan in scans.values())
+    size = text_bytes(scans.values())
     progress.note(f"{len(scans)} files, {lines:,} lines, {size / 1e6:,.1f} MB")
     return scans
 
@@ -185,6 +188,7 @@ def _settings(config: PreprocessConfig) -> dict[str, str]:
     """Return the options that decide what the result is, as JSON."""
     settings = {}
     for name, value in to_dict(config).items():
+        # Where files lie does not matter; their contents are part of the fingerprint.
         if name in INPUT_OPTIONS or (name in FILTER_OPTIONS and not value):
             continue
         settings[name] = json.dumps(value)
@@ -227,6 +231,7 @@ def _input_fingerprint(
 def _fill_partial_folder(run: _Run) -> None:
     """Fill the folder `.partial`, up to and including its manifest."""
     folder = run.folder
+    # A run that was killed while it was published has nothing left to encode.
     is_complete = (folder / MANIFEST_FILE).is_file()
     if is_complete and Manifest.read(folder).input_fingerprint == run.input_fingerprint:
         return
@@ -294,7 +299,7 @@ def _encode_text(run: _Run, state: ResumeState, tokenizer: Tokenizer) -> ResumeS
     """Encode everything that is read line by line, and return the final state."""
     total = 0
     for group in run.groups:
-        total += sum(scan.text_size for scan in run.scans_of(group))
+        total += text_bytes(run.scans_of(group))
     run.progress.start("encoding", total)
     run.progress.advance(_bytes_done(run, state))
     last_written = time.monotonic()
@@ -303,6 +308,7 @@ def _encode_text(run: _Run, state: ResumeState, tokenizer: Tokenizer) -> ResumeS
         for chunk in run.pool.map(encode_chunk, tasks):
             builder.add(chunk)
             run.progress.advance(chunk.size)
+            # Writing the state waits for the disk, so that it is not done for every chunk.
             if time.monotonic() - last_written > SECONDS_BETWEEN_STATES:
                 builder.state().write(run.folder)
                 last_written = time.monotonic()
@@ -315,6 +321,7 @@ def _encode_text(run: _Run, state: ResumeState, tokenizer: Tokenizer) -> ResumeS
 def _chunk_tasks(run: _Run, state: ResumeState, fingerprint: str, ids_dtype: str) -> Iterator[ChunkTask]:
     """Yield a task for every chunk that is not done yet."""
     survey_key = run.input_fingerprint if needs_survey(run.config, run.groups) else ""
+    # Only the first of the remaining groups may be done in part.
     skip = state.chunks
     for group in run.groups[state.group :]:
         for ranges in cut_chunks(run.scans_of(group), skip):
@@ -328,7 +335,7 @@ def _bytes_done(run: _Run, state: ResumeState) -> int:
         return 0
     done = 0
     for group in run.groups[: state.group]:
-        done += sum(scan.text_size for scan in run.scans_of(group))
+        done += text_bytes(run.scans_of(group))
     return done + bytes_in_chunks(run.scans_of(run.groups[state.group]), state.chunks)
 
 

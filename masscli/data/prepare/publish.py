@@ -47,6 +47,7 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         finally:
             (folder / STDIN_COPY).unlink(missing_ok=True)
+            # Without a resume state, the next run would start anew anyway.
             if not (folder / PARTIAL_FOLDER / RESUME_FILE).exists():
                 remove_partial(folder)
             if is_new and [path.name for path in folder.iterdir()] == [LOCK_FILE]:
@@ -60,6 +61,7 @@ def is_up_to_date(folder: Path, input_fingerprint: str, overwrite: bool) -> bool
     """
     if not (folder / MANIFEST_FILE).exists():
         return False
+    # Opening also checks that no file is missing; a damaged folder is refused unless it is to be replaced.
     try:
         manifest = DataFolder.open(folder).manifest
     except MasscliError:
@@ -83,6 +85,7 @@ def publish(partial: Path, folder: Path) -> None:
     names = [file.name for file in Manifest.read(partial).files]
     # From here on, until the new manifest is in place, the folder is unfinished.
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    # A file that was moved before an earlier interruption is no longer in `partial`, and must stay.
     for path in folder.iterdir():
         is_replaced = path.name not in names or (partial / path.name).exists()
         if _OWN_FILES.fullmatch(path.name) and is_replaced:

@@ -39,6 +39,7 @@ class RecordEncoder:
         remaining = iter(records)
         while block := list(islice(remaining, BLOCK)):
             columns = {LINE_COLUMN: number_rows([[record.line] for record in block])}
+            # All records have the fields of the first one.
             first = block[0]
             for name in first.texts:
                 self._add_text(columns, name, [record.texts[name] for record in block])
@@ -60,6 +61,7 @@ class RecordEncoder:
 
     def _add_shared(self, columns: dict[str, RowBlock], name: str, texts: Sequence[str]) -> None:
         """Add each text once for all successive examples that share it."""
+        # Only successive examples are compared: questions of a paragraph follow each other in the file.
         new_texts = []
         rows = []
         last_text, row = self._last_shared.get(name, ("", -1))
@@ -122,5 +124,5 @@ def _kind(column: str, rows: RowBlock) -> str:
 
 def _join(blocks: Sequence[RowBlock]) -> MemoryColumn:
     values = np.concatenate([block.values for block in blocks])
-    lengths = np.concatenate([block.lengths for block in blocks])
-    return MemoryColumn(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]))
+    lengths = np.concatenate([[0], *(block.lengths for block in blocks)])
+    return MemoryColumn(values, np.cumsum(lengths, dtype=np.int64))

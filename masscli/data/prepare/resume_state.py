@@ -36,6 +36,7 @@ class ResumeState:
         """Return the state in a folder, or None if there is none for the same work."""
         try:
             state = from_dict(cls, json.loads((folder / RESUME_FILE).read_text(encoding="utf-8")))
+        # A state that cannot be read, as one of another version may not, only means to start anew.
         except (FileNotFoundError, ValueError, ConfigError):
             return None
         if state.key != key:

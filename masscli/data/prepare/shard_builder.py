@@ -69,6 +69,7 @@ class ShardBuilder:
                 raise ResumeError(DROPPED_FILE)
             self._check_finished_shards()
             self._dropped.truncate(self._dropped_bytes)
+            # A new log begins with a header.
             if not self._dropped_bytes:
                 self._dropped.write(_DROPPED_HEADER)
             self._open_writers()
@@ -82,6 +83,7 @@ class ShardBuilder:
     def add(self, chunk: EncodedChunk) -> None:
         """Append the next chunk."""
         group = chunk.group
+        # Chunks come in order, so that another group means that the last one is complete.
         if group.name != self._groups[self._group].name:
             self._finish_group()
             self._group += 1
@@ -89,6 +91,7 @@ class ShardBuilder:
             self._ends_document = False
             self._open_writers()
         rows_before = {name: writer.rows for name, writer in self._writers.items()}
+        # A document starts at the same rows in every column of the group.
         starts = self._document_starts(chunk, rows_before[group.column(0)])
         for pair in group.pairs:
             for side in pair:
@@ -145,6 +148,7 @@ class ShardBuilder:
         kinds: dict[str, str] = {}
         for group in self._groups:
             kinds |= group.column_kinds()
+        # The writer checks the shard that it goes on with, but not those before.
         for name, state in self._writer_states.items():
             item_size = np.dtype(dtype_of(kinds[name], self.ids_dtype)).itemsize
             for shard in state.finished:

@@ -69,6 +69,7 @@ class TextGroup:
             for side in range(len(self.languages)):
                 kinds[self.original_column(side)] = "text"
         elif len(self.pairs) > 1:
+            # One pair keeps the same rows of both sides; several pairs must say which rows are theirs.
             for pair in self.pairs:
                 for side in pair:
                     kinds[self.rows_column(pair, side)] = "int"
@@ -106,6 +107,7 @@ def group_files(inputs: RequestedInputs, scans: Mapping[Path, FileScan]) -> tupl
         draft.pairs.append((first, second))
     groups: list[TextGroup] = []
     for draft in sorted(drafts, key=lambda draft: draft.split != "train"):
+        # The order of the options is the order of the columns, whichever pair came first.
         languages = sorted(draft.files, key=inputs.languages.index)
         groups.append(
             TextGroup(
@@ -140,7 +142,8 @@ def _matching_draft(
         if draft.split != requested.split or not draft.pairs:
             continue
         shared = [language for language in files if language in draft.files]
-        is_same = [scans[draft.files[name]].sha256 == scans[files[name]].sha256 for name in shared]
+        is_same = (scans[draft.files[name]].sha256 == scans[files[name]].sha256 for name in shared)
+        # Files under different names count as shared if their contents are the same.
         if shared and all(is_same):
             return draft
     return None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
-from masscli.data.prepare.chunks import LineRange, cut_chunks
+from masscli.data.prepare.chunks import LineRange, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.inputs import RequestedInputs
 from masscli.data.prepare.table_text import training_lines
@@ -98,17 +98,22 @@ def training_files(
     groups: Sequence[TextGroup], scans: Mapping[Path, FileScan], languages: Sequence[str]
 ) -> dict[str, list[FileScan]]:
     """Return the files of training text of each language, files of the same content once."""
-    files: dict[str, dict[str, FileScan]] = {language: {} for language in languages}
+    files: dict[str, list[FileScan]] = {language: [] for language in languages}
+    seen: set[tuple[str, str]] = set()
     for group in groups:
-        if group.is_training:
-            for language, path in zip(group.languages, group.paths, strict=True):
-                files[language].setdefault(scans[path].sha256, scans[path])
-    return {language: list(by_content.values()) for language, by_content in files.items()}
+        if not group.is_training:
+            continue
+        for language, path in zip(group.languages, group.paths, strict=True):
+            scan = scans[path]
+            if (language, scan.sha256) not in seen:
+                seen.add((language, scan.sha256))
+                files[language].append(scan)
+    return files
 
 
 def lines_per_language(files: Mapping[str, Sequence[FileScan]], max_lines: int) -> dict[str, int]:
     """Return how many lines to take of each language: equal shares, as far as there are so many."""
-    available = {language: sum(scan.lines for scan in scans) for language, scans in files.items() if scans}
+    available = {language: _count_lines(scans) for language, scans in files.items() if scans}
     shares: dict[str, int] = {}
     # The smallest language comes first: the others share what it leaves.
     for language in sorted(available, key=lambda name: (available[name], name)):
@@ -117,7 +122,7 @@ def lines_per_language(files: Mapping[str, Sequence[FileScan]], max_lines: int) 
     # Estimate the bytes from the mean length of a line, and shrink all shares if they are too many.
     size = 0.0
     for language, count in shares.items():
-        size += count * sum(scan.text_size for scan in files[language]) / available[language]
+        size += count * text_bytes(files[language]) / available[language]
     factor = min(1.0, MAX_BYTES / size)
     return {language: max(1, int(count * factor)) for language, count in shares.items()}
 
@@ -131,7 +136,8 @@ def _sample_lines(
     for number, (language, scans) in enumerate(files.items()):
         if not scans:
             continue
-        total = sum(scan.lines for scan in scans)
+        total = _count_lines(scans)
+        # Lines are numbered over all files of the language.
         chosen = None
         if shares[language] < total:
             rng = np.random.default_rng((config.seed, number))
@@ -142,9 +148,14 @@ def _sample_lines(
                 rows = None
                 if chosen is not None:
                     rows = _rows_between(chosen, first_line + line_range.first_line, first_line + end)
+                # Most chunks of a large corpus have no chosen line, and need not be read.
                 if rows is None or len(rows):
                     yield SampledLines(line_range, language, rows, preprocessing)
             first_line += scan.lines
+
+
+def _count_lines(scans: Sequence[FileScan]) -> int:
+    return sum(scan.lines for scan in scans)
 
 
 def _chunks_with_ends(scan: FileScan) -> Iterator[tuple[LineRange, int]]:

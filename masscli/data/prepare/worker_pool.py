@@ -43,6 +43,7 @@ class WorkerPool:
         if self._executor is None:
             yield from map(function, tasks)
             return
+        # Results are taken in order, and a bounded number of tasks waits, so that memory is bounded as well.
         waiting: deque[Future[Result]] = deque()
         try:
             for task in tasks:

@@ -14,6 +14,7 @@ class CaseInsensitiveMapping(Mapping[str, T]):
 
     def __init__(self, values: Mapping[str, T]) -> None:
         self._values = values
+        # Names that differ from each other in case alone are only found exactly.
         spellings = Counter(name.lower() for name in values)
         self._spelling = {name.lower(): name for name in values if spellings[name.lower()] == 1}
 

@@ -78,9 +78,10 @@ class ColumnWriter:
         value = 0
         while row < len(lengths):
             state = self.state
-            # The rows that fit into the current shard.
+            # Take as many rows as fit into the current shard.
             last_row = int(np.searchsorted(ends, value + self._max_values - state.values, "right"))
             last_row = min(last_row, row + MAX_ROWS - state.rows)
+            # Not one fits: begin the next shard.
             if last_row <= row and state.rows:
                 self._close_shard()
                 self._open()
@@ -88,6 +89,7 @@ class ColumnWriter:
             # A row that is larger than a shard gets a shard of its own.
             last_row = max(last_row, row + 1)
             last_value = int(ends[last_row - 1])
+            # Document starts are stored relative to the shard.
             starts = [state.rows + start - row for start in document_starts if row <= start < last_row]
             self._values_file.write(block.values[value:last_value].astype(self.dtype, copy=False).tobytes())
             self._lengths_file.write(lengths[row:last_row].astype("<i4", copy=False).tobytes())
@@ -126,6 +128,7 @@ class ColumnWriter:
 
     def _open(self) -> None:
         """Open the files of the current shard, and cut off what was written after the state."""
+        # Sizes in bytes; lengths are stored as int32, document starts as int64.
         sizes = {
             ".bin": self.state.values * self.dtype.itemsize,
             ".len": self.state.rows * 4,
@@ -139,6 +142,7 @@ class ColumnWriter:
         self._values_file = open(self._path(".bin"), "ab")  # noqa: SIM115
         self._lengths_file = open(self._path(".len"), "ab")  # noqa: SIM115
         self._documents_file = open(self._path(".doc"), "ab")  # noqa: SIM115
+        # A killed run may have written more than the state knows of; those rows will be written again.
         for file, size in zip(self._files(), sizes.values(), strict=True):
             file.truncate(size)
 
@@ -147,6 +151,7 @@ class ColumnWriter:
         self.flush()
         self.close()
         state = self.state
+        # The index begins with the number of rows, so that it can only be written when all rows are known.
         offsets = np.zeros(state.rows + 1, "<i8")
         np.cumsum(np.fromfile(self._path(".len"), "<i4"), out=offsets[1:])
         header = HEADER.pack(

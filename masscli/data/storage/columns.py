@@ -66,6 +66,7 @@ class Column:
         if not -len(self) <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         row = row % len(self)
+        # From here on, rows are counted in all shards, and then in the one that holds the row.
         if self.selected is not None:
             row = int(self.selected[row])
         number = bisect_right(self._boundaries, row) - 1
@@ -83,6 +84,7 @@ class Column:
         start, stop, _ = slice(start, stop).indices(len(self))
         if self.selected is not None:
             return self._lengths_of(self.selected[start:stop])
+        # The empty array makes the result well-defined if no shard has any of the rows.
         lengths = [np.zeros(0, np.int32)]
         for shard, first_row in zip(self.shards, self._boundaries, strict=False):
             low = max(start - first_row, 0)
@@ -117,6 +119,7 @@ class Column:
 
     def _lengths_of(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         lengths = np.zeros(len(rows), np.int32)
+        # Look up the rows of each shard at once: a selection may have millions of rows.
         shard_numbers = np.searchsorted(np.array(self._boundaries), rows, "right") - 1
         for number in np.unique(shard_numbers):
             in_shard = shard_numbers == number
@@ -135,8 +138,10 @@ def concatenate(columns: Sequence[Column]) -> Column:
 
 def flat_values(column: Column) -> NDArray[np.int64]:
     """Return all values of a column of whole numbers, without the boundaries of its rows."""
-    values = [np.asarray(shard.values, np.int64) for shard in column.shards]
-    return np.concatenate([np.zeros(0, np.int64), *values])
+    values = [np.zeros(0, np.int64)]
+    for shard in column.shards:
+        values.append(np.asarray(shard.values, np.int64))
+    return np.concatenate(values)
 
 
 def count_pieces(column: Column, size: int) -> NDArray[np.int64]:
@@ -145,6 +150,7 @@ def count_pieces(column: Column, size: int) -> NDArray[np.int64]:
     The column is read in blocks, so that a corpus larger than memory can be counted.
     """
     counts = np.zeros(size, np.int64)
+    # A selection skips rows, so that shards cannot be counted as a whole.
     if column.selected is not None:
         for row in range(len(column)):
             counts += np.bincount(column[row], minlength=size)

@@ -13,7 +13,7 @@ from masscli.core.config import suggest
 from masscli.core.errors import MasscliError
 from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.data.storage.columns import Column, TextColumn, concatenate, count_pieces, flat_values
-from masscli.data.storage.manifest import ColumnEntry, Manifest, TextEntry
+from masscli.data.storage.manifest import ColumnEntry, Manifest, TableEntry, TextEntry
 from masscli.data.storage.shards import Shard
 from masscli.data.storage.tables import Table
 from masscli.text.tokenizer import Tokenizer
@@ -42,6 +42,7 @@ class DataFolder:
     def open(cls, folder: Path) -> DataFolder:
         """Open a folder after checking its manifest, its vocabulary, and the size of every file."""
         manifest = Manifest.read(folder)
+        # Sizes are checked at every start, which is cheap; checksums only by `verify`.
         for file in manifest.files:
             path = folder / file.name
             if not path.is_file():
@@ -49,6 +50,7 @@ class DataFolder:
             size = path.stat().st_size
             if size != file.size:
                 raise MasscliError(f"{path}: has {size} bytes instead of {file.size}", _DAMAGED_HINT)
+        # Token ids mean nothing, or something else, with another vocabulary.
         card = read_card(folder)
         if card.fingerprint != manifest.vocab_fingerprint:
             raise MasscliError(
@@ -79,26 +81,11 @@ class DataFolder:
 
     def table(self, name: str, split: str) -> Table:
         """Return the labelled examples of a table in one split."""
-        splits = []
-        for entry in self.manifest.tables:
-            if entry.name != name:
-                continue
-            if entry.split == split:
-                columns: dict[str, TextColumn] = {}
-                for field in entry.fields:
-                    columns[field.name] = self._columns[field.column]
-                return Table(
-                    entry.name,
-                    entry.split,
-                    entry.format,
-                    entry.language,
-                    entry.path,
-                    CaseInsensitiveMapping(columns),
-                    entry.rows,
-                )
-            splits.append(entry.split)
-        if splits:
-            hint = f"it has {', '.join(splits)}"
+        entries = {entry.split: entry for entry in self.manifest.tables if entry.name == name}
+        if split in entries:
+            return self._open_table(entries[split])
+        if entries:
+            hint = f"it has {', '.join(entries)}"
         else:
             hint = f"its tables are {', '.join(self.table_formats) or 'none'}"
         raise MissingDataError(f"{self.folder}: has no {split} split of {name}", hint)
@@ -110,9 +97,13 @@ class DataFolder:
         `--pairs-as-mono`, of the pairs. Validation and test take the monolingual files, or the pairs where
         there are none.
         """
-        entries = self._texts(split, language)
-        monolingual = [entry for entry in entries if entry.monolingual]
-        from_pairs = [entry for entry in entries if not entry.monolingual]
+        monolingual = []
+        from_pairs = []
+        for entry in self._texts(split, language):
+            if entry.monolingual:
+                monolingual.append(entry)
+            else:
+                from_pairs.append(entry)
         if split != "train":
             chosen = monolingual or from_pairs
         elif self.manifest.pairs_as_mono:
@@ -194,6 +185,20 @@ class DataFolder:
     def _columns(self) -> dict[str, Column]:
         return {entry.name: self._open_column(entry) for entry in self.manifest.columns}
 
+    def _open_table(self, entry: TableEntry) -> Table:
+        columns: dict[str, TextColumn] = {}
+        for field in entry.fields:
+            columns[field.name] = self._columns[field.column]
+        return Table(
+            name=entry.name,
+            split=entry.split,
+            format=entry.format,
+            language=entry.language,
+            path=entry.path,
+            columns=CaseInsensitiveMapping(columns),
+            rows=entry.rows,
+        )
+
     def _open_column(self, entry: ColumnEntry) -> Column:
         fingerprint = self.manifest.vocab_fingerprint
         shards = [
@@ -203,10 +208,17 @@ class DataFolder:
 
     def _inventory(self, split: str) -> str:
         """Return a hint that lists what a split has."""
-        languages = dict.fromkeys(text.language for text in self.manifest.texts if text.split == split)
-        pairs = [f"{pair.source}-{pair.target}" for pair in self.manifest.aligned if pair.split == split]
-        tables = [table.name for table in self.manifest.tables if table.split == split]
-        names = ", ".join([*languages, *pairs, *tables])
+        names: list[str] = []
+        for text in self.manifest.texts:
+            # Several files may be text of one language.
+            if text.split == split and text.language not in names:
+                names.append(text.language)
+        for pair in self.manifest.aligned:
+            if pair.split == split:
+                names.append(f"{pair.source}-{pair.target}")
+        for table in self.manifest.tables:
+            if table.split == split:
+                names.append(table.name)
         if names:
-            return f"its {split} split has {names}"
+            return f"its {split} split has {', '.join(names)}"
         return f"its splits are {', '.join(self.splits())}"

@@ -174,6 +174,7 @@ class Manifest:
             raise MasscliError(f"{folder}: is not a data folder", _missing_hint(folder)) from None
         except ValueError as error:
             raise MasscliError(f"{path}: is damaged ({error})", _HINT) from None
+        # Another format may have other keys: its number is all that may be read of it.
         version = raw.get("format") if isinstance(raw, dict) else None
         if version != FORMAT:
             raise MasscliError(f"{path}: has format {version}, this masscli reads {FORMAT}", _HINT)
@@ -189,17 +190,18 @@ class Manifest:
 
     def splits(self) -> tuple[str, ...]:
         """Return the splits in the folder: train, valid, test, valid1, ..."""
-        texts = [text.split for text in self.texts]
-        tables = [table.split for table in self.tables]
-        return tuple(dict.fromkeys([*texts, *tables]))
+        entries: list[TextEntry | TableEntry] = [*self.texts, *self.tables]
+        return tuple(dict.fromkeys(entry.split for entry in entries))
 
     def split_fingerprint(self, split: str) -> str:
         """Return a hash of the rows of a split, and of nothing else."""
-        stems = set()
         columns = self._columns_of(split)
+        stems = set()
         for column in self.columns:
             if column.name in columns:
-                stems |= {shard.name for shard in column.shards}
+                for shard in column.shards:
+                    stems.add(shard.name)
+        # The names of files are part of it: the same rows in another order of shards are other data.
         digests = []
         for file in self.files:
             if file.name.removesuffix(".bin").removesuffix(".idx") in stems:
@@ -208,13 +210,17 @@ class Manifest:
 
     def _columns_of(self, split: str) -> set[str | None]:
         """Return the names of all columns that a split consists of."""
-        names: set[str | None] = {text.column for text in self.texts if text.split == split}
+        names: set[str | None] = set()
+        for text in self.texts:
+            if text.split == split:
+                names.add(text.column)
         for table in self.tables:
             if table.split == split:
-                names |= {field.column for field in table.fields}
+                names.update(field.column for field in table.fields)
+        # Which rows belong to a pair is data, too.
         for pair in self.aligned:
             if pair.split == split:
-                names |= {pair.source_rows, pair.target_rows}
+                names.update([pair.source_rows, pair.target_rows])
         return names
 
 

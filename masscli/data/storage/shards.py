@@ -84,6 +84,7 @@ class Shard:
         described = (_padded_text(kind_bytes), rows, fingerprint.hex())
         if described != (self.kind, self.rows, self.fingerprint) or dtype not in DTYPES_OF_KIND[self.kind]:
             raise MasscliError(f"{path}: does not belong to this folder", _HINT)
+        # The size follows from the header, so that an index that was cut short is noticed at once.
         size = path.stat().st_size
         expected = HEADER.size + 8 * (rows + 1 + documents)
         if size != expected:
@@ -93,7 +94,8 @@ class Shard:
     def _map(self, suffix: str, dtype: str, count: int, start: int) -> NDArray[Any]:
         """Return `count` values of a file, from byte `start`."""
         path = self._path(suffix)
-        # Reading the header checks that the files belong together.
+        # Reading the header checks that the files belong together. A wrong index must not be followed, since
+        # its offsets would point anywhere.
         _ = self._header
         if path.stat().st_size < start + count * np.dtype(dtype).itemsize:
             raise MasscliError(f"{path}: is truncated", _HINT)

@@ -94,6 +94,7 @@ class Table:
 
     def location(self, row: int) -> str:
         """Return the place of an example in its file, for messages."""
+        # These formats have no line for each example.
         if self.format in ("squad", "race"):
             return f"{self.path}: question {self.text('id', row)!r}"
         return f"{self.path}:{int(self.columns[LINE_COLUMN][row][0])}"
@@ -120,6 +121,7 @@ class Table:
 
         `flag` is the option that names the field.
         """
+        # A trained model's columns are fixed, so that no option can name another one.
         if not self.has(field):
             if self.split == INPUT_SPLIT:
                 advice = "the model was trained on a column of this name"
