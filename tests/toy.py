@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from masscli.cli.options import bind
-from masscli.cli.training_options import Training
+from masscli.cli.training_options import TrainingOptions
 from masscli.core.config import from_dict, override
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.training.recipe import Recipe
@@ -98,14 +98,13 @@ def composed_run(*args: str) -> tuple[ComposedRun, TrainRequest]:
     """Return what `compose` makes of a training command line, and the request that it was given."""
     from masscli.training.setup.compose import compose
 
-    chooser = "--task" if "--task" in args else "--objective"
     runs: list[tuple[ComposedRun, TrainRequest]] = []
 
-    def run(request: Annotated[TrainRequest, Training("--task")]) -> None:
+    def run(request: Annotated[TrainRequest, TrainingOptions]) -> None:
         runs.append((compose(request), request))
 
-    run.__annotations__ = {"request": Annotated[TrainRequest, Training(chooser)]}
+    run.__annotations__ = {"request": Annotated[TrainRequest, TrainingOptions]}
     app = typer.Typer(add_completion=False)
-    app.command()(bind(run, args))
+    app.command()(bind(run, "finetune" if "--task" in args else "pretrain", args))
     typer.main.get_command(app)(list(args), standalone_mode=False)
     return runs[0]

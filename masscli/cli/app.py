@@ -173,7 +173,7 @@ def build_command(name: str, args: Sequence[str]) -> Any:
     module = importlib.import_module(module_of(name))
     about, examples = _split_help(inspect.getdoc(module) or "")
     app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
-    app.command(name, cls=Command, help=about, epilog=examples)(bind(module.run, args))
+    app.command(name, cls=Command, help=about, epilog=examples)(bind(module.run, name, args))
     return typer.main.get_command(app)
 
 
@@ -196,7 +196,7 @@ def _explain(error: typer.BadParameter, args: Sequence[str]) -> MasscliError:
     if option is not None:
         from masscli.cli.training_options import explain_unknown_option
 
-        explained = explain_unknown_option(option, args[0], args[1:])
+        explained = explain_unknown_option(option, args[0])
         if explained is not None:
             return explained
     line = " ".join(error.format_message().split()).rstrip(".")

@@ -1,9 +1,8 @@
 """Turn configuration dataclasses into Typer options, and what was typed back into dataclasses.
 
-`bind` gives a command's function the parameters that Typer expects: one that is annotated with a
-configuration dataclass becomes an option for each field (`--field-name`, and the other names in its `Flags`),
-and the function receives the dataclass. One that is annotated `Annotated[T, source]` takes its options from
-`source.expand` (see training_options.py).
+`bind` gives a command's function the parameters that Typer expects: one that is annotated with a configuration
+dataclass becomes an option for each field (`--field-name`, and the other names in its `Flags`), and the
+function receives the dataclass. `Annotated[T, Group]` takes its options from a subclass of `OptionGroup`.
 
 An option that was not given is absent from the data, so that it never hides a value from a file. `from_dict`
 alone parses values; its errors are shown with the flags that were typed.
@@ -15,9 +14,10 @@ import functools
 import inspect
 import sys
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
@@ -38,37 +38,31 @@ Values = Mapping[str, Any]
 """What Typer parsed, by the names of the parameters; None is an option that was not given."""
 
 
-class OptionGroup(Protocol):
-    """The options that one parameter of a command's function stands for."""
+class OptionGroup(ABC):
+    """The options that one parameter of a command's function stands for.
 
+    Subclasses in `Annotated[T, Subclass]` are created with the name of the command and its arguments, because
+    their options may depend on them.
+    """
+
+    @abstractmethod
     def parameters(self) -> Sequence[inspect.Parameter]:
         """Return the Typer parameters."""
-        ...
 
+    @abstractmethod
     def collect(self, values: Values) -> object:
         """Return what the command's function receives."""
-        ...
 
+    @abstractmethod
     def names(self, values: Values) -> dict[str, str]:
         """Return how the user wrote each option that was given, by its dotted key: `optim.lr` is `--lr`."""
-        ...
 
 
-@runtime_checkable
-class OptionSource(Protocol):
-    """What stands in `Annotated[T, ...]` for options that depend on other options of the command line."""
-
-    def expand(self, args: Sequence[str]) -> OptionGroup:
-        """Return the options."""
-        ...
-
-
-class SectionOptions:
+class SectionOptions(OptionGroup):
     """The options of one configuration dataclass."""
 
     def __init__(self, section: type) -> None:
         self.section = section
-        self.options = [option for option in iter_options(section) if not _is_table(option)]
 
     def parameters(self) -> Sequence[inspect.Parameter]:
         """Return a parameter for each field."""
@@ -76,51 +70,47 @@ class SectionOptions:
 
     def collect(self, values: Values) -> object:
         """Return the dataclass; warn of given options that have no effect."""
-        given = self.given(values)
-        section: Any = from_dict(self.section, given)
-        unused = {key: rule for key, rule in find_unused(section).items() if key in given}
-        warn_unused(refuse_misleading(unused), self.names(values))
+        names = self.names(values)
+        section: Any = from_dict(self.section, self.given(values))
+        unused = {key: rule for key, rule in find_unused(section).items() if key in names}
+        warn_unused(refuse_misleading(unused), names)
         return section
 
     def given(self, values: Values) -> dict[str, Any]:
         """Return plain data of the options that were given, section by section."""
         raw: dict[str, Any] = {}
-        for option in self.options:
-            section, _, name = option.key.rpartition(".")
-            value = join_repeated(values[name])
-            if value is None:
-                continue
-            if section:
-                raw.setdefault(section, {})[name] = value
-            else:
-                raw[name] = value
+        for key in self.names(values):
+            section, _, name = key.rpartition(".")
+            table = raw.setdefault(section, {}) if section else raw
+            table[name] = join_repeated(values[name])
         return raw
 
     def names(self, values: Values) -> dict[str, str]:
         """Return the flag of each option that was given."""
         names = {}
-        for option in self.options:
-            value = join_repeated(values[parameter_name(option)])
+        for option in iter_options(self.section):
+            name = option.key.rpartition(".")[2]
+            value = join_repeated(values.get(name))
             if value is not None:
-                names[option.key] = flag_text(parameter_name(option), value)
+                names[option.key] = flag_text(name, value)
         return names
 
 
-def bind(run: Callable[..., None], args: Sequence[str]) -> Callable[..., None]:
-    """Return `run` with parameters that Typer understands."""
+def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callable[..., None]:
+    """Return the function of a command with parameters that Typer understands; `args` are its arguments."""
     signature = inspect.signature(run, eval_str=True)
     groups: dict[str, OptionGroup] = {}
     parameters: list[inspect.Parameter] = []
-    for parameter in signature.parameters.values():
-        group = _option_group(parameter.annotation, args)
+    for own in signature.parameters.values():
+        group = _option_group(own.annotation, command, args)
         if group is None:
-            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            parameters.append(own.replace(kind=inspect.Parameter.KEYWORD_ONLY))
         else:
-            groups[parameter.name] = group
+            groups[own.name] = group
             parameters += group.parameters()
 
     @functools.wraps(run)
-    def command(**values: Any) -> None:
+    def call(**values: Any) -> None:
         arguments = {name: values[name] for name in signature.parameters if name not in groups}
         names: dict[str, str] = {}
         for group in groups.values():
@@ -133,9 +123,9 @@ def bind(run: Callable[..., None], args: Sequence[str]) -> Callable[..., None]:
             raise error.with_keys(lambda key: names.get(key, key)) from None
 
     # Typer reads these two; the type stubs do not know that inspect honours the first.
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return command
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {own.name: own.annotation for own in parameters}
+    return call
 
 
 def check_changed_options(section: Any, *rules: UnusedOption) -> None:
@@ -159,12 +149,13 @@ def warn_unused(problems: Iterable[Problem], names: Mapping[str, str]) -> None:
 def section_parameters(section: type, title: str | None = None) -> tuple[inspect.Parameter, ...]:
     """Return an optional Typer parameter for each field of a configuration dataclass.
 
-    In the help they stand under the title of their section, or all under `title`.
+    In the help they stand under the title of their section, or all under `title`. A table with the user's own
+    keys has no flag.
     """
     titles = _titles(section)
     parameters = []
     for option in iter_options(section):
-        if not _is_table(option):
+        if typing.get_origin(option.kind) is not dict:
             own_title = titles[option.key.rpartition(".")[0]]
             parameters.append(_option_parameter(option, title or own_title))
     return tuple(parameters)
@@ -173,11 +164,6 @@ def section_parameters(section: type, title: str | None = None) -> tuple[inspect
 def parameter(name: str, annotation: Any, default: object = None) -> inspect.Parameter:
     """Return a keyword parameter of a command."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def parameter_name(option: OptionInfo) -> str:
-    """Return the name of an option without its section."""
-    return option.key.rpartition(".")[2]
 
 
 def join_repeated(value: Any) -> Any:
@@ -208,18 +194,18 @@ def completer(choices: Sequence[str]) -> Callable[[str], Iterator[str]]:
     return complete
 
 
-def _option_group(annotation: Any, args: Sequence[str]) -> OptionGroup | None:
+def _option_group(annotation: Any, command: str, args: Sequence[str]) -> OptionGroup | None:
     """Return the options that a parameter stands for, or None if it is an ordinary Typer parameter."""
     for extra in getattr(annotation, "__metadata__", ()):
-        if isinstance(extra, OptionSource):
-            return extra.expand(args)
+        if isinstance(extra, type) and issubclass(extra, OptionGroup):
+            return cast(OptionGroup, cast(Any, extra)(command, args))
     if isinstance(annotation, type) and is_dataclass(annotation):
         return SectionOptions(annotation)
     return None
 
 
 def _option_parameter(option: OptionInfo, title: str) -> inspect.Parameter:
-    name = parameter_name(option)
+    name = option.key.rpartition(".")[2]
     choices = _choices(option.kind)
     flags = [flag(name), *option.flags]
     kind: Any = str
@@ -249,18 +235,13 @@ def _titles(section: type) -> dict[str, str]:
     for field in fields(section):
         kind = types[field.name]
         if is_dataclass(kind):
-            titles[field.name] = f"{_first_sentence(typing.cast(type, kind))} [{field.name}]"
+            titles[field.name] = f"{_first_sentence(cast(type, kind))} [{field.name}]"
     return titles
 
 
 def _first_sentence(cls: type) -> str:
     first_line, *_ = (inspect.getdoc(cls) or cls.__name__).splitlines()
     return first_line.partition(". ")[0].rstrip(".")
-
-
-def _is_table(option: OptionInfo) -> bool:
-    """Return whether an option is a table of the user's own keys, which no flag can give."""
-    return typing.get_origin(option.kind) is dict
 
 
 def _without_none(kind: Any) -> Any:

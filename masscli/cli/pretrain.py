@@ -16,10 +16,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from masscli.cli.training_command import train
-from masscli.cli.training_options import CHOOSERS, Training
+from masscli.cli.training_options import TrainingOptions
 from masscli.training.setup.request import TrainRequest
 
 
-def run(request: Annotated[TrainRequest, Training(CHOOSERS["pretrain"])]) -> None:
+def run(request: Annotated[TrainRequest, TrainingOptions]) -> None:
     """Train."""
     train(request)

@@ -11,13 +11,13 @@ import inspect
 import itertools
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from masscli.cli.options import (
+    OptionGroup,
     SectionOptions,
     Values,
     completer,
@@ -38,24 +38,12 @@ CHOOSERS = {"pretrain": "--objective", "finetune": "--task"}
 """For each command, the flag that names the objective."""
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
-    """`Annotated[TrainRequest, Training("--objective")]` gives a command the options of a training run."""
-
-    chooser: str
-    """The flag that names the objective."""
-
-    def expand(self, args: Sequence[str]) -> TrainingOptions:
-        """Return the options for the objectives that the command line or its recipe names."""
-        return TrainingOptions(self.chooser, args)
-
-
-class TrainingOptions:
+class TrainingOptions(OptionGroup):
     """The options of one training command line."""
 
-    def __init__(self, chooser: str, args: Sequence[str]) -> None:
-        self.chooser = chooser
-        self.objective = peek_option(args, chooser)
+    def __init__(self, command: str, args: Sequence[str]) -> None:
+        self.chooser = CHOOSERS[command]
+        self.objective = peek_option(args, self.chooser)
         self.file: Path | None = None
         self.from_file: dict[str, Any] = {}
         path = peek_option(args, "--config")
@@ -89,17 +77,13 @@ class TrainingOptions:
         given = self._recipe_options(values)
         options = override(merge(self.from_file, given), values["set"] or [])
         streams = options.pop("stream", {})
-        flag_keys = set()
-        for section, own in given.items():
-            if isinstance(own, dict):
-                flag_keys |= {f"{section}.{key}" for key in own}
         return TrainRequest(
             recipe_options=options,
             stream_tables=streams,
             objective=values["objective"],
             objective_options=self._objective_options(values),
             selection=from_dict(StreamSelection, self.selection.given(values)),
-            flag_keys=frozenset(flag_keys),
+            flag_keys=frozenset(self.recipe.names(values)),
             names=self.names(values),
         )
 
@@ -131,7 +115,7 @@ class TrainingOptions:
 
     def _leading_parameters(self) -> Iterator[inspect.Parameter]:
         """Yield the parameters that are no fields of a recipe."""
-        (data,) = (option for option in self.recipe.options if option.key == "data")
+        (data,) = (option for option in iter_options(Recipe) if option.key == "data")
         argument = typer.Argument(
             metavar="DATA", help=f"{data.help} [default: {data.default}]", show_default=False
         )
@@ -221,35 +205,21 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise MasscliError(f"{path}: {error}", "the file must be TOML in UTF-8") from None
 
 
-def explain_unknown_option(unknown: str, command: str, args: Sequence[str]) -> MasscliError | None:
+def explain_unknown_option(unknown: str, command: str) -> MasscliError | None:
     """Return an error for a flag of an objective that is not in use, or None for any other flag."""
-    owners = options_of_others().get(unknown)
-    chooser = CHOOSERS.get(command)
-    if owners is None or chooser is None:
+    if command not in CHOOSERS:
         return None
-    belongs = f"the objectives {' and '.join(owners)}"
-    if len(owners) == 1:
-        belongs = f"the objective {owners[0]}"
-    in_use = list(Training(chooser).expand(args).objectives)
-    if not in_use:
-        return MasscliError(
-            f"{unknown} belongs to {belongs}, and none is chosen", f"add {chooser} {owners[0]}"
-        )
-    verb = "do" if len(in_use) > 1 else "does"
-    return MasscliError(
-        f"{unknown} belongs to {belongs}; {' and '.join(in_use)} {verb} not have it",
-        f"to list the options of an objective: {chooser} NAME --help",
-    )
-
-
-def options_of_others() -> dict[str, list[str]]:
-    """Return the flags of all built-in objectives, each with the objectives that have it."""
-    owners: dict[str, list[str]] = {}
+    owners = []
     for name in OBJECTIVES.builtin_names():
         for option in iter_options(OBJECTIVES.load(name)):
-            for spelling in (flag(option.key), flag(f"no-{option.key}"), *option.flags):
-                owners.setdefault(spelling, []).append(name)
-    return owners
+            if unknown in (flag(option.key), flag(f"no-{option.key}"), *option.flags):
+                owners.append(name)
+    if not owners:
+        return None
+    return MasscliError(
+        f"{unknown} is an option of {' and '.join(owners)}",
+        f"add {CHOOSERS[command]} {owners[0]}, or leave it out",
+    )
 
 
 def _load_objective(name: str, source: str) -> type:

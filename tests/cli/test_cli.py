@@ -20,7 +20,7 @@ import pytest
 
 from masscli.__main__ import run
 from masscli.cli.app import COMMANDS, module_of
-from masscli.cli.training_options import Training, peek_option
+from masscli.cli.training_options import TrainingOptions, peek_option
 from masscli.core.config import config, from_dict, iter_options
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
@@ -49,7 +49,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """What `pretrain` was asked for; it goes on to decode it all, as the real one does."""
     seen: Seen = []
 
-    def take(request: Annotated[TrainRequest, Training("--objective")]) -> None:
+    def take(request: Annotated[TrainRequest, TrainingOptions]) -> None:
         from_dict(Recipe, request.recipe_options)
         if request.objective is not None:
             options = {"name": request.objective, **request.options_for(request.objective)}
@@ -121,6 +121,14 @@ def test_help_has_a_panel_for_each_section(capsys: pytest.CaptureFixture[str], r
     assert "--k FLOAT" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("args", [[], ["pretrain"], ["score"], ["recipe"]], ids=str)
+def test_h_is_short_for_help(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*args, "-h"]) == 0
+    short = capsys.readouterr().out
+    assert run([*args, "--help"]) == 0
+    assert capsys.readouterr().out == short
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"masscli {__version__}\n"
@@ -174,8 +182,8 @@ def test_completion(typed: str, offered: list[str]) -> None:
           "error: --max-tokens: must be above 0, got 0", PRETRAIN_HELP]),
         (["pretrain", "--objective", "mass", "--k", "half"], ["error: --k: expected float, got 'half'", PRETRAIN_HELP]),
         (["pretrain", "--objective", "clm", "--k", "0.5"],
-         ["error: --k belongs to the objective mass; clm does not have it", "hint: to list the options of an objective: --objective NAME --help"]),
-        (["pretrain", "--k", "0.5"], ["error: --k belongs to the objective mass, and none is chosen", "hint: add --objective mass"]),
+         ["error: --k is an option of mass", "hint: add --objective mass, or leave it out"]),
+        (["pretrain", "--k", "0.5"], ["error: --k is an option of mass", "hint: add --objective mass, or leave it out"]),
         (["pretrain", "--fp16", "--bf16"], CONTRADICTION),
         (["pretrain", "--fp16", "--precision", "bf16"], CONTRADICTION),
         (["pretrain", "--set", "lr"], ["error: --set lr: expected KEY=VALUE", PRETRAIN_HELP]),

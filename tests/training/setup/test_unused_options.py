@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from masscli.__main__ import run as main
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.preprocess import run as preprocess
 from masscli.core.config import ConfigError, iter_options, to_dict, to_toml
@@ -90,6 +91,19 @@ def unused(*args: str) -> list[tuple[str, str]]:
     """The flags of a command line that have no effect, as they were typed, and why."""
     run, request = composed_run(*args)
     return [(request.names[problem.key], problem.message) for problem in run.unused_options]
+
+
+def test_a_run_with_one_flag_too_many_warns_once_and_trains(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--objective", "mass", "--eval-beam", "2", "--save-dir", str(tmp_path / "run")]
+    assert main(["pretrain", str(toy), *SMALL, *flags]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    warning = (
+        "warning: --eval-beam has no effect: nothing is searched for without --eval-bleu or --eval-rouge"
+    )
+    assert lines.count(warning) == 1
+    assert (tmp_path / "run" / "checkpoints" / "last").exists()
 
 
 def test_a_flag_need_be_of_use_to_one_stream_only(toy: Path, tmp_path: Path) -> None:
