@@ -1,81 +1,87 @@
-"""Every knob of a training run on one page.
+"""The options of the model: its sizes, its variants and its dropout.
 
-A run is a `Recipe`: sections of plain values, the same in a TOML file, on the command line (`--max-tokens` is `train.max_tokens`; a
-field's name is unique over all sections, so flags need no prefix) and in a checkpoint.  The knobs of the other commands are in
-masscli/commands.py.  Flag names are fairseq's where fairseq has one.  Nothing heavy is imported here.
+A field's type, default and sentence are its flag and its key in a TOML file. Nothing heavy is imported here,
+so that help answers quickly.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from masscli.core.config import Flags, check, config
+from masscli.core.config import Flags, below_one, check, config, not_negative, positive
 
 
 @config
 class ModelConfig:
-    """The one Transformer.  `arch` fills in what is not said; see masscli/models/presets.toml."""
+    """The one Transformer. `arch` sets the options that are not given; see masscli/models/presets.toml."""
 
     arch: Annotated[str, Flags("-a")] = "tiny"
-    """Named sizes: tiny, small, base, big, mass-base, mass-base-uncased, mass-middle-uncased, mass-xlm, bert-base, bert-large,
-    roberta-base, roberta-large, albert-base, albert-large, albert-xlarge, albert-xxlarge, electra-small, electra-base, electra-large, gpt,
-    unilmv2-base."""
+    """Named sizes: tiny, small, base, big, mass-base, mass-base-uncased, mass-middle-uncased, mass-xlm,
+    bert-base, bert-large, roberta-base, roberta-large, albert-base, albert-large, albert-xlarge,
+    albert-xxlarge, electra-small, electra-base, electra-large, gpt, unilmv2-base."""
     encoder_layers: int = 4
-    """Layers of the encoder; 0 leaves it out, also of the weights of --init-from where a task needs the decoder alone."""
+    """Number of encoder layers. 0 leaves the encoder out, also of the weights of --init-from where a task
+    needs the decoder alone."""
     decoder_layers: int = 4
-    """Layers of the decoder; 0 leaves it out, likewise."""
+    """Number of decoder layers. 0 leaves the decoder out, also of the weights of --init-from where a task
+    needs the encoder alone."""
     dim: int = 128
     """Width of the residual stream."""
     ffn_dim: int = 256
     """Width of the feed-forward layer."""
     heads: int = 4
-    """Attention heads."""
+    """Number of attention heads."""
     norm: Literal["pre", "post"] = "pre"
-    """Layer norm before each sublayer, with a last one on top (pre), or after each residual sum (post, as first published; at high
-    learning rates it may collapse to unigram frequencies)."""
+    """Place of the layer norms. pre: before each sublayer, and one on top of the stack; post: after each
+    residual sum, as first published; at high learning rates the model may collapse to unigram frequencies."""
     norm_eps: float = 1e-5
-    """Added to the variance in layer norms."""
+    """Number added to the variance in layer norms."""
     norm_embedding: bool = False
-    """A layer norm on the sum of embeddings."""
+    """Apply a layer norm to the sum of embeddings."""
     scale_embedding: bool = True
     """Multiply token embeddings by the square root of dim."""
     activation: Literal["relu", "gelu", "gelu_tanh"] = "relu"
-    """Non-linearity of the feed-forward layer (gelu is the exact one, with erf; gelu_tanh the approximation of GPT and ALBERT)."""
+    """Non-linearity of the feed-forward layer. gelu is the exact one, with erf; gelu_tanh is the
+    approximation that GPT and ALBERT use."""
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     """How positions are embedded."""
     max_positions: int = 1024
-    """Longest sequence, in tokens; rows of the table when positions are learned (where there are more than --init-from has, its rows come
-    again and again, as UniLM extends them)."""
+    """Longest sequence, in tokens, and the number of learned positions. Where --init-from has fewer
+    positions, they are repeated, as UniLM extends them."""
     embeddings: Literal["tied", "separate"] = "tied"
-    """One table for encoder, decoder and output (tied), or one for each stack, each tied to its own output."""
+    """tied: the same embeddings for encoder, decoder and output; separate: embeddings for each stack, each
+    tied to the stack's own output."""
     output_bias: bool = False
-    """A bias on each output token."""
+    """Add a bias to the logit of each token."""
     languages: Literal["auto", "embedding", "tag", "none"] = "auto"
-    """How a model knows the language: a vector added to each token, a tag in place of the first token, or not at all (auto: embedding
-    when the data has more than one)."""
+    """How the model knows the language: a vector added to each token, a tag in place of the first token, or
+    not at all (auto: embedding if the data has more than one language, else none)."""
     cross_output: Literal["shared", "language"] = "shared"
     """Output projection of cross-attention: one, or one per target language (XLM's variant of MASS)."""
     source_bos: bool = False
     """Begin the source with the start symbol, as XLM does; fairseq does not."""
     segments: int = 0
-    """Segment embeddings (BERT: 2)."""
+    """Number of segment embeddings (BERT has 2)."""
     embedding_dim: int = 0
-    """Width of the embeddings, projected to that of the layers (ALBERT, small ELECTRA); 0 is that of the layers."""
+    """Width of the embeddings, which are projected to that of the layers (ALBERT, small ELECTRA). 0 is the
+    width of the layers."""
     project_embeddings: bool = False
-    """Project them even where both widths are the same (ALBERT)."""
+    """Project the embeddings even where both widths are the same (ALBERT)."""
     share_layers: Literal["none", "attention", "ffn", "all"] = "none"
-    """What all layers of a stack have in common (ALBERT: all)."""
+    """Which weights all layers of a stack share (ALBERT: all)."""
     head_transform: bool = False
-    """Before the output table: a dense layer, the non-linearity and a layer norm (BERT)."""
+    """Apply a dense layer, the non-linearity and a layer norm before the output weights (BERT)."""
     pooler: bool = False
-    """A dense layer and tanh on the first state of a text, for its vector (BERT)."""
+    """Apply a dense layer and tanh to the first state of a text, for its vector (BERT)."""
     relative_buckets: int = 0
-    """Buckets of relative positions whose learned bias is added to the encoder's attention (T5, UniLMv2: 32); 0 has none."""
+    """Number of buckets of relative positions, whose learned bias is added to the attention of the encoder
+    (T5 and UniLMv2 have 32). 0 means no relative positions."""
     relative_distance: int = 128
     """Distance from which on relative positions share a bucket."""
     init: Literal["fairseq", "bert", "truncated", "electra", "xlm"] = "fairseq"
-    """Initial weights: xavier-uniform (fairseq) or PyTorch's own (xlm) with N(0, dim^-1/2) embeddings, or N(0, 0.02) throughout (bert;
-    truncated: cut off at two standard deviations, as released; electra: the same, and xavier-uniform from narrow embeddings to layers)."""
+    """Initial weights. fairseq: xavier-uniform, with N(0, dim^-1/2) embeddings; xlm: PyTorch's own, with N(0,
+    dim^-1/2) embeddings; bert: N(0, 0.02) throughout; truncated: the same, cut off at two standard
+    deviations, as released; electra: as truncated, but xavier-uniform from narrow embeddings to layers."""
     dropout: float = 0.1
     """Dropout on embeddings and on the output of each sublayer."""
     attention_dropout: float = 0.0
@@ -84,18 +90,17 @@ class ModelConfig:
     """Dropout after the non-linearity of the feed-forward layer."""
 
     def __post_init__(self) -> None:
+        layers = self.encoder_layers + self.decoder_layers
+        divides_dim = self.heads > 0 and self.dim % self.heads == 0
+        valid_buckets = self.relative_buckets >= 8 and self.relative_buckets % 4 == 0
         check(
-            (self.encoder_layers >= 0, "encoder_layers", f"must not be negative, got {self.encoder_layers}"),
-            (self.decoder_layers >= 0, "decoder_layers", f"must not be negative, got {self.decoder_layers}"),
+            *not_negative(self, "encoder_layers", "decoder_layers", "embedding_dim", "segments"),
+            *positive(self, "dim", "ffn_dim", "max_positions", "norm_eps"),
+            *below_one(self, "dropout", "attention_dropout", "activation_dropout"),
+            (layers != 0, "encoder_layers", "a model needs at least one layer"),
+            (divides_dim, "heads", f"must divide dim ({self.dim}), got {self.heads}"),
             (
-                self.encoder_layers + self.decoder_layers != 0,
-                "encoder_layers",
-                "a model needs at least one layer",
-            ),
-            (self.dim > 0, "dim", f"must be above 0, got {self.dim}"),
-            (self.embedding_dim >= 0, "embedding_dim", f"must not be negative, got {self.embedding_dim}"),
-            (
-                self.relative_buckets == 0 or (self.relative_buckets >= 8 and self.relative_buckets % 4 == 0),
+                self.relative_buckets == 0 or valid_buckets,
                 "relative_buckets",
                 f"must be 0 or a multiple of 4 from 8 on, got {self.relative_buckets}",
             ),
@@ -104,24 +109,17 @@ class ModelConfig:
                 "relative_distance",
                 f"must be above a quarter of relative_buckets, got {self.relative_distance}",
             ),
-            (self.ffn_dim > 0, "ffn_dim", f"must be above 0, got {self.ffn_dim}"),
-            (self.max_positions > 0, "max_positions", f"must be above 0, got {self.max_positions}"),
-            (
-                self.heads > 0 and self.dim % self.heads == 0,
-                "heads",
-                f"must divide dim ({self.dim}), got {self.heads}",
-            ),
-            (self.norm_eps > 0, "norm_eps", f"must be above 0, got {self.norm_eps}"),
-            (self.segments >= 0, "segments", f"must not be negative, got {self.segments}"),
-            *(
-                (0 <= share < 1, name, f"must lie in [0, 1), got {share}")
-                for name, share in (
-                    ("dropout", self.dropout),
-                    ("attention_dropout", self.attention_dropout),
-                    ("activation_dropout", self.activation_dropout),
-                )
-            ),
         )
+
+    @property
+    def embedding_width(self) -> int:
+        """Return the width of the embeddings."""
+        return self.embedding_dim or self.dim
+
+    @property
+    def projects_embeddings(self) -> bool:
+        """Return whether a projection stands between the embeddings and the layers."""
+        return self.project_embeddings or self.embedding_width != self.dim
 
     @property
     def stacks(self) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ class InputEmbedding(nn.Module):
 
     def __init__(self, config: ModelConfig, languages: int) -> None:
         super().__init__()
-        dim = config.embedding_dim or config.dim
+        dim = config.embedding_width
         self.scale = math.sqrt(dim) if config.scale_embedding else 1.0
         self.dropout = config.dropout
         self.positions = (

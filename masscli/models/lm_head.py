@@ -1,6 +1,7 @@
-"""What stands between a stack and the output table in BERT and its relatives: dense layer, non-linearity, layer norm.
+"""The dense layer, non-linearity and layer norm before the output weights of BERT and its relatives.
 
-The table and the free bias of each token belong to the model (or to an objective whose network is thrown away).
+The output weights (the token embeddings) and the free bias of each token belong to the model, or to an
+objective whose network is thrown away after training.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from masscli.models.linear import LayerNorm, Linear
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
-    """The function of a name of `ModelConfig.activation`."""
-    known: dict[str, Callable[[Tensor], Tensor]] = {
+    """Return the function for a value of `ModelConfig.activation`."""
+    functions: dict[str, Callable[[Tensor], Tensor]] = {
         "relu": F.relu,
         "gelu": F.gelu,
         "gelu_tanh": partial(F.gelu, approximate="tanh"),
     }
-    return known[name]
+    return functions[name]
 
 
 class HeadTransform(nn.Module):
-    """States (..., D) to vectors (..., E) that are compared with the table."""
+    """Maps states (..., D) to vectors (..., E) that are compared with the output weights."""
 
     def __init__(self, config: ModelConfig, dim: int, width: int) -> None:
         super().__init__()
@@ -35,6 +36,6 @@ class HeadTransform(nn.Module):
         self.activation = activation(config.activation)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(..., D) -> (..., E)."""
+        """Map (..., D) to (..., E)."""
         out: Tensor = self.norm(self.activation(self.dense(hidden)))
         return out

@@ -1,15 +1,20 @@
-"""Output projection and cross-entropy in one, a chunk of rows at a time.
+"""Output projection and cross-entropy in one function, a chunk of rows at a time.
 
-The logits of a whole batch never exist, and none are ever fp32 in a bf16 run.  A chunk's logits z are made in one buffer, their softmax p
-in another, which becomes the gradient of the loss (p minus target) and is multiplied straight into the gradients of hidden states and
-weights; the backward pass only scales them.  Kernels of the softmax and products keep their sums in fp32.
+The logits of a whole batch never exist, and none are ever fp32 in a bf16 run. A chunk's logits z are computed
+in one buffer and their softmax p in another. The second becomes the gradient of the loss, p minus the target,
+and is multiplied straight into the gradients of hidden states and weights; the backward pass only scales
+these. The kernels of softmax and products keep their sums in fp32.
 
-    nll = sum log Z - z[label],   log Z = max z - log max p     (max p is at least 1 / V, so that nothing underflows)
+    nll = sum log Z - z[label],   log Z = max z - log max p     (max p is at least 1 / V, so nothing underflows)
 
-Label smoothing is Szegedy et al.'s (2016, section 7): the target distribution is (1 - eps) on the label plus eps / V on every token.  What
-it adds is linear in the logits, sum_v z_v = h . sum_v w_v, and so is its gradient: neither needs to touch the logits again.
+Label smoothing is that of Szegedy et al. (2016, section 7): the target distribution is (1 - eps) on the label
+plus eps / V on every token. What it adds is linear in the logits, sum_v z_v = h . sum_v w_v, and so is its
+gradient, so neither needs to touch the logits again.
 
-The loss scale of fp16 reaches the gradient in the backward pass, after it was rounded: a probability below 3e-8 counts as 0 there.
+The loss scale of fp16 reaches the gradient in the backward pass, after the gradient was rounded: a
+probability below 3e-8 counts as 0 there.
+
+Shapes: N rows, D width, V vocabulary size, C rows of a chunk.
 """
 
 from __future__ import annotations
@@ -19,7 +24,52 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK = 2**21  # logits held at a time: 8 MiB in fp32, which stays in a cache; GPUs take sixteen times as many
+CHUNK = 2**21
+"""How many logits are held at a time on a CPU: 8 MiB in fp32, which stays in a cache."""
+GPU_CHUNKS = 16
+"""How many times as many logits a GPU holds."""
+
+
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Return the summed cross-entropy and negative log-likelihood of `labels` (N,), as fp32 scalars in nats.
+
+    The logits are `hidden` (N, D) times `weight` (V, D), plus `bias` (V,). The first value carries the
+    gradient, label smoothing included; the second is for reports. The gradient is scaled in place, so only
+    one backward pass is possible.
+    """
+    needs_gradient = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
+    loss, nll = _LinearCrossEntropy.apply(hidden, weight, bias, labels, smoothing, needs_gradient)  # type: ignore[no-untyped-call]
+    return loss, nll.detach()
+
+
+class _Gradients:
+    """The gradients of hidden states (N, D), weights (V, D) and bias (V,), summed over chunks."""
+
+    def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+        self.hidden = torch.empty_like(hidden)
+        self.weight = torch.zeros_like(weight, dtype=torch.float32)
+        self.bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None else None
+
+    def add_chunk(self, start: int, hidden_CD: Tensor, grad_CV: Tensor, weight: Tensor) -> None:
+        """Add the gradients of the rows from `start` on, from those of their logits."""
+        if self.bias is not None:
+            self.bias.add_(grad_CV.sum(0, dtype=torch.float32))
+        torch.mm(grad_CV, weight, out=self.hidden[start : start + len(hidden_CD)])
+        if grad_CV.dtype == torch.float32:
+            self.weight.addmm_(grad_CV.t(), hidden_CD)
+        else:
+            self.weight.add_(grad_CV.t() @ hidden_CD)
+
+    def add_smoothing(self, smoothing: float, hidden_sum: Tensor, weight_sum: Tensor) -> None:
+        """Subtract the target probability eps / V of every token; the sums (D,) are over rows and over tokens."""
+        rows = self.hidden.shape[0]
+        vocab_size = self.weight.shape[0]
+        self.hidden.sub_(weight_sum.mul(smoothing / vocab_size).to(self.hidden.dtype))
+        self.weight.sub_(hidden_sum, alpha=smoothing / vocab_size)
+        if self.bias is not None:
+            self.bias.sub_(smoothing * rows / vocab_size)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -31,73 +81,65 @@ class _LinearCrossEntropy(torch.autograd.Function):
         bias: Tensor | None,
         labels: Tensor,
         smoothing: float,
-        learn: bool,
+        needs_gradient: bool,
     ) -> tuple[Tensor, Tensor]:
-        rows, size = hidden.shape[0], weight.shape[0]
-        matrix, shift = weight.to(hidden.dtype), bias.to(hidden.dtype) if bias is not None else None
-        step = min(max(1, (CHUNK if hidden.device.type == "cpu" else 16 * CHUNK) // size), max(1, rows))
-        precise = torch.float64 if hidden.device.type == "cpu" else torch.float32
-        normalizers = torch.zeros((), dtype=precise, device=hidden.device)
-        at_labels = torch.zeros_like(normalizers)
-        grads = None
-        if learn:
-            of_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None else None
-            grads = torch.empty_like(hidden), torch.zeros_like(weight, dtype=torch.float32), of_bias
-        buffers = hidden.new_empty(2, step, size)
-        for start in range(0, rows, step):
-            part, wanted = hidden[start : start + step], labels[start : start + step, None]
-            logits, slope = buffers[0, : part.shape[0]], buffers[1, : part.shape[0]]
-            if shift is None:
-                torch.mm(part, matrix.t(), out=logits)
+        rows = hidden.shape[0]
+        vocab_size = weight.shape[0]
+        chunk_rows = _chunk_rows(hidden, vocab_size)
+        sum_dtype = torch.float64 if hidden.device.type == "cpu" else torch.float32
+        cast_weight = weight.to(hidden.dtype)
+        cast_bias = bias.to(hidden.dtype) if bias is not None else None
+        log_normalizers = torch.zeros((), dtype=sum_dtype, device=hidden.device)
+        label_logits = torch.zeros_like(log_normalizers)
+        gradients = _Gradients(hidden, weight, bias) if needs_gradient else None
+        buffers = hidden.new_empty(2, chunk_rows, vocab_size)
+        for start in range(0, rows, chunk_rows):
+            hidden_CD = hidden[start : start + chunk_rows]
+            labels_C1 = labels[start : start + chunk_rows, None]
+            size = hidden_CD.shape[0]
+            logits_CV = buffers[0, :size]
+            probs_CV = buffers[1, :size]
+            if cast_bias is None:
+                torch.mm(hidden_CD, cast_weight.t(), out=logits_CV)
             else:
-                torch.addmm(shift, part, matrix.t(), out=logits)
-            torch.ops.aten._softmax.out(logits, -1, False, out=slope)
-            normalizers += (logits.amax(-1).float() - slope.amax(-1).float().log()).sum(dtype=precise)
-            at_labels += logits.gather(1, wanted).sum(dtype=precise)
-            if grads is None:
-                continue
-            slope.scatter_add_(1, wanted, slope.new_full((part.shape[0], 1), smoothing - 1.0))
-            if grads[2] is not None:
-                grads[2].add_(slope.sum(0, dtype=torch.float32))
-            torch.mm(slope, matrix, out=grads[0][start : start + step])
-            if slope.dtype == torch.float32:
-                grads[1].addmm_(slope.t(), part)
-            else:
-                grads[1].add_(slope.t() @ part)
-        nll = (normalizers - at_labels).float()
-        ctx.grads = grads
+                torch.addmm(cast_bias, hidden_CD, cast_weight.t(), out=logits_CV)
+            torch.ops.aten._softmax.out(logits_CV, -1, False, out=probs_CV)
+            log_z_C = logits_CV.amax(-1).float() - probs_CV.amax(-1).float().log()
+            log_normalizers += log_z_C.sum(dtype=sum_dtype)
+            label_logits += logits_CV.gather(1, labels_C1).sum(dtype=sum_dtype)
+            if gradients is not None:
+                # The buffer of probabilities becomes the gradient of the logits.
+                grad_CV = probs_CV
+                grad_CV.scatter_add_(1, labels_C1, grad_CV.new_full((size, 1), smoothing - 1.0))
+                gradients.add_chunk(start, hidden_CD, grad_CV, cast_weight)
+
+        ctx.gradients = gradients
+        nll = (log_normalizers - label_logits).float()
         if not smoothing:
             return nll, nll.clone()
-        total, every = hidden.sum(0, dtype=torch.float32), weight.sum(0, dtype=torch.float32)
-        of_all = (total @ every + (rows * bias.sum() if bias is not None else 0.0)) / size
-        if grads is not None:
-            grads[0].sub_(every.mul(smoothing / size).to(hidden.dtype))
-            grads[1].sub_(total, alpha=smoothing / size)
-            if grads[2] is not None:
-                grads[2].sub_(smoothing * rows / size)
-        return (1 - smoothing) * nll + smoothing * (normalizers.float() - of_all), nll
+        # The sum of all logits follows from the sums of hidden states and weights.
+        hidden_sum = hidden.sum(0, dtype=torch.float32)
+        weight_sum = weight.sum(0, dtype=torch.float32)
+        bias_sum = rows * bias.sum() if bias is not None else 0.0
+        mean_logits = (hidden_sum @ weight_sum + bias_sum) / vocab_size
+        if gradients is not None:
+            gradients.add_smoothing(smoothing, hidden_sum, weight_sum)
+        loss = (1 - smoothing) * nll + smoothing * (log_normalizers.float() - mean_logits)
+        return loss, nll
 
     @staticmethod
-    def backward(ctx: Any, loss: Tensor, nll: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias = ctx.grads
-        return (
-            hidden.mul_(loss.to(hidden.dtype)),
-            weight.mul_(loss),
-            bias.mul_(loss) if bias is not None else None,
-            None,
-            None,
-            None,
-        )
+    def backward(ctx: Any, grad_loss: Tensor, grad_nll: Tensor) -> tuple[Tensor | None, ...]:
+        grad_hidden = ctx.gradients.hidden
+        grad_weight = ctx.gradients.weight
+        grad_bias = ctx.gradients.bias
+        grad_hidden.mul_(grad_loss.to(grad_hidden.dtype))
+        grad_weight.mul_(grad_loss)
+        if grad_bias is not None:
+            grad_bias.mul_(grad_loss)
+        return grad_hidden, grad_weight, grad_bias, None, None, None
 
 
-def linear_cross_entropy(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, smoothing: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """Summed cross-entropy of `hidden` (N, D) times `weight` (V, D) against `labels` (N,), and the plain negative log-likelihood.
-
-    The first value carries the gradient (label smoothing included), the second is for reports; both are fp32 scalars in nats.  Only
-    usable once per forward pass: the gradient is scaled in place.
-    """
-    learn = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
-    loss, nll = _LinearCrossEntropy.apply(hidden, weight, bias, labels, smoothing, learn)  # type: ignore[no-untyped-call]
-    return loss, nll.detach()
+def _chunk_rows(hidden: Tensor, vocab_size: int) -> int:
+    """Return how many rows of logits are held at a time."""
+    chunk = CHUNK if hidden.device.type == "cpu" else GPU_CHUNKS * CHUNK
+    return min(max(1, chunk // vocab_size), max(1, hidden.shape[0]))

@@ -1,4 +1,4 @@
-"""Named sizes: from what the user said about a model to a complete `ModelConfig`."""
+"""Named sizes: from the options that a user gave for a model to a complete `ModelConfig`."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from typing import Any
 from masscli.core.config import ConfigError, Problem, from_dict, suggest
 from masscli.models.config import ModelConfig
 
+WITHOUT_OTHER_STACK = {"encoder": {"decoder_layers": 0}, "decoder": {"encoder_layers": 0}}
+"""What leaves out the other stack, by the only stack that an objective needs."""
+
 
 @functools.cache
 def presets() -> dict[str, dict[str, Any]]:
-    """Every named size of presets.toml."""
+    """Return every named size of presets.toml, with its options."""
     return tomllib.loads(files("masscli.models").joinpath("presets.toml").read_text(encoding="utf-8"))
 
 
-def resolve(said: Mapping[str, Any], stacks: str = "encoder-decoder") -> ModelConfig:
-    """Defaults, below the named size, below what was said; `stacks` leaves out the half that an objective has no use for.
+def resolve(options: Mapping[str, Any], stacks: str = "encoder-decoder") -> ModelConfig:
+    """Return the configuration of a model: defaults, overridden by its named size, overridden by `options`.
 
-    Raises ConfigError on an unknown name or key.
+    `stacks` leaves out the stack that an objective has no use for. Raises ConfigError for an unknown size or
+    key.
     """
-    arch = said.get("arch", "tiny")
+    arch = options.get("arch", "tiny")
     if arch not in presets():
-        known = suggest(str(arch), list(presets()))
-        raise ConfigError(Problem("model.arch", f"no size called {arch!r}{known}"))
-    halves: dict[str, Any] = {"encoder": {"decoder_layers": 0}, "decoder": {"encoder_layers": 0}}.get(
-        stacks, {}
-    )
-    return from_dict(ModelConfig, {"arch": arch, **presets()[arch], **halves, **said}, "model")
+        suggestion = suggest(str(arch), list(presets()))
+        raise ConfigError(Problem("model.arch", f"no size called {arch!r}{suggestion}"))
+    values = {"arch": arch, **presets()[arch], **WITHOUT_OTHER_STACK.get(stacks, {}), **options}
+    return from_dict(ModelConfig, values, "model")

@@ -1,5 +1,8 @@
-"""Relative positions as T5 has them (Raffel et al. 2020, section 2.1): one learned scalar per bucket of distances and head, added to the
-scores of every layer.  UniLMv2 takes distances from positions, so that a token and its copies are at distance 0."""
+"""Relative positions as in T5 (Raffel et al. 2020, section 2.1).
+
+One learned scalar for each bucket of distances and each head is added to the attention scores of every layer.
+As in UniLMv2, distances are those of positions, so that a token and its copies have distance 0.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,22 @@ from masscli.models.config import ModelConfig
 
 
 class RelativeBias(nn.Module):
-    """A table (buckets, heads) of biases."""
+    """The biases of a stack: an embedding (buckets, heads)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.buckets, self.distance = config.relative_buckets, config.relative_distance
+        self.buckets = config.relative_buckets
+        self.max_distance = config.relative_distance
         self.table = nn.Embedding(config.relative_buckets, config.heads)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """The bias (B, H, T, L) for positions (B, T) of queries and (B, L) of keys."""
-        out: Tensor = self.table(bucket(keys[:, None] - queries[:, :, None], self.buckets, self.distance))
-        return out.permute(0, 3, 1, 2).float()
+        """Return the bias (B, H, T, L) for the positions (B, T) of queries and (B, L) of keys."""
+        distances = keys[:, None] - queries[:, :, None]
+        bias: Tensor = self.table(bucket(distances, self.buckets, self.max_distance))
+        return bias.permute(0, 3, 1, 2).float()
 
     def add_to(self, mask: Tensor | None, tokens: Tokens) -> Tensor:
-        """The mask of a bidirectional text, with the bias of its positions."""
+        """Return the additive mask of a bidirectional text with the bias of its positions."""
         positions = tokens.positions
         if positions is None:
             positions = torch.arange(tokens.ids.shape[1], device=tokens.ids.device)[None]
@@ -34,13 +39,16 @@ class RelativeBias(nn.Module):
         return bias if mask is None else bias + mask
 
 
-def bucket(distance: Tensor, buckets: int, most: int) -> Tensor:
-    """Bucket of a key's position minus a query's: half of the buckets for those behind, half for those ahead; in each half one for each
-    small distance, and then logarithmically wider ones up to `most`."""
+def bucket(distance: Tensor, buckets: int, max_distance: int) -> Tensor:
+    """Return the bucket of a key's position minus a query's.
+
+    Half of the buckets are for keys before the query, half for keys after it. In each half, small distances
+    have a bucket of their own; then buckets become logarithmically wider up to `max_distance`.
+    """
     half = buckets // 2
-    near = half // 2
+    exact = half // 2
     size = distance.abs()
-    wide = (
-        near + (torch.log(size.clamp(min=1).double() / near) / math.log(most / near) * (half - near)).long()
-    )
-    return torch.where(distance > 0, half, 0) + torch.where(size < near, size, wide.clamp(max=half - 1))
+    log_ratio = torch.log(size.clamp(min=1).double() / exact) / math.log(max_distance / exact)
+    wide = exact + (log_ratio * (half - exact)).long()
+    direction = torch.where(distance > 0, half, 0)
+    return direction + torch.where(size < exact, size, wide.clamp(max=half - 1))

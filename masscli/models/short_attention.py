@@ -1,12 +1,13 @@
-"""Attention over short texts on a CPU, forward and backward in one step of autograd.
+"""Attention over short texts on a CPU, forward and backward as one step of autograd.
 
-Translation works on sentences of a dozen or two tokens, where PyTorch's CPU kernels spend their time on everything but arithmetic: the
-flash kernel is built for long rows, a softmax over fewer than 16 keys leaves the vector units (ten times the time per number), batched
-products of such sizes are slower in bf16 than in fp32, and each view, cast and transposition is a copy.  So here one function reads the
-fused projections as they are, copies each once into the fp32 layout that products want, pads the keys to 16, and in the backward pass
-writes the gradient of the fused projection directly.  Sums are fp32 whatever the type of the input.
+Translation works on sentences of a dozen or two tokens, where PyTorch's CPU kernels spend their time on
+everything but arithmetic: the flash kernel is built for long rows, a softmax over fewer than 16 keys is not
+vectorized (ten times the time per number), batched products of such sizes are slower in bf16 than in fp32,
+and each view, cast and transposition is a copy. So one function here reads the fused projections as they are,
+copies each once into the fp32 layout that products want, pads the keys to 16, and in the backward pass writes
+the gradient of the fused projection directly. Sums are fp32 whatever the dtype of the input.
 
-Shapes: B rows, T queries, L keys, H heads, K head size, D = H*K.
+Shapes: B rows, T queries, L keys, P keys with padding, H heads, K head size, D = H*K; G = B*H.
 """
 
 from __future__ import annotations
@@ -18,9 +19,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from masscli.models.dropout import keep_mask
+from masscli.models.masks import MASKED_SCORE
 
-LANES = 16  # fewer keys than this (an AVX-512 register of fp32) and PyTorch's softmax is not vectorized
-MASKED_SCORE = -1e30  # the score of a padded key
+MIN_KEYS = 16
+"""With fewer keys than an AVX-512 register holds of fp32, PyTorch's softmax is not vectorized."""
+
+
+def short_attention(
+    fused: Tensor, memory: Tensor | None, heads: int, mask: Tensor | None, p: float
+) -> Tensor:
+    """Compute softmax(q k^T / sqrt(K) + mask) v, with dropout `p` on the weights: (B, T, D).
+
+    `fused` (B, T, 3D) holds queries, keys and values. With a `memory` (B, L, 2D), which then holds keys and
+    values, `fused` (B, T, D) holds the queries alone. `mask` is additive, in fp32, broadcastable to (B, H, T,
+    L), and may be learned.
+    """
+    out: Tensor = _ShortAttention.apply(fused, memory, heads, mask, p)  # type: ignore[no-untyped-call]
+    return out
 
 
 class _ShortAttention(torch.autograd.Function):
@@ -29,98 +44,93 @@ class _ShortAttention(torch.autograd.Function):
         ctx: Any, fused: Tensor, memory: Tensor | None, heads: int, mask: Tensor | None, p: float
     ) -> Tensor:
         rows, queries, width = fused.shape
-        size = width // heads // (1 if memory is not None else 3)
-        q, k, v = _projections(fused, memory, heads, size)
-        keys = k.shape[2]
-        pad = max(0, LANES - keys)
-        if mask is not None or pad:
-            mask = F.pad(
-                mask if mask is not None else torch.zeros(1, 1, 1, keys), (0, pad), value=MASKED_SCORE
-            )
-        q, k, v = (_laid_out(x, extra) for x, extra in ((q, 0), (k, pad), (v, pad)))
-        q *= size**-0.5
-        scores = torch.bmm(q, k.transpose(1, 2)).view(rows, heads, queries, keys + pad)
+        parts = 3 if memory is None else 1
+        size = width // heads // parts
+        q_BHTK, k_BHLK, v_BHLK = _split_projections(fused, memory, heads, size)
+        keys = k_BHLK.shape[2]
+        padding = max(0, MIN_KEYS - keys)
+        if mask is not None or padding:
+            if mask is None:
+                mask = torch.zeros(1, 1, 1, keys)
+            mask = F.pad(mask, (0, padding), value=MASKED_SCORE)
+        q_GTK = _copy_for_products(q_BHTK, 0)
+        k_GPK = _copy_for_products(k_BHLK, padding)
+        v_GPK = _copy_for_products(v_BHLK, padding)
+        q_GTK *= size**-0.5
+        scores_BHTP = torch.bmm(q_GTK, k_GPK.transpose(1, 2)).view(rows, heads, queries, keys + padding)
         if mask is not None:
-            scores += mask
-        weights = torch._softmax(scores, -1, False)
-        keep = keep_mask(weights.shape, p, weights.dtype) if p else None
-        used = weights * keep if keep is not None else weights
-        mixed = torch.bmm(used.view(-1, queries, keys + pad), v).view(rows, heads, queries, size)
-        ctx.save_for_backward(q, k, v, weights, keep)
-        ctx.memory, ctx.dtype, ctx.keys = memory is not None, fused.dtype, keys
-        ctx.mask = mask.shape if mask is not None and ctx.needs_input_grad[3] else None
-        return (
-            mixed.transpose(1, 2)
-            .to(fused.dtype, memory_format=torch.contiguous_format, copy=True)
-            .view(rows, queries, heads * size)
-        )
+            scores_BHTP += mask
+        weights_BHTP = torch._softmax(scores_BHTP, -1, False)
+        keep = keep_mask(weights_BHTP.shape, p, weights_BHTP.dtype) if p else None
+        dropped_BHTP = weights_BHTP if keep is None else weights_BHTP * keep
+        mixed_GTK = torch.bmm(dropped_BHTP.view(-1, queries, keys + padding), v_GPK)
+        mixed_BTHK = mixed_GTK.view(rows, heads, queries, size).transpose(1, 2)
+
+        ctx.save_for_backward(q_GTK, k_GPK, v_GPK, weights_BHTP, keep)
+        ctx.has_memory = memory is not None
+        ctx.dtype = fused.dtype
+        ctx.keys = keys
+        mask_is_learned = mask is not None and ctx.needs_input_grad[3]
+        ctx.mask_shape = mask.shape if mask is not None and mask_is_learned else None
+        out = mixed_BTHK.to(fused.dtype, memory_format=torch.contiguous_format, copy=True)
+        return out.view(rows, queries, heads * size)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, weights, keep = ctx.saved_tensors
-        rows, heads, queries, padded = weights.shape
-        keys, size = ctx.keys, q.shape[-1]
-        above = _laid_out(slope.view(rows, queries, heads, size).transpose(1, 2), 0)
-        used = weights * keep if keep is not None else weights
-        values = torch.bmm(used.view(-1, queries, padded).transpose(1, 2), above)
-        of_weights = torch.bmm(above, v.transpose(1, 2)).view_as(weights)
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        q_GTK, k_GPK, v_GPK, weights_BHTP, keep = ctx.saved_tensors
+        rows, heads, queries, padded_keys = weights_BHTP.shape
+        size = q_GTK.shape[-1]
+        grad_mixed_GTK = _copy_for_products(grad_out.view(rows, queries, heads, size).transpose(1, 2), 0)
+        dropped_BHTP = weights_BHTP if keep is None else weights_BHTP * keep
+        grad_v_GPK = torch.bmm(dropped_BHTP.view(-1, queries, padded_keys).transpose(1, 2), grad_mixed_GTK)
+        grad_weights_BHTP = torch.bmm(grad_mixed_GTK, v_GPK.transpose(1, 2)).view_as(weights_BHTP)
         if keep is not None:
-            of_weights *= keep
-        of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
-        of_mask = of_scores.sum_to_size(ctx.mask)[..., :keys] if ctx.mask is not None else None
-        flat = of_scores.view(-1, queries, padded)
-        from_q = torch.bmm(flat, k).mul_(size**-0.5)
-        from_k = torch.bmm(flat.transpose(1, 2), q)
-        parts = [x.view(rows, heads, -1, size)[:, :, :keys] for x in (from_k, values)]
-        if ctx.memory:
-            return (
-                _gather([from_q.view(rows, heads, queries, size)], ctx.dtype),
-                _gather(parts, ctx.dtype),
-                None,
-                of_mask,
-                None,
-            )
-        return (
-            _gather([from_q.view(rows, heads, queries, size), *parts], ctx.dtype),
-            None,
-            None,
-            of_mask,
-            None,
+            grad_weights_BHTP *= keep
+        grad_scores_BHTP = torch._softmax_backward_data(
+            grad_weights_BHTP, weights_BHTP, -1, weights_BHTP.dtype
         )
+        grad_mask = None
+        if ctx.mask_shape is not None:
+            grad_mask = grad_scores_BHTP.sum_to_size(ctx.mask_shape)[..., : ctx.keys]
+        grad_scores_GTP = grad_scores_BHTP.view(-1, queries, padded_keys)
+        grad_q_GTK = torch.bmm(grad_scores_GTP, k_GPK).mul_(size**-0.5)
+        grad_k_GPK = torch.bmm(grad_scores_GTP.transpose(1, 2), q_GTK)
+
+        grad_q_BHTK = grad_q_GTK.view(rows, heads, queries, size)
+        grad_k_BHLK = grad_k_GPK.view(rows, heads, -1, size)[:, :, : ctx.keys]
+        grad_v_BHLK = grad_v_GPK.view(rows, heads, -1, size)[:, :, : ctx.keys]
+        if ctx.has_memory:
+            grad_fused = _fuse([grad_q_BHTK], ctx.dtype)
+            grad_memory = _fuse([grad_k_BHLK, grad_v_BHLK], ctx.dtype)
+        else:
+            grad_fused = _fuse([grad_q_BHTK, grad_k_BHLK, grad_v_BHLK], ctx.dtype)
+            grad_memory = None
+        return grad_fused, grad_memory, None, grad_mask, None
 
 
-def short_attention(
-    fused: Tensor, memory: Tensor | None, heads: int, mask: Tensor | None, p: float
-) -> Tensor:
-    """softmax(q k^T / sqrt(K) + mask) v, with dropout `p` on the weights: (B, T, D).
-
-    `fused` (B, T, 3D) holds queries, keys and values; or, with a `memory` (B, L, 2D) that holds keys and values, the queries (B, T, D).
-    `mask` is additive fp32, broadcastable to (B, H, T, L), and may be learned.
-    """
-    out: Tensor = _ShortAttention.apply(fused, memory, heads, mask, p)  # type: ignore[no-untyped-call]
-    return out
-
-
-def _projections(
+def _split_projections(
     fused: Tensor, memory: Tensor | None, heads: int, size: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values, views (B, H, T or L, K)."""
-    q, *rest = fused.view(*fused.shape[:2], -1, heads, size).permute(2, 0, 3, 1, 4)
-    k, v = rest if memory is None else memory.view(*memory.shape[:2], 2, heads, size).permute(2, 0, 3, 1, 4)
-    return q, k, v
+    """Return queries (B, H, T, K), keys and values (B, H, L, K) as views of the projections."""
+    from_fused = fused.view(*fused.shape[:2], -1, heads, size).permute(2, 0, 3, 1, 4)
+    if memory is None:
+        q, k, v = from_fused
+        return q, k, v
+    k, v = memory.view(*memory.shape[:2], 2, heads, size).permute(2, 0, 3, 1, 4)
+    return from_fused[0], k, v
 
 
-def _laid_out(x: Tensor, pad: int) -> Tensor:
-    """(B, H, L, K) of any layout and type -> a copy (B*H, L + pad, K) in fp32, zeros in the padding."""
+def _copy_for_products(x: Tensor, padding: int) -> Tensor:
+    """Copy (B, H, L, K), of any layout and dtype, to (B*H, L + padding, K) in fp32, padded with zeros."""
     rows, heads, length, size = x.shape
-    out = torch.empty(rows, heads, length + pad, size)
+    out = torch.empty(rows, heads, length + padding, size)
     out[:, :, :length] = x
     out[:, :, length:] = 0.0
-    return out.view(-1, length + pad, size)
+    return out.view(-1, length + padding, size)
 
 
-def _gather(parts: list[Tensor], dtype: torch.dtype) -> Tensor:
-    """Parts (B, H, L, K) -> (B, L, N*H*K), the layout of a fused projection."""
+def _fuse(parts: list[Tensor], dtype: torch.dtype) -> Tensor:
+    """Copy N parts (B, H, L, K) to (B, L, N*H*K), the layout of a fused projection."""
     rows, heads, length, size = parts[0].shape
     out = torch.empty(rows, length, len(parts), heads, size, dtype=dtype)
     for i, part in enumerate(parts):

@@ -48,7 +48,7 @@ class Transformer(nn.Module):
         self.languages = languages
         self.compute_dtype = torch.float32
         owners = config.stacks if config.embeddings == "separate" else ("shared",)
-        width = config.embedding_dim or config.dim
+        width = config.embedding_width
         language_vectors = len(languages) if config.languages == "embedding" else 0
 
         self.token_embeddings = _empty_parameters(owners, vocab_size, width)
@@ -57,7 +57,7 @@ class Transformer(nn.Module):
             {stack: InputEmbedding(config, language_vectors) for stack in config.stacks}
         )
         self.embedding_projections = nn.ModuleDict()
-        if width != config.dim or config.project_embeddings:
+        if config.projects_embeddings:
             for stack in config.stacks:
                 self.embedding_projections[stack] = Linear(width, config.dim)
         self.head_transforms = nn.ModuleDict()
@@ -178,7 +178,7 @@ class Transformer(nn.Module):
             owner = "shared"
         if owner in self.head_transforms:
             hidden = self.head_transforms[owner](hidden)
-        elif self.config.embedding_dim not in (0, self.config.dim):
+        elif self.config.embedding_width != self.config.dim:
             raise MasscliError(
                 "the model's embeddings are narrower than its layers, and nothing maps back to them",
                 "add --head-transform",

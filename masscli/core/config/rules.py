@@ -1,4 +1,4 @@
-"""Rules that many configuration sections have, for use in `check`. Fields that are None satisfy all of them."""
+"""Rules that many configuration sections have, for use in `check`. A field that is None satisfies them."""
 
 from __future__ import annotations
 
