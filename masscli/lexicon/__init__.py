@@ -1,1 +1,1 @@
-"""Which words of two languages mean the same: from pairs of lines, from text alone, or from a model."""
+"""Bilingual dictionaries: their file format, and how they follow from pairs, from text, or from a model."""

@@ -1,28 +1,39 @@
-"""Which vectors of two sets are each other's nearest, by a similarity that hubs do not win (Conneau et al. 2018, equation 6)."""
+"""Which vectors of two sets are each other's nearest, by a similarity that hubs do not win.
+
+CSLS is "cross-domain similarity local scaling" (Conneau et al. 2018, equation 6).
+
+Shapes: N and M vectors of width D.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-NEAR = 10
+NEIGHBOURS = 10
+"""How many nearest neighbours say whether a vector is a hub."""
 
 
 def csls(a: Tensor, b: Tensor) -> Tensor:
-    """2 cos(x, y) - r(x) - r(y), r the mean cosine with the nearest of the other side (Conneau et al. 2018, equation 6)."""
+    """Return 2 cos(x, y) - r(x) - r(y) for vectors of length 1, `a` (N, D) and `b` (M, D): (N, M).
+
+    r is the mean cosine of a vector with its nearest neighbours in the other set.
+    """
     cosine = a @ b.T
-    near = [cosine.topk(min(NEAR, cosine.shape[dim]), dim).values.mean(dim) for dim in (1, 0)]
-    return 2 * cosine - near[0][:, None] - near[1]
+    hubness_a = cosine.topk(min(NEIGHBOURS, cosine.shape[1]), 1).values.mean(1)
+    hubness_b = cosine.topk(min(NEIGHBOURS, cosine.shape[0]), 0).values.mean(0)
+    return 2 * cosine - hubness_a[:, None] - hubness_b
 
 
-def mutual(score: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns that are each other's best, by row."""
-    there, back = score.argmax(1), score.argmax(0)
-    rows = torch.nonzero(back[there] == torch.arange(len(there)))[:, 0]
-    return rows, there[rows]
+def mutual_nearest(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows and columns of scores (N, M) that are each other's best, in the order of rows."""
+    best_column = scores.argmax(1)
+    best_row = scores.argmax(0)
+    rows = torch.nonzero(best_row[best_column] == torch.arange(len(best_column)))[:, 0]
+    return rows, best_column[rows]
 
 
-def pairs(score: Tensor) -> list[tuple[int, int]]:
-    """The same as a list."""
-    rows, columns = mutual(score)
+def mutual_nearest_pairs(scores: Tensor) -> list[tuple[int, int]]:
+    """Return the same as a list of (row, column)."""
+    rows, columns = mutual_nearest(scores)
     return list(zip(rows.tolist(), columns.tolist(), strict=True))

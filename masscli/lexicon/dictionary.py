@@ -1,25 +1,77 @@
-"""Word pairs of two languages, and text in which some words are in the other one.
+"""Bilingual dictionaries: word pairs of two languages, as files and as translations of vocabulary pieces.
 
-A dictionary is text: a line `WORD WORD` (or more columns, which are not read), the first of one language, the second of another; several
-lines may give a word several translations.  Only words that are one piece of the vocabulary can be exchanged, since a line keeps its
-length.  `masscli dictionary` makes one.
+A dictionary is text with a line `WORD WORD` for each pair, the first word of one language, the second of the
+other. More columns are not read, and several lines may give a word several translations. Only words that are
+a single piece of the vocabulary can be exchanged, since a line keeps its length. `masscli dictionary` makes
+such files.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from masscli.core.errors import MasscliError
+from masscli.core.files import write_atomic
 from masscli.data.batches.batch import Ids
 from masscli.data.storage.data_folder import DataFolder
-from masscli.text import corpus
+from masscli.text.corpus import iter_lines
 from masscli.text.markers import SENTENCEPIECE_SPACE
 
 
+class WordPair(NamedTuple):
+    """Two words that mean the same, and how sure that is."""
+
+    first: str
+    second: str
+    score: float
+
+
+def write_dictionary(path: Path, pairs: Sequence[WordPair]) -> None:
+    """Write word pairs and their scores, separated by tabs."""
+    lines = [f"{pair.first}\t{pair.second}\t{pair.score:.3f}\n" for pair in pairs]
+    write_atomic(path, "".join(lines).encode())
+
+
+def read_dictionary(path: Path, data: DataFolder) -> dict[int, Ids]:
+    """Return the translations of pieces, in both directions.
+
+    Pieces that are spelled alike in both languages are left out, since nothing would be exchanged. Raises
+    MasscliError when no pair can be exchanged.
+    """
+    translations: dict[int, set[int]] = {}
+    pairs, total = _read_piece_pairs(path, data)
+    for first, second in pairs:
+        if first != second:
+            translations.setdefault(first, set()).add(second)
+            translations.setdefault(second, set()).add(first)
+    if not translations:
+        raise MasscliError(
+            f"{path}: none of its {total} pairs are pieces of the vocabulary of {data.folder}",
+            "is it lower-cased alike?",
+        )
+    return {piece: np.array(sorted(others)) for piece, others in translations.items()}
+
+
+def unusable_entries(path: Path, data: DataFolder) -> str | None:
+    """Return a remark about pairs that cannot be exchanged, or None if all can."""
+    pairs, total = _read_piece_pairs(path, data)
+    if len(pairs) == total:
+        return None
+    return (
+        f"{path}: {total - len(pairs):,} of its {total:,} pairs have a word that is not one piece of the "
+        "vocabulary, and are not used"
+    )
+
+
 def vocabulary_pieces(data: DataFolder) -> list[str]:
-    """The pieces of the vocabulary, by id.  Raises MasscliError where none is marked as the beginning of a word, as in WordPiece."""
+    """Return the pieces of the vocabulary, by id.
+
+    Raises MasscliError when no piece is marked as the beginning of a word, as in WordPiece.
+    """
     pieces = data.tokenizer().ids_to_pieces(range(data.vocab.size))
     if not any(piece.startswith(SENTENCEPIECE_SPACE) for piece in pieces):
         raise MasscliError(
@@ -29,35 +81,21 @@ def vocabulary_pieces(data: DataFolder) -> list[str]:
     return pieces
 
 
-def read_dictionary(path: Path, data: DataFolder) -> dict[int, Ids]:
-    """Translations of pieces, both ways; pieces that are spelt alike in both languages are left out, since nothing would be exchanged."""
-    found: dict[int, set[int]] = {}
-    pairs, total = _entries(path, data)
-    for a, b in pairs:
-        if a != b:
-            found.setdefault(a, set()).add(b)
-            found.setdefault(b, set()).add(a)
-    if not found:
-        raise MasscliError(
-            f"{path}: none of its {total} pairs are pieces of the vocabulary of {data.folder}",
-            "is it lower-cased alike?",
-        )
-    return {piece: np.array(sorted(others)) for piece, others in found.items()}
+def check_languages(data: DataFolder, languages: Sequence[str]) -> None:
+    """Raise MasscliError when a data folder does not have one of these languages."""
+    for language in languages:
+        if language not in data.languages:
+            raise MasscliError(
+                f"{data.folder}: has no language {language!r}", f"it has {', '.join(data.languages)}"
+            )
 
 
-def unusable_entries(path: Path, data: DataFolder) -> str | None:
-    """What to tell of entries that cannot be exchanged."""
-    pairs, total = _entries(path, data)
-    if len(pairs) == total:
-        return None
-    return f"{path}: {total - len(pairs):,} of its {total:,} pairs have a word that is not one piece of the vocabulary, and are not used"
-
-
-def _entries(path: Path, data: DataFolder) -> tuple[list[tuple[int, int]], int]:
-    """The pairs whose words are one piece each, and how many pairs there are in all."""
-    pieces = {piece: i for i, piece in enumerate(vocabulary_pieces(data)) if i not in data.vocab.special_ids}
-    found, total = [], 0
-    for number, line in enumerate(corpus.iter_lines(path), 1):
+def _read_piece_pairs(path: Path, data: DataFolder) -> tuple[list[tuple[int, int]], int]:
+    """Return the pairs whose words are one piece each, as ids, and how many pairs there are in all."""
+    ids = {piece: i for i, piece in enumerate(vocabulary_pieces(data)) if i not in data.vocab.special_ids}
+    pairs = []
+    total = 0
+    for number, line in enumerate(iter_lines(path), 1):
         words = line.split()
         if not words:
             continue
@@ -66,7 +104,8 @@ def _entries(path: Path, data: DataFolder) -> tuple[list[tuple[int, int]], int]:
                 f"{path}:{number}: expected two words, got {line.strip()!r}", "a line is WORD WORD"
             )
         total += 1
-        a, b = (pieces.get(SENTENCEPIECE_SPACE + word) for word in words[:2])
-        if a is not None and b is not None:
-            found.append((a, b))
-    return found, total
+        first = ids.get(SENTENCEPIECE_SPACE + words[0])
+        second = ids.get(SENTENCEPIECE_SPACE + words[1])
+        if first is not None and second is not None:
+            pairs.append((first, second))
+    return pairs, total

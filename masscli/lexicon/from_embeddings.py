@@ -1,5 +1,7 @@
-"""A dictionary out of a trained token table: mutual nearest neighbours of two languages by CSLS, over pieces that begin a word, occur often
-enough, and mostly in one of the languages.
+"""A dictionary from the token embeddings of a trained model.
+
+Word pairs are mutual nearest neighbours of two languages by CSLS, over pieces that begin a word, occur often
+enough, and occur mostly in one of the languages.
 """
 
 from __future__ import annotations
@@ -8,55 +10,71 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
-from masscli.lexicon.csls import csls, pairs
-from masscli.lexicon.dictionary import vocabulary_pieces
+from masscli.lexicon.csls import csls, mutual_nearest_pairs
+from masscli.lexicon.dictionary import WordPair, check_languages, vocabulary_pieces
 from masscli.text.markers import SENTENCEPIECE_SPACE
 
-OWN = 0.8
-"""Share of a piece's frequency, relative to both languages, that makes it a word of one of them."""
+OWN_SHARE = 0.8
+"""A piece is a word of a language if at least this share of its frequency in both is there."""
+EMBEDDING_NAMES = ("token_embeddings.shared", "token_embeddings.encoder", "token_embeddings.decoder")
 
 
 def induce(
-    weights: Mapping[str, Tensor], data: DataFolder, sides: Sequence[str], most: int, least: int
-) -> list[tuple[str, str, float]]:
-    """(word, word, score), the surest first."""
-    for side in sides:
-        if side not in data.languages:
-            raise MasscliError(
-                f"{data.folder}: has no language {side!r}", f"it has {', '.join(data.languages)}"
-            )
-    names = [
-        name
-        for name in ("token_embeddings.shared", "token_embeddings.encoder", "token_embeddings.decoder")
-        if name in weights
-    ]
-    table = weights[names[0]].float()
-    if len(table) != data.vocab.size:
+    weights: Mapping[str, Tensor], data: DataFolder, languages: Sequence[str], max_words: int, min_count: int
+) -> list[WordPair]:
+    """Return word pairs, the surest first.
+
+    Of each language the `max_words` commonest words are considered that occur at least `min_count` times.
+    `data` is the folder with the text of both languages. Raises MasscliError when it does not fit the model,
+    or has no such words.
+    """
+    check_languages(data, languages)
+    name = next(name for name in EMBEDDING_NAMES if name in weights)
+    embedding = weights[name].float()
+    if len(embedding) != data.vocab.size:
         raise MasscliError(
-            f"{data.folder}: has {data.vocab.size} pieces, the model {len(table)}",
+            f"{data.folder}: has {data.vocab.size} pieces, the model {len(embedding)}",
             "name the right folder with --data",
         )
-    counts = [data.piece_counts(side) for side in sides]
     pieces = vocabulary_pieces(data)
-    rates = [c / max(1, c.sum()) for c in counts]
+    counts = [data.piece_counts(language) for language in languages]
+    rates = [count / max(1, count.sum()) for count in counts]
     words = []
-    for own, other, count in ((rates[0], rates[1], counts[0]), (rates[1], rates[0], counts[1])):
-        mine = (count >= least) & (own >= OWN * (own + other))
-        ids = [
-            i
-            for i in np.argsort(-count, kind="stable").tolist()
-            if mine[i] and len(pieces[i]) > 1 and pieces[i].startswith(SENTENCEPIECE_SPACE)
-        ]
-        words.append([i for i in ids if i not in data.vocab.special_ids][:most])
-    if not all(words):
-        raise MasscliError(
-            f"{data.folder}: has no words of {sides[0 if not words[0] else 1]} alone that occur {least} times"
-        )
-    a, b = (torch.nn.functional.normalize(table[ids] - table[ids].mean(0), dim=1) for ids in words)
-    score = csls(a, b)
-    found = [(pieces[words[0][i]][1:], pieces[words[1][j]][1:], float(score[i, j])) for i, j in pairs(score)]
-    return sorted(found, key=lambda pair: -pair[2])
+    for language, own, other in zip(languages, (0, 1), (1, 0), strict=True):
+        is_own = rates[own] >= OWN_SHARE * (rates[own] + rates[other])
+        is_candidate = is_own & (counts[own] >= min_count)
+        ids = _commonest_words(counts[own], is_candidate, pieces, data)[:max_words]
+        if not ids:
+            raise MasscliError(
+                f"{data.folder}: has no words of {language} alone that occur {min_count} times"
+            )
+        words.append(ids)
+    scores = csls(_centred(embedding[words[0]]), _centred(embedding[words[1]]))
+    pairs = []
+    for i, j in mutual_nearest_pairs(scores):
+        first = pieces[words[0][i]].removeprefix(SENTENCEPIECE_SPACE)
+        second = pieces[words[1][j]].removeprefix(SENTENCEPIECE_SPACE)
+        pairs.append(WordPair(first, second, float(scores[i, j])))
+    return sorted(pairs, key=lambda pair: -pair.score)
+
+
+def _commonest_words(
+    counts: NDArray[np.int64], is_candidate: NDArray[np.bool_], pieces: Sequence[str], data: DataFolder
+) -> list[int]:
+    """Return the candidates that begin a word, the commonest first."""
+    ids = []
+    for i in np.argsort(-counts, kind="stable").tolist():
+        is_word = len(pieces[i]) > 1 and pieces[i].startswith(SENTENCEPIECE_SPACE)
+        if is_candidate[i] and is_word and i not in data.vocab.special_ids:
+            ids.append(i)
+    return ids
+
+
+def _centred(vectors: Tensor) -> Tensor:
+    """Subtract the mean of vectors (N, D), which would tell languages apart, and scale to length 1."""
+    return torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)

@@ -1,11 +1,14 @@
-"""Which words mean the same, by the pairs of lines they occur in: Model 1 of Brown et al. 1993, "The Mathematics of Statistical Machine
-Translation", section 4.2.
+"""A dictionary from pairs of lines, by Model 1 of Brown et al. (1993).
 
-    t(f | e) = c(f | e) / sum_f' c(f' | e),    c(f | e) = sum over lines with f and e of  t(f | e) / sum_{e' in line, and NULL} t(f | e')
+"The Mathematics of Statistical Machine Translation", section 4.2:
 
-Learned in both directions.  A pair of words is kept where each is the other's likeliest translation, which is not so of words that only go
-along, or where the geometric mean of both t is at least `SURE`, so that `a` is `ein`, `eine` and `einen`; never below `LEAST`.  It knows
-nothing of order and of phrases; a word is what stands between spaces in the tokenizer's text.
+    t(f | e) = c(f | e) / sum_f' c(f' | e)
+    c(f | e) = sum over lines with f and e of  t(f | e) / sum_{e' in line, and NULL} t(f | e')
+
+The model is learned in both directions. A pair of words is kept where each is the other's likeliest
+translation, which is not so of words that only occur together, or where the geometric mean of both t is at
+least SURE, so that `a` is `ein`, `eine` and `einen`; but never below LEAST. The model knows nothing of order
+and of phrases. A word is what stands between spaces in the tokenizer's text.
 """
 
 from __future__ import annotations
@@ -15,83 +18,114 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from masscli.data.storage.columns import Column
 from masscli.data.storage.data_folder import DataFolder
-from masscli.lexicon.dictionary import vocabulary_pieces
+from masscli.lexicon.dictionary import WordPair, vocabulary_pieces
 from masscli.text.markers import SENTENCEPIECE_SPACE
 
 ROUNDS = 10
-SURE, LEAST = 0.2, 0.1
-Links = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""Rounds of expectation maximization."""
+SURE = 0.2
+LEAST = 0.1
+
+Probabilities = dict[tuple[int, int], float]
 
 
 def induce(
-    data: DataFolder, sides: Sequence[str], least: int, limit: int | None = None
-) -> list[tuple[str, str, float]]:
-    """(word, word, score) from the training pairs (the first `limit`), the surest first; the score is the geometric mean of t both ways.
+    data: DataFolder, languages: Sequence[str], min_count: int, limit: int | None = None
+) -> list[WordPair]:
+    """Return word pairs from the training pairs (the first `limit`), the surest first.
 
-    Words that occur fewer than `least` times and pairs that are spelt alike are left out.
+    The score is the geometric mean of t in both directions. Words that occur fewer than `min_count` times,
+    and pairs that are spelled alike, are left out.
     """
-    columns = data.pair("train", sides[0], sides[1])
+    columns = data.pair("train", languages[0], languages[1])
     rows = len(columns[0]) if limit is None else min(limit, len(columns[0]))
     pieces = vocabulary_pieces(data)
-    known: list[dict[str, int]] = [{}, {}]
-    lines = [
-        [_words(column[row].tolist(), pieces, names) for row in range(rows)]
-        for column, names in zip(columns, known, strict=True)
-    ]
-    there, back = model1(lines[0], lines[1]), model1(lines[1], lines[0])
-    counts = [
-        np.bincount(np.concatenate([np.array(line, np.int64) for line in side]), minlength=1)
-        for side in lines
-    ]
-    score = {(e, f): (t * back.get((f, e), 0.0)) ** 0.5 for (e, f), t in there.items()}
-    best: list[dict[int, float]] = [{}, {}]
-    for pair, value in score.items():
-        for word, known_best in zip(pair, best, strict=True):
-            known_best[word] = max(known_best.get(word, 0.0), value)
-    first, second = (list(names) for names in known)
-    found = [
-        (first[e], second[f], value)
-        for (e, f), value in score.items()
-        if value >= (LEAST if value == best[0][e] == best[1][f] else SURE)
-        and min(counts[0][e], counts[1][f]) >= least
-        and first[e] != second[f]
-    ]
-    return sorted(found, key=lambda pair: (-pair[2], pair[:2]))
+    first_lines, first_words = _read_words(columns[0], rows, pieces)
+    second_lines, second_words = _read_words(columns[1], rows, pieces)
+    scores = _combine(model1(first_lines, second_lines), model1(second_lines, first_lines))
+    best_of_first: dict[int, float] = {}
+    best_of_second: dict[int, float] = {}
+    for (first, second), score in scores.items():
+        best_of_first[first] = max(best_of_first.get(first, 0.0), score)
+        best_of_second[second] = max(best_of_second.get(second, 0.0), score)
+    first_counts = _count_words(first_lines)
+    second_counts = _count_words(second_lines)
+    pairs = []
+    for (first, second), score in scores.items():
+        mutual = score == best_of_first[first] == best_of_second[second]
+        common = min(first_counts[first], second_counts[second]) >= min_count
+        differ = first_words[first] != second_words[second]
+        if score >= (LEAST if mutual else SURE) and common and differ:
+            pairs.append(WordPair(first_words[first], second_words[second], score))
+    return sorted(pairs, key=lambda pair: (-pair.score, pair.first, pair.second))
 
 
-def _words(ids: Sequence[int], pieces: Sequence[str], names: dict[str, int]) -> list[int]:
-    """The words of a line as numbers, which `names` gives out."""
-    text = "".join(pieces[i] for i in ids)
-    return [names.setdefault(word, len(names)) for word in text.split(SENTENCEPIECE_SPACE) if word]
+def model1(source_lines: Sequence[Sequence[int]], target_lines: Sequence[Sequence[int]]) -> Probabilities:
+    """Return t(f | e) of every source word e and target word f that share a line, as {(e, f): t}.
 
-
-def model1(given: Sequence[Sequence[int]], written: Sequence[Sequence[int]]) -> dict[tuple[int, int], float]:
-    """t(f | e) of every e in `given` and f in `written` that share a line, after `ROUNDS` rounds from the uniform start."""
-    e, f, token = _links(given, written)
+    The lines hold words as numbers. Training takes ROUNDS rounds from the uniform distribution.
+    """
+    e, f, token = _cooccurrences(source_lines, target_lines)
     if not len(e):
         return {}
+    # Number the distinct pairs (e, f), and say which of them each co-occurrence is.
     width = int(f.max()) + 1
-    keys, link = np.unique(e * width + f, return_inverse=True)
-    e, f = keys // width, keys % width
-    t = np.ones(len(keys))
+    pair_keys, pair = np.unique(e * width + f, return_inverse=True)
+    e = pair_keys // width
+    f = pair_keys % width
+    t = np.ones(len(pair_keys))
     for _ in range(ROUNDS):
-        share = t[link] / np.bincount(token, t[link])[token]
-        count = np.bincount(link, share)
+        share = t[pair] / np.bincount(token, t[pair])[token]
+        count = np.bincount(pair, share)
         t = count / np.bincount(e, count)[e]
+    # The source word 0 is NULL, and the others count from 1.
     real = e > 0
-    return dict(
-        zip(zip((e[real] - 1).tolist(), f[real].tolist(), strict=True), t[real].tolist(), strict=True)
-    )
+    words = zip((e[real] - 1).tolist(), f[real].tolist(), strict=True)
+    return dict(zip(words, t[real].tolist(), strict=True))
 
 
-def _links(given: Sequence[Sequence[int]], written: Sequence[Sequence[int]]) -> Links:
-    """Every token that is written beside every word of its line that is given: (word + 1, or 0 for NULL; the token's word; its number)."""
-    e, f, token, seen = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
-    for source, target in zip(given, written, strict=True):
-        n, m = len(source) + 1, len(target)
-        e.append(np.tile(np.array([-1, *source], np.int64) + 1, m))
-        f.append(np.repeat(np.array(target, np.int64), n))
-        token.append(np.repeat(np.arange(seen, seen + m), n))
-        seen += m
-    return np.concatenate(e), np.concatenate(f), np.concatenate(token)
+def _read_words(column: Column, rows: int, pieces: Sequence[str]) -> tuple[list[list[int]], list[str]]:
+    """Return the first `rows` lines as numbers of words, and the words by number."""
+    numbers: dict[str, int] = {}
+    lines = []
+    for row in range(rows):
+        text = "".join(pieces[i] for i in column[row].tolist())
+        words = [word for word in text.split(SENTENCEPIECE_SPACE) if word]
+        lines.append([numbers.setdefault(word, len(numbers)) for word in words])
+    return lines, list(numbers)
+
+
+def _count_words(lines: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Return how often each word occurs."""
+    words = np.concatenate([np.array(line, np.int64) for line in lines])
+    return np.bincount(words, minlength=1)
+
+
+def _combine(forward: Probabilities, backward: Probabilities) -> Probabilities:
+    """Return the geometric mean of t in both directions."""
+    scores = {}
+    for (first, second), t in forward.items():
+        scores[first, second] = (t * backward.get((second, first), 0.0)) ** 0.5
+    return scores
+
+
+def _cooccurrences(
+    source_lines: Sequence[Sequence[int]], target_lines: Sequence[Sequence[int]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return every target token beside every source word of its line.
+
+    The arrays are the source word + 1, or 0 for NULL; the target word; and the number of the target token.
+    """
+    source_words = [np.zeros(0, np.int64)]
+    target_words = [np.zeros(0, np.int64)]
+    target_tokens = [np.zeros(0, np.int64)]
+    seen = 0
+    for source, target in zip(source_lines, target_lines, strict=True):
+        with_null = np.array([-1, *source], np.int64) + 1
+        source_words.append(np.tile(with_null, len(target)))
+        target_words.append(np.repeat(np.array(target, np.int64), len(with_null)))
+        target_tokens.append(np.repeat(np.arange(seen, seen + len(target)), len(with_null)))
+        seen += len(target)
+    return np.concatenate(source_words), np.concatenate(target_words), np.concatenate(target_tokens)

@@ -1,47 +1,55 @@
-"""Which words two languages spell nearly alike: cognates and loans (`securitate` and `security`, `gitarre` and `guitar`).
+"""Which words two languages spell nearly alike: cognates and loans, such as `gitarre` and `guitar`.
 
-The cosine of counts of letter pairs and triples, with the ends of the word marked and accents taken away, as far as it exceeds what
-unrelated words reach.  Added to the similarity of vectors, it finds translations that little text cannot (Riley & Gildea 2018).
+The similarity is the cosine of counts of letter pairs and triples, with the ends of a word marked and accents
+removed, as far as it exceeds what unrelated words reach. Added to the similarity of vectors, it finds
+translations that little text cannot (Riley & Gildea 2018).
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-LETTERS = 4
+MIN_LETTERS = 4
 """Shorter words are like each other by chance."""
 CHANCE = 0.3
-"""Cosines up to this many unrelated words reach."""
+"""Unrelated words reach cosines up to this."""
 
 
 def spelling_similarity(first: Sequence[str], second: Sequence[str]) -> Tensor:
-    """(len(first), len(second)), from 0 to 1 - CHANCE."""
-    grams = [[_grams(word) for word in side] for side in (first, second)]
-    known = sorted({g for counts in grams[0] for g in counts} & {g for counts in grams[1] for g in counts})
-    place = {gram: i for i, gram in enumerate(known)}
-    a, b = (_rows(side, place) for side in grams)
+    """Return the similarity of all words: (len(first), len(second)), from 0 to 1 - CHANCE."""
+    first_ngrams = [_letter_ngrams(word) for word in first]
+    second_ngrams = [_letter_ngrams(word) for word in second]
+    shared = sorted(set().union(*first_ngrams) & set().union(*second_ngrams))
+    columns = {ngram: i for i, ngram in enumerate(shared)}
+    a = _normalized_counts(first_ngrams, columns)
+    b = _normalized_counts(second_ngrams, columns)
     return (a @ b.T - CHANCE).clamp_min(0)
 
 
-def _grams(word: str) -> Counter[str]:
-    plain = "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c))
-    if len(plain) < LETTERS or not plain.isalpha():
+def _letter_ngrams(word: str) -> Counter[str]:
+    """Return the letter pairs and triples of a word; none if it is short or not only letters."""
+    decomposed = unicodedata.normalize("NFKD", word)
+    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+    if len(plain) < MIN_LETTERS or not plain.isalpha():
         return Counter()
     marked = f"<{plain}>"
-    return Counter(marked[i : i + n] for n in (2, 3) for i in range(len(marked) - n + 1))
+    ngrams: Counter[str] = Counter()
+    for n in (2, 3):
+        ngrams.update(marked[i : i + n] for i in range(len(marked) - n + 1))
+    return ngrams
 
 
-def _rows(counts: Sequence[Counter[str]], place: dict[str, int]) -> Tensor:
-    """Each word's counts of the known ones, divided by the length of all its counts."""
-    table = torch.zeros(len(counts), max(1, len(place)))
-    for row, grams in enumerate(counts):
-        norm = sum(n * n for n in grams.values()) ** 0.5
-        for gram, n in grams.items():
-            if gram in place:
-                table[row, place[gram]] = n / norm
+def _normalized_counts(counts: Sequence[Counter[str]], columns: Mapping[str, int]) -> Tensor:
+    """Return the counts (words, columns) of known n-grams, divided by the norm of all counts of the word."""
+    table = torch.zeros(len(counts), max(1, len(columns)))
+    for row, ngrams in enumerate(counts):
+        norm = sum(n * n for n in ngrams.values()) ** 0.5
+        for ngram, n in ngrams.items():
+            if ngram in columns:
+                table[row, columns[ngram]] = n / norm
     return table

@@ -5,7 +5,7 @@ in one buffer and their softmax p in another. The second becomes the gradient of
 and is multiplied straight into the gradients of hidden states and weights; the backward pass only scales
 these. The kernels of softmax and products keep their sums in fp32.
 
-    nll = sum log Z - z[label],   log Z = max z - log max p     (max p is at least 1 / V, so nothing underflows)
+    nll = sum log Z - z[label],   log Z = max z - log max p     (max p >= 1 / V, so nothing underflows)
 
 Label smoothing is that of Szegedy et al. (2016, section 7): the target distribution is (1 - eps) on the label
 plus eps / V on every token. What it adds is linear in the logits, sum_v z_v = h . sum_v w_v, and so is its
@@ -63,7 +63,7 @@ class _Gradients:
             self.weight.add_(grad_CV.t() @ hidden_CD)
 
     def add_smoothing(self, smoothing: float, hidden_sum: Tensor, weight_sum: Tensor) -> None:
-        """Subtract the target probability eps / V of every token; the sums (D,) are over rows and over tokens."""
+        """Subtract the target probability eps / V of every token; the sums are (D,)."""
         rows = self.hidden.shape[0]
         vocab_size = self.weight.shape[0]
         self.hidden.sub_(weight_sum.mul(smoothing / vocab_size).to(self.hidden.dtype))

@@ -249,11 +249,11 @@ def test_pairs_give_the_dictionary(
         ),
         (
             [str(data.folder), "--langs", "en,de", "--from", "text", "--dim", "8"],
-            "error: --dim: says how many numbers --vectors have",
+            "error: --dim: is the width of --vectors",
         ),
         (
-            [str(data.folder), "--langs", "en,de", "--most", "50"],
-            "error: --most: pairs are read whole, and all of their words",
+            [str(data.folder), "--langs", "en,de", "--max-words", "50"],
+            "error: --max-words: with pairs all words are considered",
         ),
         (
             [str(data.folder), "--langs", "en,de", "--data", "x"],
@@ -324,7 +324,7 @@ def test_a_dictionary_that_means_little_is_warned_of(
             masscli(["dictionary", folder, "--langs", "aa,bb", "--output", str(tmp_path / "made.txt")]) == 0
         )
         warned = capsys.readouterr().err
-        assert "% only: the texts are too small or too unlike; do not trust this dictionary" in warned
+        assert "% only: the texts are too small or too different; do not trust this dictionary" in warned
         assert ("hint: preprocess with --moses --lowercase" in warned) == advice
 
 
@@ -346,7 +346,7 @@ def test_text_alone_gives_the_dictionary_of_a_cipher(
     vectors = ["--vectors", str(tmp_path / "vec"), "--dim", "48"]
     assert masscli(["dictionary", str(folder), "--langs", "aa,bb", "--output", str(made), *vectors]) == 0
     share = re.search(
-        r"pairs of words, from text; (\d+)% of the common ones come out again in a second draw\n$",
+        r"pairs of words, from text; (\d+)% of the common ones are found again by a second alignment\n$",
         capsys.readouterr().out,
     )
     assert share is not None and int(share[1]) > 75

@@ -1,0 +1,54 @@
+"""Two spaces of word vectors laid on each other, beginning with a few word pairs (the anchors).
+
+A rotation lays the anchors on each other, its axes weighted by how well they agree. It is learned again from
+the dictionary that it gives, whose entries are thinned at random, less and less (Artetxe, Labaka & Agirre
+2018, sections 3.3 and 3.4).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from masscli.lexicon.csls import csls, mutual_nearest
+
+ROUNDS = 40
+"""How often the rotation is learned again."""
+THINNED_ROUNDS = 24
+"""The first of these rounds, which learn from a part of the dictionary only."""
+FIRST_KEPT_SHARE = 0.2
+"""Share of similarities that the first round keeps; it grows to 1 over the thinned rounds."""
+LEARNED_WORDS = 2500
+"""How many of the commonest words are learned from; the others are only looked up."""
+
+
+def align_spaces(
+    x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor], spelling: Tensor, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return both spaces laid on each other, the axes on which they agree most first.
+
+    The rows of x (N, D) and y (M, D) are of length 1, the commonest words first. `anchors` are the rows of
+    words that mean the same. `spelling` (N, M), how alike words are spelled, is added to similarities. `seed`
+    decides the thinning.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    first, second = anchors
+    for round_number in range(ROUNDS):
+        a, b = _rotate(x, y, first, second)
+        scores = csls(a[:LEARNED_WORDS], b[:LEARNED_WORDS]) + spelling[:LEARNED_WORDS, :LEARNED_WORDS]
+        if round_number < THINNED_ROUNDS:
+            kept_share = FIRST_KEPT_SHARE + (1 - FIRST_KEPT_SHARE) * round_number / THINNED_ROUNDS
+            dropped = torch.rand(scores.shape, generator=generator) >= kept_share
+            scores = scores.masked_fill(dropped, -torch.inf)
+        rows, columns = mutual_nearest(scores)
+        first = torch.cat([rows, anchors[0]])
+        second = torch.cat([columns, anchors[1]])
+    return _rotate(x, y, first, second)
+
+
+def _rotate(x: Tensor, y: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotate both spaces so that rows `first` of x and `second` of y agree; weight axes by agreement."""
+    u, s, v = torch.linalg.svd(x[first].T @ y[second])
+    a = torch.nn.functional.normalize((x @ u) * s.sqrt(), dim=1)
+    b = torch.nn.functional.normalize((y @ v.T) * s.sqrt(), dim=1)
+    return a, b

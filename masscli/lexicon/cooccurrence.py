@@ -1,0 +1,112 @@
+"""Word vectors of one language from the text of that language alone.
+
+Vectors follow from the company that words keep: positive pointwise mutual information with the commonest
+words around them, the contexts' shares raised to the power 0.75, reduced to the largest singular vectors
+times the square roots of their singular values (Levy, Goldberg & Dagan 2015, sections 2 and 3). A narrow and
+a wide window give vectors that are put side by side.
+
+A word is a single piece of the vocabulary, since no other word can be exchanged; words of several pieces only
+keep their place in the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from masscli.data.batches.batch import Ids
+from masscli.data.storage.data_folder import DataFolder
+from masscli.text.markers import SENTENCEPIECE_SPACE
+
+WINDOWS = (3, 12)
+"""How many words to each side are context, in the narrow and the wide window."""
+MAX_CONTEXTS = 3000
+"""How many of the commonest words count as contexts."""
+CONTEXT_POWER = 0.75
+VECTOR_DIM = 200
+"""Width of the vectors of one window."""
+CHUNK_LINES = 20_000
+OTHER_WORD = -1
+"""Stands for words of several pieces, and for the gap between lines."""
+
+
+def iter_words(data: DataFolder, language: str, pieces: Sequence[str], limit: int | None) -> Iterator[Ids]:
+    """Yield the training text of a language (the first `limit` lines) in chunks, as one number for each word.
+
+    The number is that of the word's piece, or OTHER_WORD where it has several. Lines are separated by so many
+    OTHER_WORDs that no window reaches across.
+    """
+    begins_word = np.array([piece.startswith(SENTENCEPIECE_SPACE) and len(piece) > 1 for piece in pieces])
+    column = data.monolingual("train", language)
+    rows = len(column) if limit is None else min(limit, len(column))
+    gap = np.full(max(WINDOWS), OTHER_WORD, np.int64)
+    for start in range(0, rows, CHUNK_LINES):
+        parts = []
+        for row in range(start, min(start + CHUNK_LINES, rows)):
+            ids = column[row]
+            word_starts = np.flatnonzero(begins_word[ids])
+            is_single_piece = np.diff(word_starts, append=len(ids)) == 1
+            parts += [np.where(is_single_piece, ids[word_starts], OTHER_WORD), gap]
+        yield np.concatenate(parts)
+
+
+def count_words(chunks: Iterable[Ids], size: int) -> NDArray[np.int64]:
+    """Return how often each of `size` pieces occurs as a word."""
+    counts = np.zeros(size, np.int64)
+    for chunk in chunks:
+        counts += np.bincount(chunk[chunk != OTHER_WORD], minlength=size)
+    return counts
+
+
+def word_vectors(chunks: Iterable[Ids], words: Ids) -> Tensor:
+    """Return the vectors (N, len(WINDOWS) * VECTOR_DIM) of N words, given the commonest first."""
+    counts = count_cooccurrences(chunks, words)
+    return torch.cat([centre_and_normalize(reduce_counts(table)) for table in counts], 1)
+
+
+def count_cooccurrences(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.float64]]:
+    """Return for each window how often words stand near the commonest of them: (N, contexts).
+
+    An occurrence at distance d counts 1 / d.
+    """
+    contexts = min(MAX_CONTEXTS, len(words))
+    tables = [np.zeros(len(words) * contexts) for _ in WINDOWS]
+    # The index of each piece among `words`, and OTHER_WORD for all other pieces.
+    index_of = np.full(int(words.max()) + 2, OTHER_WORD, np.int64)
+    index_of[words] = np.arange(len(words))
+    for chunk in chunks:
+        indices = index_of[np.where(chunk < len(index_of), chunk, OTHER_WORD)]
+        for distance in range(1, max(WINDOWS) + 1):
+            before = indices[:-distance]
+            after = indices[distance:]
+            for word, context in ((before, after), (after, before)):
+                is_pair = (word >= 0) & (context >= 0) & (context < contexts)
+                cells = word[is_pair] * contexts + context[is_pair]
+                counts = np.bincount(cells, minlength=len(words) * contexts) / distance
+                for table, window in zip(tables, WINDOWS, strict=True):
+                    if distance <= window:
+                        table += counts
+    return [table.reshape(len(words), contexts) for table in tables]
+
+
+def reduce_counts(counts: NDArray[np.float64]) -> Tensor:
+    """Return vectors (N, VECTOR_DIM) from counts (N, contexts), by positive pointwise mutual information."""
+    context_weights = counts.sum(0) ** CONTEXT_POWER
+    expected = counts.sum(1, keepdims=True) * (context_weights / context_weights.sum())
+    ratio = np.divide(counts, expected, out=np.zeros_like(counts), where=expected > 0)
+    ppmi = torch.from_numpy(np.log(np.maximum(ratio, 1.0))).float()
+    # The singular value decomposition starts from random vectors.
+    torch.manual_seed(1)
+    u, s, _ = torch.svd_lowrank(ppmi, min(VECTOR_DIM + 20, counts.shape[1]), niter=4)
+    vectors = u[:, :VECTOR_DIM] * s[:VECTOR_DIM].sqrt()
+    return torch.nn.functional.pad(vectors, (0, VECTOR_DIM - vectors.shape[1]))
+
+
+def centre_and_normalize(vectors: Tensor) -> Tensor:
+    """Scale vectors (N, D) to length 1, subtract their mean, and scale them to length 1 again."""
+    vectors = torch.nn.functional.normalize(vectors, dim=1)
+    return torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)
