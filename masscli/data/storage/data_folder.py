@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,11 @@ from masscli.data.storage.columns import Column, TextColumn, concatenate, count_
 from masscli.data.storage.manifest import ColumnEntry, Manifest, TableEntry, TextEntry
 from masscli.data.storage.shards import Shard
 from masscli.data.storage.tables import Table
-from masscli.text.tokenizer import Tokenizer
 from masscli.text.tokenizer_card import TOKENIZER_FILE, read_card
 from masscli.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from masscli.text.tokenizer import Tokenizer
 
 _DAMAGED_HINT = "copy the folder again, or run masscli preprocess with --overwrite"
 
@@ -68,6 +71,9 @@ class DataFolder:
 
     def tokenizer(self) -> Tokenizer:
         """Load the tokenizer that made the token ids."""
+        # Only a few users of a folder need text, for which SentencePiece is loaded.
+        from masscli.text.tokenizer import Tokenizer
+
         return Tokenizer.load(self.folder)
 
     def splits(self) -> tuple[str, ...]:

@@ -674,26 +674,6 @@ def test_destination_that_is_a_file(text: Path) -> None:
 # Reading what is damaged
 
 
-def test_what_is_no_data_folder(tmp_path: Path) -> None:
-    def message(path: Path) -> tuple[str, str | None]:
-        with pytest.raises(MasscliError) as caught:
-            DataFolder.open(path)
-        return caught.value.message, caught.value.hint
-
-    nowhere = tmp_path / "x"
-    assert message(nowhere)[0] == f"{nowhere}: is not a data folder"
-    assert (
-        message(nowhere)[1]
-        == f"there is no folder {nowhere}; masscli preprocess --destdir {nowhere} makes one"
-    )
-    assert message(tmp_path)[1] == "it has no manifest.json; give the --destdir of masscli preprocess"
-    (tmp_path / ".partial").mkdir()
-    assert (
-        message(tmp_path)[1]
-        == "masscli preprocess has not finished there; run the same command again to resume it"
-    )
-
-
 def test_damage_is_named(text: Path) -> None:
     folder = made(config(text))
     shard, manifest = folder / "train.en-de.en.00000.bin", folder / "manifest.json"

@@ -1,0 +1,154 @@
+"""Readers of file formats: what is well-formed is read whole, and every broken row is named."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from masscli.core.errors import MasscliError
+from masscli.data.formats.conll import split_sentences
+from masscli.data.formats.registry import read_records
+
+
+def save(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+COMMENTED = {
+    "EU NNP I-NP B-ORG\n# # I-NP O\n\n# # I-NP O\n": ["EU", "#", "#"],
+    "#\tO\nno\tO\n\n#ba\tO\n": ["#", "no", "#ba"],
+    "# text = a b\n1-2\tdu"
+    + "\t_" * 8
+    + "\n1\tde"
+    + "\t_" * 8
+    + "\n1.1\tx"
+    + "\t_" * 8
+    + "\n2\tle"
+    + "\t_" * 8
+    + "\n": ["de", "le"],
+}
+"""Columns with comments, and their words."""
+
+
+BROKEN = [
+    ("tsv", "label\tsentence\n1\ta\n0\tb\tc\n", "{path}:3: has 3 columns, the header has 2"),
+    ("tsv", "label\tsentence\n1\n", "{path}:2: has 1 column, the header has 2"),
+    ("tsv", "label\tlabel\n1\ta\n", "{path}:1: the header must name every column once, it is 'label' 'label'"),
+    ("tsv", "label\tsentence\n", "{path}: holds no examples"),
+    ("tsv", "label\tline\n1\ta\n", "{path}: a column cannot be called 'line'"),
+    ("jsonl", '{"text": "a", "text.ids": ["b"]}\n', "{path}: a column cannot be called 'text.ids'"),
+    ("jsonl", '{"a": "x"}\nnot json\n', "{path}:2: not JSON (Expecting value: line 1 column 1 (char 0))"),
+    ("jsonl", '["a"]\n', '{path}:1: expected an object, got ["a"]'),
+    ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x"}\n', "{path}:2: lacks 'b', unlike the first line"),
+    ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x", "b": "y"}\n', "{path}:2: has no list in 'b', unlike the first line"),
+    ("jsonl", '{"a": "x"}\n{"a": "x", "c": 1}\n', "{path}:2: has 'c', which the first line does not have"),
+    ("jsonl", '{"a": null}\n', "{path}:1: a: expected a string or a number, got null"),
+    ("jsonl", '{"a": "x", "b": ["y"]}\n{"a": "x", "b": ["y", null]}\n', "{path}:2: b: expected a string or a number, got null"),
+    ("jsonl", '{"a": "x"}\n\n{"a": "x"}\n', "{path}:2: is blank"),
+    ("jsonl", ' \n{"a": "x"}\n', "{path}:1: is blank"),
+    ("jsonl", "\n\n", "{path}: holds no examples"),
+    ("jsonl", '{"a": "x \\ud83d\\ude00"}\n{"a": "x \\ud83d"}\n', "{path}:2: '\\ud83d' is half of a surrogate pair"),
+    ("conll", "a\tO\nb\n", "{path}:2: expected 2 columns as in the first line, got 'b'"),
+    ("conll", "a\tO\n\tO\n", "{path}:2: column 1 is blank: '\\tO'"),
+    ("conll", "a\tO\n\u00a0\tO\n", "{path}:2: column 1 is blank: '\\xa0\\tO'"),
+    ("conll", "a\nb\n\u00a0\nc\n", "{path}:3: column 1 is blank: '\\xa0'"),
+    ("dialogues", "a\tb\nalone\n", "{path}:2: has one turn only, without a response"),
+    ("dialogues", "a\t\tb\n", "{path}:1: turn 2 of 3 is empty"),
+    ("dialogues", "a\tb\n\na\tb\t\n", "{path}:3: turn 3 of 3 is empty: the line ends in a tab"),
+    ("dialogues", "a\tb\na\t\n", "{path}:2: turn 2 of 2 is empty: the line ends in a tab"),
+    ("dialogues", "a\tb\n\t\t\n", "{path}:2: turn 1 of 3 is empty"),
+    ("dialogues", "a\t\u00a0\tb\n", "{path}:1: turn 2 of 3 is empty"),
+    ("squad", "{", "{path}: not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
+    ("squad", '{"data": [{"paragraphs": [{"qas": []}]}]}', "{path}: is not a SQuAD file (KeyError('context'))"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q"}]}]}]}',
+     "{path}: question 'q': is not a SQuAD question (KeyError('question'))"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
+     '[{"text": "b", "answer_start": 1}]}]}]}]}', "{path}: question 'q': answer 'b' is not in the context at character 1"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "q", "question": "?", "answers": '
+     '[{"text": " ", "answer_start": 1}]}]}]}]}', "{path}: question 'q': answer ' ' is not in the context at character 1"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": null}]}]}]}',
+     "{path}: question 'q': is not a SQuAD question (TypeError('a text is not a string'))"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a \\udc00", "qas": []}]}]}', "{path}: '\\udc00' is half of a surrogate pair"),
+    ("squad", '{"data": [{"paragraphs": [{"context": "a", "qas": [{"id": "q", "question": "?"}, {"id": "q", "question": "!"}]}]}]}',
+     "{path}: question 'q': another question has this id"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text", "message"), BROKEN)
+def test_a_broken_row_is_named(kind: str, text: str, message: str, tmp_path: Path) -> None:
+    path = save(tmp_path / "x", text)
+    with pytest.raises(MasscliError) as caught:
+        list(read_records(path, kind))
+    assert caught.value.message == message.replace("{path}", str(path))
+
+
+def test_blank_lines_at_the_end_of_jsonl_are_no_examples(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.jsonl", '{"a": "x"}\n{"a": ""}\n\n \n')
+    assert [(r.line, r.texts["a"]) for r in read_records(path, "jsonl")] == [(1, "x"), (2, "")]
+
+
+def test_aligned_files_must_be_of_one_length(tmp_path: Path) -> None:
+    save(tmp_path / "s", "a\nb\n")
+    save(tmp_path / "t", "a\n")
+    with pytest.raises(MasscliError) as caught:
+        list(read_records(Path(f"{tmp_path / 's'}:{tmp_path / 't'}"), "aligned"))
+    assert caught.value.message == f"{tmp_path / 't'}: ends before line 2, unlike {tmp_path / 's'}"
+
+
+@pytest.mark.parametrize(("text", "words"), COMMENTED.items())
+def test_comments_are_no_words_and_words_no_comments(text: str, words: list[str], tmp_path: Path) -> None:
+    column = "2" if "1-2" in text else "1"
+    assert [
+        word
+        for record in read_records(save(tmp_path / "x.conll", text), "conll")
+        for word in record.lists[column]
+    ] == words
+
+
+def test_a_question_that_is_no_object_is_named(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.json", json.dumps({"data": [{"paragraphs": [{"context": "a", "qas": ["x"]}]}]}))
+    with pytest.raises(MasscliError) as caught:
+        list(read_records(path, "squad"))
+    assert caught.value.message.startswith(f"{path}: question 1: is not a SQuAD question")
+
+
+def test_a_space_that_does_not_break_is_part_of_a_word(tmp_path: Path) -> None:
+    """Between columns that spaces separate, too."""
+    for text in ("10\u00a0000 NUM\na O\n", "10\u00a0000\tNUM\na\tO\n"):
+        assert [r.lists["1"] for r in read_records(save(tmp_path / "x.conll", text), "conll")] == [
+            ["10\u00a0000", "a"]
+        ]
+
+
+def test_a_word_may_begin_with_a_hash_from_the_first_line_on() -> None:
+    rows = ["#Blog", "is", "fun", "", "#second", "one"]
+    read = [[values for _, values in words] for words in split_sentences(rows, "x")]
+    assert read == [[["#Blog"], ["is"], ["fun"]], [["#second"], ["one"]]]
+    columns = ["# sent_id = 1", "#Blog\tO", "is\tO"]
+    assert [[values for _, values in words] for words in split_sentences(columns, "x")] == [
+        [["#Blog", "O"], ["is", "O"]]
+    ]
+
+
+CORPORA = os.environ.get("MASSCLI_DATA")
+
+
+COUNTS = [
+    ("tsv", "agnews/train.tsv", 6400), ("tsv", "sst2/train.tsv", 6920), ("tsv", "cola/train.tsv", 8551), ("tsv", "mrpc/train.tsv", 3668),
+    ("tsv", "rosts-similarity/train.tsv", 5749), ("tsv", "sick/train.tsv", 4500), ("conll", "wnut17/train.conll", 3394),
+    ("conll", "ud-romanian/train.conll", 1131), ("jsonl", "nextturn/train.jsonl", 3640), ("squad", "squad2/train.json", 925 + 444),
+    ("squad", "xquad/train.ro.json", 925), ("aligned", "headlines/valid.src:headlines/valid.tgt", 500),
+]  # fmt: skip
+
+
+@pytest.mark.corpora
+@pytest.mark.skipif(not CORPORA, reason="MASSCLI_DATA does not name the folder of the real corpora")
+@pytest.mark.parametrize(("kind", "name", "count"), COUNTS)
+def test_real_files_are_read_whole(kind: str, name: str, count: int) -> None:
+    assert CORPORA is not None
+    path = Path(":".join(str(Path(CORPORA) / part) for part in name.split(":")))
+    assert sum(1 for _ in read_records(path, kind)) == count
