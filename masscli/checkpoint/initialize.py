@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -22,17 +23,23 @@ class Taken(NamedTuple):
     report: list[str]
 
 
-def begin(model: Transformer, recipe: Recipe, vocab: Vocabulary, own: Sequence[str]) -> list[str]:
+def begin(
+    model: Transformer,
+    recipe: Recipe,
+    open_checkpoint: Callable[[Path], Checkpoint],
+    vocab: Vocabulary,
+    own: Sequence[str],
+) -> list[str]:
     """Begin with the checkpoints that a recipe names; lines that say what came, what was left behind and what is new.
 
     `own` are the parameters of the objectives, which always begin anew.
     """
     assert recipe.init_from is not None
     first = "encoder" if recipe.init_decoder_from is not None else recipe.init_stacks
-    taken = initialise(model, Checkpoint.open(recipe.init_from), vocab, first)
+    taken = initialise(model, open_checkpoint(recipe.init_from), vocab, first)
     names, report = set(taken.names), list(taken.report)
     if recipe.init_decoder_from is not None:
-        more = initialise(model, Checkpoint.open(recipe.init_decoder_from), vocab, "decoder", table=False)
+        more = initialise(model, open_checkpoint(recipe.init_decoder_from), vocab, "decoder", table=False)
         names, report = names | more.names, report + more.report
     new = [name for name in model.state_dict() if name not in names] + [f"heads.{name}" for name in own]
     return report + ([f"new, drawn at random: {_summary(new)}"] if new else [])

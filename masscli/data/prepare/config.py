@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from masscli.core.config import Flags, check, config
+from masscli.core.config import Flags, UnusedOption, check, config
 from masscli.text.preprocessing import TextPreprocessing
 
 MIN_CHARACTER_COVERAGE = 0.9
-_VOCABULARY_IS_GIVEN = "the vocabulary is given, and none is trained"
 
 
 @config
@@ -119,11 +118,6 @@ class PreprocessConfig:
     def __post_init__(self) -> None:
         coverage_is_valid = MIN_CHARACTER_COVERAGE <= self.character_coverage <= 1
         has_unique_languages = len(set(self.langs)) == len(self.langs)
-        # Options of training a vocabulary must keep their defaults if none is trained.
-        trains = self.spm_model is None and self.bpe_codes is None
-        default_size = self.vocab_size == PreprocessConfig.vocab_size
-        default_coverage = self.character_coverage == PreprocessConfig.character_coverage
-        default_sentences = self.vocab_sentences == PreprocessConfig.vocab_sentences
         has_codes = self.bpe_codes is not None
         has_code_pieces = self.bpe_vocab is not None
         has_one_vocabulary = self.spm_model is None or self.bpe_codes is None
@@ -132,9 +126,6 @@ class PreprocessConfig:
             (self.vocab_size > 0, "vocab_size", f"must be above 0, got {self.vocab_size}"),
             (has_codes == has_code_pieces, "", "--bpe-codes and --bpe-vocab go together"),
             (has_one_vocabulary, "", "--bpe-codes and --spm-model are two vocabularies: give one of them"),
-            (trains or default_size, "vocab_size", _VOCABULARY_IS_GIVEN),
-            (trains or default_coverage, "character_coverage", _VOCABULARY_IS_GIVEN),
-            (trains or default_sentences, "vocab_sentences", _VOCABULARY_IS_GIVEN),
             (self.workers > 0, "workers", f"must be above 0, got {self.workers}"),
             (self.shard_size > 0, "shard_size", f"must be above 0, got {self.shard_size}"),
             (self.seed >= 0, "seed", f"must not be negative, got {self.seed}"),
@@ -148,5 +139,16 @@ class PreprocessConfig:
                 self.max_ratio == 0 or self.max_ratio >= 1,
                 "max_ratio",
                 f"must be 0 or at least 1, got {self.max_ratio}",
+            ),
+        )
+
+    @property
+    def unused_options(self) -> tuple[UnusedOption, ...]:
+        """The options that have no effect with the others."""
+        return (
+            UnusedOption(
+                self.spm_model is not None or self.bpe_codes is not None,
+                "vocab_size character_coverage vocab_sentences",
+                "the vocabulary is given, and none is trained",
             ),
         )

@@ -142,7 +142,7 @@ def _initialize(
         for name, objective in objectives.items():
             names += [f"{name}.{key}" for key, _ in objective.named_parameters()]
         with torch.no_grad():
-            notes += begin(model, recipe, context.data.vocab, names)
+            notes += begin(model, recipe, context.open_checkpoint, context.data.vocab, names)
     return notes + load_vectors(model, recipe.init_vectors, context.data)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from masscli.cli.preprocess import run
+from masscli.core.config import find_unused
 from masscli.core.errors import MasscliError
 from masscli.data.prepare import chunks, pipeline, publish
 from masscli.data.prepare.config import PreprocessConfig
@@ -305,8 +306,6 @@ def test_an_old_vocabulary_is_used_again(text: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"vocab_size": 120}, "vocab_size: the vocabulary is given, and none is trained"),
-        ({"vocab_sentences": 9}, "vocab_sentences: the vocabulary is given, and none is trained"),
         (
             {"moses": True},
             "--moses: the text for the vocabulary of --spm-model {data} was prepared differently",
@@ -328,6 +327,15 @@ def test_what_a_given_vocabulary_has_decided(
         made(config(text, **usual | options))
     assert error.value.message == message.format(data=text / "data")
     assert not (text / "other" / "manifest.json").exists()
+
+
+def test_options_of_training_a_vocabulary_have_no_effect_on_a_given_one(text: Path) -> None:
+    given = find_unused(PreprocessConfig(spm_model=text, vocab_size=120, vocab_sentences=9))
+    assert {key: (rule.reason, rule.misleading) for key, rule in given.items()} == dict.fromkeys(
+        ("vocab_size", "character_coverage", "vocab_sentences"),
+        ("the vocabulary is given, and none is trained", False),
+    )
+    assert find_unused(PreprocessConfig(vocab_size=120)) == {}
 
 
 # The same bytes, however it was made
