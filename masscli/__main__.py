@@ -54,6 +54,7 @@ def run(args: Sequence[str]) -> int:
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
+        # What could not be written is lost, and must not be tried again.
         abandon_stdout()
         message = str(error.strerror)
         if error.filename is not None:

@@ -77,6 +77,7 @@ class HelpPage:
             if record is None:
                 continue
             title = "Options"
+            # Typer calls the sections of a help page panels.
             if isinstance(parameter, TyperOption) and parameter.rich_help_panel:
                 title = parameter.rich_help_panel
             if isinstance(parameter, TyperArgument):
@@ -135,6 +136,7 @@ class Commands(HelpPage, TyperGroup):
 def dispatch(args: Sequence[str]) -> int:
     """Parse and run a command line, and return its exit code. Raises MasscliError for a user's mistake."""
     app = build_app()
+    # A shell asks for completions through this variable.
     if "_MASSCLI_COMPLETE" in os.environ:
         app.main(list(args), prog_name="masscli")
     try:
@@ -152,6 +154,7 @@ def dispatch(args: Sequence[str]) -> int:
 def build_app() -> Any:
     """Return the group of all commands, with the options that stand before a command's name."""
     about, examples = _split_help(ABOUT)
+    # Without markup mode, square brackets in help texts are not taken for styles.
     app = typer.Typer(cls=Commands, rich_markup_mode=None, context_settings=SETTINGS)
 
     @app.callback(help=about, epilog=examples)
@@ -194,6 +197,7 @@ def _explain(error: typer.BadParameter, args: Sequence[str]) -> MasscliError:
     """Return an error of the parser in the form of ours: one line, no capital, no full stop."""
     option = getattr(error, "option_name", None)
     if option is not None:
+        # Imported only now, because most commands do not need the options of training.
         from masscli.cli.training_options import explain_unknown_option
 
         explained = explain_unknown_option(option, args[0])

@@ -1,8 +1,9 @@
 """Turn configuration dataclasses into Typer options, and what was typed back into dataclasses.
 
-`bind` gives a command's function the parameters that Typer expects: one that is annotated with a configuration
-dataclass becomes an option for each field (`--field-name`, and the other names in its `Flags`), and the
-function receives the dataclass. `Annotated[T, Group]` takes its options from a subclass of `OptionGroup`.
+`bind` gives a command's function the parameters that Typer expects: one that is annotated with a
+configuration dataclass becomes an option for each field (`--field-name`, and the other names in its `Flags`),
+and the function receives the dataclass. `Annotated[T, Group]` takes its options from a subclass of
+`OptionGroup`.
 
 An option that was not given is absent from the data, so that it never hides a value from a file. `from_dict`
 alone parses values; its errors are shown with the flags that were typed.
@@ -72,6 +73,7 @@ class SectionOptions(OptionGroup):
         """Return the dataclass; warn of given options that have no effect."""
         names = self.names(values)
         section: Any = from_dict(self.section, self.given(values))
+        # Defaults that have no effect concern nobody; only an option that was given is worth a warning.
         unused = {key: rule for key, rule in find_unused(section).items() if key in names}
         warn_unused(refuse_misleading(unused), names)
         return section
@@ -89,6 +91,7 @@ class SectionOptions(OptionGroup):
         """Return the flag of each option that was given."""
         names = {}
         for option in iter_options(self.section):
+            # Names of options are unique over all sections, so parameters need no prefix.
             name = option.key.rpartition(".")[2]
             value = join_repeated(values.get(name))
             if value is not None:
@@ -104,6 +107,7 @@ def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callabl
     for own in signature.parameters.values():
         group = _option_group(own.annotation, command, args)
         if group is None:
+            # Parameters of dataclasses have no fixed number, so all are passed by name.
             parameters.append(own.replace(kind=inspect.Parameter.KEYWORD_ONLY))
         else:
             groups[own.name] = group
@@ -119,6 +123,7 @@ def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callabl
             for name, group in groups.items():
                 arguments[name] = group.collect(values)
             run(**arguments)
+        # The error names keys, which the user may have given by a flag, in a file or with --set.
         except ConfigError as error:
             raise error.with_keys(lambda key: names.get(key, key)) from None
 
@@ -131,8 +136,8 @@ def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callabl
 def check_changed_options(section: Any, *rules: UnusedOption) -> None:
     """Apply rules to the options of a section that have another value than their default.
 
-    A command calls this for rules that depend on more than the section: a warning names the options without effect, or an
-    error those that would mislead.
+    A command calls this for rules that depend on more than the section: a warning names the options without
+    effect, or an error those that would mislead.
     """
     unused = {key: rule for key, rule in find_unused(section, rules).items() if is_changed(section, key)}
     warn_unused(refuse_misleading(unused), {key: flag(key) for key in unused})
@@ -208,15 +213,19 @@ def _option_parameter(option: OptionInfo, title: str) -> inspect.Parameter:
     name = option.key.rpartition(".")[2]
     choices = _choices(option.kind)
     flags = [flag(name), *option.flags]
+    # Values stay strings: `from_dict` parses them and reports all mistakes at once.
     kind: Any = str
     metavar: str | None = type_name(option.kind).upper()
     if choices:
         metavar = "CHOICE"
     if _without_none(option.kind) is bool:
+        # The second flag lets the command line overrule a file, as in --no-compile.
         kind, metavar = bool, None
         flags[0] = f"{flag(name)}/{flag(f'no-{name}')}"
     elif typing.get_origin(option.kind) is tuple:
+        # Such an option may be repeated, or have items with commas between them.
         kind = list[str]
+    # The default is shown by us, because Typer only sees None, which means "not given".
     info = typer.Option(
         *flags,
         help=f"{option.help} {_format_facts(choices, option.default)}".rstrip(),

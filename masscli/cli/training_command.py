@@ -33,6 +33,7 @@ def train(request: TrainRequest) -> None:
     from masscli.training.setup.build import build
     from masscli.training.setup.compose import compose
 
+    # Under torchrun only the first process speaks.
     console = Console(stderr=True, soft_wrap=True, quiet=distributed.rank != 0, highlight=False)
     run = compose(request)
     if distributed.rank == 0:
@@ -52,10 +53,12 @@ def train(request: TrainRequest) -> None:
             f"streams {', '.join(recipe.stream)}"
         )
         step, last_step = trainer.state.step, recipe.train.max_update
+        # Running a finished command again is no error, so that a script can be run again.
         if last_step is not None and step >= last_step:
             console.print(f"{recipe.save_dir}: has already made {step} updates; raise --max-update to go on")
             distributed.stop()
             return
+        # Only the first process writes files.
         sinks: list[Sink] = []
         if distributed.rank == 0:
             sinks = _open_sinks(recipe, step)
@@ -64,6 +67,7 @@ def train(request: TrainRequest) -> None:
         end = follow(trainer.run(), sinks, step, last_step, console)
     distributed.stop()
     console.print(f"{end.reason} after {end.step} updates and {end.seconds:.0f} s: {recipe.save_dir}")
+    # As shells do: 128 plus the number of the signal.
     if end.interrupted:
         sys.exit(130 if end.interrupted == signal.SIGINT else 143)
 
@@ -90,6 +94,7 @@ def _lock_folder(folder: Path) -> Iterator[None]:
     """
     from masscli.core.files import acquire_lock
 
+    # One lock is enough for all processes of a run.
     if distributed.rank != 0:
         yield
         return

@@ -56,6 +56,7 @@ class TrainingOptions(OptionGroup):
 
     def parameters(self) -> list[inspect.Parameter]:
         """Return the parameters; an option that several objectives have stands under the first of them."""
+        # The same option of two objectives is one flag, which holds for both.
         parameters: dict[str, inspect.Parameter] = {}
         for name, options in self.objectives.items():
             for own in section_parameters(options, f"Options of {name}"):
@@ -75,6 +76,7 @@ class TrainingOptions(OptionGroup):
     def collect(self, values: Values) -> TrainRequest:
         """Return what the command line and the file of --config ask for."""
         given = self._recipe_options(values)
+        # --set wins over flags, and flags win over the file.
         options = override(merge(self.from_file, given), values["set"] or [])
         streams = options.pop("stream", {})
         return TrainRequest(
@@ -91,10 +93,12 @@ class TrainingOptions(OptionGroup):
         """Return how the user wrote each option: in the file, by a flag or with --set."""
         names = {}
         if self.file is not None:
+            # Later entries replace earlier ones, in the order in which they win.
             names = {key: f"{self.file}: {key}" for key in _nested_keys(self.from_file)}
         names |= self.recipe.names(values) | self.selection.names(values)
         for key, value in self._objective_options(values).items():
             names[key] = flag_text(key, value)
+            # A flag of an objective is laid over the streams that the recipe lists.
             for stream in self._stream_names(values):
                 names[f"stream.{stream}.objective.{key}"] = names[key]
         for assignment in values["set"] or []:
@@ -104,6 +108,7 @@ class TrainingOptions(OptionGroup):
 
     def _load_objectives(self, args: Sequence[str]) -> dict[str, type]:
         """Return the option dataclasses of the objectives of the command line or of its recipe."""
+        # Where each objective was named, for errors.
         sources: dict[str, object] = {}
         if self.objective is not None:
             sources[self.objective] = self.chooser
@@ -183,6 +188,7 @@ def peek_options(args: Sequence[str], name: str) -> list[str]:
     """Return every value that a command line gives to the option `name`."""
     values = []
     for arg, following in itertools.pairwise([*args, None]):
+        # What follows -- are no options.
         if arg is None or arg == "--":
             break
         if arg == name and following is not None:

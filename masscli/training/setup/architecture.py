@@ -41,6 +41,7 @@ def adapt_objectives(
         model = resolve(model_options)
     else:
         model = _model_from_checkpoint(initial, model_options, "any", recipe)
+        # An encoder goes on to read two texts in the form that all its objectives have used.
         learned = [stream.objective.learned_pair_format for stream in initial.recipe.stream.values()]
         if learned and set(learned) == {"roberta"}:
             pair_format = "roberta"
@@ -59,6 +60,7 @@ def needed_stacks(streams: Mapping[str, StreamConfig], model_options: Mapping[st
     `any` means that all streams can use either stack. Raises MasscliError if the options give layers to a
     stack that no stream would train.
     """
+    # A stream that can use any stack adapts to the others.
     kinds: set[str] = {stream.objective.stacks for stream in streams.values()}
     if len(kinds) > 1:
         kinds.discard("any")
@@ -86,6 +88,7 @@ def single_stack(
     if initial is None or stack == "both" or stacks not in ("any", stack):
         return options
     check_init(recipe, to_dict(initial.recipe.model))
+    # The stack must be there in the checkpoint and in the options.
     check_init(recipe, {STACK_FIELDS[stack]: 1, **options})
     other = {"encoder": "decoder", "decoder": "encoder"}[stack]
     return {STACK_FIELDS[other]: 0, **options}
@@ -144,6 +147,7 @@ def check_lengths(recipe: Recipe) -> None:
         if limit is None:
             continue
         option, tokens = limit
+        # The error names the option that makes pieces shorter.
         excess = tokens - model.max_positions
         if excess > 0:
             size = to_dict(stream.objective)[option]
@@ -185,6 +189,7 @@ def _model_from_checkpoint(
     fixed = [field for field in ARCHITECTURE_FIELDS if field not in free]
     for field in fixed:
         _check_field(field, stored, asked, options, recipe)
+    # Other options of a model, such as dropout, are free.
     model = dict(stored)
     for field in free:
         if field in options or not stored[field]:

@@ -54,6 +54,7 @@ def build(recipe: Recipe, context: RunContext | None = None) -> tuple[Trainer, l
     tokenizer = context.data.tokenizer()
     framing = make_framing(recipe, tokenizer, state.languages)
 
+    # Weights are drawn from here on, in the same order in every process and every run.
     torch.manual_seed(recipe.seed)
     model = Transformer(recipe.model, context.data.vocab.size, state.languages)
     objectives = build_objectives(recipe, framing)
@@ -61,8 +62,10 @@ def build(recipe: Recipe, context: RunContext | None = None) -> tuple[Trainer, l
         _restore_weights(model, objectives, last)
     else:
         notes += _initialize(model, objectives, recipe, context)
+    # Frozen parameters must be known before the optimizer is made.
     notes += freeze(model, recipe.optim.freeze)
     forward_pass = Pass(model)
+    # Sharding comes before the move, so that no device has to hold the whole model.
     notes += _shard(forward_pass, recipe, state, device)
     _move_to_device(model, objectives, recipe, state, device)
 
@@ -70,6 +73,7 @@ def build(recipe: Recipe, context: RunContext | None = None) -> tuple[Trainer, l
     notes += note_data(recipe, streams, context.data, framing)
     if last is None:
         notes += note_long_warmup(recipe, streams[0], state)
+    # The optimizer gets names, because weight decay and layer decay depend on them.
     parameters = list(model.named_parameters())
     for name, objective in objectives.items():
         parameters += [(f"objective.{name}.{key}", value) for key, value in objective.named_parameters()]
@@ -79,6 +83,7 @@ def build(recipe: Recipe, context: RunContext | None = None) -> tuple[Trainer, l
     metric = recipe.checkpoint.best_metric
     scores = {step: checkpoint.metrics.get(metric) for step, checkpoint in checkpoints.items()}
     trainer = Trainer(recipe, folder, forward_pass, streams, validator, tokenizer, optimizer, state, scores)
+    # The folder is touched last, when nothing can be refused any more.
     if last is not None:
         repair_links(folder, recipe, last, scores)
         restore_moments(optimizer, trainer.names, last.moments())
@@ -99,9 +104,10 @@ def _run_state(recipe: Recipe, last: Checkpoint | None, context: RunContext) -> 
     update_freq = recipe.train.update_freq
     if last is not None:
         state = last.state
+        # It decides which examples make an update, so a run must keep it.
         if update_freq is not None and update_freq != state.update_freq:
             raise MasscliError(
-                f"--update-freq {update_freq} differs from the {state.update_freq} that the run was started with",
+                f"--update-freq {update_freq} differs from the {state.update_freq} that the run began with",
                 "leave it out",
             )
     else:
@@ -117,6 +123,7 @@ def _model_languages(recipe: Recipe, context: RunContext) -> tuple[str, ...]:
     """Return the languages that the model has vectors for, those of its initial weights first."""
     if recipe.model.languages != "embedding" and recipe.model.cross_output != "language":
         return ()
+    # The order is that of the vectors: those that exist must keep their rows.
     languages: tuple[str, ...] = ()
     if recipe.init_from is not None:
         languages = context.open_checkpoint(recipe.init_from).state.languages
@@ -171,6 +178,7 @@ def _move_to_device(
         objective.to(device)
     if not recipe.train.compile:
         return
+    # Each layer is compiled by itself; dynamically, because batches differ in size.
     for stack in (model.encoder, model.decoder):
         if stack is not None:
             for layer in stack.layers:

@@ -43,6 +43,7 @@ def build_stream(
     """Return the stream called `name`, with its training examples and the sampler of its batches."""
     config = recipe.stream[name]
     data = context.open_data(config.data_dir)
+    # Some corruptions depend on counts of the data, such as those of words.
     objective.read_statistics(data)
     dataset, collator = objective.dataset(data, "train", config.max_examples)
     limits = _training_limits(recipe, framing)
@@ -75,5 +76,6 @@ def model_lengths(recipe: Recipe, framing: Framing) -> tuple[int, int]:
 def _training_limits(recipe: Recipe, framing: Framing) -> BatchLimits:
     """Return the largest micro-batch, and the longest examples that the options and the model allow."""
     train, (source, target) = recipe.train, model_lengths(recipe, framing)
+    # The user may allow less than the model has positions for.
     max_lengths = (min(train.max_source_positions, source), min(train.max_target_positions, target))
     return BatchLimits(train.max_tokens, train.batch_size, max_lengths)

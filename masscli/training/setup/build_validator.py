@@ -35,6 +35,7 @@ def build_validator(
     folders = [context.open_data(stream.data_dir) for stream in recipe.stream.values()]
     if all(valid.valid_subset not in folder.splits() for folder in folders):
         _refuse_validation_options(recipe, data)
+        # A run without validation data is allowed, as long as nobody asked for a measurement.
         nothing = Validator((), (), (), (), data.tokenizer(), framing, valid.eval_beam, False)
         return nothing, [f"no {valid.valid_subset} split in {recipe.data}: nothing is validated"]
 
@@ -115,6 +116,7 @@ def _build_stream(
     split, limit = recipe.valid.valid_subset, recipe.valid.max_valid_rows
     data = context.open_data(recipe.stream[name].data_dir)
     longest = model_lengths(recipe, framing)
+    # The longest example must fit, even if training batches are smaller.
     limits = BatchLimits(max(recipe.train.max_tokens, *longest), None, longest)
     table = None
     try:
@@ -137,6 +139,7 @@ def _build_stream(
             f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples "
             "are longer than --max-positions"
         )
+    # Noise has seed 0 in all runs, so that validation losses can be compared.
     return ValidStream(name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table)
 
 
@@ -144,9 +147,11 @@ def _bleu_tasks(
     recipe: Recipe, objectives: Mapping[str, Objective], context: RunContext, measured: list[str]
 ) -> list[BleuTask]:
     """Return what is translated during validation: each direction once."""
+    # Validation writes with the pieces that back-translation may write, to judge it as it works.
     allowed: dict[str, Tensor] = {}
     for objective in objectives.values():
         allowed |= objective.allowed_pieces
+    # Several streams may have the same direction.
     tasks: dict[str, BleuTask] = {}
     for name in measured:
         stream = recipe.stream[name]
@@ -202,6 +207,7 @@ def _rouge_task(stream: ValidStream) -> RougeTask:
 def _retrieval_tasks(recipe: Recipe, data: DataFolder) -> list[RetrievalTask]:
     """Return the pairs of the validation split between languages of the run, for --eval-retrieval."""
     valid = recipe.valid
+    # Retrieval compares the states of an encoder.
     if not valid.eval_retrieval or not recipe.model.encoder_layers:
         return []
     languages = set(languages_of([stream.dataset for stream in recipe.stream.values()]))

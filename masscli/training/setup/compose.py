@@ -64,6 +64,7 @@ def compose(request: TrainRequest) -> ComposedRun:
     if recipe.init_from is not None:
         initial = context.open_checkpoint(recipe.init_from)
 
+    # Which stacks there are decides the objectives, and these decide which stacks are needed.
     streams = adapt_objectives(streams, model_options, recipe, initial)
     stacks = needed_stacks(streams, model_options)
     model_options = single_stack(recipe, model_options, stacks, initial)
@@ -141,6 +142,7 @@ def _with_learning_rate(recipe: Recipe, model: ModelConfig, last: Checkpoint | N
     stored = OptimConfig()
     if last is not None:
         stored = last.recipe.optim
+    # What the user gives wins over what the run has, and that over the defaults.
     lr = recipe.optim.lr or stored.lr or 5e-4 * 512 / model.dim
     warmup = recipe.optim.warmup_updates
     if warmup is None:
@@ -171,6 +173,7 @@ def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> No
         raise MasscliError(
             f"--max-update {last_update}: the model learns nothing in the first {updates} updates", "raise it"
         )
+    # ELECTRA copies the weights of its generator after these updates.
     if updates and recipe.init_from:
         raise MasscliError(
             f"--init-from {recipe.init_from}: its weights would be replaced after {updates} updates",

@@ -63,6 +63,7 @@ def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str
 
 def _note_dictionaries(recipe: Recipe, data: DataFolder) -> list[str]:
     """Return a note for each dictionary with entries that the data have no use for."""
+    # Two streams may share a dictionary.
     paths = []
     for stream in recipe.stream.values():
         options = stream.objective
@@ -78,6 +79,7 @@ def _note_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -
     source_limit = f"--max-source-positions {train.max_source_positions}"
     target_limit = f"--max-target-positions {train.max_target_positions}"
     model_source, model_target = model_lengths(recipe, framing)
+    # The lower of two limits is the one to raise.
     limits = [source_limit, target_limit]
     if train.max_source_positions > model_source:
         limits[0] = f"the model's {recipe.model.max_positions} positions"

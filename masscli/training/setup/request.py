@@ -56,6 +56,7 @@ def parse_weighted(items: Sequence[str]) -> list[AuxiliaryObjective]:
     """
     whole: list[str] = []
     for item in items:
+        # No objective has a name that begins with a digit.
         continues = item[:1] in tuple("0123456789.")
         if whole and continues:
             whole[-1] += f",{item}"

@@ -73,6 +73,7 @@ class RunContext:
     def data_fingerprint(self, streams: Mapping[str, StreamConfig]) -> str:
         """Return a fingerprint of the training examples, which does not depend on where the folders are."""
         main = self.data.manifest.split_fingerprint("train")
+        # A run that reads one folder has the fingerprint of that folder.
         others = {}
         for name, stream in streams.items():
             if stream.data_dir is not None:

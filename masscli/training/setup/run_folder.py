@@ -87,6 +87,7 @@ def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext) -> Non
             "continue it with its own data, or start another run with --save-dir",
         )
     stored_data = last.state.data_fingerprint
+    # An imported run has no fingerprint of its data.
     if stored_data and stored_data != context.data_fingerprint(recipe.stream):
         raise MasscliError(
             f"{last.path}: the run was made of other text than is in {recipe.data} now", NEW_RUN
@@ -96,6 +97,7 @@ def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext) -> Non
         raise MasscliError(
             f"{recipe.save_dir}: holds a run of {', '.join(before)}, not of {', '.join(now)}", NEW_RUN
         )
+    # Compared as plain data, so that the error can name keys of the recipe.
     old, new = _flatten(to_dict(last.recipe)), _flatten(to_dict(recipe))
     changes = []
     for key in sorted(old.keys() | new.keys()):
@@ -117,6 +119,7 @@ def repair_links(
     """
     metric = recipe.checkpoint.best_metric
     ranked = checkpoint.ranked(scores, lower_is_better(metric))
+    # The stored best score is of another metric, and patience begins anew.
     if metric != last.recipe.checkpoint.best_metric:
         last.state.best = scores[ranked[0]] if ranked else None
         last.state.stale = 0

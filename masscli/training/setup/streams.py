@@ -49,6 +49,7 @@ def fill_from_data(streams: Streams, context: RunContext) -> Streams:
     for name, stream in streams.items():
         objective = stream.objective
         if objective.input_kind.is_table:
+            # Labels, columns and languages of a task are read from its training examples.
             task = cast(type[EvaluableObjective], objective_class(objective.name))
             objective = task.fill_from_data(objective, context.open_data(stream.data_dir), stream.dataset)
         filled[name] = replace(stream, objective=objective)
@@ -74,6 +75,7 @@ def _streams_of_recipe(request: TrainRequest) -> Streams:
 def _refuse_selection(selection: StreamSelection) -> None:
     """Refuse flags that choose streams, except --max-examples, which holds for all streams."""
     for option in iter_options(StreamSelection):
+        # A value that equals the default chooses nothing.
         is_given = getattr(selection, option.key) != option.default
         if is_given and option.key != "max_examples":
             raise MasscliError(
@@ -140,6 +142,7 @@ def _auxiliary_streams(
             loss_weight=auxiliary.loss_weight,
         )
         streams[f"{prefix}-{dataset}"] = _with_sampling_weight(stream, request.selection, context)
+    # The weights keep their proportions, and their sum becomes that of the main streams.
     own_total = sum(stream.sampling_weight for stream in streams.values())
     return {
         key: replace(stream, sampling_weight=stream.sampling_weight * total_weight / own_total)

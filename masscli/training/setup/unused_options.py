@@ -104,6 +104,7 @@ def _unused_in_sections(recipe: Recipe, request: TrainRequest) -> dict[str, Unus
         section = getattr(recipe, name)
         given = request.recipe_options.get(name, {})
         for key, rule in find_unused(section, rules).items():
+            # A stored recipe holds every default, so that only changed values in files count as given.
             by_flag = f"{name}.{key}" in request.flag_keys
             if by_flag or (key in given and is_changed(section, key)):
                 unused[f"{name}.{key}"] = rule
@@ -121,6 +122,7 @@ def _unused_in_objectives(recipe: Recipe, request: TrainRequest) -> dict[str, Un
         table = request.stream_tables.get(name, {}).get("objective", {})
         for key, rule in find_unused(objective).items():
             if key in request.objective_options:
+                # One flag holds for all streams, and need not be of use to each of them.
                 if not any(_uses(other, key) for other in objectives.values()):
                     unused.setdefault(key, rule)
             elif key in table and is_changed(objective, key):
