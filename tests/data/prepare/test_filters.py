@@ -58,9 +58,9 @@ def config(text: Path, **options: object) -> PreprocessConfig:
 def dropped(text: Path, **options: object) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
     """Lines dropped, and held-out lines kept, by part and reason."""
     run(made := config(text, **options))
-    accounts = Manifest.read(made.destdir).filter_stats
-    return {a.group: dict(a.dropped) for a in accounts}, {
-        a.group: dict(a.kept_but_suspicious) for a in accounts
+    stats = Manifest.read(made.destdir).filter_stats
+    return {a.group: dict(a.dropped) for a in stats}, {
+        a.group: dict(a.kept_but_suspicious) for a in stats
     }
 
 
@@ -103,8 +103,8 @@ def test_copies_and_the_wrong_language(text: Path) -> None:
     lost, _ = dropped(text, drop_copies=True, filter_lang=True)
     assert lost["train.en-de"]["copy"] == 1
     assert lost["train.en"] == {"other language": 3} and lost["train.de"] == {}
-    ledger = [line.split("\t") for line in (text / "data/dropped.tsv").read_text().split("\n")[1:-1]]
-    assert [row[1] for row in ledger if row[2] == "other language"] == ["25", "26", "27"]
+    log = [line.split("\t") for line in (text / "data/dropped.tsv").read_text().split("\n")[1:-1]]
+    assert [row[1] for row in log if row[2] == "other language"] == ["25", "26", "27"]
 
 
 def test_what_has_nothing_to_do_is_said(text: Path, capsys: pytest.CaptureFixture[str]) -> None:

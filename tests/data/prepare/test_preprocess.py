@@ -128,8 +128,8 @@ def test_documents_end_at_blank_lines(text: Path) -> None:
     column = data.monolingual("train", "en")
     assert len(column) == 4 * 30 + 300
     assert column.document_starts.tolist() == [0, 30, 60, 90, 120]
-    account = next(a for a in data.manifest.filter_stats if a.group == "train.en")
-    assert (account.lines, account.kept, account.document_breaks, account.dropped) == (129, 120, 9, {})
+    group_stats = next(a for a in data.manifest.filter_stats if a.group == "train.en")
+    assert (group_stats.lines, group_stats.kept, group_stats.document_breaks, group_stats.dropped) == (129, 120, 9, {})
     alone = DataFolder.open(
         made(config(text, mono=(f"en={text / 'books.en'}",), pairs_as_mono=False, destdir=text / "other"))
     )
@@ -209,8 +209,8 @@ def test_a_side_that_pairs_share_is_stored_once(text: Path) -> None:
             tokenizer.encode(lines[n], other) for n in kept
         ]
         assert source.lengths().tolist() == [len(tokenizer.encode(en[n], "en")) for n in kept]
-        accounts = {account.group: account for account in data.manifest.filter_stats}
-        assert accounts[f"train.en-{other}"].kept == len(kept)
+        stats = {group_stats.group: group_stats for group_stats in data.manifest.filter_stats}
+        assert stats[f"train.en-{other}"].kept == len(kept)
     assert [
         found.column for found in data.manifest.texts if (found.split, found.language) == ("train", "en")
     ] == ["train.en-de-fr.en"]
@@ -731,8 +731,8 @@ def test_real_text_loses_nothing(tmp_path: Path) -> None:
     )  # fmt: skip
     data = DataFolder.open(made(wanted))
     data.verify()
-    for account in data.manifest.filter_stats:
-        assert account.lines == account.kept + account.document_breaks + sum(account.dropped.values())
+    for group_stats in data.manifest.filter_stats:
+        assert group_stats.lines == group_stats.kept + group_stats.document_breaks + sum(group_stats.dropped.values())
     tokenizer = data.tokenizer()
     _, german = data.pair("test", "en", "de")
     raw = data.original_lines("test", "en-de", "de")
