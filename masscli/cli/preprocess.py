@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from masscli.core.config import UnusedOption
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from masscli.data.prepare.pipeline import Outcome
     from masscli.data.storage.data_folder import DataFolder
-    from masscli.data.storage.manifest import FilterStats, Manifest
+    from masscli.data.storage.manifest import FilterStats, Manifest, SideStats
 
 MANY_UNKNOWN = 0.001
 """Share of unknown pieces that is worth a warning."""
@@ -49,6 +50,7 @@ def run(config: PreprocessConfig) -> None:
 
     from masscli.data.prepare.pipeline import preprocess
 
+    # Standard output is for results; a log file is wider than the width that rich assumes for it.
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         console.width = LOG_WIDTH
@@ -139,8 +141,7 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
         console.print(_filter_table(manifest))
     if manifest.tables:
         _report_tables(console, config.destdir)
-    for flag in _unused_flags(config, manifest):
-        _warn(console, f"{flag} has nothing to do with this text")
+    _warn_of_unused_filters(config, manifest)
     for stats in manifest.filter_stats:
         _warn_of_lines(console, stats)
     megabytes = outcome.size / 1e6
@@ -163,32 +164,37 @@ def _filter_table(manifest: Manifest) -> Table:
     for stats in manifest.filter_stats:
         reasons = [f"{count:,} {reason}" for reason, count in stats.dropped.items()]
         reasons += [f"({count:,} {reason}, kept)" for reason, count in stats.kept_but_suspicious.items()]
-        table.add_row(
-            stats.group,
-            f"{stats.lines:,}",
-            f"{stats.kept:,}",
-            f"{stats.document_breaks:,}",
-            ", ".join(reasons) or "none",
-            "\n".join(side.language for side in stats.sides),
-            "\n".join(f"{side.pieces:,}" for side in stats.sides),
-            "\n".join(f"{side.pieces / max(1, stats.kept):.1f}" for side in stats.sides),
-            "\n".join(f"{side.unknown / max(1, side.pieces):.3%}" for side in stats.sides),
-        )
+        counts = (f"{stats.lines:,}", f"{stats.kept:,}", f"{stats.document_breaks:,}")
+        cells = [stats.group, *counts, ", ".join(reasons) or "none"]
+        # The sides of a pair are lines of one cell.
+        for column in zip(*(_side_figures(side, stats.kept) for side in stats.sides), strict=True):
+            cells.append("\n".join(column))
+        table.add_row(*cells)
     return table
 
 
-def _unused_flags(config: PreprocessConfig, manifest: Manifest) -> list[str]:
-    """Return the filters that were asked for and that cannot find anything in this text."""
-    has_pairs = bool(manifest.aligned)
+def _side_figures(side: SideStats, lines: int) -> tuple[str, str, str, str]:
+    """Return the language, the number of pieces, the pieces per line, and the share of unknown pieces."""
+    return (
+        side.language,
+        f"{side.pieces:,}",
+        f"{side.pieces / max(1, lines):.1f}",
+        f"{side.unknown / max(1, side.pieces):.3%}",
+    )
+
+
+def _warn_of_unused_filters(config: PreprocessConfig, manifest: Manifest) -> None:
+    """Warn of filters that cannot find anything in this text."""
+    from masscli.cli.options import check_changed_options
+
     has_held_out = any(not stats.group.startswith("train.") for stats in manifest.filter_stats)
-    unused = {
-        "--filter-lang": config.filter_lang and len(manifest.languages) < 2,
-        "--drop-copies": config.drop_copies and not has_pairs,
-        "--max-ratio": config.max_ratio > 0 and not has_pairs,
-        "--romanian": config.romanian is not None and "ro" not in manifest.languages,
-        "--drop-held-out": config.drop_held_out and not has_held_out,
-    }
-    return [flag for flag, is_unused in unused.items() if is_unused]
+    check_changed_options(
+        config,
+        UnusedOption(len(manifest.languages) < 2, "filter_lang", "the text is of one language"),
+        UnusedOption(not manifest.aligned, "drop_copies max_ratio", "there are no pairs"),
+        UnusedOption("ro" not in manifest.languages, "romanian", "there is no Romanian (ro) text"),
+        UnusedOption(not has_held_out, "drop_held_out", "there is no valid or test set"),
+    )
 
 
 def _warn_of_lines(console: Console, stats: FilterStats) -> None:
@@ -218,6 +224,7 @@ def _report_tables(console: Console, folder: Path) -> None:
     data = DataFolder.open(folder)
     console.print(_example_table(data))
     for entry in data.manifest.tables:
+        # Only a TSV file has a header that can be forgotten, as CoLA is distributed without one.
         if entry.format != "tsv":
             continue
         for name in data.table(entry.name, entry.split).fields:
@@ -250,6 +257,7 @@ def _example_table(data: DataFolder) -> Table:
     for entry in data.manifest.tables:
         columns = data.table(entry.name, entry.split).columns
         for field in entry.fields:
+            # Every text field has one column of token ids.
             if kinds[field.column] != "ids":
                 continue
             column = columns[field.name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from masscli.core.config import Flags, UnusedOption, check, config
+from masscli.core.config import Flags, UnusedOption, check, config, not_negative, positive
 from masscli.text.preprocessing import TextPreprocessing
 
 MIN_CHARACTER_COVERAGE = 0.9
@@ -116,22 +116,21 @@ class PreprocessConfig:
         return TextPreprocessing(self.normalize, self.moses, self.lowercase, self.romanian)
 
     def __post_init__(self) -> None:
-        coverage_is_valid = MIN_CHARACTER_COVERAGE <= self.character_coverage <= 1
         has_unique_languages = len(set(self.langs)) == len(self.langs)
         has_codes = self.bpe_codes is not None
         has_code_pieces = self.bpe_vocab is not None
-        has_one_vocabulary = self.spm_model is None or self.bpe_codes is None
         check(
             (has_unique_languages, "langs", f"names a language twice: {','.join(self.langs)}"),
-            (self.vocab_size > 0, "vocab_size", f"must be above 0, got {self.vocab_size}"),
             (has_codes == has_code_pieces, "", "--bpe-codes and --bpe-vocab go together"),
-            (has_one_vocabulary, "", "--bpe-codes and --spm-model are two vocabularies: give one of them"),
-            (self.workers > 0, "workers", f"must be above 0, got {self.workers}"),
-            (self.shard_size > 0, "shard_size", f"must be above 0, got {self.shard_size}"),
-            (self.seed >= 0, "seed", f"must not be negative, got {self.seed}"),
-            (self.vocab_sentences > 0, "vocab_sentences", f"must be above 0, got {self.vocab_sentences}"),
             (
-                coverage_is_valid,
+                self.spm_model is None or not has_codes,
+                "",
+                "--bpe-codes and --spm-model are two vocabularies: give one of them",
+            ),
+            *positive(self, "vocab_size", "workers", "shard_size", "vocab_sentences"),
+            *not_negative(self, "seed"),
+            (
+                MIN_CHARACTER_COVERAGE <= self.character_coverage <= 1,
                 "character_coverage",
                 f"must lie in [{MIN_CHARACTER_COVERAGE}, 1], got {self.character_coverage}",
             ),
@@ -145,10 +144,6 @@ class PreprocessConfig:
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
         """The options that have no effect with the others."""
-        return (
-            UnusedOption(
-                self.spm_model is not None or self.bpe_codes is not None,
-                "vocab_size character_coverage vocab_sentences",
-                "the vocabulary is given, and none is trained",
-            ),
-        )
+        is_given = self.spm_model is not None or self.bpe_codes is not None
+        options = "vocab_size character_coverage vocab_sentences"
+        return (UnusedOption(is_given, options, "the vocabulary is given, and none is trained"),)

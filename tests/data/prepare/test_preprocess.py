@@ -129,7 +129,12 @@ def test_documents_end_at_blank_lines(text: Path) -> None:
     assert len(column) == 4 * 30 + 300
     assert column.document_starts.tolist() == [0, 30, 60, 90, 120]
     group_stats = next(a for a in data.manifest.filter_stats if a.group == "train.en")
-    assert (group_stats.lines, group_stats.kept, group_stats.document_breaks, group_stats.dropped) == (129, 120, 9, {})
+    assert (group_stats.lines, group_stats.kept, group_stats.document_breaks, group_stats.dropped) == (
+        129,
+        120,
+        9,
+        {},
+    )
     alone = DataFolder.open(
         made(config(text, mono=(f"en={text / 'books.en'}",), pairs_as_mono=False, destdir=text / "other"))
     )
@@ -732,7 +737,9 @@ def test_real_text_loses_nothing(tmp_path: Path) -> None:
     data = DataFolder.open(made(wanted))
     data.verify()
     for group_stats in data.manifest.filter_stats:
-        assert group_stats.lines == group_stats.kept + group_stats.document_breaks + sum(group_stats.dropped.values())
+        assert group_stats.lines == group_stats.kept + group_stats.document_breaks + sum(
+            group_stats.dropped.values()
+        )
     tokenizer = data.tokenizer()
     _, german = data.pair("test", "en", "de")
     raw = data.original_lines("test", "en-de", "de")
