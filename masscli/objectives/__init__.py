@@ -1,1 +1,1 @@
-"""What can be learned from text, one page each.  The docstring of an objective is the method's page: paper, equation, choices."""
+"""What a model can learn from text: a folder for each family of objectives, with a README of its methods."""

@@ -1,8 +1,9 @@
 """The kinds of input that an objective can learn from: sentences, pairs, back-translation and tables.
 
-A stream of a run names a dataset in the data folder. What such a name means follows from the objective's input kind: a language
-(`en`), a direction (`en-de`), or a table of labelled examples. An input kind finds the datasets that a command line asks for,
-checks that they exist, and counts their examples. Nothing here imports torch, since help screens read the options of objectives.
+A stream of a run names a dataset in the data folder. What such a name means follows from the objective's
+input kind: a language (`en`), a direction (`en-de`), or a table of labelled examples. An input kind finds the
+datasets that a command line asks for, checks that they exist, and counts their examples. Nothing here imports
+torch, since help screens read the options of objectives.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ class InputKind(ABC):
     """What one stream of an objective reads, and how its datasets are found."""
 
     has_direction: ClassVar[bool] = False
-    """Whether a dataset is a direction such as `en-de`, so that the objective trains translation between its languages."""
+    """Whether a dataset is a direction such as `en-de`, so that the objective trains translation between its
+    languages."""
     is_table: ClassVar[bool] = False
     """Whether a dataset is a table of labelled examples."""
     makes_sources: ClassVar[bool] = False
     """Whether the model itself translates the source side of each example."""
     sampled_by_size: ClassVar[bool] = True
-    """Whether streams are drawn in proportion to their number of examples; otherwise all are drawn equally often."""
+    """Whether streams are drawn in proportion to their number of examples; otherwise all are drawn equally
+    often."""
 
     @abstractmethod
     def select_datasets(
@@ -47,7 +50,8 @@ class InputKind(ABC):
     ) -> list[str]:
         """Return the datasets of `--auxiliary OBJECTIVE` on the languages of the main `datasets`.
 
-        `separate_folder` says that `data` is not the run's own folder. Raises MasscliError if it has no fitting dataset.
+        `separate_folder` says that `data` is not the run's own folder. Raises MasscliError if it has no
+        fitting dataset.
         """
 
     @abstractmethod
@@ -103,7 +107,7 @@ class Pairs(InputKind):
     def auxiliary_datasets(
         self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
     ) -> list[str]:
-        """Return the directions of the main streams, or all between their languages, that the folder has pairs for."""
+        """Return the directions of the main streams, or between their languages, that have pairs."""
         languages = languages_of(datasets)
         wanted = [dataset for dataset in datasets if "-" in dataset] or _all_directions(languages)
         known = set(data.pairs)
@@ -134,7 +138,10 @@ class Pairs(InputKind):
 
 
 class BackTranslation(InputKind):
-    """Sentences of the target language of a direction such as `en-de`: German, whose English source the model makes itself."""
+    """Sentences of the target language of a direction such as `en-de`.
+
+    The text is German, and the model makes its English source itself.
+    """
 
     has_direction = True
     makes_sources = True
@@ -180,7 +187,7 @@ class BackTranslation(InputKind):
 
 
 class Table(InputKind):
-    """Labelled examples; a dataset is a table that `preprocess` has read, of one of the objective's `formats`."""
+    """Labelled examples; a dataset is a table of one of the objective's `formats`."""
 
     is_table = True
 
@@ -198,11 +205,11 @@ class Table(InputKind):
     def auxiliary_datasets(
         self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
     ) -> list[str]:
-        """Return the names of the main streams' languages; `check` refuses them unless there are tables of these names."""
+        """Return the languages of the main streams; `check` refuses them unless they name tables."""
         return languages_of(datasets)
 
     def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
-        """Raise MasscliError if the data have no such table, or one of a format that the objective does not read."""
+        """Raise MasscliError if there is no such table, or the objective does not read its format."""
         table_format = data.table_formats.get(dataset)
         if table_format is None:
             raise MasscliError(

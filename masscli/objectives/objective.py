@@ -1,8 +1,9 @@
-"""The interface of an objective: a module that turns examples into batches, and a batch into summed losses of a model.
+"""The interface of an objective: examples become batches, and a batch becomes summed losses of a model.
 
-An objective owns its parameters, such as a classifier or a generator. They are stored beside the model, and left behind when only
-the model is wanted. An objective never counts updates, averages losses, clips gradients or steps an optimizer: the training loop
-divides its sums once, by counts that are taken before the forward pass.
+An objective owns its parameters, such as a classifier or a generator. They are stored beside the model, and
+left behind when only the model is wanted. An objective never counts updates, averages losses, clips gradients
+or steps an optimizer: the training loop divides its sums once, by counts that are taken before the forward
+pass.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from masscli.models.transformer import Transformer
 class Term(NamedTuple):
     """One loss term of a batch, summed over its targets.
 
-    `loss` carries the gradient. `nll` is the negative log-likelihood in nats, without label smoothing; it is what is reported.
+    `loss` carries the gradient. `nll` is the negative log-likelihood in nats, without label smoothing; it is
+    what is reported.
     """
 
     loss: Tensor
@@ -35,9 +37,10 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveContext:
-    """What an objective is used with: the special tokens of its inputs, the shape of the model, and the name of its dataset.
+    """What an objective works with: special tokens of its inputs, model configuration, and dataset.
 
-    `dataset_name` is a language (`en`), a direction (`en-de`) or a table; see masscli/objectives/input_kinds.py.
+    `dataset_name` is a language (`en`), a direction (`en-de`) or a table; see
+    masscli/objectives/input_kinds.py.
     """
 
     framing: Framing
@@ -60,7 +63,8 @@ class Objective(nn.Module, ABC):
     exclusive: bool = False
     """Whether the objective must be the only stream of a run."""
     allowed_pieces: Mapping[str, Tensor] = MappingProxyType({})
-    """By language, a mask (V,) of the pieces that may be generated in it; languages without a mask allow all pieces."""
+    """By language, a mask (V,) of the pieces that may be generated in it; languages without a mask allow all
+    pieces."""
 
     def __init__(self, context: ObjectiveContext) -> None:
         super().__init__()
@@ -72,23 +76,30 @@ class Objective(nn.Module, ABC):
         """The weight of each loss term; its keys are the terms."""
 
     def read_statistics(self, data: DataFolder) -> None:
-        """Read from the training data what `prepare` and `training_warnings` need. Called once before training."""
+        """Read from the training data what `prepare` and `training_warnings` need.
+
+        Called once before training.
+        """
 
     @abstractmethod
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the first `max_examples` examples (default: all) of a split, and the collator that makes batches of them."""
+        """Return the first `max_examples` examples (default: all) of a split, and their collator.
+
+        The collator makes batches of the examples. It runs in worker processes, so it must not hold
+        parameters.
+        """
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return what a user should know about the examples before training, such as how many are truncated."""
+        """Return what a user should know about the examples, such as how many are truncated."""
         return []
 
     def begin_update(self, model: Transformer, update: int) -> None:
-        """Hook before each update, where `update` is the number of updates so far.
+        """Prepare the model or the objective for the next update, after `update` updates.
 
-        May change the model or the objective, but depend on nothing else than this number and the weights, so that all
-        processes agree.
+        May change the model or the objective, but depend on nothing else than this number and the weights, so
+        that all processes agree.
         """
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
@@ -112,7 +123,7 @@ class Objective(nn.Module, ABC):
     def training_warnings(self, metrics: Mapping[str, float]) -> list[str]:
         """Return what in the training metrics a user should be warned of.
 
-        The text before ` (` names the problem, and numbers follow in parentheses: a warning is shown when a problem begins, and
-        when it comes back.
+        The text before ` (` names the problem, and numbers follow in parentheses: a warning is shown when a
+        problem begins, and when it comes back.
         """
         return []

@@ -1,8 +1,8 @@
 """The objectives by name, and the options that every objective has.
 
-A name is an entry point of the group `masscli.objectives` that refers to a subclass of `ObjectiveConfig`. The options in turn
-refer to the objective itself, so that they can be read without importing torch. Built-in objectives are registered in the
-project's own pyproject.toml, in the same way as those of other packages.
+A name is an entry point of the group `masscli.objectives` that refers to a subclass of `ObjectiveConfig`. The
+options in turn refer to the objective itself, so that they can be read without importing torch. Built-in
+objectives are registered in the project's own pyproject.toml, in the same way as those of other packages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class ObjectiveConfig(PlugIn):
 
     registry: ClassVar[Registry[type[ObjectiveConfig]]] = OBJECTIVES
     implementation: ClassVar[str]
-    """The objective that takes these options, as `module:Class`. It is imported only when it is needed, since it imports torch."""
+    """The objective that takes these options, as `module:Class`. It is imported only when it is needed, since
+    it imports torch."""
     input_kind: ClassVar[InputKind] = SENTENCES
     """What a stream of the objective reads: sentences, pairs, back-translation or a table."""
     formats: ClassVar[tuple[str, ...]] = ()
@@ -38,15 +39,17 @@ class ObjectiveConfig(PlugIn):
     def stacks(self) -> Stacks:
         """The stacks that the model must have.
 
-        `any` stands for the stacks of the initial weights, and for an encoder if the model starts from scratch.
+        `any` stands for the stacks of the initial weights, and for an encoder if the model starts from
+        scratch.
         """
         return "encoder-decoder"
 
     @property
     def parameter_group(self) -> str:
-        """A name for the parameters that the objective trains; empty if no other objective trains the same ones.
+        """A name for the parameters that are trained; empty if no other objective trains the same.
 
-        Streams of a sharded model (--shard-model) must belong to one group, unless they have the same options.
+        Streams of a sharded model (--shard-model) must belong to one group, unless they have the same
+        options.
         """
         return ""
 
@@ -83,9 +86,10 @@ class ObjectiveConfig(PlugIn):
         return ()
 
     def max_example_length(self, prefix_length: int) -> tuple[str, int] | None:
-        """Return the option that limits the length of examples, and how many tokens of an example a stack reads at most.
+        """Return the option that limits the length of examples, and the resulting length in tokens.
 
-        None if examples are as long as the text is. `prefix_length` is the number of special tokens before a source.
+        None if examples are as long as the text is. `prefix_length` is the number of special tokens before a
+        source.
         """
         return None
 
@@ -93,6 +97,7 @@ class ObjectiveConfig(PlugIn):
 def objective_class(name: str) -> Any:
     """Import the class of the objective called `name`.
 
-    It is a subclass of `masscli.objectives.objective.Objective`, which cannot be named here without importing torch.
+    It is a subclass of `masscli.objectives.objective.Objective`, which cannot be named here without importing
+    torch.
     """
     return OBJECTIVES.load_target(OBJECTIVES.load(name).implementation)

@@ -1,15 +1,16 @@
-"""Monitoring of back-translation: metrics of the synthetic sources that show copying, the wrong language, collapse and repetition.
+"""Monitoring of back-translation: metrics that show copying, the wrong language, collapse and repetition.
 
 The metrics compare pieces and their counts in the training text, never references:
 
     copied     share of the output's pieces that the input has too (as a multiset)
     length     pieces of the output for each piece of the input
-    language   share of outputs that are likelier under the piece frequencies of the right language than under those of any other
+    language   share of outputs that the piece frequencies of the right language make likeliest
     repeated   share of an output's bigrams that occur earlier in it
     distinct   share of a batch's outputs that differ from all others
     cut        share of outputs that were ended by the length limit
 
-`copied` has a natural level, that of names, numbers and punctuation: at most what the frequencies of both languages have in common.
+`copied` has a natural level, that of names, numbers and punctuation: at most what the frequencies of both
+languages have in common.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from masscli.data.batches.batch import Ids
 class BacktranslationMonitor:
     """Sums of the metrics since they were last taken.
 
-    `input_counts`, `output_counts` and `other_counts` (V,) are the numbers of each piece in the training text of the languages that are
-    read, that are to be generated, and of all others in the data.
+    `input_counts`, `output_counts` and `other_counts` (V,) are the numbers of each piece in the training text
+    of the languages that are read, that are to be generated, and of all others in the data.
     """
 
     names: ClassVar[tuple[str, ...]] = ("copied", "length", "language", "repeated", "distinct", "cut")
@@ -42,7 +43,8 @@ class BacktranslationMonitor:
         right = _smoothed_log_frequencies(output_counts)
         wrong = [_smoothed_log_frequencies(counts) for counts in (input_counts, *other_counts)]
         self.log_odds = right - np.stack(wrong)
-        """(languages, V): the log of how much likelier a piece is in the right language than in each of the others."""
+        """(languages, V): the log of how much likelier a piece is in the right language than in each of the
+        others."""
         input_frequencies = input_counts / max(1, input_counts.sum())
         output_frequencies = output_counts / max(1, output_counts.sum())
         self.shared_frequency = float(np.minimum(input_frequencies, output_frequencies).sum())
@@ -92,8 +94,8 @@ class BacktranslationMonitor:
     def training_warnings(self, metrics: Mapping[str, float]) -> list[str]:
         """Return what the metrics look like if something is wrong.
 
-        The thresholds are far from what healthy runs show, so that a warning means something. A metric that is missing is not
-        complained of.
+        The thresholds are far from what healthy runs show, so that a warning means something. A metric that
+        is missing is not complained of.
         """
         copied = metrics.get("copied", 0.0)
         right_language = metrics.get("language", 1.0)

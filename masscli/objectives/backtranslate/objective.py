@@ -1,8 +1,8 @@
-"""Back-translation: learn to generate real text from a source that the model itself has made. See README.md in this folder.
+"""Back-translation: learn to generate real text from a source that the model has made (see README.md).
 
-The collator puts the real sentence in the place of the source, and `prepare` replaces it by its translation before targets are
-counted. Random numbers belong to the example, so neither batches, nor processes, nor a retry after running out of memory change
-what is learned.
+The collator puts the real sentence in the place of the source, and `prepare` replaces it by its translation
+before targets are counted. Random numbers belong to the example, so neither batches, nor processes, nor a
+retry after running out of memory change what is learned.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.backtranslate.monitor import BacktranslationMonitor
 from masscli.objectives.backtranslate.options import BacktranslateOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
+from masscli.objectives.shared.batching import example_fields, example_numbers
 from masscli.objectives.shared.sentence_noise import add_noise
 from masscli.objectives.shared.sequence_to_sequence import draw_seeds, sequence_loss, sequence_pair_batch
 
@@ -40,16 +41,16 @@ class BacktranslationCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of sentences."""
-        sentences = [example.fields[0] for example in examples]
+        sentences = example_fields(examples, 0)
         sources = [self.framing.encoder_input(sentence, self.language) for sentence in sentences]
-        numbers = [example.number for example in examples]
+        numbers = example_numbers(examples)
         languages = (self.language, self.language)
         batch = sequence_pair_batch(self.framing, sources, sentences, languages, "backtranslate", numbers)
         return replace(batch, seeds=draw_seeds(rngs))
 
 
 class Translations:
-    """The translations of a batch, in the order of its sentences, and which of them were ended by the length limit."""
+    """The translations of a batch, and which of them were ended by the length limit."""
 
     def __init__(self, size: int) -> None:
         # A sentence for which nothing may be generated has an empty translation.
@@ -102,6 +103,7 @@ class Backtranslate(Objective):
         """Replace the source by its translation, with noise in training."""
         assert batch.seeds is not None
         framing, seeds = self.context.framing, batch.seeds.tolist()
+        # The collator has put the real sentence in the place of the source; take off its special tokens.
         sentences = []
         for row, length in zip(batch.source.ids.cpu().numpy(), batch.source.lengths.tolist(), strict=True):
             end_symbol = length - 1
@@ -129,6 +131,7 @@ class Backtranslate(Objective):
                 np.random.default_rng([seed, 0]).random() < options.sampling_share for seed in seeds
             ]
         translations = Translations(len(sentences))
+        # The copy is laid out for fast decoding, and used for this batch only, since the weights change.
         generator = inference_copy(model)
         for sampling in (False, True):
             numbers = [i for i, sampled in enumerate(is_sampled) if sampled is sampling]

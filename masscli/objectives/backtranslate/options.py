@@ -12,7 +12,10 @@ from masscli.objectives.shared.options import above_zero_rule, fraction_rule, no
 
 @config
 class BacktranslateOptions(ObjectiveConfig):
-    """Back-translation: learn to generate real text from the model's own translation of it (Sennrich et al. 2016, Lample et al. 2018)."""
+    """Back-translation: learn to generate real text from the model's own translation of it.
+
+    Sennrich et al. 2016, Lample et al. 2018.
+    """
 
     implementation: ClassVar[str] = "masscli.objectives.backtranslate.objective:Backtranslate"
     input_kind: ClassVar[InputKind] = BACK_TRANSLATION
@@ -30,9 +33,11 @@ class BacktranslateOptions(ObjectiveConfig):
     max_len_b: int = 5
     """See --max-len-a."""
     min_piece_count: int = 0
-    """Generate only pieces that occur at least this often in the training text of the source language; 0 allows all pieces."""
+    """Generate only pieces that occur at least this often in the training text of the source language; 0
+    allows all pieces."""
     source_shuffle: float = 0.0
-    """Noise on the synthetic source: about the largest number of places that a token is moved by; 0 keeps the order."""
+    """Noise on the synthetic source: about the largest number of places that a token is moved by; 0 keeps the
+    order."""
     source_dropout: float = 0.0
     """Share of the tokens of the synthetic source that are left out."""
     source_blank: float = 0.0

@@ -1,4 +1,4 @@
-"""BERT+LM: a masked language model for the encoder and a causal one for the decoder. See README.md in this folder."""
+"""BERT+LM: a masked language model for the encoder and a causal one for the decoder (see README.md)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from masscli.objectives.shared.sentence_masking import (
 
 @dataclass(frozen=True)
 class BertLMCollator:
-    """Make batches whose source is a masked sentence for the encoder, and whose target is the sentence for the decoder."""
+    """Make batches with a masked sentence for the encoder, and the sentence itself for the decoder."""
 
     masked: SentenceMaskingCollator
     causal: SentenceCollator

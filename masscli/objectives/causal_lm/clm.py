@@ -16,7 +16,7 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.options import CausalLMOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.shared.positions import non_padding_positions
+from masscli.objectives.shared.batching import example_numbers, non_padding_positions
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class SentenceCollator:
         labels = Labels(label_ids, non_padding_positions(lengths, input_ids.shape[1]))
         language = self.framing.language_tensor(self.language, len(examples))
         source = Tokens(input_ids, lengths, language=language)
-        numbers = torch.tensor([example.number for example in examples])
+        numbers = torch.tensor(example_numbers(examples))
         return Batch(source, None, {"clm": labels}, {"clm": float(len(label_ids))}, numbers)
 
 

@@ -1,4 +1,4 @@
-"""GPT: a causal language model over windows of running text (Radford et al. 2018). See README.md in this folder."""
+"""GPT: a causal language model over windows of running text (Radford et al. 2018; see README.md)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,26 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.clm import causal_lm_loss
 from masscli.objectives.causal_lm.options import GptOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
-from masscli.objectives.shared.positions import non_padding_positions
+from masscli.objectives.shared.batching import example_fields, example_numbers, non_padding_positions
 
 
 class WindowDataset(TokenBlockDataset):
-    """Windows of running text. The start symbol takes the place of the last token of a window, which is only predicted."""
+    """Windows of running text.
+
+    The start symbol takes the place of the last token of a window, which is only predicted.
+    """
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths (stop - start, 1) of what the decoder reads, without room for more special tokens."""
+        """Return the lengths (stop - start, 1) of what the decoder reads, special tokens included."""
         return super().sizes(start, stop) - 2
 
 
 @dataclass(frozen=True)
 class WindowCollator:
-    """Make batches in which each token of a window is predicted from those before, and the first from the start symbol."""
+    """Make batches in which each token of a window is predicted from those before.
+
+    The first token is predicted from the start symbol.
+    """
 
     framing: Framing
     language: str
@@ -39,14 +45,14 @@ class WindowCollator:
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of windows with the labels of the term `lm`."""
         start = np.array([self.framing.decoder_start(self.language)])
-        windows = [example.fields[0] for example in examples]
+        windows = example_fields(examples, 0)
         inputs = [np.concatenate([start, window[:-1]]) for window in windows]
         input_ids, lengths = pad(inputs, self.framing.vocab.pad)
         label_ids = torch.from_numpy(np.concatenate(windows))
         labels = Labels(label_ids, non_padding_positions(lengths, input_ids.shape[1]))
         language = self.framing.language_tensor(self.language, len(examples))
         source = Tokens(input_ids, lengths, language=language)
-        numbers = torch.tensor([example.number for example in examples])
+        numbers = torch.tensor(example_numbers(examples))
         return Batch(source, None, {"lm": labels}, {"lm": float(len(label_ids))}, numbers)
 
 

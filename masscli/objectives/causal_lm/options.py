@@ -40,7 +40,7 @@ class GptOptions(ObjectiveConfig):
 
 @config
 class BertLMOptions(SentenceMaskingOptions):
-    """Masked language model for the encoder and causal language model for the decoder: the BERT+LM baseline of the MASS paper."""
+    """Masked language model for the encoder, causal one for the decoder: the BERT+LM baseline of MASS."""
 
     implementation: ClassVar[str] = "masscli.objectives.causal_lm.bert_lm:BertLM"
     stacks: ClassVar[Stacks] = "encoder-decoder"

@@ -15,6 +15,7 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.denoise.options import DenoiseOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
+from masscli.objectives.shared.batching import example_fields, example_numbers
 from masscli.objectives.shared.code_switching import CodeSwitcher
 from masscli.objectives.shared.sentence_noise import add_noise
 from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequence_pair_batch
@@ -42,8 +43,8 @@ class DenoisingCollator:
                 rng,
             )
             sources.append(self.framing.encoder_input(self.code_switcher(noisy, rng), self.language))
-        targets = [example.fields[0] for example in examples]
-        numbers = [example.number for example in examples]
+        targets = example_fields(examples, 0)
+        numbers = example_numbers(examples)
         languages = (self.language, self.language)
         return sequence_pair_batch(self.framing, sources, targets, languages, "denoise", numbers)
 

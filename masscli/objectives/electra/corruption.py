@@ -1,4 +1,4 @@
-"""The positions that ELECTRA's generator predicts, and what it sees there (Clark et al. 2020, section 2 and the released code)."""
+"""The positions that ELECTRA's generator predicts, and what it sees there (Clark et al. 2020, section 2)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def choose_positions(
 ) -> Ids:
     """Draw round(mask_prob * n) positions of a sequence of n tokens, sorted.
 
-    With `replacement`, as in the released code, a position may be drawn twice, and then counts twice in the generator's loss. The
-    released code mixes its two samples into a third token, which is not done here.
+    With `replacement`, as in the released code, a position may be drawn twice, and then counts twice in the
+    generator's loss. The released code mixes its two samples into a third token, which is not done here.
     """
     candidates = np.flatnonzero(maskable)
     if not len(candidates):

@@ -1,7 +1,10 @@
-"""ELECTRA's generator: a narrow masked language model, whose samples the model learns to detect (Clark et al. 2020, section 3.2).
+"""ELECTRA's generator: a narrow masked language model (Clark et al. 2020, section 3.2).
 
-`ties` says what it shares with the model, the discriminator: the embeddings; everything but its output layer, if it is as wide; or
-nothing. What it does not share belongs to the objective, and is left behind when the model is fine-tuned.
+The model learns to detect its samples.
+
+`ties` says what it shares with the model, the discriminator: the embeddings; everything but its output layer,
+if it is as wide; or nothing. What it does not share belongs to the objective, and is left behind when the
+model is fine-tuned.
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ HEAD_DIM = 64
 def generator_config(model: ModelConfig, size: float) -> ModelConfig:
     """Return the configuration of a generator of relative width `size`: as many layers, each narrower.
 
-    The feed-forward network is four times as wide as the layer, and there is a head for every 64 dimensions. At size 1 the layers
-    are those of the model.
+    The feed-forward network is four times as wide as the layer, and there is a head for every 64 dimensions.
+    At size 1 the layers are those of the model.
     """
     if size == 1:
         return replace(model, share_layers="none")
@@ -47,7 +50,8 @@ def generator_config(model: ModelConfig, size: float) -> ModelConfig:
 class Generator(nn.Module):
     """A masked language model that may share parameters with the model.
 
-    `width` is the dimension of its states. `languages` is the number of language embeddings, for a generator with its own embeddings.
+    `width` is the dimension of its states. `languages` is the number of language embeddings, for a generator
+    with its own embeddings.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Generator(nn.Module):
         if ties == "none":
             self.table = nn.Parameter(torch.empty(vocab_size, embedding_dim))
             self.embedding = InputEmbedding(model, languages)
+        # A generator that shares everything reads the states of the model's own encoder.
         if ties != "all":
             if embedding_dim != config.dim:
                 self.project = Linear(embedding_dim, config.dim)
@@ -120,12 +125,13 @@ class Generator(nn.Module):
             module, _, rest = name.partition(".")
             if module in module_names:
                 weights[f"{module_names[module]}.{rest}"] = weight
+        # A generator of another width has layers of other shapes.
         shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
         return {name: weight for name, weight in weights.items() if shapes.get(name) == weight.shape}
 
 
 class TokenPredictor(nn.Module):
-    """An output layer on states of width D with a token embedding of width E, which is passed to each call."""
+    """An output layer on states of width D; its token embedding of width E is passed to each call."""
 
     def __init__(self, config: ModelConfig, embedding_dim: int, vocab_size: int) -> None:
         super().__init__()
@@ -143,7 +149,10 @@ class TokenPredictor(nn.Module):
 
 
 def initialize_weights(module: nn.Module) -> None:
-    """Draw weights from N(0, 0.02), truncated at two standard deviations, and set biases to zero, as the released code does."""
+    """Initialise weights as the released code does.
+
+    Weights come from N(0, 0.02), truncated at two standard deviations, and biases are zero.
+    """
     for part in module.modules():
         if isinstance(part, Linear | nn.Embedding):
             truncated_normal(part.weight, 0, 0.02)

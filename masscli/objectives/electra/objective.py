@@ -1,4 +1,6 @@
-"""ELECTRA: a generator fills masked positions, and the model detects which tokens were replaced (Clark et al. 2020).
+"""ELECTRA: a generator fills masked positions, and the model detects the replaced tokens.
+
+Clark et al. 2020.
 
 See README.md in this folder for the equations and the variants.
 """
@@ -25,13 +27,13 @@ from masscli.objectives.electra.corruption import choose_positions, mask_positio
 from masscli.objectives.electra.generator import Generator, TokenPredictor, initialize_weights
 from masscli.objectives.electra.options import ElectraOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
+from masscli.objectives.shared.batching import example_numbers, flatten_positions, non_padding_positions
 from masscli.objectives.shared.paired_text import (
     PairedText,
     add_special_tokens,
     refuse_language_tags,
     segment_pairs,
 )
-from masscli.objectives.shared.positions import flatten_positions, non_padding_positions
 
 CHUNK_SIZE = 512
 """Number of rows of logits that are held at a time if all tokens are predicted."""
@@ -41,7 +43,8 @@ CHUNK_SIZE = 512
 class ElectraCollator:
     """Mask what the generator reads. `model_term` is the loss term of the model.
 
-    The labels of the term `mlm` are the tokens that the generator predicts; `real` are all tokens as they are.
+    The labels of the term `mlm` are the tokens that the generator predicts; `real` are all tokens as they
+    are.
     """
 
     options: ElectraOptions
@@ -77,7 +80,7 @@ class ElectraCollator:
             None,
             {"mlm": generator_labels, "real": all_labels},
             counts,
-            torch.tensor([example.number for example in examples]),
+            torch.tensor(example_numbers(examples)),
         )
 
     def _choose_positions(self, pair: PairedText, rng: np.random.Generator) -> Ids:
@@ -117,8 +120,9 @@ class Detector(nn.Module):
 class FilledText:
     """A batch whose generator positions are filled with samples.
 
-    `ids` (B * L,) is the flattened text with the samples. `slots` (S,) are the distinct positions that were filled, `times` (S,) how often
-    each was drawn, `sampled` and `original` (S,) the tokens there; `generator_states` (S, G) are the states that the samples come from.
+    `ids` (B * L,) is the flattened text with the samples. `slots` (S,) are the distinct positions that were
+    filled, `times` (S,) how often each was drawn, `sampled` and `original` (S,) the tokens there;
+    `generator_states` (S, G) are the states that the samples come from.
     """
 
     ids: Tensor
@@ -163,7 +167,7 @@ class Electra(Objective):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """The weights of the generator's loss and of the model's; variants that predict tokens weigh both the same."""
+        """The weights of the generator's and the model's loss, equal in variants that predict tokens."""
         model_weight = 1.0 if self.options.predicts_tokens else self.options.disc_weight
         return {"mlm": 1.0, self.model_term: model_weight}
 
@@ -213,6 +217,7 @@ class Electra(Objective):
         """Return the losses of the generator and of the model, as far as they have targets."""
         labels = batch.labels["mlm"]
         terms: dict[str, Term] = {}
+        # In the second stage of `two-stage` the generator stands still, so its states need no gradient.
         learns_generator = "mlm" in batch.counts
         with torch.set_grad_enabled(torch.is_grad_enabled() and learns_generator):
             embedding = self.generator.token_embedding(model)
@@ -229,6 +234,7 @@ class Electra(Objective):
         if self.detector is not None:
             terms[self.model_term] = self._detection_loss(self.detector, states, filled, batch)
             if self.baseline is not None:
+                # The generator is rewarded where the detector errs.
                 rewards = self._detection_errors(self.detector, states, filled)
                 terms["mlm"] = self._adversarial_loss(filled, embedding, rewards, generator_states, batch)
         elif self.gate is None:
@@ -285,7 +291,10 @@ class Electra(Objective):
     def _adversarial_loss(
         self, filled: FilledText, embedding: Tensor, rewards: Tensor, generator_states: Tensor, batch: Batch
     ) -> Term:
-        """Return the loss that teaches the generator to mislead the model; what is reported is its cross-entropy."""
+        """Return the loss that teaches the generator to mislead the model.
+
+        What is reported is the generator's cross-entropy.
+        """
         labels = batch.labels["mlm"]
         with torch.no_grad():
             masked_states = generator_states[labels.positions]
@@ -298,7 +307,8 @@ class Electra(Objective):
     ) -> Tensor:
         """Return the loss of REINFORCE with a learned baseline, -log sigmoid(w h) (appendix F).
 
-        The baseline learns to foresee the reward, and reads states that it does not shape. A position counts as often as it was drawn.
+        The baseline learns to foresee the reward, and reads states that it does not shape. A position counts
+        as often as it was drawn.
         """
         assert self.baseline is not None
         logits = self.baseline(states.detach())[:, 0].float()
@@ -334,7 +344,10 @@ class Electra(Objective):
 
 
 def sum_in_chunks(loss: Callable[..., Tensor], tensors: Sequence[Tensor], embedding: Tensor) -> Tensor:
-    """Sum `loss` over chunks of rows, so that the logits of a few rows only are held; they are computed again for the gradient."""
+    """Sum `loss` over chunks of rows, so that the logits of only a few rows are held in memory.
+
+    They are computed again for the gradient.
+    """
     parts = []
     for start in range(0, len(tensors[0]), CHUNK_SIZE):
         chunk = [tensor[start : start + CHUNK_SIZE] for tensor in tensors]

@@ -31,26 +31,31 @@ class ElectraOptions(DocumentOptions):
     dupe_factor: int = 1
     """Number of times that an epoch reads the corpus, each time with new pairs."""
     mask_prob: float = 0.15
-    """Share of tokens that the generator predicts (electra-large was published with 0.25; base and large with --block-size 512)."""
+    """Share of tokens that the generator predicts (electra-large was published with 0.25; base and large with
+    --block-size 512)."""
     mask_keep: float = 0.15
-    """Share of those that the generator sees as they are, as in the released code; the text of the paper has 0."""
+    """Share of those that the generator sees as they are, as in the released code; the text of the paper has
+    0."""
     sampling: Literal["with", "without"] = "with"
     """Draw the positions of those tokens with replacement, as in the released code, or without."""
     generator_size: float | None = None
-    """Width of the generator as a share of the discriminator's (default: 1/3 with --arch electra-base, else 1/4, as published)."""
+    """Width of the generator as a share of the discriminator's (default: 1/3 with --arch electra-base, else
+    1/4, as published)."""
     generator_ties: Literal["embeddings", "all", "none"] | None = None
-    """What the generator shares with the discriminator: the embeddings; everything but its output layer, if it is as wide; or nothing
-    (default: embeddings, and nothing in two-stage)."""
+    """What the generator shares with the discriminator: the embeddings; everything but its output layer, if
+    it is as wide; or nothing (default: embeddings, and nothing in two-stage)."""
     generator_updates: int | None = None
-    """Number of updates in which the generator learns alone (two-stage), and for the rest of a list that --batch-reuse repeats."""
+    """Number of updates in which the generator learns alone (two-stage), and for the rest of a list that
+    --batch-reuse repeats."""
     disc_weight: float = 50.0
     """Weight of the discriminator's loss; that of the generator's is 1."""
     temperature: float = 1.0
     """Divisor of the generator's logits before sampling."""
     variant: Variant = "electra"
-    """The method, or an ablation: detect at the masked positions only (electra-15); predict the masked tokens from the generator's samples
-    (replace-mlm); predict all tokens from them, with a copy gate (all-tokens-mlm); a generator that learns to mislead the discriminator
-    (adversarial); a generator that learns alone before the discriminator continues from its weights (two-stage)."""
+    """The method, or an ablation: detect at the masked positions only (electra-15); predict the masked tokens
+    from the generator's samples (replace-mlm); predict all tokens from them, with a copy gate
+    (all-tokens-mlm); a generator that learns to mislead the discriminator (adversarial); a generator that
+    learns alone before the discriminator continues from its weights (two-stage)."""
 
     @property
     def resolved_ties(self) -> str:
@@ -60,7 +65,7 @@ class ElectraOptions(DocumentOptions):
         return "none" if self.variant == "two-stage" else "embeddings"
 
     def resolved_size(self, arch: str) -> float:
-        """Return the relative width of the generator, with the default for a discriminator of a named size filled in."""
+        """Return the relative width of the generator; `arch` names the size of the discriminator."""
         if self.generator_size is not None:
             return self.generator_size
         return 1 / 3 if arch == "electra-base" else 0.25

@@ -1,4 +1,4 @@
-"""ALBERT: masked n-grams and sentence-order prediction (Lan et al. 2020, section 3.1). See README.md in this folder."""
+"""ALBERT: masked n-grams and sentence-order prediction (Lan et al. 2020, section 3.1; see README.md)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ class Albert(PairedLM):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return pairs of segments, half of them exchanged; `max_examples` limits the sentences that they are made of."""
+        """Return pairs of segments, half of them exchanged.
+
+        `max_examples` limits the sentences that they are made of.
+        """
         kind = "strict-sop" if self.options.strict_sop else "sop"
         released = self.options.ngram_rule == "released"
         pairs = segment_pairs(data, split, self.context, self.options, kind, max_examples, released)

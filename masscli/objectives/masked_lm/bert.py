@@ -1,4 +1,4 @@
-"""BERT: a masked language model and next-sentence prediction over documents (Devlin et al. 2019). See README.md in this folder."""
+"""BERT: a masked language model and next-sentence prediction (Devlin et al. 2019; see README.md)."""
 
 from __future__ import annotations
 

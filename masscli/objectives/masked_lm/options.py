@@ -83,14 +83,17 @@ class RobertaOptions(DocumentMaskingOptions):
     short_seq_prob: float = 0.0
     """Share of documents that aim at a random shorter length (segment-pair)."""
     dupe_factor: int = 1
-    """Number of times that an epoch reads the corpus, each time with new pairs (segment-pair, sentence-pair)."""
+    """Number of times that an epoch reads the corpus, each time with new pairs (segment-pair,
+    sentence-pair)."""
     input_form: Literal["segment-pair", "sentence-pair", "full-sentences", "doc-sentences"] = "full-sentences"
-    """What an example is: BERT's pairs of segments, or pairs of sentences, both with next-sentence prediction; or whole sentences up to
-    the length, across documents (full-sentences) or within them (doc-sentences)."""
+    """What an example is: BERT's pairs of segments, or pairs of sentences, both with next-sentence
+    prediction; or whole sentences up to the length, across documents (full-sentences) or within them
+    (doc-sentences)."""
     mask_specials: bool = True
     """Allow start and end symbols to be masked, as fairseq does (full-sentences, doc-sentences)."""
     whole_words: Annotated[bool, Flags("--mask-whole-words")] = False
-    """Mask whole words: --mask-prob is a share of words, each of which is masked, kept or replaced as a whole, as in fairseq."""
+    """Mask whole words: --mask-prob is a share of words, each of which is masked, kept or replaced as a
+    whole, as in fairseq."""
 
     @property
     def reads_pairs(self) -> bool:
@@ -134,10 +137,11 @@ class AlbertOptions(DocumentMaskingOptions):
     ngrams: bool = True
     """Mask n-grams of one to three words; otherwise single tokens."""
     ngram_rule: Literal["words", "released"] = "words"
-    """What n-grams consist of: words of one segment; or as in the released code, where digits and letters beyond ASCII start words too,
-    and words and n-grams may continue after [SEP]."""
+    """What n-grams consist of: words of one segment; or as in the released code, where digits and letters
+    beyond ASCII start words too, and words and n-grams may continue after [SEP]."""
     strict_sop: bool = False
-    """Leave out chunks of one sentence, which otherwise are paired with a segment of another document, as in the released code."""
+    """Leave out chunks of one sentence, which otherwise are paired with a segment of another document, as in
+    the released code."""
 
     def __post_init__(self) -> None:
         DocumentMaskingOptions.__post_init__(self)

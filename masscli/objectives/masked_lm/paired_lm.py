@@ -1,4 +1,4 @@
-"""A masked language model over one or two segments of a document, with a classifier of the pair: what BERT and its relatives share."""
+"""What BERT and its relatives share: a masked language model over segments, and a classifier of pairs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from masscli.models.linear import Linear
 from masscli.models.transformer import Transformer
 from masscli.objectives.masked_lm.options import DocumentMaskingOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
+from masscli.objectives.shared.batching import example_numbers
 from masscli.objectives.shared.masking import MaskingUnit, TokenMasker
 from masscli.objectives.shared.paired_text import add_special_tokens
 from masscli.objectives.shared.segment_pairs import SegmentPairDataset
@@ -27,7 +28,10 @@ from masscli.text.vocabulary import Vocabulary
 def document_masker(
     options: DocumentMaskingOptions, unit: MaskingUnit, vocab: Vocabulary, random_pool: Ids | None
 ) -> TokenMasker:
-    """Return the masker of an objective over documents; random tokens come from `random_pool` (None: from all ids)."""
+    """Return the masker of an objective over documents.
+
+    Random tokens come from `random_pool`, or from all ids if it is None.
+    """
     return TokenMasker(
         unit=unit,
         mask_prob=options.mask_prob,
@@ -44,7 +48,10 @@ def document_masker(
 
 @dataclass(frozen=True)
 class PairedLMCollator:
-    """Mask tokens of segment pairs. `pair_term` is the loss term of the pair's label, or None if it is not learned."""
+    """Mask tokens of segment pairs.
+
+    `pair_term` is the loss term of the pair's label, or None if it is not learned.
+    """
 
     framing: Framing
     language: str
@@ -59,7 +66,7 @@ class PairedLMCollator:
             ids, positions = self.masker(pair.ids, pair.is_text, pair.starts_word, example.number, rng)
             corrupted.append(ids)
             masked_positions.append(positions)
-        numbers = [example.number for example in examples]
+        numbers = example_numbers(examples)
         original = [pair.ids for pair in pairs]
         batch = masked_batch(original, corrupted, masked_positions, self.framing, self.language, numbers)
         segments, _ = pad([pair.segments for pair in pairs], 0)
@@ -102,7 +109,8 @@ class PairedLM(Objective):
             warnings.append("no blank line ends a document: what does not follow comes from the same one")
         if len(dataset) and dataset.label_sum in (0, len(dataset)):
             warnings.append(
-                "all pairs have the same label, so it teaches nothing: a document needs two sentences (lines) or more"
+                "all pairs have the same label, so it teaches nothing: "
+                "a document needs two sentences (lines) or more"
             )
         return warnings
 

@@ -1,4 +1,4 @@
-"""RoBERTa: a masked language model with new masks in every epoch (Liu et al. 2019). See README.md in this folder."""
+"""RoBERTa: a masked language model with new masks in every epoch (Liu et al. 2019; see README.md)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.masked_lm.options import RobertaOptions
 from masscli.objectives.masked_lm.paired_lm import PairedLM, PairedLMCollator, document_masker
 from masscli.objectives.objective import ObjectiveContext
+from masscli.objectives.shared.batching import example_numbers
 from masscli.objectives.shared.masking import MaskingUnit, TokenMasker
 from masscli.objectives.shared.paired_text import refuse_language_tags, segment_pairs
 from masscli.objectives.shared.sentence_masking import masked_batch
@@ -26,7 +27,10 @@ PAIR_KINDS = {"segment-pair": "nsp", "sentence-pair": "sentences"}
 
 @dataclass(frozen=True)
 class BlockMaskingCollator:
-    """Mask tokens of blocks of running text. A block begins with the start symbol, or with the tag of its language."""
+    """Mask tokens of blocks of running text.
+
+    A block begins with the start symbol, or with the tag of its language.
+    """
 
     framing: Framing
     language: str
@@ -48,7 +52,7 @@ class BlockMaskingCollator:
             original.append(token_ids)
             corrupted.append(ids)
             masked_positions.append(positions)
-        numbers = [example.number for example in examples]
+        numbers = example_numbers(examples)
         return masked_batch(original, corrupted, masked_positions, self.framing, self.language, numbers)
 
 

@@ -1,4 +1,4 @@
-"""XLM's translation language model: a masked language model over a sentence and its translation. See README.md in this folder."""
+"""XLM's translation language model, over a sentence and its translation (see README.md)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.masked_lm.options import TranslationLMOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
+from masscli.objectives.shared.batching import example_numbers
 from masscli.objectives.shared.code_switching import CodeSwitcher
 from masscli.objectives.shared.masking import TokenMasker
 from masscli.objectives.shared.sentence_masking import (
@@ -27,7 +28,7 @@ from masscli.objectives.shared.sentence_masking import (
 
 
 class JoinedPairDataset:
-    """Pairs of sentences whose size is that of both together, since the encoder reads them as one sequence."""
+    """Pairs of sentences that the encoder reads as one sequence, so that their sizes add up."""
 
     def __init__(self, pairs: LineDataset) -> None:
         self.pairs = pairs
@@ -46,7 +47,10 @@ class JoinedPairDataset:
 
 @dataclass(frozen=True)
 class TranslationLMCollator:
-    """Mask tokens of a sentence and of its translation. Both count positions from 0, and each token has its own language."""
+    """Mask tokens of a sentence and of its translation.
+
+    Both count positions from 0, and each token has its own language.
+    """
 
     masker: TokenMasker
     framing: Framing
@@ -69,9 +73,10 @@ class TranslationLMCollator:
             corrupted.append(self.code_switcher(masked_ids, rng))
             masked_positions.append(masked)
             positions.append(np.concatenate([np.arange(len(sentence)) for sentence in sentences]))
+            # A model without language embeddings has no indices; the zeros are dropped below.
             indices = [framing.language_index(language) or 0 for language in self.languages]
             token_languages.append(np.repeat(indices, [len(sentence) for sentence in sentences]))
-        numbers = [example.number for example in examples]
+        numbers = example_numbers(examples)
         batch = masked_batch(original, corrupted, masked_positions, framing, self.languages[0], numbers)
         source = replace(batch.source, positions=pad(positions, 0)[0])
         if framing.languages:

@@ -1,7 +1,9 @@
-"""Masking of fragments for MASS (Song et al. 2019, section 3): what the encoder sees, and what the decoder reads and predicts.
+"""Masking of fragments for MASS: what the encoder sees, and what the decoder reads and predicts.
 
-These are pure functions of token ids and a random generator; they know nothing of batches, padding or models. A sequence is
-X = start, w_1 .. w_n, end, with positions 0 .. n + 1.
+Song et al. 2019, section 3.
+
+These are pure functions of token ids and a random generator; they know nothing of batches, padding or models.
+A sequence is X = start, w_1 .. w_n, end, with positions 0 .. n + 1.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from masscli.objectives.shared.corruption import Bools, replace_tokens
 class MaskedSequence(NamedTuple):
     """A sequence of n words with a masked fragment of K tokens.
 
-    encoder_ids (n+2,) is what the encoder sees, is_masked (n+2,) where it sees [M]. The decoder reads decoder_ids (T,) at
-    decoder_positions (T,), and predicts label_ids (K,) from its inputs number label_positions (K,).
+    encoder_ids (n+2,) is what the encoder sees, is_masked (n+2,) where it sees [M]. The decoder reads
+    decoder_ids (T,) at decoder_positions (T,), and predicts label_ids (K,) from its inputs number
+    label_positions (K,).
     """
 
     encoder_ids: Ids
@@ -51,7 +54,8 @@ def mask_fragment(
     is_masked = np.zeros(len(sequence), np.bool_)
     corrupted = fragment
     if options.source_shift:
-        # The released fairseq code masks k + 1 tokens for the encoder, one place later than those that the decoder predicts.
+        # The released fairseq code masks k + 1 tokens for the encoder, one place later than those that are
+        # predicted.
         corrupted = _shifted(fragment, options.source_shift, len(sequence))
     encoder_ids[corrupted], is_masked[corrupted] = replace_tokens(
         sequence[corrupted],
@@ -67,6 +71,7 @@ def mask_fragment(
     read = np.arange(len(sequence) - 1) if options.feed == "all" else fragment - 1
     decoder_ids = sequence[read]
     if options.first_input == "mask":
+        # The text of the paper lets the decoder begin each piece of the fragment with [M].
         is_first = np.diff(fragment, prepend=-1) > 1
         decoder_ids[np.isin(read, fragment[is_first] - 1)] = mask_id
     if options.decoder_mask_share or options.decoder_random_share:
@@ -116,7 +121,7 @@ def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Gener
 
 
 def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
-    """Choose a fragment in each block of a window; a block that is too short for one token of its share has none."""
+    """Choose a fragment in each block of a window; a block that is too short for a token has none."""
     assert options.block
     fragments = [np.zeros(0, np.int64)]
     for start in range(0, num_words, options.block):
@@ -146,7 +151,7 @@ def _place_fragment(length: int, k: int, options: MassOptions, rng: np.random.Ge
         else:
             start = int(rng.integers(num_free + 1))
         return np.arange(start, start + k)
-    # Shuffle the pieces and the single positions between them.
+    # Shuffle the pieces and the single positions between them: every placement is equally likely.
     num_pieces = -(-k // options.span)
     piece_lengths = np.full(num_pieces, options.span)
     piece_lengths[-1] = k - options.span * (num_pieces - 1)

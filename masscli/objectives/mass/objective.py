@@ -1,4 +1,4 @@
-"""MASS: masked sequence-to-sequence pre-training (Song et al. 2019, arXiv 1905.02450). See README.md in this folder."""
+"""MASS: masked sequence-to-sequence pre-training (Song et al. 2019; see README.md)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.mass.corruption import MaskedSequence, mask_fragment
 from masscli.objectives.mass.options import MassOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
+from masscli.objectives.shared.batching import example_numbers, flatten_positions
 from masscli.objectives.shared.code_switching import CodeSwitcher
 from masscli.objectives.shared.corruption import Bools
-from masscli.objectives.shared.positions import flatten_positions
 from masscli.objectives.shared.sequence_to_sequence import sequence_loss
 
 DEFAULT_WINDOW = 512
@@ -45,7 +45,7 @@ class MassCollator:
             sequence = self.framing.with_special_tokens(example.fields[0], self.language)
             fragment = mask_fragment(sequence, self.options, vocab.mask, self.ordinary_ids, vocab.size, rng)
             masked.append(fragment._replace(encoder_ids=self.code_switcher(fragment.encoder_ids, rng)))
-        return self._batch(masked, [example.number for example in examples])
+        return self._batch(masked, example_numbers(examples))
 
     def _batch(self, masked: Sequence[MaskedSequence], example_numbers: Sequence[int]) -> Batch:
         """Pad masked sequences into a batch."""
@@ -58,6 +58,7 @@ class MassCollator:
             [sequence.decoder_ids for sequence in masked], self.framing.vocab.pad
         )
         decoder_positions, _ = pad([sequence.decoder_positions for sequence in masked], 0)
+        # Without a mask, attention sees all tokens, [M] included.
         visible = None
         if self.options.mask_visibility != "all":
             is_masked = [sequence.is_masked[first:] for sequence in masked]
@@ -107,6 +108,7 @@ class Mass(Objective):
         collator = self.collator(CodeSwitcher.from_options(self.options, data))
         if not self.options.block:
             return LineDataset([column], max_examples), collator
+        # A window gets a start and an end symbol, which need positions as well.
         max_window = self.context.model.max_positions - 1 - self.context.framing.prefix_length
         window = self.options.window or min(DEFAULT_WINDOW, max_window)
         return TokenBlockDataset(column, window, data.vocab.eos, max_examples), collator

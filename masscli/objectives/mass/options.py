@@ -1,6 +1,9 @@
-"""The options of MASS, and the presets of the released code bases. Nothing here imports torch, since help screens read it.
+"""The options of MASS, and the presets of the released code bases.
 
-The options that a preset fixes default to None, and `MassOptions.resolved` fills them in. A value that the user gives wins.
+Nothing here imports torch, since help screens read it.
+
+The options that a preset fixes default to None, and `MassOptions.resolved` fills them in. A value that the
+user gives wins.
 """
 
 from __future__ import annotations
@@ -28,9 +31,11 @@ class MassOptions(CodeSwitchingOptions):
     name: str = "mass"
     """The objective."""
     preset: Literal["paper", "xlm", "fairseq", "summarization"] = "paper"
-    """Values of all options that are not given: those of the paper, or of one of the three released code bases."""
+    """Values of all options that are not given: those of the paper, or of one of the three released code
+    bases."""
     k: float | None = None
-    """Share of the sentence that is masked for the encoder and predicted by the decoder; 1.0 is a causal language model."""
+    """Share of the sentence that is masked for the encoder and predicted by the decoder; 1.0 is a causal
+    language model."""
     k_tokens: int | None = None
     """Number of masked tokens, instead of a share; 1 masks a single token, as BERT does."""
     k_of: Literal["words", "sequence"] | None = None
@@ -38,17 +43,20 @@ class MassOptions(CodeSwitchingOptions):
     k_rounding: Literal["nearest", "floor"] | None = None
     """How the share of k is rounded to a number of tokens."""
     start: Literal["uniform", "ends"] | None = None
-    """Where the fragment starts: anywhere (uniform), or in 20% of the sentences at the start and in 20% at the end (ends)."""
+    """Where the fragment starts: anywhere (uniform), or in 20% of the sentences at the start and in 20% at
+    the end (ends)."""
     mask_eos: bool | None = None
     """Allow the end symbol to be part of the fragment."""
     mask_share: float | None = None
     """Share of the fragment's tokens that the encoder sees as [M]."""
     random_share: float | None = None
-    """Share of the fragment's tokens that the encoder sees as a random token; it sees the rest as they are."""
+    """Share of the fragment's tokens that the encoder sees as a random token; it sees the rest as they
+    are."""
     random_ids: Literal["words", "all"] | None = None
     """Where random tokens come from: ids that are not special, or all ids."""
     mask_visibility: Literal["all", "encoder", "none"] | None = None
-    """What may attend to [M]: encoder and decoder (all), only the encoder itself (encoder), or neither (none)."""
+    """What may attend to [M]: encoder and decoder (all), only the encoder itself (encoder), or neither
+    (none)."""
     decoder_mask_share: float | None = None
     """Share of the decoder's inputs that are replaced by [M]."""
     decoder_random_share: float | None = None
@@ -56,17 +64,22 @@ class MassOptions(CodeSwitchingOptions):
     decoder_positions: Literal["original", "restart"] | None = None
     """Positions of the decoder's inputs: those in the sentence, or counted from 0."""
     source_shift: int = 0
-    """Mask this many tokens more for the encoder, this many places later; 1 is what the released fairseq code does."""
+    """Mask this many tokens more for the encoder, this many places later; 1 is what the released fairseq code
+    does."""
     span: int | None = None
-    """Split the fragment into pieces of this many tokens (default: one piece); 1 is the Discrete ablation of the paper."""
+    """Split the fragment into pieces of this many tokens (default: one piece); 1 is the Discrete ablation of
+    the paper."""
     feed: Literal["fragment", "all"] = "fragment"
     """What the decoder reads: the fragment, or the whole sentence (the Feed ablation of the paper)."""
     first_input: Literal["previous", "mask"] = "previous"
-    """What the decoder reads before a fragment: the real previous token, or [M] as in the text of the paper."""
+    """What the decoder reads before a fragment: the real previous token, or [M] as in the text of the
+    paper."""
     block: int | None = None
-    """Mask a fragment in each block of this many tokens of a window of running text; 0 masks one fragment of each sentence."""
+    """Mask a fragment in each block of this many tokens of a window of running text; 0 masks one fragment of
+    each sentence."""
     window: int | None = None
-    """Length of a window in tokens, if there are blocks (default: 512, or fewer if the model has fewer positions)."""
+    """Length of a window in tokens, if there are blocks (default: 512, or fewer if the model has fewer
+    positions)."""
 
     def __post_init__(self) -> None:
         CodeSwitchingOptions.__post_init__(self)
@@ -177,4 +190,5 @@ MASS_PRESETS: dict[str, dict[str, Any]] = {
     "fairseq": _FAIRSEQ,
     "summarization": _SUMMARIZATION,
 }
-"""The values of the paper, and of the released code for unsupervised (xlm) and supervised (fairseq) translation and summarization."""
+"""The values of the paper, and of the released code for unsupervised (xlm) and supervised (fairseq)
+translation and summarization."""

@@ -1,8 +1,9 @@
 """Code-switching: some words of a sentence are replaced by their translations before the encoder reads it.
 
-A dictionary is a text file with a line `WORD WORD` for each entry: a word of one language, then one of the other. Further columns
-are ignored, and a word may have several translations. Only words that are a single piece of the vocabulary can be replaced,
-because a sentence keeps its length. `masscli dictionary` makes such files.
+A dictionary is a text file with a line `WORD WORD` for each entry: a word of one language, then one of the
+other. Further columns are ignored, and a word may have several translations. Only words that are a single
+piece of the vocabulary can be replaced, because a sentence keeps its length. `masscli dictionary` makes such
+files.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from masscli.objectives.shared.options import CodeSwitchingOptions
 
 @dataclass(frozen=True)
 class CodeSwitcher:
-    """Replace tokens by translations. `translations` maps a piece to its translations; without any, nothing is replaced."""
+    """Replace tokens by translations.
+
+    `translations` maps a piece to its translations; without any, nothing is replaced.
+    """
 
     translations: Mapping[int, Ids] = field(default_factory=dict)
     switch_prob: float = 0.0

@@ -1,8 +1,9 @@
-"""Replacing chosen tokens by the mask symbol or by random tokens: BERT's 80/10/10 rule (Devlin et al. 2019, section 3.1).
+"""BERT's 80/10/10 rule: chosen tokens become the mask symbol or random tokens (Devlin et al. 2019).
 
-Every objective that corrupts tokens uses this one function. The fate of each token is drawn independently, as in the released
-code of BERT, so the 80/10/10 split holds in expectation only. The alternative, to split the chosen tokens of each example into
-parts of exactly 80%, 10% and 10%, is meaningless for sentences in which one or two tokens are chosen.
+Every objective that corrupts tokens uses this one function. The fate of each token is drawn independently, as
+in the released code of BERT, so the 80/10/10 split holds in expectation only. The alternative, to split the
+chosen tokens of each example into parts of exactly 80%, 10% and 10%, is meaningless for sentences in which
+one or two tokens are chosen.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ def replace_tokens(
 ) -> tuple[Ids, Bools]:
     """Replace each token by `mask_id` or by a random token, or keep it.
 
-    Random tokens come from `random_pool`, or from the whole vocabulary if it is None. Tokens that have the same number (from 0)
-    in `groups` share one fate, but not one random token: whole words are masked in this way.
+    Random tokens come from `random_pool`, or from the whole vocabulary if it is None. Tokens that have the
+    same number (from 0) in `groups` share one fate, but not one random token: whole words are masked in this
+    way.
 
-    Returns the new ids, and a mask that is true where they are `mask_id`. This includes the rare case that `mask_id` itself is
-    drawn as a random token.
+    Returns the new ids, and a mask that is true where they are `mask_id`. This includes the rare case that
+    `mask_id` itself is drawn as a random token.
     """
     draws = rng.random(len(token_ids))
     if groups is not None:
@@ -39,7 +41,7 @@ def replace_tokens(
     is_masked = draws < mask_prob
     is_random = ~is_masked & (draws < mask_prob + random_prob)
     replaced = np.where(is_masked, mask_id, token_ids)
-    # A random token is drawn for every place, so that the generator advances by the same number whatever the fates are.
+    # A random token is drawn for every place, so that the generator advances equally far in any case.
     if random_pool is None:
         random_ids = rng.integers(vocab_size, size=len(token_ids))
     else:

@@ -2,17 +2,17 @@
 
 A unit says what is masked and how the number of masked tokens follows from `mask_prob` = p:
 
-    tokens           max(1, round(p * n)) of the n tokens, rounded half to even (Devlin et al. 2019)
-    words            whole words in random order, as long as they fit into that number
-    ngrams           one to three words, n words with probability proportional to 1/n (Lan et al. 2020, equation 1)
-    released-ngrams  the same with words and n-grams that may continue after [SEP], as in ALBERT's released code
-    dynamic-tokens   floor(p * n + u) tokens with u uniform in [0, 1), so that the expectation is exact (RoBERTa in fairseq)
+    tokens           max(1, round(p * n)) of n tokens, rounded half to even (Devlin et al. 2019)
+    words            whole words in random order, while they fit into that number
+    ngrams           1 to 3 words, n of them with probability proportional to 1/n (Lan et al. 2020)
+    released-ngrams  the same, but words and n-grams may continue after [SEP], as in ALBERT's released code
+    dynamic-tokens   floor(p * n + u) tokens with u uniform in [0, 1): exact in expectation (fairseq)
     dynamic-words    floor(p * w + u) of the w words, each masked, kept or replaced as a whole (fairseq)
     sentence-tokens  max(1, floor(p * m + u)) of the m tokens that may be masked
 
-The last unit is for single sentences: short ones would often have no masked token otherwise, and so nothing to learn from. All other
-units take the share of the whole sequence with its special tokens, as the released codes do. Special tokens count as words, and are
-masked only where `maskable` says so.
+The last unit is for single sentences: short ones would often have no masked token otherwise, and so nothing
+to learn from. All other units take the share of the whole sequence with its special tokens, as the released
+codes do. Special tokens count as words, and are masked only where `maskable` says so.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ MaskingUnit = Literal[
 class TokenMasker:
     """Choose the tokens of a sequence to predict, and corrupt them by the 80/10/10 rule or other shares.
 
-    `max_masked` limits the number of chosen tokens. Random tokens come from `random_pool`, or from all `vocab_size` ids if it is None.
-    A `static` masker gives an example the same mask in every epoch, drawn from `seed`.
+    `max_masked` limits the number of chosen tokens. Random tokens come from `random_pool`, or from all
+    `vocab_size` ids if it is None. A `static` masker gives an example the same mask in every epoch, drawn
+    from `seed`.
     """
 
     unit: MaskingUnit
@@ -65,6 +66,7 @@ class TokenMasker:
 
         `number` is that of the example. `starts_word` may be None for units that do not ask for words.
         """
+        # A static mask replaces the example's own generator by one that does not depend on the epoch.
         if self.static:
             rng = make_generator(self.seed, Purpose.STATIC_MASKS, number)
         words_required = self.unit not in ("tokens", "dynamic-tokens", "sentence-tokens")
@@ -146,17 +148,14 @@ def fill_with_ngrams(
     rng: np.random.Generator,
     across_segments: bool = False,
 ) -> Ids:
-    """Choose n-grams of words in random order while they fit into `max_tokens` tokens; return their sorted positions.
+    """Choose n-grams of words in random order while they fit into `max_tokens` tokens.
 
-    The number n of words is drawn with probability proportional to 1/n among those that do not reach over the end of the text or
-    (unless they go `across_segments`) over a special token. An n-gram that is too long for what is left is shortened, and one that
-    overlaps with an earlier one is skipped.
+    The number n of words is drawn with probability proportional to 1/n among those that do not reach over the
+    end of the text or (unless they go `across_segments`) over a special token. An n-gram that is too long for
+    what is left is shortened, and one that overlaps with an earlier one is skipped.
     """
     is_taken = np.zeros(len(words), np.bool_)
-    follows_previous = np.ones(len(words), np.bool_)
-    if not across_segments:
-        for i in range(1, len(words)):
-            follows_previous[i] = words[i][0] == words[i - 1][-1] + 1
+    follows_previous = _follows_previous(words, across_segments)
     tokens_left = max_tokens
     chosen = [np.zeros(0, np.int64)]
     for start in rng.permutation(len(words)).tolist():
@@ -165,10 +164,12 @@ def fill_with_ngrams(
         longest = 1
         while longest < max_ngram and start + longest < len(words) and follows_previous[start + longest]:
             longest += 1
+        # Draw n with probability proportional to 1/n.
         n = 1
         if max_ngram > 1:
             odds = 1 / np.arange(1, longest + 1)
             n += int(np.searchsorted(np.cumsum(odds), rng.random() * odds.sum(), side="right"))
+        # Shorten what does not fit, and skip what overlaps with an earlier n-gram.
         while n and sum(map(len, words[start : start + n])) > tokens_left:
             n -= 1
         if n and not is_taken[start : start + n].any():
@@ -176,3 +177,12 @@ def fill_with_ngrams(
             chosen += words[start : start + n]
             tokens_left -= sum(map(len, words[start : start + n]))
     return np.sort(np.concatenate(chosen))
+
+
+def _follows_previous(words: list[Ids], across_segments: bool) -> Bools:
+    """Tell which words may stand in one n-gram with the word before."""
+    follows = np.ones(len(words), np.bool_)
+    if not across_segments:
+        for i in range(1, len(words)):
+            follows[i] = words[i][0] == words[i - 1][-1] + 1
+    return follows

@@ -1,4 +1,7 @@
-"""Options that several families of objectives share. Nothing here imports torch, since help screens read these classes."""
+"""Options that several families of objectives share.
+
+Nothing here imports torch, since help screens read these classes.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,8 @@ class CodeSwitchingOptions(ObjectiveConfig):
     """Options of objectives over sentences whose encoder may read some words in another language."""
 
     switch_dictionary: Path | None = None
-    """File of word pairs, a line WORD WORD each; some words that the encoder reads are translated by it (code-switching)."""
+    """File of word pairs, a line WORD WORD each; some words that the encoder reads are translated by it
+    (code-switching)."""
     switch_share: float = 0.3
     """Share of the words in the dictionary that are translated."""
 
@@ -59,7 +63,10 @@ class CodeSwitchingOptions(ObjectiveConfig):
 
 @config
 class TokenReplacementOptions(ObjectiveConfig):
-    """What happens to tokens that were chosen for prediction: by default 80% become [M], 10% a random token, and 10% stay (BERT)."""
+    """What happens to tokens that were chosen for prediction.
+
+    By default 80% become [M], 10% a random token, and 10% stay, as in BERT.
+    """
 
     leave_unmasked_prob: float = 0.1
     """Share of the chosen tokens that stay as they are."""
@@ -90,7 +97,8 @@ class PseudoMaskingOptions(TokenReplacementOptions):
     """Options of generation by an encoder alone, with pseudo-masks (fine-tuning of UniLMv2, s2s-ft)."""
 
     target_mask_prob: float = 0.5
-    """Share of the target's tokens that are corrupted where later tokens see them (XSum: 0.4 to 0.5, CNN/DM: 0.7 to 0.8)."""
+    """Share of the target's tokens that are corrupted where later tokens see them (XSum: 0.4 to 0.5, CNN/DM:
+    0.7 to 0.8)."""
 
     def __post_init__(self) -> None:
         TokenReplacementOptions.__post_init__(self)

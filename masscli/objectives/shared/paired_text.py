@@ -1,6 +1,7 @@
 """One or two segments of a document in BERT's format: [CLS] A [SEP], or [CLS] A [SEP] B [SEP].
 
-BERT, ALBERT, RoBERTa's pairs, ELECTRA and UniLM read the examples of `segment_pairs.SegmentPairDataset` in this format.
+BERT, ALBERT, RoBERTa's pairs, ELECTRA and UniLM read the examples of `segment_pairs.SegmentPairDataset` in
+this format.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from masscli.text.word_starts import word_starts
 
 @dataclass(frozen=True)
 class PairedText:
-    """A sequence of one or two segments (L,): ids, segment numbers, and masks of ordinary tokens and of word starts.
+    """A sequence of one or two segments (L,).
 
     `label` is that of the pair: 1 for a random or exchanged second segment.
     """
@@ -63,8 +64,8 @@ def segment_pairs(
 ) -> SegmentPairDataset:
     """Return the segment pairs of a split; validation reads each document once.
 
-    `kind` is one of those of `SegmentPairDataset`. `albert_word_starts` finds word starts as the released ALBERT does. Raises
-    MasscliError if `strict-sop` has no document with two sentences to learn from.
+    `kind` is one of those of `SegmentPairDataset`. `albert_word_starts` finds word starts as the released
+    ALBERT does. Raises MasscliError if `strict-sop` has no document with two sentences to learn from.
     """
     sentences = data.monolingual(split, context.dataset_name)
     pairs = SegmentPairDataset(

@@ -1,17 +1,19 @@
-"""Pseudo-masks: predicting tokens with an encoder alone, each from what may be known before it (UniLMv2, Bao et al. 2020).
+"""Pseudo-masks: an encoder predicts each token from what comes before it (UniLMv2, Bao et al. 2020).
 
-A sequence holds its own tokens and, at the same positions, a copy [P] of each token that is to be predicted. Signed steps say which
-token attends to which (masscli/models/masks.py): step 0 is context, a token of step i is visible from later steps, and its copy has
-step -i. Pre-training (masscli/objectives/unilm) and fine-tuning share the batch layout of this module.
+A sequence holds its own tokens and, at the same positions, a copy [P] of each token that is to be predicted.
+Signed steps say which token attends to which (masscli/models/masks.py): step 0 is context, a token of step i
+is visible from later steps, and its copy has step -i. Pre-training (masscli/objectives/unilm) and fine-tuning
+share the batch layout of this module.
 
 Fine-tuning for generation (section 3.4; s2s-ft) is here too, since two families use it:
 
     [CLS] source [SEP]  y_1 .. y_T end   [P]_1 .. [P]_{T+1}
 
-The source (step 0) sees itself. Target token t (step t) sees the source and the target up to itself. Its pseudo-mask (step -t, at the
-same position) sees the source and the target before t, and predicts token t. Positions continue after the source, and the target is
-segment 1. In training, what later tokens see of the target is itself corrupted (`target_mask_prob`) by the 80/10/10 rule.
-`masscli generate` decodes with such a model through masscli/generation/single_stack_decoding.py.
+The source (step 0) sees itself. Target token t (step t) sees the source and the target up to itself. Its
+pseudo-mask (step -t, at the same position) sees the source and the target before t, and predicts token t.
+Positions continue after the source, and the target is segment 1. In training, what later tokens see of the
+target is itself corrupted (`target_mask_prob`) by the 80/10/10 rule. `masscli generate` decodes with such a
+model through masscli/generation/single_stack_decoding.py.
 """
 
 from __future__ import annotations
@@ -28,17 +30,17 @@ from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import ObjectiveContext, Term
+from masscli.objectives.shared.batching import example_numbers, flatten_positions
 from masscli.objectives.shared.corruption import replace_tokens
 from masscli.objectives.shared.options import PseudoMaskingOptions
 from masscli.objectives.shared.paired_text import refuse_language_tags
-from masscli.objectives.shared.positions import flatten_positions
 
 NUM_SPECIAL_TOKENS = 3
 """Special tokens of an example: [CLS] and [SEP] around the source, and the end of the target."""
 
 
 class PseudoMaskExample(NamedTuple):
-    """One sequence with its copies (N,): ids, positions, segments and steps; by loss term, the labels and where they are predicted."""
+    """One sequence with its copies (N,), and by loss term its labels and where they are predicted."""
 
     ids: Ids
     positions: Ids
@@ -82,7 +84,8 @@ def build_example(
 ) -> PseudoMaskExample:
     """Lay out one pair for fine-tuning: source, target, and a pseudo-mask for each target token.
 
-    `source` has its special tokens, `target` ends with the end symbol; `visible_target` is the target as later tokens see it.
+    `source` has its special tokens, `target` ends with the end symbol; `visible_target` is the target as
+    later tokens see it.
     """
     source_length, target_length = len(source), len(target)
     steps = np.arange(1, target_length + 1)
@@ -100,7 +103,10 @@ def build_example(
 
 @dataclass(frozen=True)
 class PseudoMaskingCollator:
-    """Corrupt the targets of (source, target) pairs and add pseudo-masks. `random_pool` are the ids of ordinary tokens."""
+    """Corrupt the targets of (source, target) pairs and add pseudo-masks.
+
+    `random_pool` are the ids of ordinary tokens.
+    """
 
     options: PseudoMaskingOptions
     framing: Framing
@@ -121,7 +127,7 @@ class PseudoMaskingCollator:
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of pairs; every target token has a label."""
         pseudo_masked = [self._pseudo_mask(example, rng) for example, rng in zip(examples, rngs, strict=True)]
-        numbers = [example.number for example in examples]
+        numbers = example_numbers(examples)
         return pseudo_mask_batch(pseudo_masked, (self.term,), self.framing, self.language, numbers)
 
     def _pseudo_mask(self, example: Example, rng: np.random.Generator) -> PseudoMaskExample:
@@ -131,6 +137,7 @@ class PseudoMaskingCollator:
         corrupted = np.flatnonzero(rng.random(len(target)) < options.target_mask_prob)
         random_prob = options.random_token_prob
         mask_prob = 1 - options.leave_unmasked_prob - random_prob
+        # Only what later tokens see is corrupted; the labels are the target itself.
         visible_target = target.copy()
         visible_target[corrupted], _ = replace_tokens(
             target[corrupted], mask_prob, random_prob, vocab.mask, self.random_pool, vocab.size, rng
@@ -140,7 +147,7 @@ class PseudoMaskingCollator:
 
 
 def uncorrupt(batch: Batch, term: str) -> Batch:
-    """Return a batch in which the visible targets are as they are, so that its perplexity is that of generating."""
+    """Return a batch with its visible targets not corrupted, so that its perplexity is that of generating."""
     assert batch.source.steps is not None
     ids = batch.source.ids.clone()
     ids[batch.source.steps > 0] = batch.labels[term].ids

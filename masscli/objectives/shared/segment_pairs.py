@@ -3,17 +3,20 @@
 Each kind of pair is a rule of how a second segment B is found for a segment A:
 
     nsp         what really follows A (label 0), or a place in another document (label 1): BERT's procedure
-    sop         what follows A (0), or the two exchanged (1); a chunk of one sentence gets a place in another document (1): ALBERT
+    sop         what follows A (0), or the two exchanged (1); a chunk of one sentence gets a place in another
+                document (1): ALBERT
     strict-sop  the same, without chunks of one sentence
     sentences   one sentence and the next one (0), or one of another document (1): RoBERTa's sentence pairs
     contiguous  what follows A, without a label: UniLM
     electra     A and B by the rule of ELECTRA's released code, without a label
 
-A corpus of one document takes random places from that document, anywhere but right after A. A segment that is too long is truncated
-as the method does it. The corpus is read `copies` times in an epoch, with new random choices each time.
+A corpus of one document takes random places from that document, anywhere but right after A. A segment that is
+too long is truncated as the method does it. The corpus is read `copies` times in an epoch, with new random
+choices each time.
 
-Pairs are made for a block of documents at a time, from the seed, the copy and the document, and kept for as many examples as the
-sampler shuffles at once. So memory does not grow with the corpus, except for the length of each sentence.
+Pairs are made for a block of documents at a time, from the seed, the copy and the document, and kept for as
+many examples as the sampler shuffles at once. So memory does not grow with the corpus, except for the length
+of each sentence.
 """
 
 from __future__ import annotations
@@ -40,7 +43,10 @@ MAX_REDRAWS = 10
 
 
 class SegmentPair(NamedTuple):
-    """Sentence numbers of a pair: A is `a_start` up to `a_end`, B is `b_start` up to `b_end`, and empty if there is no B."""
+    """A pair by its sentence numbers: A is `a_start` up to `a_end`, B is `b_start` up to `b_end`.
+
+    If there is no B, its start and end are equal.
+    """
 
     a_start: int
     a_end: int
@@ -52,9 +58,10 @@ class SegmentPair(NamedTuple):
 class SegmentPairDataset:
     """Pairs of segments of at most `max_length` tokens, [CLS] and both [SEP] included.
 
-    An example has four fields: the ids of A, the ids of B, the label, and which tokens of A and B start a word. `label_sum` is the
-    number of pairs with label 1, `num_documents` the number of documents. `short_prob` is the probability that a document (an
-    example, for electra) aims at a random shorter length. `max_sentences` limits the dataset to the first sentences of the text.
+    An example has four fields: the ids of A, the ids of B, the label, and which tokens of A and B start a
+    word. `label_sum` is the number of pairs with label 1, `num_documents` the number of documents.
+    `short_prob` is the probability that a document (an example, for electra) aims at a random shorter length.
+    `max_sentences` limits the dataset to the first sentences of the text.
     """
 
     def __init__(
@@ -74,7 +81,7 @@ class SegmentPairDataset:
         num_sentences = len(sentences)
         if max_sentences is not None:
             num_sentences = min(max_sentences, num_sentences)
-        # Number of tokens before each sentence; the difference of two entries is the length of what lies between.
+        # The number of tokens before each sentence; a difference of two entries is the length between them.
         self.token_offsets = np.concatenate(
             [[0], np.cumsum(sentences.lengths(0, num_sentences), dtype=np.int64)]
         )
@@ -119,6 +126,7 @@ class SegmentPairDataset:
         pair = SegmentPair(*self._unit(unit)[number - int(self._unit_offsets[unit])].tolist())
         a = self._token_ids(pair.a_start, pair.a_end)
         b = self._token_ids(pair.b_start, pair.b_end)
+        # ELECTRA truncates at the end, the other methods at both ends.
         if self.kind == "electra":
             a = a[: self.max_length - 2]
             b = b[: max(0, self.max_length - len(a) - 3)]
@@ -140,6 +148,7 @@ class SegmentPairDataset:
         """Return the pairs (n, 5) of one copy of one block of documents, from the cache if they are there."""
         if unit not in self._cache:
             self._cache[unit] = self._make_unit(unit)
+            # The pairs that were not read for the longest time are dropped first.
             while len(self._cache) > 1 and sum(map(len, self._cache.values())) > MAX_CACHED_PAIRS:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(unit)
@@ -163,7 +172,7 @@ class SegmentPairDataset:
         return self._num_tokens(pair.a_start, pair.a_end) > 0
 
     def _pairs(self, document: int, rng: np.random.Generator) -> Iterator[SegmentPair]:
-        """Go through a document as BERT does: chunks of sentences up to a target length, each split in two."""
+        """Split a document into chunks of sentences up to a target length, and each of them in two."""
         start, end = self.document_bounds[document : document + 2].tolist()
         max_text_length = self.max_length - 3
         target_length = max_text_length
@@ -220,7 +229,7 @@ class SegmentPairDataset:
         return int(np.searchsorted(self.token_offsets, reached, side="left"))
 
     def _random_sentence(self, document: int, following: int, rng: np.random.Generator) -> int:
-        """Draw a sentence of another document; if there is none, one of this document that is not `following`."""
+        """Draw a sentence of another document; if there is none, of this one, but not `following`."""
         sentence = following
         for _ in range(MAX_REDRAWS):
             other = int(rng.integers(self.num_documents))
@@ -230,7 +239,10 @@ class SegmentPairDataset:
         return sentence
 
     def _electra_pairs(self, document: int, rng: np.random.Generator) -> Iterator[SegmentPair]:
-        """Fill each example up to a target length; the first segment takes about half, or one time in ten everything."""
+        """Fill each example up to a target length, as ELECTRA does.
+
+        The first segment takes about half of it, or one time in ten everything.
+        """
         start, end = self.document_bounds[document : document + 2].tolist()
         everything = self._num_tokens(start, end) + 1
         while start < end:
@@ -244,7 +256,7 @@ class SegmentPairDataset:
             middle = start + 1
             while middle < stop:
                 fits = self._num_tokens(start, middle + 1) < first_length
-                # A sentence that crosses the border between the segments goes to the first one half of the time.
+                # A sentence that crosses the border goes to the first segment half of the time.
                 if not fits and not (self._num_tokens(start, middle) < first_length and rng.random() < 0.5):
                     break
                 middle += 1
@@ -253,14 +265,17 @@ class SegmentPairDataset:
 
 
 def truncate_randomly(a: Ids, b: Ids, max_tokens: int, rng: np.random.Generator) -> tuple[Ids, Ids]:
-    """Truncate a pair as BERT does: tokens of the longer segment (B if they are equal) are removed from random ends.
+    """Truncate a pair as BERT does.
 
-    The result is drawn at once instead of token by token: how many tokens each segment loses follows from the lengths, and how many of
-    them it loses at its front is binomial.
+    Tokens of the longer segment (B if they are equal) are removed, each from a random end.
+
+    The result is drawn at once instead of token by token: how many tokens each segment loses follows from the
+    lengths, and how many of them it loses at its front is binomial.
     """
     excess = max(0, len(a) + len(b) - max_tokens)
     lost_by_a = 0
     if excess:
+        # Tokens are taken from the longer segment until both are equally long, and then from each in turn.
         half = -(-max_tokens // 2)
         if len(b) <= max_tokens // 2:
             lost_by_a = len(a) - (max_tokens - len(b))

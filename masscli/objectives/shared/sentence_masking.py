@@ -1,4 +1,4 @@
-"""Masked language modelling of single sentences: the examples of `mlm`, and the encoder's side of `bert+lm`."""
+"""Masked language modelling of sentences: the batches of `mlm`, and of the encoder in `bert+lm`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Term
+from masscli.objectives.shared.batching import example_numbers, flatten_positions
 from masscli.objectives.shared.code_switching import CodeSwitcher
 from masscli.objectives.shared.corruption import Bools
 from masscli.objectives.shared.masking import TokenMasker
 from masscli.objectives.shared.options import SentenceMaskingOptions
-from masscli.objectives.shared.positions import flatten_positions
 from masscli.text.vocabulary import Vocabulary
 
 
@@ -48,7 +48,10 @@ def masked_batch(
     language: str,
     example_numbers: Sequence[int],
 ) -> Batch:
-    """Pad corrupted sequences into a batch whose labels, of the term `mlm`, are the original tokens at the masked positions."""
+    """Pad corrupted sequences into a batch.
+
+    The labels, of the term `mlm`, are the original tokens at the masked positions.
+    """
     ids, lengths = pad(corrupted, framing.vocab.pad)
     masked_ids = [ids[positions] for ids, positions in zip(original, masked_positions, strict=True)]
     label_ids = torch.from_numpy(np.concatenate(masked_ids))
@@ -84,5 +87,5 @@ class SentenceMaskingCollator:
             original.append(token_ids)
             corrupted.append(self.code_switcher(masked_ids, rng))
             masked_positions.append(positions)
-        numbers = [example.number for example in examples]
+        numbers = example_numbers(examples)
         return masked_batch(original, corrupted, masked_positions, self.framing, self.language, numbers)

@@ -1,4 +1,7 @@
-"""The noise of denoising auto-encoders: dropped, blanked and shuffled tokens (Lample et al. 2018, section 2.3)."""
+"""The noise of denoising auto-encoders: tokens are dropped, blanked and shuffled.
+
+Lample et al. 2018, section 2.3.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ def add_noise(
 ) -> Ids:
     """Drop tokens, replace some of the others by `mask_id`, and shuffle the result locally.
 
-    The shuffle sorts by position + U(0, shuffle_distance + 1), so no token moves much further than `shuffle_distance` places.
-    At least one token of a sentence is kept.
+    The shuffle sorts by position + U(0, shuffle_distance + 1), so no token moves much further than
+    `shuffle_distance` places. At least one token of a sentence is kept.
     """
     kept = rng.random(len(token_ids)) >= drop_prob
     if len(token_ids) and not kept.any():

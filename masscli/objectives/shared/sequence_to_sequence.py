@@ -1,4 +1,4 @@
-"""Batches and loss of objectives with an encoder and a decoder: MASS, denoising, translation, back-translation, and writing."""
+"""Batches and loss of objectives that train an encoder and a decoder together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
 from masscli.data.batches.framing import Framing
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Term
-from masscli.objectives.shared.positions import non_padding_positions
+from masscli.objectives.shared.batching import non_padding_positions
 
 
 def sequence_pair_batch(
@@ -25,7 +25,8 @@ def sequence_pair_batch(
 ) -> Batch:
     """Pad pairs of sequences into a batch whose decoder predicts every target token and the end symbol.
 
-    `encoder_inputs` have their special tokens already, `targets` do not. `languages` are those of the source and of the target.
+    `encoder_inputs` have their special tokens already, `targets` do not. `languages` are those of the source
+    and of the target.
     """
     source_language, target_language = languages
     source_ids, source_lengths = pad(encoder_inputs, framing.vocab.pad)

@@ -1,4 +1,7 @@
-"""Options of tasks that learn from tables of labelled examples. Nothing here imports torch, since help screens read these classes."""
+"""Options of tasks that learn from tables of labelled examples.
+
+Nothing here imports torch, since help screens read these classes.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,18 @@ class TableOptions(ObjectiveConfig):
     language: str = ""
     """Language of the text (default: as preprocess was told)."""
     max_length: int = 128
-    """Longest sequence in tokens, special tokens included; longer ones lose the end of their longer part, and are counted."""
+    """Longest sequence in tokens, special tokens included; longer ones lose the end of their longer part, and
+    are counted."""
     pair_format: Literal["auto", "bert", "roberta", "gpt"] = "auto"
-    """How one or two texts become a sequence: bert [CLS] A [SEP] B [SEP], roberta <s> A </s> </s> B </s>, gpt start A delimiter B
-    extract (auto: gpt for a decoder, roberta if --init-from has learned so, else bert)."""
+    """How one or two texts become a sequence: bert [CLS] A [SEP] B [SEP], roberta <s> A </s> </s> B </s>, gpt
+    start A delimiter B extract (auto: gpt for a decoder, roberta if --init-from has learned so, else
+    bert)."""
     read: Literal["auto", "encoder", "decoder"] = "auto"
-    """Whose states are read: the encoder's first, or the decoder's last (auto: the encoder's, if there is one)."""
+    """Whose states are read: the encoder's first, or the decoder's last (auto: the encoder's, if there is
+    one)."""
     head: Literal["linear", "tanh", "gelu"] = "linear"
-    """The head on the state: one linear layer, or a layer with tanh (RoBERTa) or gelu (ELECTRA) and another one."""
+    """The head on the state: one linear layer, or a layer with tanh (RoBERTa) or gelu (ELECTRA) and another
+    one."""
     head_dropout: float | None = None
     """Dropout before each layer of the head (default: 0.1; the layers of --qa-head electra have none)."""
 
@@ -78,13 +85,15 @@ class TextTaskOptions(SequenceTaskOptions):
 
     formats: ClassVar[tuple[str, ...]] = ("tsv", "jsonl")
     text_columns: tuple[str, ...] = ()
-    """Columns of the text, one or two (default: sentence, text, or a pair such as sentence1,sentence2, as the table has them)."""
+    """Columns of the text, one or two (default: sentence, text, or a pair such as sentence1,sentence2, as the
+    table has them)."""
     label_column: str = "label"
     """Column of the label."""
     both_orders: bool = False
     """Read a pair in both orders and add the two states, for tasks without an order (GPT's similarity)."""
     double_unordered: bool = False
-    """Learn every pair of the training part in both orders, as two examples, for tasks without an order (ELECTRA's MRPC and STS-B)."""
+    """Learn every pair of the training part in both orders, as two examples, for tasks without an order
+    (ELECTRA's MRPC and STS-B)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,13 +15,17 @@ from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
+from masscli.objectives.shared.batching import example_fields, example_numbers
 from masscli.objectives.shared.sequence_to_sequence import draw_seeds, sequence_loss, sequence_pair_batch
 from masscli.objectives.translate.options import TranslateOptions
 
 
 @dataclass(frozen=True)
 class TranslationCollator:
-    """Make batches of source and target; with a seed for each example if tokens will be blanked in `prepare`."""
+    """Make batches of source and target.
+
+    Each example gets a seed if tokens will be blanked in `prepare`.
+    """
 
     framing: Framing
     source_language: str
@@ -33,8 +37,8 @@ class TranslationCollator:
         sources = [
             self.framing.encoder_input(example.fields[0], self.source_language) for example in examples
         ]
-        targets = [example.fields[1] for example in examples]
-        numbers = [example.number for example in examples]
+        targets = example_fields(examples, 1)
+        numbers = example_numbers(examples)
         languages = (self.source_language, self.target_language)
         batch = sequence_pair_batch(self.framing, sources, targets, languages, "translate", numbers)
         if not self.needs_seeds:
@@ -69,13 +73,17 @@ class Translate(Objective):
         if not self.training or batch.seeds is None:
             return batch
         assert batch.target is not None
+        # Noise that is drawn here, and not in the collator, leaves validation untouched.
         seeds = batch.seeds.tolist()
         source = self._blank(batch.source, self.options.source_blank, seeds, side=0)
         target = self._blank(batch.target, self.options.target_blank, seeds, side=1)
         return replace(batch, source=source, target=target)
 
     def _blank(self, tokens: Tokens, blank_prob: float, seeds: Sequence[int], side: int) -> Tokens:
-        """Replace ordinary tokens by [M] with probability `blank_prob`, each side of a pair by random numbers of its own."""
+        """Replace ordinary tokens by [M] with probability `blank_prob`.
+
+        Each side of a pair has its own random numbers.
+        """
         if not blank_prob:
             return tokens
         vocab, width = self.context.framing.vocab, tokens.ids.shape[1]

@@ -24,7 +24,8 @@ class TranslateOptions(ObjectiveConfig):
     source_blank: float = 0.0
     """Share of the tokens that the encoder reads as [M] in training."""
     target_blank: float = 0.0
-    """Share of the tokens that the decoder reads as [M] in training, so that it relies on the source (word dropout, Bowman et al. 2016)."""
+    """Share of the tokens that the decoder reads as [M] in training, so that it relies on the source (word
+    dropout, Bowman et al. 2016)."""
 
     def __post_init__(self) -> None:
         check(

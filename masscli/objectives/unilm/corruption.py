@@ -1,4 +1,7 @@
-"""The blocks of tokens that UniLMv2 masks, and the layout of a sequence with their copies (Bao et al. 2020, sections 3.1 and 3.2)."""
+"""The blocks of tokens that UniLMv2 masks, and the layout of a sequence with their copies.
+
+Bao et al. 2020, sections 3.1 and 3.2.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from masscli.objectives.shared.paired_text import PairedText
 from masscli.objectives.shared.pseudo_masking import PseudoMaskExample
 
 MAX_TRIES_PER_TOKEN = 100
-"""Text that is almost all special tokens may never hold the share of masked tokens; drawing ends after so many tries."""
+"""Text that is almost all special tokens may never hold the share of masked tokens; drawing ends after so
+many tries."""
 
 
 def draw_blocks(
@@ -23,10 +27,13 @@ def draw_blocks(
     single_tokens: bool,
     rng: np.random.Generator,
 ) -> list[Ids]:
-    """Draw disjoint blocks of positions until they hold `mask_prob` of the sequence (Algorithm 1), in the order of their factorisation.
+    """Draw disjoint blocks of positions until they hold `mask_prob` of the sequence (Algorithm 1).
 
-    A block has 2 to `max_ngram` tokens with probability `ngram_prob`, otherwise one, and always one with `single_tokens`. A block that
-    reaches over the end of the sequence, or that contains a special token or one of an earlier block, is drawn again.
+    The order in which they are drawn is the order of factorisation.
+
+    A block has 2 to `max_ngram` tokens with probability `ngram_prob`, otherwise one, and always one with
+    `single_tokens`. A block that reaches over the end of the sequence, or that contains a special token or
+    one of an earlier block, is drawn again.
     """
     is_free = maskable.copy()
     num_wanted = mask_prob * len(maskable)
@@ -39,6 +46,7 @@ def draw_blocks(
         if not single_tokens and rng.random() < ngram_prob:
             length = int(rng.integers(2, max_ngram + 1))
         block = np.arange(start, start + length)
+        # The block that leaves the sequence or is not free is drawn again.
         if block[-1] < len(is_free) and is_free[block].all():
             is_free[block] = False
             num_masked += length
@@ -49,10 +57,11 @@ def draw_blocks(
 def build_example(
     pair: PairedText, blocks: Sequence[Ids], shown_ids: Ids, mask_id: int, terms: Sequence[str]
 ) -> PseudoMaskExample:
-    """Lay out a sequence: its tokens, then a copy [M] and a copy [P] of each masked token, as far as the terms need them.
+    """Lay out a sequence: its tokens, then the copies [M] and [P] of masked tokens that the terms need.
 
-    The term `ae` is predicted at [M], which shows `shown_ids`, in the order of the blocks; `par` and `ar` are predicted at [P], which
-    shows the mask symbol. Context and [M] have step 0, the tokens of block i step i, and their [P] step -i.
+    The term `ae` is predicted at [M], which shows `shown_ids`, in the order of the blocks; `par` and `ar` are
+    predicted at [P], which shows the mask symbol. Context and [M] have step 0, the tokens of block i step i,
+    and their [P] step -i.
     """
     masked = np.concatenate([np.zeros(0, np.int64), *blocks])
     block_numbers = np.repeat(np.arange(1, len(blocks) + 1), [len(block) for block in blocks])

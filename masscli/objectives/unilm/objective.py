@@ -13,6 +13,7 @@ from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
+from masscli.objectives.shared.batching import example_numbers
 from masscli.objectives.shared.corruption import replace_tokens
 from masscli.objectives.shared.paired_text import add_special_tokens, refuse_language_tags, segment_pairs
 from masscli.objectives.shared.pseudo_masking import PseudoMaskExample, pseudo_mask_batch
@@ -31,7 +32,7 @@ class UniLMCollator:
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of segment pairs with the labels of all terms."""
         masked = [self._mask(example, rng) for example, rng in zip(examples, rngs, strict=True)]
-        numbers = [example.number for example in examples]
+        numbers = example_numbers(examples)
         return pseudo_mask_batch(masked, self.options.terms, self.framing, self.language, numbers)
 
     def _mask(self, example: Example, rng: np.random.Generator) -> PseudoMaskExample:
@@ -67,7 +68,10 @@ class UniLM(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return two consecutive segments of a document; `max_examples` limits the sentences that they are made of."""
+        """Return two consecutive segments of a document.
+
+        `max_examples` limits the sentences that they are made of.
+        """
         pairs = segment_pairs(data, split, self.context, self.options, "contiguous", max_examples)
         return pairs, self.collator()
 

@@ -20,14 +20,15 @@ from masscli.objectives.shared.options import (
 
 @config
 class UniLMOptions(DocumentOptions):
-    """Pseudo-masked language model: autoencoding and partially autoregressive prediction in one pass (UniLMv2, Bao et al. 2020)."""
+    """Pseudo-masked language model: autoencoding and partially autoregressive prediction (UniLMv2)."""
 
     implementation: ClassVar[str] = "masscli.objectives.unilm.objective:UniLM"
     encoder_generates = True
     name: str = "unilm"
     """The objective."""
     tokens_per_sample: Annotated[int, Flags("--block-size")] = 512
-    """Length of the longest text in tokens, special tokens included; the copies of masked tokens are not counted."""
+    """Length of the longest text in tokens, special tokens included; the copies of masked tokens are not
+    counted."""
     short_seq_prob: float = 0.0
     """Share of documents that aim at a random shorter length."""
     dupe_factor: int = 1
@@ -39,10 +40,11 @@ class UniLMOptions(DocumentOptions):
     max_ngram: int = 6
     """Number of tokens of the longest block."""
     corruption: Literal["80-10-10", "all-mask"] = "80-10-10"
-    """What the encoder sees at [M]: as in BERT, where one token in ten is shown as it is (also to the partially autoregressive side), or
-    always [M]."""
+    """What the encoder sees at [M]: as in BERT, where one token in ten is shown as it is (also to the
+    partially autoregressive side), or always [M]."""
     variant: Literal["ae+par", "ae+ar", "ae", "par", "ar"] = "ae+par"
-    """The method, or an ablation: autoencoding (ae), partially autoregressive (par), autoregressive in a random order (ar)."""
+    """The method, or an ablation: autoencoding (ae), partially autoregressive (par), autoregressive in a
+    random order (ar)."""
 
     def __post_init__(self) -> None:
         DocumentOptions.__post_init__(self)

@@ -1,4 +1,6 @@
-"""Sequence to sequence over pairs with an encoder alone, by pseudo-masks; see masscli/objectives/shared/pseudo_masking.py.
+"""Sequence to sequence over pairs with an encoder alone, by pseudo-masks.
+
+See masscli/objectives/shared/pseudo_masking.py.
 
 The tasks `summarize` and `respond`, which learn from tables, use the same masks if the model has no decoder.
 """
@@ -21,7 +23,10 @@ from masscli.objectives.unilm.options import PseudoMaskedOptions
 
 
 class SourceAndPairDataset:
-    """Pairs of sentences whose two sizes are that of the source, and that of both together, which need positions in the model."""
+    """Pairs of sentences with two sizes: that of the source, and that of both together.
+
+    The model needs positions for both together.
+    """
 
     def __init__(self, pairs: LineDataset) -> None:
         self.pairs = pairs
@@ -31,6 +36,7 @@ class SourceAndPairDataset:
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the sizes (stop - start, 2)."""
+        # Pseudo-masks share positions with the tokens that they predict.
         lengths = self.pairs.sizes(start, stop)
         return np.stack([lengths[:, 0], lengths.sum(1)], 1)
 

@@ -1,14 +1,27 @@
-"""Positions of labels in the flattened (B * L) states of a padded batch."""
+"""Steps that most collators share: fields and numbers of examples, and positions of labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from masscli.data.batches.batch import Ids
+from masscli.data.batches.dataset import Example
+
+
+def example_fields(examples: Sequence[Example], index: int) -> list[NDArray[Any]]:
+    """Return the field `index` of each example."""
+    return [example.fields[index] for example in examples]
+
+
+def example_numbers(examples: Sequence[Example]) -> list[int]:
+    """Return the number of each example in its dataset."""
+    return [example.number for example in examples]
 
 
 def flatten_positions(positions: Sequence[Ids], width: int) -> Tensor:
