@@ -54,8 +54,7 @@ def forward_with_cache(model: Transformer, source: Tokens, width: int) -> tuple[
     if model.relative is not None and name == "encoder":
         mask = model.relative.add_to(mask, source)
     x_SLD = model.inputs(source, name)
-    # A CPU attends in fp32, so keys and values are cast once here instead of at every step.
-    cache_dtype = torch.float32 if x_SLD.device.type == "cpu" else model.compute_dtype
+    cache_dtype = model.cache_dtype(x_SLD.device)
     layer_caches = []
     for attention_layer, ffn_layer in stack.layer_halves:
         x_SLD, (keys, values) = attention_layer.attention_block_with_cache(x_SLD, mask)
@@ -63,7 +62,7 @@ def forward_with_cache(model: Transformer, source: Tokens, width: int) -> tuple[
         x_SLD = ffn_layer.ffn_block(x_SLD)
     positions = torch.arange(length, device=x_SLD.device).expand(batch_size, -1)
     visible = (positions < source.lengths[:, None])[:, None].expand(-1, width, -1).contiguous()
-    hidden_SLD = x_SLD if stack.norm is None else stack.norm(x_SLD)
+    hidden_SLD = stack.apply_norm(x_SLD)
     last_SD = hidden_SLD[torch.arange(batch_size, device=x_SLD.device), source.lengths - 1]
     # The output goes on from the position of the last slot, so that one must be the last real position.
     # The positions of other padding slots are never used.
@@ -88,8 +87,7 @@ def decode_step(model: Transformer, token: Tokens, cache: Cache) -> Tensor:
     x_N1D = model.inputs(replace(token, positions=positions), name)
     for (attention_layer, ffn_layer), layer_cache in zip(stack.layer_halves, cache.layers, strict=True):
         x_N1D = ffn_layer.ffn_block(attention_layer.attention_block_step(x_N1D, mask, cache, layer_cache, 0))
-    hidden: Tensor = x_N1D if stack.norm is None else stack.norm(x_N1D)
-    return hidden
+    return stack.apply_norm(x_N1D)
 
 
 def _single_stack(model: Transformer) -> tuple[Literal["encoder", "decoder"], Stack]:

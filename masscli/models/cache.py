@@ -85,12 +85,14 @@ class Cache:
         self.ancestor_mask = torch.cat([self.ancestor_mask, new_slots], 2)
         self.length += 1
         if self.slot_positions is not None:
+            # The first step follows the last token of the prompt, which stands in its last slot.
             if self.length == 1:
                 previous = self.slot_positions[:, self.prompt_slots - 1 : self.prompt_slots]
             else:
                 previous = self.slot_positions[:, -1:]
             new_positions = (previous + 1).expand(-1, self.width)
             self.slot_positions = torch.cat([self.slot_positions, new_positions], 1)
+        # With one row and no padded prompt, every slot is visible.
         if self.width == 1 and not self.prompt_slots:
             return None
         mask = torch.zeros(self.ancestor_mask.shape, device=device)
@@ -99,12 +101,14 @@ class Cache:
     def retract(self) -> None:
         """Remove the last step; the next one overwrites its slots."""
         self.length -= 1
+        # Its keys and values stay in the layers, where the next step overwrites them.
         self.ancestor_mask = self.ancestor_mask[..., : -self.width]
         if self.slot_positions is not None:
             self.slot_positions = self.slot_positions[:, : -self.width]
 
     def reorder(self, parents: Tensor) -> None:
         """Let row n continue row `parents[n]` (N,), which must be of the same sentence."""
+        # A single row has no other row to continue.
         if self.width > 1:
             self.ancestor_mask = self.ancestor_mask.flatten(0, 1)[parents].view_as(self.ancestor_mask)
 

@@ -33,6 +33,7 @@ def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
 
     `p` is rounded to a multiple of 1/256.
     """
+    # At least one level is dropped and one is kept.
     threshold = min(LEVELS - 1, max(1, round(p * LEVELS)))
     size = shape.numel()
     # Numbers are drawn over all of int64, so that each of their eight bytes is uniform.

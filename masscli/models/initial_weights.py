@@ -34,6 +34,7 @@ def draw_module_weights(model: nn.Module, kind: str, dim: int) -> None:
             else:
                 _draw_normal(module.weight, kind, BERT_STD)
             nn.init.zeros_(module.bias)
+    # fairseq fuses the projections of cross-attention too, which are two matrices here.
     if kind == "fairseq":
         _draw_cross_attention(model, dim)
 

@@ -27,12 +27,13 @@ class InputEmbedding(nn.Module):
     def __init__(self, config: ModelConfig, languages: int) -> None:
         super().__init__()
         dim = config.embedding_width
+        # As in Vaswani et al. (2017, section 3.4): token embeddings are small, since they are also output weights.
         self.scale = math.sqrt(dim) if config.scale_embedding else 1.0
         self.dropout = config.dropout
-        self.positions = (
-            _empty_embedding(config.max_positions, dim) if config.positions == "learned" else None
-        )
-        if self.positions is None:
+        self.positions: nn.Embedding | None = None
+        if config.positions == "learned":
+            self.positions = _empty_embedding(config.max_positions, dim)
+        else:
             self.register_buffer("sinusoids", sinusoids(config.max_positions, dim), persistent=False)
         self.languages = _empty_embedding(languages, dim) if languages else None
         self.segments = _empty_embedding(config.segments, dim) if config.segments else None
@@ -49,8 +50,10 @@ class InputEmbedding(nn.Module):
             x = x * self.scale
         x = x + self._positions(tokens, offset)
         if self.languages is not None and tokens.language is not None:
-            # One language for each row, or one for each token where a row holds two languages.
-            language = tokens.language if tokens.language.dim() == 2 else tokens.language[:, None]
+            language = tokens.language
+            # There is one language for each row, or for each token where a row holds two languages.
+            if language.dim() == 1:
+                language = language[:, None]
             x = x + self.languages(language)
         if self.segments is not None:
             # Without segment ids everything is segment 0, as it is in a model with one segment (RoBERTa).
@@ -65,7 +68,10 @@ class InputEmbedding(nn.Module):
 
     def _positions(self, tokens: Tokens, offset: int) -> Tensor:
         """Return position vectors (B, L, D), or (L, D) where all rows have the same positions."""
-        weight = self.get_buffer("sinusoids") if self.positions is None else self.positions.weight
+        if self.positions is not None:
+            weight: Tensor = self.positions.weight
+        else:
+            weight = self.get_buffer("sinusoids")
         if tokens.positions is not None:
             return F.embedding(tokens.positions, weight)
         return weight[offset : offset + tokens.ids.shape[1]]

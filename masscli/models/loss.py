@@ -50,13 +50,16 @@ class _Gradients:
     def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         self.hidden = torch.empty_like(hidden)
         self.weight = torch.zeros_like(weight, dtype=torch.float32)
-        self.bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None else None
+        self.bias: Tensor | None = None
+        if bias is not None:
+            self.bias = torch.zeros_like(bias, dtype=torch.float32)
 
     def add_chunk(self, start: int, hidden_CD: Tensor, grad_CV: Tensor, weight: Tensor) -> None:
         """Add the gradients of the rows from `start` on, from those of their logits."""
         if self.bias is not None:
             self.bias.add_(grad_CV.sum(0, dtype=torch.float32))
         torch.mm(grad_CV, weight, out=self.hidden[start : start + len(hidden_CD)])
+        # A product of bf16 matrices cannot be added to an fp32 sum in one call.
         if grad_CV.dtype == torch.float32:
             self.weight.addmm_(grad_CV.t(), hidden_CD)
         else:
@@ -86,12 +89,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = hidden.shape[0]
         vocab_size = weight.shape[0]
         chunk_rows = _chunk_rows(hidden, vocab_size)
+        # Sums over a whole batch are exact in float64; a GPU is slow at it.
         sum_dtype = torch.float64 if hidden.device.type == "cpu" else torch.float32
         cast_weight = weight.to(hidden.dtype)
-        cast_bias = bias.to(hidden.dtype) if bias is not None else None
+        cast_bias = None
+        if bias is not None:
+            cast_bias = bias.to(hidden.dtype)
         log_normalizers = torch.zeros((), dtype=sum_dtype, device=hidden.device)
         label_logits = torch.zeros_like(log_normalizers)
-        gradients = _Gradients(hidden, weight, bias) if needs_gradient else None
+        gradients: _Gradients | None = None
+        if needs_gradient:
+            gradients = _Gradients(hidden, weight, bias)
+        # The same two buffers serve all chunks, for logits and for probabilities.
         buffers = hidden.new_empty(2, chunk_rows, vocab_size)
         for start in range(0, rows, chunk_rows):
             hidden_CD = hidden[start : start + chunk_rows]
@@ -120,8 +129,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         # The sum of all logits follows from the sums of hidden states and weights.
         hidden_sum = hidden.sum(0, dtype=torch.float32)
         weight_sum = weight.sum(0, dtype=torch.float32)
-        bias_sum = rows * bias.sum() if bias is not None else 0.0
-        mean_logits = (hidden_sum @ weight_sum + bias_sum) / vocab_size
+        all_logits = hidden_sum @ weight_sum
+        if bias is not None:
+            all_logits = all_logits + rows * bias.sum()
+        mean_logits = all_logits / vocab_size
         if gradients is not None:
             gradients.add_smoothing(smoothing, hidden_sum, weight_sum)
         loss = (1 - smoothing) * nll + smoothing * (log_normalizers.float() - mean_logits)
@@ -141,5 +152,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 def _chunk_rows(hidden: Tensor, vocab_size: int) -> int:
     """Return how many rows of logits are held at a time."""
-    chunk = CHUNK if hidden.device.type == "cpu" else GPU_CHUNKS * CHUNK
+    chunk = CHUNK
+    if hidden.device.type != "cpu":
+        chunk *= GPU_CHUNKS
     return min(max(1, chunk // vocab_size), max(1, hidden.shape[0]))

@@ -97,6 +97,7 @@ def _same_document(documents: Tensor) -> Tensor:
 def _not_padding(tokens: Tokens) -> Tensor | None:
     """Return (B, L) bool, or None when no row is padded."""
     length = tokens.ids.shape[1]
+    # Without a mask the attention kernels are faster.
     if bool((tokens.lengths == length).all()):
         return None
     return torch.arange(length, device=tokens.ids.device) < tokens.lengths[:, None]

@@ -46,6 +46,7 @@ def bucket(distance: Tensor, buckets: int, max_distance: int) -> Tensor:
     have a bucket of their own; then buckets become logarithmically wider up to `max_distance`.
     """
     half = buckets // 2
+    # Half of each direction's buckets are exact.
     exact = half // 2
     size = distance.abs()
     log_ratio = torch.log(size.clamp(min=1).double() / exact) / math.log(max_distance / exact)

@@ -49,6 +49,7 @@ class _ShortAttention(torch.autograd.Function):
         q_BHTK, k_BHLK, v_BHLK = _split_projections(fused, memory, heads, size)
         keys = k_BHLK.shape[2]
         padding = max(0, MIN_KEYS - keys)
+        # Padded keys are masked, so that they get no weight.
         if mask is not None or padding:
             if mask is None:
                 mask = torch.zeros(1, 1, 1, keys)
@@ -61,8 +62,11 @@ class _ShortAttention(torch.autograd.Function):
         if mask is not None:
             scores_BHTP += mask
         weights_BHTP = torch._softmax(scores_BHTP, -1, False)
-        keep = keep_mask(weights_BHTP.shape, p, weights_BHTP.dtype) if p else None
-        dropped_BHTP = weights_BHTP if keep is None else weights_BHTP * keep
+        keep = None
+        dropped_BHTP = weights_BHTP
+        if p:
+            keep = keep_mask(weights_BHTP.shape, p, weights_BHTP.dtype)
+            dropped_BHTP = weights_BHTP * keep
         mixed_GTK = torch.bmm(dropped_BHTP.view(-1, queries, keys + padding), v_GPK)
         mixed_BTHK = mixed_GTK.view(rows, heads, queries, size).transpose(1, 2)
 
@@ -70,8 +74,10 @@ class _ShortAttention(torch.autograd.Function):
         ctx.has_memory = memory is not None
         ctx.dtype = fused.dtype
         ctx.keys = keys
-        mask_is_learned = mask is not None and ctx.needs_input_grad[3]
-        ctx.mask_shape = mask.shape if mask is not None and mask_is_learned else None
+        ctx.mask_shape = None
+        if mask is not None and ctx.needs_input_grad[3]:
+            ctx.mask_shape = mask.shape
+        # One copy transposes and casts.
         out = mixed_BTHK.to(fused.dtype, memory_format=torch.contiguous_format, copy=True)
         return out.view(rows, queries, heads * size)
 
@@ -81,11 +87,14 @@ class _ShortAttention(torch.autograd.Function):
         rows, heads, queries, padded_keys = weights_BHTP.shape
         size = q_GTK.shape[-1]
         grad_mixed_GTK = _copy_for_products(grad_out.view(rows, queries, heads, size).transpose(1, 2), 0)
-        dropped_BHTP = weights_BHTP if keep is None else weights_BHTP * keep
+        dropped_BHTP = weights_BHTP
+        if keep is not None:
+            dropped_BHTP = weights_BHTP * keep
         grad_v_GPK = torch.bmm(dropped_BHTP.view(-1, queries, padded_keys).transpose(1, 2), grad_mixed_GTK)
         grad_weights_BHTP = torch.bmm(grad_mixed_GTK, v_GPK.transpose(1, 2)).view_as(weights_BHTP)
         if keep is not None:
             grad_weights_BHTP *= keep
+        # Gradients of the scores, then of what they were made of.
         grad_scores_BHTP = torch._softmax_backward_data(
             grad_weights_BHTP, weights_BHTP, -1, weights_BHTP.dtype
         )

@@ -121,6 +121,7 @@ class Stack(nn.Module):
         self.share = config.share_layers
         self.num_layers = num_layers
         layers = [Layer(config, cross, languages)]
+        # What a layer after the first one has of its own, by what all layers share.
         own_parts: dict[str, Parts] = {"none": "both", "attention": "ffn", "ffn": "attention"}
         if self.share in own_parts:
             for _ in range(num_layers - 1):
@@ -151,4 +152,11 @@ class Stack(nn.Module):
                 x = attention_layer(x, mask, memory, language)
             else:
                 x = ffn_layer.ffn_block(attention_layer.attention_block(x, mask, memory, language))
-        return self.norm(x) if self.norm is not None else x
+        return self.apply_norm(x)
+
+    def apply_norm(self, x: Tensor) -> Tensor:
+        """Apply the final layer norm, if there is one, to x (B, T, D)."""
+        if self.norm is None:
+            return x
+        normed: Tensor = self.norm(x)
+        return normed

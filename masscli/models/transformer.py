@@ -51,8 +51,11 @@ class Transformer(nn.Module):
         width = config.embedding_width
         language_vectors = len(languages) if config.languages == "embedding" else 0
 
+        # What is read and predicted with. The order of modules is that in which initial weights are drawn.
         self.token_embeddings = _empty_parameters(owners, vocab_size, width)
-        self.output_biases = _empty_parameters(owners if config.output_bias else (), vocab_size)
+        self.output_biases = nn.ParameterDict()
+        if config.output_bias:
+            self.output_biases = _empty_parameters(owners, vocab_size)
         self.embeddings = nn.ModuleDict(
             {stack: InputEmbedding(config, language_vectors) for stack in config.stacks}
         )
@@ -108,7 +111,9 @@ class Transformer(nn.Module):
     def pool(self, hidden: Tensor) -> Tensor:
         """Return one vector (B, D) for each text: its first state, after BERT's pooler if there is one."""
         first = hidden[:, 0]
-        return first if self.pooler is None else torch.tanh(self.pooler(first))
+        if self.pooler is None:
+            return first
+        return torch.tanh(self.pooler(first))
 
     def decode(self, target: Tokens, memory: Memory | None, cache: Cache | None = None) -> Tensor:
         """Return the hidden states (B, T, D) that predict the token after each token of `target`.
@@ -124,11 +129,17 @@ class Transformer(nn.Module):
             x = self.inputs(target, "decoder")
             hidden: Tensor = self.decoder(x, causal_mask(target), memory, language)
             return hidden
+        # One step: the position of the new token is the number of tokens in the cache.
         x = self.inputs(target, "decoder", cache.length)
         mask = cache.advance()
         for (attention_layer, ffn_layer), layer in zip(self.decoder.layer_halves, cache.layers, strict=True):
             x = ffn_layer.ffn_block(attention_layer.attention_block_step(x, mask, cache, layer, language))
-        return x if self.decoder.norm is None else self.decoder.norm(x)
+        return self.decoder.apply_norm(x)
+
+    def cache_dtype(self, device: torch.device) -> torch.dtype:
+        """Return the type of cached keys and values."""
+        # A CPU attends in fp32, so keys and values are cast once instead of at every step.
+        return torch.float32 if device.type == "cpu" else self.compute_dtype
 
     def prefill(self, source: Tokens, width: int) -> Cache:
         """Encode S sources, and open a cache for `width` rows of each."""
@@ -136,8 +147,7 @@ class Transformer(nn.Module):
         memory = self.encode(source)
         rows = source.ids.shape[0]
         device = memory.hidden.device
-        # A CPU attends in fp32, so keys and values are cast once here instead of at every step.
-        dtype = torch.float32 if device.type == "cpu" else self.compute_dtype
+        dtype = self.cache_dtype(device)
         shape = (rows, self.config.heads, STEPS_OF_GROWTH * width, self.config.dim // self.config.heads)
         empty = torch.zeros(shape, dtype=dtype, device=device)
         layers = []
@@ -171,11 +181,10 @@ class Transformer(nn.Module):
 
     def _output_layer(self, hidden: Tensor, stack: str | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the input (..., E), weight (V, E) and bias (V,) of the output layer for states (..., D)."""
-        owner = stack
-        if owner is None:
-            owner = "encoder" if self.decoder is None else "decoder"
-        if owner not in self.token_embeddings:
-            owner = "shared"
+        if stack is None:
+            # A model with a decoder predicts with it. (The config may name a stack that was taken out.)
+            stack = "encoder" if self.decoder is None else "decoder"
+        owner = self._embedding_owner(stack)
         if owner in self.head_transforms:
             hidden = self.head_transforms[owner](hidden)
         elif self.config.embedding_width != self.config.dim:
@@ -183,13 +192,19 @@ class Transformer(nn.Module):
                 "the model's embeddings are narrower than its layers, and nothing maps back to them",
                 "add --head-transform",
             )
-        bias = self.output_biases[owner] if self.config.output_bias else None
+        bias = None
+        if owner in self.output_biases:
+            bias = self.output_biases[owner]
         return hidden, self.token_embeddings[owner], bias
 
     def token_embedding(self, stack: str) -> Tensor:
         """Return the token embeddings (V, E) of a stack."""
-        weight: Tensor = self.token_embeddings[stack if stack in self.token_embeddings else "shared"]
+        weight: Tensor = self.token_embeddings[self._embedding_owner(stack)]
         return weight
+
+    def _embedding_owner(self, stack: str) -> str:
+        """Return the name under which a stack's embeddings are kept."""
+        return stack if stack in self.token_embeddings else "shared"
 
     # -- initial weights --------------------------------------------------------------------------------
 
