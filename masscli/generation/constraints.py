@@ -76,12 +76,14 @@ class Constraints:
             forbid_repeats(scores, history, self.config.no_repeat_ngram_size)
         if step < self.config.min_len:
             scores[..., self.vocabulary.eos] = -torch.inf
+        # A forced piece is the only one left, with the model's own score.
         if len(sentences):
             scores[sentences] = -torch.inf
             scores[sentences, :, pieces] = forced_scores
 
     def _forced_pieces(self, step: int) -> Tensor:
         """Return the piece (S,) that each sentence must take in this step, -1 where it is free."""
+        # The end symbol at the length limit overrides a prefix.
         forced = torch.full_like(self.limits, -1)
         if self.prefixes is not None and step < self.prefixes.shape[1]:
             forced = self.prefixes[:, step]

@@ -101,6 +101,7 @@ class Decoder:
         if prefixes is None:
             prefixes = [()] * len(sources)
         with torch.inference_mode(), self._eval_mode():
+            # Batches are of sentences of similar length, so results come out of order.
             for batch in self._batches([len(ids) for ids in sources], self.config.beam):
                 start = self.framing.decoder_start(target)
                 hypotheses = search(
@@ -155,6 +156,7 @@ class Decoder:
     def _length_limit(self, source_length: int, prefix_length: int) -> int:
         """Return the most pieces of an output."""
         limit = self.config.max_len_a * source_length + self.config.max_len_b
+        # The shortest output and a prefix must fit.
         limit = max(limit, self.config.min_len, prefix_length)
         return int(min(limit, self.max_output_length(source_length)))
 
@@ -163,6 +165,7 @@ class Decoder:
         order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
         first = 0
         while first < len(order):
+            # Every sentence is padded to the longest, which comes first.
             longest = lengths[order[first]] + self.framing.prefix_length + 1
             size = self.batch_tokens // (width * longest)
             if self.batch_size is not None:
@@ -184,6 +187,7 @@ class Decoder:
         languages = self.framing.language_tensor(target, len(sources))
         if languages is not None:
             languages = languages.to(self.device)
+        # An ensemble may mix models of one stack and of two.
         members: list[Stepper] = []
         for model in self.models:
             if model.encoder is not None and model.decoder is not None:
@@ -204,6 +208,7 @@ class Decoder:
         running = torch.arange(len(rows), device=self.device)
         for t in range(steps):
             is_running = lengths[running] > t
+            # Rows that are complete leave the batch.
             if not bool(is_running.all()):
                 stepper.keep(torch.nonzero(is_running)[:, 0])
                 running = running[is_running]
@@ -229,6 +234,7 @@ class Decoder:
                 log_probabilities = torch.log_softmax(model.logits(states), -1, dtype=torch.float32)
                 parts.append(log_probabilities.gather(1, ids[:, None])[:, 0])
             scores = torch.cat(parts).view_as(labels)
+            # Probabilities of several models are averaged.
             total = scores if total is None else torch.logaddexp(total, scores)
         assert total is not None
         return total - math.log(len(self.models))

@@ -33,6 +33,7 @@ def sentence_vectors(model: Transformer, framing: Framing, lines: Sequence[Ids],
     prefix_length = framing.prefix_length
     max_length = model.config.max_positions - prefix_length - 1
     vectors = torch.zeros(len(lines), model.config.dim, device=device)
+    # Sentences of similar length need little padding.
     order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
     for first in range(0, len(order), BATCH_SIZE):
         batch = order[first : first + BATCH_SIZE]

@@ -40,6 +40,7 @@ class SamplingStrategy:
         self.config = config
         self.eos = eos
         self.step = 0
+        # All numbers are drawn beforehand, so that they depend on nothing but the sentence's key.
         draws = [np.random.default_rng([seed, key]).random((steps, config.beam)) for key in keys]
         # (S, steps, W): a number in [0, 1) for every piece that may be drawn.
         self.draws = torch.from_numpy(np.stack(draws)).to(device)
@@ -84,6 +85,7 @@ class SamplingStrategy:
         if self.config.sampling_topp < 1:
             probability_before = probabilities.cumsum(1) - probabilities
             probabilities = probabilities.masked_fill(probability_before >= self.config.sampling_topp, 0.0)
+        # What was cut off leaves less than 1, so the random number is scaled to the rest.
         cumulative = probabilities.cumsum(1)
         drawn = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)
         drawn = drawn.clamp(max=probabilities.shape[1] - 1)

@@ -120,6 +120,7 @@ class _Search:
             if all(self.done):
                 return self.results
             parents = self._drop_done(selection.parents)
+            # Sampled rows, and a single row, always continue themselves.
             if self.config.beam > 1 and not self.config.sampling:
                 first_rows = torch.arange(len(parents), device=parents.device)[:, None] * self.config.beam
                 self.stepper.reorder((first_rows + parents).flatten())
@@ -134,11 +135,13 @@ class _Search:
         self.constraints.apply(scores, pieces)
         selection = self.strategy.select(self.sums, scores)
         sentence = torch.arange(s, device=scores.device)[:, None]
+        # The pool is sorted anew for each addition, so steps without any are left out.
         if bool((selection.ended > -torch.inf).any()):
             ended = selection.ended_parents
             eos_scores = scores[sentence, ended, self.constraints.vocabulary.eos]
             ended_scores = torch.cat([piece_scores[sentence, ended], eos_scores[..., None]], 2)
             self.pool.add(selection.ended, pieces[sentence, ended], ended_scores)
+        # Histories move with their rows, and the new pieces are appended.
         self.pieces[..., :step] = pieces[sentence, selection.parents]
         self.piece_scores[..., :step] = piece_scores[sentence, selection.parents]
         self.pieces[..., step] = selection.pieces
@@ -150,6 +153,7 @@ class _Search:
     def _collect_done(self, step: int) -> None:
         """Store the results of the sentences that this step has finished."""
         limits = self.constraints.limits.to(self.sums.device)
+        # A negative unkpen is a bonus for every unknown piece that may still come.
         bonus = max(0.0, -self.config.unkpen) * (limits - step - 1)
         best_sums = self.sums.amax(1) + bonus
         over = self.pool.unbeatable(best_sums, step + 2, (limits + 1).double())
@@ -173,6 +177,7 @@ class _Search:
         """
         if sum(self.done) * 4 < len(self.done):
             return parents
+        # Constraints are on the CPU, all other state is on the device.
         running = [i for i, done in enumerate(self.done) if not done]
         kept = torch.tensor(running)
         self.constraints.keep(kept)

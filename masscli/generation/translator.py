@@ -115,6 +115,7 @@ class Translator:
                 size = self.decoder.config.prefix_size
                 prefix_ids = [ids[:size] for ids in self.tokenizer.encode_lines(prefix_texts, target)]
             ids = self._source_ids(texts, first, source)
+            # The model is asked for lines that are not empty only.
             not_empty = [i for i, row in enumerate(ids) if len(row)]
             n_best = self.decoder.generate(
                 [ids[i] for i in not_empty], source, target, prefixes=[prefix_ids[i] for i in not_empty]
@@ -140,6 +141,7 @@ class Translator:
             ids = self._source_ids(texts, first, source)
             encoded = self.tokenizer.encode_lines(reference_texts, target)
             targets = [np.asarray(row, np.int64) for row in encoded]
+            # A reference that is too long is refused before anything is scored.
             for i, row in enumerate(targets):
                 self._check_target_length(first + i, len(row), len(ids[i]))
             for i, hypothesis in enumerate(self.decoder.score(ids, targets, source, target)):
@@ -192,6 +194,7 @@ class Translator:
             encoded = [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(texts, language)]
         ids = []
         for line, row in enumerate(encoded, first):
+            # Both are reported by line number.
             if not len(row):
                 self.report.empty.append(line)
             if len(row) > self.max_source_length:

@@ -40,6 +40,7 @@ def align_spaces(
             kept_share = FIRST_KEPT_SHARE + (1 - FIRST_KEPT_SHARE) * round_number / THINNED_ROUNDS
             dropped = torch.rand(scores.shape, generator=generator) >= kept_share
             scores = scores.masked_fill(dropped, -torch.inf)
+        # The anchors stay in the dictionary, whatever is learned.
         rows, columns = mutual_nearest(scores)
         first = torch.cat([rows, anchors[0]])
         second = torch.cat([columns, anchors[1]])

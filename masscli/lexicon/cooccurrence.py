@@ -49,6 +49,7 @@ def iter_words(data: DataFolder, language: str, pieces: Sequence[str], limit: in
         for row in range(start, min(start + CHUNK_LINES, rows)):
             ids = column[row]
             word_starts = np.flatnonzero(begins_word[ids])
+            # The next word starts right after its only piece.
             is_single_piece = np.diff(word_starts, append=len(ids)) == 1
             parts += [np.where(is_single_piece, ids[word_starts], OTHER_WORD), gap]
         yield np.concatenate(parts)
@@ -80,6 +81,7 @@ def count_cooccurrences(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.fl
     index_of[words] = np.arange(len(words))
     for chunk in chunks:
         indices = index_of[np.where(chunk < len(index_of), chunk, OTHER_WORD)]
+        # Shifting the text against itself pairs all words at one distance.
         for distance in range(1, max(WINDOWS) + 1):
             before = indices[:-distance]
             after = indices[distance:]

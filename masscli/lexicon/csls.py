@@ -29,6 +29,7 @@ def mutual_nearest(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Return the rows and columns of scores (N, M) that are each other's best, in the order of rows."""
     best_column = scores.argmax(1)
     best_row = scores.argmax(0)
+    # A row is kept if the best column of the row has this row as its best.
     rows = torch.nonzero(best_row[best_column] == torch.arange(len(best_column)))[:, 0]
     return rows, best_column[rows]
 

@@ -95,6 +95,7 @@ def _read_piece_pairs(path: Path, data: DataFolder) -> tuple[list[tuple[int, int
     ids = {piece: i for i, piece in enumerate(vocabulary_pieces(data)) if i not in data.vocab.special_ids}
     pairs = []
     total = 0
+    # Blank lines and further columns are ignored.
     for number, line in enumerate(iter_lines(path), 1):
         words = line.split()
         if not words:

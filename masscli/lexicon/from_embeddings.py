@@ -46,6 +46,7 @@ def induce(
     rates = [count / max(1, count.sum()) for count in counts]
     words = []
     for language, own, other in zip(languages, (0, 1), (1, 0), strict=True):
+        # Names and numbers, which occur in both languages, are left out.
         is_own = rates[own] >= OWN_SHARE * (rates[own] + rates[other])
         is_candidate = is_own & (counts[own] >= min_count)
         ids = _commonest_words(counts[own], is_candidate, pieces, data)[:max_words]

@@ -57,7 +57,9 @@ def induce(
         mutual = score == best_of_first[first] == best_of_second[second]
         common = min(first_counts[first], second_counts[second]) >= min_count
         differ = first_words[first] != second_words[second]
-        if score >= (LEAST if mutual else SURE) and common and differ:
+        # Words that only occur together are not each other's likeliest translation.
+        threshold = LEAST if mutual else SURE
+        if score >= threshold and common and differ:
             pairs.append(WordPair(first_words[first], second_words[second], score))
     return sorted(pairs, key=lambda pair: (-pair.score, pair.first, pair.second))
 
@@ -77,7 +79,9 @@ def model1(source_lines: Sequence[Sequence[int]], target_lines: Sequence[Sequenc
     f = pair_keys % width
     t = np.ones(len(pair_keys))
     for _ in range(ROUNDS):
+        # Expectation: each target token is shared out among the source words of its line.
         share = t[pair] / np.bincount(token, t[pair])[token]
+        # Maximization: the shares of each pair, normalized over the target words of a source word.
         count = np.bincount(pair, share)
         t = count / np.bincount(e, count)[e]
     # The source word 0 is NULL, and the others count from 1.
@@ -123,6 +127,7 @@ def _cooccurrences(
     target_tokens = [np.zeros(0, np.int64)]
     seen = 0
     for source, target in zip(source_lines, target_lines, strict=True):
+        # A target word may come from no source word at all, which is the word NULL.
         with_null = np.array([-1, *source], np.int64) + 1
         source_words.append(np.tile(with_null, len(target)))
         target_words.append(np.repeat(np.array(target, np.int64), len(with_null)))

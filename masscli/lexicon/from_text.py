@@ -87,6 +87,7 @@ def induce(
     x, y = (centre_and_normalize(side) for side in vectors)
     words = [[pieces[i].removeprefix(SENTENCEPIECE_SPACE) for i in side] for side in ids]
     spelling = spelling_similarity(words[0], words[1])
+    # The second alignment differs in its random thinning only, and says how far to trust the first.
     aligned = align_spaces(x, y, anchors, spelling, seed=1)
     scores = csls(*aligned) + spelling
     matches = mutual_nearest_pairs(scores)
@@ -133,7 +134,8 @@ def _find_anchors(
             continue
         word = pieces[piece].removeprefix(SENTENCEPIECE_SPACE)
         long_enough = len(word) >= MIN_ANCHOR_LETTERS or not any(c.isalpha() for c in word)
-        ratio = rates[0][piece] / rates[1][piece] if rates[1][piece] else np.inf
+        # A word of both lists occurs in both languages, so neither rate is 0.
+        ratio = rates[0][piece] / rates[1][piece]
         if long_enough and 1 / MAX_FREQUENCY_RATIO < ratio < MAX_FREQUENCY_RATIO:
             anchors.append((row, row_in_second[piece]))
     first, second = torch.tensor(anchors, dtype=torch.int64).reshape(-1, 2).unbind(1)

@@ -24,6 +24,7 @@ def spelling_similarity(first: Sequence[str], second: Sequence[str]) -> Tensor:
     """Return the similarity of all words: (len(first), len(second)), from 0 to 1 - CHANCE."""
     first_ngrams = [_letter_ngrams(word) for word in first]
     second_ngrams = [_letter_ngrams(word) for word in second]
+    # N-grams of one language alone do not contribute to any product.
     shared = sorted(set().union(*first_ngrams) & set().union(*second_ngrams))
     columns = {ngram: i for i, ngram in enumerate(shared)}
     a = _normalized_counts(first_ngrams, columns)
@@ -33,6 +34,7 @@ def spelling_similarity(first: Sequence[str], second: Sequence[str]) -> Tensor:
 
 def _letter_ngrams(word: str) -> Counter[str]:
     """Return the letter pairs and triples of a word; none if it is short or not only letters."""
+    # Decomposition separates letters from their accents.
     decomposed = unicodedata.normalize("NFKD", word)
     plain = "".join(c for c in decomposed if not unicodedata.combining(c))
     if len(plain) < MIN_LETTERS or not plain.isalpha():

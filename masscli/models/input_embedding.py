@@ -27,7 +27,7 @@ class InputEmbedding(nn.Module):
     def __init__(self, config: ModelConfig, languages: int) -> None:
         super().__init__()
         dim = config.embedding_width
-        # As in Vaswani et al. (2017, section 3.4): token embeddings are small, since they are also output weights.
+        # Token embeddings are small, since they are output weights too (Vaswani et al. 2017, section 3.4).
         self.scale = math.sqrt(dim) if config.scale_embedding else 1.0
         self.dropout = config.dropout
         self.positions: nn.Embedding | None = None

@@ -96,6 +96,7 @@ def pad(sequences: Sequence[Ids], fill: int) -> tuple[Tensor, Tensor]:
     lengths = np.fromiter((len(ids) for ids in sequences), np.int64, len(sequences))
     width = max(1, int(lengths.max(initial=0)))
     block = np.full((len(sequences), width), fill, np.int64)
+    # All real positions are filled at once.
     if sequences:
         block[np.arange(width) < lengths[:, None]] = np.concatenate(sequences)
     return torch.from_numpy(block), torch.from_numpy(lengths)

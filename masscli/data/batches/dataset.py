@@ -93,13 +93,16 @@ class TokenBlockDataset:
     def __getitem__(self, number: int) -> Example:
         begin = number * self.size
         end = min(begin + self.size, self._total)
+        # The lines in which the block begins and ends.
         first_line, last_line = np.searchsorted(self.ends, [begin, end - 1], side="right")
         parts: list[Any] = []
         for line in range(first_line, last_line + 1):
             parts += [self.column[int(line)], [self.eos]]
         text = np.concatenate(parts)
-        start_of_first_line = int(self.ends[first_line - 1]) if first_line else 0
-        skipped = begin - start_of_first_line
+        # The first line may have begun in the block before.
+        skipped = begin
+        if first_line:
+            skipped -= int(self.ends[first_line - 1])
         return Example(number, (text[skipped : skipped + end - begin],))
 
 

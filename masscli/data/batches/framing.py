@@ -34,7 +34,9 @@ class Framing:
 
     def decoder_start(self, language: str) -> int:
         """Return the first id that a decoder reads."""
-        return self.vocab.languages[language] if self.language_tag else self.vocab.bos
+        if self.language_tag:
+            return self.vocab.languages[language]
+        return self.vocab.bos
 
     def with_special_tokens(self, ids: Ids, language: str) -> Ids:
         """Return the start symbol, the ids of a line, and the end symbol. Others are cut from it."""
@@ -42,13 +44,18 @@ class Framing:
 
     def encoder_input(self, ids: Ids, language: str) -> Ids:
         """Return what an encoder reads of a line."""
+        # Without a prefix, the start symbol is cut off again.
         return self.with_special_tokens(ids, language)[1 - self.prefix_length :]
 
     def language_index(self, language: str) -> int | None:
         """Return the index of a language among the model's vectors, or None when the model has none."""
-        return self.languages.index(language) if self.languages else None
+        if not self.languages:
+            return None
+        return self.languages.index(language)
 
     def language_tensor(self, language: str, rows: int) -> Tensor | None:
         """Return the index of a language for each of `rows` rows, as `Tokens.language` holds it."""
         index = self.language_index(language)
-        return None if index is None else torch.full((rows,), index)
+        if index is None:
+            return None
+        return torch.full((rows,), index)

@@ -76,6 +76,7 @@ def plan(
         probabilities = np.array([weights[name] for name in names], np.float64)
         probabilities /= probabilities.sum()
         for micro in range(update_freq):
+            # The generator belongs to this micro-batch, so that all processes draw the same.
             name = names[0]
             if len(names) > 1:
                 rng = make_generator(seed, Purpose.STREAM_CHOICE, draw, micro)
@@ -108,6 +109,7 @@ def load(
     """
     loader: DataLoader[PreparedBatch] = DataLoader(
         _PreparedBatches(batch_builders),
+        # Batches come ready-made, so PyTorch neither groups nor collates.
         batch_size=None,
         sampler=_OwnBatches(planned_batches, rank, world, last_draw),
         num_workers=workers,
@@ -144,6 +146,7 @@ class _OwnBatches:
         for planned in self.planned_batches:
             if self.last_draw is not None and planned.draw > self.last_draw:
                 return
+            # Micro-batches are dealt out in turn.
             if planned.micro % self.world == self.rank:
                 yield planned
 

@@ -79,6 +79,7 @@ class PackedSentenceDataset:
         `lengths` are those of sentences, each with its separator. `document_bounds` are the rows where
         documents start, and the row after the last.
         """
+        # Between documents stands a second separator, which is counted with the sentence after it.
         extra_separators = np.zeros(len(lengths), np.bool_)
         if self.cross:
             extra_separators = self._starts_document[:-1]
@@ -88,9 +89,11 @@ class PackedSentenceDataset:
         while row < len(lengths):
             begin = int(ends[row] - lengths[row])
             stop = int(np.searchsorted(ends, begin + self.size, side="right"))
+            # Without `cross` a block ends with its document.
             if not self.cross:
                 next_document = int(document_bounds[np.searchsorted(document_bounds, row, side="right")])
                 stop = min(stop, next_document)
+            # One or more whole sentences fit.
             if stop > row:
                 blocks.append((row, stop, 0, int(ends[stop - 1]) - begin))
             else:

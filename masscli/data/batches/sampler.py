@@ -74,6 +74,7 @@ class BatchSampler:
         self.skipped = 0
         longest = 0
         shortest = np.iinfo(np.int64).max
+        # Sizes are read a window at a time, so that memory stays bounded.
         for start in range(0, num_examples, WINDOW):
             window_sizes = sizes(start, min(num_examples, start + WINDOW))
             fits = self._fits(window_sizes)
@@ -131,7 +132,10 @@ class BatchSampler:
         numbers = numbers[fits]
         sizes = sizes[fits]
         rng = make_generator(self.seed, Purpose.EXAMPLE_ORDER, epoch, window)
-        order = rng.permutation(len(numbers)) if self.shuffle else np.arange(len(numbers))
+        # Shuffling first puts examples of equal length into random order.
+        order = np.arange(len(numbers))
+        if self.shuffle:
+            order = rng.permutation(len(numbers))
         # Sort by the last side first, because decoding costs more than reading.
         order = order[np.lexsort(tuple(sizes[order].T))]
         batches = self._cut_into_batches(numbers[order], sizes[order].max(1))
@@ -171,5 +175,6 @@ class BatchSampler:
     def _gather_sizes(self, numbers: Numbers) -> Numbers:
         """Return the sizes of sorted examples, read a run of consecutive numbers at a time."""
         boundaries = np.flatnonzero(np.diff(numbers) != 1) + 1
+        # A run is one read of the index.
         runs = np.split(numbers, boundaries)
         return np.concatenate([self.sizes(int(run[0]), int(run[-1]) + 1) for run in runs])

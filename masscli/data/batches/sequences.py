@@ -55,6 +55,7 @@ class PairFormat:
             return JoinedSequence(ids, np.zeros(len(ids), np.int64), (1,))
         a, b = texts
         ids = np.concatenate([first, a, middle, b, last])
+        # Only BERT's format has segments; the first [SEP] belongs to the first one.
         segments = np.zeros(len(ids), np.int64)
         if self.kind == "bert":
             segments[len(a) + 2 :] = 1

@@ -35,6 +35,7 @@ def best_window_per_token(windows: list[tuple[int, int]], length: int) -> Ids:
     for number, (start, size) in enumerate(windows):
         left = np.arange(size)
         right = size - 1 - left
+        # The size breaks ties, and is too small to outweigh a token of context.
         context[number, start : start + size] = np.minimum(left, right) + 0.01 * size
     best: Ids = context.argmax(0).astype(np.int64)
     return best
