@@ -58,7 +58,7 @@ class TaskModel:
         assert isinstance(objective, PredictiveObjective)
         prefix = f"{name}."
         tensors = {}
-        for key, tensor in checkpoint.heads().items():
+        for key, tensor in checkpoint.objective_state().items():
             if key.startswith(prefix):
                 tensors[key.removeprefix(prefix)] = tensor
         objective.load_state_dict(tensors)

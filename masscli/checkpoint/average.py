@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from masscli.checkpoint import checkpoint
-from masscli.checkpoint.checkpoint import Checkpoint, saved
+from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
@@ -22,7 +22,7 @@ def members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
         return [Checkpoint.open(path) for path in paths]
     found: list[Checkpoint] = []
     for path in paths:
-        steps = saved(path)
+        steps = saved_checkpoints(path)
         if len(steps) < last:
             raise MasscliError(
                 f"{path}: holds {len(steps)} checkpoints, not {last}", "keep more of them with --keep-last"
@@ -43,13 +43,13 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
             raise MasscliError(
                 f"{other.path}: has another vocabulary than {first.path}", "average checkpoints of one run"
             )
-    checkpoint.vacant(folder)
-    weights, heads = _mean(c.weights() for c in checkpoints), _mean(c.heads() for c in checkpoints)
+    checkpoint.require_empty_folder(folder)
+    weights, heads = _mean(c.weights() for c in checkpoints), _mean(c.objective_state() for c in checkpoints)
     state = replace(first.state, step=max(c.state.step for c in checkpoints))
-    path = checkpoint.save(
+    path = checkpoint.save_checkpoint(
         folder / "checkpoints", first.recipe, state, {}, first.tokenizer(), weights, heads, {}
     )
-    checkpoint.link(folder / "checkpoints", "last", path)
+    checkpoint.link_checkpoint(folder / "checkpoints", "last", path)
     return path
 
 

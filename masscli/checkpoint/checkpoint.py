@@ -34,7 +34,7 @@ from masscli.training.recipe import Recipe
 
 FORMAT = 1
 _GO_ON = "to go on training from the one before, delete its folder"
-WEIGHTS, HEADS, MOMENTS = "model.safetensors", "objective.safetensors", "optimizer.safetensors"
+WEIGHTS, OBJECTIVES_FILE, OPTIMIZER = "model.safetensors", "objective.safetensors", "optimizer.safetensors"
 
 
 @dataclass(slots=True)
@@ -47,14 +47,14 @@ class RunState:
     seconds: float = 0.0
     update_freq: int = 1
     positions: dict[str, Position] = field(default_factory=dict)
-    best: float | None = None
-    stale: int = 0
+    best_score: float | None = None
+    validations_since_best: int = 0
     """Validations since the best."""
     loss_scale: float = 2.0**15
-    clean: int = 0
+    updates_since_overflow: int = 0
     """Updates since the last overflow."""
     overflows: int = 0
-    splits: int = 0
+    oom_retries: int = 0
     """Updates redone in smaller pieces for want of memory."""
     languages: tuple[str, ...] = ()
     vocab_fingerprint: str = ""
@@ -123,18 +123,18 @@ class Checkpoint:
         """The model's tensors by name."""
         return self._tensors(WEIGHTS)
 
-    def heads(self) -> dict[str, Tensor]:
+    def objective_state(self) -> dict[str, Tensor]:
         """The objectives' own tensors: `STREAM.NAME`."""
-        return self._tensors(HEADS) if HEADS in self.checksums else {}
+        return self._tensors(OBJECTIVES_FILE) if OBJECTIVES_FILE in self.checksums else {}
 
-    def moments(self) -> dict[str, Tensor]:
+    def optimizer_state(self) -> dict[str, Tensor]:
         """The optimizer's tensors."""
-        if MOMENTS not in self.checksums:
+        if OPTIMIZER not in self.checksums:
             raise MasscliError(
                 f"{self.path}: has no optimizer state to continue from",
                 "start anew from its weights with --init-from",
             )
-        return self._tensors(MOMENTS)
+        return self._tensors(OPTIMIZER)
 
     def verify(self) -> int:
         """Read every file and compare it with its checksum; how many there are."""
@@ -178,7 +178,7 @@ def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...
     return Framing(tokenizer.vocab, model.source_bos, model.languages == "tag", languages)
 
 
-def save(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, float], tokenizer: Tokenizer,
+def save_checkpoint(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, float], tokenizer: Tokenizer,
          weights: Mapping[str, Tensor], heads: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> Path:  # fmt: skip
     """Write `folder`/step-N; returns it.  A folder of that name is replaced.  Raises MasscliError when the disk does not take it."""
     final = folder / f"step-{state.step:07d}"
@@ -188,7 +188,7 @@ def save(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, fl
         aside.mkdir(parents=True)
         write_synced(aside / "recipe.toml", to_toml(to_dict(recipe)).encode())
         tokenizer.save(aside)
-        for name, tensors in ((WEIGHTS, weights), (HEADS, heads), (MOMENTS, moments)):
+        for name, tensors in ((WEIGHTS, weights), (OBJECTIVES_FILE, heads), (OPTIMIZER, moments)):
             if tensors:
                 save_file(
                     {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}, aside / name
@@ -212,46 +212,46 @@ def save(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, fl
     return final
 
 
-def ranked(kept: Mapping[int, float | None], lower_is_better: bool) -> list[int]:
+def rank_steps(kept: Mapping[int, float | None], lower_is_better: bool) -> list[int]:
     """The saved steps that have a score, the best first; the earlier of two equals."""
     scores = {step: score for step, score in kept.items() if score is not None}
     return sorted(scores, key=lambda s: (scores[s] if lower_is_better else -scores[s], s))
 
 
-def stale(kept: Mapping[int, float | None], last: int, best: int, lower_is_better: bool) -> list[int]:
+def stale_steps(kept: Mapping[int, float | None], last: int, best: int, lower_is_better: bool) -> list[int]:
     """Which of the saved steps (step: score, None where not validated) may go: neither of the `last` latest nor of the `best` best."""
-    spared = {*sorted(kept)[-last:], *ranked(kept, lower_is_better)[:best]}
+    spared = {*sorted(kept)[-last:], *rank_steps(kept, lower_is_better)[:best]}
     return [s for s in sorted(kept) if s not in spared]
 
 
-def link(folder: Path, name: str, target: Path) -> None:
+def link_checkpoint(folder: Path, name: str, target: Path) -> None:
     """Make `folder`/name (`last`, `best`) stand for a checkpoint."""
     update_link(folder / name, target.name)
 
 
-def remove(folder: Path, step: int) -> None:
+def remove_checkpoint(folder: Path, step: int) -> None:
     """Delete a checkpoint; aside first, so that none is ever half there."""
     aside = folder / f".step-{step:07d}.new"
     (folder / f"step-{step:07d}").rename(aside)
     shutil.rmtree(aside)
 
 
-def tidy(run: Path) -> None:
+def remove_partial_saves(run: Path) -> None:
     """Remove what an interrupted save left behind; only for the process that trains into the run."""
     for leftover in (run / "checkpoints").glob(".step-*.new"):
         shutil.rmtree(leftover)
 
 
-def vacant(folder: Path) -> None:
+def require_empty_folder(folder: Path) -> None:
     """That a command which makes a folder of `--output` finds nothing there, but for what it left behind when it was killed."""
     if folder.exists() and not folder.is_dir():
         raise MasscliError(f"{folder}: is a file", "choose a folder with --output")
-    tidy(folder)
+    remove_partial_saves(folder)
     if any(path.is_file() for path in folder.rglob("*")):
         raise MasscliError(f"{folder}: is not empty", "choose another folder with --output")
 
 
-def saved(run: Path) -> dict[int, Path]:
+def saved_checkpoints(run: Path) -> dict[int, Path]:
     """Complete checkpoints of a run, by step."""
     found = ((re.fullmatch(r"step-(\d+)", p.name), p) for p in sorted((run / "checkpoints").glob("step-*")))
     return {int(name[1]): path for name, path in found if name and (path / "state.json").exists()}

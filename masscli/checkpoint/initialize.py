@@ -91,7 +91,7 @@ def initialise(
             f"{checkpoint.path}: shares no weight with this model",
             "was it made for another kind of objective?",
         )
-    unused = [n for n in theirs if n not in taken] + [f"heads.{n}" for n in checkpoint.heads()]
+    unused = [n for n in theirs if n not in taken] + [f"heads.{n}" for n in checkpoint.objective_state()]
     fresh = [n for n in new if n not in old]
     report = [
         f"{len(taken)} tensors from {checkpoint.path}"

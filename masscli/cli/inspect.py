@@ -59,7 +59,7 @@ def _checkpoint(path: Path, verify: bool) -> None:
 
     found = Checkpoint.open(path)
     checked = f"# all {found.verify()} files match their checksums\n" if verify else ""
-    weights, heads = found.weights(), found.heads()
+    weights, heads = found.weights(), found.objective_state()
     print(f"# {found.path}")
     print(
         f"# update {found.state.step:,}, {found.state.targets:,} targets, {found.state.seconds:,.0f} s of training"

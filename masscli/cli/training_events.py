@@ -115,7 +115,7 @@ def follow(
                 case Stepped():
                     progress.update(task, completed=event.step, text=_format_speed(event))
                     _print(progress, _format_step(event))
-                    for text in warnings.new(event.concerns):
+                    for text in warnings.new(event.warnings):
                         progress.console.print(
                             f"warning: {text}", highlight=False, markup=False, style="yellow"
                         )
@@ -160,15 +160,15 @@ def _format_step(event: Stepped) -> str:
     ]
     # Several streams have the same figure; their values are shown side by side.
     by_name: dict[str, list[str]] = {}
-    for name, value in event.figures.items():
+    for name, value in event.objective_metrics.items():
         by_name.setdefault(name.rpartition(".")[2], []).append(f"{value:.2f}")
     parts += [f"{name} {'/'.join(values)}" for name, values in by_name.items()]
-    if event.searching >= 0.01:
-        parts.append(f"generating {event.searching:.0%}")
+    if event.generation_share >= 0.01:
+        parts.append(f"generating {event.generation_share:.0%}")
     if event.overflows:
         parts.append(f"{event.overflows} overflows (scale {event.loss_scale:g})")
-    if event.splits:
-        parts.append(f"{event.splits} updates split for want of memory")
+    if event.oom_retries:
+        parts.append(f"{event.oom_retries} updates split for want of memory")
     return "  ".join(parts)
 
 

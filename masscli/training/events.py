@@ -1,4 +1,4 @@
-"""What the loop tells whoever drives it."""
+"""Events that the trainer yields to whoever drives it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,34 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """Some updates were made; figures are of the updates since the last such event.
-
-    losses: `STREAM.TERM` to nats per target; targets: how many; padding: share of the tokens read that were padding; seconds: of them.
-    """
+    """Some updates were made. All values are of the updates since the last such event, unless they say otherwise."""
 
     step: int
+    """Updates made since the run began."""
     epoch: int
     losses: Mapping[str, float]
+    """`STREAM.TERM` to nats per target."""
     lr: float
     grad_norm: float
+    """Norm of the gradient of the last update, before clipping."""
     targets: int
+    """Targets learned from."""
     padding: float
+    """Share of the tokens that were padding."""
     seconds: float
     loss_scale: float
     overflows: int
-    splits: int
+    """Updates skipped because of an overflow, since the run began."""
+    oom_retries: int
+    """Updates that were repeated in smaller pieces for lack of memory, since the run began."""
     memory: float
     """Peak memory of the process in GiB (of the GPU where there is one)."""
-    searching: float
-    """Share of the seconds in which the model was searched: back-translation's generating."""
-    figures: Mapping[str, float]
-    """`STREAM.FIGURE`: what objectives say of their work."""
-    concerns: tuple[str, ...]
-    """What in these a user should know of."""
+    generation_share: float
+    """Share of the seconds in which the model generated the sources of back-translation."""
+    objective_metrics: Mapping[str, float]
+    """`STREAM.METRIC`: what objectives measure of their own work."""
+    warnings: tuple[str, ...]
+    """What a user should know of these metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Evaluated:
     step: int
     metrics: Mapping[str, float]
     signatures: Mapping[str, str]
+    """How a metric was computed, for those that have a signature."""
     seconds: float
 
 
@@ -56,13 +61,13 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The run is over, and why."""
+    """The run is over."""
 
     step: int
     reason: str
     seconds: float
     interrupted: int = 0
-    """The signal that ended it, 0 when it ended by itself."""
+    """Number of the signal that ended the run; 0 if it ended by itself."""
 
 
 Event = Stepped | Evaluated | Saved | Finished

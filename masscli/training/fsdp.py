@@ -26,7 +26,7 @@ from masscli.objectives.objective import Objective, Term
 from masscli.training.recipe import Recipe
 
 
-class Pass(nn.Module):
+class TrainStep(nn.Module):
     """A forward pass: an objective on a batch, with the model.
 
     This module is what is shared out: an objective may then call the model in whatever parts it likes.
@@ -42,7 +42,7 @@ class Pass(nn.Module):
         return found
 
 
-def refuse(recipe: Recipe, update_freq: int) -> None:
+def check_can_shard(recipe: Recipe, update_freq: int) -> None:
     """What cannot be shared out; raises MasscliError."""
     if update_freq % distributed.world_size:
         raise MasscliError(
@@ -67,7 +67,7 @@ def refuse(recipe: Recipe, update_freq: int) -> None:
         )
 
 
-def shard(through: Pass, device: torch.device) -> None:
+def shard_model(through: TrainStep, device: torch.device) -> None:
     """Leave each process its share of every parameter, on its device.  Before the optimizer is made."""
     mesh = init_device_mesh(device.type, (distributed.world_size,))
     for stack in (through.model.encoder, through.model.decoder):
@@ -81,7 +81,7 @@ def shard(through: Pass, device: torch.device) -> None:
 
 
 @contextmanager
-def whole(through: Pass) -> Iterator[Transformer]:
+def gathered_model(through: TrainStep) -> Iterator[Transformer]:
     """The model with all of its parameters, for what each process does at its own pace: searching and validating.
 
     Where it is shared out, this is another module around the gathered parameters: a pass through the groups would leave its traces in
@@ -102,12 +102,12 @@ def whole(through: Pass) -> Iterator[Transformer]:
         group.reshard()
 
 
-def local(tensor: Tensor) -> Tensor:
+def local_part(tensor: Tensor) -> Tensor:
     """What this process has of a tensor; all of one that is not shared out."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def gather(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def gather_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The whole tensors, on rank 0; one after another, so that never two of them take the device's room."""
     found = {}
     for name, tensor in tensors.items():
@@ -117,7 +117,7 @@ def gather(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def like(value: Tensor, parameter: Tensor) -> Tensor:
+def shard_like(value: Tensor, parameter: Tensor) -> Tensor:
     """This process's share of a whole tensor that goes with a parameter; numbers, such as a count of steps, stay as they are."""
     if isinstance(parameter, DTensor) and value.shape == parameter.shape:
         return distribute_tensor(
@@ -141,7 +141,7 @@ def total_norm(tensors: Iterable[Tensor], device: torch.device) -> float:
 
 def block_norms(tensor: Tensor, blocks: int) -> Tensor:
     """(rows here,) for each row of this process's share, the norm of the block of rows that it is in: of so many equal ones in all."""
-    own, rows = local(tensor), tensor.shape[0]
+    own, rows = local_part(tensor), tensor.shape[0]
     first = (
         min(rows, distributed.rank * -(-rows // distributed.world_size)) if isinstance(tensor, DTensor) else 0
     )  # FSDP2 cuts as torch.chunk does
@@ -152,5 +152,5 @@ def block_norms(tensor: Tensor, blocks: int) -> Tensor:
     return (distributed.all_reduce_sum(squares) if isinstance(tensor, DTensor) else squares).sqrt()[block]
 
 
-def _groups(through: Pass) -> Iterator[FSDPModule]:
+def _groups(through: TrainStep) -> Iterator[FSDPModule]:
     return (module for module in through.modules() if isinstance(module, FSDPModule))

@@ -1,7 +1,8 @@
-"""The gradients of one update: a list of micro-batches forward and backward, in pieces where there is no room, summed over processes.
+"""The gradient of one update: forward and backward over a list of micro-batches, summed over all processes.
 
-Targets are counted and added up before any forward pass; losses are sums, divided once by those counts (or, with --reduction batch_mean,
-by the micro-batch's own and by how many there are); dropout is seeded by (seed, update, micro-batch).
+Targets are counted and summed over processes before any forward pass. Losses are sums, divided once by these counts; with
+`--reduction batch_mean` they are divided by the counts of their own micro-batch and by the number of micro-batches. Dropout is seeded
+by (seed, update, micro-batch), so that it does not depend on which process computes what.
 """
 
 from __future__ import annotations
@@ -21,188 +22,220 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch
 from masscli.models.transformer import Transformer
-from masscli.training.fsdp import Pass, whole
+from masscli.training.fsdp import TrainStep, gathered_model
+from masscli.training.loss_scale import LossScale
 from masscli.training.metric_averager import out_of_memory
-from masscli.training.optim import LossScale
 from masscli.training.recipe import Recipe
 from masscli.training.stream import Stream
 
-BUCKET = 2**24  # numbers in one all-reduce: 64 MiB
+BUCKET_SIZE = 2**24
+"""Numbers in one all-reduce: 64 MiB in fp32."""
+
+Work = Sequence[tuple[PlannedBatch, Sequence[Batch]]]
+"""Micro-batches that are ready for the forward pass, each whole or in several pieces."""
 
 
 class Gradients:
-    """Leaves in every parameter its gradient of an update's loss, times the loss scale.
+    """Leaves in every parameter the gradient of an update's loss, times the loss scale.
 
-    `parameters` are those that learn.  `state` is the run's: its `step` is the update that is made, its `splits` are counted up here.
+    `parameters` are those that are trained. `state` is the state of the run: its `step` is the current update, and its
+    `oom_retries` are counted here.
     """
 
     def __init__(
         self,
         recipe: Recipe,
-        through: Pass,
+        train_step: TrainStep,
         streams: Mapping[str, Stream],
         parameters: Sequence[Tensor],
         scale: LossScale,
         state: RunState,
     ) -> None:
-        self.recipe, self.through, self.streams, self.scale, self.state = (
-            recipe,
-            through,
-            streams,
-            scale,
-            state,
-        )
+        self.recipe = recipe
+        self.train_step = train_step
+        self.streams = streams
         self.parameters = parameters
-        self.device = next(through.model.parameters()).device
-        self.sharded = any(isinstance(p, DTensor) for p in through.model.parameters())
-        self.keys = [(s.name, term) for s in streams.values() for term in s.objective.weights]
-        self.searching = 0.0
-        """Seconds that objectives have searched in, since last set to 0."""
-        self._ready: list[tuple[PlannedBatch, list[Batch]]] | None = (
-            None  # the list that the next update learns from as well
-        )
+        self.scale = scale
+        self.state = state
+        self.device = next(train_step.model.parameters()).device
+        self.sharded = any(isinstance(p, DTensor) for p in train_step.model.parameters())
+        self.terms: list[tuple[str, str]] = []
+        """(stream, loss term) of each entry in the tensors of losses and counts."""
+        for stream in streams.values():
+            self.terms += [(stream.name, term) for term in stream.objective.weights]
+        self.generation_seconds = 0.0
+        """Seconds that objectives have spent on generation since this was last set to 0."""
+        self._reusable_work: Work | None = None
+        """The list of the last update, if the next one learns from it as well."""
 
     def forget(self) -> None:
-        """Another list comes."""
-        self._ready = None
+        """Drop the last list of micro-batches, since another one comes."""
+        self._reusable_work = None
 
-    def of(self, prepared: Sequence[PreparedBatch]) -> tuple[Tensor, Tensor]:
-        """Make them; returns by (stream, term) this process's summed losses and the targets of all processes.
+    def compute(self, prepared: Sequence[PreparedBatch]) -> tuple[Tensor, Tensor]:
+        """Compute the gradients of an update.
 
-        For want of memory the same is done again in smaller pieces; nothing in here but the count concerns other processes.
+        Returns two tensors by (stream, term): the summed losses of this process and the targets of all processes. On
+        out-of-memory, retry in smaller pieces; only the counting is collective, so other processes need not know. Raises
+        MasscliError if there is not even enough memory for a single example.
         """
         pieces, counts = 1, None
         while True:
-            for p in self.parameters:
-                p.grad = None
+            for parameter in self.parameters:
+                parameter.grad = None
             try:
-                work = self._ready if pieces == 1 and self._ready else self._work(prepared, pieces)
-                counts = (
-                    self._count(work) if counts is None else counts
-                )  # once, since it waits for the other processes
-                sums = self._accumulate(work, counts)
+                work = self._reusable_work
+                if work is None or pieces > 1:
+                    work = self._prepare(prepared, pieces)
+                # Counting waits for the other processes, so a retry must not count again.
+                if counts is None:
+                    counts = self._count(work)
+                loss_sums = self._accumulate(work, counts)
                 break
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
-                if self.sharded:
-                    hint = "lower --max-tokens: with --shard-model a batch cannot be split while others wait"
-                    raise MasscliError(
-                        f"update {self.state.step + 1}: not enough memory for a batch", hint
-                    ) from None
-                if pieces >= max(len(p.planned.numbers) for p in prepared):
-                    hint = "use a smaller model, or lower --max-source-positions and --max-target-positions"
-                    raise MasscliError(
-                        f"update {self.state.step + 1}: not enough memory for a single example", hint
-                    ) from None
+                self._check_can_split(prepared, pieces)
             pieces *= 2
-        self.state.splits += any(len(batches) > 1 for _, batches in work)
-        self._ready = work if self.recipe.train.batch_reuse > 1 else None
+        if any(len(batches) > 1 for _, batches in work):
+            self.state.oom_retries += 1
+        self._reusable_work = work if self.recipe.train.batch_reuse > 1 else None
         self._reduce()
-        return sums, counts[0]
+        return loss_sums, counts[0]
 
-    def _work(self, prepared: Sequence[PreparedBatch], pieces: int) -> list[tuple[PlannedBatch, list[Batch]]]:
-        """Every micro-batch in so many pieces, complete."""
-        searching = any(s.objective.generates_in_prepare for s in self.streams.values())
-        with whole(self.through) if searching else nullcontext(self.through.model) as model:
-            return [(p.planned, self._parts(model, p, pieces)) for p in prepared]
+    def _check_can_split(self, prepared: Sequence[PreparedBatch], pieces: int) -> None:
+        """Raise MasscliError if batches cannot be split into more pieces."""
+        update = self.state.step + 1
+        if self.sharded:
+            raise MasscliError(
+                f"update {update}: not enough memory for a batch",
+                "lower --max-tokens: with --shard-model a batch cannot be split while other processes wait",
+            ) from None
+        if pieces >= max(len(item.planned.numbers) for item in prepared):
+            raise MasscliError(
+                f"update {update}: not enough memory for a single example",
+                "use a smaller model, or lower --max-source-positions and --max-target-positions",
+            ) from None
 
-    def _parts(self, model: Transformer, prepared: PreparedBatch, pieces: int) -> list[Batch]:
-        """The batch, or its rows anew in several smaller ones; the examples' noise is their own and stays the same."""
-        job, batch_builder = prepared.planned, self.streams[prepared.planned.stream].batch_builder
-        parts = (
-            [prepared.batch]
-            if pieces == 1
-            else [
-                batch_builder(r, job.epoch)
-                for r in np.array_split(job.numbers, min(pieces, len(job.numbers)))
-            ]
-        )
-        objective = self.streams[job.stream].objective
+    def _prepare(self, prepared: Sequence[PreparedBatch], pieces: int) -> Work:
+        """Complete every micro-batch, in up to `pieces` pieces."""
+        generates = any(s.objective.generates_in_prepare for s in self.streams.values())
+        # Generation runs the model at a pace of its own in each process, which sharded layers do not allow.
+        context = gathered_model(self.train_step) if generates else nullcontext(self.train_step.model)
+        with context as model:
+            return [(item.planned, self._prepare_pieces(model, item, pieces)) for item in prepared]
+
+    def _prepare_pieces(self, model: Transformer, prepared: PreparedBatch, pieces: int) -> list[Batch]:
+        """Complete a batch, or the same examples in several smaller batches; their noise is their own and stays the same."""
+        planned = prepared.planned
+        stream = self.streams[planned.stream]
+        batches = [prepared.batch]
+        if pieces > 1:
+            groups = np.array_split(planned.numbers, min(pieces, len(planned.numbers)))
+            batches = [stream.batch_builder(numbers, planned.epoch) for numbers in groups]
         started = time.monotonic()
         with torch.no_grad():
-            ready = [objective.prepare(model, part.to(self.device)) for part in parts]
-        self.searching += time.monotonic() - started if objective.generates_in_prepare else 0.0
-        return ready
+            batches = [stream.objective.prepare(model, batch.to(self.device)) for batch in batches]
+        if stream.objective.generates_in_prepare:
+            self.generation_seconds += time.monotonic() - started
+        return batches
 
-    def _count(self, work: Sequence[tuple[PlannedBatch, list[Batch]]]) -> Tensor:
-        """By (stream, term), over all processes: the targets, and the micro-batches that have any: (2, terms)."""
-        targets, having = (dict.fromkeys(self.keys, 0.0) for _ in range(2))
-        for job, batches in work:
-            for term, count in _targets(batches).items():
-                targets[job.stream, term] += count
-                having[job.stream, term] += count > 0
-        both = [list(targets.values()), list(having.values())]
-        return distributed.all_reduce_sum(torch.tensor(both, dtype=torch.float64, device=self.device)).cpu()
+    def _count(self, work: Work) -> Tensor:
+        """Count over all processes: a (2, terms) tensor of targets, and of micro-batches that have any."""
+        targets = dict.fromkeys(self.terms, 0.0)
+        micro_batches = dict.fromkeys(self.terms, 0.0)
+        for planned, batches in work:
+            for term, count in _count_targets(batches).items():
+                targets[planned.stream, term] += count
+                micro_batches[planned.stream, term] += count > 0
+        counts = torch.tensor(
+            [list(targets.values()), list(micro_batches.values())], dtype=torch.float64, device=self.device
+        )
+        return distributed.all_reduce_sum(counts).cpu()
 
-    def _accumulate(self, work: Sequence[tuple[PlannedBatch, list[Batch]]], counts: Tensor) -> Tensor:
-        """Forward and backward, a batch at a time; the summed losses."""
-        sums = torch.zeros(len(self.keys), dtype=torch.float64, device=self.device)
-        index = {key: i for i, key in enumerate(self.keys)}
-        turn = (
-            self.state.step - self.state.step % self.recipe.train.batch_reuse
-        )  # weights are those with which the list was drawn
-        for job, batches in work:
-            torch.manual_seed(_mix(self.recipe.seed, self.state.step, job.micro))
-            stream = self.streams[job.stream]
-            weight = stream.weight.value_at(turn) * self.scale.value
-            own, share = _targets(batches), {}
-            for term, w in stream.objective.weights.items():
-                targets, having = counts[:, index[job.stream, term]].tolist()
-                divisor = (
-                    targets
-                    if self.recipe.train.reduction == "global_token_mean"
-                    else own.get(term, 0.0) * having
-                )
-                # Text too short to have a target leaves sums of nothing, which a share of anything keeps at 0; against these the released
-                # code of BERT adds 1e-5 to all divisors.
-                share[term] = weight * w / (divisor or 1.0)
+    def _accumulate(self, work: Work, counts: Tensor) -> Tensor:
+        """Run forward and backward, one batch at a time, and return the summed losses by term."""
+        loss_sums = torch.zeros(len(self.terms), dtype=torch.float64, device=self.device)
+        index = {term: position for position, term in enumerate(self.terms)}
+        for planned, batches in work:
+            torch.manual_seed(dropout_seed(self.recipe.seed, self.state.step, planned.micro))
+            objective = self.streams[planned.stream].objective
+            factors = self._loss_factors(planned, batches, counts)
             for batch in batches:
-                found = self.through(stream.objective, batch)
-                torch.autograd.backward(
-                    torch.stack([t.loss * share[term] for term, t in found.items()]).sum()
-                )
-                for term, t in found.items():
-                    sums[index[job.stream, term]] += t.nll.detach()
-        return sums
+                losses = self.train_step(objective, batch)
+                weighted = [value.loss * factors[term] for term, value in losses.items()]
+                torch.autograd.backward(torch.stack(weighted).sum())
+                for term, value in losses.items():
+                    loss_sums[index[planned.stream, term]] += value.nll.detach()
+        return loss_sums
+
+    def _loss_factors(
+        self, planned: PlannedBatch, batches: Sequence[Batch], counts: Tensor
+    ) -> dict[str, float]:
+        """Return the factor on the summed loss of each term of a micro-batch."""
+        train, stream = self.recipe.train, self.streams[planned.stream]
+        # A list that is reused keeps the loss weights of the update for which it was drawn.
+        drawn_at = self.state.step - self.state.step % train.batch_reuse
+        weight = stream.loss_weight.value_at(drawn_at) * self.scale.value
+        own_targets = _count_targets(batches)
+        factors = {}
+        for term, term_weight in stream.objective.weights.items():
+            targets, micro_batches = counts[:, self.terms.index((planned.stream, term))].tolist()
+            divisor = targets
+            if train.reduction == "batch_mean":
+                divisor = own_targets.get(term, 0.0) * micro_batches
+            # Without any target the summed loss is 0, whatever it is divided by. The released code of BERT adds 1e-5 to all
+            # divisors for this reason.
+            factors[term] = weight * term_weight / (divisor or 1.0)
+        return factors
 
     def _reduce(self) -> None:
-        """Add gradients over processes.  Where only some of them used a parameter, it counts as zero in the others.
+        """Sum gradients over processes.
 
-        Those of a model that is shared out have been added up in the backward pass."""
+        Where only some processes used a parameter, its gradient counts as zero in the others. Those of a sharded model have
+        been summed in the backward pass already.
+        """
         if distributed.world_size == 1:
             return
-        params = [p for p in self.parameters if not isinstance(p, DTensor)]
-        used = distributed.all_reduce_sum(
-            torch.tensor([float(p.grad is not None) for p in params], device=self.device)
-        ).tolist()
-        shared = [p for p, n in zip(params, used, strict=True) if n]
-        for p in shared:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
-        bucket: list[Tensor] = []
-        for i, p in enumerate(shared):
-            assert p.grad is not None
-            bucket.append(p.grad)
-            if i + 1 == len(shared) or sum(g.numel() for g in bucket) >= BUCKET:
-                flat = distributed.all_reduce_sum(torch.cat([g.flatten() for g in bucket]))
-                for gradient, part in zip(
-                    bucket, torch.split(flat, [g.numel() for g in bucket]), strict=True
-                ):
-                    gradient.copy_(part.view_as(gradient))
-                bucket = []
+        parameters = [p for p in self.parameters if not isinstance(p, DTensor)]
+        used_here = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
+        users = distributed.all_reduce_sum(used_here).tolist()
+        gradients: list[Tensor] = []
+        for parameter, count in zip(parameters, users, strict=True):
+            if count:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                gradients.append(parameter.grad)
+        for bucket in _buckets(gradients):
+            summed = distributed.all_reduce_sum(torch.cat([gradient.flatten() for gradient in bucket]))
+            parts = torch.split(summed, [gradient.numel() for gradient in bucket])
+            for gradient, part in zip(bucket, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
 
 
-def _targets(batches: Sequence[Batch]) -> dict[str, float]:
-    """The targets of each term in the parts of a micro-batch."""
-    found: dict[str, float] = {}
+def _buckets(gradients: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Group gradients so that each all-reduce has at least `BUCKET_SIZE` numbers, the last one aside."""
+    buckets: list[list[Tensor]] = []
+    size = BUCKET_SIZE
+    for gradient in gradients:
+        if size >= BUCKET_SIZE:
+            buckets.append([])
+            size = 0
+        buckets[-1].append(gradient)
+        size += gradient.numel()
+    return buckets
+
+
+def _count_targets(batches: Sequence[Batch]) -> dict[str, float]:
+    """Return the targets of each term in the pieces of a micro-batch."""
+    counts: dict[str, float] = {}
     for batch in batches:
         for term, count in batch.counts.items():
-            found[term] = found.get(term, 0.0) + count
-    return found
+            counts[term] = counts.get(term, 0.0) + count
+    return counts
 
 
-def _mix(seed: int, update: int, micro: int) -> int:
-    """A 64-bit seed of its own for every micro-batch (the multipliers are splitmix64's)."""
-    x = (seed * 0x9E3779B97F4A7C15 + update * 0xBF58476D1CE4E5B9 + micro * 0x94D049BB133111EB + 1) % 2**64
-    return (x ^ (x >> 31)) % 2**63
+def dropout_seed(seed: int, update: int, micro: int) -> int:
+    """Return a seed of its own for every micro-batch (63 bits; the multipliers are those of splitmix64, Steele et al. 2014)."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + update * 0xBF58476D1CE4E5B9 + micro * 0x94D049BB133111EB + 1) % 2**64
+    return (mixed ^ (mixed >> 31)) % 2**63

@@ -1,4 +1,4 @@
-"""What is summed up between two reports of a run."""
+"""Sums of losses, targets and padding between two reports of a run, and the memory of the process."""
 
 from __future__ import annotations
 
@@ -12,37 +12,48 @@ from torch import Tensor
 from masscli.data.batches.loader import PreparedBatch
 
 
-class Watch:
-    """Losses and targets by (stream, term), seconds, and how much of what was read is padding, since the last report."""
+class MetricAverager:
+    """Adds up losses and targets by (stream, term), seconds, and how much of the input is padding, since the last report."""
 
-    def __init__(self, keys: int, device: torch.device) -> None:
-        self._zero = torch.zeros(keys, dtype=torch.float64, device=device)
+    def __init__(self, terms: int, device: torch.device) -> None:
+        self._zeros = torch.zeros(terms, dtype=torch.float64, device=device)
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew."""
-        self.sums, self.totals = self._zero.clone(), torch.zeros(len(self._zero), dtype=torch.float64)
-        self.seconds, self.updates, self.real, self.area = 0.0, 0, 0, 0
+        """Set all sums to zero."""
+        self.loss_sums = self._zeros.clone()
+        self.target_counts = torch.zeros(len(self._zeros), dtype=torch.float64)
+        self.seconds = 0.0
+        self.updates = 0
+        self.real_tokens = 0
+        self.padded_tokens = 0
 
-    def add(self, sums: Tensor, totals: Tensor, prepared: Sequence[PreparedBatch]) -> None:
-        """An update was made: this process's losses, everyone's targets, this process's batches."""
-        self.sums += sums
-        self.totals += totals
+    def add(self, loss_sums: Tensor, target_counts: Tensor, prepared: Sequence[PreparedBatch]) -> None:
+        """Add an update: the summed losses of this process, the targets of all processes, the batches of this process."""
+        self.loss_sums += loss_sums
+        self.target_counts += target_counts
         self.updates += 1
-        for batch in (p.batch for p in prepared):
-            for side in (batch.source, batch.target):
-                if side is not None:
-                    self.real += int(side.lengths.sum())
-                    self.area += side.ids.numel()
+        for batch in (item.batch for item in prepared):
+            for tokens in (batch.source, batch.target):
+                if tokens is not None:
+                    self.real_tokens += int(tokens.lengths.sum())
+                    self.padded_tokens += tokens.ids.numel()
+
+    @property
+    def padding_share(self) -> float:
+        """Return the share of the tokens that were padding."""
+        return 1 - self.real_tokens / max(1, self.padded_tokens)
 
 
 def peak_memory(device: torch.device) -> float:
-    """Of this process in GiB, or of its GPU."""
+    """Return the peak memory in GiB, of the GPU or else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    # ru_maxrss is in bytes on macOS and in KiB elsewhere.
+    unit = 2**30 if sys.platform == "darwin" else 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether a device, or the machine, had no room left."""
+    """Return whether an error means that the device or the machine has run out of memory."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -52,12 +52,14 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     """`auto` is bf16 on GPUs that have it, and on CPUs where it is the faster of the two; fp32 elsewhere."""
     if precision != "auto":
         return DTYPES[precision]
-    fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else bf16_pays()
+    fast = (
+        torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else bf16_is_faster()
+    )
     return torch.bfloat16 if fast else torch.float32
 
 
 @functools.cache
-def bf16_pays() -> bool:
+def bf16_is_faster() -> bool:
     """Whether this CPU multiplies matrices faster in bf16 than in fp32, measured in some 20 ms.
 
     What a processor says of itself does not tell: bf16 is 8 times as fast with AMX, twice with the AVX-512 BF16 of Zen 4, half as fast

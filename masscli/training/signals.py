@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish to stop, which the loop grants after the update it is in."""
+"""SIGTERM and Ctrl-C as requests to stop, which the training loop grants after the current update."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import signal
 
 
 class Signals:
-    """While entered: `told` is the signal that this process was sent first, 0 for none; the same signal once more acts at once."""
+    """While entered, remember the first signal that this process receives; the same signal once more acts at once."""
 
     def __init__(self) -> None:
-        self.told = 0
+        self.received = 0
+        """Number of the first signal; 0 for none."""
 
     def __enter__(self) -> Signals:
-        def wish(number: int, frame: object) -> None:
-            self.told = self.told or number
-            signal.signal(number, self._before[number])
+        def remember(number: int, frame: object) -> None:
+            self.received = self.received or number
+            signal.signal(number, self._previous[number])
 
-        self._before = {int(n): signal.signal(n, wish) for n in (signal.SIGTERM, signal.SIGINT)}
+        self._previous = {}
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous[int(number)] = signal.signal(number, remember)
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""A stream of a run, made: what is learned, how its examples become batches, and how often they are drawn."""
+"""A stream of a run: what is learned, and how its examples become batches."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from masscli.objectives.objective import Objective
 
 @dataclass(frozen=True)
 class Stream:
-    """One source of examples."""
+    """One source of examples with its objective."""
 
     name: str
     objective: Objective
     batch_builder: BatchBuilder
     sampler: BatchSampler
-    share: float
-    weight: Schedule
+    sampling_weight: float
+    """How often the stream is drawn relative to the others."""
+    loss_weight: Schedule
+    """Factor on its loss, by update."""

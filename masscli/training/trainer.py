@@ -1,11 +1,11 @@
-"""The loop, written once: micro-batches to gradients to updates, for every objective, alone or in many processes.
+"""The training loop, written once for every objective, in one process or in many.
 
-Contract (DESIGN, "Life of a batch"): an update is a list of U micro-batches that does not depend on the number of processes, and its
-gradient (masscli/training/gradients.py) depends on nothing but the list, the seed and the number of the update.  So a run that was stopped
-and continued, or spread over processes, learns the same thing.  With `reuse` n, n updates in a row learn from one list, which is prepared
-once; nothing is saved, and no run ends, before the last of them, so nothing of it must be.
+An update is a list of micro-batches that does not depend on the number of processes. Its gradient (training/gradients.py) depends on
+nothing but this list, the seed and the number of the update. A run that was stopped and continued, or spread over processes, therefore
+learns the same. With `--batch-reuse` n, n updates in a row learn from one list, which is prepared once; nothing is saved and no run ends
+before the last of them.
 
-The trainer yields events and prints nothing; it knows no objective by name.
+The trainer yields events and prints nothing. It knows no objective by name.
 """
 
 from __future__ import annotations
@@ -28,26 +28,32 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch, load, plan
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
-from masscli.training.fsdp import Pass, gather, local, total_norm, whole
+from masscli.training.fsdp import TrainStep, gather_tensors, gathered_model, local_part, total_norm
 from masscli.training.gradients import Gradients
-from masscli.training.metric_averager import Watch, peak_memory
-from masscli.training.optim import LossScale, learning_rate, moments
+from masscli.training.learning_rate import learning_rate
+from masscli.training.loss_scale import LossScale
+from masscli.training.metric_averager import MetricAverager, peak_memory
+from masscli.training.optim import optimizer_state
 from masscli.training.recipe import Recipe
 from masscli.training.signals import Signals
 from masscli.training.stream import Stream
 from masscli.training.validation import Validator, lower_is_better
 
-PATIENCE_FOR_DIVERGENCE = 50  # updates in a row with a loss far above the first before a run is given up
+DIVERGENCE_PATIENCE = 50
+"""Updates in a row with a loss far above the first before a run is given up."""
 
 
 class Trainer:
-    """Runs a recipe from the state it is given.  `folder` is the run's; `kept` are its checkpoints by step with their scores."""
+    """Runs a recipe from a given state.
+
+    `folder` is the folder of the run; `kept` holds its checkpoints by step with their scores, None for those without one.
+    """
 
     def __init__(
         self,
         recipe: Recipe,
         folder: Path,
-        through: Pass,
+        train_step: TrainStep,
         streams: Sequence[Stream],
         validator: Validator,
         tokenizer: Tokenizer,
@@ -55,286 +61,385 @@ class Trainer:
         state: RunState,
         kept: Mapping[int, float | None],
     ) -> None:
-        self.recipe, self.folder, self.through, self.model, self.tokenizer = (
-            recipe,
-            folder,
-            through,
-            through.model,
-            tokenizer,
-        )
-        self.streams = {s.name: s for s in streams}
-        self.validator, self.optimizer, self.state, self.kept = validator, optimizer, state, dict(kept)
+        self.recipe = recipe
+        self.folder = folder
+        self.train_step = train_step
+        self.model = train_step.model
+        self.streams = {stream.name: stream for stream in streams}
+        self.validator = validator
+        self.tokenizer = tokenizer
+        self.optimizer = optimizer
+        self.state = state
+        self.kept = dict(kept)
         self.device = next(self.model.parameters()).device
-        heads = ((f"objective.{s.name}.{n}", p) for s in streams for n, p in s.objective.named_parameters())
-        named = [*self.model.named_parameters(), *heads]
-        self.names = {p: n for n, p in named if p.requires_grad}
-        self.scale = LossScale(self.model.compute_dtype == torch.float16, state.loss_scale, state.clean)
-        self.gradients = Gradients(recipe, through, self.streams, list(self.names), self.scale, state)
+        self.names = {}
+        """The name of each trained parameter."""
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                self.names[parameter] = name
+        for stream in streams:
+            for name, parameter in stream.objective.named_parameters():
+                if parameter.requires_grad:
+                    self.names[parameter] = f"objective.{stream.name}.{name}"
+        uses_fp16 = self.model.compute_dtype == torch.float16
+        self.scale = LossScale(uses_fp16, state.loss_scale, state.updates_since_overflow)
+        self.gradients = Gradients(recipe, train_step, self.streams, list(self.names), self.scale, state)
         self.signals = Signals()
-        self._far = 0
         self._first_loss: float | None = None
+        self._updates_far_above = 0
 
-    # -- the loop --------------------------------------------------------------------------------------------------------------------
+    # -- the loop ------------------------------------------------------------------------------------------------------
 
     def run(self) -> Iterator[Event]:
         """Train until the recipe says stop, yielding what happens."""
         self.model.train()
         for stream in self.streams.values():
             stream.objective.train()
-        began, before = time.monotonic(), self.state.seconds
-        watch = Watch(len(self.gradients.keys), self.device)
+        began, seconds_before = time.monotonic(), self.state.seconds
+        averager = MetricAverager(len(self.gradients.terms), self.device)
         saved_at, reason, interrupted = self.state.step, "", 0
-        first = self.state.step + 1  # is told of at once: a sign of life, and whether it fits
+        # The first update is reported at once: a sign of life, and of whether a batch fits into memory.
+        first_step = self.state.step + 1
         with self.signals:
-            for jobs, prepared in self._updates():
-                if self._between() and (reason := self._over(jobs, time.monotonic() - began)):
-                    break
+            for planned, prepared in self._updates():
+                if self._between_lists():
+                    reason = self._reason_to_end(planned, time.monotonic() - began)
+                    if reason:
+                        break
                 started = time.monotonic()
-                norm = self._update(jobs, prepared, watch)
-                self.state.seconds = before + time.monotonic() - began
-                watch.seconds += time.monotonic() - started
-                if self.state.step % self.recipe.train.log_interval == 0 or self.state.step == first:
-                    yield self._stepped(watch, jobs[-1].epoch, norm)
-                save = self.recipe.checkpoint.save_interval_updates
-                if self.validator and self._due(self.recipe.valid.validate_interval_updates or save):
-                    yield from self._validate()
+                grad_norm = self._update(planned, prepared, averager)
+                self.state.seconds = seconds_before + time.monotonic() - began
+                averager.seconds += time.monotonic() - started
+                if self.state.step % self.recipe.train.log_interval == 0 or self.state.step == first_step:
+                    yield self._report(averager, planned[-1].epoch, grad_norm)
+                save_interval = self.recipe.checkpoint.save_interval_updates
+                if self.validator and self._is_due(
+                    self.recipe.valid.validate_interval_updates or save_interval
+                ):
+                    yield from self._validate_and_save()
                     saved_at = self.state.step
-                elif self._due(save):
+                elif self._is_due(save_interval):
                     yield from self._save({})
                     saved_at = self.state.step
-                if self._between() and (interrupted := self._agreed_to_stop()):
-                    reason = f"stopped by {signal.Signals(interrupted).name}"
-                    break
-        if watch.updates:
-            yield self._stepped(watch, jobs[-1].epoch, norm)
+                if self._between_lists():
+                    interrupted = self._agreed_signal()
+                    if interrupted:
+                        reason = f"stopped by {signal.Signals(interrupted).name}"
+                        break
+        if averager.updates:
+            yield self._report(averager, planned[-1].epoch, grad_norm)
         if saved_at != self.state.step:
-            yield from self._validate() if self.validator and not interrupted else self._save({})
+            if self.validator and not interrupted:
+                yield from self._validate_and_save()
+            else:
+                yield from self._save({})
         yield Finished(self.state.step, reason or "done", self.state.seconds, interrupted)
 
     def _updates(self) -> Iterator[tuple[list[PlannedBatch], list[PreparedBatch]]]:
-        """The jobs of each coming update, and this process's share of them, prepared; the same ones `reuse` times."""
-        samplers = {n: s.sampler for n, s in self.streams.items()}
+        """Yield the micro-batches of each coming update, and those of this process, prepared; the same `batch_reuse` times."""
         train, state = self.recipe.train, self.state
-        reuse, first = train.batch_reuse, self.state.step // train.batch_reuse
+        reuse = train.batch_reuse
+        first_draw = state.step // reuse
+        last_draw = None
+        if train.max_update is not None:
+            last_draw = train.max_update // reuse - 1
+            if first_draw > last_draw:
+                return
+        samplers = {name: stream.sampler for name, stream in self.streams.items()}
 
-        def shares(turn: int) -> dict[str, float]:
-            """A stream whose weight is 0 is not drawn (all are, where all weigh nothing)."""
-            heavy = {n: s.share for n, s in self.streams.items() if s.weight.value_at(turn * reuse)}
-            return {n: heavy.get(n, 0.0) if heavy else s.share for n, s in self.streams.items()}
+        def planned_batches() -> Iterator[PlannedBatch]:
+            weights = self._sampling_weights
+            return plan(samplers, weights, self.recipe.seed, state.update_freq, first_draw, state.positions)
 
-        def jobs() -> Iterator[PlannedBatch]:
-            return plan(samplers, shares, self.recipe.seed, state.update_freq, first, state.positions)
-
-        batch_builders = {n: s.batch_builder for n, s in self.streams.items()}
-        last = None if train.max_update is None else train.max_update // reuse - 1
-        if last is not None and first > last:
-            return
         mine = load(
-            batch_builders,
-            jobs(),
+            {name: stream.batch_builder for name, stream in self.streams.items()},
+            planned_batches(),
             rank=distributed.rank,
             world=distributed.world_size,
-            last_draw=last,
+            last_draw=last_draw,
             workers=train.num_workers,
         )
-        for turn, group in groupby(jobs(), key=lambda job: job.draw):
-            if last is not None and turn > last:
+        for draw, group in groupby(planned_batches(), key=lambda planned: planned.draw):
+            if last_draw is not None and draw > last_draw:
                 return
             planned = list(group)
-            prepared = [
-                next(mine) for job in planned if job.micro % distributed.world_size == distributed.rank
-            ]
+            prepared = []
+            for batch in planned:
+                if batch.micro % distributed.world_size == distributed.rank:
+                    prepared.append(next(mine))
             self.gradients.forget()
             for _ in range(reuse):
                 yield planned, prepared
 
-    def _over(self, jobs: Sequence[PlannedBatch], seconds: float) -> str:
+    def _sampling_weights(self, draw: int) -> dict[str, float]:
+        """Return how often each stream is drawn.
+
+        A stream whose loss has weight 0 is not drawn, unless the losses of all streams have.
+        """
+        update = draw * self.recipe.train.batch_reuse
+        weights = {name: stream.sampling_weight for name, stream in self.streams.items()}
+        active = [name for name, stream in self.streams.items() if stream.loss_weight.value_at(update)]
+        if active:
+            for name in weights.keys() - active:
+                weights[name] = 0.0
+        return weights
+
+    def _reason_to_end(self, planned: Sequence[PlannedBatch], seconds: float) -> str:
+        """Return why the run ends before the update with these micro-batches, or an empty string."""
         train, patience = self.recipe.train, self.recipe.checkpoint.patience
-        if patience and self.state.stale >= patience:
-            return f"no better {self.recipe.checkpoint.best_metric} in {self.state.stale} validations"
-        first = next(iter(self.streams))
-        if train.max_epoch is not None and any(
-            j.stream == first and j.epoch >= train.max_epoch for j in jobs
-        ):
-            return f"read {first} {train.max_epoch} times"
+        validations = self.state.validations_since_best
+        if patience and validations >= patience:
+            return f"no better {self.recipe.checkpoint.best_metric} in {validations} validations"
+        first_stream = next(iter(self.streams))
+        if train.max_epoch is not None:
+            for batch in planned:
+                if batch.stream == first_stream and batch.epoch >= train.max_epoch:
+                    return f"read {first_stream} {train.max_epoch} times"
         if train.stop_time_hours is not None:
+            # Clocks differ, so the first process decides for all.
             over = torch.tensor(float(seconds >= train.stop_time_hours * 3600), device=self.device)
             if float(distributed.broadcast(over)):
                 return f"{train.stop_time_hours} hours are over"
         return ""
 
-    def _between(self) -> bool:
-        """The next update has a list of its own."""
+    def _between_lists(self) -> bool:
+        """Return whether the next update has a list of micro-batches of its own."""
         return self.state.step % self.recipe.train.batch_reuse == 0
 
-    def _due(self, interval: int) -> bool:
-        """At the first chance after so many updates."""
-        return self._between() and self.state.step % interval < self.recipe.train.batch_reuse
+    def _is_due(self, interval: int) -> bool:
+        """Return whether this is the first chance to save after a multiple of `interval` updates."""
+        return self._between_lists() and self.state.step % interval < self.recipe.train.batch_reuse
 
-    def _agreed_to_stop(self) -> int:
-        """The signal that ends the run, 0 for none; every process comes to know of it after the same update, whichever was sent it."""
-        mine = self.signals.told  # read once: it may come between the lines
+    def _agreed_signal(self) -> int:
+        """Return the signal that ends the run, or 0.
+
+        Every process learns of it after the same update, whichever process received it.
+        """
+        # Read once: a signal may arrive between two lines.
+        mine = self.signals.received
         anyone = float(distributed.all_reduce_sum(torch.tensor(float(mine), device=self.device)))
-        return mine or (signal.SIGTERM if anyone else 0)
+        if mine:
+            return mine
+        return signal.SIGTERM if anyone else 0
 
-    # -- one update ------------------------------------------------------------------------------------------------------------------
+    # -- one update ----------------------------------------------------------------------------------------------------
 
-    def _update(self, jobs: Sequence[PlannedBatch], prepared: Sequence[PreparedBatch], watch: Watch) -> float:
-        """Learn from one list of micro-batches; returns the norm of the gradient."""
+    def _update(
+        self, planned: Sequence[PlannedBatch], prepared: Sequence[PreparedBatch], averager: MetricAverager
+    ) -> float:
+        """Learn from one list of micro-batches, and return the norm of the gradient before clipping."""
         lr = learning_rate(self.recipe.optim, self.state.step, self.recipe.train.max_update)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
-        if self._between():
+        if self._between_lists():
             for stream in self.streams.values():
                 stream.objective.begin_update(self.model, self.state.step)
-        sums, totals = self.gradients.of(prepared)
-        norm = self._norm()
-        learned = math.isfinite(norm)
-        if learned:
-            self._step(norm)
-            self.scale.went_well()
+        loss_sums, target_counts = self.gradients.compute(prepared)
+        grad_norm = self._gradient_norm()
+        finite = math.isfinite(grad_norm)
+        if finite:
+            self._clip_and_step(grad_norm)
+            self.scale.record_success()
         elif self.scale.enabled:
-            self._overflow()
+            self._skip_overflow()
         else:
-            self._give_up(sums, totals, norm)
+            self._fail(loss_sums, target_counts, grad_norm)
         self.optimizer.zero_grad(set_to_none=True)
         self.state.step += 1
-        self.state.positions.update({job.stream: job.next_position for job in jobs})
-        if learned:
-            self.state.targets += int(totals.sum())
-            self._watch_divergence(sums, totals)
-            watch.add(sums, totals, prepared)
-        return norm
+        for batch in planned:
+            self.state.positions[batch.stream] = batch.next_position
+        if finite:
+            self.state.targets += int(target_counts.sum())
+            self._check_divergence(loss_sums, target_counts)
+            averager.add(loss_sums, target_counts, prepared)
+        return grad_norm
 
-    def _norm(self) -> float:
-        return total_norm((p.grad for p in self.names if p.grad is not None), self.device) / self.scale.value
+    def _gradient_norm(self) -> float:
+        """Return the norm of the whole gradient, without the loss scale."""
+        gradients = (parameter.grad for parameter in self.names if parameter.grad is not None)
+        return total_norm(gradients, self.device) / self.scale.value
 
-    def _step(self, norm: float) -> None:
-        clip = self.recipe.optim.clip_norm
-        shrink = min(1.0, clip / (norm + 1e-6)) if clip else 1.0
-        if shrink / self.scale.value != 1.0:
-            torch._foreach_mul_(
-                [local(p.grad) for p in self.names if p.grad is not None], shrink / self.scale.value
-            )
+    def _clip_and_step(self, grad_norm: float) -> None:
+        """Undo the loss scale, clip the gradient, and update the parameters."""
+        clip_norm = self.recipe.optim.clip_norm
+        clip_factor = min(1.0, clip_norm / (grad_norm + 1e-6)) if clip_norm else 1.0
+        factor = clip_factor / self.scale.value
+        if factor != 1.0:
+            gradients = [local_part(p.grad) for p in self.names if p.grad is not None]
+            torch._foreach_mul_(gradients, factor)
         self.optimizer.step()
 
-    def _overflow(self) -> None:
-        self.scale.overflowed()
+    def _skip_overflow(self) -> None:
+        """Lower the loss scale after an overflow. Raises MasscliError if it has become too small."""
+        self.scale.record_overflow()
         self.state.overflows += 1
-        if self.scale.value < self.recipe.train.min_loss_scale:
+        smallest = self.recipe.train.min_loss_scale
+        if self.scale.value < smallest:
             raise MasscliError(
-                f"update {self.state.step + 1}: the loss scale fell below {self.recipe.train.min_loss_scale}: gradients overflow fp16",
-                f"use --bf16, or a lower --lr; {self._refuge()}",
+                f"update {self.state.step + 1}: the loss scale fell below {smallest}: gradients overflow fp16",
+                f"use --bf16, or a lower --lr; {self._what_remains()}",
             )
 
-    def _give_up(self, sums: Tensor, totals: Tensor, norm: float) -> None:
-        broken = [
-            n
-            for p, n in self.names.items()
-            if p.grad is not None and not bool(torch.isfinite(local(p.grad)).all())
-        ]
-        each = zip(self.gradients.keys, sums, totals, strict=True)
-        losses = ", ".join(f"{'.'.join(key)} {float(s / t):.3g}" for key, s, t in each if t)
+    def _fail(self, loss_sums: Tensor, target_counts: Tensor, grad_norm: float) -> None:
+        """Raise MasscliError for a gradient that is not finite, with the losses and the first parameter concerned."""
+        first_bad = "none"
+        for parameter, name in self.names.items():
+            if parameter.grad is not None and not bool(torch.isfinite(local_part(parameter.grad)).all()):
+                first_bad = name
+                break
+        losses = []
+        for term, loss_sum, count in zip(self.gradients.terms, loss_sums, target_counts, strict=True):
+            if count:
+                losses.append(f"{'.'.join(term)} {float(loss_sum / count):.3g}")
         raise MasscliError(
-            f"update {self.state.step + 1}: the gradient is {norm} (losses: {losses}; first bad tensor: {broken[0] if broken else 'none'})",
-            f"lower --lr or set --clip-norm; {self._refuge()}",
+            f"update {self.state.step + 1}: the gradient is {grad_norm} "
+            f"(losses: {', '.join(losses)}; first bad tensor: {first_bad})",
+            f"lower --lr or set --clip-norm; {self._what_remains()}",
         )
 
-    def _refuge(self) -> str:
-        """What is left of a run that failed."""
-        last = self.folder / "checkpoints" / "last"
-        return (
-            f"the run continues from {last}, where all is well"
-            if self.kept
-            else "nothing was saved yet: the run begins anew"
-        )
+    def _what_remains(self) -> str:
+        """Return what a user can do with a run that has failed."""
+        if self.kept:
+            last = self.folder / "checkpoints" / "last"
+            return f"the run continues from {last}, where all is well"
+        return "nothing was saved yet: the run begins anew"
 
-    def _watch_divergence(self, sums: Tensor, totals: Tensor) -> None:
-        loss = float(sums.sum()) / max(1.0, float(totals.sum())) * distributed.world_size
-        self._first_loss = (
-            max(loss, math.log(self.model.vocab_size)) if self._first_loss is None else self._first_loss
-        )
-        self._far = self._far + 1 if loss > 2 * self._first_loss else 0
-        if self._far >= PATIENCE_FOR_DIVERGENCE:
+    def _check_divergence(self, loss_sums: Tensor, target_counts: Tensor) -> None:
+        """Raise MasscliError if the loss has stayed far above that of the first update."""
+        loss = float(loss_sums.sum()) / max(1.0, float(target_counts.sum())) * distributed.world_size
+        if self._first_loss is None:
+            # A model that knows nothing has the loss of a uniform guess.
+            self._first_loss = max(loss, math.log(self.model.vocab_size))
+        limit = 2 * self._first_loss
+        self._updates_far_above = self._updates_far_above + 1 if loss > limit else 0
+        if self._updates_far_above >= DIVERGENCE_PATIENCE:
             raise MasscliError(
-                f"update {self.state.step}: the loss has been above {2 * self._first_loss:.1f} for {self._far} updates; the run diverges",
-                f"lower --lr or raise --warmup-updates; {self._refuge()}",
+                f"update {self.state.step}: the loss has been above {limit:.1f} "
+                f"for {self._updates_far_above} updates; the run diverges",
+                f"lower --lr or raise --warmup-updates; {self._what_remains()}",
             )
 
-    # -- what is kept ----------------------------------------------------------------------------------------------------------------
+    # -- validation, checkpoints and reports ---------------------------------------------------------------------------
 
-    def _validate(self) -> Iterator[Event]:
+    def _validate_and_save(self) -> Iterator[Event]:
         started = time.monotonic()
-        with whole(self.through) as model:
+        with gathered_model(self.train_step) as model:
             metrics, signatures = self.validator.measure(model)
-        if not all(map(math.isfinite, metrics.values())):
-            said = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
+        if not all(math.isfinite(value) for value in metrics.values()):
+            values = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
             raise MasscliError(
-                f"update {self.state.step}: the model's losses on the validation set are not numbers ({said})",
-                f"lower --lr or set --clip-norm; {self._refuge()}",
+                f"update {self.state.step}: the model's losses on the validation set are not numbers ({values})",
+                f"lower --lr or set --clip-norm; {self._what_remains()}",
             )
         yield Evaluated(self.state.step, metrics, signatures, time.monotonic() - started)
         yield from self._save(metrics)
 
     def _save(self, metrics: Mapping[str, float]) -> Iterator[Event]:
+        """Write a checkpoint, update the links `last` and `best`, and remove checkpoints that are not to be kept."""
         config = self.recipe.checkpoint
-        score, lower = metrics.get(config.best_metric), lower_is_better(config.best_metric)
-        state = self.state
-        best = score is not None and (
-            state.best is None or (score < state.best if lower else score > state.best)
-        )
-        if score is not None:
-            state.best, state.stale = (score, 0) if best else (state.best, state.stale + 1)
-        state.loss_scale, state.clean = self.scale.value, self.scale.clean
-        weights, known = gather(self.model.state_dict()), gather(moments(self.optimizer, self.names))
+        score = metrics.get(config.best_metric)
+        is_best = self._record_score(score)
+        self.state.loss_scale = self.scale.value
+        self.state.updates_since_overflow = self.scale.updates_since_overflow
+        # Gathering is collective: every process takes part, and rank 0 writes.
+        weights = gather_tensors(self.model.state_dict())
+        optimizer_tensors = gather_tensors(optimizer_state(self.optimizer, self.names))
         if distributed.rank == 0:
+            objective_tensors = {}
+            for stream in self.streams.values():
+                for name, tensor in stream.objective.state_dict().items():
+                    objective_tensors[f"{stream.name}.{name}"] = tensor
             folder = self.folder / "checkpoints"
-            heads = {
-                f"{s.name}.{n}": t for s in self.streams.values() for n, t in s.objective.state_dict().items()
-            }
-            path = checkpoint.save(
-                folder, self.recipe, replace(state), metrics, self.tokenizer, weights, heads, known
+            path = checkpoint.save_checkpoint(
+                folder,
+                self.recipe,
+                replace(self.state),
+                metrics,
+                self.tokenizer,
+                weights,
+                objective_tensors,
+                optimizer_tensors,
             )
-            self.kept[state.step] = score
-            checkpoint.link(folder, "last", path)
-            if best:
-                checkpoint.link(folder, "best", path)
-            for step in checkpoint.stale(self.kept, config.keep_last, config.keep_best, lower):
-                checkpoint.remove(folder, step)
+            self.kept[self.state.step] = score
+            checkpoint.link_checkpoint(folder, "last", path)
+            if is_best:
+                checkpoint.link_checkpoint(folder, "best", path)
+            lower = lower_is_better(config.best_metric)
+            for step in checkpoint.stale_steps(self.kept, config.keep_last, config.keep_best, lower):
+                checkpoint.remove_checkpoint(folder, step)
                 del self.kept[step]
-            yield Saved(state.step, path, best)
+            yield Saved(self.state.step, path, is_best)
         distributed.barrier()
 
-    def _stepped(self, watch: Watch, epoch: int, norm: float) -> Stepped:
-        sums = distributed.all_reduce_sum(watch.sums).cpu()
-        losses = {
-            ".".join(k): float(s / t)
-            for k, s, t in zip(self.gradients.keys, sums, watch.totals, strict=True)
-            if t
-        }
-        lr = learning_rate(self.recipe.optim, self.state.step - 1, self.recipe.train.max_update)
-        figures, concerns = self._figures()
+    def _record_score(self, score: float | None) -> bool:
+        """Keep the best score in the state of the run, and return whether this one is."""
+        if score is None:
+            return False
+        best = self.state.best_score
+        if best is None:
+            improved = True
+        elif lower_is_better(self.recipe.checkpoint.best_metric):
+            improved = score < best
+        else:
+            improved = score > best
+        if improved:
+            self.state.best_score = score
+            self.state.validations_since_best = 0
+        else:
+            self.state.validations_since_best += 1
+        return improved
+
+    def _report(self, averager: MetricAverager, epoch: int, grad_norm: float) -> Stepped:
+        """Return what happened since the last report, over all processes, and begin anew."""
+        loss_sums = distributed.all_reduce_sum(averager.loss_sums).cpu()
+        losses = {}
+        for term, loss_sum, count in zip(
+            self.gradients.terms, loss_sums, averager.target_counts, strict=True
+        ):
+            if count:
+                losses[".".join(term)] = float(loss_sum / count)
+        objective_metrics, warnings = self._objective_metrics()
         event = Stepped(
-            step=self.state.step, epoch=epoch, losses=losses, lr=lr, grad_norm=norm, targets=int(watch.totals.sum()),
-            padding=1 - watch.real / max(1, watch.area), seconds=watch.seconds, loss_scale=self.scale.value,
-            overflows=self.state.overflows, splits=self.state.splits, memory=peak_memory(self.device),
-            searching=self.gradients.searching / max(watch.seconds, 1e-9), figures=figures, concerns=concerns,
-        )  # fmt: skip
-        watch.reset()
-        self.gradients.searching = 0.0
+            step=self.state.step,
+            epoch=epoch,
+            losses=losses,
+            lr=learning_rate(self.recipe.optim, self.state.step - 1, self.recipe.train.max_update),
+            grad_norm=grad_norm,
+            targets=int(averager.target_counts.sum()),
+            padding=averager.padding_share,
+            seconds=averager.seconds,
+            loss_scale=self.scale.value,
+            overflows=self.state.overflows,
+            oom_retries=self.state.oom_retries,
+            memory=peak_memory(self.device),
+            generation_share=self.gradients.generation_seconds / max(averager.seconds, 1e-9),
+            objective_metrics=objective_metrics,
+            warnings=warnings,
+        )
+        averager.reset()
+        self.gradients.generation_seconds = 0.0
         return event
 
-    def _figures(self) -> tuple[dict[str, float], tuple[str, ...]]:
-        """What the objectives have counted since the last report, over all processes, and what they make of it."""
-        figures: dict[str, float] = {}
-        concerns: list[str] = []
+    def _objective_metrics(self) -> tuple[dict[str, float], tuple[str, ...]]:
+        """Return what the objectives have measured since the last report, over all processes, and their warnings."""
+        all_metrics: dict[str, float] = {}
+        warnings: list[str] = []
         for stream in self.streams.values():
-            if names := stream.objective.training_metrics:
-                taken = stream.objective.take_training_metrics()
-                sums = distributed.all_reduce_sum(
-                    torch.tensor([taken[n] for n in names], dtype=torch.float64, device=self.device)
-                ).tolist()
-                own = {n: a / b for n, (a, b) in zip(names, sums, strict=True) if b}
-                figures |= {f"{stream.name}.{n}": value for n, value in own.items()}
-                concerns += [f"{stream.name}: {text}" for text in stream.objective.training_warnings(own)]
-        return figures, tuple(concerns)
+            names = stream.objective.training_metrics
+            if not names:
+                continue
+            measured = stream.objective.take_training_metrics()
+            sums_and_counts = torch.tensor(
+                [measured[name] for name in names], dtype=torch.float64, device=self.device
+            )
+            metrics = {}
+            for name, (total, count) in zip(
+                names, distributed.all_reduce_sum(sums_and_counts).tolist(), strict=True
+            ):
+                if count:
+                    metrics[name] = total / count
+            for name, value in metrics.items():
+                all_metrics[f"{stream.name}.{name}"] = value
+            for warning in stream.objective.training_warnings(metrics):
+                warnings.append(f"{stream.name}: {warning}")
+        return all_metrics, tuple(warnings)

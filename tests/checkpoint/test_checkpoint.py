@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from masscli.__main__ import run as masscli
 from masscli.checkpoint import checkpoint
 from masscli.checkpoint.average import average, members
-from masscli.checkpoint.checkpoint import Checkpoint, ranked, saved, stale
+from masscli.checkpoint.checkpoint import Checkpoint, rank_steps, saved_checkpoints, stale_steps
 from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.training.recipe import Recipe
@@ -107,7 +107,7 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_goes_on(toy: Path, tmp
         assert same_run(folder, whole)
         best = Checkpoint.open(folder)
         assert best.metrics["loss"] == min(
-            Checkpoint.open(path).metrics["loss"] for path in saved(folder).values()
+            Checkpoint.open(path).metrics["loss"] for path in saved_checkpoints(folder).values()
         )
         assert not [p.name for p in (folder / "checkpoints").iterdir() if p.name.startswith(".")]
         number += 1
@@ -150,11 +150,11 @@ def test_a_full_disk_costs_the_save_and_nothing_else(
 
 def test_the_latest_and_the_best_are_kept() -> None:
     kept = {1: 5.0, 2: 3.0, 3: 4.0, 4: None, 5: 3.0, 6: 6.0}
-    assert ranked(kept, lower_is_better=True) == [2, 5, 3, 1, 6]
-    assert ranked(kept, lower_is_better=False) == [6, 1, 3, 2, 5]
-    assert stale(kept, 2, 1, True) == [1, 3, 4]
-    assert stale(kept, 1, 2, False) == [2, 3, 4, 5]
-    assert stale(kept, 9, 0, True) == []
+    assert rank_steps(kept, lower_is_better=True) == [2, 5, 3, 1, 6]
+    assert rank_steps(kept, lower_is_better=False) == [6, 1, 3, 2, 5]
+    assert stale_steps(kept, 2, 1, True) == [1, 3, 4]
+    assert stale_steps(kept, 1, 2, False) == [2, 3, 4, 5]
+    assert stale_steps(kept, 9, 0, True) == []
 
 
 def test_a_run_keeps_its_best_and_latest_checkpoints(toy: Path, tmp_path: Path) -> None:
@@ -165,13 +165,13 @@ def test_a_run_keeps_its_best_and_latest_checkpoints(toy: Path, tmp_path: Path) 
         "valid.validate_interval_updates=3",
     )
     train(recipe(toy, tmp_path, *changes, "train.max_update=7"))
-    steps = saved(tmp_path)
+    steps = saved_checkpoints(tmp_path)
     scores = {step: Checkpoint.open(path).metrics.get("loss") for step, path in steps.items()}
     assert [step for step in steps if scores[step] is not None] == [3, 6]
     assert list(steps) == [3, 6, 7]
     assert (tmp_path / "checkpoints/last").resolve() == steps[7].resolve()
     assert (tmp_path / "checkpoints/best").resolve() == steps[
-        ranked(scores, lower_is_better=True)[0]
+        rank_steps(scores, lower_is_better=True)[0]
     ].resolve()
 
 
@@ -195,7 +195,7 @@ GO_ON = "use another checkpoint; to go on training from the one before, delete i
 
 def everything(path: Path) -> object:
     found = Checkpoint.open(path)
-    return found.weights(), found.heads(), found.moments()
+    return found.weights(), found.objective_state(), found.optimizer_state()
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "recipe.toml", "vocab.model"])
@@ -291,8 +291,10 @@ def test_a_run_is_not_continued_with_another_vocabulary(run: Path, tmp_path: Pat
 def test_another_metric_finds_its_best_among_what_is_kept(toy: Path, run: Path) -> None:
     """Losses fell, so the last is best; of a metric that is better high, it is the worst."""
     trainer, _ = build(recipe(toy, run, "checkpoint.best_metric=mass.loss"))
-    scores = {step: Checkpoint.open(path).metrics["mass.loss"] for step, path in saved(run).items()}
-    assert trainer.state.best == min(scores.values())
+    scores = {
+        step: Checkpoint.open(path).metrics["mass.loss"] for step, path in saved_checkpoints(run).items()
+    }
+    assert trainer.state.best_score == min(scores.values())
     assert Checkpoint.open(run).metrics["mass.loss"] == min(scores.values())
 
 

@@ -284,8 +284,10 @@ def save_run(
     }
     recipe = Recipe(model=model.config, stream=stream)
     state = RunState(step=5, languages=("en", "de"))
-    saved = checkpoint.save(folder / "checkpoints", recipe, state, {}, tokenizer, model.state_dict(), {}, {})
-    checkpoint.link(folder / "checkpoints", "last", saved)
+    saved = checkpoint.save_checkpoint(
+        folder / "checkpoints", recipe, state, {}, tokenizer, model.state_dict(), {}, {}
+    )
+    checkpoint.link_checkpoint(folder / "checkpoints", "last", saved)
 
 
 @pytest.fixture

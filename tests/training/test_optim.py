@@ -17,7 +17,9 @@ from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.training.config import OptimConfig
 from masscli.training.events import Stepped
-from masscli.training.optim import LossScale, learning_rate, make_optimizer, moments, restore_moments
+from masscli.training.learning_rate import learning_rate
+from masscli.training.loss_scale import LossScale
+from masscli.training.optim import make_optimizer, optimizer_state, restore_optimizer_state
 from masscli.training.setup.build import build
 from tests.toy import recipe
 from tests.training.test_trainer import EXACT
@@ -239,7 +241,7 @@ def test_restored_moments_go_on_as_if_nothing_had_happened(kind: str) -> None:
         step(first, p, gradient)
     q = nn.Parameter(p.detach().clone())
     second = make_optimizer(config, [("p", q)])
-    restore_moments(second, {q: "p"}, moments(first, {p: "p"}))
+    restore_optimizer_state(second, {q: "p"}, optimizer_state(first, {p: "p"}))
     for gradient in GRADIENTS[2:]:
         step(first, p, gradient)
         step(second, q, gradient)
@@ -279,11 +281,11 @@ def test_every_layer_learns_at_its_own_rate(decay: float, toy: Path, tmp_path: P
 
 def test_the_loss_scale_halves_on_overflow_and_doubles_after_two_thousand_updates() -> None:
     scale = LossScale(True, 1024.0, 0)
-    scale.overflowed()
-    assert (scale.value, scale.clean) == (512.0, 0)
+    scale.record_overflow()
+    assert (scale.value, scale.updates_since_overflow) == (512.0, 0)
     for _ in range(1999):
-        scale.went_well()
+        scale.record_success()
     assert scale.value == 512.0
-    scale.went_well()
+    scale.record_success()
     assert scale.value == 1024.0
     assert LossScale(False, 1024.0, 0).value == 1.0

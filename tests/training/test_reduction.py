@@ -44,7 +44,7 @@ def gradient(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             return 1.0
 
         monkeypatch.setattr(loop, "plan", jobs)
-        monkeypatch.setattr(Trainer, "_norm", norm)
+        monkeypatch.setattr(Trainer, "_gradient_norm", norm)
         number = len(list(tmp_path.iterdir()))
         changes = (
             "train.max_update=1",
@@ -84,7 +84,9 @@ def by_hand(trainer: Trainer, parts: Parts, reduction: str) -> dict[str, Tensor]
             mean = torch.stack([x for x, _ in found]).sum() / sum(count for _, count in found)
         loss = (
             loss
-            + trainer.streams[stream].weight[0][1] * trainer.streams[stream].objective.weights[term] * mean
+            + trainer.streams[stream].loss_weight.value_at(0)
+            * trainer.streams[stream].objective.weights[term]
+            * mean
         )
     names = {name: p for p, name in trainer.names.items()}
     gradients = torch.autograd.grad(loss, list(names.values()), allow_unused=True)

@@ -85,15 +85,15 @@ def far(a: Path, b: Path) -> float:
 
 def at(step: int, act: Callable[[Trainer], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """Do something in the middle of update `step`, once."""
-    original = Trainer._norm
+    original = Trainer._gradient_norm
 
     def norm(self: Trainer) -> float:
         if self.state.step + 1 == step:
-            monkeypatch.setattr(Trainer, "_norm", original)
+            monkeypatch.setattr(Trainer, "_gradient_norm", original)
             act(self)
         return original(self)
 
-    monkeypatch.setattr(Trainer, "_norm", norm)
+    monkeypatch.setattr(Trainer, "_gradient_norm", norm)
 
 
 # -- stopping and going on -----------------------------------------------------------------------------------------------------------------
@@ -286,9 +286,9 @@ def test_want_of_memory_is_met_by_smaller_pieces(
     scarce = train(recipe(toy, tmp_path / "scarce", *EXACT))
     assert far(tmp_path / "plain", tmp_path / "scarce") < 2e-5
     assert [e.targets for e in steps(scarce)] == [e.targets for e in steps(plain)]
-    assert last(tmp_path / "plain").state.splits == 0
+    assert last(tmp_path / "plain").state.oom_retries == 0
     with_pairs = [e.step for e in steps(plain) if "pairs.translate" in e.losses]
-    assert last(tmp_path / "scarce").state.splits == len(with_pairs) == steps(scarce)[-1].splits
+    assert last(tmp_path / "scarce").state.oom_retries == len(with_pairs) == steps(scarce)[-1].oom_retries
     measured, wanted = ([e.metrics for e in run if isinstance(e, Evaluated)] for run in (scarce, plain))
     assert measured == [pytest.approx(metrics, rel=1e-5) for metrics in wanted] and wanted
 
@@ -418,7 +418,7 @@ def test_weights_that_are_no_numbers_are_never_saved(
         with torch.no_grad():
             self.model.token_embeddings["shared"].fill_(math.inf)
 
-    monkeypatch.setattr(Trainer, "_step", spoil)
+    monkeypatch.setattr(Trainer, "_clip_and_step", spoil)
     with pytest.raises(
         MasscliError,
         match=r"^update 1: the model's losses on the validation set are not numbers \(pairs.loss nan",
@@ -428,7 +428,7 @@ def test_weights_that_are_no_numbers_are_never_saved(
 
 
 def test_a_run_that_diverges_is_given_up(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "PATIENCE_FOR_DIVERGENCE", 3)
+    monkeypatch.setattr(loop, "DIVERGENCE_PATIENCE", 3)
     # Twice the first loss, or twice that of guessing, 2 ln 96 = 9.1, where it is more.
     with pytest.raises(
         MasscliError,
@@ -456,7 +456,7 @@ def test_a_run_goes_on_in_the_arithmetic_it_began_in(
 ) -> None:
     """On CPUs `auto` is measured, and a measurement may come out otherwise next time."""
     for fast in (True, False):
-        monkeypatch.setattr(assembly, "bf16_pays", lambda fast=fast: fast)
+        monkeypatch.setattr(assembly, "bf16_is_faster", lambda fast=fast: fast)
         trainer, _ = build(
             recipe(
                 toy, tmp_path, "train.precision=auto", f"train.max_update={2 if fast else 4}", streams=PAIRS
@@ -494,7 +494,11 @@ def test_overflow_skips_the_update_and_halves_the_scale(toy: Path, tmp_path: Pat
     skipped = steps(events)[-1].overflows
     assert 0 < skipped < 10
     state = last(tmp_path).state
-    assert (state.overflows, state.loss_scale, state.clean) == (skipped, 2.0 ** (28 - skipped), 10 - skipped)
+    assert (state.overflows, state.loss_scale, state.updates_since_overflow) == (
+        skipped,
+        2.0 ** (28 - skipped),
+        10 - skipped,
+    )
     assert (
         build(recipe(toy, tmp_path, "train.precision=fp16", streams=PAIRS))[0].scale.value == state.loss_scale
     )
@@ -614,7 +618,7 @@ def test_every_target_language_learns_an_output_of_its_own(languages: str, toy: 
     )
     moved = {
         name.split("/")[0]
-        for name, tensor in last(tmp_path).moments().items()
+        for name, tensor in last(tmp_path).optimizer_state().items()
         if "cross_attention.out" in name and tensor.any()
     }
     assert moved == {
@@ -656,7 +660,7 @@ def test_parameters_of_an_objective_are_learned_saved_and_restored(
     streams = {"a.b": {"dataset": "en-de", "objective": {"name": f"{__name__}:ScaledOptions"}}}
 
     def factor(folder: Path) -> Tensor:
-        return last(folder).heads()["a.b.factor"]
+        return last(folder).objective_state()["a.b.factor"]
 
     train(recipe(toy, tmp_path / "whole", "train.max_update=6", streams=streams))
     train(recipe(toy, tmp_path / "halves", "train.max_update=3", streams=streams))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from masscli.checkpoint.checkpoint import Checkpoint, vacant
+from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
 from masscli.checkpoint.convert.families import FAMILIES, XLMR, Family
 from masscli.checkpoint.convert.folder import CONFIG, WEIGHTS
 from masscli.checkpoint.convert.shapes import choose, lead, write_shape
@@ -31,12 +31,12 @@ def export(path: Path, output: Path, name: str | None) -> list[str]:
 
     Raises MasscliError, which names the setting, where the model has no counterpart.
     """
-    vacant(output)
+    require_empty_folder(output)
     found = Checkpoint.open(path)
     model, tokenizer = found.recipe.model, found.tokenizer()
     family = choose(model) if name is None else _chosen(name)
     card = write_shape(family, model, tokenizer.vocab)
-    weights, heads = found.weights(), found.heads()
+    weights, heads = found.weights(), found.objective_state()
     own = _heads(family, found, heads)
     task = tuned(family, found, heads)
     kind = _class(family, model, bool(own)) if task is None else task.title

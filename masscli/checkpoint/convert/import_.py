@@ -26,7 +26,7 @@ def import_folder(
 
     Raises MasscliError when something is missing, left over, of another size, or nothing that is known here.
     """
-    checkpoint.vacant(output)
+    checkpoint.require_empty_folder(output)
     raw = read_json(folder / CONFIG)
     family, size = _family(folder, raw.get("model_type")), raw.get("vocab_size")
     if type(size) is not int:
@@ -41,10 +41,10 @@ def import_folder(
     recipe = replace(recipe, model=model)
     state = RunState(vocab_fingerprint=found.tokenizer.vocab.fingerprint)
     heads = {f"{family.objective}.{name}": tensor for name, tensor in taken.heads.items()}
-    saved = checkpoint.save(
+    saved = checkpoint.save_checkpoint(
         output / "checkpoints", recipe, state, {}, found.tokenizer, taken.model, heads, {}
     )
-    checkpoint.link(output / "checkpoints", "last", saved)
+    checkpoint.link_checkpoint(output / "checkpoints", "last", saved)
     notes = [f"{family.title}: {len(weights)} tensors from {path}", *found.remarks, *taken.notes]
     if presets()[family.arch].get("pooler") and not model.pooler:
         notes.append(

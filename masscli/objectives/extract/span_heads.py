@@ -183,7 +183,7 @@ class Dropout(nn.Module):
         return dropout(x, self.share, self.training)
 
 
-HEADS: dict[str, Callable[[ExtractOptions, ModelConfig], SpanHead]] = {
+OBJECTIVES_FILE: dict[str, Callable[[ExtractOptions, ModelConfig], SpanHead]] = {
     "linear": LinearSpans, "roberta": RobertaSpans, "albert": AlbertSpans, "electra": ElectraSpans,
 }  # fmt: skip
 
@@ -195,7 +195,7 @@ def span_head(options: ExtractOptions, model: ModelConfig) -> SpanHead:
             f"--head {options.head}: --qa-head {options.qa_head} has layers of its own",
             "leave one of them out",
         )
-    return HEADS[options.qa_head](options, model)
+    return OBJECTIVES_FILE[options.qa_head](options, model)
 
 
 def loss(head: SpanHead, windows: WindowStates, spans: Tensor, answered: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective
-from masscli.training.fsdp import Pass, refuse, shard
-from masscli.training.optim import make_optimizer, restore_moments
-from masscli.training.precision import bf16_pays, choose_device, choose_dtype
+from masscli.training.fsdp import TrainStep, check_can_shard, shard_model
+from masscli.training.optim import make_optimizer, restore_optimizer_state
+from masscli.training.precision import bf16_is_faster, choose_device, choose_dtype
 from masscli.training.recipe import Recipe
 from masscli.training.setup.build_streams import build_objectives, build_stream
 from masscli.training.setup.build_validator import build_validator
@@ -64,7 +64,7 @@ def build(recipe: Recipe, context: RunContext | None = None) -> tuple[Trainer, l
         notes += _initialize(model, objectives, recipe, context)
     # Frozen parameters must be known before the optimizer is made.
     notes += freeze(model, recipe.optim.freeze)
-    forward_pass = Pass(model)
+    forward_pass = TrainStep(model)
     # Sharding comes before the move, so that no device has to hold the whole model.
     notes += _shard(forward_pass, recipe, state, device)
     _move_to_device(model, objectives, recipe, state, device)
@@ -86,7 +86,7 @@ def build(recipe: Recipe, context: RunContext | None = None) -> tuple[Trainer, l
     # The folder is touched last, when nothing can be refused any more.
     if last is not None:
         repair_links(folder, recipe, last, scores)
-        restore_moments(optimizer, trainer.names, last.moments())
+        restore_optimizer_state(optimizer, trainer.names, last.optimizer_state())
     return trainer, notes + warnings
 
 
@@ -132,7 +132,7 @@ def _model_languages(recipe: Recipe, context: RunContext) -> tuple[str, ...]:
 
 def _restore_weights(model: Transformer, objectives: Mapping[str, Objective], last: Checkpoint) -> None:
     model.load_state_dict(last.weights())
-    tensors = last.heads()
+    tensors = last.objective_state()
     for name, objective in objectives.items():
         prefix = f"{name}."
         own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
@@ -159,8 +159,8 @@ def _shard(forward_pass: Any, recipe: Recipe, state: RunState, device: torch.dev
         return []
     if distributed.world_size == 1:
         return ["--shard-model: a single process keeps the whole model"]
-    refuse(recipe, state.update_freq)
-    shard(forward_pass, device)
+    check_can_shard(recipe, state.update_freq)
+    shard_model(forward_pass, device)
     return []
 
 
@@ -194,7 +194,7 @@ def _choose_precision(recipe: Recipe, state: RunState, device: torch.device) -> 
     precision = recipe.train.precision
     if precision == "auto" and device.type == "cpu":
         if not state.cpu_precision:
-            is_faster = distributed.broadcast(torch.tensor(int(bf16_pays())))
+            is_faster = distributed.broadcast(torch.tensor(int(bf16_is_faster())))
             state.cpu_precision = "bf16" if is_faster else "fp32"
         precision = state.cpu_precision
     return choose_dtype(precision, device)

@@ -50,7 +50,7 @@ def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str
     if train.max_update is not None or train.max_epoch is None or not warmup:
         return []
     # The epochs are those of the first stream, which gives a share of the micro-batches.
-    share = first.share / sum(stream.sampling_weight for stream in recipe.stream.values())
+    share = first.sampling_weight / sum(stream.sampling_weight for stream in recipe.stream.values())
     batches = train.max_epoch * len(first.sampler.epoch()) * train.batch_reuse
     updates = round(batches / (state.update_freq * share))
     if warmup <= updates // 4:

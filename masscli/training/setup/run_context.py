@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from masscli.checkpoint.checkpoint import Checkpoint, saved
+from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.training.recipe import StreamConfig
@@ -58,7 +58,7 @@ class RunContext:
 
     def last_checkpoint(self, save_dir: Path) -> Checkpoint | None:
         """Return the last checkpoint of the run in `save_dir`, or None if nothing has been saved there."""
-        steps = saved(save_dir)
+        steps = saved_checkpoints(save_dir)
         if not steps:
             return None
         return self.open_checkpoint(steps[max(steps)])

@@ -70,9 +70,9 @@ def open_checkpoints(save_dir: Path, context: RunContext) -> dict[int, Checkpoin
     """Return the checkpoints of a run by step. All processes must call this together."""
     # Every process must see the same checkpoints, so one removes what a kill has left before they look.
     if distributed.rank == 0:
-        checkpoint.tidy(save_dir)
+        checkpoint.remove_partial_saves(save_dir)
     distributed.barrier()
-    paths = checkpoint.saved(save_dir)
+    paths = checkpoint.saved_checkpoints(save_dir)
     return {step: context.open_checkpoint(path) for step, path in paths.items()}
 
 
@@ -118,17 +118,17 @@ def repair_links(
     taken from them.
     """
     metric = recipe.checkpoint.best_metric
-    ranked = checkpoint.ranked(scores, lower_is_better(metric))
+    ranked = checkpoint.rank_steps(scores, lower_is_better(metric))
     # The stored best score is of another metric, and patience begins anew.
     if metric != last.recipe.checkpoint.best_metric:
-        last.state.best = scores[ranked[0]] if ranked else None
-        last.state.stale = 0
+        last.state.best_score = scores[ranked[0]] if ranked else None
+        last.state.validations_since_best = 0
     if distributed.rank != 0:
         return
     folder = save_dir / "checkpoints"
-    checkpoint.link(folder, "last", last.path)
+    checkpoint.link_checkpoint(folder, "last", last.path)
     if ranked:
-        checkpoint.link(folder, "best", folder / f"step-{ranked[0]:07d}")
+        checkpoint.link_checkpoint(folder, "best", folder / f"step-{ranked[0]:07d}")
 
 
 def _is_changeable(key: str, recipe: Recipe) -> bool:

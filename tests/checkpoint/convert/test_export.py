@@ -49,7 +49,7 @@ def trained(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint:
     streams = {"pre": {"dataset": "en", "objective": {"name": name}}} if name != "tiny" else {}
     recipe = from_dict(Recipe, {"model": to_dict(model), "stream": streams})
     return Checkpoint.open(
-        checkpoint.save(output, recipe, RunState(), {}, data.tokenizer(), weights, heads, {})
+        checkpoint.save_checkpoint(output, recipe, RunState(), {}, data.tokenizer(), weights, heads, {})
     )
 
 
@@ -62,8 +62,8 @@ def test_what_was_trained_comes_back_bit_by_bit(arch: str, toy: Path, tmp_path: 
     again = taken(tmp_path / "published", tmp_path / "run", ("en", "de"))
     same(again.weights(), ours.weights())
     same(
-        {k.partition(".")[2]: t for k, t in again.heads().items()},
-        {k.partition(".")[2]: t for k, t in ours.heads().items()},
+        {k.partition(".")[2]: t for k, t in again.objective_state().items()},
+        {k.partition(".")[2]: t for k, t in ours.objective_state().items()},
     )
     mine, theirs = to_dict(ours.recipe.model), to_dict(again.recipe.model)
     assert {field: theirs[field] for field in ARCHITECTURE_FIELDS} == {
@@ -156,7 +156,7 @@ def test_language_vectors_and_late_padding_have_no_counterpart(toy: Path, tmp_pa
         Transformer(model, data.vocab.size, ("en", "de")).state_dict(),
     )
     state = RunState(languages=("en", "de"))
-    path = checkpoint.save(tmp_path / "a", recipe, state, {}, data.tokenizer(), weights, {}, {})
+    path = checkpoint.save_checkpoint(tmp_path / "a", recipe, state, {}, data.tokenizer(), weights, {}, {})
     assert (
         told(lambda: export(path, tmp_path / "out", None))[0]
         == "languages is embedding: Hugging Face's BERT has none"
@@ -215,7 +215,7 @@ def tuned(
     tensors = {f"classify.head.{name}.weight": t for name, t in layers.items()}
     tensors |= {f"classify.head.{name}.bias": t[:, 0].clone() for name, t in layers.items()}
     return Checkpoint.open(
-        checkpoint.save(
+        checkpoint.save_checkpoint(
             output / "tuned", recipe, RunState(), {}, ours.tokenizer(), ours.weights(), tensors, {}
         )
     )
@@ -235,7 +235,7 @@ def test_a_classifier_goes_with_its_labels(toy: Path, tmp_path: Path) -> None:
     assert (card["label2id"], card["classifier_dropout"]) == ({"no": 0, "yes": 1}, 0.2)
     same(
         {f"classify.head.out.{part}": theirs[f"classifier.{part}"] for part in ("weight", "bias")},
-        ours.heads(),
+        ours.objective_state(),
     )
     assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias"} < {*theirs} and not any(
         name.startswith("cls.") for name in theirs

@@ -52,7 +52,10 @@ KINDS = list(CONFIGS)
 def test_an_imported_model_computes_what_was_published(kind: str, tmp_path: Path) -> None:
     weights = write(tmp_path, kind)
     found, oracle = taken(tmp_path, tmp_path / "run"), Published(kind, weights)
-    model, heads = found.model(), {name.partition(".")[2]: tensor for name, tensor in found.heads().items()}
+    model, heads = (
+        found.model(),
+        {name.partition(".")[2]: tensor for name, tensor in found.objective_state().items()},
+    )
     block, lengths, segments = texts(V, P)
     hidden = model.read(Tokens(block, lengths, segments=segments))
     for row, length in enumerate(lengths.tolist()):
@@ -114,7 +117,7 @@ def test_a_file_without_a_head_gets_a_new_one_that_is_named(kind: str, tmp_path:
     )
     assert one[f"{norm}.weight"].tolist() == [1.0] * len(one[f"{norm}.weight"])
     assert torch.equal(one["token_embeddings.shared"], weights["embeddings.word_embeddings.weight"])
-    assert not Checkpoint.open(saved).heads()
+    assert not Checkpoint.open(saved).objective_state()
 
 
 def test_a_file_without_a_pooler_makes_a_model_without_one(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def compare(peer: Any, run: Path) -> None:
     checkpoint = Checkpoint.open(run)
     model, heads = (
         checkpoint.model(),
-        {name.partition(".")[2]: tensor for name, tensor in checkpoint.heads().items()},
+        {name.partition(".")[2]: tensor for name, tensor in checkpoint.objective_state().items()},
     )
     block, lengths, segments = texts(V, L)
     keep = torch.arange(L) < lengths[:, None]

@@ -248,10 +248,10 @@ def test_a_continued_run_makes_the_same_sources(toy: Path, tmp_path: Path) -> No
     for stop in (2, 6):
         train(recipe(toy, tmp_path / "parts", f"train.max_update={stop}", streams=BOTH))
     assert same_run(tmp_path / "whole", tmp_path / "parts")
-    figures = steps(whole)[-1].figures
+    figures = steps(whole)[-1].objective_metrics
     assert {name.partition(".")[2] for name in figures} == set(BacktranslationMonitor.names) and 0 < steps(
         whole
-    )[-1].searching < 1
+    )[-1].generation_share < 1
 
 
 def test_what_was_made_is_learned_from_again(
@@ -298,7 +298,9 @@ def test_a_search_without_memory_is_done_in_pieces(
 
     monkeypatch.setattr(Decoder, "generate", generate)
     train(recipe(toy, tmp_path / "scarce", *exact, streams=BOTH))
-    assert last(tmp_path / "scarce").state.splits == 3 and last(tmp_path / "plain").state.splits == 0
+    assert (
+        last(tmp_path / "scarce").state.oom_retries == 3 and last(tmp_path / "plain").state.oom_retries == 0
+    )
     assert far(tmp_path / "plain", tmp_path / "scarce") < 2e-5
 
 
@@ -671,7 +673,7 @@ def test_a_warning_that_comes_back_is_told_again() -> None:
     concerns: list[tuple[str, ...]] = [("copies (40%)",), ("copies (50%)",), (), ("copies (90%)",)]
     events: list[Event] = [
         Stepped(step=n, epoch=0, losses={}, lr=0.1, grad_norm=1.0, targets=1, padding=0.0, seconds=1.0, loss_scale=1.0, overflows=0,
-                splits=0, memory=0.1, searching=0.0, figures={}, concerns=each)
+                oom_retries=0, memory=0.1, generation_share=0.0, objective_metrics={}, warnings=each)
         for n, each in enumerate(concerns)
     ]  # fmt: skip
     follow([*events, Finished(4, "the end", 1.0)], (), 0, 4, console)

@@ -1,0 +1,67 @@
+"""Adam as BERT, ELECTRA, ALBERT (LAMB) and GPT were trained with it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from masscli.training.fsdp import block_norms, local_part
+
+
+class BertAdam(torch.optim.Optimizer):
+    """Adam without bias correction and with decoupled weight decay: p -= lr * (m / (sqrt(v) + eps) + decay * p).
+
+    `layerwise` is LAMB (You et al. 2020) as ALBERT uses it: the step of each matrix is scaled by |p| / |step|. A group's
+    `blocks` says of how many matrices one of ours consists (queries, keys and values); each block has a scale of its own.
+    `corrected` is what GPT was fine-tuned with: the rate, and with it the decay, is multiplied by
+    sqrt(1 - beta2^t) / (1 - beta1^t).
+    """
+
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        layerwise: bool,
+        corrected: bool = False,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "layerwise": layerwise, "corrected": corrected}
+        super().__init__(groups, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # a loss is never evaluated again
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group)
+
+    def _update(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
+        assert parameter.grad is not None
+        beta1, beta2 = group["betas"]
+        state = self.state[parameter]
+        if not state:
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+            if group["corrected"]:
+                state["step"] = torch.zeros(())
+        mean = state["exp_avg"].lerp_(parameter.grad, 1 - beta1)
+        square = state["exp_avg_sq"]
+        square.mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
+        step = mean / square.sqrt().add_(group["eps"]) + group["weight_decay"] * parameter
+        rate = group["lr"]
+        if group["corrected"]:
+            state["step"] += 1
+            count = int(state["step"])
+            rate *= math.sqrt(1 - beta2**count) / (1 - beta1**count)
+        if group["layerwise"] and parameter.dim() > 1:
+            weight_norms = block_norms(parameter, group["blocks"])
+            step_norms = block_norms(step, group["blocks"])
+            # A block whose weights or step are zero keeps its step as it is.
+            usable = (weight_norms > 0) & (step_norms > 0)
+            trust = torch.where(usable, weight_norms / step_norms, 1.0).to(step.dtype)
+            local_part(step).mul_(trust.view(-1, *[1] * (parameter.dim() - 1)))
+        parameter.add_(step, alpha=-rate)
