@@ -25,8 +25,7 @@ Word = tuple[int, list[str]]
 
 
 def read_conll(path: Path) -> Iterator[Record]:
-    """Yield a record for every sentence; its fields `1`, `2`, ... are the columns, lists of one item per
-    word.
+    """Yield a record for every sentence, whose fields `1`, `2`, ... are lists of the words in each column.
 
     Columns are separated by tabs, or by spaces if the first word has no tab. The reader skips `-DOCSTART-`,
     comments before a sentence (lines that begin with `#` and have not as many columns as words have), and in
@@ -73,8 +72,7 @@ def split_sentences(rows: Iterable[str], name: str) -> Iterator[list[Word]]:
 
 
 def is_conllu(names: Sequence[str], first_column: Sequence[str]) -> bool:
-    """Return whether columns are those of CoNLL-U: ten, of which the first numbers the words of a
-    sentence."""
+    """Return whether columns are those of CoNLL-U: ten, of which the first counts words."""
     numbers = [str(number) for number in range(1, len(first_column) + 1)]
     return len(names) == CONLLU_COLUMNS and len(first_column) > 0 and list(first_column) == numbers
 

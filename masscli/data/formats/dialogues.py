@@ -14,8 +14,7 @@ _HINT = "one dialogue per line, two or more turns separated by single tabs; blan
 
 
 def read_dialogues(path: Path) -> Iterator[Record]:
-    """Yield a record for every turn but the first: the turn as `response`, all turns before it as
-    `context`."""
+    """Yield a record for every turn but the first: `response` is the turn, `context` all turns before it."""
     for number, row in enumerate(corpus.iter_lines(path), 1):
         # Tabs are turns, even if they are empty ones.
         if not row.strip(" "):

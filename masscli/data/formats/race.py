@@ -63,8 +63,7 @@ def _articles(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _read_article(article: Any) -> tuple[str, list[tuple[str, list[str], str]], bool]:
-    """Return the text of an article, its questions with their choices and answers, and whether it has
-    answers."""
+    """Return the text of an article, its questions with choices and answers, and whether it has answers."""
     context = article["article"]
     questions = article["questions"]
     options = article["options"]

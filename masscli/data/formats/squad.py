@@ -1,5 +1,4 @@
-"""SQuAD 1.1 and 2.0: questions about paragraphs, with answers that are spans of them (Rajpurkar et al.
-2018)."""
+"""SQuAD 1.1 and 2.0: questions about paragraphs, answered by spans of them (Rajpurkar et al. 2018)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The steps of `masscli preprocess`, from text files to a data folder."""

@@ -1,5 +1,4 @@
-"""Why a training line is dropped: the rules of length and of the filters, in the order in which they are
-applied."""
+"""Why a training line is dropped: rules of length, and the order in which reasons apply."""
 
 from __future__ import annotations
 

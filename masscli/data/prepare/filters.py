@@ -79,8 +79,7 @@ class Survey:
         return np.isin(hash_lines(lines), held_out)
 
     def is_repeated(self, unit_name: str, first_row: int, count: int) -> Bools:
-        """Return which of `count` rows from `first_row` of a pair, or of monolingual text, repeat an earlier
-        one."""
+        """Return which of `count` rows of a unit, from `first_row`, repeat an earlier one."""
         repeated = self.arrays.get(f"repeat:{unit_name}")
         if repeated is None:
             return np.zeros(count, np.bool_)

@@ -106,8 +106,7 @@ def input_entries(
 def _needed_rows_column(
     group: TextGroup, pair: Sides, side: int, writers: Mapping[str, WriterState]
 ) -> str | None:
-    """Return the column of row numbers of one side of a pair, or None if all rows belong to the pair, in
-    order."""
+    """Return the column of row numbers of one side of a pair, or None if the pair has all rows."""
     name = group.rows_column(pair, side)
     if name not in writers:
         return None

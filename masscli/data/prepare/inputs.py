@@ -61,8 +61,10 @@ class _Prefix:
 
 
 def find_inputs(config: PreprocessConfig) -> RequestedInputs:
-    """Return the files that are asked for; raise MasscliError when one is missing or an option makes no
-    sense."""
+    """Return the files that are asked for.
+
+    Raises MasscliError when one is missing, or when an option makes no sense.
+    """
     mono = [_parse_mono(entry) for entry in config.mono]
     languages = _find_languages(config, mono)
     prefixes = _find_prefixes(config)

@@ -1,9 +1,8 @@
-"""Find held-out examples of a table that are also in its training part, and so say little of what was
-learned.
+"""Find held-out examples of a table that are also in its training part.
 
-The text of examples is compared, letter by letter: the fields that the vocabulary is trained on (`is_text`),
-and neither numbers nor labels of one word. Such examples are counted and kept, since published results
-include them.
+Such examples say little of what was learned, but they are counted and kept, since published results include
+them. The text of examples is compared, letter by letter: the fields that the vocabulary is trained on
+(`is_text`), and neither numbers nor labels of one word.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""Move a finished data folder into its place, so that a kill at any moment does no harm, and lock the folder
-meanwhile."""
+"""Move a finished data folder into its place, so that a kill at any moment does no harm.
+
+While a run writes to a folder, the folder is locked.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Turn labelled examples into the columns that `masscli.data.storage.tables` describes, on disk or in
-memory."""
+"""Turn labelled examples into the columns of a table, on disk or in memory.
+
+The columns are those that `masscli.data.storage.tables` describes.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""How far a run of `masscli preprocess` has come, so that the next one can resume it:
-`.partial/resume.json`."""
+"""The state from which a killed run of `masscli preprocess` is resumed: `.partial/resume.json`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Append encoded chunks, in order, to the columns of a data folder, and say at any moment how to resume from
-there."""
+"""Append encoded chunks, in order, to the columns of a data folder, ready to be resumed at any moment."""
 
 from __future__ import annotations
 

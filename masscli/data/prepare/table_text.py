@@ -1,5 +1,4 @@
-"""Which fields of labelled examples are running text, and the text of them that a vocabulary is trained
-on."""
+"""Running text of labelled examples, which a vocabulary is trained on."""
 
 from __future__ import annotations
 

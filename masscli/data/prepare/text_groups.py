@@ -20,8 +20,10 @@ Sides = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class TextGroup:
-    """Aligned files of a split, one for each language, and which of these sides are pairs (none: monolingual
-    text)."""
+    """Aligned files of a split, one for each language, and which of them are pairs.
+
+    Without pairs, the only file is monolingual text.
+    """
 
     name: str
     split: str
@@ -36,8 +38,7 @@ class TextGroup:
 
     @property
     def units(self) -> tuple[Sides, ...]:
-        """The sides whose lines are kept or dropped together: those of each pair, or that of monolingual
-        text."""
+        """The sides whose lines are kept or dropped together: both of a pair, or the only one."""
         return self.pairs or ((0,),)
 
     def unit_name(self, sides: Sides) -> str:

@@ -47,8 +47,10 @@ def make_vocabulary(
     folder: Path,
     pool: WorkerPool,
 ) -> Tokenizer:
-    """Take the vocabulary that is given, or train one on a sample of the training text and of labelled
-    examples."""
+    """Adopt the vocabulary that is given, or train one on a sample of the training text.
+
+    Running text of labelled examples is part of the training text.
+    """
     languages = inputs.languages
     if config.spm_model:
         return Tokenizer.from_model_file(

@@ -1,7 +1,7 @@
-"""An ordered map over worker processes: results come in the order of the tasks, and only a few tasks are
-under way.
+"""An ordered map over worker processes.
 
-Workers are spawned, not forked, and exit as soon as their parent is gone, even if it was killed.
+Results come in the order of the tasks, and only a few tasks are under way at any time, so that memory is
+bounded. Workers are spawned, not forked, and exit as soon as their parent is gone, even if it was killed.
 """
 
 from __future__ import annotations
@@ -38,12 +38,10 @@ class WorkerPool:
             self._executor = ProcessPoolExecutor(workers, context, _start_worker)
 
     def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
-        """Yield function(task) for every task, in order; tasks are taken from the iterable as they are
-        needed."""
+        """Yield function(task) for every task, in order. Tasks are taken as they are needed."""
         if self._executor is None:
             yield from map(function, tasks)
             return
-        # Results are taken in order, and a bounded number of tasks waits, so that memory is bounded as well.
         waiting: deque[Future[Result]] = deque()
         try:
             for task in tasks:

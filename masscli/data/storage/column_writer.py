@@ -79,29 +79,29 @@ class ColumnWriter:
         while row < len(lengths):
             state = self.state
             # Take as many rows as fit into the current shard.
-            last_row = int(np.searchsorted(ends, value + self._max_values - state.values, "right"))
-            last_row = min(last_row, row + MAX_ROWS - state.rows)
+            end_row = int(np.searchsorted(ends, value + self._max_values - state.values, "right"))
+            end_row = min(end_row, row + MAX_ROWS - state.rows)
             # Not one fits: begin the next shard.
-            if last_row <= row and state.rows:
+            if end_row <= row and state.rows:
                 self._close_shard()
                 self._open()
                 continue
             # A row that is larger than a shard gets a shard of its own.
-            last_row = max(last_row, row + 1)
-            last_value = int(ends[last_row - 1])
+            end_row = max(end_row, row + 1)
+            end_value = int(ends[end_row - 1])
             # Document starts are stored relative to the shard.
-            starts = [state.rows + start - row for start in document_starts if row <= start < last_row]
-            self._values_file.write(block.values[value:last_value].astype(self.dtype, copy=False).tobytes())
-            self._lengths_file.write(lengths[row:last_row].astype("<i4", copy=False).tobytes())
+            starts = [state.rows + start - row for start in document_starts if row <= start < end_row]
+            self._values_file.write(block.values[value:end_value].astype(self.dtype, copy=False).tobytes())
+            self._lengths_file.write(lengths[row:end_row].astype("<i4", copy=False).tobytes())
             self._documents_file.write(np.array(starts, "<i8").tobytes())
             self.state = WriterState(
                 finished=state.finished,
-                rows=state.rows + last_row - row,
-                values=state.values + last_value - value,
+                rows=state.rows + end_row - row,
+                values=state.values + end_value - value,
                 documents=state.documents + len(starts),
             )
-            row = last_row
-            value = last_value
+            row = end_row
+            value = end_value
 
     def flush(self) -> WriterState:
         """Put everything on disk and return the state from which a run can be resumed."""

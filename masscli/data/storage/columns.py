@@ -26,14 +26,18 @@ class RaggedColumn(Protocol):
     """A sequence of rows of whole numbers, such as a `Column`."""
 
     def __len__(self) -> int: ...
-    def lengths(self, start: int = 0, stop: int | None = None) -> NDArray[np.int32]: ...
     def __getitem__(self, row: int) -> NDArray[np.int64]: ...
+    def lengths(self, start: int = 0, stop: int | None = None) -> NDArray[np.int32]:
+        """Return the number of values of each row from `start` to `stop`."""
+        ...
 
 
 class TextColumn(RaggedColumn, Protocol):
     """A column whose rows may be utf-8 text."""
 
-    def text(self, row: int) -> str: ...
+    def text(self, row: int) -> str:
+        """Return a row as text."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,10 @@ class RowBlock:
 
 @dataclass(frozen=True)
 class Column:
-    """The rows of `shards`, one after another; or, if there are `selected` row numbers, those rows in that
-    order."""
+    """The rows of some shards, one after another.
+
+    If there are `selected` row numbers, the column consists of those rows in that order.
+    """
 
     shards: tuple[Shard, ...]
     selected: NDArray[np.int64] | None = None

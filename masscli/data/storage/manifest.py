@@ -1,8 +1,7 @@
-"""`manifest.json`, which says what a data folder holds. It is written last, so that a folder without it is
-unfinished.
+"""The manifest of a data folder, `manifest.json`, which says what the folder holds.
 
-It does not say when, where or with how many workers the folder was made: the same text and settings give the
-same bytes.
+It is written last, so that a folder without it is unfinished. It does not say when, where or with how many
+workers the folder was made: the same text and settings give the same bytes.
 """
 
 from __future__ import annotations

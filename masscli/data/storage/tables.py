@@ -37,8 +37,7 @@ INPUT_SPLIT = "input"
 
 
 def derived_suffix(column: str) -> str:
-    """Return which derived column of a field a name stands for, or an empty string if it is a field
-    itself."""
+    """Return which derived column a name stands for, or an empty string if it is a field itself."""
     field, _, suffix = column.rpartition(".")
     if field and suffix in DERIVED_SUFFIXES:
         return suffix
