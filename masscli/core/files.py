@@ -26,7 +26,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears, or replaces the one before, when the `with` block ends without an error.
+    """Open a file for writing that appears when the `with` block ends without an error.
 
     Until then the contents lie in a hidden file beside it, which is removed if there is an error.
     """
@@ -72,7 +72,7 @@ def sha256_of(path: Path) -> str:
 
 
 def acquire_lock(path: Path) -> BinaryIO:
-    """Lock a file, which is made if need be, against other processes. The lock ends when the returned file is closed.
+    """Lock a file against other processes, until the returned file is closed.
 
     It also ends with the process, however it ends. Raises BlockingIOError if another process holds the lock.
     """

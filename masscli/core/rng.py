@@ -39,7 +39,10 @@ class Purpose(IntEnum):
 def make_generator(
     seed: int, purpose: Purpose, index: int, second_index: int = 0, stream: str = ""
 ) -> np.random.Generator:
-    """Return the generator of one purpose; `stream` is the name of the training stream, if numbers differ between streams."""
+    """Return the generator of one purpose.
+
+    `stream` is the name of the training stream, if numbers differ between streams.
+    """
     # Philox counts up in the first word of its counter while numbers are drawn, so that word starts at 0.
     counter = [0, purpose, index, second_index]
     return np.random.Generator(np.random.Philox(counter=counter, key=[seed, zlib.crc32(stream.encode())]))

@@ -1,4 +1,7 @@
-"""Weights that change during training, written as in XLM: the points of `0:1,100000:0.1,300000:0` are joined by straight lines."""
+"""Weights that change during training, written as in XLM.
+
+The points of `0:1,100000:0.1,300000:0` are joined by straight lines.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from itertools import pairwise
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A value for each update: straight lines between `points` (update, value), constant after the last of them."""
+    """A value for each update.
+
+    Between two `points` (update, value) it is a straight line, and after the last of them it is constant.
+    """
 
     points: tuple[tuple[int, float], ...]
 

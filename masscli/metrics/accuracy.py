@@ -1,6 +1,7 @@
-"""The share of lines that equal their reference (any of several), spaces at the ends aside.
+"""Accuracy: the share of lines that are equal to a reference, apart from spaces at the ends.
 
-Lines that are blank on both sides separate sentences of CoNLL columns: they are no examples, and are not counted.
+Lines that are blank on both sides separate the sentences of CoNLL columns. They are no examples and are not
+counted.
 """
 
 from __future__ import annotations
@@ -15,31 +16,40 @@ from masscli.metrics.mean_metric import MeanMetric
 
 
 class Accuracy(MeanMetric):
-    """Exact match."""
+    """Share of exact matches."""
 
     title: ClassVar[str] = "accuracy"
     no_gold: str
 
     @classmethod
-    def of(cls, options: ScoreConfig) -> Self:
-        metric = super().of(options)
+    def from_options(cls, options: ScoreConfig) -> Self:
+        """Return the metric with the settings of `options`."""
+        metric = super().from_options(options)
         metric.no_gold = options.no_gold or ""
         return metric
 
+    def line_score(self, hypothesis: str, reference: str) -> float:
+        """Return 1 if the line is equal to its reference, else 0."""
+        hypothesis, reference = hypothesis.strip(), reference.strip()
+        if self.lowercase:
+            hypothesis, reference = hypothesis.lower(), reference.lower()
+        return float(hypothesis == reference)
+
+    def signature_fields(self) -> dict[str, str]:
+        """Return whether case counts, and the mark of lines that were left out."""
+        fields = {"case": "lc" if self.lowercase else "mixed"}
+        if self.no_gold:
+            fields["nogold"] = self.no_gold
+        return fields
+
     def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[float]:
-        if not hypothesis.strip() and not any(reference.strip() for reference in ref_kwargs["references"]):
+        is_blank = not hypothesis.strip() and not any(line.strip() for line in ref_kwargs["references"])
+        if is_blank:
             return [0.0, 0.0]
         return super()._compute_segment_statistics(hypothesis, ref_kwargs)
 
     def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:
-        return super()._compute_score_from_stats(stats if stats[1] else [0.0, 1.0])
-
-    def line_score(self, hypothesis: str, reference: str) -> float:
-        a, b = hypothesis.strip(), reference.strip()
-        return float(a.lower() == b.lower() if self.lowercase else a == b)
-
-    def described(self) -> dict[str, str]:
-        return {
-            "case": "lc" if self.lowercase else "mixed",
-            **({"nogold": self.no_gold} if self.no_gold else {}),
-        }
+        # A sample may consist of blank lines only.
+        if stats[1] == 0:
+            stats = [0.0, 1.0]
+        return super()._compute_score_from_stats(stats)

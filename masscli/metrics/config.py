@@ -1,8 +1,4 @@
-"""Every knob of the commands that do not train: preprocess, generate, predict, score, demo.
-
-They follow the rules of masscli/recipe.py: a field's type, default and sentence are its flag.  `GenerationConfig` is the search, which
-back-translation and validation use too.  Nothing heavy is imported here.
-"""
+"""The options of `masscli score`. This module imports neither torch nor sacrebleu, so that help is quick."""
 
 from __future__ import annotations
 
@@ -14,94 +10,103 @@ from masscli.core.config import Flags, check, config
 
 @config
 class ScoreConfig:
-    """What to measure, and how."""
+    """What is measured, and how."""
 
     metric: Annotated[tuple[str, ...], Flags("-m")] = ("bleu",)
-    """Metrics, such as bleu,chrf: bleu, chrf, chrf++, ter, multi-bleu (Moses-tokenised, as in papers), rouge (rouge-1, rouge-2, rouge-l),
-    rouge-lsum, accuracy, f1, mcc (Matthews), pearson, spearman, entity-f1 (tagged words), squad (JSON), or module:Class."""
+    """Metrics, such as bleu,chrf. Text: bleu, chrf, chrf++, ter, multi-bleu (Moses tokens, as in papers),
+    rouge (rouge-1, rouge-2, rouge-l), rouge-lsum. Labels and numbers: accuracy, f1, mcc (Matthews), pearson,
+    spearman, entity-f1 (tagged words). Answers: squad (JSON). Or module:Class."""
     column: str | None = None
-    """The references are this column: of a TSV file with a header or of JSONL by its name, of CoNLL lines by its number (default there:
-    the last; 4, UPOS, of CoNLL-U; label of SWAG and RACE)."""
+    """Column of the references: its name in TSV with a header, JSONL, SWAG and RACE (there label), its
+    number in CoNLL lines (default there: the last, and 4, UPOS, in CoNLL-U)."""
     ref_format: Literal["tsv", "lines", "jsonl", "conll", "swag", "race"] | None = None
-    """What the references are (default: by their name, .tsv, .jsonl, .conll, .csv (swag), a folder (race); else a table where --column
-    is given, or lines)."""
+    """Format of the references (default: by the name: .tsv, .jsonl, .conll, .csv for swag, a folder for
+    race; otherwise tsv with --column, or lines)."""
     hyp_column: str | None = None
-    """The hypotheses are this column, likewise (default: where `masscli predict` and `masscli generate` write theirs in JSONL, TSV and
-    CoNLL lines)."""
+    """Column of the hypotheses, given likewise (default: where `masscli predict` and `masscli generate`
+    write them in JSONL, TSV and CoNLL lines)."""
     choices_column: str = "choices"
-    """Where JSONL references have a list of choices under this name, labels are the number of a choice, from 0, or its letter, from A."""
+    """Column of JSONL references with a list of choices. Their labels are then the number of a choice, from
+    0, or its letter, from A."""
     no_gold: str | None = None
-    """accuracy, f1, mcc: references of this label have no gold label and are left out (default: - in labels of SNLI and MNLI)."""
+    """accuracy, f1, mcc: label of references that have no gold label; they are left out (default: -, if the
+    other labels are those of SNLI and MNLI)."""
     na_prob: Path | None = None
-    """squad: how likely each question has no answer, a JSON object by id; the best threshold is searched for."""
+    """squad: JSON object with the probability that a question has no answer, by id. The best threshold is
+    reported."""
     na_prob_thresh: float = 1.0
-    """squad: questions above this have no answer."""
+    """squad: questions with a higher probability are taken to be predicted as unanswerable."""
     missing: Literal["refuse", "wrong"] = "refuse"
-    """squad: what to do about a question without a prediction."""
+    """squad: what happens if a question has no prediction."""
     positive: str = ""
-    """The label that f1 is about (default: the second, where the labels on both sides are two; else it is the mean over labels)."""
+    """f1: the positive label (default: the second of two labels; with more labels f1 is the mean over
+    labels)."""
     stem: bool = False
-    """rouge: compare the stems of English words (Porter 1980)."""
+    """rouge: compare the stems of English words (Porter 1980, as in NLTK)."""
     summary_separator: str = "<q>"
-    """rouge: what stands between the sentences of a summary on a line; so does a line end within a string of JSONL."""
+    """rouge: what separates the sentences of a summary on a line. A line end in a string of JSONL does so
+    too."""
     lang: Annotated[str, Flags("-l")] = "en"
-    """Language of the text; multi-bleu tokenises by it."""
+    """Language of the text; multi-bleu tokenizes by its rules."""
     lowercase: Annotated[bool, Flags("-lc")] = False
     """Ignore case."""
     normalize: bool = False
-    """Moses punctuation normalisation of both sides first, as the papers on unsupervised translation have it (multi-bleu)."""
+    """multi-bleu: first normalize the punctuation of both sides with Moses, as papers on unsupervised
+    translation do."""
     plain_romanian: bool = False
-    """Take the marks off Romanian letters on both sides first, as in the papers on WMT16 (multi-bleu with --lang ro)."""
+    """multi-bleu with --lang ro: first remove the marks on Romanian letters, as papers on WMT16 do."""
     tokenize: Literal[
         "13a", "intl", "zh", "char", "none", "ja-mecab", "ko-mecab", "flores101", "flores200"
     ] = "13a"
-    """Tokenizer of bleu."""
+    """bleu: tokenizer of sacreBLEU."""
     confidence: bool = False
-    """Add a 95% confidence interval, from bootstrap resampling."""
+    """Add a 95% confidence interval from bootstrap resampling."""
     paired: bool = False
     """Compare the first hypothesis file with each of the others by paired bootstrap resampling."""
     bootstrap: Annotated[int, Flags("--n-bootstrap")] = 1000
-    """Resamples."""
+    """Number of samples for bootstrap resampling."""
     sentence_level: bool = False
-    """Score each line instead of the whole."""
+    """Score each line instead of the whole corpus."""
     format: Literal["text", "json"] = "text"
-    """Lines for people, or JSON for programs."""
+    """Output format: text for people, json for programs."""
 
     def __post_init__(self) -> None:
+        metrics = set(self.metric)
+        is_romanian_multi_bleu = self.lang == "ro" and metrics == {"multi-bleu"}
+        is_english_rouge = self.lang == "en" and any(name.startswith("rouge") for name in metrics)
         check(
-            (self.metric != (), "metric", "name at least one"),
+            (len(metrics) > 0, "metric", "name at least one"),
             (self.bootstrap > 1, "bootstrap", f"must be above 1, got {self.bootstrap}"),
             (
-                not self.plain_romanian or (self.lang == "ro" and set(self.metric) == {"multi-bleu"}),
+                not self.plain_romanian or is_romanian_multi_bleu,
                 "plain_romanian",
                 "goes with --metric multi-bleu --lang ro",
             ),
             (
-                not self.normalize or set(self.metric) == {"multi-bleu"},
+                not self.normalize or metrics == {"multi-bleu"},
                 "normalize",
                 "goes with --metric multi-bleu",
             ),
             (
                 self.column is None or self.ref_format != "lines",
                 "column",
-                "the references have none, with ref_format lines",
+                "the references have none, with --ref-format lines",
             ),
             (
-                not self.no_gold or set(self.metric) <= {"accuracy", "f1", "mcc"},
+                not self.no_gold or metrics <= {"accuracy", "f1", "mcc"},
                 "no_gold",
                 "goes with --metric accuracy, f1, mcc",
             ),
-            (
-                not self.stem
-                or (self.lang == "en" and any(name.startswith("rouge") for name in self.metric)),
-                "stem",
-                "goes with --metric rouge and English text",
-            ),
+            (not self.stem or is_english_rouge, "stem", "goes with --metric rouge and English text"),
             (self.summary_separator.strip() != "", "summary_separator", "must not be blank"),
-            (not (self.paired and self.sentence_level), "paired", "cannot be combined with sentence_level"),
+            (
+                not (self.paired and self.sentence_level),
+                "paired",
+                "cannot be combined with --sentence-level",
+            ),
             (
                 not (self.confidence and self.sentence_level),
                 "confidence",
-                "cannot be combined with sentence_level",
+                "cannot be combined with --sentence-level",
             ),
         )

@@ -1,6 +1,7 @@
-"""Metrics of labels, numbers and tagged words that are no mean over lines: F1, Matthews, correlations, entities.
+"""Metrics that are no mean over lines: F1 and correlations of labels and numbers, and F1 of tagged entities.
 
-They are computed on the whole text; resampling draws lines (sentences, for entities) and computes anew.  Values are times 100.
+They are computed on the whole corpus. Resampling draws lines, or sentences for entities, and computes them
+again. All values are times 100.
 """
 
 from __future__ import annotations
@@ -18,46 +19,67 @@ from masscli.metrics import entities, label_measures
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.signature import SignedMetric
 
+BOOTSTRAP_SEED = 12345
+_SHOWN_LETTERS = 40
+Unit = tuple[list[str], list[str]]
+"""The gold lines and the predicted lines that resampling draws together."""
+
 
 class CorpusMetric(SignedMetric):
-    """A number for a whole text and one reference."""
+    """One number for a whole corpus with one reference."""
 
     title: ClassVar[str]
     options: ScoreConfig
 
     @classmethod
-    def of(cls, options: ScoreConfig) -> Self:
+    def from_options(cls, options: ScoreConfig) -> Self:
+        """Return the metric with the settings of `options`."""
         metric = cls()
         metric.options = options
         return metric
 
     @abstractmethod
-    def whole(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        """In [0, 1], or [-1, 1]."""
+    def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
+        """Return the value in [0, 1], or in [-1, 1] for a correlation."""
 
-    def units(self, gold: Sequence[str], predicted: Sequence[str]) -> list[tuple[list[str], list[str]]]:
-        """What is drawn in resampling: lines."""
+    def resampling_units(self, gold: Sequence[str], predicted: Sequence[str]) -> list[Unit]:
+        """Return what resampling draws: lines."""
         return [([a], [b]) for a, b in zip(gold, predicted, strict=True)]
 
     def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
+        """Return the score of a corpus, with mean and confidence interval if `n_bootstrap` is above 1."""
         if len(references) != 1:
             raise MasscliError(f"{self.title}: takes one reference, got {len(references)}")
         self.num_refs = 1
-        predicted, gold = [line.strip() for line in hypotheses], [line.strip() for line in references[0]]
-        score = Score(self.title, 100 * self.whole(gold, predicted))
+        predicted = [line.strip() for line in hypotheses]
+        gold = [line.strip() for line in references[0]]
+        score = Score(self.title, 100 * self.compute(gold, predicted))
         if n_bootstrap > 1:
-            units, rng = self.units(gold, predicted), np.random.default_rng(12345)
-            values = []
-            for _ in range(n_bootstrap):
-                drawn = [units[at] for at in rng.integers(0, len(units), len(units)).tolist()]
-                flat = [[line for unit in drawn for line in unit[side]] for side in (0, 1)]
-                values.append(100 * self.whole(flat[0], flat[1]))
+            values = self._bootstrap(self.resampling_units(gold, predicted), n_bootstrap)
             low, high = np.percentile(values, [2.5, 97.5])
             score._mean, score._ci = float(np.mean(values)), float(high - low) / 2
         return score
 
+    def _bootstrap(self, units: Sequence[Unit], samples: int) -> list[float]:
+        """Return the score of each sample of units, drawn with replacement."""
+        rng = np.random.default_rng(BOOTSTRAP_SEED)
+        values = []
+        for _ in range(samples):
+            gold: list[str] = []
+            predicted: list[str] = []
+            for position in rng.integers(0, len(units), len(units)).tolist():
+                gold += units[position][0]
+                predicted += units[position][1]
+            values.append(100 * self.compute(gold, predicted))
+        return values
+
     def sentence_score(self, hypothesis: str, references: Sequence[str]) -> Score:
-        raise MasscliError(f"{self.title}: is of a whole text, not of a line", "leave out --sentence-level")
+        """Refuse to score a single line."""
+        raise MasscliError(
+            f"{self.title}: is defined for a whole corpus, not for a line", "leave out --sentence-level"
+        )
+
+    # sacreBLEU's interface for comparing systems, which needs statistics of single lines.
 
     def _extract_reference_info(self, refs: Sequence[str]) -> dict[str, Any]:
         raise MasscliError(
@@ -75,62 +97,87 @@ class CorpusMetric(SignedMetric):
 
 
 class LabelMetric(CorpusMetric):
-    """Of labels.  Lines that are blank on both sides separate sentences of tagged words, and have none."""
+    """A metric of labels.
+
+    Lines that are blank on both sides separate the sentences of tagged words and are left out.
+    """
 
     def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
-        rows = [row for row in zip(hypotheses, *references, strict=True) if any(line.strip() for line in row)]
-        predicted, *gold = [self.folded(column) for column in zip(*rows, strict=True)] or [
-            [],
-            *([] for _ in references),
+        """Return the score of all lines that have a label."""
+        lines = zip(hypotheses, *references, strict=True)
+        labelled = [line for line in lines if any(label.strip() for label in line)]
+        predicted = self.normalize_case([line[0] for line in labelled])
+        gold = [
+            self.normalize_case([line[number] for line in labelled])
+            for number in range(1, len(references) + 1)
         ]
         return super().corpus_score(predicted, gold, n_bootstrap)
 
-    def folded(self, lines: Sequence[str]) -> list[str]:
-        """As they are compared."""
-        return [line.strip().lower() if self.options.lowercase else line.strip() for line in lines]
+    def normalize_case(self, lines: Sequence[str]) -> list[str]:
+        """Return the labels in the form in which they are compared."""
+        labels = [line.strip() for line in lines]
+        if self.options.lowercase:
+            labels = [label.lower() for label in labels]
+        return labels
 
-    def described(self) -> dict[str, str]:
-        return {
-            **({"case": "lc"} if self.options.lowercase else {}),
-            **({"nogold": self.options.no_gold} if self.options.no_gold else {}),
-        }
+    def signature_fields(self) -> dict[str, str]:
+        """Return whether case counts, and the mark of lines that were left out."""
+        fields = {}
+        if self.options.lowercase:
+            fields["case"] = "lc"
+        if self.options.no_gold:
+            fields["nogold"] = self.options.no_gold
+        return fields
 
 
 class F1(LabelMetric):
-    """Of the positive label; the mean over labels where there are not two.  Which it is follows from all the lines, never from a draw."""
+    """F1 of the positive label, or the mean over labels unless there are two.
+
+    Which it is depends on all lines, never on those that were drawn in resampling.
+    """
 
     title: ClassVar[str] = "F1"
     _positive: str | None = None
-    _labels = 0
+    _label_count = 0
 
-    def whole(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        return (
-            label_measures.macro_f1(gold, predicted)
-            if self._positive is None
-            else label_measures.f1(gold, predicted, self._positive)
-        )
+    def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
+        """Return F1."""
+        if self._positive is None:
+            return label_measures.macro_f1(gold, predicted)
+        return label_measures.f1(gold, predicted, self._positive)
 
     def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
-        found = sorted({label for lines in (hypotheses, *references) for label in self.folded(lines)} - {""})
-        (positive,) = self.folded([self.options.positive])
-        if positive and positive not in found:
+        """Choose the positive label and return the score.
+
+        Raises MasscliError if no line has the label that is asked for.
+        """
+        labels: set[str] = set()
+        for lines in (hypotheses, *references):
+            labels.update(self.normalize_case(lines))
+        labels.discard("")
+        (positive,) = self.normalize_case([self.options.positive])
+        if positive and positive not in labels:
             raise MasscliError(
-                f"--positive {positive}: no line has this label", f"the labels are {', '.join(found)}"
+                f"--positive {positive}: no line has this label",
+                f"the labels are {', '.join(sorted(labels))}",
             )
-        self._positive, self._labels = label_measures.choose_positive_label(found, positive), len(found)
+        self._positive = label_measures.choose_positive_label(sorted(labels), positive)
+        self._label_count = len(labels)
         return super().corpus_score(hypotheses, references, n_bootstrap)
 
-    def described(self) -> dict[str, str]:
-        about = {"average": "macro"} if self._positive is None else {"positive": self._positive}
-        return {**about, "labels": str(self._labels), **super().described()}
+    def signature_fields(self) -> dict[str, str]:
+        """Return which F1 it is, and the number of labels."""
+        fields = {"average": "macro"} if self._positive is None else {"positive": self._positive}
+        return {**fields, "labels": str(self._label_count), **super().signature_fields()}
 
 
 class Matthews(LabelMetric):
-    """Correlation of labellings."""
+    """Correlation of two labellings."""
 
     title: ClassVar[str] = "Matthews"
 
-    def whole(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
+    def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
+        """Return the correlation coefficient of Matthews."""
         return label_measures.matthews(gold, predicted)
 
 
@@ -139,21 +186,28 @@ class Pearson(CorpusMetric):
 
     title: ClassVar[str] = "Pearson"
 
-    def whole(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        return label_measures.pearson(
-            self._numbers(gold, "the reference"), self._numbers(predicted, "the hypothesis")
-        )
+    def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
+        """Return Pearson's correlation coefficient. Raises MasscliError for a line that is no number."""
+        return label_measures.pearson(*self._read_numbers(gold, predicted))
 
-    def _numbers(self, lines: Sequence[str], what: str) -> list[float]:
-        found = []
-        for number, line in enumerate(lines, 1):
+    def _read_numbers(
+        self, gold: Sequence[str], predicted: Sequence[str]
+    ) -> tuple[Sequence[float], Sequence[float]]:
+        return self._parse(gold, "the reference"), self._parse(predicted, "the hypothesis")
+
+    def _parse(self, lines: Sequence[str], side: str) -> list[float]:
+        numbers = []
+        for line_number, line in enumerate(lines, 1):
             try:
-                found.append(float(line))
+                number = float(line)
             except ValueError:
-                found.append(math.nan)
-            if not math.isfinite(found[-1]):
-                raise MasscliError(f"{self.title}: line {number} of {what} is not a number: {line[:40]!r}")
-        return found
+                number = math.nan
+            if not math.isfinite(number):
+                raise MasscliError(
+                    f"{self.title}: line {line_number} of {side} is not a number: {line[:_SHOWN_LETTERS]!r}"
+                )
+            numbers.append(number)
+        return numbers
 
 
 class Spearman(Pearson):
@@ -161,29 +215,34 @@ class Spearman(Pearson):
 
     title: ClassVar[str] = "Spearman"
 
-    def whole(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        return label_measures.spearman(
-            self._numbers(gold, "the reference"), self._numbers(predicted, "the hypothesis")
-        )
+    def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
+        """Return Spearman's correlation coefficient. Raises MasscliError for a line that is no number."""
+        return label_measures.spearman(*self._read_numbers(gold, predicted))
 
 
 class EntityF1(CorpusMetric):
-    """Exact spans of BIO tags in CoNLL lines: the last column of each line, a blank line after each sentence."""
+    """F1 of exact entity spans in CoNLL lines. The tag is the last column; a blank line ends a sentence."""
 
     title: ClassVar[str] = "entity F1"
 
-    def whole(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
+    def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
+        """Return micro-averaged F1."""
         return entities.entity_f1(entities.split_sentences(gold), entities.split_sentences(predicted))
 
-    def units(self, gold: Sequence[str], predicted: Sequence[str]) -> list[tuple[list[str], list[str]]]:
-        """Sentences."""
-        found: list[tuple[list[str], list[str]]] = [([], [])]
-        for a, b in zip(gold, predicted, strict=True):
-            found[-1][0].append(a)
-            found[-1][1].append(b)
-            if not a:
-                found.append(([], []))
-        return [unit for unit in found if unit[0]]
+    def resampling_units(self, gold: Sequence[str], predicted: Sequence[str]) -> list[Unit]:
+        """Return what resampling draws: sentences, each with the blank line of the reference that ends it."""
+        units: list[Unit] = []
+        unit: Unit = ([], [])
+        for gold_line, predicted_line in zip(gold, predicted, strict=True):
+            unit[0].append(gold_line)
+            unit[1].append(predicted_line)
+            if not gold_line:
+                units.append(unit)
+                unit = ([], [])
+        if unit[0]:
+            units.append(unit)
+        return units
 
-    def described(self) -> dict[str, str]:
+    def signature_fields(self) -> dict[str, str]:
+        """Return how spans are compared and averaged."""
         return {"spans": "exact", "tags": "bio", "average": "micro"}

@@ -1,7 +1,8 @@
-"""Entities in BIO, BIOES and BILOU tags: exact spans of words with their type, counted as CoNLL-2003's conlleval counts them.
+"""Entities in BIO, BIOES and BILOU tags, counted as CoNLL-2003's conlleval counts them: exact spans.
 
-B-X starts an entity of type X, and so does an I-X that does not follow one; anything else ends it.  Where the last word of an entity has
-E-X, and a single one S-X, the same holds, and they end it.  A tag without a type, such as B, is one of an empty type.
+B-X starts an entity of type X, and so does an I-X that does not continue one; any other tag ends it. In
+BIOES the last word of an entity has E-X, and a single one S-X; both end it. A tag without a type, such as B,
+has an empty type.
 """
 
 from __future__ import annotations
@@ -9,45 +10,50 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 Span = tuple[int, int, str]
-BILOU = {"L": "E", "U": "S"}
-"""The last word of an entity, and one that is alone, as spaCy and AllenNLP write them."""
+"""First word, word after the last, type."""
+BILOU_TO_BIOES = {"L": "E", "U": "S"}
+"""The prefixes that spaCy and AllenNLP use for the last word of an entity, and for a single one."""
 
 
 def entity_spans(tags: Sequence[str]) -> list[Span]:
-    """(first word, word after the last, type) of each entity."""
-    found: list[Span] = []
+    """Return the entities of a sentence."""
+    spans: list[Span] = []
     start = 0
-    kind: str | None = None
-    for at, tag in enumerate([*tags, "O"]):
-        mark, _, name = tag.partition("-")
-        mark = BILOU.get(mark, mark)
-        goes_on = mark in ("I", "E") and kind == name
-        if kind is not None and not goes_on:
-            found.append((start, at, kind))
-            kind = None
-        if mark in ("B", "I", "E", "S") and not goes_on:
-            start, kind = at, name
-        if mark in ("E", "S"):
-            found.append((start, at + 1, name))
-            kind = None
-    return found
+    open_type: str | None = None
+    # A tag outside of entities at the end closes the last entity.
+    for position, tag in enumerate([*tags, "O"]):
+        prefix, _, entity_type = tag.partition("-")
+        prefix = BILOU_TO_BIOES.get(prefix, prefix)
+        continues = prefix in ("I", "E") and open_type == entity_type
+        if open_type is not None and not continues:
+            spans.append((start, position, open_type))
+            open_type = None
+        if prefix in ("B", "I", "E", "S") and not continues:
+            start, open_type = position, entity_type
+        if prefix in ("E", "S"):
+            spans.append((start, position + 1, entity_type))
+            open_type = None
+    return spans
 
 
 def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
-    """Micro-averaged F1 of the spans of many sentences."""
-    right = ours = theirs = 0
-    for a, b in zip(gold, predicted, strict=True):
-        wanted, found = set(entity_spans(a)), set(entity_spans(b))
-        right, ours, theirs = right + len(wanted & found), ours + len(found), theirs + len(wanted)
-    return 2 * right / (ours + theirs) if ours + theirs else 0.0
+    """Return micro-averaged F1 of the spans of many sentences, each given as its tags."""
+    correct = total = 0
+    for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
+        gold_spans, predicted_spans = set(entity_spans(gold_tags)), set(entity_spans(predicted_tags))
+        correct += len(gold_spans & predicted_spans)
+        total += len(gold_spans) + len(predicted_spans)
+    if total == 0:
+        return 0.0
+    return 2 * correct / total
 
 
 def split_sentences(lines: Sequence[str]) -> list[list[str]]:
-    """The tags of CoNLL lines, sentence by sentence."""
-    found: list[list[str]] = [[]]
+    """Return the tags of CoNLL lines, sentence by sentence."""
+    sentences: list[list[str]] = [[]]
     for line in lines:
         if line.strip():
-            found[-1].append(line.split("\t")[-1].split(" ")[-1])
-        elif found[-1]:
-            found.append([])
-    return found
+            sentences[-1].append(line.split("\t")[-1].split(" ")[-1])
+        elif sentences[-1]:
+            sentences.append([])
+    return sentences

@@ -1,9 +1,12 @@
-"""Measures of labels and numbers, from their definitions; in [0, 1], or [-1, 1] for correlations.
+"""Measures of labels and numbers, computed from their definitions.
 
-    F1 = 2 tp / (2 tp + fp + fn) of one label; macro: the mean over labels.    Matthews: the correlation of two labellings (Gorodkin 2004
-    for more than two labels).    Pearson's r; Spearman's: that of ranks, equal values sharing the mean of theirs.
+They lie in [0, 1], or in [-1, 1] for correlations.
 
-What divides by zero (a constant prediction, a label that is nowhere) counts as 0.
+F1 of a label is 2 tp / (2 tp + fp + fn); macro F1 is its mean over labels. Matthews is the correlation of
+two labellings (Gorodkin 2004 for more than two labels). Spearman's correlation is Pearson's of the ranks;
+equal values share the mean of theirs.
+
+A measure that would divide by zero (a constant prediction, a label that does not occur) is 0.
 """
 
 from __future__ import annotations
@@ -16,71 +19,81 @@ Labels = Sequence[str]
 
 
 def accuracy(gold: Labels, predicted: Labels) -> float:
-    """Share of equal labels."""
-    return sum(a == b for a, b in zip(gold, predicted, strict=True)) / max(1, len(gold))
+    """Return the share of equal labels."""
+    return _count_equal(gold, predicted) / max(1, len(gold))
 
 
 def f1(gold: Labels, predicted: Labels, positive: str) -> float:
-    """F1 of one label."""
-    shared = sum(a == b == positive for a, b in zip(gold, predicted, strict=True))
-    return _ratio(2 * shared, sum(a == positive for a in gold) + sum(b == positive for b in predicted))
+    """Return F1 of one label."""
+    true_positives = sum(a == b == positive for a, b in zip(gold, predicted, strict=True))
+    gold_count = sum(label == positive for label in gold)
+    predicted_count = sum(label == positive for label in predicted)
+    return _ratio(2 * true_positives, gold_count + predicted_count)
 
 
 def macro_f1(gold: Labels, predicted: Labels) -> float:
-    """Mean of F1 over all labels that occur; a blank is none."""
+    """Return the mean of F1 over all labels that occur; a blank is no label."""
     labels = sorted({*gold, *predicted} - {""})
     return _ratio(sum(f1(gold, predicted, label) for label in labels), len(labels))
 
 
 def matthews(gold: Labels, predicted: Labels) -> float:
-    """Correlation of two labellings."""
-    n, right = len(gold), sum(a == b for a, b in zip(gold, predicted, strict=True))
-    ours, theirs = Counter(predicted), Counter(gold)
-    above = right * n - sum(ours[label] * theirs[label] for label in theirs)
-    return _ratio(
-        above,
-        math.sqrt(n * n - sum(c * c for c in ours.values()))
-        * math.sqrt(n * n - sum(c * c for c in theirs.values())),
-    )
+    """Return the correlation of two labellings."""
+    n = len(gold)
+    gold_counts, predicted_counts = Counter(gold), Counter(predicted)
+    expected = sum(predicted_counts[label] * gold_counts[label] for label in gold_counts)
+    covariance = _count_equal(gold, predicted) * n - expected
+    gold_variance = n * n - sum(count * count for count in gold_counts.values())
+    predicted_variance = n * n - sum(count * count for count in predicted_counts.values())
+    return _ratio(covariance, math.sqrt(predicted_variance) * math.sqrt(gold_variance))
 
 
 def pearson(gold: Sequence[float], predicted: Sequence[float]) -> float:
-    """Linear correlation."""
+    """Return the linear correlation."""
     n = max(1, len(gold))
-    x, y = math.fsum(gold) / n, math.fsum(predicted) / n
-    shared = math.fsum((a - x) * (b - y) for a, b in zip(gold, predicted, strict=True))
-    return _ratio(
-        shared,
-        math.sqrt(math.fsum((a - x) ** 2 for a in gold))
-        * math.sqrt(math.fsum((b - y) ** 2 for b in predicted)),
-    )
+    gold_mean, predicted_mean = math.fsum(gold) / n, math.fsum(predicted) / n
+    gold_deviations = [value - gold_mean for value in gold]
+    predicted_deviations = [value - predicted_mean for value in predicted]
+    covariance = math.fsum(a * b for a, b in zip(gold_deviations, predicted_deviations, strict=True))
+    gold_variance = math.fsum(deviation**2 for deviation in gold_deviations)
+    predicted_variance = math.fsum(deviation**2 for deviation in predicted_deviations)
+    return _ratio(covariance, math.sqrt(gold_variance) * math.sqrt(predicted_variance))
 
 
 def spearman(gold: Sequence[float], predicted: Sequence[float]) -> float:
-    """Correlation of ranks."""
+    """Return the correlation of ranks."""
     return pearson(ranks(gold), ranks(predicted))
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """Ranks from 1; equal values share the mean of theirs."""
+    """Return the ranks from 1; equal values share the mean of theirs."""
     order = sorted(range(len(values)), key=values.__getitem__)
-    found, at = [0.0] * len(values), 0
-    while at < len(order):
-        end = at + 1
-        while end < len(order) and values[order[end]] == values[order[at]]:
+    ranks_of_values = [0.0] * len(values)
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and values[order[end]] == values[order[start]]:
             end += 1
-        for place in order[at:end]:
-            found[place] = (at + 1 + end) / 2
-        at = end
-    return found
+        for position in order[start:end]:
+            ranks_of_values[position] = (start + 1 + end) / 2
+        start = end
+    return ranks_of_values
 
 
 def choose_positive_label(labels: Sequence[str], positive: str) -> str | None:
-    """The label that F1 is about: the one named, the second of two, None (all of them) of more."""
+    """Return the label that F1 is about: the named one, else the second of two, else None for all."""
     if positive:
         return positive
-    return sorted(labels)[1] if len(labels) == 2 else None
+    if len(labels) == 2:
+        return sorted(labels)[1]
+    return None
 
 
-def _ratio(above: float, below: float) -> float:
-    return above / below if below else 0.0
+def _count_equal(gold: Labels, predicted: Labels) -> int:
+    return sum(a == b for a, b in zip(gold, predicted, strict=True))
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    if denominator == 0:
+        return 0.0
+    return numerator / denominator

@@ -1,4 +1,7 @@
-"""What metrics share that are the mean of a number per line: its sum and the number of lines are all that resampling needs."""
+"""Metrics that are the mean of a number for each line.
+
+Resampling needs only the sum of these numbers and the number of lines.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +16,28 @@ from masscli.metrics.signature import SignedMetric
 
 
 class MeanMetric(SignedMetric):
-    """100 times the mean over lines of `line_score`; with several references, that of the best."""
+    """100 times the mean of `line_score`. With several references, the best one of each line counts."""
 
     title: ClassVar[str]
     lowercase: bool
 
     @classmethod
-    def of(cls, options: ScoreConfig) -> Self:
+    def from_options(cls, options: ScoreConfig) -> Self:
+        """Return the metric with the settings of `options`."""
         metric = cls()
         metric.lowercase = options.lowercase
         return metric
 
     @abstractmethod
     def line_score(self, hypothesis: str, reference: str) -> float:
-        """Between 0 and 1."""
+        """Return the score of a line, between 0 and 1."""
 
     @abstractmethod
-    def described(self) -> dict[str, str]:
-        """The metric's own part of the signature."""
+    def signature_fields(self) -> dict[str, str]:
+        """Return the settings of the metric."""
+
+    # The methods below are sacreBLEU's interface. The statistics of a line are its score and the number of
+    # lines, 1.
 
     def _extract_reference_info(self, refs: Sequence[str]) -> dict[str, Any]:
         return {"references": list(refs)}

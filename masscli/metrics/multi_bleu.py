@@ -1,10 +1,12 @@
-"""The BLEU of papers: Moses tokens, no smoothing, as `multi-bleu.perl` counts them after `tokenizer.perl` (and with `-lc`: lower-cased).
+"""BLEU of Moses tokens, as papers report it: `multi-bleu.perl` after `tokenizer.perl`.
 
-With `--normalize` both sides go through Moses punctuation normalisation before that, as XLM and MASS have their references; with
-`--plain-romanian` they also lose the marks on their letters, as WMT16 Romanian was scored in those papers.  The signature says so.
+With `--normalize` both sides go through Moses punctuation normalization before that, as XLM and MASS do with
+their references. With `--plain-romanian` the marks on Romanian letters are removed too, as WMT16 was scored
+in those papers.
 
-Both sides are detokenised text, tokenised here for the language of `--lang`, without escaping of special characters.  Such a number
-must not be compared with sacreBLEU's default (13a), from which it differs by up to a few points; its signature says which it is.
+Both sides are detokenized text; it is tokenized here for the language of `--lang`, without escaping special
+characters. Such a number must not be compared with sacreBLEU's default (13a), from which it differs by up to
+a few points. The signature says which it is.
 """
 
 from __future__ import annotations
@@ -25,41 +27,40 @@ class MultiBleu(BLEU):
 
     title: ClassVar[str] = "multi-BLEU"
 
-    def __init__(
-        self,
-        lang: str,
-        lowercase: bool,
-        effective_order: bool,
-        normalize: bool = False,
-        plain_romanian: bool = False,
-    ) -> None:
+    def __init__(self, language: str, preprocessing: TextPreprocessing, effective_order: bool) -> None:
+        """Set up BLEU of text that `preprocessing` was applied to."""
         super().__init__(
-            lowercase=lowercase,
+            lowercase=preprocessing.lowercase,
             tokenize="none",
             smooth_method="none",
             force=True,
             effective_order=effective_order,
         )
-        self.lang = lang
-        normalize = normalize or plain_romanian
-        self.tokenizer_signature = (
-            f"moses-{lang}{'-normalized' if normalize else ''}{'-no-diacritics' if plain_romanian else ''}"
-        )
-        # In this order: the tokenizer knows abbreviations by their case.
-        self.preprocessing = TextPreprocessing(
-            normalize, True, lowercase, "plain" if plain_romanian else None
-        )
+        self.language = language
+        self.preprocessing = preprocessing
+        # sacreBLEU writes this into the signature.
+        self.tokenizer_signature = f"moses-{language}"
+        if preprocessing.normalize:
+            self.tokenizer_signature += "-normalized"
+        if preprocessing.romanian:
+            self.tokenizer_signature += "-no-diacritics"
 
     @classmethod
-    def of(cls, options: ScoreConfig) -> Self:
-        return cls(
-            options.lang, options.lowercase, options.sentence_level, options.normalize, options.plain_romanian
+    def from_options(cls, options: ScoreConfig) -> Self:
+        """Return the metric with the settings of `options`."""
+        preprocessing = TextPreprocessing(
+            normalize=options.normalize or options.plain_romanian,
+            moses=True,
+            lowercase=options.lowercase,
+            romanian="plain" if options.plain_romanian else None,
         )
-
-    def _preprocess_segment(self, sent: str) -> str:
-        return self.preprocessing.apply([sent], self.lang)[0]
+        return cls(options.lang, preprocessing, effective_order=options.sentence_level)
 
     def get_signature(self) -> Signature:
+        """Return sacreBLEU's signature with the versions of masscli and sacremoses."""
         signature = super().get_signature()
         signature.update("version", f"masscli-{__version__},sacremoses-{version('sacremoses')}")
         return signature
+
+    def _preprocess_segment(self, sent: str) -> str:
+        return self.preprocessing.apply([sent], self.language)[0]

@@ -1,18 +1,21 @@
-"""ROUGE-1, ROUGE-2, ROUGE-L and ROUGE-Lsum (Lin 2004): F1 of shared n-grams, and of longest common subsequences.
+"""ROUGE-1, ROUGE-2, ROUGE-L and ROUGE-Lsum (Lin 2004): F1 of n-grams and common subsequences.
 
-    ROUGE-N:  matches = sum over n-grams of min(count in hypothesis, count in reference);  P = matches / n-grams of the hypothesis,  R =
-    matches / n-grams of the reference;  F1 = 2 P R / (P + R).  ROUGE-L: the same with the length of the longest common subsequence.
-    ROUGE-Lsum (section 3.2, of whole summaries): matches = for each sentence of the reference, its words that are in its longest common
-    subsequence with any sentence of the hypothesis (their union), counted together.
+ROUGE-N: matches are summed over n-grams as min(count in hypothesis, count in reference). P = matches /
+n-grams of the hypothesis, R = matches / n-grams of the reference, F1 = 2 P R / (P + R). ROUGE-L is the same
+with the length of the longest common subsequence. ROUGE-Lsum (section 3.2, for whole summaries): matches
+are, for each sentence of the reference, its words that are in its longest common subsequence with any
+sentence of the hypothesis (their union), counted together.
 
-The paper's union counts a word of the hypothesis for every sentence of the reference that it matches, and may find more matches than there
-are words.  Lin's ROUGE-1.5.5 counts a word no more often than either side has it, and so do we.  Where several subsequences are longest, we
-take the one that leaves out words at the end of the reference first, as it does.
+The paper's union counts a word of the hypothesis for every sentence of the reference that it matches, and
+may find more matches than there are words. Lin's ROUGE-1.5.5 counts a word no more often than either side
+has it, and so does this module. If several subsequences are longest, it takes the one that leaves out words
+at the end of the reference first, as ROUGE-1.5.5 does.
 
-Words are runs of letters and digits in any script, with the marks that combine with them, lower-cased; canonically equal spellings are
-equal (NFC).  There is no stop list.  On English text that is the tokenisation of the `rouge-score` package (which, knowing a-z only,
-drops all other letters); with `--stem`, words of more than three characters, all of them ASCII, are stemmed (porter.py), as there.
-Sentences of a line are separated by `--summary-separator` or a line end, no part of a word; only ROUGE-Lsum looks at them.
+Words are runs of letters and digits in any script, with the marks that combine with them, in lower case.
+Canonically equal spellings are equal (NFC). There is no stop list. For English text this is the tokenization
+of the `rouge-score` package, which knows a-z only and drops all other letters. With `--stem`, words of more
+than three characters, all of them ASCII, are stemmed as in that package. Sentences of a line are separated
+by `--summary-separator` or a line end; neither is part of a word. Only ROUGE-Lsum looks at them.
 """
 
 from __future__ import annotations
@@ -23,19 +26,27 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.mean_metric import MeanMetric
 from masscli.metrics.stemmer import stem
 
 MARK = "\u0300"
+"""A combining mark that stands for all of them in WORD; Python does not count them as letters."""
 WORD = re.compile(f"[^\\W_](?:[^\\W_]|{MARK})*")
-"""Where every combining mark is `MARK`: Python's letters and digits do not include them."""
-SHORT = 3
-"""Letters of the longest word that is not stemmed."""
+MAX_UNSTEMMED_LENGTH = 3
+"""Words of at most this many letters are not stemmed."""
 
 Words = list[str]
+
+
+class Matches(NamedTuple):
+    """The number of units that two summaries share, and of units of each."""
+
+    shared: int
+    hypothesis: int
+    reference: int
 
 
 class Rouge(MeanMetric):
@@ -45,28 +56,36 @@ class Rouge(MeanMetric):
     separator: str
 
     @classmethod
-    def of(cls, options: ScoreConfig) -> Self:
-        metric = super().of(options)
-        metric.stem, metric.separator = options.stem, options.summary_separator
+    def from_options(cls, options: ScoreConfig) -> Self:
+        """Return the metric with the settings of `options`."""
+        metric = super().from_options(options)
+        metric.stem = options.stem
+        metric.separator = options.summary_separator
         return metric
 
-    def line_score(self, hypothesis: str, reference: str) -> float:
-        shared, ours, theirs = self.shared(self.sentences(hypothesis), self.sentences(reference))
-        return (
-            2 * shared / (ours + theirs) if shared else 0.0
-        )  # the harmonic mean of shared/ours and shared/theirs
-
-    def sentences(self, line: str) -> list[Words]:
-        """The words of each sentence."""
-        found = [rouge_words(part) for part in line.replace(self.separator, "\n").split("\n")]
-        return [[stemmed(word) for word in sentence] for sentence in found] if self.stem else found
-
     @abstractmethod
-    def shared(self, hypothesis: list[Words], reference: list[Words]) -> tuple[int, int, int]:
-        """Units in common, units of the hypothesis, units of the reference."""
+    def count_matches(self, hypothesis: list[Words], reference: list[Words]) -> Matches:
+        """Count the units of two summaries, each given as the words of its sentences."""
 
-    def described(self) -> dict[str, str]:
-        return {"case": "lc", "tok": "words", "stem": "porter" if self.stem else "no", "score": "f1"}
+    def line_score(self, hypothesis: str, reference: str) -> float:
+        """Return F1 of two summaries."""
+        matches = self.count_matches(self.split(hypothesis), self.split(reference))
+        if matches.shared == 0:
+            return 0.0
+        # The harmonic mean of precision and recall.
+        return 2 * matches.shared / (matches.hypothesis + matches.reference)
+
+    def split(self, line: str) -> list[Words]:
+        """Return the words of each sentence of a line."""
+        sentences = line.replace(self.separator, "\n").split("\n")
+        words_of_sentences = [rouge_words(sentence) for sentence in sentences]
+        if self.stem:
+            words_of_sentences = [[_stem_if_long(word) for word in words] for words in words_of_sentences]
+        return words_of_sentences
+
+    def signature_fields(self) -> dict[str, str]:
+        """Return how words are compared."""
+        return {"case": "lc", "tok": "words", "stem": "nltk" if self.stem else "no", "score": "f1"}
 
 
 class RougeN(Rouge):
@@ -74,20 +93,22 @@ class RougeN(Rouge):
 
     order: ClassVar[int]
 
-    def shared(self, hypothesis: list[Words], reference: list[Words]) -> tuple[int, int, int]:
-        ours, theirs = (ngrams(list(chain(*side)), self.order) for side in (hypothesis, reference))
-        return (ours & theirs).total(), ours.total(), theirs.total()
+    def count_matches(self, hypothesis: list[Words], reference: list[Words]) -> Matches:
+        """Count n-grams, also those that cross the ends of sentences."""
+        ours = count_ngrams(list(chain(*hypothesis)), self.order)
+        theirs = count_ngrams(list(chain(*reference)), self.order)
+        return Matches((ours & theirs).total(), ours.total(), theirs.total())
 
 
 class Rouge1(RougeN):
-    """Words."""
+    """Shared words."""
 
     title: ClassVar[str] = "ROUGE-1"
     order: ClassVar[int] = 1
 
 
 class Rouge2(RougeN):
-    """Pairs of words."""
+    """Shared pairs of words."""
 
     title: ClassVar[str] = "ROUGE-2"
     order: ClassVar[int] = 2
@@ -98,9 +119,10 @@ class RougeL(Rouge):
 
     title: ClassVar[str] = "ROUGE-L"
 
-    def shared(self, hypothesis: list[Words], reference: list[Words]) -> tuple[int, int, int]:
-        ours, theirs = (list(chain(*side)) for side in (hypothesis, reference))
-        return common_subsequence_length(ours, theirs), len(ours), len(theirs)
+    def count_matches(self, hypothesis: list[Words], reference: list[Words]) -> Matches:
+        """Count the words of the longest common subsequence of whole summaries."""
+        ours, theirs = list(chain(*hypothesis)), list(chain(*reference))
+        return Matches(common_subsequence_length(ours, theirs), len(ours), len(theirs))
 
 
 class RougeLsum(Rouge):
@@ -108,63 +130,77 @@ class RougeLsum(Rouge):
 
     title: ClassVar[str] = "ROUGE-Lsum"
 
-    def shared(self, hypothesis: list[Words], reference: list[Words]) -> tuple[int, int, int]:
-        found = Counter(
-            theirs[at]
-            for theirs in reference
-            for at in {at for ours in hypothesis for at in common_subsequence_positions(theirs, ours)}
-        )
+    def count_matches(self, hypothesis: list[Words], reference: list[Words]) -> Matches:
+        """Count the words of the unions, each no more often than either summary has it."""
+        matched: Counter[str] = Counter()
+        for reference_sentence in reference:
+            union: set[int] = set()
+            for sentence in hypothesis:
+                union |= common_subsequence_positions(reference_sentence, sentence)
+            matched.update(reference_sentence[position] for position in union)
         ours, theirs = Counter(chain(*hypothesis)), Counter(chain(*reference))
-        return (found & ours).total(), ours.total(), theirs.total()
+        return Matches((matched & ours).total(), ours.total(), theirs.total())
 
-    def described(self) -> dict[str, str]:
-        return {**super().described(), "lcs": "union"}
+    def signature_fields(self) -> dict[str, str]:
+        """Return how words are compared, and that unions are counted."""
+        return {**super().signature_fields(), "lcs": "union"}
 
 
 def rouge_words(line: str) -> Words:
-    """Lower-cased runs of letters, digits and their marks."""
+    """Return runs of letters, digits and their marks, in lower case."""
     text = unicodedata.normalize("NFC", line.lower())
     if text.isascii():
         return WORD.findall(text)
-    plain = "".join(MARK if unicodedata.category(c).startswith("M") else c for c in text)
-    return [text[found.start() : found.end()] for found in WORD.finditer(plain)]
+    # Find the words in a copy of the text in which all marks are one and the same.
+    marked = "".join(MARK if unicodedata.category(letter).startswith("M") else letter for letter in text)
+    return [text[match.start() : match.end()] for match in WORD.finditer(marked)]
 
 
-def stemmed(word: str) -> str:
-    """A word that is compared by its stem."""
-    return stem(word) if word.isascii() and len(word) > SHORT else word
-
-
-def ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
-    """How often each n-gram occurs."""
-    return Counter(zip(*(tokens[i:] for i in range(order)), strict=False))
+def count_ngrams(words: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
+    """Return how often each n-gram occurs."""
+    shifted = [words[start:] for start in range(order)]
+    return Counter(zip(*shifted, strict=False))
 
 
 def common_subsequence_length(a: Sequence[str], b: Sequence[str]) -> int:
-    """Length of the longest common subsequence, row by row of the usual table."""
+    """Return the length of the longest common subsequence, computed row by row."""
     row = [0] * (len(b) + 1)
-    for x in a:
+    for word in a:
         diagonal = 0
-        for j, y in enumerate(b, 1):
-            above = row[j]
-            row[j] = diagonal + 1 if x == y else max(above, row[j - 1])
+        for column, other in enumerate(b, 1):
+            above = row[column]
+            if word == other:
+                row[column] = diagonal + 1
+            else:
+                row[column] = max(above, row[column - 1])
             diagonal = above
     return row[-1]
 
 
 def common_subsequence_positions(a: Sequence[str], b: Sequence[str]) -> set[int]:
-    """Places in `a` of the words of a longest common subsequence: the usual table, walked back from its end."""
+    """Return the positions in `a` of a longest common subsequence."""
     table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
-    for i, x in enumerate(a, 1):
-        for j, y in enumerate(b, 1):
-            table[i][j] = table[i - 1][j - 1] + 1 if x == y else max(table[i - 1][j], table[i][j - 1])
-    found, i, j = set(), len(a), len(b)
+    for i, word in enumerate(a, 1):
+        for j, other in enumerate(b, 1):
+            if word == other:
+                table[i][j] = table[i - 1][j - 1] + 1
+            else:
+                table[i][j] = max(table[i - 1][j], table[i][j - 1])
+    positions = set()
+    i, j = len(a), len(b)
     while i and j:
         if a[i - 1] == b[j - 1]:
-            i, j = i - 1, j - 1
-            found.add(i)
+            i -= 1
+            j -= 1
+            positions.add(i)
         elif table[i][j - 1] > table[i - 1][j]:
             j -= 1
         else:
             i -= 1
-    return found
+    return positions
+
+
+def _stem_if_long(word: str) -> str:
+    if word.isascii() and len(word) > MAX_UNSTEMMED_LENGTH:
+        return stem(word)
+    return word

@@ -1,4 +1,7 @@
-"""BLEU (Papineni et al. 2002), chrF (Popovic 2015, 2017) and TER (Snover et al. 2006) as sacreBLEU computes and signs them."""
+"""BLEU, chrF and TER as sacreBLEU computes and signs them.
+
+BLEU: Papineni et al. 2002; chrF: Popovic 2015, 2017; TER: Snover et al. 2006.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,22 @@ from sacrebleu.metrics.ter import TER
 from masscli.core.errors import MasscliError
 from masscli.metrics.config import ScoreConfig
 
-MODELS = {"flores101": "sacrebleu_tokenizer_spm.model", "flores200": "flores200sacrebleuspm"}
+TOKENIZER_MODELS = {"flores101": "sacrebleu_tokenizer_spm.model", "flores200": "flores200sacrebleuspm"}
+"""The files of the tokenizers that are SentencePiece models."""
 
 
 class Bleu(BLEU):
-    """BLEU of detokenised text."""
+    """BLEU of detokenized text."""
 
     title: ClassVar[str] = "BLEU"
 
     @classmethod
-    def of(cls, options: ScoreConfig) -> Self:
-        _installed(options.tokenize)
-        return cls(  # a single line has no 4-grams often enough: sacreBLEU leaves those orders out, and so its command line does
+    def from_options(cls, options: ScoreConfig) -> Self:
+        """Return the metric. Raises MasscliError if its tokenizer is not installed."""
+        _check_installed(options.tokenize)
+        # A single line often has no 4-grams in common; sacreBLEU's own command leaves such orders out as
+        # well.
+        return cls(
             lowercase=options.lowercase,
             tokenize=options.tokenize,
             effective_order=options.sentence_level,
@@ -33,42 +40,50 @@ class Bleu(BLEU):
 
 
 class Chrf(CHRF):
-    """chrF2: character 6-grams."""
+    """F-score of character 6-grams, with recall weighted double."""
 
     title: ClassVar[str] = "chrF2"
 
     @classmethod
-    def of(cls, options: ScoreConfig) -> Self:
+    def from_options(cls, options: ScoreConfig) -> Self:
+        """Return the metric with the settings of `options`."""
         return cls(lowercase=options.lowercase)
 
 
 class ChrfPlusPlus(CHRF):
-    """chrF2++: with word bigrams."""
+    """chrF2 with unigrams and bigrams of words."""
 
     title: ClassVar[str] = "chrF2++"
 
     @classmethod
-    def of(cls, options: ScoreConfig) -> Self:
+    def from_options(cls, options: ScoreConfig) -> Self:
+        """Return the metric with the settings of `options`."""
         return cls(lowercase=options.lowercase, word_order=2)
 
 
 class Ter(TER):
-    """Translation edit rate; lower is better.  It never minds case: sacreBLEU's default, and what the literature reports."""
+    """Translation edit rate; lower is better.
+
+    Case never counts: that is sacreBLEU's default, and what the literature reports.
+    """
 
     title: ClassVar[str] = "TER"
 
     @classmethod
-    def of(cls, options: ScoreConfig) -> Self:
+    def from_options(cls, options: ScoreConfig) -> Self:
+        """Return the metric, which has no settings."""
         return cls()
 
 
-def _installed(tokenizer: str) -> None:
-    """Refuse what sacreBLEU would have to download or install."""
-    if tokenizer in MODELS and not (path := Path(SACREBLEU_DIR) / "models" / MODELS[tokenizer]).exists():
-        raise MasscliError(
-            f"--tokenize {tokenizer}: there is no {path}",
-            "masscli downloads nothing: put sacreBLEU's own model there",
-        )
+def _check_installed(tokenizer: str) -> None:
+    """Refuse a tokenizer that sacreBLEU would have to download or that needs MeCab, if it is missing."""
+    if tokenizer in TOKENIZER_MODELS:
+        path = Path(SACREBLEU_DIR) / "models" / TOKENIZER_MODELS[tokenizer]
+        if not path.exists():
+            raise MasscliError(
+                f"--tokenize {tokenizer}: there is no {path}",
+                "masscli downloads nothing: put sacreBLEU's own model there",
+            )
     if tokenizer.endswith("-mecab"):
         from sacrebleu.tokenizers import tokenizer_ja_mecab, tokenizer_ko_mecab
 

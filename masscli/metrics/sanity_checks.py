@@ -1,20 +1,20 @@
-"""The classical mistakes of scoring, recognised by the look of the lines.  Each is a sentence to be shown, never an error."""
+"""Recognize the usual mistakes of scoring by the look of the lines. Each is a warning, never an error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.unlabelled import LABEL_METRICS
+from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, UNKNOWN_TEXT
 
-TOKENISED_ENDINGS = (" .", " ?", " !")
-UNKNOWN = ("<unk>", "\u2047")  # the second is how SentencePiece spells it
-TEXT = {"bleu", "chrf", "chrf++", "ter", "multi-bleu"}
+TOKENIZED_ENDINGS = (" .", " ?", " !")
+UNKNOWN_PIECES = ("<unk>", UNKNOWN_TEXT)
+TEXT_METRICS = {"bleu", "chrf", "chrf++", "ter", "multi-bleu"}
 """Metrics of running text."""
-SHARE = 0.1
-"""Share of lines from which a habit is taken for a mistake."""
-SHOWN = 4
-"""Labels that are named."""
+SUSPICIOUS_SHARE = 0.1
+"""A mistake is assumed if more than this share of the lines look like it."""
+MAX_NAMED_LABELS = 4
 
 
 def check_text(
@@ -24,101 +24,184 @@ def check_text(
     source: Sequence[str] | None,
     lowercase: bool,
 ) -> Iterator[str]:
-    """What looks wrong with the hypotheses called `name`."""
-
-    def count(test: Callable[[str], bool]) -> int:
-        return sum(map(test, hypotheses))
-
-    total = len(hypotheses)
-    wanted = [any(line.strip() for line in row) for row in zip(*references.values(), strict=True)]
-    if empty := sum(want and not line.strip() for line, want in zip(hypotheses, wanted, strict=True)):
-        yield f"{name}: {empty} of {total} hypotheses are empty"
-    if (tokenised := count(_tokenised)) > SHARE * total:
-        yield f"{name}: {tokenised} of {total} hypotheses end in a detached full stop; they look tokenised; scores want plain text"
-    if pieces := count(lambda line: "@@ " in line or line.endswith("@@") or "\u2581" in line):
-        yield f"{name}: {pieces} of {total} hypotheses hold subword marks (@@ or \u2581); join the pieces first"
-    if unknown := count(lambda line: any(mark in line for mark in UNKNOWN)):
-        yield f"{name}: {unknown} of {total} hypotheses hold unknown pieces (<unk> or \u2047)"
-    for reference, lines in references.items():
+    """Yield what looks wrong with the hypotheses called `name`."""
+    yield from _check_hypotheses(name, hypotheses, references)
+    for reference_name, lines in references.items():
         if list(hypotheses) == list(lines):
-            yield f"{name}: says the same everywhere as the reference {reference}"
-        if (tokenised := sum(map(_tokenised, lines))) > SHARE * total:
-            yield f"{reference}: {tokenised} of {total} references end in a detached full stop; they look tokenised"
-        if not lowercase and _caseless(hypotheses) and not _caseless(lines):
-            yield f"{name}: holds no capital letter, but {reference} does; with --lowercase case does not count"
+            yield f"{name}: every line is equal to the reference {reference_name}"
+        tokenized = _count(_looks_tokenized(line) for line in lines)
+        if tokenized > SUSPICIOUS_SHARE * len(hypotheses):
+            yield (
+                f"{reference_name}: {tokenized} of {len(hypotheses)} references end in a detached full stop; "
+                "they look tokenized"
+            )
+        if not lowercase and _has_no_capitals(hypotheses) and not _has_no_capitals(lines):
+            yield (
+                f"{name}: has no capital letter, but {reference_name} does; "
+                "with --lowercase case does not count"
+            )
     if source is not None and list(hypotheses) == list(source):
         yield f"{name}: is identical to the source"
 
 
-def _tokenised(line: str) -> bool:
-    return line.rstrip().endswith(TOKENISED_ENDINGS)
-
-
-def _caseless(lines: Sequence[str]) -> bool:
-    return all(line == line.lower() for line in lines)
-
-
-# -- labels --------------------------------------------------------------------------------------------------------------------------------
+def _check_hypotheses(
+    name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    total = len(hypotheses)
+    empty = 0
+    for hypothesis, *line_references in zip(hypotheses, *references.values(), strict=True):
+        if not hypothesis.strip() and any(line.strip() for line in line_references):
+            empty += 1
+    if empty:
+        yield f"{name}: {empty} of {total} hypotheses are empty"
+    tokenized = _count(_looks_tokenized(line) for line in hypotheses)
+    if tokenized > SUSPICIOUS_SHARE * total:
+        yield (
+            f"{name}: {tokenized} of {total} hypotheses end in a detached full stop; "
+            "they look tokenized, but scores are for plain text"
+        )
+    marked = _count(_has_subword_marks(line) for line in hypotheses)
+    if marked:
+        yield (
+            f"{name}: {marked} of {total} hypotheses contain subword marks "
+            f"({BPE_CONTINUATION} or {SENTENCEPIECE_SPACE}); join the pieces first"
+        )
+    unknown = _count(any(piece in line for piece in UNKNOWN_PIECES) for line in hypotheses)
+    if unknown:
+        pieces = " or ".join(UNKNOWN_PIECES)
+        yield f"{name}: {unknown} of {total} hypotheses contain unknown pieces ({pieces})"
 
 
 def check_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
-    """Metrics that are not of what the references hold."""
-    for reference, lines in references.items():
-        found = {line.strip() for line in lines if line.strip()}
-        if "entity-f1" in options.metric and not any(label[1:2] == "-" for label in found):
-            yield f"{reference}: no label begins or goes on with an entity (B-, I-): its labels are for --metric accuracy or f1"
-        if (
-            TEXT.intersection(options.metric)
-            and len(found) < SHARE * len(lines)
-            and not any(len(label.split()) > 1 for label in found)
-        ):
-            yield f"{reference}: the same few words, one a line: labels are for --metric accuracy or f1"
+    """Yield which metrics do not suit the references."""
+    for name, lines in references.items():
+        labels = {line.strip() for line in lines if line.strip()}
+        if "entity-f1" in options.metric and not any(label[1:2] == "-" for label in labels):
+            yield (
+                f"{name}: no label begins or continues an entity (B-, I-); "
+                "such labels are for --metric accuracy or f1"
+            )
+        few_words = len(labels) < SUSPICIOUS_SHARE * len(lines) and all(
+            len(label.split()) == 1 for label in labels
+        )
+        if few_words and TEXT_METRICS.intersection(options.metric):
+            yield f"{name}: the same few words, one a line; labels are for --metric accuracy or f1"
 
 
 def check_labels(
     name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> Iterator[str]:
-    """What looks wrong where labels are compared, as text: spellings, columns, and what F1 is of."""
+    """Yield what looks wrong when labels are compared: spelling, columns, what F1 is about."""
     if not LABEL_METRICS.intersection(options.metric):
         return
-    ours = _labels(hypotheses, options)
-    for reference, lines in references.items():
-        theirs = _labels(lines, options)
-        for side, found in ((name, ours), (reference, theirs)):
-            if sum("\t" in label for label in found) > SHARE * len(found):
-                yield f"{side}: its labels hold tabs; are these columns? see --column, --hyp-column and --ref-format"
-        known = {number: label for label in theirs - ours if (number := _number(label)) is not None}
-        if spelt := {
-            label: known[number] for label in sorted(ours - theirs) if (number := _number(label)) in known
-        }:
-            count = sum(_folded(line, options) in spelt for line in hypotheses)
-            yield f"{name}: {count} of {len(hypotheses)} labels are numbers that {reference} spells otherwise: {_pairs(spelt)}"
-            continue
-        if not ours & theirs:
-            yield f"{name}: has no label in common with {reference}: {_some(ours)} against {_some(theirs)}"
-        elif "f1" in options.metric:
-            yield from _f1(name, ours, reference, theirs, options.positive)
+    ours = _distinct_labels(hypotheses, options)
+    for reference_name, lines in references.items():
+        theirs = _distinct_labels(lines, options)
+        yield from _check_columns({name: ours, reference_name: theirs})
+        spellings = _other_spellings(ours, theirs)
+        if spellings:
+            count = _count(_normalize(line, options) in spellings for line in hypotheses)
+            examples = [f"{own!r} is {other!r} there" for own, other in spellings.items()]
+            yield (
+                f"{name}: {count} of {len(hypotheses)} labels are numbers that {reference_name} spells "
+                f"differently: {', '.join(examples[:MAX_NAMED_LABELS])}"
+            )
+        elif not ours & theirs:
+            yield (
+                f"{name}: has no label in common with {reference_name}: "
+                f"{_some_labels(ours)} against {_some_labels(theirs)}"
+            )
+        elif "f1" in options.metric and not options.positive:
+            yield from _check_f1(name, ours, reference_name, theirs)
 
 
-def _f1(name: str, ours: set[str], reference: str, theirs: set[str], positive: str) -> Iterator[str]:
-    """Where a task of two labels is not scored as one."""
-    if positive:
+def _check_columns(labels_of_files: Mapping[str, set[str]]) -> Iterator[str]:
+    for name, labels in labels_of_files.items():
+        if _count("\t" in label for label in labels) > SUSPICIOUS_SHARE * len(labels):
+            yield (
+                f"{name}: its labels contain tabs; are these columns? "
+                "see --column, --hyp-column and --ref-format"
+            )
+
+
+def _other_spellings(ours: set[str], theirs: set[str]) -> dict[str, str]:
+    """Return our labels that are numbers spelled differently on the other side, with that spelling."""
+    their_spellings = {}
+    for label in theirs - ours:
+        number = _number(label)
+        if number is not None:
+            their_spellings[number] = label
+    spellings = {}
+    for label in sorted(ours - theirs):
+        number = _number(label)
+        if number in their_spellings:
+            spellings[label] = their_spellings[number]
+    return spellings
+
+
+def _check_f1(name: str, ours: set[str], reference_name: str, theirs: set[str]) -> Iterator[str]:
+    """Yield why a task of two labels is not scored as one."""
+    labels = ours | theirs
+    sides = ((name, ours, reference_name, theirs), (reference_name, theirs, name, ours))
+    for side, own_labels, other, other_labels in sides:
+        if len(labels) > 2 and len(other_labels) <= 2 and own_labels - other_labels:
+            extra = _some_labels(own_labels - other_labels)
+            yield (
+                f"{side}: has labels that {other} lacks ({extra}): F1 is the mean over all {len(labels)} labels, "
+                "not that of one; choose one with --positive"
+            )
+    if len(labels) == 1:
+        yield (
+            f"{name}: {_some_labels(labels)} is the only label on both sides, and F1 is that of this label; "
+            "choose another with --positive"
+        )
+
+
+def check_summaries(
+    name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
+) -> Iterator[str]:
+    """Yield which files do not say where sentences end, which ROUGE-Lsum needs to know."""
+    if "rouge-lsum" not in options.metric:
         return
-    both = ours | theirs
-    of_all = f"F1 is the mean over all {len(both)} labels, not that of one; --positive says of which"
-    for side, own, other, more in ((name, ours, reference, theirs), (reference, theirs, name, ours)):
-        if len(both) > 2 and len(more) <= 2 and own - more:
-            yield f"{side}: has labels that {other} has not ({_some(own - more)}): {of_all}"
-    if len(both) == 1:
-        yield f"{name}: {_some(both)} is the only label on both sides, and F1 is of that; --positive says of which"
+    separator = options.summary_separator
+    for reference_name, references_lines in references.items():
+        unseparated = []
+        for side, lines in ((name, hypotheses), (reference_name, references_lines)):
+            if not any(separator in line or "\n" in line for line in lines):
+                unseparated.append(side)
+        if unseparated:
+            yield (
+                f"{' and '.join(unseparated)}: no line contains {separator!r}, "
+                "so ROUGE-Lsum takes each for one sentence; see --summary-separator"
+            )
 
 
-def _labels(lines: Sequence[str], options: ScoreConfig) -> set[str]:
-    return {_folded(line, options) for line in lines if line.strip()}
+def _count(conditions: Iterable[bool]) -> int:
+    return sum(conditions)
 
 
-def _folded(line: str, options: ScoreConfig) -> str:
-    return line.strip().lower() if options.lowercase else line.strip()
+def _looks_tokenized(line: str) -> bool:
+    return line.rstrip().endswith(TOKENIZED_ENDINGS)
+
+
+def _has_subword_marks(line: str) -> bool:
+    return f"{BPE_CONTINUATION} " in line or line.endswith(BPE_CONTINUATION) or SENTENCEPIECE_SPACE in line
+
+
+def _has_no_capitals(lines: Sequence[str]) -> bool:
+    return all(line == line.lower() for line in lines)
+
+
+def _distinct_labels(lines: Sequence[str], options: ScoreConfig) -> set[str]:
+    return {_normalize(line, options) for line in lines if line.strip()}
+
+
+def _normalize(line: str, options: ScoreConfig) -> str:
+    """Return a label in the form in which it is compared."""
+    label = line.strip()
+    if options.lowercase:
+        label = label.lower()
+    return label
 
 
 def _number(label: str) -> float | None:
@@ -128,29 +211,9 @@ def _number(label: str) -> float | None:
         return None
 
 
-def _pairs(spelt: Mapping[str, str]) -> str:
-    return ", ".join(f"{a!r} is {b!r} there" for a, b in list(spelt.items())[:SHOWN])
-
-
-def _some(labels: set[str]) -> str:
-    """The first few."""
-    return ", ".join(map(repr, sorted(labels)[:SHOWN])) + (", ..." if len(labels) > SHOWN else "")
-
-
-# -- summaries -----------------------------------------------------------------------------------------------------------------------------
-
-
-def check_summaries(
-    name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
-) -> Iterator[str]:
-    """ROUGE-Lsum goes sentence by sentence, and has to be told where sentences end."""
-    if "rouge-lsum" not in options.metric:
-        return
-    mark = options.summary_separator
-    for reference, lines in references.items():
-        if bare := [
-            side
-            for side, rows in ((name, hypotheses), (reference, lines))
-            if not any(mark in row or "\n" in row for row in rows)
-        ]:
-            yield f"{' and '.join(bare)}: no line has {mark!r}, so each is one sentence to ROUGE-Lsum; see --summary-separator"
+def _some_labels(labels: set[str]) -> str:
+    """Return the first few labels, for a message."""
+    names = [repr(label) for label in sorted(labels)]
+    if len(names) > MAX_NAMED_LABELS:
+        names[MAX_NAMED_LABELS:] = ["..."]
+    return ", ".join(names)

@@ -1,4 +1,4 @@
-"""What our own metrics tell sacreBLEU of themselves: a signature of their settings and of this version."""
+"""What masscli's own metrics add to sacreBLEU's signature: their settings, and the version of masscli."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from masscli.version import __version__
 
 
 class SignedMetric(Metric):
-    """A metric whose signature is what it says of itself; text is taken as it is."""
+    """A metric that says itself what is in its signature. Text is compared as it is."""
 
-    def described(self) -> dict[str, str]:
-        """The metric's own part of the signature."""
+    def signature_fields(self) -> dict[str, str]:
+        """Return the settings of the metric."""
         return {}
 
     def get_signature(self) -> Signature:
+        """Return sacreBLEU's signature with the metric's settings and the version."""
         signature = super().get_signature()
-        for key, value in self.described().items():
+        for key, value in self.signature_fields().items():
             signature.update(key, value)
         signature.update("version", f"masscli-{__version__}")
         return signature

@@ -1,12 +1,15 @@
-"""Answers to questions, scored as SQuAD's official scripts score them (Rajpurkar et al. 2016, 2018).
+"""Answers to questions, scored like SQuAD's official scripts do (Rajpurkar et al. 2016, 2018).
 
-    normal form: lower case, ASCII punctuation out, the words a, an, the out, spaces collapsed
-    exact match: equality of normal forms;  F1: of the two bags of words;  each the best over the gold answers
-    1.1: gold answers as they are; without a shared word F1 is 0.  2.0: gold answers with an empty normal form are dropped, none left means
-    no answer, which is ""; where either side has no word, F1 is whether both have none.
+Answers are normalized: lower case, without ASCII punctuation and the words a, an, the, with single spaces.
+Exact match says whether the normalized answers are equal; F1 is that of the two bags of words. For each
+question the best gold answer counts.
 
-A question without a prediction is a mistake of the caller unless he says that it counts as wrong: the official script would leave it out of
-one mean and fail in the next.
+In version 1.1, gold answers are used as they are, and F1 without a shared word is 0. In version 2.0, gold
+answers that are empty when normalized are dropped; if none is left, the question has no answer, which is
+predicted as "". If either side has no word, F1 is 1 if both have none, else 0.
+
+A question without a prediction is an error unless the caller says that it counts as wrong: the official
+scripts would leave it out of one mean and fail in the next.
 """
 
 from __future__ import annotations
@@ -20,54 +23,55 @@ from dataclasses import dataclass
 
 from masscli.core.errors import MasscliError
 
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_REMOVE_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+Scores = dict[str, tuple[float, float]]
+"""Exact match and F1 of each question, by its id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Gold answers, none where there is no answer."""
+    """A question with its gold answers; there are none if it cannot be answered."""
 
     id: str
     answers: tuple[str, ...]
 
 
 def normalize_answer(text: str) -> str:
-    """The normal form."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+    """Return the form in which answers are compared."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_REMOVE_PUNCTUATION)).split())
 
 
 def exact_match(gold: str, predicted: str) -> float:
-    """1 where the normal forms are equal."""
+    """Return 1 if the normalized answers are equal, else 0."""
     return float(normalize_answer(gold) == normalize_answer(predicted))
 
 
 def f1(gold: str, predicted: str, v2: bool = True) -> float:
-    """F1 of the words that both have."""
-    ours, theirs = normalize_answer(predicted).split(), normalize_answer(gold).split()
-    if not ours or not theirs:
-        return float(v2 and ours == theirs)
-    shared = (Counter(ours) & Counter(theirs)).total()
-    return 2 * shared / (len(ours) + len(theirs))
+    """Return F1 of the words of two answers."""
+    predicted_words, gold_words = normalize_answer(predicted).split(), normalize_answer(gold).split()
+    if not predicted_words or not gold_words:
+        return float(v2 and predicted_words == gold_words)
+    shared = (Counter(predicted_words) & Counter(gold_words)).total()
+    return 2 * shared / (len(predicted_words) + len(gold_words))
 
 
 def gold_answers(question: Question, v2: bool) -> Sequence[str]:
-    """What a prediction is compared with."""
-    return (
-        [answer for answer in question.answers if normalize_answer(answer)] or [""]
-        if v2
-        else question.answers
-    )
-
-
-Pairs = dict[str, tuple[float, float]]
+    """Return the answers that a prediction is compared with."""
+    if not v2:
+        return question.answers
+    return [answer for answer in question.answers if normalize_answer(answer)] or [""]
 
 
 def score_questions(
     questions: Sequence[Question], predictions: Mapping[str, str], v2: bool, missing_is_wrong: bool
-) -> Pairs:
-    """(exact match, F1) of every question."""
-    found = {}
+) -> Scores:
+    """Return exact match and F1 of every question.
+
+    Raises MasscliError for a question without a prediction, unless `missing_is_wrong`, and for one of
+    version 1.1 without an answer.
+    """
+    scores: Scores = {}
     for question in questions:
         if question.id not in predictions:
             if not missing_is_wrong:
@@ -75,76 +79,96 @@ def score_questions(
                     f"no prediction for question {question.id!r}",
                     "add it, or let it count as wrong: --missing wrong",
                 )
-            found[question.id] = 0.0, 0.0
+            scores[question.id] = 0.0, 0.0
             continue
-        prediction, gold = predictions[question.id], gold_answers(question, v2)
-        if not gold:
+        answers = gold_answers(question, v2)
+        if not answers:
             raise MasscliError(
                 f"question {question.id!r} has no answer to compare with",
                 'is it impossible? then "is_impossible": true',
             )
-        found[question.id] = (
-            max(exact_match(g, prediction) for g in gold),
-            max(f1(g, prediction, v2) for g in gold),
-        )
-    return found
+        prediction = predictions[question.id]
+        best_match = max(exact_match(answer, prediction) for answer in answers)
+        best_f1 = max(f1(answer, prediction, v2) for answer in answers)
+        scores[question.id] = best_match, best_f1
+    return scores
 
 
 def evaluate_squad(
     questions: Sequence[Question],
     predictions: Mapping[str, str],
     v2: bool,
-    na_prob: Mapping[str, float] | None = None,
+    no_answer_probabilities: Mapping[str, float] | None = None,
     threshold: float = 1.0,
     missing_is_wrong: bool = False,
 ) -> dict[str, float]:
-    """`exact`, `f1` and `total`; for 2.0 also of questions with and without an answer (HasAns_, NoAns_), and the best thresholds.
+    """Return the values that the official scripts report, under their keys and times 100.
 
-    Values are times 100, keys are those of the official script.  A question whose `na_prob` is above the threshold is taken for unanswered.
+    These are `exact`, `f1` and `total`. Version 2.0 has them also for questions with and without an answer
+    (`HasAns_`, `NoAns_`), and the best thresholds if `no_answer_probabilities` are given. A question whose
+    probability is above `threshold` is taken to be predicted as unanswerable. Raises MasscliError if there
+    are no questions, and as `score_questions` does.
     """
-    raw = score_questions(questions, predictions, v2, missing_is_wrong)
+    scores = score_questions(questions, predictions, v2, missing_is_wrong)
     if not questions:
         raise MasscliError("there are no questions to score")
-    has = {q.id: bool(q.answers) for q in questions}
-    odds = {q.id: (na_prob or {}).get(q.id, 0.0) for q in questions}
-    null = {
-        key for key in raw if odds[key] > threshold and key in predictions
-    }  # what has no prediction is wrong in any case
-    final = {key: (float(not has[key]),) * 2 if key in null else score for key, score in raw.items()}
-    found = _means("", final)
+    has_answer = {question.id: bool(question.answers) for question in questions}
+    probabilities = {
+        question.id: (no_answer_probabilities or {}).get(question.id, 0.0) for question in questions
+    }
+    final_scores = {}
+    for key, score in scores.items():
+        # A question without a prediction is wrong in any case.
+        if key in predictions and probabilities[key] > threshold:
+            is_right = float(not has_answer[key])
+            score = is_right, is_right
+        final_scores[key] = score
+    results = _means("", final_scores)
     if v2:
-        for name, wanted in (("HasAns_", True), ("NoAns_", False)):
-            part = {key: score for key, score in final.items() if has[key] is wanted}
-            found |= _means(name, part) if part else {}
-        if na_prob is not None:
-            for i, name in enumerate(("exact", "f1")):
-                best, at = best_threshold(
-                    {key: score[i] for key, score in raw.items()}, predictions, has, odds
-                )
-                found |= {f"best_{name}": best, f"best_{name}_thresh": at}
-    return found
+        answerable = {key: score for key, score in final_scores.items() if has_answer[key]}
+        unanswerable = {key: score for key, score in final_scores.items() if not has_answer[key]}
+        if answerable:
+            results |= _means("HasAns_", answerable)
+        if unanswerable:
+            results |= _means("NoAns_", unanswerable)
+    if v2 and no_answer_probabilities is not None:
+        for index, name in enumerate(("exact", "f1")):
+            values = {key: score[index] for key, score in scores.items()}
+            best, best_at = best_threshold(values, predictions, has_answer, probabilities)
+            results |= {f"best_{name}": best, f"best_{name}_thresh": best_at}
+    return results
 
 
 def best_threshold(
-    raw: Mapping[str, float],
+    scores: Mapping[str, float],
     predictions: Mapping[str, str],
-    has: Mapping[str, bool],
-    odds: Mapping[str, float],
+    has_answer: Mapping[str, bool],
+    probabilities: Mapping[str, float],
 ) -> tuple[float, float]:
-    """The best score (times 100) over all thresholds, and the first threshold that gives it: begin with nothing answered, and let questions
-    be answered one after another, the least likely to have no answer first.  The threshold that answers nothing is 0, as in the official
-    script, or just below the least of the odds where they are not probabilities."""
-    now = best = float(sum(not answerable for key, answerable in has.items() if key in predictions))
-    least = min(odds.values())
-    at = 0.0 if least >= 0 else math.nextafter(least, -math.inf)
-    for key in sorted(odds, key=odds.__getitem__):
-        now += raw[key] if has[key] else -1.0 if predictions.get(key) else 0.0
-        if now > best:
-            best, at = now, odds[key]
-    return 100 * best / len(has), at
+    """Return the best score (times 100) over all thresholds, and the first threshold that gives it.
+
+    At first no question is answered; then they are answered one after another, the one that most likely has
+    an answer first. The threshold at which none is answered is 0, as in the official script, or just below
+    the least probability if that is negative.
+    """
+    current = float(sum(not has_answer[key] for key in has_answer if key in predictions))
+    lowest = min(probabilities.values())
+    best, best_at = current, 0.0
+    if lowest < 0:
+        best_at = math.nextafter(lowest, -math.inf)
+    for key in sorted(probabilities, key=probabilities.__getitem__):
+        # Answering a question without an answer loses the point that it had.
+        if has_answer[key]:
+            current += scores[key]
+        elif predictions.get(key):
+            current -= 1.0
+        if current > best:
+            best, best_at = current, probabilities[key]
+    return 100 * best / len(has_answer), best_at
 
 
-def _means(name: str, part: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    count = len(part)
-    mean = [100 * sum(score[i] for score in part.values()) / count for i in (0, 1)]
-    return {f"{name}exact": mean[0], f"{name}f1": mean[1], f"{name}total": float(count)}
+def _means(prefix: str, scores: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    total = len(scores)
+    exact = 100 * sum(score[0] for score in scores.values()) / total
+    mean_f1 = 100 * sum(score[1] for score in scores.values()) / total
+    return {f"{prefix}exact": exact, f"{prefix}f1": mean_f1, f"{prefix}total": float(total)}

@@ -1,6 +1,9 @@
-"""Examples without a gold label: SNLI and MNLI mark with `-` those on which their annotators did not agree, and results leave them out.
+"""Examples without a gold label.
 
-So they are left out here, and counted, where the other labels are those of these two sets, or where `--no-gold` names such a mark.
+SNLI and MNLI give the label `-` to examples on which their annotators did not agree.
+
+Results on these data sets leave such examples out. So does `masscli score`, which also says how many there
+are: if the other labels are those of SNLI and MNLI, or if `--no-gold` names such a label.
 """
 
 from __future__ import annotations
@@ -18,30 +21,32 @@ LABEL_METRICS = {"accuracy", "f1", "mcc"}
 
 
 def unlabelled_mark(labels: Iterable[str]) -> str:
-    """The mark that holds beside these labels where nothing names one; empty for none."""
+    """Return the label that means "no gold label" beside these labels.
+
+    It is empty if there is none.
+    """
     others = set(labels) - {NO_GOLD_LABEL}
-    return NO_GOLD_LABEL if others and others <= INFERENCE_LABELS else ""
+    if others and others <= INFERENCE_LABELS:
+        return NO_GOLD_LABEL
+    return ""
 
 
 def drop_unlabelled(
     references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> tuple[ScoreConfig, list[int] | None]:
-    """The options with the mark that holds, and the examples that have a gold label; None where no mark holds."""
+    """Return the options with `no_gold` filled in, and the numbers of the examples that have a gold label.
+
+    The numbers are None if no label means "no gold label". Raises MasscliError if no example is left, or if
+    lines are scored one by one and some would be left out.
+    """
     if options.no_gold is None:
-        found = {line.strip() for rows in references.values() for line in rows}
-        options = replace(
-            options,
-            no_gold=unlabelled_mark(found)
-            if NO_GOLD_LABEL in found and set(options.metric) <= LABEL_METRICS
-            else "",
-        )
+        options = replace(options, no_gold=_default_mark(references, options))
     if not options.no_gold:
         return options, None
-    kept = [
-        n
-        for n, row in enumerate(zip(*references.values(), strict=True))
-        if any(line.strip() != options.no_gold for line in row)
-    ]
+    kept = []
+    for number, labels in enumerate(zip(*references.values(), strict=True)):
+        if any(label.strip() != options.no_gold for label in labels):
+            kept.append(number)
     total = len(next(iter(references.values())))
     if not kept:
         raise MasscliError(
@@ -49,6 +54,15 @@ def drop_unlabelled(
             f"all are {options.no_gold!r}; is it the right column?",
         )
     if options.sentence_level and len(kept) < total:
-        raise MasscliError(f"--sentence-level: {total - len(kept)} of {total} examples have no gold label ({options.no_gold!r})",
-                           "take them out of both files")  # fmt: skip
+        missing = f"{total - len(kept)} of {total} examples have no gold label ({options.no_gold!r})"
+        raise MasscliError(f"--sentence-level: {missing}", "take them out of both files")
     return options, kept
+
+
+def _default_mark(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> str:
+    labels: set[str] = set()
+    for lines in references.values():
+        labels.update(line.strip() for line in lines)
+    if NO_GOLD_LABEL in labels and set(options.metric) <= LABEL_METRICS:
+        return unlabelled_mark(labels)
+    return ""

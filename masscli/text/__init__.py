@@ -1,1 +1,1 @@
-"""Raw text: reading it, preparing it, and turning it into token ids and back. Nothing in this package imports torch."""
+"""Raw text: read it, prepare it, turn it into token ids and back. Nothing here imports torch."""

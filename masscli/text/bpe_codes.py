@@ -169,7 +169,7 @@ class BpeCodesModel:
         return [self._ids.get(piece, UNKNOWN_ID) for piece in pieces]
 
     def _known_pieces(self, part: str, ends_word: bool) -> list[str]:
-        """Return the part as the vocabulary writes it, or if it lacks the part, the pieces from which it was merged."""
+        """Return the part as the vocabulary writes it, or else the known pieces from which it was merged."""
         if ends_word:
             piece = part.removesuffix(WORD_END)
         else:

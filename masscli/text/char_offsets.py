@@ -1,4 +1,4 @@
-"""Find the characters of a text that each of its pieces stands for, although the tokenizer has normalized the text.
+"""Find the characters of a text that each of its pieces stands for.
 
 Text and pieces are compared in a common form: letters in their plain spelling (NFKC) and without case,
 without blanks and invisible characters. Mostly both are then equal, and the characters of every letter are
@@ -112,7 +112,7 @@ def _is_ignored(character: str) -> bool:
 
 
 def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
-    """Return for each letter of the pieces the characters of the word that it stands for, or None if it stands for none."""
+    """Return for each letter of the pieces the characters that it stands for, or None."""
     word_letters = [letter.letter for letter in word]
     if word_letters == letters:
         return [(letter.begin, letter.end) for letter in word]
@@ -137,7 +137,7 @@ def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
 
 
 def _same_punctuation(letter: str) -> str:
-    """Return the same sign for all punctuation: Moses replaces some marks, and turns them round (`.”` for `”.`)."""
+    """Return one sign for all punctuation: Moses replaces marks, and swaps them (`.”` for `”.`)."""
     if unicodedata.category(letter)[0] in "PS":
         return "."
     return letter

@@ -37,7 +37,7 @@ _SHOWN_NAMES = 8
 
 @dataclass(frozen=True, slots=True)
 class FileScan:
-    """What one reading of a file yields: enough to compare it with others, and to find any of its lines again.
+    """What one reading of a file yields, to compare it with others and to find any of its lines again.
 
     `size` is that of the file, `text_size` that of the decompressed text, both in bytes. `offsets` holds
     where in the decompressed text every LINE_STRIDE-th line starts, and last where the text ends.

@@ -34,7 +34,7 @@ def draw_sentences(count: int, seed: int = 1) -> list[dict[str, str]]:
 
 
 def write(folder: Path, seed: int = 1) -> list[Path]:
-    """Write PART.LANGUAGE for each parallel part and mono.LANGUAGE.txt for each language, and return the paths.
+    """Write PART.LANGUAGE for each part and mono.LANGUAGE.txt for each language; return the paths.
 
     The monolingual files hold sentences of their own: no line of one translates a line of another. Raises
     MasscliError if a file with other contents is in the way.

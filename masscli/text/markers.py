@@ -1,4 +1,4 @@
-"""The marks by which subword vocabularies show where a word begins or goes on, and the sign for unknown text."""
+"""The marks that show where a word begins or goes on, and the sign for unknown text."""
 
 from __future__ import annotations
 

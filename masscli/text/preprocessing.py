@@ -47,7 +47,7 @@ class TextPreprocessing:
         return lines
 
     def map_letters(self, lines: Sequence[str], language: str) -> Sequence[str]:
-        """Replace Romanian letters, which decoding cannot undo. Lines of other languages are returned as they are."""
+        """Replace Romanian letters, which decoding cannot undo. Other languages stay as they are."""
         if self.romanian is None or language != "ro":
             return lines
         table = MARKED_TO_PLAIN
@@ -56,7 +56,7 @@ class TextPreprocessing:
         return [unicodedata.normalize("NFC", line).translate(table) for line in lines]
 
     def undo(self, line: str, language: str) -> str:
-        """Join Moses tokens in the way the language is written. Case, punctuation and letters stay as they are."""
+        """Join Moses tokens as the language writes them. Case, punctuation and letters stay."""
         if not self.moses:
             return line
         text: str = _detokenizer(language).detokenize(line.split(" "), unescape=False)
@@ -71,7 +71,7 @@ def has_moses_rules(language: str) -> bool:
 
 
 def _blank_non_printing(line: str) -> str:
-    """Replace every control, format or unassigned character by a space, as Moses' remove-non-printing-char.perl does."""
+    """Replace control, format and unassigned characters, as Moses' remove-non-printing-char.perl does."""
     if line.isprintable():
         return line
     return "".join(" " if unicodedata.category(letter)[0] == "C" else letter for letter in line)

@@ -63,7 +63,7 @@ class SentencePieceModel:
         return text
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the pieces as SentencePiece writes them; an id beyond the model's end is written as `<id>`."""
+        """Return the pieces; an id beyond the model's end is written as `<id>`."""
         return pieces_of(ids, self._pieces)
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class BadModelError(Exception):
-    """The bytes are not a model of the expected kind. The message follows the name of the file or the flag."""
+    """The bytes are not a model of the expected kind. The message goes after the file's name."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ class SubwordModel(Protocol):
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """The ids of pieces that text is never encoded into, by name: `<pad>`, `<s>`, `</s>`, `<unk>`, `<mask>`, ..."""
+        """The ids of special pieces by name: `<pad>`, `<s>`, `</s>`, `<unk>`, `<mask>`, ..."""
         ...
 
     @property

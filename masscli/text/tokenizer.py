@@ -213,7 +213,7 @@ class Tokenizer:
 
 
 def find_model_file(path: Path) -> Path:
-    """Return the model file of a data folder, a checkpoint or a run. The path of a file is returned as it is."""
+    """Return the model file of a data folder, a checkpoint or a run; `path` itself if it is a file."""
     checkpoints = path / "checkpoints"
     for folder in (path, checkpoints / "best", checkpoints / "last"):
         if (folder / MODEL_FILE).is_file():
@@ -222,7 +222,7 @@ def find_model_file(path: Path) -> Path:
 
 
 def stored_languages(path: Path) -> tuple[str, ...]:
-    """Return the languages of the vocabulary in a data folder, a checkpoint or a run; none if `path` is a mere model."""
+    """Return the languages of a data folder, a checkpoint or a run; none if `path` is a mere model."""
     model_file = find_model_file(path)
     if model_file == path or not (model_file.parent / TOKENIZER_FILE).is_file():
         return ()
@@ -236,7 +236,7 @@ def _check_compatible(
     path: Path,
     model_file: Path,
 ) -> None:
-    """Check that a vocabulary that exists has the languages, and was made for the preparation of text, that are asked for."""
+    """Check that a stored vocabulary has the languages and the preparation of text that are asked for."""
     for language in languages:
         if language not in card.languages:
             known = ", ".join(card.languages)

@@ -96,7 +96,7 @@ class TokenizerCard:
         )
 
     def compute_fingerprint(self) -> str:
-        """Return the sha256 of everything but `fingerprint`, as canonical JSON; `model_sha256` stands for the pieces.
+        """Return the sha256 of everything but `fingerprint`; `model_sha256` stands for the pieces.
 
         Languages count in the order of their ids: which of them was named first (`--langs de,en`) makes no
         other vocabulary.
@@ -117,7 +117,10 @@ class TokenizerCard:
 def make_card(
     model: SubwordModel, data: bytes, kind: str, preprocessing: TextPreprocessing, languages: Sequence[str]
 ) -> TokenizerCard:
-    """Find the id of every special piece, or give it a new one: first the model's free ids, then those after its end."""
+    """Find the id of every special piece, or give it a new one.
+
+    New ids are first the model's free ids, then those after its end.
+    """
     known_ids = model.special_ids
     free_ids = list(model.free_ids)
     size = len(model)

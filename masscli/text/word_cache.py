@@ -37,7 +37,7 @@ class WordCache:
         self._ends = np.zeros(1, np.int64)
 
     def encode(self, lines: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return all ids, one line after another, and the number of ids of each line: exactly what the model gives."""
+        """Return all ids, one line after another, and the number of ids of each line."""
         if not self._by_words or any(SENTENCEPIECE_SPACE in line for line in lines):
             return _concatenate(self._model.encode(lines))
         words_of_lines = [line.split(" ") for line in lines]

@@ -12,7 +12,10 @@ from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, WORDPIEC
 from masscli.text.vocabulary import Vocabulary
 
 ALBERT_PUNCTUATION = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~')
-"""What ALBERT's released code takes for punctuation. It treats the apostrophe, <, = and > like foreign letters."""
+"""What ALBERT's released code takes for punctuation.
+
+It treats the apostrophe, <, = and > like foreign letters.
+"""
 
 
 class HasPieces(Protocol):
@@ -44,7 +47,7 @@ class WordStarts:
 
 
 def word_starts(tokenizer: HasPieces, as_albert: bool = False) -> WordStarts:
-    """Return which tokens begin a word. Special symbols do; punctuation does; for the other pieces the marks decide.
+    """Return which tokens begin a word: special symbols, punctuation, and pieces marked as such.
 
     With `as_albert` the rule is that of ALBERT's released code (spec: objectives.md 3.3), in which only
     marks count for WordPiece.
@@ -77,7 +80,10 @@ def _begins_word(piece: str, marker: str, as_albert: bool) -> bool:
 
 
 def _is_sign_in_albert(piece: str) -> bool:
-    """Return whether ALBERT lets an unmarked piece begin a word: a punctuation mark, or one with anything but ASCII letters and marks."""
+    """Return whether ALBERT lets an unmarked piece begin a word.
+
+    It does so if the piece is a punctuation mark, or has anything but ASCII letters and punctuation.
+    """
     if piece in ALBERT_PUNCTUATION:
         return True
     return not all(

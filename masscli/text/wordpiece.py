@@ -37,7 +37,7 @@ _CJK_RANGES = (
 
 
 def is_wordpiece(data: bytes) -> bool:
-    """Return whether a file is meant as a `vocab.txt`: it has a line with one of BERT's special pieces, or one with `##`."""
+    """Return whether a file is meant as a `vocab.txt`: it has one of BERT's special pieces, or `##`."""
     if b"\0" in data:
         return False
     lines = set(re.split(rb"\r?\n", data))

@@ -266,19 +266,23 @@ def test_one_number_a_line(
     assert capsys.readouterr().out == "100.00\t100.00\n50.00\t0.00\n"
 
 
-DETACHED = "end in a detached full stop; they look tokenised"
-PIECES = "hyp: 4 of 4 hypotheses hold subword marks (@@ or \u2581); join the pieces first"
+DETACHED = "end in a detached full stop; they look tokenized"
+PIECES = "hyp: 4 of 4 hypotheses contain subword marks (@@ or \u2581); join the pieces first"
 MISTAKES = {
-    "tokenised": ("Ein Hund .", "Ein Hund.", f"hyp: 4 of 4 hypotheses {DETACHED}; scores want plain text"),
+    "tokenised": (
+        "Ein Hund .",
+        "Ein Hund.",
+        f"hyp: 4 of 4 hypotheses {DETACHED}, but scores are for plain text",
+    ),
     "subwords": ("Ein Hu@@ nd.", "Ein Hund.", PIECES),
     "pieces": ("\u2581Ein \u2581Hund.", "Ein Hund.", PIECES),
-    "unknown": ("Ein <unk>.", "Ein Hund.", "hyp: 4 of 4 hypotheses hold unknown pieces (<unk> or \u2047)"),
+    "unknown": ("Ein <unk>.", "Ein Hund.", "hyp: 4 of 4 hypotheses contain unknown pieces (<unk> or \u2047)"),
     "empty": ("", "Ein Hund.", "hyp: 4 of 4 hypotheses are empty"),
-    "same": ("Ein Hund.", "Ein Hund.", "hyp: says the same everywhere as the reference ref"),
+    "same": ("Ein Hund.", "Ein Hund.", "hyp: every line is equal to the reference ref"),
     "case": (
         "ein hund.",
         "Ein Hund.",
-        "hyp: holds no capital letter, but ref does; with --lowercase case does not count",
+        "hyp: has no capital letter, but ref does; with --lowercase case does not count",
     ),
     "copied": ("A dog.", "Ein Hund.", "hyp: is identical to the source"),
     "reference": ("Ein Hund.", "Ein Hund .", f"ref: 4 of 4 references {DETACHED}"),

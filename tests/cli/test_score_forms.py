@@ -275,7 +275,7 @@ def test_a_table_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         == f"error: {twice}: names twice the column 'label'"
     )
     assert refused(capsys, labels, "--ref", alone, "--column", "x", "--ref-format", "lines")[0] == (
-        "error: --column: the references have none, with ref_format lines"
+        "error: --column: the references have none, with --ref-format lines"
     )
 
 

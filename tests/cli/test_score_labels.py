@@ -36,12 +36,12 @@ def test_numbers_that_are_spelt_otherwise_are_pointed_out(
 ) -> None:
     found, err = scored(capsys, *sides(["0", "1", "1", "2"], ["0.0", "1.0", "1e0", "2"]), metric)
     assert err == [
-        "warning: hyp: 3 of 4 labels are numbers that ref spells otherwise: '0.0' is '0' there, '1.0' is '1' there, '1e0' is '1' there"
+        "warning: hyp: 3 of 4 labels are numbers that ref spells differently: '0.0' is '0' there, '1.0' is '1' there, '1e0' is '1' there"
     ]
     assert next(iter(found.values())) < 50  # a warning changes no number
     _, err = scored(capsys, *sides(["0.0", "1.0"], ["1", "0"]), metric)
     assert err == [
-        "warning: hyp: 2 of 2 labels are numbers that ref spells otherwise: '0' is '0.0' there, '1' is '1.0' there"
+        "warning: hyp: 2 of 2 labels are numbers that ref spells differently: '0' is '0.0' there, '1' is '1.0' there"
     ]
     assert scored(capsys, *sides(["0", "1", "nan", "x"], ["1", "0", "NaN", "x"]), metric)[1] == []
 
@@ -64,7 +64,7 @@ def test_labels_that_are_all_others_or_columns_are_pointed_out(capsys: pytest.Ca
     ]
     _, err = scored(capsys, *sides(["w\tX", "v\tY"], ["w\tX", "v\tX"]), "accuracy")
     assert err == [
-        f"warning: {name}: its labels hold tabs; are these columns? see --column, --hyp-column and --ref-format"
+        f"warning: {name}: its labels contain tabs; are these columns? see --column, --hyp-column and --ref-format"
         for name in ("hyp", "ref")
     ]
     assert scored(capsys, *sides(["A", "b"], ["a", "B"]), "accuracy", "--lowercase") == (
@@ -139,17 +139,17 @@ def test_f1_says_what_it_is_of(capsys: pytest.CaptureFixture[str]) -> None:
     assert scored(capsys, *sides(gold, told), "f1") == ({"F1": pytest.approx(f1(gold, told, "1"))}, [])
     found, err = scored(capsys, *sides(gold, other), "f1")
     assert found == {"F1": pytest.approx((f1(gold, other, "0") + f1(gold, other, "1") + 0) / 3)}
-    of_all = "F1 is the mean over all 3 labels, not that of one; --positive says of which"
-    assert err == [f"warning: hyp: has labels that ref has not ('2'): {of_all}"]
+    of_all = "F1 is the mean over all 3 labels, not that of one; choose one with --positive"
+    assert err == [f"warning: hyp: has labels that ref lacks ('2'): {of_all}"]
     assert scored(capsys, *sides(other, gold), "f1")[1] == [
-        f"warning: ref: has labels that hyp has not ('2'): {of_all}"
+        f"warning: ref: has labels that hyp lacks ('2'): {of_all}"
     ]
     assert scored(capsys, *sides(gold, other), "f1", "--positive", "1") == (
         {"F1": pytest.approx(f1(gold, other, "1"))},
         [],
     )
     assert scored(capsys, *sides(["1", "1"], ["1", "1"]), "f1")[1][-1] == (
-        "warning: hyp: '1' is the only label on both sides, and F1 is of that; --positive says of which"
+        "warning: hyp: '1' is the only label on both sides, and F1 is that of this label; choose another with --positive"
     )
     assert scored(capsys, *sides(list("abc"), list("acb")), "f1")[1] == []  # a task of three labels is one
     assert (
@@ -216,8 +216,8 @@ def test_a_metric_of_something_else_is_said(tmp_path: Path, capsys: pytest.Captu
     text = save(tmp_path / "text", [f"word{n}" for n in range(40)])
     tagged = save(tmp_path / "x.conll", ["a\tB-X", "b\tO"])
     parts = save(tmp_path / "y.conll", ["a\tNOUN", "b\tDET"])
-    few = "the same few words, one a line: labels are for --metric accuracy or f1"
-    tags = "no label begins or goes on with an entity (B-, I-): its labels are for --metric accuracy or f1"
+    few = "the same few words, one a line; labels are for --metric accuracy or f1"
+    tags = "no label begins or continues an entity (B-, I-); such labels are for --metric accuracy or f1"
     for path, metric, expected in ((labels, "bleu", few), (text, "bleu", ""), (labels, "accuracy", ""),
                                    (parts, "entity-f1", tags), (tagged, "entity-f1", ""), (parts, "accuracy", "")):  # fmt: skip
         capsys.readouterr()

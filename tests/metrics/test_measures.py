@@ -149,7 +149,7 @@ def test_score_reads_a_column_of_a_table(tmp_path: Path, capsys: pytest.CaptureF
     assert caught.value.message == "Pearson: line 1 of the reference is not a number: 'one \"two'"
     with pytest.raises(MasscliError) as caught:
         dispatch([*at, "label", "--metric", "f1", "--sentence-level"])
-    assert caught.value.message == "F1: is of a whole text, not of a line"
+    assert caught.value.message == "F1: is defined for a whole corpus, not for a line"
 
 
 def test_score_of_tagged_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

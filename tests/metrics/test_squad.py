@@ -163,7 +163,9 @@ def test_version_2_is_that_of_an_oracle(seed: int, missing: bool) -> None:
     }  # probabilities, or differences of scores
     limit = sorted(odds.values())[25]
     golds = {q.id: list(q.answers) for q in asked}
-    found = evaluate_squad(asked, told, v2=True, na_prob=odds, threshold=limit, missing_is_wrong=missing)
+    found = evaluate_squad(
+        asked, told, v2=True, no_answer_probabilities=odds, threshold=limit, missing_is_wrong=missing
+    )
     parts = {
         "": golds,
         "HasAns_": {k: g for k, g in golds.items() if g},
@@ -176,7 +178,7 @@ def test_version_2_is_that_of_an_oracle(seed: int, missing: bool) -> None:
         assert found[f"{name}total"] == len(part)
     # The official search takes a prediction such as "the", a normal form without a word, for an answer; scores take it for none.
     told = {key: text if squad_words(text) else "" for key, text in told.items()}
-    found = evaluate_squad(asked, told, v2=True, na_prob=odds, missing_is_wrong=missing)
+    found = evaluate_squad(asked, told, v2=True, no_answer_probabilities=odds, missing_is_wrong=missing)
     every = [squad_means(golds, told, True, odds, at) for at in (-math.inf, *odds.values())]
     for side, name in enumerate(("exact", "f1")):
         assert found[f"best_{name}"] == pytest.approx(max(means[side] for means in every))
@@ -195,9 +197,14 @@ def test_empty_predictions_score_the_share_of_questions_without_an_answer(seed: 
 def test_where_nothing_should_be_answered_the_threshold_found_answers_nothing() -> None:
     asked = [Question(str(n), ()) for n in range(4)]
     told, odds = {q.id: "x" for q in asked}, {q.id: -5.0 - n for n, q in enumerate(asked)}
-    found = evaluate_squad(asked, told, v2=True, na_prob=odds)
+    found = evaluate_squad(asked, told, v2=True, no_answer_probabilities=odds)
     assert (found["f1"], found["best_f1"]) == (0, 100)
-    assert evaluate_squad(asked, told, v2=True, na_prob=odds, threshold=found["best_f1_thresh"])["f1"] == 100
+    assert (
+        evaluate_squad(asked, told, v2=True, no_answer_probabilities=odds, threshold=found["best_f1_thresh"])[
+            "f1"
+        ]
+        == 100
+    )
 
 
 # -- the command ---------------------------------------------------------------------------------------------------------------------------

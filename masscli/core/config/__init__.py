@@ -1,4 +1,4 @@
-"""Typed configuration: one tree of frozen dataclasses is the TOML schema, the command line and a checkpoint's metadata.
+"""Typed configuration: dataclasses that are TOML schema, command line and metadata of a checkpoint.
 
 A section is declared with `@config`; a field's type, its default and the string literal under it are the
 whole declaration. `from_dict` builds a section from plain data, `to_dict` is its inverse, `to_toml` writes

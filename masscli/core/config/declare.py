@@ -1,4 +1,4 @@
-"""Declare configuration sections: the decorator, extra flags, rules between fields, options without effect, plug-ins."""
+"""Declare configuration sections, their rules, extra flags and options without effect."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class UnusedOption(NamedTuple):
     reason: str
     """Shown after "--option has no effect: "."""
     misleading: bool = False
-    """Whether the option asks for something that does not happen, so that it is refused. Else there is a warning."""
+    """Whether to refuse the option, because it asks for what does not happen. Else there is a warning."""
 
 
 def check(*rules: Rule) -> None:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 def from_dict(cls: type[T], raw: Mapping[str, Any], prefix: str = "") -> T:
-    """Build the section `cls` from plain data, such as the tables of a TOML file or the options of a command line.
+    """Build the section `cls` from plain data: tables of a TOML file, options of a command line.
 
     Values may be strings in the form that is typed on a command line. Such a string is split at commas for a
     tuple field, and blanks around its items are dropped; items of a list are taken exactly as they are.

@@ -66,7 +66,7 @@ def field_docs(cls: type) -> dict[str, str]:
 
 
 def type_name(kind: Any) -> str:
-    """Return a type as help screens and errors show it: `int`, `a|b|c` for a Literal, `int,...` for a tuple."""
+    """Return a type as help screens show it: `int`, `a|b|c` for a Literal, `int,...` for a tuple."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return "|".join(str(choice) for choice in arguments)
@@ -78,7 +78,7 @@ def type_name(kind: Any) -> str:
 
 
 def _split_annotation(annotation: Any) -> tuple[Any, tuple[str, ...]]:
-    """Return the type and the extra flags of a field: `Annotated[int, Flags("-n")]` gives `int` and `("-n",)`."""
+    """Split `Annotated[int, Flags("-n")]` into the type `int` and the flags `("-n",)`."""
     if typing.get_origin(annotation) is not Annotated:
         return annotation, ()
     names: tuple[str, ...] = ()

@@ -38,7 +38,7 @@ class ConfigError(MasscliError):
         self.problems = problems
 
     def with_keys(self, rename: Callable[[str], str]) -> ConfigError:
-        """Return the same error with the key of each problem renamed, for example to the flag that was typed."""
+        """Return the same error with each key renamed, for example to the flag that was typed."""
         renamed = [Problem(rename(problem.key), problem.message) for problem in self.problems]
         return ConfigError(*renamed, hint=self.hint)
 
@@ -51,7 +51,7 @@ def join_key(prefix: str, key: str) -> str:
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
-    """Return the end of an error message about an unknown word: the nearest known word, or else all of them."""
+    """Return the end of an error about an unknown word: the nearest known word, or else all of them."""
     close_matches = difflib.get_close_matches(word, known, n=1)
     if close_matches:
         return f", did you mean {close_matches[0]!r}?"

@@ -10,7 +10,10 @@ from masscli.core.config.errors import join_key
 
 
 def to_toml(raw: Mapping[str, Any], table_name: str = "") -> str:
-    """Return plain data as the text of a TOML file, or of the table `table_name` (with quotes where it needs them)."""
+    """Return plain data as the text of a TOML file, or of one of its tables.
+
+    `table_name` is the header of the table, with quotes where it needs them.
+    """
     values = {key: value for key, value in raw.items() if not isinstance(value, Mapping)}
     tables = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
     lines = [f"{_format_key(key)} = {_format_value(value)}" for key, value in values.items()]
