@@ -18,7 +18,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import objective_class
-from masscli.objectives.shared.finetuning_base import ExampleOutput, Prediction, PredictiveObjective
+from masscli.objectives.shared.evaluable_objective import ExampleOutput, Prediction, PredictiveObjective
 from masscli.objectives.shared.table_options import TableOptions
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.recipe import StreamConfig

@@ -19,7 +19,8 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.generation.config import GenerationConfig
 from masscli.generation.single_stack_decoding import extract_stack
 from masscli.generation.translator import Translator
-from masscli.objectives.write.objective import ConditionalGeneration, source_truncation
+from masscli.objectives.write.conditional_generation import ConditionalGeneration
+from masscli.objectives.write.length_limits import source_truncation
 from masscli.objectives.write.options import ConditionalGenerationOptions
 from masscli.training.precision import choose_device, choose_dtype
 
@@ -124,7 +125,7 @@ class TextModel:
         assert isinstance(objective, ConditionalGeneration)
         # The view is made for its checks only: it complains of columns that the task needs and the table lacks.
         objective.table_dataset(table, labelled=True)
-        return objective.lines(table)
+        return objective.sources_and_references(table)
 
     def frequent_pieces(self, count: int, data: Path | None = None) -> Tensor:
         """Return a (V,) mask of the pieces that occur at least `count` times in the training text of the target language."""

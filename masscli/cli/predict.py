@@ -36,7 +36,7 @@ ADDED = (TOLD, "probability")
 
 if TYPE_CHECKING:
     from masscli.data.storage.tables import Table
-    from masscli.objectives.shared.finetuning_base import Prediction
+    from masscli.objectives.shared.evaluable_objective import Prediction
 
 
 def run(

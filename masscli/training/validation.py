@@ -34,7 +34,11 @@ from masscli.generation.translator import Translator
 from masscli.metrics import METRIC_FAMILIES, Score, bleu, rouge_scores
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, Term
-from masscli.objectives.shared.finetuning_base import EvaluableObjective, ExampleOutput, PredictiveObjective
+from masscli.objectives.shared.evaluable_objective import (
+    EvaluableObjective,
+    ExampleOutput,
+    PredictiveObjective,
+)
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.metric_averager import out_of_memory
 

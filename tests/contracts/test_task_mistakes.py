@@ -260,7 +260,7 @@ def test_labels_of_validation_that_were_never_learned(
         args = finetuned(labelled / "data", tmp_path / name, save(tmp_path / f"{name}-train.tsv", train),
                          save(tmp_path / f"{name}.tsv", rows), "tsv", "classify", "--max-update", 12)  # fmt: skip
         found[name] = told(capsys, args, 2 if name == "none" else 0)[1]
-    remark = f"2 of 5 labels do not occur in the training part (first 'maybe', {tmp_path / 'all.tsv'}:3) and count as wrong in the measures"
+    remark = f"2 of 5 labels do not occur in the training part (first 'maybe', {tmp_path / 'all.tsv'}:3) and count as wrong in the metrics"
     assert [line for line in found["all"] if "count as wrong" in line] == [f"classify-tsv, valid: {remark}"]
     assert not any("count as wrong" in line for line in found["known"])
     message = (
@@ -428,7 +428,7 @@ def test_questions_are_scored_wherever_their_answers_stand(
 def test_examples_without_a_gold_label_are_left_out(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """SNLI's mark is no label to learn, in training or in the measures, unless one says that it is one."""
+    """SNLI's mark is no label to learn, in training or in the metrics, unless the user says that it is one."""
     train = ["label\tsentence", *["neutral\tba bo", "-\tda", "entailment\tga bo"] * 8]
     valid = ["label\tsentence", "neutral\tbo", "-\tba", "entailment\tga", "neutral\tba", "-\tga bo"]
     some = [row for row in valid if not row.startswith("-")]

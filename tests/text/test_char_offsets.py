@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from masscli.data.prepare.record_encoder import load_table
-from masscli.objectives.extract.objective import span
+from masscli.objectives.extract.question_windows import answer_token_span
 from masscli.text.char_offsets import SHARED_TEXT_WORD, encode_with_offsets
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
@@ -211,7 +211,7 @@ def test_an_answer_is_cut_out_as_it_stands_wherever_pieces_allow_it(
     begins, ends = table.columns["context.begin"][0].tolist(), table.columns["context.end"][0].tolist()
     for row in range(len(table)):
         found, answer, start = (
-            span(table, row),
+            answer_token_span(table, row),
             table.strings("answers", row)[0],
             int(table.numbers("start", row)[0]),
         )

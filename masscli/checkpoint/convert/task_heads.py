@@ -18,9 +18,15 @@ from torch import Tensor
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.families import Family, Names
 from masscli.objectives.extract.options import ExtractOptions
-from masscli.objectives.labelled.options import ChooseOptions, ClassifyOptions, RegressOptions, TagOptions
+from masscli.objectives.labelled.options import (
+    ChooseOptions,
+    ClassifyOptions,
+    RegressOptions,
+    TagOptions,
+    TextTaskOptions,
+)
 from masscli.objectives.registry import ObjectiveConfig
-from masscli.objectives.shared.table_options import TableOptions, TextTaskOptions
+from masscli.objectives.shared.table_options import TableOptions
 
 _ONE = {"head.out": "classifier"}
 _TWO = {"head.dense": "classifier.dense", "head.out": "classifier.out_proj"}

@@ -1,6 +1,7 @@
-"""The options of the objectives that learn from labelled examples, apart from them so that help screens need no torch.
+"""The options of extractive question answering.
 
-What follows from the data (`labels`, the columns of the text, its language) is filled in when a run is composed, and so kept in its recipe.
+What follows from the data is filled in when a run is set up, so that its recipe has it. Help screens read
+this module, so it does not import torch.
 """
 
 from __future__ import annotations
@@ -13,52 +14,51 @@ from masscli.objectives.shared.table_options import TableOptions
 
 @config
 class ExtractOptions(TableOptions):
-    """The answer to a question, as a span of a text."""
+    """Find the answer to a question as a span of a text."""
 
     implementation: ClassVar[str] = "masscli.objectives.extract.objective:Extract"
     formats: ClassVar[tuple[str, ...]] = ("squad",)
     name: str = "extract"
-    """Which."""
+    """The objective's name."""
     qa_head: Literal["linear", "roberta", "albert", "electra"] = "linear"
-    """What says where an answer is: two scores of each token (linear, BERT's); with a classifier of whether there is one (roberta); ends
-    that are looked for in view of the start, and a classifier that knows the starts (albert, electra). The classifier learns only where
-    questions may have no answer."""
+    """How answers are scored: by a start and an end score of each token (linear, as in BERT), with a
+    classifier of whether there is an answer (roberta), or with ends that are scored given the start, and a
+    classifier that knows the starts (albert, electra). The classifier is trained only if questions may have
+    no answer."""
     max_length: int = 384
-    """Longest window in tokens, question and symbols included."""
+    """Longest window in tokens, question and special tokens included."""
     doc_stride: int = 128
     """Tokens from the start of one window to that of the next."""
     max_query: int = 64
-    """Most tokens of a question; longer ones lose their end, and are counted."""
+    """Most tokens of a question. Longer ones lose their end, and are counted."""
     max_answer: int = 30
     """Longest answer, in tokens."""
     n_best: int = 20
-    """Starts, ends and answers that are looked at."""
+    """How many starts, ends and answers are considered."""
     unanswerable: bool | None = None
     """Questions may have no answer (default: as in the training part)."""
     null_threshold: float = 0.0
-    """No answer where its score is above that of the best answer by more than this."""
+    """Predict no answer if its score exceeds that of the best answer by more than this."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        max_query_fits = self.max_query + 4 < self.max_length
         check(
-            *(
-                (value > 0, name, f"must be above 0, got {value}")
-                for name, value in (
-                    ("doc_stride", self.doc_stride),
-                    ("max_query", self.max_query),
-                    ("max_answer", self.max_answer),
-                    ("n_best", self.n_best),
-                )
-            ),
+            (self.doc_stride > 0, "doc_stride", f"must be above 0, got {self.doc_stride}"),
+            (self.max_query > 0, "max_query", f"must be above 0, got {self.max_query}"),
+            (self.max_answer > 0, "max_answer", f"must be above 0, got {self.max_answer}"),
+            (self.n_best > 0, "n_best", f"must be above 0, got {self.n_best}"),
             (
-                self.max_query + 4 < self.max_length,
+                max_query_fits,
                 "max_length",
-                f"{self.max_length} leaves a text no room beside max_query ({self.max_query}) and four symbols",
+                f"{self.max_length} leaves a text no room beside max_query ({self.max_query})"
+                " and four symbols",
             ),
         )
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
+        """Return the options that have no effect if all questions have answers."""
         all_answered = self.unanswerable is False
         return (
             UnusedOption(all_answered, "null_threshold", "all questions have answers, and so get one"),

@@ -1,6 +1,7 @@
-"""The options of the objectives that learn from labelled examples, apart from them so that help screens need no torch.
+"""The options of classification, regression, tagging and multiple choice.
 
-What follows from the data (`labels`, the columns of the text, its language) is filled in when a run is composed, and so kept in its recipe.
+What follows from the data (labels, columns of the text, language) is filled in when a run is set up, so that
+its recipe has it. Help screens read this module, so it does not import torch.
 """
 
 from __future__ import annotations
@@ -8,77 +9,125 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from masscli.core.config import check, config
-from masscli.objectives.shared.table_options import SequenceTaskOptions, TableOptions, TextTaskOptions
+from masscli.objectives.shared.table_options import TableOptions
+
+
+@config
+class SequenceTaskOptions(TableOptions):
+    """The options of tasks whose head reads one state of each sequence."""
+
+    lm_weight: float = 0.0
+    """Weight of an auxiliary loss, the language model of the same text (GPT: 0.5); for decoders."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check((self.lm_weight >= 0, "lm_weight", f"must not be negative, got {self.lm_weight}"))
+
+    @property
+    def generates_text(self) -> bool:
+        """Return whether a decoder learns to write text: by the auxiliary language model."""
+        return self.lm_weight > 0
+
+
+@config
+class TextTaskOptions(SequenceTaskOptions):
+    """The options of tasks over one text, or a pair of texts."""
+
+    formats: ClassVar[tuple[str, ...]] = ("tsv", "jsonl")
+    text_columns: tuple[str, ...] = ()
+    """Columns of the text, one or two (default: sentence, text, or a pair such as sentence1,sentence2,
+    whichever the table has)."""
+    label_column: str = "label"
+    """Column of the label."""
+    both_orders: bool = False
+    """Read a pair in both orders and add the two states, for tasks without an order (GPT's similarity)."""
+    double_unordered: bool = False
+    """Learn every pair of the training part in both orders, as two examples, for tasks without an order
+    (ELECTRA's MRPC and STS-B)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        both_given = self.both_orders and self.double_unordered
+        check(
+            (len(self.text_columns) <= 2, "text_columns", "expected one or two"),
+            (not both_given, "double_unordered", "both_orders reads every pair in both orders as it is"),
+        )
 
 
 @config
 class ClassifyOptions(TextTaskOptions):
-    """One of several labels for a text or a pair of texts."""
+    """Predict one of several labels for a text or a pair of texts."""
 
     implementation: ClassVar[str] = "masscli.objectives.labelled.classify:Classify"
     name: str = "classify"
-    """Which."""
+    """The objective's name."""
     labels: tuple[str, ...] = ()
-    """The labels (default: those of the training part, sorted); one without an example there is said and not learned."""
+    """The labels (default: those of the training part, sorted). A label without an example there is not
+    learned, with a warning."""
     positive: str = ""
-    """The label that F1 is about, of two (default: the second; with more than two F1 is the mean over labels)."""
+    """The label that F1 is about, of two (default: the second; with more than two F1 is the mean over
+    labels)."""
     no_gold: str | None = None
-    """Examples of this label have no gold label: they are neither learned from nor measured (default: - beside the labels of SNLI and
-    MNLI, which mark so what annotators did not agree on)."""
+    """The label of examples that have no gold label. They are neither learned from nor evaluated (default:
+    '-' beside the labels of SNLI and MNLI, which use it for 'no agreement')."""
 
 
 @config
 class RegressOptions(TextTaskOptions):
-    """A number for a text or a pair of texts."""
+    """Predict a number for a text or a pair of texts."""
 
     implementation: ClassVar[str] = "masscli.objectives.labelled.regress:Regress"
     name: str = "regress"
-    """Which."""
+    """The objective's name."""
     low: float | None = None
-    """Smallest number of the scale (default: of the training part); the head learns numbers scaled to [0, 1]."""
+    """Smallest number of the scale (default: of the training part); the head learns numbers scaled to [0,
+    1]."""
     high: float | None = None
-    """Largest number of the scale."""
+    """Largest number of the scale (default: of the training part)."""
 
 
 @config
 class TagOptions(TableOptions):
-    """A label for every word of a sentence."""
+    """Predict a label for every word of a sentence."""
 
     implementation: ClassVar[str] = "masscli.objectives.labelled.tag:Tag"
     formats: ClassVar[tuple[str, ...]] = ("conll",)
     name: str = "tag"
-    """Which."""
+    """The objective's name."""
     word_column: str = ""
     """Column of the words (default: the first; in CoNLL-U, of ten columns with a number first, 2, FORM)."""
     tag_column: str = ""
     """Column of the labels (default: the last; in CoNLL-U 4, UPOS)."""
     labels: tuple[str, ...] = ()
-    """The labels (default: those of the training part, sorted); one without an example there is said and not learned."""
+    """The labels (default: those of the training part, sorted). A label without an example there is not
+    learned, with a warning."""
     truncated_label: str = ""
-    """The label of words beyond --max-length, and of those that have no piece (default: O, or the most frequent)."""
+    """The label of words beyond --max-length, and of words without a token (default: O, or the most frequent
+    label)."""
 
 
 @config
 class ChooseOptions(SequenceTaskOptions):
-    """One of several choices that may follow a context."""
+    """Choose one of several texts that may follow a context."""
 
     implementation: ClassVar[str] = "masscli.objectives.labelled.choose:Choose"
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "swag", "race")
     name: str = "choose"
-    """Which."""
+    """The objective's name."""
     context_column: str = "context"
     """Field of the context."""
     choices_column: str = "choices"
     """Field of the choices, a list."""
     label_column: str = "label"
-    """Field of the right one: its number from 0, or its letter from A."""
+    """Field of the right choice: its number from 0, or its letter from A."""
     question_at: Literal["auto", "choice", "context"] = "auto"
-    """Where a field `question` is read: with each choice, in the place of a blank `_` or before it (choice, BERT's and RACE's), or right
-    after the context, as it is (context, GPT's; auto: where the frame is gpt)."""
+    """Where a field `question` is read: joined with each choice, in place of a blank `_` or before it
+    (choice, as BERT and RACE do), or right after the context, as it is (context, as GPT does; auto: context
+    if the pair format is gpt, else choice)."""
     choice_first: bool = False
     """Read a choice (with its question) before the context, as RoBERTa does on RACE."""
     max_choice: int = 128
-    """Most tokens of a choice (with its question, where that is read there); of longer ones the end is kept."""
+    """Most tokens of a choice (with its question, if that is read there). Longer ones lose their start."""
     keep: Literal["start", "end"] = "start"
     """Which part of a context that is too long is kept."""
 

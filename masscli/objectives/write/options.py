@@ -1,6 +1,7 @@
-"""The options of the objectives that learn from labelled examples, apart from them so that help screens need no torch.
+"""The options of tasks that generate text from labelled examples: summarization and dialogue.
 
-What follows from the data (`labels`, the columns of the text, its language) is filled in when a run is composed, and so kept in its recipe.
+What follows from the data is filled in when a run is set up, so that its recipe has it. Help screens read
+this module, so it does not import torch.
 """
 
 from __future__ import annotations
@@ -10,25 +11,26 @@ from typing import ClassVar, Literal, Self
 
 from masscli.core.config import check, config
 from masscli.objectives.input_kinds import TABLE, InputKind
+from masscli.objectives.registry import PairFormatName, Stacks
 from masscli.objectives.shared.options import PseudoMaskingOptions
 
 
 @config
 class ConditionalGenerationOptions(PseudoMaskingOptions):
-    """What tasks that write text can be told."""
+    """The options of all tasks that learn to write a target, given a source."""
 
     input_kind: ClassVar[InputKind] = TABLE
     language: str = ""
-    """Language of the text (default: as preprocess was told)."""
+    """Language of the text (default: that of the table, as preprocess was told)."""
     writer: Literal["auto", "decoder", "encoder"] = "auto"
-    """Who writes: a decoder that attends to the source, or the encoder alone by pseudo-masks behind the source, as UniLM does (auto: the
-    decoder, but where the weights, or --arch, have an encoder alone)."""
+    """Which stack writes: a decoder that attends to the source, or the encoder alone by pseudo-masks behind
+    the source, as in UniLM (auto: the decoder, unless the weights, or --arch, have an encoder alone)."""
     label_smoothing: float = 0.1
-    """Probability spread evenly over the vocabulary."""
+    """Probability that is spread evenly over the vocabulary."""
     max_source: int = 256
-    """Longest source in tokens; of longer ones a part is kept (see --keep), and they are counted."""
+    """Longest source in tokens. Of longer ones a part is kept (see --keep), and they are counted."""
     max_target: int = 128
-    """Longest target in tokens; longer ones lose their end, and are counted."""
+    """Longest target in tokens. Longer ones lose their end, and are counted."""
 
     def __post_init__(self) -> None:
         check(
@@ -41,39 +43,50 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
             (self.max_target > 2, "max_target", f"must be above 2, got {self.max_target}"),
         )
         PseudoMaskingOptions.__post_init__(self)
-        usual = PseudoMaskingOptions(name=self.name)
-        check(*((self.writer != "decoder" or value == default, field, "is for pseudo-masks, and a decoder writes (--writer encoder)")
-                for field, value, default in (
-                    ("target_mask_prob", self.target_mask_prob, usual.target_mask_prob),
-                    ("leave_unmasked_prob", self.leave_unmasked_prob, usual.leave_unmasked_prob),
-                    ("random_token_prob", self.random_token_prob, usual.random_token_prob))))  # fmt: skip
+        if self.writer == "decoder":
+            self._refuse_pseudo_masking()
+
+    def _refuse_pseudo_masking(self) -> None:
+        """Raise an error for each option of pseudo-masks that was changed."""
+        defaults = PseudoMaskingOptions(name=self.name)
+        reason = "is for pseudo-masks, and a decoder writes (--writer encoder)"
+        check(
+            (self.target_mask_prob == defaults.target_mask_prob, "target_mask_prob", reason),
+            (self.leave_unmasked_prob == defaults.leave_unmasked_prob, "leave_unmasked_prob", reason),
+            (self.random_token_prob == defaults.random_token_prob, "random_token_prob", reason),
+        )
 
     @property
-    def stacks(self) -> Literal["encoder-decoder", "encoder", "decoder", "any"]:
+    def stacks(self) -> Stacks:
+        """Return the stacks that the model needs."""
         return "encoder" if self.writer == "encoder" else "encoder-decoder"
 
     @property
     def parameter_group(self) -> str:
+        """Return the group of parameters that is trained: those of translation, unless an encoder writes."""
         return "" if self.writer == "encoder" else "encoder-decoder"
 
     @property
     def encoder_generates(self) -> bool:
+        """Return whether an encoder alone learns to write."""
         return self.writer == "encoder"
 
-    def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: Literal["bert", "roberta"]) -> Self:
+    def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
+        """Return the options with the writer filled in."""
         if self.writer != "auto":
             return self
-        return replace(self, writer="encoder" if encoder and not decoder else "decoder")
+        writer: Literal["encoder", "decoder"] = "encoder" if encoder and not decoder else "decoder"
+        return replace(self, writer=writer)
 
 
 @config
 class SummarizeOptions(ConditionalGenerationOptions):
-    """A summary of a text."""
+    """Write a summary of a text."""
 
-    implementation: ClassVar[str] = "masscli.objectives.write.objective:Summarize"
+    implementation: ClassVar[str] = "masscli.objectives.write.summarize:Summarize"
     formats: ClassVar[tuple[str, ...]] = ("aligned", "tsv", "jsonl")
     name: str = "summarize"
-    """Which."""
+    """The objective's name."""
     source_column: str = "source"
     """Column of the text."""
     target_column: str = "target"
@@ -84,18 +97,18 @@ class SummarizeOptions(ConditionalGenerationOptions):
 
 @config
 class RespondOptions(ConditionalGenerationOptions):
-    """The next turn of a dialogue."""
+    """Write the next turn of a dialogue."""
 
-    implementation: ClassVar[str] = "masscli.objectives.write.objective:Respond"
+    implementation: ClassVar[str] = "masscli.objectives.write.respond:Respond"
     formats: ClassVar[tuple[str, ...]] = ("dialogues", "jsonl")
     name: str = "respond"
-    """Which."""
+    """The objective's name."""
     context_column: str = "context"
-    """Field of the turns before, a list."""
+    """Field of the earlier turns, a list."""
     response_column: str = "response"
     """Field of the turn to write."""
     turns: int = 3
-    """How many of the latest turns are read; of too many tokens, the latest are kept."""
+    """How many of the latest turns are read; if they have too many tokens, the latest are kept."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

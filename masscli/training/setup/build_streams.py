@@ -11,7 +11,7 @@ from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchLimits, BatchSampler
 from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import objective_class
-from masscli.objectives.shared.finetuning_base import EvaluableObjective
+from masscli.objectives.shared.evaluable_objective import EvaluableObjective
 from masscli.training.recipe import Recipe
 from masscli.training.setup.run_context import RunContext
 from masscli.training.stream import Stream

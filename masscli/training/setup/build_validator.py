@@ -14,8 +14,9 @@ from masscli.data.batches.sampler import BatchLimits, BatchSampler
 from masscli.data.storage.data_folder import DataFolder, MissingDataError
 from masscli.objectives.input_kinds import languages_of
 from masscli.objectives.objective import Objective
-from masscli.objectives.shared.finetuning_base import EvaluableObjective
-from masscli.objectives.write.objective import ConditionalGeneration, source_truncation
+from masscli.objectives.shared.evaluable_objective import EvaluableObjective
+from masscli.objectives.write.conditional_generation import ConditionalGeneration
+from masscli.objectives.write.length_limits import source_truncation
 from masscli.training.config import CheckpointConfig, ValidConfig
 from masscli.training.recipe import Recipe, StreamConfig
 from masscli.training.setup.build_streams import model_lengths
@@ -191,8 +192,8 @@ def _rouge_task(stream: ValidStream) -> RougeTask:
     """Return the outputs that are written for a stream during validation."""
     objective = stream.objective
     assert isinstance(objective, ConditionalGeneration) and stream.table is not None
-    options = objective.writing
-    sources, references = objective.lines(stream.table)
+    options = objective.options
+    sources, references = objective.sources_and_references(stream.table)
     return RougeTask(
         stream.name,
         options.language,

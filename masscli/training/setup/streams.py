@@ -12,7 +12,7 @@ from typing import Any, cast
 from masscli.core.config import from_dict, iter_options
 from masscli.core.errors import MasscliError
 from masscli.objectives.registry import OBJECTIVES, ObjectiveConfig, objective_class
-from masscli.objectives.shared.finetuning_base import EvaluableObjective
+from masscli.objectives.shared.evaluable_objective import EvaluableObjective
 from masscli.objectives.stream_selection import StreamSelection
 from masscli.training.recipe import StreamConfig
 from masscli.training.setup.request import (

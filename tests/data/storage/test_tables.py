@@ -14,7 +14,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.record_encoder import load_table
 from masscli.data.storage.data_folder import DataFolder
-from masscli.objectives.extract.objective import span
+from masscli.objectives.extract.question_windows import answer_token_span
 from masscli.text.char_offsets import encode_with_offsets
 from masscli.text.tokenizer import Tokenizer
 
@@ -303,7 +303,7 @@ def test_every_real_answer_is_cut_out_as_it_is_unless_it_ends_inside_a_piece(
     exact = 0
     for row in range(len(table)):
         found, answer, start = (
-            span(table, row),
+            answer_token_span(table, row),
             table.strings("answers", row)[0],
             int(table.numbers("start", row)[0]),
         )

@@ -15,9 +15,11 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches import windows as cutting
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
-from masscli.objectives.extract.objective import Extract, QuestionWindow, rank
+from masscli.objectives.extract.objective import Extract
 from masscli.objectives.extract.options import ExtractOptions
-from masscli.objectives.extract.span_heads import SpanHead, WindowStates, candidates, loss, span_head
+from masscli.objectives.extract.question_windows import QuestionWindow
+from masscli.objectives.extract.span_heads import SpanHead, WindowStates, build_span_head, span_loss
+from masscli.objectives.extract.span_search import rank_spans, search_windows
 
 Array = NDArray[np.float64]
 KINDS = ("linear", "roberta", "albert", "electra")
@@ -27,7 +29,9 @@ MODEL = from_dict(ModelConfig, {"dim": DIM, "heads": 2})
 
 def made(kind: str, seed: int, **options: object) -> SpanHead:
     """A head with weights large enough to matter."""
-    head = span_head(from_dict(ExtractOptions, {"qa_head": kind, "unanswerable": True, **options}), MODEL)
+    head = build_span_head(
+        from_dict(ExtractOptions, {"qa_head": kind, "unanswerable": True, **options}), MODEL
+    )
     assert isinstance(head, torch.nn.Module)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -73,7 +77,7 @@ class Slow:
             {name: w.detach().double().numpy() for name, w in head.named_parameters()},
         )
         self.null_position, self.first, self.size = (
-            int(x[row]) for x in (windows.null_position, windows.first, windows.size)
+            int(x[row]) for x in (windows.null_position, windows.text_start, windows.text_size)
         )
         self.states = windows.states[row, : int(windows.lengths[row])].double().numpy()
         text = sorted({self.null_position, *range(self.first, self.first + self.size)})
@@ -147,8 +151,8 @@ def test_the_search_finds_what_a_walk_over_all_spans_finds(seed: int, kind: str,
                 ends = slow.ends(slow.first + i)
                 for j in range(i, min(size, i + longest)):
                     expected[begin + i, begin + j] = starts[slow.first + i] + ends[slow.first + j]
-    outputs = candidates(head, windows, 100, longest)
-    found = rank(
+    outputs = search_windows(head, windows, 100, longest)
+    found = rank_spans(
         [
             (QuestionWindow(0, n, *cut), output)
             for n, (cut, output) in enumerate(zip(cuts, outputs, strict=True))
@@ -163,7 +167,7 @@ def test_the_search_finds_what_a_walk_over_all_spans_finds(seed: int, kind: str,
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_narrow_search_looks_at_the_best_starts_and_with_each_at_the_best_ends(kind: str) -> None:
     head, windows = made(kind, 5), batch(5)
-    for n, output in enumerate(candidates(head, windows, 2, 30)):
+    for n, output in enumerate(search_windows(head, windows, 2, 30)):
         slow = Slow(kind, head, windows, n)
         text = range(slow.first, slow.first + slow.size)
         starts = sorted(text, key=slow.starts().__getitem__)[-2:]
@@ -201,7 +205,9 @@ def test_the_loss_is_that_of_the_definition(kind: str, last: bool) -> None:
                     math.exp(-no_answer if label else no_answer)
                 )
         told = torch.full((len(spans),), answered)
-        assert float(loss(head, windows, spans, told).detach()) == pytest.approx(expected, rel=1e-4)
+        assert float(span_loss(head, windows, *spans.unbind(1), told).detach()) == pytest.approx(
+            expected, rel=1e-4
+        )
 
 
 @pytest.mark.parametrize(
@@ -211,12 +217,14 @@ def test_a_new_head_knows_nothing(kind: str, more: float) -> None:
     """Its losses are the logarithms of how many places and answers there are."""
     torch.manual_seed(3)
     windows = batch(1)
-    count = windows.lengths if kind in ("linear", "roberta") else windows.size + 1
+    count = windows.lengths if kind in ("linear", "roberta") else windows.text_size + 1
     still = {} if kind == "electra" else {"head_dropout": 0.0}
-    head = span_head(from_dict(ExtractOptions, {"qa_head": kind, "unanswerable": True, **still}), MODEL)
+    head = build_span_head(from_dict(ExtractOptions, {"qa_head": kind, "unanswerable": True, **still}), MODEL)
     null_position = torch.stack([windows.null_position, windows.null_position], 1)
     found = float(
-        loss(head, windows, null_position, torch.zeros(len(null_position), dtype=torch.bool)).detach()
+        span_loss(
+            head, windows, *null_position.unbind(1), torch.zeros(len(null_position), dtype=torch.bool)
+        ).detach()
     )
     assert found == pytest.approx(
         float(count.log().sum()) + more * math.log(2) * len(null_position), rel=0.03
@@ -226,7 +234,7 @@ def test_a_new_head_knows_nothing(kind: str, more: float) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_padding_changes_nothing(kind: str) -> None:
     head, plain, padded = made(kind, 2), batch(2), batch(2, padding=6)
-    for a, b in zip(candidates(head, plain, 4, 9), candidates(head, padded, 4, 9), strict=True):
+    for a, b in zip(search_windows(head, plain, 4, 9), search_windows(head, padded, 4, 9), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
@@ -235,12 +243,15 @@ def test_the_classifier_is_left_out_where_all_questions_have_answers(kind: str) 
     head, windows = made(kind, 4, unanswerable=False), batch(4)
     assert isinstance(head, torch.nn.Module)
     assert not any("no_answer" in name for name, _ in head.named_parameters())
-    spans = (windows.first + 1)[:, None].repeat(1, 2)
-    both = [float(loss(head, windows, spans, torch.full((len(spans),), x)).detach()) for x in (True, False)]
+    spans = (windows.text_start + 1)[:, None].repeat(1, 2)
+    both = [
+        float(span_loss(head, windows, *spans.unbind(1), torch.full((len(spans),), x)).detach())
+        for x in (True, False)
+    ]
     assert both[0] == both[1]
     slow = Slow(kind, head, windows, 0)
     null = slow.starts()[slow.null_position] + slow.ends(slow.null_position)[slow.null_position]
-    assert candidates(head, windows, 3, 9)[0][0] == pytest.approx(null, abs=1e-4)
+    assert search_windows(head, windows, 3, 9)[0][0] == pytest.approx(null, abs=1e-4)
 
 
 def test_layers_of_its_own(labelled: Path) -> None:
@@ -248,7 +259,7 @@ def test_layers_of_its_own(labelled: Path) -> None:
     with pytest.raises(MasscliError, match=r"^--head-dropout: the layers of --qa-head electra have none$"):
         Extract.fill_from_data(dropping, DataFolder.open(labelled / "data"), "squad")
     with pytest.raises(MasscliError) as caught:
-        span_head(from_dict(ExtractOptions, {"qa_head": "albert", "head": "tanh"}), MODEL)
+        build_span_head(from_dict(ExtractOptions, {"qa_head": "albert", "head": "tanh"}), MODEL)
     assert (caught.value.message, caught.value.hint) == (
         "--head tanh: --qa-head albert has layers of its own",
         "leave one of them out",

@@ -22,7 +22,7 @@ from masscli.data.batches.sequences import PairFormat, truncated_pair_lengths
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
-from masscli.objectives.extract.objective import QuestionWindowDataset
+from masscli.objectives.extract.question_windows import QuestionWindowDataset
 from masscli.objectives.labelled.choose import Choose
 from masscli.objectives.labelled.classify import Classify
 from masscli.objectives.labelled.options import ClassifyOptions, TagOptions

@@ -1,0 +1,188 @@
+"""Questions with windows of their texts, and the batches that are made of them.
+
+A text that is longer than a model can read is split into overlapping windows
+(masscli/data/batches/windows.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Batch, Labels
+from masscli.data.batches.dataset import Example
+from masscli.data.batches.framing import Framing
+from masscli.data.batches.windows import split_into_windows
+from masscli.data.storage.tables import Table
+from masscli.objectives.extract.options import ExtractOptions
+from masscli.objectives.shared.sequence_reader import SequenceReader
+
+QUESTION = "question"
+"""The field of the question."""
+CONTEXT = "context"
+"""The field of the text that holds the answer."""
+ANSWERS = "answers"
+"""The field of the right answers, a list."""
+
+TokenSpan = tuple[int, int]
+"""The first and the last token of an answer."""
+
+
+class QuestionWindow(NamedTuple):
+    """A window of the text of one question: its tokens `start` to `start + size - 1`."""
+
+    question: int
+    """The row of the question in its table."""
+    number: int
+    """Which window of the question it is."""
+    start: int
+    size: int
+
+
+class QuestionWindowDataset:
+    """The windows of all questions of a table, and if `labelled` where the answer is in each."""
+
+    def __init__(self, table: Table, options: ExtractOptions, reader: SequenceReader, labelled: bool) -> None:
+        self.table = table
+        self.labelled = labelled
+        self.max_query = options.max_query
+        self.questions = table.ids(QUESTION)
+        self.texts = table.ids(CONTEXT)
+        self.windows: list[QuestionWindow] = []
+        sizes = []
+        num_special_tokens = reader.pair_format.num_special_tokens(2)
+        question_lengths = np.minimum(self.questions.lengths(0, len(table)), options.max_query).tolist()
+        text_lengths = self.texts.lengths()
+        for row, question_length in enumerate(question_lengths):
+            max_size = options.max_length - num_special_tokens - question_length
+            if max_size < 1:
+                raise MasscliError(
+                    f"{table.location(row)}: a question of {question_length} tokens leaves no room"
+                    f" in a window of {options.max_length}",
+                    "raise --max-length, or lower --max-query",
+                )
+            text_length = int(text_lengths[table.shared_row(CONTEXT, row)])
+            parts = split_into_windows(text_length, max_size, options.doc_stride)
+            for number, (start, size) in enumerate(parts):
+                self.windows.append(QuestionWindow(row, number, start, size))
+                sizes.append(question_length + size + num_special_tokens)
+        self._sizes = np.array(sizes, np.int64)[:, None]
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the lengths of the sequences: (stop - start, 1)."""
+        return self._sizes[start:stop]
+
+    @property
+    def num_truncated_questions(self) -> int:
+        """Return how many questions are truncated."""
+        return int(np.count_nonzero(self.questions.lengths(0, len(self.table)) > self.max_query))
+
+    @property
+    def num_lost_answers(self) -> int:
+        """Return how many answers are not inside of any window."""
+        found = {window.question for window in self.windows if self._answer_inside(window) is not None}
+        num_answered = 0
+        for row in range(len(self.table)):
+            if len(self.table.item_rows(ANSWERS, row)):
+                num_answered += 1
+        return num_answered - len(found)
+
+    @cached_property
+    def answers(self) -> list[TokenSpan | None]:
+        """Find the tokens of the (first) answer of each question; None for a question without one."""
+        return [answer_token_span(self.table, row) for row in range(len(self.table))]
+
+    def __getitem__(self, row: int) -> Example:
+        window = self.windows[row]
+        question = self.questions[window.question][: self.max_query]
+        text = self.texts[self.table.shared_row(CONTEXT, window.question)]
+        fields: list[NDArray[Any]] = [question, text[window.start : window.start + window.size]]
+        if self.labelled:
+            first, last = self._answer_inside(window) or (-1, -1)
+            has_answer = self.answers[window.question] is not None
+            fields.append(np.array([first, last, has_answer], np.int64))
+        return Example(row, tuple(fields))
+
+    def _answer_inside(self, window: QuestionWindow) -> TokenSpan | None:
+        """Return the answer's tokens, counted from the start of a window, or None if it is not inside."""
+        answer = self.answers[window.question]
+        if answer is None:
+            return None
+        first = answer[0] - window.start
+        last = answer[1] - window.start
+        if first < 0 or last >= window.size:
+            return None
+        return first, last
+
+
+def answer_token_span(table: Table, row: int) -> TokenSpan | None:
+    """Return the tokens that hold the characters of a question's first answer, or None if it has no answer.
+
+    These are the tokens from the first one that ends after the answer's start to the last one that begins
+    before its end. There are none if the answer consists of white space.
+    """
+    answers = table.item_rows(ANSWERS, row)
+    if not len(answers):
+        return None
+    answer_start = int(table.numbers("start", row)[0])
+    answer_end = answer_start + len(table.columns[ANSWERS].text(answers.start))
+    # Tokens that hold only a part of the answer count, so that it is never truncated.
+    token_starts, token_ends = character_offsets(table, row)
+    first = int(np.searchsorted(token_ends, answer_start, "right"))
+    last = int(np.searchsorted(token_starts, answer_end, "left")) - 1
+    if first > last:
+        return None
+    return first, last
+
+
+def character_offsets(table: Table, row: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where the tokens of a question's text begin and end, in characters."""
+    shared_row = table.shared_row(CONTEXT, row)
+    return table.columns[f"{CONTEXT}.begin"][shared_row], table.columns[f"{CONTEXT}.end"][shared_row]
+
+
+@dataclass(frozen=True)
+class QuestionWindowCollator:
+    """Makes batches of the examples of a QuestionWindowDataset.
+
+    The labels `window` (B, 3) are the position of the text's first token, the number of its tokens, and the
+    null position, which stands for no answer: [CLS], or the last token for a decoder, where only that one
+    sees everything. The labels `extract` (B, 3) are the positions of the answer's first and last token, which
+    are the null position if the answer is not in the window, and whether the question has an answer.
+    """
+
+    reader: SequenceReader
+    framing: Framing
+    language: str
+
+    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        sequences = [self.reader.pair_format.join(*example.fields[:2]) for example in examples]
+        numbers = [example.number for example in examples]
+        batch = self.reader.collate(sequences, self.framing, self.language, numbers)
+        windows = []
+        targets = []
+        for example, sequence in zip(examples, sequences, strict=True):
+            text_start = sequence.starts[1]
+            null_position = 0 if self.reader.stack == "encoder" else len(sequence.ids) - 1
+            windows.append([text_start, len(example.fields[1]), null_position])
+            if len(example.fields) > 2:
+                first, last, has_answer = example.fields[2].tolist()
+                if first < 0:
+                    targets.append([null_position, null_position, has_answer])
+                else:
+                    targets.append([text_start + first, text_start + last, has_answer])
+        rows = torch.arange(len(examples))
+        labels = {"window": Labels(torch.tensor(windows), rows)}
+        if targets:
+            labels["extract"] = Labels(torch.tensor(targets), rows)
+        return replace(batch, labels=labels, counts={"extract": float(len(targets))})

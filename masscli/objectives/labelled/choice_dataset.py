@@ -1,0 +1,170 @@
+"""Contexts with several choices each, and the batches that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Batch, Ids, Labels
+from masscli.data.batches.dataset import Example
+from masscli.data.batches.framing import Framing
+from masscli.data.formats.multiple_choice import QUESTION
+from masscli.data.storage.tables import WITH_QUESTION, Table
+from masscli.objectives.labelled.auxiliary_lm import LM_TERM, next_token_labels
+from masscli.objectives.labelled.options import ChooseOptions
+from masscli.objectives.shared.sequence_reader import SequenceReader
+
+
+class ChoiceDataset:
+    """The truncated context and the text of each choice, followed by the number of the right choice.
+
+    A question is joined with each choice or follows the context (--question-at). When a sequence is too long,
+    the choice keeps its last `max_choice` tokens, and the question and then the context get what is left.
+    """
+
+    def __init__(
+        self, table: Table, options: ChooseOptions, reader: SequenceReader, targets: Ids | None
+    ) -> None:
+        self.table = table
+        self.keep = options.keep
+        self.targets = targets
+        # Preprocessing has stored the choices twice if there is a question: as they are, and joined with it.
+        with_context = _question_follows_context(table, options, reader)
+        self.choices_column = options.choices_column
+        if not with_context and table.has(options.choices_column + WITH_QUESTION):
+            self.choices_column += WITH_QUESTION
+        self.questions = table.ids(QUESTION) if with_context else None
+        self.contexts = table.ids(options.context_column)
+        self.choices = table.ids(self.choices_column)
+        self.num_special_tokens = reader.pair_format.num_special_tokens(2)
+        self.max_text_tokens = reader.max_length - self.num_special_tokens
+        self.max_choice = min(options.max_choice, self.max_text_tokens)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def context_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the lengths of context and question before any truncation: (stop - start,)."""
+        lengths = self.contexts.lengths(start, stop).astype(np.int64)
+        if self.questions is not None:
+            lengths += self.questions.lengths(start, stop)
+        return lengths
+
+    def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the tokens of all sequences of an example, padded to its longest: (stop - start, 1)."""
+        offsets = self.table.item_offsets[self.choices_column]
+        choice_lengths = self.choices.lengths(int(offsets[start]), int(offsets[stop]))
+        choice_lengths = np.minimum(choice_lengths, self.max_choice)
+        context_lengths = self.context_lengths(start, stop)
+        sizes = np.zeros(stop - start, np.int64)
+        for number in range(stop - start):
+            first = offsets[start + number] - offsets[start]
+            last = offsets[start + number + 1] - offsets[start]
+            longest_choice = int(choice_lengths[first:last].max())
+            text_tokens = min(longest_choice + int(context_lengths[number]), self.max_text_tokens)
+            sizes[number] = (last - first) * (text_tokens + self.num_special_tokens)
+        return sizes[:, None]
+
+    @property
+    def num_truncated(self) -> int:
+        """Return how many examples are truncated."""
+        offsets = self.table.item_offsets[self.choices_column][: len(self) + 1].tolist()
+        choice_lengths = self.choices.lengths()
+        context_lengths = self.context_lengths(0, len(self)).tolist()
+        count = 0
+        for (first, last), context_length in zip(pairwise(offsets), context_lengths, strict=True):
+            longest_choice = int(choice_lengths[first:last].max())
+            too_long = longest_choice + context_length > self.max_text_tokens
+            if longest_choice > self.max_choice or too_long:
+                count += 1
+        return count
+
+    def __getitem__(self, row: int) -> Example:
+        fields: list[NDArray[Any]] = []
+        context = self.contexts[row]
+        question = np.zeros(0, np.int64)
+        if self.questions is not None:
+            question = self.questions[row]
+        for choice_row in self.table.item_rows(self.choices_column, row):
+            # The choice goes first, then the question: without them the example would have no sense.
+            choice = _last_tokens(self.choices[choice_row], self.max_choice)
+            kept_question = _last_tokens(question, self.max_text_tokens - len(choice))
+            max_context = self.max_text_tokens - len(choice) - len(kept_question)
+            if self.keep == "start":
+                kept_context = context[:max_context]
+            else:
+                kept_context = _last_tokens(context, max_context)
+            fields += [np.concatenate([kept_context, kept_question]), choice]
+        if self.targets is not None:
+            fields.append(self.targets[row : row + 1])
+        return Example(row, tuple(fields))
+
+
+@dataclass(frozen=True)
+class ChoiceCollator:
+    """Makes batches of the examples of a ChoiceDataset, with a row for every choice.
+
+    The labels `choices` are the number of choices of each example, the labels `choose` the numbers of the
+    right ones.
+    """
+
+    reader: SequenceReader
+    framing: Framing
+    language: str
+    choice_first: bool
+    auxiliary_lm: bool
+
+    def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
+        sequences = []
+        choice_counts = []
+        targets = []
+        for example in examples:
+            contexts = example.fields[0::2]
+            choices = example.fields[1::2]
+            # Each choice has two fields, so that an odd one at the end is the target.
+            if len(example.fields) % 2:
+                targets.append(contexts[-1])
+                contexts = contexts[:-1]
+            choice_counts.append(len(choices))
+            for context, choice in zip(contexts, choices, strict=True):
+                texts = (choice, context) if self.choice_first else (context, choice)
+                sequences.append(self.reader.pair_format.join(*texts))
+        numbers = [example.number for example in examples]
+        batch = self.reader.collate(sequences, self.framing, self.language, numbers)
+        labels = {"choices": Labels(torch.tensor(choice_counts), torch.arange(len(choice_counts)))}
+        if targets:
+            right_choices = torch.from_numpy(np.concatenate(targets))
+            labels["choose"] = Labels(right_choices, torch.arange(len(targets)))
+        counts = {"choose": float(len(targets))}
+        if self.auxiliary_lm:
+            labels[LM_TERM] = next_token_labels(batch.source)
+            counts[LM_TERM] = float(len(sequences))
+        return replace(batch, labels=labels, counts=counts)
+
+
+def _question_follows_context(table: Table, options: ChooseOptions, reader: SequenceReader) -> bool:
+    """Return whether a question is read after the context, as it is, instead of with each choice.
+
+    Raises MasscliError if --question-at is given for a table without questions.
+    """
+    if not table.has(options.choices_column + WITH_QUESTION):
+        if options.question_at != "auto":
+            raise MasscliError(
+                f"--question-at {options.question_at}: the examples in {table.path} have no {QUESTION!r}",
+                "leave it out",
+            )
+        return False
+    if options.question_at == "auto":
+        return reader.pair_format.kind == "gpt"
+    return options.question_at == "context"
+
+
+def _last_tokens(ids: Ids, count: int) -> Ids:
+    return ids[max(0, len(ids) - count) :]

@@ -1,0 +1,147 @@
+"""The labels of a task: which there are, their ids, and what users should know of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Ids
+from masscli.data.formats.conll import CONLLU_COLUMNS
+from masscli.data.storage.tables import LINE_COLUMN, Table
+
+UNKNOWN_LABEL = -1
+"""The id of a label that the model does not know."""
+NO_GOLD_LABEL = -2
+"""The id of the label that says that an example has no gold label."""
+MAX_LISTED = 20
+"""How many labels a message lists."""
+MAX_LABEL_WIDTH = 60
+"""How many characters of a label a message shows."""
+
+
+def count_labels(table: Table, field: str) -> Counter[str]:
+    """Return how often each label occurs. Raises MasscliError if one is empty."""
+    labels = [table.text(field, row) for row in range(len(table))]
+    for row, label in enumerate(labels):
+        if not label.strip():
+            raise MasscliError(
+                f"{table.location(row)}: its {field!r} is empty", "fill it in, or leave the example out"
+            )
+    return Counter(labels)
+
+
+def choose_labels(
+    given: Sequence[str], counts: Mapping[str, int], table: Table, no_gold: str = ""
+) -> tuple[str, ...]:
+    """Return the labels of --labels, or else those of the training part (`counts`), sorted.
+
+    `no_gold` is not among them. Raises MasscliError if a label is named twice, or if there is only one.
+    """
+    labels = tuple(given) or tuple(sorted(counts.keys() - {no_gold}))
+    for label, occurrences in Counter(labels).items():
+        if occurrences > 1:
+            raise MasscliError(f"--labels: names {label!r} twice", "name each label once")
+    if len(labels) < 2:
+        raise MasscliError(
+            f"{table.path}: has one label only, {', '.join(labels)!r}",
+            "there is nothing to learn; is it the right column?",
+        )
+    return labels
+
+
+def read_label_ids(labels: Sequence[str], table: Table, field: str, no_gold: str = "") -> Ids:
+    """Return the label of every example, or of every word of a list field, as its position in `labels`.
+
+    The label `no_gold` becomes NO_GOLD_LABEL, and a label that is not in `labels` becomes UNKNOWN_LABEL.
+    Raises MasscliError for an unknown label in the training part, if all are unknown, and if none is a gold
+    label.
+    """
+    known = {label: number for number, label in enumerate(labels)}
+    if no_gold:
+        known[no_gold] = NO_GOLD_LABEL
+    column = table.columns[field]
+    count = _num_labels(table, field)
+    label_ids = np.fromiter(
+        (known.get(column.text(number), UNKNOWN_LABEL) for number in range(count)), np.int64
+    )
+    if count and (label_ids == NO_GOLD_LABEL).all():
+        raise MasscliError(
+            f"{table.path}: no example has a gold label",
+            f"all are {no_gold!r} (--no-gold); is it the right column?",
+        )
+    # Outside of the training part, an unknown label may be a rare one, unless all are unknown.
+    unknown = np.flatnonzero(label_ids == UNKNOWN_LABEL)
+    if len(unknown) and table.split == "train":
+        _refuse_label(labels, table, field, int(unknown[0]), "is not among --labels")
+    if len(unknown) and len(unknown) == count:
+        reason = "does not occur in the training part, and no other one does"
+        _refuse_label(labels, table, field, int(unknown[0]), reason)
+    return label_ids
+
+
+def label_warnings(labels: Sequence[str], table: Table, field: str, label_ids: Ids) -> list[str]:
+    """Return what users should know of the labels of a table before the training begins.
+
+    In the training part these are the labels that have no example, elsewhere how many labels are unknown;
+    in both how many examples have no gold label.
+    """
+    warnings = []
+    num_no_gold = int(np.count_nonzero(label_ids == NO_GOLD_LABEL))
+    if num_no_gold:
+        warnings.append(
+            f"{num_no_gold} of {len(label_ids)} examples have no gold label (--no-gold) and are left out"
+        )
+    if table.split == "train":
+        present = set(label_ids.tolist())
+        missing = [repr(label) for number, label in enumerate(labels) if number not in present]
+        if missing:
+            warnings.append(
+                f"no example of label {', '.join(missing)} is in the training part: it is not learned"
+            )
+        return warnings
+    unknown = np.flatnonzero(label_ids == UNKNOWN_LABEL)
+    if len(unknown):
+        first = int(unknown[0])
+        example = f"first {table.columns[field].text(first)!r}, {_location(table, field, first)}"
+        warnings.append(
+            f"{len(unknown)} of {len(label_ids)} labels do not occur in the training part ({example})"
+            " and count as wrong in the metrics"
+        )
+    return warnings
+
+
+def _refuse_label(labels: Sequence[str], table: Table, field: str, number: int, reason: str) -> None:
+    label = table.columns[field].text(number)[:MAX_LABEL_WIDTH]
+    raise MasscliError(
+        f"{_location(table, field, number)}: label {label!r} {reason}",
+        f"the labels are {_abbreviated(labels)}",
+    )
+
+
+def _abbreviated(labels: Sequence[str]) -> str:
+    """Return the first labels, and how many more there are, since a wrong column may have thousands."""
+    listed = ", ".join(label[:MAX_LABEL_WIDTH] for label in labels[:MAX_LISTED])
+    if len(labels) <= MAX_LISTED:
+        return listed
+    return f"{listed} and {len(labels) - MAX_LISTED} more; is it the right column?"
+
+
+def _num_labels(table: Table, field: str) -> int:
+    if table.is_list(field):
+        return int(table.item_offsets[field][len(table)])
+    return len(table)
+
+
+def _location(table: Table, field: str, number: int) -> str:
+    """Return the place in the file of label `number`."""
+    if not table.is_list(field):
+        return table.location(number)
+    row = int(np.searchsorted(table.item_offsets[field], number, "right")) - 1
+    word = number - int(table.item_offsets[field][row])
+    # In CoNLL-U, there are lines between the words that are none.
+    if len(table.fields) == CONLLU_COLUMNS:
+        return f"{table.location(row)} (word {word + 1})"
+    return f"{table.path}:{int(table.columns[LINE_COLUMN][row][0]) + word}"

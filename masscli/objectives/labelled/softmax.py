@@ -1,0 +1,14 @@
+"""Probabilities of a model's scores."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from masscli.objectives.shared.evaluable_objective import ExampleOutput
+
+
+def softmax(scores: ExampleOutput) -> ExampleOutput:
+    """Return the probability of each score: (N,)."""
+    exponentials: ExampleOutput = np.exp(scores - scores.max())
+    probabilities: ExampleOutput = exponentials / exponentials.sum()
+    return probabilities

@@ -1,0 +1,128 @@
+"""What classification and regression have in common: a head on the state that stands for one or two texts."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Batch
+from masscli.data.batches.dataset import Collator, Dataset
+from masscli.data.storage.data_folder import DataFolder
+from masscli.data.storage.tables import Table
+from masscli.models.transformer import Transformer
+from masscli.objectives.labelled.auxiliary_lm import (
+    LM_TERM,
+    auxiliary_lm_loss,
+    check_auxiliary_lm,
+    term_weights,
+)
+from masscli.objectives.labelled.options import TextTaskOptions
+from masscli.objectives.labelled.text_dataset import DoubledPairsDataset, TextCollator, TextDataset
+from masscli.objectives.objective import ObjectiveContext, Term
+from masscli.objectives.shared.classification_head import ClassificationHead
+from masscli.objectives.shared.evaluable_objective import ExampleOutput, PredictiveObjective
+from masscli.objectives.shared.sequence_reader import SequenceReader
+from masscli.objectives.shared.table_columns import fields_of_texts
+
+
+class TextObjective(PredictiveObjective):
+    """A head with `num_outputs` scores on one or two texts; subclasses say what is to be learned."""
+
+    term: ClassVar[str]
+    """The name of the task's loss term."""
+    ignored_targets: ClassVar[tuple[int, ...]] = ()
+    """The targets of examples that have no loss."""
+
+    def __init__(self, config: TextTaskOptions, context: ObjectiveContext, num_outputs: int) -> None:
+        super().__init__(context)
+        self.options = config
+        self.reader = SequenceReader.from_options(config, context)
+        if len(config.text_columns) != 2:
+            if config.both_orders:
+                raise MasscliError("--both-orders: the task has one text", "leave it out")
+            if config.double_unordered:
+                raise MasscliError("--double-unordered: the task has one text", "leave it out")
+        check_auxiliary_lm(config, self.reader)
+        self.head = ClassificationHead(config, context.model.dim, num_outputs)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Return the weights of the task and of its auxiliary language model."""
+        return term_weights(self.term, self.options)
+
+    @abstractmethod
+    def targets(self, table: Table) -> NDArray[Any]:
+        """Return what is to be learned of each example: a label id or a number."""
+
+    @abstractmethod
+    def loss(self, scores: Tensor, targets: Tensor) -> Term:
+        """Return the loss summed over examples, of scores (N, outputs) and targets (N,)."""
+
+    def table_dataset(self, table: Table, labelled: bool) -> TextDataset:
+        """Return the texts of a table, with their targets if `labelled`."""
+        targets = self.targets(table) if labelled else None
+        fields = fields_of_texts(self.options.text_columns, table)
+        return TextDataset(table, fields, self.reader, targets, self.ignored_targets)
+
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
+        """Return the examples to learn from, with --double-unordered in both orders, and their collator."""
+        table = data.table(self.context.dataset_name, split).head(max_examples)
+        original = self.table_dataset(table, labelled=True)
+        if not self.options.double_unordered:
+            return original, self.collator()
+        fields = fields_of_texts(self.options.text_columns, table)[::-1]
+        reverse = TextDataset(table, fields, self.reader, original.targets, self.ignored_targets)
+        return DoubledPairsDataset(original, reverse), self.collator()
+
+    def collator(self) -> TextCollator:
+        """Return what makes batches of texts."""
+        return TextCollator(
+            self.term,
+            len(self.options.text_columns),
+            self.reader,
+            self.context.framing,
+            self.options.language,
+            self.options.both_orders,
+            auxiliary_lm=self.options.lm_weight > 0,
+        )
+
+    def data_warnings(self, dataset: Dataset) -> list[str]:
+        """Return how many examples are truncated."""
+        assert isinstance(dataset, TextDataset | DoubledPairsDataset)
+        truncated = dataset.num_truncated
+        if not truncated:
+            return []
+        max_length = self.options.max_length
+        return [f"{truncated} of {len(dataset)} examples are cut to {max_length} tokens (--max-length)"]
+
+    def scores(self, model: Transformer, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return scores (B, outputs), and the hidden states (B, L, D) that they are computed from."""
+        states = self.reader.hidden_states(model, batch)
+        summary = self.reader.sequence_state(model, batch, states)
+        if self.options.both_orders:
+            # The collator put the reversed pairs into the second half of the batch.
+            original, reverse = summary.chunk(2)
+            summary = original + reverse
+        scores: Tensor = self.head(summary)
+        return scores, states
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """Return the loss of the task, and that of the auxiliary language model."""
+        scores, states = self.scores(model, batch)
+        labels = batch.labels[self.term]
+        terms = {self.term: self.loss(scores[labels.positions], labels.ids)}
+        if self.options.lm_weight:
+            terms[LM_TERM] = auxiliary_lm_loss(model, batch, states)
+        return terms
+
+    def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
+        """Return the scores of each example: (outputs,)."""
+        scores, _ = self.scores(model, batch)
+        return list(scores.double().cpu().numpy())

@@ -1,0 +1,45 @@
+"""The layers that turn hidden states into scores of labels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from masscli.models.dropout import dropout
+from masscli.models.linear import Linear
+from masscli.objectives.shared.table_options import TableOptions
+
+INIT_STD = 0.02
+"""Standard deviation of initial weights (Devlin et al. 2019)."""
+
+
+class ClassificationHead(nn.Module):
+    """One linear layer, or two with an activation between them.
+
+    Computes in fp32, with dropout before each layer.
+    """
+
+    def __init__(self, options: TableOptions, dim: int, outputs: int) -> None:
+        super().__init__()
+        self.kind = options.head
+        self.dropout = options.dropout
+        self.dense = Linear(dim, dim) if options.head != "linear" else None
+        self.out = Linear(dim, outputs)
+        for layer in (self.dense, self.out):
+            if layer is not None:
+                nn.init.normal_(layer.weight, 0, INIT_STD)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return scores (..., outputs) of hidden states (..., dim)."""
+        x = dropout(states.float(), self.dropout, self.training)
+        if self.dense is not None:
+            x = self.dense(x)
+            if self.kind == "gelu":
+                x = F.gelu(x)
+            else:
+                x = torch.tanh(x)
+            x = dropout(x, self.dropout, self.training)
+        scores: Tensor = self.out(x)
+        return scores

@@ -1,0 +1,87 @@
+"""The contracts of objectives that learn from tables of labelled examples.
+
+Validation evaluates an `EvaluableObjective`; `masscli predict` needs a `PredictiveObjective`. For each
+example, the model computes an array of numbers (`forward_outputs`). From these outputs and the table, the
+objective computes metrics and predictions, so that the training loop need not know what they mean.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masscli.data.batches.batch import Batch
+from masscli.data.batches.dataset import Collator, Dataset
+from masscli.data.storage.data_folder import DataFolder
+from masscli.data.storage.tables import Table
+from masscli.models.transformer import Transformer
+from masscli.objectives.objective import Objective
+
+ExampleOutput = NDArray[np.float64]
+"""What the model computes for one example, such as the score of each label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model predicts for one example of a table."""
+
+    text: str
+    """The prediction as a line of output, or as several lines for a sentence whose words are labelled."""
+    details: Mapping[str, Any]
+    """The prediction with its probabilities, as JSON output has it."""
+
+
+class EvaluableObjective(Objective):
+    """An objective over tables that validation evaluates by metrics."""
+
+    @property
+    @abstractmethod
+    def metric_names(self) -> tuple[str, ...]:
+        """Return the metrics that users may choose checkpoints by, the one that is usually reported first.
+
+        More is better, except for losses and for names that begin with `ppl`.
+        """
+
+    @classmethod
+    @abstractmethod
+    def fill_from_data(cls, config: Any, data: DataFolder, name: str) -> Any:
+        """Return the options, completed by what follows from the training part of table `name`."""
+
+    @abstractmethod
+    def table_dataset(self, table: Table, labelled: bool) -> Dataset:
+        """Return the examples of a table as a dataset, with their labels if `labelled`.
+
+        Raises MasscliError if the table lacks a column, or a label that is needed.
+        """
+
+    @abstractmethod
+    def collator(self) -> Collator:
+        """Return what makes batches of the examples of any table."""
+
+    @abstractmethod
+    def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
+        """Return for each row of a batch the output that `compute_metrics` and predictions are made of."""
+
+    @abstractmethod
+    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
+        """Return the metrics of a labelled table; `outputs` are those of its dataset, in order."""
+
+    def dataset(
+        self, data: DataFolder, split: str, max_examples: int | None = None
+    ) -> tuple[Dataset, Collator]:
+        """Return the labelled examples of a split, and their collator."""
+        table = data.table(self.context.dataset_name, split).head(max_examples)
+        return self.table_dataset(table, labelled=True), self.collator()
+
+
+class PredictiveObjective(EvaluableObjective):
+    """An objective whose outputs are also predictions for people: labels, numbers, spans of text."""
+
+    @abstractmethod
+    def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
+        """Return a prediction for each example of a table; `outputs` are those of its dataset, in order."""

@@ -1,0 +1,115 @@
+"""How a task reads its texts: with which stack of the model, in which format, and up to which length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Batch, Tokens, pad
+from masscli.data.batches.framing import Framing
+from masscli.data.batches.sequences import JoinedSequence, PairFormat
+from masscli.models.config import ModelConfig
+from masscli.models.transformer import Transformer
+from masscli.objectives.objective import ObjectiveContext
+from masscli.objectives.shared.table_options import TableOptions
+
+Stack = Literal["encoder", "decoder"]
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceReader:
+    """Reads sequences with one stack of a model, or with the decoder on top of the encoder."""
+
+    stack: Stack
+    """The stack whose hidden states a task uses."""
+    both_stacks: bool
+    """Whether the encoder reads the sequence, too, so that the decoder can attend to it."""
+    pair_format: PairFormat
+    max_length: int
+    """Most tokens of a sequence, special tokens included."""
+    has_segments: bool
+    """Whether the model has segment embeddings."""
+
+    @classmethod
+    def from_options(cls, options: TableOptions, context: ObjectiveContext) -> Self:
+        """Return the reader of a task.
+
+        Raises MasscliError if the model has no such stack, or too few positions.
+        """
+        model = context.model
+        stack = _choose_stack(options, model)
+        if options.max_length > model.max_positions:
+            raise MasscliError(
+                f"--max-length {options.max_length}: the model has {model.max_positions} positions",
+                f"give at most {model.max_positions}",
+            )
+        kind: str = options.pair_format
+        if kind == "auto" and stack == "decoder":
+            # Only the last token of a decoder sees the whole sequence, and GPT's format has one for that.
+            kind = "gpt"
+        elif kind == "auto":
+            kind = "bert"
+        return cls(
+            stack,
+            both_stacks=stack == "decoder" and model.encoder_layers > 0,
+            pair_format=PairFormat(kind, context.framing.vocab),
+            max_length=options.max_length,
+            has_segments=model.segments > 0,
+        )
+
+    def collate(
+        self,
+        sequences: Sequence[JoinedSequence],
+        framing: Framing,
+        language: str,
+        example_numbers: Sequence[int],
+    ) -> Batch:
+        """Return sequences as a batch without labels.
+
+        `example_numbers` are numbers of the dataset's examples, one for each row that has outputs.
+        """
+        ids, lengths = pad([sequence.ids for sequence in sequences], framing.vocab.pad)
+        segments = None
+        if self.has_segments:
+            segments, _ = pad([sequence.segments for sequence in sequences], 0)
+        language_ids = framing.language_tensor(language, len(sequences))
+        tokens = Tokens(ids, lengths, segments=segments, language=language_ids)
+        target = tokens if self.both_stacks else None
+        return Batch(tokens, target, {}, {}, torch.tensor(example_numbers))
+
+    def hidden_states(self, model: Transformer, batch: Batch) -> Tensor:
+        """Return the last hidden states of the stack: (B, L, D)."""
+        if batch.target is not None:
+            return model.decode(batch.target, model.encode(batch.source))
+        return model.read(batch.source)
+
+    def sequence_state(self, model: Transformer, batch: Batch, states: Tensor) -> Tensor:
+        """Return the state that stands for each sequence: (B, D), from hidden states (B, L, D).
+
+        It is the first state of an encoder, through the model's pooler if there is one, and the last state of
+        a decoder, since only that one depends on the whole sequence.
+        """
+        if self.stack == "encoder":
+            return model.pool(states)
+        rows = torch.arange(len(states), device=states.device)
+        return states[rows, batch.source.lengths - 1]
+
+
+def _choose_stack(options: TableOptions, model: ModelConfig) -> Stack:
+    """Return the stack of --read; if that is open, the encoder of a model that has one."""
+    if options.read == "auto" and model.encoder_layers:
+        return "encoder"
+    if options.read == "auto":
+        return "decoder"
+    layers = {"encoder": model.encoder_layers, "decoder": model.decoder_layers}
+    if not layers[options.read]:
+        raise MasscliError(
+            f"--read {options.read}: the model has no {options.read}",
+            "leave it out: the model's only stack is read then",
+        )
+    return options.read

@@ -1,0 +1,146 @@
+"""Conditional generation: maximum likelihood of a target given its source (see README.md)."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from masscli.data.batches.batch import Batch
+from masscli.data.batches.dataset import Collator, Dataset
+from masscli.data.storage.tables import Table
+from masscli.models.transformer import Transformer
+from masscli.objectives.objective import ObjectiveContext, Term
+from masscli.objectives.shared.evaluable_objective import EvaluableObjective, ExampleOutput
+from masscli.objectives.shared.pseudo_masking import PseudoMaskingCollator, pseudo_mask_loss, uncorrupt
+from masscli.objectives.shared.sequence_to_sequence import sequence_loss
+from masscli.objectives.write.length_limits import LengthLimits
+from masscli.objectives.write.options import ConditionalGenerationOptions
+from masscli.objectives.write.source_target_dataset import SourceTargetCollator, SourceTargetDataset
+
+TERM = "write"
+"""The name of the loss term."""
+MAX_EXPONENT = 700.0
+"""A larger exponent would overflow."""
+
+
+class ConditionalGeneration(EvaluableObjective):
+    """Learns to write the target of each example; subclasses say what a source is.
+
+    A decoder writes, or an encoder alone by pseudo-masks (masscli/objectives/shared/pseudo_masking.py).
+    """
+
+    def __init__(
+        self, config: ConditionalGenerationOptions, context: ObjectiveContext, target_column: str
+    ) -> None:
+        super().__init__(context)
+        self.options = config
+        self.target_column = target_column
+        self.limits = LengthLimits.from_options(config, context.model.max_positions)
+        self.pseudo_masking: PseudoMaskingCollator | None = None
+        if self.limits.one_sequence:
+            self.pseudo_masking = PseudoMaskingCollator.create(config, context, config.language, TERM)
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Return the weight of the only loss term."""
+        return {TERM: 1.0}
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Return the perplexity per token of the vocabulary, and per word."""
+        return ("ppl-piece", "ppl-word")
+
+    @abstractmethod
+    def table_dataset(self, table: Table, labelled: bool) -> SourceTargetDataset:
+        """Return the sources and targets of a table. Raises MasscliError if it lacks a column."""
+
+    @abstractmethod
+    def source_line(self, table: Table, row: int) -> str:
+        """Return a source as `masscli generate` reads it."""
+
+    def sources_and_references(self, table: Table) -> tuple[list[str], list[str]]:
+        """Return all sources as `masscli generate` reads them, and all targets."""
+        rows = range(len(table))
+        sources = [self.source_line(table, row) for row in rows]
+        references = [table.text(self.target_column, row) for row in rows]
+        return sources, references
+
+    def data_warnings(self, dataset: Dataset) -> list[str]:
+        """Return how many sources and targets are truncated."""
+        assert isinstance(dataset, SourceTargetDataset)
+        num_sources, num_targets = dataset.num_truncated()
+        warnings = []
+        if num_sources:
+            warnings.append(
+                f"{num_sources} of {len(dataset)} sources are cut to {self.limits.source} tokens"
+                " (--max-source)"
+            )
+        if num_targets:
+            warnings.append(
+                f"{num_targets} of {len(dataset)} targets are cut to {self.limits.target} tokens"
+                " (--max-target)"
+            )
+        return warnings
+
+    def collator(self) -> Collator:
+        """Return what makes batches of sources and targets, with pseudo-masks if an encoder writes."""
+        if self.pseudo_masking is not None:
+            return self.pseudo_masking
+        return SourceTargetCollator(self.context.framing, self.options.language, TERM)
+
+    def prepare(self, model: Transformer, batch: Batch) -> Batch:
+        """Return the batch, outside of training without corruption of the targets."""
+        if self.pseudo_masking is None or self.training:
+            return batch
+        return uncorrupt(batch, TERM)
+
+    def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
+        """Return the cross-entropy of the targets."""
+        if self.pseudo_masking is not None:
+            return {TERM: pseudo_mask_loss(model, batch, TERM, self.options.label_smoothing)}
+        return {TERM: sequence_loss(model, batch, TERM, self.options.label_smoothing)}
+
+    def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
+        """Return for each example two numbers: how unlikely its target is, and its length.
+
+        These are the negative log-likelihood in nats, and the number of tokens with the end symbol.
+        """
+        memory = model.encode(batch.source)
+        if batch.target is None:
+            stack = "encoder"
+            states = memory.hidden
+        else:
+            stack = "decoder"
+            states = model.decode(batch.target, memory)
+        labels = batch.labels[TERM]
+        rows = labels.positions // states.shape[1]
+        num_tokens = torch.bincount(rows, minlength=len(states)).tolist()
+        states = states.flatten(0, 1)
+        label_numbers = torch.arange(len(labels.ids), device=states.device)
+        outputs = []
+        for numbers in torch.split(label_numbers, num_tokens):
+            positions = labels.positions[numbers]
+            _, nll = model.loss(states[positions], labels.ids[numbers], stack=stack)
+            outputs.append(np.array([float(nll), len(numbers)]))
+        return outputs
+
+    def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
+        """Return perplexity per token of the vocabulary, and per word as white space separates them.
+
+        The end of a target counts as one of either. Of a truncated target, the words count in the same
+        proportion as the tokens.
+        """
+        nats, num_tokens = np.sum(outputs, 0).tolist()
+        target_lengths = np.maximum(table.ids(self.target_column).lengths(0, len(table)), 1)
+        shares_read = np.minimum(1.0, self.limits.target / target_lengths).tolist()
+        num_words = 0.0
+        for row, share_read in enumerate(shares_read):
+            num_words += len(table.text(self.target_column, row).split()) * share_read + 1
+        return {
+            "ppl-piece": math.exp(min(MAX_EXPONENT, nats / num_tokens)),
+            "ppl-word": math.exp(min(MAX_EXPONENT, nats / num_words)),
+        }

@@ -1,0 +1,55 @@
+"""How long the sources and targets of tasks that write may be, and which part of a longer source is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from masscli.core.errors import MasscliError
+from masscli.data.batches.dataset import SPECIAL_TOKENS
+from masscli.data.batches.sequences import Truncation
+from masscli.objectives.shared.pseudo_masking import NUM_SPECIAL_TOKENS
+from masscli.objectives.write.options import (
+    ConditionalGenerationOptions,
+    RespondOptions,
+    SummarizeOptions,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LengthLimits:
+    """The most tokens of a source and of a target, without special tokens."""
+
+    source: int
+    target: int
+    one_sequence: bool
+    """Whether one sequence holds the source, the target and its pseudo-masks, for an encoder that writes
+    alone."""
+
+    @classmethod
+    def from_options(cls, options: ConditionalGenerationOptions, max_positions: int) -> Self:
+        """Return the limits of the options, for a model with so many positions.
+
+        A decoder's limits are lowered to the positions. Raises MasscliError if an encoder has too few.
+        """
+        if options.writer != "encoder":
+            most = max_positions - SPECIAL_TOKENS
+            return cls(min(options.max_source, most), min(options.max_target, most), one_sequence=False)
+        needed = options.max_source + options.max_target + NUM_SPECIAL_TOKENS
+        if needed > max_positions:
+            raise MasscliError(
+                f"--max-source {options.max_source}, --max-target {options.max_target}:"
+                f" with {NUM_SPECIAL_TOKENS} symbols, {needed} positions;"
+                f" the model has {max_positions} for both",
+                f"together they may be {max_positions - NUM_SPECIAL_TOKENS}",
+            )
+        return cls(options.max_source, options.max_target, one_sequence=True)
+
+
+def source_truncation(options: ConditionalGenerationOptions) -> Truncation:
+    """Return which part of a source `masscli generate` reads, the same as in training."""
+    if isinstance(options, RespondOptions):
+        return Truncation(options.turns, options.max_source, "end")
+    if isinstance(options, SummarizeOptions):
+        return Truncation(max_length=options.max_source, keep=options.keep)
+    return Truncation(max_length=options.max_source)

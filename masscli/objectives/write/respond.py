@@ -1,0 +1,73 @@
+"""Dialogue: write the next turn (Song et al. 2019, section 4.3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masscli.data.batches.batch import Ids
+from masscli.data.batches.sequences import join_turns
+from masscli.data.storage.data_folder import DataFolder
+from masscli.data.storage.tables import Table
+from masscli.objectives.objective import ObjectiveContext
+from masscli.objectives.shared.table_columns import choose_language
+from masscli.objectives.write.conditional_generation import ConditionalGeneration
+from masscli.objectives.write.length_limits import LengthLimits
+from masscli.objectives.write.options import RespondOptions
+from masscli.objectives.write.source_target_dataset import SourceTargetDataset
+
+
+class DialogueDataset(SourceTargetDataset):
+    """The latest turns of a dialogue, joined by <sep>, of which the end is kept, and the next turn."""
+
+    def __init__(self, table: Table, options: RespondOptions, limits: LengthLimits, sep: int) -> None:
+        super().__init__(table, options.response_column, limits)
+        self.context_column = options.context_column
+        self.max_turns = options.turns
+        self.sep = sep
+        self.turns = table.ids(options.context_column)
+
+    def source_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the lengths of the latest turns, with <sep> between them: (stop - start,)."""
+        token_offsets = np.concatenate([[0], np.cumsum(self.turns.lengths(), dtype=np.int64)])
+        turn_offsets = self.table.item_offsets[self.context_column][start : stop + 1]
+        last_turns = turn_offsets[1:]
+        first_turns = np.maximum(turn_offsets[:-1], last_turns - self.max_turns)
+        num_tokens = token_offsets[last_turns] - token_offsets[first_turns]
+        num_separators = np.maximum(last_turns - first_turns - 1, 0)
+        lengths: NDArray[np.int64] = num_tokens + num_separators
+        return lengths
+
+    def truncated_source(self, row: int) -> Ids:
+        """Return the token ids of the latest turns, truncated to fit."""
+        latest = self.table.item_rows(self.context_column, row)[-self.max_turns :]
+        turns = [self.turns[turn] for turn in latest]
+        return join_turns(turns, self.sep)[-self.limits.source :]
+
+
+class Respond(ConditionalGeneration):
+    """Learns to write the next turn of a dialogue."""
+
+    options: RespondOptions
+
+    def __init__(self, config: RespondOptions, context: ObjectiveContext) -> None:
+        super().__init__(config, context, config.response_column)
+
+    @classmethod
+    def fill_from_data(cls, config: RespondOptions, data: DataFolder, name: str) -> RespondOptions:
+        """Return the options with the language."""
+        table = data.table(name, "train")
+        return replace(config, language=choose_language(config.language, table, data))
+
+    def table_dataset(self, table: Table, labelled: bool) -> DialogueDataset:
+        """Return the dialogues of a table. Raises MasscliError if it lacks a column."""
+        table.require(self.options.context_column, "--context-column", many=True)
+        table.require(self.options.response_column, "--response-column")
+        return DialogueDataset(table, self.options, self.limits, self.context.framing.vocab.sep)
+
+    def source_line(self, table: Table, row: int) -> str:
+        """Return the turns of an example, with tabs between them."""
+        turns = table.strings(self.options.context_column, row)
+        return "\t".join(turn.replace("\t", " ") for turn in turns)

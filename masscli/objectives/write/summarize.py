@@ -1,0 +1,63 @@
+"""Summarization: write a summary of a text (Song et al. 2019, section 4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masscli.data.batches.batch import Ids
+from masscli.data.storage.data_folder import DataFolder
+from masscli.data.storage.tables import Table
+from masscli.objectives.objective import ObjectiveContext
+from masscli.objectives.shared.table_columns import choose_language
+from masscli.objectives.write.conditional_generation import ConditionalGeneration
+from masscli.objectives.write.length_limits import LengthLimits
+from masscli.objectives.write.options import SummarizeOptions
+from masscli.objectives.write.source_target_dataset import SourceTargetDataset
+
+
+class SummarizationDataset(SourceTargetDataset):
+    """Texts, of which the start or the end is kept, and their summaries."""
+
+    def __init__(self, table: Table, options: SummarizeOptions, limits: LengthLimits) -> None:
+        super().__init__(table, options.target_column, limits)
+        self.sources = table.ids(options.source_column)
+        self.keep = options.keep
+
+    def source_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the lengths of the texts before truncation: (stop - start,)."""
+        return self.sources.lengths(start, stop).astype(np.int64)
+
+    def truncated_source(self, row: int) -> Ids:
+        """Return the token ids of a text, truncated to fit."""
+        ids = self.sources[row]
+        if self.keep == "start":
+            return ids[: self.limits.source]
+        return ids[-self.limits.source :]
+
+
+class Summarize(ConditionalGeneration):
+    """Learns to write a summary of a text."""
+
+    options: SummarizeOptions
+
+    def __init__(self, config: SummarizeOptions, context: ObjectiveContext) -> None:
+        super().__init__(config, context, config.target_column)
+
+    @classmethod
+    def fill_from_data(cls, config: SummarizeOptions, data: DataFolder, name: str) -> SummarizeOptions:
+        """Return the options with the language."""
+        table = data.table(name, "train")
+        return replace(config, language=choose_language(config.language, table, data))
+
+    def table_dataset(self, table: Table, labelled: bool) -> SummarizationDataset:
+        """Return the texts and summaries of a table. Raises MasscliError if it lacks a column."""
+        table.require(self.options.source_column, "--source-column")
+        table.require(self.options.target_column, "--target-column")
+        return SummarizationDataset(table, self.options, self.limits)
+
+    def source_line(self, table: Table, row: int) -> str:
+        """Return the text of an example."""
+        return table.text(self.options.source_column, row)
