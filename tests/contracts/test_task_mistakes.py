@@ -64,7 +64,7 @@ def asked(*questions: dict[str, object], context: str = "ba bo") -> str:
         ("classify", "x.jsonl", '{"sentence": ["ba"]}\n', "{x}: 'sentence' is a list in each example, and one string is needed",
          "give it in the form that the model was trained on"),
         ("classify", "x.jsonl", '{"sentence": "ba"}\n{"sentence": null}\n', "{x}:2: sentence: expected a string or a number, got null",
-         'an empty text is ""; leave out an example, or a field of all of them, that has none'),
+         'an empty text is ""; leave out an example, or a field of all examples, that has no value'),
         ("classify", "x.jsonl", '{"sentence": "ba"}\n\n{"sentence": "bo"}\n', "{x}:2: is blank",
          "JSONL has one object a line; blank lines may stand at the end only"),
         ("classify", "x.conll", "ba\tO\n", "{x}: conll: classify does not read it", "it reads tsv, jsonl; see --input-format"),

@@ -12,7 +12,7 @@ import torch
 from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
-from tests.objectives.labelled.test_tasks import predict, refused
+from tests.task_commands import predict, refused
 from tests.toy_tasks import REST, TINY, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")

@@ -94,7 +94,7 @@ class Extract(PredictiveObjective):
 
     def collator(self) -> QuestionWindowCollator:
         """Return what makes batches of windows."""
-        return QuestionWindowCollator(self.reader, self.context.framing, self.options.language)
+        return QuestionWindowCollator(self.reader)
 
     def window_states(self, model: Transformer, batch: Batch) -> WindowStates:
         """Return the hidden states of a batch of windows."""

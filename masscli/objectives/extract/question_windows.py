@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Labels
 from masscli.data.batches.dataset import Example
-from masscli.data.batches.framing import Framing
 from masscli.data.batches.windows import split_into_windows
 from masscli.data.storage.tables import Table
 from masscli.objectives.extract.options import ExtractOptions
@@ -162,13 +161,10 @@ class QuestionWindowCollator:
     """
 
     reader: SequenceReader
-    framing: Framing
-    language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         sequences = [self.reader.pair_format.join(*example.fields[:2]) for example in examples]
-        numbers = [example.number for example in examples]
-        batch = self.reader.collate(sequences, self.framing, self.language, numbers)
+        batch = self.reader.collate(sequences, examples)
         windows = []
         targets = []
         for example, sequence in zip(examples, sequences, strict=True):

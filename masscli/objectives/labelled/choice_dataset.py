@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Ids, Labels
 from masscli.data.batches.dataset import Example
-from masscli.data.batches.framing import Framing
 from masscli.data.formats.multiple_choice import QUESTION
 from masscli.data.storage.tables import WITH_QUESTION, Table
 from masscli.objectives.labelled.auxiliary_lm import LM_TERM, next_token_labels
@@ -64,6 +63,7 @@ class ChoiceDataset:
         choice_lengths = np.minimum(choice_lengths, self.max_choice)
         context_lengths = self.context_lengths(start, stop)
         sizes = np.zeros(stop - start, np.int64)
+        # A batch holds all choices of an example, padded to the longest.
         for number in range(stop - start):
             first = offsets[start + number] - offsets[start]
             last = offsets[start + number + 1] - offsets[start]
@@ -116,8 +116,6 @@ class ChoiceCollator:
     """
 
     reader: SequenceReader
-    framing: Framing
-    language: str
     choice_first: bool
     auxiliary_lm: bool
 
@@ -136,8 +134,7 @@ class ChoiceCollator:
             for context, choice in zip(contexts, choices, strict=True):
                 texts = (choice, context) if self.choice_first else (context, choice)
                 sequences.append(self.reader.pair_format.join(*texts))
-        numbers = [example.number for example in examples]
-        batch = self.reader.collate(sequences, self.framing, self.language, numbers)
+        batch = self.reader.collate(sequences, examples)
         labels = {"choices": Labels(torch.tensor(choice_counts), torch.arange(len(choice_counts)))}
         if targets:
             right_choices = torch.from_numpy(np.concatenate(targets))

@@ -83,8 +83,6 @@ class Choose(PredictiveObjective):
         """Return what makes batches of contexts and choices."""
         return ChoiceCollator(
             self.reader,
-            self.context.framing,
-            self.options.language,
             self.options.choice_first,
             auxiliary_lm=self.options.lm_weight > 0,
         )

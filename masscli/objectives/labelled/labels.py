@@ -62,6 +62,7 @@ def read_label_ids(labels: Sequence[str], table: Table, field: str, no_gold: str
     known = {label: number for number, label in enumerate(labels)}
     if no_gold:
         known[no_gold] = NO_GOLD_LABEL
+    # A list field has a label for each item, one after another.
     column = table.columns[field]
     count = _num_labels(table, field)
     label_ids = np.fromiter(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -110,7 +111,7 @@ class Tag(PredictiveObjective):
 
     def collator(self) -> TaggingCollator:
         """Return what makes batches of sentences."""
-        return TaggingCollator(self.reader, self.context.framing, self.options.language)
+        return TaggingCollator(self.reader)
 
     def scores(self, model: Transformer, batch: Batch) -> Tensor:
         """Return the scores of the labels of each word: (words, labels)."""
@@ -151,10 +152,14 @@ class Tag(PredictiveObjective):
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
         """Return the accuracy of words, and either F1 of entities or the mean F1 of labels."""
         dataset = self.table_dataset(table, labelled=False)
-        gold = [table.strings(self.options.tag_column, row) for row in range(len(table))]
-        predicted = [self._decode_tags(dataset, row, output)[0] for row, output in enumerate(outputs)]
-        gold_words = [tag for tags in gold for tag in tags]
-        predicted_words = [tag for tags in predicted for tag in tags]
+        gold = []
+        predicted = []
+        for row, output in enumerate(outputs):
+            tags, _ = self._decode_tags(dataset, row, output)
+            predicted.append(tags)
+            gold.append(table.strings(self.options.tag_column, row))
+        gold_words = list(chain.from_iterable(gold))
+        predicted_words = list(chain.from_iterable(predicted))
         accuracy = label_measures.accuracy(gold_words, predicted_words)
         if "entity-f1" in self.metric_names:
             return {"entity-f1": entities.entity_f1(gold, predicted), "accuracy": accuracy}
@@ -179,7 +184,7 @@ class Tag(PredictiveObjective):
         table.require(column, "--tag-column", many=True)
         label_ids = read_label_ids(self.options.labels, table, column)
         offsets = table.item_offsets[column]
-        return [label_ids[offsets[row] : offsets[row + 1]] for row in range(len(table))]
+        return np.split(label_ids, offsets[1 : len(table)])
 
 
 def _choose_columns(config: TagOptions, table: Table) -> tuple[str, str]:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Batch, Ids, Labels
 from masscli.data.batches.dataset import Example
-from masscli.data.batches.framing import Framing
 from masscli.data.storage.tables import Table
 from masscli.objectives.labelled.labels import UNKNOWN_LABEL
 from masscli.objectives.shared.positions import flatten_positions
@@ -90,13 +89,10 @@ class TaggingCollator:
     """
 
     reader: SequenceReader
-    framing: Framing
-    language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         sequences = [self.reader.pair_format.join(example.fields[0]) for example in examples]
-        numbers = [example.number for example in examples]
-        batch = self.reader.collate(sequences, self.framing, self.language, numbers)
+        batch = self.reader.collate(sequences, examples)
         positions = []
         for example, sequence in zip(examples, sequences, strict=True):
             positions.append(sequence.starts[0] + example.fields[1])

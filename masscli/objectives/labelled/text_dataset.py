@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from masscli.data.batches.batch import Batch, Labels
 from masscli.data.batches.dataset import Example
-from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import truncated_pair_lengths
 from masscli.data.storage.tables import Table
 from masscli.objectives.labelled.auxiliary_lm import LM_TERM, next_token_labels
@@ -99,6 +98,7 @@ class DoubledPairsDataset:
         count = len(self.original)
         if row < count:
             return self.original[row]
+        # Examples of both halves must have numbers of their own.
         return self.reverse[row - count]._replace(number=row)
 
 
@@ -113,8 +113,6 @@ class TextCollator:
     term: str
     num_texts: int
     reader: SequenceReader
-    framing: Framing
-    language: str
     both_orders: bool
     auxiliary_lm: bool
 
@@ -123,8 +121,7 @@ class TextCollator:
         sequences = [self.reader.pair_format.join(*pair) for pair in texts]
         if self.both_orders:
             sequences += [self.reader.pair_format.join(*reversed(pair)) for pair in texts]
-        numbers = [example.number for example in examples]
-        batch = self.reader.collate(sequences, self.framing, self.language, numbers)
+        batch = self.reader.collate(sequences, examples)
         # Examples that are not labelled, or whose target is ignored, have only texts.
         rows = [row for row, example in enumerate(examples) if len(example.fields) > self.num_texts]
         targets = np.zeros(0, np.int64)

@@ -87,8 +87,6 @@ class TextObjective(PredictiveObjective):
             self.term,
             len(self.options.text_columns),
             self.reader,
-            self.context.framing,
-            self.options.language,
             self.options.both_orders,
             auxiliary_lm=self.options.lm_weight > 0,
         )

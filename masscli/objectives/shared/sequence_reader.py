@@ -11,6 +11,7 @@ from torch import Tensor
 
 from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch, Tokens, pad
+from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import JoinedSequence, PairFormat
 from masscli.models.config import ModelConfig
@@ -30,6 +31,8 @@ class SequenceReader:
     both_stacks: bool
     """Whether the encoder reads the sequence, too, so that the decoder can attend to it."""
     pair_format: PairFormat
+    framing: Framing
+    language: str
     max_length: int
     """Most tokens of a sequence, special tokens included."""
     has_segments: bool
@@ -58,29 +61,23 @@ class SequenceReader:
             stack,
             both_stacks=stack == "decoder" and model.encoder_layers > 0,
             pair_format=PairFormat(kind, context.framing.vocab),
+            framing=context.framing,
+            language=options.language,
             max_length=options.max_length,
             has_segments=model.segments > 0,
         )
 
-    def collate(
-        self,
-        sequences: Sequence[JoinedSequence],
-        framing: Framing,
-        language: str,
-        example_numbers: Sequence[int],
-    ) -> Batch:
-        """Return sequences as a batch without labels.
-
-        `example_numbers` are numbers of the dataset's examples, one for each row that has outputs.
-        """
-        ids, lengths = pad([sequence.ids for sequence in sequences], framing.vocab.pad)
+    def collate(self, sequences: Sequence[JoinedSequence], examples: Sequence[Example]) -> Batch:
+        """Return the sequences of examples as a batch without labels; an example may have several."""
+        ids, lengths = pad([sequence.ids for sequence in sequences], self.framing.vocab.pad)
         segments = None
         if self.has_segments:
             segments, _ = pad([sequence.segments for sequence in sequences], 0)
-        language_ids = framing.language_tensor(language, len(sequences))
+        language_ids = self.framing.language_tensor(self.language, len(sequences))
         tokens = Tokens(ids, lengths, segments=segments, language=language_ids)
         target = tokens if self.both_stacks else None
-        return Batch(tokens, target, {}, {}, torch.tensor(example_numbers))
+        example_numbers = torch.tensor([example.number for example in examples])
+        return Batch(tokens, target, {}, {}, example_numbers)
 
     def hidden_states(self, model: Transformer, batch: Batch) -> Tensor:
         """Return the last hidden states of the stack: (B, L, D)."""
@@ -96,6 +93,7 @@ class SequenceReader:
         """
         if self.stack == "encoder":
             return model.pool(states)
+        # With padding, the last token of a sequence is not the last position.
         rows = torch.arange(len(states), device=states.device)
         return states[rows, batch.source.lengths - 1]
 

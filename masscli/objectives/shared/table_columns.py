@@ -36,6 +36,7 @@ def find_text_columns(given: Sequence[str], table: Table, label_column: str) -> 
         )
     if given:
         return tuple(given)
+    # Pairs come first, since a table of pairs may have a column called `sentence`, too.
     for names in KNOWN_TEXT_COLUMNS:
         if all(table.has(name) for name in names):
             return names

@@ -96,6 +96,7 @@ class ConditionalGeneration(EvaluableObjective):
         """Return the batch, outside of training without corruption of the targets."""
         if self.pseudo_masking is None or self.training:
             return batch
+        # A perplexity should be that of the text, not that of its corruption.
         return uncorrupt(batch, TERM)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
@@ -117,6 +118,7 @@ class ConditionalGeneration(EvaluableObjective):
             stack = "decoder"
             states = model.decode(batch.target, memory)
         labels = batch.labels[TERM]
+        # Labels are in the order of the rows, so that those of each example can be split off.
         rows = labels.positions // states.shape[1]
         num_tokens = torch.bincount(rows, minlength=len(states)).tolist()
         states = states.flatten(0, 1)
@@ -136,6 +138,7 @@ class ConditionalGeneration(EvaluableObjective):
         """
         nats, num_tokens = np.sum(outputs, 0).tolist()
         target_lengths = np.maximum(table.ids(self.target_column).lengths(0, len(table)), 1)
+        # How many words the tokens that were read are is not known exactly.
         shares_read = np.minimum(1.0, self.limits.target / target_lengths).tolist()
         num_words = 0.0
         for row, share_read in enumerate(shares_read):

@@ -33,6 +33,7 @@ class LengthLimits:
         A decoder's limits are lowered to the positions. Raises MasscliError if an encoder has too few.
         """
         if options.writer != "encoder":
+            # Encoder and decoder have positions of their own.
             most = max_positions - SPECIAL_TOKENS
             return cls(min(options.max_source, most), min(options.max_target, most), one_sequence=False)
         needed = options.max_source + options.max_target + NUM_SPECIAL_TOKENS

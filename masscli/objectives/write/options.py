@@ -48,6 +48,7 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
 
     def _refuse_pseudo_masking(self) -> None:
         """Raise an error for each option of pseudo-masks that was changed."""
+        # An option that has no effect would mislead about what was trained.
         defaults = PseudoMaskingOptions(name=self.name)
         reason = "is for pseudo-masks, and a decoder writes (--writer encoder)"
         check(
@@ -75,6 +76,7 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
         """Return the options with the writer filled in."""
         if self.writer != "auto":
             return self
+        # A decoder writes wherever there is one, as in MASS.
         writer: Literal["encoder", "decoder"] = "encoder" if encoder and not decoder else "decoder"
         return replace(self, writer=writer)
 

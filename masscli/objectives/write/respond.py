@@ -31,6 +31,7 @@ class DialogueDataset(SourceTargetDataset):
 
     def source_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the lengths of the latest turns, with <sep> between them: (stop - start,)."""
+        # Of all turns of the table, turn n has the tokens token_offsets[n] to token_offsets[n + 1] - 1.
         token_offsets = np.concatenate([[0], np.cumsum(self.turns.lengths(), dtype=np.int64)])
         turn_offsets = self.table.item_offsets[self.context_column][start : stop + 1]
         last_turns = turn_offsets[1:]

@@ -1,0 +1,177 @@
+"""Question answering from the command line: windows, answers, and no answer."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from masscli.api.task_model import TaskModel
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.cli.app import dispatch
+from masscli.cli.preprocess import run
+from masscli.data.prepare.config import PreprocessConfig
+from masscli.data.storage.data_folder import DataFolder
+from masscli.objectives.extract.question_windows import QuestionWindowDataset
+from tests.task_commands import predict, refused
+from tests.toy_tasks import ENCODER, TINY, finetune
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
+
+
+@pytest.mark.parametrize(
+    ("head", "stack"),
+    [("linear", "encoder"), ("roberta", "encoder"), ("albert", "encoder"), ("electra", "decoder")],
+)
+def test_extract_answers_every_question(
+    head: str, stack: str, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--max-length", "24", "--max-query", "8", "--doc-stride", "4", "--best-metric", "f1"]
+    model = ENCODER if stack == "encoder" else [*TINY, "--encoder-layers", "0"]
+    measured = finetune(
+        labelled, tmp_path / "run", "--task", "extract", *model, *small, "--qa-head", head, updates=60
+    )
+    assert measured[-1]["f1"] > 0.7
+    told = json.loads(
+        predict(
+            capsys,
+            tmp_path / "run",
+            "-i",
+            labelled / "valid.json",
+            "--format",
+            "json",
+            "--na-prob",
+            tmp_path / "odds",
+        )
+    )
+    assert len(told) == 12
+    (tmp_path / "told").write_text(json.dumps(told))
+    assert (
+        dispatch(
+            ["score", str(tmp_path / "told"), "--ref", str(labelled / "valid.json"), "--metric", "squad"]
+        )
+        == 0
+    )
+    best = Checkpoint.open(tmp_path / "run").metrics
+    assert f"f1           = {100 * best['f1']:.2f}" in capsys.readouterr().out
+    never = json.loads(
+        predict(
+            capsys,
+            tmp_path / "run",
+            "-i",
+            labelled / "valid.json",
+            "--format",
+            "json",
+            "--null-threshold",
+            "1e9",
+        )
+    )
+    always = json.loads(
+        predict(
+            capsys,
+            tmp_path / "run",
+            "-i",
+            labelled / "valid.json",
+            "--format",
+            "json",
+            "--null-threshold",
+            "-1e9",
+        )
+    )
+    assert all(never.values())
+    assert not any(always.values())
+    searched = str(next(value for name, value in best.items() if name.endswith("best-f1-threshold")))
+    told = predict(
+        capsys,
+        tmp_path / "run",
+        "-i",
+        labelled / "valid.json",
+        "--format",
+        "json",
+        "--null-threshold",
+        searched,
+    )
+    (tmp_path / "told").write_text(told)
+    assert (
+        dispatch(
+            ["score", str(tmp_path / "told"), "--ref", str(labelled / "valid.json"), "--metric", "squad"]
+        )
+        == 0
+    )
+    assert f"f1           = {100 * best['best-f1']:.2f}" in capsys.readouterr().out, (
+        "the threshold that validation found"
+    )
+
+
+@pytest.mark.parametrize("head", ["linear", "roberta", "albert"])
+def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
+    head: str, labelled: Path, tmp_path: Path
+) -> None:
+    """Of a classifier its score, else by how much it is above that of the best answer; answers are given up to a threshold."""
+    small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
+    finetune(labelled, tmp_path / "run", "--task", "extract", *ENCODER, *small, "--qa-head", head, updates=8)
+
+    def opened(threshold: float) -> TaskModel:
+        return TaskModel.open(tmp_path / "run", None, threshold, torch.device("cpu"), torch.float32)
+
+    predictor = opened(0.0)
+    table = predictor.read(labelled / "valid.json", "squad")
+    outputs, _ = predictor.outputs(table, 1000)
+    view, answers = (
+        predictor.objective.table_dataset(table, labelled=False),
+        predictor.answers(table, outputs),
+    )
+    assert isinstance(view, QuestionWindowDataset) and len(view) > len(table)
+    odds = []
+    for row, answer in enumerate(answers):
+        null = min(output[0] for w, output in zip(view.windows, outputs, strict=True) if w.question == row)
+        best = next(
+            each["score"] for each in answer.details["n_best"] if each["text"] == answer.details["best"]
+        )
+        odds.append(null if head != "linear" else null - best)
+        assert answer.details["null_odds"] == pytest.approx(odds[-1])
+        assert answer.details["na_prob"] == pytest.approx(1 / (1 + math.exp(-odds[-1])))
+        shares = [each["probability"] for each in answer.details["n_best"]]
+        assert sum(shares) == pytest.approx(1)
+        assert ("" in [each["text"] for each in answer.details["n_best"]]) is (head == "linear")
+    for at in sorted(odds)[::3]:
+        told = opened(at).answers(table, outputs)
+        assert [bool(answer.text) for answer in told] == [x <= at for x in odds]
+
+
+def test_a_span_lies_in_its_window_or_nowhere(labelled: Path, tmp_path: Path) -> None:
+    small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
+    finetune(labelled, tmp_path / "run", "--task", "extract", *ENCODER, *small, updates=1)
+    objective = TaskModel.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32).objective
+    data = DataFolder.open(labelled / "data")
+    view, tokenizer, positive = objective.dataset(data, "train")[0], data.tokenizer(), 0
+    assert len(view) > 64
+    for row in range(len(view)):
+        batch = objective.collator()([view[row]], [])
+        start, end, _ = batch.labels["extract"].ids[0].tolist()
+        if (start, end) != (0, 0):
+            positive += 1
+            assert tokenizer.decode(batch.source.ids[0, start : end + 1].tolist(), "en") == "ga"
+    assert positive >= 32
+
+
+def test_a_question_that_leaves_no_room_is_named(labelled: Path, tmp_path: Path) -> None:
+    at = ["finetune", labelled / "data", "--task", "extract", "--save-dir", tmp_path / "run", *ENCODER]
+    message = "--max-length: 20 leaves a text no room beside max_query (64) and four symbols"
+    assert refused(*at, "--max-length", 20)[0] == message
+    answered = {"id": "q", "question": "ba", "answers": [{"text": "bo", "answer_start": 3}]}
+    text = {"context": "ba bo", "qas": [answered, {"id": "r", "question": "?"}]}
+    (tmp_path / "x.json").write_text(json.dumps({"data": [{"paragraphs": [text]}]}))
+    run(
+        PreprocessConfig(
+            spm_model=labelled / "data", squad=(str(tmp_path / "x.json"),), destdir=tmp_path / "data"
+        )
+    )
+    at[1] = tmp_path / "data"
+    assert refused(*at, "--max-length", 60, "--max-query", 30) == (
+        f"{tmp_path / 'x.json'}: question 'r': has no answer, and is not said to be impossible",
+        'add its answers, or "is_impossible": true',
+    )

@@ -1,0 +1,177 @@
+"""Classification from the command line: what is learned, predicted and refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from masscli.checkpoint.checkpoint import Checkpoint, make_framing
+from masscli.cli.app import dispatch
+from masscli.cli.preprocess import run
+from masscli.core.config import from_dict
+from masscli.core.errors import MasscliError
+from masscli.data.prepare.config import PreprocessConfig
+from masscli.data.storage.data_folder import DataFolder
+from masscli.models.config import ModelConfig
+from masscli.objectives.labelled.classify import Classify
+from masscli.objectives.labelled.options import ClassifyOptions
+from masscli.objectives.objective import ObjectiveContext
+from tests.task_commands import predict, refused
+from tests.toy_tasks import ENCODER, finetune, save
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
+
+
+def test_classify_learns_predicts_and_is_scored(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [
+        "--task",
+        "classify",
+        "--table",
+        "one",
+        *ENCODER,
+        "--best-metric",
+        "accuracy",
+        "--validate-interval-updates",
+        "30",
+    ]
+    measured = finetune(labelled, tmp_path / "run", *options, updates=60)
+    assert max(m["accuracy"] for m in measured) == 1.0
+    assert measured[-1]["classify-one.mcc"] == measured[-1]["mcc"]
+    assert "ppl" not in measured[-1], "a choice between labels has no perplexity"
+    best = Checkpoint.open(tmp_path / "run")
+    assert best.recipe.stream["classify-one"].objective.labels == ("no", "yes")  # type: ignore[attr-defined]
+    labels = predict(capsys, tmp_path / "run", "--input", labelled / "valid.tsv")
+    (tmp_path / "told").write_text(labels)
+    against = ["--ref", str(labelled / "valid.tsv"), "--column", "label", "--metric", "accuracy,f1,mcc"]
+    assert dispatch(["score", str(tmp_path / "told"), *against]) == 0
+    values = [float(line.split("=")[1].split()[0]) for line in capsys.readouterr().out.splitlines()]
+    assert values == [round(100 * best.metrics[name], 2) for name in ("accuracy", "f1", "mcc")]
+    unlabelled = save(tmp_path / "new.tsv", ["sentence", "ba ga", "", "ba " * 300])
+    rows = [
+        json.loads(line)
+        for line in predict(capsys, tmp_path / "run", "--input", unlabelled, "--format", "jsonl").splitlines()
+    ]
+    assert [row["line"] for row in rows] == [1, 2, 3]
+    assert all(sum(row["probabilities"].values()) == pytest.approx(1) for row in rows)
+    plain = save(tmp_path / "new.txt", ["ba ga", "bo"])
+    assert (
+        len(predict(capsys, tmp_path / "run", "--input", plain, "--input-format", "lines").splitlines()) == 2
+    )
+    shown = predict(
+        capsys, tmp_path / "run", "--input", labelled / "valid.tsv", "--format", "tsv"
+    ).splitlines()
+    assert (shown[0], len(shown)) == ("label\tsentence\tprediction\tprobability", 13)
+
+
+def test_what_a_row_gets_does_not_depend_on_the_others(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finetune(labelled, tmp_path / "run", "--task", "classify", "--table", "two", *ENCODER)
+    one, all_ = (
+        predict(capsys, tmp_path / "run", "-i", labelled / "valid.pairs.tsv", "--batch-tokens", n)
+        for n in (1, 10_000)
+    )
+    assert one == all_
+
+
+def test_unknown_labels_and_columns_are_named(labelled: Path, tmp_path: Path) -> None:
+    path = save(tmp_path / "valid.tsv", ["label\tsentence", "no\tba", "maybe\tbo"])
+    run(
+        PreprocessConfig(
+            spm_model=labelled / "data",
+            tsv=(f"train={labelled / 'train.tsv'}", f"valid={path}"),
+            destdir=tmp_path / "data",
+        )
+    )
+    at = ["finetune", tmp_path / "data", "--task", "classify", "--save-dir", tmp_path / "run", *ENCODER]
+    train = labelled / "train.tsv"
+    first = next(n for n, line in enumerate(train.read_text().splitlines(), 1) if line.startswith("yes"))
+    assert refused(*at, "--labels", "no,maybe") == (
+        f"{train}:{first}: label 'yes' is not among --labels",
+        "the labels are no, maybe",
+    )
+    assert refused(*at, "--labels", "no,yes,no") == ("--labels: names 'no' twice", "name each label once")
+    for option in ("--label-column", "--text-columns"):
+        assert refused(*at, option, "lable") == (
+            f"{train}: has no column 'lable'",
+            f"choose with {option}; it has label, sentence",
+        )
+    assert refused(*at, "--max-length", 1000) == (
+        "--max-length 1000: the model has 128 positions",
+        "give at most 128",
+    )
+    assert refused(*at, "--both-orders") == ("--both-orders: the task has one text", "leave it out")
+    no_model = ("--lm-weight: only a decoder has a language model", "leave it out, or add --read decoder")
+    assert refused(*at, "--lm-weight", 0.5) == no_model
+    choose = ["finetune", labelled / "data", "--task", "choose", "--save-dir", tmp_path / "run"]
+    assert refused(*choose, *ENCODER, "--lm-weight", 0.5) == no_model
+    assert refused(*at, "--table", "nowhere") == (
+        f"{tmp_path / 'data'}: has no table 'nowhere'",
+        "its tables are tsv",
+    )
+    assert refused(*at, "-s", "en")[0] == "classify reads a table of labelled examples"
+    alone = ["finetune", tmp_path / "data", "--save-dir", tmp_path / "run", *ENCODER, "--task"]
+    hint = "the column 'label' must hold numbers; choose another with --label-column"
+    assert refused(*alone, "regress") == (f"{train}:2: 'no' is not a number", hint)
+    assert refused(*alone, "tag") == (
+        f"{tmp_path / 'data'}: has no table that tag reads (conll)",
+        "its tables: tsv (tsv)",
+    )
+
+
+def test_columns_are_found_whatever_their_case(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Spelt differently in each file, they are learned, measured and predicted as if they were not."""
+    found = {}
+    for name, heads in (("plain", ["label\tsentence"] * 2), ("odd", ["Label\tSentence", "LABEL\tsentence"])):
+        (tmp_path / name).mkdir()
+        files = []
+        for split, head in zip(("train", "valid"), heads, strict=True):
+            rows = (labelled / f"{split}.tsv").read_text().splitlines()[1:]
+            files.append(f"{split}={save(tmp_path / name / f'{split}.tsv', [head, *rows])}")
+        run(PreprocessConfig(spm_model=labelled / "data", tsv=tuple(files), destdir=tmp_path / name / "data"))
+        found[name] = finetune(tmp_path / name, tmp_path / name / "run", "--task", "classify", *ENCODER)
+    assert found["plain"] == found["odd"]
+    capsys.readouterr()
+    new = save(tmp_path / "new.tsv", ["SENTENCE", "ba ga", "bo"])
+    assert len(predict(capsys, tmp_path / "odd" / "run", "--input", new).splitlines()) == 2
+    two = save(tmp_path / "two.tsv", ["sentence\tLabel\tLABEL", "ba\tno\tno"])
+    run(PreprocessConfig(spm_model=labelled / "data", tsv=(str(two),), destdir=tmp_path / "two"))
+    at = ["finetune", tmp_path / "two", "--task", "classify", "--save-dir", tmp_path / "run", *ENCODER]
+    assert refused(*at) == (
+        f"{two}: has no column 'label'",
+        "choose with --label-column; it has sentence, Label, LABEL",
+    )
+
+
+def test_which_table(labelled: Path, tmp_path: Path) -> None:
+    at = ["finetune", labelled / "data", "--task", "classify", "--save-dir", tmp_path / "run"]
+    assert refused(*at) == ("which table?", "say it with --table; classify can read one, two, jsonl")
+    assert (
+        refused(*at, "--table", "one", *ENCODER, "--best-metric", "pearson")[0]
+        == "--best-metric pearson: is not measured"
+    )
+    assert refused(*at, "--table", "conll") == (
+        "stream conll: classify does not read conll",
+        "it reads tsv, jsonl",
+    )
+
+
+def test_a_classifier_says_what_it_cannot_read(labelled: Path) -> None:
+    data = DataFolder.open(labelled / "data")
+    model = from_dict(
+        ModelConfig,
+        {"encoder_layers": 1, "decoder_layers": 0, "dim": 16, "ffn_dim": 32, "heads": 2, "languages": "none"},
+    )
+    options = Classify.fill_from_data(ClassifyOptions(read="decoder"), data, "one")
+    from masscli.training.recipe import Recipe
+
+    framing = make_framing(Recipe(model=model), data.tokenizer(), ())
+    with pytest.raises(MasscliError) as caught:
+        Classify(options, ObjectiveContext(framing, model, "one"))
+    assert caught.value.message == "--read decoder: the model has no decoder"

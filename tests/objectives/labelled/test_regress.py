@@ -1,0 +1,37 @@
+"""Regression from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.task_commands import predict
+from tests.toy_tasks import ENCODER, finetune
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
+
+
+def test_regress_says_numbers_on_the_scale_of_the_data(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [
+        "--task",
+        "regress",
+        "--table",
+        "two",
+        "--label-column",
+        "score",
+        "--text-columns",
+        "sentence1",
+        "--best-metric",
+        "pearson",
+    ]
+    measured = finetune(labelled, tmp_path / "run", *options, *ENCODER, updates=60)
+    assert measured[-1]["pearson"] > 0.8
+    said = [
+        float(line)
+        for line in predict(capsys, tmp_path / "run", "--input", labelled / "valid.pairs.tsv").splitlines()
+    ]
+    assert len(said) == 12
+    assert 3 < sum(said) / 12 < 14

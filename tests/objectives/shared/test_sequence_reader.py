@@ -1,0 +1,93 @@
+"""Which stack reads the texts of a task, and in which format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.cli.app import dispatch
+from masscli.cli.preprocess import run
+from masscli.data.prepare.config import PreprocessConfig
+from masscli.objectives.labelled.options import ClassifyOptions
+from tests.toy_tasks import ENCODER, REST, TINY, finetune, save
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
+
+
+@pytest.mark.parametrize("objective", ["mlm", "clm", "mass"])
+def test_every_pre_training_can_be_fine_tuned(
+    objective: str, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = {"mlm": ["--decoder-layers", "0"], "clm": ["--encoder-layers", "0"], "mass": []}[objective]
+    at = ["--objective", objective, "--max-update", "2", "--save-dir", str(tmp_path / "a"), *TINY, *half]
+    dispatch(["pretrain", str(labelled / "data"), *at])
+    decoder = [["--read", "decoder"]] if objective == "mass" else []
+    for n, more in enumerate(([], *decoder)):
+        task = ["--task", "classify", "--table", "two", "--init-from", str(tmp_path / "a"), *REST, *more]
+        assert finetune(labelled, tmp_path / f"b{n}", *task)
+    assert "tensors from" in capsys.readouterr().err
+    old, new = Checkpoint.open(tmp_path / "a").recipe.model, Checkpoint.open(tmp_path / "b0").recipe.model
+    assert (old.encoder_layers, old.decoder_layers) == (new.encoder_layers, new.decoder_layers)
+
+
+@pytest.mark.parametrize(
+    ("objective", "options", "frame"),
+    [
+        ("roberta", [], "roberta"),
+        ("roberta", ["--input-form", "segment-pair", "--segments", "2"], "auto"),
+        ("mlm", [], "auto"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_texts_are_joined_as_the_run_that_is_begun_with_has_read_them(
+    objective: str, options: list[str], frame: str, labelled: Path, tmp_path: Path
+) -> None:
+    rows = [line.split("\t") for line in (labelled / "train.pairs.tsv").read_text().splitlines()[1:]]
+    text = save(tmp_path / "text.en", [f"{row[1]}\n{row[2]}\n" for row in rows])
+    tables = tuple(f"{split}={labelled / split}.pairs.tsv" for split in ("train", "valid"))
+    run(
+        PreprocessConfig(
+            langs=("en",),
+            mono=(f"en={text}", f"valid.en={text}"),
+            tsv=tables,
+            destdir=tmp_path / "data",
+            vocab_size=60,
+        )
+    )
+    size = ["--tokens-per-sample", "24"] if objective == "roberta" else []
+    learn = ["pretrain", "--objective", objective, *options, *size, *ENCODER, "--save-dir", tmp_path / "pre"]
+    tune = ["finetune", "--task", "classify", "--init-from", tmp_path / "pre", *REST, "--save-dir"]
+    for command in (learn, [*tune, tmp_path / "a"], [*tune, tmp_path / "b", "--pair-format", "bert"]):
+        assert (
+            dispatch([str(arg) for arg in (command[0], tmp_path / "data", *command[1:], "--max-update", 1)])
+            == 0
+        )
+    for name, wanted in (("a", frame), ("b", "bert")):
+        [stream] = Checkpoint.open(tmp_path / name).recipe.stream.values()
+        assert isinstance(stream.objective, ClassifyOptions) and stream.objective.pair_format == wanted
+
+
+@pytest.mark.parametrize(
+    "task",
+    [("classify", "--table", "two"), ("choose",), ("extract", "--max-length", "100")],
+    ids=lambda t: t[0],
+)
+def test_a_model_with_one_kind_of_segment_reads_pairs(
+    task: tuple[str, ...], labelled: Path, tmp_path: Path
+) -> None:
+    """RoBERTa's; what would be of the second kind is of the first."""
+    finetune(
+        labelled,
+        tmp_path / "run",
+        "--task",
+        *task,
+        "--pair-format",
+        "roberta",
+        "--segments",
+        "1",
+        *ENCODER,
+        updates=1,
+    )
+    finetune(labelled, tmp_path / "bert", "--task", *task, "--segments", "1", *ENCODER, updates=1)

@@ -1,0 +1,135 @@
+"""Summarization and dialogue with a decoder: truncation, perplexity, and ROUGE in validation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.cli.app import dispatch
+from masscli.data.storage.data_folder import DataFolder
+from masscli.training.setup.build import build
+from tests.task_commands import refused
+from tests.toy_tasks import TINY, finetune, save
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
+
+
+def test_writing_cuts_counts_and_says_perplexity_by_two_units(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = finetune(
+        labelled, tmp_path / "sum", "--task", "summarize", "--table", "heads", *TINY, "--max-source", "5"
+    )
+    assert "sources are cut to 5 tokens (--max-source)" in capsys.readouterr().err
+    assert measured[-1]["ppl-piece"] == pytest.approx(measured[-1]["ppl"], rel=1e-4), (
+        "the loss is unsmoothed in validation"
+    )
+    assert measured[-1]["ppl-word"] > measured[-1]["ppl-piece"]
+    short_target = ["--task", "summarize", "--table", "heads", *TINY, "--max-target", "3", "--lr", "1e-9"]
+    measured = finetune(labelled, tmp_path / "cut", *short_target)
+    assert measured[-1]["ppl-word"] > measured[-1]["ppl-piece"], (
+        "words that are cut off are not counted as if they had been predicted"
+    )
+    room = len(DataFolder.open(labelled / "data").tokenizer().encode("di ga fe", "en"))
+    end = ["--max-source", str(room), "--keep", "end"]
+    finetune(labelled, tmp_path / "end", "--task", "summarize", "--table", "heads", *TINY, *end)
+    long, short = save(tmp_path / "long", ["ba bo di ga fe"]), save(tmp_path / "short", ["di ga fe"])
+    told = []
+    for text in (long, short):  # what is read of a long source is what was read in training
+        capsys.readouterr()
+        at = [
+            "generate",
+            str(tmp_path / "end"),
+            "-i",
+            str(text),
+            "--max-len-b",
+            "4",
+            "--format",
+            "jsonl",
+            "--precision",
+            "fp32",
+        ]
+        assert dispatch(at) == 0
+        out = capsys.readouterr()
+        told.append(json.loads(out.out)["hypotheses"])
+        assert (f"warning: line 1 was cut to the {room} pieces the model reads" in out.err) == (text is long)
+    assert told[0] == told[1]
+    finetune(labelled, tmp_path / "dia", "--task", "respond", "--table", "dialogues", *TINY, "--turns", "2")
+    lines = save(tmp_path / "x", ["ba\tbo\tga", "ga", ""])
+    capsys.readouterr()
+    assert (
+        dispatch(
+            ["generate", str(tmp_path / "dia"), "-i", str(lines), "--max-len-b", "3", "--precision", "fp32"]
+        )
+        == 0
+    )
+    out = capsys.readouterr()
+    assert len(out.out.split("\n")) == 4
+    assert "warning" not in out.err
+
+
+def test_rouge_in_validation_is_that_of_generate_and_score(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And chooses the best checkpoint.  The toy's summary is the first two words of a text."""
+    options = ["--task", "summarize", "--table", "heads", *TINY, "--max-source", "20", "--max-target", "6"]
+    judged = [
+        "--eval-rouge",
+        "--eval-beam",
+        "2",
+        "--best-metric",
+        "rouge-l",
+        "--validate-interval-updates",
+        "60",
+    ]
+    measured = finetune(labelled, tmp_path / "run", *options, *judged, updates=120)
+    best = Checkpoint.open(tmp_path / "run").metrics
+    assert best["rouge-l"] == max(m["rouge-l"] for m in measured) > 10
+    at = [
+        "--beam",
+        "2",
+        "--max-len-a",
+        "0",
+        "--max-len-b",
+        "6",
+        "--precision",
+        "fp32",
+        "-o",
+        str(tmp_path / "told"),
+    ]
+    assert dispatch(["generate", str(tmp_path / "run"), "-i", str(labelled / "valid.src"), *at]) == 0
+    capsys.readouterr()
+    assert (
+        dispatch(["score", str(tmp_path / "told"), "--ref", str(labelled / "valid.tgt"), "--metric", "rouge"])
+        == 0
+    )
+    values = [line.split("=")[1].split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert values == [f"{best[name]:.2f}" for name in ("rouge-1", "rouge-2", "rouge-l")]
+    found = refused(
+        "finetune", labelled / "data", *options, "--best-metric", "rouge-l", "--save-dir", tmp_path / "other"
+    )
+    assert found == ("--best-metric rouge-l needs outputs of the validation set", "add --eval-rouge")
+
+
+def test_a_dialogue_is_written_from_what_generate_would_read(labelled: Path, tmp_path: Path) -> None:
+    finetune(
+        labelled,
+        tmp_path / "run",
+        "--task",
+        "respond",
+        "--table",
+        "dialogues",
+        *TINY,
+        "--turns",
+        "2",
+        "--eval-rouge",
+        updates=1,
+    )
+    trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
+    (task,) = trainer.validator.rouges
+    first = (labelled / "valid.txt").read_text().split("\n")[0].split("\t")
+    assert (task.sources[0], task.references[0], task.cut.turns) == (first[0], first[1], 2)
+    assert (task.sources[1], task.references[1]) == ("\t".join(first[:2]), first[2])

@@ -1,0 +1,91 @@
+"""Which parameters fine-tuning trains, and at which rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.cli.app import dispatch
+from masscli.core.config import from_dict
+from masscli.training.config import OptimConfig
+from masscli.training.optim import layer_scale
+from tests.task_commands import refused
+from tests.toy_tasks import ENCODER, REST, TINY, finetune
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
+
+
+def test_what_is_frozen_stays(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = [*ENCODER, "--encoder-layers", "2"]
+    finetune(labelled, tmp_path / "a", "--task", "classify", "--table", "one", *at, updates=1)
+    rest = [*REST, "--init-from", str(tmp_path / "a")]
+    finetune(labelled, tmp_path / "b", "--task", "tag", *rest, "--freeze", "embeddings,1", updates=3)
+    assert "frozen: embeddings, 1 (" in capsys.readouterr().err
+    before, after = Checkpoint.open(tmp_path / "a").weights(), Checkpoint.open(tmp_path / "b").weights()
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert same == {name for name in before if name.startswith(("token_embeddings.", "encoder.layers.0."))}
+    assert refused("finetune", labelled / "data", "--task", "tag", *rest, "--freeze", "decoder", "--save-dir", tmp_path / "c") == (
+        "--freeze decoder: the model has nothing of the kind", "name embeddings, a stack or layers that it has",
+    )  # fmt: skip
+    assert refused("finetune", labelled / "data", "--task", "tag", *rest, "--freeze", "head")[0] == (
+        "--freeze: expected embeddings, encoder, decoder or a number of layers, got 'head'"
+    )
+
+
+def test_an_encoder_and_a_decoder_of_two_runs(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for objective, half in (("mlm", "--decoder-layers"), ("clm", "--encoder-layers")):
+        at = [
+            "--objective",
+            objective,
+            "--max-update",
+            "1",
+            "--save-dir",
+            str(tmp_path / objective),
+            *TINY,
+            half,
+            "0",
+        ]
+        dispatch(["pretrain", str(labelled / "data"), *at])
+    rest = [*REST, "--init-from", str(tmp_path / "mlm"), "--init-decoder-from", str(tmp_path / "clm")]
+    capsys.readouterr()
+    frozen = ["--freeze", "embeddings,encoder,decoder", "--save-dir", tmp_path / "x"]
+    found = refused("finetune", labelled / "data", "--task", "summarize", "--table", "heads", *rest, *frozen)
+    assert found == ("nothing is left to learn", "freeze less")
+    finetune(
+        labelled,
+        tmp_path / "run",
+        "--task",
+        "summarize",
+        "--table",
+        "heads",
+        *rest,
+        "--freeze",
+        "embeddings,encoder",
+        updates=1,
+    )
+    assert "new, drawn at random: decoder (" in capsys.readouterr().err, (
+        "a language model has no cross-attention"
+    )
+    ours, mlm = Checkpoint.open(tmp_path / "run").weights(), Checkpoint.open(tmp_path / "mlm").weights()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in mlm.items())
+
+
+def test_the_rates_of_electra() -> None:
+    """Base: 12 layers, decay 0.8, the code's offset: head 1, layer 11 .64, layer 0 .0550, embeddings .0440; N + 2 rates in all."""
+    config = from_dict(OptimConfig, {"layer_decay": 0.8, "layer_decay_offset": 2})
+    names = [
+        "objective.x.head.out.weight",
+        "encoder.layers.11.fc1.weight",
+        "encoder.layers.0.fc1.weight",
+        "token_embeddings.shared",
+    ]
+    assert [round(layer_scale(config, name, 12), 4) for name in names] == [1, 0.64, 0.055, 0.044]
+    every = [*(f"encoder.layers.{n}.fc1.weight" for n in range(12)), *names]
+    assert len({layer_scale(config, name, 12) for name in every}) == 14
+    plain = from_dict(OptimConfig, {"layer_decay": 0.5})
+    assert [layer_scale(plain, f"encoder.layers.{n}.fc1.weight", 2) for n in (1, 0)] == [0.5, 0.25]
