@@ -14,7 +14,7 @@ from masscli.data.batches.batch import Batch, Ids, Labels
 from masscli.data.batches.dataset import Example
 from masscli.data.storage.tables import Table
 from masscli.objectives.labelled.labels import UNKNOWN_LABEL
-from masscli.objectives.shared.positions import flatten_positions
+from masscli.objectives.shared.batching import example_fields, flatten_positions
 from masscli.objectives.shared.sequence_reader import SequenceReader
 
 
@@ -91,7 +91,7 @@ class TaggingCollator:
     reader: SequenceReader
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        sequences = [self.reader.pair_format.join(example.fields[0]) for example in examples]
+        sequences = [self.reader.pair_format.join(tokens) for tokens in example_fields(examples, 0)]
         batch = self.reader.collate(sequences, examples)
         positions = []
         for example, sequence in zip(examples, sequences, strict=True):
@@ -102,7 +102,7 @@ class TaggingCollator:
             label_ids = torch.from_numpy(np.concatenate(targets))
         else:
             label_ids = torch.full((len(flat_positions),), UNKNOWN_LABEL)
-        word_counts = torch.tensor([len(example.fields[1]) for example in examples])
+        word_counts = torch.tensor([len(words) for words in example_fields(examples, 1)])
         labels = {
             "tag": Labels(label_ids, flat_positions),
             "words": Labels(word_counts, torch.arange(len(word_counts))),

@@ -17,6 +17,7 @@ from masscli.data.batches.sequences import JoinedSequence, PairFormat
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import ObjectiveContext
+from masscli.objectives.shared.batching import example_numbers
 from masscli.objectives.shared.table_options import TableOptions
 
 Stack = Literal["encoder", "decoder"]
@@ -76,8 +77,7 @@ class SequenceReader:
         language_ids = self.framing.language_tensor(self.language, len(sequences))
         tokens = Tokens(ids, lengths, segments=segments, language=language_ids)
         target = tokens if self.both_stacks else None
-        example_numbers = torch.tensor([example.number for example in examples])
-        return Batch(tokens, target, {}, {}, example_numbers)
+        return Batch(tokens, target, {}, {}, torch.tensor(example_numbers(examples)))
 
     def hidden_states(self, model: Transformer, batch: Batch) -> Tensor:
         """Return the last hidden states of the stack: (B, L, D)."""

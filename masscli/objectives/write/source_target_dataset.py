@@ -13,6 +13,7 @@ from masscli.data.batches.batch import Batch, Ids
 from masscli.data.batches.dataset import SPECIAL_TOKENS, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.tables import Table
+from masscli.objectives.shared.batching import example_fields, example_numbers
 from masscli.objectives.shared.pseudo_masking import NUM_SPECIAL_TOKENS
 from masscli.objectives.shared.sequence_to_sequence import sequence_pair_batch
 from masscli.objectives.write.length_limits import LengthLimits
@@ -68,8 +69,8 @@ class SourceTargetCollator:
     term: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        sources = [self.framing.encoder_input(example.fields[0], self.language) for example in examples]
-        targets = [example.fields[1] for example in examples]
+        sources = [self.framing.encoder_input(ids, self.language) for ids in example_fields(examples, 0)]
+        targets = example_fields(examples, 1)
         languages = (self.language, self.language)
-        numbers = [example.number for example in examples]
+        numbers = example_numbers(examples)
         return sequence_pair_batch(self.framing, sources, targets, languages, self.term, numbers)
