@@ -36,7 +36,7 @@ COMMANDS = {
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
     "bench": "Measure speed on this machine, beside plain PyTorch.",
     "dictionary": "Find words that mean the same: in pairs, in text, or in a model.",
-    "report": "Summarise the scores of an experiment over its seeds.",
+    "report": "Summarise scores over seeds, or what runs cost.",
     "recipe": "List, show and run recipes, and check and compare settings.",
     "demo": "Write sample text in four languages, to try things out.",
 }

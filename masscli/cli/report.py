@@ -1,17 +1,26 @@
-"""Summarise the scores of an experiment over its seeds.
+"""Summarise scores over seeds, or what runs cost.
 
-SCORES is a file that `masscli score --append` has written. Scores with equal tags, the tag `seed` aside, form a row: mean ± standard
-deviation and the number of runs, as a Markdown table on standard output. With --baseline, each cell also shows the difference to the row
-that has the tags of the baseline and is equal in the others, and the p-value of a paired t-test over common seeds.
+Of a file that `masscli score --append` has written: scores with equal tags, the tag `seed` aside, form a
+row: mean ± standard deviation and the number of runs, as a Markdown table on standard output. With
+--baseline, each cell also shows the difference to the row that has the tags of the baseline and is equal in
+the others, and the p-value of a paired t-test over common seeds.
+
+Of folders of runs: a row for each run with its updates, minutes, speed (medians over its log) and peak
+memory. --metric adds metrics of the best checkpoint, as validation measured them, and --curve a metric at
+every validation. --append adds the metrics to a log of scores.
 
 Examples:
   masscli score hyp.de --ref test.de --append scores.jsonl --tag method=mass --tag seed=1
   masscli report scores.jsonl --baseline method=scratch
   masscli report scores.jsonl --plot k.svg --x k
+  masscli report runs/mass runs/finetuned --metric loss
+  masscli report runs/bert runs/mass --curve loss
+  masscli report runs/dialogue-1 --metric ppl-word --append scores.jsonl --tag method=mass --tag seed=1
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +30,8 @@ from masscli.core.errors import MasscliError
 
 
 def run(
-    scores: Annotated[
-        Path, typer.Argument(metavar="SCORES", help="File that `masscli score --append` wrote.")
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="File of `masscli score --append`, or runs.")
     ],
     baseline: Annotated[
         list[str] | None,
@@ -35,8 +44,41 @@ def run(
     x: Annotated[
         str | None, typer.Option(metavar="TAG", help="Tag on the horizontal axis of --plot.")
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Runs: metric of the best checkpoint, such as loss. Repeatable."),
+    ] = None,
+    curve: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Runs: metric to show at every validation.")
+    ] = None,
+    append: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Runs: also add each --metric to this log of scores.")
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Tag of the metrics in --append. Repeatable."),
+    ] = None,
 ) -> None:
     """Print the table, and draw the plot if asked to."""
+    tags = parse_tags(tag, "--tag")
+    if any(path.is_dir() for path in paths):
+        if baseline or plot or x:
+            raise MasscliError(
+                "--baseline, --plot and --x: are for logs of scores, not for runs",
+                "masscli report RUN --metric NAME --append FILE makes a log of scores",
+            )
+        _report_runs(paths, metric or [], curve, append, tags)
+        return
+    if metric or curve or append or tags:
+        raise MasscliError(
+            "--metric, --curve, --append and --tag: are for folders of runs", "masscli report --help"
+        )
+    if len(paths) != 1:
+        raise MasscliError(f"report: expected one log of scores, got {len(paths)}", "report each by itself")
+    _report_scores(paths[0], baseline, plot, x)
+
+
+def _report_scores(scores: Path, baseline: list[str] | None, plot: Path | None, x: str | None) -> None:
     from masscli.reporting.score_log import compare_with_baseline, read_scores, summarise
     from masscli.reporting.score_table import markdown_table, plot_summaries
 
@@ -48,6 +90,27 @@ def run(
     print(markdown_table(summaries, tests))
     if plot is not None and x is not None:
         plot_summaries(summaries, x, plot)
+
+
+def _report_runs(
+    folders: Sequence[Path], metrics: list[str], curve: str | None, append: Path | None, tags: dict[str, str]
+) -> None:
+    from masscli.reporting.run_log import cost_rows, read_run
+    from masscli.reporting.score_log import LoggedScore, append_scores
+    from masscli.reporting.score_table import align_table
+
+    if append is not None and (not metrics or len(folders) > 1):
+        raise MasscliError("--append: adds the metrics of one run", "name one run, and --metric NAME")
+    if tags and append is None:
+        raise MasscliError("--tag: tags are written to the log of --append only", "add --append scores.jsonl")
+    logs = [read_run(folder) for folder in folders]
+    print(align_table(cost_rows(logs, metrics, curve), text_columns=1))
+    if append is not None:
+        signature = "validation of the best checkpoint"
+        values = [(name, logs[0].best(name)) for name in metrics]
+        append_scores(
+            append, [LoggedScore(name, value, signature, tuple(tags.items())) for name, value in values]
+        )
 
 
 def parse_tags(items: list[str] | None, flag: str) -> dict[str, str]:

@@ -70,10 +70,12 @@ def run(
     tags = parse_tags(tag, "--tag")
     if tags and append is None:
         raise MasscliError("--tag: tags are written to the log of --append only", "add --append scores.jsonl")
-    if append is not None and (options.sentence_level or "squad" in options.metric):
-        raise MasscliError("--append: takes scores of whole files, no --sentence-level or --metric squad")
+    if append is not None and options.sentence_level:
+        raise MasscliError("--append: takes scores of whole files, no --sentence-level")
     if "squad" in options.metric:
-        _answers(options, hyp, ref)
+        answered = _answers(options, hyp, ref)
+        if append is not None:
+            _append(append, answered, tags)
         return
     if options.paired and len(hyp) < 2:
         raise MasscliError(
@@ -145,8 +147,8 @@ def _warn(sentences: Iterable[str]) -> None:
         print(f"warning: {sentence}", file=sys.stderr)
 
 
-def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> None:
-    """SQuAD's own files: predictions by id, and a data set."""
+def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> dict[str, list[Score]]:
+    """Score SQuAD's own files, predictions by id and a data set; return exact match and F1 of each file."""
     from masscli.data.formats.squad import read_squad
     from masscli.metrics import squad
 
@@ -173,18 +175,21 @@ def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> 
         if options.na_prob is not None
         else None
     )
+    signature = f"squad:{'2.0' if v2 else '1.1'}|missing:{options.missing}|version:masscli-{__version__}"
+    scores: dict[str, list[Score]] = {}
     for path in hyp:
         told = {key: str(value) for key, value in _object(path).items()}
         found = squad.evaluate_squad(
             asked, told, v2, odds, options.na_prob_thresh, options.missing == "wrong"
         )
+        scores[str(path)] = [Score(name, found[name], signature) for name in ("exact", "f1")]
         if options.format == "json":
             print(json.dumps({"file": str(path), **found}, indent=1))
             continue
-        signature = f"squad:{'2.0' if v2 else '1.1'}|missing:{options.missing}|version:masscli-{__version__}"
         rows = [f"{name:<{max(map(len, found))}} = {value:.4g}" if name.endswith("thresh") else
                 f"{name:<{max(map(len, found))}} = {value:.2f}" for name, value in found.items()]  # fmt: skip
         print("\n".join([*([str(path)] if len(hyp) > 1 else []), *rows, signature]))
+    return scores
 
 
 def _object(path: Path) -> dict[str, object]:

@@ -28,7 +28,7 @@ def markdown_table(
         row.append("/".join(str(count) for count in sorted(counts)))
         row += [_cell(summaries.get((group, metric)), tests.get((group, metric))) for metric in metrics]
         rows.append(row)
-    return _aligned(rows, text_columns=len(tag_names))
+    return align_table(rows, text_columns=len(tag_names))
 
 
 def _cell(summary: Summary | None, test: PairedTest | None) -> str:
@@ -45,7 +45,7 @@ def _cell(summary: Summary | None, test: PairedTest | None) -> str:
     return cell
 
 
-def _aligned(rows: Sequence[Sequence[str]], text_columns: int) -> str:
+def align_table(rows: Sequence[Sequence[str]], text_columns: int) -> str:
     """Return rows as a Markdown table whose source is aligned, too; numbers stand on the right."""
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(3, *(len(row[column]) for row in escaped)) for column in range(len(rows[0]))]

@@ -135,3 +135,18 @@ def test_a_plot_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "scratch" in text
     assert run(["report", log, "--plot", str(tmp_path / "plot.xyz"), "--x", "method"]) == 2
     assert "unknown kind of picture" in capsys.readouterr().err
+
+
+def test_answers_to_questions_are_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = {"text": "a dog", "answer_start": 0}
+    question = {"id": "1", "question": "who?", "answers": [answer]}
+    data = {
+        "version": "1.1",
+        "data": [{"title": "", "paragraphs": [{"context": "a dog ran", "qas": [question]}]}],
+    }
+    (tmp_path / "dev.json").write_text(json.dumps(data))
+    (tmp_path / "hyp.json").write_text(json.dumps({"1": "dog"}))
+    log = tmp_path / "scores.jsonl"
+    command = ["score", str(tmp_path / "hyp.json"), "--ref", str(tmp_path / "dev.json"), "--metric", "squad"]
+    assert run([*command, "--append", str(log), "--tag", "seed=1"]) == 0
+    assert {score.metric: score.value for score in read_scores(log)} == {"exact": 100.0, "f1": 100.0}

@@ -1,0 +1,104 @@
+"""Tables of training runs, made of the `log.jsonl` in their folders: what a run cost and what it reached."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from masscli.core.errors import MasscliError
+
+
+@dataclass(slots=True)
+class RunLog:
+    """What the log of a run says, gathered for a table."""
+
+    name: str
+    """Name of the run's folder."""
+    updates: int = 0
+    seconds: float = 0.0
+    """Time of training in all sessions."""
+    memory: float = 0.0
+    """Peak memory in GiB."""
+    update_seconds: list[float] = field(default_factory=list)
+    """Seconds of an update, once for each line of the log."""
+    target_rates: list[float] = field(default_factory=list)
+    """Targets a second, likewise."""
+    metrics: dict[int, Mapping[str, float]] = field(default_factory=dict)
+    """Metrics of each validation, by update."""
+    best_step: int | None = None
+    """Update of the best checkpoint."""
+
+    def best(self, metric: str) -> float:
+        """Return a metric of the best checkpoint, or of the last validation if none is marked as best.
+
+        Raises MasscliError if the run has no such metric.
+        """
+        step = self.best_step
+        if step not in self.metrics:
+            step = max(self.metrics, default=None)
+        if step is None or metric not in self.metrics[step]:
+            known = sorted({name for values in self.metrics.values() for name in values})
+            raise MasscliError(
+                f"{self.name}: its log has no metric {metric!r}", f"it has: {', '.join(known) or 'none'}"
+            )
+        return self.metrics[step][metric]
+
+
+def read_run(folder: Path) -> RunLog:
+    """Read the log of a run. Raises MasscliError if there is none."""
+    path = folder / "log.jsonl"
+    if not path.is_file():
+        raise MasscliError(f"{path}: no such file", "name folders of runs, or a log of scores")
+    log = RunLog(folder.name)
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            # The last line of a run that was killed may be cut off.
+            continue
+        match event.get("event"):
+            case "stepped":
+                _add_updates(log, event)
+            case "evaluated":
+                log.metrics[event["step"]] = event["metrics"]
+            case "saved" if event["best"]:
+                log.best_step = event["step"]
+            case "finished":
+                log.seconds = event["seconds"]
+    return log
+
+
+def _add_updates(log: RunLog, event: Mapping[str, float]) -> None:
+    updates = event["step"] - log.updates
+    if updates > 0 and event["seconds"] > 0:
+        log.update_seconds.append(event["seconds"] / updates)
+        log.target_rates.append(event["targets"] / event["seconds"])
+    log.updates = int(event["step"])
+    log.memory = max(log.memory, event["memory"])
+
+
+def cost_rows(logs: Sequence[RunLog], metrics: Sequence[str], curve: str | None) -> list[list[str]]:
+    """Return the rows of a table, the heading first: a row for each run.
+
+    Speeds are medians over the log. The last columns are metrics of the best checkpoint, and for the metric
+    `curve` its value at each validation.
+    """
+    steps: list[int] = []
+    if curve is not None:
+        steps = sorted({step for log in logs for step, values in log.metrics.items() if curve in values})
+    heading = ["run", "updates", "minutes", "s/update", "targets/s", "GiB", *metrics]
+    rows = [heading + [f"{curve}@{step}" for step in steps]]
+    for log in logs:
+        row = [log.name, str(log.updates), f"{log.seconds / 60:.1f}"]
+        row.append(f"{statistics.median(log.update_seconds):.2f}" if log.update_seconds else "")
+        row.append(f"{statistics.median(log.target_rates):.0f}" if log.target_rates else "")
+        row.append(f"{log.memory:.1f}")
+        row += [f"{log.best(metric):.4g}" for metric in metrics]
+        for step in steps:
+            value = log.metrics.get(step, {}).get(str(curve))
+            row.append("" if value is None else f"{value:.4g}")
+        rows.append(row)
+    return rows

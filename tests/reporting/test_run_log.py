@@ -1,0 +1,81 @@
+"""Tables of runs: speeds are medians, metrics are those of the best checkpoint, and they can be added to a log of scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from masscli.__main__ import run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run of 150 updates whose best checkpoint is its first; its log ends in the middle of a line."""
+    events: list[dict[str, object]] = []
+    for step, seconds, targets, memory in [
+        (50, 20.0, 1000, 0.5),
+        (100, 10.0, 900, 1.5),
+        (150, 30.0, 3000, 0.5),
+    ]:
+        event = {"event": "stepped", "step": step, "seconds": seconds, "targets": targets, "memory": memory}
+        events.append(event)
+    for step, loss in ((100, 7.25), (150, 8.5)):
+        events.append({"event": "evaluated", "step": step, "metrics": {"loss": loss, "ppl-word": 40.0}})
+        events.append({"event": "saved", "step": step, "best": step == 100})
+    events.append({"event": "finished", "step": 150, "seconds": 90.0})
+    (tmp_path / "mass").mkdir()
+    lines = "".join(json.dumps(event) + "\n" for event in events)
+    (tmp_path / "mass/log.jsonl").write_text(lines + '{"event": "stepp')
+    return tmp_path / "mass"
+
+
+def cells(printed: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines()]
+
+
+def test_costs_and_metrics_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", str(folder), "--metric", "loss", "--curve", "loss"]) == 0
+    head, _, row = cells(capsys.readouterr().out)
+    costs = ["run", "updates", "minutes", "s/update", "targets/s", "GiB"]
+    assert head == [*costs, "loss", "loss@100", "loss@150"]
+    assert row == ["mass", "150", "1.5", "0.40", "90", "1.5", "7.25", "7.25", "8.5"]
+
+
+def test_metrics_are_added_to_a_log_of_scores(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "scores.jsonl"
+    assert run(["report", str(folder), "--metric", "ppl-word", "--append", str(log), "--tag", "k=0.5"]) == 0
+    capsys.readouterr()
+    assert run(["report", str(log)]) == 0
+    assert cells(capsys.readouterr().out)[2] == ["0.5", "1", "40.00"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mass", "--metric", "bleu"], "mass: its log has no metric 'bleu'"),
+        (["mass", "--append", "log"], "--append: adds the metrics of one run"),
+        (["mass", "--tag", "k=1"], "--tag: tags are written to the log of --append only"),
+        (["mass", "--plot", "k.svg"], "--baseline, --plot and --x: are for logs of scores, not for runs"),
+        (
+            ["other.jsonl", "--curve", "loss"],
+            "--metric, --curve, --append and --tag: are for folders of runs",
+        ),
+        (["a.jsonl", "b.jsonl"], "report: expected one log of scores, got 2"),
+        (["mass", "mass/checkpoints"], "mass/checkpoints/log.jsonl: no such file"),
+    ],
+)
+def test_mistakes_are_named(
+    arguments: list[str],
+    message: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    (folder / "checkpoints").mkdir()
+    assert run(["report", *arguments]) == 2
+    assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
