@@ -1,7 +1,7 @@
-"""Rank, world and the few collectives the loop needs: honest no-ops when there is one process.
+"""The number of this process among all, and the few collectives that training needs.
 
-Started by plain `torchrun`, which sets RANK, WORLD_SIZE, LOCAL_RANK and MASTER_*; SLURM's variables are not
-read.
+Processes are started by plain `torchrun`, which sets RANK, WORLD_SIZE, LOCAL_RANK and MASTER_*; variables of
+SLURM are not read. With a single process every function here does nothing.
 """
 
 from __future__ import annotations
@@ -21,38 +21,54 @@ local_rank = int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def start(device: torch.device) -> None:
-    """Join the other processes (NCCL on GPUs, gloo otherwise); what does not name a GPU means this process's own from now on."""
+    """Join the other processes, with NCCL on GPUs and gloo otherwise.
+
+    From then on a device without a number means this process's own GPU. Raises MasscliError if WORLD_SIZE is set
+    without the variables that go with it.
+    """
     if device.type == "cuda":
         import torch
 
         torch.cuda.set_device(device)
-    if world_size > 1:
-        import torch.distributed as dist
-        from torch.distributed.distributed_c10d import PrefixStore
-        from torch.distributed.rendezvous import rendezvous
+    if world_size == 1:
+        return
+    import torch.distributed as dist
 
-        if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
-            raise MasscliError(
-                f"WORLD_SIZE is {world_size}, but {', '.join(missing)} are not set",
-                "start with torchrun, or unset WORLD_SIZE",
-            )
-        if not dist.is_initialized():
-            backend, own = ("nccl", device) if device.type == "cuda" else ("gloo", None)
-            if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and os.environ.get(
-                "LOCAL_WORLD_SIZE"
-            ) == str(world_size):
-                # torchrun keeps its store when it starts dead processes again, with addresses of the dead in
-                # it (PyTorch issue 135712). On several machines the number of starts is not the same on all;
-                # there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
-                agent, _, _ = next(rendezvous("env://"))
-                store = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", agent)
-                dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, device_id=own)
-            else:
-                dist.init_process_group(backend, device_id=own)
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise MasscliError(
+            f"WORLD_SIZE is {world_size}, but {', '.join(missing)} are not set",
+            "start with torchrun, or unset WORLD_SIZE",
+        )
+    if dist.is_initialized():
+        return
+    backend = "gloo"
+    own_gpu = None
+    if device.type == "cuda":
+        backend, own_gpu = "nccl", device
+    if not _shares_store_of_torchrun():
+        dist.init_process_group(backend, device_id=own_gpu)
+        return
+
+    # torchrun keeps its store when it starts dead processes again, with addresses of the dead in it (PyTorch
+    # issue 135712), so each start gets a part of the store for itself. On several machines the number of starts
+    # is not the same on all; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    agent_store, _, _ = next(rendezvous("env://"))
+    store = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", agent_store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, device_id=own_gpu)
+
+
+def _shares_store_of_torchrun() -> bool:
+    """Return whether torchrun's own store is used and all processes run on this machine."""
+    uses_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return uses_store and os.environ.get("LOCAL_WORLD_SIZE") == str(world_size)
 
 
 def stop() -> None:
-    """Leave, so that the process ends without a warning."""
+    """Leave the other processes, so that this one ends without a warning."""
     if world_size > 1:
         import torch.distributed as dist
 
@@ -61,7 +77,7 @@ def stop() -> None:
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """Add `tensor` over all processes, in place."""
+    """Add a tensor over all processes, in place, and return it."""
     if world_size > 1:
         import torch.distributed as dist
 
@@ -70,7 +86,7 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
 
 
 def broadcast(tensor: Tensor) -> Tensor:
-    """Give everyone rank 0's tensor, in place."""
+    """Overwrite a tensor with that of rank 0, in place, and return it."""
     if world_size > 1:
         import torch.distributed as dist
 
@@ -79,7 +95,7 @@ def broadcast(tensor: Tensor) -> Tensor:
 
 
 def barrier() -> None:
-    """Wait for everyone."""
+    """Wait until all processes are here."""
     if world_size > 1:
         import torch.distributed as dist
 

@@ -1,14 +1,15 @@
-"""The one exception a user is meant to see.
+"""The one exception that a user is meant to see.
 
-`MasscliError` is a mistake or a state of the world that the user can mend: it prints as one line and a hint,
-and the process exits 2. Anything else that is raised is a bug of ours and keeps its traceback (exit 1).
+MasscliError is a mistake of the user, or a state of the world, that the user can mend. It is printed as one line
+and a hint, and the process exits with 2. Any other exception is a bug of masscli; it keeps its traceback, and the
+process exits with 1.
 """
 
 from __future__ import annotations
 
 
 class MasscliError(Exception):
-    """What went wrong, naming the file, line or flag, and what to do about it."""
+    """What went wrong, with the name of the file, line or flag, and what to do about it."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)

@@ -29,12 +29,14 @@ class Registry(Generic[T]):
 
         Raises ConfigError if two packages claim the same name.
         """
-        found: dict[str, str] = {}
+        targets: dict[str, str] = {}
         for name, target in _entry_points(self.group, tuple(sys.path)):
-            if found.setdefault(name, target) != target:
-                first, second = sorted((found[name], target), key=_is_foreign)
+            other = targets.setdefault(name, target)
+            if other != target:
+                # Name our own class first, whatever the order of registration.
+                first, second = sorted((other, target), key=_is_foreign)
                 raise ConfigError(Problem("", f"{self.kind} {name!r} is claimed by {first} and {second}"))
-        return found
+        return targets
 
     def builtin_names(self) -> list[str]:
         """Return the names that masscli itself registers."""
@@ -48,7 +50,8 @@ class Registry(Generic[T]):
         known = self.names()
         target = name if ":" in name else known.get(name)
         if target is None:
-            raise ConfigError(Problem("name", f"no {self.kind} called {name!r}{suggest(name, list(known))}"))
+            problem = f"no {self.kind} called {name!r}{suggest(name, list(known))}"
+            raise ConfigError(Problem("name", problem))
         return cast(T, self.load_target(target))
 
     def load_target(self, target: str) -> object:
@@ -57,24 +60,25 @@ class Registry(Generic[T]):
         Raises ConfigError if the module or the class does not exist. An error inside the module keeps its
         traceback.
         """
+        subject = f"{self.kind} {target!r}"
         try:
             return EntryPoint(target, target, self.group).load()
         except ModuleNotFoundError as error:
+            # The plug-in exists, but a module that it imports does not.
             if error.name is None or not target.startswith(error.name):
                 raise
-            hint = "is the plug-in installed?"
-            problem = Problem(f"{self.kind} {target!r}", f"there is no module {error.name!r}")
-            raise ConfigError(problem, hint=hint) from None
+            problem = Problem(subject, f"there is no module {error.name!r}")
+            raise ConfigError(problem, hint="is the plug-in installed?") from None
         except AttributeError:
-            raise ConfigError(Problem(f"{self.kind} {target!r}", "the module has no such class")) from None
+            raise ConfigError(Problem(subject, "the module has no such class")) from None
 
 
 @functools.lru_cache(maxsize=8)
 def _entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Return names and targets of a group of entry points, in the order of their registration.
 
-    Reading the metadata of all installed packages takes tens of milliseconds, so the result is kept for as
-    long as `path`, the import path, stays the same.
+    Reading the metadata of all installed packages takes tens of milliseconds, so the result is kept for as long
+    as `path`, the import path, stays the same.
     """
     return tuple((point.name, point.value) for point in entry_points(group=group))
 

@@ -26,7 +26,6 @@ from masscli.core.config import (
     to_dict,
     to_toml,
 )
-from masscli.core.schedule import Schedule, parse_schedule
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.generation.config import GenerateConfig, GenerationConfig
 from masscli.metrics.config import ScoreConfig
@@ -118,6 +117,82 @@ VALUES = st.text() | NUMBERS | st.booleans() | st.lists(st.text())
 @given(st.recursive(VALUES, lambda inner: st.dictionaries(st.text(), inner, max_size=3), max_leaves=6))
 def test_any_plain_data_survives_toml(value: Any) -> None:
     assert tomllib.loads(to_toml({"key": value})) == {"key": value}
+
+
+@config
+class EveryKind:
+    """A field of each type that a section may have."""
+
+    flag: bool
+    """A bool."""
+    count: int
+    """An int."""
+    rate: float
+    """A float."""
+    name: str
+    """A string."""
+    place: Path
+    """A path."""
+    choice: Literal["a", "b,c", " d "]
+    """A choice."""
+    names: tuple[str, ...] = ()
+    """Strings."""
+    counts: tuple[int, ...] = ()
+    """Ints."""
+    rates: tuple[float, ...] = ()
+    """Floats."""
+    places: tuple[Path, ...] = ()
+    """Paths."""
+    maybe: tuple[str, ...] | None = None
+    """Optional strings."""
+    inner: Inner = Inner()
+    """A section."""
+    by_name: dict[str, Inner] = field(default_factory=dict)
+    """Sections by name."""
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"]))
+LABELS = st.lists(WORDS | st.sampled_from(["pos ", "pos\u00a0", "a,b", "", " ", "#", "]", '"']), max_size=3)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+PATHS = WORDS.filter(lambda text: "\0" not in text).map(Path)
+INNERS = st.builds(
+    Inner,
+    size=st.integers(1),
+    rate=st.floats(max_value=1, allow_nan=False, allow_infinity=False),
+    kind=st.sampled_from(["flat", "round"]),
+    names=LABELS.map(tuple),
+)
+SECTIONS_OF_EVERY_KIND = st.builds(
+    EveryKind,
+    flag=st.booleans(),
+    count=st.integers(),
+    rate=FLOATS,
+    name=WORDS,
+    place=PATHS,
+    choice=st.sampled_from(["a", "b,c", " d "]),
+    names=LABELS.map(tuple),
+    counts=st.lists(st.integers(), max_size=3).map(tuple),
+    rates=st.lists(FLOATS, max_size=3).map(tuple),
+    places=st.lists(PATHS, max_size=3).map(tuple),
+    maybe=st.none() | LABELS.map(tuple),
+    inner=INNERS,
+    by_name=st.dictionaries(WORDS, INNERS, max_size=2),
+)
+
+
+@given(SECTIONS_OF_EVERY_KIND)
+def test_every_value_survives_a_file(section: EveryKind) -> None:
+    written = to_toml(to_dict(section))
+    again = from_dict(EveryKind, tomllib.loads(written))
+    assert again == section
+    assert to_toml(to_dict(again)) == written
+
+
+def test_items_of_a_list_are_taken_as_they_are() -> None:
+    raw = {"names": ["pos ", " neg", "a,b", "", "pos\u00a0"]}
+    assert from_dict(Inner, raw).names == ("pos ", " neg", "a,b", "", "pos\u00a0")
+    assert to_dict(from_dict(Inner, raw))["names"] == raw["names"]
+    assert from_dict(Inner, {"names": " a ,b,, c d"}).names == ("a", "b", "c d")
 
 
 def test_what_is_typed_on_a_command_line_means_what_a_file_says() -> None:
@@ -259,9 +334,6 @@ def test_a_flag_means_one_thing_in_one_command(classes: list[type]) -> None:
 
 
 def test_a_weight_may_be_a_schedule() -> None:
-    assert parse_schedule("2.5") == Schedule(((0, 2.5),))
-    schedule = parse_schedule("0:1,100:0.5,300:0")
-    assert [schedule.value_at(n) for n in (0, 50, 100, 200, 300, 999)] == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     objective = {"name": "translate"}
     assert complaints({"dataset": "en-de", "objective": objective, "loss_weight": "a"}, StreamConfig) == [
         "loss_weight: expected a number or UPDATE:VALUE,..., got 'a'"

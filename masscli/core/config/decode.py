@@ -39,22 +39,32 @@ def _parse_section(cls: type, raw: object) -> object:
         raise _mismatch("a table", raw)
     if issubclass(cls, PlugIn):
         cls = _plug_in_class(cls, raw)
-    field_types = typing.get_type_hints(cls)
-    known = {field.name: field for field in fields(cast(Any, cls))}
-    problems = [Problem(key, f"unknown key{suggest(key, list(known))}") for key in raw if key not in known]
-    values = {}
-    for key, value in raw.items():
-        if key in known:
-            try:
-                values[key] = _parse_value(field_types[key], value)
-            except ConfigError as error:
-                problems += [problem.under(key) for problem in error.problems]
-    for key, field in known.items():
-        if key not in raw and _is_required(field):
-            problems.append(Problem(key, "required"))
+    kinds = typing.get_type_hints(cls)
+    known = [field.name for field in fields(cast(Any, cls))]
+    problems = [Problem(key, f"unknown key{suggest(key, known)}") for key in raw if key not in known]
+    values, problems_of_values = _parse_values(kinds, {key: raw[key] for key in raw if key in known})
+    problems += problems_of_values
+    for field in fields(cast(Any, cls)):
+        if field.name not in raw and _is_required(field):
+            problems.append(Problem(field.name, "required"))
     if problems:
         raise ConfigError(*problems)
+    # The section checks the rules between its fields itself.
     return cls(**values)
+
+
+def _parse_values(
+    kinds: Mapping[str, Any], raw: Mapping[str, Any]
+) -> tuple[dict[str, object], list[Problem]]:
+    """Parse each value by the type under its key. Return the values, and the problems of all of them."""
+    values = {}
+    problems: list[Problem] = []
+    for key, value in raw.items():
+        try:
+            values[key] = _parse_value(kinds[key], value)
+        except ConfigError as error:
+            problems += [problem.under(key) for problem in error.problems]
+    return values, problems
 
 
 def _plug_in_class(cls: type[PlugIn], raw: Mapping[str, Any]) -> type:
@@ -93,19 +103,15 @@ def _parse_table(kind: Any, value: object) -> dict[str, object]:
     """Parse a table with keys of the user's choice, such as the streams of a recipe by name."""
     if not isinstance(value, Mapping):
         raise _mismatch("a table", value)
-    problems: list[Problem] = []
-    table = {}
-    for key, item in value.items():
-        try:
-            table[key] = _parse_value(kind, item)
-        except ConfigError as error:
-            problems += [problem.under(key) for problem in error.problems]
+    table, problems = _parse_values(dict.fromkeys(value, kind), value)
     if problems:
         raise ConfigError(*problems)
     return table
 
 
 def _parse_tuple(kind: Any, value: object) -> tuple[object, ...]:
+    # Only what was typed is split and stripped. Items of a list are exact: a label may end in a blank or hold a
+    # comma.
     if isinstance(value, str):
         stripped = [item.strip() for item in value.split(",")]
         value = [item for item in stripped if item]
