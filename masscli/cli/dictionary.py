@@ -23,12 +23,15 @@ Examples:
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from masscli.cli.options import check_given_options
+from masscli.core.config import UnusedOption
 from masscli.core.errors import MasscliError
 
 if TYPE_CHECKING:
@@ -121,8 +124,10 @@ def run(
     languages = _parse_languages(langs)
     _check_output(output)
     source = _choose_source(path, source, languages)
-    _refuse_other_sources(path, source, limit=limit, max_words=max_words, data=data)
-    _check_vectors(source, vectors, dim)
+    given = {"limit": limit, "max_words": max_words, "data": data, "vectors": vectors, "dim": dim}
+    _check_unused_options(path, source, given)
+    if vectors is not None and not vectors.parent.is_dir():
+        raise MasscliError(f"--vectors {vectors}: its folder does not exist", "name a prefix of files")
     remark = ""
     if source is Source.MODEL:
         checkpoint = Checkpoint.open(path)
@@ -195,30 +200,18 @@ def _choose_source(path: Path, source: Source | None, languages: Languages) -> S
     return Source.PAIRS
 
 
-def _refuse_other_sources(
-    path: Path, source: Source, *, limit: int | None, max_words: int | None, data: Path | None
-) -> None:
-    """Raise MasscliError for options that belong to another source."""
-    if limit is not None and source is Source.MODEL:
-        raise MasscliError(f"--limit: {path} is no data folder", "leave it out")
-    if data is not None and source is not Source.MODEL:
-        raise MasscliError(f"--data: {path} is a data folder", "leave it out")
-    if max_words is not None and source is Source.PAIRS:
-        raise MasscliError(
-            "--max-words: with pairs all words are considered", "leave it out, or give --from text"
-        )
-
-
-def _check_vectors(source: Source, vectors: Path | None, dim: int | None) -> None:
-    """Raise MasscliError when --vectors or --dim cannot be followed."""
-    if vectors is not None and source is not Source.TEXT:
-        raise MasscliError(
-            f"--vectors {vectors}: a dictionary from {source} has none", "give --from text, or leave it out"
-        )
-    if vectors is not None and not vectors.parent.is_dir():
-        raise MasscliError(f"--vectors {vectors}: its folder does not exist", "name a prefix of files")
-    if dim is not None and vectors is None:
-        raise MasscliError("--dim: is the width of --vectors", "give --vectors PREFIX, or leave it out")
+def _check_unused_options(path: Path, source: Source, given: Mapping[str, object]) -> None:
+    """Warn of options that another source would need, and refuse those that name files or folders."""
+    check_given_options(
+        given,
+        UnusedOption(source is Source.MODEL, "limit", f"{path} is no data folder"),
+        UnusedOption(source is not Source.MODEL, "data", f"{path} is a data folder", misleading=True),
+        UnusedOption(source is Source.PAIRS, "max_words", "with pairs all words are considered"),
+        UnusedOption(
+            source is not Source.TEXT, "vectors", f"a dictionary from {source} has none", misleading=True
+        ),
+        UnusedOption(given["vectors"] is None, "dim", "it is the width of --vectors"),
+    )
 
 
 def _is_data_folder(path: Path) -> bool:

@@ -143,6 +143,16 @@ def check_changed_options(section: Any, *rules: UnusedOption) -> None:
     warn_unused(refuse_misleading(unused), {key: flag(key) for key in unused})
 
 
+def check_given_options(given: Mapping[str, object], *rules: UnusedOption) -> None:
+    """Apply rules to options that are no fields of a dataclass; None is an option that was not given."""
+    unused: dict[str, UnusedOption] = {}
+    for rule in rules:
+        for name in rule.options.split():
+            if rule.condition and given[name] is not None:
+                unused.setdefault(flag(name), rule)
+    warn_unused(refuse_misleading(unused), {})
+
+
 def warn_unused(problems: Iterable[Problem], names: Mapping[str, str]) -> None:
     """Print a warning for each given option without effect, with the name that the user gave it."""
     for problem in problems:
