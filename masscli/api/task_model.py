@@ -21,8 +21,8 @@ from masscli.objectives.registry import objective_class
 from masscli.objectives.shared.evaluable_objective import ExampleOutput, Prediction, PredictiveObjective
 from masscli.objectives.shared.table_options import TableOptions
 from masscli.text.tokenizer import Tokenizer
+from masscli.training.evaluate_outputs import evaluate_outputs
 from masscli.training.recipe import StreamConfig
-from masscli.training.validation import judge
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class TaskModel:
         limits = BatchLimits(max(batch_tokens, longest))
         sampler = BatchSampler(len(dataset), dataset.sizes, limits, 0, self.stream, shuffle=False)
         batch_builder = BatchBuilder(self.stream, dataset, self.objective.collator(), 0)
-        outputs = judge(self.model, self.objective, batch_builder, sampler)
+        outputs = evaluate_outputs(self.model, self.objective, batch_builder, sampler)
         return outputs, self.objective.data_warnings(dataset)
 
     def answers(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:

@@ -26,12 +26,13 @@ from masscli.objectives.objective import Term
 from masscli.objectives.translate.objective import Translate
 from masscli.objectives.translate.options import TranslateOptions
 from masscli.training import trainer as loop
+from masscli.training.evaluate_outputs import with_less_memory
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.recipe import Recipe
 from masscli.training.setup import build as assembly
 from masscli.training.setup.build import build
 from masscli.training.trainer import Trainer
-from masscli.training.validation import Validator, in_pieces
+from masscli.training.validation import Validator
 from tests.toy import TRAIN, recipe
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
@@ -311,15 +312,15 @@ def test_validation_falls_apart_as_far_as_it_must() -> None:
 
         return rows
 
-    pieces = in_pieces(np.arange(7), work(2))
+    pieces = with_less_memory(np.arange(7), work(2))
     assert [row for piece in pieces for row in piece] == list(range(7)) and {
         len(piece) for piece in pieces
     } == {1, 2}
     with pytest.raises(MasscliError) as error:
-        in_pieces(np.arange(3), work(0))
+        with_less_memory(np.arange(3), work(0))
     assert error.value.message == "validation: not enough memory for a single example"
     with pytest.raises(RuntimeError, match=r"^a bug$"):
-        in_pieces(np.arange(3), lambda rows: (_ for _ in ()).throw(RuntimeError("a bug")))
+        with_less_memory(np.arange(3), lambda rows: (_ for _ in ()).throw(RuntimeError("a bug")))
 
 
 def test_other_errors_are_not_taken_for_want_of_memory(

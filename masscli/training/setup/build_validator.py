@@ -21,7 +21,8 @@ from masscli.training.config import CheckpointConfig, ValidConfig
 from masscli.training.recipe import Recipe, StreamConfig
 from masscli.training.setup.build_streams import model_lengths
 from masscli.training.setup.run_context import RunContext
-from masscli.training.validation import BleuTask, RetrievalTask, RougeTask, Validator, ValidStream
+from masscli.training.validation import ValidationStream, Validator
+from masscli.training.validation_tasks import RetrievalTask, TranslationTask, WritingTask
 
 
 def build_validator(
@@ -41,7 +42,7 @@ def build_validator(
         return nothing, [f"no {valid.valid_subset} split in {recipe.data}: nothing is validated"]
 
     warnings: list[str] = []
-    streams: list[ValidStream] = []
+    streams: list[ValidationStream] = []
     for name, objective in objectives.items():
         stream = _build_stream(name, objective, recipe, context, framing, warnings)
         if stream is not None:
@@ -112,7 +113,7 @@ def _build_stream(
     context: RunContext,
     framing: Framing,
     warnings: list[str],
-) -> ValidStream | None:
+) -> ValidationStream | None:
     """Return the validation examples of a stream, or None if there are none; add to `warnings`."""
     split, limit = recipe.valid.valid_subset, recipe.valid.max_valid_rows
     data = context.open_data(recipe.stream[name].data_dir)
@@ -141,19 +142,19 @@ def _build_stream(
             "are longer than --max-positions"
         )
     # Noise has seed 0 in all runs, so that validation losses can be compared.
-    return ValidStream(name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table)
+    return ValidationStream(name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table)
 
 
 def _bleu_tasks(
     recipe: Recipe, objectives: Mapping[str, Objective], context: RunContext, measured: list[str]
-) -> list[BleuTask]:
+) -> list[TranslationTask]:
     """Return what is translated during validation: each direction once."""
     # Validation writes with the pieces that back-translation may write, to judge it as it works.
     allowed: dict[str, Tensor] = {}
     for objective in objectives.values():
         allowed |= objective.allowed_pieces
     # Several streams may have the same direction.
-    tasks: dict[str, BleuTask] = {}
+    tasks: dict[str, TranslationTask] = {}
     for name in measured:
         stream = recipe.stream[name]
         for task in _bleu_tasks_of(stream, context.open_data(stream.data_dir), recipe.valid, allowed):
@@ -163,7 +164,7 @@ def _bleu_tasks(
 
 def _bleu_tasks_of(
     stream: StreamConfig, data: DataFolder, valid: ValidConfig, allowed: Mapping[str, Tensor]
-) -> list[BleuTask]:
+) -> list[TranslationTask]:
     """Return what is translated for a stream: its validation pairs, or text there and back."""
     kind, split, limit = stream.objective.input_kind, valid.valid_subset, valid.max_valid_rows
     if not kind.has_direction:
@@ -176,25 +177,27 @@ def _bleu_tasks_of(
             data.original_lines(split, stream.dataset, language)[:limit] for language in (source, target)
         )
         tasks.append(
-            BleuTask((source, target), sources, references, allowed, stream.objective.encoder_generates)
+            TranslationTask(
+                (source, target), sources, references, allowed, stream.objective.encoder_generates
+            )
         )
     if valid.eval_roundtrip and kind.makes_sources:
         lines = data.original_lines(split, target, target)[:limit]
-        tasks.append(BleuTask((target, source, target), lines, lines, allowed))
+        tasks.append(TranslationTask((target, source, target), lines, lines, allowed))
     return tasks
 
 
-def _writes_text(stream: ValidStream) -> bool:
+def _writes_text(stream: ValidationStream) -> bool:
     return isinstance(stream.objective, ConditionalGeneration) and stream.table is not None
 
 
-def _rouge_task(stream: ValidStream) -> RougeTask:
+def _rouge_task(stream: ValidationStream) -> WritingTask:
     """Return the outputs that are written for a stream during validation."""
     objective = stream.objective
     assert isinstance(objective, ConditionalGeneration) and stream.table is not None
     options = objective.options
     sources, references = objective.sources_and_references(stream.table)
-    return RougeTask(
+    return WritingTask(
         stream.name,
         options.language,
         sources,
@@ -227,8 +230,8 @@ def _pairs_of(data: DataFolder, split: str) -> list[tuple[str, str]]:
 
 def _missing_measurements(
     recipe: Recipe,
-    bleu_tasks: list[BleuTask],
-    rouge_tasks: list[RougeTask],
+    bleu_tasks: list[TranslationTask],
+    rouge_tasks: list[WritingTask],
     retrieval_tasks: list[RetrievalTask],
 ) -> list[str]:
     """Return warnings about measurements that options ask for and that cannot be made, or that mislead."""

@@ -13,12 +13,12 @@ import torch
 from masscli.__main__ import run
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.text.tokenizer import Tokenizer
-from masscli.training import validation
+from masscli.training import validation_tasks
 from masscli.training.setup.build import build
 from tests.toy_tasks import ENCODER, REST, TINY, WORDS, finetune, save
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
-OBJECTIVES_FILE = ["--task", "summarize", "--table", "heads", "--max-source", "40", "--max-target", "20"]
+HEADLINES = ["--task", "summarize", "--table", "heads", "--max-source", "40", "--max-target", "20"]
 TALK = [
     "--task",
     "respond",
@@ -62,7 +62,7 @@ def encoder(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("task", [OBJECTIVES_FILE, TALK], ids=["summarize", "respond"])
+@pytest.mark.parametrize("task", [HEADLINES, TALK], ids=["summarize", "respond"])
 def test_an_encoder_alone_writes_from_a_table(task: list[str], encoder: Path, labelled: Path, tmp_path: Path,
                                               capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     """Its perplexity in validation is that of writing: of `generate`, which has no pseudo-masks but appends a [M] a step."""
@@ -118,7 +118,7 @@ def test_an_encoder_alone_learns_to_write(tmp_path: Path) -> None:
         "2",
     ]
     at = [
-        *OBJECTIVES_FILE,
+        *HEADLINES,
         *TINY,
         *shape,
         "--eval-rouge",
@@ -142,7 +142,7 @@ def test_who_writes_from_scratch(
     finetune(
         labelled,
         tmp_path / "run",
-        *OBJECTIVES_FILE,
+        *HEADLINES,
         *shape,
         *(said if said else ["--decoder-layers", "1"]),
         updates=1,
@@ -153,7 +153,7 @@ def test_who_writes_from_scratch(
 
 def test_who_writes_when_weights_are_given(encoder: Path, labelled: Path, tmp_path: Path) -> None:
     at = [
-        *OBJECTIVES_FILE,
+        *HEADLINES,
         *REST,
         "--init-from",
         str(encoder),
@@ -165,7 +165,7 @@ def test_who_writes_when_weights_are_given(encoder: Path, labelled: Path, tmp_pa
     finetune(labelled, tmp_path / "a", *at, updates=1)
     made = Checkpoint.open(tmp_path / "a")
     assert made.recipe.model.decoder_layers == 1 and next(iter(made.writers.values())).writer == "decoder"
-    finetune(labelled, tmp_path / "b", *OBJECTIVES_FILE, *REST, "--init-from", str(tmp_path / "a"), updates=1)
+    finetune(labelled, tmp_path / "b", *HEADLINES, *REST, "--init-from", str(tmp_path / "a"), updates=1)
     assert next(iter(Checkpoint.open(tmp_path / "b").writers.values())).writer == "decoder"
 
 
@@ -192,11 +192,11 @@ def test_an_encoder_writes_as_if_the_weights_had_no_decoder(both: Path, labelled
                                                             capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     """In validation and in `generate`: a decoder that comes with the weights and has learned nothing does not write."""
     scored: list[list[str]] = []
-    true = validation.rouge_scores
+    true = validation_tasks.rouge_scores
     monkeypatch.setattr(
-        validation, "rouge_scores", lambda lines, wanted: (scored.append(lines), true(lines, wanted))[1]
+        validation_tasks, "rouge_scores", lambda lines, wanted: (scored.append(lines), true(lines, wanted))[1]
     )
-    at = [*OBJECTIVES_FILE, "--writer", "encoder", "--init-from", str(both), *REST, "--eval-rouge"]
+    at = [*HEADLINES, "--writer", "encoder", "--init-from", str(both), *REST, "--eval-rouge"]
     finetune(labelled, tmp_path / "whole", *at, updates=20)
     finetune(labelled, tmp_path / "bare", *at, "--decoder-layers", "0", updates=20)
     assert [Checkpoint.open(tmp_path / name).recipe.model.decoder_layers for name in ("whole", "bare")] == [
@@ -248,7 +248,7 @@ def test_a_decoder_goes_on_as_if_the_weights_had_no_encoder(both: Path, labelled
 def test_a_batch_of_an_encoder_that_writes(encoder: Path, labelled: Path, tmp_path: Path) -> None:
     """A source and a target that are cut, in one sequence; the sampler is told its length; a target is corrupted in training only."""
     at = [
-        *OBJECTIVES_FILE[:4],
+        *HEADLINES[:4],
         "--max-source",
         "5",
         "--max-target",
@@ -286,14 +286,14 @@ def test_what_does_not_go_together(
         "error: --max-source 256, --max-target 128: with 3 symbols, 387 positions; the model has 128 for both",
         "hint: together they may be 125",
     ]
-    _, err = told(capsys, *base, *OBJECTIVES_FILE, *TINY, "--target-mask-prob", "0.7", status=2)
+    _, err = told(capsys, *base, *HEADLINES, *TINY, "--target-mask-prob", "0.7", status=2)
     assert "target-mask-prob: is for pseudo-masks, and a decoder writes (--writer encoder)" in err[0]
     assert not (tmp_path / "run").exists()
 
 
 def test_a_split_of_a_table(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What is written is what is written from the file; references come along, and are written down in the same order."""
-    finetune(labelled, tmp_path / "run", *OBJECTIVES_FILE, *TINY, updates=2)
+    finetune(labelled, tmp_path / "run", *HEADLINES, *TINY, updates=2)
     search = ["--max-len-a", "0", "--max-len-b", "4", *EXACT]
     plain, _ = told(capsys, "generate", tmp_path / "run", "-i", labelled / "valid.src", *search)
     found, _ = told(
@@ -354,7 +354,7 @@ def test_the_task_that_writes_is_named(
 def test_a_pair_too_long_to_score_is_named(
     encoder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finetune(labelled, tmp_path / "run", *OBJECTIVES_FILE, "--init-from", str(encoder), *REST, updates=1)
+    finetune(labelled, tmp_path / "run", *HEADLINES, "--init-from", str(encoder), *REST, updates=1)
     text, target = (
         save(tmp_path / "text", ["ba be", "ba be bi"]),
         save(tmp_path / "target", ["ba", "ba " * 130]),
@@ -369,7 +369,7 @@ def test_a_pair_too_long_to_score_is_named(
 def test_what_says_nothing_and_what_is_a_table_is_said(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finetune(labelled, tmp_path / "run", *OBJECTIVES_FILE, *TINY, updates=1)
+    finetune(labelled, tmp_path / "run", *HEADLINES, *TINY, updates=1)
     text = save(tmp_path / "text", ["ba be", "", "bo"])
     at = ["generate", tmp_path / "run", "--max-len-b", "3", *EXACT, "-i"]
     assert not any("warning" in line for line in told(capsys, *at, text)[1])
@@ -383,7 +383,7 @@ def test_what_says_nothing_and_what_is_a_table_is_said(
 
 def test_a_run_that_goes_on_keeps_what_it_began_with(encoder: Path, labelled: Path, tmp_path: Path,
                                                      capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
-    at = [*OBJECTIVES_FILE, *REST, "--init-from", str(encoder)]
+    at = [*HEADLINES, *REST, "--init-from", str(encoder)]
     finetune(labelled, tmp_path / "other", *at, updates=1)
     finetune(labelled, tmp_path / "run", *at, updates=1)
     finetune(labelled, tmp_path / "run", *at[:-2], updates=2)
@@ -394,7 +394,7 @@ def test_a_run_that_goes_on_keeps_what_it_began_with(encoder: Path, labelled: Pa
         "hint: start another run with --save-dir, or leave it out to go on",
     ]
     finetune(labelled, tmp_path / "run", *at, updates=3)
-    fresh = ["finetune", labelled / "data", "--save-dir", tmp_path / "fresh", *OBJECTIVES_FILE, *TINY]
+    fresh = ["finetune", labelled / "data", "--save-dir", tmp_path / "fresh", *HEADLINES, *TINY]
     told(capsys, *fresh, "--max-update", "1")
     assert told(capsys, *fresh, "--max-update", "2", "--init-from", encoder, status=2)[1][0].endswith(
         "holds a run that began with none"

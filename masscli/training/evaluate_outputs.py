@@ -1,0 +1,86 @@
+"""The outputs of a model for every example of a split, computed by all processes together.
+
+Every process takes its share of the batches; numbers and lines are then exchanged, so that nothing depends on the number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from masscli.core import distributed
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Ids
+from masscli.data.batches.loader import BatchBuilder
+from masscli.data.batches.sampler import BatchSampler
+from masscli.models.transformer import Transformer
+from masscli.objectives.shared.evaluable_objective import EvaluableObjective, ExampleOutput
+from masscli.training.metric_averager import out_of_memory
+
+T = TypeVar("T")
+
+
+@torch.no_grad()
+def evaluate_outputs(
+    model: Transformer, objective: EvaluableObjective, batch_builder: BatchBuilder, sampler: BatchSampler
+) -> list[ExampleOutput]:
+    """Return the outputs for each example of a dataset, whichever process computed them."""
+    device = next(model.parameters()).device
+
+    def outputs_of(numbers: Ids) -> list[ExampleOutput]:
+        batch = objective.prepare(model, batch_builder(numbers, 0).to(device))
+        return objective.forward_outputs(model, batch)
+
+    mine: dict[int, ExampleOutput] = {}
+    for position, numbers in enumerate(sampler.epoch()):
+        if position % distributed.world_size == distributed.rank:
+            outputs = [output for part in with_less_memory(numbers, outputs_of) for output in part]
+            mine.update(zip(numbers.tolist(), outputs, strict=True))
+    return exchange_outputs(mine, sampler.num_examples, device)
+
+
+def with_less_memory(numbers: Ids, compute: Callable[[Ids], T]) -> list[T]:
+    """Return what `compute` makes of some examples; on out-of-memory, of one half and then of the other.
+
+    Raises MasscliError if there is not enough memory for a single example.
+    """
+    try:
+        return [compute(numbers)]
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        if len(numbers) == 1:
+            raise MasscliError(
+                "validation: not enough memory for a single example",
+                "use a smaller model, or shorter examples to validate on",
+            ) from None
+    first, second = np.array_split(numbers, 2)
+    return with_less_memory(first, compute) + with_less_memory(second, compute)
+
+
+def exchange_outputs(
+    mine: Mapping[int, ExampleOutput], count: int, device: torch.device
+) -> list[ExampleOutput]:
+    """Return the outputs of examples 0 to `count` - 1, given those of this process; collective."""
+    sizes = torch.zeros(count, dtype=torch.int64, device=device)
+    for number, output in mine.items():
+        sizes[number] = len(output)
+    ends = torch.cumsum(distributed.all_reduce_sum(sizes).cpu(), 0).tolist()
+    # Each process fills in its own outputs, and the sum over processes has all of them.
+    values = torch.zeros(ends[-1] if ends else 0, dtype=torch.float64, device=device)
+    for number, output in mine.items():
+        values[ends[number] - len(output) : ends[number]] = torch.from_numpy(output)
+    all_values = distributed.all_reduce_sum(values).cpu().numpy()
+    starts = [0, *ends[:-1]]
+    return [all_values[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def exchange_lines(mine: range, lines: Sequence[str], count: int, device: torch.device) -> list[str]:
+    """Return the lines of all processes; `lines` are those of this one, and `mine` their numbers. Collective."""
+    encoded = {}
+    for number, line in zip(mine, lines, strict=True):
+        encoded[number] = np.frombuffer(line.encode(), np.uint8).astype(np.float64)
+    return [line.astype(np.uint8).tobytes().decode() for line in exchange_outputs(encoded, count, device)]

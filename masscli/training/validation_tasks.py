@@ -1,0 +1,140 @@
+"""What a validation measures besides losses: translations, other generated text, and sentence retrieval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from masscli.core import distributed
+from masscli.data.batches.batch import Ids
+from masscli.data.batches.framing import Framing
+from masscli.data.batches.sequences import Truncation
+from masscli.generation.config import GenerationConfig
+from masscli.generation.retrieval import precision_at_1, sentence_vectors
+from masscli.generation.single_stack_decoding import extract_stack
+from masscli.generation.translator import Translator
+from masscli.metrics import Score, bleu, rouge_scores
+from masscli.models.transformer import Transformer
+from masscli.text.tokenizer import Tokenizer
+from masscli.training.evaluate_outputs import exchange_lines
+
+
+@dataclass(frozen=True)
+class TranslationTask:
+    """Translate a validation set and compute BLEU.
+
+    `path` holds the languages that a line goes through: (en, de), or there and back, (de, en, de). A model that only copies
+    would return every line unharmed, so a line that the first of two steps leaves as it is counts as lost.
+    """
+
+    path: tuple[str, ...]
+    sources: list[str]
+    references: list[str]
+    allowed: Mapping[str, Tensor] = field(default_factory=dict)
+    """For a language, a (V,) mask of the pieces that may be written in it. Those of back-translation, so that it is measured
+    as it works."""
+    by_encoder: bool = False
+    """Whether the encoder writes, whatever the model has beside it."""
+
+    @property
+    def metric(self) -> str:
+        """Return `roundtrip` for a path that returns to its language, else `bleu`."""
+        return "roundtrip" if self.path[0] == self.path[-1] else "bleu"
+
+    @property
+    def name(self) -> str:
+        """Return the name of the metric for this task alone."""
+        return f"{self.metric}.{'-'.join(self.path)}"
+
+    def measure(
+        self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int, lowercase: bool
+    ) -> Score:
+        """Return the BLEU of the translations; every process translates its share of the lines."""
+        # Round trips are searched greedily, as back-translation writes.
+        config = GenerationConfig(beam=beam if self.metric == "bleu" else 1)
+        writer = extract_stack(model, "encoder") if self.by_encoder else model
+        mine = range(distributed.rank, len(self.sources), distributed.world_size)
+        sources = [self.sources[number] for number in mine]
+        lines = sources
+        for step, (source, target) in enumerate(pairwise(self.path)):
+            translator = Translator([writer], tokenizer, framing, config, allowed=self.allowed.get(target))
+            outputs = translator.translate(lines, source, target)
+            lines = [hypotheses[0].text for hypotheses in outputs]
+            if step == 0 and self.metric == "roundtrip":
+                lines = _without_copies(lines, sources, source, target, tokenizer)
+        device = next(model.parameters()).device
+        hypotheses = exchange_lines(mine, lines, len(self.sources), device)
+        target = self.path[-1]
+        references = tokenizer.preprocessing.map_letters(self.references, target)
+        score = bleu(hypotheses, references, lowercase=lowercase)
+        romanian = tokenizer.preprocessing.romanian if target == "ro" else None
+        if romanian:
+            score = replace(score, signature=f"{score.signature}|romanian:{romanian}")
+        return score
+
+
+def _without_copies(
+    lines: Sequence[str], sources: Sequence[str], source: str, target: str, tokenizer: Tokenizer
+) -> list[str]:
+    """Return lines, with an empty one in the place of each that copies its source.
+
+    Copies are detected even when they are tokenized differently.
+    """
+    kept = []
+    for line, original in zip(lines, sources, strict=True):
+        copy = tokenizer.decode(tokenizer.encode(original, source), target)
+        kept.append("" if line.split() == copy.split() else line)
+    return kept
+
+
+@dataclass(frozen=True)
+class WritingTask:
+    """Write from the sources of a stream's validation set, at most `max_length` pieces each, and compute ROUGE."""
+
+    stream: str
+    language: str
+    sources: Sequence[str]
+    references: Sequence[str]
+    truncation: Truncation
+    max_length: int
+    by_encoder: bool
+
+    def measure(
+        self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int
+    ) -> dict[str, Score]:
+        """Return the ROUGE scores by name; every process writes its share."""
+        config = GenerationConfig(beam=beam, max_len_a=0, max_len_b=self.max_length)
+        writer = extract_stack(model, "encoder") if self.by_encoder else model
+        mine = range(distributed.rank, len(self.sources), distributed.world_size)
+        translator = Translator([writer], tokenizer, framing, config, truncation=self.truncation)
+        sources = [self.sources[number] for number in mine]
+        outputs = translator.translate(sources, self.language, self.language)
+        lines = [hypotheses[0].text for hypotheses in outputs]
+        device = next(model.parameters()).device
+        return rouge_scores(exchange_lines(mine, lines, len(self.sources), device), self.references)
+
+
+@dataclass(frozen=True)
+class RetrievalTask:
+    """Find the translation of each validation sentence among all of them, in both directions."""
+
+    pair: tuple[str, str]
+    sides: tuple[list[Ids], list[Ids]]
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Return the names of the metrics of both directions."""
+        source, target = self.pair
+        return f"retrieval.{source}-{target}", f"retrieval.{target}-{source}"
+
+    @torch.no_grad()
+    def measure(self, model: Transformer, framing: Framing) -> dict[str, float]:
+        """Return the share of sentences that find their translation, by direction."""
+        first = sentence_vectors(model, framing, self.sides[0], self.pair[0])
+        second = sentence_vectors(model, framing, self.sides[1], self.pair[1])
+        forward, backward = self.names
+        return {forward: precision_at_1(first, second), backward: precision_at_1(second, first)}
