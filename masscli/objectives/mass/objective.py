@@ -47,7 +47,7 @@ class MassCollator:
             masked.append(fragment._replace(encoder_ids=self.code_switcher(fragment.encoder_ids, rng)))
         return self._batch(masked, example_numbers(examples))
 
-    def _batch(self, masked: Sequence[MaskedSequence], example_numbers: Sequence[int]) -> Batch:
+    def _batch(self, masked: Sequence[MaskedSequence], numbers: Sequence[int]) -> Batch:
         """Pad masked sequences into a batch."""
         # Whether an encoder reads the start symbol depends on the model.
         first = 1 - self.framing.prefix_length
@@ -76,7 +76,7 @@ class MassCollator:
         label_positions = [sequence.label_positions for sequence in masked]
         labels = Labels(label_ids, flatten_positions(label_positions, decoder_ids.shape[1]))
         counts = {"mass": float(len(label_ids))}
-        return Batch(source, target, {"mass": labels}, counts, torch.tensor(example_numbers))
+        return Batch(source, target, {"mass": labels}, counts, torch.tensor(numbers))
 
 
 def _visible_tokens(is_masked: Sequence[Bools], lengths: Tensor, width: int) -> Tensor:

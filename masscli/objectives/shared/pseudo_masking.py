@@ -55,7 +55,7 @@ def pseudo_mask_batch(
     terms: Sequence[str],
     framing: Framing,
     language: str,
-    example_numbers: Sequence[int],
+    numbers: Sequence[int],
 ) -> Batch:
     """Pad sequences with pseudo-masks into a batch."""
     ids, lengths = pad([example.ids for example in examples], framing.vocab.pad)
@@ -76,7 +76,7 @@ def pseudo_mask_batch(
         label_positions = [example.label_positions[term] for example in examples]
         labels[term] = Labels(label_ids, flatten_positions(label_positions, ids.shape[1]))
     counts = {term: float(len(labels[term].ids)) for term in terms}
-    return Batch(source, None, labels, counts, torch.tensor(example_numbers))
+    return Batch(source, None, labels, counts, torch.tensor(numbers))
 
 
 def build_example(

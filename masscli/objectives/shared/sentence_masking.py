@@ -46,7 +46,7 @@ def masked_batch(
     masked_positions: Sequence[Ids],
     framing: Framing,
     language: str,
-    example_numbers: Sequence[int],
+    numbers: Sequence[int],
 ) -> Batch:
     """Pad corrupted sequences into a batch.
 
@@ -58,7 +58,7 @@ def masked_batch(
     labels = Labels(label_ids, flatten_positions(masked_positions, ids.shape[1]))
     source = Tokens(ids, lengths, language=framing.language_tensor(language, len(original)))
     counts = {"mlm": float(len(label_ids))}
-    return Batch(source, None, {"mlm": labels}, counts, torch.tensor(example_numbers))
+    return Batch(source, None, {"mlm": labels}, counts, torch.tensor(numbers))
 
 
 def masked_lm_loss(model: Transformer, batch: Batch) -> Term:

@@ -21,7 +21,7 @@ def sequence_pair_batch(
     targets: Sequence[Ids],
     languages: tuple[str, str],
     term: str,
-    example_numbers: Sequence[int],
+    numbers: Sequence[int],
 ) -> Batch:
     """Pad pairs of sequences into a batch whose decoder predicts every target token and the end symbol.
 
@@ -42,7 +42,7 @@ def sequence_pair_batch(
         target=Tokens(decoder_ids, decoder_lengths, language=target_languages),
         labels={term: labels},
         counts={term: float(len(label_ids))},
-        example_numbers=torch.tensor(example_numbers),
+        example_numbers=torch.tensor(numbers),
     )
 
 

@@ -1,0 +1,96 @@
+"""Input kinds find the datasets that a command asks for, check them, and count their examples."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from masscli.core.errors import MasscliError
+from masscli.objectives.input_kinds import BACK_TRANSLATION, PAIRS, SENTENCES, TABLE, InputKind
+from masscli.objectives.stream_selection import StreamSelection
+
+DATA: Any = SimpleNamespace(
+    folder="data-bin",
+    languages=("en", "de", "ro"),
+    pairs=("en-de",),
+    table_formats={"one": "tsv", "words": "conll"},
+    monolingual=lambda split, language: range({"en": 5, "de": 4, "ro": 3}[language]),
+    pair=lambda split, source, target: (range(2), range(2)),
+    table=lambda name, split: range(7),
+)
+OBJECTIVE: Any = SimpleNamespace(name="task", formats=("tsv", "jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags", "datasets"),
+    [
+        (SENTENCES, StreamSelection(), ["en", "de", "ro"]),
+        (SENTENCES, StreamSelection(langs=("de",)), ["de"]),
+        (PAIRS, StreamSelection(), ["en-de"]),
+        (PAIRS, StreamSelection(source_lang="de"), ["de-en"]),
+        (PAIRS, StreamSelection(langs=("ro", "en")), ["ro-en"]),
+        (PAIRS, StreamSelection(pairs=("en-de", "de-en")), ["en-de", "de-en"]),
+        (BACK_TRANSLATION, StreamSelection(langs=("en", "de")), ["en-de", "de-en"]),
+        (BACK_TRANSLATION, StreamSelection(source_lang="ro", target_lang="en"), ["ro-en"]),
+        (TABLE, StreamSelection(), ["one"]),
+        (TABLE, StreamSelection(table=("two",)), ["two"]),
+    ],
+)
+def test_flags_select_datasets(kind: InputKind, flags: StreamSelection, datasets: list[str]) -> None:
+    assert kind.select_datasets(OBJECTIVE, flags, DATA) == datasets
+
+
+@pytest.mark.parametrize("kind", [SENTENCES, PAIRS, BACK_TRANSLATION])
+def test_only_tasks_on_tables_take_a_table(kind: InputKind) -> None:
+    with pytest.raises(MasscliError, match=r"^--table: task does not learn from labelled examples$"):
+        kind.select_datasets(OBJECTIVE, StreamSelection(table=("one",)), DATA)
+
+
+@pytest.mark.parametrize(
+    ("kind", "separate", "datasets"),
+    [
+        (SENTENCES, False, ["de", "en"]),
+        (PAIRS, False, ["de-en"]),
+        (BACK_TRANSLATION, False, ["de-en", "en-de"]),
+    ],
+)
+def test_auxiliary_streams_have_the_languages_of_the_main_ones(
+    kind: InputKind, separate: bool, datasets: list[str]
+) -> None:
+    assert kind.auxiliary_datasets("other", ["de-en"], DATA, separate) == datasets
+
+
+def test_pairs_of_a_separate_folder_are_learned_in_one_direction() -> None:
+    """The other side of a pair may be synthetic there."""
+    assert PAIRS.auxiliary_datasets("translate", ["en-de", "de-en"], DATA, True) == ["en-de"]
+    with pytest.raises(MasscliError, match="has no pairs of de, en"):
+        PAIRS.auxiliary_datasets("translate", ["de-en"], DATA, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dataset", "count"),
+    [(SENTENCES, "de", 4), (PAIRS, "en-de", 2), (BACK_TRANSLATION, "en-ro", 3), (TABLE, "one", 7)],
+)
+def test_examples_are_counted(kind: InputKind, dataset: str, count: int) -> None:
+    kind.check("stream", dataset, OBJECTIVE, DATA)
+    assert kind.num_training_examples(dataset, DATA) == count
+
+
+@pytest.mark.parametrize(
+    ("kind", "dataset", "message"),
+    [
+        (SENTENCES, "en-de", "stream s: 'en-de' is not a language"),
+        (SENTENCES, "fr", "data-bin: has no language 'fr'"),
+        (PAIRS, "en", "stream s: 'en' is not a direction such as en-de"),
+        (PAIRS, "en-ro", "data-bin: has no pair en-ro"),
+        (BACK_TRANSLATION, "de-de", "stream s: de-de goes from a language to itself"),
+        (TABLE, "two", "data-bin: has no table 'two'"),
+        (TABLE, "words", "stream s: task does not read conll"),
+    ],
+)
+def test_datasets_that_do_not_fit_are_refused(kind: InputKind, dataset: str, message: str) -> None:
+    with pytest.raises(MasscliError) as refused:
+        kind.check("s", dataset, OBJECTIVE, DATA)
+    assert refused.value.message == message
