@@ -11,10 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from masscli.core.config import UnusedOption, check, config, to_dict
+from masscli.core.config import Rule, UnusedOption, check, config, to_dict
 from masscli.objectives.shared.options import (
     CodeSwitchingOptions,
-    Rule,
     above_zero_rule,
     fraction_rule,
     not_negative_rule,

@@ -8,11 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from masscli.core.config import Flags, UnusedOption, check, config
+from masscli.core.config import Flags, Rule, UnusedOption, check, config
 from masscli.objectives.registry import ObjectiveConfig, Stacks
-
-Rule = tuple[bool, str, str]
-"""A rule for `check`: whether it holds, the option, and the message if it does not hold."""
 
 
 def fraction_rule(option: str, value: float | None) -> Rule:
