@@ -213,7 +213,7 @@ def _help_command(args: Sequence[str]) -> str:
     return " ".join(["masscli", *names[:1], "--help"])
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_given: bool) -> None:
+    if is_given:
         typer.echo(f"masscli {__version__}")
         raise typer.Exit

@@ -104,13 +104,13 @@ def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callabl
     signature = inspect.signature(run, eval_str=True)
     groups: dict[str, OptionGroup] = {}
     parameters: list[inspect.Parameter] = []
-    for own in signature.parameters.values():
-        group = _option_group(own.annotation, command, args)
+    for declared in signature.parameters.values():
+        group = _option_group(declared.annotation, command, args)
         if group is None:
             # Parameters of dataclasses have no fixed number, so all are passed by name.
-            parameters.append(own.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+            parameters.append(declared.replace(kind=inspect.Parameter.KEYWORD_ONLY))
         else:
-            groups[own.name] = group
+            groups[declared.name] = group
             parameters += group.parameters()
 
     @functools.wraps(run)
@@ -129,7 +129,7 @@ def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callabl
 
     # Typer reads these two; the type stubs do not know that inspect honours the first.
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    call.__annotations__ = {own.name: own.annotation for own in parameters}
+    call.__annotations__ = {declared.name: declared.annotation for declared in parameters}
     return call
 
 
@@ -171,8 +171,8 @@ def section_parameters(section: type, title: str | None = None) -> tuple[inspect
     parameters = []
     for option in iter_options(section):
         if typing.get_origin(option.kind) is not dict:
-            own_title = titles[option.key.rpartition(".")[0]]
-            parameters.append(_option_parameter(option, title or own_title))
+            section_title = titles[option.key.rpartition(".")[0]]
+            parameters.append(_option_parameter(option, title or section_title))
     return tuple(parameters)
 
 

@@ -59,10 +59,10 @@ class TrainingOptions(OptionGroup):
         # The same option of two objectives is one flag, which holds for both.
         parameters: dict[str, inspect.Parameter] = {}
         for name, options in self.objectives.items():
-            for own in section_parameters(options, f"Options of {name}"):
-                if own.name != "name":
-                    parameters.setdefault(own.name, own)
-        recipe = {own.name: own for own in self.recipe.parameters()}
+            for option in section_parameters(options, f"Options of {name}"):
+                if option.name != "name":
+                    parameters.setdefault(option.name, option)
+        recipe = {option.name: option for option in self.recipe.parameters()}
         # The data folder is a positional argument.
         del recipe["data"]
         return [

@@ -16,13 +16,17 @@ from hypothesis import strategies as st
 from masscli.core.config import (
     ConfigError,
     Flags,
+    Problem,
+    UnusedOption,
     check,
     config,
     field_docs,
+    find_unused,
     from_dict,
     iter_options,
     merge,
     override,
+    refuse_misleading,
     to_dict,
     to_toml,
 )
@@ -341,3 +345,34 @@ def test_a_weight_may_be_a_schedule() -> None:
     assert complaints(
         {"dataset": "en-de", "objective": objective, "loss_weight": "5:1,3:2"}, StreamConfig
     ) == ["loss_weight: updates must rise from 0, got '5:1,3:2'"]
+
+
+def test_options_without_effect_are_found_by_their_rules() -> None:
+    @config
+    class Search:
+        sampling: bool = False
+        """Sample."""
+        topk: int = 0
+        """Sample among k tokens."""
+        folder: Path = Path("x")
+        """Where to."""
+
+        @property
+        def unused_options(self) -> tuple[UnusedOption, ...]:
+            return (
+                UnusedOption(not self.sampling, "topk", "nothing is sampled", misleading=True),
+                UnusedOption(True, "topk folder", "nothing is written", misleading=True),
+            )
+
+    assert {key: rule.reason for key, rule in find_unused(Search()).items()} == {
+        "topk": "nothing is sampled",
+        "folder": "nothing is written",
+    }
+    # Defaults mislead nobody.
+    assert refuse_misleading(find_unused(Search())) == [
+        Problem("topk", "nothing is sampled"),
+        Problem("folder", "nothing is written"),
+    ]
+    with pytest.raises(ConfigError, match=r"^topk: would have no effect: nothing is sampled$"):
+        refuse_misleading(find_unused(Search(topk=3)))
+    assert "topk" in find_unused(Search(sampling=True))

@@ -13,34 +13,31 @@ from typing import Any
 
 from masscli.core.config.declare import UnusedOption
 from masscli.core.config.document import iter_options
-from masscli.core.config.encode import to_dict
 from masscli.core.config.errors import ConfigError, Problem
 
 
 def find_unused(section: Any, rules: Iterable[UnusedOption] | None = None) -> dict[str, UnusedOption]:
     """Return each option of a section that has no effect, with the first rule that says so.
 
-    The rules are those in the section's property `unused_options`, unless others are given. An option that has its default
-    value misleads nobody.
+    The rules are those in the section's property `unused_options`, unless others are given. An option that has
+    its default value misleads nobody.
     """
     if rules is None:
         rules = getattr(section, "unused_options", ())
     unused: dict[str, UnusedOption] = {}
     for rule in rules:
-        if rule.condition:
-            for option in rule.options.split():
-                own_rule = rule._replace(misleading=rule.misleading and is_changed(section, option))
-                unused.setdefault(option, own_rule)
+        if not rule.condition:
+            continue
+        for option in rule.options.split():
+            misleads = rule.misleading and is_changed(section, option)
+            unused.setdefault(option, rule._replace(misleading=misleads))
     return unused
 
 
 def is_changed(section: Any, key: str) -> bool:
     """Return whether an option has another value than its default."""
     defaults = {option.key: option.default for option in iter_options(type(section))}
-    value = to_dict(section).get(key)
-    if isinstance(value, list):
-        value = tuple(value)
-    return bool(value != defaults[key])
+    return bool(getattr(section, key) != defaults[key])
 
 
 def refuse_misleading(unused: Mapping[str, UnusedOption]) -> list[Problem]:

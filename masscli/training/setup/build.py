@@ -135,8 +135,8 @@ def _restore_weights(model: Transformer, objectives: Mapping[str, Objective], la
     tensors = last.objective_state()
     for name, objective in objectives.items():
         prefix = f"{name}."
-        own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-        objective.load_state_dict(own)
+        values = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        objective.load_state_dict(values)
 
 
 def _initialize(

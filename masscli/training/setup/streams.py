@@ -143,9 +143,9 @@ def _auxiliary_streams(
         )
         streams[f"{prefix}-{dataset}"] = _with_sampling_weight(stream, request.selection, context)
     # The weights keep their proportions, and their sum becomes that of the main streams.
-    own_total = sum(stream.sampling_weight for stream in streams.values())
+    auxiliary_weight = sum(stream.sampling_weight for stream in streams.values())
     return {
-        key: replace(stream, sampling_weight=stream.sampling_weight * total_weight / own_total)
+        key: replace(stream, sampling_weight=stream.sampling_weight * total_weight / auxiliary_weight)
         for key, stream in streams.items()
     }
 
