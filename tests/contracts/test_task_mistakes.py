@@ -66,19 +66,19 @@ def asked(*questions: dict[str, object], context: str = "ba bo") -> str:
         ("classify", "x.jsonl", '{"sentence": "ba"}\n{"sentence": null}\n', "{x}:2: sentence: expected a string or a number, got null",
          'an empty text is ""; leave out an example, or a field of all examples, that has no value'),
         ("classify", "x.jsonl", '{"sentence": "ba"}\n\n{"sentence": "bo"}\n', "{x}:2: is blank",
-         "JSONL has one object a line; blank lines may stand at the end only"),
+         "JSONL has one object per line; blank lines may stand at the end only"),
         ("classify", "x.conll", "ba\tO\n", "{x}: conll: classify does not read it", "it reads tsv, jsonl; see --input-format"),
         ("tag", "x.conll", "ba\n\nbo ba\n", "{x}:3: expected 1 column as in the first line, got 'bo ba'",
-         "a word a line, columns separated by tabs, a blank line between sentences"),
+         "one word per line, columns separated by tabs, a blank line between sentences"),
         ("tag", "x.conll", "\n\n", "{x}: holds no examples", "is it the right file?"),
         ("choose", "x.jsonl", '{"context": "ba", "choices": ["bo"]}\n', "{x}:1: has fewer than two choices",
          "add some, or leave the example out"),
         ("choose", "x.jsonl", '{"context": "ba", "options": ["bo", "bi"]}\n', "{x}: has no column 'choices'",
          "the model was trained on a column of this name; it has context, options"),
         ("extract", "x.json", asked({"id": "a", "question": "?", "answers": [{"text": "bi", "answer_start": 0}]}),
-         "{x}: question 'a': its answer 'bi' is not in its context at 0", "answer_start counts characters of the context, from 0"),
+         "{x}: question 'a': answer 'bi' is not in the context at character 0", "answer_start counts characters of the context, from 0"),
         ("extract", "x.json", asked({"id": "a", "question": "?"}, {"id": "a", "question": "!"}),
-         "{x}: question 'a': another question has this id", "answers are told apart by the ids of their questions"),
+         "{x}: question 'a': another question has this id", "question ids must be unique"),
         ("extract", "x.json", '{"data": []}', "{x}: holds no examples", "is it the right file?"),
     ],
     ids=lambda value: value if value in TASKS else "",
@@ -339,8 +339,8 @@ def test_another_kind_of_file(labelled: Path, tmp_path: Path, capsys: pytest.Cap
     words = save(tmp_path / "words", ["label\tsentence", *["1\tba"] * 2100])
     semicolons = save(tmp_path / "semicolons", ["label;sentence", "1;ba"])
     found = {
-        ("--tsv", labelled / "train.jsonl"): "objects a line are read with --jsonl",
-        ("--tsv", semicolons): "is its first line a header?",
+        ("--tsv", labelled / "train.jsonl"): "one per line, are read with --jsonl",
+        ("--tsv", semicolons): "is the first line a header?",
         ("--conll", words): "is it a table? --tsv reads one with a header",
     }
     for (flag, path), hint in found.items():
