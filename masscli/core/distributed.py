@@ -23,8 +23,8 @@ local_rank = int(os.environ.get("LOCAL_RANK", "0"))
 def start(device: torch.device) -> None:
     """Join the other processes, with NCCL on GPUs and gloo otherwise.
 
-    From then on a device without a number means this process's own GPU. Raises MasscliError if WORLD_SIZE is set
-    without the variables that go with it.
+    From then on a device without a number means this process's own GPU. Raises MasscliError if WORLD_SIZE is
+    set without the variables that go with it.
     """
     if device.type == "cuda":
         import torch
@@ -51,8 +51,8 @@ def start(device: torch.device) -> None:
         return
 
     # torchrun keeps its store when it starts dead processes again, with addresses of the dead in it (PyTorch
-    # issue 135712), so each start gets a part of the store for itself. On several machines the number of starts
-    # is not the same on all; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
+    # issue 135712), so each start gets a part of the store for itself. On several machines the number of
+    # starts is not the same on all; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 

@@ -1,8 +1,8 @@
 """The one exception that a user is meant to see.
 
-MasscliError is a mistake of the user, or a state of the world, that the user can mend. It is printed as one line
-and a hint, and the process exits with 2. Any other exception is a bug of masscli; it keeps its traceback, and the
-process exits with 1.
+MasscliError is a mistake of the user, or a state of the world, that the user can mend. It is printed as one
+line and a hint, and the process exits with 2. Any other exception is a bug of masscli; it keeps its
+traceback, and the process exits with 1.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
     Until then the contents lie in a hidden file beside it, which is removed if there is an error.
     """
     aside = _aside(path)
+    # Also an interrupt must not leave the unfinished file behind.
     try:
         with open(aside, "wb") as file:
             yield file
@@ -43,6 +44,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
 def update_link(link: Path, target: str) -> None:
     """Make a symbolic link, or point it to another target, all at once."""
+    # A symbolic link cannot be changed in place, but another may take its name.
     aside = _aside(link)
     aside.unlink(missing_ok=True)
     aside.symlink_to(target)
@@ -76,6 +78,7 @@ def acquire_lock(path: Path) -> BinaryIO:
 
     It also ends with the process, however it ends. Raises BlockingIOError if another process holds the lock.
     """
+    # Append mode makes the file without emptying it.
     file = open(path, "ab")  # noqa: SIM115  (the caller closes it)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

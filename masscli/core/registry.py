@@ -77,8 +77,8 @@ class Registry(Generic[T]):
 def _entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Return names and targets of a group of entry points, in the order of their registration.
 
-    Reading the metadata of all installed packages takes tens of milliseconds, so the result is kept for as long
-    as `path`, the import path, stays the same.
+    Reading the metadata of all installed packages takes tens of milliseconds, so the result is kept for as
+    long as `path`, the import path, stays the same.
     """
     return tuple((point.name, point.value) for point in entry_points(group=group))
 

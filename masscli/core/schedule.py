@@ -33,6 +33,7 @@ def parse_schedule(text: str) -> Schedule:
     Raises ValueError, which says what is wrong, if `text` is neither, if a value is negative or not finite,
     or if the updates do not rise from 0.
     """
+    # A number is a schedule with a single point.
     if ":" not in text:
         text = f"0:{text}"
     points = []

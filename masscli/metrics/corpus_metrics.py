@@ -50,12 +50,14 @@ class CorpusMetric(SignedMetric):
         """Return the score of a corpus, with mean and confidence interval if `n_bootstrap` is above 1."""
         if len(references) != 1:
             raise MasscliError(f"{self.title}: takes one reference, got {len(references)}")
+        # sacreBLEU writes this number into the signature.
         self.num_refs = 1
         predicted = [line.strip() for line in hypotheses]
         gold = [line.strip() for line in references[0]]
         score = Score(self.title, 100 * self.compute(gold, predicted))
         if n_bootstrap > 1:
             values = self._bootstrap(self.resampling_units(gold, predicted), n_bootstrap)
+            # The interval of 95%, as sacreBLEU computes it.
             low, high = np.percentile(values, [2.5, 97.5])
             score._mean, score._ci = float(np.mean(values)), float(high - low) / 2
         return score
@@ -155,6 +157,7 @@ class F1(LabelMetric):
         for lines in (hypotheses, *references):
             labels.update(self.normalize_case(lines))
         labels.discard("")
+        # Upper and lower case of the option count as they do for the labels.
         (positive,) = self.normalize_case([self.options.positive])
         if positive and positive not in labels:
             raise MasscliError(

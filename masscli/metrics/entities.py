@@ -25,11 +25,13 @@ def entity_spans(tags: Sequence[str]) -> list[Span]:
         prefix, _, entity_type = tag.partition("-")
         prefix = BILOU_TO_BIOES.get(prefix, prefix)
         continues = prefix in ("I", "E") and open_type == entity_type
+        # The entity before this word ends here.
         if open_type is not None and not continues:
             spans.append((start, position, open_type))
             open_type = None
         if prefix in ("B", "I", "E", "S") and not continues:
             start, open_type = position, entity_type
+        # An entity that this word itself ends.
         if prefix in ("E", "S"):
             spans.append((start, position + 1, entity_type))
             open_type = None

@@ -26,9 +26,8 @@ def accuracy(gold: Labels, predicted: Labels) -> float:
 def f1(gold: Labels, predicted: Labels, positive: str) -> float:
     """Return F1 of one label."""
     true_positives = sum(a == b == positive for a, b in zip(gold, predicted, strict=True))
-    gold_count = sum(label == positive for label in gold)
-    predicted_count = sum(label == positive for label in predicted)
-    return _ratio(2 * true_positives, gold_count + predicted_count)
+    # The sum of both counts is 2 tp + fp + fn.
+    return _ratio(2 * true_positives, gold.count(positive) + predicted.count(positive))
 
 
 def macro_f1(gold: Labels, predicted: Labels) -> float:
@@ -39,6 +38,7 @@ def macro_f1(gold: Labels, predicted: Labels) -> float:
 
 def matthews(gold: Labels, predicted: Labels) -> float:
     """Return the correlation of two labellings."""
+    # All three terms are covariances of the one-hot vectors of the labels, times n * n.
     n = len(gold)
     gold_counts, predicted_counts = Counter(gold), Counter(predicted)
     expected = sum(predicted_counts[label] * gold_counts[label] for label in gold_counts)
@@ -70,6 +70,8 @@ def ranks(values: Sequence[float]) -> list[float]:
     order = sorted(range(len(values)), key=values.__getitem__)
     ranks_of_values = [0.0] * len(values)
     start = 0
+    # Find each run of equal values: its positions in the order are start to end - 1, its mean rank their
+    # mean plus 1.
     while start < len(order):
         end = start + 1
         while end < len(order) and values[order[end]] == values[order[start]]:

@@ -24,6 +24,7 @@ class MeanMetric(SignedMetric):
     @classmethod
     def from_options(cls, options: ScoreConfig) -> Self:
         """Return the metric with the settings of `options`."""
+        # sacreBLEU's classes take no arguments in common, so settings are attributes.
         metric = cls()
         metric.lowercase = options.lowercase
         return metric

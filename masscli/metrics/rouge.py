@@ -77,6 +77,7 @@ class Rouge(MeanMetric):
 
     def split(self, line: str) -> list[Words]:
         """Return the words of each sentence of a line."""
+        # A line end within a string of JSONL ends a sentence, too.
         sentences = line.replace(self.separator, "\n").split("\n")
         words_of_sentences = [rouge_words(sentence) for sentence in sentences]
         if self.stem:
@@ -164,6 +165,7 @@ def count_ngrams(words: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
 
 def common_subsequence_length(a: Sequence[str], b: Sequence[str]) -> int:
     """Return the length of the longest common subsequence, computed row by row."""
+    # After each word of `a`, row[j] is the length for the words of `a` so far and the first j words of `b`.
     row = [0] * (len(b) + 1)
     for word in a:
         diagonal = 0
@@ -188,6 +190,7 @@ def common_subsequence_positions(a: Sequence[str], b: Sequence[str]) -> set[int]
                 table[i][j] = max(table[i - 1][j], table[i][j - 1])
     positions = set()
     i, j = len(a), len(b)
+    # If both neighbours are equal, drop the last word of `a`, as ROUGE-1.5.5 does.
     while i and j:
         if a[i - 1] == b[j - 1]:
             i -= 1

@@ -84,6 +84,7 @@ def _check_installed(tokenizer: str) -> None:
                 f"--tokenize {tokenizer}: there is no {path}",
                 "masscli downloads nothing: put sacreBLEU's own model there",
             )
+    # The module exists without MeCab, and sacreBLEU would fail only when the first line is tokenized.
     if tokenizer.endswith("-mecab"):
         from sacrebleu.tokenizers import tokenizer_ja_mecab, tokenizer_ko_mecab
 

@@ -48,6 +48,7 @@ def _check_hypotheses(
     name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
     total = len(hypotheses)
+    # A hypothesis may be empty if all of its references are.
     empty = 0
     for hypothesis, *line_references in zip(hypotheses, *references.values(), strict=True):
         if not hypothesis.strip() and any(line.strip() for line in line_references):
@@ -81,6 +82,7 @@ def check_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig)
                 f"{name}: no label begins or continues an entity (B-, I-); "
                 "such labels are for --metric accuracy or f1"
             )
+        # Running text hardly repeats, and its lines have several words.
         few_words = len(labels) < SUSPICIOUS_SHARE * len(lines) and all(
             len(label.split()) == 1 for label in labels
         )
@@ -98,6 +100,7 @@ def check_labels(
     for reference_name, lines in references.items():
         theirs = _distinct_labels(lines, options)
         yield from _check_columns({name: ours, reference_name: theirs})
+        # Labels are compared as text, so 1.0 is not 1.
         spellings = _other_spellings(ours, theirs)
         if spellings:
             count = _count(_normalize(line, options) in spellings for line in hypotheses)
@@ -143,12 +146,13 @@ def _check_f1(name: str, ours: set[str], reference_name: str, theirs: set[str]) 
     """Yield why a task of two labels is not scored as one."""
     labels = ours | theirs
     sides = ((name, ours, reference_name, theirs), (reference_name, theirs, name, ours))
+    # One side has two labels, and the other has more: F1 of the positive label was probably meant.
     for side, own_labels, other, other_labels in sides:
         if len(labels) > 2 and len(other_labels) <= 2 and own_labels - other_labels:
             extra = _some_labels(own_labels - other_labels)
             yield (
-                f"{side}: has labels that {other} lacks ({extra}): F1 is the mean over all {len(labels)} labels, "
-                "not that of one; choose one with --positive"
+                f"{side}: has labels that {other} lacks ({extra}): "
+                f"F1 is the mean over all {len(labels)} labels, not that of one; choose one with --positive"
             )
     if len(labels) == 1:
         yield (

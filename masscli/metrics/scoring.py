@@ -116,6 +116,7 @@ def compare(
         signatures, table = test()
         ((title, signature),) = signatures.items()
         for name, result in zip(systems, table[title], strict=True):
+            # The types of sacreBLEU allow for tests without resampling.
             assert isinstance(result, Result) and result.mean is not None and result.ci is not None
             p = None if result.p_value is None else float(result.p_value)
             # sacreBLEU counts the samples whose difference is above that of the systems. For two equal
@@ -140,6 +141,7 @@ def build_metrics(options: ScoreConfig) -> list[tuple[type[MetricClass], Metric]
     names: list[str] = []
     for name in options.metric:
         names += METRIC_FAMILIES.get(name, (name,))
+    # A metric that is named twice, or is a member of a family as well, is computed once.
     try:
         classes = [METRICS.load(name) for name in dict.fromkeys(names)]
     except ConfigError as error:

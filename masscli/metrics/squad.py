@@ -49,6 +49,7 @@ def exact_match(gold: str, predicted: str) -> float:
 
 def f1(gold: str, predicted: str, v2: bool = True) -> float:
     """Return F1 of the words of two answers."""
+    # An answer of articles and punctuation alone has no word.
     predicted_words, gold_words = normalize_answer(predicted).split(), normalize_answer(gold).split()
     if not predicted_words or not gold_words:
         return float(v2 and predicted_words == gold_words)
@@ -113,25 +114,22 @@ def evaluate_squad(
     if not questions:
         raise MasscliError("there are no questions to score")
     has_answer = {question.id: bool(question.answers) for question in questions}
-    probabilities = {
-        question.id: (no_answer_probabilities or {}).get(question.id, 0.0) for question in questions
-    }
-    final_scores = {}
-    for key, score in scores.items():
-        # A question without a prediction is wrong in any case.
-        if key in predictions and probabilities[key] > threshold:
+    # A question that the file lacks surely has an answer, as in the official script.
+    given_probabilities = no_answer_probabilities or {}
+    probabilities = {question.id: given_probabilities.get(question.id, 0.0) for question in questions}
+    final_scores = dict(scores)
+    for key in predictions.keys() & scores.keys():
+        # Such a question counts as predicted to be unanswerable. One without a prediction is wrong in any
+        # case.
+        if probabilities[key] > threshold:
             is_right = float(not has_answer[key])
-            score = is_right, is_right
-        final_scores[key] = score
+            final_scores[key] = is_right, is_right
     results = _means("", final_scores)
-    if v2:
-        answerable = {key: score for key, score in final_scores.items() if has_answer[key]}
-        unanswerable = {key: score for key, score in final_scores.items() if not has_answer[key]}
-        if answerable:
-            results |= _means("HasAns_", answerable)
-        if unanswerable:
-            results |= _means("NoAns_", unanswerable)
-    if v2 and no_answer_probabilities is not None:
+    if not v2:
+        return results
+    for prefix, group in (("HasAns_", True), ("NoAns_", False)):
+        results |= _means(prefix, {key: final_scores[key] for key in scores if has_answer[key] is group})
+    if no_answer_probabilities is not None:
         for index, name in enumerate(("exact", "f1")):
             values = {key: score[index] for key, score in scores.items()}
             best, best_at = best_threshold(values, predictions, has_answer, probabilities)
@@ -168,7 +166,10 @@ def best_threshold(
 
 
 def _means(prefix: str, scores: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Return the means of a group of questions under the official keys, and nothing for an empty group."""
     total = len(scores)
+    if total == 0:
+        return {}
     exact = 100 * sum(score[0] for score in scores.values()) / total
     mean_f1 = 100 * sum(score[1] for score in scores.values()) / total
     return {f"{prefix}exact": exact, f"{prefix}f1": mean_f1, f"{prefix}total": float(total)}

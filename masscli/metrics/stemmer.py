@@ -15,8 +15,7 @@ NLTK departs from the paper as follows:
 - some irregular words have a stem of their own, and words of two letters or fewer are left as they are
 - step 1a, 1b: `ies` and `ied` become `ie` in words of four letters, and `ied` becomes `i` in others
 - step 1c: `y` becomes `i` only after a consonant that is not the first letter (happy, not say or by)
-- step 2: `bli` becomes `ble`, `logi` becomes `log`, `fulli` becomes `ful`; after `alli` has become `al`, the step
-  is repeated
+- step 2: `bli` becomes `ble`, `logi` becomes `log`, `fulli` becomes `ful`; after `alli` the step is repeated
 - a stem that is a vowel and a consonant counts as short (step 1b and 5a: ad, ag)
 """
 

@@ -43,6 +43,7 @@ def drop_unlabelled(
         options = replace(options, no_gold=_default_mark(references, options))
     if not options.no_gold:
         return options, None
+    # With several references, an example counts if any of them has a label.
     kept = []
     for number, labels in enumerate(zip(*references.values(), strict=True)):
         if any(label.strip() != options.no_gold for label in labels):
@@ -53,6 +54,7 @@ def drop_unlabelled(
             f"{', '.join(references)}: no example has a gold label",
             f"all are {options.no_gold!r}; is it the right column?",
         )
+    # The scores of lines would no longer be those of the lines of the files.
     if options.sentence_level and len(kept) < total:
         missing = f"{total - len(kept)} of {total} examples have no gold label ({options.no_gold!r})"
         raise MasscliError(f"--sentence-level: {missing}", "take them out of both files")

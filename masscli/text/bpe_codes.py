@@ -112,12 +112,14 @@ class BpeCodesModel:
         """Read what `pack_bpe_codes` made."""
         count, *lines = data.removeprefix(HEADER).decode("utf-8").removesuffix("\n").split("\n")
         self._pieces = [*XLM_SPECIAL_PIECES, *lines[: int(count)]]
+        # Special pieces have no entry here, so text never becomes one of them.
         self._ids = {piece: i for i, piece in enumerate(self._pieces) if i >= len(XLM_SPECIAL_PIECES)}
         # From the last merge to the first, so that the first of two equal ones counts, as in subword-nmt.
         self._ranks: dict[tuple[str, str], int] = {}
         for rank, line in reversed(list(enumerate(lines[int(count) :]))):
             first, _, second = line.partition(" ")
             self._ranks[first, second] = rank
+        # From which two halves each merged part was made, to take it apart again.
         self._halves = {first + second: (first, second) for first, second in self._ranks}
 
     def __len__(self) -> int:
@@ -156,6 +158,7 @@ class BpeCodesModel:
 
     def _encode_word(self, word: str) -> list[int]:
         parts = [*word[:-1], word[-1] + WORD_END]
+        # Greater than every rank, so that pairs without a merge come last.
         no_merge = len(self._ranks)
         while len(parts) > 1:
             best = min(itertools.pairwise(parts), key=lambda pair: self._ranks.get(pair, no_merge))

@@ -53,6 +53,7 @@ def encode_with_offsets(
     ids_of_words = tokenizer.encode_lines([word[0] for word in words], language)
     for word, word_ids in zip(words, ids_of_words, strict=True):
         piece_texts = tokenizer.piece_texts(word_ids)
+        # The model's own text for an unknown piece could be taken for letters of the word.
         for i, token_id in enumerate(word_ids):
             if token_id == tokenizer.vocab.unk:
                 piece_texts[i] = _UNKNOWN
@@ -66,6 +67,7 @@ def encode_with_offsets(
 def char_offsets(word: str, piece_texts: Sequence[str]) -> list[Span]:
     """Return the characters of a word that each of its pieces stands for."""
     lengths = [len(piece) for piece in piece_texts]
+    # The usual case, without any work for single letters: the pieces spell the word, apart from case.
     if sum(lengths) == len(word) and "".join(piece_texts).lower() == word.lower():
         return list(pairwise(accumulate(lengths, initial=0)))
 
@@ -116,6 +118,7 @@ def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
     word_letters = [letter.letter for letter in word]
     if word_letters == letters:
         return [(letter.begin, letter.end) for letter in word]
+    # Punctuation is compared loosely, unless an unknown piece may stand for a mark.
     if _UNKNOWN not in letters:
         word_letters = [_same_punctuation(letter) for letter in word_letters]
         letters = [_same_punctuation(letter) for letter in letters]
@@ -127,6 +130,8 @@ def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
             # No piece has these letters: they belong to the letter before.
             if spans and spans[-1] is not None:
                 spans[-1] = spans[-1][0], stretch[-1].end
+        # Equally long on both sides: the letters correspond one by one. Otherwise all share the whole
+        # stretch.
         elif len(stretch) == last - first:
             spans += [(letter.begin, letter.end) for letter in stretch]
         elif stretch:

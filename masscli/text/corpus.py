@@ -73,6 +73,7 @@ def open_bytes(path: Path) -> BinaryIO:
         if sys.stdin.buffer.closed:
             raise MasscliError("standard input (-) is read twice", "give one of the two as a file")
         return sys.stdin.buffer
+    # gzip.open and lzma.open are typed as text or binary; with "rb" they are binary.
     try:
         if path.suffix == ".gz":
             return cast(BinaryIO, gzip.open(path, "rb"))
@@ -104,6 +105,7 @@ def iter_blocks(path: Path) -> Iterator[bytes]:
         incomplete_line = b""
         line_number = 1
         while block := read_block(file, BLOCK_BYTES, path):
+            # Hold back what follows the last newline until the next block completes it.
             end = block.rfind(b"\n") + 1
             if end:
                 yield incomplete_line + block[:end]
@@ -186,6 +188,7 @@ def scan_file(path: Path) -> FileScan:
         last_byte = block[-1:]
     if offset == 0:
         raise MasscliError(f"{display_path(path)}: is empty", "give it some text, or leave it out")
+    # The end of the text is an offset of its own, unless a line of the stride would start just there.
     all_offsets = np.concatenate(offsets)
     if all_offsets[-1] != offset:
         all_offsets = np.append(all_offsets, offset)
@@ -205,6 +208,7 @@ def similar_names_hint(path: Path) -> str:
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
     names = sorted(entry.name for entry in path.parent.iterdir())
+    # First the files that differ in the endings only, such as train.de.gz for train.de.
     stem = path.name.split(".")[0]
     similar = [name for name in names if name.startswith(f"{stem}.")]
     if not similar:

@@ -50,6 +50,7 @@ class TextPreprocessing:
         """Replace Romanian letters, which decoding cannot undo. Other languages stay as they are."""
         if self.romanian is None or language != "ro":
             return lines
+        # Composed letters (NFC) are what the tables have.
         table = MARKED_TO_PLAIN
         if self.romanian == "commas":
             table = CEDILLAS_TO_COMMAS

@@ -83,12 +83,14 @@ def train_sentencepiece(
             vocab_size=vocab_size,
             character_coverage=character_coverage,
             normalization_rule_name="nmt_nfkc",
+            # Unknown characters stay unknown, so that they can be counted and reported.
             byte_fallback=False,
             pad_id=0,
             bos_id=1,
             eos_id=2,
             unk_id=3,
             control_symbols=list(control_pieces),
+            # The order of the lines is part of what makes training reproducible.
             shuffle_input_sentence=False,
             # Lines of any length count; SentencePiece would skip those of more than 4,192 bytes.
             max_sentence_length=1 << 30,

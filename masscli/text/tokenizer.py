@@ -47,6 +47,7 @@ class Tokenizer:
         self._data = data
         self._card = card
         self._model = open_model(data, card.kind, card.lowercase)
+        # Nothing is known about the pieces of somebody else's model; they may contain spaces.
         self._words = WordCache(self._model, by_words=card.kind != SENTENCEPIECE)
 
     @classmethod
@@ -76,6 +77,7 @@ class Tokenizer:
         with the one fit the other.
         """
         model_file = find_model_file(path)
+        # A folder with a vocabulary of masscli's own, not a mere model file.
         if model_file != path and (model_file.parent / TOKENIZER_FILE).is_file():
             tokenizer = cls.load(model_file.parent)
             _check_compatible(tokenizer._card, preprocessing, languages, path, model_file)
@@ -214,6 +216,7 @@ class Tokenizer:
 
 def find_model_file(path: Path) -> Path:
     """Return the model file of a data folder, a checkpoint or a run; `path` itself if it is a file."""
+    # A run has no vocabulary of its own, but each of its checkpoints does.
     checkpoints = path / "checkpoints"
     for folder in (path, checkpoints / "best", checkpoints / "last"):
         if (folder / MODEL_FILE).is_file():

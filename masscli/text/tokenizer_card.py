@@ -101,6 +101,8 @@ class TokenizerCard:
         Languages count in the order of their ids: which of them was named first (`--langs de,en`) makes no
         other vocabulary.
         """
+        # Options that are None are absent, so a new option does not change the fingerprints of vocabularies
+        # without it.
         content = to_dict(self)
         del content["fingerprint"]
         ids_and_names = sorted(zip(self.language_ids, self.languages, strict=True))

@@ -30,6 +30,8 @@ class WordCache:
         """Set up an empty memory; `by_words` says that no piece of the model contains a space."""
         self._model = model
         pieces = model.id_to_piece(range(len(model)))
+        # The mark stands at the start of a piece; anywhere else it means that the piece goes on into the
+        # next word.
         crosses_words = any(SENTENCEPIECE_SPACE in piece[1:] for piece in pieces)
         self._by_words = by_words and not crosses_words
         self._word_numbers: dict[str, int] = {}
@@ -40,6 +42,7 @@ class WordCache:
         """Return all ids, one line after another, and the number of ids of each line."""
         if not self._by_words or any(SENTENCEPIECE_SPACE in line for line in lines):
             return _concatenate(self._model.encode(lines))
+        # Each new word is encoded once, all of them in one call.
         words_of_lines = [line.split(" ") for line in lines]
         new_words = set(chain.from_iterable(words_of_lines)).difference(self._word_numbers)
         self._add(list(new_words))
@@ -52,6 +55,7 @@ class WordCache:
         lengths = self._ends[words + 1] - self._ends[words]
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
         ids = self._ids[np.repeat(self._ends[words] - ends[:-1], lengths) + np.arange(ends[-1])]
+        # Forgetting everything at once is simple, and the common words are back after a few lines.
         if len(self._ids) > MAX_CACHED_IDS:
             self._word_numbers, self._ids, self._ends = {}, self._ids[:0], self._ends[:1]
         return ids, np.diff(ends[np.cumsum(counts)], prepend=0).astype(np.int32)

@@ -56,6 +56,7 @@ def word_starts(tokenizer: HasPieces, as_albert: bool = False) -> WordStarts:
     ids = vocab.ordinary_ids.tolist()
     pieces = tokenizer.ids_to_pieces(ids)
     marker = tokenizer.subword_marker
+    # Special ids begin words, so the default is true.
     begins = np.ones(vocab.size, np.bool_)
     begins[ids] = [_begins_word(piece, marker, as_albert) for piece in pieces]
     continues = np.zeros(vocab.size, np.bool_)

@@ -38,6 +38,7 @@ _CJK_RANGES = (
 
 def is_wordpiece(data: bytes) -> bool:
     """Return whether a file is meant as a `vocab.txt`: it has one of BERT's special pieces, or `##`."""
+    # A SentencePiece model is binary and may contain any text, too.
     if b"\0" in data:
         return False
     lines = set(re.split(rb"\r?\n", data))
@@ -114,6 +115,7 @@ class WordPieceModel:
         unknown = [self._ids[_UNKNOWN]]
         if len(token) > MAX_WORD_LENGTH:
             return unknown
+        # Take the longest known piece at `start`, and go on after it.
         ids = []
         start = 0
         while start < len(token):

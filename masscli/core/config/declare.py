@@ -25,6 +25,7 @@ class Flags:
     names: tuple[str, ...]
 
     def __init__(self, *names: str) -> None:
+        # The dataclass is frozen; only so may its own constructor set a field.
         object.__setattr__(self, "names", names)
 
 

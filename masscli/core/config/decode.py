@@ -110,8 +110,8 @@ def _parse_table(kind: Any, value: object) -> dict[str, object]:
 
 
 def _parse_tuple(kind: Any, value: object) -> tuple[object, ...]:
-    # Only what was typed is split and stripped. Items of a list are exact: a label may end in a blank or hold a
-    # comma.
+    # Only what was typed is split and stripped. Items of a list are exact: a label may end in a blank or
+    # hold a comma.
     if isinstance(value, str):
         stripped = [item.strip() for item in value.split(",")]
         value = [item for item in stripped if item]

@@ -52,6 +52,7 @@ def iter_options(cls: type, prefix: str = "") -> Iterator[OptionInfo]:
 @functools.cache
 def field_docs(cls: type) -> dict[str, str]:
     """Return the string literal that stands under each field of `cls` in the source code, as one line."""
+    # Python keeps no trace of these strings at run time, so they are read from the source of each base class.
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         if not is_dataclass(base):

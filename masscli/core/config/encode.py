@@ -14,6 +14,7 @@ def to_dict(section: Any) -> dict[str, Any]:
     Fields that are None are left out, since TOML has no null; an optional field therefore always has None as
     its default.
     """
+    # Not dataclasses.asdict, which would keep None, tuples and paths.
     raw = {}
     for field in fields(section):
         value = getattr(section, field.name)

@@ -32,6 +32,7 @@ def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, An
         key, equals, value = assignment.partition("=")
         if not equals:
             raise ConfigError(Problem(key, "expected KEY=VALUE"))
+        # Walk down to the table that holds the key, and make the tables that do not exist yet.
         *parents, leaf = key.split(".")
         table = changed
         for parent in parents:

@@ -14,9 +14,14 @@ def to_toml(raw: Mapping[str, Any], table_name: str = "") -> str:
 
     `table_name` is the header of the table, with quotes where it needs them.
     """
-    values = {key: value for key, value in raw.items() if not isinstance(value, Mapping)}
-    tables = {key: value for key, value in raw.items() if isinstance(value, Mapping)}
-    lines = [f"{_format_key(key)} = {_format_value(value)}" for key, value in values.items()]
+    # Values come before tables: after the header of a table they would belong to it.
+    lines = []
+    tables = {}
+    for key, value in raw.items():
+        if isinstance(value, Mapping):
+            tables[key] = value
+        else:
+            lines.append(f"{_format_key(key)} = {_format_value(value)}")
     # A table that holds nothing but tables is implied by their headers.
     if table_name and (lines or not tables):
         lines.insert(0, f"[{table_name}]")
