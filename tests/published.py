@@ -18,7 +18,7 @@ from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.core.errors import MasscliError
 
-V, D, E, FF, P, LAYERS, OBJECTIVES_FILE = 60, 16, 8, 24, 20, 2, 2
+V, D, E, FF, P, LAYERS, HEADS = 60, 16, 8, 24, 20, 2, 2
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SPECIAL = ["[PAD]", *(f"[unused{n}]" for n in range(10)), "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PIECES = [*SPECIAL, *LETTERS, *(f"##{c}" for c in LETTERS)][:V]
@@ -131,7 +131,7 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     },
 }  # fmt: skip
 SIZES: dict[str, Any] = {
-    "vocab_size": V, "hidden_size": D, "num_hidden_layers": LAYERS, "num_attention_heads": OBJECTIVES_FILE, "intermediate_size": FF,
+    "vocab_size": V, "hidden_size": D, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "intermediate_size": FF,
     "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.2, "max_position_embeddings": P,
     "type_vocab_size": 2, "layer_norm_eps": 1e-3, "pad_token_id": 0,
 }  # fmt: skip
@@ -140,7 +140,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "roberta": SIZES | {"type_vocab_size": 1, "pad_token_id": 1, "max_position_embeddings": P + 2},
     "albert": SIZES | {"hidden_act": "gelu_new", "embedding_size": E, "num_hidden_groups": 1, "inner_group_num": 1},
     "electra": SIZES | {"embedding_size": E},
-    "openai-gpt": {"vocab_size": V, "n_embd": D, "n_layer": LAYERS, "n_head": OBJECTIVES_FILE, "n_positions": P, "afn": "gelu", "resid_pdrop": 0.1,
+    "openai-gpt": {"vocab_size": V, "n_embd": D, "n_layer": LAYERS, "n_head": HEADS, "n_positions": P, "afn": "gelu", "resid_pdrop": 0.1,
                    "embd_pdrop": 0.1, "attn_pdrop": 0.2, "layer_norm_epsilon": 1e-3},
 }  # fmt: skip
 
@@ -190,8 +190,8 @@ class Published:
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Head by head, query by query; GPT's see no later key."""
-        size, out = D // OBJECTIVES_FILE, torch.zeros_like(q)
-        for head in range(OBJECTIVES_FILE):
+        size, out = D // HEADS, torch.zeros_like(q)
+        for head in range(HEADS):
             part = slice(head * size, (head + 1) * size)
             for t in range(len(q)):
                 last = t + 1 if self.kind == "openai-gpt" else len(k)

@@ -1,4 +1,4 @@
-"""The mean of several checkpoints' weights (Vaswani et al. 2017, section 6.1), summed in float64 so that their order does not matter."""
+"""Average the weights of several checkpoints (Vaswani et al. 2017, section 6.1)."""
 
 from __future__ import annotations
 
@@ -16,26 +16,33 @@ from masscli.core.errors import MasscliError
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 
-def members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
-    """The checkpoints that paths stand for: each as `Checkpoint.open` reads it, or the last so many of a run."""
+def open_members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
+    """Open the checkpoints that paths stand for: one for each path, or the `last` ones of each run.
+
+    Raises MasscliError if a run does not hold so many.
+    """
     if last is None:
         return [Checkpoint.open(path) for path in paths]
-    found: list[Checkpoint] = []
+    members: list[Checkpoint] = []
     for path in paths:
         steps = saved_checkpoints(path)
         if len(steps) < last:
             raise MasscliError(
                 f"{path}: holds {len(steps)} checkpoints, not {last}", "keep more of them with --keep-last"
             )
-        found += [Checkpoint.open(steps[s]) for s in sorted(steps)[-last:]]
-    return found
+        members += [Checkpoint.open(steps[step]) for step in sorted(steps)[-last:]]
+    return members
 
 
 def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
-    """Write the mean as a checkpoint of a new run `folder`; it can be generated from and begun with, not continued."""
+    """Write the mean of checkpoints as a checkpoint of a new run in `folder`, and return its path.
+
+    It can be used for generation and for --init-from, but not be continued, since it has no optimizer state. Raises
+    MasscliError if the checkpoints are not of the same model.
+    """
     first = checkpoints[0]
     for other in checkpoints[1:]:
-        if _kind(other) != _kind(first):
+        if not _same_model(other, first):
             raise MasscliError(
                 f"{other.path}: is not the same model as {first.path}", "average checkpoints of one run"
             )
@@ -44,33 +51,41 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
                 f"{other.path}: has another vocabulary than {first.path}", "average checkpoints of one run"
             )
     checkpoint.require_empty_folder(folder)
-    weights, heads = _mean(c.weights() for c in checkpoints), _mean(c.objective_state() for c in checkpoints)
-    state = replace(first.state, step=max(c.state.step for c in checkpoints))
+    model = _mean(member.weights() for member in checkpoints)
+    objectives = _mean(member.objective_state() for member in checkpoints)
+    state = replace(first.state, step=max(member.state.step for member in checkpoints))
+    folder = folder / "checkpoints"
     path = checkpoint.save_checkpoint(
-        folder / "checkpoints", first.recipe, state, {}, first.tokenizer(), weights, heads, {}
+        folder, first.recipe, state, {}, first.tokenizer(), model, objectives, {}
     )
-    checkpoint.link_checkpoint(folder / "checkpoints", "last", path)
+    checkpoint.link_checkpoint(folder, "last", path)
     return path
 
 
-def _kind(checkpoint: Checkpoint) -> object:
-    """What must agree: the shape of the model, its languages, and what was learned (dropout may differ)."""
-    model, streams = to_dict(checkpoint.recipe.model), checkpoint.recipe.stream
-    return (
-        [model[field] for field in ARCHITECTURE_FIELDS],
-        checkpoint.state.languages,
-        {n: (s.dataset, s.objective.name) for n, s in streams.items()},
-    )
+def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
+    """Return whether shape, languages and objectives agree; dropout and the like may differ."""
+    first_model, second_model = to_dict(first.recipe.model), to_dict(second.recipe.model)
+    same_shape = all(first_model[field] == second_model[field] for field in ARCHITECTURE_FIELDS)
+    same_languages = first.state.languages == second.state.languages
+    return same_shape and same_languages and _objectives(first) == _objectives(second)
 
 
-def _mean(several: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """One model is in memory at a time, besides the sum."""
+def _objectives(member: Checkpoint) -> dict[str, tuple[str, str]]:
+    """Return dataset and objective of each stream."""
+    return {name: (stream.dataset, stream.objective.name) for name, stream in member.recipe.stream.items()}
+
+
+def _mean(members: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of tensors by name.
+
+    It is summed in float64, so that the order does not matter. Only one member is in memory at a time, besides the sum.
+    """
     sums: dict[str, Tensor] = {}
-    kinds: dict[str, torch.dtype] = {}
+    dtypes: dict[str, torch.dtype] = {}
     count = 0
-    for tensors in several:
+    for tensors in members:
         for name, tensor in tensors.items():
             sums[name] = sums[name].add_(tensor) if name in sums else tensor.double()
-            kinds[name] = tensor.dtype
+            dtypes[name] = tensor.dtype
         count += 1
-    return {name: (total / count).to(kinds[name]) for name, total in sums.items()}
+    return {name: (total / count).to(dtypes[name]) for name, total in sums.items()}

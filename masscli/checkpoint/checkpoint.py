@@ -1,9 +1,10 @@
-"""A checkpoint: a folder with everything a command needs, and nothing that could run.
+"""Checkpoints: folders with everything that a command needs, and nothing that could be executed.
 
     step-0001000/  recipe.toml  vocab.model  tokenizer.json  model.safetensors  objective.safetensors  optimizer.safetensors  state.json
 
-`state.json` is written last and holds the checksum of the others; the folder is made aside and renamed, so it is whole or not there.
-`Checkpoint.open` takes such a folder or the folder of a run, whose best checkpoint it then means, else its last.
+`state.json` is written last and holds the checksums of the other files. The folder is made under another name and renamed, so it is
+complete or not there. `Checkpoint.open` accepts such a folder, or the folder of a run, which stands for its best checkpoint, else its
+last.
 """
 
 from __future__ import annotations
@@ -33,13 +34,15 @@ from masscli.text.tokenizer import Tokenizer
 from masscli.training.recipe import Recipe
 
 FORMAT = 1
-_GO_ON = "to go on training from the one before, delete its folder"
-WEIGHTS, OBJECTIVES_FILE, OPTIMIZER = "model.safetensors", "objective.safetensors", "optimizer.safetensors"
+MODEL = "model.safetensors"
+OBJECTIVES = "objective.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+_CONTINUE_HINT = "to continue training from the checkpoint before it, delete its folder"
 
 
 @dataclass(slots=True)
 class RunState:
-    """What a run needs to go on, besides tensors: all randomness is a function of seeds and these numbers."""
+    """What a run needs to continue, besides tensors. All randomness is a function of seeds and these numbers."""
 
     step: int = 0
     targets: int = 0
@@ -47,27 +50,26 @@ class RunState:
     seconds: float = 0.0
     update_freq: int = 1
     positions: dict[str, Position] = field(default_factory=dict)
+    """How far each stream has been read."""
     best_score: float | None = None
     validations_since_best: int = 0
-    """Validations since the best."""
     loss_scale: float = 2.0**15
     updates_since_overflow: int = 0
-    """Updates since the last overflow."""
     overflows: int = 0
+    """Updates that were skipped because of an overflow."""
     oom_retries: int = 0
-    """Updates redone in smaller pieces for want of memory."""
+    """Updates that were repeated in smaller pieces for lack of memory."""
     languages: tuple[str, ...] = ()
     vocab_fingerprint: str = ""
-    """Fingerprint of the vocabulary."""
     data_fingerprint: str = ""
     """Fingerprint of the rows of the training split."""
     cpu_precision: Literal["", "bf16", "fp32"] = ""
-    """What `--precision auto` came to on a CPU."""
+    """What `--precision auto` chose on a CPU."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An opened checkpoint; tensors are read when asked for."""
+    """An opened checkpoint. Tensors are read when they are asked for."""
 
     path: Path
     recipe: Recipe
@@ -78,40 +80,43 @@ class Checkpoint:
 
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
-        """A checkpoint, or the best (else last) of a run; raises MasscliError when there is none or its files do not add up.
+        """Open a checkpoint, or the best (else the last) of a run.
 
-        Tensors are compared with their checksum when they are read: a model can be used without reading what the optimizer knew.
+        Tensors are compared with their checksums when they are read, so that a model can be used without reading the state of
+        the optimizer. Raises MasscliError if there is no checkpoint, or if its files are damaged or of an unknown format.
         """
         folder = _find(path)
         try:
-            raw = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            if raw["format"] != FORMAT:
+            content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
                 raise MasscliError(
-                    f"{folder}: format {raw['format']} of a checkpoint is not known",
-                    f"this masscli reads format {FORMAT}",
+                    f"{folder}: unknown checkpoint format {content['format']}",
+                    f"this version of masscli reads format {FORMAT}",
                 )
-            for name, expected in raw["files"].items():
-                _verify(folder / name, None if name.endswith(".safetensors") else expected)
-            state = RunState(**raw["state"])
-            state.positions = {name: Position(*p) for name, p in state.positions.items()}
+            for name, checksum in content["files"].items():
+                is_tensors = name.endswith(".safetensors")
+                _verify(folder / name, None if is_tensors else checksum)
+            state = RunState(**content["state"])
+            state.positions = {name: Position(*values) for name, values in state.positions.items()}
             state.languages = tuple(state.languages)
-            recipe = from_dict(Recipe, tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8")))
+            recipe_toml = (folder / "recipe.toml").read_text(encoding="utf-8")
+            recipe = from_dict(Recipe, tomllib.loads(recipe_toml))
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
             raise MasscliError(
-                f"{folder / 'state.json'}: damaged ({error})", f"use another checkpoint; {_GO_ON}"
+                f"{folder / 'state.json'}: damaged ({error})", f"use another checkpoint; {_CONTINUE_HINT}"
             ) from None
-        return cls(folder, recipe, state, raw["metrics"], raw["files"])
+        return cls(folder, recipe, state, content["metrics"], content["files"])
 
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer the model was trained with."""
+        """Return the tokenizer that the model was trained with."""
         return Tokenizer.load(self.path)
 
     def framing(self) -> Framing:
-        """How text is framed for the model."""
+        """Return how text is framed for the model."""
         return make_framing(self.recipe, self.tokenizer(), self.state.languages)
 
     def model(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
-        """The model, for inference: in eval mode, weights in `dtype`."""
+        """Return the model for inference: in evaluation mode, with weights in `dtype`."""
         with torch.device("meta"):
             model = Transformer(self.recipe.model, self.tokenizer().vocab.size, self.state.languages)
         model.load_state_dict(self.weights(), assign=True)
@@ -120,15 +125,18 @@ class Checkpoint:
         return model
 
     def weights(self) -> dict[str, Tensor]:
-        """The model's tensors by name."""
-        return self._tensors(WEIGHTS)
+        """Return the tensors of the model by name."""
+        return self._tensors(MODEL)
 
     def objective_state(self) -> dict[str, Tensor]:
-        """The objectives' own tensors: `STREAM.NAME`."""
-        return self._tensors(OBJECTIVES_FILE) if OBJECTIVES_FILE in self.checksums else {}
+        """Return the tensors of the objectives by `STREAM.NAME`: classification heads, ELECTRA's generator."""
+        return self._tensors(OBJECTIVES) if OBJECTIVES in self.checksums else {}
 
     def optimizer_state(self) -> dict[str, Tensor]:
-        """The optimizer's tensors."""
+        """Return the tensors of the optimizer.
+
+        Raises MasscliError if there are none, as in an averaged or imported checkpoint.
+        """
         if OPTIMIZER not in self.checksums:
             raise MasscliError(
                 f"{self.path}: has no optimizer state to continue from",
@@ -137,7 +145,10 @@ class Checkpoint:
         return self._tensors(OPTIMIZER)
 
     def verify(self) -> int:
-        """Read every file and compare it with its checksum; how many there are."""
+        """Read every file, compare it with its checksum, and return the number of files.
+
+        Raises MasscliError that names a damaged file.
+        """
         for name, expected in self.checksums.items():
             _verify(self.path / name, expected)
         return len(self.checksums)
@@ -149,101 +160,122 @@ class Checkpoint:
             return load_file(path)
         except SafetensorError as error:
             raise MasscliError(
-                f"{path}: cannot be read ({error})", f"use another checkpoint; {_GO_ON}"
+                f"{path}: cannot be read ({error})", f"use another checkpoint; {_CONTINUE_HINT}"
             ) from None
 
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
-        """(source, target) languages of the directions it was trained to write."""
-        written = (f"{options.language}-{options.language}" for options in self.writers.values())
-        texts = (
-            *(s.dataset for s in self.recipe.stream.values() if s.objective.input_kind.has_direction),
-            *written,
-        )
-        return tuple((a, b) for a, b in dict.fromkeys(tuple(t.split("-")) for t in texts))
+        """Return the (source, target) languages of the directions that the model was trained to write, each once."""
+        directions: dict[tuple[str, str], None] = {}
+        for stream in self.recipe.stream.values():
+            if stream.objective.input_kind.has_direction:
+                source, target = stream.dataset.split("-")
+                directions[source, target] = None
+        for options in self.writers.values():
+            directions[options.language, options.language] = None
+        return tuple(directions)
 
     @property
     def writers(self) -> dict[str, ConditionalGenerationOptions]:
-        """The tasks that it was trained to write for, by stream."""
-        return {
-            name: s.objective
-            for name, s in self.recipe.stream.items()
-            if isinstance(s.objective, ConditionalGenerationOptions)
-        }
+        """Return the options of the tasks that write text from a table, by stream."""
+        writers = {}
+        for name, stream in self.recipe.stream.items():
+            if isinstance(stream.objective, ConditionalGenerationOptions):
+                writers[name] = stream.objective
+        return writers
 
 
 def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...]) -> Framing:
-    """How the text of a run is framed."""
+    """Return how the text of a run is framed."""
     model = recipe.model
     return Framing(tokenizer.vocab, model.source_bos, model.languages == "tag", languages)
 
 
-def save_checkpoint(folder: Path, recipe: Recipe, state: RunState, metrics: Mapping[str, float], tokenizer: Tokenizer,
-         weights: Mapping[str, Tensor], heads: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> Path:  # fmt: skip
-    """Write `folder`/step-N; returns it.  A folder of that name is replaced.  Raises MasscliError when the disk does not take it."""
+def save_checkpoint(
+    folder: Path,
+    recipe: Recipe,
+    state: RunState,
+    metrics: Mapping[str, float],
+    tokenizer: Tokenizer,
+    model: Mapping[str, Tensor],
+    objectives: Mapping[str, Tensor],
+    optimizer: Mapping[str, Tensor],
+) -> Path:
+    """Write the checkpoint `folder`/step-N, replacing one of this name, and return its path.
+
+    Raises MasscliError if it cannot be written; nothing is left behind then.
+    """
     final = folder / f"step-{state.step:07d}"
-    aside = folder / f".{final.name}.new"
-    shutil.rmtree(aside, ignore_errors=True)
+    partial = folder / f".{final.name}.new"
+    shutil.rmtree(partial, ignore_errors=True)
     try:
-        aside.mkdir(parents=True)
-        write_synced(aside / "recipe.toml", to_toml(to_dict(recipe)).encode())
-        tokenizer.save(aside)
-        for name, tensors in ((WEIGHTS, weights), (OBJECTIVES_FILE, heads), (OPTIMIZER, moments)):
+        partial.mkdir(parents=True)
+        write_synced(partial / "recipe.toml", to_toml(to_dict(recipe)).encode())
+        tokenizer.save(partial)
+        for name, tensors in ((MODEL, model), (OBJECTIVES, objectives), (OPTIMIZER, optimizer)):
             if tensors:
-                save_file(
-                    {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}, aside / name
-                )
-        for path in aside.iterdir():
+                on_cpu = {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}
+                save_file(on_cpu, partial / name)
+        for path in partial.iterdir():
             fsync_path(path)
-        files = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
-        content = {"format": FORMAT, "state": asdict(state), "metrics": dict(metrics), "files": files}
-        write_synced(aside / "state.json", json.dumps(content, indent=1, allow_nan=False).encode())
-        fsync_path(aside)
+        checksums = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
+        content = {"format": FORMAT, "state": asdict(state), "metrics": dict(metrics), "files": checksums}
+        # state.json is written last: a folder without it is not a checkpoint.
+        write_synced(partial / "state.json", json.dumps(content, indent=1, allow_nan=False).encode())
+        fsync_path(partial)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        why = (error.strerror if isinstance(error, OSError) else str(error)) or str(error)
+        shutil.rmtree(partial, ignore_errors=True)
+        reason = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
         raise MasscliError(
-            f"{final}: cannot be written ({why})", "make room, then run the same command again to go on"
+            f"{final}: cannot be written ({reason})", "make room, then run the same command again to go on"
         ) from None
     if final.exists():
         shutil.rmtree(final)
-    aside.rename(final)
+    partial.rename(final)
     fsync_path(folder)
     return final
 
 
-def rank_steps(kept: Mapping[int, float | None], lower_is_better: bool) -> list[int]:
-    """The saved steps that have a score, the best first; the earlier of two equals."""
-    scores = {step: score for step, score in kept.items() if score is not None}
-    return sorted(scores, key=lambda s: (scores[s] if lower_is_better else -scores[s], s))
+def rank_steps(scores: Mapping[int, float | None], lower_is_better: bool) -> list[int]:
+    """Return the steps that have a score, the best first; of equal ones the earlier."""
+    known = {step: score for step, score in scores.items() if score is not None}
+    sign = 1 if lower_is_better else -1
+    return sorted(known, key=lambda step: (sign * known[step], step))
 
 
-def stale_steps(kept: Mapping[int, float | None], last: int, best: int, lower_is_better: bool) -> list[int]:
-    """Which of the saved steps (step: score, None where not validated) may go: neither of the `last` latest nor of the `best` best."""
-    spared = {*sorted(kept)[-last:], *rank_steps(kept, lower_is_better)[:best]}
-    return [s for s in sorted(kept) if s not in spared]
+def stale_steps(
+    scores: Mapping[int, float | None], keep_last: int, keep_best: int, lower_is_better: bool
+) -> list[int]:
+    """Return the steps whose checkpoints may go, since they are neither among the latest nor among the best.
+
+    `scores` holds every saved step, with None for those that were not validated.
+    """
+    kept = {*sorted(scores)[-keep_last:], *rank_steps(scores, lower_is_better)[:keep_best]}
+    return [step for step in sorted(scores) if step not in kept]
 
 
 def link_checkpoint(folder: Path, name: str, target: Path) -> None:
-    """Make `folder`/name (`last`, `best`) stand for a checkpoint."""
+    """Let the link `folder`/name (`last` or `best`) point to a checkpoint."""
     update_link(folder / name, target.name)
 
 
 def remove_checkpoint(folder: Path, step: int) -> None:
-    """Delete a checkpoint; aside first, so that none is ever half there."""
+    """Delete a checkpoint. It is renamed first, so that a checkpoint is never half there."""
     aside = folder / f".step-{step:07d}.new"
     (folder / f"step-{step:07d}").rename(aside)
     shutil.rmtree(aside)
 
 
 def remove_partial_saves(run: Path) -> None:
-    """Remove what an interrupted save left behind; only for the process that trains into the run."""
-    for leftover in (run / "checkpoints").glob(".step-*.new"):
-        shutil.rmtree(leftover)
+    """Remove what an interrupted save left behind. Only the process that trains into the run may do this."""
+    for partial in (run / "checkpoints").glob(".step-*.new"):
+        shutil.rmtree(partial)
 
 
 def require_empty_folder(folder: Path) -> None:
-    """That a command which makes a folder of `--output` finds nothing there, but for what it left behind when it was killed."""
+    """Raise MasscliError if the folder of `--output` is not empty, apart from what an interrupted save left behind."""
     if folder.exists() and not folder.is_dir():
         raise MasscliError(f"{folder}: is a file", "choose a folder with --output")
     remove_partial_saves(folder)
@@ -252,12 +284,17 @@ def require_empty_folder(folder: Path) -> None:
 
 
 def saved_checkpoints(run: Path) -> dict[int, Path]:
-    """Complete checkpoints of a run, by step."""
-    found = ((re.fullmatch(r"step-(\d+)", p.name), p) for p in sorted((run / "checkpoints").glob("step-*")))
-    return {int(name[1]): path for name, path in found if name and (path / "state.json").exists()}
+    """Return the complete checkpoints of a run by step."""
+    checkpoints = {}
+    for path in sorted((run / "checkpoints").glob("step-*")):
+        name = re.fullmatch(r"step-(\d+)", path.name)
+        if name is not None and (path / "state.json").exists():
+            checkpoints[int(name[1])] = path
+    return checkpoints
 
 
 def _find(path: Path) -> Path:
+    """Return the folder of the checkpoint that a path stands for."""
     if (path / "state.json").exists():
         return path
     for name in ("best", "last"):
@@ -272,9 +309,9 @@ def _find(path: Path) -> Path:
     )
 
 
-def _verify(path: Path, expected: str | None) -> None:
-    """That a file is there and, if we know what to expect, what it was."""
-    if not path.exists() or (expected is not None and sha256_of(path) != expected):
+def _verify(path: Path, checksum: str | None) -> None:
+    """Raise MasscliError if a file is missing or, with a checksum, if it has changed."""
+    if not path.exists() or (checksum is not None and sha256_of(path) != checksum):
         raise MasscliError(
-            f"{path}: damaged or missing (its checksum differs)", f"use another checkpoint; {_GO_ON}"
+            f"{path}: damaged or missing (its checksum differs)", f"use another checkpoint; {_CONTINUE_HINT}"
         )

@@ -1,8 +1,8 @@
-"""Begin with the weights of another run: tensors by name, languages by name, and a report of what was and was not taken."""
+"""Start from the weights of another run: tensors and languages are matched by name, and a report says what was and was not copied."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,149 +15,193 @@ from masscli.models.transformer import Transformer
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.recipe import Recipe
 
+STACKS = ("encoder", "decoder")
 
-class Taken(NamedTuple):
-    """The tensors that came, and what to tell of the others in the checkpoint."""
 
-    names: set[str]
+class Initialization(NamedTuple):
+    """The names of the tensors that were copied, and lines that tell the user what was done."""
+
+    copied: set[str]
     report: list[str]
 
 
-def begin(
+def initialize_model(
     model: Transformer,
     recipe: Recipe,
     open_checkpoint: Callable[[Path], Checkpoint],
     vocab: Vocabulary,
-    own: Sequence[str],
+    objective_parameters: Sequence[str],
 ) -> list[str]:
-    """Begin with the checkpoints that a recipe names; lines that say what came, what was left behind and what is new.
+    """Copy the weights of the checkpoints that a recipe names, and return lines that tell the user what was done.
 
-    `own` are the parameters of the objectives, which always begin anew.
+    `objective_parameters` are the names of the objectives' own parameters, which are always new.
     """
     assert recipe.init_from is not None
-    first = "encoder" if recipe.init_decoder_from is not None else recipe.init_stacks
-    taken = initialise(model, open_checkpoint(recipe.init_from), vocab, first)
-    names, report = set(taken.names), list(taken.report)
+    stacks = "encoder" if recipe.init_decoder_from is not None else recipe.init_stacks
+    copied, report = initialize_from(model, open_checkpoint(recipe.init_from), vocab, stacks)
     if recipe.init_decoder_from is not None:
-        more = initialise(model, open_checkpoint(recipe.init_decoder_from), vocab, "decoder", table=False)
-        names, report = names | more.names, report + more.report
-    new = [name for name in model.state_dict() if name not in names] + [f"heads.{name}" for name in own]
-    return report + ([f"new, drawn at random: {_summary(new)}"] if new else [])
+        decoder_checkpoint = open_checkpoint(recipe.init_decoder_from)
+        more = initialize_from(model, decoder_checkpoint, vocab, "decoder", shared_tensors=False)
+        copied = copied | more.copied
+        report = report + more.report
+    new = [name for name in model.state_dict() if name not in copied]
+    new += [f"heads.{name}" for name in objective_parameters]
+    if new:
+        report = [*report, f"new, drawn at random: {_summarize(new)}"]
+    return report
 
 
-def initialise(
-    model: Transformer, checkpoint: Checkpoint, vocab: Vocabulary, stack: str = "both", table: bool = True
-) -> Taken:
-    """Copy what fits into `model`: of one stack, or both, and the shared token table if wanted.
+def initialize_from(
+    model: Transformer,
+    checkpoint: Checkpoint,
+    vocab: Vocabulary,
+    stacks: str = "both",
+    shared_tensors: bool = True,
+) -> Initialization:
+    """Copy the tensors of one stack or of both into `model`, and those that belong to no stack if wanted.
 
-    The decoder of a model that has none is its encoder, as XLM begins translation with an MLM on both sides (Lample & Conneau 2019);
-    attention to the source is new then.
-
-    Raises MasscliError when the vocabularies differ, when a tensor's shape does, or when nothing at all would be copied.
+    If the checkpoint has no decoder, its encoder becomes the decoder, as XLM initializes translation with a masked language
+    model on both sides (Lample and Conneau 2019); attention to the source is new then. Raises MasscliError if the
+    vocabularies differ, if the shapes of a tensor do, or if nothing at all would be copied.
     """
     if checkpoint.tokenizer().vocab.fingerprint != vocab.fingerprint:
         raise MasscliError(
             f"{checkpoint.path}: was trained with another vocabulary than the data",
             f"preprocess the text with --spm-model {checkpoint.path}",
         )
-    theirs, ours = checkpoint.weights(), model.state_dict()
-    turned = stack == "decoder" and not any(name.startswith("decoder.") for name in theirs)
-    if turned:
-        theirs = {_as_decoder(name): tensor for name, tensor in theirs.items()}
-    old, new = checkpoint.state.languages, model.languages
-    taken: list[str] = []
-    longer: list[str] = []
-    for name, tensor in ours.items():
-        if name not in theirs or not _wanted(name, stack, table):
+    sources = checkpoint.weights()
+    has_decoder = any(name.startswith("decoder.") for name in sources)
+    decoder_from_encoder = stacks == "decoder" and not has_decoder
+    if decoder_from_encoder:
+        sources = {_as_decoder(name): tensor for name, tensor in sources.items()}
+    old_languages, new_languages = checkpoint.state.languages, model.languages
+    copied: list[str] = []
+    repeated_positions = ""
+    for name, tensor in model.state_dict().items():
+        if name not in sources or not _is_wanted(name, stacks, shared_tensors):
             continue
-        source = theirs[name]
-        if name.endswith("languages.weight") and old != new:
-            _by_name(tensor, source, old, new)
+        source = sources[name]
+        if name.endswith("languages.weight") and old_languages != new_languages:
+            _copy_languages(tensor, source, old_languages, new_languages)
         elif name.endswith("positions.weight") and len(tensor) > len(source):
+            # More positions than the checkpoint has: its table is repeated, as UniLM extends it.
             tensor.copy_(source[torch.arange(len(tensor)) % len(source)])
-            longer = [f"positions {len(source)} to {len(tensor) - 1} are those from 0 on again"]
+            repeated_positions = f"positions {len(source)} to {len(tensor) - 1} are those from 0 on again"
         elif source.shape != tensor.shape:
-            raise MasscliError(f"{checkpoint.path}: {name} is {tuple(source.shape)}, the model wants {tuple(tensor.shape)}",
-                               "leave out the options that change the model's shape")  # fmt: skip
+            raise MasscliError(
+                f"{checkpoint.path}: {name} is {tuple(source.shape)}, the model wants {tuple(tensor.shape)}",
+                "leave out the options that change the model's shape",
+            )
         else:
             tensor.copy_(source)
-        taken.append(name)
-    if stack != "both" and not any(stack in name.split(".")[:2] for name in taken):
+        copied.append(name)
+    _check_copied(checkpoint, stacks, copied)
+    first_line = f"{len(copied)} tensors from {checkpoint.path}"
+    if decoder_from_encoder:
+        first_line += ", of its encoder: it has no decoder"
+    report = [first_line]
+    if repeated_positions:
+        report.append(repeated_positions)
+    unused = [name for name in sources if name not in copied]
+    unused += [f"heads.{name}" for name in checkpoint.objective_state()]
+    if unused:
+        report.append(f"left behind: {_summarize(unused)}")
+    unknown = [language for language in new_languages if language not in old_languages]
+    if unknown and old_languages:
+        report.append(f"languages without a vector there, drawn at random: {', '.join(unknown)}")
+    return Initialization(set(copied), report)
+
+
+def _check_copied(checkpoint: Checkpoint, stacks: str, copied: Sequence[str]) -> None:
+    """Raise MasscliError if nothing was copied, or nothing of the stack that was asked for."""
+    if stacks != "both" and not any(stacks in name.split(".")[:2] for name in copied):
         raise MasscliError(
-            f"{checkpoint.path}: has no {stack}", "leave out --init-stacks, or take another run"
+            f"{checkpoint.path}: has no {stacks}", "leave out --init-stacks, or take another run"
         )
-    if not taken:
+    if not copied:
         raise MasscliError(
             f"{checkpoint.path}: shares no weight with this model",
             "was it made for another kind of objective?",
         )
-    unused = [n for n in theirs if n not in taken] + [f"heads.{n}" for n in checkpoint.objective_state()]
-    fresh = [n for n in new if n not in old]
-    report = [
-        f"{len(taken)} tensors from {checkpoint.path}"
-        + (", of its encoder: it has no decoder" if turned else "")
-    ]
-    report += longer
-    report += [f"left behind: {_summary(unused)}"] if unused else []
-    report += (
-        [f"languages without a vector there, drawn at random: {', '.join(fresh)}"] if fresh and old else []
-    )
-    return Taken(set(taken), report)
 
 
-def _wanted(name: str, stack: str, table: bool) -> bool:
-    """Whether a tensor belongs to a stack: `decoder.layers.0...`, `embeddings.decoder...`, `token_embeddings.decoder`; or is shared by both."""
-    owner = next((part for part in name.split(".")[:2] if part in ("encoder", "decoder")), None)
-    return table if owner is None else stack in ("both", owner)
+def _is_wanted(name: str, stacks: str, shared_tensors: bool) -> bool:
+    """Return whether a tensor is to be copied.
+
+    A stack is part of names such as decoder.layers.0..., embeddings.decoder... and token_embeddings.decoder; other tensors
+    are shared by both stacks.
+    """
+    for part in name.split(".")[:2]:
+        if part in STACKS:
+            return stacks in ("both", part)
+    return shared_tensors
 
 
 def _as_decoder(name: str) -> str:
-    """What a tensor of the encoder is called in the decoder."""
+    """Return the name in the decoder of a tensor of the encoder."""
     parts = name.split(".")
-    return ".".join(["decoder" if n < 2 and part == "encoder" else part for n, part in enumerate(parts)])
+    for position, part in enumerate(parts[:2]):
+        if part == "encoder":
+            parts[position] = "decoder"
+    return ".".join(parts)
+
+
+def _copy_languages(
+    tensor: Tensor, source: Tensor, old_languages: Sequence[str], new_languages: Sequence[str]
+) -> None:
+    """Copy the vector of each language that both models have."""
+    for row, language in enumerate(new_languages):
+        if language in old_languages:
+            tensor[row].copy_(source[list(old_languages).index(language)])
 
 
 def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
-    """Keep parts of a model as they are: embeddings, a stack, or the first layers of each."""
+    """Exclude parts of a model from training, and return a line that says how much.
+
+    A part is `embeddings`, a stack, or a number N for the first N layers of each stack. Raises MasscliError if the model has no
+    such part.
+    """
+    if not parts:
+        return []
     for part in parts:
-        last = (
-            [f"{stack}.layers.{int(part) - 1}." for stack in ("encoder", "decoder")]
-            if part.isdigit()
-            else _prefixes(part)
-        )
-        if not any(name.startswith(prefix) for name, _ in model.named_parameters() for prefix in last):
+        # Of a number of layers the last one must be there.
+        required = _prefixes(part)
+        if part.isdigit():
+            required = [f"{stack}.layers.{int(part) - 1}." for stack in STACKS]
+        if not any(_starts_with_any(name, required) for name, _ in model.named_parameters()):
             raise MasscliError(
                 f"--freeze {part}: the model has nothing of the kind",
                 "name embeddings, a stack or layers that it has",
             )
     prefixes = [prefix for part in parts for prefix in _prefixes(part)]
-    stopped = total = 0
-    for name, p in model.named_parameters():
-        total += p.numel()
-        if any(name.startswith(prefix) for prefix in prefixes):
-            p.requires_grad_(False)
-            stopped += p.numel()
-    return [f"frozen: {', '.join(parts)} ({stopped:,} of {total:,} parameters)"] if parts else []
+    frozen = total = 0
+    for name, parameter in model.named_parameters():
+        total += parameter.numel()
+        if _starts_with_any(name, prefixes):
+            parameter.requires_grad_(False)
+            frozen += parameter.numel()
+    return [f"frozen: {', '.join(parts)} ({frozen:,} of {total:,} parameters)"]
 
 
 def _prefixes(part: str) -> list[str]:
+    """Return how the names of the parameters of a part begin."""
     if part == "embeddings":
         return ["token_embeddings.", "embeddings.", "embedding_projections.", "output_biases."]
-    if part in ("encoder", "decoder"):
-        return [f"{part}.", *(["relative."] if part == "encoder" else [])]
-    return [f"{stack}.layers.{n}." for stack in ("encoder", "decoder") for n in range(int(part))]
+    if part == "encoder":
+        return ["encoder.", "relative."]
+    if part == "decoder":
+        return ["decoder."]
+    return [f"{stack}.layers.{number}." for stack in STACKS for number in range(int(part))]
 
 
-def _by_name(tensor: Tensor, source: Tensor, old: Sequence[str], new: Sequence[str]) -> None:
-    for row, language in enumerate(new):
-        if language in old:
-            tensor[row].copy_(source[list(old).index(language)])
+def _starts_with_any(name: str, prefixes: Iterable[str]) -> bool:
+    return any(name.startswith(prefix) for prefix in prefixes)
 
 
-def _summary(names: Sequence[str]) -> str:
-    """`decoder (120), tables (1)`."""
-    heads: dict[str, int] = {}
+def _summarize(names: Sequence[str]) -> str:
+    """Return the first parts of names with their counts, such as `decoder (120), tables (1)`."""
+    counts: dict[str, int] = {}
     for name in names:
-        head = name.partition(".")[0]
-        heads[head] = heads.get(head, 0) + 1
-    return ", ".join(f"{head} ({count})" for head, count in heads.items())
+        first_part = name.partition(".")[0]
+        counts[first_part] = counts.get(first_part, 0) + 1
+    return ", ".join(f"{part} ({count})" for part, count in counts.items())

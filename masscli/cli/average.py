@@ -24,11 +24,11 @@ def run(
 ) -> None:
     import sys
 
-    from masscli.checkpoint.average import average, members
+    from masscli.checkpoint.average import average, open_members
 
     if last is not None and last < 1:
         raise MasscliError(f"--last: must be above 0, got {last}")
-    chosen = members(paths, last)
+    chosen = open_members(paths, last)
     path = average(chosen, output)
     print(f"the mean of {len(chosen)} checkpoints: {', '.join(str(c.path) for c in chosen)}", file=sys.stderr)
     print(path)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from masscli.__main__ import run as masscli
 from masscli.checkpoint import checkpoint
-from masscli.checkpoint.average import average, members
+from masscli.checkpoint.average import average, open_members
 from masscli.checkpoint.checkpoint import Checkpoint, rank_steps, saved_checkpoints, stale_steps
 from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
@@ -184,13 +184,13 @@ def test_other_things_in_the_folder_are_let_alone(toy: Path, run: Path) -> None:
 
 def test_reading_a_run_leaves_an_unfinished_save_to_its_writer(run: Path, tmp_path: Path) -> None:
     (run / "checkpoints/.step-0000012.new").mkdir()
-    average(members([run], 2), tmp_path / "mean")
+    average(open_members([run], 2), tmp_path / "mean")
     assert (run / "checkpoints/.step-0000012.new").exists()
 
 
 # -- damage --------------------------------------------------------------------------------------------------------------------------------
 
-GO_ON = "use another checkpoint; to go on training from the one before, delete its folder"
+GO_ON = "use another checkpoint; to continue training from the checkpoint before it, delete its folder"
 
 
 def everything(path: Path) -> object:
@@ -241,7 +241,7 @@ def test_what_is_no_checkpoint_is_said(run: Path, tmp_path: Path) -> None:
     text = state.read_text()
     state.write_text(text.replace('"format": 1', '"format": 99'))
     assert refused(lambda: Checkpoint.open(state.parent)) == (
-        f"{state.parent}: format 99 of a checkpoint is not known", "this masscli reads format 1",
+        f"{state.parent}: unknown checkpoint format 99", "this version of masscli reads format 1",
     )  # fmt: skip
     for broken in (text[:100], "[]", text.replace('"step"', '"stepp"')):
         state.write_text(broken)
@@ -407,7 +407,7 @@ def test_half_a_model_is_completed(
 
 
 def test_the_average_is_the_mean_in_any_order(run: Path, tmp_path: Path) -> None:
-    chosen = members([run], 3)
+    chosen = open_members([run], 3)
     assert [c.state.step for c in chosen] == [4, 8, 10]
     forward, backward = (
         average(order, tmp_path / name) for order, name in ((chosen, "a"), (chosen[::-1], "b"))
@@ -420,7 +420,7 @@ def test_the_average_is_the_mean_in_any_order(run: Path, tmp_path: Path) -> None
 
 
 def test_an_average_is_a_run_to_use_and_not_to_continue(toy: Path, run: Path, tmp_path: Path) -> None:
-    average(members([run / "checkpoints/step-0000004", run], None), tmp_path / "mean")
+    average(open_members([run / "checkpoints/step-0000004", run], None), tmp_path / "mean")
     _, notes = build(recipe(toy, tmp_path / "next", f"init_from={tmp_path / 'mean'}", streams=MASS))
     assert notes[0].endswith(f"tensors from {tmp_path / 'mean/checkpoints/step-0000010'}")
     assert refused(lambda: build(recipe(toy, tmp_path / "mean"))) == (
@@ -431,14 +431,14 @@ def test_an_average_is_a_run_to_use_and_not_to_continue(toy: Path, run: Path, tm
 
 def test_only_checkpoints_of_one_model_are_averaged(toy: Path, run: Path, tmp_path: Path) -> None:
     train(recipe(toy, tmp_path / "wide", "model.ffn_dim=48", "train.max_update=1"))
-    mixed = members([run, tmp_path / "wide"], None)
+    mixed = open_members([run, tmp_path / "wide"], None)
     assert (
         refused(lambda: average(mixed, tmp_path / "mean"))[0]
         == f"{mixed[1].path}: is not the same model as {mixed[0].path}"
     )
-    few = refused(lambda: members([run], 4))
+    few = refused(lambda: open_members([run], 4))
     assert few == (f"{run}: holds 3 checkpoints, not 4", "keep more of them with --keep-last")
-    assert refused(lambda: average(members([run], 2), run)) == (
+    assert refused(lambda: average(open_members([run], 2), run)) == (
         f"{run}: is not empty",
         "choose another folder with --output",
     )

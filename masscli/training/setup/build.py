@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from masscli.checkpoint.checkpoint import Checkpoint, RunState, make_framing
-from masscli.checkpoint.initialize import begin, freeze
+from masscli.checkpoint.initialize import freeze, initialize_model
 from masscli.checkpoint.word_vectors import load_vectors
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
@@ -149,7 +149,7 @@ def _initialize(
         for name, objective in objectives.items():
             names += [f"{name}.{key}" for key, _ in objective.named_parameters()]
         with torch.no_grad():
-            notes += begin(model, recipe, context.open_checkpoint, context.data.vocab, names)
+            notes += initialize_model(model, recipe, context.open_checkpoint, context.data.vocab, names)
     return notes + load_vectors(model, recipe.init_vectors, context.data)
 
 

@@ -317,7 +317,7 @@ def test_validation_goes_there_and_back(toy: Path, tmp_path: Path) -> None:
            "retrieval", "retrieval.en-de", "retrieval.de-en"}  # fmt: skip
     assert set(measured.metrics) == {"loss", "ppl", "bt-en-de.loss", "bt-de-en.loss", *own}
     trainer = build(run)[0]
-    task = next(t for t in trainer.validator.tasks if t.name == "roundtrip.de-en-de")
+    task = next(t for t in trainer.validator.translations if t.name == "roundtrip.de-en-de")
     assert task.sources == task.references == DataFolder.open(toy).original_lines("valid", "de", "de")[:4]
 
 
