@@ -99,6 +99,13 @@ def read_block(file: BinaryIO, size: int, path: Path) -> bytes:
         ) from None
 
 
+def read_range(path: Path, offset: int, size: int) -> bytes:
+    """Return `size` bytes of a plain file from `offset`, or fewer if the file ends before."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
 def iter_blocks(path: Path) -> Iterator[bytes]:
     """Yield whole lines, about BLOCK_BYTES at a time. Only the last block may lack its final newline."""
     with open_bytes(path) as file:

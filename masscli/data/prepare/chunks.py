@@ -39,9 +39,7 @@ class LineRange:
         """Return the lines themselves."""
         data = self.data
         if data is None:
-            with open(self.path, "rb") as file:
-                file.seek(self.offset)
-                data = file.read(self.size)
+            data = corpus.read_range(self.path, self.offset, self.size)
         if len(data) != self.size:
             raise MasscliError(
                 f"{self.path}: has become shorter while it was read", "run the same command again"

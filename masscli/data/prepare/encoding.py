@@ -270,14 +270,15 @@ def _log_dropped_lines(task: ChunkTask, unit: _Unit, sides: Sequence[_Side], is_
     It names the file whose line is at fault, or the first file if it takes both to see the fault.
     """
     name = task.group.unit_name(unit.sides)
+    labels = [reason.label for reason in DropReason]
+    first, last = unit.sides[0], unit.sides[-1]
+    first_path = display_path(task.group.paths[first])
+    last_path = display_path(task.group.paths[last])
+    first_is_good = sides[first].reasons == DropReason.KEPT
+    only_last_is_bad = first_is_good & (sides[last].reasons != DropReason.KEPT)
+    first_number = task.ranges[0].first_line + 1
     log = []
     for row in np.flatnonzero((unit.reasons != DropReason.KEPT) & ~is_blank).tolist():
-        at_fault = unit.sides[0]
-        for number in unit.sides:
-            if sides[number].reasons[row] != DropReason.KEPT:
-                at_fault = number
-                break
-        path = display_path(task.group.paths[at_fault])
-        line = task.ranges[0].first_line + row + 1
-        log.append(f"{name}\t{line}\t{DropReason(unit.reasons[row]).label}\t{path}\n")
+        path = last_path if only_last_is_bad[row] else first_path
+        log.append(f"{name}\t{first_number + row}\t{labels[unit.reasons[row]]}\t{path}\n")
     return log
