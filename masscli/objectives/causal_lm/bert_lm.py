@@ -12,15 +12,15 @@ from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
-from masscli.objectives.causal_lm.clm import SentenceCollator, causal_lm_loss
+from masscli.objectives.causal_lm.clm import SentenceCollator
 from masscli.objectives.causal_lm.options import BertLMOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.code_switching import CodeSwitcher
 from masscli.objectives.shared.sentence_masking import (
     SentenceMaskingCollator,
-    masked_lm_loss,
     sentence_masker,
 )
+from masscli.objectives.shared.token_loss import token_loss
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ class BertLM(Objective):
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropies of both stacks."""
         assert batch.target is not None
+        encoder_states = model.encode(batch.source).hidden
+        decoder_states = model.decode(batch.target, None)
         return {
-            "mlm": masked_lm_loss(model, batch),
-            "clm": causal_lm_loss(model, batch.target, batch.labels["clm"]),
+            "mlm": token_loss(model, encoder_states, batch.labels["mlm"], "encoder"),
+            "clm": token_loss(model, decoder_states, batch.labels["clm"], "decoder"),
         }

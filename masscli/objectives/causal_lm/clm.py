@@ -17,6 +17,7 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.causal_lm.options import CausalLMOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.batching import example_numbers, non_padding_positions
+from masscli.objectives.shared.token_loss import token_loss
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,4 @@ class CausalLM(Objective):
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of every token."""
-        return {"clm": causal_lm_loss(model, batch.source, batch.labels["clm"])}
-
-
-def causal_lm_loss(model: Transformer, tokens: Tokens, labels: Labels) -> Term:
-    """Return the summed cross-entropy of labels by a decoder that has no encoder to attend to."""
-    states = model.decode(tokens, None).flatten(0, 1)
-    return Term(*model.loss(states[labels.positions], labels.ids, stack="decoder"))
+        return {"clm": token_loss(model, model.decode(batch.source, None), batch.labels["clm"], "decoder")}

@@ -15,10 +15,10 @@ from masscli.data.batches.dataset import Collator, Dataset, Example, TokenBlockD
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.transformer import Transformer
-from masscli.objectives.causal_lm.clm import causal_lm_loss
 from masscli.objectives.causal_lm.options import GptOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.batching import example_fields, example_numbers, non_padding_positions
+from masscli.objectives.shared.token_loss import token_loss
 
 
 class WindowDataset(TokenBlockDataset):
@@ -79,4 +79,4 @@ class Gpt(Objective):
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of every token."""
-        return {"lm": causal_lm_loss(model, batch.source, batch.labels["lm"])}
+        return {"lm": token_loss(model, model.decode(batch.source, None), batch.labels["lm"], "decoder")}

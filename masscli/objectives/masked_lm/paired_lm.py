@@ -22,6 +22,7 @@ from masscli.objectives.shared.masking import MaskingUnit, TokenMasker
 from masscli.objectives.shared.paired_text import add_special_tokens
 from masscli.objectives.shared.segment_pairs import SegmentPairDataset
 from masscli.objectives.shared.sentence_masking import masked_batch
+from masscli.objectives.shared.token_loss import token_loss
 from masscli.text.vocabulary import Vocabulary
 
 
@@ -117,9 +118,7 @@ class PairedLM(Objective):
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of the masked tokens, and that of the pairs' labels."""
         hidden = model.encode(batch.source).hidden
-        labels = batch.labels["mlm"]
-        masked_states = hidden.flatten(0, 1)[labels.positions]
-        terms = {"mlm": Term(*model.loss(masked_states, labels.ids, stack="encoder"))}
+        terms = {"mlm": token_loss(model, hidden, batch.labels["mlm"], "encoder")}
         if self.head is not None and self.pair_term is not None:
             logits = self.head(model.pool(hidden)).float()
             loss = F.cross_entropy(logits, batch.labels[self.pair_term].ids, reduction="sum")

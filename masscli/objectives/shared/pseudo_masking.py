@@ -34,6 +34,7 @@ from masscli.objectives.shared.batching import example_numbers, flatten_position
 from masscli.objectives.shared.corruption import replace_tokens
 from masscli.objectives.shared.options import PseudoMaskingOptions
 from masscli.objectives.shared.paired_text import refuse_language_tags
+from masscli.objectives.shared.token_loss import token_loss
 
 NUM_SPECIAL_TOKENS = 3
 """Special tokens of an example: [CLS] and [SEP] around the source, and the end of the target."""
@@ -156,6 +157,5 @@ def uncorrupt(batch: Batch, term: str) -> Batch:
 
 def pseudo_mask_loss(model: Transformer, batch: Batch, term: str, label_smoothing: float = 0.0) -> Term:
     """Return the summed cross-entropy at the positions of one loss term, by the encoder."""
-    labels = batch.labels[term]
-    states = model.encode(batch.source).hidden.flatten(0, 1)
-    return Term(*model.loss(states[labels.positions], labels.ids, label_smoothing, stack="encoder"))
+    hidden = model.encode(batch.source).hidden
+    return token_loss(model, hidden, batch.labels[term], "encoder", label_smoothing)

@@ -18,6 +18,7 @@ from masscli.objectives.shared.code_switching import CodeSwitcher
 from masscli.objectives.shared.corruption import Bools
 from masscli.objectives.shared.masking import TokenMasker
 from masscli.objectives.shared.options import SentenceMaskingOptions
+from masscli.objectives.shared.token_loss import token_loss
 from masscli.text.vocabulary import Vocabulary
 
 
@@ -63,9 +64,8 @@ def masked_batch(
 
 def masked_lm_loss(model: Transformer, batch: Batch) -> Term:
     """Return the summed cross-entropy of the masked tokens, by the encoder."""
-    labels = batch.labels["mlm"]
-    states = model.encode(batch.source).hidden.flatten(0, 1)
-    return Term(*model.loss(states[labels.positions], labels.ids, stack="encoder"))
+    hidden = model.encode(batch.source).hidden
+    return token_loss(model, hidden, batch.labels["mlm"], "encoder")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from masscli.data.batches.framing import Framing
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Term
 from masscli.objectives.shared.batching import non_padding_positions
+from masscli.objectives.shared.token_loss import token_loss
 
 
 def sequence_pair_batch(
@@ -54,6 +55,5 @@ def draw_seeds(rngs: Sequence[np.random.Generator]) -> Tensor:
 def sequence_loss(model: Transformer, batch: Batch, term: str, label_smoothing: float = 0.0) -> Term:
     """Encode the source, decode the target, and return the summed cross-entropy of the labels of `term`."""
     assert batch.target is not None
-    states = model.decode(batch.target, model.encode(batch.source)).flatten(0, 1)
-    labels = batch.labels[term]
-    return Term(*model.loss(states[labels.positions], labels.ids, label_smoothing))
+    hidden = model.decode(batch.target, model.encode(batch.source))
+    return token_loss(model, hidden, batch.labels[term], "decoder", label_smoothing)

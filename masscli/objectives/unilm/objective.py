@@ -17,6 +17,7 @@ from masscli.objectives.shared.batching import example_numbers
 from masscli.objectives.shared.corruption import replace_tokens
 from masscli.objectives.shared.paired_text import add_special_tokens, refuse_language_tags, segment_pairs
 from masscli.objectives.shared.pseudo_masking import PseudoMaskExample, pseudo_mask_batch
+from masscli.objectives.shared.token_loss import token_loss
 from masscli.objectives.unilm.corruption import build_example, draw_blocks
 from masscli.objectives.unilm.options import UniLMOptions
 
@@ -81,9 +82,6 @@ class UniLM(Objective):
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropies at [M] and at [P]."""
-        states = model.encode(batch.source).hidden.flatten(0, 1)
-        terms = {}
-        for term in self.options.terms:
-            labels = batch.labels[term]
-            terms[term] = Term(*model.loss(states[labels.positions], labels.ids, stack="encoder"))
-        return terms
+        hidden = model.encode(batch.source).hidden
+        terms = self.options.terms
+        return {term: token_loss(model, hidden, batch.labels[term], "encoder") for term in terms}
