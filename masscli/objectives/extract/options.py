@@ -19,7 +19,7 @@ class ExtractOptions(TableOptions):
     implementation: ClassVar[str] = "masscli.objectives.extract.objective:Extract"
     formats: ClassVar[tuple[str, ...]] = ("squad",)
     name: str = "extract"
-    """The objective's name."""
+    """The objective."""
     qa_head: Literal["linear", "roberta", "albert", "electra"] = "linear"
     """How answers are scored: by a start and an end score of each token (linear, as in BERT), with a
     classifier of whether there is an answer (roberta), or with ends that are scored given the start, and a

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from masscli.data.batches.windows import best_window_per_token
 from masscli.objectives.extract.question_windows import QuestionWindow
@@ -34,19 +35,10 @@ def search_windows(
     """
     logits = head.span_logits(windows)
     start_logits = logits.starts.double().cpu().numpy()
-    text_starts = windows.text_start.tolist()
-    text_sizes = windows.text_size.tolist()
-    best_starts = []
-    for row_logits, text_start, size in zip(start_logits, text_starts, text_sizes, strict=True):
-        best_starts.append(_best(row_logits[text_start : text_start + size], n_best))
-    # Ends are scored given no answer (column 0), and given each of the best starts. Rows with fewer starts
-    # are filled up with the null position.
-    num_columns = 1 + max(len(starts) for starts in best_starts)
-    given_starts = windows.null_position[:, None].repeat(1, num_columns)
-    for row, starts in enumerate(best_starts):
-        positions = torch.tensor(starts, device=given_starts.device) + text_starts[row]
-        given_starts[row, 1 : 1 + len(starts)] = positions
-    end_logits = logits.ends(given_starts).double().cpu().numpy()
+    text_end = windows.text_start + windows.text_size
+    texts = [slice(*bounds) for bounds in zip(windows.text_start.tolist(), text_end.tolist(), strict=True)]
+    best_starts = [_best(start_logits[row, text], n_best) for row, text in enumerate(texts)]
+    end_logits = logits.ends(_start_positions(windows, best_starts)).double().cpu().numpy()
     outputs = []
     for row, null_position in enumerate(windows.null_position.tolist()):
         # Without a classifier, no answer is a span that starts and ends at the null position.
@@ -54,11 +46,10 @@ def search_windows(
             null_score = start_logits[row, null_position] + end_logits[row, 0, null_position]
         else:
             null_score = float(logits.no_answer[row])
-        text = slice(text_starts[row], text_starts[row] + text_sizes[row])
-        text_start_logits = start_logits[row, text]
+        text_start_logits = start_logits[row, texts[row]]
         output = [null_score]
         for column, start in enumerate(best_starts[row], 1):
-            text_end_logits = end_logits[row, column, text]
+            text_end_logits = end_logits[row, column, texts[row]]
             for end in _best(text_end_logits, n_best):
                 if start <= end < start + max_answer:
                     output += [start, end, text_start_logits[start] + text_end_logits[end]]
@@ -80,6 +71,20 @@ def rank_spans(windows: Sequence[tuple[QuestionWindow, ExampleOutput]]) -> list[
             if best_windows[start] == window.number:
                 spans.append(ScoredSpan(score, start, window.start + int(last)))
     return sorted(spans, key=lambda span: (-span.score, span.start, span.end))
+
+
+def _start_positions(windows: WindowStates, best_starts: Sequence[Sequence[int]]) -> Tensor:
+    """Return the positions of starts given which ends are scored: (B, K).
+
+    The first one is the null position. The others are those of the best starts, which are counted from the
+    start of the text. Rows with fewer starts are filled up with the null position.
+    """
+    num_columns = 1 + max(len(starts) for starts in best_starts)
+    positions = windows.null_position[:, None].repeat(1, num_columns)
+    for row, starts in enumerate(best_starts):
+        offsets = torch.tensor(starts, device=positions.device)
+        positions[row, 1 : 1 + len(starts)] = windows.text_start[row] + offsets
+    return positions
 
 
 def _best(scores: ExampleOutput, count: int) -> list[int]:

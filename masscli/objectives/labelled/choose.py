@@ -73,11 +73,7 @@ class Choose(PredictiveObjective):
     def data_warnings(self, dataset: Dataset) -> list[str]:
         """Return how many examples are truncated."""
         assert isinstance(dataset, ChoiceDataset)
-        truncated = dataset.num_truncated
-        if not truncated:
-            return []
-        max_length = self.options.max_length
-        return [f"{truncated} of {len(dataset)} examples are cut to {max_length} tokens (--max-length)"]
+        return self.reader.truncation_warnings(dataset.num_truncated, len(dataset))
 
     def collator(self) -> ChoiceCollator:
         """Return what makes batches of contexts and choices."""

@@ -60,7 +60,7 @@ class ClassifyOptions(TextTaskOptions):
 
     implementation: ClassVar[str] = "masscli.objectives.labelled.classify:Classify"
     name: str = "classify"
-    """The objective's name."""
+    """The objective."""
     labels: tuple[str, ...] = ()
     """The labels (default: those of the training part, sorted). A label without an example there is not
     learned, with a warning."""
@@ -78,7 +78,7 @@ class RegressOptions(TextTaskOptions):
 
     implementation: ClassVar[str] = "masscli.objectives.labelled.regress:Regress"
     name: str = "regress"
-    """The objective's name."""
+    """The objective."""
     low: float | None = None
     """Smallest number of the scale (default: of the training part); the head learns numbers scaled to [0,
     1]."""
@@ -93,7 +93,7 @@ class TagOptions(TableOptions):
     implementation: ClassVar[str] = "masscli.objectives.labelled.tag:Tag"
     formats: ClassVar[tuple[str, ...]] = ("conll",)
     name: str = "tag"
-    """The objective's name."""
+    """The objective."""
     word_column: str = ""
     """Column of the words (default: the first; in CoNLL-U, of ten columns with a number first, 2, FORM)."""
     tag_column: str = ""
@@ -113,7 +113,7 @@ class ChooseOptions(SequenceTaskOptions):
     implementation: ClassVar[str] = "masscli.objectives.labelled.choose:Choose"
     formats: ClassVar[tuple[str, ...]] = ("jsonl", "swag", "race")
     name: str = "choose"
-    """The objective's name."""
+    """The objective."""
     context_column: str = "context"
     """Field of the context."""
     choices_column: str = "choices"

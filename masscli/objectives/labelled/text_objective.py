@@ -94,11 +94,7 @@ class TextObjective(PredictiveObjective):
     def data_warnings(self, dataset: Dataset) -> list[str]:
         """Return how many examples are truncated."""
         assert isinstance(dataset, TextDataset | DoubledPairsDataset)
-        truncated = dataset.num_truncated
-        if not truncated:
-            return []
-        max_length = self.options.max_length
-        return [f"{truncated} of {len(dataset)} examples are cut to {max_length} tokens (--max-length)"]
+        return self.reader.truncation_warnings(dataset.num_truncated, len(dataset))
 
     def scores(self, model: Transformer, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return scores (B, outputs), and the hidden states (B, L, D) that they are computed from."""

@@ -79,6 +79,14 @@ class SequenceReader:
         target = tokens if self.both_stacks else None
         return Batch(tokens, target, {}, {}, torch.tensor(example_numbers(examples)))
 
+    def truncation_warnings(self, num_truncated: int, num_examples: int) -> list[str]:
+        """Return a warning if examples are truncated."""
+        if not num_truncated:
+            return []
+        return [
+            f"{num_truncated} of {num_examples} examples are cut to {self.max_length} tokens (--max-length)"
+        ]
+
     def hidden_states(self, model: Transformer, batch: Batch) -> Tensor:
         """Return the last hidden states of the stack: (B, L, D)."""
         if batch.target is not None:

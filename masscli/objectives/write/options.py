@@ -88,7 +88,7 @@ class SummarizeOptions(ConditionalGenerationOptions):
     implementation: ClassVar[str] = "masscli.objectives.write.summarize:Summarize"
     formats: ClassVar[tuple[str, ...]] = ("aligned", "tsv", "jsonl")
     name: str = "summarize"
-    """The objective's name."""
+    """The objective."""
     source_column: str = "source"
     """Column of the text."""
     target_column: str = "target"
@@ -104,7 +104,7 @@ class RespondOptions(ConditionalGenerationOptions):
     implementation: ClassVar[str] = "masscli.objectives.write.respond:Respond"
     formats: ClassVar[tuple[str, ...]] = ("dialogues", "jsonl")
     name: str = "respond"
-    """The objective's name."""
+    """The objective."""
     context_column: str = "context"
     """Field of the earlier turns, a list."""
     response_column: str = "response"
