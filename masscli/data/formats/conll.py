@@ -25,7 +25,7 @@ Word = tuple[int, list[str]]
 
 
 def read_conll(path: Path) -> Iterator[Record]:
-    """Yield a record for every sentence, whose fields `1`, `2`, ... are lists of the words in each column.
+    """Yield a record for every sentence; its fields `1`, `2`, ... list the values of each column.
 
     Columns are separated by tabs, or by spaces if the first word has no tab. The reader skips `-DOCSTART-`,
     comments before a sentence (lines that begin with `#` and have not as many columns as words have), and in

@@ -36,7 +36,7 @@ class LineRange:
     data: bytes | None
 
     def lines(self) -> list[str]:
-        """Return the lines themselves."""
+        """Read and decode the lines."""
         data = self.data
         if data is None:
             data = corpus.read_range(self.path, self.offset, self.size)

@@ -19,7 +19,7 @@ from masscli.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class EncodedTable:
-    """A table of the folder, and its columns."""
+    """Manifest entries of a table that was written, and of its columns."""
 
     table: TableEntry
     columns: tuple[ColumnEntry, ...]

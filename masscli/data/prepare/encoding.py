@@ -45,7 +45,7 @@ class ChunkTask:
 
 @dataclass(frozen=True, slots=True)
 class EncodedChunk:
-    """What a chunk has become."""
+    """The encoded rows of a chunk, with counts and a log of the lines that were dropped."""
 
     group: TextGroup
     size: int
@@ -71,7 +71,7 @@ class _Side:
 
 @dataclass(slots=True)
 class _Unit:
-    """The lines of a pair, or of monolingual text, with what becomes of them."""
+    """Lines that are kept or dropped together, of a pair or of monolingual text, and why they are dropped."""
 
     sides: Sides
     reasons: Reasons
@@ -194,7 +194,7 @@ def _is_copy(first: Sequence[str], second: Sequence[str]) -> Bools:
 
 
 def _marked_on_any(sides: Sides, marked: Sequence[Bools]) -> Bools:
-    """Return the rows that are marked on any of the sides of a unit."""
+    """Return the rows that are marked on any of some sides."""
     rows: Bools = np.any([marked[side] for side in sides], axis=0)
     return rows
 

@@ -322,7 +322,7 @@ def _pair_files(prefix: Path, first: str, second: str) -> tuple[Path, Path] | No
 
 
 def _find_file(prefix: Path, ending: str) -> Path | None:
-    """Return the file of that name, which may be compressed."""
+    """Return PREFIX.ENDING, perhaps compressed, or None if there is no such file."""
     for suffix in SUFFIXES:
         path = prefix.with_name(f"{prefix.name}.{ending}{suffix}")
         if path.is_file():

@@ -71,13 +71,13 @@ SECONDS_BETWEEN_STATES = 2.0
 
 
 class ProgressReporter(Protocol):
-    """Where progress is reported."""
+    """Shows messages and progress, on a terminal or elsewhere."""
 
     def note(self, text: str) -> None:
-        """Report a fact."""
+        """Show a message."""
 
     def warn(self, text: str) -> None:
-        """Report something suspicious."""
+        """Show a warning."""
 
     def start(self, what: str, total: int) -> None:
         """Begin work on `total` bytes."""
@@ -166,7 +166,7 @@ def _copy_stdin(inputs: RequestedInputs, copy: Path) -> RequestedInputs:
 def _scan_files(
     inputs: RequestedInputs, pool: WorkerPool, progress: ProgressReporter
 ) -> dict[Path, FileScan]:
-    """Read every file once."""
+    """Scan every input file once, and report how much text there is."""
     paths: list[Path] = []
     for requested in inputs.text:
         paths += requested.paths
@@ -185,7 +185,7 @@ def _scan_files(
 
 
 def _settings(config: PreprocessConfig) -> dict[str, str]:
-    """Return the options that decide what the result is, as JSON."""
+    """Return the options that influence the resulting data folder, each value as JSON."""
     settings = {}
     for name, value in to_dict(config).items():
         # Where files lie does not matter; their contents are part of the fingerprint.
@@ -212,7 +212,7 @@ def _input_fingerprint(
     groups: Sequence[TextGroup],
     scans: Mapping[Path, FileScan],
 ) -> str:
-    """Return a hash of everything that decides what the result is."""
+    """Return a hash of everything that influences the resulting data folder: settings and text."""
     texts: list[object] = []
     for group in groups:
         digests = [scans[path].sha256 for path in group.paths]

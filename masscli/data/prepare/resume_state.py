@@ -16,7 +16,7 @@ RESUME_FILE = "resume.json"
 
 @config
 class ResumeState:
-    """All groups before number `group` are encoded, and `chunks` chunks of it.
+    """How far a run has come: all groups of files before number `group`, and `chunks` chunks of that one.
 
     `ends_document` says whether the last line of these chunks ended a document, and `key` which text,
     settings and versions the state belongs to. `dropped_bytes` is the size of the log of dropped lines.

@@ -80,7 +80,7 @@ class ShardBuilder:
         self._close()
 
     def add(self, chunk: EncodedChunk) -> None:
-        """Append the next chunk."""
+        """Append an encoded chunk to the columns, to the counts and to the log of dropped lines."""
         group = chunk.group
         # Chunks come in order, so that another group means that the last one is complete.
         if group.name != self._groups[self._group].name:
@@ -121,7 +121,7 @@ class ShardBuilder:
         )
 
     def finish(self) -> ResumeState:
-        """Complete all files after the last chunk."""
+        """Complete all files after the last chunk, and return the final state."""
         self._finish_group()
         self._writers = {}
         return self.state()

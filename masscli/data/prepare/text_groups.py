@@ -42,7 +42,7 @@ class TextGroup:
         return self.pairs or ((0,),)
 
     def unit_name(self, sides: Sides) -> str:
-        """Return the name under which the lines of a unit are counted."""
+        """Return the name under which the lines of a pair, or of monolingual text, are counted."""
         if not self.pairs:
             return self.name
         return f"{self.split}.{'-'.join(self.languages[side] for side in sides)}"

@@ -19,7 +19,7 @@ MAX_ROWS = 1 << 24
 
 @config
 class FinishedShard:
-    """What a writer says of a shard that is complete."""
+    """A shard that is complete: its files, and how many rows and values it has."""
 
     file: str
     rows: int
@@ -67,7 +67,7 @@ class ColumnWriter:
 
     @property
     def rows(self) -> int:
-        """Number of rows written so far, in all shards."""
+        """How many rows have been written so far, in all shards."""
         return sum(shard.rows for shard in self.state.finished) + self.state.rows
 
     def append(self, block: RowBlock, document_starts: Sequence[int] = ()) -> None:
@@ -147,7 +147,7 @@ class ColumnWriter:
             file.truncate(size)
 
     def _close_shard(self) -> None:
-        """Write the index of the current shard."""
+        """Close the current shard and write its index."""
         self.flush()
         self.close()
         state = self.state

@@ -136,7 +136,7 @@ class Column:
 
 
 def concatenate(columns: Sequence[Column]) -> Column:
-    """Return one column of the rows of several, one column after another."""
+    """Return a column of the rows of several columns, one column after another."""
     if any(column.selected is not None for column in columns):
         raise ValueError("columns with selected rows cannot be concatenated")
     return Column(tuple(shard for column in columns for shard in column.shards))

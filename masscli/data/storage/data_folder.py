@@ -31,7 +31,7 @@ class MissingDataError(MasscliError):
 
 
 class DataFolder:
-    """A data folder: which columns are the text of a language, which are aligned, and which are tables."""
+    """Finds the text of a language, the aligned text of a pair, and the tables in a data folder."""
 
     def __init__(self, folder: Path, manifest: Manifest, vocab: Vocabulary) -> None:
         self.folder = folder
@@ -213,7 +213,7 @@ class DataFolder:
         return Column(tuple(shards))
 
     def _inventory(self, split: str) -> str:
-        """Return a hint that lists what a split has."""
+        """Return a hint that lists the languages, pairs and tables of a split."""
         names: list[str] = []
         for text in self.manifest.texts:
             # Several files may be text of one language.

@@ -89,7 +89,7 @@ class FieldEntry:
 
 @config
 class TableEntry:
-    """The labelled examples of a split; `format` and `path` say what was read."""
+    """The labelled examples of a split of a table; `format` and `path` are those of the input file."""
 
     name: str
     split: str
@@ -102,7 +102,7 @@ class TableEntry:
 
 @config
 class InputEntry:
-    """One file that was read."""
+    """One input file that `masscli preprocess` read."""
 
     role: str
     path: str
@@ -224,7 +224,7 @@ class Manifest:
 
 
 def _missing_hint(folder: Path) -> str:
-    """Return what to do about a folder without a manifest."""
+    """Return a hint for a user whose folder has no manifest."""
     if not folder.is_dir():
         return f"there is no folder {folder}; masscli preprocess --destdir {folder} makes one"
     if (folder / PARTIAL_FOLDER).is_dir():

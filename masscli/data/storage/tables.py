@@ -108,7 +108,7 @@ class Table:
         return tuple(names)
 
     def has(self, field: str) -> bool:
-        """Return whether there is such a field."""
+        """Return whether the examples have a field of this name."""
         return field in self.columns
 
     def is_list(self, field: str) -> bool:
@@ -141,7 +141,7 @@ class Table:
             raise MasscliError(f"{self.path}: {field!r} {message}", advice)
 
     def text(self, field: str, row: int) -> str:
-        """Return a text, or the shared text, of an example."""
+        """Return the string of a text field, or of a shared one, in one example."""
         return self.columns[field].text(self.shared_row(field, row))
 
     def ids(self, field: str) -> TextColumn:
@@ -156,7 +156,7 @@ class Table:
         return int(shared[row][0])
 
     def numbers(self, field: str, row: int) -> NDArray[np.int64]:
-        """Return the whole numbers of an example."""
+        """Return the whole numbers of a field in one example."""
         return self.columns[field][row]
 
     def item_rows(self, field: str, row: int) -> range:
@@ -165,7 +165,7 @@ class Table:
         return range(int(offsets[row]), int(offsets[row + 1]))
 
     def strings(self, field: str, row: int) -> list[str]:
-        """Return the list of strings of an example."""
+        """Return the items of a list field in one example."""
         column = self.columns[field]
         return [column.text(item_row) for item_row in self.item_rows(field, row)]
 
@@ -180,6 +180,6 @@ class Table:
 
 
 def _offsets(counts: RaggedColumn) -> NDArray[np.int64]:
-    """Return the running sum of a column of one count in each row, from 0."""
+    """Return the cumulative sums, from 0, of a column that holds one count in each row."""
     numbers = [int(counts[row][0]) for row in range(len(counts))]
     return np.cumsum([0, *numbers], dtype=np.int64)
