@@ -27,7 +27,7 @@ class Purpose(IntEnum):
     BLOCK_ORDER = 2
     """Order of the blocks of a large data set, which make up its windows. Index: epoch."""
     STREAM_CHOICE = 3
-    """Which training stream a micro-batch is taken from. Indices: turn, micro-batch."""
+    """Which training stream a micro-batch is taken from. Indices: draw, micro-batch."""
     SENTENCE_PAIRS = 4
     """Pairs of segments that are made from one document. Indices: document, copy."""
     PAIR_TRUNCATION = 5

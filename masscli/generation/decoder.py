@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ from masscli.generation.search import search
 from masscli.generation.single_stack_decoding import SingleStackStepper
 from masscli.generation.stepper import EnsembleStepper, ModelStepper, Stepper
 from masscli.models.transformer import Transformer
+
+T = TypeVar("T")
 
 LOGIT_ROWS = 512
 """How many rows of logits are held at a time when references are scored."""
@@ -105,14 +108,14 @@ class Decoder:
             for batch in self._batches([len(ids) for ids in sources], self.config.beam):
                 start = self.framing.decoder_start(target)
                 hypotheses = search(
-                    self._stepper([sources[i] for i in batch], source, target, self.config.beam),
+                    self._stepper(_select(sources, batch), source, target, self.config.beam),
                     torch.full((len(batch),), start, device=self.device),
                     [self._length_limit(len(sources[i]), len(prefixes[i])) for i in batch],
                     self.config,
                     self.framing.vocab,
-                    prefixes=[prefixes[i] for i in batch],
+                    prefixes=_select(prefixes, batch),
                     seed=self.seed,
-                    keys=[sample_keys[i] for i in batch],
+                    keys=_select(sample_keys, batch),
                     allowed=self.allowed,
                 )
                 for i, n_best in zip(batch, hypotheses, strict=True):
@@ -135,10 +138,10 @@ class Decoder:
                 sizes.append(max(len(source_ids), len(target_ids)))
         with torch.inference_mode(), self._eval_mode():
             for batch in self._batches(sizes, 1):
-                framed = [self.framing.with_special_tokens(targets[i], target) for i in batch]
+                framed = [self.framing.with_special_tokens(ids, target) for ids in _select(targets, batch)]
                 rows, row_lengths = pad(framed, self.framing.vocab.pad)
                 lengths = row_lengths - 1
-                batch_sources = [sources[i] for i in batch]
+                batch_sources = _select(sources, batch)
                 if self.single_stack:
                     stepper = self._stepper(batch_sources, source, target, 1)
                     scores = self._score_step_by_step(stepper, rows, lengths)
@@ -147,7 +150,7 @@ class Decoder:
                         self._encoder_input(batch_sources, source), rows, lengths, target
                     )
                 for i, row_scores, n in zip(batch, scores.tolist(), lengths.tolist(), strict=True):
-                    ids = tuple(int(piece) for piece in targets[i])
+                    ids = tuple(targets[i].tolist())
                     token_scores = tuple(row_scores[:n])
                     score = math.fsum(token_scores) / n**self.config.lenpen
                     results[i] = Hypothesis(ids, score, token_scores, hit_max_len=False)
@@ -250,6 +253,11 @@ class Decoder:
         finally:
             for model, mode in zip(self.models, modes, strict=True):
                 model.train(mode)
+
+
+def _select(items: Sequence[T], numbers: Sequence[int]) -> list[T]:
+    """Return the items with these numbers."""
+    return [items[number] for number in numbers]
 
 
 def content_key(ids: Ids) -> int:

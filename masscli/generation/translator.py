@@ -139,8 +139,7 @@ class Translator:
             count += len(texts)
             reference_texts = _take_lines(remaining, first, len(texts), "--score-reference")
             ids = self._source_ids(texts, first, source)
-            encoded = self.tokenizer.encode_lines(reference_texts, target)
-            targets = [np.asarray(row, np.int64) for row in encoded]
+            targets = self._encode(reference_texts, target)
             # A reference that is too long is refused before anything is scored.
             for i, row in enumerate(targets):
                 self._check_target_length(first + i, len(row), len(ids[i]))
@@ -191,7 +190,7 @@ class Translator:
         if self.truncation.turns:
             encoded = [self._encode_dialogue(text, language) for text in texts]
         else:
-            encoded = [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(texts, language)]
+            encoded = self._encode(texts, language)
         ids = []
         for line, row in enumerate(encoded, first):
             # Both are reported by line number.
@@ -208,8 +207,11 @@ class Translator:
     def _encode_dialogue(self, text: str, language: str) -> Ids:
         """Return the pieces of the latest turns of a dialogue, whose turns are separated by tabs."""
         turns = [turn for turn in text.split("\t") if turn.strip()][-self.truncation.turns :]
-        encoded = [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(turns, language)]
-        return join_turns(encoded, self.tokenizer.vocab.sep)
+        return join_turns(self._encode(turns, language), self.tokenizer.vocab.sep)
+
+    def _encode(self, texts: Sequence[str], language: str) -> list[Ids]:
+        """Return the pieces of each text."""
+        return [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(texts, language)]
 
     def _count(self, line: int, best: Hypothesis) -> None:
         """Record the best hypothesis of a line."""
