@@ -287,7 +287,7 @@ def _format_facts(choices: Sequence[str], default: object) -> str:
         facts.append(", ".join(choices))
     if default is MISSING:
         facts.append("required")
-    elif default is not None and default != ():
+    elif default not in (None, (), ""):
         facts.append(f"default: {_format_value(default)}")
     if not facts:
         return ""
