@@ -43,9 +43,8 @@ def parse_schedule(text: str) -> Schedule:
             points.append((int(update), float(value)))
     except ValueError:
         raise ValueError("expected a number or UPDATE:VALUE,...") from None
-    updates = [update for update, _ in points]
-    values = [value for _, value in points]
-    if not all(math.isfinite(value) for value in values):
+    updates, values = zip(*points, strict=True)
+    if not all(map(math.isfinite, values)):
         raise ValueError("expected finite numbers")
     if min(values) < 0:
         raise ValueError("must not be negative")

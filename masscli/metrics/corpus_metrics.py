@@ -52,8 +52,8 @@ class CorpusMetric(SignedMetric):
             raise MasscliError(f"{self.title}: takes one reference, got {len(references)}")
         # sacreBLEU writes this number into the signature.
         self.num_refs = 1
-        predicted = [line.strip() for line in hypotheses]
-        gold = [line.strip() for line in references[0]]
+        predicted = list(map(str.strip, hypotheses))
+        gold = list(map(str.strip, references[0]))
         score = Score(self.title, 100 * self.compute(gold, predicted))
         if n_bootstrap > 1:
             values = self._bootstrap(self.resampling_units(gold, predicted), n_bootstrap)
@@ -117,9 +117,9 @@ class LabelMetric(CorpusMetric):
 
     def normalize_case(self, lines: Sequence[str]) -> list[str]:
         """Return the labels in the form in which they are compared."""
-        labels = [line.strip() for line in lines]
+        labels = list(map(str.strip, lines))
         if self.options.lowercase:
-            labels = [label.lower() for label in labels]
+            labels = list(map(str.lower, labels))
         return labels
 
     def signature_fields(self) -> dict[str, str]:

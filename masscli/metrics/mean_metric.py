@@ -50,4 +50,4 @@ class MeanMetric(SignedMetric):
         return Score(self.title, 100 * float(stats[0]) / float(stats[1]))
 
     def _aggregate_and_compute(self, stats: list[list[float]]) -> Score:
-        return self._compute_score_from_stats([sum(column) for column in zip(*stats, strict=True)])
+        return self._compute_score_from_stats(list(map(sum, zip(*stats, strict=True))))

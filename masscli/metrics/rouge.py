@@ -79,9 +79,9 @@ class Rouge(MeanMetric):
         """Return the words of each sentence of a line."""
         # A line end within a string of JSONL ends a sentence, too.
         sentences = line.replace(self.separator, "\n").split("\n")
-        words_of_sentences = [rouge_words(sentence) for sentence in sentences]
+        words_of_sentences = list(map(rouge_words, sentences))
         if self.stem:
-            words_of_sentences = [[_stem_if_long(word) for word in words] for words in words_of_sentences]
+            words_of_sentences = [list(map(_stem_if_long, words)) for words in words_of_sentences]
         return words_of_sentences
 
     def signature_fields(self) -> dict[str, str]:

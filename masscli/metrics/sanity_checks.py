@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.unlabelled import LABEL_METRICS
@@ -29,7 +29,7 @@ def check_text(
     for reference_name, lines in references.items():
         if list(hypotheses) == list(lines):
             yield f"{name}: every line is equal to the reference {reference_name}"
-        tokenized = _count(_looks_tokenized(line) for line in lines)
+        tokenized = _count(lines, _looks_tokenized)
         if tokenized > SUSPICIOUS_SHARE * len(hypotheses):
             yield (
                 f"{reference_name}: {tokenized} of {len(hypotheses)} references end in a detached full stop; "
@@ -55,19 +55,19 @@ def _check_hypotheses(
             empty += 1
     if empty:
         yield f"{name}: {empty} of {total} hypotheses are empty"
-    tokenized = _count(_looks_tokenized(line) for line in hypotheses)
+    tokenized = _count(hypotheses, _looks_tokenized)
     if tokenized > SUSPICIOUS_SHARE * total:
         yield (
             f"{name}: {tokenized} of {total} hypotheses end in a detached full stop; "
             "they look tokenized, but scores are for plain text"
         )
-    marked = _count(_has_subword_marks(line) for line in hypotheses)
+    marked = _count(hypotheses, _has_subword_marks)
     if marked:
         yield (
             f"{name}: {marked} of {total} hypotheses contain subword marks "
             f"({BPE_CONTINUATION} or {SENTENCEPIECE_SPACE}); join the pieces first"
         )
-    unknown = _count(any(piece in line for piece in UNKNOWN_PIECES) for line in hypotheses)
+    unknown = _count(hypotheses, _has_unknown_piece)
     if unknown:
         pieces = " or ".join(UNKNOWN_PIECES)
         yield f"{name}: {unknown} of {total} hypotheses contain unknown pieces ({pieces})"
@@ -103,7 +103,7 @@ def check_labels(
         # Labels are compared as text, so 1.0 is not 1.
         spellings = _other_spellings(ours, theirs)
         if spellings:
-            count = _count(_normalize(line, options) in spellings for line in hypotheses)
+            count = sum(_normalize(line, options) in spellings for line in hypotheses)
             examples = [f"{own!r} is {other!r} there" for own, other in spellings.items()]
             yield (
                 f"{name}: {count} of {len(hypotheses)} labels are numbers that {reference_name} spells "
@@ -120,7 +120,7 @@ def check_labels(
 
 def _check_columns(labels_of_files: Mapping[str, set[str]]) -> Iterator[str]:
     for name, labels in labels_of_files.items():
-        if _count("\t" in label for label in labels) > SUSPICIOUS_SHARE * len(labels):
+        if sum("\t" in label for label in labels) > SUSPICIOUS_SHARE * len(labels):
             yield (
                 f"{name}: its labels contain tabs; are these columns? "
                 "see --column, --hyp-column and --ref-format"
@@ -180,8 +180,8 @@ def check_summaries(
             )
 
 
-def _count(conditions: Iterable[bool]) -> int:
-    return sum(conditions)
+def _count(lines: Sequence[str], condition: Callable[[str], bool]) -> int:
+    return sum(map(condition, lines))
 
 
 def _looks_tokenized(line: str) -> bool:
@@ -190,6 +190,10 @@ def _looks_tokenized(line: str) -> bool:
 
 def _has_subword_marks(line: str) -> bool:
     return f"{BPE_CONTINUATION} " in line or line.endswith(BPE_CONTINUATION) or SENTENCEPIECE_SPACE in line
+
+
+def _has_unknown_piece(line: str) -> bool:
+    return any(piece in line for piece in UNKNOWN_PIECES)
 
 
 def _has_no_capitals(lines: Sequence[str]) -> bool:

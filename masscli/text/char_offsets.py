@@ -66,7 +66,7 @@ def encode_with_offsets(
 
 def char_offsets(word: str, piece_texts: Sequence[str]) -> list[Span]:
     """Return the characters of a word that each of its pieces stands for."""
-    lengths = [len(piece) for piece in piece_texts]
+    lengths = list(map(len, piece_texts))
     # The usual case, without any work for single letters: the pieces spell the word, apart from case.
     if sum(lengths) == len(word) and "".join(piece_texts).lower() == word.lower():
         return list(pairwise(accumulate(lengths, initial=0)))
@@ -120,8 +120,8 @@ def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
         return [(letter.begin, letter.end) for letter in word]
     # Punctuation is compared loosely, unless an unknown piece may stand for a mark.
     if _UNKNOWN not in letters:
-        word_letters = [_same_punctuation(letter) for letter in word_letters]
-        letters = [_same_punctuation(letter) for letter in letters]
+        word_letters = list(map(_same_punctuation, word_letters))
+        letters = list(map(_same_punctuation, letters))
     matcher = SequenceMatcher(None, word_letters, letters, autojunk=False)
     spans: list[Span | None] = []
     for operation, start, stop, first, last in matcher.get_opcodes():

@@ -10,3 +10,12 @@ BPE_CONTINUATION = "@@"
 """In subword-nmt and fastBPE, all pieces of a word but the last end with this."""
 UNKNOWN_TEXT = "\u2047"
 """What an unknown piece becomes in decoded text; the sign that SentencePiece uses."""
+
+
+def remove_marker(piece: str, marker: str) -> str:
+    """Return the text of a piece without its mark, in a vocabulary that uses `marker`."""
+    if marker == WORDPIECE_CONTINUATION:
+        return piece.removeprefix(WORDPIECE_CONTINUATION)
+    if marker == BPE_CONTINUATION:
+        return piece.removesuffix(BPE_CONTINUATION)
+    return piece.replace(SENTENCEPIECE_SPACE, "")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
 from masscli.text.bpe_codes import read_bpe_files
-from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, WORDPIECE_CONTINUATION
+from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, WORDPIECE_CONTINUATION, remove_marker
 from masscli.text.model_kinds import BPE_CODES, SENTENCEPIECE, TRAINED_BPE, WORDPIECE, detect_kind, open_model
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.sentencepiece_model import train_sentencepiece
@@ -187,12 +187,8 @@ class Tokenizer:
 
     def piece_texts(self, ids: Sequence[int]) -> list[str]:
         """Return the text of each piece, without the mark that says where words begin or go on."""
-        pieces = self.ids_to_pieces(ids)
-        if self.subword_marker == WORDPIECE_CONTINUATION:
-            return [piece.removeprefix(WORDPIECE_CONTINUATION) for piece in pieces]
-        if self.subword_marker == BPE_CONTINUATION:
-            return [piece.removesuffix(BPE_CONTINUATION) for piece in pieces]
-        return [piece.replace(SENTENCEPIECE_SPACE, "") for piece in pieces]
+        marker = self.subword_marker
+        return [remove_marker(piece, marker) for piece in self.ids_to_pieces(ids)]
 
     @property
     def subword_marker(self) -> str:

@@ -40,7 +40,7 @@ def spare_piece(number: int) -> str:
     return f"<spare{number}>"
 
 
-SPARE_PIECES = tuple(spare_piece(number) for number in range(SPARE_IDS))
+SPARE_PIECES = tuple(map(spare_piece, range(SPARE_IDS)))
 RESERVED_PIECES = ("<mask>", "<cls>", "<sep>")
 """Special pieces that SentencePiece itself does not have."""
 
@@ -139,7 +139,7 @@ def make_card(
     # The order of these calls decides which piece gets which new id.
     roles = {role: id_of(piece) for role, piece in SPECIAL_PIECES.items()}
     language_ids = tuple(id_of(language_piece(language)) for language in languages)
-    spare = tuple(id_of(piece) for piece in SPARE_PIECES)
+    spare = tuple(map(id_of, SPARE_PIECES))
     card = TokenizerCard(
         format=FORMAT,
         kind=kind,

@@ -132,7 +132,7 @@ class WordPieceModel:
 
 def basic_tokens(line: str, keep_accents: bool) -> list[str]:
     """Return the words and punctuation marks of a line."""
-    line = "".join(_clean(letter) for letter in line)
+    line = "".join(map(_clean, line))
     if not keep_accents:
         decomposed = unicodedata.normalize("NFD", line)
         line = "".join(letter for letter in decomposed if unicodedata.category(letter) != "Mn")

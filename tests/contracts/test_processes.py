@@ -17,7 +17,7 @@ from masscli.__main__ import run as masscli
 from masscli.core import distributed
 from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
-from masscli.training.fsdp import refuse
+from masscli.training.fsdp import check_can_shard
 from masscli.training.recipe import Recipe
 from masscli.training.trainer import Trainer
 from tests.toy import recipe
@@ -189,7 +189,7 @@ def test_what_cannot_be_shared_out(
     monkeypatch.setattr(distributed, "world_size", 2)
     made = recipe(toy, tmp_path / "run", *change)
     with pytest.raises(MasscliError) as caught:
-        refuse(made, made.train.update_freq or 1)
+        check_can_shard(made, made.train.update_freq or 1)
     assert caught.value.message == message and caught.value.hint
 
 

@@ -124,8 +124,7 @@ def _parse_choice(choices: tuple[Any, ...], value: object) -> object:
     for choice in choices:
         if value in (choice, str(choice)):
             return choice
-    names = ", ".join(str(choice) for choice in choices)
-    raise ConfigError(Problem("", f"{value!r} is not one of {names}"))
+    raise ConfigError(Problem("", f"{value!r} is not one of {', '.join(map(str, choices))}"))
 
 
 def _parse_scalar(kind: Any, value: object) -> object:

@@ -70,7 +70,7 @@ def type_name(kind: Any) -> str:
     """Return a type as help screens show it: `int`, `a|b|c` for a Literal, `int,...` for a tuple."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
-        return "|".join(str(choice) for choice in arguments)
+        return "|".join(map(str, arguments))
     if origin in (Union, types.UnionType):
         return "|".join(type_name(member) for member in arguments if member is not types.NoneType)
     if origin is tuple:

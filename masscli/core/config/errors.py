@@ -34,7 +34,7 @@ class ConfigError(MasscliError):
     """One or more problems of a configuration; each is a line of the message."""
 
     def __init__(self, *problems: Problem, hint: str | None = None) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems), hint)
+        super().__init__("\n".join(map(str, problems)), hint)
         self.problems = problems
 
     def with_keys(self, rename: Callable[[str], str]) -> ConfigError:
