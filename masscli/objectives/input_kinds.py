@@ -279,6 +279,7 @@ def _only_direction(flags: StreamSelection, data: DataFolder) -> str:
             )
         return "-".join(flags.langs)
     if len(data.pairs) == 1:
+        # A single flag, or none, can be completed to the only pair, in either order.
         for direction in (data.pairs[0], _reverse(data.pairs[0])):
             source, target = direction.split("-")
             if flags.source_lang in (None, source) and flags.target_lang in (None, target):
@@ -292,6 +293,7 @@ def _only_direction(flags: StreamSelection, data: DataFolder) -> str:
 def _only_table(objective: ObjectiveConfig, data: DataFolder) -> str:
     """Return the only table in the first of the objective's formats that the data have a table of."""
     readable: list[str] = []
+    # A table of the usual format is preferred to those of others.
     for table_format in objective.formats:
         tables = [table for table, its_format in data.table_formats.items() if its_format == table_format]
         if len(tables) == 1 and not readable:

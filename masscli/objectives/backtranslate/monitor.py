@@ -68,6 +68,7 @@ class BacktranslationMonitor:
             bigrams = list(zip(output_ids[:-1].tolist(), output_ids[1:].tolist(), strict=True))
             num_bigrams += len(bigrams)
             num_distinct_bigrams += len(set(bigrams))
+        # Arrays cannot be counted, but their bytes can.
         output_frequencies = Counter(output_ids.tobytes() for output_ids in outputs)
         num_unique = sum(1 for count in output_frequencies.values() if count == 1)
 

@@ -75,6 +75,7 @@ class Backtranslate(Objective):
         """Count the pieces of the training text, for the monitor and for --min-piece-count."""
         target_counts = data.piece_counts(self.target_language)
         source_counts = data.piece_counts(self.source_language)
+        # Outputs are compared with every language of the data, not only with the source.
         other_counts = _piece_counts_of_others(data, self.context.languages)
         self.monitor = BacktranslationMonitor(target_counts, source_counts, *other_counts)
         min_count = self.options.min_piece_count
@@ -127,6 +128,7 @@ class Backtranslate(Objective):
         options = self.options
         is_sampled = [False] * len(seeds)
         if self.training:
+            # Which sources are sampled is drawn from the seeds of the examples.
             is_sampled = [
                 np.random.default_rng([seed, 0]).random() < options.sampling_share for seed in seeds
             ]

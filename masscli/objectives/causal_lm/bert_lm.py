@@ -32,6 +32,7 @@ class BertLMCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of sentences with the labels of both terms."""
+        # Only the encoder's side draws random numbers.
         masked = self.masked(examples, rngs)
         causal = self.causal(examples, rngs)
         return replace(
@@ -68,6 +69,7 @@ class BertLM(Objective):
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropies of both stacks."""
         assert batch.target is not None
+        # Both stacks run before the losses, so that the order of random numbers and of sums stays the same.
         encoder_states = model.encode(batch.source).hidden
         decoder_states = model.decode(batch.target, None)
         return {

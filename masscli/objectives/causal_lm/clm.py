@@ -30,6 +30,7 @@ class SentenceCollator:
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of sentences with the labels of the term `clm`."""
         sequences = [self.framing.with_special_tokens(e.fields[0], self.language) for e in examples]
+        # The decoder reads each sequence without its end, and predicts it without its start.
         input_ids, lengths = pad([sequence[:-1] for sequence in sequences], self.framing.vocab.pad)
         label_ids = torch.from_numpy(np.concatenate([sequence[1:] for sequence in sequences]))
         labels = Labels(label_ids, non_padding_positions(lengths, input_ids.shape[1]))

@@ -46,6 +46,7 @@ class WindowCollator:
         """Make a batch of windows with the labels of the term `lm`."""
         start = np.array([self.framing.decoder_start(self.language)])
         windows = example_fields(examples, 0)
+        # Nothing follows the last token of a window, so it is only predicted.
         inputs = [np.concatenate([start, window[:-1]]) for window in windows]
         input_ids, lengths = pad(inputs, self.framing.vocab.pad)
         label_ids = torch.from_numpy(np.concatenate(windows))

@@ -42,6 +42,7 @@ class DenoisingCollator:
                 self.framing.vocab.mask,
                 rng,
             )
+            # Words are translated after the noise, so only words that are left.
             sources.append(self.framing.encoder_input(self.code_switcher(noisy, rng), self.language))
         targets = example_fields(examples, 0)
         numbers = example_numbers(examples)

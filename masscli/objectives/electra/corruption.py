@@ -30,6 +30,7 @@ def mask_positions(
 ) -> Ids:
     """Replace the tokens at the given positions by `mask_id`, each with probability 1 - `keep_prob`."""
     masked = token_ids.copy()
+    # A position that was drawn twice is masked or kept once.
     distinct = np.unique(positions)
     masked[distinct[rng.random(len(distinct)) >= keep_prob]] = mask_id
     return masked

@@ -161,6 +161,7 @@ class Electra(Objective):
         for head in (self.output, self.gate, self.baseline):
             if head is not None:
                 initialize_weights(head)
+        # While the generator learns alone, no other objective may change the model.
         self.exclusive = config.variant == "two-stage"
         if self.exclusive:
             self.register_buffer("handed", torch.zeros((), dtype=torch.bool))
@@ -186,6 +187,7 @@ class Electra(Objective):
         """Warn of weights that a model of another size cannot take over from the generator (two-stage)."""
         if not self.exclusive:
             return []
+        # Only names and shapes are compared, so no memory is needed.
         with torch.device("meta"):
             framing = self.context.framing
             model = Transformer(self.context.model, framing.vocab.size, framing.languages)
@@ -226,6 +228,7 @@ class Electra(Objective):
                 terms["mlm"] = self.generator.output.loss(
                     generator_states[labels.positions], embedding, labels.ids
                 )
+        # In the first stage of `two-stage` there is nothing for the model to learn.
         if self.model_term not in batch.counts:
             return terms
         filled = self._fill(generator_states, embedding, batch)
@@ -263,6 +266,7 @@ class Electra(Objective):
     def _sample(self, states: Tensor, embedding: Tensor, batch: Batch) -> Tensor:
         """Sample a token for each state by the Gumbel-max trick; always the same ones in validation."""
         logits = self.generator.output.logits(states, embedding) / self.options.temperature
+        # Validation has a seed of its own, so that its loss is comparable over time.
         generator = None
         if not self.training:
             seed = int(batch.example_numbers[0])

@@ -27,6 +27,7 @@ class Albert(PairedLM):
         `max_examples` limits the sentences that they are made of.
         """
         kind = "strict-sop" if self.options.strict_sop else "sop"
+        # The released code counts words by a rule of its own.
         released = self.options.ngram_rule == "released"
         pairs = segment_pairs(data, split, self.context, self.options, kind, max_examples, released)
         return pairs, self.collator()

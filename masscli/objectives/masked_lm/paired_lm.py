@@ -70,6 +70,7 @@ class PairedLMCollator:
         numbers = example_numbers(examples)
         original = [pair.ids for pair in pairs]
         batch = masked_batch(original, corrupted, masked_positions, self.framing, self.language, numbers)
+        # The encoder is told which segment a token belongs to; padding counts as the first.
         segments, _ = pad([pair.segments for pair in pairs], 0)
         batch = replace(batch, source=replace(batch.source, segments=segments))
         if self.pair_term is None:
@@ -88,6 +89,7 @@ class PairedLM(Objective):
     def __init__(self, context: ObjectiveContext, pair_term: str | None) -> None:
         super().__init__(context)
         self.pair_term = pair_term
+        # The head belongs to the objective, so it is left behind when only the model is kept.
         self.head: Linear | None = None
         if pair_term is not None:
             self.head = Linear(context.model.dim, 2)
@@ -106,6 +108,7 @@ class PairedLM(Objective):
         if self.pair_term is None or not isinstance(dataset, SegmentPairDataset):
             return []
         warnings = []
+        # Next-sentence prediction takes its negative examples from other documents.
         if dataset.num_documents == 1 and self.pair_term == "nsp":
             warnings.append("no blank line ends a document: what does not follow comes from the same one")
         if len(dataset) and dataset.label_sum in (0, len(dataset)):
@@ -120,6 +123,7 @@ class PairedLM(Objective):
         hidden = model.encode(batch.source).hidden
         terms = {"mlm": token_loss(model, hidden, batch.labels["mlm"], "encoder")}
         if self.head is not None and self.pair_term is not None:
+            # The pooler belongs to the model, since fine-tuning uses it too.
             logits = self.head(model.pool(hidden)).float()
             loss = F.cross_entropy(logits, batch.labels[self.pair_term].ids, reduction="sum")
             terms[self.pair_term] = Term(loss, loss.detach())

@@ -47,6 +47,7 @@ class BlockMaskingCollator:
             is_text = (token_ids != start_id) & (token_ids != end_id)
             # No word continues after a special token.
             starts_word = np.concatenate([[True], (block_starts_word != 0) | ~is_text[:-1]])
+            # fairseq masks start and end symbols like any other token.
             maskable = is_text | self.mask_special_tokens
             ids, positions = self.masker(token_ids, maskable, starts_word, example.number, rng)
             original.append(token_ids)
@@ -73,6 +74,7 @@ class Roberta(PairedLM):
         if options.reads_pairs:
             kind = PAIR_KINDS[options.input_form]
             return segment_pairs(data, split, self.context, options, kind, max_examples), self.collator()
+        # One position is left for the symbol that a block begins with.
         blocks = PackedSentenceDataset(
             data.monolingual(split, self.context.dataset_name),
             options.tokens_per_sample - 1,

@@ -77,6 +77,7 @@ class TranslationLMCollator:
             indices = [framing.language_index(language) or 0 for language in self.languages]
             token_languages.append(np.repeat(indices, [len(sentence) for sentence in sentences]))
         numbers = example_numbers(examples)
+        # Positions start again, and languages change, where the translation begins.
         batch = masked_batch(original, corrupted, masked_positions, framing, self.languages[0], numbers)
         source = replace(batch.source, positions=pad(positions, 0)[0])
         if framing.languages:

@@ -68,7 +68,12 @@ def mask_fragment(
     )
 
     # To predict a token, the decoder reads the one before.
-    read = np.arange(len(sequence) - 1) if options.feed == "all" else fragment - 1
+    if options.feed == "all":
+        read = np.arange(len(sequence) - 1)
+        label_positions = fragment - 1
+    else:
+        read = fragment - 1
+        label_positions = np.arange(len(fragment))
     decoder_ids = sequence[read]
     if options.first_input == "mask":
         # The text of the paper lets the decoder begin each piece of the fragment with [M].
@@ -85,7 +90,6 @@ def mask_fragment(
             rng,
         )
     decoder_positions = read if options.decoder_positions == "original" else np.arange(len(read))
-    label_positions = fragment - 1 if options.feed == "all" else np.arange(len(fragment))
     return MaskedSequence(
         encoder_ids, is_masked, decoder_ids, decoder_positions, sequence[fragment], label_positions
     )
@@ -98,7 +102,10 @@ def fragment_length(num_words: int, options: MassOptions) -> int:
         k = options.k_tokens
     else:
         assert options.k is not None
-        exact = options.k * (num_words if options.k_of == "words" else num_words + 2)
+        # A sequence has a start and an end symbol besides its words.
+        num_tokens = num_words if options.k_of == "words" else num_words + 2
+        exact = options.k * num_tokens
+        # Python rounds half to even, as the released code for translation does.
         k = int(exact) if options.k_rounding == "floor" else round(exact)
     return min(max(1, k), max_length)
 
@@ -137,6 +144,7 @@ def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Gener
 
 def _place_fragment(length: int, k: int, options: MassOptions, rng: np.random.Generator) -> Ids:
     """Choose k of `length` consecutive positions, counted from 0, in pieces of `span` tokens; sorted."""
+    # The released code puts one fragment in five at the start, and one in five at the end.
     at_start = at_end = False
     if options.start == "ends":
         draw = rng.random()

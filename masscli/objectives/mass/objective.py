@@ -43,6 +43,7 @@ class MassCollator:
         masked = []
         for example, rng in zip(examples, rngs, strict=True):
             sequence = self.framing.with_special_tokens(example.fields[0], self.language)
+            # Code-switching comes last: it changes what the encoder sees, never the labels.
             fragment = mask_fragment(sequence, self.options, vocab.mask, self.ordinary_ids, vocab.size, rng)
             masked.append(fragment._replace(encoder_ids=self.code_switcher(fragment.encoder_ids, rng)))
         return self._batch(masked, example_numbers(examples))

@@ -105,8 +105,10 @@ class MassOptions(CodeSwitchingOptions):
 
     def resolved(self) -> MassOptions:
         """Return the options with every value that is not given filled in from the preset."""
+        # Options that are None are left out of the dictionary.
         given = to_dict(self)
         values = {name: value for name, value in MASS_PRESETS[self.preset].items() if name not in given}
+        # A number of tokens replaces the share of every preset.
         if self.k_tokens is not None:
             values.pop("k")
         return replace(self, **values)

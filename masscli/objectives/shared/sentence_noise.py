@@ -23,10 +23,12 @@ def add_noise(
     The shuffle sorts by position + U(0, shuffle_distance + 1), so no token moves much further than
     `shuffle_distance` places. At least one token of a sentence is kept.
     """
+    # Everything is drawn for all tokens; dropped ones are taken out afterwards.
     kept = rng.random(len(token_ids)) >= drop_prob
     if len(token_ids) and not kept.any():
         kept[rng.integers(len(token_ids))] = True
     noisy = np.where(rng.random(len(token_ids)) < blank_prob, mask_id, token_ids)[kept]
+    # Without a shuffle no numbers are drawn.
     if not shuffle_distance:
         return noisy
     keys = np.arange(len(noisy)) + rng.uniform(0, shuffle_distance + 1, len(noisy))

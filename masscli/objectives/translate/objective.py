@@ -88,6 +88,7 @@ class Translate(Objective):
             return tokens
         vocab, width = self.context.framing.vocab, tokens.ids.shape[1]
         draws = np.stack([np.random.default_rng([seed, side]).random(width) for seed in seeds])
+        # Start, end and padding stay: blanking them would hide where a sentence ends.
         special_ids = torch.tensor(sorted(vocab.special_ids), device=tokens.ids.device)
         is_ordinary = ~torch.isin(tokens.ids, special_ids)
         is_drawn = torch.from_numpy(draws).to(tokens.ids.device) < blank_prob

@@ -65,6 +65,7 @@ def build_example(
     """
     masked = np.concatenate([np.zeros(0, np.int64), *blocks])
     block_numbers = np.repeat(np.arange(1, len(blocks) + 1), [len(block) for block in blocks])
+    # Steps decide who sees whom: a token is visible to all copies with a later step.
     token_steps = np.zeros(len(pair.ids), np.int64)
     token_steps[masked] = block_numbers
     tokens = np.arange(len(pair.ids))

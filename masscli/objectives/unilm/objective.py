@@ -48,6 +48,7 @@ class UniLMCollator:
             rng,
         )
         masked_ids = pair.ids[np.concatenate([np.zeros(0, np.int64), *blocks])]
+        # Random tokens come from the whole vocabulary, as in BERT's released code.
         mask_prob, random_prob = (0.8, 0.1) if options.corruption == "80-10-10" else (1.0, 0.0)
         shown_ids, _ = replace_tokens(masked_ids, mask_prob, random_prob, vocab.mask, None, vocab.size, rng)
         return build_example(pair, blocks, shown_ids, vocab.mask, options.terms)
