@@ -27,9 +27,20 @@ def test_what_is_frozen_stays(labelled: Path, tmp_path: Path, capsys: pytest.Cap
     before, after = Checkpoint.open(tmp_path / "a").weights(), Checkpoint.open(tmp_path / "b").weights()
     same = {name for name in before if torch.equal(before[name], after[name])}
     assert same == {name for name in before if name.startswith(("token_embeddings.", "encoder.layers.0."))}
-    assert refused("finetune", labelled / "data", "--task", "tag", *rest, "--freeze", "decoder", "--save-dir", tmp_path / "c") == (
-        "--freeze decoder: the model has nothing of the kind", "name embeddings, a stack or layers that it has",
-    )  # fmt: skip
+    assert refused(
+        "finetune",
+        labelled / "data",
+        "--task",
+        "tag",
+        *rest,
+        "--freeze",
+        "decoder",
+        "--save-dir",
+        tmp_path / "c",
+    ) == (
+        "--freeze decoder: the model has nothing of the kind",
+        "name embeddings, a stack or layers that it has",
+    )
     assert refused("finetune", labelled / "data", "--task", "tag", *rest, "--freeze", "head")[0] == (
         "--freeze: expected embeddings, encoder, decoder or a number of layers, got 'head'"
     )
@@ -76,7 +87,7 @@ def test_an_encoder_and_a_decoder_of_two_runs(
 
 
 def test_the_rates_of_electra() -> None:
-    """Base: 12 layers, decay 0.8, the code's offset: head 1, layer 11 .64, layer 0 .0550, embeddings .0440; N + 2 rates in all."""
+    """With 12 layers and decay 0.8, the head has rate 1, layer 11 has 0.64, and the embeddings 0.0440."""
     config = from_dict(OptimConfig, {"layer_decay": 0.8, "layer_decay_offset": 2})
     names = [
         "objective.x.head.out.weight",

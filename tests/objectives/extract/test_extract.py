@@ -110,7 +110,7 @@ def test_extract_answers_every_question(
 def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
     head: str, labelled: Path, tmp_path: Path
 ) -> None:
-    """Of a classifier its score, else by how much it is above that of the best answer; answers are given up to a threshold."""
+    """The odds of no answer are a classifier's score, or how much its score exceeds that of the best answer."""
     small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
     finetune(labelled, tmp_path / "run", "--task", "extract", *ENCODER, *small, "--qa-head", head, updates=8)
 

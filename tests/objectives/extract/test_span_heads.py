@@ -1,4 +1,4 @@
-"""Heads of question answering against their definitions, written out token by token in numpy (spec: 8.5 and 12.4, property 24)."""
+"""Heads of question answering are compared with their definitions, written out token by token in numpy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
-from masscli.data.batches import windows as cutting
+from masscli.data.batches.windows import best_window_per_token, split_into_windows
 from masscli.data.storage.data_folder import DataFolder
 from masscli.models.config import ModelConfig
 from masscli.objectives.extract.objective import Extract
@@ -22,16 +22,22 @@ from masscli.objectives.extract.span_heads import SpanHead, WindowStates, build_
 from masscli.objectives.extract.span_search import rank_spans, search_windows
 
 Array = NDArray[np.float64]
-KINDS = ("linear", "roberta", "albert", "electra")
-DIM, ASKED, ROOM, STRIDE, TEXT = 6, 3, 9, 4, 23
+HEADS = ("linear", "roberta", "albert", "electra")
+DIM = 6
+QUESTION_LENGTH = 3
+WINDOW_SIZE = 9
+STRIDE = 4
+TEXT_LENGTH = 23
 MODEL = from_dict(ModelConfig, {"dim": DIM, "heads": 2})
 
 
-def made(kind: str, seed: int, **options: object) -> SpanHead:
-    """A head with weights large enough to matter."""
-    head = build_span_head(
-        from_dict(ExtractOptions, {"qa_head": kind, "unanswerable": True, **options}), MODEL
-    )
+def options(kind: str, **more: object) -> ExtractOptions:
+    return from_dict(ExtractOptions, {"qa_head": kind, "unanswerable": True, **more})
+
+
+def random_head(kind: str, seed: int, **more: object) -> SpanHead:
+    """Return a head with weights that are large enough to matter."""
+    head = build_span_head(options(kind, **more), MODEL)
     assert isinstance(head, torch.nn.Module)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -41,54 +47,48 @@ def made(kind: str, seed: int, **options: object) -> SpanHead:
     return head
 
 
-def batch(seed: int, padding: int = 0, last: bool = False) -> WindowStates:
-    """The windows of one text, with a question before each and symbols between them; `last`: no answer is at the last symbol."""
-    cuts = cutting.split_into_windows(TEXT, ROOM, STRIDE)
-    sizes = torch.tensor([size for _, size in cuts])
-    lengths = sizes + ASKED + 3
+def random_windows(seed: int, padding: int = 0, decoder: bool = False) -> WindowStates:
+    """Return the windows of one text, each behind a question; a decoder has its null position at the end."""
+    sizes = torch.tensor([size for _, size in split_into_windows(TEXT_LENGTH, WINDOW_SIZE, STRIDE)])
+    lengths = sizes + QUESTION_LENGTH + 3
     generator = torch.Generator().manual_seed(seed)
-    states = torch.randn(len(cuts), ROOM + ASKED + 3, DIM, generator=generator)
-    states = torch.cat([states, torch.full((len(cuts), padding, DIM), 7.0)], 1)
-    return WindowStates(
-        states,
-        lengths,
-        torch.full_like(sizes, ASKED + 2),
-        sizes,
-        lengths - 1 if last else torch.zeros_like(sizes),
-    )
+    states = torch.randn(len(sizes), WINDOW_SIZE + QUESTION_LENGTH + 3, DIM, generator=generator)
+    states = torch.cat([states, torch.full((len(sizes), padding, DIM), 7.0)], 1)
+    null_position = lengths - 1 if decoder else torch.zeros_like(sizes)
+    return WindowStates(states, lengths, torch.full_like(sizes, QUESTION_LENGTH + 2), sizes, null_position)
 
 
-# -- the definitions -----------------------------------------------------------------------------------------------------------------------
+# -- The definitions ----------------------------------------------------------------------------------------
 
 
-def normalised(scores: Array) -> Array:
-    """Log-probabilities."""
-    found: Array = scores - math.log(sum(math.exp(x - scores.max()) for x in scores)) - scores.max()
-    return found
+def log_softmax(scores: Array) -> Array:
+    result: Array = scores - math.log(sum(math.exp(x - scores.max()) for x in scores)) - scores.max()
+    return result
 
 
-class Slow:
-    """One window under one head: `starts` (places,), `ends(start)` (places,), `no_answer`; places that cannot be marked are left out."""
+class SlowHead:
+    """A head applied to one window; `positions` are those where an answer may start or end."""
 
     def __init__(self, kind: str, head: SpanHead, windows: WindowStates, row: int) -> None:
         assert isinstance(head, torch.nn.Module)
-        self.kind, self.weights = (
-            kind,
-            {name: w.detach().double().numpy() for name, w in head.named_parameters()},
-        )
-        self.null_position, self.first, self.size = (
-            int(x[row]) for x in (windows.null_position, windows.text_start, windows.text_size)
-        )
+        self.kind = kind
+        self.weights = {name: w.detach().double().numpy() for name, w in head.named_parameters()}
+        self.null_position = int(windows.null_position[row])
+        self.first = int(windows.text_start[row])
+        self.size = int(windows.text_size[row])
         self.states = windows.states[row, : int(windows.lengths[row])].double().numpy()
-        text = sorted({self.null_position, *range(self.first, self.first + self.size)})
-        self.places = list(range(len(self.states))) if kind in ("linear", "roberta") else text
+        if kind in ("linear", "roberta"):
+            self.positions = list(range(len(self.states)))
+        else:
+            self.positions = sorted({self.null_position, *range(self.first, self.first + self.size)})
 
     def layer(self, name: str, x: Array) -> Array:
-        found: Array = self.weights[f"{name}.weight"] @ x + self.weights.get(f"{name}.bias", np.zeros(1))
-        return found
+        bias = self.weights.get(f"{name}.bias", np.zeros(1))
+        result: Array = self.weights[f"{name}.weight"] @ x + bias
+        return result
 
-    def two(self, name: str, x: Array) -> float:
-        """Both layers of ALBERT's or ELECTRA's, and what is between them."""
+    def two_layers(self, name: str, x: Array) -> float:
+        """Apply both layers of ALBERT's or ELECTRA's head, and what is between them."""
         inner = self.layer(f"{name}.0", x)
         if self.kind == "electra":
             inner = np.array([v * (1 + math.erf(v / math.sqrt(2))) / 2 for v in inner])
@@ -100,167 +100,164 @@ class Slow:
         return float(self.layer(f"{name}.3", inner)[0])
 
     def starts(self) -> dict[int, float]:
+        """Return the score of a start at each position."""
         if self.kind in ("linear", "roberta"):
-            return {at: float(self.layer("out", self.states[at])[0]) for at in self.places}
-        found = normalised(np.array([float(self.layer("start", self.states[at])[0]) for at in self.places]))
-        return dict(zip(self.places, found.tolist(), strict=True))
+            return {p: float(self.layer("out", self.states[p])[0]) for p in self.positions}
+        scores = np.array([float(self.layer("start", self.states[p])[0]) for p in self.positions])
+        return dict(zip(self.positions, log_softmax(scores).tolist(), strict=True))
 
     def ends(self, start: int) -> dict[int, float]:
+        """Return the score of an end at each position, given the start."""
         if self.kind in ("linear", "roberta"):
-            return {at: float(self.layer("out", self.states[at])[1]) for at in self.places}
-        both = [np.concatenate([self.states[at], self.states[start]]) for at in self.places]
-        return dict(
-            zip(self.places, normalised(np.array([self.two("end", x) for x in both])).tolist(), strict=True)
-        )
+            return {p: float(self.layer("out", self.states[p])[1]) for p in self.positions}
+        inputs = [np.concatenate([self.states[p], self.states[start]]) for p in self.positions]
+        scores = np.array([self.two_layers("end", x) for x in inputs])
+        return dict(zip(self.positions, log_softmax(scores).tolist(), strict=True))
 
     def no_answer(self) -> float | None:
-        """The classifier's score that there is no answer."""
+        """Return the classifier's score that there is no answer."""
         if self.kind == "linear":
             return None
         if self.kind == "roberta":
             return float(self.layer("no_answer.out", self.states[self.null_position])[0])
         mean = np.zeros(DIM)
-        for at, share in self.starts().items():
-            mean += math.exp(share) * self.states[at]
-        return self.two("no_answer", np.concatenate([mean, self.states[self.null_position]]))
+        for position, log_probability in self.starts().items():
+            mean += math.exp(log_probability) * self.states[position]
+        return self.two_layers("no_answer", np.concatenate([mean, self.states[self.null_position]]))
+
+    def null_span(self) -> float:
+        """Return the score of the span that stands for no answer."""
+        return self.starts()[self.null_position] + self.ends(self.null_position)[self.null_position]
 
 
-# -- prediction ----------------------------------------------------------------------------------------------------------------------------
+# -- Prediction ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("last", [False, True], ids=["encoder", "decoder"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("decoder", [False, True], ids=["encoder", "decoder"])
+@pytest.mark.parametrize("kind", HEADS)
 @pytest.mark.parametrize("seed", range(3))
-def test_the_search_finds_what_a_walk_over_all_spans_finds(seed: int, kind: str, last: bool) -> None:
-    head, windows, longest = made(kind, seed), batch(seed, padding=4, last=last), 5
-    cuts = cutting.split_into_windows(TEXT, ROOM, STRIDE)
-    owner = cutting.best_window_per_token(cuts, TEXT)
+def test_the_search_finds_what_a_walk_over_all_spans_finds(seed: int, kind: str, decoder: bool) -> None:
+    head = random_head(kind, seed)
+    windows = random_windows(seed, padding=4, decoder=decoder)
+    max_answer = 5
+    parts = split_into_windows(TEXT_LENGTH, WINDOW_SIZE, STRIDE)
+    best_window = best_window_per_token(parts, TEXT_LENGTH)
     expected: dict[tuple[int, int], float] = {}
-    nulls = []
-    for n, (begin, size) in enumerate(cuts):
-        slow = Slow(kind, head, windows, n)
+    expected_nulls = []
+    for number, (window_start, size) in enumerate(parts):
+        slow = SlowHead(kind, head, windows, number)
         starts = slow.starts()
         no_answer = slow.no_answer()
-        nulls.append(
-            starts[slow.null_position] + slow.ends(slow.null_position)[slow.null_position]
-            if no_answer is None
-            else no_answer
-        )
+        expected_nulls.append(slow.null_span() if no_answer is None else no_answer)
         for i in range(size):
-            if owner[begin + i] == n:
-                ends = slow.ends(slow.first + i)
-                for j in range(i, min(size, i + longest)):
-                    expected[begin + i, begin + j] = starts[slow.first + i] + ends[slow.first + j]
-    outputs = search_windows(head, windows, 100, longest)
-    found = rank_spans(
-        [
-            (QuestionWindow(0, n, *cut), output)
-            for n, (cut, output) in enumerate(zip(cuts, outputs, strict=True))
-        ]
-    )
-    assert len(found) == len(expected)
-    assert {(c.start, c.end): c.score for c in found} == pytest.approx(expected, abs=1e-4)
-    assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
-    assert [output[0] for output in outputs] == pytest.approx(nulls, abs=1e-4)
+            if best_window[window_start + i] != number:
+                continue
+            ends = slow.ends(slow.first + i)
+            for j in range(i, min(size, i + max_answer)):
+                score = starts[slow.first + i] + ends[slow.first + j]
+                expected[window_start + i, window_start + j] = score
+    outputs = search_windows(head, windows, 100, max_answer)
+    question_windows = [QuestionWindow(0, number, *part) for number, part in enumerate(parts)]
+    spans = rank_spans(list(zip(question_windows, outputs, strict=True)))
+    assert len(spans) == len(expected)
+    assert {(span.start, span.end): span.score for span in spans} == pytest.approx(expected, abs=1e-4)
+    assert [span.score for span in spans] == sorted((span.score for span in spans), reverse=True)
+    assert [output[0] for output in outputs] == pytest.approx(expected_nulls, abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HEADS)
 def test_a_narrow_search_looks_at_the_best_starts_and_with_each_at_the_best_ends(kind: str) -> None:
-    head, windows = made(kind, 5), batch(5)
-    for n, output in enumerate(search_windows(head, windows, 2, 30)):
-        slow = Slow(kind, head, windows, n)
+    head = random_head(kind, 5)
+    windows = random_windows(5)
+    for row, output in enumerate(search_windows(head, windows, 2, 30)):
+        slow = SlowHead(kind, head, windows, row)
         text = range(slow.first, slow.first + slow.size)
-        starts = sorted(text, key=slow.starts().__getitem__)[-2:]
-        expected = {
-            (i - slow.first, j - slow.first)
-            for i in starts
-            for j in sorted(text, key=slow.ends(i).__getitem__)[-2:]
-            if i <= j
-        }
-        assert {(int(i), int(j)) for i, j, _ in output[1:].reshape(-1, 3)} == expected
+        expected = set()
+        for start in sorted(text, key=slow.starts().__getitem__)[-2:]:
+            for end in sorted(text, key=slow.ends(start).__getitem__)[-2:]:
+                if start <= end:
+                    expected.add((start - slow.first, end - slow.first))
+        assert {(int(start), int(end)) for start, end, _ in output[1:].reshape(-1, 3)} == expected
 
 
-# -- training ------------------------------------------------------------------------------------------------------------------------------
+# -- Training -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("last", [False, True], ids=["encoder", "decoder"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_loss_is_that_of_the_definition(kind: str, last: bool) -> None:
-    """An answer in the second window; and a question that has none."""
-    head, windows = made(kind, 9), batch(9, padding=4, last=last)
-    spans = torch.stack([windows.null_position, windows.null_position], 1)
-    spans[1] = torch.tensor([ASKED + 4, ASKED + 6])
+@pytest.mark.parametrize("decoder", [False, True], ids=["encoder", "decoder"])
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_loss_is_that_of_the_definition(kind: str, decoder: bool) -> None:
+    """The answer is in the second window; then the question has none."""
+    head = random_head(kind, 9)
+    windows = random_windows(9, padding=4, decoder=decoder)
+    starts = windows.null_position.clone()
+    ends = windows.null_position.clone()
+    starts[1] = QUESTION_LENGTH + 4
+    ends[1] = QUESTION_LENGTH + 6
     for answered in (True, False):
         if not answered:
-            spans[1] = windows.null_position[1]
+            starts[1] = windows.null_position[1]
+            ends[1] = windows.null_position[1]
         expected = 0.0
-        for n in range(len(spans)):
-            slow, (start, end) = Slow(kind, head, windows, n), spans[n].tolist()
+        for row, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            slow = SlowHead(kind, head, windows, row)
             for scores, right in ((slow.starts(), start), (slow.ends(start), end)):
                 expected += (math.log(sum(map(math.exp, scores.values()))) - scores[right]) / 2
             no_answer = slow.no_answer()
             if no_answer is not None:
+                weight = 1.0 if kind == "roberta" else 0.5
                 label = not answered if kind == "electra" else start == slow.null_position
-                expected += (1.0 if kind == "roberta" else 0.5) * math.log1p(
-                    math.exp(-no_answer if label else no_answer)
-                )
-        told = torch.full((len(spans),), answered)
-        assert float(span_loss(head, windows, *spans.unbind(1), told).detach()) == pytest.approx(
-            expected, rel=1e-4
-        )
+                expected += weight * math.log1p(math.exp(-no_answer if label else no_answer))
+        has_answer = torch.full((len(starts),), answered)
+        loss = float(span_loss(head, windows, starts, ends, has_answer).detach())
+        assert loss == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("kind", "more"), [("linear", 0.0), ("roberta", 1.0), ("albert", 0.5), ("electra", 0.5)]
+    ("kind", "weight"), [("linear", 0.0), ("roberta", 1.0), ("albert", 0.5), ("electra", 0.5)]
 )
-def test_a_new_head_knows_nothing(kind: str, more: float) -> None:
-    """Its losses are the logarithms of how many places and answers there are."""
+def test_a_new_head_knows_nothing(kind: str, weight: float) -> None:
+    """Its losses are the logarithms of the number of positions, and of two for the classifier."""
     torch.manual_seed(3)
-    windows = batch(1)
-    count = windows.lengths if kind in ("linear", "roberta") else windows.text_size + 1
-    still = {} if kind == "electra" else {"head_dropout": 0.0}
-    head = build_span_head(from_dict(ExtractOptions, {"qa_head": kind, "unanswerable": True, **still}), MODEL)
-    null_position = torch.stack([windows.null_position, windows.null_position], 1)
-    found = float(
-        span_loss(
-            head, windows, *null_position.unbind(1), torch.zeros(len(null_position), dtype=torch.bool)
-        ).detach()
-    )
-    assert found == pytest.approx(
-        float(count.log().sum()) + more * math.log(2) * len(null_position), rel=0.03
-    )
+    windows = random_windows(1)
+    num_positions = windows.lengths if kind in ("linear", "roberta") else windows.text_size + 1
+    no_dropout = {} if kind == "electra" else {"head_dropout": 0.0}
+    head = build_span_head(options(kind, **no_dropout), MODEL)
+    nulls = windows.null_position
+    loss = span_loss(head, windows, nulls, nulls, torch.zeros(len(nulls), dtype=torch.bool))
+    expected = float(num_positions.log().sum()) + weight * math.log(2) * len(nulls)
+    assert float(loss.detach()) == pytest.approx(expected, rel=0.03)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HEADS)
 def test_padding_changes_nothing(kind: str) -> None:
-    head, plain, padded = made(kind, 2), batch(2), batch(2, padding=6)
-    for a, b in zip(search_windows(head, plain, 4, 9), search_windows(head, padded, 4, 9), strict=True):
+    head = random_head(kind, 2)
+    plain = search_windows(head, random_windows(2), 4, 9)
+    padded = search_windows(head, random_windows(2, padding=6), 4, 9)
+    for a, b in zip(plain, padded, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["roberta", "albert", "electra"])
 def test_the_classifier_is_left_out_where_all_questions_have_answers(kind: str) -> None:
-    head, windows = made(kind, 4, unanswerable=False), batch(4)
+    head = random_head(kind, 4, unanswerable=False)
+    windows = random_windows(4)
     assert isinstance(head, torch.nn.Module)
     assert not any("no_answer" in name for name, _ in head.named_parameters())
-    spans = (windows.text_start + 1)[:, None].repeat(1, 2)
-    both = [
-        float(span_loss(head, windows, *spans.unbind(1), torch.full((len(spans),), x)).detach())
-        for x in (True, False)
-    ]
-    assert both[0] == both[1]
-    slow = Slow(kind, head, windows, 0)
-    null = slow.starts()[slow.null_position] + slow.ends(slow.null_position)[slow.null_position]
-    assert search_windows(head, windows, 3, 9)[0][0] == pytest.approx(null, abs=1e-4)
+    starts = windows.text_start + 1
+    losses = []
+    for answered in (True, False):
+        has_answer = torch.full((len(starts),), answered)
+        losses.append(float(span_loss(head, windows, starts, starts, has_answer).detach()))
+    assert losses[0] == losses[1]
+    null_span = SlowHead(kind, head, windows, 0).null_span()
+    assert search_windows(head, windows, 3, 9)[0][0] == pytest.approx(null_span, abs=1e-4)
 
 
 def test_layers_of_its_own(labelled: Path) -> None:
-    dropping = from_dict(ExtractOptions, {"qa_head": "electra", "head_dropout": 0.1})
+    electra = options("electra", head_dropout=0.1)
     with pytest.raises(MasscliError, match=r"^--head-dropout: the layers of --qa-head electra have none$"):
-        Extract.fill_from_data(dropping, DataFolder.open(labelled / "data"), "squad")
+        Extract.fill_from_data(electra, DataFolder.open(labelled / "data"), "squad")
     with pytest.raises(MasscliError) as caught:
-        build_span_head(from_dict(ExtractOptions, {"qa_head": "albert", "head": "tanh"}), MODEL)
-    assert (caught.value.message, caught.value.hint) == (
-        "--head tanh: --qa-head albert has layers of its own",
-        "leave one of them out",
-    )
+        build_span_head(options("albert", head="tanh"), MODEL)
+    assert caught.value.message == "--head tanh: --qa-head albert has layers of its own"
+    assert caught.value.hint == "leave one of them out"

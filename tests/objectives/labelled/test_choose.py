@@ -66,7 +66,7 @@ def test_the_question_is_read_whatever_the_choices_are_called(labelled: Path, tm
 
 @pytest.mark.parametrize("frame", ["gpt", "bert"])
 def test_where_a_question_is_read(frame: str, labelled: Path, tmp_path: Path) -> None:
-    """GPT: start context question delimiter choice extract; BERT: [CLS] context [SEP] question + choice [SEP]."""
+    """GPT reads the question after the context, BERT joins it with each choice."""
     rows = [
         json.dumps({"context": "ba bo da fe", "question": "di _ du", "choices": ["ka", "ge ki"], "label": 1})
     ] * 2

@@ -74,7 +74,7 @@ def conllu(sentences: list[list[str]]) -> list[str]:
 def test_the_columns_of_conllu_are_known(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Words and labels are FORM and UPOS: what is learned of them is byte for byte what is learned of these two columns alone."""
+    """Words and labels are FORM and UPOS; a table of these two columns alone gives the same weights."""
     read = [
         [line.split("\t")[0] for line in part.split("\n")]
         for part in (labelled / "train.conll").read_text().split("\n\n")
@@ -136,7 +136,7 @@ def test_ten_columns_without_numbers_are_not_conllu(labelled: Path, tmp_path: Pa
 def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(
     labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Learned as without it, measured as `score` measures what is predicted, and lost nowhere; in the training part it is a mistake."""
+    """It has no loss, and counts as wrong, as in `masscli score`; in the training part it is an error."""
     rows = ["ba\tO", "ga\tB-X", "", "ba\tO", "bo\tI-Z", "bo\tO"]
     path, clean = (
         save(tmp_path / "x.conll", rows),
@@ -166,5 +166,7 @@ def test_an_unknown_tag_is_named_with_its_line_and_is_wrong(
     assert f"entity F1 = {100 * found['x']['entity-f1']:.2f}" in capsys.readouterr().out
     at = ["finetune", tmp_path / "x" / "data", "--task", "tag", "--save-dir", tmp_path / "run", *ENCODER]
     assert refused(*at, "--labels", "O,B-Y")[0].endswith(": label 'B-X' is not among --labels")
-    assert refused(*at, "--tag-column", "1") == (f"{labelled / 'train.conll'}: has no column of labels",
-                                                 "give words and their labels in columns; see --tag-column")  # fmt: skip
+    assert refused(*at, "--tag-column", "1") == (
+        f"{labelled / 'train.conll'}: has no column of labels",
+        "give words and their labels in columns; see --tag-column",
+    )

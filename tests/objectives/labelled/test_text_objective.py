@@ -34,8 +34,12 @@ def test_similarity_does_not_know_the_order_of_a_pair(labelled: Path, tmp_path: 
     gpt = ["--encoder-layers", "0", "--both-orders", "--lm-weight", "0.5"]
     predictor, objective, batch_builder = built(labelled, tmp_path / "run", *gpt)
     batch = batch_builder(np.arange(6), 0)
-    swapped = objective.collator()([batch_builder.dataset[n]._replace(fields=(batch_builder.dataset[n].fields[1], batch_builder.dataset[n].fields[0],
-                                                                       batch_builder.dataset[n].fields[2])) for n in range(6)], [])  # fmt: skip
+    swapped_examples = []
+    for number in range(6):
+        example = batch_builder.dataset[number]
+        first, second, label = example.fields
+        swapped_examples.append(example._replace(fields=(second, first, label)))
+    swapped = objective.collator()(swapped_examples, [])
     with torch.no_grad():
         scores, _ = objective.scores(predictor.model, batch)
         others, _ = objective.scores(predictor.model, swapped)

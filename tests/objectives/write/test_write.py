@@ -1,4 +1,4 @@
-"""Writing from tables: with a decoder or with an encoder alone, from splits of the data folder, for one task of several."""
+"""Writing from tables, with a decoder or with an encoder alone, and for one task of several."""
 
 from __future__ import annotations
 
@@ -63,9 +63,10 @@ def encoder(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("task", [HEADLINES, TALK], ids=["summarize", "respond"])
-def test_an_encoder_alone_writes_from_a_table(task: list[str], encoder: Path, labelled: Path, tmp_path: Path,
-                                              capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
-    """Its perplexity in validation is that of writing: of `generate`, which has no pseudo-masks but appends a [M] a step."""
+def test_an_encoder_alone_writes_from_a_table(
+    task: list[str], encoder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its validation perplexity is that of `generate`, which appends one [M] per step."""
     measured = finetune(labelled, tmp_path / "run", *task, "--init-from", str(encoder), *REST, updates=3)
     capsys.readouterr()
     made = Checkpoint.open(tmp_path / "run")
@@ -188,9 +189,14 @@ def both(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_an_encoder_writes_as_if_the_weights_had_no_decoder(both: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                            capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
-    """In validation and in `generate`: a decoder that comes with the weights and has learned nothing does not write."""
+def test_an_encoder_writes_as_if_the_weights_had_no_decoder(
+    both: Path,
+    labelled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In validation and in `generate`, a decoder of the weights that was not trained does not write."""
     scored: list[list[str]] = []
     true = validation_tasks.rouge_scores
     monkeypatch.setattr(
@@ -211,8 +217,9 @@ def test_an_encoder_writes_as_if_the_weights_had_no_decoder(both: Path, labelled
     assert written[0] == written[1] and any(written[0])
 
 
-def test_a_decoder_goes_on_as_if_the_weights_had_no_encoder(both: Path, labelled: Path, tmp_path: Path,
-                                                            capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_a_decoder_goes_on_as_if_the_weights_had_no_encoder(
+    both: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A language model never learned to read an encoder."""
     at = [
         "pretrain",
@@ -246,7 +253,7 @@ def test_a_decoder_goes_on_as_if_the_weights_had_no_encoder(both: Path, labelled
 
 
 def test_a_batch_of_an_encoder_that_writes(encoder: Path, labelled: Path, tmp_path: Path) -> None:
-    """A source and a target that are cut, in one sequence; the sampler is told its length; a target is corrupted in training only."""
+    """One sequence holds source and target, both truncated; the target is corrupted in training only."""
     at = [
         *HEADLINES[:4],
         "--max-source",
@@ -292,7 +299,7 @@ def test_what_does_not_go_together(
 
 
 def test_a_split_of_a_table(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is written is what is written from the file; references come along, and are written down in the same order."""
+    """The output is the same as from the file; references come along in the same order."""
     finetune(labelled, tmp_path / "run", *HEADLINES, *TINY, updates=2)
     search = ["--max-len-a", "0", "--max-len-b", "4", *EXACT]
     plain, _ = told(capsys, "generate", tmp_path / "run", "-i", labelled / "valid.src", *search)
@@ -362,8 +369,10 @@ def test_a_pair_too_long_to_score_is_named(
     at = ["generate", tmp_path / "run", "-i", text, "--score-reference", target]
     _, err = told(capsys, *at, status=2)
     pieces, source = err[0].split(" has ")[1].split(" pieces")[0], err[0].rpartition(" ")[2]
-    assert err[0] == (f"error: --score-reference: line 2 has {pieces} pieces, the model generates at most {128 - 3 - int(source)} "
-                      f"behind a source of {source}")  # fmt: skip
+    assert err[0] == (
+        f"error: --score-reference: line 2 has {pieces} pieces, the model generates at most {128 - 3 - int(source)} "
+        f"behind a source of {source}"
+    )
 
 
 def test_what_says_nothing_and_what_is_a_table_is_said(
@@ -381,8 +390,9 @@ def test_what_says_nothing_and_what_is_a_table_is_said(
     assert told(capsys, *at, text)[1][0] == "warning: lines 1, 3 were given an empty output by the model"
 
 
-def test_a_run_that_goes_on_keeps_what_it_began_with(encoder: Path, labelled: Path, tmp_path: Path,
-                                                     capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+def test_a_run_that_goes_on_keeps_what_it_began_with(
+    encoder: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     at = [*HEADLINES, *REST, "--init-from", str(encoder)]
     finetune(labelled, tmp_path / "other", *at, updates=1)
     finetune(labelled, tmp_path / "run", *at, updates=1)
