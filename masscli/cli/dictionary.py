@@ -91,8 +91,8 @@ def run(
         int | None,
         typer.Option(
             "--max-words",
-            help="Consider only this many words of each language, the commonest (default: 5000). With pairs all "
-            "words are considered.",
+            help="Consider only this many words of each language, the commonest (default: 5000; all with "
+            "pairs).",
             min=20,
         ),
     ] = None,

@@ -122,6 +122,13 @@ class ModelConfig:
         return self.project_embeddings or self.embedding_width != self.dim
 
     @property
+    def embedding_owners(self) -> tuple[str, ...]:
+        """Return the names under which token embeddings are kept: those of the stacks, or shared."""
+        if self.embeddings == "separate":
+            return self.stacks
+        return ("shared",)
+
+    @property
     def stacks(self) -> tuple[str, ...]:
         """Return the names of the stacks that the model has: encoder, decoder, or both."""
         layers = {"encoder": self.encoder_layers, "decoder": self.decoder_layers}

@@ -41,7 +41,9 @@ def draw_module_weights(model: nn.Module, kind: str, dim: int) -> None:
 
 def draw_embedding(weight: Tensor, kind: str, dim: int) -> None:
     """Draw the vectors (V, E) of an embedding, in a model of width `dim`."""
-    std = BERT_STD if kind in ("bert", "truncated", "electra") else dim**-0.5
+    std = dim**-0.5
+    if kind in ("bert", "truncated", "electra"):
+        std = BERT_STD
     _draw_normal(weight, kind, std)
 
 

@@ -92,9 +92,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         # Sums over a whole batch are exact in float64; a GPU is slow at it.
         sum_dtype = torch.float64 if hidden.device.type == "cpu" else torch.float32
         cast_weight = weight.to(hidden.dtype)
-        cast_bias = None
-        if bias is not None:
-            cast_bias = bias.to(hidden.dtype)
+        cast_bias = bias.to(hidden.dtype) if bias is not None else None
         log_normalizers = torch.zeros((), dtype=sum_dtype, device=hidden.device)
         label_logits = torch.zeros_like(log_normalizers)
         gradients: _Gradients | None = None
@@ -108,10 +106,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             size = hidden_CD.shape[0]
             logits_CV = buffers[0, :size]
             probs_CV = buffers[1, :size]
-            if cast_bias is None:
-                torch.mm(hidden_CD, cast_weight.t(), out=logits_CV)
-            else:
-                torch.addmm(cast_bias, hidden_CD, cast_weight.t(), out=logits_CV)
+            _write_logits(hidden_CD, cast_weight, cast_bias, logits_CV)
             torch.ops.aten._softmax.out(logits_CV, -1, False, out=probs_CV)
             log_z_C = logits_CV.amax(-1).float() - probs_CV.amax(-1).float().log()
             log_normalizers += log_z_C.sum(dtype=sum_dtype)
@@ -148,6 +143,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if grad_bias is not None:
             grad_bias.mul_(grad_loss)
         return grad_hidden, grad_weight, grad_bias, None, None, None
+
+
+def _write_logits(hidden_CD: Tensor, weight: Tensor, bias: Tensor | None, logits_CV: Tensor) -> None:
+    """Compute the logits of a chunk into a buffer, without another one in between."""
+    if bias is None:
+        torch.mm(hidden_CD, weight.t(), out=logits_CV)
+    else:
+        torch.addmm(bias, hidden_CD, weight.t(), out=logits_CV)
 
 
 def _chunk_rows(hidden: Tensor, vocab_size: int) -> int:

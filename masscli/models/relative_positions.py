@@ -36,7 +36,9 @@ class RelativeBias(nn.Module):
         if positions is None:
             positions = torch.arange(tokens.ids.shape[1], device=tokens.ids.device)[None]
         bias: Tensor = self(positions, positions)
-        return bias if mask is None else bias + mask
+        if mask is None:
+            return bias
+        return bias + mask
 
 
 def bucket(distance: Tensor, buckets: int, max_distance: int) -> Tensor:

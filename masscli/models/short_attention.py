@@ -44,8 +44,10 @@ class _ShortAttention(torch.autograd.Function):
         ctx: Any, fused: Tensor, memory: Tensor | None, heads: int, mask: Tensor | None, p: float
     ) -> Tensor:
         rows, queries, width = fused.shape
-        parts = 3 if memory is None else 1
-        size = width // heads // parts
+        size = width // heads
+        if memory is None:
+            # `fused` holds queries, keys and values.
+            size //= 3
         q_BHTK, k_BHLK, v_BHLK = _split_projections(fused, memory, heads, size)
         keys = k_BHLK.shape[2]
         padding = max(0, MIN_KEYS - keys)

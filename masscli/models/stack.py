@@ -101,12 +101,19 @@ class Layer(nn.Module):
         return self._add(x, y, self.ffn_norm)
 
     def _norm_before(self, x: Tensor, norm: LayerNorm) -> Tensor:
-        return norm(x) if self.pre_norm else x
+        """Normalize the input of a block in a pre-norm layer."""
+        if not self.pre_norm:
+            return x
+        normed: Tensor = norm(x)
+        return normed
 
     def _add(self, x: Tensor, y: Tensor, norm: LayerNorm) -> Tensor:
         """Add a block's output to its input, and normalize the sum in a post-norm layer."""
         x = x + dropout(y, self.dropout, self.training)
-        return x if self.pre_norm else norm(x)
+        if self.pre_norm:
+            return x
+        normed: Tensor = norm(x)
+        return normed
 
 
 class Stack(nn.Module):

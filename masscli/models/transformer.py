@@ -47,7 +47,7 @@ class Transformer(nn.Module):
         self.vocab_size = vocab_size
         self.languages = languages
         self.compute_dtype = torch.float32
-        owners = config.stacks if config.embeddings == "separate" else ("shared",)
+        owners = config.embedding_owners
         width = config.embedding_width
         language_vectors = len(languages) if config.languages == "embedding" else 0
 
