@@ -21,7 +21,7 @@ local_rank = int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def start(device: torch.device) -> None:
-    """Join the other processes, with NCCL on GPUs and gloo otherwise.
+    """Join the process group, with NCCL on GPUs and gloo otherwise.
 
     From then on a device without a number means this process's own GPU. Raises MasscliError if WORLD_SIZE is
     set without the variables that go with it.
@@ -68,7 +68,7 @@ def _shares_store_of_torchrun() -> bool:
 
 
 def stop() -> None:
-    """Leave the other processes, so that this one ends without a warning."""
+    """Leave the process group, so that the process ends without a warning."""
     if world_size > 1:
         import torch.distributed as dist
 

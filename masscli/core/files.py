@@ -19,7 +19,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file that appears, or replaces the one before, all at once."""
+    """Write a file that appears, or replaces the one before, in one step."""
     with open_atomic(path) as file:
         file.write(data)
 
@@ -43,7 +43,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
 
 def update_link(link: Path, target: str) -> None:
-    """Make a symbolic link, or point it to another target, all at once."""
+    """Make a symbolic link, or change its target, in one step."""
     # A symbolic link cannot be changed in place, but another may take its name.
     aside = _aside(link)
     aside.unlink(missing_ok=True)

@@ -140,7 +140,7 @@ def basic_tokens(line: str, keep_accents: bool) -> list[str]:
 
 
 def _clean(letter: str) -> str:
-    """Return a character as basic tokens have it: itself, nothing, a space, or itself between spaces."""
+    """Return what replaces a character in basic tokens: nothing, a space, itself, or itself in spaces."""
     category = unicodedata.category(letter)
     if letter in "\t\n\r" or category == "Zs":
         return " "
