@@ -130,20 +130,20 @@ class Extract(PredictiveObjective):
         The threshold, `best-f1-threshold`, is what --null-threshold takes.
         """
         questions = []
-        for row in range(len(table)):
-            gold = tuple(table.strings(ANSWERS, row))
-            questions.append(squad.Question(table.text("id", row), gold))
-        predictions = self.decode_predictions(table, outputs)
-        answers = {prediction.details["id"]: prediction.text for prediction in predictions}
+        answers = {}
+        best_texts = {}
+        null_odds = {}
+        for row, prediction in enumerate(self.decode_predictions(table, outputs)):
+            question_id = table.text("id", row)
+            questions.append(squad.Question(question_id, tuple(table.strings(ANSWERS, row))))
+            answers[question_id] = prediction.text
+            best_texts[question_id] = prediction.details["best"]
+            null_odds[question_id] = prediction.details["null_odds"]
         # SQuAD 2.0 scores questions without an answer, too, and reports scores at the best threshold.
         is_v2 = bool(self.options.unanswerable)
         scores = squad.evaluate_squad(questions, answers, is_v2)
         metrics = {"f1": scores["f1"] / 100, "exact": scores["exact"] / 100}
         if is_v2:
-            best_texts = {prediction.details["id"]: prediction.details["best"] for prediction in predictions}
-            null_odds = {
-                prediction.details["id"]: prediction.details["null_odds"] for prediction in predictions
-            }
             # The threshold is searched for with the best span as the answer to every question.
             scores = squad.evaluate_squad(questions, best_texts, is_v2, null_odds, math.inf)
             metrics["best-f1"] = scores["best_f1"] / 100

@@ -60,6 +60,7 @@ class QuestionWindowDataset:
         question_lengths = np.minimum(self.questions.lengths(0, len(table)), options.max_query).tolist()
         text_lengths = self.texts.lengths()
         for row, question_length in enumerate(question_lengths):
+            # The window gets what the question leaves of the sequence.
             max_size = options.max_length - num_special_tokens - question_length
             if max_size < 1:
                 raise MasscliError(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from masscli.data.batches.windows import best_window_per_token
 from masscli.objectives.extract.question_windows import QuestionWindow
-from masscli.objectives.extract.span_heads import SpanHead, WindowStates
+from masscli.objectives.extract.span_heads import SpanHead, SpanLogits, WindowStates
 from masscli.objectives.shared.evaluable_objective import ExampleOutput
 
 
@@ -40,19 +40,15 @@ def search_windows(
     best_starts = [_best(start_logits[row, text], n_best) for row, text in enumerate(texts)]
     end_logits = logits.ends(_start_positions(windows, best_starts)).double().cpu().numpy()
     outputs = []
-    for row, null_position in enumerate(windows.null_position.tolist()):
-        # Without a classifier, no answer is a span that starts and ends at the null position.
-        if logits.no_answer is None:
-            null_score = start_logits[row, null_position] + end_logits[row, 0, null_position]
-        else:
-            null_score = float(logits.no_answer[row])
-        text_start_logits = start_logits[row, texts[row]]
+    for row, null_score in enumerate(_null_scores(windows, logits, start_logits, end_logits)):
+        text = texts[row]
         output = [null_score]
         for column, start in enumerate(best_starts[row], 1):
-            text_end_logits = end_logits[row, column, texts[row]]
+            start_logit = start_logits[row, text][start]
+            text_end_logits = end_logits[row, column, text]
             for end in _best(text_end_logits, n_best):
                 if start <= end < start + max_answer:
-                    output += [start, end, text_start_logits[start] + text_end_logits[end]]
+                    output += [start, end, start_logit + text_end_logits[end]]
         outputs.append(np.array(output, np.float64))
     return outputs
 
@@ -85,6 +81,21 @@ def _start_positions(windows: WindowStates, best_starts: Sequence[Sequence[int]]
         offsets = torch.tensor(starts, device=positions.device)
         positions[row, 1 : 1 + len(starts)] = windows.text_start[row] + offsets
     return positions
+
+
+def _null_scores(
+    windows: WindowStates, logits: SpanLogits, start_logits: ExampleOutput, end_logits: ExampleOutput
+) -> list[float]:
+    """Return the score of no answer in each window; `end_logits` are given the null position in column 0."""
+    if logits.no_answer is not None:
+        classifier_scores: list[float] = logits.no_answer.tolist()
+        return classifier_scores
+    # Without a classifier, no answer is a span that starts and ends at the null position.
+    rows = np.arange(len(start_logits))
+    null_positions = windows.null_position.cpu().numpy()
+    span_scores = start_logits[rows, null_positions] + end_logits[rows, 0, null_positions]
+    scores: list[float] = span_scores.tolist()
+    return scores
 
 
 def _best(scores: ExampleOutput, count: int) -> list[int]:
