@@ -25,6 +25,7 @@ def read_aligned(path: Path) -> Iterator[Record]:
     if len(files) != 2:
         raise MasscliError(f"{path}: expected SOURCE:TARGET", "two files with the same number of lines")
     source_file, target_file = files
+    # The longer file tells at which line the other one ends.
     hint = "line n of one belongs to line n of the other"
     lines = zip_longest(corpus.iter_lines(source_file), corpus.iter_lines(target_file))
     for number, (source, target) in enumerate(lines, 1):

@@ -26,6 +26,7 @@ def choice_record(
 
 def fill_blank(question: str, choice: str) -> str:
     """Return the question with the choice in place of each blank (`_`), or with the choice after it."""
+    # RACE and similar sets mark the blank of a cloze question with an underscore.
     if "_" in question:
         return question.replace("_", choice)
     return f"{question} {choice}"

@@ -68,6 +68,7 @@ def _read_article(article: Any) -> tuple[str, list[tuple[str, list[str], str]], 
     questions = article["questions"]
     options = article["options"]
     has_answers = "answers" in article
+    # Placeholders keep questions and options in step where there are no answers.
     answers = article["answers"] if has_answers else [""] * len(questions)
     asked = list(zip(questions, options, answers, strict=True))
     for question, choices, answer in asked:

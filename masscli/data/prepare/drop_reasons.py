@@ -38,6 +38,7 @@ class DropReason(IntEnum):
 def length_reasons(lengths: NDArray[np.int32], config: PreprocessConfig) -> Reasons:
     """Return which rows of one side are empty, too short or too long, in pieces."""
     reasons = np.full(len(lengths), DropReason.KEPT, np.int8)
+    # Later rules replace earlier ones: an empty line is not called too short.
     reasons[lengths > config.max_len] = DropReason.TOO_LONG
     reasons[lengths < config.min_len] = DropReason.TOO_SHORT
     reasons[lengths == 0] = DropReason.EMPTY
@@ -54,6 +55,7 @@ def unit_reasons(
     reasons = side_reasons[0].copy()
     if len(lengths) == 1:
         return reasons
+    # A line that is bad by itself explains more than a ratio, and so is judged first.
     first, second = lengths
     mark(reasons, side_reasons[1] != DropReason.KEPT, side_reasons[1])
     if config.max_ratio:
@@ -64,5 +66,6 @@ def unit_reasons(
 
 def mark(reasons: Reasons, rows: NDArray[np.bool_], reason: Reasons | DropReason) -> None:
     """Set a reason for some rows, in place, unless there already is one against them."""
+    # The first reason against a row stays.
     rows = rows & (reasons == DropReason.KEPT)
     np.copyto(reasons, reason, where=rows, casting="unsafe")

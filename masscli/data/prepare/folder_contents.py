@@ -66,6 +66,7 @@ def column_entries(
         kinds |= group.column_kinds()
         for pair in group.pairs:
             for side in pair:
+                # Row numbers that select every row say nothing; their files are not published.
                 if _needed_rows_column(group, pair, side, writers) is None:
                     kinds.pop(group.rows_column(pair, side), None)
     entries = []

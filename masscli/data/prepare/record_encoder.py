@@ -46,9 +46,13 @@ class RecordEncoder:
             for name in first.texts:
                 self._add_text(columns, name, [record.texts[name] for record in block])
             for name in first.lists:
-                items = [item for record in block for item in record.lists[name]]
+                items: list[str] = []
+                counts = []
+                for record in block:
+                    items += record.lists[name]
+                    counts.append([len(record.lists[name])])
                 self._add_text(columns, name, items)
-                columns[f"{name}.items"] = number_rows([[len(record.lists[name])] for record in block])
+                columns[f"{name}.items"] = number_rows(counts)
             for name in first.numbers:
                 columns[name] = number_rows([record.numbers[name] for record in block])
             for name in first.shared:
@@ -117,6 +121,7 @@ def table_path(path: Path, format: str) -> str:
 
 def _kind(column: str, rows: RowBlock) -> str:
     suffix = derived_suffix(column)
+    # All derived columns but the token ids are whole numbers.
     if suffix == "ids":
         return "ids"
     if not suffix and rows.values.dtype == np.uint8:

@@ -38,6 +38,7 @@ def training_lines(tables: Sequence[LabelledFile], max_lines: int, seed: int) ->
             lines += _text_lines(read_records(table.path, table.format))
     if len(lines) <= max_lines:
         return lines
+    # Sorted, so that the lines keep their order.
     chosen = np.random.default_rng(seed).choice(len(lines), max_lines, replace=False, shuffle=False)
     return [lines[number] for number in np.sort(chosen).tolist()]
 

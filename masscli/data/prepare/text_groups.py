@@ -140,14 +140,22 @@ def _matching_draft(
 ) -> _Draft | None:
     """Return the group of pairs that has a language of the new pair, and the same text in it."""
     for draft in drafts:
-        if draft.split != requested.split or not draft.pairs:
-            continue
-        shared = [language for language in files if language in draft.files]
-        is_same = (scans[draft.files[name]].sha256 == scans[files[name]].sha256 for name in shared)
-        # Files under different names count as shared if their contents are the same.
-        if shared and all(is_same):
+        if draft.split == requested.split and draft.pairs and _shares_text(draft, files, scans):
             return draft
     return None
+
+
+def _shares_text(draft: _Draft, files: Mapping[str, Path], scans: Mapping[Path, FileScan]) -> bool:
+    """Return whether a group has a language of the new pair, and the same text in every language of both."""
+    has_shared_language = False
+    for language, path in files.items():
+        if language not in draft.files:
+            continue
+        # Files under different names count as shared if their contents are the same.
+        if scans[draft.files[language]].sha256 != scans[path].sha256:
+            return False
+        has_shared_language = True
+    return has_shared_language
 
 
 def _check_same_length(first: FileScan, second: FileScan) -> None:

@@ -50,6 +50,7 @@ class WorkerPool:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        # One worker that is killed, usually for want of memory, breaks the whole pool.
         except BrokenProcessPool:
             raise MasscliError(
                 "a worker process was killed",
@@ -62,6 +63,7 @@ class WorkerPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # After an error, tasks that have not begun are of no use.
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
 
@@ -72,6 +74,7 @@ def _start_worker() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
 
+    # A parent that is killed has no chance to stop its workers, so that they watch it themselves.
     def exit_with_parent() -> None:
         wait([parent.sentinel])
         os._exit(1)

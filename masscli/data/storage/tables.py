@@ -150,6 +150,7 @@ class Table:
 
     def shared_row(self, field: str, row: int) -> int:
         """Return the row of a shared field's columns that belongs to an example."""
+        # A field that is not shared has a row for each example.
         shared = self.columns.get(f"{field}.at")
         if shared is None:
             return row
