@@ -1,4 +1,4 @@
-"""Beam search, against enumeration, against a slow search over lists, and against probabilities small enough to check by hand."""
+"""Tests of beam search: against enumeration, a slow search over lists, and values checked by hand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ VOCABULARY = Vocabulary(
 
 
 class Table:
-    """A stepper whose log-probabilities are those of `row` for the whole history of each row; it checks how it is used."""
+    """A stepper whose log-probabilities are those of `row` for each row's history; it checks its calls."""
 
     vocab_size = VOCABULARY.size
 
@@ -72,7 +72,8 @@ class Table:
 def noise(seed: int, sharpness: float = 1.5, levels: int = 0) -> Row:
     """A random language: every history has its own distribution over all ids.
 
-    With `levels`, the scores are of so many values instead, exact in binary, so that ties abound (they do not sum to 1; no search minds).
+    With `levels`, the scores are of so many values instead, exact in binary, so that ties abound (they do not
+    sum to 1; no search minds).
     """
 
     def row(sentence: int, pieces: tuple[int, ...]) -> list[float]:
@@ -168,7 +169,7 @@ CASES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("levels", [0, 3], ids=["distinct", "ties"])
 @pytest.mark.parametrize("options", CASES, ids=str)
 def test_search_equals_the_slow_search(options: dict[str, Any], levels: int) -> None:
-    """Same outputs and scores, whatever the rules, although the stop rule ends the search early and sentences leave the batch."""
+    """Outputs and scores do not change when the stop rule ends the search early and sentences leave."""
     row, limits = noise(11, levels=levels), [7, 3, 9, 0, 5, 8, 1, 6]
     config = GenerationConfig(**options)
     for s, found in enumerate(run(row, limits, **options)):
@@ -227,7 +228,7 @@ def test_the_length_limit_forces_the_end_and_says_so() -> None:
 
 
 def test_the_search_goes_on_while_something_better_may_come() -> None:
-    """A poor start that is sure of a long way beats a short output; with a penalty on length, one step more may be worth it, not twenty."""
+    """A poor start that is sure of a long output beats a short one, unless length is penalized too much."""
     chain = {(B,) + (C,) * n: {C: 1.0} for n in range(8)}
     row = script({(): {A: 0.5, B: 0.1}, (A,): {EOS: 0.9}, **chain})
     [found] = run(row, [12], beam=2)

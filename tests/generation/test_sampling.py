@@ -74,7 +74,7 @@ def shares(**options: Any) -> dict[int, float]:
 
 
 def check(found: dict[int, float], wanted: dict[int, float]) -> None:
-    """Pearson's chi-square over the pieces that can come, at the 1e-6 level for 4 degrees of freedom; nothing else ever comes."""
+    """Pearson's chi-square over the possible pieces, at the 1e-6 level for 4 degrees of freedom."""
     total = sum(wanted.values())
     assert all(found[v] == 0 for v in found if v not in wanted)
     assert sum(4000 * (found[v] - p / total) ** 2 / (p / total) for v, p in wanted.items()) < 33.4

@@ -1,4 +1,4 @@
-"""Models of one stack that write: cached equals uncached, alone equals in a batch, and from the command line."""
+"""Tests of models of one stack that generate: with and without cache, alone and in a batch."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_an_output_ends_where_positions_do() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pairs_that_fit_are_scored_together_as_alone(kind: str) -> None:
-    """A long source with a short target beside a short source with a long target: together they need more positions than there are."""
+    """A long source with a short target, and the reverse, together need more positions than there are."""
     decoder = Decoder([make(kind)], FRAMING, GenerationConfig())
     pairs = [(words(35, 1), words(5, 3)), (words(2, 2), words(38, 4))]
     together = decoder.score([a for a, _ in pairs], [b for _, b in pairs], "en", "en")

@@ -1,4 +1,4 @@
-"""From lines to lines with real (random) models: order, batches, ensembles, scoring, and the command around them."""
+"""Tests from lines to lines with random models: order, batches, ensembles, scoring, the command."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ def test_prefixes_begin_each_output(tokenizer: Tokenizer, model: Transformer) ->
         assert error.value.message == message
 
 
-# -- the command ---------------------------------------------------------------------------------------------------------------------
+# -- the command ------------------------------------------------------------------------------------
 
 
 def save_run(

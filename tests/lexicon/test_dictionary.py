@@ -282,7 +282,7 @@ def test_pairs_give_the_dictionary(
 def test_a_dictionary_that_means_little_is_warned_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two languages that share anchors and nothing else: words drawn at random have no company to be known by."""
+    """The languages share anchors and nothing else, since other words are drawn at random."""
     rng = random.Random(1)
     for language in ("aa", "bb"):
         words = [
@@ -325,7 +325,7 @@ def test_a_dictionary_that_means_little_is_warned_of(
 def test_text_alone_gives_the_dictionary_of_a_cipher(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Lines of one language are not those of the other; words are reordered, and only anchors are spelt alike."""
+    """Lines of the two languages differ; words are reordered, and only anchors are spelled alike."""
     cipher = Cipher(90, 30)
     cipher.write(tmp_path, 4000, 10)
     mono = [
@@ -403,7 +403,7 @@ def test_csls_prefers_what_is_near_to_little_else() -> None:
 
 
 def test_words_that_are_spelt_nearly_alike() -> None:
-    """Counts by hand: <abcd> has 5 pairs and 4 triples, each once; <abce> shares <a, ab, bc, <ab, abc with it."""
+    """Counts by hand: <abcd> has 5 pairs and 4 triples; <abce> shares <a, ab, bc, <ab, abc with it."""
     found = spelling_similarity(
         ["abcd", "securit\u0103\u021bi", "and", "1999"], ["abce", "abcd", "securitati", "zzzz", "and", "1999"]
     )
@@ -432,7 +432,7 @@ def test_wordpiece_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_sides_of_unequal_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Vectors are of one width even where a language has few words; a dictionary goes to a file in a folder that is there."""
+    """Vectors have one width even where a language has few words; the folder of the output must exist."""
     Cipher(90, 30).write(tmp_path, 3000, 10)
     few = "".join((tmp_path / "mono.bb").read_text(encoding="utf-8").splitlines(keepends=True)[:60])
     (tmp_path / "mono.bb").write_text(few, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The Transformer and its parts against slow versions, published parameter counts, and what must not matter: padding, caches, chunks."""
+"""Tests of the Transformer and its parts: slow versions, published parameter counts, padding, caches."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def close(found: Tensor, wanted: Tensor, within: float = 2e-5) -> bool:
     return found.shape == wanted.shape and float((found - wanted).detach().abs().max()) < within
 
 
-# -- sizes ---------------------------------------------------------------------------------------------------------------------------------
+# -- sizes ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def close(found: Tensor, wanted: Tensor, within: float = 2e-5) -> bool:
         ),  # spec/mass.md 2.1: 141,848,203 in the encoder, 173,348,491 in the decoder
         ("mass-base-uncased", 30_522, (), 123_469_824),
         ("mass-middle-uncased", 30_522, (), 208_666_624),
-        # By hand, with D the width and F the inner one: attention 4 D^2 + 4 D, feed-forward 2 D F + D + F, norm 2 D.
+        # By hand, with D the width and F that of the FFN: attention 4 D^2 + 4 D, feed-forward 2 D F + D + F, norm 2 D
         # And a last norm on each stack.
         ("tiny", 8_000, (), 8_000 * 128 + 4 * (3 * 66_048 + 2 * 65_920 + 5 * 256) + 2 * 256),
         ("base", 8_000, (), 8_000 * 512 + 6 * (3 * 1_050_624 + 2 * 2_099_712 + 5 * 1_024) + 2 * 1_024),
@@ -111,7 +111,7 @@ def test_every_size_can_be_built() -> None:
             Transformer(resolve({"arch": name}), 100, ("en", "de"))
 
 
-# -- attention -----------------------------------------------------------------------------------------------------------------------------
+# -- attention --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("plain", [True, False], ids=["two products", "PyTorch's kernel"])
@@ -133,7 +133,7 @@ def test_attention_is_the_equation(plain: bool, monkeypatch: pytest.MonkeyPatch)
 def test_short_attention_has_the_values_and_gradients_of_plain_products(
     keys: int, cross: bool, p: float
 ) -> None:
-    """Against autograd on the equation; below 16 keys there is padding, which must not leak; a mask may be learned."""
+    """Compare with autograd on the equation; keys below 16 are padded, and a mask may be learned."""
     rows, heads, size = 3, 2, 4
     queries = 6 if cross else keys
     fused = torch.randn(rows, queries, heads * size * (1 if cross else 3), requires_grad=True)
@@ -195,7 +195,7 @@ def test_a_layer_is_the_published_one(norm: str, activation: str) -> None:
     assert (model.encoder.norm is None) == (norm == "post")
 
 
-# -- what may be seen ----------------------------------------------------------------------------------------------------------------------
+# -- what may be seen -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
@@ -274,7 +274,7 @@ def test_packed_documents_do_not_see_each_other(stack: str) -> None:
         assert close(model.read(Tokens(ids, torch.tensor([ids.shape[1]]))), hidden[:, span])
 
 
-# -- languages, positions, outputs ---------------------------------------------------------------------------------------------------------
+# -- languages, positions, outputs ------------------------------------------------------------------
 
 
 def test_languages_have_vectors_and_cross_attention_outputs_of_their_own() -> None:
@@ -343,7 +343,7 @@ def test_initial_weights_have_the_published_spread() -> None:
 
 
 def test_the_projection_of_narrow_embeddings_is_drawn_as_released() -> None:
-    """ELECTRA's by TensorFlow's default, xavier-uniform; ALBERT's as all else, a normal cut off at two standard deviations."""
+    """ELECTRA's is xavier-uniform; ALBERT's is a normal cut off at two standard deviations, like the rest."""
     for arch, spread in (("electra-small", math.sqrt(2 / (128 + 256))), ("albert-base", 0.88 * 0.02)):
         config = replace(resolve({"arch": arch, "encoder_layers": 1}, "encoder"), languages="none")
         model = Transformer(config, 500, ()).requires_grad_(False)
@@ -352,7 +352,7 @@ def test_the_projection_of_narrow_embeddings_is_drawn_as_released() -> None:
         assert float(table.abs().max()) <= 0.04 and float(table.std()) == pytest.approx(0.88 * 0.02, rel=0.02)
 
 
-# -- decoding a token at a time ------------------------------------------------------------------------------------------------------------
+# -- decoding a token at a time ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_the_projection_of_narrow_embeddings_is_drawn_as_released() -> None:
     [{}, {"norm": "pre", "positions": "learned"}, {"languages": "embedding", "cross_output": "language"}],
 )
 def test_cached_states_are_those_without_cache(options: dict[str, Any]) -> None:
-    """Three beams of three sentences over more steps than the cache has room for; rows change parents, a sentence leaves."""
+    """Follow three beams of three sentences past the cache's first capacity; rows change parents, one leaves."""
     names = ("en", "de") if "languages" in options else ()
     model, width, steps = make(names, **options), 3, 20
     source = block(5, 2, 4)
@@ -387,7 +387,7 @@ def test_cached_states_are_those_without_cache(options: dict[str, Any]) -> None:
         rows = torch.cat([rows, torch.randint(1, V, (len(rows), 1))], 1)
 
 
-# -- cross-entropy -------------------------------------------------------------------------------------------------------------------------
+# -- cross-entropy ----------------------------------------------------------------------------------
 
 
 def reference(
@@ -448,7 +448,7 @@ def test_linear_cross_entropy_of_a_label_that_is_next_to_impossible() -> None:
         assert float(loss) == pytest.approx(0.9 * 300 + 0.1 * (0 + 150 + 300) / 3, rel=within)
 
 
-# -- dropout -------------------------------------------------------------------------------------------------------------------------------
+# -- dropout ----------------------------------------------------------------------------------------
 
 
 def test_dropout_drops_its_share_and_keeps_the_expectation() -> None:

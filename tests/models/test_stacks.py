@@ -1,4 +1,4 @@
-"""Tasks that read one stack of a model that has two: the other is left out, and nobody takes a run for a writer that is none."""
+"""Tests of tasks that read one stack of a model of two: the other stack is left out."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def whole(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_task_that_reads_one_stack_takes_that_one(
     how: list[str], whole: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The encoder alone: its weights are those of the run, the decoder's are counted, and the predictions are those of the whole model."""
+    """The encoder alone has the run's weights, and predicts what the whole model predicts."""
     at = [
         "--task",
         "classify",

@@ -1,4 +1,4 @@
-"""The order of examples, and the loader that follows it: each row once, within the budget, from any place, on any number of processes."""
+"""Tests of the order of examples, and of the loader that follows it on any number of processes."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_windows_of_running_text_are_the_text() -> None:
         assert view.sizes(0, len(view))[:, 0].tolist() == [len(x) + 2 for x in found]
 
 
-# -- the loader ----------------------------------------------------------------------------------------------------------------------------
+# -- the loader -------------------------------------------------------------------------------------
 
 
 def streams(toy: Path) -> tuple[dict[str, BatchSampler], dict[str, BatchBuilder]]:
