@@ -19,24 +19,25 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from masscli.cli.output import writer
-from masscli.cli.score_inputs import TOLD
+from masscli.cli.score_inputs import PREDICTION_COLUMN
 from masscli.core.errors import MasscliError
 from masscli.generation.config import PredictConfig
 from masscli.objectives.extract.options import ExtractOptions
 
-FLAT = ("tsv", "lines")
-"""Input whose fields are columns."""
-ADDED = (TOLD, "probability")
-"""Columns that --format tsv puts behind those of the input; the second where the task has it."""
-
 if TYPE_CHECKING:
+    from masscli.api.task_model import TaskModel
     from masscli.data.storage.tables import Table
     from masscli.objectives.shared.evaluable_objective import Prediction
+
+COLUMN_FORMATS = ("tsv", "lines")
+"""Input formats whose fields are columns."""
+ADDED_COLUMNS = (PREDICTION_COLUMN, "probability")
+"""Columns that --format tsv adds; the second one where the task has it."""
 
 
 def run(
@@ -45,109 +46,143 @@ def run(
 ) -> None:
     """Predict, example by example."""
     from masscli.api.task_model import TaskModel
-    from masscli.data.formats.registry import guess_format
     from masscli.training.precision import choose_device, choose_dtype
 
     started = time.perf_counter()
     device = choose_device(command.device)
-    predictor = TaskModel.open(
-        path, command.stream, command.null_threshold, device, choose_dtype(command.precision, device)
-    )
-    known = predictor.options.formats
-    kind = command.input_format or guess_format(command.input) or known[0]
-    if command.input_format is None and guess_format(command.input) is None and "tsv" in known:
+    dtype = choose_dtype(command.precision, device)
+    model = TaskModel.open(path, command.stream, command.null_threshold, device, dtype)
+    input_format = _input_format(command, model)
+    _check_options(command, input_format, path, model)
+    table = model.read(command.input, input_format)
+    if command.format == "tsv":
+        _check_new_columns(command, table)
+    # Both outputs are opened now, so that a path that cannot be written is known before the work begins.
+    probabilities = nullcontext() if command.na_prob is None else writer(command.na_prob, "--na-prob")
+    with writer(command.output) as write, probabilities as write_probabilities:
+        outputs, warnings = model.outputs(table, command.batch_tokens)
+        predictions = model.answers(table, outputs)
+        write(_format_predictions(command.format, table, predictions))
+        if write_probabilities is not None:
+            write_probabilities(_no_answer_probabilities(predictions))
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    seconds = time.perf_counter() - started
+    print(f"predicted {len(table)} examples in {seconds:.1f} s with {path} ({model.stream})", file=sys.stderr)
+
+
+def _input_format(command: PredictConfig, model: TaskModel) -> str:
+    """Return the format of the input: as asked for, by the name of the file, or the usual one of the task.
+
+    Raises MasscliError if the task does not read it.
+    """
+    from masscli.data.formats.registry import guess_format
+
+    known = model.options.formats
+    guessed = guess_format(command.input)
+    input_format = command.input_format or guessed or known[0]
+    if command.input_format is None and guessed is None and "tsv" in known:
         print(
-            f"reading {command.input} as {kind}, with a header; --input-format lines reads bare text",
+            f"reading {command.input} as {input_format}, with a header; --input-format lines reads bare text",
             file=sys.stderr,
         )
-    if kind not in (*known, "lines") or (kind == "lines" and "tsv" not in known):
-        given = f"--input-format {kind}" if command.input_format else f"{command.input}: {kind}"
+    readable = (*known, "lines") if "tsv" in known else known
+    if input_format not in readable:
+        given = f"{command.input}: {input_format}"
+        if command.input_format:
+            given = f"--input-format {input_format}"
         raise MasscliError(
-            f"{given}: {predictor.options.name} does not read it",
+            f"{given}: {model.options.name} does not read it",
             f"it reads {', '.join(known)}; see --input-format",
         )
-    _check(command, kind)
-    if (
-        command.na_prob is not None
-        and isinstance(predictor.options, ExtractOptions)
-        and not predictor.options.unanswerable
-    ):
-        message = f"--na-prob: all questions that {path} was trained on have answers, and so it knows no odds of none"
-        raise MasscliError(message, "leave it out, or train with --unanswerable")
-    table = predictor.read(command.input, kind)
-    if command.format == "tsv" and (there := [name for name in ADDED if name in table.fields]):
-        raise MasscliError(
-            f"--format tsv: {command.input} has a column {there[0]!r} already",
-            "rename it, or use --format jsonl",
-        )
-    odds = writer(command.na_prob, "--na-prob") if command.na_prob is not None else nullcontext()
-    with (
-        writer(command.output) as write,
-        odds as write_odds,
-    ):  # a path that cannot be written is known before the work
-        outputs, remarks = predictor.outputs(table, command.batch_tokens)
-        answers = predictor.answers(table, outputs)
-        write(_json(answers) if command.format == "json" else "".join(_shown(command.format, table, answers)))
-        if write_odds is not None:
-            write_odds(
-                json.dumps(
-                    {a.details["id"]: a.details["na_prob"] for a in answers if "na_prob" in a.details},
-                    indent=1,
-                )
-                + "\n"
-            )
-    for remark in remarks:
-        print(f"warning: {remark}", file=sys.stderr)
-    seconds = time.perf_counter() - started
-    print(
-        f"predicted {len(table)} examples in {seconds:.1f} s with {path} ({predictor.stream})",
-        file=sys.stderr,
-    )
+    return input_format
 
 
-def _check(command: PredictConfig, kind: str) -> None:
-    """What is written must suit what is read."""
-    if command.format == "json" and kind != "squad":
+def _check_options(command: PredictConfig, input_format: str, path: Path, model: TaskModel) -> None:
+    """Raise MasscliError if the output does not suit the input or the task."""
+    if command.format == "json" and input_format != "squad":
         raise MasscliError("--format json: is for answers to questions", "use --format jsonl")
-    if command.format == "tsv" and kind not in FLAT:
-        columns = ", or leave it out: tagged words are columns" if kind == "conll" else ""
+    if command.format == "tsv" and input_format not in COLUMN_FORMATS:
+        hint = "use --format jsonl"
+        if input_format == "conll":
+            hint += ", or leave it out: tagged words are columns"
         raise MasscliError(
-            f"--format tsv: adds columns to a table or to lines, {command.input} is {kind}",
-            f"use --format jsonl{columns}",
+            f"--format tsv: adds columns to a table or to lines, {command.input} is {input_format}", hint
         )
-    if command.na_prob is not None and kind != "squad":
+    if command.na_prob is None:
+        return
+    if input_format != "squad":
         raise MasscliError(
             "--na-prob: is for answers to questions",
             "leave it out; --format jsonl has the probabilities of a task",
         )
-
-
-def _json(answers: Sequence[Prediction]) -> str:
-    """One object, from the id of each question to its answer: what SQuAD's evaluation reads."""
-    return json.dumps({a.details["id"]: a.text for a in answers}, ensure_ascii=False, indent=1) + "\n"
-
-
-def _shown(format: str, table: Table, answers: Sequence[Prediction]) -> list[str]:
-    if format == "jsonl":
-        named = table.has("id") and not table.is_list("id")
-        ids = [{"id": table.text("id", row)} if named else {} for row in range(len(table))]
-        every = enumerate(zip(ids, answers, strict=True), 1)
-        return [
-            json.dumps({"line": n, **known, **a.details}, ensure_ascii=False) + "\n"
-            for n, (known, a) in every
-        ]
-    if format == "text":
-        return [_one_line(a.text) + "\n" if table.format == "squad" else f"{a.text}\n" for a in answers]
-    numbers = [name for name in ADDED if name in answers[0].details]
-    head = "\t".join([*table.fields, TOLD, *numbers]) + "\n"
-    rows = []
-    for row, answer in enumerate(answers):
-        shares = [f"{answer.details[name]:.6f}" for name in numbers]
-        rows.append(
-            "\t".join([*(table.text(field, row) for field in table.fields), answer.text, *shares]) + "\n"
+    if isinstance(model.options, ExtractOptions) and not model.options.unanswerable:
+        raise MasscliError(
+            f"--na-prob: all questions that {path} was trained on have answers, so it knows no probability of none",
+            "leave it out, or train with --unanswerable",
         )
-    return [head, *rows]
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _check_new_columns(command: PredictConfig, table: Table) -> None:
+    """Raise MasscliError if the input has a column of the name of one that is to be added."""
+    for name in ADDED_COLUMNS:
+        if name in table.fields:
+            raise MasscliError(
+                f"--format tsv: {command.input} has a column {name!r} already",
+                "rename it, or use --format jsonl",
+            )
+
+
+def _format_predictions(format: str, table: Table, predictions: Sequence[Prediction]) -> str:
+    """Return the contents of the output file."""
+    if format == "json":
+        return _as_squad_json(predictions)
+    if format == "jsonl":
+        return _as_jsonl(table, predictions)
+    if format == "tsv":
+        return _as_tsv(table, predictions)
+    lines = []
+    for prediction in predictions:
+        # An answer may span lines of its text, but is one line here.
+        text = " ".join(prediction.text.split()) if table.format == "squad" else prediction.text
+        lines.append(f"{text}\n")
+    return "".join(lines)
+
+
+def _as_squad_json(predictions: Sequence[Prediction]) -> str:
+    """Return one object from the id of each question to its answer, as SQuAD's evaluation reads it."""
+    answers = {prediction.details["id"]: prediction.text for prediction in predictions}
+    return json.dumps(answers, ensure_ascii=False, indent=1) + "\n"
+
+
+def _as_jsonl(table: Table, predictions: Sequence[Prediction]) -> str:
+    """Return an object for each example, with its id if the input has one."""
+    has_id = table.has("id") and not table.is_list("id")
+    lines = []
+    for row, prediction in enumerate(predictions):
+        fields: dict[str, Any] = {"line": row + 1}
+        if has_id:
+            fields["id"] = table.text("id", row)
+        lines.append(json.dumps({**fields, **prediction.details}, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
+def _as_tsv(table: Table, predictions: Sequence[Prediction]) -> str:
+    """Return the columns of the input, the prediction, and the numbers that the task gives beside it."""
+    numbers = [name for name in ADDED_COLUMNS if name in predictions[0].details]
+    rows = ["\t".join([*table.fields, PREDICTION_COLUMN, *numbers])]
+    for row, prediction in enumerate(predictions):
+        cells = [table.text(field, row) for field in table.fields]
+        cells.append(prediction.text)
+        cells += [f"{prediction.details[name]:.6f}" for name in numbers]
+        rows.append("\t".join(cells))
+    return "\n".join(rows) + "\n"
+
+
+def _no_answer_probabilities(predictions: Sequence[Prediction]) -> str:
+    """Return the probability of each question that it has no answer, by id, as JSON."""
+    probabilities = {}
+    for prediction in predictions:
+        if "na_prob" in prediction.details:
+            probabilities[prediction.details["id"]] = prediction.details["na_prob"]
+    return json.dumps(probabilities, indent=1) + "\n"

@@ -23,29 +23,54 @@ Examples:
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from masscli.cli import score_inputs
 from masscli.cli.report import parse_tags
+from masscli.cli.score_formats import (
+    Scores,
+    as_json,
+    as_lines,
+    as_table,
+    line_scores_as_columns,
+    line_scores_as_json,
+)
+from masscli.cli.score_inputs import (
+    as_choices,
+    check_inputs,
+    check_lengths,
+    read_hypotheses,
+    read_references,
+)
+from masscli.cli.score_squad import score_squad
 from masscli.core.errors import MasscliError
-from masscli.metrics import METRIC_FAMILIES, Score, build_metrics, compare, score, score_lines
+from masscli.metrics import METRIC_FAMILIES, build_metrics, compare, score, score_lines
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.sanity_checks import check_labels, check_metrics, check_summaries, check_text
 from masscli.metrics.unlabelled import drop_unlabelled
 from masscli.reporting.score_log import LoggedScore, append_scores
 from masscli.text.corpus import iter_lines
 from masscli.text.preprocessing import has_moses_rules
-from masscli.version import __version__
 
 CASELESS = {"rouge", *METRIC_FAMILIES["rouge"], "rouge-lsum"}
-"""Metrics that never look at case."""
+"""Metrics that ignore case in any event."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The lines that are compared, by the name of their file."""
+
+    hypotheses: Mapping[str, Sequence[str]]
+    references: Mapping[str, Sequence[str]]
+
+    def select(self, numbers: Sequence[int]) -> Texts:
+        """Return only the lines with these numbers."""
+        return Texts(_select(self.hypotheses, numbers), _select(self.references, numbers))
 
 
 def run(
@@ -73,71 +98,103 @@ def run(
     if append is not None and options.sentence_level:
         raise MasscliError("--append: takes scores of whole files, no --sentence-level")
     if "squad" in options.metric:
-        answered = _answers(options, hyp, ref)
-        if append is not None:
-            _append(append, answered, tags)
-        return
-    if options.paired and len(hyp) < 2:
-        raise MasscliError(
-            "--paired: compares two or more files, got one",
-            "masscli score BASELINE OTHER... --ref FILE --paired",
-        )
-    build_metrics(options)  # complains of a metric that is none, before any file is read
-    files = [
-        Path(name) for given in ref for name in ([str(given)] if given.exists() else str(given).split(","))
-    ]
-    wanted = score_inputs.references(files, options)
-    told = score_inputs.hypotheses(hyp, options, wanted)
-    score_inputs.check_lengths(told, wanted)
-    systems, references = (
-        {side.name: side.lines for side in found} for found in score_inputs.as_choices(told, wanted)
-    )
-    _warn(score_inputs.remarks(told, wanted))
+        scores: Scores = score_squad(options, hyp, ref)
+    else:
+        if options.paired and len(hyp) < 2:
+            raise MasscliError(
+                "--paired: compares two or more files, got one",
+                "masscli score BASELINE OTHER... --ref FILE --paired",
+            )
+        # An unknown metric is refused before any file is read.
+        build_metrics(options)
+        texts = _read_texts(options, hyp, ref)
+        options, texts = _without_unlabelled(options, texts)
+        _warn_of_oddities(options, texts, src)
+        if options.sentence_level:
+            _print_line_scores(options, texts)
+            return
+        scores = _compute(options, texts)
+        if options.format == "json":
+            print(as_json(scores))
+        else:
+            print(as_table(scores) if options.paired else as_lines(scores))
+    if append is not None:
+        _append(append, scores, tags)
+
+
+def _read_texts(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> Texts:
+    """Read both sides, and warn of what looks wrong with them."""
+    paths = []
+    for given in ref:
+        # A name with a comma may also be the name of a file.
+        names = [str(given)] if given.exists() else str(given).split(",")
+        paths += [Path(name) for name in names]
+    references = read_references(paths, options)
+    hypotheses = read_hypotheses(hyp, options, references)
+    check_lengths(hypotheses, references)
+    # What is refused is refused before warnings are printed.
+    compared_hypotheses, compared_references = as_choices(hypotheses, references)
+    _warn(check_inputs(hypotheses, references))
     if "multi-bleu" in options.metric and not has_moses_rules(options.lang):
         _warn([f"--lang {options.lang}: the Moses tokenizer has no rules for it and takes those of English"])
-    options, kept = drop_unlabelled(references, options)
-    if kept is not None:
-        total = len(wanted[0].lines)
-        _warn(
-            [
-                f"{', '.join(references)}: {total - len(kept)} of {total} examples have no gold label ({options.no_gold!r}): left out"
-            ]
-        )
-        systems, references = (
-            {name: [rows[n] for n in kept] for name, rows in found.items()} for found in (systems, references)
-        )
-    _warn(check_metrics(references, options))
-    source = list(iter_lines(src)) if src is not None else None
-    for name, hypotheses in systems.items():
-        _warn(
-            check_text(
-                name, hypotheses, references, source, options.lowercase or set(options.metric) <= CASELESS
-            )
-        )
-        _warn(check_labels(name, hypotheses, references, options))
-        _warn(check_summaries(name, hypotheses, references, options))
-    texts = list(references.values())
-    as_json = options.format == "json"
-    if options.sentence_level:
-        for name, hypotheses in systems.items():
-            _print_lines(name, score_lines(hypotheses, texts, options), as_json)
-        return
-    found = (
-        compare(systems, texts, options)
-        if options.paired
-        else {name: score(text, texts, options) for name, text in systems.items()}
+    return Texts(
+        {one.name: one.lines for one in compared_hypotheses},
+        {one.name: one.lines for one in compared_references},
     )
-    print(_as_json(found) if as_json else (_table if options.paired else _listing)(found))
-    if append is not None:
-        _append(append, found, tags)
 
 
-def _append(path: Path, scores: Mapping[str, Sequence[Score]], tags: Mapping[str, str]) -> None:
+def _without_unlabelled(options: ScoreConfig, texts: Texts) -> tuple[ScoreConfig, Texts]:
+    """Leave out examples without a gold label, and say how many there are."""
+    options, labelled = drop_unlabelled(texts.references, options)
+    if labelled is None:
+        return options, texts
+    total = len(next(iter(texts.references.values())))
+    names = ", ".join(texts.references)
+    missing = total - len(labelled)
+    _warn([f"{names}: {missing} of {total} examples have no gold label ({options.no_gold!r}): left out"])
+    return options, texts.select(labelled)
+
+
+def _select(files: Mapping[str, Sequence[str]], numbers: Sequence[int]) -> dict[str, list[str]]:
+    return {name: [lines[number] for number in numbers] for name, lines in files.items()}
+
+
+def _warn_of_oddities(options: ScoreConfig, texts: Texts, src: Path | None) -> None:
+    """Warn of the usual mistakes in scoring, which are recognised by how the lines look."""
+    _warn(check_metrics(texts.references, options))
+    source = list(iter_lines(src)) if src is not None else None
+    ignores_case = options.lowercase or set(options.metric) <= CASELESS
+    for name, lines in texts.hypotheses.items():
+        _warn(check_text(name, lines, texts.references, source, ignores_case))
+        _warn(check_labels(name, lines, texts.references, options))
+        _warn(check_summaries(name, lines, texts.references, options))
+
+
+def _compute(options: ScoreConfig, texts: Texts) -> Scores:
+    references = list(texts.references.values())
+    if options.paired:
+        return compare(texts.hypotheses, references, options)
+    return {name: score(lines, references, options) for name, lines in texts.hypotheses.items()}
+
+
+def _print_line_scores(options: ScoreConfig, texts: Texts) -> None:
+    """Print the scores of each line; in text form, the names of the columns go to standard error."""
+    references = list(texts.references.values())
+    for name, lines in texts.hypotheses.items():
+        rows = score_lines(lines, references, options)
+        if options.format == "json":
+            print(line_scores_as_json(name, rows))
+            continue
+        print("\t".join(f"{one.name} {one.signature}" for one in rows[0]), file=sys.stderr)
+        print(line_scores_as_columns(rows))
+
+
+def _append(path: Path, scores: Scores, tags: Mapping[str, str]) -> None:
     """Log scores with their tags, and with the name of their file if there are several files."""
     logged = []
-    for name, row in scores.items():
+    for name, scores_of_file in scores.items():
         own_tags = dict(tags) if len(scores) == 1 else {**tags, "file": name}
-        for one in row:
+        for one in scores_of_file:
             logged.append(LoggedScore(one.name, one.value, one.signature, tuple(own_tags.items())))
     append_scores(path, logged)
 
@@ -145,126 +202,3 @@ def _append(path: Path, scores: Mapping[str, Sequence[Score]], tags: Mapping[str
 def _warn(sentences: Iterable[str]) -> None:
     for sentence in sentences:
         print(f"warning: {sentence}", file=sys.stderr)
-
-
-def _answers(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> dict[str, list[Score]]:
-    """Score SQuAD's own files, predictions by id and a data set; return exact match and F1 of each file."""
-    from masscli.data.formats.squad import read_squad
-    from masscli.metrics import squad
-
-    beside = (
-        options.confidence,
-        options.paired,
-        options.sentence_level,
-        options.column,
-        options.hyp_column,
-        options.ref_format,
-    )
-    if len(options.metric) > 1 or len(ref) > 1 or any(beside):
-        raise MasscliError(
-            "--metric squad: stands alone, with one --ref",
-            "masscli score predictions.json --ref dev.json --metric squad",
-        )
-    records = list(read_squad(ref[0], check_answers=False))
-    asked = [squad.Question(r.texts["id"], tuple(r.lists["answers"])) for r in records]
-    v2 = any(r.numbers["impossible"][0] for r in records)
-    if options.na_prob is not None and not v2:
-        raise MasscliError(f"--na-prob: all questions of {ref[0]} have answers", "leave it out")
-    odds = (
-        {key: float(str(value)) for key, value in _object(options.na_prob).items()}
-        if options.na_prob is not None
-        else None
-    )
-    signature = f"squad:{'2.0' if v2 else '1.1'}|missing:{options.missing}|version:masscli-{__version__}"
-    scores: dict[str, list[Score]] = {}
-    for path in hyp:
-        told = {key: str(value) for key, value in _object(path).items()}
-        found = squad.evaluate_squad(
-            asked, told, v2, odds, options.na_prob_thresh, options.missing == "wrong"
-        )
-        scores[str(path)] = [Score(name, found[name], signature) for name in ("exact", "f1")]
-        if options.format == "json":
-            print(json.dumps({"file": str(path), **found}, indent=1))
-            continue
-        rows = [f"{name:<{max(map(len, found))}} = {value:.4g}" if name.endswith("thresh") else
-                f"{name:<{max(map(len, found))}} = {value:.2f}" for name, value in found.items()]  # fmt: skip
-        print("\n".join([*([str(path)] if len(hyp) > 1 else []), *rows, signature]))
-    return scores
-
-
-def _object(path: Path) -> dict[str, object]:
-    """A JSON object from ids to answers, or what `masscli predict --format jsonl` writes: an object for each question."""
-    rows = list(iter_lines(path))
-    try:
-        if len(rows) > 1 and rows[0].startswith("{") and rows[0].endswith("}"):
-            return {str(one["id"]): one["answer"] for one in map(json.loads, rows)}
-        found = json.loads("\n".join(rows))
-    except (KeyError, TypeError) as error:
-        raise MasscliError(
-            f"{path}: its lines have no {error}", "masscli predict --format jsonl writes id and answer"
-        ) from None
-    except ValueError as error:
-        raise MasscliError(
-            f"{path}: not JSON ({error})", "predictions are an object from ids to answers"
-        ) from None
-    if not isinstance(found, dict):
-        raise MasscliError(f"{path}: expected an object from ids to answers")
-    return found
-
-
-def _listing(found: Mapping[str, Sequence[Score]]) -> str:
-    """`BLEU = 41.20  signature`, in columns; the file's name in front where there are several."""
-    rows = [
-        (f"{name}  " if len(found) > 1 else "", s, _value(s))
-        for name, scores in found.items()
-        for s in scores
-    ]
-    file, title, value = (
-        max(map(len, column)) for column in zip(*((f, s.name, v) for f, s, v in rows), strict=True)
-    )
-    return "\n".join(f"{f:<{file}}{s.name:<{title}} = {v:>{value}}  {s.signature}" for f, s, v in rows)
-
-
-def _table(found: Mapping[str, Sequence[Score]]) -> str:
-    """A row for each system, the baseline first; below it the signatures."""
-    scores = list(found.values())
-    head = ["", *(s.name for s in scores[0])]
-    body = [[name, *(_cell(s) for s in row)] for name, row in found.items()]
-    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
-    table = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in [head, *body]
-    ]
-    title = max(len(s.name) for s in scores[0])
-    return "\n".join([*table, "", *(f"{s.name:<{title}}  {s.signature}" for s in scores[0])])
-
-
-def _value(score: Score) -> str:
-    return f"{score.value:.2f}" if score.ci is None else f"{score.value:.2f} \u00b1 {score.ci:.2f}"
-
-
-def _cell(score: Score) -> str:
-    """`41.20 +- 0.80 (p = 0.0310*)`; a star marks p < 0.05."""
-    return _value(score) + ("" if score.p is None else f" (p = {score.p:.4f}{'*' if score.p < 0.05 else ''})")
-
-
-def _print_lines(name: str, rows: Sequence[Sequence[Score]], as_json: bool) -> None:
-    if not as_json:
-        print("\t".join(f"{s.name} {s.signature}" for s in rows[0]), file=sys.stderr)
-    for number, row in enumerate(rows, 1):
-        if as_json:
-            print(
-                json.dumps(
-                    {"file": name, "line": number, **{s.name: s.value for s in row}}, ensure_ascii=False
-                )
-            )
-        else:
-            print("\t".join(f"{s.value:.2f}" for s in row))
-
-
-def _as_json(found: Mapping[str, Sequence[Score]]) -> str:
-    """A list with one object for each file and metric; unrounded."""
-    plain = [{"file": name, **dataclasses.asdict(s)} for name, row in found.items() for s in row]
-    return json.dumps(
-        [{k: v for k, v in s.items() if v not in (None, "")} for s in plain], ensure_ascii=False, indent=1
-    )

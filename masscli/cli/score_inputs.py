@@ -1,9 +1,10 @@
-"""The two sides of `masscli score`: the lines of files, or one field of tables, of JSONL, of CoNLL columns, of SWAG and RACE.
+"""The inputs of `masscli score`: lines of files, or one column of tables, of JSONL, of CoNLL lines, of SWAG and RACE.
 
-References are what their name says (or `--ref-format`), and `--column` chooses of them; hypotheses are lines, or one of the forms that
-`masscli predict` writes, and `--hyp-column` chooses.  A list in JSONL is a sentence of tags, as a sentence in CoNLL columns is: a line for
-each word, a blank one between sentences.  Columns are those that the tasks take by default, where there are such, and are found as there.
-What is not clear is refused; nothing is guessed from values.
+The format of references follows from the name of the file or `--ref-format`, and `--column` chooses a column. Hypotheses are lines, or what
+`masscli predict` and `masscli generate` write, and `--hyp-column` chooses a column. Default columns are those that the tasks read. What is
+not clear is refused; nothing is guessed from values.
+
+A list in JSONL is a sentence of tags, like a sentence in CoNLL lines: one line for each word, and an empty one between sentences.
 """
 
 from __future__ import annotations
@@ -25,216 +26,277 @@ from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.metrics.config import ScoreConfig
 from masscli.text.corpus import iter_lines
 
-PREDICTED = ("label", "value", "tags")
-"""Fields of `masscli predict --format jsonl` that hold the prediction; one of them, by the task."""
-WRITTEN = "hypotheses"
-"""Where `masscli generate --format jsonl` has its texts, the best first."""
-OURS = (*PREDICTED, "answer", WRITTEN)
-"""Fields by which lines of JSON are known for those of `masscli predict` and `masscli generate`, with their number in `line`."""
-TOLD = "prediction"
-"""The column of `masscli predict --format tsv` that holds it."""
-LABEL = "label"
-"""Where SWAG and RACE have the right choice."""
+PREDICTION_FIELDS = ("label", "value", "tags")
+"""Fields of `masscli predict --format jsonl` that hold the prediction: one of them, depending on the task."""
+HYPOTHESES_FIELD = "hypotheses"
+"""Field of `masscli generate --format jsonl` that holds the texts, the best one first."""
+OWN_FIELDS = (*PREDICTION_FIELDS, "answer", HYPOTHESES_FIELD)
+"""Fields that, beside `line`, mark JSON lines as written by `masscli predict` or `masscli generate`."""
+PREDICTION_COLUMN = "prediction"
+"""Column of `masscli predict --format tsv` that holds the prediction."""
+ANSWER_COLUMN = "label"
+"""Column of SWAG and RACE that holds the right choice."""
 CHOICE = re.compile(r"[0-9]+|[A-Z]")
-"""How the right choice is written."""
+"""How a choice is written: a number from 0, or a letter from A."""
 
 Sentences = list[list[tuple[int, list[str]]]]
+"""Words as (line number, columns), by sentence."""
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """What is compared.  `sentences` are of tagged words: number of line, and columns; `choices` says how many each example has; `raw`
-    are objects of JSON that are taken as they are, for want of a field."""
+class ScoreInput:
+    """One file to be compared, reduced to lines."""
 
     name: str
     lines: list[str]
     sentences: Sentences | None = None
+    """Tagged words with all their columns, if the lines are tags."""
     column: int = 0
+    """Position of the tags among these columns."""
     choices: list[int] | None = None
-    raw: bool = False
+    """Number of choices of each example, if the lines are choices."""
+    raw_json: bool = False
+    """Whether the lines are JSON objects that are compared as they are, since no field was named."""
 
 
-def references(paths: Sequence[Path], options: ScoreConfig) -> list[Side]:
-    """The right ones."""
-    return [_reference(name, path, options) for name, path in _named(paths).items()]
+def read_references(paths: Sequence[Path], options: ScoreConfig) -> list[ScoreInput]:
+    """Read the references. Raises MasscliError if a format or column is not clear or does not exist."""
+    return [_read_reference(name, path, options) for name, path in _names(paths).items()]
 
 
-def hypotheses(paths: Sequence[Path], options: ScoreConfig, wanted: Sequence[Side]) -> list[Side]:
-    """Those that are scored, against references that are `wanted`."""
-    tagged = any(side.sentences is not None for side in wanted)
-    return [_hypothesis(name, path, options, tagged) for name, path in _named(paths).items()]
+def read_hypotheses(
+    paths: Sequence[Path], options: ScoreConfig, references: Sequence[ScoreInput]
+) -> list[ScoreInput]:
+    """Read the hypotheses that are scored against these references."""
+    tagged = any(reference.sentences is not None for reference in references)
+    return [_read_hypothesis(name, path, options, tagged) for name, path in _names(paths).items()]
 
 
-def _named(paths: Sequence[Path]) -> dict[str, Path]:
-    if len(set(paths)) < len(paths):
-        raise MasscliError(f"{next(str(p) for p in paths if paths.count(p) > 1)}: given twice")
-    return {"standard input" if str(path) == "-" else str(path): path for path in paths}
+def _names(paths: Sequence[Path]) -> dict[str, Path]:
+    """Return each path with the name that messages give it."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        if path in named.values():
+            raise MasscliError(f"{path}: given twice")
+        named["standard input" if str(path) == "-" else str(path)] = path
+    return named
 
 
-def _reference(name: str, path: Path, options: ScoreConfig) -> Side:
-    column, flag, kind = options.column, "--column", options.ref_format or _kind(path)
-    if (
-        options.ref_format is None
-        and "entity-f1" in options.metric
-        and (kind is None or (kind == "tsv" and column is None))
-    ):
-        kind = "conll"  # whatever it is called
-    kind = kind or ("tsv" if column is not None else "lines")
-    if kind in ("swag", "race"):
-        try:
-            records = list(read_records(path, kind))
-        except MasscliError as error:
-            named = (
-                f"; it is taken for {kind} by its name, see --ref-format"
-                if options.ref_format is None
-                else ""
-            )
-            raise MasscliError(
-                error.message, f"{error.hint}{named}" if error.hint else named[2:] or None
-            ) from None
-        return _choices(name, records, column or LABEL, flag)
+def _read_reference(name: str, path: Path, options: ScoreConfig) -> ScoreInput:
+    column, flag = options.column, "--column"
+    format = _reference_format(path, options)
+    if format in ("swag", "race"):
+        records = _read_choice_records(path, format, options)
+        return _choices(name, records, column or ANSWER_COLUMN, flag)
     rows = list(iter_lines(path))
-    if kind == "conll":
+    if format == "conll":
         return _conll(name, rows, column, flag)
-    if kind == "jsonl":
+    if format == "jsonl":
         return _jsonl(name, rows, column, flag, options.choices_column)
-    if kind == "tsv" and (column is not None or "\t" in "".join(rows[:1])):
-        return Side(name, _column(name, rows, column, flag))
-    return Side(name, rows, raw=_is_object(rows))
+    has_columns = bool(rows) and "\t" in rows[0]
+    if format == "tsv" and (column is not None or has_columns):
+        return ScoreInput(name, _table_column(name, rows, column, flag))
+    return ScoreInput(name, rows, raw_json=_begins_with_object(rows))
 
 
-def _hypothesis(name: str, path: Path, options: ScoreConfig, tagged: bool) -> Side:
-    column, flag, kind, rows = options.hyp_column, "--hyp-column", _kind(path), list(iter_lines(path))
-    if kind is None and _is_object(rows) and (column is not None or _is_ours(_object(name, 1, rows[0]))):
-        kind = "jsonl"  # from standard input, say
-    if kind == "jsonl":
-        first = _object(name, 1, rows[0]) if rows else {}
-        if column is None and WRITTEN in first:
-            return Side(
-                name,
-                [
-                    _best(_object(name, number, row), f"{name}:{number}")
-                    for number, row in json_lines(rows, name)
-                ],
-            )
-        return _jsonl(name, rows, column or next((key for key in PREDICTED if key in first), None), flag)
-    if kind == "conll" or (tagged and kind in (None, "tsv")):
-        return _conll(name, rows, column, flag)
-    head = rows[0].split("\t") if rows else []
-    if column is None and len(head) > 1 and TOLD in head:
-        column = TOLD
-    if column is not None or (kind == "tsv" and len(head) > 1):
-        return Side(name, _column(name, rows, column, flag))
-    return Side(name, rows, raw=_is_object(rows))
+def _reference_format(path: Path, options: ScoreConfig) -> str:
+    """Return the format of references: as asked for, by the name of the file, or what the metric implies."""
+    if options.ref_format is not None:
+        return options.ref_format
+    format = _format_by_name(path)
+    # Entity F1 is for CoNLL lines, whatever their file is called.
+    if "entity-f1" in options.metric and (format is None or (format == "tsv" and options.column is None)):
+        return "conll"
+    if format is not None:
+        return format
+    return "lines" if options.column is None else "tsv"
 
 
-def _kind(path: Path) -> str | None:
-    """By its name; `.json` is of objects in lines here."""
-    kind = guess_format(path)
-    return "jsonl" if kind == "squad" else kind
+def _format_by_name(path: Path) -> str | None:
+    """Return the format that a file name stands for; `.json` means objects in lines here."""
+    format = guess_format(path)
+    return "jsonl" if format == "squad" else format
 
 
-def _is_object(rows: Sequence[str]) -> bool:
+def _read_choice_records(path: Path, format: str, options: ScoreConfig) -> list[Record]:
     try:
-        return bool(rows) and rows[0].startswith("{") and isinstance(json.loads(rows[0]), dict)
+        return list(read_records(path, format))
+    except MasscliError as error:
+        hint = error.hint
+        if options.ref_format is None:
+            remark = f"it is taken for {format} by its name, see --ref-format"
+            hint = f"{hint}; {remark}" if hint else remark
+        raise MasscliError(error.message, hint) from None
+
+
+def _read_hypothesis(name: str, path: Path, options: ScoreConfig, tagged: bool) -> ScoreInput:
+    column, flag = options.hyp_column, "--hyp-column"
+    format, rows = _format_by_name(path), list(iter_lines(path))
+    # Objects may come from standard input, which has no name that says so.
+    if format is None and _begins_with_object(rows):
+        is_own = _is_own_output(_parse_object(name, 1, rows[0]))
+        format = "jsonl" if is_own or column is not None else None
+    if format == "jsonl":
+        return _jsonl_hypothesis(name, rows, column, flag)
+    if format == "conll" or (tagged and format in (None, "tsv")):
+        return _conll(name, rows, column, flag)
+    header = rows[0].split("\t") if rows else []
+    if column is None and len(header) > 1 and PREDICTION_COLUMN in header:
+        column = PREDICTION_COLUMN
+    if column is not None or (format == "tsv" and len(header) > 1):
+        return ScoreInput(name, _table_column(name, rows, column, flag))
+    return ScoreInput(name, rows, raw_json=_begins_with_object(rows))
+
+
+def _jsonl_hypothesis(name: str, rows: Sequence[str], column: str | None, flag: str) -> ScoreInput:
+    """Read the named field, or the one in which `generate` or `predict` write."""
+    first = _parse_object(name, 1, rows[0]) if rows else {}
+    if column is None and HYPOTHESES_FIELD in first:
+        lines = []
+        for number, row in json_lines(rows, name):
+            lines.append(_best_text(_parse_object(name, number, row), f"{name}:{number}"))
+        return ScoreInput(name, lines)
+    if column is None:
+        column = next((field for field in PREDICTION_FIELDS if field in first), None)
+    return _jsonl(name, rows, column, flag)
+
+
+def _begins_with_object(rows: Sequence[str]) -> bool:
+    """Return whether the first line is a JSON object."""
+    if not rows or not rows[0].startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(rows[0]), dict)
     except ValueError:
         return False
 
 
-def _is_ours(record: Mapping[str, object]) -> bool:
-    """Whether a command of this toolkit wrote it."""
-    return "line" in record and any(key in record for key in OURS)
+def _is_own_output(record: Mapping[str, object]) -> bool:
+    """Return whether a command of masscli wrote this object."""
+    return "line" in record and any(field in record for field in OWN_FIELDS)
 
 
-def _column(name: str, rows: Sequence[str], column: str | None, flag: str) -> list[str]:
-    """One column of a TSV file with a header."""
-    head = rows[0].split("\t") if rows else []
+def _table_column(name: str, rows: Sequence[str], column: str | None, flag: str) -> list[str]:
+    """Return one column of a TSV file with a header."""
+    header = rows[0].split("\t") if rows else []
+    listed = ", ".join(header)
     if column is None:
         raise MasscliError(
-            f"{name}: is a table, and none of its columns is named",
-            f"choose with {flag}; it has {', '.join(head)}",
+            f"{name}: is a table, and none of its columns is named", f"choose with {flag}; it has {listed}"
         )
-    at = CaseInsensitiveMapping({title: n for n, title in enumerate(head)})
-    if head.count(column) > 1 or column not in at:
-        what = "has no column" if column not in head else "names twice the column"
-        conll = "; or are these CoNLL lines? --ref-format conll" if column.isdigit() else ""
-        raise MasscliError(f"{name}: {what} {column!r}", f"it has {', '.join(head)}{conll}")
-    found = []
+    positions = CaseInsensitiveMapping({title: position for position, title in enumerate(header)})
+    if header.count(column) > 1:
+        raise MasscliError(f"{name}: names twice the column {column!r}", f"it has {listed}")
+    if column not in positions:
+        hint = f"it has {listed}"
+        if column.isdigit():
+            hint += "; or are these CoNLL lines? --ref-format conll"
+        raise MasscliError(f"{name}: has no column {column!r}", hint)
+    values = []
     for number, row in enumerate(rows[1:], 2):
-        values = row.split("\t")
-        if len(values) != len(head):
-            raise MasscliError(f"{name}:{number}: has {len(values)} columns, the header has {len(head)}")
-        found.append(values[at[column]])
-    return found
+        cells = row.split("\t")
+        if len(cells) != len(header):
+            raise MasscliError(f"{name}:{number}: has {len(cells)} columns, the header has {len(header)}")
+        values.append(cells[positions[column]])
+    return values
 
 
-def _choices(name: str, records: Sequence[Record], column: str, flag: str) -> Side:
-    """The right choices of examples as SWAG and RACE are distributed."""
-    texts = [CaseInsensitiveMapping(record.texts) for record in records]
-    if column not in texts[0]:
-        raise MasscliError(
-            f"{name}: has no column {column!r}", f"choose with {flag}; it has {', '.join(texts[0])}"
-        )
-    return Side(
-        name, [text[column] for text in texts], choices=[len(record.lists["choices"]) for record in records]
-    )
+def _choices(name: str, records: Sequence[Record], column: str, flag: str) -> ScoreInput:
+    """Return the right choices of examples in the formats of SWAG and RACE."""
+    lines, counts = [], []
+    for record in records:
+        texts = CaseInsensitiveMapping(record.texts)
+        if column not in texts:
+            raise MasscliError(
+                f"{name}: has no column {column!r}", f"choose with {flag}; it has {', '.join(texts)}"
+            )
+        lines.append(texts[column])
+        counts.append(len(record.lists["choices"]))
+    return ScoreInput(name, lines, choices=counts)
 
 
-def _conll(name: str, rows: Sequence[str], column: str | None, flag: str) -> Side:
-    """One column of CoNLL lines; if none is said the last, or that of the parts of speech in CoNLL-U."""
-    found = list(split_sentences(rows, name))
-    if not found:
-        return Side(name, [], [])
-    width = len(found[0][0][1])
+def _conll(name: str, rows: Sequence[str], column: str | None, flag: str) -> ScoreInput:
+    """Return one column of CoNLL lines: the named one, else the last, or the parts of speech of CoNLL-U."""
+    sentences = list(split_sentences(rows, name))
+    if not sentences:
+        return ScoreInput(name, [], [])
+    first_sentence = sentences[0]
+    first_columns = first_sentence[0][1]
+    width = len(first_columns)
     if column is None:
-        column = (
-            CONLLU_UPOS if is_conllu(found[0][0][1], [values[0] for _, values in found[0]]) else str(width)
-        )
-    if not (column.isascii() and column.isdigit() and 0 < int(column) <= width):
+        column = str(width)
+        if is_conllu(first_columns, [columns[0] for _, columns in first_sentence]):
+            column = CONLLU_UPOS
+    is_number = column.isascii() and column.isdigit()
+    if not is_number or not 0 < int(column) <= width:
         raise MasscliError(
             f"{name}: has no column {column!r}",
             f"columns of CoNLL lines are numbers, here 1 to {width}; see {flag}",
         )
-    return _tagged(name, found, int(column) - 1)
+    return _tagged(name, sentences, int(column) - 1)
 
 
-def _tagged(name: str, found: Sentences, column: int) -> Side:
-    rows = [row for sentence in found for row in (*(values[column] for _, values in sentence), "")][:-1]
-    return Side(name, rows, found, column)
+def _tagged(name: str, sentences: Sentences, column: int) -> ScoreInput:
+    """Return the tags of sentences as lines, with an empty line between sentences."""
+    lines: list[str] = []
+    for number, sentence in enumerate(sentences):
+        if number > 0:
+            lines.append("")
+        lines += [columns[column] for _, columns in sentence]
+    return ScoreInput(name, lines, sentences, column)
 
 
-def _jsonl(name: str, rows: Sequence[str], key: str | None, flag: str, choices: str = "") -> Side:
-    """One field of objects: strings and numbers, or lists of them; and how many choices there are beside it."""
-    records = [CaseInsensitiveMapping(_object(name, number, row)) for number, row in json_lines(rows, name)]
-    if key is None and len(records) == 1 and "data" in records[0]:
-        raise MasscliError(f"{name}: is in the form of SQuAD", "score predictions with --metric squad")
-    if key is None:
-        raise MasscliError(f"{name}: is JSONL, and none of its fields is named",
-                           f"choose with {flag}; it has {', '.join(records[0]) if records else 'no line'}")  # fmt: skip
+def _jsonl(name: str, rows: Sequence[str], field: str | None, flag: str, choices: str = "") -> ScoreInput:
+    """Return one field of JSON objects: strings and numbers, or lists of them.
+
+    `choices` names the field beside it that lists choices.
+    """
+    records = []
+    for number, row in json_lines(rows, name):
+        records.append(CaseInsensitiveMapping(_parse_object(name, number, row)))
+    if field is None:
+        if len(records) == 1 and "data" in records[0]:
+            raise MasscliError(f"{name}: is in the form of SQuAD", "score predictions with --metric squad")
+        listed = ", ".join(records[0]) if records else "no line"
+        raise MasscliError(
+            f"{name}: is JSONL, and none of its fields is named", f"choose with {flag}; it has {listed}"
+        )
+    values = _field_values(name, records, field, flag)
+    if values and isinstance(values[0], list):
+        sentences: Sentences = []
+        for number, value in enumerate(values, 1):
+            assert isinstance(value, list)
+            sentences.append([(number, [_as_text(item, f"{name}:{number}", field)]) for item in value])
+        return _tagged(name, sentences, 0)
+    lines = [_as_text(value, f"{name}:{number}", field) for number, value in enumerate(values, 1)]
+    counts = []
+    for record in records:
+        listed_choices = record.get(choices)
+        if isinstance(listed_choices, list):
+            counts.append(len(listed_choices))
+    every_record_has_choices = bool(counts) and len(counts) == len(records)
+    return ScoreInput(name, lines, choices=counts if every_record_has_choices else None)
+
+
+def _field_values(name: str, records: Sequence[Mapping[str, object]], field: str, flag: str) -> list[object]:
+    """Return a field of all objects; it must be a list in all of them, or in none."""
     values: list[object] = []
     for number, record in enumerate(records, 1):
-        if key not in record:
+        if field not in record:
             raise MasscliError(
-                f"{name}:{number}: has no field {key!r}", f"it has {', '.join(record)}; choose with {flag}"
+                f"{name}:{number}: has no field {field!r}", f"it has {', '.join(record)}; choose with {flag}"
             )
-        values.append(record[key])
-        if isinstance(values[0], list) is not isinstance(values[-1], list):
-            raise MasscliError(
-                f"{name}:{number}: {key!r} is {'no ' if isinstance(values[0], list) else 'a '}list, unlike in line 1"
-            )
-    if values and isinstance(values[0], list):
-        items = [value for value in values if isinstance(value, list)]
-        return _tagged(
-            name, [[(n, [_text(x, f"{name}:{n}", key)]) for x in row] for n, row in enumerate(items, 1)], 0
-        )
-    counts = [len(found) for record in records if isinstance(found := record.get(choices), list)]
-    texts = [_text(value, f"{name}:{number}", key) for number, value in enumerate(values, 1)]
-    return Side(name, texts, choices=counts if counts and len(counts) == len(records) else None)
+        values.append(record[field])
+        first_is_list = isinstance(values[0], list)
+        if isinstance(values[-1], list) is not first_is_list:
+            article = "no" if first_is_list else "a"
+            raise MasscliError(f"{name}:{number}: {field!r} is {article} list, unlike in line 1")
+    return values
 
 
-def _best(record: Mapping[str, object], where: str) -> str:
-    """The text that `masscli generate` found the best."""
-    match record.get(WRITTEN):
+def _best_text(record: Mapping[str, object], where: str) -> str:
+    """Return the text that `masscli generate` found best."""
+    match record.get(HYPOTHESES_FIELD):
         case [{"text": str(text)}, *_]:
             return text
     raise MasscliError(
@@ -242,93 +304,120 @@ def _best(record: Mapping[str, object], where: str) -> str:
     )
 
 
-def _object(name: str, number: int, row: str) -> dict[str, object]:
-    found = parse_json(row, f"{name}:{number}", JSONL_HINT)
-    if not isinstance(found, dict):
+def _parse_object(name: str, number: int, row: str) -> dict[str, object]:
+    parsed = parse_json(row, f"{name}:{number}", JSONL_HINT)
+    if not isinstance(parsed, dict):
         raise MasscliError(f"{name}:{number}: expected an object, got {row[:40]}", JSONL_HINT)
-    return found
+    return parsed
 
 
-def _text(value: object, where: str, key: str | None) -> str:
+def _as_text(value: object, where: str, field: str | None) -> str:
     if value is None or isinstance(value, list | dict):
-        raise MasscliError(f"{where}: {key!r} is {json.dumps(value)[:40]}, expected a string or a number")
+        raise MasscliError(f"{where}: {field!r} is {json.dumps(value)[:40]}, expected a string or a number")
     return value if isinstance(value, str) else json.dumps(value)
 
 
-# -- what goes together --------------------------------------------------------------------------------------------------------------------
+# -- hypotheses and references together ------------------------------------------------------------------------------------
 
 
-def check_lengths(systems: Sequence[Side], wanted: Sequence[Side]) -> None:
-    """As many lines, and as many words in each sentence, on both sides."""
-    for ours, theirs in product(systems, wanted):
+def check_lengths(hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]) -> None:
+    """Raise MasscliError unless both sides have as many lines, and as many words in each sentence."""
+    for ours, theirs in product(hypotheses, references):
         if not ours.lines:
             raise MasscliError(f"{ours.name}: is empty", "there is nothing to score")
         if ours.sentences is not None and theirs.sentences is not None:
             _check_sentences(ours.name, ours.sentences, theirs.name, theirs.sentences)
         if len(ours.lines) != len(theirs.lines):
-            counts = f"{ours.name} has {len(ours.lines)} lines, but {theirs.name} has {len(theirs.lines)}"
-            table = len(theirs.lines) == len(ours.lines) + 1 and "\t" in theirs.lines[0]
-            hint = "is that a table with a header? name its column: --column label" if table else ""
-            raise MasscliError(counts, hint or "line n of one is scored against line n of the other")
+            hint = "line n of one is scored against line n of the other"
+            if len(theirs.lines) == len(ours.lines) + 1 and "\t" in theirs.lines[0]:
+                hint = "is that a table with a header? name its column: --column label"
+            raise MasscliError(
+                f"{ours.name} has {len(ours.lines)} lines, but {theirs.name} has {len(theirs.lines)}", hint
+            )
 
 
 def _check_sentences(name: str, ours: Sentences, other: str, theirs: Sentences) -> None:
-    for number, (a, b) in enumerate(zip(ours, theirs, strict=False), 1):
-        if len(a) != len(b):
-            place = f"{name}:{a[0][0]}" if a else name
-            raise MasscliError(f"{place}: {len(a)} words in sentence {number}, but {len(b)} in {other}",
-                               "tags are compared word by word: predictions and references must be of the same sentences")  # fmt: skip
+    for number, (our_words, their_words) in enumerate(zip(ours, theirs, strict=False), 1):
+        if len(our_words) != len(their_words):
+            place = f"{name}:{our_words[0][0]}" if our_words else name
+            raise MasscliError(
+                f"{place}: {len(our_words)} words in sentence {number}, but {len(their_words)} in {other}",
+                "tags are compared word by word: predictions and references must be of the same sentences",
+            )
     if len(ours) != len(theirs):
-        raise MasscliError(f"{name} and {other}: {len(ours)} and {len(theirs)} sentences",
-                           "sentence n of one is scored against sentence n of the other")  # fmt: skip
+        raise MasscliError(
+            f"{name} and {other}: {len(ours)} and {len(theirs)} sentences",
+            "sentence n of one is scored against sentence n of the other",
+        )
 
 
-def remarks(systems: Sequence[Side], wanted: Sequence[Side]) -> Iterator[str]:
-    """What looks wrong with how two sides go together, or is to be known of it."""
-    for flag, sides in (("--hyp-column", systems), ("--column", wanted)):
-        for side in sides:
-            if side.raw:
-                yield f"{side.name}: its lines are JSON and are compared as they are; {flag} reads a field"
-    for ours, theirs in product(systems, wanted):
-        mine, yours = _other_columns(ours), _other_columns(theirs)
-        if differ := min(
-            (sum(x != y for x, y in zip(a, b, strict=True)) for a in mine for b in yours), default=0
-        ):
-            yield f"{ours.name}: {differ} of {len(mine[0])} words are not those of {theirs.name}"
-        if _are_choices(wanted) and _letters(ours) != _letters(theirs):
+def check_inputs(hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]) -> Iterator[str]:
+    """Yield what looks wrong with the two sides, or what a user should know of them."""
+    for flag, inputs in (("--hyp-column", hypotheses), ("--column", references)):
+        for one in inputs:
+            if one.raw_json:
+                yield f"{one.name}: its lines are JSON and are compared as they are; {flag} reads a field"
+    for ours, theirs in product(hypotheses, references):
+        different = _count_different_words(ours, theirs)
+        if different:
+            words = sum(len(sentence) for sentence in ours.sentences or [])
+            yield f"{ours.name}: {different} of {words} words are not those of {theirs.name}"
+        if _are_choices(references) and _has_letters(ours) != _has_letters(theirs):
             yield f"{ours.name} and {theirs.name}: numbers of choices from 0 and letters from A are the same labels"
 
 
-def _other_columns(side: Side) -> list[list[str]]:
-    """All but the tags: the words are among them, and whichever agree best are taken for them."""
-    rows = [values for sentence in side.sentences or [] for _, values in sentence]
-    return [list(column) for n, column in enumerate(zip(*rows, strict=True)) if n != side.column]
+def _count_different_words(ours: ScoreInput, theirs: ScoreInput) -> int:
+    """Return in how many words two tagged inputs differ.
+
+    Which column holds the words is not known, so the two columns that agree best are taken for them.
+    """
+    differences = []
+    for our_column, their_column in product(_other_columns(ours), _other_columns(theirs)):
+        differences.append(sum(a != b for a, b in zip(our_column, their_column, strict=True)))
+    return min(differences, default=0)
 
 
-def as_choices(systems: Sequence[Side], wanted: Sequence[Side]) -> tuple[Sequence[Side], Sequence[Side]]:
-    """Both sides as numbers of choices, where the references are choices; else as they were."""
-    if not _are_choices(wanted):
-        return systems, wanted
-    return [_numbered(side, wanted[0]) for side in systems], [_numbered(side, wanted[0]) for side in wanted]
+def _other_columns(tagged: ScoreInput) -> list[list[str]]:
+    """Return all columns but the tags."""
+    rows = [columns for sentence in tagged.sentences or [] for _, columns in sentence]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return [column for position, column in enumerate(columns) if position != tagged.column]
 
 
-def _are_choices(wanted: Sequence[Side]) -> bool:
-    """Whether every reference is a number or a letter with choices beside it: labels of other tasks have none."""
-    counts = wanted[0].choices
-    return counts is not None and all(
-        side.choices == counts and all(map(CHOICE.fullmatch, side.lines)) for side in wanted
-    )
+def as_choices(
+    hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]
+) -> tuple[Sequence[ScoreInput], Sequence[ScoreInput]]:
+    """Return both sides as numbers of choices if the references are choices, else as they are."""
+    if not _are_choices(references):
+        return hypotheses, references
+    first = references[0]
+    return [_numbered(one, first) for one in hypotheses], [_numbered(one, first) for one in references]
 
 
-def _letters(side: Side) -> bool:
-    return any(line.strip().isalpha() for line in side.lines)
+def _are_choices(references: Sequence[ScoreInput]) -> bool:
+    """Return whether every reference is a number or a letter beside a list of choices, unlike the labels of other tasks."""
+    counts = references[0].choices
+    if counts is None:
+        return False
+    for reference in references:
+        if reference.choices != counts or not all(CHOICE.fullmatch(line) for line in reference.lines):
+            return False
+    return True
 
 
-def _numbered(side: Side, wanted: Side) -> Side:
-    found = []
-    for number, (line, count) in enumerate(zip(side.lines, wanted.choices or [], strict=True), 1):
-        if (at := choice_index(line.strip(), count)) is None:
-            raise MasscliError(f"{side.name}:{number}: {line[:40]!r} is none of the {count} choices in {wanted.name}",
-                               "it must be a number from 0, or a letter from A")  # fmt: skip
-        found.append(str(at))
-    return Side(side.name, found)
+def _has_letters(one: ScoreInput) -> bool:
+    return any(line.strip().isalpha() for line in one.lines)
+
+
+def _numbered(one: ScoreInput, reference: ScoreInput) -> ScoreInput:
+    """Return choices as numbers from 0. Raises MasscliError for a line that is none of the choices."""
+    lines = []
+    for number, (line, count) in enumerate(zip(one.lines, reference.choices or [], strict=True), 1):
+        index = choice_index(line.strip(), count)
+        if index is None:
+            raise MasscliError(
+                f"{one.name}:{number}: {line[:40]!r} is none of the {count} choices in {reference.name}",
+                "it must be a number from 0, or a letter from A",
+            )
+        lines.append(str(index))
+    return ScoreInput(one.name, lines)

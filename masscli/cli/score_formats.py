@@ -1,0 +1,84 @@
+"""How `masscli score` shows scores: as lines, as a table that compares systems, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from masscli.metrics import Score
+
+Scores = Mapping[str, Sequence[Score]]
+"""The scores of each file, one for each metric."""
+
+
+def as_lines(scores: Scores) -> str:
+    """Return lines such as `BLEU = 41.20  signature` in columns, with the name of the file if there are several."""
+    rows = []
+    for name, scores_of_file in scores.items():
+        file = f"{name}  " if len(scores) > 1 else ""
+        for score in scores_of_file:
+            rows.append((file, score.name, _value(score), score.signature))
+    file_width, title_width, value_width = (max(len(row[column]) for row in rows) for column in range(3))
+    lines = []
+    for file, title, value, signature in rows:
+        lines.append(f"{file:<{file_width}}{title:<{title_width}} = {value:>{value_width}}  {signature}")
+    return "\n".join(lines)
+
+
+def as_table(scores: Scores) -> str:
+    """Return a row for each system, the baseline first, and the signatures below."""
+    first_system = next(iter(scores.values()))
+    rows = [["", *(score.name for score in first_system)]]
+    for name, scores_of_system in scores.items():
+        rows.append([name, *(_compared_value(score) for score in scores_of_system)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    title_width = max(len(score.name) for score in first_system)
+    signatures = [f"{score.name:<{title_width}}  {score.signature}" for score in first_system]
+    return "\n".join([*lines, "", *signatures])
+
+
+def _value(score: Score) -> str:
+    if score.ci is None:
+        return f"{score.value:.2f}"
+    return f"{score.value:.2f} ± {score.ci:.2f}"
+
+
+def _compared_value(score: Score) -> str:
+    """Return `41.20 ± 0.80 (p = 0.0310*)`; a star marks p < 0.05."""
+    if score.p is None:
+        return _value(score)
+    star = "*" if score.p < 0.05 else ""
+    return f"{_value(score)} (p = {score.p:.4f}{star})"
+
+
+def as_json(scores: Scores) -> str:
+    """Return a list with one object for each file and metric; values are not rounded."""
+    objects = []
+    for name, scores_of_file in scores.items():
+        for score in scores_of_file:
+            fields: dict[str, Any] = {"file": name, "name": score.name, "value": score.value}
+            for key in ("signature", "detail", "mean", "ci", "p"):
+                value = getattr(score, key)
+                if value not in (None, ""):
+                    fields[key] = value
+            objects.append(fields)
+    return json.dumps(objects, ensure_ascii=False, indent=1)
+
+
+def line_scores_as_json(name: str, rows: Sequence[Sequence[Score]]) -> str:
+    """Return one object for each line of a file."""
+    objects = []
+    for number, scores in enumerate(rows, 1):
+        values = {score.name: score.value for score in scores}
+        objects.append(json.dumps({"file": name, "line": number, **values}, ensure_ascii=False))
+    return "\n".join(objects)
+
+
+def line_scores_as_columns(rows: Sequence[Sequence[Score]]) -> str:
+    """Return the scores of each line, separated by tabs."""
+    return "\n".join("\t".join(f"{score.value:.2f}" for score in scores) for scores in rows)

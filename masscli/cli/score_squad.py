@@ -1,0 +1,104 @@
+"""`masscli score --metric squad`: predictions by id against a SQuAD data set, as the official scripts evaluate them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from masscli.core.errors import MasscliError
+from masscli.metrics import Score
+from masscli.metrics.config import ScoreConfig
+from masscli.text.corpus import iter_lines
+from masscli.version import __version__
+
+
+def score_squad(
+    options: ScoreConfig, hypotheses: Sequence[Path], references: Sequence[Path]
+) -> dict[str, list[Score]]:
+    """Print the scores of each file, and return exact match and F1 of each."""
+    from masscli.data.formats.squad import read_squad
+    from masscli.metrics.squad import Question, evaluate_squad
+
+    _check_alone(options, references)
+    reference = references[0]
+    questions, has_unanswerable = [], False
+    for record in read_squad(reference, check_answers=False):
+        questions.append(Question(record.texts["id"], tuple(record.lists["answers"])))
+        has_unanswerable = has_unanswerable or bool(record.numbers["impossible"][0])
+    probabilities = None
+    if options.na_prob is not None:
+        if not has_unanswerable:
+            raise MasscliError(f"--na-prob: all questions of {reference} have answers", "leave it out")
+        probabilities = {key: float(str(value)) for key, value in _read_answers(options.na_prob).items()}
+    version = "2.0" if has_unanswerable else "1.1"
+    signature = f"squad:{version}|missing:{options.missing}|version:masscli-{__version__}"
+    scores: dict[str, list[Score]] = {}
+    for path in hypotheses:
+        answers = {key: str(value) for key, value in _read_answers(path).items()}
+        missing_is_wrong = options.missing == "wrong"
+        values = evaluate_squad(
+            questions, answers, has_unanswerable, probabilities, options.na_prob_thresh, missing_is_wrong
+        )
+        scores[str(path)] = [Score(name, values[name], signature) for name in ("exact", "f1")]
+        if options.format == "json":
+            print(json.dumps({"file": str(path), **values}, indent=1))
+            continue
+        if len(hypotheses) > 1:
+            print(path)
+        print(_listing(values))
+        print(signature)
+    return scores
+
+
+def _check_alone(options: ScoreConfig, references: Sequence[Path]) -> None:
+    """Raise MasscliError for options that do not go with SQuAD's own files."""
+    other_options = (
+        options.confidence,
+        options.paired,
+        options.sentence_level,
+        options.column,
+        options.hyp_column,
+        options.ref_format,
+    )
+    if len(options.metric) > 1 or len(references) > 1 or any(other_options):
+        raise MasscliError(
+            "--metric squad: stands alone, with one --ref",
+            "masscli score predictions.json --ref dev.json --metric squad",
+        )
+
+
+def _listing(values: Mapping[str, float]) -> str:
+    width = max(len(name) for name in values)
+    lines = []
+    for name, value in values.items():
+        # A threshold is a probability or a difference of logits, which two digits would not tell.
+        text = f"{value:.4g}" if name.endswith("thresh") else f"{value:.2f}"
+        lines.append(f"{name:<{width}} = {text}")
+    return "\n".join(lines)
+
+
+def _read_answers(path: Path) -> dict[str, object]:
+    """Read a JSON object from ids to answers, or the objects that `masscli predict --format jsonl` writes."""
+    rows = list(iter_lines(path))
+    one_object_per_line = len(rows) > 1 and rows[0].startswith("{") and rows[0].endswith("}")
+    try:
+        if one_object_per_line:
+            answers = {}
+            for row in rows:
+                prediction = json.loads(row)
+                question = str(prediction["id"])
+                answers[question] = prediction["answer"]
+            return answers
+        parsed = json.loads("\n".join(rows))
+    except (KeyError, TypeError) as error:
+        raise MasscliError(
+            f"{path}: its lines have no {error}", "masscli predict --format jsonl writes id and answer"
+        ) from None
+    except ValueError as error:
+        raise MasscliError(
+            f"{path}: not JSON ({error})", "predictions are an object from ids to answers"
+        ) from None
+    if not isinstance(parsed, dict):
+        raise MasscliError(f"{path}: expected an object from ids to answers")
+    return parsed
