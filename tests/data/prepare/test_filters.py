@@ -1,4 +1,4 @@
-"""What `preprocess` finds wrong with training lines: repeats, copies, the wrong language, lines of valid and test; and Romanian letters."""
+"""What `preprocess` finds wrong with training lines: repeats, copies, the wrong language, lines of valid and test."""
 
 from __future__ import annotations
 
@@ -11,15 +11,11 @@ import numpy as np
 import pytest
 
 from masscli.cli.preprocess import run
-from masscli.core.config import ConfigError, from_dict
 from masscli.data.prepare import chunks
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 from masscli.data.storage.manifest import Manifest
-from masscli.metrics import score
-from masscli.metrics.config import ScoreConfig
 from masscli.text import corpus
-from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
 from tests.data.prepare.test_preprocess import contents, save, sentences
 
@@ -122,49 +118,13 @@ def test_filters_without_effect_are_named(text: Path, capsys: pytest.CaptureFixt
     assert said == ["--filter-lang", "--drop-copies", "--max-ratio", "--romanian", "--drop-held-out"]
 
 
-def test_normalisation_is_that_of_xlm() -> None:
-    lines = [
-        "\uff41\uff0c b\u3002 c\uff1f",
-        "soft\u00adhyphen zero\u200bwidth",
-        "\u201eyes\u201c \u2013 no\u2026",
-    ]
-    assert TextPreprocessing(normalize=True).apply(lines, "de") == [
-        "\uff41, b. c?",
-        "soft hyphen zero width",
-        '"yes" - no...',
-    ]
-
-
 def test_copies_are_dropped_where_nothing_else_is_looked_for(text: Path) -> None:
     lost, _ = dropped(text, validpref=None, drop_copies=True)
     assert [reasons for reasons in lost.values() if reasons] == [{"copy": 1}]
 
 
-def test_the_papers_references_are_normalised(tmp_path: Path) -> None:
-    """A hypothesis of normalised text against a reference that is not."""
-    told, real = (
-        ['she said "yes" - it \'s late ...'],
-        ["she said \u00ab yes \u00bb \u2013 it \u2019s late \u2026"],
-    )
-    plain, normal = (
-        score(told, [real], ScoreConfig(metric=("multi-bleu",), normalize=asked))[0]
-        for asked in (False, True)
-    )
-    assert plain.value < normal.value == pytest.approx(100) and "tok:moses-en-normalized|" in normal.signature
-
-
-def test_romanian_letters(tmp_path: Path) -> None:
-    line = "Ţara şi ţăranul înţeleg în câmp. ȘȚ șț"
-    assert TextPreprocessing(romanian="commas").apply([line], "ro") == [
-        "Țara și țăranul înțeleg în câmp. ȘȚ șț"
-    ]
-    assert TextPreprocessing(romanian="plain").apply([line], "ro") == [
-        "Tara si taranul inteleg in camp. ST st"
-    ]
-    assert TextPreprocessing(romanian="plain").apply(["s\u0327i a\u0306"], "ro") == [
-        "si a"
-    ]  # marks that stand alone
-    assert TextPreprocessing(romanian="plain").apply([line], "fr") == [line]
+def test_romanian_letters_are_replaced_before_the_vocabulary_is_made(tmp_path: Path) -> None:
+    line, plain = "Ţara şi ţăranul înţeleg în câmp. ȘȚ șț", "Tara si taranul inteleg in camp. ST st"
     save(tmp_path / "m.ro", [line] * 3 + sentences("fr", 50))
     run(
         PreprocessConfig(
@@ -172,19 +132,5 @@ def test_romanian_letters(tmp_path: Path) -> None:
         )
     )
     again = Tokenizer.load(tmp_path / "data")
-    assert again.decode(again.encode(line, "ro"), "ro") == "Tara si taranul inteleg in camp. ST st"
-    assert np.array_equal(
-        again.encode(line, "ro"), again.encode("Tara si taranul inteleg in camp. ST st", "ro")
-    )
-
-
-def test_romanian_is_scored_as_in_the_papers() -> None:
-    hypotheses, references = ["Tara si campul sunt aici ."], [["Ţara şi câmpul sunt aici."]]
-    plain = score(
-        hypotheses, references, ScoreConfig(metric=("multi-bleu",), lang="ro", plain_romanian=True)
-    )[0]
-    assert plain.value == pytest.approx(100.0) and "moses-ro-normalized-no-diacritics" in plain.signature
-    marked = score(hypotheses, references, ScoreConfig(metric=("multi-bleu",), lang="ro"))[0]
-    assert marked.value < 50 and "diacritics" not in marked.signature
-    with pytest.raises(ConfigError, match="plain_romanian: goes with --metric multi-bleu --lang ro"):
-        from_dict(ScoreConfig, {"plain_romanian": True})
+    assert again.decode(again.encode(line, "ro"), "ro") == plain
+    assert np.array_equal(again.encode(line, "ro"), again.encode(plain, "ro"))
