@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.core.files import write_atomic
 
 LANGUAGES = ("en", "fr", "de", "ro")
 SIZES = {"train": 100, "valid": 100, "test": 200}
@@ -55,7 +56,7 @@ def write(folder: Path, seed: int = 1) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in contents.items():
-            (folder / name).write_bytes(text.encode())
+            write_atomic(folder / name, text.encode())
     except OSError as error:
         raise MasscliError(
             f"{folder}: cannot be written ({error.strerror})", "choose another folder"
