@@ -139,8 +139,12 @@ def check_changed_options(section: Any, *rules: UnusedOption) -> None:
     A command calls this for rules that depend on more than the section: a warning names the options without
     effect, or an error those that would mislead.
     """
-    unused = {key: rule for key, rule in find_unused(section, rules).items() if is_changed(section, key)}
-    warn_unused(refuse_misleading(unused), {key: flag(key) for key in unused})
+    unused = {}
+    for key, rule in find_unused(section, rules).items():
+        # What a command gets is a section, which does not tell a default from the same value that was given.
+        if is_changed(section, key):
+            unused[flag(key)] = rule
+    warn_unused(refuse_misleading(unused), {})
 
 
 def check_given_options(given: Mapping[str, object], *rules: UnusedOption) -> None:

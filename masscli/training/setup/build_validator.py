@@ -34,8 +34,10 @@ def build_validator(
     that decides which checkpoint is best is not measured.
     """
     data, valid = context.data, recipe.valid
-    folders = [context.open_data(stream.data_dir) for stream in recipe.stream.values()]
-    if all(valid.valid_subset not in folder.splits() for folder in folders):
+    splits: set[str] = set()
+    for config in recipe.stream.values():
+        splits.update(context.open_data(config.data_dir).splits())
+    if valid.valid_subset not in splits:
         _refuse_validation_options(recipe, data)
         # A run without validation data is allowed, as long as nobody asked for a measurement.
         nothing = Validator((), (), (), (), data.tokenizer(), framing, valid.eval_beam, False)
@@ -43,13 +45,16 @@ def build_validator(
 
     warnings: list[str] = []
     streams: list[ValidationStream] = []
+    rouge_tasks: list[WritingTask] = []
     for name, objective in objectives.items():
         stream = _build_stream(name, objective, recipe, context, framing, warnings)
-        if stream is not None:
-            streams.append(stream)
-    measured = [stream.name for stream in streams]
-    bleu_tasks = _bleu_tasks(recipe, objectives, context, measured)
-    rouge_tasks = [_rouge_task(stream) for stream in streams if valid.eval_rouge and _writes_text(stream)]
+        if stream is None:
+            continue
+        streams.append(stream)
+        # Only streams that write text from a table have outputs to compare.
+        if valid.eval_rouge and _writes_text(stream):
+            rouge_tasks.append(_rouge_task(stream))
+    bleu_tasks = _bleu_tasks(recipe, objectives, context, streams)
     retrieval_tasks = _retrieval_tasks(recipe, data)
     warnings += _missing_measurements(recipe, bleu_tasks, rouge_tasks, retrieval_tasks)
 
@@ -146,7 +151,7 @@ def _build_stream(
 
 
 def _bleu_tasks(
-    recipe: Recipe, objectives: Mapping[str, Objective], context: RunContext, measured: list[str]
+    recipe: Recipe, objectives: Mapping[str, Objective], context: RunContext, measured: list[ValidationStream]
 ) -> list[TranslationTask]:
     """Return what is translated during validation: each direction once."""
     # Validation writes with the pieces that back-translation may write, to judge it as it works.
@@ -155,8 +160,8 @@ def _bleu_tasks(
         allowed |= objective.allowed_pieces
     # Several streams may have the same direction.
     tasks: dict[str, TranslationTask] = {}
-    for name in measured:
-        stream = recipe.stream[name]
+    for valid_stream in measured:
+        stream = recipe.stream[valid_stream.name]
         for task in _bleu_tasks_of(stream, context.open_data(stream.data_dir), recipe.valid, allowed):
             tasks.setdefault(task.name, task)
     return list(tasks.values())
@@ -171,11 +176,12 @@ def _bleu_tasks_of(
         return []
     tasks = []
     source, target = stream.dataset.split("-")
-    has_pairs = any({source, target} == set(pair) for pair in _pairs_of(data, split))
+    pairs = _pairs_of(data, split)
+    has_pairs = (source, target) in pairs or (target, source) in pairs
+    # Back-translation learns without pairs, but is compared with real translations if there are any.
     if valid.eval_bleu and (has_pairs or not kind.makes_sources):
-        sources, references = (
-            data.original_lines(split, stream.dataset, language)[:limit] for language in (source, target)
-        )
+        sources = data.original_lines(split, stream.dataset, source)[:limit]
+        references = data.original_lines(split, stream.dataset, target)[:limit]
         tasks.append(
             TranslationTask(
                 (source, target), sources, references, allowed, stream.objective.encoder_generates

@@ -69,8 +69,12 @@ def _note_dictionaries(recipe: Recipe, data: DataFolder) -> list[str]:
         options = stream.objective
         if isinstance(options, CodeSwitchingOptions) and options.switch_dictionary is not None:
             paths.append(options.switch_dictionary)
-    notes = [unusable_entries(path, data) for path in dict.fromkeys(paths)]
-    return [note for note in notes if note]
+    notes = []
+    for path in dict.fromkeys(paths):
+        note = unusable_entries(path, data)
+        if note:
+            notes.append(note)
+    return notes
 
 
 def _note_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -> list[str]:
