@@ -121,6 +121,7 @@ def run(
     from masscli.lexicon import from_embeddings, from_pairs, from_text
     from masscli.lexicon.dictionary import write_dictionary
 
+    # Everything is checked before the slow part.
     languages = _parse_languages(langs)
     _check_output(output)
     source = _choose_source(path, source, languages)
@@ -140,9 +141,7 @@ def run(
         available = len(folder.pair("train", *languages)[0])
         used = min(limit or MAX_PAIRS, available)
         pairs = from_pairs.induce(folder, languages, min_count or 2, used)
-        remark = f", from {used:,} pairs"
-        if used < available:
-            remark += f" of {available:,}"
+        remark = _pairs_remark(used, available)
     else:
         folder = DataFolder.open(path)
         induced = from_text.induce(folder, languages, max_words or MAX_WORDS, min_count or 5, limit)
@@ -212,6 +211,13 @@ def _check_unused_options(path: Path, source: Source, given: Mapping[str, object
         ),
         UnusedOption(given["vectors"] is None, "dim", "it is the width of --vectors"),
     )
+
+
+def _pairs_remark(used: int, available: int) -> str:
+    """Return what is said of the pairs that a dictionary was made from."""
+    if used == available:
+        return f", from {used:,} pairs"
+    return f", from {used:,} pairs of {available:,}"
 
 
 def _is_data_folder(path: Path) -> bool:
