@@ -131,5 +131,5 @@ def test_a_dialogue_is_written_from_what_generate_would_read(labelled: Path, tmp
     trainer, _ = build(Checkpoint.open(tmp_path / "run").recipe)
     (task,) = trainer.validator.writings
     first = (labelled / "valid.txt").read_text().split("\n")[0].split("\t")
-    assert (task.sources[0], task.references[0], task.cut.turns) == (first[0], first[1], 2)
+    assert (task.sources[0], task.references[0], task.truncation.turns) == (first[0], first[1], 2)
     assert (task.sources[1], task.references[1]) == ("\t".join(first[:2]), first[2])
