@@ -1,0 +1,81 @@
+"""The example of a plug-in: a package with an objective of its own is installed, listed, trained and continued."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PLUGIN = ROOT / "examples/masscli-plugin"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which pip has installed the example, without its dependencies and without the network."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run([*command, "--target", folder, PLUGIN], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def masscli(site: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{site}:{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-m", "masscli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def test_its_options_are_in_the_help(site: Path) -> None:
+    done = masscli(site, "pretrain", "--objective", "prefix-lm", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "--prefix-share" in done.stdout
+    assert "Share of each sentence that the encoder reads" in " ".join(done.stdout.replace("│", " ").split())
+
+
+def test_it_is_trained_and_continued_and_written_with(site: Path, toy: Path, tmp_path: Path) -> None:
+    """The loss falls, the recipe keeps the option, and `generate` accepts the run."""
+    run = tmp_path / "run"
+    shape = ["--dim", 32, "--ffn-dim", 64, "--heads", 2, "--encoder-layers", 1, "--decoder-layers", 1]
+    loop = [
+        "--lr",
+        0.01,
+        "--warmup-updates",
+        2,
+        "--log-interval",
+        5,
+        "--precision",
+        "fp32",
+        "--num-workers",
+        0,
+    ]
+    for updates in (10, 30):
+        command = ["pretrain", toy, "--objective", "prefix-lm", "--prefix-share", 0.4, "--langs", "en"]
+        done = masscli(site, *command, *shape, *loop, "--max-update", updates, "--save-dir", run)
+        assert done.returncode == 0, done.stderr
+    reports = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    losses = [report["losses"]["prefix-lm-en.prefix-lm"] for report in reports if "losses" in report]
+    assert losses[-1] < losses[0]
+    assert "prefix_share = 0.4" in (run / "recipe.toml").read_text()
+    done = masscli(site, "generate", run, "--input", toy / "no such file")
+    assert done.returncode == 2 and "no such file" in done.stderr
+
+
+def test_a_wrong_value_is_refused_by_name(site: Path, toy: Path, tmp_path: Path) -> None:
+    command = [
+        "pretrain",
+        toy,
+        "--objective",
+        "prefix-lm",
+        "--prefix-share",
+        1.5,
+        "--save-dir",
+        tmp_path / "run",
+    ]
+    done = masscli(site, *command)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "error: --prefix-share: must lie between 0 and 1, got 1.5"
