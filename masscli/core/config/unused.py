@@ -19,7 +19,7 @@ from masscli.core.config.errors import ConfigError, Problem
 def find_unused(section: Any, rules: Iterable[UnusedOption] | None = None) -> dict[str, UnusedOption]:
     """Return each option of a section that has no effect, with the first rule that says so.
 
-    The rules are those in the section's property `unused_options`, unless others are given. An option that has
+    The rules are those in its property `unused_options`, unless others are given. An option that has
     its default value misleads nobody.
     """
     if rules is None:
