@@ -46,8 +46,9 @@ class TaskModel:
     ) -> TaskModel:
         """Open a run or a checkpoint.
 
-        `stream` names the task if the run has several; `null_threshold` replaces the threshold below which a question counts
-        as unanswerable. Raises MasscliError if the run has no such task, or if the threshold means nothing for it.
+        `stream` names the task if the run has several; `null_threshold` replaces the threshold below which a
+        question counts as unanswerable. Raises MasscliError if the run has no such task, or if the threshold
+        means nothing for it.
         """
         checkpoint = Checkpoint.open(path)
         name, options = _select_task(path, checkpoint, stream)
@@ -70,7 +71,7 @@ class TaskModel:
         return load_table(path, kind, self.tokenizer, self.options.language)
 
     def outputs(self, table: Table, batch_tokens: int) -> tuple[list[ExampleOutput], list[str]]:
-        """Return the outputs of the model for each row of the table's dataset, and warnings about what was truncated."""
+        """Return the outputs of the model for each row of a table, and warnings about truncation."""
         dataset = self.objective.table_dataset(table, labelled=False)
         longest = int(dataset.sizes(0, len(dataset)).max())
         limits = BatchLimits(max(batch_tokens, longest))
@@ -121,7 +122,8 @@ def _with_null_threshold(path: Path, options: TableOptions, threshold: float) ->
         raise MasscliError(f"--null-threshold: {options.name} always has an answer", "leave it out")
     if not options.unanswerable:
         raise MasscliError(
-            f"--null-threshold: all questions that {path} was trained on have answers, so it always gives one",
+            f"--null-threshold: all questions that {path} was trained on have answers, "
+            "so it always gives one",
             "leave it out, or train with --unanswerable",
         )
     return replace(options, null_threshold=threshold)

@@ -49,9 +49,9 @@ class TextModel:
     ) -> TextModel:
         """Open runs or checkpoints that decode together.
 
-        `stream`, `source` and `target` say what to write where the model has learned several things. The weights are read
-        when they are needed. Raises MasscliError if a model cannot write, if members of an ensemble do not fit each other,
-        or if it is not clear what to write.
+        `stream`, `source` and `target` say what to write where the model has learned several things. The
+        weights are read when they are needed. Raises MasscliError if a model cannot write, if members of an
+        ensemble do not fit each other, or if it is not clear what to write.
         """
         checkpoints, warnings = _open_ensemble(paths)
         task = select_writing_task(checkpoints[0], stream, source, target)
@@ -99,7 +99,8 @@ class TextModel:
     def translate(self, lines: Iterable[str], **search: Any) -> list[str]:
         """Return the best output for each line, in order.
 
-        `search` are fields of `GenerationConfig`, such as beam=5 or lenpen=0.6. Raises ConfigError for wrong values.
+        `search` are fields of `GenerationConfig`, such as beam=5 or lenpen=0.6. Raises ConfigError for wrong
+        values.
         """
         translator = self.translator(replace(GenerationConfig(), **search))
         outputs = translator.translate(lines, self.task.source, self.task.target)
@@ -111,7 +112,7 @@ class TextModel:
         return DataFolder.open(path or own_folder or self.checkpoints[0].recipe.data)
 
     def split(self, name: str, data: Path | None = None) -> tuple[list[str], list[str]]:
-        """Return the sources and references of a split of the data, from a table of the task or from pairs."""
+        """Return the sources and references of a split, from the table of the task or from pairs."""
         folder, task = self.data_folder(data), self.task
         if task.stream is None or not isinstance(task.stream.objective, ConditionalGenerationOptions):
             pair = f"{task.source}-{task.target}"
@@ -123,12 +124,14 @@ class TextModel:
             folder.table(task.stream.dataset, name),
         )
         assert isinstance(objective, ConditionalGeneration)
-        # The view is made for its checks only: it complains of columns that the task needs and the table lacks.
+        # The dataset is made for its checks only: it complains of missing columns.
         objective.table_dataset(table, labelled=True)
         return objective.sources_and_references(table)
 
     def frequent_pieces(self, count: int, data: Path | None = None) -> Tensor:
-        """Return a (V,) mask of the pieces that occur at least `count` times in the training text of the target language."""
+        """Return a (V,) mask of the pieces that are frequent in the training text of the target language.
+
+        A piece is frequent if it occurs at least `count` times."""
         folder = self.data_folder(data)
         if folder.vocab.fingerprint != self.checkpoints[0].framing().vocab.fingerprint:
             raise MasscliError(
@@ -138,7 +141,8 @@ class TextModel:
         frequent = folder.piece_counts(self.task.target) >= count
         if not frequent.any():
             raise MasscliError(
-                f"--min-piece-count {count}: no piece of {self.task.target} occurs so often in {folder.folder}",
+                f"--min-piece-count {count}: no piece of {self.task.target} occurs so often "
+                f"in {folder.folder}",
                 "lower it",
             )
         return torch.from_numpy(frequent)

@@ -1,7 +1,8 @@
 """Decide what a trained model is asked to write: for which of its tasks, and from which language to which.
 
-A checkpoint may have learned several directions or several writing tasks. These functions take what the user said, or nothing,
-and return the only way in which it can be meant. They raise MasscliError, with what to say, if there are several.
+A checkpoint may have learned several directions or several writing tasks. These functions take what the user
+said, or nothing, and return the only way in which it can be meant. They raise MasscliError, with what to say,
+if there are several.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class WritingTask:
 def select_writing_task(
     checkpoint: Checkpoint, stream_name: str | None, source: str | None, target: str | None
 ) -> WritingTask:
-    """Return the task and direction that a user means by a stream's name and two languages, each of which may be None."""
+    """Return the task and direction that a user means by a stream's name and two languages.
+
+    Each of the three may be None."""
     stream = _select_stream(checkpoint, stream_name, source, target)
     if stream is not None:
         return WritingTask(*_languages_of(stream), stream)
@@ -40,33 +43,31 @@ def select_writing_task(
 def _select_stream(
     checkpoint: Checkpoint, stream_name: str | None, source: str | None, target: str | None
 ) -> StreamConfig | None:
-    """Return the stream that was named, or the only one that writes from a table if the languages leave no choice."""
-    streams = checkpoint.recipe.stream
+    """Return the stream that was named, or the only one that writes from a table.
+
+    Return None if the languages do not mean such a stream.
+    """
     table_tasks = checkpoint.writers
     candidates = {}
-    for name, stream in streams.items():
+    for name, stream in checkpoint.recipe.stream.items():
         if name in table_tasks or stream.objective.input_kind.has_direction:
             candidates[name] = stream
+    listed = ", ".join(candidates)
     if stream_name is not None:
         if stream_name not in candidates:
             raise MasscliError(
                 f"--stream {stream_name}: {checkpoint.path} has no such task that writes",
-                f"it has {', '.join(candidates) or 'none that writes'}",
+                f"it has {listed or 'none that writes'}",
             )
         _check_languages(stream_name, candidates[stream_name], source, target)
         return candidates[stream_name]
-    fitting = []
-    for name, options in table_tasks.items():
-        if source in (None, options.language) and target in (None, options.language):
-            fitting.append(name)
+    fitting = [name for name, options in table_tasks.items() if {source, target} <= {None, options.language}]
+    if not fitting:
+        return None
     both_given = source is not None and target is not None
-    if len(fitting) == 1 and (len(candidates) == 1 or both_given):
-        return streams[fitting[0]]
-    if len(fitting) > 1 or (fitting and not both_given):
-        raise MasscliError(
-            f"{checkpoint.path}: which task?", f"say it with --stream; it has {', '.join(candidates)}"
-        )
-    return None
+    if len(fitting) > 1 or not (both_given or len(candidates) == 1):
+        raise MasscliError(f"{checkpoint.path}: which task?", f"say it with --stream; it has {listed}")
+    return candidates[fitting[0]]
 
 
 def _check_languages(name: str, stream: StreamConfig, source: str | None, target: str | None) -> None:
@@ -94,24 +95,32 @@ def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | 
                 f"{flag} {language}: the model does not know this language", f"it knows {', '.join(known)}"
             )
     # A decoder alone continues the prompt in the language of the prompt.
-    if not checkpoint.recipe.model.encoder_layers and (source is None or target is None or source == target):
+    is_decoder = not checkpoint.recipe.model.encoder_layers
+    if is_decoder and (source is None or target is None or source == target):
         first_dataset = next(iter(checkpoint.recipe.stream.values())).dataset
         language = target or source or first_dataset
         return WritingTask(language, language, None)
     trained = checkpoint.directions
-    fitting = [(a, b) for a, b in trained if source in (None, a) and target in (None, b)]
     if source is not None and target is not None:
         warnings = []
-        if trained and not fitting:
+        if trained and (source, target) not in trained:
             warnings.append(f"trained for {_list_directions(trained)}, not for {source}-{target}")
         return WritingTask(source, target, None, tuple(warnings))
-    if len(fitting) == 1:
-        return WritingTask(*fitting[0], None)
-    if trained:
+    if not trained:
+        return _guess_direction(known, source, target)
+    fitting = [(a, b) for a, b in trained if source in (None, a) and target in (None, b)]
+    if len(fitting) != 1:
         raise MasscliError(
             "which direction?", f"say it with -s and -t; the run was trained for {_list_directions(trained)}"
         )
-    # A pre-trained model writes as well. What it makes of another language is the first sign of success.
+    return WritingTask(*fitting[0], None)
+
+
+def _guess_direction(known: Sequence[str], source: str | None, target: str | None) -> WritingTask:
+    """Return a direction between two languages of a model that was only pre-trained, with a warning.
+
+    What it makes of another language is the first sign of success.
+    """
     source = source or next((language for language in known if language != target), known[0])
     target = target or next((language for language in known if language != source), source)
     warning = (
@@ -125,17 +134,7 @@ def writing_stack(checkpoint: Checkpoint, task: WritingTask) -> Literal["encoder
 
     What counts is the streams of this task; if there is none, all streams that learned to write.
     """
-    generating = [s for s in checkpoint.recipe.stream.values() if s.objective.generates_text]
-    relevant = []
-    for stream in generating:
-        if task.stream is not None and _same_task(stream, task.stream):
-            relevant.append(stream)
-    if not relevant:
-        direction = f"{task.source}-{task.target}"
-        for stream in generating:
-            if stream.objective.input_kind.has_direction and stream.dataset == direction:
-                relevant.append(stream)
-    objectives = [stream.objective for stream in relevant or generating]
+    objectives = [stream.objective for stream in _streams_of_task(checkpoint, task)]
     if not objectives:
         return None
     if all(objective.encoder_generates for objective in objectives):
@@ -143,6 +142,21 @@ def writing_stack(checkpoint: Checkpoint, task: WritingTask) -> Literal["encoder
     if all(objective.stacks == "decoder" for objective in objectives):
         return "decoder"
     return None
+
+
+def _streams_of_task(checkpoint: Checkpoint, task: WritingTask) -> list[StreamConfig]:
+    """Return the streams that learned this task, else those of its direction, else all that write."""
+    generating = [s for s in checkpoint.recipe.stream.values() if s.objective.generates_text]
+    if task.stream is not None:
+        same_task = [stream for stream in generating if _same_task(stream, task.stream)]
+        if same_task:
+            return same_task
+    direction = f"{task.source}-{task.target}"
+    same_direction = []
+    for stream in generating:
+        if stream.objective.input_kind.has_direction and stream.dataset == direction:
+            same_direction.append(stream)
+    return same_direction or generating
 
 
 def _same_task(first: StreamConfig, second: StreamConfig) -> bool:

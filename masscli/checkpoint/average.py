@@ -37,8 +37,8 @@ def open_members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
 def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
     """Write the mean of checkpoints as a checkpoint of a new run in `folder`, and return its path.
 
-    It can be used for generation and for --init-from, but not be continued, since it has no optimizer state. Raises
-    MasscliError if the checkpoints are not of the same model.
+    It can be used for generation and for --init-from, but not be continued, since it has no optimizer state.
+    Raises MasscliError if the checkpoints are not of the same model.
     """
     first = checkpoints[0]
     for other in checkpoints[1:]:
@@ -78,7 +78,8 @@ def _objectives(member: Checkpoint) -> dict[str, tuple[str, str]]:
 def _mean(members: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Return the mean of tensors by name.
 
-    It is summed in float64, so that the order does not matter. Only one member is in memory at a time, besides the sum.
+    It is summed in float64, so that the order does not matter. Only one member is in memory at a time,
+    besides the sum.
     """
     sums: dict[str, Tensor] = {}
     dtypes: dict[str, torch.dtype] = {}

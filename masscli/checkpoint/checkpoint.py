@@ -1,10 +1,11 @@
 """Checkpoints: folders with everything that a command needs, and nothing that could be executed.
 
-    step-0001000/  recipe.toml  vocab.model  tokenizer.json  model.safetensors  objective.safetensors  optimizer.safetensors  state.json
+    step-0001000/  recipe.toml  vocab.model  tokenizer.json  state.json
+                   model.safetensors  objective.safetensors  optimizer.safetensors
 
-`state.json` is written last and holds the checksums of the other files. The folder is made under another name and renamed, so it is
-complete or not there. `Checkpoint.open` accepts such a folder, or the folder of a run, which stands for its best checkpoint, else its
-last.
+`state.json` is written last and holds the checksums of the other files. The folder is made under another name
+and renamed, so it is complete or not there. `Checkpoint.open` accepts such a folder, or the folder of a run,
+which stands for its best checkpoint, else its last.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ _CONTINUE_HINT = "to continue training from the checkpoint before it, delete its
 
 @dataclass(slots=True)
 class RunState:
-    """What a run needs to continue, besides tensors. All randomness is a function of seeds and these numbers."""
+    """What a run needs to continue, besides tensors.
+
+    All randomness is a function of seeds and these numbers.
+    """
 
     step: int = 0
     targets: int = 0
@@ -82,8 +86,9 @@ class Checkpoint:
     def open(cls, path: Path) -> Checkpoint:
         """Open a checkpoint, or the best (else the last) of a run.
 
-        Tensors are compared with their checksums when they are read, so that a model can be used without reading the state of
-        the optimizer. Raises MasscliError if there is no checkpoint, or if its files are damaged or of an unknown format.
+        Tensors are compared with their checksums when they are read, so that a model can be used without
+        reading the state of the optimizer. Raises MasscliError if there is no checkpoint, or if its files are
+        damaged or of an unknown format.
         """
         folder = _find(path)
         try:
@@ -129,7 +134,7 @@ class Checkpoint:
         return self._tensors(MODEL)
 
     def objective_state(self) -> dict[str, Tensor]:
-        """Return the tensors of the objectives by `STREAM.NAME`: classification heads, ELECTRA's generator."""
+        """Return the tensors of the objectives by `STREAM.NAME`, such as classification heads."""
         return self._tensors(OBJECTIVES) if OBJECTIVES in self.checksums else {}
 
     def optimizer_state(self) -> dict[str, Tensor]:
@@ -165,7 +170,7 @@ class Checkpoint:
 
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
-        """Return the (source, target) languages of the directions that the model was trained to write, each once."""
+        """Return the (source, target) languages that the model was trained to write, each once."""
         directions: dict[tuple[str, str], None] = {}
         for stream in self.recipe.stream.values():
             if stream.objective.input_kind.has_direction:
@@ -275,7 +280,9 @@ def remove_partial_saves(run: Path) -> None:
 
 
 def require_empty_folder(folder: Path) -> None:
-    """Raise MasscliError if the folder of `--output` is not empty, apart from what an interrupted save left behind."""
+    """Raise MasscliError if the folder of `--output` is not empty.
+
+    What an interrupted save left behind is removed."""
     if folder.exists() and not folder.is_dir():
         raise MasscliError(f"{folder}: is a file", "choose a folder with --output")
     remove_partial_saves(folder)

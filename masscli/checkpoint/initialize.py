@@ -1,4 +1,7 @@
-"""Start from the weights of another run: tensors and languages are matched by name, and a report says what was and was not copied."""
+"""Start from the weights of another run.
+
+Tensors and languages are matched by name, and a report says what was copied and what was not.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def initialize_model(
     vocab: Vocabulary,
     objective_parameters: Sequence[str],
 ) -> list[str]:
-    """Copy the weights of the checkpoints that a recipe names, and return lines that tell the user what was done.
+    """Copy the weights of the checkpoints that a recipe names, and return a report for the user.
 
     `objective_parameters` are the names of the objectives' own parameters, which are always new.
     """
@@ -60,9 +63,10 @@ def initialize_from(
 ) -> Initialization:
     """Copy the tensors of one stack or of both into `model`, and those that belong to no stack if wanted.
 
-    If the checkpoint has no decoder, its encoder becomes the decoder, as XLM initializes translation with a masked language
-    model on both sides (Lample and Conneau 2019); attention to the source is new then. Raises MasscliError if the
-    vocabularies differ, if the shapes of a tensor do, or if nothing at all would be copied.
+    If the checkpoint has no decoder, its encoder becomes the decoder, as XLM initializes translation with a
+    masked language model on both sides (Lample and Conneau 2019); attention to the source is new then. Raises
+    MasscliError if the vocabularies differ, if the shapes of a tensor do, or if nothing at all would be
+    copied.
     """
     if checkpoint.tokenizer().vocab.fingerprint != vocab.fingerprint:
         raise MasscliError(
@@ -74,42 +78,47 @@ def initialize_from(
     decoder_from_encoder = stacks == "decoder" and not has_decoder
     if decoder_from_encoder:
         sources = {_as_decoder(name): tensor for name, tensor in sources.items()}
-    old_languages, new_languages = checkpoint.state.languages, model.languages
-    copied: list[str] = []
-    repeated_positions = ""
+    remarks = {}
     for name, tensor in model.state_dict().items():
-        if name not in sources or not _is_wanted(name, stacks, shared_tensors):
-            continue
-        source = sources[name]
-        if name.endswith("languages.weight") and old_languages != new_languages:
-            _copy_languages(tensor, source, old_languages, new_languages)
-        elif name.endswith("positions.weight") and len(tensor) > len(source):
-            # More positions than the checkpoint has: its table is repeated, as UniLM extends it.
-            tensor.copy_(source[torch.arange(len(tensor)) % len(source)])
-            repeated_positions = f"positions {len(source)} to {len(tensor) - 1} are those from 0 on again"
-        elif source.shape != tensor.shape:
-            raise MasscliError(
-                f"{checkpoint.path}: {name} is {tuple(source.shape)}, the model wants {tuple(tensor.shape)}",
-                "leave out the options that change the model's shape",
-            )
-        else:
-            tensor.copy_(source)
-        copied.append(name)
+        if name in sources and _is_wanted(name, stacks, shared_tensors):
+            remarks[name] = _copy(name, tensor, sources[name], checkpoint, model.languages)
+    copied = list(remarks)
     _check_copied(checkpoint, stacks, copied)
     first_line = f"{len(copied)} tensors from {checkpoint.path}"
     if decoder_from_encoder:
         first_line += ", of its encoder: it has no decoder"
-    report = [first_line]
-    if repeated_positions:
-        report.append(repeated_positions)
+    report = [first_line, *dict.fromkeys(filter(None, remarks.values()))]
     unused = [name for name in sources if name not in copied]
     unused += [f"heads.{name}" for name in checkpoint.objective_state()]
     if unused:
         report.append(f"left behind: {_summarize(unused)}")
-    unknown = [language for language in new_languages if language not in old_languages]
+    old_languages = checkpoint.state.languages
+    unknown = [language for language in model.languages if language not in old_languages]
     if unknown and old_languages:
         report.append(f"languages without a vector there, drawn at random: {', '.join(unknown)}")
     return Initialization(set(copied), report)
+
+
+def _copy(name: str, tensor: Tensor, source: Tensor, checkpoint: Checkpoint, languages: Sequence[str]) -> str:
+    """Copy one tensor, and return what is to be said of it, or an empty string.
+
+    Raises MasscliError if the shapes differ.
+    """
+    old_languages = checkpoint.state.languages
+    if name.endswith("languages.weight") and old_languages != languages:
+        _copy_languages(tensor, source, old_languages, languages)
+        return ""
+    if name.endswith("positions.weight") and len(tensor) > len(source):
+        # More positions than the checkpoint has: its table is repeated, as UniLM extends it.
+        tensor.copy_(source[torch.arange(len(tensor)) % len(source)])
+        return f"positions {len(source)} to {len(tensor) - 1} are those from 0 on again"
+    if source.shape != tensor.shape:
+        raise MasscliError(
+            f"{checkpoint.path}: {name} is {tuple(source.shape)}, the model wants {tuple(tensor.shape)}",
+            "leave out the options that change the model's shape",
+        )
+    tensor.copy_(source)
+    return ""
 
 
 def _check_copied(checkpoint: Checkpoint, stacks: str, copied: Sequence[str]) -> None:
@@ -128,8 +137,8 @@ def _check_copied(checkpoint: Checkpoint, stacks: str, copied: Sequence[str]) ->
 def _is_wanted(name: str, stacks: str, shared_tensors: bool) -> bool:
     """Return whether a tensor is to be copied.
 
-    A stack is part of names such as decoder.layers.0..., embeddings.decoder... and token_embeddings.decoder; other tensors
-    are shared by both stacks.
+    A stack is part of names such as decoder.layers.0..., embeddings.decoder... and token_embeddings.decoder;
+    other tensors are shared by both stacks.
     """
     for part in name.split(".")[:2]:
         if part in STACKS:
@@ -158,8 +167,8 @@ def _copy_languages(
 def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
     """Exclude parts of a model from training, and return a line that says how much.
 
-    A part is `embeddings`, a stack, or a number N for the first N layers of each stack. Raises MasscliError if the model has no
-    such part.
+    A part is `embeddings`, a stack, or a number N for the first N layers of each stack. Raises MasscliError
+    if the model has no such part.
     """
     if not parts:
         return []

@@ -1,9 +1,10 @@
 """Start from word vectors: rows of a token table from a text file of word2vec or fastText.
 
-Such a file has a line `WORD x_1 ... x_D` for each word, and maybe a first line `N D`. A piece that begins a word stands for that word,
-`▁maison` for `maison`; other pieces are looked up as they are. Vectors are scaled together so that their mean norm is that of the rows
-they replace. A piece that several languages share keeps the vector of the first file. The vectors of two languages are comparable only
-if they were mapped into one space beforehand.
+Such a file has a line `WORD x_1 ... x_D` for each word, and maybe a first line `N D`. A piece that begins a
+word stands for that word, `▁maison` for `maison`; other pieces are looked up as they are. Vectors are scaled
+together so that their mean norm is that of the rows they replace. A piece that several languages share keeps
+the vector of the first file. The vectors of two languages are comparable only if they were mapped into one
+space beforehand.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from masscli.text.markers import SENTENCEPIECE_SPACE
 
 
 def load_vectors(model: Transformer, entries: Sequence[str], data: DataFolder) -> list[str]:
-    """Put the vectors of each `LANG=FILE` into every token table of the model, and return how much of the text they cover.
+    """Put the vectors of each `LANG=FILE` into every token table of the model, and report their coverage.
 
     Raises MasscliError if a language is unknown, or if a file has none of its pieces or wrong vectors.
     """
@@ -59,13 +60,16 @@ def load_vectors(model: Transformer, entries: Sequence[str], data: DataFolder) -
         initialized |= vectors.keys()
         coverage = counts[list(vectors)].sum() / max(1, counts.sum())
         report.append(
-            f"{name}: vectors for {len(vectors)} of {len(used)} pieces of {language}, {coverage:.1%} of its text"
+            f"{name}: vectors for {len(vectors)} of {len(used)} pieces of {language}, "
+            f"{coverage:.1%} of its text"
         )
     return report
 
 
 def _words(piece_ids: Sequence[int], pieces: Sequence[str]) -> dict[str, int]:
-    """Return the id of the piece for each word to look up; a piece that begins a word wins over one inside a word."""
+    """Return the id of the piece for each word to look up.
+
+    A piece that begins a word wins over one inside a word."""
     inside, beginning = {}, {}
     for piece_id, piece in zip(piece_ids, pieces, strict=True):
         if not piece.startswith(SENTENCEPIECE_SPACE):

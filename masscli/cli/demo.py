@@ -1,14 +1,15 @@
 """Write sample text in four languages, to try things out.
 
-Simple sentences in English, French, German and Romanian (en, fr, de, ro), drawn from short word lists. FOLDER gets 100 parallel pairs
-to train on (train.LANG), 100 to validate on (valid.LANG), 200 to test on (test.LANG), all four languages aligned line by line, and
-3,500 lines of monolingual text for each language (mono.LANG.txt). No sentence is in two of the parts, and no line of one monolingual
-file translates a line of another. Existing files with other contents are not replaced.
+Simple sentences in English, French, German and Romanian (en, fr, de, ro), drawn from short word lists. FOLDER
+gets 100 parallel pairs to train on (train.LANG), 100 to validate on (valid.LANG), 200 to test on (test.LANG),
+all four languages aligned line by line, and 3,500 lines of monolingual text for each language
+(mono.LANG.txt). No sentence is in two of the parts, and no line of one monolingual file translates a line of
+another. Existing files with other contents are not replaced.
 
 Examples:
   masscli demo sample
-  masscli preprocess --langs en,ro --trainpref sample/train --validpref sample/valid --testpref sample/test \\
-                     --mono en=sample/mono.en.txt --mono ro=sample/mono.ro.txt --vocab-size 1000 --destdir data-bin/sample
+  masscli preprocess --langs en,ro --trainpref sample/train --validpref sample/valid --vocab-size 800 \\
+                     --mono en=sample/mono.en.txt --mono ro=sample/mono.ro.txt --destdir data-bin/sample
 """
 
 from __future__ import annotations

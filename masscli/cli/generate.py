@@ -1,9 +1,10 @@
 """Turn text into text with a trained model.
 
-RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint; the default is the latest run under runs. Several, or a
-list with colons, decode together as an ensemble. A decoder alone (gpt, clm) continues each line as a prompt; an encoder alone writes if
-it was fine-tuned to (s2s, summarize, respond). Every line of input gives one line of output (or --nbest lines), in the same order; an
-empty line gives an empty line. A summary is printed on standard error.
+RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint; the default is the latest run
+under runs. Several, or a list with colons, decode together as an ensemble. A decoder alone (gpt, clm)
+continues each line as a prompt; an encoder alone writes if it was fine-tuned to (s2s, summarize, respond).
+Every line of input gives one line of output (or --nbest lines), in the same order; an empty line gives an
+empty line. A summary is printed on standard error.
 
 Examples:
   masscli generate runs/ende -s en -t de --beam 5 < test.en > hyp.de
@@ -160,7 +161,7 @@ def _open_input(model: TextModel, command: GenerateConfig) -> tuple[Iterable[str
 
 
 def _opened_lines(path: Path) -> Iterator[str]:
-    """Return the lines of a file that is opened now, so that a missing file is noticed before the work begins."""
+    """Open a file now, so that a missing one is noticed before the work begins, and return its lines."""
     remaining = iter_lines(path)
     first = next(remaining, None)
     if first is None:
@@ -216,7 +217,8 @@ def _summarise(verb: str, report: Report, max_source: int, loading: float, secon
         f"{len(report.hit_max_len)} ended by the length limit"
     )
     print(
-        f"{verb} {report.lines} lines in {seconds:.1f} s (after {loading:.1f} s of loading): {speed}; {counts}",
+        f"{verb} {report.lines} lines in {seconds:.1f} s (after {loading:.1f} s of loading): "
+        f"{speed}; {counts}",
         file=sys.stderr,
     )
 

@@ -1,4 +1,4 @@
-"""How `masscli generate` shows a line of input and what was made of it: as text, JSON lines or in fairseq's format."""
+"""Output formats of `masscli generate`: text, JSON lines, and fairseq's format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def choose_format(
 ) -> Callable[[Entry], str]:
     """Return the function that turns an entry into text.
 
-    `source` is the language of the input; `scores_only` shows the score of a given translation in place of its text.
+    `source` is the language of the input; `scores_only` shows the score of a given translation in place of
+    its text.
     """
     if name == "jsonl":
         return lambda entry: as_json(entry, tokenizer)
@@ -47,7 +48,9 @@ def as_text(entry: Entry, nbest: int) -> str:
 
 
 def as_json(entry: Entry, tokenizer: Tokenizer) -> str:
-    """Return one JSON object. `tokens` and `token_scores` have equal length; the last token is the end symbol."""
+    """Return one JSON object.
+
+    `tokens` and `token_scores` have equal length; the last token is the end symbol."""
     end = tokenizer.ids_to_pieces([tokenizer.vocab.eos])
     hypotheses = []
     for translation in entry.translations:
@@ -74,7 +77,8 @@ def as_json(entry: Entry, tokenizer: Tokenizer) -> str:
 def as_fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
     """Return the lines of fairseq-generate.
 
-    Lines are numbered from 0 and scores are logarithms to base 2. S and H lines hold pieces, T and D lines text.
+    Lines are numbered from 0 and scores are logarithms to base 2. S and H lines hold pieces, T and D lines
+    text.
     """
     number = entry.line - 1
     source_pieces = tokenizer.ids_to_pieces(tokenizer.encode(entry.source, source))

@@ -1,7 +1,8 @@
 """Predict labels, numbers, tags, choices or answers.
 
-RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint. The input is of the kind the task was trained on, with or
-without labels; every example gives one prediction, in the same order. What was cut or left out is summed up on stderr.
+RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint. The input is of the kind the
+task was trained on, with or without labels; every example gives one prediction, in the same order. What was
+cut or left out is summed up on stderr.
 
 Examples:
   masscli predict runs/sst2 --input test.tsv > labels.txt
@@ -118,7 +119,8 @@ def _check_options(command: PredictConfig, input_format: str, path: Path, model:
         )
     if isinstance(model.options, ExtractOptions) and not model.options.unanswerable:
         raise MasscliError(
-            f"--na-prob: all questions that {path} was trained on have answers, so it knows no probability of none",
+            f"--na-prob: all questions that {path} was trained on have answers, "
+            "so it knows no probability of none",
             "leave it out, or train with --unanswerable",
         )
 

@@ -2,10 +2,11 @@
 
 list: the recipes that are installed with masscli, with their titles.
 
-show: a recipe by its name: its description and its scripts. Or a TOML file or a run: all its settings, with those that it leaves to the
-default marked.
+show: a recipe by its name: its description and its scripts. Or a TOML file or a run: all its settings, with
+those that it leaves to the default marked.
 
-run: the scripts of a recipe. What is finished is not done again, so the same command continues a run that was stopped.
+run: the scripts of a recipe. What is finished is not done again, so the same command continues a run that was
+stopped.
 
 check: whether TOML files can be read as settings for --config; every mistake is named.
 

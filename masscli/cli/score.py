@@ -1,9 +1,11 @@
 """Compare text, labels, tags or answers with references.
 
-HYP is detokenised text, one hypothesis a line (- is standard input); --ref is text of as many lines, and may be repeated. Each score
-is printed with its signature: two scores can be compared only where these agree. Lines that look wrong are pointed out on stderr.
+HYP is detokenised text, one hypothesis a line (- is standard input); --ref is text of as many lines, and may
+be repeated. Each score is printed with its signature: two scores can be compared only where these agree.
+Lines that look wrong are pointed out on stderr.
 
-References may be a column of a table, of JSONL or of CoNLL lines (--column), and hypotheses whatever `masscli predict` writes.
+References may be a column of a table, of JSONL or of CoNLL lines (--column), and hypotheses whatever `masscli
+predict` writes.
 
 With several HYP and --paired, each is compared with the first by paired bootstrap resampling.
 
@@ -12,11 +14,11 @@ Examples:
   masscli score hyp.de --ref test.de --metric multi-bleu --lang de --lowercase
   masscli score baseline.de ours.de --ref test.de --paired
   masscli generate runs/ende < test.en | masscli score - --ref test.de
-  masscli predict runs/sst2 --input valid.tsv | masscli score - --ref valid.tsv --column label --metric accuracy,f1,mcc
+  masscli predict runs/sst2 --input valid.tsv | masscli score - --ref valid.tsv --column label -m f1,mcc
   masscli score predictions.json --ref dev.json --metric squad --na-prob odds.json
   masscli predict runs/ner --input valid.conll | masscli score - --ref valid.conll --metric entity-f1
-  masscli predict runs/pos --input dev.conllu | masscli score - --ref dev.conllu --column 4 --metric accuracy
-  masscli predict runs/race --input dev.jsonl --format jsonl | masscli score - --ref dev.jsonl --column label --metric accuracy
+  masscli predict runs/pos --input dev.conllu | masscli score - --ref dev.conllu --metric accuracy
+  masscli score race.jsonl --ref dev.jsonl --column label --metric accuracy
   masscli score summaries.txt --ref test.jsonl --column summary --metric rouge,rouge-lsum --stem
   masscli score hyp.de --ref test.de --append scores.jsonl --tag method=mass --tag seed=1
 """

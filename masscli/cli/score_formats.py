@@ -13,7 +13,7 @@ Scores = Mapping[str, Sequence[Score]]
 
 
 def as_lines(scores: Scores) -> str:
-    """Return lines such as `BLEU = 41.20  signature` in columns, with the name of the file if there are several."""
+    """Return lines such as `BLEU = 41.20  signature`, with the name of the file if there are several."""
     rows = []
     for name, scores_of_file in scores.items():
         file = f"{name}  " if len(scores) > 1 else ""

@@ -1,10 +1,12 @@
-"""The inputs of `masscli score`: lines of files, or one column of tables, of JSONL, of CoNLL lines, of SWAG and RACE.
+"""The inputs of `masscli score`: lines, or a column of a table, JSONL, CoNLL lines, SWAG or RACE.
 
-The format of references follows from the name of the file or `--ref-format`, and `--column` chooses a column. Hypotheses are lines, or what
-`masscli predict` and `masscli generate` write, and `--hyp-column` chooses a column. Default columns are those that the tasks read. What is
-not clear is refused; nothing is guessed from values.
+The format of references follows from the name of the file or `--ref-format`, and `--column` chooses a column.
+Hypotheses are lines, or what `masscli predict` and `masscli generate` write, and `--hyp-column` chooses a
+column. Default columns are those that the tasks read. What is not clear is refused; nothing is guessed from
+values.
 
-A list in JSONL is a sentence of tags, like a sentence in CoNLL lines: one line for each word, and an empty one between sentences.
+A list in JSONL is a sentence of tags, like a sentence in CoNLL lines: one line for each word, and an empty
+one between sentences.
 """
 
 from __future__ import annotations
@@ -317,7 +319,7 @@ def _as_text(value: object, where: str, field: str | None) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-# -- hypotheses and references together ------------------------------------------------------------------------------------
+# -- hypotheses and references together --
 
 
 def check_lengths(hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]) -> None:
@@ -363,7 +365,10 @@ def check_inputs(hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInp
             words = sum(len(sentence) for sentence in ours.sentences or [])
             yield f"{ours.name}: {different} of {words} words are not those of {theirs.name}"
         if _are_choices(references) and _has_letters(ours) != _has_letters(theirs):
-            yield f"{ours.name} and {theirs.name}: numbers of choices from 0 and letters from A are the same labels"
+            yield (
+                f"{ours.name} and {theirs.name}: numbers of choices from 0 and letters from A "
+                "are the same labels"
+            )
 
 
 def _count_different_words(ours: ScoreInput, theirs: ScoreInput) -> int:
@@ -395,7 +400,7 @@ def as_choices(
 
 
 def _are_choices(references: Sequence[ScoreInput]) -> bool:
-    """Return whether every reference is a number or a letter beside a list of choices, unlike the labels of other tasks."""
+    """Return whether every reference is a number or a letter beside a list of choices."""
     counts = references[0].choices
     if counts is None:
         return False

@@ -1,4 +1,4 @@
-"""`masscli score --metric squad`: predictions by id against a SQuAD data set, as the official scripts evaluate them."""
+"""`masscli score --metric squad`: evaluate answers as SQuAD's official scripts do."""
 
 from __future__ import annotations
 

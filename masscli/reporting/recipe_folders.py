@@ -1,7 +1,8 @@
 """Find the recipes that are installed with the package, and run one.
 
-A recipe is a folder with a README.md, whose first line is its title, and a script run.sh. Scripts are told what to do by three
-environment variables: SCALE (how large the experiment is), DATA (the folder with the corpora) and OUTPUT (where results go).
+A recipe is a folder with a README.md, whose first line is its title, and a script run.sh. Scripts are told
+what to do by three environment variables: SCALE (how large the experiment is), DATA (the folder with the
+corpora) and OUTPUT (where results go).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Log scores with tags, and summarise the logged scores over seeds.
 
-`masscli score --append FILE` adds one JSON object per score to FILE. An experiment appends the scores of all its runs to the same
-file, each with tags such as method=mass and seed=1; `masscli report FILE` groups them by all tags except the seed.
+`masscli score --append FILE` adds one JSON object per score to FILE. An experiment appends the scores of all
+its runs to the same file, each with tags such as method=mass and seed=1; `masscli report FILE` groups them by
+all tags except the seed.
 """
 
 from __future__ import annotations
@@ -72,10 +73,12 @@ def append_scores(path: Path, scores: Sequence[LoggedScore]) -> None:
 
 
 def read_scores(path: Path) -> list[LoggedScore]:
-    """Read a log. Of several scores with equal metric and tags the last counts, since a run may have been scored again.
+    """Read a log.
 
-    Raises MasscliError that names the line if the file is not such a log, or if one metric was computed with different
-    signatures, because such scores cannot be compared.
+    Of several scores with equal metric and tags the last counts, since a run may have been scored again.
+
+    Raises MasscliError that names the line if the file is not such a log, or if one metric was computed with
+    different signatures, because such scores cannot be compared.
     """
     scores: dict[tuple[str, Tags], LoggedScore] = {}
     signatures: dict[str, tuple[str, int]] = {}
@@ -110,8 +113,8 @@ def compare_with_baseline(
 ) -> dict[tuple[Tags, str], PairedTest]:
     """Compare each group with the baseline by a paired t-test over seeds.
 
-    The baseline of a group is the group that has the tags of `baseline` and otherwise the same tags. Groups without such a
-    counterpart are left out. Raises MasscliError if no group has the tags of the baseline.
+    The baseline of a group is the group that has the tags of `baseline` and otherwise the same tags. Groups
+    without such a counterpart are left out. Raises MasscliError if no group has the tags of the baseline.
     """
     groups = _by_group(scores)
     if not any(_replace_tags(group, baseline) == group for group, _ in groups):
@@ -157,7 +160,8 @@ def _paired_t_test(differences: Sequence[float]) -> PairedTest:
 def student_t_p_value(t: float, degrees: int) -> float:
     """Return the two-sided p-value of Student's t with a whole number of degrees of freedom.
 
-    The finite series are formulas 26.7.3 and 26.7.4 of Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964).
+    The finite series are formulas 26.7.3 and 26.7.4 of Abramowitz and Stegun, "Handbook of Mathematical
+    Functions" (1964).
     """
     angle = math.atan(abs(t) / math.sqrt(degrees))
     cosine = math.cos(angle)

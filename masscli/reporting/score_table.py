@@ -64,9 +64,9 @@ def align_table(rows: Sequence[Sequence[str]], text_columns: int) -> str:
 def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, path: Path) -> None:
     """Draw each metric against a tag, one panel below the other, with standard deviations as error bars.
 
-    Groups that differ in other tags become lines of their own. The values of the tag stand in numeric order if all of them
-    are numbers, otherwise evenly spaced in the order of the log. Raises MasscliError if no score has the tag or matplotlib,
-    the extra `plot`, is not installed.
+    Groups that differ in other tags become lines of their own. The values of the tag stand in numeric order
+    if all of them are numbers, otherwise evenly spaced in the order of the log. Raises MasscliError if no
+    score has the tag or matplotlib, the extra `plot`, is not installed.
     """
     try:
         import matplotlib

@@ -49,8 +49,8 @@ class WordStarts:
 def word_starts(tokenizer: HasPieces, as_albert: bool = False) -> WordStarts:
     """Return which tokens begin a word: special symbols, punctuation, and pieces marked as such.
 
-    With `as_albert` the rule is that of ALBERT's released code (Lan et al. 2020), in which unmarked pieces with
-    digits or foreign letters begin words, too.
+    With `as_albert` the rule is that of ALBERT's released code (Lan et al. 2020), in which unmarked pieces
+    with digits or foreign letters begin words, too.
     """
     vocab = tokenizer.vocab
     ids = vocab.ordinary_ids.tolist()

@@ -11,12 +11,14 @@ from masscli.training.fsdp import block_norms, local_part
 
 
 class BertAdam(torch.optim.Optimizer):
-    """Adam without bias correction and with decoupled weight decay: p -= lr * (m / (sqrt(v) + eps) + decay * p).
+    """Adam without bias correction and with decoupled weight decay.
 
-    `layerwise` is LAMB (You et al. 2020) as ALBERT uses it: the step of each matrix is scaled by |p| / |step|. A group's
-    `blocks` says of how many matrices one of ours consists (queries, keys and values); each block has a scale of its own.
-    `corrected` is what GPT was fine-tuned with: the rate, and with it the decay, is multiplied by
-    sqrt(1 - beta2^t) / (1 - beta1^t).
+    The update is p -= lr * (m / (sqrt(v) + eps) + decay * p).
+
+    `layerwise` is LAMB (You et al. 2020) as ALBERT uses it: the step of each matrix is scaled by |p| /
+    |step|. A group's `blocks` says of how many matrices one of ours consists (queries, keys and values); each
+    block has a scale of its own. `corrected` is what GPT was fine-tuned with: the rate, and with it the
+    decay, is multiplied by sqrt(1 - beta2^t) / (1 - beta1^t).
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """The outputs of a model for every example of a split, computed by all processes together.
 
-Every process takes its share of the batches; numbers and lines are then exchanged, so that nothing depends on the number of processes.
+Every process takes its share of the batches; numbers and lines are then exchanged, so that nothing depends on
+the number of processes.
 """
 
 from __future__ import annotations
@@ -79,7 +80,10 @@ def exchange_outputs(
 
 
 def exchange_lines(mine: range, lines: Sequence[str], count: int, device: torch.device) -> list[str]:
-    """Return the lines of all processes; `lines` are those of this one, and `mine` their numbers. Collective."""
+    """Return the lines of all processes; collective.
+
+    `lines` are those of this process, and `mine` their numbers.
+    """
     encoded = {}
     for number, line in zip(mine, lines, strict=True):
         encoded[number] = np.frombuffer(line.encode(), np.uint8).astype(np.float64)

@@ -9,7 +9,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """Some updates were made. All values are of the updates since the last such event, unless they say otherwise."""
+    """Some updates were made.
+
+    Values are of the updates since the last such event, unless they say otherwise.
+    """
 
     step: int
     """Updates made since the run began."""

@@ -1,8 +1,9 @@
 """The gradient of one update: forward and backward over a list of micro-batches, summed over all processes.
 
-Targets are counted and summed over processes before any forward pass. Losses are sums, divided once by these counts; with
-`--reduction batch_mean` they are divided by the counts of their own micro-batch and by the number of micro-batches. Dropout is seeded
-by (seed, update, micro-batch), so that it does not depend on which process computes what.
+Targets are counted and summed over processes before any forward pass. Losses are sums, divided once by these
+counts; with `--reduction batch_mean` they are divided by the counts of their own micro-batch and by the
+number of micro-batches. Dropout is seeded by (seed, update, micro-batch), so that it does not depend on which
+process computes what.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ Work = Sequence[tuple[PlannedBatch, Sequence[Batch]]]
 class Gradients:
     """Leaves in every parameter the gradient of an update's loss, times the loss scale.
 
-    `parameters` are those that are trained. `state` is the state of the run: its `step` is the current update, and its
-    `oom_retries` are counted here.
+    `parameters` are those that are trained. `state` is the state of the run: its `step` is the current
+    update, and its `oom_retries` are counted here.
     """
 
     def __init__(
@@ -75,9 +76,9 @@ class Gradients:
     def compute(self, prepared: Sequence[PreparedBatch]) -> tuple[Tensor, Tensor]:
         """Compute the gradients of an update.
 
-        Returns two tensors by (stream, term): the summed losses of this process and the targets of all processes. On
-        out-of-memory, retry in smaller pieces; only the counting is collective, so other processes need not know. Raises
-        MasscliError if there is not even enough memory for a single example.
+        Returns two tensors by (stream, term): the summed losses of this process and the targets of all
+        processes. On out-of-memory, retry in smaller pieces; only the counting is collective, so other
+        processes need not know. Raises MasscliError if there is not even enough memory for a single example.
         """
         pieces, counts = 1, None
         while True:
@@ -126,7 +127,7 @@ class Gradients:
             return [(item.planned, self._prepare_pieces(model, item, pieces)) for item in prepared]
 
     def _prepare_pieces(self, model: Transformer, prepared: PreparedBatch, pieces: int) -> list[Batch]:
-        """Complete a batch, or the same examples in several smaller batches; their noise is their own and stays the same."""
+        """Complete a batch, or the same examples in several smaller batches with the same noise."""
         planned = prepared.planned
         stream = self.streams[planned.stream]
         batches = [prepared.batch]
@@ -184,16 +185,16 @@ class Gradients:
             divisor = targets
             if train.reduction == "batch_mean":
                 divisor = own_targets.get(term, 0.0) * micro_batches
-            # Without any target the summed loss is 0, whatever it is divided by. The released code of BERT adds 1e-5 to all
-            # divisors for this reason.
+            # Without any target the summed loss is 0, whatever it is divided by. For this reason the released
+            # code of BERT adds 1e-5 to all divisors.
             factors[term] = weight * term_weight / (divisor or 1.0)
         return factors
 
     def _reduce(self) -> None:
         """Sum gradients over processes.
 
-        Where only some processes used a parameter, its gradient counts as zero in the others. Those of a sharded model have
-        been summed in the backward pass already.
+        Where only some processes used a parameter, its gradient counts as zero in the others. Those of a
+        sharded model have been summed in the backward pass already.
         """
         if distributed.world_size == 1:
             return
@@ -236,6 +237,9 @@ def _count_targets(batches: Sequence[Batch]) -> dict[str, float]:
 
 
 def dropout_seed(seed: int, update: int, micro: int) -> int:
-    """Return a seed of its own for every micro-batch (63 bits; the multipliers are those of splitmix64, Steele et al. 2014)."""
+    """Return a seed of its own for every micro-batch, of 63 bits.
+
+    The multipliers are those of splitmix64 (Steele et al. 2014).
+    """
     mixed = (seed * 0x9E3779B97F4A7C15 + update * 0xBF58476D1CE4E5B9 + micro * 0x94D049BB133111EB + 1) % 2**64
     return (mixed ^ (mixed >> 31)) % 2**63

@@ -19,8 +19,8 @@ def learning_rate(config: OptimConfig, update: int, max_update: int | None) -> f
     - cosine (GPT): lr * t / W, then lr * (1 + cos(pi * t / T)) / 2
     - constant: lr * min(1, t / W)
 
-    As in all of the released code t is 0 in the first update, whose rate is therefore warmup_init_lr, or 0, where there is a
-    warm-up.
+    As in all of the released code t is 0 in the first update, whose rate is therefore warmup_init_lr, or 0,
+    where there is a warm-up.
     """
     # setup/compose.py fills in both before a run begins.
     assert config.lr is not None and config.warmup_updates is not None

@@ -8,7 +8,8 @@ GROWTH_INTERVAL = 2000
 class LossScale:
     """A factor on the loss that keeps fp16 gradients from vanishing (Micikevicius et al. 2018, section 3.2).
 
-    It is halved when a gradient overflows, and doubled after 2,000 updates without an overflow. If it is not enabled, it is 1.
+    It is halved when a gradient overflows, and doubled after 2,000 updates without an overflow. If it is not
+    enabled, it is 1.
     """
 
     def __init__(self, enabled: bool, value: float, updates_since_overflow: int) -> None:

@@ -13,7 +13,7 @@ from masscli.data.batches.loader import PreparedBatch
 
 
 class MetricAverager:
-    """Adds up losses and targets by (stream, term), seconds, and how much of the input is padding, since the last report."""
+    """Sums of losses and targets by (stream, term), of seconds and of padding since the last report."""
 
     def __init__(self, terms: int, device: torch.device) -> None:
         self._zeros = torch.zeros(terms, dtype=torch.float64, device=device)
@@ -29,7 +29,10 @@ class MetricAverager:
         self.padded_tokens = 0
 
     def add(self, loss_sums: Tensor, target_counts: Tensor, prepared: Sequence[PreparedBatch]) -> None:
-        """Add an update: the summed losses of this process, the targets of all processes, the batches of this process."""
+        """Add an update.
+
+        The losses and batches are those of this process, the targets those of all processes.
+        """
         self.loss_sums += loss_sums
         self.target_counts += target_counts
         self.updates += 1

@@ -67,8 +67,8 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """Build the optimizer of a run from named parameters.
 
-    `layers` is the number of layers of the taller stack. The learning rate of a group is that of the schedule times its
-    `scale`. Raises MasscliError if no parameter is trained.
+    `layers` is the number of layers of the taller stack. The learning rate of a group is that of the schedule
+    times its `scale`. Raises MasscliError if no parameter is trained.
     """
     assert config.lr is not None
     settings = adam_settings(config)
@@ -97,7 +97,10 @@ def make_optimizer(
 
 
 def _group_key(config: OptimConfig, name: str, parameter: nn.Parameter, layers: int) -> GroupKey:
-    """Return the group of a parameter. Biases and layer norms are spared from weight decay unless `decay_all`."""
+    """Return the group of a parameter.
+
+    Biases and layer norms are spared from weight decay unless `decay_all`.
+    """
     # The table of relative positions has two dimensions, but its entries are biases.
     decays = config.decay_all or (parameter.dim() > 1 and not name.startswith("relative."))
     blocks = 1
@@ -108,10 +111,10 @@ def _group_key(config: OptimConfig, name: str, parameter: nn.Parameter, layers: 
 
 
 def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
-    """Return the factor on the learning rate of a parameter under layer-wise decay (Clark et al. 2020, appendix B).
+    """Return the factor on the learning rate of a parameter (Clark et al. 2020, appendix B).
 
-    It is `layer_decay` to the power of the distance from the task's head: 0 for the head, then the layers from the top down,
-    and the embeddings last.
+    It is `layer_decay` to the power of the distance from the task's head: 0 for the head, then the layers
+    from the top down, and the embeddings last.
     """
     if config.layer_decay == 1.0 or name.startswith(("objective.", "pooler.", "head_transforms.")):
         return 1.0

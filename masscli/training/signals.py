@@ -6,7 +6,7 @@ import signal
 
 
 class Signals:
-    """While entered, remember the first signal that this process receives; the same signal once more acts at once."""
+    """While entered, remember the first signal; the same signal once more acts at once."""
 
     def __init__(self) -> None:
         self.received = 0

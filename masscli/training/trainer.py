@@ -1,9 +1,10 @@
 """The training loop, written once for every objective, in one process or in many.
 
-An update is a list of micro-batches that does not depend on the number of processes. Its gradient (training/gradients.py) depends on
-nothing but this list, the seed and the number of the update. A run that was stopped and continued, or spread over processes, therefore
-learns the same. With `--batch-reuse` n, n updates in a row learn from one list, which is prepared once; nothing is saved and no run ends
-before the last of them.
+An update is a list of micro-batches that does not depend on the number of processes. Its gradient
+(training/gradients.py) depends on nothing but this list, the seed and the number of the update. A run that
+was stopped and continued, or spread over processes, therefore learns the same. With `--batch-reuse` n, n
+updates in a row learn from one list, which is prepared once; nothing is saved and no run ends before the last
+of them.
 
 The trainer yields events and prints nothing. It knows no objective by name.
 """
@@ -43,10 +44,32 @@ DIVERGENCE_PATIENCE = 50
 """Updates in a row with a loss far above the first before a run is given up."""
 
 
+class Progress:
+    """How far a call of `Trainer.run` has come."""
+
+    def __init__(self, state: RunState) -> None:
+        self.began = time.monotonic()
+        self.seconds_before = state.seconds
+        self.first_step = state.step + 1
+        self.saved_at = state.step
+        self.epoch = 0
+        self.grad_norm = 0.0
+        self.reason = ""
+        """Why the run ends before its last update."""
+        self.interrupted = 0
+        """Number of the signal that ends the run."""
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds since the call."""
+        return time.monotonic() - self.began
+
+
 class Trainer:
     """Runs a recipe from a given state.
 
-    `folder` is the folder of the run; `kept` holds its checkpoints by step with their scores, None for those without one.
+    `folder` is the folder of the run; `kept` holds its checkpoints by step with their scores, None for those
+    without one.
     """
 
     def __init__(
@@ -88,55 +111,65 @@ class Trainer:
         self._first_loss: float | None = None
         self._updates_far_above = 0
 
-    # -- the loop ------------------------------------------------------------------------------------------------------
+    # -- the loop --
 
     def run(self) -> Iterator[Event]:
         """Train until the recipe says stop, yielding what happens."""
         self.model.train()
         for stream in self.streams.values():
             stream.objective.train()
-        began, seconds_before = time.monotonic(), self.state.seconds
+        progress = Progress(self.state)
         averager = MetricAverager(len(self.gradients.terms), self.device)
-        saved_at, reason, interrupted = self.state.step, "", 0
-        # The first update is reported at once: a sign of life, and of whether a batch fits into memory.
-        first_step = self.state.step + 1
         with self.signals:
-            for planned, prepared in self._updates():
-                if self._between_lists():
-                    reason = self._reason_to_end(planned, time.monotonic() - began)
-                    if reason:
-                        break
-                started = time.monotonic()
-                grad_norm = self._update(planned, prepared, averager)
-                self.state.seconds = seconds_before + time.monotonic() - began
-                averager.seconds += time.monotonic() - started
-                if self.state.step % self.recipe.train.log_interval == 0 or self.state.step == first_step:
-                    yield self._report(averager, planned[-1].epoch, grad_norm)
-                save_interval = self.recipe.checkpoint.save_interval_updates
-                if self.validator and self._is_due(
-                    self.recipe.valid.validate_interval_updates or save_interval
-                ):
-                    yield from self._validate_and_save()
-                    saved_at = self.state.step
-                elif self._is_due(save_interval):
-                    yield from self._save({})
-                    saved_at = self.state.step
-                if self._between_lists():
-                    interrupted = self._agreed_signal()
-                    if interrupted:
-                        reason = f"stopped by {signal.Signals(interrupted).name}"
-                        break
+            yield from self._loop(progress, averager)
         if averager.updates:
-            yield self._report(averager, planned[-1].epoch, grad_norm)
-        if saved_at != self.state.step:
-            if self.validator and not interrupted:
+            yield self._report(averager, progress)
+        if progress.saved_at != self.state.step:
+            if self.validator and not progress.interrupted:
                 yield from self._validate_and_save()
             else:
                 yield from self._save({})
-        yield Finished(self.state.step, reason or "done", self.state.seconds, interrupted)
+        reason = progress.reason or "done"
+        yield Finished(self.state.step, reason, self.state.seconds, progress.interrupted)
+
+    def _loop(self, progress: Progress, averager: MetricAverager) -> Iterator[Event]:
+        """Make updates until there are no more or there is a reason to end."""
+        for planned, prepared in self._updates():
+            if self._between_lists():
+                progress.reason = self._reason_to_end(planned, progress.seconds)
+                if progress.reason:
+                    return
+            started = time.monotonic()
+            progress.grad_norm = self._update(planned, prepared, averager)
+            progress.epoch = planned[-1].epoch
+            self.state.seconds = progress.seconds_before + progress.seconds
+            averager.seconds += time.monotonic() - started
+            # The first update is reported at once: a sign of life, and of whether a batch fits into memory.
+            is_first = self.state.step == progress.first_step
+            if is_first or self.state.step % self.recipe.train.log_interval == 0:
+                yield self._report(averager, progress)
+            yield from self._validate_or_save_if_due(progress)
+            if self._between_lists():
+                progress.interrupted = self._agreed_signal()
+                if progress.interrupted:
+                    progress.reason = f"stopped by {signal.Signals(progress.interrupted).name}"
+                    return
+
+    def _validate_or_save_if_due(self, progress: Progress) -> Iterator[Event]:
+        save_interval = self.recipe.checkpoint.save_interval_updates
+        validate_interval = self.recipe.valid.validate_interval_updates or save_interval
+        if self.validator and self._is_due(validate_interval):
+            yield from self._validate_and_save()
+            progress.saved_at = self.state.step
+        elif self._is_due(save_interval):
+            yield from self._save({})
+            progress.saved_at = self.state.step
 
     def _updates(self) -> Iterator[tuple[list[PlannedBatch], list[PreparedBatch]]]:
-        """Yield the micro-batches of each coming update, and those of this process, prepared; the same `batch_reuse` times."""
+        """Yield the micro-batches of each coming update, and those of this process, prepared.
+
+        Each list is yielded `batch_reuse` times.
+        """
         train, state = self.recipe.train, self.state
         reuse = train.batch_reuse
         first_draw = state.step // reuse
@@ -163,10 +196,10 @@ class Trainer:
             if last_draw is not None and draw > last_draw:
                 return
             planned = list(group)
-            prepared = []
-            for batch in planned:
-                if batch.micro % distributed.world_size == distributed.rank:
-                    prepared.append(next(mine))
+            share = len(
+                [batch for batch in planned if batch.micro % distributed.world_size == distributed.rank]
+            )
+            prepared = [next(mine) for _ in range(share)]
             self.gradients.forget()
             for _ in range(reuse):
                 yield planned, prepared
@@ -222,7 +255,7 @@ class Trainer:
             return mine
         return signal.SIGTERM if anyone else 0
 
-    # -- one update ----------------------------------------------------------------------------------------------------
+    # -- one update --
 
     def _update(
         self, planned: Sequence[PlannedBatch], prepared: Sequence[PreparedBatch], averager: MetricAverager
@@ -276,12 +309,13 @@ class Trainer:
         smallest = self.recipe.train.min_loss_scale
         if self.scale.value < smallest:
             raise MasscliError(
-                f"update {self.state.step + 1}: the loss scale fell below {smallest}: gradients overflow fp16",
+                f"update {self.state.step + 1}: the loss scale fell below {smallest}: "
+                "gradients overflow fp16",
                 f"use --bf16, or a lower --lr; {self._what_remains()}",
             )
 
     def _fail(self, loss_sums: Tensor, target_counts: Tensor, grad_norm: float) -> None:
-        """Raise MasscliError for a gradient that is not finite, with the losses and the first parameter concerned."""
+        """Raise MasscliError for a gradient that is not finite."""
         first_bad = "none"
         for parameter, name in self.names.items():
             if parameter.grad is not None and not bool(torch.isfinite(local_part(parameter.grad)).all()):
@@ -319,7 +353,7 @@ class Trainer:
                 f"lower --lr or raise --warmup-updates; {self._what_remains()}",
             )
 
-    # -- validation, checkpoints and reports ---------------------------------------------------------------------------
+    # -- validation, checkpoints and reports --
 
     def _validate_and_save(self) -> Iterator[Event]:
         started = time.monotonic()
@@ -328,14 +362,15 @@ class Trainer:
         if not all(math.isfinite(value) for value in metrics.values()):
             values = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
             raise MasscliError(
-                f"update {self.state.step}: the model's losses on the validation set are not numbers ({values})",
+                f"update {self.state.step}: the model's losses on the validation set "
+                f"are not numbers ({values})",
                 f"lower --lr or set --clip-norm; {self._what_remains()}",
             )
         yield Evaluated(self.state.step, metrics, signatures, time.monotonic() - started)
         yield from self._save(metrics)
 
     def _save(self, metrics: Mapping[str, float]) -> Iterator[Event]:
-        """Write a checkpoint, update the links `last` and `best`, and remove checkpoints that are not to be kept."""
+        """Write a checkpoint, update the links `last` and `best`, and remove stale checkpoints."""
         config = self.recipe.checkpoint
         score = metrics.get(config.best_metric)
         is_best = self._record_score(score)
@@ -389,7 +424,7 @@ class Trainer:
             self.state.validations_since_best += 1
         return improved
 
-    def _report(self, averager: MetricAverager, epoch: int, grad_norm: float) -> Stepped:
+    def _report(self, averager: MetricAverager, progress: Progress) -> Stepped:
         """Return what happened since the last report, over all processes, and begin anew."""
         loss_sums = distributed.all_reduce_sum(averager.loss_sums).cpu()
         losses = {}
@@ -401,10 +436,10 @@ class Trainer:
         objective_metrics, warnings = self._objective_metrics()
         event = Stepped(
             step=self.state.step,
-            epoch=epoch,
+            epoch=progress.epoch,
             losses=losses,
             lr=learning_rate(self.recipe.optim, self.state.step - 1, self.recipe.train.max_update),
-            grad_norm=grad_norm,
+            grad_norm=progress.grad_norm,
             targets=int(averager.target_counts.sum()),
             padding=averager.padding_share,
             seconds=averager.seconds,
@@ -421,7 +456,7 @@ class Trainer:
         return event
 
     def _objective_metrics(self) -> tuple[dict[str, float], tuple[str, ...]]:
-        """Return what the objectives have measured since the last report, over all processes, and their warnings."""
+        """Return the metrics of the objectives since the last report, over all processes, and warnings."""
         all_metrics: dict[str, float] = {}
         warnings: list[str] = []
         for stream in self.streams.values():

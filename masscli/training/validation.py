@@ -1,7 +1,7 @@
-"""Validation: losses with noise that never changes, metrics of predictions, BLEU and ROUGE of real beam search, and retrieval.
+"""Validation: losses, metrics of predictions, BLEU and ROUGE of real beam search, and retrieval.
 
-Every process takes its share of the batches and of the lines to translate, and results are exchanged, so that nothing depends on the
-number of processes.
+Every process takes its share of the batches and of the lines to translate, and results are exchanged, so that
+nothing depends on the number of processes.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Validator:
 
     @property
     def _has_perplexity(self) -> bool:
-        """Return whether the loss is one cross-entropy of text, and not a weighted sum, nor that of labels."""
+        """Return whether the loss is one cross-entropy of text, not a weighted sum or that of labels."""
         for stream in self.streams:
             if stream.term_losses or isinstance(stream.objective, PredictiveObjective):
                 return False
@@ -124,8 +124,8 @@ class Validator:
     def measure(self, model: Transformer) -> tuple[dict[str, float], dict[str, str]]:
         """Return all metrics by name, and the signatures of those that have one.
 
-        `loss` and `ppl` are over all streams, `STREAM.loss` is of each and `STREAM.TERM.loss` of its terms; `bleu`, `rouge-1`
-        and so on are means over tasks, `bleu.en-de` and the like of each.
+        `loss` and `ppl` are over all streams, `STREAM.loss` is of each and `STREAM.TERM.loss` of its terms;
+        `bleu`, `rouge-1` and so on are means over tasks, `bleu.en-de` and the like of each.
         """
         was_training = model.training
         model.eval()
@@ -176,14 +176,15 @@ class Validator:
         loss_sums, target_counts = distributed.all_reduce_sum(totals.to(device)).cpu()
         if not target_counts.any():
             raise MasscliError(
-                f"validation: nothing is to be predicted in {stream.sampler.num_examples} examples of {stream.name}",
+                f"validation: nothing is to be predicted in {stream.sampler.num_examples} examples "
+                f"of {stream.name}",
                 "preprocess more text to validate on, or have more of it predicted (--mask-prob)",
             )
         means = (loss_sums / target_counts.clamp(min=1)).tolist()
         return dict(zip(terms, means, strict=True))
 
     def _prediction_metrics(self, model: Transformer) -> dict[str, float]:
-        """Return `STREAM.METRIC` of every objective whose outputs are evaluated, and `METRIC` where that is unambiguous."""
+        """Return `STREAM.METRIC` of every evaluated objective, and `METRIC` where that is unambiguous."""
         metrics: dict[str, float] = {}
         unambiguous: dict[str, float] = {}
         names = self._unambiguous_metrics

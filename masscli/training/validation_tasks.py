@@ -27,16 +27,17 @@ from masscli.training.evaluate_outputs import exchange_lines
 class TranslationTask:
     """Translate a validation set and compute BLEU.
 
-    `path` holds the languages that a line goes through: (en, de), or there and back, (de, en, de). A model that only copies
-    would return every line unharmed, so a line that the first of two steps leaves as it is counts as lost.
+    `path` holds the languages that a line goes through: (en, de), or there and back, (de, en, de). A model
+    that only copies would return every line unharmed, so a line that the first of two steps leaves as it is
+    counts as lost.
     """
 
     path: tuple[str, ...]
     sources: list[str]
     references: list[str]
     allowed: Mapping[str, Tensor] = field(default_factory=dict)
-    """For a language, a (V,) mask of the pieces that may be written in it. Those of back-translation, so that it is measured
-    as it works."""
+    """For a language, a (V,) mask of the pieces that may be written in it. Those of back-translation, so that
+    it is measured as it works."""
     by_encoder: bool = False
     """Whether the encoder writes, whatever the model has beside it."""
 
@@ -93,7 +94,10 @@ def _without_copies(
 
 @dataclass(frozen=True)
 class WritingTask:
-    """Write from the sources of a stream's validation set, at most `max_length` pieces each, and compute ROUGE."""
+    """Write from the sources of a stream's validation set and compute ROUGE.
+
+    An output has at most `max_length` pieces.
+    """
 
     stream: str
     language: str
