@@ -27,6 +27,7 @@ from typing import Annotated
 import typer
 
 from masscli.core.errors import MasscliError
+from masscli.reporting.score_log import parse_tags
 
 
 def run(
@@ -111,19 +112,3 @@ def _report_runs(
         append_scores(
             append, [LoggedScore(name, value, signature, tuple(tags.items())) for name, value in values]
         )
-
-
-def parse_tags(items: list[str] | None, flag: str) -> dict[str, str]:
-    """Return the tags of a repeated option NAME=VALUE.
-
-    Raises MasscliError if an item has another form or names a tag twice.
-    """
-    tags: dict[str, str] = {}
-    for item in items or []:
-        name, equals, value = item.partition("=")
-        if not name or not equals:
-            raise MasscliError(f"{flag} {item}: expected NAME=VALUE", f"such as {flag} method=mass")
-        if name in tags:
-            raise MasscliError(f"{flag} {name}: given twice", "give each tag once")
-        tags[name] = value
-    return tags

@@ -33,7 +33,6 @@ from typing import Annotated
 
 import typer
 
-from masscli.cli.report import parse_tags
 from masscli.cli.score_formats import (
     Scores,
     as_json,
@@ -55,7 +54,7 @@ from masscli.metrics import METRIC_FAMILIES, build_metrics, compare, score, scor
 from masscli.metrics.config import ScoreConfig
 from masscli.metrics.sanity_checks import check_labels, check_metrics, check_summaries, check_text
 from masscli.metrics.unlabelled import drop_unlabelled
-from masscli.reporting.score_log import LoggedScore, append_scores
+from masscli.reporting.score_log import LoggedScore, append_scores, parse_tags
 from masscli.text.corpus import iter_lines
 from masscli.text.preprocessing import has_moses_rules
 

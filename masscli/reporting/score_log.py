@@ -63,6 +63,22 @@ class PairedTest:
     count: int
 
 
+def parse_tags(items: Sequence[str] | None, flag: str) -> dict[str, str]:
+    """Return the tags of a repeated option NAME=VALUE.
+
+    Raises MasscliError if an item has another form or names a tag twice.
+    """
+    tags: dict[str, str] = {}
+    for item in items or []:
+        name, equals, value = item.partition("=")
+        if not name or not equals:
+            raise MasscliError(f"{flag} {item}: expected NAME=VALUE", f"such as {flag} method=mass")
+        if name in tags:
+            raise MasscliError(f"{flag} {name}: given twice", "give each tag once")
+        tags[name] = value
+    return tags
+
+
 def append_scores(path: Path, scores: Sequence[LoggedScore]) -> None:
     """Add scores to a log, one JSON object per line."""
     lines = []
