@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Step 5: perplexity of the validation part by piece, which depends on the vocabulary, and by word, which does not.
+set -euo pipefail
+OUTPUT=${OUTPUT:-runs/dialogue}
+rm -f "$OUTPUT/scores.jsonl"
+for run in "$OUTPUT"/tuned/*.*; do
+    IFS=. read -r method seed <<< "${run##*/}"
+    masscli report "$run" --metric ppl-piece --metric ppl-word --append "$OUTPUT/scores.jsonl" --tag "method=$method" --tag "seed=$seed"
+done
+masscli report "$OUTPUT/scores.jsonl" --baseline method=scratch

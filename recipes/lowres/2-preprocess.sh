@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Step 2: `data` of both sides of the captions and part of the novels, and `data-novels` whose only monolingual text are the novels.
+set -euo pipefail
+DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/lowres} SCALE=${SCALE:-tiny}
+case $SCALE in
+    tiny) novel_lines=10000 ;;
+    gpu) novel_lines=100000 ;;
+    *) echo "error: SCALE=$SCALE: this recipe has tiny and gpu" >&2 && exit 2 ;;
+esac
+mkdir -p "$OUTPUT/text"
+for lang in en de; do
+    gzip -dc "$DATA/novels/$lang.txt.gz" | sed -n "1,${novel_lines}p" > "$OUTPUT/text/novels.$lang"
+done
+common=(--langs en,de --trainpref "$DATA/multi30k/train" --validpref "$DATA/multi30k/valid" --normalize --moses --lowercase
+    --mono "en=$OUTPUT/text/novels.en" --mono "de=$OUTPUT/text/novels.de")
+masscli preprocess "${common[@]}" --vocab-size 8000 --destdir "$OUTPUT/data"
+masscli preprocess "${common[@]}" --no-pairs-as-mono --spm-model "$OUTPUT/data/vocab.model" --destdir "$OUTPUT/data-novels"

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Step 3: MASS with a dictionary of the first 1,000 pairs and denoising beside it; the same on novels alone; and MASS without either.
+set -euo pipefail
+here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/lowres} SCALE=${SCALE:-tiny}
+# Far from the paper's amount of text nothing else connects two languages, and no pre-training is worth anything for translation.
+[ -e "$OUTPUT/dictionary.txt" ] ||
+    masscli dictionary "$OUTPUT/data" --langs en,de --from pairs --limit 1000 --output "$OUTPUT/dictionary.txt"
+common=(--config "$here/pretrain.$SCALE.toml" --objective mass --k 0.5)
+switch=(--auxiliary denoise --switch-dictionary "$OUTPUT/dictionary.txt" --switch-share 0.5)
+masscli pretrain "$OUTPUT/data" "${common[@]}" "${switch[@]}" --save-dir "$OUTPUT/mass"
+masscli pretrain "$OUTPUT/data-novels" "${common[@]}" "${switch[@]}" --save-dir "$OUTPUT/novels"
+masscli pretrain "$OUTPUT/data" "${common[@]}" --save-dir "$OUTPUT/plain"

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Step 5: for each objective its speed, its memory, and its loss on held-out text at every validation.
+set -euo pipefail
+OUTPUT=${OUTPUT:-runs/objectives}
+runs=("$OUTPUT"/*/log.jsonl)
+masscli report "${runs[@]%/log.jsonl}" --curve loss

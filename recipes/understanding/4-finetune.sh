@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Step 4: every system learns every task with the same budget, and what its paper changes in the model.
+set -euo pipefail
+here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/understanding} SCALE=${SCALE:-tiny}
+grep -v "^#" "$here/tasks.txt" | while read -r name kind _ _ _ _ label _ best options; do
+    [ -e "$OUTPUT/tasks/$name" ] || continue
+    # Two texts in no order.
+    case $name in mrpc | rosts-similarity | MRPC | STS-B | QQP) unordered=yes ;; *) unordered=no ;; esac
+    for system in scratch bert roberta albert electra gpt unilm mlm mass; do
+        begin=(--init-from "$OUTPUT/$system")
+        case $system-$kind in
+            scratch-*) begin=(--decoder-layers 0 --segments 2) ;;
+            roberta-classify | roberta-regress) begin+=(--pair-format roberta --head tanh) ;;
+            roberta-extract) begin+=(--pair-format roberta --qa-head roberta) ;;
+            roberta-*) begin+=(--pair-format roberta) ;;
+            electra-classify | electra-regress) begin+=(--head gelu) ;;
+            electra-extract) begin+=(--qa-head electra) ;;
+            gpt-classify | gpt-regress | gpt-choose) begin+=(--lm-weight 0.5) ;;
+        esac
+        case $system-$kind-$unordered in
+            electra-classify-yes | electra-regress-yes) begin+=(--double-unordered) ;;
+            gpt-*-yes) begin+=(--both-orders) ;;
+        esac
+        case $system-$name in albert-squad2 | albert-SQuAD2.0) begin+=(--qa-head albert) ;; esac
+        [ "$label" = - ] || [ "$kind" = choose ] || begin+=(--label-column "$label")
+        begin+=(--task "$kind")
+        for seed in 1 2 3; do
+            # $options is not quoted, because it is several words. --max-examples N gives the comparison with fewer examples.
+            masscli finetune "$OUTPUT/tasks/$name" --config "$here/finetune.$SCALE.toml" $options "${begin[@]}" \
+                --best-metric "$best" --seed "$seed" --save-dir "$OUTPUT/tuned/$name/$system.$seed" < /dev/null
+        done
+    done
+done
