@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from masscli.core.config import from_dict, to_dict, to_toml
+from masscli.core.config import ConfigError, from_dict, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.core.files import fsync_path, sha256_of, update_link, write_synced
 from masscli.data.batches.framing import Framing
@@ -104,8 +104,7 @@ class Checkpoint:
             state = RunState(**content["state"])
             state.positions = {name: Position(*values) for name, values in state.positions.items()}
             state.languages = tuple(state.languages)
-            recipe_toml = (folder / "recipe.toml").read_text(encoding="utf-8")
-            recipe = from_dict(Recipe, tomllib.loads(recipe_toml))
+            recipe = _read_recipe(folder / "recipe.toml")
         except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
             raise MasscliError(
                 f"{folder / 'state.json'}: damaged ({error})", f"use another checkpoint; {_CONTINUE_HINT}"
@@ -298,6 +297,20 @@ def saved_checkpoints(run: Path) -> dict[int, Path]:
         if name is not None and (path / "state.json").exists():
             checkpoints[int(name[1])] = path
     return checkpoints
+
+
+def _read_recipe(path: Path) -> Recipe:
+    """Return the recipe of a checkpoint. Errors name the file, since no option of this command is to blame."""
+    try:
+        return from_dict(Recipe, tomllib.loads(path.read_text(encoding="utf-8")))
+    except ConfigError as error:
+        lines = [f"{path}: {line}" for line in error.message.split("\n")]
+        hint = error.hint or "it was written by another version of masscli, or changed since"
+        raise MasscliError("\n".join(lines), hint) from None
+    except tomllib.TOMLDecodeError as error:
+        raise MasscliError(
+            f"{path}: damaged ({error})", f"use another checkpoint; {_CONTINUE_HINT}"
+        ) from None
 
 
 def _find(path: Path) -> Path:

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
+from masscli.cli.allowed_code import READERS, allow_code_parameter, allow_named_code
 from masscli.core.config import (
     ConfigError,
     OptionInfo,
@@ -101,6 +102,7 @@ class SectionOptions(OptionGroup):
 
 def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callable[..., None]:
     """Return the function of a command with parameters that Typer understands; `args` are its arguments."""
+    allow_named_code(command, args)
     signature = inspect.signature(run, eval_str=True)
     groups: dict[str, OptionGroup] = {}
     parameters: list[inspect.Parameter] = []
@@ -112,6 +114,8 @@ def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callabl
         else:
             groups[declared.name] = group
             parameters += group.parameters()
+    if command in READERS:
+        parameters.append(allow_code_parameter())
 
     @functools.wraps(run)
     def call(**values: Any) -> None:

@@ -147,7 +147,7 @@ def _decode(path: Path) -> Recipe:
         needed = stacks.pop() if len(stacks) == 1 else "encoder-decoder"
         return replace(recipe, model=resolve(settings.get("model", {}), needed))
     except ConfigError as error:
-        problems = [Problem(str(path), str(problem)) for problem in error.problems]
+        problems = [Problem(str(path), str(problem), problem.hint) for problem in error.problems]
         raise ConfigError(*problems, hint=error.hint) from None
 
 

@@ -8,7 +8,6 @@ parsed or filled in here: that is the task of masscli/training/setup.
 from __future__ import annotations
 
 import inspect
-import itertools
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from masscli.cli.allowed_code import peek_option, peek_options
 from masscli.cli.options import (
     OptionGroup,
     SectionOptions,
@@ -112,10 +112,12 @@ class TrainingOptions(OptionGroup):
         sources: dict[str, object] = {}
         if self.objective is not None:
             sources[self.objective] = self.chooser
+            OBJECTIVES.allow(self.objective)
         else:
             sources |= dict.fromkeys(_objective_names(self.from_file), self.file)
         for auxiliary in parse_weighted(",".join(peek_options(args, "--auxiliary")).split(",")):
             sources.setdefault(auxiliary.name, "--auxiliary")
+            OBJECTIVES.allow(auxiliary.name)
         return {name: _load_objective(name, str(source)) for name, source in sources.items()}
 
     def _leading_parameters(self) -> Iterator[inspect.Parameter]:
@@ -174,28 +176,6 @@ class TrainingOptions(OptionGroup):
             if path[0] == "stream" and len(path) > 1:
                 names.add(path[1])
         return names
-
-
-def peek_option(args: Sequence[str], name: str) -> str | None:
-    """Return the value that the option `name` will have, before the command line is parsed."""
-    values = peek_options(args, name)
-    if not values:
-        return None
-    return values[-1]
-
-
-def peek_options(args: Sequence[str], name: str) -> list[str]:
-    """Return every value that a command line gives to the option `name`."""
-    values = []
-    for arg, following in itertools.pairwise([*args, None]):
-        # What follows -- are no options.
-        if arg is None or arg == "--":
-            break
-        if arg == name and following is not None:
-            values.append(following)
-        elif arg.startswith(f"{name}="):
-            values.append(arg.removeprefix(f"{name}="))
-    return values
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 Built-in classes and those of other packages are registered in the same way: as entry points of the group
 `masscli.<kind>s` (for example `masscli.objectives`). Nothing is imported before its name is asked for, so
 help screens stay fast, and a broken plug-in fails only when it is named.
+
+A name of the form `module:Class` needs no entry point, but it is imported only if the user has named it. A
+recipe in a checkpoint may come from anywhere, and to import what it names would let it run any code.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import functools
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from masscli.core.config import ConfigError, Problem, suggest
@@ -23,6 +27,11 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.group = f"masscli.{kind}s"
+        self._allowed: set[str] = set()
+
+    def allow(self, name: str) -> None:
+        """Let `load` import `name` if it has the form `module:Class`, because the user has named it."""
+        self._allowed.add(name)
 
     def names(self) -> dict[str, str]:
         """Return every registered name with its `module:Class`.
@@ -45,9 +54,13 @@ class Registry(Generic[T]):
     def load(self, name: str) -> T:
         """Return what is registered as `name`, or what `name` refers to if it has the form `module:Class`.
 
-        Raises ConfigError for an unknown name, with `name` as the key, or for a missing module.
+        Raises ConfigError for an unknown name or a `module:Class` that was not allowed, with `name` as the
+        key, or for a missing module.
         """
         known = self.names()
+        if ":" in name and name not in self._allowed:
+            problem = f"{self.kind} {name!r} is neither built in nor installed, so its code is not run"
+            raise ConfigError(Problem("name", problem, f"if you trust this code, add --allow-code {name}"))
         target = name if ":" in name else known.get(name)
         if target is None:
             problem = f"no {self.kind} called {name!r}{suggest(name, list(known))}"
@@ -80,7 +93,21 @@ def _entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, str], .
     Reading the metadata of all installed packages takes tens of milliseconds, so the result is kept for as
     long as `path`, the import path, stays the same.
     """
-    return tuple((point.name, point.value) for point in entry_points(group=group))
+    return tuple(
+        (point.name, point.value) for point in entry_points(group=group) if not _lies_in_current_folder(point)
+    )
+
+
+def _lies_in_current_folder(point: EntryPoint) -> bool:
+    """Return whether an entry point belongs to no installed package, but to metadata in the current folder.
+
+    `python -m` puts the current folder on the import path, and whoever made the folder of a checkpoint may
+    have put metadata beside it. A checkout of masscli itself is trusted.
+    """
+    if point.dist is None:
+        return False
+    folder = Path(str(point.dist.locate_file(""))).resolve()
+    return folder == Path.cwd() and folder != Path(__file__).parents[2]
 
 
 def _is_foreign(target: str) -> bool:

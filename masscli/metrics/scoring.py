@@ -141,6 +141,9 @@ def build_metrics(options: ScoreConfig) -> list[tuple[type[MetricClass], Metric]
     names: list[str] = []
     for name in options.metric:
         names += METRIC_FAMILIES.get(name, (name,))
+    # No file names a metric, only the user, so the code of any may be run.
+    for name in names:
+        METRICS.allow(name)
     # A metric that is named twice, or is a member of a family as well, is computed once.
     try:
         classes = [METRICS.load(name) for name in dict.fromkeys(names)]

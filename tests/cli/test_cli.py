@@ -19,8 +19,9 @@ from typing import Annotated, Any
 import pytest
 
 from masscli.__main__ import run
+from masscli.cli.allowed_code import peek_option
 from masscli.cli.app import COMMANDS, module_of
-from masscli.cli.training_options import TrainingOptions, peek_option
+from masscli.cli.training_options import TrainingOptions
 from masscli.core.config import config, from_dict, iter_options
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig

@@ -57,6 +57,7 @@ def test_an_installed_plug_in_is_found_by_its_name(site: Path) -> None:
 
 def test_a_module_needs_no_packaging(site: Path) -> None:
     (site / "plug_two.py").write_text(PLUGIN.replace("MODULE", "plug_two"))
+    OBJECTIVES.allow("plug_two:SpanBertOptions")
     recipe = from_dict(
         Recipe,
         {
@@ -68,8 +69,22 @@ def test_a_module_needs_no_packaging(site: Path) -> None:
     assert recipe.stream["en"].objective.name == "plug_two:SpanBertOptions"
 
 
+def test_a_module_that_nobody_allowed_is_not_imported(site: Path) -> None:
+    (site / "plug_nine.py").write_text(PLUGIN.replace("MODULE", "plug_nine"))
+    table = {"dataset": "en", "objective": {"name": "plug_nine:SpanBertOptions"}}
+    with pytest.raises(ConfigError) as error:
+        from_dict(StreamConfig, table)
+    assert error.value.message == (
+        "objective.name: objective 'plug_nine:SpanBertOptions' is neither built in nor installed, "
+        "so its code is not run"
+    )
+    assert error.value.hint == "if you trust this code, add --allow-code plug_nine:SpanBertOptions"
+    assert "plug_nine" not in sys.modules
+
+
 def test_keys_of_another_objective_are_unknown_keys(site: Path) -> None:
     (site / "plug_three.py").write_text(PLUGIN.replace("MODULE", "plug_three"))
+    OBJECTIVES.allow("plug_three:SpanBertOptions")
     with pytest.raises(ConfigError) as error:
         from_dict(
             StreamConfig,
@@ -115,11 +130,13 @@ def test_names_that_lead_nowhere(site: Path) -> None:
         "nowhere.at_all:Thing": "metric 'nowhere.at_all:Thing': there is no module 'nowhere'",
         "masscli.core.errors:Thing": "metric 'masscli.core.errors:Thing': the module has no such class",
     }.items():
+        METRICS.allow(name)
         with pytest.raises(ConfigError) as error:
             METRICS.load(name)
         assert error.value.message == message
     with pytest.raises(ConfigError, match=r"name: no metric called 'comet' \(known: accuracy, bleu, .*\)"):
         METRICS.load("comet")
+    METRICS.allow("plug_eight:Thing")
     with pytest.raises(
         ModuleNotFoundError, match="no_such_dependency"
     ):  # the plug-in's own trouble keeps its traceback

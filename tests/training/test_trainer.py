@@ -23,6 +23,7 @@ from masscli.data.batches.loader import PlannedBatch
 from masscli.data.batches.sampler import Position
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Term
+from masscli.objectives.registry import OBJECTIVES
 from masscli.objectives.translate.objective import Translate
 from masscli.objectives.translate.options import TranslateOptions
 from masscli.training import trainer as loop
@@ -658,7 +659,9 @@ class ScaledOptions(TranslateOptions):
 def test_parameters_of_an_objective_are_learned_saved_and_restored(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    streams = {"a.b": {"dataset": "en-de", "objective": {"name": f"{__name__}:ScaledOptions"}}}
+    name = f"{__name__}:ScaledOptions"
+    OBJECTIVES.allow(name)
+    streams = {"a.b": {"dataset": "en-de", "objective": {"name": name}}}
 
     def factor(folder: Path) -> Tensor:
         return last(folder).objective_state()["a.b.factor"]

@@ -13,11 +13,13 @@ class Problem(NamedTuple):
     """One thing that is wrong with a configuration.
 
     `key` is the dotted key (`optim.lr`) or the flag that the problem concerns. It is empty if the message
-    itself names the options, for example because there are two of them.
+    itself names the options, for example because there are two of them. `hint` says what to do about it, if
+    that needs saying.
     """
 
     key: str
     message: str
+    hint: str | None = None
 
     def __str__(self) -> str:
         """Return the line that a user sees."""
@@ -27,19 +29,23 @@ class Problem(NamedTuple):
 
     def under(self, prefix: str) -> Problem:
         """Return the same problem as a part of the table called `prefix`."""
-        return Problem(join_key(prefix, self.key), self.message)
+        return self._replace(key=join_key(prefix, self.key))
 
 
 class ConfigError(MasscliError):
-    """One or more problems of a configuration; each is a line of the message."""
+    """One or more problems of a configuration; each is a line of the message.
+
+    The hint is that of the first problem that has one, or else `hint`.
+    """
 
     def __init__(self, *problems: Problem, hint: str | None = None) -> None:
-        super().__init__("\n".join(map(str, problems)), hint)
+        hints = [problem.hint for problem in problems if problem.hint is not None]
+        super().__init__("\n".join(map(str, problems)), hints[0] if hints else hint)
         self.problems = problems
 
     def with_keys(self, rename: Callable[[str], str]) -> ConfigError:
         """Return the same error with each key renamed, for example to the flag that was typed."""
-        renamed = [Problem(rename(problem.key), problem.message) for problem in self.problems]
+        renamed = [problem._replace(key=rename(problem.key)) for problem in self.problems]
         return ConfigError(*renamed, hint=self.hint)
 
 

@@ -1,0 +1,80 @@
+"""The option --allow-code: which code, besides that of masscli and of installed packages, a command may run.
+
+A recipe names its objectives. One of the form `module:Class` is imported only if the command line names it
+too: with --objective, --task or --auxiliary, or with this option. It must be known before the command line is
+parsed, because the other options depend on the objectives.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+READERS = {
+    "pretrain",
+    "finetune",
+    "generate",
+    "predict",
+    "average",
+    "export",
+    "inspect",
+    "dictionary",
+    "recipe",
+}
+"""The commands that read a recipe: in a checkpoint, in a run or in a file."""
+
+FLAG = "--allow-code"
+
+
+def allow_named_code(command: str, args: Sequence[str]) -> None:
+    """Let the objectives that --allow-code names be imported."""
+    names = ",".join(peek_options(args, FLAG)).split(",")
+    if command not in READERS or not any(names):
+        return
+    from masscli.objectives.registry import OBJECTIVES
+
+    for name in names:
+        OBJECTIVES.allow(name)
+
+
+def allow_code_parameter() -> inspect.Parameter:
+    """Return the Typer parameter of the option."""
+    option = typer.Option(
+        FLAG,
+        metavar="MODULE:CLASS",
+        help="Objective of your own that a recipe may name, in a file, a run or a checkpoint. It is imported, "
+        "and that runs its code with your rights: name only what you trust. Repeatable.",
+        show_default=False,
+    )
+    return inspect.Parameter(
+        "allow_code",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[list[str] | None, option],
+    )
+
+
+def peek_option(args: Sequence[str], name: str) -> str | None:
+    """Return the value that the option `name` will have, before the command line is parsed."""
+    values = peek_options(args, name)
+    if not values:
+        return None
+    return values[-1]
+
+
+def peek_options(args: Sequence[str], name: str) -> list[str]:
+    """Return every value that a command line gives to the option `name`."""
+    values = []
+    for arg, following in itertools.pairwise([*args, None]):
+        # What follows -- are no options.
+        if arg is None or arg == "--":
+            break
+        if arg == name and following is not None:
+            values.append(following)
+        elif arg.startswith(f"{name}="):
+            values.append(arg.removeprefix(f"{name}="))
+    return values
