@@ -28,8 +28,8 @@ def run(
 ) -> None:  # fmt: skip
     import sys
 
-    from masscli.checkpoint.convert.export import export
+    from masscli.checkpoint.convert.export import export_checkpoint
 
-    for note in export(path, output, family):
+    for note in export_checkpoint(path, output, family):
         print(note, file=sys.stderr)
     print(output)

@@ -1,10 +1,11 @@
-"""From a run to a folder that Hugging Face's library reads: config.json, model.safetensors, and the vocabulary."""
+"""Turn a run into a folder that Hugging Face's library reads: config.json, weights, and the vocabulary."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,155 +15,173 @@ from safetensors.torch import save_file
 from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
 from masscli.checkpoint.convert.families import FAMILIES, XLMR, Family
 from masscli.checkpoint.convert.folder import CONFIG, WEIGHTS
-from masscli.checkpoint.convert.shapes import choose, lead, write_shape
-from masscli.checkpoint.convert.task_heads import tuned
-from masscli.checkpoint.convert.tensors import Tensors, give
+from masscli.checkpoint.convert.model_config import choose_family, position_offset, write_config
+from masscli.checkpoint.convert.task_heads import convert_task_head
+from masscli.checkpoint.convert.tensors import Tensors, to_hf
 from masscli.checkpoint.convert.vocabulary import SENTENCEPIECE, SETTINGS, VOCAB
 from masscli.core.errors import MasscliError
 from masscli.core.files import fsync_path, write_synced
 from masscli.models.config import ModelConfig
 from masscli.text.model_kinds import BPE_CODES, WORDPIECE
 from masscli.text.tokenizer import Tokenizer
-from masscli.text.vocabulary import Vocabulary
 
 
-def export(path: Path, output: Path, name: str | None) -> list[str]:
-    """Write the folder `output`; lines that say what is in it, and what is not.
+def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list[str]:
+    """Write the folder `output`, and return notes for the user: what is in it, and what is not.
 
-    Raises MasscliError, which names the setting, where the model has no counterpart.
+    The family is chosen by the shape of the model if none is named. Raises MasscliError, which names the
+    setting, if the model has no counterpart.
     """
     require_empty_folder(output)
-    found = Checkpoint.open(path)
-    model, tokenizer = found.recipe.model, found.tokenizer()
-    family = choose(model) if name is None else _chosen(name)
-    card = write_shape(family, model, tokenizer.vocab)
-    weights, heads = found.weights(), found.objective_state()
-    own = _heads(family, found, heads)
-    task = tuned(family, found, heads)
-    kind = _class(family, model, bool(own)) if task is None else task.title
-    unused = [
-        name
-        for part in (task.unused if task is not None else ())
-        for name in family.names(part, layers=0)
-        if name in weights
-    ]
-    weights = {name: t for name, t in weights.items() if name not in unused}
-    tensors = give(family, model, weights, lead(family, card))
-    tensors |= {theirs: heads[ours] for theirs, ours in own.items()} if task is None else task.tensors
-    taken = own.values() if task is None else task.ours
-    count = sum(tensor.numel() for tensor in weights.values())
-    notes = [
-        f"{kind}: {len(tensors)} tensors, {count:,} parameters of the model",
-        *([task.framed] if task is not None else []),
-    ]
-    if behind := Counter(".".join(name.split(".")[:2]) for name in (*heads, *unused) if name not in taken):
-        notes.append(f"left behind: {', '.join(f'{part} ({n})' for part, n in behind.items())}")
-    if task is None and not (model.head_transform or family.output == {}):
-        notes.append(f"the model predicts tokens with its table alone, which {kind} does not")
-    files, about = _vocabulary(tokenizer, model.max_positions)
-    files[CONFIG] = _json({"architectures": [kind], **card, **(task.card if task is not None else {})})
-    _write(output, files, tensors)
-    return notes + about
+    checkpoint = Checkpoint.open(path)
+    model = checkpoint.recipe.model
+    tokenizer = checkpoint.tokenizer()
+    family = choose_family(model) if family_name is None else _named_family(family_name)
+    config = write_config(family, model, tokenizer.vocab)
+    weights = checkpoint.weights()
+    objective_state = checkpoint.objective_state()
+
+    # One head goes with the model: of the downstream task, or else of the objective.
+    unused_weights: list[str] = []
+    converted_head = convert_task_head(family, checkpoint, objective_state)
+    if converted_head is not None:
+        class_name = converted_head.class_name
+        used_names = converted_head.our_names
+        head = converted_head.tensors
+        head_config = converted_head.config
+        head_notes = [converted_head.note]
+        unused_names = family.tensor_names(*converted_head.unused_parts, layers=0)
+        unused_weights = [name for name in unused_names if name in weights]
+    else:
+        head_names = _objective_head_names(family, checkpoint, objective_state)
+        class_name = _class_name(family, model, bool(head_names))
+        used_names = list(head_names.values())
+        head = {theirs: objective_state[ours] for theirs, ours in head_names.items()}
+        head_config, head_notes = {}, []
+    exported = {name: tensor for name, tensor in weights.items() if name not in unused_weights}
+    tensors = to_hf(family, model, exported, position_offset(family, config)) | head
+
+    count = sum(tensor.numel() for tensor in exported.values())
+    notes = [f"{class_name}: {len(tensors)} tensors, {count:,} parameters of the model", *head_notes]
+    left_behind = [name for name in objective_state if name not in used_names] + unused_weights
+    if left_behind:
+        notes.append(f"left behind: {_summarize(left_behind)}")
+    if converted_head is None and family.lm_head and not model.head_transform:
+        notes.append(f"the model has no transform before its output layer, but {class_name} has one")
+    files, vocabulary_notes = _vocabulary_files(tokenizer, model.max_positions)
+    files[CONFIG] = _to_json({"architectures": [class_name], **config, **head_config})
+    _write_folder(output, files, tensors)
+    return notes + vocabulary_notes
 
 
-def _chosen(name: str) -> Family:
-    known = [
-        kind for kind, family in FAMILIES.items() if family is not XLMR
-    ]  # whose ids are not those of its vocabulary
+def _named_family(name: str) -> Family:
+    """Return the family of `--family`."""
+    # XLM-R numbers its pieces in a way that no vocabulary of ours has.
+    known = [model_type for model_type, family in FAMILIES.items() if family is not XLMR]
     if name not in known:
-        raise MasscliError(f"--family {name}: no such family", f"there are {', '.join(known)}")
+        raise MasscliError(f"--family {name}: no such family", f"expected one of {', '.join(known)}")
     return FAMILIES[name]
 
 
-def _heads(family: Family, found: Checkpoint, heads: Tensors) -> dict[str, str]:
-    """Their names of the objective's tensors, and ours, where exactly one stream has learned what the family was published with."""
-    streams = [
-        stream for stream, config in found.recipe.stream.items() if config.objective.name == family.objective
-    ]
-    names = {
-        theirs: f"{stream}.{ours}"
-        for ours, (theirs,) in family.names(family.heads, layers=0).items()
-        for stream in streams[:1]
-    }
-    fits = family.output == {} or (found.recipe.model.pooler and found.recipe.model.head_transform)
-    return names if len(streams) == 1 and fits and all(ours in heads for ours in names.values()) else {}
+def _objective_head_names(family: Family, checkpoint: Checkpoint, objective_state: Tensors) -> dict[str, str]:
+    """Return their names of the tensors of the objective's head, with ours.
 
-
-def _class(family: Family, model: ModelConfig, heads: bool) -> str:
-    """What they call a model with these parts."""
-    whole, masked, bare = family.classes
-    if not family.output:
-        return whole if heads else bare
-    return bare if not model.head_transform else whole if model.pooler else masked
-
-
-def _vocabulary(tokenizer: Tokenizer, longest: int) -> tuple[dict[str, bytes], list[str]]:
-    """The files of a vocabulary, and what a user should know of them.
-
-    AlbertTokenizer reads SentencePiece's file as it is, but only a unigram model whose unknown piece is the second.
+    They are empty unless exactly one stream has the objective that the family was published with, the whole
+    head is there, and the model has the other parts of the class with this head.
     """
-    surface, vocab = tokenizer.preprocessing, tokenizer.vocab
-    settings: dict[str, Any] = {"do_lower_case": surface.lowercase, "model_max_length": longest}
+    model = checkpoint.recipe.model
+    if family.lm_head and not (model.pooler and model.head_transform):
+        return {}
+    streams = []
+    for stream, config in checkpoint.recipe.stream.items():
+        if config.objective.name == family.objective:
+            streams.append(stream)
+    if len(streams) != 1:
+        return {}
+    names = {}
+    for ours, (theirs,) in family.tensor_names(family.objective_head, layers=0).items():
+        names[theirs] = f"{streams[0]}.{ours}"
+    if not all(ours in objective_state for ours in names.values()):
+        return {}
+    return names
+
+
+def _class_name(family: Family, model: ModelConfig, has_objective_head: bool) -> str:
+    """Return the name of their class for a model with these parts."""
+    if not family.lm_head:
+        return family.full_class if has_objective_head else family.bare_class
+    if not model.head_transform:
+        return family.bare_class
+    return family.full_class if model.pooler else family.lm_class
+
+
+def _summarize(names: list[str]) -> str:
+    """Return the first two parts of names with their counts, such as `pre.head (2)`."""
+    counts = Counter(".".join(name.split(".")[:2]) for name in names)
+    return ", ".join(f"{part} ({count})" for part, count in counts.items())
+
+
+def _vocabulary_files(tokenizer: Tokenizer, max_positions: int) -> tuple[dict[str, bytes], list[str]]:
+    """Return the files of a vocabulary by name, and notes on how they may differ from it."""
+    preprocessing = tokenizer.preprocessing
+    settings: dict[str, Any] = {"do_lower_case": preprocessing.lowercase, "model_max_length": max_positions}
     notes = []
-    if surface.moses or surface.normalize or surface.romanian:
+    if preprocessing.moses or preprocessing.normalize or preprocessing.romanian:
         notes.append(
-            "text of this vocabulary goes through Moses (or is normalised) first, which no tokenizer there does"
+            "text of this vocabulary goes through Moses (or is normalised) first, "
+            "which no tokenizer there does"
         )
     if tokenizer.model_kind == WORDPIECE:
-        return {
-            VOCAB: tokenizer.model_bytes,
-            SETTINGS: _json({"tokenizer_class": "BertTokenizer", **settings}),
-        }, notes
+        settings = {"tokenizer_class": "BertTokenizer", **settings}
+        return {VOCAB: tokenizer.model_bytes, SETTINGS: _to_json(settings)}, notes
     if tokenizer.model_kind == BPE_CODES:
         return {}, [*notes, "the vocabulary is left out: no tokenizer there reads BPE codes with these ids"]
-    roles = {
-        f"{role}_token": vocab_id
-        for role, vocab_id in _roles(vocab).items()
-        if vocab_id < len(tokenizer.all_pieces())
-    }
-    settings |= {role: tokenizer.ids_to_pieces([number])[0] for role, number in roles.items()}
-    if (vocab.unk, settings.get("cls_token")) == (1, "[CLS]"):  # nobody but ALBERT has both
+    settings |= _special_tokens(tokenizer)
+    # AlbertTokenizer reads SentencePiece's file as it is, but only a unigram model whose unknown piece is the
+    # second. No family but ALBERT has that and [CLS].
+    if tokenizer.vocab.unk == 1 and settings.get("cls_token") == "[CLS]":
         settings |= {"tokenizer_class": "AlbertTokenizer", "keep_accents": True}
-        notes.append(
-            "AlbertTokenizer gives the same ids, but for `` and '', which it takes for quotation marks"
-        )
+        notes.append("AlbertTokenizer gives the same ids, except for `` and '', which become quotation marks")
     else:
         notes.append(
             f"no tokenizer there gives these ids: encode with SentencePiece itself ({SENTENCEPIECE[0]})"
         )
-    return {SENTENCEPIECE[0]: tokenizer.model_bytes, SETTINGS: _json(settings)}, notes
+    return {SENTENCEPIECE[0]: tokenizer.model_bytes, SETTINGS: _to_json(settings)}, notes
 
 
-def _roles(vocab: Vocabulary) -> dict[str, int]:
-    return {
-        "pad": vocab.pad,
-        "bos": vocab.bos,
-        "eos": vocab.eos,
-        "unk": vocab.unk,
-        "mask": vocab.mask,
-        "cls": vocab.cls,
-        "sep": vocab.sep,
-    }
+def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
+    """Return the special tokens that are pieces of a SentencePiece model, by their names in the settings."""
+    tokens = {}
+    piece_count = len(tokenizer.all_pieces())
+    for role in ("pad", "bos", "eos", "unk", "mask", "cls", "sep"):
+        token_id = getattr(tokenizer.vocab, role)
+        if token_id < piece_count:
+            [tokens[f"{role}_token"]] = tokenizer.ids_to_pieces([token_id])
+    return tokens
 
 
-def _json(raw: dict[str, Any]) -> bytes:
-    return (json.dumps(raw, indent=2, ensure_ascii=False) + "\n").encode()
+def _to_json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _write(output: Path, files: dict[str, bytes], tensors: Tensors) -> None:
-    """All of it, or nothing."""
-    aside = output.with_name(f".{output.name}.new")
-    shutil.rmtree(aside, ignore_errors=True)
+def _write_folder(output: Path, files: Mapping[str, bytes], tensors: Tensors) -> None:
+    """Write a folder under another name and rename it, so that it is complete or not there."""
+    partial = output.with_name(f".{output.name}.new")
+    # An export that was interrupted may have left it behind.
+    shutil.rmtree(partial, ignore_errors=True)
+    # safetensors refuses tensors that share memory or are not contiguous.
+    contiguous = {}
+    for name, tensor in tensors.items():
+        contiguous[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
     try:
-        aside.mkdir(parents=True)
-        save_file({name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}, aside / WEIGHTS,
-                  {"format": "pt"})  # fmt: skip
+        partial.mkdir(parents=True)
+        save_file(contiguous, partial / WEIGHTS, {"format": "pt"})
         for name, content in files.items():
-            write_synced(aside / name, content)
-        fsync_path(aside / WEIGHTS)
-        aside.rename(output)
+            write_synced(partial / name, content)
+        fsync_path(partial / WEIGHTS)
+        partial.rename(output)
     except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         raise MasscliError(
             f"--output {output}: cannot be written ({error.strerror})", "choose another folder"
         ) from None

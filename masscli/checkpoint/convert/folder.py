@@ -1,7 +1,7 @@
-"""A folder as Hugging Face distributes it: config.json, model.safetensors, and the files of a tokenizer.
+"""Read a folder as Hugging Face distributes it: config.json, model.safetensors, and the files of a tokenizer.
 
-Nothing in it is executed.  `pytorch_model.bin` is a pickle: it is read only when that is asked for, and then by PyTorch's loader for
-weights alone, which makes tensors and refuses every other object.
+Nothing in it is executed. `pytorch_model.bin` is a pickle: it is read only if the user asks for it, and then
+by PyTorch's loader for weights alone, which makes tensors and refuses every other object.
 """
 
 from __future__ import annotations
@@ -19,51 +19,69 @@ from torch import Tensor
 
 from masscli.core.errors import MasscliError
 
-CONFIG, WEIGHTS, INDEX, PICKLE = (
-    "config.json",
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-)
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLE = "pytorch_model.bin"
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object."""
+    """Return the object in a JSON file. Raises MasscliError if there is none."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MasscliError(
             f"{path}: no such file", "name a folder as Hugging Face distributes it; nothing is downloaded"
         ) from None
     except (OSError, ValueError) as error:
         raise MasscliError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(raw, dict):
+    if not isinstance(content, dict):
         raise MasscliError(f"{path}: is not a JSON object")
-    return raw
+    return content
+
+
+def read_json_if_present(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, or an empty one if there is no such file."""
+    return read_json(path) if path.exists() else {}
 
 
 def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tensor]]:
-    """All tensors by name, and the file to blame for them."""
+    """Return the file to name in errors about the weights, and all tensors by name.
+
+    Raises MasscliError if there are no weights, if they are damaged, or if they are a pickle and that is not
+    allowed.
+    """
     if (folder / WEIGHTS).exists():
-        return folder / WEIGHTS, _safe(folder / WEIGHTS)
+        return folder / WEIGHTS, _load_safetensors(folder / WEIGHTS)
     if (folder / INDEX).exists():
-        parts = read_json(folder / INDEX).get("weight_map")
-        if not isinstance(parts, Mapping) or not all(
-            isinstance(p, str) and Path(p).name == p for p in parts.values()
-        ):
-            raise MasscliError(f"{folder / INDEX}: has no weight_map from tensors to files of the folder")
-        return folder / INDEX, {
-            k: t for part in sorted(set(parts.values())) for k, t in _safe(folder / part).items()
-        }
+        tensors: dict[str, Tensor] = {}
+        for name in _indexed_files(folder / INDEX):
+            tensors |= _load_safetensors(folder / name)
+        return folder / INDEX, tensors
     if not (folder / PICKLE).exists():
         raise MasscliError(f"{folder}: has no {WEIGHTS}", "weights of TensorFlow and Flax cannot be imported")
     if not allow_pickle:
-        raise MasscliError(f"{folder / PICKLE}: is a pickle, which could run code",
-                           "--pickle reads it with a loader that makes tensors and nothing else")  # fmt: skip
-    return folder / PICKLE, _pickled(folder / PICKLE)
+        raise MasscliError(
+            f"{folder / PICKLE}: is a pickle, which could run code",
+            "--pickle reads it with a loader that makes tensors and nothing else",
+        )
+    return folder / PICKLE, _load_pickle(folder / PICKLE)
 
 
-def _safe(path: Path) -> dict[str, Tensor]:
+def _indexed_files(path: Path) -> list[str]:
+    """Return the names of the files that an index of weights lists."""
+    error = MasscliError(f"{path}: has no weight_map from tensors to files of the folder")
+    weight_map = read_json(path).get("weight_map")
+    if not isinstance(weight_map, Mapping):
+        raise error
+    for name in weight_map.values():
+        # A name with a folder in it could lead to any file of this machine.
+        if not isinstance(name, str) or Path(name).name != name:
+            raise error
+    return sorted(set(weight_map.values()))
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
@@ -73,15 +91,17 @@ def _safe(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def _pickled(path: Path) -> dict[str, Tensor]:
+def _load_pickle(path: Path) -> dict[str, Tensor]:
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError):
         raise MasscliError(
-            f"{path}: holds other things than tensors, or is damaged", "only tensors are taken from a pickle"
+            f"{path}: holds other things than tensors, or is damaged", "only tensors are read from a pickle"
         ) from None
-    if not isinstance(found, Mapping) or not all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
-    ):
-        raise MasscliError(f"{path}: is not a table of tensors", "only a model's state_dict can be imported")
-    return dict(found)
+    error = MasscliError(f"{path}: is not a table of tensors", "only a model's state_dict can be imported")
+    if not isinstance(content, Mapping):
+        raise error
+    for name, tensor in content.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise error
+    return dict(content)

@@ -1,4 +1,4 @@
-"""From a published folder to a checkpoint of a new run, which every command accepts; what came, what is new and what was left is told."""
+"""Turn a published folder into a checkpoint of a new run, which every command accepts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.families import FAMILIES, GPT, Family
 from masscli.checkpoint.convert.folder import CONFIG, read_json, read_weights
-from masscli.checkpoint.convert.shapes import lead, read_shape
-from masscli.checkpoint.convert.tensors import canonical, pools, take
+from masscli.checkpoint.convert.model_config import position_offset, read_config
+from masscli.checkpoint.convert.tensors import from_hf, has_pooler, normalize_names
 from masscli.checkpoint.convert.vocabulary import read_vocabulary
 from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
@@ -22,50 +22,60 @@ from masscli.training.recipe import Recipe
 def import_folder(
     folder: Path, output: Path, languages: Sequence[str], allow_pickle: bool
 ) -> tuple[Path, list[str]]:
-    """Write the run `output`; its checkpoint, and lines that say what was done.
+    """Write the run `output`, and return its checkpoint and notes for the user.
 
-    Raises MasscliError when something is missing, left over, of another size, or nothing that is known here.
+    The notes say what was imported, what is new and what was left behind. Raises MasscliError if something in
+    the folder is missing, unknown, or does not fit the rest.
     """
     checkpoint.require_empty_folder(output)
-    raw = read_json(folder / CONFIG)
-    family, size = _family(folder, raw.get("model_type")), raw.get("vocab_size")
-    if type(size) is not int:
+    config = read_json(folder / CONFIG)
+    family = _family(folder, config.get("model_type"))
+    vocab_size = config.get("vocab_size")
+    if type(vocab_size) is not int:
         raise MasscliError(f"{folder / CONFIG}: has no vocab_size", f"{family.title} needs it")
-    found = read_vocabulary(folder, family, size, languages)
-    path, weights = read_weights(folder, allow_pickle)
-    theirs = canonical(family, weights)
-    model = read_shape(family, raw, pools(family, theirs), str(folder / CONFIG))
-    taken = take(family, model, theirs, found.rows, size, lead(family, raw), str(path))
+    vocabulary = read_vocabulary(folder, family, vocab_size, languages)
+    tokenizer = vocabulary.tokenizer
+    weights_path, weights = read_weights(folder, allow_pickle)
+    tensors = normalize_names(family, weights)
+    model = read_config(family, config, has_pooler(family, tensors), str(folder / CONFIG))
+    offset = position_offset(family, config)
+    imported = from_hf(family, model, tensors, vocabulary.rows, vocab_size, offset, str(weights_path))
+
+    # A stream for the head of the objective; the recipe says that no update was made.
     stream = {family.objective: {"dataset": languages[0], "objective": {"name": family.objective}}}
-    recipe = from_dict(Recipe, {"save_dir": str(output), "stream": stream})
-    recipe = replace(recipe, model=model)
-    state = RunState(vocab_fingerprint=found.tokenizer.vocab.fingerprint)
-    heads = {f"{family.objective}.{name}": tensor for name, tensor in taken.heads.items()}
-    saved = checkpoint.save_checkpoint(
-        output / "checkpoints", recipe, state, {}, found.tokenizer, taken.model, heads, {}
+    recipe = replace(from_dict(Recipe, {"save_dir": str(output), "stream": stream}), model=model)
+    state = RunState(vocab_fingerprint=tokenizer.vocab.fingerprint)
+    objective = {f"{family.objective}.{name}": tensor for name, tensor in imported.objective.items()}
+    checkpoints = output / "checkpoints"
+    path = checkpoint.save_checkpoint(
+        checkpoints, recipe, state, {}, tokenizer, imported.model, objective, {}
     )
-    checkpoint.link_checkpoint(output / "checkpoints", "last", saved)
-    notes = [f"{family.title}: {len(weights)} tensors from {path}", *found.remarks, *taken.notes]
+    checkpoint.link_checkpoint(checkpoints, "last", path)
+
+    notes = [f"{family.title}: {len(weights)} tensors from {weights_path}", *vocabulary.notes]
+    notes += imported.notes
     if presets()[family.arch].get("pooler") and not model.pooler:
+        notes.append("it has no pooler: the first state itself represents a text")
+    if imported.new:
+        notes.append(f"new, drawn at random: {', '.join(imported.new)}")
+    if imported.left_behind:
+        notes.append(f"left behind: {', '.join(imported.left_behind)}")
+    embedding_dropout = config.get("embd_pdrop", model.dropout)
+    if family is GPT and embedding_dropout != model.dropout:
         notes.append(
-            "it has no pooler, and neither has the model: the first state stands for a text as it is"
+            f"dropout of embeddings is {embedding_dropout} there; "
+            f"here it is that of the layers, {model.dropout}"
         )
-    if taken.fresh:
-        notes.append(f"new, drawn at random: {', '.join(taken.fresh)}")
-    if taken.left:
-        notes.append(f"left behind: {', '.join(taken.left)}")
-    if family is GPT and raw.get("embd_pdrop", model.dropout) != model.dropout:
-        notes.append(
-            f"dropout of embeddings is {raw['embd_pdrop']} there; here it is that of the layers, {model.dropout}"
-        )
-    return saved, notes
+    return path, notes
 
 
-def _family(folder: Path, kind: object) -> Family:
-    if kind is None:
-        raise MasscliError(f"{folder / CONFIG}: has no model_type", f"add it: one of {', '.join(FAMILIES)}")
-    if kind not in FAMILIES:
+def _family(folder: Path, model_type: object) -> Family:
+    """Return the family of a model type. Raises MasscliError if it is missing or unknown."""
+    known = ", ".join(FAMILIES)
+    if model_type is None:
+        raise MasscliError(f"{folder / CONFIG}: has no model_type", f"add it: one of {known}")
+    if model_type not in FAMILIES:
         raise MasscliError(
-            f"{folder / CONFIG}: {kind} is no family that can be imported", f"there are {', '.join(FAMILIES)}"
+            f"{folder / CONFIG}: models of type {model_type} cannot be imported", f"expected one of {known}"
         )
-    return FAMILIES[str(kind)]
+    return FAMILIES[str(model_type)]

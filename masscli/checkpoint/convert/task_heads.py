@@ -1,10 +1,15 @@
-"""Heads of downstream tasks, as Hugging Face's classes have them: which of ours have a counterpart, under what names, with what labels.
+"""Convert heads of downstream tasks to those of Hugging Face's classes, with their labels.
 
-    classify, regress   BERT and ALBERT: one layer on the pooler; RoBERTa: tanh between two, ELECTRA: gelu between two, no pooler
-    tag                 one layer on every state           extract   two scores of each state (--qa-head linear)
+The following heads have a counterpart.
+
+    classify, regress   BERT and ALBERT: one layer on the pooler
+                        RoBERTa: two layers with tanh between, ELECTRA: two with gelu between; no pooler
+    tag                 one layer on every state
+    extract             two scores of each state (--qa-head linear)
     choose              BERT and ALBERT: one layer on the pooler
 
-A regression here learns numbers scaled to [0, 1]; the scale is multiplied into the layer, since there is none there.
+Our regression predicts numbers scaled to [0, 1]. Their class has no scale, so it is multiplied into the
+layer.
 """
 
 from __future__ import annotations
@@ -16,7 +21,8 @@ from typing import Any
 from torch import Tensor
 
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.checkpoint.convert.families import Family, Names
+from masscli.checkpoint.convert.families import GPT, Family, Names
+from masscli.models.config import ModelConfig
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.objectives.labelled.options import (
     ChooseOptions,
@@ -28,117 +34,152 @@ from masscli.objectives.labelled.options import (
 from masscli.objectives.registry import ObjectiveConfig
 from masscli.objectives.shared.table_options import TableOptions
 
-_ONE = {"head.out": "classifier"}
-_TWO = {"head.dense": "classifier.dense", "head.out": "classifier.out_proj"}
-_SPANS = {"head.out": "qa_outputs"}
+_ONE_LAYER = {"head.out": "classifier"}
+_TWO_LAYERS = {"head.dense": "classifier.dense", "head.out": "classifier.out_proj"}
+_SPAN_LAYER = {"head.out": "qa_outputs"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Class:
-    """What follows `Bert` in the name of a class there, its layers, and the model and the head (--head) that it is of here."""
+class _HeadClass:
+    """A class with a head, and the models of ours that it corresponds to."""
 
-    title: str
+    suffix: str
+    """What follows `Bert` in its name."""
     layers: Mapping[str, str]
+    """Our layers of the head, and their names."""
     head: str = "linear"
+    """Our option --head."""
     pooler: bool | None = None
+    """Whether the model has a pooler; None if it may."""
 
 
-_POOLED = _Class("ForSequenceClassification", _ONE, pooler=True)
-_TEXTS = {
+_POOLED = _HeadClass("ForSequenceClassification", _ONE_LAYER, pooler=True)
+_TEXT_CLASSES = {
     "bert": _POOLED,
     "albert": _POOLED,
-    "roberta": _Class("ForSequenceClassification", _TWO, head="tanh", pooler=False),
-    "electra": _Class("ForSequenceClassification", _TWO, head="gelu", pooler=False),
+    "roberta": _HeadClass("ForSequenceClassification", _TWO_LAYERS, head="tanh", pooler=False),
+    "electra": _HeadClass("ForSequenceClassification", _TWO_LAYERS, head="gelu", pooler=False),
 }
-_TAGS, _ANSWERS = _Class("ForTokenClassification", _ONE), _Class("ForQuestionAnswering", _SPANS)
-_CHOICES = {kind: _Class("ForMultipleChoice", _ONE, pooler=True) for kind in ("bert", "albert")}
+_TAG_CLASS = _HeadClass("ForTokenClassification", _ONE_LAYER)
+_SPAN_CLASS = _HeadClass("ForQuestionAnswering", _SPAN_LAYER)
+_CHOICE_CLASS = _HeadClass("ForMultipleChoice", _ONE_LAYER, pooler=True)
+_CHOICE_CLASSES = {"bert": _CHOICE_CLASS, "albert": _CHOICE_CLASS}
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """A head with a counterpart: the class, its tensors by their names, ours that they are made of, and what config.json has of it."""
+class ConvertedHead:
+    """A head that has a counterpart."""
 
-    title: str
+    class_name: str
     tensors: dict[str, Tensor]
-    ours: list[str]
-    card: dict[str, Any]
-    unused: list[Names]
-    """Parts of the model that the class has not."""
-    framed: str
+    """The head by their names."""
+    our_names: list[str]
+    """The tensors of ours that it was made of."""
+    config: dict[str, Any]
+    """What config.json says about it."""
+    unused_parts: list[Names]
+    """Parts of the model that the class does not have."""
+    note: str
+    """How texts must be framed for it."""
 
 
-def tuned(family: Family, found: Checkpoint, heads: Mapping[str, Tensor]) -> Tuned | None:
-    """The head of the only stream of a run, where there is a class for it."""
-    [*streams] = found.recipe.stream.items()
-    if len(streams) != 1 or not isinstance(streams[0][1].objective, TableOptions):
+def convert_task_head(
+    family: Family, checkpoint: Checkpoint, objective_state: Mapping[str, Tensor]
+) -> ConvertedHead | None:
+    """Convert the head of a fine-tuned run, or return None if the family has no class for it."""
+    # A run of several tasks has several heads, and a class has one.
+    if len(checkpoint.recipe.stream) != 1:
         return None
-    stream, options = streams[0][0], streams[0][1].objective
-    kind, model = _class(family, options), found.recipe.model
-    if (
-        kind is None
-        or options.head != kind.head
-        or (kind.pooler is not None and kind.pooler is not model.pooler)
-    ):
+    [(stream, stream_config)] = checkpoint.recipe.stream.items()
+    options = stream_config.objective
+    if not isinstance(options, TableOptions):
         return None
-    names = {
-        f"{theirs}.{part}": f"{stream}.{ours}.{part}"
-        for ours, theirs in kind.layers.items()
-        for part in ("weight", "bias")
-    }
-    if {*names.values()} != {*heads}:
+    head_class = _head_class(family, options)
+    if head_class is None or not _corresponds(head_class, options, checkpoint.recipe.model):
         return None
-    tensors = {theirs: heads[ours] for theirs, ours in names.items()}
+    names = {}
+    for ours, theirs in head_class.layers.items():
+        names[f"{theirs}.weight"] = f"{stream}.{ours}.weight"
+        names[f"{theirs}.bias"] = f"{stream}.{ours}.bias"
+    # A head with more tensors would be exported in part, and compute something else.
+    if set(names.values()) != set(objective_state):
+        return None
+
+    tensors = {theirs: objective_state[ours] for theirs, ours in names.items()}
     if isinstance(options, RegressOptions):
         assert options.low is not None and options.high is not None
-        last = list(kind.layers.values())[-1]
-        tensors = {
-            name: t * (options.high - options.low) if name.startswith(last) else t
-            for name, t in tensors.items()
-        }
-        tensors[f"{last}.bias"] = tensors[f"{last}.bias"] + options.low
-    card = {
-        "classifier_dropout_prob" if family.model_type == "albert" else "classifier_dropout": options.dropout,
-        **_labels(options),
-    }
-    frame = "bert" if options.pair_format == "auto" else options.pair_format
-    framed = f"it has learned texts framed as those of {frame} (see masscli finetune --help), of at most {options.max_length} tokens"
-    unused = [family.output, *([] if kind.pooler else [family.pooler])]
-    return Tuned(
-        f"{family.classes[2].removesuffix('Model')}{kind.title}",
-        tensors,
-        [*names.values()],
-        card,
-        unused,
-        framed,
+        _unscale(tensors, head_class.layers["head.out"], options.low, options.high)
+    unused_parts = [family.lm_head]
+    if not head_class.pooler:
+        unused_parts.append(family.pooler)
+    return ConvertedHead(
+        class_name=family.bare_class.removesuffix("Model") + head_class.suffix,
+        tensors=tensors,
+        our_names=list(names.values()),
+        config=_head_config(family, options),
+        unused_parts=unused_parts,
+        note=_framing_note(options),
     )
 
 
-def _class(family: Family, options: ObjectiveConfig) -> _Class | None:
+def _framing_note(options: TableOptions) -> str:
+    """Return how texts must be framed for the head, which Hugging Face's tokenizers do not know."""
+    pair_format = options.pair_format
+    if pair_format == "auto":
+        pair_format = "bert"
+    return (
+        f"it was trained on texts framed as those of {pair_format} (see masscli finetune --help), "
+        f"of at most {options.max_length} tokens"
+    )
+
+
+def _unscale(tensors: dict[str, Tensor], layer: str, low: float, high: float) -> None:
+    """Let the last layer predict numbers from `low` to `high` instead of from 0 to 1."""
+    tensors[f"{layer}.weight"] = tensors[f"{layer}.weight"] * (high - low)
+    tensors[f"{layer}.bias"] = tensors[f"{layer}.bias"] * (high - low) + low
+
+
+def _head_class(family: Family, options: ObjectiveConfig) -> _HeadClass | None:
+    """Return the family's class for a task, or None."""
     match options:
         case TextTaskOptions(both_orders=False):
-            return _TEXTS.get(family.model_type)
+            return _TEXT_CLASSES.get(family.model_type)
         case TagOptions():
-            return _TAGS if family.prefix != "transformer." else None
+            return None if family is GPT else _TAG_CLASS
         case ExtractOptions(qa_head="linear"):
-            return _ANSWERS if family.prefix != "transformer." else None
+            return None if family is GPT else _SPAN_CLASS
         case ChooseOptions():
-            return _CHOICES.get(family.model_type)
+            return _CHOICE_CLASSES.get(family.model_type)
     return None
 
 
-def _labels(options: ObjectiveConfig) -> dict[str, Any]:
+def _corresponds(head_class: _HeadClass, options: TableOptions, model: ModelConfig) -> bool:
+    """Return whether the class computes the same as our head on this model."""
+    return options.head == head_class.head and head_class.pooler in (None, model.pooler)
+
+
+def _head_config(family: Family, options: TableOptions) -> dict[str, Any]:
+    """Return the entries of config.json about a head: its dropout and its labels."""
+    dropout_key = "classifier_dropout"
+    if family.model_type == "albert":
+        dropout_key = "classifier_dropout_prob"
+    return {dropout_key: options.dropout, **_label_config(options)}
+
+
+def _label_config(options: ObjectiveConfig) -> dict[str, Any]:
+    """Return the entries of config.json about the labels of a task."""
     match options:
         case ClassifyOptions(labels=labels):
-            return {**_numbered(labels), "problem_type": "single_label_classification"}
+            return {**_label_ids(labels), "problem_type": "single_label_classification"}
         case TagOptions(labels=labels):
-            return _numbered(labels)
+            return _label_ids(labels)
         case RegressOptions():
-            return {**_numbered(("LABEL_0",)), "problem_type": "regression"}
+            return {**_label_ids(("LABEL_0",)), "problem_type": "regression"}
     return {}
 
 
-def _numbered(labels: tuple[str, ...]) -> dict[str, Any]:
+def _label_ids(labels: tuple[str, ...]) -> dict[str, Any]:
     return {
-        "id2label": {str(n): label for n, label in enumerate(labels)},
-        "label2id": {label: n for n, label in enumerate(labels)},
+        "id2label": {str(label_id): label for label_id, label in enumerate(labels)},
+        "label2id": {label: label_id for label_id, label in enumerate(labels)},
     }

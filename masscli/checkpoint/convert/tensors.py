@@ -1,7 +1,8 @@
-"""Tensors under Hugging Face's names to tensors under ours, and back: every one is accounted for.
+"""Convert tensors with Hugging Face's names to ours, and back. Every tensor is accounted for.
 
-Ours are made of theirs by stacking (queries, keys, values), by turning (GPT stores its matrices the other way round), by leaving out the
-rows of positions that lie before the first, and by putting the rows of the vocabulary in our order.
+Queries, keys and values are stacked into one tensor. GPT stores its matrices transposed. Rows of position
+embeddings before the first position are dropped. Rows of the token embeddings are put in the order of our
+ids.
 """
 
 from __future__ import annotations
@@ -20,148 +21,204 @@ from masscli.models.transformer import Transformer
 
 Tensors = Mapping[str, Tensor]
 
-NEW = -1
-"""In the place of a row of theirs: there is none."""
+NEW_ROW = -1
+"""Stands for the row of a token that the published vocabulary does not have."""
 _BUFFERS = re.compile(r"(.*\.)?(position_ids|token_type_ids|attn\.bias|attn\.masked_bias)")
-_BY_ID = ("token_embeddings.shared", "output_biases.shared")
+_VOCAB_SIZED = ("token_embeddings.shared", "output_biases.shared")
 
 
 @dataclass(frozen=True)
-class Taken:
-    """Tensors of a model and of its objective; which of the model's are new, which of theirs were left behind, and what else to say."""
+class ImportedTensors:
+    """The tensors of a model and its objective, and what became of the rest."""
 
     model: dict[str, Tensor]
-    heads: dict[str, Tensor]
-    fresh: list[str]
-    left: list[str]
+    objective: dict[str, Tensor]
+    new: list[str]
+    """Our tensors that the published weights do not have, drawn at random."""
+    left_behind: list[str]
+    """Their tensors that were not used."""
     notes: list[str]
 
 
-def canonical(family: Family, tensors: Tensors) -> dict[str, Tensor]:
-    """The same under the names of today, without buffers: old files say gamma and beta, those of a bare model leave out the prefix."""
-    named = {
-        re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", k)): t
-        for k, t in tensors.items()
-        if not _BUFFERS.fullmatch(k)
-    }
-    if any(name.startswith(family.prefix) for name in named):
-        return named
-    own = [
-        theirs.removeprefix("~").split(".")[0] for theirs in (*family.body.values(), *family.pooler.values())
-    ]
-    return {family.prefix + name if name.split(".")[0] in own else name: t for name, t in named.items()}
+def normalize_names(family: Family, tensors: Tensors) -> dict[str, Tensor]:
+    """Return the tensors under the names of today, without buffers.
 
-
-def pools(family: Family, theirs: Tensors) -> bool:
-    """Whether there is a pooler among the tensors."""
-    return any(name in theirs for (name,) in family.names(family.pooler, layers=0).values())
-
-
-def take(
-    family: Family, config: ModelConfig, theirs: Tensors, rows: Sequence[int], size: int, skip: int, path: str
-) -> Taken:
-    """Ours, from theirs under canonical names.
-
-    `rows` are the rows of their table of `size` for each of our ids, `skip` those of positions before the first; what is new is always
-    drawn alike.  Raises MasscliError, which names `path`, when a tensor is missing, has another shape, or has no place.
+    Old files say gamma and beta, and a bare model is saved without the prefix of its family.
     """
-    left, notes = _untied(family, theirs, path)
-    output = {name for (name,) in family.names(family.output, layers=0).values()}
-    bare = not output & left.keys()
-    found: dict[str, Tensor] = {}
-    for name, like in give(family, config, _shapes(config, size), skip).items():
-        if bare and name in output:
+    normalized = {}
+    for name, tensor in tensors.items():
+        if not _BUFFERS.fullmatch(name):
+            name = re.sub(r"\.beta$", ".bias", name)
+            normalized[re.sub(r"\.gamma$", ".weight", name)] = tensor
+    if any(name.startswith(family.prefix) for name in normalized):
+        return normalized
+    prefixed_parts = set()
+    for pattern in (*family.body.values(), *family.pooler.values()):
+        prefixed_parts.add(pattern.removeprefix("~").split(".")[0])
+    prefixed = {}
+    for name, tensor in normalized.items():
+        prefix = family.prefix if name.split(".")[0] in prefixed_parts else ""
+        prefixed[prefix + name] = tensor
+    return prefixed
+
+
+def has_pooler(family: Family, tensors: Tensors) -> bool:
+    """Return whether a pooler is among the tensors."""
+    pooler = family.tensor_names(family.pooler, layers=0)
+    return any(theirs in tensors for (theirs,) in pooler.values())
+
+
+def from_hf(
+    family: Family,
+    config: ModelConfig,
+    tensors: Tensors,
+    rows: Sequence[int],
+    vocab_size: int,
+    position_offset: int,
+    path: str,
+) -> ImportedTensors:
+    """Convert published tensors, whose names are normalized, to ours.
+
+    `rows` has, for each of our ids, the row of their token embeddings or `NEW_ROW`; those embeddings have
+    `vocab_size` rows. `position_offset` is the number of rows before the first position. What is new is drawn
+    with a fixed seed. Raises MasscliError, which names `path`, if a tensor is missing, has another shape, or
+    is unknown.
+    """
+    remaining, notes = _merge_tied(family, tensors, path)
+    sources = _take_sources(family, config, remaining, vocab_size, position_offset, path)
+    objective = {}
+    for name, (theirs,) in family.tensor_names(family.objective_head, layers=0).items():
+        if theirs in remaining:
+            objective[name] = remaining.pop(theirs).float()
+    left_behind = sorted(name for name in remaining if name.startswith(family.task_prefixes))
+    unknown = sorted(remaining.keys() - left_behind)
+    if unknown:
+        more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+        raise MasscliError(
+            f"{path}: {unknown[0]}{more} has no place in {family.title}", family.unknown_tensor_hint
+        )
+
+    # Tensors are drawn in the order of the model, so that the same file always gives the same run.
+    names = _model_names(family, config)
+    row_ids = torch.tensor(rows)
+    generator = torch.Generator().manual_seed(1)
+    model, new = {}, []
+    for name, like in _meta_tensors(config, len(rows)).items():
+        if name not in names or names[name][0] not in sources:
+            model[name] = _initial_value(name, like.shape, generator)
+            new.append(name)
             continue
-        if name not in left:
+        tensor = _stack(family, name, [sources[theirs] for theirs in names[name]])
+        if name.endswith("positions.weight"):
+            tensor = tensor[position_offset:].clone()
+        # Clamped, since -1 would be the last row; new rows are overwritten.
+        if name in _VOCAB_SIZED:
+            tensor = tensor[row_ids.clamp(min=0)]
+            is_new = row_ids == NEW_ROW
+            tensor[is_new] = _initial_value(name, tensor[is_new].shape, generator)
+        model[name] = tensor
+    return ImportedTensors(model, objective, new, left_behind, notes)
+
+
+def to_hf(family: Family, config: ModelConfig, tensors: Tensors, position_offset: int) -> dict[str, Tensor]:
+    """Convert our tensors to theirs, with `position_offset` rows of zeros before the first position."""
+    converted: dict[str, Tensor] = {}
+    for name, their_names in _model_names(family, config).items():
+        if name not in tensors:
+            continue
+        tensor = tensors[name]
+        if name.endswith("positions.weight"):
+            tensor = torch.cat([tensor.new_zeros(position_offset, tensor.shape[1]), tensor])
+        for theirs, part in zip(their_names, tensor.chunk(len(their_names)), strict=True):
+            converted[theirs] = part.T if _is_transposed(family, name) else part
+    return converted
+
+
+def _take_sources(
+    family: Family,
+    config: ModelConfig,
+    remaining: dict[str, Tensor],
+    vocab_size: int,
+    position_offset: int,
+    path: str,
+) -> dict[str, Tensor]:
+    """Move the tensors of the model out of `remaining`, in float32, and check that they are there and fit."""
+    lm_head = {theirs for (theirs,) in family.tensor_names(family.lm_head, layers=0).values()}
+    # A bare model is saved without the whole LM head; half a head means a damaged file.
+    optional = lm_head if lm_head.isdisjoint(remaining) else set()
+    expected = to_hf(family, config, _meta_tensors(config, vocab_size), position_offset)
+    sources = {}
+    for name, like in expected.items():
+        if name in optional:
+            continue
+        if name not in remaining:
             raise MasscliError(
                 f"{path}: has no {name}", f"the {family.title} that config.json describes has one"
             )
-        found[name] = left.pop(name).float()
-        if found[name].shape != like.shape:
-            raise MasscliError(f"{path}: {name} is {tuple(found[name].shape)}, by config.json {tuple(like.shape)}",
-                               "they are not of one model")  # fmt: skip
-    heads = {
-        ours: left.pop(name).float()
-        for ours, (name,) in family.names(family.heads, layers=0).items()
-        if name in left
-    }
-    behind = sorted(name for name in left if name.startswith(family.tasks))
-    if strange := [name for name in sorted(left) if name not in behind]:
-        more = f" (and {len(strange) - 1} more)" if len(strange) > 1 else ""
-        raise MasscliError(f"{path}: {strange[0]}{more} has no place in {family.title}", family.hint)
-    came = {name: sources for name, sources in _names(family, config).items() if sources[0] in found}
-    draw, ids = torch.Generator().manual_seed(1), torch.tensor(rows)
-    made: dict[str, Tensor] = {}
-    for name, like in _shapes(config, len(rows)).items():
-        if name not in came:
-            made[name] = _drawn(name, like.shape, draw)
-            continue
-        made[name] = torch.cat(
-            [found[source].T if _turned(family, name) else found[source] for source in came[name]]
-        )
-        if name.endswith("positions.weight"):
-            made[name] = made[name][skip:].clone()
-        if name in _BY_ID:
-            made[name] = made[name][ids.clamp(min=0)]
-            made[name][ids == NEW] = _drawn(name, made[name][ids == NEW].shape, draw)
-    return Taken(made, heads, [name for name in made if name not in came], behind, notes)
+        tensor = remaining.pop(name).float()
+        if tensor.shape != like.shape:
+            raise MasscliError(
+                f"{path}: {name} is {tuple(tensor.shape)}, by config.json {tuple(like.shape)}",
+                "weights and config.json are of different models",
+            )
+        sources[name] = tensor
+    return sources
 
 
-def give(family: Family, config: ModelConfig, ours: Tensors, skip: int) -> dict[str, Tensor]:
-    """Theirs, from ours; `skip` rows of zeros stand before the positions."""
-    made: dict[str, Tensor] = {}
-    for name, sources in _names(family, config).items():
-        if name not in ours:
-            continue
-        tensor = ours[name]
-        if name.endswith("positions.weight"):
-            tensor = torch.cat([tensor.new_zeros(skip, tensor.shape[1]), tensor])
-        for source, part in zip(sources, tensor.chunk(len(sources)), strict=True):
-            made[source] = part.T if _turned(family, name) else part
-    return made
+def _stack(family: Family, name: str, parts: Sequence[Tensor]) -> Tensor:
+    """Return our tensor of this name, made from theirs."""
+    if _is_transposed(family, name):
+        return torch.cat([part.T for part in parts])
+    return torch.cat(list(parts))
 
 
-def _names(family: Family, config: ModelConfig) -> dict[str, tuple[str, ...]]:
-    """The model's tensors, and what each is stacked from."""
-    return family.names(
-        family.body, family.pooler, family.output, layers=max(config.encoder_layers, config.decoder_layers)
-    )
+def _model_names(family: Family, config: ModelConfig) -> dict[str, tuple[str, ...]]:
+    """Return the tensors of the model, and what each is stacked from."""
+    layers = max(config.encoder_layers, config.decoder_layers)
+    return family.tensor_names(family.body, family.pooler, family.lm_head, layers=layers)
 
 
-def _shapes(config: ModelConfig, size: int) -> Tensors:
-    """A model's tensors without their numbers."""
+def _meta_tensors(config: ModelConfig, vocab_size: int) -> Tensors:
+    """Return the tensors of a model without memory, for their names and shapes."""
     with torch.device("meta"):
-        return Transformer(config, size, ()).state_dict()
+        return Transformer(config, vocab_size, ()).state_dict()
 
 
-def _drawn(name: str, shape: torch.Size, draw: torch.Generator) -> Tensor:
-    """What a tensor that is new begins with: N(0, 0.02), as all of these models; zero biases, norms that change nothing."""
+def _initial_value(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Return a new tensor: biases 0, weights of norms 1, others from N(0, 0.02), as in all families."""
     if name.endswith("bias") or name.startswith("output_biases."):
         return torch.zeros(shape)
-    return torch.ones(shape) if "norm" in name else torch.empty(shape).normal_(0, 0.02, generator=draw)
+    if "norm" in name:
+        return torch.ones(shape)
+    return torch.empty(shape).normal_(0, 0.02, generator=generator)
 
 
-def _turned(family: Family, name: str) -> bool:
-    return family.turned and ".layers." in name and name.endswith("weight") and "norm" not in name
+def _is_transposed(family: Family, name: str) -> bool:
+    """Return whether the family stores this matrix of a layer as (in, out)."""
+    is_matrix = ".layers." in name and name.endswith("weight") and "norm" not in name
+    return family.transposed and is_matrix
 
 
-def _untied(family: Family, theirs: Tensors, path: str) -> tuple[dict[str, Tensor], list[str]]:
-    """Each tied tensor once, under its first name; and a line where it was two.
+def _merge_tied(family: Family, tensors: Tensors, path: str) -> tuple[dict[str, Tensor], list[str]]:
+    """Merge tied tensors under their first name, and return notes on those whose copies differ.
 
-    Of two biases it is the second name's that their library adds; two tables have no place here.
+    Of two different biases the library adds the one under the second name. Two different token embeddings
+    cannot be imported.
     """
-    left, notes = dict(theirs), []
-    for alias, name in family.aliases.items():
-        if alias not in left:
+    merged = dict(tensors)
+    notes = []
+    for second_name, name in family.tied_names.items():
+        if second_name not in merged:
             continue
-        second = left.pop(alias)
-        if torch.equal(left.setdefault(name, second), second):
+        second = merged.pop(second_name)
+        first = merged.setdefault(name, second)
+        if torch.equal(first, second):
             continue
-        if not alias.endswith("bias"):
+        if not second_name.endswith("bias"):
             raise MasscliError(
-                f"{path}: {alias} differs from {name}",
+                f"{path}: {second_name} differs from {name}",
                 "here they are one; a model that is not tied cannot be imported",
             )
-        notes.append(f"{alias} differs from {name}, and is taken: it is what is added there")
-        left[name] = second
-    return left, notes
+        notes.append(f"{second_name} differs from {name}, and is used, as Hugging Face's model does")
+        merged[name] = second
+    return merged, notes

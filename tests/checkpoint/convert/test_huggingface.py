@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from masscli.__main__ import run
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.checkpoint.convert.export import export
+from masscli.checkpoint.convert.export import export_checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.data.batches.batch import Tokens
 from masscli.objectives.electra.objective import Detector
@@ -78,7 +78,7 @@ def test_an_imported_model_computes_what_was_published(kind: str, tmp_path: Path
 def test_what_was_published_comes_back_bit_by_bit(kind: str, tmp_path: Path) -> None:
     weights = write(tmp_path, kind)
     taken(tmp_path, tmp_path / "run")
-    export(tmp_path / "run", tmp_path / "back", None)
+    export_checkpoint(tmp_path / "run", tmp_path / "back", None)
     again = load_file(tmp_path / "back" / "model.safetensors")
     positions = "roberta.embeddings.position_embeddings.weight"
     if (
@@ -131,11 +131,9 @@ def test_a_file_without_a_pooler_makes_a_model_without_one(tmp_path: Path) -> No
         },
     )
     saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
-    assert (
-        notes[-1] == "it has no pooler, and neither has the model: the first state stands for a text as it is"
-    )
+    assert notes[-1] == "it has no pooler: the first state itself represents a text"
     assert not Checkpoint.open(saved).recipe.model.pooler
-    export(saved, tmp_path / "back", None)
+    export_checkpoint(saved, tmp_path / "back", None)
     assert json.loads((tmp_path / "back" / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
 
 
@@ -180,7 +178,7 @@ def test_of_two_biases_that_should_be_one_the_one_that_is_added_is_taken(tmp_pat
     )
     assert (
         notes[-1]
-        == "predictions.decoder.bias differs from predictions.bias, and is taken: it is what is added there"
+        == "predictions.decoder.bias differs from predictions.bias, and is used, as Hugging Face's model does"
     )
 
 
@@ -241,7 +239,7 @@ def test_the_vocabulary_of_albert(tmp_path: Path) -> None:
         "10 ids are new, drawn at random: symbols and languages that the vocabulary lacks",
         "accents are kept; Hugging Face's tokenizer of ALBERT takes them off",
     ]
-    export(tmp_path / "run", tmp_path / "back", None)
+    export_checkpoint(tmp_path / "run", tmp_path / "back", None)
     assert (tmp_path / "back" / "spiece.model").read_bytes() == (tmp_path / "spiece.model").read_bytes()
     settings = json.loads((tmp_path / "back" / "tokenizer_config.json").read_text())
     assert settings == {
@@ -275,7 +273,7 @@ def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
     write(tmp_path, "roberta", tensors("roberta"), model_type="xlm-roberta")
     (tmp_path / "vocab.txt").unlink()
     assert told(lambda: taken(tmp_path, tmp_path / "no"))[0] == (
-        f"{tmp_path / 'sentencepiece.bpe.model'}: {len(pieces)} pieces do not fit a table of {V}"
+        f"{tmp_path / 'sentencepiece.bpe.model'}: {len(pieces)} pieces do not fit a model with {V} rows"
     )
 
 
@@ -299,11 +297,11 @@ def test_the_merges_of_gpt(tmp_path: Path) -> None:
         tokenizer.encode(" ".join(cut), "en")
     )
     assert notes[1:] == [
-        f"vocabulary {tmp_path / 'vocab.json'}: 10 pieces, lower-cased, of words as Moses cuts them",
+        f"vocabulary {tmp_path / 'vocab.json'}: 10 pieces, lower-cased, of words as Moses splits them",
         f"{vocab.size - 10} ids are new, drawn at random: symbols and languages that the vocabulary lacks",
         "rows left out, of pieces that no text has: '\\n</w>'",
     ]
-    assert export(saved, tmp_path / "out", None)[1:] == [
+    assert export_checkpoint(saved, tmp_path / "out", None)[1:] == [
         "text of this vocabulary goes through Moses (or is normalised) first, which no tokenizer there does",
         "the vocabulary is left out: no tokenizer there reads BPE codes with these ids",
     ]
@@ -311,8 +309,11 @@ def test_the_merges_of_gpt(tmp_path: Path) -> None:
     wrong = f"{tmp_path / 'merges.txt'}: expected PIECE PIECE, got 'ab  c</w>'"
     assert told(lambda: taken(tmp_path, tmp_path / "no")) == (wrong, None)
     write_merges(tmp_path, {"zz": V})
-    late = f"{tmp_path / 'vocab.json'}: has the id {V}, and the model a table of {V}"
-    assert told(lambda: taken(tmp_path, tmp_path / "no")) == (late, "they are not of one model")
+    late = f"{tmp_path / 'vocab.json'}: has the id {V}, but the model has {V} rows"
+    assert told(lambda: taken(tmp_path, tmp_path / "no")) == (
+        late,
+        "vocabulary and config.json are of different models",
+    )
 
 
 def test_wordpiece_in_tokenizer_json_and_what_is_said_of_case(tmp_path: Path) -> None:
@@ -346,7 +347,7 @@ def test_rows_without_a_piece_are_left_out_and_counted(tmp_path: Path) -> None:
     write(tmp_path, "bert")
     (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in [*SPECIAL, "a", "b"]))
     saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
-    assert notes[-1] == f"rows 17 to {V - 1} of the table are left out: no piece has them"
+    assert notes[-1] == f"rows 17 to {V - 1} of the token embeddings are left out: no piece has them"
     assert Checkpoint.open(saved).weights()["token_embeddings.shared"].shape == (17, D)
 
 
@@ -371,7 +372,7 @@ def test_a_pickle_is_refused_or_read_for_tensors_alone(tmp_path: Path) -> None:
 
     refused = (
         f"{path}: holds other things than tensors, or is damaged",
-        "only tensors are taken from a pickle",
+        "only tensors are read from a pickle",
     )
     torch.save({**weights, "more": Evil(tmp_path / "trodden")}, path)
     assert told(lambda: taken(tmp_path, tmp_path / "no", pickles=True)) == refused
@@ -393,20 +394,20 @@ CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
 @pytest.mark.parametrize(
     ("kind", "changes", "message", "hint"),
     [
-        ("bert", {"model_type": "t5"}, f"{CONFIG}: t5 is no family that can be imported",
-         "there are bert, roberta, xlm-roberta, albert, electra, openai-gpt"),
+        ("bert", {"model_type": "t5"}, f"{CONFIG}: models of type t5 cannot be imported",
+         "expected one of bert, roberta, xlm-roberta, albert, electra, openai-gpt"),
         ("bert", {"model_type": None}, f"{CONFIG}: has no model_type",
          "add it: one of bert, roberta, xlm-roberta, albert, electra, openai-gpt"),
         ("bert", {"vocab_size": None}, f"{CONFIG}: has no vocab_size", "BERT needs it"),
-        ("bert", {"vocab_size": 59}, "{folder}/vocab.txt: has 60 pieces, and the model a table of 59", "they are not of one model"),
+        ("bert", {"vocab_size": 59}, "{folder}/vocab.txt: has 60 pieces, but the model has 59 rows", "vocabulary and config.json are of different models"),
         ("bert", {"vocab_size": 61}, f"{WEIGHTS}: bert.embeddings.word_embeddings.weight is (60, 16), by config.json (61, 16)",
-         "they are not of one model"),
+         "weights and config.json are of different models"),
         ("bert", {"hidden_size": None}, f"{CONFIG}: has no hidden_size", "BERT needs it"),
         ("bert", {"hidden_size": "wide"}, f"{CONFIG}: dim: expected int, got 'wide'", "is it as it was published?"),
         ("bert", {"num_attention_heads": 3}, f"{CONFIG}: heads: must divide dim (16), got 3", "is it as it was published?"),
         ("bert", {"intermediate_size": 25},
          f"{WEIGHTS}: bert.encoder.layer.0.intermediate.dense.weight is (24, 16), by config.json (25, 16)",
-         "they are not of one model"),
+         "weights and config.json are of different models"),
         ("bert", {"num_hidden_layers": 3}, f"{WEIGHTS}: has no bert.encoder.layer.2.attention.self.query.weight",
          "the BERT that config.json describes has one"),
         ("bert", {"num_hidden_layers": 1},
@@ -444,18 +445,18 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert complaint() == (f"{tmp_path}: has no vocabulary", readable)
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
     assert complaint() == (
-        f"{tmp_path}: its vocabulary is a BPE of bytes, as of RoBERTa and GPT-2, which is not read",
+        f"{tmp_path}: its vocabulary is a byte-level BPE, as RoBERTa and GPT-2 have it, which is not read",
         readable,
     )
     (tmp_path / "merges.txt").unlink()
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE"}}')
     assert complaint() == (
-        f"{tmp_path}: its vocabulary is a BPE of bytes, as of RoBERTa and GPT-2, which is not read",
+        f"{tmp_path}: its vocabulary is a byte-level BPE, as RoBERTa and GPT-2 have it, which is not read",
         readable,
     )
     (tmp_path / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
     assert complaint() == (
-        f"{tmp_path / 'tokenizer.json'}: Unigram is read from SentencePiece's own file alone",
+        f"{tmp_path / 'tokenizer.json'}: Unigram is read from SentencePiece's own file only",
         "add spiece.model",
     )
     (tmp_path / "tokenizer.json").write_text(
@@ -463,7 +464,7 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     )
     assert complaint() == (
         f"{tmp_path / 'tokenizer.json'}: the ids of its vocabulary have gaps",
-        "give vocab.txt",
+        "add vocab.txt",
     )
     for broken in (
         '{"type": "WordPiece"}',
@@ -473,7 +474,7 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
         (tmp_path / "tokenizer.json").write_text(f'{{"model": {broken}}}')
         assert complaint() == (
             f"{tmp_path / 'tokenizer.json'}: its WordPiece has no vocab from pieces to ids",
-            "give vocab.txt",
+            "add vocab.txt",
         )
     (tmp_path / "tokenizer.json").write_text('{"model": null}')
     assert complaint() == (f"{tmp_path}: has no vocabulary", readable)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from masscli.__main__ import run as masscli
 from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.checkpoint.convert.export import export
+from masscli.checkpoint.convert.export import export_checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.data.batches.batch import Tokens
 from masscli.objectives.electra.objective import Detector
@@ -68,7 +68,7 @@ def test_states_and_logits_are_the_same_both_ways(
     import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
     compare(peer, tmp_path / "run")
 
-    export(tmp_path / "run", tmp_path / "ours", None)
+    export_checkpoint(tmp_path / "run", tmp_path / "ours", None)
     again, info = getattr(transformers, kind).from_pretrained(tmp_path / "ours", output_loading_info=True)
     assert not info["missing_keys"] and not info["mismatched_keys"]
     compare(again.eval(), tmp_path / "run")
@@ -149,7 +149,7 @@ def test_text_becomes_the_same_ids(tmp_path: Path) -> None:
     model = transformers.BertModel(transformers.BertConfig(**SIZES))
     model.save_pretrained(tmp_path / "theirs")
     import_folder(tmp_path / "theirs", tmp_path / "one", ("en",), allow_pickle=False)
-    export(tmp_path / "one", tmp_path / "ours", None)
+    export_checkpoint(tmp_path / "one", tmp_path / "ours", None)
     peer.save_pretrained(tmp_path / "theirs")
     (tmp_path / "theirs" / "vocab.txt").unlink()
     assert (tmp_path / "theirs" / "tokenizer.json").exists()
@@ -196,7 +196,7 @@ def test_sentencepiece_becomes_the_same_vectors(tmp_path: Path) -> None:
             )
             assert torch.equal(ours[ids], theirs[wanted]) and len(ids) >= len(line.split())
 
-    export(tmp_path / "run-Albert", tmp_path / "ours", None)
+    export_checkpoint(tmp_path / "run-Albert", tmp_path / "ours", None)
     again, ours = (
         transformers.AutoTokenizer.from_pretrained(tmp_path / "ours"),
         Checkpoint.open(tmp_path / "run-Albert").tokenizer(),
@@ -281,7 +281,7 @@ def test_what_was_fine_tuned_scores_alike(
     assert masscli(learn) == 0
     assert not any(
         stream in note
-        for note in export(tmp_path / "run", tmp_path / "ours", None)
+        for note in export_checkpoint(tmp_path / "run", tmp_path / "ours", None)
         for stream in (f"{task}-", "head")
     )
     config = transformers.AutoConfig.from_pretrained(tmp_path / "ours")
