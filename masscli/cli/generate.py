@@ -35,6 +35,7 @@ from masscli.core.config import UnusedOption, iter_options
 from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerateConfig, GenerationConfig
 from masscli.text.corpus import iter_lines
+from masscli.text.single_line import one_line
 
 if TYPE_CHECKING:
     from masscli.api.text_model import TextModel
@@ -142,7 +143,7 @@ def _open_input(model: TextModel, command: GenerateConfig) -> tuple[Iterable[str
         if command.write_reference is not None:
             with writer(command.write_reference, "--write-reference") as write:
                 for text in targets:
-                    write(f"{' '.join(text.splitlines())}\n")
+                    write(f"{one_line(text)}\n")
         return texts, references or iter(targets)
     path = command.input or Path("-")
     kind = guess_format(path)

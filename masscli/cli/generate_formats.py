@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from masscli.text.single_line import json_line, one_line
 
 if TYPE_CHECKING:
     from masscli.generation.translator import Translation
@@ -44,7 +45,7 @@ def as_text(entry: Entry, nbest: int) -> str:
     """Return exactly `nbest` lines, so that every block of a file has the same length."""
     texts = [translation.text for translation in entry.translations]
     texts += [""] * (nbest - len(texts))
-    return "".join(f"{text}\n" for text in texts)
+    return "".join(f"{one_line(text)}\n" for text in texts)
 
 
 def as_json(entry: Entry, tokenizer: Tokenizer) -> str:
@@ -71,7 +72,7 @@ def as_json(entry: Entry, tokenizer: Tokenizer) -> str:
     fields: dict[str, Any] = {"line": entry.line, "source": entry.source}
     if entry.reference is not None:
         fields["reference"] = entry.reference
-    return json.dumps({**fields, "hypotheses": hypotheses}, ensure_ascii=False) + "\n"
+    return json_line({**fields, "hypotheses": hypotheses}) + "\n"
 
 
 def as_fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
@@ -92,4 +93,4 @@ def as_fairseq(entry: Entry, tokenizer: Tokenizer, source: str) -> str:
         rows.append(f"H-{number}\t{score}\t{' '.join(tokenizer.ids_to_pieces(hypothesis.ids))}")
         rows.append(f"D-{number}\t{score}\t{translation.text}")
         rows.append(f"P-{number}\t{token_scores}")
-    return "".join(f"{row}\n" for row in rows)
+    return "".join(f"{one_line(row)}\n" for row in rows)

@@ -29,6 +29,7 @@ from masscli.cli.score_inputs import PREDICTION_COLUMN
 from masscli.core.errors import MasscliError
 from masscli.generation.config import PredictConfig
 from masscli.objectives.extract.options import ExtractOptions
+from masscli.text.single_line import json_line, one_cell, one_line
 
 if TYPE_CHECKING:
     from masscli.api.task_model import TaskModel
@@ -143,11 +144,14 @@ def _format_predictions(format: str, table: Table, predictions: Sequence[Predict
         return _as_jsonl(table, predictions)
     if format == "tsv":
         return _as_tsv(table, predictions)
+    # A tagged sentence has a line for each word, and a blank one at its end.
+    if table.format == "conll":
+        return "".join(f"{prediction.text}\n" for prediction in predictions)
     lines = []
     for prediction in predictions:
         # An answer may span lines of its text, but is one line here.
         text = " ".join(prediction.text.split()) if table.format == "squad" else prediction.text
-        lines.append(f"{text}\n")
+        lines.append(f"{one_line(text)}\n")
     return "".join(lines)
 
 
@@ -165,20 +169,23 @@ def _as_jsonl(table: Table, predictions: Sequence[Prediction]) -> str:
         fields: dict[str, Any] = {"line": row + 1}
         if has_id:
             fields["id"] = table.text("id", row)
-        lines.append(json.dumps({**fields, **prediction.details}, ensure_ascii=False) + "\n")
+        lines.append(json_line({**fields, **prediction.details}) + "\n")
     return "".join(lines)
 
 
 def _as_tsv(table: Table, predictions: Sequence[Prediction]) -> str:
     """Return the columns of the input, the prediction, and the numbers that the task gives beside it."""
     numbers = [name for name in ADDED_COLUMNS if name in predictions[0].details]
-    rows = ["\t".join([*table.fields, PREDICTION_COLUMN, *numbers])]
+    rows = [[*table.fields, PREDICTION_COLUMN, *numbers]]
     for row, prediction in enumerate(predictions):
         cells = [table.text(field, row) for field in table.fields]
         cells.append(prediction.text)
         cells += [f"{prediction.details[name]:.6f}" for name in numbers]
-        rows.append("\t".join(cells))
-    return "\n".join(rows) + "\n"
+        rows.append(cells)
+    lines = []
+    for cells in rows:
+        lines.append("\t".join(one_cell(cell) for cell in cells) + "\n")
+    return "".join(lines)
 
 
 def _no_answer_probabilities(predictions: Sequence[Prediction]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from masscli.metrics import Score
+from masscli.text.single_line import json_line
 
 Scores = Mapping[str, Sequence[Score]]
 """The scores of each file, one for each metric."""
@@ -75,7 +76,7 @@ def line_scores_as_json(name: str, rows: Sequence[Sequence[Score]]) -> str:
     objects = []
     for number, scores in enumerate(rows, 1):
         values = {score.name: score.value for score in scores}
-        objects.append(json.dumps({"file": name, "line": number, **values}, ensure_ascii=False))
+        objects.append(json_line({"file": name, "line": number, **values}))
     return "\n".join(objects)
 
 

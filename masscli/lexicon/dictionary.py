@@ -20,6 +20,7 @@ from masscli.data.batches.batch import Ids
 from masscli.data.storage.data_folder import DataFolder
 from masscli.text.corpus import iter_lines
 from masscli.text.markers import SENTENCEPIECE_SPACE
+from masscli.text.single_line import one_cell
 
 
 class WordPair(NamedTuple):
@@ -32,7 +33,7 @@ class WordPair(NamedTuple):
 
 def write_dictionary(path: Path, pairs: Sequence[WordPair]) -> None:
     """Write word pairs and their scores, separated by tabs."""
-    lines = [f"{pair.first}\t{pair.second}\t{pair.score:.3f}\n" for pair in pairs]
+    lines = [f"{one_cell(pair.first)}\t{one_cell(pair.second)}\t{pair.score:.3f}\n" for pair in pairs]
     write_atomic(path, "".join(lines).encode())
 
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.text.single_line import json_line
 
 SEED = "seed"
 """The tag that numbers the repetitions of one experiment."""
@@ -83,7 +84,7 @@ def append_scores(path: Path, scores: Sequence[LoggedScore]) -> None:
     """Add scores to a log, one JSON object per line."""
     lines = []
     for score in scores:
-        lines.append(json.dumps({**asdict(score), "tags": dict(score.tags)}, ensure_ascii=False) + "\n")
+        lines.append(json_line({**asdict(score), "tags": dict(score.tags)}) + "\n")
     with path.open("a", encoding="utf-8") as file:
         file.write("".join(lines))
 

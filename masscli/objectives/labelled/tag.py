@@ -33,6 +33,7 @@ from masscli.objectives.shared.classification_head import ClassificationHead
 from masscli.objectives.shared.evaluable_objective import ExampleOutput, Prediction, PredictiveObjective
 from masscli.objectives.shared.sequence_reader import SequenceReader
 from masscli.objectives.shared.table_columns import choose_language
+from masscli.text.single_line import one_cell
 
 ENTITY_PREFIXES = ("B-", "I-", "E-", "S-")
 """How the labels of entities begin (BIO, BIOES)."""
@@ -144,7 +145,7 @@ class Tag(PredictiveObjective):
         for row, output in enumerate(outputs):
             words = table.strings(self.options.word_column, row)
             tags, probabilities = self._decode_tags(dataset, row, output)
-            lines = [f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True)]
+            lines = [f"{one_cell(word)}\t{one_cell(tag)}\n" for word, tag in zip(words, tags, strict=True)]
             details = {"words": words, "tags": tags, "probabilities": probabilities}
             predictions.append(Prediction("".join(lines), details))
         return predictions
