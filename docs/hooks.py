@@ -84,8 +84,10 @@ def options_table(options: list[OptionInfo]) -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for option in options:
         default = "" if option.default in (None, ()) else f"`{option.default}`"
-        cells = [f"`{option.key}`", f"`{option.type}`", default, option.help]
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        # A bar would end the cell of a table, also within code.
+        kind = option.type.replace("|", ", ")
+        cells = [f"`{option.key}`", kind, default, option.help.replace("|", "/")]
+        rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every check there is: ruff, mypy, pytest. Arguments go to pytest:  bash tests/run.sh -m slow tests/test_recipes.py
+# Every check there is: ruff, mypy, import-linter, pytest. Arguments go to pytest:  bash tests/run.sh -m slow tests/test_recipes.py
 #
 # Makes its own environment in .venv at the root of the repository, and reuses it. MASSCLI_NO_VENV=1 takes what is on PATH;
 # PYTHON=python3.12 chooses the interpreter.
@@ -17,7 +17,9 @@ if [ "${MASSCLI_NO_VENV:-0}" != 1 ]; then
 fi
 failed=0
 ruff check . || failed=1
+ruff format --check . || failed=1
 mypy || failed=1
+lint-imports || failed=1
 [ "$failed" = 0 ] || echo "tests/run.sh will fail: see the complaints above" >&2
 
 # The tests are many small tensors: a process with one thread on each core beats one process with many threads.
