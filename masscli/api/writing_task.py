@@ -89,11 +89,7 @@ def _languages_of(stream: StreamConfig) -> tuple[str, str]:
 def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | None) -> WritingTask:
     """Return the direction that is meant by two languages, each of which may be None."""
     known = list(checkpoint.framing().vocab.languages)
-    for flag, language in (("--source-lang", source), ("--target-lang", target)):
-        if language is not None and language not in known:
-            raise MasscliError(
-                f"{flag} {language}: the model does not know this language", f"it knows {', '.join(known)}"
-            )
+    _check_known(known, source, target)
     # A decoder alone continues the prompt in the language of the prompt.
     is_decoder = not checkpoint.recipe.model.encoder_layers
     if is_decoder and (source is None or target is None or source == target):
@@ -114,6 +110,15 @@ def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | 
             "which direction?", f"say it with -s and -t; the run was trained for {_list_directions(trained)}"
         )
     return WritingTask(*fitting[0], None)
+
+
+def _check_known(known: Sequence[str], source: str | None, target: str | None) -> None:
+    """Raise MasscliError for a language that the model does not know."""
+    for flag, language in (("--source-lang", source), ("--target-lang", target)):
+        if language is not None and language not in known:
+            raise MasscliError(
+                f"{flag} {language}: the model does not know this language", f"it knows {', '.join(known)}"
+            )
 
 
 def _guess_direction(known: Sequence[str], source: str | None, target: str | None) -> WritingTask:

@@ -88,15 +88,22 @@ def initialize_from(
     if decoder_from_encoder:
         first_line += ", of its encoder: it has no decoder"
     report = [first_line, *dict.fromkeys(filter(None, remarks.values()))]
-    unused = [name for name in sources if name not in copied]
-    unused += [f"heads.{name}" for name in checkpoint.objective_state()]
-    if unused:
-        report.append(f"left behind: {_summarize(unused)}")
+    unused = [name for name in sources if name not in remarks]
+    report += _report_rest(checkpoint, unused, model.languages)
+    return Initialization(set(copied), report)
+
+
+def _report_rest(checkpoint: Checkpoint, unused: Sequence[str], languages: Sequence[str]) -> list[str]:
+    """Return lines about tensors that were not copied, and about languages without a vector."""
+    report = []
+    left_behind = [*unused, *(f"heads.{name}" for name in checkpoint.objective_state())]
+    if left_behind:
+        report.append(f"left behind: {_summarize(left_behind)}")
     old_languages = checkpoint.state.languages
-    unknown = [language for language in model.languages if language not in old_languages]
+    unknown = [language for language in languages if language not in old_languages]
     if unknown and old_languages:
         report.append(f"languages without a vector there, drawn at random: {', '.join(unknown)}")
-    return Initialization(set(copied), report)
+    return report
 
 
 def _copy(name: str, tensor: Tensor, source: Tensor, checkpoint: Checkpoint, languages: Sequence[str]) -> str:

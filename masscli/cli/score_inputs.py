@@ -142,10 +142,16 @@ def _read_hypothesis(name: str, path: Path, options: ScoreConfig, tagged: bool) 
         return _jsonl_hypothesis(name, rows, column, flag)
     if format == "conll" or (tagged and format in (None, "tsv")):
         return _conll(name, rows, column, flag)
+    return _table_hypothesis(name, rows, column, flag, format == "tsv")
+
+
+def _table_hypothesis(name: str, rows: list[str], column: str | None, flag: str, is_tsv: bool) -> ScoreInput:
+    """Read the named column or the one in which `predict` writes; without columns, the lines themselves."""
     header = rows[0].split("\t") if rows else []
-    if column is None and len(header) > 1 and PREDICTION_COLUMN in header:
+    has_columns = len(header) > 1
+    if column is None and has_columns and PREDICTION_COLUMN in header:
         column = PREDICTION_COLUMN
-    if column is not None or (format == "tsv" and len(header) > 1):
+    if column is not None or (is_tsv and has_columns):
         return ScoreInput(name, _table_column(name, rows, column, flag))
     return ScoreInput(name, rows, raw_json=_begins_with_object(rows))
 
@@ -271,13 +277,18 @@ def _jsonl(name: str, rows: Sequence[str], field: str | None, flag: str, choices
             sentences.append([(number, [_as_text(item, f"{name}:{number}", field)]) for item in value])
         return _tagged(name, sentences, 0)
     lines = [_as_text(value, f"{name}:{number}", field) for number, value in enumerate(values, 1)]
+    return ScoreInput(name, lines, choices=_choice_counts(records, choices))
+
+
+def _choice_counts(records: Sequence[Mapping[str, object]], field: str) -> list[int] | None:
+    """Return the number of choices of each record, or None if not every record lists choices."""
     counts = []
     for record in records:
-        listed_choices = record.get(choices)
-        if isinstance(listed_choices, list):
-            counts.append(len(listed_choices))
-    every_record_has_choices = bool(counts) and len(counts) == len(records)
-    return ScoreInput(name, lines, choices=counts if every_record_has_choices else None)
+        choices = record.get(field)
+        if not isinstance(choices, list):
+            return None
+        counts.append(len(choices))
+    return counts or None
 
 
 def _field_values(name: str, records: Sequence[Mapping[str, object]], field: str, flag: str) -> list[object]:
