@@ -36,6 +36,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Map x (B, T, D) to (B, T, D)."""
         p = self.attention_dropout if self.training else 0.0
+        # The projection is passed on as it is, so that no view or copy of it is made outside that function.
         if _use_short_attention(x, x):
             return self._project_out(short_attention(self.qkv(x), None, self.heads, mask, p))
         q_BHTK, k_BHTK, v_BHTK = self._project_in(x)
@@ -63,6 +64,7 @@ class SelfAttention(nn.Module):
         """Return queries, keys and values (B, H, T, K) of x (B, T, D)."""
         rows, length, dim = x.shape
         qkv = self.qkv(x).view(rows, length, 3, self.heads, dim // self.heads)
+        # The permutation makes views; queries, keys and values are still interleaved in memory.
         q_BHTK, k_BHTK, v_BHTK = qkv.permute(2, 0, 3, 1, 4)
         return q_BHTK, k_BHTK, v_BHTK
 
@@ -83,6 +85,7 @@ class CrossAttention(nn.Module):
         self.heads = heads
         self.attention_dropout = attention_dropout
         self.q = Linear(dim, dim)
+        # Keys and values read other states than queries, so only these two can share a product.
         self.kv = Linear(dim, 2 * dim)
         # The prefix is needed because a language may be called like a method of ModuleDict, as "to" is.
         self.outputs = [f"language_{name}" for name in languages] or ["shared"]
@@ -97,6 +100,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, hidden: Tensor, mask: Tensor | None, language: int) -> Tensor:
         """Map x (B, T, D) and encoder states (B, L, D) to (B, T, D)."""
+        # PyTorch's kernel applies dropout whenever p > 0, also in eval mode.
         p = self.attention_dropout if self.training else 0.0
         if _use_short_attention(x, hidden):
             mixed = short_attention(self.q(x), self.kv(hidden), self.heads, mask, p)
@@ -131,6 +135,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Te
     and values may be fp32 while queries are bf16: small products are faster there in fp32.
     """
     if q.device.type != "cpu" or k.shape[2] > SHORT:
+        # PyTorch's kernel wants its mask, keys and values in the dtype of the queries.
         if mask is not None:
             mask = mask.to(q.dtype)
         return F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), mask, p)
@@ -139,7 +144,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, p: float) -> Te
     dtype = q.dtype
     # Products of this size are slower in bf16 than in fp32.
     if dtype in (torch.bfloat16, torch.float16):
-        q, k, v = q.float(), k.float(), v.float()
+        q = q.float()
+        k = k.float()
+        v = v.float()
+    # bmm wants one batch dimension, so rows and heads become one.
     q = q.reshape(-1, queries, size)
     k = k.reshape(-1, keys, size)
     v = v.reshape(-1, keys, size)

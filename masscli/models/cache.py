@@ -35,6 +35,7 @@ class LayerCache:
         """Store keys and values (S, H, W, K) from `first_slot` on; return all of them up to there."""
         width = keys.shape[2]
         end = first_slot + width
+        # Capacity grows by several steps at once, because every growth copies the whole cache.
         if end > self.keys.shape[2]:
             extra = keys.new_zeros(*keys.shape[:2], STEPS_OF_GROWTH * width, keys.shape[3])
             self.keys = torch.cat([self.keys, extra], 2)
@@ -84,6 +85,7 @@ class Cache:
         new_slots = torch.eye(self.width, dtype=torch.bool, device=device).expand(self.sentences, -1, -1)
         self.ancestor_mask = torch.cat([self.ancestor_mask, new_slots], 2)
         self.length += 1
+        # Rows of a sentence are at the same step, so their new slots share a position.
         if self.slot_positions is not None:
             # The first step follows the last token of the prompt, which stands in its last slot.
             if self.length == 1:
@@ -95,6 +97,7 @@ class Cache:
         # With one row and no padded prompt, every slot is visible.
         if self.width == 1 and not self.prompt_slots:
             return None
+        # Every row sees at least its own new slot, so -inf cannot make a softmax NaN.
         mask = torch.zeros(self.ancestor_mask.shape, device=device)
         return mask.masked_fill_(~self.ancestor_mask, float("-inf"))[:, None]
 
@@ -121,6 +124,7 @@ class Cache:
             self.language = self.language[sentences]
         if self.slot_positions is not None:
             self.slot_positions = self.slot_positions[sentences]
+        # Indexing copies, so the memory of the dropped sentences is freed.
         for layer in self.layers:
             layer.keys = layer.keys[sentences]
             layer.values = layer.values[sentences]

@@ -92,6 +92,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         layers = self.encoder_layers + self.decoder_layers
         divides_dim = self.heads > 0 and self.dim % self.heads == 0
+        # Half of the buckets are for each direction, and half of those are exact (see relative_positions.py).
         valid_buckets = self.relative_buckets >= 8 and self.relative_buckets % 4 == 0
         check(
             *not_negative(self, "encoder_layers", "decoder_layers", "embedding_dim", "segments"),
@@ -105,6 +106,8 @@ class ModelConfig:
                 f"must be 0 or a multiple of 4 from 8 on, got {self.relative_buckets}",
             ),
             (
+                # A quarter of the buckets are exact; the logarithm of the others needs a larger distance to
+                # end at.
                 self.relative_distance > self.relative_buckets // 4,
                 "relative_distance",
                 f"must be above a quarter of relative_buckets, got {self.relative_distance}",

@@ -23,12 +23,15 @@ BERT_STD = 0.02
 
 def draw_module_weights(model: nn.Module, kind: str, dim: int) -> None:
     """Draw the weights of all linear layers, layer norms and embedding layers of a model of width `dim`."""
+    # Random numbers are consumed in the order of modules(), so that order belongs to the result of a seed.
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             draw_embedding(module.weight, kind, dim)
         elif isinstance(module, nn.LayerNorm) or (isinstance(module, Linear) and kind == "xlm"):
             module.reset_parameters()
         elif isinstance(module, Linear):
+            # Self-attention keeps queries, keys and values in one matrix, so its bound is that of the fused
+            # matrix.
             if kind == "fairseq":
                 nn.init.xavier_uniform_(module.weight)
             else:
@@ -41,6 +44,7 @@ def draw_module_weights(model: nn.Module, kind: str, dim: int) -> None:
 
 def draw_embedding(weight: Tensor, kind: str, dim: int) -> None:
     """Draw the vectors (V, E) of an embedding, in a model of width `dim`."""
+    # fairseq and XLM scale by the width of the model, also where embeddings are narrower.
     std = dim**-0.5
     if kind in ("bert", "truncated", "electra"):
         std = BERT_STD
@@ -61,6 +65,7 @@ def _draw_normal(weight: Tensor, kind: str, std: float) -> None:
 
 def _draw_cross_attention(model: nn.Module, dim: int) -> None:
     """Draw query, key and value matrices with the bound of a fused (3D, D) matrix, sqrt(6 / 4D)."""
+    # Xavier's bound is sqrt(6 / (fan_in + fan_out)), with D + 3D here.
     bound = (1.5 / dim) ** 0.5
     for module in model.modules():
         if isinstance(module, CrossAttention):

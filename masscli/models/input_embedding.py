@@ -34,6 +34,7 @@ class InputEmbedding(nn.Module):
         if config.positions == "learned":
             self.positions = _empty_embedding(config.max_positions, dim)
         else:
+            # Sinusoids follow from the configuration, so checkpoints do not hold them.
             self.register_buffer("sinusoids", sinusoids(config.max_positions, dim), persistent=False)
         self.languages = _empty_embedding(languages, dim) if languages else None
         self.segments = _empty_embedding(config.segments, dim) if config.segments else None
@@ -45,6 +46,7 @@ class InputEmbedding(nn.Module):
         `token_embedding` is (V, D). The first token has position `offset`, unless `tokens.positions` are
         given.
         """
+        # The sum is fp32, that of the weights; only the result is cast to the compute dtype.
         x = F.embedding(tokens.ids, token_embedding)
         if self.scale != 1.0:
             x = x * self.scale
@@ -72,6 +74,7 @@ class InputEmbedding(nn.Module):
             weight: Tensor = self.positions.weight
         else:
             weight = self.get_buffer("sinusoids")
+        # Positions are given where they are not 0, 1, ...: fragments of MASS, copies of UniLMv2, prompts.
         if tokens.positions is not None:
             return F.embedding(tokens.positions, weight)
         return weight[offset : offset + tokens.ids.shape[1]]
@@ -84,8 +87,10 @@ def sinusoids(positions: int, dim: int) -> Tensor:
     where the model is made on the device `meta`, to be filled from a checkpoint.
     """
     half = dim // 2
+    # A width of 2 or 3 has one wave, and no ratio between waves to compute.
     rates = np.exp(np.arange(half) * (-math.log(10_000) / max(1, half - 1)))
     angles = np.arange(positions)[:, None] * rates
+    # tensor2tensor pads an odd width with a column of zeros.
     odd_column = np.zeros((positions, dim - 2 * half))
     waves = np.concatenate([np.sin(angles), np.cos(angles), odd_column], 1)
     return torch.from_numpy(waves.astype(np.float32))

@@ -39,6 +39,7 @@ def linear_cross_entropy(
     gradient, label smoothing included; the second is for reports. The gradient is scaled in place, so only
     one backward pass is possible.
     """
+    # The gradient is computed in the forward pass, so evaluation must say that it needs none.
     needs_gradient = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     loss, nll = _LinearCrossEntropy.apply(hidden, weight, bias, labels, smoothing, needs_gradient)  # type: ignore[no-untyped-call]
     return loss, nll.detach()
@@ -48,6 +49,7 @@ class _Gradients:
     """The gradients of hidden states (N, D), weights (V, D) and bias (V,), summed over chunks."""
 
     def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+        # Every row of hidden states is in one chunk and written once; weights and bias are sums over chunks.
         self.hidden = torch.empty_like(hidden)
         self.weight = torch.zeros_like(weight, dtype=torch.float32)
         self.bias: Tensor | None = None
@@ -91,6 +93,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         chunk_rows = _chunk_rows(hidden, vocab_size)
         # Sums over a whole batch are exact in float64; a GPU is slow at it.
         sum_dtype = torch.float64 if hidden.device.type == "cpu" else torch.float32
+        # The weights are cast once for all chunks.
         cast_weight = weight.to(hidden.dtype)
         cast_bias = bias.to(hidden.dtype) if bias is not None else None
         log_normalizers = torch.zeros((), dtype=sum_dtype, device=hidden.device)
@@ -108,6 +111,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             probs_CV = buffers[1, :size]
             _write_logits(hidden_CD, cast_weight, cast_bias, logits_CV)
             torch.ops.aten._softmax.out(logits_CV, -1, False, out=probs_CV)
+            # See the formula at the top of the module.
             log_z_C = logits_CV.amax(-1).float() - probs_CV.amax(-1).float().log()
             log_normalizers += log_z_C.sum(dtype=sum_dtype)
             label_logits += logits_CV.gather(1, labels_C1).sum(dtype=sum_dtype)
@@ -117,6 +121,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 grad_CV.scatter_add_(1, labels_C1, grad_CV.new_full((size, 1), smoothing - 1.0))
                 gradients.add_chunk(start, hidden_CD, grad_CV, cast_weight)
 
+        # The backward pass scales the gradients in place, so they are plain attributes, not saved tensors.
         ctx.gradients = gradients
         nll = (log_normalizers - label_logits).float()
         if not smoothing:
@@ -130,11 +135,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         mean_logits = all_logits / vocab_size
         if gradients is not None:
             gradients.add_smoothing(smoothing, hidden_sum, weight_sum)
+        # The cross-entropy with the uniform distribution is log Z minus the mean logit.
         loss = (1 - smoothing) * nll + smoothing * (log_normalizers.float() - mean_logits)
         return loss, nll
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor, grad_nll: Tensor) -> tuple[Tensor | None, ...]:
+        # The gradients are those of a loss with gradient 1, and are scaled in place to save a copy of each.
         grad_hidden = ctx.gradients.hidden
         grad_weight = ctx.gradients.weight
         grad_bias = ctx.gradients.bias
@@ -158,4 +165,5 @@ def _chunk_rows(hidden: Tensor, vocab_size: int) -> int:
     chunk = CHUNK
     if hidden.device.type != "cpu":
         chunk *= GPU_CHUNKS
+    # A vocabulary above the chunk still gets one row, and an empty batch a buffer of one row.
     return min(max(1, chunk // vocab_size), max(1, hidden.shape[0]))

@@ -33,6 +33,7 @@ def self_attention_mask(tokens: Tokens) -> Tensor | None:
     visible = _not_padding(tokens)
     if tokens.self_attention_mask is not None:
         visible = _both(visible, tokens.self_attention_mask)
+    # Rules so far concern keys only, (B, 1, L); those below depend on the query as well.
     if visible is not None:
         visible = visible[:, None]
     if tokens.documents is not None:
@@ -41,6 +42,7 @@ def self_attention_mask(tokens: Tokens) -> Tensor | None:
         visible = _both(visible, step_visibility(tokens.steps, tokens.steps))
     if visible is None:
         return None
+    # The new dimension is that of heads.
     return additive_mask(visible)[:, None]
 
 

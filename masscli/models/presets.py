@@ -31,5 +31,6 @@ def resolve(options: Mapping[str, Any], stacks: str = "encoder-decoder") -> Mode
     if arch not in presets():
         suggestion = suggest(str(arch), list(presets()))
         raise ConfigError(Problem("model.arch", f"no size called {arch!r}{suggestion}"))
+    # Later entries win: what the user gave beats what the objective needs, which beats the named size.
     values = {"arch": arch, **presets()[arch], **WITHOUT_OTHER_STACK.get(stacks, {}), **options}
     return from_dict(ModelConfig, values, "model")

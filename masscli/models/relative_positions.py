@@ -28,6 +28,7 @@ class RelativeBias(nn.Module):
         """Return the bias (B, H, T, L) for the positions (B, T) of queries and (B, L) of keys."""
         distances = keys[:, None] - queries[:, :, None]
         bias: Tensor = self.table(bucket(distances, self.buckets, self.max_distance))
+        # Masks are fp32, also where the whole model was cast for inference.
         return bias.permute(0, 3, 1, 2).float()
 
     def add_to(self, mask: Tensor | None, tokens: Tokens) -> Tensor:
@@ -51,7 +52,9 @@ def bucket(distance: Tensor, buckets: int, max_distance: int) -> Tensor:
     # Half of each direction's buckets are exact.
     exact = half // 2
     size = distance.abs()
+    # float64 keeps distances at a boundary in the same bucket on every device.
     log_ratio = torch.log(size.clamp(min=1).double() / exact) / math.log(max_distance / exact)
     wide = exact + (log_ratio * (half - exact)).long()
+    # As in T5, keys after the query have the upper half.
     direction = torch.where(distance > 0, half, 0)
     return direction + torch.where(size < exact, size, wide.clamp(max=half - 1))

@@ -59,6 +59,7 @@ class _ShortAttention(torch.autograd.Function):
         q_GTK = _copy_for_products(q_BHTK, 0)
         k_GPK = _copy_for_products(k_BHLK, padding)
         v_GPK = _copy_for_products(v_BHLK, padding)
+        # The copy may be scaled in place.
         q_GTK *= size**-0.5
         scores_BHTP = torch.bmm(q_GTK, k_GPK.transpose(1, 2)).view(rows, heads, queries, keys + padding)
         if mask is not None:
@@ -66,6 +67,7 @@ class _ShortAttention(torch.autograd.Function):
         weights_BHTP = torch._softmax(scores_BHTP, -1, False)
         keep = None
         dropped_BHTP = weights_BHTP
+        # The mask of dropout is kept for the backward pass, since the generator has moved on by then.
         if p:
             keep = keep_mask(weights_BHTP.shape, p, weights_BHTP.dtype)
             dropped_BHTP = weights_BHTP * keep
@@ -76,6 +78,7 @@ class _ShortAttention(torch.autograd.Function):
         ctx.has_memory = memory is not None
         ctx.dtype = fused.dtype
         ctx.keys = keys
+        # Only a learned mask (relative positions) gets a gradient.
         ctx.mask_shape = None
         if mask is not None and ctx.needs_input_grad[3]:
             ctx.mask_shape = mask.shape
@@ -89,6 +92,7 @@ class _ShortAttention(torch.autograd.Function):
         rows, heads, queries, padded_keys = weights_BHTP.shape
         size = q_GTK.shape[-1]
         grad_mixed_GTK = _copy_for_products(grad_out.view(rows, queries, heads, size).transpose(1, 2), 0)
+        # The dropped weights are computed again instead of being kept.
         dropped_BHTP = weights_BHTP
         if keep is not None:
             dropped_BHTP = weights_BHTP * keep
@@ -102,8 +106,10 @@ class _ShortAttention(torch.autograd.Function):
         )
         grad_mask = None
         if ctx.mask_shape is not None:
+            # The gradient of a broadcast mask is the sum over the dimensions along which it was broadcast.
             grad_mask = grad_scores_BHTP.sum_to_size(ctx.mask_shape)[..., : ctx.keys]
         grad_scores_GTP = grad_scores_BHTP.view(-1, queries, padded_keys)
+        # The saved queries are scaled already, so the gradient of the keys needs no factor.
         grad_q_GTK = torch.bmm(grad_scores_GTP, k_GPK).mul_(size**-0.5)
         grad_k_GPK = torch.bmm(grad_scores_GTP.transpose(1, 2), q_GTK)
 
@@ -134,6 +140,7 @@ def _split_projections(
 def _copy_for_products(x: Tensor, padding: int) -> Tensor:
     """Copy (B, H, L, K), of any layout and dtype, to (B*H, L + padding, K) in fp32, padded with zeros."""
     rows, heads, length, size = x.shape
+    # Writing into a new block casts, transposes and pads in one pass.
     out = torch.empty(rows, heads, length + padding, size)
     out[:, :, :length] = x
     out[:, :, length:] = 0.0

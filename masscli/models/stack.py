@@ -67,6 +67,7 @@ class Layer(nn.Module):
         """Apply self-attention and cross-attention to x (B, T, D)."""
         y = self.self_attention(self._norm_before(x, self.self_norm), mask)
         x = self._add(x, y, self.self_norm)
+        # A decoder may be run without memory, as a language model.
         if self.cross_attention is not None and self.cross_norm is not None and memory is not None:
             query = self._norm_before(x, self.cross_norm)
             y = self.cross_attention(query, memory.hidden, memory.mask, language)
@@ -89,6 +90,7 @@ class Layer(nn.Module):
         y = self.self_attention.step(normed, mask, layer, cache.current_slot, cache.width)
         x = self._add(x, y, self.self_norm)
         if self.cross_attention is not None and self.cross_norm is not None and layer.cross is not None:
+            # Rows of one sentence share the memory, so they attend as W queries of one batch entry.
             query = self._norm_before(x, self.cross_norm).view(cache.sentences, cache.width, -1)
             y = self.cross_attention.step(query, layer.cross, cache.cross_mask, language).view_as(x)
             x = self._add(x, y, self.cross_norm)
@@ -130,6 +132,7 @@ class Stack(nn.Module):
         layers = [Layer(config, cross, languages)]
         # What a layer after the first one has of its own, by what all layers share.
         own_parts: dict[str, Parts] = {"none": "both", "attention": "ffn", "ffn": "attention"}
+        # With "all", the first layer is the only one.
         if self.share in own_parts:
             for _ in range(num_layers - 1):
                 layers.append(Layer(config, cross, languages, own_parts[self.share]))

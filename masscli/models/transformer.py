@@ -49,6 +49,7 @@ class Transformer(nn.Module):
         self.compute_dtype = torch.float32
         owners = config.embedding_owners
         width = config.embedding_width
+        # With languages = tag the language is a token, and needs no vector.
         language_vectors = len(languages) if config.languages == "embedding" else 0
 
         # What is read and predicted with. The order of modules is that in which initial weights are drawn.
@@ -67,11 +68,13 @@ class Transformer(nn.Module):
         if config.head_transform:
             for owner in owners:
                 self.head_transforms[owner] = HeadTransform(config, config.dim, width)
+        # Relative positions are those of UniLMv2, whose only stack is the encoder.
         has_relative_bias = config.relative_buckets > 0 and config.encoder_layers > 0
         self.relative = RelativeBias(config) if has_relative_bias else None
         self.pooler = Linear(config.dim, config.dim) if config.pooler else None
         output_languages = languages if config.cross_output == "language" else ()
         self.encoder = _build_stack(config, config.encoder_layers, False, ())
+        # A decoder without an encoder has nothing to cross-attend to.
         self.decoder = _build_stack(
             config, config.decoder_layers, config.encoder_layers > 0, output_languages
         )
@@ -131,6 +134,7 @@ class Transformer(nn.Module):
             return hidden
         # One step: the position of the new token is the number of tokens in the cache.
         x = self.inputs(target, "decoder", cache.length)
+        # The position must be read before the cache is advanced, which counts the new token.
         mask = cache.advance()
         for (attention_layer, ffn_layer), layer in zip(self.decoder.layer_halves, cache.layers, strict=True):
             x = ffn_layer.ffn_block(attention_layer.attention_block_step(x, mask, cache, layer, language))
@@ -154,6 +158,8 @@ class Transformer(nn.Module):
         for layer, _ in self.decoder.layer_halves:
             assert layer.cross_attention is not None
             keys, values = layer.cross_attention.memory(memory.hidden)
+            # The keys are a strided view of the fused projection, and are read at every step: one copy pays
+            # off.
             cross_keys = keys.to(dtype, memory_format=torch.contiguous_format)
             cross_values = values.to(dtype, memory_format=torch.contiguous_format)
             layers.append(LayerCache(empty.clone(), empty.clone(), (cross_keys, cross_values)))
@@ -187,6 +193,7 @@ class Transformer(nn.Module):
         owner = self._embedding_owner(stack)
         if owner in self.head_transforms:
             hidden = self.head_transforms[owner](hidden)
+        # Without a transformation, hidden states are compared with the embeddings as they are.
         elif self.config.embedding_width != self.config.dim:
             raise MasscliError(
                 "the model's embeddings are narrower than its layers, and nothing maps back to them",
@@ -211,6 +218,7 @@ class Transformer(nn.Module):
     def reset_parameters(self) -> None:
         """Draw new weights; see masscli/models/initial_weights.py."""
         kind = self.config.init
+        # Special cases are drawn after the general rule, which they overwrite.
         draw_module_weights(self, kind, self.config.dim)
         if kind == "electra":
             for projection in self.embedding_projections.values():
