@@ -54,6 +54,7 @@ class Beam:
         The rows of a group are still the same, so only its first row is alive.
         """
         sums = torch.full((sentences, self.width), -torch.inf, device=device)
+        # Otherwise every row would propose the same continuations, and the beam would hold copies.
         sums[:, :: self.width // self.groups] = 0.0
         return sums
 
@@ -70,10 +71,13 @@ class Beam:
         selections = []
         for first in range(0, self.width, size):
             rows = slice(first, first + size)
+            # The first group has no group before it, and chooses as a plain beam does.
             selection = self._select_in_group(sums[:, rows], scores[:, rows], uses if first else None)
+            # Rows that do not exist have sums of -inf, and their pieces do not count as used.
             uses.scatter_add_(1, selection.pieces, (selection.sums > -torch.inf).to(uses.dtype))
             selections.append((first, selection))
         return StepSelection(
+            # Parents count from 0 within a group, and within the sentence in the result.
             ended=torch.cat([s.ended for _, s in selections], 1),
             ended_parents=torch.cat([s.ended_parents + first for first, s in selections], 1),
             sums=torch.cat([s.sums for _, s in selections], 1),
@@ -87,6 +91,7 @@ class Beam:
         steered = scores
         if uses is not None:
             steered = scores - self.strength * uses[:, None]
+        # At most `size` of these can end the sentence, so at least `size` go on.
         best_sums, parents, pieces = best_in_rows(sums, steered, 2 * size)
         if uses is not None:
             # The penalty has steered the choice; hypotheses keep the model's own scores.

@@ -70,6 +70,7 @@ class GenerationConfig:
                 f"must divide beam ({self.beam}), got {self.diverse_beam_groups}",
             ),
             (0 < self.sampling_topp <= 1, "sampling_topp", f"must lie in (0, 1], got {self.sampling_topp}"),
+            # A length to a larger power overflows a float.
             (abs(self.lenpen) <= 100, "lenpen", f"must lie in [-100, 100], got {self.lenpen}"),
             (not (self.sampling and diverse), "sampling", "cannot be combined with diverse_beam_groups"),
         )
@@ -140,6 +141,7 @@ class GenerateConfig:
     """Seed of --sampling."""
 
     def __post_init__(self) -> None:
+        # A complete output takes the place of a file of its name, and the input would be lost.
         replaces_input = self.output == self.input and self.output != STANDARD_STREAM
         check(
             *positive(self, "batch_tokens", "batch_size", "buffer_size"),

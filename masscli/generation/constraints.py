@@ -41,6 +41,7 @@ class Constraints:
         self.device = device
         # Limits and prefixes stay on the CPU, so that reading them does not wait for the accelerator.
         self.limits = limits.cpu()
+        # Whatever else is forbidden, a hypothesis must be able to end.
         forbidden = set(vocabulary.special_ids) - {vocabulary.eos, vocabulary.unk}
         if allowed is not None:
             forbidden.update((~allowed).nonzero()[:, 0].tolist())
@@ -70,8 +71,10 @@ class Constraints:
         forced_scores = scores[sentences, :, pieces]
 
         scores.index_fill_(2, self.forbidden, -torch.inf)
+        # The penalty is part of the score, as in fairseq.
         if self.config.unkpen:
             scores[..., self.vocabulary.unk] -= self.config.unkpen
+        # Before that, there is no n-gram that could be repeated.
         if 0 < self.config.no_repeat_ngram_size <= step:
             forbid_repeats(scores, history, self.config.no_repeat_ngram_size)
         if step < self.config.min_len:

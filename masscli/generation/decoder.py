@@ -66,6 +66,7 @@ class Decoder:
         # The first input of the decoder takes a position, and so does the end symbol of the source.
         self.max_target_length = positions - 1
         self.max_source_length = positions - framing.prefix_length - 1
+        # Source and output share the positions of the one stack.
         if self.single_stack:
             self.max_source_length = positions - SINGLE_STACK_RESERVE
 
@@ -99,6 +100,7 @@ class Decoder:
         results: list[list[Hypothesis]] = [[] for _ in sources]
         if sample_keys is None:
             sample_keys = range(len(sources))
+            # Beam search draws nothing, so keys that are cheaper do.
             if self.config.sampling:
                 sample_keys = [content_key(ids) for ids in sources]
         if prefixes is None:
@@ -138,12 +140,15 @@ class Decoder:
                 sizes.append(max(len(source_ids), len(target_ids)))
         with torch.inference_mode(), self._eval_mode():
             for batch in self._batches(sizes, 1):
+                # Rows hold the start symbol, so a row of n + 1 ids has n to predict, the end symbol included.
                 framed = [self.framing.with_special_tokens(ids, target) for ids in _select(targets, batch)]
                 rows, row_lengths = pad(framed, self.framing.vocab.pad)
                 lengths = row_lengths - 1
                 batch_sources = _select(sources, batch)
                 if self.single_stack:
                     stepper = self._stepper(batch_sources, source, target, 1)
+                    # A single stack reads a source and its continuation by different rules, which the stepper
+                    # knows.
                     scores = self._score_step_by_step(stepper, rows, lengths)
                 else:
                     scores = self._score_at_once(
@@ -152,8 +157,10 @@ class Decoder:
                 for i, row_scores, n in zip(batch, scores.tolist(), lengths.tolist(), strict=True):
                     ids = tuple(targets[i].tolist())
                     token_scores = tuple(row_scores[:n])
+                    # The sum is exact, so that padding and batches cannot change its last digit.
                     score = math.fsum(token_scores) / n**self.config.lenpen
                     results[i] = Hypothesis(ids, score, token_scores, hit_max_len=False)
+        # Every sentence is in one batch, so none is missing; the condition is for the type checker.
         return [hypothesis for hypothesis in results if hypothesis is not None]
 
     def _length_limit(self, source_length: int, prefix_length: int) -> int:
@@ -165,6 +172,7 @@ class Decoder:
 
     def _batches(self, lengths: Sequence[int], width: int) -> Iterator[list[int]]:
         """Yield the sentences of each batch, the longest first, so that memory is highest at once."""
+        # The number breaks ties, so that batches follow from the input alone.
         order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
         first = 0
         while first < len(order):
@@ -173,6 +181,7 @@ class Decoder:
             size = self.batch_tokens // (width * longest)
             if self.batch_size is not None:
                 size = min(size, self.batch_size)
+            # A sentence that is over the limit alone is a batch of its own.
             size = max(1, size)
             yield order[first : first + size]
             first += size
@@ -216,6 +225,7 @@ class Decoder:
                 stepper.keep(torch.nonzero(is_running)[:, 0])
                 running = running[is_running]
             log_probabilities = stepper(rows[running, t])
+            # The model predicts the piece at t + 1 from the one at t.
             scores[running, t] = log_probabilities.gather(1, rows[running, t + 1, None])[:, 0]
         return scores
 
@@ -231,6 +241,7 @@ class Decoder:
         for model in self.models:
             hidden = model.decode(decoder_input, model.encode(source)).flatten(0, 1)
             parts = []
+            # The logits of a whole batch would take V numbers for each of its tokens.
             for states, ids in zip(
                 torch.split(hidden, LOGIT_ROWS), torch.split(labels.flatten(), LOGIT_ROWS), strict=True
             ):
@@ -262,5 +273,6 @@ def _select(items: Sequence[T], numbers: Sequence[int]) -> list[T]:
 
 def content_key(ids: Ids) -> int:
     """Return a number that follows from the pieces of a sentence, the same on every machine."""
+    # The byte order is fixed, and Python's own hash is not the same in every process.
     digest = hashlib.blake2b(np.asarray(ids, "<i8").tobytes(), digest_size=8).digest()
     return int.from_bytes(digest, "little")

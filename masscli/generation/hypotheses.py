@@ -34,6 +34,7 @@ class HypothesisPool:
         self.size = size
         self.lenpen = lenpen
         # (S, K), -inf where there is no hypothesis.
+        # Division by the length would make some different sums equal in fp32.
         self.scores = torch.full((sentences, size), -torch.inf, dtype=torch.float64, device=device)
         # (S, K), the end symbol not counted.
         self.lengths = torch.zeros((sentences, size), dtype=torch.int64, device=device)
@@ -55,6 +56,7 @@ class HypothesisPool:
         scores, order = scores.sort(dim=1, descending=True, stable=True)
         order = order[:, : self.size]
         self.scores = scores[:, : self.size]
+        # Histories follow the order of the scores.
         lengths = torch.cat([self.lengths, torch.full_like(sums, t, dtype=torch.int64)], 1)
         self.lengths = lengths.gather(1, order)
         all_pieces = torch.cat([self.pieces[..., :t], pieces], 1)
@@ -78,10 +80,13 @@ class HypothesisPool:
         """
         at_shortest = self.normalize(best_sums, shortest)
         at_longest = self.normalize(best_sums, longest)
+        # Equal scores do not enter either, since earlier hypotheses win ties. A pool that is not full has
+        # -inf in its last place.
         return torch.maximum(at_shortest, at_longest) <= self.scores[:, -1]
 
     def take(self, sentences: list[int], limits: list[int]) -> list[list[Hypothesis]]:
         """Return the hypotheses of some sentences, whose length limits are `limits`."""
+        # Four transfers from the device serve all sentences, instead of four for each.
         chosen = torch.tensor(sentences, device=self.scores.device)
         scores = self.scores[chosen].tolist()
         lengths = self.lengths[chosen].tolist()

@@ -41,9 +41,12 @@ def sentence_vectors(model: Transformer, framing: Framing, lines: Sequence[Ids],
         ids, lengths = pad(inputs, framing.vocab.pad)
         source = Tokens(ids, lengths, language=framing.language_tensor(language, len(batch))).to(device)
         positions = torch.arange(ids.shape[1], device=device)
+        # The start symbol and the end symbol are the same in all sentences and say nothing about them.
         is_text = (positions >= prefix_length) & (positions < source.lengths[:, None] - 1)
         states = model.encode(source).hidden.float() * is_text[..., None]
+        # An empty line has no text to divide by.
         vectors[batch] = states.sum(1) / is_text.sum(1, keepdim=True).clamp(min=1)
+    # The model is lent by a trainer, and goes back in the mode that it came in.
     model.train(training)
     return vectors
 
@@ -55,5 +58,6 @@ def precision_at_1(queries: Tensor, keys: Tensor) -> float:
     """
     queries = torch.nn.functional.normalize(queries - queries.mean(0), dim=1)
     keys = torch.nn.functional.normalize(keys - keys.mean(0), dim=1)
+    # All similarities at once would take N * N numbers.
     nearest = torch.cat([(part @ keys.T).argmax(1) for part in torch.split(queries, BATCH_SIZE)])
     return float((nearest == torch.arange(len(queries), device=queries.device)).double().mean())

@@ -76,18 +76,23 @@ class SamplingStrategy:
         piece_ids: Tensor | None = None
         if self.config.sampling_topk:
             k = min(self.config.sampling_topk, scores.shape[1])
+            # The rows are passed as sentences of one row each, so that the best pieces are those of each row.
             scores, _, piece_ids = best_in_rows(scores.new_zeros(len(scores), 1), scores[:, None], k)
         elif self.config.sampling_topp < 1:
+            # A stable sort breaks ties by piece, on any device.
             scores, piece_ids = scores.sort(dim=1, descending=True, stable=True)
+        # Sums over a large vocabulary must be exact enough to invert them, hence float64.
         probabilities = torch.softmax(scores.double() / self.config.temperature, 1)
         # NaN stands for a row with nothing left to draw.
         probabilities = probabilities.nan_to_num(0.0)
         if self.config.sampling_topp < 1:
+            # A piece stays if those before it hold less than p, so that the likeliest one always stays.
             probability_before = probabilities.cumsum(1) - probabilities
             probabilities = probabilities.masked_fill(probability_before >= self.config.sampling_topp, 0.0)
         # What was cut off leaves less than 1, so the random number is scaled to the rest.
         cumulative = probabilities.cumsum(1)
         drawn = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)
+        # Rounding may put a number beyond the last sum.
         drawn = drawn.clamp(max=probabilities.shape[1] - 1)
         if piece_ids is not None:
             drawn = piece_ids.gather(1, drawn)

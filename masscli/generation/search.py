@@ -70,6 +70,7 @@ def search(
     if not limits:
         return []
     device = starts.device
+    # The end symbol needs a step, too.
     steps = max(limits) + 1
     constraints = Constraints(config, vocabulary, torch.tensor(limits), prefixes, device, allowed)
     strategy: SearchStrategy
@@ -129,6 +130,7 @@ class _Search:
     def _extend(self, step: int) -> StepSelection:
         """Ask the stepper, put hypotheses that end into the pool, and extend the others by a piece."""
         s, w = self.sums.shape
+        # Constraints overwrite the scores in place, which the stepper allows.
         scores = self.stepper(self.last).view(s, w, self.stepper.vocab_size)
         pieces = self.pieces[..., :step]
         piece_scores = self.piece_scores[..., :step]
@@ -156,11 +158,13 @@ class _Search:
         # A negative unkpen is a bonus for every unknown piece that may still come.
         bonus = max(0.0, -self.config.unkpen) * (limits - step - 1)
         best_sums = self.sums.amax(1) + bonus
+        # The next step gives hypotheses of step + 1 pieces and the end symbol at the earliest.
         over = self.pool.unbeatable(best_sums, step + 2, (limits + 1).double())
         if self.config.early_stop:
             over |= self.pool.ended >= self.config.beam
         newly_done = []
         for i, is_over in enumerate(over.tolist()):
+            # A sentence that is done may stay in the batch for some steps, but its results do not change.
             if is_over and not self.done[i]:
                 newly_done.append(i)
         if not newly_done:

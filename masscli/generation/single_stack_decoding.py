@@ -37,6 +37,7 @@ def extract_stack(model: Transformer, stack: Literal["encoder", "decoder"]) -> T
 
     The other stack of a pair may never have learned to generate, or to be attended to by this one.
     """
+    # A shallow copy has a dictionary of modules of its own, so that the model keeps both of its stacks.
     single = copy.copy(model)
     single._modules = dict(model._modules)
     single._modules["decoder" if stack == "encoder" else "encoder"] = None
@@ -58,6 +59,7 @@ def forward_with_cache(model: Transformer, source: Tokens, width: int) -> tuple[
     layer_caches = []
     for attention_layer, ffn_layer in stack.layer_halves:
         x_SLD, (keys, values) = attention_layer.attention_block_with_cache(x_SLD, mask)
+        # Views of the projection would keep it in memory as a whole, queries included.
         layer_caches.append(LayerCache(keys.to(cache_dtype, copy=True), values.to(cache_dtype, copy=True)))
         x_SLD = ffn_layer.ffn_block(x_SLD)
     positions = torch.arange(length, device=x_SLD.device).expand(batch_size, -1)
@@ -81,6 +83,7 @@ def decode_step(model: Transformer, token: Tokens, cache: Cache) -> Tensor:
     assert cache.slot_positions is not None
     current_position = cache.slot_positions[:, -1:]
     if model.relative is not None and name == "encoder":
+        # The prompt's slots are among the keys, and rows of a sentence share all positions.
         bias: Tensor = model.relative(current_position, cache.slot_positions)
         mask = bias if mask is None else bias + mask
     positions = current_position.repeat_interleave(cache.width, 0)
@@ -115,6 +118,7 @@ class SingleStackStepper(CachedStepper):
         if self.uses_pseudo_masks:
             prompts = [np.concatenate([[vocab.cls], ids, [vocab.sep]]) for ids in sources]
         else:
+            # A decoder's prompt ends with the token before the first of the output.
             prompts = [np.concatenate([[framing.decoder_start(language)], ids]) for ids in sources]
         device = next(model.parameters()).device
         ids, lengths = pad(prompts, vocab.pad)
@@ -134,8 +138,10 @@ class SingleStackStepper(CachedStepper):
         if self.started:
             hidden = decode_step(self.model, self._tokens(ids), self.cache)[:, 0]
         else:
+            # All rows of a sentence begin behind the same prompt.
             hidden = self.prompt_state.repeat_interleave(self.width, 0)
         if self.uses_pseudo_masks:
+            # An encoder predicts at an [M] behind the output, which leaves no trace in the cache.
             mask_ids = torch.full_like(ids, self.mask_id)
             hidden = decode_step(self.model, self._tokens(mask_ids), self.cache)[:, 0]
             self.cache.retract()

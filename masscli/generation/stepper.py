@@ -65,6 +65,7 @@ class CachedStepper:
 
     def scores(self, hidden: Tensor) -> Tensor:
         """Return the log-probabilities (N, V) from the states (N, D) of a step."""
+        # Sums of log-probabilities need fp32, whatever the model computes in.
         scores = torch.log_softmax(self.model.logits(hidden), -1, dtype=torch.float32)
         # A single NaN or inf in a row makes all of its log-probabilities NaN, so one column tells.
         if bool(scores[:, 0].isnan().any()):
@@ -109,6 +110,7 @@ class EnsembleStepper:
         """Return the log-probabilities (N, V) of what follows the last ids (N,)."""
         total = self.members[0](ids)
         for member in self.members[1:]:
+            # In the domain of logarithms small probabilities do not underflow.
             total = torch.logaddexp(total, member(ids))
         return total.sub_(math.log(len(self.members)))
 

@@ -25,6 +25,7 @@ def best_in_rows(offsets: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tenso
     the first).
     """
     s, w, v = scores.shape
+    # An offset is the same for all scores of a row, so it can be added to the maxima alone.
     maxima = block_maxima(scores)
     blocks = maxima.shape[2]
     _, chosen = best((maxima + offsets[..., None]).flatten(1), min(k, w * blocks))
@@ -34,6 +35,7 @@ def best_in_rows(offsets: Tensor, scores: Tensor, k: int) -> tuple[Tensor, Tenso
     # (S, k, BLOCK): the columns of the chosen blocks. The last block may reach beyond the vocabulary.
     column = (chosen % blocks)[..., None] * BLOCK + torch.arange(BLOCK, device=scores.device)
     beyond = column >= v
+    # Clamped indices stay inside the scores; what they fetch is masked below.
     column = column.clamp(max=v - 1)
     sentence = torch.arange(s, device=scores.device)[:, None]
     flat_index = ((sentence * w + row) * v)[..., None] + column
@@ -49,6 +51,7 @@ def block_maxima(scores: Tensor) -> Tensor:
     s, w, v = scores.shape
     full_blocks = v // BLOCK
     end = full_blocks * BLOCK
+    # The last block may be shorter, and its maximum is taken separately.
     maxima = scores[..., :end].view(s, w, full_blocks, BLOCK).amax(-1)
     if end == v:
         return maxima
@@ -64,6 +67,7 @@ def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     bits = (scores + 0.0).view(torch.int32)
     # Integers in the order of the floats: the bits below the sign of a negative float count down.
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    # The low bits count down, so that of equal scores the lowest index has the largest key.
     index_bits = LOW_BITS - torch.arange(scores.shape[1], device=scores.device)
     keys = (ordered.long() << 32) | index_bits
     index = LOW_BITS - (keys.topk(k).values & LOW_BITS)

@@ -124,6 +124,7 @@ class Translator:
             for i in range(len(texts)):
                 yield self._translations(first + i, hypotheses_of.get(i), target)
         if remaining_prefixes is not None:
+            # A file that is longer than the input is as wrong as one that is shorter.
             _require_end(remaining_prefixes, count, "--prefix")
 
     def score(
@@ -146,6 +147,7 @@ class Translator:
             for i, hypothesis in enumerate(self.decoder.score(ids, targets, source, target)):
                 self._count(first + i, hypothesis)
                 self.report.nats -= sum(hypothesis.token_scores)
+                # The end symbol counts as a word, as is usual in perplexities by word.
                 self.report.words += len(reference_texts[i].split()) + 1
                 yield Translation(reference_texts[i], hypothesis)
         _require_end(remaining, count, "--score-reference")
@@ -181,6 +183,7 @@ class Translator:
         """Yield the number of the first line of each buffer, and its lines."""
         first = 1
         remaining = iter(lines)
+        # Lines are read a buffer at a time, so that results appear before the input ends.
         while texts := list(islice(remaining, self.buffer_size)):
             yield first, texts
             first += len(texts)
@@ -201,6 +204,7 @@ class Translator:
             if self.truncation.keep == "start":
                 ids.append(row[: self.max_source_length])
             else:
+                # In a dialogue the latest turns matter most.
                 ids.append(row[-self.max_source_length :])
         return ids
 
