@@ -41,6 +41,7 @@ class Tokens:
 
     def to(self, device: torch.device) -> Tokens:
         """Return the same block on another device."""
+        # Most blocks have few of the fields, and the others stay None.
         moved = {}
         for name in self.__slots__:
             tensor = getattr(self, name)

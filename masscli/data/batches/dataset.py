@@ -83,6 +83,7 @@ class TokenBlockDataset:
         self._total = int(self.ends[-1]) if rows else 0
 
     def __len__(self) -> int:
+        # Rounded up: the last block may be shorter.
         return -(-self._total // self.size)
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:

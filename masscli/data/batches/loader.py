@@ -72,6 +72,7 @@ def plan(
     current = {name: positions.get(name, Position()) for name in names}
     draw = first_draw
     while True:
+        # Weights may follow a schedule, so they are asked for at each draw.
         weights = sampling_weights(draw)
         probabilities = np.array([weights[name] for name in names], np.float64)
         probabilities /= probabilities.sum()
@@ -81,6 +82,7 @@ def plan(
             if len(names) > 1:
                 rng = make_generator(seed, Purpose.STREAM_CHOICE, draw, micro)
                 name = names[int(rng.choice(len(names), p=probabilities))]
+            # Every process advances all streams, also for batches that another one prepares.
             numbers, next_position = samplers[name].at(current[name])
             current[name] = next_position
             yield PlannedBatch(draw, micro, name, next_position.epoch, numbers, next_position)
@@ -113,6 +115,7 @@ def load(
         batch_size=None,
         sampler=_OwnBatches(planned_batches, rank, world, last_draw),
         num_workers=workers,
+        # PyTorch refuses this option where there are no workers.
         prefetch_factor=4 if workers else None,
         collate_fn=_unchanged,
         worker_init_fn=_ignore_signals,
@@ -144,6 +147,7 @@ class _OwnBatches:
 
     def __iter__(self) -> Iterator[PlannedBatch]:
         for planned in self.planned_batches:
+            # The plan has no end, and workers would prepare batches in advance that no update uses.
             if self.last_draw is not None and planned.draw > self.last_draw:
                 return
             # Micro-batches are dealt out in turn.

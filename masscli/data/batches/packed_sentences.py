@@ -52,6 +52,7 @@ class PackedSentenceDataset:
         document_starts = column.document_starts[column.document_starts < rows]
         self._starts_document = np.zeros(rows + 1, np.bool_)
         self._starts_document[document_starts] = True
+        # Every sentence is followed by a separator.
         lengths = column.lengths(0, rows).astype(np.int64) + 1
         self._index = self._pack(lengths, np.append(document_starts, rows))
 
@@ -67,6 +68,7 @@ class PackedSentenceDataset:
         separator = np.array([self.separator])
         parts: list[Ids] = []
         for row in range(first, last):
+            # A block that begins with a document needs no separator before it.
             if row > first and self.cross and self._starts_document[row]:
                 parts.append(separator)
             parts += [self.column[row], separator]
@@ -87,7 +89,9 @@ class PackedSentenceDataset:
         blocks: list[tuple[int, int, int, int]] = []
         row = 0
         while row < len(lengths):
+            # Without the second separator before the row, since the block begins here.
             begin = int(ends[row] - lengths[row])
+            # The sentences up to `stop` end within `size` tokens of the beginning.
             stop = int(np.searchsorted(ends, begin + self.size, side="right"))
             # Without `cross` a block ends with its document.
             if not self.cross:
@@ -100,6 +104,7 @@ class PackedSentenceDataset:
                 # A sentence that is longer than a block.
                 stop = row + 1
                 length = int(lengths[row])
+                # Its pieces are blocks of their own: the sentence after it begins a new block.
                 for skipped in range(0, length, self.size):
                     blocks.append((row, stop, skipped, min(self.size, length - skipped)))
             row = stop

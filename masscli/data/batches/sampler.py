@@ -80,6 +80,7 @@ class BatchSampler:
             fits = self._fits(window_sizes)
             self.skipped += int((~fits).sum())
             longest = max(longest, int(window_sizes[fits].max(initial=0)))
+            # For the hint of the error below.
             shortest = min(shortest, int(window_sizes.max(1).min()))
         if num_examples == 0:
             raise MasscliError(f"stream {name}: no example left of 0", "the text is empty")
@@ -95,6 +96,7 @@ class BatchSampler:
                 f"--max-tokens {limits.max_tokens}",
                 f"raise --max-tokens to {longest} or more, or lower {limits.shortening_options}",
             )
+        # The loader plans ahead of the trainer, so the two may be in adjacent windows.
         self._window = lru_cache(maxsize=2)(self._plan_window)
 
     def at(self, position: Position) -> tuple[Numbers, Position]:
@@ -120,6 +122,7 @@ class BatchSampler:
         """Return which examples, of these sizes (N, sides), a stack can read."""
         if not self.limits.max_lengths:
             return np.ones(len(sizes), np.bool_)
+        # Examples of one side have no limit for a target.
         max_lengths = np.array(self.limits.max_lengths[: sizes.shape[1]])
         fits: NDArray[np.bool_] = np.all(sizes <= max_lengths, axis=1)
         return fits
@@ -131,6 +134,7 @@ class BatchSampler:
         fits = self._fits(sizes)
         numbers = numbers[fits]
         sizes = sizes[fits]
+        # The generator belongs to epoch and window, so a run can go on from any position.
         rng = make_generator(self.seed, Purpose.EXAMPLE_ORDER, epoch, window)
         # Shuffling first puts examples of equal length into random order.
         order = np.arange(len(numbers))
@@ -141,6 +145,7 @@ class BatchSampler:
         batches = self._cut_into_batches(numbers[order], sizes[order].max(1))
         if not self.shuffle:
             return batches
+        # In the order of their lengths, all short examples would be learned from before the long ones.
         return [batches[i] for i in rng.permutation(len(batches))]
 
     def _cut_into_batches(self, numbers: Numbers, lengths: Numbers) -> list[Numbers]:
@@ -148,11 +153,13 @@ class BatchSampler:
         batches = []
         start = 0
         while start < len(numbers):
+            # The batch is at least as wide as its first example, so it cannot hold more than this.
             most = self.limits.max_tokens // int(lengths[start])
             most = min(most, self.limits.batch_size or len(numbers))
             # The padded size of the batch if it ends after the first, second, ... example.
             widths = np.maximum.accumulate(lengths[start : start + most])
             padded_sizes = widths * np.arange(1, len(widths) + 1)
+            # Padded sizes only grow, so the first that is too large can be found by bisection.
             count = int(np.searchsorted(padded_sizes, self.limits.max_tokens, side="right"))
             batches.append(numbers[start : start + count])
             start += count
@@ -164,12 +171,14 @@ class BatchSampler:
             return np.arange(self.num_examples)
         blocks = np.arange(-(-self.num_examples // BLOCK))
         if self.shuffle:
+            # All windows of an epoch cut the same permutation, so that each block is in one of them.
             rng = make_generator(self.seed, Purpose.BLOCK_ORDER, epoch)
             blocks = rng.permutation(blocks)
         per_window = WINDOW // BLOCK
         # Sorted numbers make for sequential reads of the index; the shuffle of a window undoes the order.
         window_blocks = np.sort(blocks[window * per_window : (window + 1) * per_window])
         numbers = (window_blocks[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
+        # The last block of the corpus may not be full.
         return numbers[numbers < self.num_examples]
 
     def _gather_sizes(self, numbers: Numbers) -> Numbers:

@@ -45,6 +45,7 @@ class PairFormat:
         """Return how many special tokens are added to one or two texts."""
         if texts == 1:
             return 2
+        # RoBERTa puts two separators between texts.
         return 4 if self.kind == "roberta" else 3
 
     def join(self, *texts: Ids) -> JoinedSequence:

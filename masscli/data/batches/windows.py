@@ -20,6 +20,7 @@ def split_into_windows(length: int, max_size: int, stride: int) -> list[tuple[in
         windows.append((start, size))
         if start + size >= length:
             return windows
+        # With a stride above the size, tokens between two windows would be lost.
         start += min(size, stride)
 
 
@@ -31,6 +32,7 @@ def best_window_per_token(windows: list[tuple[int, int]], length: int) -> Ids:
     """
     if not length:
         return np.zeros(0, np.int64)
+    # -1 is less than any context, for windows that do not hold the token.
     context = np.full((len(windows), length), -1.0)
     for number, (start, size) in enumerate(windows):
         left = np.arange(size)
