@@ -35,9 +35,11 @@ def align_spaces(
     first, second = anchors
     for round_number in range(ROUNDS):
         a, b = _rotate(x, y, first, second)
+        # The vectors of rare words are too noisy to learn from.
         scores = csls(a[:LEARNED_WORDS], b[:LEARNED_WORDS]) + spelling[:LEARNED_WORDS, :LEARNED_WORDS]
         if round_number < THINNED_ROUNDS:
             kept_share = FIRST_KEPT_SHARE + (1 - FIRST_KEPT_SHARE) * round_number / THINNED_ROUNDS
+            # Thinning lets the dictionary leave a local optimum (section 3.3 of the paper).
             dropped = torch.rand(scores.shape, generator=generator) >= kept_share
             scores = scores.masked_fill(dropped, -torch.inf)
         # The anchors stay in the dictionary, whatever is learned.
@@ -49,6 +51,7 @@ def align_spaces(
 
 def _rotate(x: Tensor, y: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Rotate both spaces so that rows `first` of x and `second` of y agree; weight axes by agreement."""
+    # The orthogonal map that brings the pairs closest together (Procrustes) follows from this decomposition.
     u, s, v = torch.linalg.svd(x[first].T @ y[second])
     a = torch.nn.functional.normalize((x @ u) * s.sqrt(), dim=1)
     b = torch.nn.functional.normalize((y @ v.T) * s.sqrt(), dim=1)

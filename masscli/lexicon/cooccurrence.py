@@ -40,6 +40,7 @@ def iter_words(data: DataFolder, language: str, pieces: Sequence[str], limit: in
     The number is that of the word's piece, or OTHER_WORD where it has several. Lines are separated by so many
     OTHER_WORDs that no window reaches across.
     """
+    # A piece that is the marker alone begins a word but is not one.
     begins_word = np.array([piece.startswith(SENTENCEPIECE_SPACE) and len(piece) > 1 for piece in pieces])
     column = data.monolingual("train", language)
     rows = len(column) if limit is None else min(limit, len(column))
@@ -85,10 +86,13 @@ def count_cooccurrences(chunks: Iterable[Ids], words: Ids) -> list[NDArray[np.fl
         for distance in range(1, max(WINDOWS) + 1):
             before = indices[:-distance]
             after = indices[distance:]
+            # Context lies on both sides of a word.
             for word, context in ((before, after), (after, before)):
                 is_pair = (word >= 0) & (context >= 0) & (context < contexts)
                 cells = word[is_pair] * contexts + context[is_pair]
                 counts = np.bincount(cells, minlength=len(words) * contexts) / distance
+                # The narrow window has all pairs of the wide one at its distances, so one pass counts for
+                # both.
                 for table, window in zip(tables, WINDOWS, strict=True):
                     if distance <= window:
                         table += counts
@@ -99,12 +103,16 @@ def reduce_counts(counts: NDArray[np.float64]) -> Tensor:
     """Return vectors (N, VECTOR_DIM) from counts (N, contexts), by positive pointwise mutual information."""
     context_weights = counts.sum(0) ** CONTEXT_POWER
     expected = counts.sum(1, keepdims=True) * (context_weights / context_weights.sum())
+    # A word without any context has no ratio, and keeps 0.
     ratio = np.divide(counts, expected, out=np.zeros_like(counts), where=expected > 0)
+    # A ratio below 1 counts as 1, which makes the mutual information positive.
     ppmi = torch.from_numpy(np.log(np.maximum(ratio, 1.0))).float()
     # The singular value decomposition starts from random vectors.
     torch.manual_seed(1)
+    # Some more vectors than needed make the last ones more accurate (Halko et al. 2011).
     u, s, _ = torch.svd_lowrank(ppmi, min(VECTOR_DIM + 20, counts.shape[1]), niter=4)
     vectors = u[:, :VECTOR_DIM] * s[:VECTOR_DIM].sqrt()
+    # A small vocabulary has fewer singular vectors than asked for.
     return torch.nn.functional.pad(vectors, (0, VECTOR_DIM - vectors.shape[1]))
 
 

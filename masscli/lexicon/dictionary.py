@@ -54,6 +54,7 @@ def read_dictionary(path: Path, data: DataFolder) -> dict[int, Ids]:
             f"{path}: none of its {total} pairs are pieces of the vocabulary of {data.folder}",
             "is it lower-cased alike?",
         )
+    # Sorted, because sets have no order that a draw could rely on.
     return {piece: np.array(sorted(others)) for piece, others in translations.items()}
 
 
@@ -93,6 +94,7 @@ def check_languages(data: DataFolder, languages: Sequence[str]) -> None:
 
 def _read_piece_pairs(path: Path, data: DataFolder) -> tuple[list[tuple[int, int]], int]:
     """Return the pairs whose words are one piece each, as ids, and how many pairs there are in all."""
+    # Special pieces are no words, even if a line spells one.
     ids = {piece: i for i, piece in enumerate(vocabulary_pieces(data)) if i not in data.vocab.special_ids}
     pairs = []
     total = 0

@@ -34,6 +34,7 @@ def induce(
     or has no such words.
     """
     check_languages(data, languages)
+    # A model with separate embeddings has no shared ones; those of its encoder are taken.
     name = next(name for name in EMBEDDING_NAMES if name in weights)
     embedding = weights[name].float()
     if len(embedding) != data.vocab.size:
@@ -43,6 +44,7 @@ def induce(
         )
     pieces = vocabulary_pieces(data)
     counts = [data.piece_counts(language) for language in languages]
+    # Rates are compared, because one language may have more text than the other.
     rates = [count / max(1, count.sum()) for count in counts]
     words = []
     for language, own, other in zip(languages, (0, 1), (1, 0), strict=True):
@@ -69,6 +71,7 @@ def _commonest_words(
 ) -> list[int]:
     """Return the candidates that begin a word, the commonest first."""
     ids = []
+    # A stable sort orders equally frequent pieces by id.
     for i in np.argsort(-counts, kind="stable").tolist():
         is_word = len(pieces[i]) > 1 and pieces[i].startswith(SENTENCEPIECE_SPACE)
         if is_candidate[i] and is_word and i not in data.vocab.special_ids:

@@ -61,6 +61,7 @@ def induce(
         threshold = LEAST if mutual else SURE
         if score >= threshold and common and differ:
             pairs.append(WordPair(first_words[first], second_words[second], score))
+    # Words break ties, so that the file does not depend on the order of a table.
     return sorted(pairs, key=lambda pair: (-pair.score, pair.first, pair.second))
 
 
@@ -77,6 +78,7 @@ def model1(source_lines: Sequence[Sequence[int]], target_lines: Sequence[Sequenc
     pair_keys, pair = np.unique(e * width + f, return_inverse=True)
     e = pair_keys // width
     f = pair_keys % width
+    # The first round normalizes, so any constant is the uniform distribution.
     t = np.ones(len(pair_keys))
     for _ in range(ROUNDS):
         # Expectation: each target token is shared out among the source words of its line.

@@ -84,6 +84,7 @@ def induce(
             "too few to begin with",
             "make the dictionary from pairs, or from a trained model",
         )
+    # The vectors of two windows were normalized one by one, and are now taken as one vector.
     x, y = (centre_and_normalize(side) for side in vectors)
     words = [[pieces[i].removeprefix(SENTENCEPIECE_SPACE) for i in side] for side in ids]
     spelling = spelling_similarity(words[0], words[1])
@@ -94,6 +95,7 @@ def induce(
     second_scores = csls(*align_spaces(x, y, anchors, spelling, seed=2)) + spelling
     agreement = _agreement(matches, mutual_nearest_pairs(second_scores))
     pairs = []
+    # The rank of a pair is that of its rarer word. A word that both languages spell alike exchanges nothing.
     for i, j in sorted(matches, key=max):
         if words[0][i] != words[1][j]:
             pairs.append(WordPair(words[0][i], words[1][j], float(scores[i, j])))
@@ -119,6 +121,7 @@ def write_vectors(prefix: Path, languages: Sequence[str], induced: InducedDictio
 
 def _commonest_words(counts: NDArray[np.int64], max_words: int, min_count: int) -> Ids:
     """Return the commonest words that occur at least `min_count` times."""
+    # Counts fall along the sorted list, so those that are large enough are its beginning.
     enough = int((counts >= min_count).sum())
     return np.argsort(-counts, kind="stable")[:enough][:max_words]
 

@@ -39,6 +39,7 @@ def _letter_ngrams(word: str) -> Counter[str]:
     plain = "".join(c for c in decomposed if not unicodedata.combining(c))
     if len(plain) < MIN_LETTERS or not plain.isalpha():
         return Counter()
+    # Beginnings and ends of words are telling, and become n-grams of their own.
     marked = f"<{plain}>"
     ngrams: Counter[str] = Counter()
     for n in (2, 3):
@@ -48,8 +49,10 @@ def _letter_ngrams(word: str) -> Counter[str]:
 
 def _normalized_counts(counts: Sequence[Counter[str]], columns: Mapping[str, int]) -> Tensor:
     """Return the counts (words, columns) of known n-grams, divided by the norm of all counts of the word."""
+    # Without any shared n-gram the table has one empty column, and all products are 0.
     table = torch.zeros(len(counts), max(1, len(columns)))
     for row, ngrams in enumerate(counts):
+        # The norm counts all n-grams, shared or not, as a cosine of whole words does.
         norm = sum(n * n for n in ngrams.values()) ** 0.5
         for ngram, n in ngrams.items():
             if ngram in columns:
