@@ -54,12 +54,7 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
     model = _mean(member.weights() for member in checkpoints)
     objectives = _mean(member.objective_state() for member in checkpoints)
     state = replace(first.state, step=max(member.state.step for member in checkpoints))
-    folder = folder / "checkpoints"
-    path = checkpoint.save_checkpoint(
-        folder, first.recipe, state, {}, first.tokenizer(), model, objectives, {}
-    )
-    checkpoint.link_checkpoint(folder, "last", path)
-    return path
+    return checkpoint.save_new_run(folder, first.recipe, state, first.tokenizer(), model, objectives)
 
 
 def _same_model(first: Checkpoint, second: Checkpoint) -> bool:

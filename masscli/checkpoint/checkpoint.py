@@ -26,7 +26,14 @@ from torch import Tensor
 
 from masscli.core.config import ConfigError, from_dict, to_dict, to_toml
 from masscli.core.errors import MasscliError
-from masscli.core.files import fsync_path, sha256_of, update_link, write_synced
+from masscli.core.files import (
+    fsync_path,
+    new_folder,
+    remove_leftovers,
+    sha256_of,
+    update_link,
+    write_synced,
+)
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sampler import Position
 from masscli.models.transformer import Transformer
@@ -242,6 +249,34 @@ def save_checkpoint(
     return final
 
 
+def save_new_run(
+    folder: Path,
+    recipe: Recipe,
+    state: RunState,
+    tokenizer: Tokenizer,
+    model: Mapping[str, Tensor],
+    objectives: Mapping[str, Tensor],
+) -> Path:
+    """Write a run with one checkpoint, which appears all at once, and return the path of the checkpoint.
+
+    It has no optimizer, so it is begun from and not continued. Raises MasscliError if it cannot be written.
+    """
+    final = folder / "checkpoints"
+    aside = final
+    try:
+        with new_folder(final) as aside:
+            saved = save_checkpoint(aside, recipe, state, {}, tokenizer, model, objectives, {})
+            link_checkpoint(aside, "last", saved)
+    except MasscliError as error:
+        # The user knows nothing of the folder aside.
+        raise MasscliError(error.message.replace(str(aside), str(final)), error.hint) from None
+    except OSError as error:
+        raise MasscliError(
+            f"{folder}: cannot be written ({error.strerror})", "choose another folder with --output"
+        ) from None
+    return final / saved.name
+
+
 def rank_steps(scores: Mapping[int, float | None], lower_is_better: bool) -> list[int]:
     """Return the steps that have a score, the best first; of equal ones the earlier."""
     known = {step: score for step, score in scores.items() if score is not None}
@@ -281,10 +316,11 @@ def remove_partial_saves(run: Path) -> None:
 def require_empty_folder(folder: Path) -> None:
     """Raise MasscliError if the folder of `--output` is not empty.
 
-    What an interrupted save left behind is removed."""
+    What `save_new_run` left behind when its process was killed is removed.
+    """
     if folder.exists() and not folder.is_dir():
         raise MasscliError(f"{folder}: is a file", "choose a folder with --output")
-    remove_partial_saves(folder)
+    remove_leftovers(folder / "checkpoints")
     if any(path.is_file() for path in folder.rglob("*")):
         raise MasscliError(f"{folder}: is not empty", "choose another folder with --output")
 

@@ -1,14 +1,25 @@
-"""Write files so that no reader, and no crash, ever meets half of one; checksums and locks."""
+"""Write files so that no reader, and no crash, ever meets half of one; checksums and locks.
+
+What is being written lies aside under a name of its own, so two processes that write the same path do not
+meet: the later one replaces the file of the other, and cannot replace its folder. A name aside is locked for
+as long as its process writes, so what a killed process has left is known and removed by the next one.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import glob
 import hashlib
 import os
+import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
+
+from masscli.core.errors import MasscliError
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -30,7 +41,8 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
     Until then the contents lie in a hidden file beside it, which is removed if there is an error.
     """
-    aside = _aside(path)
+    remove_leftovers(path)
+    aside, lock = _reserve_name(path, is_folder=False)
     # Also an interrupt must not leave the unfinished file behind.
     try:
         with open(aside, "wb") as file:
@@ -40,12 +52,64 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Make a folder that appears at `path` when the `with` block ends without an error.
+
+    The block fills the folder that it is given, which lies beside `path`. Raises MasscliError if `path` is
+    a folder that is not empty by then.
+    """
+    remove_leftovers(path)
+    aside, lock = _reserve_name(path, is_folder=True)
+    try:
+        yield aside
+        fsync_path(aside)
+        aside.rename(path)
+        fsync_path(path.parent)
+    except BaseException as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise MasscliError(
+                f"{path}: another process has written it meanwhile", "choose another folder with --output"
+            ) from None
+        raise
+    finally:
+        os.close(lock)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left aside of `path`; what another process is writing now stays."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+        # It may be gone by now, locked, of another user, or on a disk without locks.
+        with suppress(OSError):
+            lock = os.open(leftover, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if leftover.is_dir():
+                    shutil.rmtree(leftover)
+                else:
+                    leftover.unlink()
+            finally:
+                os.close(lock)
+
+
+def append_locked(path: Path, data: bytes) -> None:
+    """Add to the end of a file; what other processes add is not mixed with it."""
+    with open(path, "ab") as file:
+        # A disk without locks still adds small pieces in one step.
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(data)
 
 
 def update_link(link: Path, target: str) -> None:
     """Make a symbolic link, or change its target, in one step."""
     # A symbolic link cannot be changed in place, but another may take its name.
-    aside = _aside(link)
+    aside = link.with_name(f".{link.name}.new")
     aside.unlink(missing_ok=True)
     aside.symlink_to(target)
     aside.replace(link)
@@ -88,5 +152,20 @@ def acquire_lock(path: Path) -> BinaryIO:
     return file
 
 
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")
+def _reserve_name(path: Path, is_folder: bool) -> tuple[Path, int]:
+    """Make an empty file or folder beside `path`, and return it with the descriptor that locks it."""
+    while True:
+        aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
+        if is_folder:
+            aside.mkdir(parents=True)
+        else:
+            aside.touch(exist_ok=False)
+        # Another process may take it for a leftover, and remove it, before it is locked.
+        with suppress(FileNotFoundError):
+            lock = os.open(aside, os.O_RDONLY)
+            # Without locks on this disk, leftovers are not removed either.
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if aside.exists():
+                return aside, lock
+            os.close(lock)

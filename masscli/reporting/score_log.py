@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.core.files import append_locked
 from masscli.text.single_line import json_line
 
 SEED = "seed"
@@ -85,8 +86,7 @@ def append_scores(path: Path, scores: Sequence[LoggedScore]) -> None:
     lines = []
     for score in scores:
         lines.append(json_line({**asdict(score), "tags": dict(score.tags)}) + "\n")
-    with path.open("a", encoding="utf-8") as file:
-        file.write("".join(lines))
+    append_locked(path, "".join(lines).encode())
 
 
 def read_scores(path: Path) -> list[LoggedScore]:

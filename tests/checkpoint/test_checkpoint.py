@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from masscli.__main__ import run as masscli
 from masscli.checkpoint import checkpoint
+from masscli.checkpoint import checkpoint as checkpoint_module
 from masscli.checkpoint.average import average, open_members
 from masscli.checkpoint.checkpoint import Checkpoint, rank_steps, saved_checkpoints, stale_steps
 from masscli.core.config import to_dict, to_toml
@@ -442,6 +443,33 @@ def test_only_checkpoints_of_one_model_are_averaged(toy: Path, run: Path, tmp_pa
         f"{run}: is not empty",
         "choose another folder with --output",
     )
+
+
+def test_two_averages_into_one_folder_do_not_mix(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is finished first stays whole, and the other is refused."""
+    save, mean = checkpoint_module.save_checkpoint, tmp_path / "mean"
+
+    def save_after_another(folder: Path, *rest: Any) -> Path:
+        monkeypatch.setattr(checkpoint_module, "save_checkpoint", save)
+        average(open_members([run], 3), mean)
+        return save(folder, *rest)
+
+    monkeypatch.setattr(checkpoint_module, "save_checkpoint", save_after_another)
+    assert refused(lambda: average(open_members([run], 2), mean)) == (
+        f"{mean / 'checkpoints'}: another process has written it meanwhile",
+        "choose another folder with --output",
+    )
+    assert [path.name for path in mean.iterdir()] == ["checkpoints"]
+    assert Checkpoint.open(mean).verify() > 0
+
+
+def test_an_average_that_was_killed_is_made_again(run: Path, tmp_path: Path) -> None:
+    leftover = tmp_path / "mean/.checkpoints.1-00.new/step-0000010"
+    shutil.copytree(run / "checkpoints/step-0000010", leftover)
+    average(open_members([run], 2), tmp_path / "mean")
+    assert [path.name for path in (tmp_path / "mean").iterdir()] == ["checkpoints"]
 
 
 def test_what_a_checkpoint_says_of_itself(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

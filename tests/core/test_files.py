@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from masscli.core.files import acquire_lock, open_atomic, sha256_of, update_link, write_atomic
+from masscli.core.errors import MasscliError
+from masscli.core.files import acquire_lock, new_folder, open_atomic, sha256_of, update_link, write_atomic
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -48,3 +51,78 @@ def test_a_lock_is_held_until_its_file_is_closed(tmp_path: Path) -> None:
     lock.close()
     with acquire_lock(tmp_path / "lock"):
         pass
+
+
+def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "x") as aside:
+        (aside / "a").write_bytes(b"1")
+        assert not (tmp_path / "x").exists()
+    assert (tmp_path / "x/a").read_bytes() == b"1"
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "y") as aside:
+        (aside / "a").write_bytes(b"1")
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_folder_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    with pytest.raises(MasscliError) as error, new_folder(tmp_path / "x") as second:
+        (second / "a").write_bytes(b"second")
+        with new_folder(tmp_path / "x") as first:
+            (first / "a").write_bytes(b"first")
+    assert error.value.message == f"{tmp_path / 'x'}: another process has written it meanwhile"
+    assert (tmp_path / "x/a").read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+    """Their contents are not mixed, and neither takes the file of the other for a leftover."""
+    path = tmp_path / "x"
+    with open_atomic(path) as first:
+        first.write(b"first")
+        with open_atomic(path) as second:
+            second.write(b"second is longer")
+        assert path.read_bytes() == b"second is longer"
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from masscli.core.files import new_folder, open_atomic
+with open_atomic(Path("file")) as file, new_folder(Path("folder")) as folder:
+    file.write(b"half")
+    file.flush()
+    (folder / "part").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED], cwd=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    write_atomic(tmp_path / "file", b"whole")
+    with new_folder(tmp_path / "folder"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+MANY = """
+import sys
+from pathlib import Path
+from masscli.core.files import append_locked, write_atomic
+letter = sys.argv[1].encode()
+for _ in range(40):
+    write_atomic(Path("file"), letter * 100_000)
+    append_locked(Path("log"), letter * 20_000 + b"\\n")
+"""
+
+
+def test_many_processes_write_at_once(tmp_path: Path) -> None:
+    processes = [subprocess.Popen([sys.executable, "-c", MANY, letter], cwd=tmp_path) for letter in "abc"]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    content = (tmp_path / "file").read_bytes()
+    assert content in (b"a" * 100_000, b"b" * 100_000, b"c" * 100_000)
+    lines = (tmp_path / "log").read_bytes().splitlines()
+    assert len(lines) == 120 and all(len(line) == 20_000 and len(set(line)) == 1 for line in lines)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "log"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from masscli.checkpoint.convert.task_heads import convert_task_head
 from masscli.checkpoint.convert.tensors import Tensors, to_hf
 from masscli.checkpoint.convert.vocabulary import SENTENCEPIECE, SETTINGS, VOCAB
 from masscli.core.errors import MasscliError
-from masscli.core.files import fsync_path, write_synced
+from masscli.core.files import fsync_path, new_folder, write_synced
 from masscli.models.config import ModelConfig
 from masscli.text.model_kinds import BPE_CODES, WORDPIECE
 from masscli.text.tokenizer import Tokenizer
@@ -165,23 +164,18 @@ def _to_json(content: Mapping[str, Any]) -> bytes:
 
 
 def _write_folder(output: Path, files: Mapping[str, bytes], tensors: Tensors) -> None:
-    """Write a folder under another name and rename it, so that it is complete or not there."""
-    partial = output.with_name(f".{output.name}.new")
-    # An export that was interrupted may have left it behind.
-    shutil.rmtree(partial, ignore_errors=True)
+    """Write a folder that is complete or not there."""
     # safetensors refuses tensors that share memory or are not contiguous.
     contiguous = {}
     for name, tensor in tensors.items():
         contiguous[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
     try:
-        partial.mkdir(parents=True)
-        save_file(contiguous, partial / WEIGHTS, {"format": "pt"})
-        for name, content in files.items():
-            write_synced(partial / name, content)
-        fsync_path(partial / WEIGHTS)
-        partial.rename(output)
+        with new_folder(output) as folder:
+            save_file(contiguous, folder / WEIGHTS, {"format": "pt"})
+            for name, content in files.items():
+                write_synced(folder / name, content)
+            fsync_path(folder / WEIGHTS)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise MasscliError(
             f"--output {output}: cannot be written ({error.strerror})", "choose another folder"
         ) from None

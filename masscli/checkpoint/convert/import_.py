@@ -46,11 +46,7 @@ def import_folder(
     recipe = replace(from_dict(Recipe, {"save_dir": str(output), "stream": stream}), model=model)
     state = RunState(vocab_fingerprint=tokenizer.vocab.fingerprint)
     objective = {f"{family.objective}.{name}": tensor for name, tensor in imported.objective.items()}
-    checkpoints = output / "checkpoints"
-    path = checkpoint.save_checkpoint(
-        checkpoints, recipe, state, {}, tokenizer, imported.model, objective, {}
-    )
-    checkpoint.link_checkpoint(checkpoints, "last", path)
+    path = checkpoint.save_new_run(output, recipe, state, tokenizer, imported.model, objective)
 
     notes = [f"{family.title}: {len(weights)} tensors from {weights_path}", *vocabulary.notes]
     notes += imported.notes
