@@ -92,7 +92,8 @@ def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | 
     _check_known(known, source, target)
     # A decoder alone continues the prompt in the language of the prompt.
     is_decoder = not checkpoint.recipe.model.encoder_layers
-    if is_decoder and (source is None or target is None or source == target):
+    given_languages = {source, target} - {None}
+    if is_decoder and len(given_languages) < 2:
         first_dataset = next(iter(checkpoint.recipe.stream.values())).dataset
         language = target or source or first_dataset
         return WritingTask(language, language, None)

@@ -146,3 +146,23 @@ def test_the_blocks_of_a_page(page: Path, place: Path) -> None:
     if "runs/a runs/b" in script:
         script = script.replace("runs/a runs/b", "runs/ende runs/ende")
     run(script, place)
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    """Links, anchors and references to Python objects lead somewhere (extra `docs`)."""
+    pytest.importorskip("material", reason="needs the extra masscli[docs]")
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--quiet",
+        "--site-dir",
+        tmp_path / "site",
+    ]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "site/reference/commands/index.html").read_text(encoding="utf-8")
+    assert "Usage: masscli pretrain" in page
