@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every check there is: ruff, mypy, import-linter, pytest. Arguments go to pytest:  bash tests/run.sh -m slow tests/test_recipes.py
+# Every check there is: ruff, mypy, import-linter, pytest. Arguments go to pytest:  bash tests/run.sh -m slow tests/recipes
 #
 # Makes its own environment in .venv at the root of the repository, and reuses it. MASSCLI_NO_VENV=1 takes what is on PATH;
 # PYTHON=python3.12 chooses the interpreter.

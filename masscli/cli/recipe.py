@@ -104,6 +104,7 @@ def _show(recipe: str) -> None:
         print((folder / "README.md").read_text(encoding="utf-8").rstrip())
         for script in sorted(folder.glob("[0-9]*")):
             print(f"\n# ---- {script.name} ----\n{script.read_text(encoding='utf-8').rstrip()}")
+        print(f"\n# The scripts and the settings of each scale lie in {folder}")
         return
     given = read_toml(_file(path))
     print(_with_defaults_marked(to_dict(_decode(path)), given), end="")

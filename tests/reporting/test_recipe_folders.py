@@ -34,6 +34,7 @@ def test_a_recipe_is_shown_with_its_scripts(recipes: Path, capsys: pytest.Captur
     out = capsys.readouterr().out
     assert out.startswith("# A small experiment\n\nIts description.\n")
     assert "# ---- 1-first.sh ----\nmasscli demo text\n" in out
+    assert out.endswith(f"lie in {recipes / 'small'}\n")
 
 
 def test_a_recipe_is_told_its_scale_and_folders(recipes: Path, tmp_path: Path) -> None:
