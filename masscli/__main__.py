@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def run(args: Sequence[str]) -> int:
-    """Run one command line and return its exit code. Whatever else is raised is a bug."""
+    """Run one command line and return its exit code; an exception that is not a user's mistake is a bug."""
     try:
         from masscli.cli.app import dispatch
 
@@ -72,9 +72,9 @@ def report_error(message: str, hint: str | None) -> int:
 
 
 def abandon_stdout() -> None:
-    """Drop what standard output does not take.
+    """Drop the buffered output that standard output can no longer take.
 
-    Otherwise Python tries to write it again when it exits, and complains.
+    Otherwise Python would try to write it again when it exits, and complain.
     """
     try:
         sys.stdout.flush()

@@ -27,7 +27,7 @@ from masscli.training.recipe import StreamConfig
 
 @dataclass(frozen=True)
 class TaskModel:
-    """A model and the objective whose predictions are asked for."""
+    """A trained model together with the objective of the task that it predicts."""
 
     model: Transformer
     objective: PredictiveObjective
@@ -44,11 +44,13 @@ class TaskModel:
         device: torch.device,
         dtype: torch.dtype,
     ) -> TaskModel:
-        """Open a run or a checkpoint.
+        """Open a run or a checkpoint for one of its tasks.
 
-        `stream` names the task if the run has several; `null_threshold` replaces the threshold below which a
-        question counts as unanswerable. Raises MasscliError if the run has no such task, or if the threshold
-        means nothing for it.
+        `stream` names the training stream of the task, if the run was trained on several. `null_threshold`
+        replaces the trained threshold above which a question counts as unanswerable.
+
+        Raises MasscliError if the run has no such task, or if `null_threshold` is given for a task that has
+        no such threshold.
         """
         checkpoint = Checkpoint.open(path)
         name, options = _select_task(path, checkpoint, stream)
@@ -88,7 +90,7 @@ class TaskModel:
 
 
 def objective_of(stream: StreamConfig, checkpoint: Checkpoint) -> Objective:
-    """Build the objective of a stream as it was trained, without its trained parameters."""
+    """Build the objective of a training stream, without loading its trained parameters."""
     context = ObjectiveContext(checkpoint.framing(), checkpoint.recipe.model, stream.dataset)
     objective = objective_class(stream.objective.name)(stream.objective, context)
     assert isinstance(objective, Objective)
@@ -96,7 +98,7 @@ def objective_of(stream: StreamConfig, checkpoint: Checkpoint) -> Objective:
 
 
 def _select_task(path: Path, checkpoint: Checkpoint, stream: str | None) -> tuple[str, TableOptions]:
-    """Return the task that is named, or the only one there is."""
+    """Return the name and options of the task that `stream` names, or of the only task of the checkpoint."""
     tasks: dict[str, TableOptions] = {}
     for name, config in checkpoint.recipe.stream.items():
         if isinstance(config.objective, TableOptions):
@@ -117,7 +119,10 @@ def _select_task(path: Path, checkpoint: Checkpoint, stream: str | None) -> tupl
 
 
 def _with_null_threshold(path: Path, options: TableOptions, threshold: float) -> TableOptions:
-    """Return the options of question answering with another threshold for questions without an answer."""
+    """Return the options with the no-answer threshold replaced by `threshold`.
+
+    Raises MasscliError if the task is not question answering, or if it always gives an answer.
+    """
     if not isinstance(options, ExtractOptions):
         raise MasscliError(f"--null-threshold: {options.name} always has an answer", "leave it out")
     if not options.unanswerable:

@@ -27,7 +27,7 @@ from masscli.training.precision import choose_device, choose_dtype
 
 @dataclass(frozen=True)
 class TextModel:
-    """The checkpoints of an ensemble (usually one), and what they are asked to write."""
+    """The checkpoints of an ensemble (usually one), and the task and languages that they generate for."""
 
     checkpoints: tuple[Checkpoint, ...]
     task: WritingTask
@@ -47,11 +47,13 @@ class TextModel:
         device: str = "auto",
         precision: str = "auto",
     ) -> TextModel:
-        """Open runs or checkpoints that decode together.
+        """Open runs or checkpoints that decode together as an ensemble.
 
-        `stream`, `source` and `target` say what to write where the model has learned several things. The
-        weights are read when they are needed. Raises MasscliError if a model cannot write, if members of an
-        ensemble do not fit each other, or if it is not clear what to write.
+        `stream`, `source` and `target` choose what to generate if the model was trained for several tasks or
+        directions. Weights are read only when they are needed.
+
+        Raises MasscliError if a model cannot generate text, if the members of the ensemble do not fit each
+        other, or if the choice of a task or direction is ambiguous.
         """
         checkpoints, warnings = _open_ensemble(paths)
         task = select_writing_task(checkpoints[0], stream, source, target)
@@ -69,9 +71,9 @@ class TextModel:
         seed: int = 1,
         allowed: Tensor | None = None,
     ) -> Translator:
-        """Read the weights and return a translator for this task.
+        """Read the weights and return a translator for the chosen task.
 
-        `allowed` is a (V,) mask of the pieces that may be written; None allows all.
+        `allowed` is a (V,) mask of the pieces that may be generated; None allows all.
         """
         models = []
         for checkpoint in self.checkpoints:
@@ -112,7 +114,7 @@ class TextModel:
         return DataFolder.open(path or own_folder or self.checkpoints[0].recipe.data)
 
     def split(self, name: str, data: Path | None = None) -> tuple[list[str], list[str]]:
-        """Return the sources and references of a split, from the table of the task or from pairs."""
+        """Return the sources and references of a split: from the table that the task reads, or from pairs."""
         folder, task = self.data_folder(data), self.task
         if task.stream is None or not isinstance(task.stream.objective, ConditionalGenerationOptions):
             pair = f"{task.source}-{task.target}"
@@ -149,9 +151,10 @@ class TextModel:
 
 
 def _open_ensemble(paths: Sequence[Path]) -> tuple[list[Checkpoint], list[str]]:
-    """Open all members, which must agree on what ids mean, and return them with warnings.
+    """Open all members of an ensemble, and return them with warnings.
 
-    A path that does not exist may be a list of paths with colons, as in fairseq.
+    A path that does not exist is taken for a list of paths with colons between them, as in fairseq. Raises
+    MasscliError unless all members have the same vocabulary, and mark languages in the same way.
     """
     members: list[Path] = []
     for path in paths:

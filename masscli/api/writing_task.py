@@ -1,8 +1,9 @@
-"""Decide what a trained model is asked to write: for which of its tasks, and from which language to which.
+"""Choose what a trained model generates: for which of its tasks, and from which language to which.
 
-A checkpoint may have learned several directions or several writing tasks. These functions take what the user
-said, or nothing, and return the only way in which it can be meant. They raise MasscliError, with what to say,
-if there are several.
+A checkpoint may have been trained on several streams (a dataset with an objective, see
+masscli/training/recipe.py), and so for several directions or generation tasks. These functions take what the
+user has specified, or nothing, and return the only task that fits. They raise MasscliError, with a hint on
+what to specify, if several do.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from masscli.training.recipe import StreamConfig
 
 @dataclass(frozen=True, slots=True)
 class WritingTask:
-    """What is written: a direction, and the stream that learned it where that matters."""
+    """A generation task: the source and target languages, and the training stream if one is meant.
+
+    `stream` is None if the direction alone says what to do, as in translation.
+    """
 
     source: str
     target: str
@@ -31,9 +35,10 @@ class WritingTask:
 def select_writing_task(
     checkpoint: Checkpoint, stream_name: str | None, source: str | None, target: str | None
 ) -> WritingTask:
-    """Return the task and direction that a user means by a stream's name and two languages.
+    """Return the task and direction that the name of a stream and two languages stand for.
 
-    Each of the three may be None."""
+    Each of the three may be None. Raises MasscliError if nothing fits, or if several tasks do.
+    """
     stream = _select_stream(checkpoint, stream_name, source, target)
     if stream is not None:
         return WritingTask(*_languages_of(stream), stream)
@@ -43,9 +48,9 @@ def select_writing_task(
 def _select_stream(
     checkpoint: Checkpoint, stream_name: str | None, source: str | None, target: str | None
 ) -> StreamConfig | None:
-    """Return the stream that was named, or the only one that writes from a table.
+    """Return the stream called `stream_name`, or else the only one whose task generates text from a table.
 
-    Return None if the languages do not mean such a stream.
+    Return None if no stream of this kind has the given languages.
     """
     table_tasks = checkpoint.writers
     candidates = {}
@@ -79,7 +84,7 @@ def _check_languages(name: str, stream: StreamConfig, source: str | None, target
 
 
 def _languages_of(stream: StreamConfig) -> tuple[str, str]:
-    """Return the language a stream reads and the one it writes."""
+    """Return the source and the target language of a training stream."""
     if isinstance(stream.objective, ConditionalGenerationOptions):
         return stream.objective.language, stream.objective.language
     source, target = stream.dataset.split("-")
@@ -87,7 +92,11 @@ def _languages_of(stream: StreamConfig) -> tuple[str, str]:
 
 
 def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | None) -> WritingTask:
-    """Return the direction that is meant by two languages, each of which may be None."""
+    """Return the task of translating from `source` to `target`, each of which may be None.
+
+    A language that is None is filled in if the run was trained for a single direction that fits. Raises
+    MasscliError for a language that the model does not know, or if several directions fit.
+    """
     known = list(checkpoint.framing().vocab.languages)
     _check_known(known, source, target)
     # A decoder alone continues the prompt in the language of the prompt.
@@ -123,9 +132,9 @@ def _check_known(known: Sequence[str], source: str | None, target: str | None) -
 
 
 def _guess_direction(known: Sequence[str], source: str | None, target: str | None) -> WritingTask:
-    """Return a direction between two languages of a model that was only pre-trained, with a warning.
+    """Choose two languages for a model that was only pre-trained, and warn that it was not trained for them.
 
-    What it makes of another language is the first sign of success.
+    What such a model generates in another language is the first sign of successful pre-training.
     """
     source = source or next((language for language in known if language != target), known[0])
     target = target or next((language for language in known if language != source), source)
@@ -138,7 +147,8 @@ def _guess_direction(known: Sequence[str], source: str | None, target: str | Non
 def writing_stack(checkpoint: Checkpoint, task: WritingTask) -> Literal["encoder", "decoder"] | None:
     """Return the single stack to generate with, or None if encoder and decoder were trained together.
 
-    What counts is the streams of this task; if there is none, all streams that learned to write.
+    This follows from the training streams of the task. If it has none, it follows from all streams that
+    learned to generate text.
     """
     objectives = [stream.objective for stream in _streams_of_task(checkpoint, task)]
     if not objectives:
@@ -151,7 +161,7 @@ def writing_stack(checkpoint: Checkpoint, task: WritingTask) -> Literal["encoder
 
 
 def _streams_of_task(checkpoint: Checkpoint, task: WritingTask) -> list[StreamConfig]:
-    """Return the streams that learned this task, else those of its direction, else all that write."""
+    """Return the streams trained for this task, else those of its direction, else all that generate text."""
     generating = [s for s in checkpoint.recipe.stream.values() if s.objective.generates_text]
     if task.stream is not None:
         same_task = [stream for stream in generating if _same_task(stream, task.stream)]

@@ -17,7 +17,7 @@ from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
 
 def open_members(paths: Sequence[Path], last: int | None) -> list[Checkpoint]:
-    """Open the checkpoints that paths stand for: one for each path, or the `last` ones of each run.
+    """Open one checkpoint for each path, or with `last` the latest checkpoints of each run.
 
     Raises MasscliError if a run does not hold so many.
     """
@@ -58,7 +58,7 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
 
 
 def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
-    """Return whether shape, languages and objectives agree; dropout and the like may differ."""
+    """Return whether two checkpoints agree in architecture, languages and objectives, but for dropout."""
     first_model, second_model = to_dict(first.recipe.model), to_dict(second.recipe.model)
     same_shape = all(first_model[field] == second_model[field] for field in ARCHITECTURE_FIELDS)
     same_languages = first.state.languages == second.state.languages
@@ -66,7 +66,7 @@ def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
 
 
 def _objectives(member: Checkpoint) -> dict[str, tuple[str, str]]:
-    """Return dataset and objective of each stream."""
+    """Return the dataset and the objective of each training stream."""
     return {name: (stream.dataset, stream.objective.name) for name, stream in member.recipe.stream.items()}
 
 

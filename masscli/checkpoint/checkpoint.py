@@ -80,7 +80,7 @@ class RunState:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An opened checkpoint. Tensors are read when they are asked for."""
+    """An opened checkpoint. Its tensors are read only when a method asks for them."""
 
     path: Path
     recipe: Recipe
@@ -123,7 +123,7 @@ class Checkpoint:
         return Tokenizer.load(self.path)
 
     def framing(self) -> Framing:
-        """Return how text is framed for the model."""
+        """Return how special tokens and language marks are added to text for this model."""
         return make_framing(self.recipe, self.tokenizer(), self.state.languages)
 
     def model(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
@@ -140,7 +140,7 @@ class Checkpoint:
         return self._tensors(MODEL)
 
     def objective_state(self) -> dict[str, Tensor]:
-        """Return the tensors of the objectives by `STREAM.NAME`, such as classification heads."""
+        """Return the tensors of the objectives, such as classification heads, by `STREAM.NAME`."""
         return self._tensors(OBJECTIVES) if OBJECTIVES in self.checksums else {}
 
     def optimizer_state(self) -> dict[str, Tensor]:
@@ -176,7 +176,7 @@ class Checkpoint:
 
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
-        """Return the (source, target) languages that the model was trained to write, each once."""
+        """Return each (source, target) pair of languages that the model was trained to generate for."""
         directions: dict[tuple[str, str], None] = {}
         for stream in self.recipe.stream.values():
             if stream.objective.input_kind.has_direction:
@@ -188,7 +188,7 @@ class Checkpoint:
 
     @property
     def writers(self) -> dict[str, ConditionalGenerationOptions]:
-        """Return the options of the tasks that write text from a table, by stream."""
+        """Return the options of the tasks that generate text from tables, by the name of their stream."""
         writers = {}
         for name, stream in self.recipe.stream.items():
             if isinstance(stream.objective, ConditionalGenerationOptions):
@@ -197,7 +197,7 @@ class Checkpoint:
 
 
 def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...]) -> Framing:
-    """Return how the text of a run is framed."""
+    """Return how special tokens and language marks are added to the text of a run."""
     model = recipe.model
     return Framing(tokenizer.vocab, model.source_bos, model.languages == "tag", languages)
 
@@ -278,7 +278,7 @@ def save_new_run(
 
 
 def rank_steps(scores: Mapping[int, float | None], lower_is_better: bool) -> list[int]:
-    """Return the steps that have a score, the best first; of equal ones the earlier."""
+    """Return the steps that have a score, best first, and the earlier of two with equal scores first."""
     known = {step: score for step, score in scores.items() if score is not None}
     sign = 1 if lower_is_better else -1
     return sorted(known, key=lambda step: (sign * known[step], step))
@@ -350,7 +350,7 @@ def _read_recipe(path: Path) -> Recipe:
 
 
 def _find(path: Path) -> Path:
-    """Return the folder of the checkpoint that a path stands for."""
+    """Return the folder of the checkpoint that a path names: a checkpoint, or a run."""
     if (path / "state.json").exists():
         return path
     for name in ("best", "last"):
@@ -366,7 +366,7 @@ def _find(path: Path) -> Path:
 
 
 def _verify(path: Path, checksum: str | None) -> None:
-    """Raise MasscliError if a file is missing or, with a checksum, if it has changed."""
+    """Raise MasscliError if a file is missing or does not match `checksum`; None skips the comparison."""
     if not path.exists() or (checksum is not None and sha256_of(path) != checksum):
         raise MasscliError(
             f"{path}: damaged or missing (its checksum differs)", f"use another checkpoint; {_CONTINUE_HINT}"

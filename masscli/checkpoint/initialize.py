@@ -22,7 +22,7 @@ STACKS = ("encoder", "decoder")
 
 
 class Initialization(NamedTuple):
-    """The names of the tensors that were copied, and lines that tell the user what was done."""
+    """What was initialized: the names of the copied tensors, and the lines of a report for the user."""
 
     copied: set[str]
     report: list[str]
@@ -37,7 +37,8 @@ def initialize_model(
 ) -> list[str]:
     """Copy the weights of the checkpoints that a recipe names, and return a report for the user.
 
-    `objective_parameters` are the names of the objectives' own parameters, which are always new.
+    `objective_parameters` are the names of the objectives' own parameters, which are never copied and so keep
+    their random weights.
     """
     assert recipe.init_from is not None
     stacks = "encoder" if recipe.init_decoder_from is not None else recipe.init_stacks
@@ -107,9 +108,10 @@ def _report_rest(checkpoint: Checkpoint, unused: Sequence[str], languages: Seque
 
 
 def _copy(name: str, tensor: Tensor, source: Tensor, checkpoint: Checkpoint, languages: Sequence[str]) -> str:
-    """Copy one tensor, and return what is to be said of it, or an empty string.
+    """Copy the checkpoint's tensor `source` to the model's tensor `name`; return a note for the user, or "".
 
-    Raises MasscliError if the shapes differ.
+    Language vectors are copied by the names of the languages, and a table of positions that is too short is
+    repeated. Raises MasscliError if the shapes differ otherwise.
     """
     old_languages = checkpoint.state.languages
     if name.endswith("languages.weight") and old_languages != languages:
@@ -129,7 +131,7 @@ def _copy(name: str, tensor: Tensor, source: Tensor, checkpoint: Checkpoint, lan
 
 
 def _check_copied(checkpoint: Checkpoint, stacks: str, copied: Sequence[str]) -> None:
-    """Raise MasscliError if nothing was copied, or nothing of the stack that was asked for."""
+    """Raise MasscliError if nothing was copied, or nothing of the stack that --init-stacks names."""
     if stacks != "both" and not any(stacks in name.split(".")[:2] for name in copied):
         raise MasscliError(
             f"{checkpoint.path}: has no {stacks}", "leave out --init-stacks, or take another run"
@@ -154,7 +156,7 @@ def _is_wanted(name: str, stacks: str, shared_tensors: bool) -> bool:
 
 
 def _as_decoder(name: str) -> str:
-    """Return the name in the decoder of a tensor of the encoder."""
+    """Return the name of the decoder tensor that corresponds to an encoder tensor."""
     parts = name.split(".")
     for position, part in enumerate(parts[:2]):
         if part == "encoder":
@@ -165,14 +167,14 @@ def _as_decoder(name: str) -> str:
 def _copy_languages(
     tensor: Tensor, source: Tensor, old_languages: Sequence[str], new_languages: Sequence[str]
 ) -> None:
-    """Copy the vector of each language that both models have."""
+    """Copy the language vectors of the languages that both models have."""
     for row, language in enumerate(new_languages):
         if language in old_languages:
             tensor[row].copy_(source[list(old_languages).index(language)])
 
 
 def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
-    """Exclude parts of a model from training, and return a line that says how much.
+    """Exclude parts of a model from training, and return a note that says how much is frozen.
 
     A part is `embeddings`, a stack, or a number N for the first N layers of each stack. Raises MasscliError
     if the model has no such part.
@@ -200,7 +202,7 @@ def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
 
 
 def _prefixes(part: str) -> list[str]:
-    """Return how the names of the parameters of a part begin."""
+    """Return the prefixes of the parameter names that belong to a part."""
     if part == "embeddings":
         return ["token_embeddings.", "embeddings.", "embedding_projections.", "output_biases."]
     if part == "encoder":
@@ -215,7 +217,7 @@ def _starts_with_any(name: str, prefixes: Iterable[str]) -> bool:
 
 
 def _summarize(names: Sequence[str]) -> str:
-    """Return the first parts of names with their counts, such as `decoder (120), tables (1)`."""
+    """Return the leading components of names with their counts, such as `decoder (120), tables (1)`."""
     counts: dict[str, int] = {}
     for name in names:
         first_part = name.partition(".")[0]

@@ -67,7 +67,7 @@ def load_vectors(model: Transformer, entries: Sequence[str], data: DataFolder) -
 
 
 def _words(piece_ids: Sequence[int], pieces: Sequence[str]) -> dict[str, int]:
-    """Return the id of the piece for each word to look up.
+    """Map each word to look up in the file to the id of its piece.
 
     A piece that begins a word wins over one inside a word."""
     inside, beginning = {}, {}

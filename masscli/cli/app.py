@@ -108,7 +108,7 @@ class Commands(HelpPage, TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a stand-in for a command, for lists and completion."""
+        """Return a placeholder for a command, for the list of commands and for shell completion."""
         return TyperCommand(cmd_name, short_help=COMMANDS[cmd_name])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -188,13 +188,13 @@ def module_of(name: str) -> str:
 
 
 def _split_help(text: str) -> tuple[str, str]:
-    """Return a help text and its examples."""
+    """Split a docstring into the help text and the examples at its end."""
     about, _, examples = text.partition("\nExamples:\n")
     return about, examples
 
 
 def _explain(error: typer.BadParameter, args: Sequence[str]) -> MasscliError:
-    """Return an error of the parser in the form of ours: one line, no capital, no full stop."""
+    """Turn an error of the command-line parser into a MasscliError: one line, no capital, no full stop."""
     option = getattr(error, "option_name", None)
     if option is not None:
         # Imported only now, because most commands do not need the options of training.
@@ -208,7 +208,7 @@ def _explain(error: typer.BadParameter, args: Sequence[str]) -> MasscliError:
 
 
 def _help_command(args: Sequence[str]) -> str:
-    """Return the command that shows the help for what was called."""
+    """Return the command line that shows the help of the command in `args`."""
     names = [arg for arg in args if not arg.startswith("-")]
     return " ".join(["masscli", *names[:1], "--help"])
 

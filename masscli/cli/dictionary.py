@@ -50,7 +50,7 @@ MIN_AGREEMENT = 0.25
 
 
 class Source(StrEnum):
-    """What a dictionary is made of."""
+    """Where a dictionary is extracted from: aligned pairs, monolingual text, or a trained model."""
 
     PAIRS = "pairs"
     TEXT = "text"
@@ -178,7 +178,7 @@ def _check_output(output: Path) -> None:
 
 
 def _choose_source(path: Path, source: Source | None, languages: Languages) -> Source:
-    """Return what --from says, if it fits the path, or its default."""
+    """Return the source that --from names, if the path has it, or else the default for this path."""
     from masscli.data.storage.data_folder import DataFolder, MissingDataError
 
     is_data_folder = _is_data_folder(path)
@@ -200,7 +200,7 @@ def _choose_source(path: Path, source: Source | None, languages: Languages) -> S
 
 
 def _check_unused_options(path: Path, source: Source, given: Mapping[str, object]) -> None:
-    """Warn of options that another source would need, and refuse those that name files or folders."""
+    """Warn about options that only apply to another source; refuse those that name files or folders."""
     check_given_options(
         given,
         UnusedOption(source is Source.MODEL, "limit", f"{path} is no data folder"),
@@ -214,7 +214,7 @@ def _check_unused_options(path: Path, source: Source, given: Mapping[str, object
 
 
 def _pairs_remark(used: int, available: int) -> str:
-    """Return what is said of the pairs that a dictionary was made from."""
+    """Return a sentence that says how many of the available pairs were used."""
     if used == available:
         return f", from {used:,} pairs"
     return f", from {used:,} pairs of {available:,}"
@@ -227,7 +227,7 @@ def _is_data_folder(path: Path) -> bool:
 
 
 def _warn_of_low_agreement(induced: InducedDictionary, data: DataFolder) -> None:
-    """Warn of a dictionary that means little, since a second alignment finds other words."""
+    """Warn that a dictionary is unreliable if a second alignment finds other translations."""
     if induced.agreement >= MIN_AGREEMENT:
         return
     print(

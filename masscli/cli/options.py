@@ -41,7 +41,7 @@ Values = Mapping[str, Any]
 
 
 class OptionGroup(ABC):
-    """The options that one parameter of a command's function stands for.
+    """A group of options that fill one parameter of a command's function.
 
     Subclasses in `Annotated[T, Subclass]` are created with the name of the command and its arguments, because
     their options may depend on them.
@@ -49,15 +49,15 @@ class OptionGroup(ABC):
 
     @abstractmethod
     def parameters(self) -> Sequence[inspect.Parameter]:
-        """Return the Typer parameters."""
+        """Return the Typer parameters of the options."""
 
     @abstractmethod
     def collect(self, values: Values) -> object:
-        """Return what the command's function receives."""
+        """Turn the values that Typer parsed into the object that the command's function receives."""
 
     @abstractmethod
     def names(self, values: Values) -> dict[str, str]:
-        """Return how the user wrote each option that was given, by its dotted key: `optim.lr` is `--lr`."""
+        """Map the dotted key of each option that was given to the flag typed: `optim.lr` to `--lr`."""
 
 
 class SectionOptions(OptionGroup):
@@ -67,7 +67,7 @@ class SectionOptions(OptionGroup):
         self.section = section
 
     def parameters(self) -> Sequence[inspect.Parameter]:
-        """Return a parameter for each field."""
+        """Return one Typer parameter for each field of the dataclass."""
         return section_parameters(self.section)
 
     def collect(self, values: Values) -> object:
@@ -80,7 +80,7 @@ class SectionOptions(OptionGroup):
         return section
 
     def given(self, values: Values) -> dict[str, Any]:
-        """Return plain data of the options that were given, section by section."""
+        """Return the options that were given as plain data, nested by section."""
         raw: dict[str, Any] = {}
         for key in self.names(values):
             section, _, name = key.rpartition(".")
@@ -89,7 +89,7 @@ class SectionOptions(OptionGroup):
         return raw
 
     def names(self, values: Values) -> dict[str, str]:
-        """Return the flag of each option that was given."""
+        """Map the dotted key of each option that was given to the flag that the user typed."""
         names = {}
         for option in iter_options(self.section):
             # Names of options are unique over all sections, so parameters need no prefix.
@@ -101,7 +101,10 @@ class SectionOptions(OptionGroup):
 
 
 def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callable[..., None]:
-    """Return the function of a command with parameters that Typer understands; `args` are its arguments."""
+    """Return the function of a command with parameters that Typer understands.
+
+    `command` is the name of the command, and `args` are its arguments, on which the options may depend.
+    """
     allow_named_code(command, args)
     signature = inspect.signature(run, eval_str=True)
     groups: dict[str, OptionGroup] = {}
@@ -138,10 +141,10 @@ def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callabl
 
 
 def check_changed_options(section: Any, *rules: UnusedOption) -> None:
-    """Apply rules to the options of a section that have another value than their default.
+    """Warn about options of `section` that differ from their defaults and that a rule says have no effect.
 
-    A command calls this for rules that depend on more than the section: a warning names the options without
-    effect, or an error those that would mislead.
+    A command calls this for rules that depend on more than the section. Raises ConfigError if such an option
+    would mislead.
     """
     unused = {}
     for key, rule in find_unused(section, rules).items():
@@ -152,7 +155,11 @@ def check_changed_options(section: Any, *rules: UnusedOption) -> None:
 
 
 def check_given_options(given: Mapping[str, object], *rules: UnusedOption) -> None:
-    """Apply rules to options that are no fields of a dataclass; None is an option that was not given."""
+    """Warn about given options that a rule says have no effect.
+
+    `given` maps the names of options that are not fields of a dataclass to their values; None is an option
+    that was not given. Raises ConfigError if such an option would mislead.
+    """
     unused: dict[str, UnusedOption] = {}
     for rule in rules:
         for name in rule.options.split():
@@ -190,7 +197,7 @@ def parameter(name: str, annotation: Any, default: object = None) -> inspect.Par
 
 
 def join_repeated(value: Any) -> Any:
-    """Return what was typed, or None; an option that was repeated means the same as one with commas."""
+    """Return the value of an option; values of a repeated option are joined by commas. None stays None."""
     if isinstance(value, (list, tuple)):
         return ",".join(value) or None
     return value
@@ -256,7 +263,7 @@ def _option_parameter(option: OptionInfo, title: str) -> inspect.Parameter:
 
 
 def _titles(section: type) -> dict[str, str]:
-    """Return a title for each section in `section`: the first sentence of its docstring, and its key."""
+    """Map each section to its title in the help: the first sentence of its docstring, and its key."""
     titles = {"": _first_sentence(section)}
     types = typing.get_type_hints(section)
     for field in fields(section):

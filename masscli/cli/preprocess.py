@@ -120,7 +120,7 @@ def _warn(console: Console, text: str) -> None:
 
 @contextmanager
 def _disk_errors_explained(config: PreprocessConfig) -> Iterator[None]:
-    """Turn errors of the operating system about space and permissions into one line with a hint."""
+    """Turn OSErrors about full disks and missing permissions into a MasscliError with a hint."""
     try:
         yield
     except OSError as error:
@@ -135,7 +135,7 @@ def _disk_errors_explained(config: PreprocessConfig) -> Iterator[None]:
 
 
 def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> None:
-    """Print what became of the lines, and warn about what is suspicious."""
+    """Print how many lines were kept and dropped, and warn about suspicious text."""
     manifest = outcome.manifest
     if manifest.filter_stats:
         console.print(_filter_table(manifest))
@@ -150,7 +150,7 @@ def _report(console: Console, config: PreprocessConfig, outcome: Outcome) -> Non
 
 
 def _filter_table(manifest: Manifest) -> Table:
-    """Return a table of what became of the lines, with a row for each group of files."""
+    """Return a table of kept and dropped lines, with a row for each group of files."""
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -174,7 +174,7 @@ def _filter_table(manifest: Manifest) -> Table:
 
 
 def _side_figures(side: SideStats, lines: int) -> tuple[str, str, str, str]:
-    """Return the language, the number of pieces, the pieces per line, and the share of unknown pieces."""
+    """Return the table cells of one language: its name, pieces, pieces per line, share of unknown pieces."""
     return (
         side.language,
         f"{side.pieces:,}",
@@ -184,7 +184,7 @@ def _side_figures(side: SideStats, lines: int) -> tuple[str, str, str, str]:
 
 
 def _warn_of_unused_filters(config: PreprocessConfig, manifest: Manifest) -> None:
-    """Warn of filters that cannot find anything in this text."""
+    """Warn about filters that cannot find anything in this text."""
     from masscli.cli.options import check_changed_options
 
     has_held_out = any(not stats.group.startswith("train.") for stats in manifest.filter_stats)
@@ -217,7 +217,7 @@ def _warn_of_lines(console: Console, stats: FilterStats) -> None:
 
 
 def _report_tables(console: Console, folder: Path) -> None:
-    """Print what labelled examples there are, and warn about what is suspicious in them."""
+    """Print the number of labelled examples, and warn about suspicious ones."""
     from masscli.data.prepare.leaks import find_leaks
     from masscli.data.storage.data_folder import DataFolder
 

@@ -64,13 +64,13 @@ CASELESS = {"rouge", *METRIC_FAMILIES["rouge"], "rouge-lsum"}
 
 @dataclass(frozen=True)
 class Texts:
-    """The lines that are compared, by the name of their file."""
+    """The hypotheses and references to compare, by the names of their files."""
 
     hypotheses: Mapping[str, Sequence[str]]
     references: Mapping[str, Sequence[str]]
 
     def select(self, numbers: Sequence[int]) -> Texts:
-        """Return only the lines with these numbers."""
+        """Return the hypotheses and references of only the lines with these numbers."""
         return Texts(_select(self.hypotheses, numbers), _select(self.references, numbers))
 
 
@@ -124,7 +124,7 @@ def run(
 
 
 def _read_texts(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> Texts:
-    """Read both sides, and warn of what looks wrong with them."""
+    """Read hypotheses and references, and warn about what looks wrong in them."""
     paths = []
     for given in ref:
         # A name with a comma may also be the name of a file.
@@ -145,7 +145,7 @@ def _read_texts(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) 
 
 
 def _without_unlabelled(options: ScoreConfig, texts: Texts) -> tuple[ScoreConfig, Texts]:
-    """Leave out examples without a gold label, and say how many there are."""
+    """Leave out the examples without a gold label, and print how many there are."""
     options, labelled = drop_unlabelled(texts.references, options)
     if labelled is None:
         return options, texts
@@ -161,7 +161,7 @@ def _select(files: Mapping[str, Sequence[str]], numbers: Sequence[int]) -> dict[
 
 
 def _warn_of_oddities(options: ScoreConfig, texts: Texts, src: Path | None) -> None:
-    """Warn of the usual mistakes in scoring, which are recognised by how the lines look."""
+    """Warn about common mistakes in scoring that can be recognised from the lines."""
     _warn(check_metrics(texts.references, options))
     source = list(iter_lines(src)) if src is not None else None
     ignores_case = options.lowercase or set(options.metric) <= CASELESS

@@ -75,7 +75,7 @@ def read_hypotheses(
 
 
 def _names(paths: Sequence[Path]) -> dict[str, Path]:
-    """Return each path with the name that messages give it."""
+    """Map the name that messages use for each path to the path."""
     named: dict[str, Path] = {}
     for path in paths:
         if path in named.values():
@@ -102,7 +102,7 @@ def _read_reference(name: str, path: Path, options: ScoreConfig) -> ScoreInput:
 
 
 def _reference_format(path: Path, options: ScoreConfig) -> str:
-    """Return the format of references: as asked for, by the name of the file, or what the metric implies."""
+    """Return the format of references: from --ref-format, the file name, or the metric."""
     if options.ref_format is not None:
         return options.ref_format
     format = _format_by_name(path)
@@ -157,7 +157,7 @@ def _table_hypothesis(name: str, rows: list[str], column: str | None, flag: str,
 
 
 def _jsonl_hypothesis(name: str, rows: Sequence[str], column: str | None, flag: str) -> ScoreInput:
-    """Read the named field, or the one in which `generate` or `predict` write."""
+    """Read the hypotheses of a JSONL file: field `column`, or else the field of masscli's own output."""
     first = _parse_object(name, 1, rows[0]) if rows else {}
     if column is None and HYPOTHESES_FIELD in first:
         lines = []
@@ -224,7 +224,7 @@ def _choices(name: str, records: Sequence[Record], column: str, flag: str) -> Sc
 
 
 def _conll(name: str, rows: Sequence[str], column: str | None, flag: str) -> ScoreInput:
-    """Return one column of CoNLL lines: the named one, else the last, or the parts of speech of CoNLL-U."""
+    """Return one column of CoNLL lines: column `column`, else the last, or UPOS of CoNLL-U."""
     sentences = list(split_sentences(rows, name))
     if not sentences:
         return ScoreInput(name, [], [])
@@ -365,7 +365,7 @@ def _check_sentences(name: str, ours: Sentences, other: str, theirs: Sentences) 
 
 
 def check_inputs(hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInput]) -> Iterator[str]:
-    """Yield what looks wrong with the two sides, or what a user should know of them."""
+    """Yield warnings about hypotheses and references that do not seem to belong together."""
     for flag, inputs in (("--hyp-column", hypotheses), ("--column", references)):
         for one in inputs:
             if one.raw_json:
@@ -385,7 +385,7 @@ def check_inputs(hypotheses: Sequence[ScoreInput], references: Sequence[ScoreInp
 def _count_different_words(ours: ScoreInput, theirs: ScoreInput) -> int:
     """Return in how many words two tagged inputs differ.
 
-    Which column holds the words is not known, so the two columns that agree best are taken for them.
+    It is not known which column holds the words, so the two columns that agree best are compared.
     """
     differences = []
     for our_column, their_column in product(_other_columns(ours), _other_columns(theirs)):
@@ -394,7 +394,7 @@ def _count_different_words(ours: ScoreInput, theirs: ScoreInput) -> int:
 
 
 def _other_columns(tagged: ScoreInput) -> list[list[str]]:
-    """Return all columns but the tags."""
+    """Return all columns except the tags."""
     rows = [columns for sentence in tagged.sentences or [] for _, columns in sentence]
     columns = [list(column) for column in zip(*rows, strict=True)]
     return [column for position, column in enumerate(columns) if position != tagged.column]

@@ -52,7 +52,7 @@ def score_squad(
 
 
 def _check_alone(options: ScoreConfig, references: Sequence[Path]) -> None:
-    """Raise MasscliError for options that do not go with SQuAD's own files."""
+    """Raise MasscliError for options that cannot be combined with --metric squad."""
     other_options = (
         options.confidence,
         options.paired,

@@ -47,7 +47,7 @@ class LogFile:
         self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, event: Event) -> None:
-        """Append an event."""
+        """Append an event to the file as one line of JSON."""
         fields = {"event": _event_name(event), "time": round(time.time(), 3), **asdict(event)}
         self._file.write(json.dumps(_to_json(fields)) + "\n")
 
@@ -69,7 +69,7 @@ class TensorBoard:
         self._writer = SummaryWriter(str(folder))
 
     def write(self, event: Event) -> None:
-        """Add the numbers of an event."""
+        """Add the numbers of an event to the curves."""
         for name, value in _numbers(asdict(event)):
             self._writer.add_scalar(f"{_event_name(event)}/{name}", value, event.step)
 
@@ -88,7 +88,7 @@ class Warnings:
         self._shown: set[str] = set()
 
     def new(self, warnings: Sequence[str]) -> list[str]:
-        """Return those of the present warnings that were not present before."""
+        """Return the warnings in `warnings` that were not there at the previous call."""
         present = {text.partition(" (")[0]: text for text in warnings}
         new = [text for key, text in present.items() if key not in self._shown]
         self._shown = set(present)
@@ -149,7 +149,7 @@ def _print(progress: Progress, line: str) -> None:
 
 
 def _format_step(event: Stepped) -> str:
-    """Return the line that shows the updates since the last one."""
+    """Return the line that the console shows for a `Stepped` event."""
     losses = "  ".join(f"{name} {value:.3f}" for name, value in event.losses.items())
     parts = [
         f"{event.step}: {losses}",
@@ -192,7 +192,7 @@ def _without_repeats(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _lines_up_to(path: Path, step: int) -> Iterator[str]:
-    """Yield the lines of a log whose event is not later than update `step`."""
+    """Yield the lines of a log whose events are not later than update `step`."""
     if not path.exists():
         return
     for line in path.read_text(encoding="utf-8").split("\n"):

@@ -55,7 +55,7 @@ class TrainingOptions(OptionGroup):
         self.selection = SectionOptions(StreamSelection)
 
     def parameters(self) -> list[inspect.Parameter]:
-        """Return the parameters; an option that several objectives have stands under the first of them."""
+        """Return the parameters; an option that several objectives share is listed under the first one."""
         # The same option of two objectives is one flag, which holds for both.
         parameters: dict[str, inspect.Parameter] = {}
         for name, options in self.objectives.items():
@@ -74,7 +74,7 @@ class TrainingOptions(OptionGroup):
         ]
 
     def collect(self, values: Values) -> TrainRequest:
-        """Return what the command line and the file of --config ask for."""
+        """Return the training request of the command line and the --config file."""
         given = self._recipe_options(values)
         # --set wins over flags, and flags win over the file.
         options = override(merge(self.from_file, given), values["set"] or [])
@@ -90,7 +90,7 @@ class TrainingOptions(OptionGroup):
         )
 
     def names(self, values: Values) -> dict[str, str]:
-        """Return how the user wrote each option: in the file, by a flag or with --set."""
+        """Map each option to the form in which the user gave it: a key of the file, a flag or --set."""
         names = {}
         if self.file is not None:
             # Later entries replace earlier ones, in the order in which they win.
@@ -121,7 +121,7 @@ class TrainingOptions(OptionGroup):
         return {name: _load_objective(name, str(source)) for name, source in sources.items()}
 
     def _leading_parameters(self) -> Iterator[inspect.Parameter]:
-        """Yield the parameters that are no fields of a recipe."""
+        """Yield the parameters that are not fields of a recipe, such as --config."""
         (data,) = (option for option in iter_options(Recipe) if option.key == "data")
         argument = typer.Argument(
             metavar="DATA", help=f"{data.help} [default: {data.default}]", show_default=False
@@ -192,7 +192,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def explain_unknown_option(unknown: str, command: str) -> MasscliError | None:
-    """Return an error for a flag of an objective that is not in use, or None for any other flag."""
+    """Return an error that names the objective which has the flag `unknown`.
+
+    Return None if no objective has it.
+    """
     if command not in CHOOSERS:
         return None
     owners = []

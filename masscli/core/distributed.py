@@ -77,7 +77,7 @@ def stop() -> None:
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """Add a tensor over all processes, in place, and return it."""
+    """Sum a tensor over all processes, in place, and return it."""
     if world_size > 1:
         import torch.distributed as dist
 
@@ -86,7 +86,7 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
 
 
 def broadcast(tensor: Tensor) -> Tensor:
-    """Overwrite a tensor with that of rank 0, in place, and return it."""
+    """Replace a tensor on every process by that of rank 0, in place, and return it."""
     if world_size > 1:
         import torch.distributed as dist
 
@@ -95,7 +95,7 @@ def broadcast(tensor: Tensor) -> Tensor:
 
 
 def barrier() -> None:
-    """Wait until all processes are here."""
+    """Wait until all processes have called this function."""
     if world_size > 1:
         import torch.distributed as dist
 

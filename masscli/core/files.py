@@ -39,7 +39,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing that appears when the `with` block ends without an error.
 
-    Until then the contents lie in a hidden file beside it, which is removed if there is an error.
+    Until then the contents are in a hidden file beside it, which is removed if there is an error.
     """
     remove_leftovers(path)
     aside, lock = _reserve_name(path, is_folder=False)

@@ -15,9 +15,10 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What random numbers are drawn for. No two purposes share numbers.
+    """What random numbers are drawn for; no two purposes share numbers.
 
-    A value is a word of Philox's counter and must never change: it would change the results of training.
+    Each value is a word of Philox's counter. It must never change, since that would change the results of
+    training.
     """
 
     EXAMPLE_NOISE = 0

@@ -12,9 +12,9 @@ from itertools import pairwise
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A value for each update.
+    """A value that depends on the number of the update, such as the weight of a loss.
 
-    Between two `points` (update, value) it is a straight line, and after the last of them it is constant.
+    It is linear between two `points` (update, value), and constant after the last of them.
     """
 
     points: tuple[tuple[int, float], ...]

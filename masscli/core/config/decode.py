@@ -142,7 +142,7 @@ def _parse_scalar(kind: Any, value: object) -> object:
 
 
 def _parse_word(kind: Any, word: str) -> object:
-    """Parse what was typed for a field that is not a string."""
+    """Parse a string that was typed for a field of another type than str."""
     if kind is bool:
         if word.lower() not in ("true", "false"):
             raise _mismatch("true or false", word)

@@ -57,7 +57,7 @@ def join_key(prefix: str, key: str) -> str:
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
-    """Return the end of an error about an unknown word: the nearest known word, or else all of them."""
+    """Return the end of an error message about an unknown word: the nearest known word, or all of them."""
     close_matches = difflib.get_close_matches(word, known, n=1)
     if close_matches:
         return f", did you mean {close_matches[0]!r}?"

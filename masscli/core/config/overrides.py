@@ -10,7 +10,7 @@ from masscli.core.config.errors import ConfigError, Problem
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with the values of `top` in their places, table by table."""
+    """Merge two nested mappings; a value of `top` replaces the value of `base` under the same key."""
     merged = dict(base)
     for key, value in top.items():
         below = merged.get(key)
@@ -22,7 +22,7 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Return a copy of `raw` with assignments such as `optim.lr=1e-3` carried out.
+    """Return a copy of `raw` in which assignments such as `optim.lr=1e-3` replace values.
 
     The values stay strings, which `from_dict` parses by the types of their fields. Raises ConfigError for an
     assignment without `=`, or if a part of its key is a value and not a table.

@@ -9,17 +9,17 @@ from masscli.core.config.declare import Rule
 
 
 def positive(section: Any, *names: str) -> list[Rule]:
-    """Return the rules that these fields are above 0."""
+    """Return one rule for each named field: its value is above 0."""
     return _rules(section, names, lambda value: value > 0, "must be above 0")
 
 
 def not_negative(section: Any, *names: str) -> list[Rule]:
-    """Return the rules that these fields are 0 or more."""
+    """Return one rule for each named field: its value is 0 or more."""
     return _rules(section, names, lambda value: value >= 0, "must not be negative")
 
 
 def below_one(section: Any, *names: str) -> list[Rule]:
-    """Return the rules that these fields are 0 or more and below 1, such as the probability of a dropout."""
+    """Return one rule for each named field: its value is in [0, 1), as that of a dropout probability."""
     return _rules(section, names, lambda value: 0 <= value < 1, "must lie in [0, 1)")
 
 

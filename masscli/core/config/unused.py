@@ -17,10 +17,10 @@ from masscli.core.config.errors import ConfigError, Problem
 
 
 def find_unused(section: Any, rules: Iterable[UnusedOption] | None = None) -> dict[str, UnusedOption]:
-    """Return each option of a section that has no effect, with the first rule that says so.
+    """Map each option of a section that has no effect to the first rule that says so.
 
-    The rules are those in its property `unused_options`, unless others are given. An option that has
-    its default value misleads nobody.
+    The rules are those in its property `unused_options`, unless others are given. A rule of the result is
+    `misleading` only if the option also differs from its default.
     """
     if rules is None:
         rules = getattr(section, "unused_options", ())
@@ -41,7 +41,7 @@ def is_changed(section: Any, key: str) -> bool:
 
 
 def refuse_misleading(unused: Mapping[str, UnusedOption]) -> list[Problem]:
-    """Return a problem for each given option without effect, for a warning.
+    """Return a problem to warn about for each given option without effect.
 
     Raises one ConfigError that names all options whose rules say that the result would mislead.
     """

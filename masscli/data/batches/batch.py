@@ -1,6 +1,7 @@
-"""The padded blocks that travel from the loader to a model.
+"""The padded blocks that the loader sends to a model.
 
-Nothing dense is shipped: padding follows from lengths, and causal and document masks are built on the device.
+Masks are not part of a batch: padding masks follow from lengths, and causal and document masks are built on
+the device.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A padded block of B rows of L token ids, and all that a stack needs to read it."""
+    """A padded block of B rows of L token ids, with everything else that a stack needs to read it."""
 
     ids: Tensor
     """(B, L)"""
@@ -67,7 +68,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A micro-batch of one stream and one target language."""
+    """A micro-batch of one training stream and one target language."""
 
     source: Tokens
     target: Tokens | None

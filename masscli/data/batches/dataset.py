@@ -1,8 +1,8 @@
-"""Datasets: what an example is, between the shards and the sampler.
+"""Datasets: the interface through which the sampler and the loader see examples, and datasets of plain text.
 
-A dataset has a length, sizes (for batching) and examples; the sampler orders its entries and never looks
-inside. Every dataset is an index over columns that are mapped into memory, so nothing is read before it is
-asked for. The datasets of plain text are here; objectives have more of their own.
+A dataset has a length, sizes (for batching) and examples; the sampler orders the examples by number and never
+looks inside. Every dataset is an index over columns that are mapped into memory, so nothing is read before it
+is asked for. Objectives define more datasets of their own.
 """
 
 from __future__ import annotations
@@ -28,28 +28,31 @@ class Example(NamedTuple):
 
 
 class Dataset(Protocol):
-    """Examples by number."""
+    """The interface of a dataset: examples that are found by their number."""
 
     def __len__(self) -> int: ...
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the length of each side, in tokens that a stack will read: (stop - start, sides)."""
+        """Return the sizes of examples `start` to `stop` - 1, for the batch sampler: (stop - start, sides).
+
+        A size is the number of tokens of one side, such as source or target, with all special tokens.
+        """
         ...
 
     def __getitem__(self, number: int) -> Example: ...
 
 
 class Collator(Protocol):
-    """Makes a batch of examples.
+    """The interface of a collator, which makes a batch of examples.
 
-    It runs in the loader's processes, so it must be picklable and without parameters. `rngs` are the
-    examples' own random generators.
+    It runs in the loader's processes, so it must be picklable and without parameters. `rngs` are the random
+    generators of the examples, one for each.
     """
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch: ...
 
 
 class LineDataset:
-    """The first `limit` rows of one column (sentences) or of several aligned columns (pairs)."""
+    """A dataset of the first `limit` rows of one column (sentences) or several aligned ones (pairs)."""
 
     def __init__(self, columns: Sequence[RaggedColumn], limit: int | None = None) -> None:
         self.columns = columns
@@ -87,7 +90,7 @@ class TokenBlockDataset:
         return -(-self._total // self.size)
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return lengths (stop - start, 1), with the special tokens that may be added."""
+        """Return the length of each block plus 2, the most special tokens it can get: (stop - start, 1)."""
         begins = np.arange(start, stop) * self.size
         return (np.minimum(self._total - begins, self.size) + SPECIAL_TOKENS)[:, None]
 

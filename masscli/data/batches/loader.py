@@ -1,4 +1,4 @@
-"""Which micro-batch comes when, and the processes that prepare it.
+"""The order of micro-batches over all training streams, and the processes that prepare them.
 
 Draw n is a list of U micro-batches, which serve one update or more. The stream of each is a pure function of
 (seed, n, micro), and within a stream micro-batches come in the sampler's order. Every process plans all of
@@ -25,7 +25,7 @@ from masscli.data.batches.sampler import BatchSampler, Numbers, Position
 
 
 class PlannedBatch(NamedTuple):
-    """A micro-batch that is yet to be prepared."""
+    """A micro-batch that has been planned but not prepared: a stream, and numbers of its examples."""
 
     draw: int
     """The draw that it belongs to."""
@@ -124,7 +124,7 @@ def load(
 
 
 class _PreparedBatches(TorchDataset[PreparedBatch]):
-    """What a DataLoader indexes: micro-batches, by their plan."""
+    """A map-style dataset for a DataLoader, which prepares the micro-batch of each plan."""
 
     def __init__(self, batch_builders: Mapping[str, BatchBuilder]) -> None:
         self.batch_builders = batch_builders
@@ -135,7 +135,7 @@ class _PreparedBatches(TorchDataset[PreparedBatch]):
 
 
 class _OwnBatches:
-    """The planned micro-batches of this process, as a sampler of a DataLoader."""
+    """A sampler for a DataLoader, which yields the planned micro-batches of this process."""
 
     def __init__(
         self, planned_batches: Iterator[PlannedBatch], rank: int, world: int, last_draw: int | None
@@ -156,7 +156,7 @@ class _OwnBatches:
 
 
 def _unchanged(prepared: Any) -> Any:
-    """Return a batch as it is, in place of PyTorch's own collation."""
+    """Return a batch unchanged; this replaces PyTorch's own collate function."""
     return prepared
 
 

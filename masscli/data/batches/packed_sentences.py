@@ -20,7 +20,7 @@ from masscli.text.word_starts import WordStarts
 
 
 class DocumentColumn(RaggedColumn, Protocol):
-    """A column that knows at which rows its documents start."""
+    """The interface of a column that knows at which rows its documents start."""
 
     @property
     def document_starts(self) -> NDArray[np.int64]: ...
@@ -60,7 +60,7 @@ class PackedSentenceDataset:
         return len(self._index)
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return lengths (stop - start, 1), with the special token before a block."""
+        """Return the length of each block, with the special token before it: (stop - start, 1)."""
         return self._index[start:stop, 3:] + 1
 
     def __getitem__(self, number: int) -> Example:

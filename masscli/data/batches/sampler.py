@@ -28,7 +28,7 @@ Numbers = NDArray[np.int64]
 
 
 class Position(NamedTuple):
-    """A place in the order of one stream: the micro-batch that comes next."""
+    """A place in the order of one stream: which micro-batch comes next."""
 
     epoch: int = 0
     window: int = 0
@@ -36,7 +36,7 @@ class Position(NamedTuple):
 
 
 class BatchLimits(NamedTuple):
-    """What a micro-batch and an example may hold."""
+    """The limits on a micro-batch and on a single example."""
 
     max_tokens: int
     """Tokens of a micro-batch: its examples times the longest side of any of them."""
@@ -119,7 +119,7 @@ class BatchSampler:
         return batches
 
     def _fits(self, sizes: Numbers) -> NDArray[np.bool_]:
-        """Return which examples, of these sizes (N, sides), a stack can read."""
+        """Return which examples, of sizes (N, sides), are within `limits.max_lengths`."""
         if not self.limits.max_lengths:
             return np.ones(len(sizes), np.bool_)
         # Examples of one side have no limit for a target.
@@ -166,7 +166,7 @@ class BatchSampler:
         return batches
 
     def _window_members(self, epoch: int, window: int) -> Numbers:
-        """Return the examples of a window, sorted."""
+        """Return the numbers of the examples in a window, sorted."""
         if self.num_examples <= WINDOW:
             return np.arange(self.num_examples)
         blocks = np.arange(-(-self.num_examples // BLOCK))
@@ -182,7 +182,7 @@ class BatchSampler:
         return numbers[numbers < self.num_examples]
 
     def _gather_sizes(self, numbers: Numbers) -> Numbers:
-        """Return the sizes of sorted examples, read a run of consecutive numbers at a time."""
+        """Return the sizes of examples with the sorted `numbers`, reading consecutive ones together."""
         boundaries = np.flatnonzero(np.diff(numbers) != 1) + 1
         # A run is one read of the index.
         runs = np.split(numbers, boundaries)

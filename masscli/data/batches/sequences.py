@@ -1,4 +1,4 @@
-"""How one or two texts become the one sequence that a stack reads, and how they are truncated to fit.
+"""The formats that join one or two texts into one sequence, and the truncation of texts to fit.
 
     bert      [CLS] A [SEP]     [CLS] A [SEP] B [SEP]          segments 0 up to the first [SEP], then 1
     roberta   <s> A </s>        <s> A </s> </s> B </s>         no segments
@@ -74,7 +74,7 @@ class PairFormat:
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """Which part of a source is read."""
+    """Which part of a source is kept if it is too long."""
 
     turns: int = 0
     """Read only this many of the latest turns of a dialogue; 0 means that the source is not a dialogue."""

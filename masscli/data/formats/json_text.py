@@ -1,4 +1,4 @@
-"""JSON and JSON Lines, read with one line of error for whatever is wrong."""
+"""Read JSON and JSON Lines, and report whatever is wrong in an error of one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JSONL_HINT = "JSONL has one object per line"
 
 
 def parse_json(text: str, place: str, hint: str) -> Any:
-    """Return what JSON text says.
+    """Return the value of a JSON text.
 
     Raises MasscliError, which begins with `place`, when the text is not JSON or holds an unpaired surrogate.
     """

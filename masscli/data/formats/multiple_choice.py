@@ -1,4 +1,4 @@
-"""What the formats of multiple choice have in common: how a choice is joined to its question, and labels."""
+"""Helpers for the formats of multiple choice: joining a choice to its question, and reading labels."""
 
 from __future__ import annotations
 

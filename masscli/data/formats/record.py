@@ -18,7 +18,7 @@ from masscli.text.corpus import SUFFIXES
 class Record:
     """One labelled example of a file.
 
-    `line` is the line at which the example starts, or the number of its question where a file has no lines.
+    `line` is the line at which the example starts, or the number of the question in a file that has no lines.
     """
 
     line: int

@@ -112,7 +112,7 @@ class PreprocessConfig:
 
     @property
     def preprocessing(self) -> TextPreprocessing:
-        """How text is prepared before it is cut into pieces."""
+        """The preparation of text before it is split into pieces."""
         return TextPreprocessing(self.normalize, self.moses, self.lowercase, self.romanian)
 
     def __post_init__(self) -> None:
@@ -143,7 +143,7 @@ class PreprocessConfig:
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """The options that have no effect with the others."""
+        """Rules that say which options have no effect, given the values of the others."""
         is_given = self.spm_model is not None or self.bpe_codes is not None
         options = "vocab_size character_coverage vocab_sentences"
         return (UnusedOption(is_given, options, "the vocabulary is given, and none is trained"),)

@@ -15,7 +15,7 @@ Reasons = NDArray[np.int8]
 
 
 class DropReason(IntEnum):
-    """Why a line is dropped, or that it is kept."""
+    """The reason for dropping a training line; KEPT if there is none."""
 
     KEPT = 0
     EMPTY = 1
@@ -29,14 +29,14 @@ class DropReason(IntEnum):
 
     @property
     def label(self) -> str:
-        """The reason as it is called in reports and in the log of dropped lines."""
+        """The name of the reason in reports and in the log of dropped lines."""
         if self is DropReason.HELD_OUT:
             return "in valid or test"
         return self.name.lower().replace("_", " ")
 
 
 def length_reasons(lengths: NDArray[np.int32], config: PreprocessConfig) -> Reasons:
-    """Return which rows of one side are empty, too short or too long, in pieces."""
+    """Return for each line the length rule that it violates (empty, too short, too long), or KEPT."""
     reasons = np.full(len(lengths), DropReason.KEPT, np.int8)
     # Later rules replace earlier ones: an empty line is not called too short.
     reasons[lengths > config.max_len] = DropReason.TOO_LONG
@@ -48,9 +48,10 @@ def length_reasons(lengths: NDArray[np.int32], config: PreprocessConfig) -> Reas
 def unit_reasons(
     lengths: Sequence[NDArray[np.int32]], side_reasons: Sequence[Reasons], config: PreprocessConfig
 ) -> Reasons:
-    """Return the first reason against each row of a pair, or of monolingual text, which has one side.
+    """Return for each line, or pair of lines, the first length rule that it violates, or KEPT.
 
-    `lengths` are those of each side in pieces, and `side_reasons` what `length_reasons` says of each side.
+    `lengths` are the numbers of pieces of each side: two for a pair, one for monolingual text. `side_reasons`
+    is the result of `length_reasons` for each side.
     """
     reasons = side_reasons[0].copy()
     if len(lengths) == 1:
@@ -65,7 +66,7 @@ def unit_reasons(
 
 
 def mark(reasons: Reasons, rows: NDArray[np.bool_], reason: Reasons | DropReason) -> None:
-    """Set a reason for some rows, in place, unless there already is one against them."""
+    """Set a reason for the selected lines, in place; a line that has a reason already keeps it."""
     # The first reason against a row stays.
     rows = rows & (reasons == DropReason.KEPT)
     np.copyto(reasons, reason, where=rows, casting="unsafe")

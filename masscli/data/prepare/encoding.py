@@ -31,7 +31,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class ChunkTask:
-    """A chunk of a group: the same lines of each of its files, and all that is needed to encode them."""
+    """A chunk of a group: the same range of lines in each of its files, with all that encoding needs."""
 
     group: TextGroup
     ranges: tuple[LineRange, ...]
@@ -45,7 +45,7 @@ class ChunkTask:
 
 @dataclass(frozen=True, slots=True)
 class EncodedChunk:
-    """The encoded rows of a chunk, with counts and a log of the lines that were dropped."""
+    """The encoded rows of a chunk, with statistics and a log of the lines that were dropped."""
 
     group: TextGroup
     size: int
@@ -61,7 +61,7 @@ class EncodedChunk:
 
 @dataclass(slots=True)
 class _Side:
-    """The lines of one language, encoded, and what speaks against their lengths."""
+    """The lines of one language with their token ids, and the length rules that they violate."""
 
     language: str
     lines: list[str]
@@ -71,7 +71,7 @@ class _Side:
 
 @dataclass(slots=True)
 class _Unit:
-    """Lines that are kept or dropped together, of a pair or of monolingual text, and why they are dropped."""
+    """The lines that are kept or dropped together: a pair, or monolingual text. Holds the reasons."""
 
     sides: Sides
     reasons: Reasons
@@ -81,7 +81,7 @@ class _Unit:
 
 
 def encode_chunk(task: ChunkTask) -> EncodedChunk:
-    """Return the token ids of the lines of a chunk that are kept, and what became of the others."""
+    """Return the token ids of the kept lines of a chunk, with statistics and a log of the others."""
     group = task.group
     tokenizer = _load_tokenizer(task.folder, task.fingerprint)
     sides = _encode_sides(task, tokenizer)
@@ -141,7 +141,7 @@ def _document_breaks(group: TextGroup, sides: Sequence[_Side]) -> Bools:
 
 
 def _judge_units(task: ChunkTask, sides: Sequence[_Side], is_blank: Bools) -> list[_Unit]:
-    """Decide which lines of each pair, or of monolingual text, are kept."""
+    """Decide which lines of each pair, or of monolingual text, are kept, and for what reason not."""
     units = []
     for numbers in task.group.units:
         unit_sides = [sides[number] for number in numbers]
@@ -160,7 +160,7 @@ def _judge_units(task: ChunkTask, sides: Sequence[_Side], is_blank: Bools) -> li
 
 
 def _apply_filters(task: ChunkTask, survey: Survey, sides: Sequence[_Side], units: Sequence[_Unit]) -> None:
-    """Mark rows that are of good length and wrong otherwise, and count those that are held out and kept."""
+    """Apply the filters other than length, and count kept training lines that are also held out."""
     config = task.config
     # Each side is judged once, though several pairs may share it.
     is_held_out = []
@@ -194,7 +194,7 @@ def _is_copy(first: Sequence[str], second: Sequence[str]) -> Bools:
 
 
 def _marked_on_any(sides: Sides, marked: Sequence[Bools]) -> Bools:
-    """Return the rows that are marked on any of some sides."""
+    """Return which rows are marked on at least one of the sides; `marked` holds an array for each side."""
     rows: Bools = np.any([marked[side] for side in sides], axis=0)
     return rows
 
@@ -202,7 +202,7 @@ def _marked_on_any(sides: Sides, marked: Sequence[Bools]) -> Bools:
 def _stored_columns(
     group: TextGroup, sides: Sequence[_Side], units: Sequence[_Unit], stored: Sequence[Bools]
 ) -> dict[str, RowBlock]:
-    """Return the rows of every column of the group."""
+    """Return the rows to append to each column of the group, by the name of the column."""
     columns: dict[str, RowBlock] = {}
     for number, side in enumerate(sides):
         columns[group.column(number)] = _select_rows(side.rows, stored[number])
@@ -230,7 +230,7 @@ def _select_rows(rows: RowBlock, selected: Bools) -> RowBlock:
 def _count_lines(
     group: TextGroup, unit: _Unit, sides: Sequence[_Side], is_blank: Bools, unk: int
 ) -> FilterStats:
-    """Count what became of the lines of a unit, and the pieces of those that are kept."""
+    """Return how many lines of a unit were kept and dropped, and how many pieces the kept ones have."""
     counts = np.bincount(unit.reasons[~is_blank], minlength=len(DropReason)).tolist()
     faults = {}
     for reason in DropReason:
@@ -265,9 +265,9 @@ def _count_lines(
 
 
 def _log_dropped_lines(task: ChunkTask, unit: _Unit, sides: Sequence[_Side], is_blank: Bools) -> list[str]:
-    """Return a line of the log for each row that is dropped.
+    """Return a line of the log of dropped lines for each row that is dropped.
 
-    It names the file whose line is at fault, or the first file if it takes both to see the fault.
+    It names the file with the bad line. If only both lines together are bad, it names the first file.
     """
     name = task.group.unit_name(unit.sides)
     labels = [reason.label for reason in DropReason]

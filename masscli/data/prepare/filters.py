@@ -47,7 +47,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def needs_survey(config: PreprocessConfig, groups: Sequence[TextGroup]) -> bool:
-    """Return whether any filter needs a survey, or there are held-out lines to look for."""
+    """Return whether `write_survey` must run: a filter is on, or there is validation or test text."""
     has_held_out = any(not group.is_training for group in groups)
     return config.dedup or config.drop_copies or config.filter_lang or has_held_out
 
@@ -67,7 +67,7 @@ def write_survey(
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What `write_survey` found, for judging the lines of a chunk."""
+    """What `write_survey` has stored; it decides which lines of a chunk are to be filtered out."""
 
     arrays: Arrays
 
@@ -79,14 +79,14 @@ class Survey:
         return np.isin(hash_lines(lines), held_out)
 
     def is_repeated(self, unit_name: str, first_row: int, count: int) -> Bools:
-        """Return which of `count` rows of a unit, from `first_row`, repeat an earlier one."""
+        """Return which of `count` rows of a pair or text repeat an earlier row, starting at `first_row`."""
         repeated = self.arrays.get(f"repeat:{unit_name}")
         if repeated is None:
             return np.zeros(count, np.bool_)
         return repeated[first_row : first_row + count].astype(np.bool_)
 
     def is_other_language(self, language: str, lines: Sequence[str]) -> Bools:
-        """Return which lines another language of the folder explains better."""
+        """Return which lines another language of the data folder explains better than `language`."""
         result = np.zeros(len(lines), np.bool_)
         others = []
         for name, profile in self.arrays.items():
@@ -106,7 +106,7 @@ class Survey:
 
 @functools.lru_cache(1)
 def load_survey(folder: Path, key: str) -> Survey:
-    """Return the survey in a folder, loaded once by each process; `key` says of which run it is."""
+    """Return the survey in a folder; each process loads it once. `key` identifies the run that wrote it."""
     with np.load(folder / SURVEY_FILE, allow_pickle=False) as file:
         return Survey({name: file[name] for name in file.files})
 
@@ -176,14 +176,14 @@ def _find_repeats(groups: Sequence[TextGroup], pairs_as_mono: bool) -> Arrays:
 
 
 def _is_repeat(values: Hashes) -> Bools:
-    """Return which values also occur earlier."""
+    """Return for each value whether it also occurs earlier."""
     is_repeat = np.ones(len(values), np.bool_)
     is_repeat[np.unique(values, return_index=True)[1]] = False
     return is_repeat
 
 
 def _make_profiles(groups: Sequence[TextGroup], scans: Mapping[Path, FileScan]) -> Arrays:
-    """Return the logarithm of the smoothed frequency of each trigram, for each language."""
+    """Return the profile of each language: the log of the smoothed frequency of each character trigram."""
     counts: dict[str, NDArray[np.float64]] = {}
     for group in groups:
         if not group.is_training:

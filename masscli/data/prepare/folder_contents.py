@@ -1,4 +1,4 @@
-"""Describe what was made, in the terms of the manifest."""
+"""Describe the columns and files of a data folder by entries of its manifest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from masscli.text.corpus import FileScan, display_path
 
 
 def text_entries(groups: Sequence[TextGroup]) -> tuple[TextEntry, ...]:
-    """Return an entry for each side of each group."""
+    """Return a manifest entry for each side of each group."""
     entries = []
     for group in groups:
         for side, language in enumerate(group.languages):
@@ -38,7 +38,7 @@ def text_entries(groups: Sequence[TextGroup]) -> tuple[TextEntry, ...]:
 
 
 def pair_entries(groups: Sequence[TextGroup], writers: Mapping[str, WriterState]) -> tuple[PairEntry, ...]:
-    """Return an entry for each pair of each group."""
+    """Return a manifest entry for each pair of each group."""
     entries = []
     for group in groups:
         for pair in group.pairs:
@@ -60,7 +60,7 @@ def pair_entries(groups: Sequence[TextGroup], writers: Mapping[str, WriterState]
 def column_entries(
     groups: Sequence[TextGroup], writers: Mapping[str, WriterState]
 ) -> tuple[ColumnEntry, ...]:
-    """Return an entry for each column of each group, except columns of row numbers that no pair needs."""
+    """Return a manifest entry for each column of each group, except row numbers that no pair needs."""
     kinds: dict[str, str] = {}
     for group in groups:
         kinds |= group.column_kinds()
@@ -82,7 +82,7 @@ def column_entries(
 def file_entries(
     folder: Path, columns: Sequence[ColumnEntry], other_files: Sequence[str]
 ) -> tuple[FileEntry, ...]:
-    """Return an entry, with a checksum, for the other files and for each shard of the columns."""
+    """Return a manifest entry with a checksum for each shard of the columns and for the other files."""
     entries = []
     for name in [*other_files, *_shard_files(columns)]:
         path = folder / name
@@ -93,7 +93,7 @@ def file_entries(
 def input_entries(
     groups: Sequence[TextGroup], tables: Sequence[LabelledFile], scans: Mapping[Path, FileScan]
 ) -> tuple[InputEntry, ...]:
-    """Return an entry for every file that was read."""
+    """Return a manifest entry for every input file."""
     entries = []
     for group in groups:
         for side, path in enumerate(group.paths):

@@ -37,13 +37,13 @@ class LabelledFile:
 
     @property
     def files(self) -> list[Path]:
-        """The files that the path stands for."""
+        """The files that the path stands for: several if it is a folder."""
         return input_files(self.path, self.format)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestedInputs:
-    """Everything that the options ask for, before a byte has been read."""
+    """All inputs that the options ask for; no file has been read yet."""
 
     languages: tuple[str, ...]
     pairs: tuple[str, ...]
@@ -54,7 +54,7 @@ class RequestedInputs:
 
 @dataclass(frozen=True, slots=True)
 class _Prefix:
-    """A split, and what the names of its aligned files begin with."""
+    """The prefix of the names of the aligned files of a split."""
 
     split: str
     path: Path
@@ -95,7 +95,7 @@ def find_inputs(config: PreprocessConfig) -> RequestedInputs:
 
 
 def _parse_mono(entry: str) -> RequestedFiles:
-    """Read [SPLIT.]LANG=FILE; the split is train unless it is named."""
+    """Parse [SPLIT.]LANG=FILE; the split is train unless it is named."""
     place, equals, name = entry.partition("=")
     split, _, language = place.rpartition(".")
     if not equals or not language or not name or not re.fullmatch(r"(train|(valid|test)\d*)?", split):
@@ -110,7 +110,7 @@ def _parse_mono(entry: str) -> RequestedFiles:
 
 
 def _find_languages(config: PreprocessConfig, mono: Sequence[RequestedFiles]) -> tuple[str, ...]:
-    """Return the languages that are named, or those of the monolingual files or of the given vocabulary."""
+    """Return the languages of the options, or else of the monolingual files or the given vocabulary."""
     if (config.source_lang is None) != (config.target_lang is None):
         raise MasscliError(
             "--source-lang and --target-lang go together", "or name the languages with --langs"
@@ -137,7 +137,7 @@ def _find_languages(config: PreprocessConfig, mono: Sequence[RequestedFiles]) ->
 
 
 def _languages_of_model(path: Path) -> list[str]:
-    """Return the languages of a data folder's or run's vocabulary; a mere SentencePiece model has none."""
+    """Return the languages of a data folder's or a run's vocabulary; a SentencePiece model has none."""
     languages = stored_languages(path)
     if not languages and not path.exists():
         raise MasscliError(f"--spm-model {path}: no such file or folder")
@@ -197,7 +197,7 @@ def _find_tables(config: PreprocessConfig, languages: Sequence[str]) -> tuple[La
 
 
 def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabelledFile:
-    """Read [TABLE.]SPLIT=FILE; a table is called like its format unless it is named."""
+    """Parse [TABLE.]SPLIT=FILE; a table is named after its format unless it has a name of its own."""
     place, _, name = entry.rpartition("=")
     table, _, split = (place or "train").rpartition(".")
     labelled = LabelledFile(table or format, split, format, Path(name))
@@ -225,7 +225,7 @@ def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabelledF
 def _table_language(
     config: PreprocessConfig, languages: Sequence[str], tables: Sequence[LabelledFile]
 ) -> str:
-    """Return the language of labelled examples."""
+    """Return the language of labelled examples: that of --table-lang, or the first one."""
     language = config.table_lang
     if language is None:
         return languages[0]
@@ -248,7 +248,7 @@ def _find_pairs(
     prefixes: Sequence[_Prefix],
     mono_languages: set[str],
 ) -> list[tuple[str, str]]:
-    """Return the pairs that are named, or every language with the first where there are files."""
+    """Return the pairs of --pairs, or else the first language with every other one that has files."""
     if config.pairs:
         return [_parse_pair(name, languages) for name in dict.fromkeys(config.pairs)]
     pairs = []
@@ -281,7 +281,10 @@ def _parse_pair(name: str, languages: Sequence[str]) -> tuple[str, str]:
 def _files_of_pairs(
     prefix: _Prefix, pairs: Sequence[tuple[str, str]], mono_languages: set[str]
 ) -> list[RequestedFiles]:
-    """Return the aligned files of a prefix; a training pair may lack files that monolingual text replaces."""
+    """Return the aligned files of a prefix.
+
+    A training pair may lack the files of languages that have monolingual text; it is then left out.
+    """
     requested = []
     for first, second in pairs:
         files = _pair_files(prefix.path, first, second)

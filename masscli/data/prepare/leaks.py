@@ -1,8 +1,8 @@
 """Find held-out examples of a table that are also in its training part.
 
-Such examples say little of what was learned, but they are counted and kept, since published results include
-them. The text of examples is compared, letter by letter: the fields that the vocabulary is trained on
-(`is_text`), and neither numbers nor labels of one word.
+Such examples say little about what was learned, but they are only counted, since published results include
+them. The texts of examples are compared letter by letter: the fields that the vocabulary is trained on
+(`is_text`), not numbers or labels of one word.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from masscli.data.storage.tables import Table
 
 
 class Leak(NamedTuple):
-    """How many of the examples of a held-out split are in the training part."""
+    """The number of examples of a held-out split that are also in the training part."""
 
     table: str
     split: str
@@ -62,7 +62,7 @@ def _is_text_field(table: Table, field: str) -> bool:
 
 
 def _text_hashes(table: Table, fields: list[str]) -> Iterator[int]:
-    """Yield a hash of the text of each example: equal texts have equal ones, others do once in 2^64."""
+    """Yield a hash of the text of each example; different texts share one with probability 2^-64."""
     for row in range(len(table)):
         yield hash(tuple(_text(table, field, row) for field in fields))
 

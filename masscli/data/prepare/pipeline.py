@@ -71,7 +71,7 @@ SECONDS_BETWEEN_STATES = 2.0
 
 
 class ProgressReporter(Protocol):
-    """Shows messages and progress, on a terminal or elsewhere."""
+    """The interface through which a run shows messages and progress."""
 
     def note(self, text: str) -> None:
         """Show a message."""
@@ -80,15 +80,15 @@ class ProgressReporter(Protocol):
         """Show a warning."""
 
     def start(self, what: str, total: int) -> None:
-        """Begin work on `total` bytes."""
+        """Begin to report progress on a task of `total` bytes, which is called `what`."""
 
     def advance(self, amount: int) -> None:
-        """Report that so many bytes are done."""
+        """Report that `amount` more bytes are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a run; `fresh` says whether anything had to be done."""
+    """The result of a run; `fresh` is false if the data folder was up to date."""
 
     manifest: Manifest
     fresh: bool
@@ -99,7 +99,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """All that stays the same during a run."""
+    """Everything that stays the same during a run."""
 
     config: PreprocessConfig
     inputs: RequestedInputs
@@ -114,7 +114,7 @@ class _Run:
 
     @property
     def max_shard_bytes(self) -> int:
-        """Bytes of the largest shard."""
+        """Size of the largest shard in bytes."""
         return self.config.shard_size << 20
 
     def scans_of(self, group: TextGroup) -> list[FileScan]:
@@ -264,7 +264,7 @@ def _make_vocabulary(run: _Run) -> None:
 
 
 def _encode(run: _Run, state: ResumeState) -> None:
-    """Encode what is left, and write the manifest."""
+    """Encode everything that is not encoded yet, and write the manifest."""
     tokenizer = Tokenizer.load(run.folder)
     state = _encode_text(run, state, tokenizer)
     ids_dtype = smallest_ids_dtype(tokenizer.vocab)
@@ -340,7 +340,7 @@ def _bytes_done(run: _Run, state: ResumeState) -> int:
 
 
 def _check_lines_are_left(stats: FilterStats) -> None:
-    """Refuse a training set without a single line."""
+    """Raise MasscliError if no line of a training set is left."""
     if not stats.group.startswith("train.") or stats.kept:
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in stats.dropped.items()) or "all blank"

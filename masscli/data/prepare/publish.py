@@ -25,10 +25,9 @@ _OWN_FILES = re.compile(r".+\.\d{5}\.(bin|idx)|vocab\.model|tokenizer\.json|drop
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder and let no other process write there meanwhile.
+    """Create the folder, and keep other processes from writing to it inside the `with` block.
 
-    What was made for nothing is removed in the end: the folder if it stays empty, and partial work that
-    cannot be resumed.
+    At the end, an empty folder is removed, and so is partial work that cannot be resumed.
     """
     is_new = not folder.exists()
     try:
@@ -57,7 +56,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_up_to_date(folder: Path, input_fingerprint: str, overwrite: bool) -> bool:
-    """Return whether the folder holds just what is asked for.
+    """Return whether the folder was already made from this text with these settings.
 
     Raises MasscliError if it was made from other text or with other settings, unless `overwrite` is set.
     """
@@ -101,5 +100,5 @@ def publish(partial: Path, folder: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what only an unfinished run needs."""
+    """Remove the files that only an unfinished run needs."""
     shutil.rmtree(folder / PARTIAL_FOLDER, ignore_errors=True)

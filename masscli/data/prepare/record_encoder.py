@@ -66,7 +66,7 @@ class RecordEncoder:
         columns[f"{name}.ids"] = RowBlock(*self.tokenizer.encode_flat(texts, self.language))
 
     def _add_shared(self, columns: dict[str, RowBlock], name: str, texts: Sequence[str]) -> None:
-        """Add each text once for all successive examples that share it."""
+        """Add each shared text once, however many successive examples it belongs to."""
         # Only successive examples are compared: questions of a paragraph follow each other in the file.
         new_texts = []
         rows = []

@@ -32,7 +32,7 @@ class ResumeState:
 
     @classmethod
     def read(cls, folder: Path, key: str) -> ResumeState | None:
-        """Return the state in a folder, or None if there is none for the same work."""
+        """Return the state stored in a folder, or None if there is none with this key."""
         try:
             state = from_dict(cls, json.loads((folder / RESUME_FILE).read_text(encoding="utf-8")))
         # A state that cannot be read, as one of another version may not, only means to start anew.

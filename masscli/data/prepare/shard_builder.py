@@ -106,7 +106,7 @@ class ShardBuilder:
         self._chunks += 1
 
     def state(self) -> ResumeState:
-        """Put everything on disk and return the state from which a run can be resumed."""
+        """Flush everything to disk, and return the state from which a run can be resumed."""
         flush_to_disk(self._dropped)
         for name, writer in self._writers.items():
             self._writer_states[name] = writer.flush()
@@ -143,7 +143,7 @@ class ShardBuilder:
             )
 
     def _check_finished_shards(self) -> None:
-        """Raise ResumeError if a finished shard has not the size that the state says."""
+        """Raise ResumeError if the size of a finished shard differs from the state."""
         kinds: dict[str, str] = {}
         for group in self._groups:
             kinds |= group.column_kinds()
@@ -166,10 +166,10 @@ class ShardBuilder:
             self._writer_states[name] = writer.state
 
     def _document_starts(self, chunk: EncodedChunk, rows_before: int) -> list[int]:
-        """Return the rows of a chunk that start a document.
+        """Return which rows of a chunk start a document.
 
-        They are the first row of all, and every row after a blank line, which may be the last one of the
-        chunk before.
+        These are the very first row of the text, and every row after a blank line, which may be in the chunk
+        before.
         """
         rows = len(chunk.columns[chunk.group.column(0)].lengths)
         starts = {row for row in chunk.document_breaks if row < rows}

@@ -20,7 +20,7 @@ UNSPACED = re.compile(
 
 
 def is_text(value: str) -> bool:
-    """Return whether a value is more than one word.
+    """Return whether a value has more than one word, and so is running text, not a number or a label.
 
     A field that has such values is running text, and neither a number nor a label.
     """
@@ -44,7 +44,7 @@ def training_lines(tables: Sequence[LabelledFile], max_lines: int, seed: int) ->
 
 
 def _text_lines(records: Iterator[Record]) -> Iterator[str]:
-    """Yield every different text of the fields that hold running text, with single spaces in it."""
+    """Yield each distinct text of the fields that hold running text, with single spaces in it."""
     for texts in _values_by_field(records).values():
         if not any(map(is_text, texts)):
             continue

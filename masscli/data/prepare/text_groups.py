@@ -33,16 +33,16 @@ class TextGroup:
 
     @property
     def is_training(self) -> bool:
-        """Whether lines may be dropped."""
+        """Whether this is training text, whose lines may be dropped."""
         return self.split == "train"
 
     @property
     def units(self) -> tuple[Sides, ...]:
-        """The sides whose lines are kept or dropped together: both of a pair, or the only one."""
+        """Which sides are kept or dropped together, line by line: both of each pair, or the only one."""
         return self.pairs or ((0,),)
 
     def unit_name(self, sides: Sides) -> str:
-        """Return the name under which the lines of a pair, or of monolingual text, are counted."""
+        """Return the name that statistics use for a pair, or for monolingual text."""
         if not self.pairs:
             return self.name
         return f"{self.split}.{'-'.join(self.languages[side] for side in sides)}"
@@ -54,7 +54,7 @@ class TextGroup:
         return f"{self.name}.{self.languages[side]}"
 
     def original_column(self, side: int) -> str:
-        """Return the name of the column that keeps the lines of a side as they are."""
+        """Return the name of the column that keeps the lines of a side before tokenization."""
         return f"{self.column(side)}.raw"
 
     def rows_column(self, pair: Sides, side: int) -> str:
@@ -62,7 +62,7 @@ class TextGroup:
         return f"{self.unit_name(pair)}.rows.{self.languages[side]}"
 
     def column_kinds(self) -> dict[str, str]:
-        """Return every column that the group is stored in, with its kind."""
+        """Map the name of each column of the group to the kind of its values."""
         kinds = {}
         for side in range(len(self.languages)):
             kinds[self.column(side)] = "ids"
@@ -79,7 +79,7 @@ class TextGroup:
 
 @dataclass
 class _Draft:
-    """A group to which pairs are still being added."""
+    """A group that is still being built: more pairs may be added to it."""
 
     split: str
     files: dict[str, Path]
@@ -138,7 +138,7 @@ def _matching_draft(
     files: Mapping[str, Path],
     scans: Mapping[Path, FileScan],
 ) -> _Draft | None:
-    """Return the group of pairs that has a language of the new pair, and the same text in it."""
+    """Return the draft that shares a language, and the text in it, with the new pair, or None."""
     for draft in drafts:
         if draft.split == requested.split and draft.pairs and _shares_text(draft, files, scans):
             return draft
@@ -146,7 +146,7 @@ def _matching_draft(
 
 
 def _shares_text(draft: _Draft, files: Mapping[str, Path], scans: Mapping[Path, FileScan]) -> bool:
-    """Return whether a group has a language of the new pair, and the same text in every language of both."""
+    """Return whether a draft and the new pair share a language, and have the same text in all shared ones."""
     has_shared_language = False
     for language, path in files.items():
         if language not in draft.files:

@@ -47,7 +47,7 @@ def make_vocabulary(
     folder: Path,
     pool: WorkerPool,
 ) -> Tokenizer:
-    """Adopt the vocabulary that is given, or train one on a sample of the training text.
+    """Use the vocabulary that the options name, or train one on a sample of the training text.
 
     Running text of labelled examples is part of the training text.
     """
@@ -88,7 +88,7 @@ def make_vocabulary(
 
 
 def read_sample(sample: SampledLines) -> list[str]:
-    """Return the sampled lines as SentencePiece is to see them, without blank ones."""
+    """Return the sampled lines in the form in which SentencePiece is trained on them, without blank ones."""
     lines = sample.line_range.lines()
     if sample.rows is not None:
         lines = [lines[row] for row in sample.rows.tolist()]
@@ -114,7 +114,11 @@ def training_files(
 
 
 def lines_per_language(files: Mapping[str, Sequence[FileScan]], max_lines: int) -> dict[str, int]:
-    """Return how many lines to take of each language: equal shares, as far as there are so many."""
+    """Return how many lines to sample from each language.
+
+    The shares are equal, but a language that has fewer lines leaves the rest to the others. If this is more
+    than MAX_BYTES of text, all shares are reduced.
+    """
     available = {language: _count_lines(scans) for language, scans in files.items() if scans}
     shares: dict[str, int] = {}
     # The smallest language comes first: the others share what it leaves.
@@ -161,7 +165,7 @@ def _count_lines(scans: Sequence[FileScan]) -> int:
 
 
 def _chunks_with_ends(scan: FileScan) -> Iterator[tuple[LineRange, int]]:
-    """Yield the chunks of a file, each with the number of the line after its last."""
+    """Yield the chunks of a file, each with the number of the line that follows it."""
     previous: LineRange | None = None
     for (line_range,) in cut_chunks([scan]):
         if previous is not None:
@@ -172,7 +176,7 @@ def _chunks_with_ends(scan: FileScan) -> Iterator[tuple[LineRange, int]]:
 
 
 def _rows_between(chosen: NDArray[np.int64], start: int, stop: int) -> NDArray[np.int64]:
-    """Return the chosen numbers from `start` to `stop`, counted from `start`."""
+    """Return those of the chosen line numbers that are in `start` to `stop` - 1, counted from `start`."""
     low, high = np.searchsorted(chosen, [start, stop])
     rows: NDArray[np.int64] = chosen[low:high] - start
     return rows

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class CaseInsensitiveMapping(Mapping[str, T]):
-    """A mapping that finds a name exactly, or else the only name that differs from it in case alone."""
+    """A mapping that finds a name exactly, or else the only name that differs in case alone."""
 
     def __init__(self, values: Mapping[str, T]) -> None:
         self._values = values

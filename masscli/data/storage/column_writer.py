@@ -104,7 +104,7 @@ class ColumnWriter:
             value = end_value
 
     def flush(self) -> WriterState:
-        """Put everything on disk and return the state from which a run can be resumed."""
+        """Flush everything to disk, and return the state from which a run can be resumed."""
         for file in self._files():
             flush_to_disk(file)
         return self.state
@@ -127,7 +127,7 @@ class ColumnWriter:
         return self._stem.with_name(f"{self._stem.name}.{len(self.state.finished):05d}{suffix}")
 
     def _open(self) -> None:
-        """Open the files of the current shard, and cut off what was written after the state."""
+        """Open the files of the current shard, and truncate them to the lengths in the state."""
         # Sizes in bytes; lengths are stored as int32, document starts as int64.
         sizes = {
             ".bin": self.state.values * self.dtype.itemsize,

@@ -23,7 +23,7 @@ COUNT_BLOCK = 1 << 24
 
 
 class RaggedColumn(Protocol):
-    """A sequence of rows of whole numbers, such as a `Column`."""
+    """The interface of a column with rows of whole numbers, such as a `Column`."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, row: int) -> NDArray[np.int64]: ...
@@ -33,7 +33,7 @@ class RaggedColumn(Protocol):
 
 
 class TextColumn(RaggedColumn, Protocol):
-    """A column whose rows may be utf-8 text."""
+    """The interface of a column whose rows may be utf-8 text."""
 
     def text(self, row: int) -> str:
         """Return a row as text."""
@@ -86,7 +86,7 @@ class Column:
         return self.values(row).tobytes().decode("utf-8")
 
     def lengths(self, start: int = 0, stop: int | None = None) -> NDArray[np.int32]:
-        """Return the number of values of each row from `start` to `stop`, which reads the index alone."""
+        """Return the number of values of each row from `start` to `stop`. Reads the index alone."""
         start, stop, _ = slice(start, stop).indices(len(self))
         if self.selected is not None:
             return self._lengths_of(self.selected[start:stop])

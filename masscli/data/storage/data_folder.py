@@ -31,7 +31,7 @@ class MissingDataError(MasscliError):
 
 
 class DataFolder:
-    """Finds the text of a language, the aligned text of a pair, and the tables in a data folder."""
+    """An opened data folder, which gives access to its text, aligned pairs and tables."""
 
     def __init__(self, folder: Path, manifest: Manifest, vocab: Vocabulary) -> None:
         self.folder = folder
@@ -181,7 +181,7 @@ class DataFolder:
         return [text for text in self.manifest.texts if text.split == split and text.language == language]
 
     def _side(self, name: str, rows: str | None) -> Column:
-        """Return one side of a pair: a column, or the rows of it that belong to the pair."""
+        """Return one side of a pair: a whole column, or those of its rows that belong to the pair."""
         column = self._columns[name]
         if rows is None:
             return column
@@ -213,7 +213,7 @@ class DataFolder:
         return Column(tuple(shards))
 
     def _inventory(self, split: str) -> str:
-        """Return a hint that lists the languages, pairs and tables of a split."""
+        """Return a hint that lists the languages, pairs and tables that a split does have."""
         names: list[str] = []
         for text in self.manifest.texts:
             # Several files may be text of one language.

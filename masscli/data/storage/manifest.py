@@ -113,7 +113,7 @@ class InputEntry:
 
 @config
 class SideStats:
-    """Counts of the text of one language in a group of files: all pieces, and unknown ones."""
+    """The number of pieces, and of unknown pieces, in one language of a group of files."""
 
     language: str
     path: str
@@ -123,9 +123,9 @@ class SideStats:
 
 @config
 class FilterStats:
-    """What became of the lines of a group of files: lines = kept + document_breaks + dropped.
+    """How many lines of a group of files were kept and dropped: lines = kept + document_breaks + dropped.
 
-    `kept_but_suspicious` counts lines that a filter found wrong and that were kept all the same.
+    `kept_but_suspicious` counts lines that a filter marked as bad, and that were kept all the same.
     """
 
     group: str
@@ -193,7 +193,7 @@ class Manifest:
         return tuple(dict.fromkeys(entry.split for entry in entries))
 
     def split_fingerprint(self, split: str) -> str:
-        """Return a hash of the rows of a split, and of nothing else."""
+        """Return a hash that depends on the rows of a split, and on nothing else."""
         columns = self._columns_of(split)
         stems = set()
         for column in self.columns:
@@ -208,7 +208,7 @@ class Manifest:
         return hashlib.sha256(json.dumps(sorted(digests)).encode()).hexdigest()
 
     def _columns_of(self, split: str) -> set[str | None]:
-        """Return the names of all columns that a split consists of."""
+        """Return the names of all columns of a split."""
         names: set[str | None] = set()
         for text in self.texts:
             if text.split == split:

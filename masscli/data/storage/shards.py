@@ -42,7 +42,7 @@ def dtype_of(kind: str, ids_dtype: str) -> str:
 
 @dataclass(frozen=True)
 class Shard:
-    """One pair of files, mapped into memory when first used; pickled as a path."""
+    """One shard: a pair of files that are mapped into memory when first used. It is pickled as a path."""
 
     stem: Path
     kind: str

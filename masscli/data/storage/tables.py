@@ -37,7 +37,7 @@ INPUT_SPLIT = "input"
 
 
 def derived_suffix(column: str) -> str:
-    """Return which derived column a name stands for, or an empty string if it is a field itself."""
+    """Return the suffix of a derived column, such as `.ids`; an empty string for a field itself."""
     field, _, suffix = column.rpartition(".")
     if field and suffix in DERIVED_SUFFIXES:
         return suffix
@@ -72,7 +72,7 @@ class MemoryColumn:
 
 @dataclass(frozen=True)
 class Table:
-    """The labelled examples of one split; only the first `rows` of its columns are used."""
+    """The labelled examples of one split: the first `rows` rows of its columns."""
 
     name: str
     split: str
@@ -86,13 +86,13 @@ class Table:
         return self.rows
 
     def head(self, limit: int | None) -> Table:
-        """Return a table of the first `limit` examples, or of all."""
+        """Return a table of the first `limit` examples, or of all if it is None."""
         if limit is None:
             return self
         return replace(self, rows=min(limit, self.rows))
 
     def location(self, row: int) -> str:
-        """Return the place of an example in its file, for messages."""
+        """Return the file and line of an example, for messages."""
         # These formats have no line for each example.
         if self.format in ("squad", "race"):
             return f"{self.path}: question {self.text('id', row)!r}"
@@ -149,7 +149,7 @@ class Table:
         return self.columns[f"{field}.ids"]
 
     def shared_row(self, field: str, row: int) -> int:
-        """Return the row of a shared field's columns that belongs to an example."""
+        """Return the row at which the columns of a shared field store the text of an example."""
         # A field that is not shared has a row for each example.
         shared = self.columns.get(f"{field}.at")
         if shared is None:
@@ -161,7 +161,7 @@ class Table:
         return self.columns[field][row]
 
     def item_rows(self, field: str, row: int) -> range:
-        """Return the rows of a list field's columns that belong to an example."""
+        """Return the rows at which the columns of a list field store the items of an example."""
         offsets = self.item_offsets[field]
         return range(int(offsets[row]), int(offsets[row + 1]))
 
