@@ -1,4 +1,4 @@
-"""What a beam search keeps: plain (Graves 2012), or in diverse groups (Vijayakumar et al. 2016).
+"""Beam search: one beam for each sentence (Graves 2012), or diverse groups (Vijayakumar et al. 2016).
 
 Of the 2W best continuations of a sentence's W rows, those among the first W that end the sentence are
 finished hypotheses, and the first W that do not end it are the next rows. (At most W of the 2W can end it,
@@ -25,7 +25,7 @@ from masscli.generation.topk import best_in_rows
 
 @dataclass(frozen=True, slots=True)
 class StepSelection:
-    """What a search strategy has selected in one step. Parents count from 0 within the sentence."""
+    """What a search strategy has selected in one step. Parents are row numbers within the sentence."""
 
     ended: Tensor
     """(S, F) sums of the hypotheses that end in this step, -inf for none."""
@@ -40,7 +40,7 @@ class StepSelection:
 
 
 class Beam:
-    """The strategy of beam search."""
+    """The search strategy that keeps the W best hypotheses of each sentence."""
 
     def __init__(self, config: GenerationConfig, eos: int) -> None:
         self.width = config.beam
@@ -49,7 +49,7 @@ class Beam:
         self.eos = eos
 
     def start(self, sentences: int, device: torch.device) -> Tensor:
-        """Return the sums (S, W) before the first step.
+        """Return the scores (S, W) before the first step: 0 for the first row of each group, -inf for others.
 
         The rows of a group are still the same, so only its first row is alive.
         """
@@ -62,7 +62,7 @@ class Beam:
         """Do nothing, because no state depends on the sentences."""
 
     def select(self, sums: Tensor, scores: Tensor) -> StepSelection:
-        """Select from the sums (S, W) so far and the scores (S, W, V) of this step."""
+        """Select the next rows from their sums so far (S, W) and the next pieces' scores (S, W, V)."""
         if self.groups == 1:
             return self._select_in_group(sums, scores, None)
         size = self.width // self.groups

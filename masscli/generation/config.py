@@ -77,7 +77,7 @@ class GenerationConfig:
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """The options that have no effect with the others."""
+        """Rules that say which options have no effect, given the values of the others."""
         return (
             UnusedOption(
                 not self.sampling,
@@ -167,7 +167,7 @@ class GenerateConfig:
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """The options that have no effect with the others."""
+        """Rules that say which options have no effect, given the values of the others."""
         reads_data = self.gen_subset is not None or self.min_piece_count > 0
         return (
             UnusedOption(not reads_data, "data", "it is read only for --gen-subset and --min-piece-count"),

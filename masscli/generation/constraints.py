@@ -61,7 +61,7 @@ class Constraints:
             self.prefixes = self.prefixes[sentences]
 
     def apply(self, scores: Tensor, history: Tensor) -> None:
-        """Overwrite the scores (S, W, V) of the piece that follows `history` (S, W, t)."""
+        """Overwrite the scores (S, W, V) of the next piece, given the pieces so far, `history` (S, W, t)."""
         step = history.shape[2]
         forced_pieces = self._forced_pieces(step)
         forced_sentences = (forced_pieces >= 0).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""Ids in, ids out: batches, models and search put together, without any text.
+"""Generate from token ids: batches, models and search together, without any text.
 
 Sentences are sorted by length and cut into batches of at most `batch_tokens` source tokens times beams. The
 results are in the order of the input, and do not depend on the batches (in fp32; see
@@ -76,7 +76,7 @@ class Decoder:
         return next(self.models[0].parameters()).device
 
     def max_output_length(self, source_length: int) -> int:
-        """Return the most pieces for which the model has positions, after a source of this length."""
+        """Return how many pieces the model has positions for, after a source of this length."""
         if self.single_stack:
             return self.max_target_length - (source_length + 2)
         return self.max_target_length
@@ -164,14 +164,14 @@ class Decoder:
         return [hypothesis for hypothesis in results if hypothesis is not None]
 
     def _length_limit(self, source_length: int, prefix_length: int) -> int:
-        """Return the most pieces of an output."""
+        """Return the largest number of pieces in an output."""
         limit = self.config.max_len_a * source_length + self.config.max_len_b
         # The shortest output and a prefix must fit.
         limit = max(limit, self.config.min_len, prefix_length)
         return int(min(limit, self.max_output_length(source_length)))
 
     def _batches(self, lengths: Sequence[int], width: int) -> Iterator[list[int]]:
-        """Yield the sentences of each batch, the longest first, so that memory is highest at once."""
+        """Yield the sentence numbers of each batch, long sentences first, so that memory peaks at once."""
         # The number breaks ties, so that batches follow from the input alone.
         order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
         first = 0
@@ -187,7 +187,7 @@ class Decoder:
             first += size
 
     def _encoder_input(self, sources: Sequence[Ids], language: str) -> Tokens:
-        """Return sources as a block that an encoder reads."""
+        """Return sources, with special tokens, as a padded block for the encoder."""
         framed = [self.framing.encoder_input(ids, language) for ids in sources]
         ids, lengths = pad(framed, self.framing.vocab.pad)
         languages = self.framing.language_tensor(language, len(sources))
@@ -272,7 +272,7 @@ def _select(items: Sequence[T], numbers: Sequence[int]) -> list[T]:
 
 
 def content_key(ids: Ids) -> int:
-    """Return a number that follows from the pieces of a sentence, the same on every machine."""
+    """Return a hash of the pieces of a sentence, which is the same on every machine."""
     # The byte order is fixed, and Python's own hash is not the same in every process.
     digest = hashlib.blake2b(np.asarray(ids, "<i8").tobytes(), digest_size=8).digest()
     return int.from_bytes(digest, "little")

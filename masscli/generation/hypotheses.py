@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """One output."""
+    """One finished output with its score."""
 
     ids: tuple[int, ...]
     """Its pieces, without the end symbol."""
@@ -72,7 +72,7 @@ class HypothesisPool:
         return sums.double() / length**self.lenpen
 
     def unbeatable(self, best_sums: Tensor, shortest: int, longest: Tensor) -> Tensor:
-        """Return whether no running hypothesis of a sentence can still enter the pool: (S,) bool.
+        """Return which sentences are done, since no running hypothesis can enter their pool: (S,) bool.
 
         `best_sums` (S,) is an upper bound of the sum that a hypothesis can reach, `shortest` and `longest`
         (S,) are bounds of its length, end symbol counted. At a constant sum the score is monotone in the

@@ -1,4 +1,4 @@
-"""How well an encoder aligns two languages before it can translate: do sentences find their translations.
+"""Sentence retrieval: measure how well an encoder aligns two languages.
 
 A sentence is the mean of its encoder states, minus the mean of its language (which would tell the languages
 apart and nothing else). It retrieves the sentence of the other language with the highest cosine. By chance,

@@ -1,4 +1,4 @@
-"""Sampling: each row of a sentence is drawn on its own.
+"""Sampling: each row of a sentence is drawn independently.
 
 A piece is drawn from the likeliest k (Fan et al. 2018), from the likeliest pieces that hold probability p
 (Holtzman et al. 2020), or from all; the temperature divides logits first. The random numbers of a sentence
@@ -46,7 +46,7 @@ class SamplingStrategy:
         self.draws = torch.from_numpy(np.stack(draws)).to(device)
 
     def start(self, sentences: int, device: torch.device) -> Tensor:
-        """Return the sums (S, W) before the first step."""
+        """Return the scores (S, W) before the first step: all zero."""
         return torch.zeros((sentences, self.config.beam), device=device)
 
     def keep(self, sentences: Tensor) -> None:

@@ -31,14 +31,14 @@ from masscli.text.vocabulary import Vocabulary
 
 
 class SearchStrategy(Protocol):
-    """What distinguishes beam search from sampling."""
+    """The interface of a search strategy: beam search or sampling."""
 
     def start(self, sentences: int, device: torch.device) -> Tensor:
-        """Return the sums (S, W) before the first step; -inf is a row that does not exist (yet)."""
+        """Return the scores (S, W) before the first step; -inf marks a row that is not used (yet)."""
         ...
 
     def select(self, sums: Tensor, scores: Tensor) -> StepSelection:
-        """Select from the sums (S, W) so far and the scores (S, W, V) of this step."""
+        """Select the next rows from their sums so far (S, W) and the next pieces' scores (S, W, V)."""
         ...
 
     def keep(self, sentences: Tensor) -> None:
@@ -128,7 +128,7 @@ class _Search:
             step += 1
 
     def _extend(self, step: int) -> StepSelection:
-        """Ask the stepper, put hypotheses that end into the pool, and extend the others by a piece."""
+        """Make one step: finished hypotheses go into the pool, and the others grow by one piece."""
         s, w = self.sums.shape
         # Constraints overwrite the scores in place, which the stepper allows.
         scores = self.stepper(self.last).view(s, w, self.stepper.vocab_size)
@@ -153,7 +153,7 @@ class _Search:
         return selection
 
     def _collect_done(self, step: int) -> None:
-        """Store the results of the sentences that this step has finished."""
+        """Store the results of the sentences that are done after this step."""
         limits = self.constraints.limits.to(self.sums.device)
         # A negative unkpen is a bonus for every unknown piece that may still come.
         bonus = max(0.0, -self.config.unkpen) * (limits - step - 1)
@@ -175,9 +175,9 @@ class _Search:
             self.results[self.index[i]] = hypotheses
 
     def _drop_done(self, parents: Tensor) -> Tensor:
-        """Drop the sentences that are done, if they are many enough to pay for the copies.
+        """Drop the sentences that are done from the batch, if there are enough of them to pay for the copies.
 
-        Return the rows of `parents` (S, W) that belong to the others.
+        Return the rows of `parents` (S, W) that belong to the remaining sentences.
         """
         if sum(self.done) * 4 < len(self.done):
             return parents

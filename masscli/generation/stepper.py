@@ -1,4 +1,4 @@
-"""One step of decoding, and where it comes from: a cached model, several models, or (in tests) a table.
+"""Steppers: one step of decoding with a model, with several models, or (in tests) with a table.
 
 A stepper knows nothing of beams, scores or constraints; the search knows nothing of models.
 
@@ -46,7 +46,7 @@ class Stepper(Protocol):
 
 
 class CachedStepper:
-    """What all steppers over a Transformer have in common.
+    """The common part of all steppers over a Transformer: a cache, and the scores of a step.
 
     `language` (S,) is the target language of each sentence, where the model needs it.
     """

@@ -1,4 +1,4 @@
-"""The k best of many scores, exactly and always the same: by score, then by lowest index.
+"""Deterministic top-k: the k best of many scores, ordered by score and then by lowest index.
 
 `torch.topk` leaves open which of several equal scores it returns, and equal scores are common in bf16. Here
 every score becomes a 64-bit integer that also holds its index, so there are no ties, on any device and in a

@@ -1,4 +1,4 @@
-"""Lines in, lines out: the n best translations of each line, in order, whatever the line holds.
+"""Translate lines of text: yield the n best translations of each line, in order.
 
 An empty line gives an empty output without asking the model, and a source that is longer than the model can
 read is truncated. Both are recorded in `Translator.report` with their line numbers, from 1. Nothing is
@@ -40,7 +40,7 @@ class Translation:
 
 @dataclass(slots=True)
 class Report:
-    """What happened besides the results. Lines are numbered from 1."""
+    """Statistics and events of a translation, such as truncated lines. Lines are numbered from 1."""
 
     lines: int = 0
     tokens: int = 0
@@ -189,7 +189,7 @@ class Translator:
             first += len(texts)
 
     def _source_ids(self, texts: Sequence[str], first: int, language: str) -> list[Ids]:
-        """Return the pieces that are read of each line, and record truncated and empty lines."""
+        """Return the source ids of each line, truncated to fit; record truncated and empty lines."""
         if self.truncation.turns:
             encoded = [self._encode_dialogue(text, language) for text in texts]
         else:
@@ -214,11 +214,11 @@ class Translator:
         return join_turns(self._encode(turns, language), self.tokenizer.vocab.sep)
 
     def _encode(self, texts: Sequence[str], language: str) -> list[Ids]:
-        """Return the pieces of each text."""
+        """Return the token ids of each text."""
         return [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(texts, language)]
 
     def _count(self, line: int, best: Hypothesis) -> None:
-        """Record the best hypothesis of a line."""
+        """Add the best hypothesis of a line to the report."""
         self.report.lines += 1
         self.report.tokens += len(best.token_scores)
         if best.hit_max_len:
@@ -226,7 +226,7 @@ class Translator:
 
 
 def _take_lines(remaining: Iterator[str], first: int, count: int, flag: str) -> list[str]:
-    """Return the lines of a second file that belong to `count` lines of the input, from line `first` on."""
+    """Return the next `count` lines of a second file, which belong to the input from line `first` on."""
     lines = list(islice(remaining, count))
     if len(lines) < count:
         raise MasscliError(f"{flag} has {first + len(lines) - 1} lines, the input has more", ONE_EACH)

@@ -1,8 +1,8 @@
-"""Two spaces of word vectors laid on each other, beginning with a few word pairs (the anchors).
+"""Align two spaces of word vectors, starting from a few word pairs (the anchors).
 
-A rotation lays the anchors on each other, its axes weighted by how well they agree. It is learned again from
-the dictionary that it gives, whose entries are thinned at random, less and less (Artetxe, Labaka & Agirre
-2018, sections 3.3 and 3.4).
+An orthogonal map aligns the anchors, and its axes are weighted by how well they agree. It is learned again
+and again from the dictionary that it gives, whose entries are dropped out at random, less and less (Artetxe,
+Labaka & Agirre 2018, sections 3.3 and 3.4).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LEARNED_WORDS = 2500
 def align_spaces(
     x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor], spelling: Tensor, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Return both spaces laid on each other, the axes on which they agree most first.
+    """Return both spaces after alignment, with the axes on which they agree most first.
 
     The rows of x (N, D) and y (M, D) are of length 1, the commonest words first. `anchors` are the rows of
     words that mean the same. `spelling` (N, M), how alike words are spelled, is added to similarities. `seed`

@@ -35,7 +35,7 @@ OTHER_WORD = -1
 
 
 def iter_words(data: DataFolder, language: str, pieces: Sequence[str], limit: int | None) -> Iterator[Ids]:
-    """Yield the training text of a language (the first `limit` lines) in chunks, as one number for each word.
+    """Yield the first `limit` lines of a language's training text in chunks, as one number for each word.
 
     The number is that of the word's piece, or OTHER_WORD where it has several. Lines are separated by so many
     OTHER_WORDs that no window reaches across.
@@ -57,7 +57,7 @@ def iter_words(data: DataFolder, language: str, pieces: Sequence[str], limit: in
 
 
 def count_words(chunks: Iterable[Ids], size: int) -> NDArray[np.int64]:
-    """Return how often each of `size` pieces occurs as a word."""
+    """Return how often each of `size` pieces occurs as a whole word."""
     counts = np.zeros(size, np.int64)
     for chunk in chunks:
         counts += np.bincount(chunk[chunk != OTHER_WORD], minlength=size)

@@ -1,4 +1,4 @@
-"""Which vectors of two sets are each other's nearest, by a similarity that hubs do not win.
+"""Find the vectors of two sets that are each other's nearest neighbours, by a similarity without hubs.
 
 CSLS is "cross-domain similarity local scaling" (Conneau et al. 2018, equation 6).
 

@@ -80,5 +80,5 @@ def _commonest_words(
 
 
 def _centred(vectors: Tensor) -> Tensor:
-    """Subtract the mean of vectors (N, D), which would tell languages apart, and scale to length 1."""
+    """Subtract the mean from vectors (N, D), which only tells the language, and scale them to length 1."""
     return torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)

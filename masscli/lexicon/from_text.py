@@ -1,4 +1,4 @@
-"""A dictionary from text of two languages that nothing aligns; it reads nothing but the languages' own lines.
+"""A dictionary from unaligned text of two languages.
 
 1. Word vectors of each language (masscli/lexicon/cooccurrence.py). 2. Anchors: words that both languages
 spell alike, of four letters or more (shorter ones are false friends) or without letters, and about as
@@ -39,7 +39,7 @@ COMMON_WORDS = 500
 
 
 class InducedDictionary(NamedTuple):
-    """A dictionary, how far it can be trusted, and the vectors that it follows from."""
+    """A dictionary, an estimate of its quality, and the word vectors that it was made from."""
 
     pairs: list[WordPair]
     """Words that are each other's nearest, the commonest first. Scores of different words cannot be compared,
@@ -129,7 +129,7 @@ def _commonest_words(counts: NDArray[np.int64], max_words: int, min_count: int) 
 def _find_anchors(
     ids: Sequence[Ids], rates: Sequence[NDArray[np.float64]], pieces: Sequence[str]
 ) -> tuple[Tensor, Tensor]:
-    """Return the rows, in the first and the second list of words, of words that both have."""
+    """Return the row in the first and in the second list of each word that both languages have."""
     row_in_second = {piece: row for row, piece in enumerate(ids[1].tolist())}
     anchors = []
     for row, piece in enumerate(ids[0].tolist()):
@@ -146,6 +146,6 @@ def _find_anchors(
 
 
 def _agreement(matches: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]) -> float:
-    """Return the share of matches of common words that are among the others."""
+    """Return the share of matches between common words that another alignment has found, too."""
     common = [match for match in matches if max(match) < COMMON_WORDS]
     return len(set(others).intersection(common)) / max(1, len(common))

@@ -16,7 +16,7 @@ from masscli.metrics.mean_metric import MeanMetric
 
 
 class Accuracy(MeanMetric):
-    """Share of exact matches."""
+    """Accuracy: the share of lines that are equal to their reference."""
 
     title: ClassVar[str] = "accuracy"
     no_gold: str
@@ -36,7 +36,7 @@ class Accuracy(MeanMetric):
         return float(hypothesis == reference)
 
     def signature_fields(self) -> dict[str, str]:
-        """Return whether case counts, and the mark of lines that were left out."""
+        """Return the signature fields: whether case counts, and the label of examples left out."""
         fields = {"case": "lc" if self.lowercase else "mixed"}
         if self.no_gold:
             fields["nogold"] = self.no_gold

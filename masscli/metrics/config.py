@@ -10,7 +10,7 @@ from masscli.core.config import Flags, check, config
 
 @config
 class ScoreConfig:
-    """What is measured, and how."""
+    """Which metrics are computed, and how."""
 
     metric: Annotated[tuple[str, ...], Flags("-m")] = ("bleu",)
     """Metrics, such as bleu,chrf. Text: bleu, chrf, chrf++, ter, multi-bleu (Moses tokens, as in papers),

@@ -26,7 +26,7 @@ Unit = tuple[list[str], list[str]]
 
 
 class CorpusMetric(SignedMetric):
-    """One number for a whole corpus with one reference."""
+    """The base class of metrics that are computed on a whole corpus, with one reference."""
 
     title: ClassVar[str]
     options: ScoreConfig
@@ -40,10 +40,10 @@ class CorpusMetric(SignedMetric):
 
     @abstractmethod
     def compute(self, gold: Sequence[str], predicted: Sequence[str]) -> float:
-        """Return the value in [0, 1], or in [-1, 1] for a correlation."""
+        """Return the value of the metric, in [0, 1], or in [-1, 1] for a correlation."""
 
     def resampling_units(self, gold: Sequence[str], predicted: Sequence[str]) -> list[Unit]:
-        """Return what resampling draws: lines."""
+        """Return the units that bootstrap resampling draws: lines."""
         return [([a], [b]) for a, b in zip(gold, predicted, strict=True)]
 
     def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
@@ -63,7 +63,7 @@ class CorpusMetric(SignedMetric):
         return score
 
     def _bootstrap(self, units: Sequence[Unit], samples: int) -> list[float]:
-        """Return the score of each sample of units, drawn with replacement."""
+        """Return the score of each of `samples` bootstrap samples; a sample is drawn with replacement."""
         rng = np.random.default_rng(BOOTSTRAP_SEED)
         values = []
         for _ in range(samples):
@@ -76,7 +76,7 @@ class CorpusMetric(SignedMetric):
         return values
 
     def sentence_score(self, hypothesis: str, references: Sequence[str]) -> Score:
-        """Refuse to score a single line."""
+        """Raise MasscliError, because a single line has no score."""
         raise MasscliError(
             f"{self.title}: is defined for a whole corpus, not for a line", "leave out --sentence-level"
         )
@@ -99,13 +99,13 @@ class CorpusMetric(SignedMetric):
 
 
 class LabelMetric(CorpusMetric):
-    """A metric of labels.
+    """The base class of metrics of labels; lines that are blank on both sides are left out.
 
     Lines that are blank on both sides separate the sentences of tagged words and are left out.
     """
 
     def corpus_score(self, hypotheses: Sequence[str], references: Any, n_bootstrap: int = 1) -> Score:
-        """Return the score of all lines that have a label."""
+        """Return the score over all lines that have a label."""
         lines = zip(hypotheses, *references, strict=True)
         labelled = [line for line in lines if any(label.strip() for label in line)]
         predicted = self.normalize_case([line[0] for line in labelled])
@@ -116,14 +116,14 @@ class LabelMetric(CorpusMetric):
         return super().corpus_score(predicted, gold, n_bootstrap)
 
     def normalize_case(self, lines: Sequence[str]) -> list[str]:
-        """Return the labels in the form in which they are compared."""
+        """Return labels in lower case if --lowercase is given, otherwise unchanged."""
         labels = list(map(str.strip, lines))
         if self.options.lowercase:
             labels = list(map(str.lower, labels))
         return labels
 
     def signature_fields(self) -> dict[str, str]:
-        """Return whether case counts, and the mark of lines that were left out."""
+        """Return the signature fields: whether case counts, and the label of examples left out."""
         fields = {}
         if self.options.lowercase:
             fields["case"] = "lc"
@@ -169,13 +169,13 @@ class F1(LabelMetric):
         return super().corpus_score(hypotheses, references, n_bootstrap)
 
     def signature_fields(self) -> dict[str, str]:
-        """Return which F1 it is, and the number of labels."""
+        """Return the signature fields: the positive label or macro averaging, and the number of labels."""
         fields = {"average": "macro"} if self._positive is None else {"positive": self._positive}
         return {**fields, "labels": str(self._label_count), **super().signature_fields()}
 
 
 class Matthews(LabelMetric):
-    """Correlation of two labellings."""
+    """Matthews' correlation coefficient of gold and predicted labels."""
 
     title: ClassVar[str] = "Matthews"
 
@@ -185,7 +185,7 @@ class Matthews(LabelMetric):
 
 
 class Pearson(CorpusMetric):
-    """Linear correlation of numbers."""
+    """Pearson's correlation of numbers."""
 
     title: ClassVar[str] = "Pearson"
 
@@ -214,7 +214,7 @@ class Pearson(CorpusMetric):
 
 
 class Spearman(Pearson):
-    """Linear correlation of ranks."""
+    """Spearman's rank correlation of numbers."""
 
     title: ClassVar[str] = "Spearman"
 
@@ -233,7 +233,10 @@ class EntityF1(CorpusMetric):
         return entities.entity_f1(entities.split_sentences(gold), entities.split_sentences(predicted))
 
     def resampling_units(self, gold: Sequence[str], predicted: Sequence[str]) -> list[Unit]:
-        """Return what resampling draws: sentences, each with the blank line of the reference that ends it."""
+        """Return the units that bootstrap resampling draws: sentences.
+
+        Each has the blank line that ends it in the reference.
+        """
         units: list[Unit] = []
         unit: Unit = ([], [])
         for gold_line, predicted_line in zip(gold, predicted, strict=True):
@@ -247,5 +250,5 @@ class EntityF1(CorpusMetric):
         return units
 
     def signature_fields(self) -> dict[str, str]:
-        """Return how spans are compared and averaged."""
+        """Return the signature fields: how spans are compared and averaged."""
         return {"spans": "exact", "tags": "bio", "average": "micro"}

@@ -1,6 +1,6 @@
-"""Metrics that are the mean of a number for each line.
+"""Metrics that are the mean of a score for each line.
 
-Resampling needs only the sum of these numbers and the number of lines.
+Resampling needs only the sum of these scores and the number of lines.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from masscli.metrics.signature import SignedMetric
 
 
 class MeanMetric(SignedMetric):
-    """100 times the mean of `line_score`. With several references, the best one of each line counts."""
+    """The base class of means over lines, times 100. With several references the best one counts."""
 
     title: ClassVar[str]
     lowercase: bool
@@ -35,7 +35,7 @@ class MeanMetric(SignedMetric):
 
     @abstractmethod
     def signature_fields(self) -> dict[str, str]:
-        """Return the settings of the metric."""
+        """Return the signature fields that describe the settings of the metric."""
 
     # The methods below are sacreBLEU's interface. The statistics of a line are its score and the number of
     # lines, 1.

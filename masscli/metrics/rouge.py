@@ -42,7 +42,7 @@ Words = list[str]
 
 
 class Matches(NamedTuple):
-    """The number of units that two summaries share, and of units of each."""
+    """The number of n-grams (or words) that two summaries share, and the number in each of them."""
 
     shared: int
     hypothesis: int
@@ -50,7 +50,7 @@ class Matches(NamedTuple):
 
 
 class Rouge(MeanMetric):
-    """F1 of what two summaries share."""
+    """The base class of ROUGE metrics: F1 of the n-grams or words that two summaries share."""
 
     stem: bool
     separator: str
@@ -85,12 +85,12 @@ class Rouge(MeanMetric):
         return words_of_sentences
 
     def signature_fields(self) -> dict[str, str]:
-        """Return how words are compared."""
+        """Return the signature fields: case, tokenization, stemming and averaging."""
         return {"case": "lc", "tok": "words", "stem": "nltk" if self.stem else "no", "score": "f1"}
 
 
 class RougeN(Rouge):
-    """Shared n-grams."""
+    """ROUGE-N: F1 of shared n-grams."""
 
     order: ClassVar[int]
 
@@ -102,21 +102,21 @@ class RougeN(Rouge):
 
 
 class Rouge1(RougeN):
-    """Shared words."""
+    """ROUGE-1: F1 of shared words."""
 
     title: ClassVar[str] = "ROUGE-1"
     order: ClassVar[int] = 1
 
 
 class Rouge2(RougeN):
-    """Shared pairs of words."""
+    """ROUGE-2: F1 of shared pairs of words."""
 
     title: ClassVar[str] = "ROUGE-2"
     order: ClassVar[int] = 2
 
 
 class RougeL(Rouge):
-    """The longest common subsequence."""
+    """ROUGE-L: F1 by the longest common subsequence of whole summaries."""
 
     title: ClassVar[str] = "ROUGE-L"
 
@@ -127,7 +127,7 @@ class RougeL(Rouge):
 
 
 class RougeLsum(Rouge):
-    """The union of the longest common subsequences of sentences."""
+    """ROUGE-Lsum: F1 by the union of the longest common subsequences of sentences."""
 
     title: ClassVar[str] = "ROUGE-Lsum"
 
@@ -143,7 +143,7 @@ class RougeLsum(Rouge):
         return Matches((matched & ours).total(), ours.total(), theirs.total())
 
     def signature_fields(self) -> dict[str, str]:
-        """Return how words are compared, and that unions are counted."""
+        """Return the signature fields of ROUGE, and that unions of subsequences are counted."""
         return {**super().signature_fields(), "lcs": "union"}
 
 

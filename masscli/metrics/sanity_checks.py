@@ -1,4 +1,7 @@
-"""Recognize the usual mistakes of scoring by the look of the lines. Each is a warning, never an error."""
+"""Recognise common mistakes in scoring from the lines alone.
+
+Each check yields warnings, never errors.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def check_text(
     source: Sequence[str] | None,
     lowercase: bool,
 ) -> Iterator[str]:
-    """Yield what looks wrong with the hypotheses called `name`."""
+    """Yield warnings about the text hypotheses called `name`, such as tokenized or untranslated lines."""
     yield from _check_hypotheses(name, hypotheses, references)
     for reference_name, lines in references.items():
         if list(hypotheses) == list(lines):
@@ -74,7 +77,7 @@ def _check_hypotheses(
 
 
 def check_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
-    """Yield which metrics do not suit the references."""
+    """Yield warnings about metrics that do not suit the references."""
     for name, lines in references.items():
         labels = {line.strip() for line in lines if line.strip()}
         if "entity-f1" in options.metric and not any(label[1:2] == "-" for label in labels):
@@ -93,7 +96,7 @@ def check_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig)
 def check_labels(
     name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> Iterator[str]:
-    """Yield what looks wrong when labels are compared: spelling, columns, what F1 is about."""
+    """Yield warnings about the labels called `name`, such as other spellings or wrong columns."""
     if not LABEL_METRICS.intersection(options.metric):
         return
     ours = _distinct_labels(hypotheses, options)
@@ -128,7 +131,7 @@ def _check_columns(labels_of_files: Mapping[str, set[str]]) -> Iterator[str]:
 
 
 def _other_spellings(ours: set[str], theirs: set[str]) -> dict[str, str]:
-    """Return our labels that are numbers spelled differently on the other side, with that spelling."""
+    """Map our labels to equal numbers that are spelled differently on the other side."""
     their_spellings = {}
     for label in theirs - ours:
         number = _number(label)
@@ -143,7 +146,7 @@ def _other_spellings(ours: set[str], theirs: set[str]) -> dict[str, str]:
 
 
 def _check_f1(name: str, ours: set[str], reference_name: str, theirs: set[str]) -> Iterator[str]:
-    """Yield why a task of two labels is not scored as one."""
+    """Yield warnings about a task with two labels that is scored as one with more."""
     labels = ours | theirs
     sides = ((name, ours, reference_name, theirs), (reference_name, theirs, name, ours))
     # One side has two labels, and the other has more: F1 of the positive label was probably meant.
@@ -164,7 +167,7 @@ def _check_f1(name: str, ours: set[str], reference_name: str, theirs: set[str]) 
 def check_summaries(
     name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
 ) -> Iterator[str]:
-    """Yield which files do not say where sentences end, which ROUGE-Lsum needs to know."""
+    """Yield a warning for files that do not separate sentences, which ROUGE-Lsum needs."""
     if "rouge-lsum" not in options.metric:
         return
     separator = options.summary_separator

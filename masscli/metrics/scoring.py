@@ -28,7 +28,7 @@ METRIC_FAMILIES = {"rouge": ("rouge-1", "rouge-2", "rouge-l")}
 
 
 class MetricClass(Protocol):
-    """What the class of a metric has besides sacreBLEU's interface."""
+    """The interface that the class of a metric has besides that of sacreBLEU."""
 
     title: ClassVar[str]
 
@@ -69,7 +69,7 @@ def rouge_scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[s
 def score(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], options: ScoreConfig
 ) -> list[Score]:
-    """Return a score for each metric of `options`; `references` are lists of lines, one a reference."""
+    """Return the score of each metric in `options`; `references` has one list of lines for each reference."""
     _check_lengths({"hypotheses": hypotheses}, references)
     samples = options.bootstrap if options.confidence else 1
     scores = []
@@ -98,7 +98,7 @@ def score_lines(
 def compare(
     systems: Mapping[str, Sequence[str]], references: Sequence[Sequence[str]], options: ScoreConfig
 ) -> dict[str, list[Score]]:
-    """Compare each system with the first by paired bootstrap resampling, and return the scores of each."""
+    """Compare each system with the first one by paired bootstrap resampling; return all scores by system."""
     from sacrebleu.significance import PairedTest, Result
 
     _check_lengths(systems, references)

@@ -8,10 +8,10 @@ from masscli.version import __version__
 
 
 class SignedMetric(Metric):
-    """A metric that says itself what is in its signature. Text is compared as it is."""
+    """The base class of metrics that add their own fields to the signature. Text is compared as it is."""
 
     def signature_fields(self) -> dict[str, str]:
-        """Return the settings of the metric."""
+        """Return the signature fields that describe the settings of the metric."""
         return {}
 
     def get_signature(self) -> Signature:

@@ -58,7 +58,7 @@ def f1(gold: str, predicted: str, v2: bool = True) -> float:
 
 
 def gold_answers(question: Question, v2: bool) -> Sequence[str]:
-    """Return the answers that a prediction is compared with."""
+    """Return the gold answers to compare a prediction with; for version 2.0, those left after normalizing."""
     if not v2:
         return question.answers
     return [answer for answer in question.answers if normalize_answer(answer)] or [""]
@@ -166,7 +166,7 @@ def best_threshold(
 
 
 def _means(prefix: str, scores: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    """Return the means of a group of questions under the official keys, and nothing for an empty group."""
+    """Return the means over a group of questions under their official keys; nothing if the group is empty."""
     total = len(scores)
     if total == 0:
         return {}

@@ -45,7 +45,7 @@ class SelfAttention(nn.Module):
     def forward_with_keys_values(
         self, x: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Do the same without dropout, and also return the keys and values (B, H, T, K)."""
+        """Map x like `forward`, without dropout; also return keys and values (B, H, T, K)."""
         q_BHTK, k_BHTK, v_BHTK = self._project_in(x)
         return self._project_out(_join_heads(attend(q_BHTK, k_BHTK, v_BHTK, mask, 0.0))), (k_BHTK, v_BHTK)
 

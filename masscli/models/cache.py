@@ -21,7 +21,7 @@ STEPS_OF_GROWTH = 16
 
 @dataclass(slots=True)
 class LayerCache:
-    """Keys and values of one layer.
+    """The cached keys and values of one layer.
 
     `keys` and `values` (S, H, C*W, K) are those of self-attention. `cross` holds the keys and values (S, H,
     L, K) of cross-attention, and is None in a layer without it.
@@ -47,7 +47,7 @@ class LayerCache:
 
 @dataclass(slots=True)
 class Cache:
-    """The state of S * W rows, in sentence-major order: row = sentence * W + beam."""
+    """The state of decoding for S * W rows, in sentence-major order: row = sentence * W + beam."""
 
     width: int
     """W, the rows of each sentence."""
@@ -72,7 +72,7 @@ class Cache:
 
     @property
     def current_slot(self) -> int:
-        """Return the first slot of the step that `advance` has opened."""
+        """Return the first slot of the current step, which `advance` has started."""
         return self.prompt_slots + (self.length - 1) * self.width
 
     def advance(self) -> Tensor | None:

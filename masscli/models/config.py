@@ -13,7 +13,10 @@ from masscli.core.config import Flags, below_one, check, config, not_negative, p
 
 @config
 class ModelConfig:
-    """The one Transformer. `arch` sets the options that are not given; see masscli/models/presets.toml."""
+    """The configuration of the Transformer, which every model of masscli is.
+
+    `arch` names a size that sets the options that are not given; see masscli/models/presets.toml.
+    """
 
     arch: Annotated[str, Flags("-a")] = "tiny"
     """Named sizes: tiny, small, base, big, mass-base, mass-base-uncased, mass-middle-uncased, mass-xlm,
@@ -126,7 +129,7 @@ class ModelConfig:
 
     @property
     def embedding_owners(self) -> tuple[str, ...]:
-        """Return the names under which token embeddings are kept: those of the stacks, or shared."""
+        """Return the names under which token embeddings are stored: those of the stacks, or `shared`."""
         if self.embeddings == "separate":
             return self.stacks
         return ("shared",)

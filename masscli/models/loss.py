@@ -46,7 +46,7 @@ def linear_cross_entropy(
 
 
 class _Gradients:
-    """The gradients of hidden states (N, D), weights (V, D) and bias (V,), summed over chunks."""
+    """The gradients of hidden states (N, D), weights (V, D) and bias (V,), accumulated over chunks."""
 
     def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         # Every row of hidden states is in one chunk and written once; weights and bias are sums over chunks.
@@ -57,7 +57,10 @@ class _Gradients:
             self.bias = torch.zeros_like(bias, dtype=torch.float32)
 
     def add_chunk(self, start: int, hidden_CD: Tensor, grad_CV: Tensor, weight: Tensor) -> None:
-        """Add the gradients of the rows from `start` on, from those of their logits."""
+        """Add the gradients that follow from the gradients of one chunk's logits.
+
+        The chunk consists of the rows from `start` on.
+        """
         if self.bias is not None:
             self.bias.add_(grad_CV.sum(0, dtype=torch.float32))
         torch.mm(grad_CV, weight, out=self.hidden[start : start + len(hidden_CD)])
@@ -68,7 +71,10 @@ class _Gradients:
             self.weight.add_(grad_CV.t() @ hidden_CD)
 
     def add_smoothing(self, smoothing: float, hidden_sum: Tensor, weight_sum: Tensor) -> None:
-        """Subtract the target probability eps / V of every token; the sums are (D,)."""
+        """Add the gradient of label smoothing, which gives every token the target probability eps / V.
+
+        The arguments are sums over rows of the hidden states, and over tokens of the weights: both (D,).
+        """
         rows = self.hidden.shape[0]
         vocab_size = self.weight.shape[0]
         self.hidden.sub_(weight_sum.mul(smoothing / vocab_size).to(self.hidden.dtype))
@@ -153,7 +159,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _write_logits(hidden_CD: Tensor, weight: Tensor, bias: Tensor | None, logits_CV: Tensor) -> None:
-    """Compute the logits of a chunk into a buffer, without another one in between."""
+    """Compute the logits of a chunk into a given buffer, without a temporary one."""
     if bias is None:
         torch.mm(hidden_CD, weight.t(), out=logits_CV)
     else:
@@ -161,7 +167,7 @@ def _write_logits(hidden_CD: Tensor, weight: Tensor, bias: Tensor | None, logits
 
 
 def _chunk_rows(hidden: Tensor, vocab_size: int) -> int:
-    """Return how many rows of logits are held at a time."""
+    """Return how many rows a chunk has, so that its logits fit into a buffer of limited size."""
     chunk = CHUNK
     if hidden.device.type != "cpu":
         chunk *= GPU_CHUNKS

@@ -59,7 +59,7 @@ def step_visibility(queries: Tensor, keys: Tensor) -> Tensor:
 
 
 def cross_attention_mask(tokens: Tokens) -> Tensor | None:
-    """Return the additive mask (B, 1, 1, L) of what another stack may attend to, or None for everything."""
+    """Return the additive mask (B, 1, 1, L) of the positions a decoder may attend to; None for all."""
     visible = _not_padding(tokens)
     if tokens.cross_attention_mask is not None:
         visible = _both(visible, tokens.cross_attention_mask)
@@ -87,17 +87,17 @@ def additive_mask(visible: Tensor) -> Tensor:
 
 
 def _both(visible: Tensor | None, rule: Tensor) -> Tensor:
-    """Combine two rules; None hides nothing."""
+    """Combine two masks: visible is what both allow. None hides nothing."""
     return rule if visible is None else visible & rule
 
 
 def _same_document(documents: Tensor) -> Tensor:
-    """Return (B, L, L) bool: which pairs of tokens are of one document."""
+    """Return which pairs of tokens belong to the same document: (B, L, L) bool."""
     return documents[:, :, None] == documents[:, None]
 
 
 def _not_padding(tokens: Tokens) -> Tensor | None:
-    """Return (B, L) bool, or None when no row is padded."""
+    """Return which tokens are not padding: (B, L) bool, or None when no row is padded."""
     length = tokens.ids.shape[1]
     # Without a mask the attention kernels are faster.
     if bool((tokens.lengths == length).all()):

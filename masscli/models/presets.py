@@ -22,10 +22,10 @@ def presets() -> dict[str, dict[str, Any]]:
 
 
 def resolve(options: Mapping[str, Any], stacks: str = "encoder-decoder") -> ModelConfig:
-    """Return the configuration of a model: defaults, overridden by its named size, overridden by `options`.
+    """Return the complete configuration of a model: `options` over its named size over the defaults.
 
-    `stacks` leaves out the stack that an objective has no use for. Raises ConfigError for an unknown size or
-    key.
+    `stacks` names the stacks that are needed; another one gets no layers. Raises ConfigError for an unknown
+    size or key.
     """
     arch = options.get("arch", "tiny")
     if arch not in presets():

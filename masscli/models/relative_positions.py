@@ -43,7 +43,7 @@ class RelativeBias(nn.Module):
 
 
 def bucket(distance: Tensor, buckets: int, max_distance: int) -> Tensor:
-    """Return the bucket of a key's position minus a query's.
+    """Return the bucket of each relative position, which is a key's position minus a query's.
 
     Half of the buckets are for keys before the query, half for keys after it. In each half, small distances
     have a bucket of their own; then buckets become logarithmically wider up to `max_distance`.

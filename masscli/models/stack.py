@@ -77,7 +77,7 @@ class Layer(nn.Module):
     def attention_block_with_cache(
         self, x: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Apply the self-attention of a layer without memory, and also return its keys and values."""
+        """Apply self-attention to x, as `attention_block` does; also return the keys and values."""
         normed = self._norm_before(x, self.self_norm)
         y, keys_values = self.self_attention.forward_with_keys_values(normed, mask)
         return self._add(x, y, self.self_norm), keys_values
@@ -103,14 +103,14 @@ class Layer(nn.Module):
         return self._add(x, y, self.ffn_norm)
 
     def _norm_before(self, x: Tensor, norm: LayerNorm) -> Tensor:
-        """Normalize the input of a block in a pre-norm layer."""
+        """Normalize the input of a block if the layer is pre-norm, else return it unchanged."""
         if not self.pre_norm:
             return x
         normed: Tensor = norm(x)
         return normed
 
     def _add(self, x: Tensor, y: Tensor, norm: LayerNorm) -> Tensor:
-        """Add a block's output to its input, and normalize the sum in a post-norm layer."""
+        """Add the output of a block to its input; normalize the sum if the layer is post-norm."""
         x = x + dropout(y, self.dropout, self.training)
         if self.pre_norm:
             return x
@@ -141,7 +141,7 @@ class Stack(nn.Module):
 
     @property
     def layer_halves(self) -> list[tuple[Layer, Layer]]:
-        """Return for every depth the layer that has its attention and the layer that has its feed-forward."""
+        """Return, for each depth, the layer that provides attention and the one that provides the FFN."""
         layers = [cast(Layer, layer) for layer in self.layers]
         first = layers[0]
         if self.share == "all":

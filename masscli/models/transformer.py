@@ -98,7 +98,7 @@ class Transformer(nn.Module):
         return x
 
     def read(self, tokens: Tokens) -> Tensor:
-        """Return the hidden states (B, L, D) of single texts, read by the encoder or else by the decoder."""
+        """Return the hidden states (B, L, D) of texts, from the encoder or, if there is none, the decoder."""
         if self.encoder is None:
             return self.decode(tokens, None)
         return self.encode(tokens).hidden
@@ -146,7 +146,7 @@ class Transformer(nn.Module):
         return torch.float32 if device.type == "cpu" else self.compute_dtype
 
     def prefill(self, source: Tokens, width: int) -> Cache:
-        """Encode S sources, and open a cache for `width` rows of each."""
+        """Encode S sources, and return an empty cache for decoding `width` rows of each."""
         assert self.decoder is not None
         memory = self.encode(source)
         rows = source.ids.shape[0]
@@ -169,7 +169,11 @@ class Transformer(nn.Module):
     # -- predicting -------------------------------------------------------------------------------------
 
     def logits(self, hidden: Tensor, stack: str | None = None) -> Tensor:
-        """Map hidden states (..., D) to logits (..., V), in the dtype of `hidden`."""
+        """Map hidden states (..., D) to logits (..., V), in the dtype of `hidden`.
+
+        `stack` names the stack that they come from (default: the decoder, if there is one), since each stack
+        may have its own output layer.
+        """
         hidden, weight, bias = self._output_layer(hidden, stack)
         if bias is not None:
             bias = bias.to(hidden.dtype)
@@ -238,12 +242,12 @@ def _empty_parameters(names: Iterable[str], *shape: int) -> nn.ParameterDict:
 def _build_stack(
     config: ModelConfig, num_layers: int, cross: bool, languages: tuple[str, ...]
 ) -> Stack | None:
-    """Return a stack, or None where the model leaves it out."""
+    """Return a stack of `num_layers` layers, or None if it has none."""
     if num_layers == 0:
         return None
     return Stack(config, num_layers, cross, languages)
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return how many numbers a model learns; tied embeddings count once."""
+    """Return the number of parameters of a model; tied embeddings count once."""
     return sum(p.numel() for p in model.parameters())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class InputKind(ABC):
-    """What one stream of an objective reads, and how its datasets are found."""
+    """The kind of input that an objective reads from a training stream, and how its datasets are found."""
 
     has_direction: ClassVar[bool] = False
     """Whether a dataset is a direction such as `en-de`, so that the objective trains translation between its
@@ -39,7 +39,7 @@ class InputKind(ABC):
     def select_datasets(
         self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
     ) -> list[str]:
-        """Return the datasets of the main streams of a run.
+        """Return the datasets that the flags choose for the main training streams of a run.
 
         Raises MasscliError if the flags do not fit the kind, or leave open which datasets are meant.
         """
@@ -56,7 +56,10 @@ class InputKind(ABC):
 
     @abstractmethod
     def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
-        """Raise MasscliError if the folder does not have the dataset that a stream names."""
+        """Raise MasscliError if the data folder does not have `dataset`, or if the objective cannot read it.
+
+        `stream` is the name of the training stream, for the error.
+        """
 
     @abstractmethod
     def num_training_examples(self, dataset: str, data: DataFolder) -> int:
@@ -80,7 +83,7 @@ class Sentences(InputKind):
     def auxiliary_datasets(
         self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
     ) -> list[str]:
-        """Return every language of the main streams."""
+        """Return every language of the main training streams."""
         return languages_of(datasets)
 
     def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
@@ -100,14 +103,14 @@ class Pairs(InputKind):
     def select_datasets(
         self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
     ) -> list[str]:
-        """Return the directions of --pairs, or the only one that the other flags can mean."""
+        """Return the directions of --pairs, or else the only direction that fits the other flags."""
         _refuse_tables(objective, flags)
         return list(flags.pairs) or [_only_direction(flags, data)]
 
     def auxiliary_datasets(
         self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
     ) -> list[str]:
-        """Return the directions of the main streams, or between their languages, that have pairs."""
+        """Return those directions of the main streams, or between their languages, that have pairs."""
         languages = languages_of(datasets)
         wanted = [dataset for dataset in datasets if "-" in dataset] or _all_directions(languages)
         known = set(data.pairs)
@@ -140,7 +143,7 @@ class Pairs(InputKind):
 class BackTranslation(InputKind):
     """Sentences of the target language of a direction such as `en-de`.
 
-    The text is German, and the model makes its English source itself.
+    In this example the text is German, and the model makes its English source itself.
     """
 
     has_direction = True
@@ -151,7 +154,7 @@ class BackTranslation(InputKind):
     def select_datasets(
         self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
     ) -> list[str]:
-        """Return the directions that the flags name, or all between the languages of the run."""
+        """Return the directions that the flags name, or else all between the languages of the run."""
         _refuse_tables(objective, flags)
         if flags.pairs:
             return list(flags.pairs)
@@ -194,7 +197,7 @@ class Table(InputKind):
     def select_datasets(
         self, objective: ObjectiveConfig, flags: StreamSelection, data: DataFolder
     ) -> list[str]:
-        """Return the tables of --table, or the only one that the objective can mean."""
+        """Return the tables of --table, or else the only table that the objective can read."""
         if flags.source_lang or flags.target_lang or flags.pairs or flags.langs:
             raise MasscliError(
                 f"{objective.name} reads a table of labelled examples",
@@ -205,11 +208,11 @@ class Table(InputKind):
     def auxiliary_datasets(
         self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
     ) -> list[str]:
-        """Return the languages of the main streams; `check` refuses them unless they name tables."""
+        """Return the languages of the main streams; `check` then raises an error unless they name tables."""
         return languages_of(datasets)
 
     def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
-        """Raise MasscliError if there is no such table, or the objective does not read its format."""
+        """Raise MasscliError if there is no such table, or if the objective does not read its format."""
         table_format = data.table_formats.get(dataset)
         if table_format is None:
             raise MasscliError(
@@ -234,7 +237,7 @@ TABLE = Table()
 
 
 def languages_of(datasets: Sequence[str]) -> list[str]:
-    """Return each language that languages and directions name, once."""
+    """Return the languages that occur in the names of datasets (languages or directions), each once."""
     return list(dict.fromkeys(language for dataset in datasets for language in dataset.split("-")))
 
 
@@ -268,7 +271,7 @@ def _check_languages(stream: str, dataset: str, count: int, data: DataFolder) ->
 
 
 def _only_direction(flags: StreamSelection, data: DataFolder) -> str:
-    """Return the direction that -s, -t and --langs name, completed by the only pair of the data."""
+    """Return the direction of -s, -t and --langs; what they leave open is taken from the only pair."""
     if flags.source_lang and flags.target_lang:
         return f"{flags.source_lang}-{flags.target_lang}"
     if flags.langs and not (flags.source_lang or flags.target_lang):
@@ -291,7 +294,7 @@ def _only_direction(flags: StreamSelection, data: DataFolder) -> str:
 
 
 def _only_table(objective: ObjectiveConfig, data: DataFolder) -> str:
-    """Return the only table in the first of the objective's formats that the data have a table of."""
+    """Return the only table of the objective's preferred format. Raises MasscliError if there are several."""
     readable: list[str] = []
     # A table of the usual format is preferred to those of others.
     for table_format in objective.formats:

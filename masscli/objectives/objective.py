@@ -37,7 +37,7 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveContext:
-    """What an objective works with: special tokens of its inputs, model configuration, and dataset.
+    """The context of an objective: how inputs are framed, the configuration of the model, the dataset.
 
     `dataset_name` is a language (`en`), a direction (`en-de`) or a table; see
     masscli/objectives/input_kinds.py.
@@ -54,7 +54,7 @@ class ObjectiveContext:
 
 
 class Objective(nn.Module, ABC):
-    """What a model learns from one stream of a run."""
+    """The base class of objectives: what a model learns from one training stream of a run."""
 
     training_metrics: ClassVar[tuple[str, ...]] = ()
     """The names of the metrics of `take_training_metrics`."""
@@ -92,20 +92,20 @@ class Objective(nn.Module, ABC):
         """
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return what a user should know about the examples, such as how many are truncated."""
+        """Return warnings about the examples, such as how many are truncated."""
         return []
 
     def begin_update(self, model: Transformer, update: int) -> None:
-        """Prepare the model or the objective for the next update, after `update` updates.
+        """Prepare the model or the objective for an update; `update` updates were made before.
 
-        May change the model or the objective, but depend on nothing else than this number and the weights, so
-        that all processes agree.
+        This may change the model or the objective. It must depend on nothing but this number and the weights,
+        so that all processes agree.
         """
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """Complete a batch with the help of the model; back-translation does its work here.
+        """Complete a batch with the help of the model, before targets are counted.
 
-        Runs without gradients, before targets are counted.
+        Back-translation makes its sources here. Runs without gradients.
         """
         return batch
 
@@ -121,7 +121,7 @@ class Objective(nn.Module, ABC):
         return {}
 
     def training_warnings(self, metrics: Mapping[str, float]) -> list[str]:
-        """Return what in the training metrics a user should be warned of.
+        """Return warnings about training metrics that look wrong.
 
         The text before ` (` names the problem, and numbers follow in parentheses: a warning is shown when a
         problem begins, and when it comes back.

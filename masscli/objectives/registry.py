@@ -24,7 +24,7 @@ OBJECTIVES: Registry[type[ObjectiveConfig]] = Registry("objective")
 
 @config
 class ObjectiveConfig(PlugIn):
-    """The options of an objective, and what a run must know about the objective before torch is imported."""
+    """The options of an objective, and its properties that are needed before torch is imported."""
 
     registry: ClassVar[Registry[type[ObjectiveConfig]]] = OBJECTIVES
     implementation: ClassVar[str]
@@ -37,7 +37,7 @@ class ObjectiveConfig(PlugIn):
 
     @property
     def stacks(self) -> Stacks:
-        """The stacks that the model must have.
+        """The stacks of the model that the objective needs: encoder, decoder, both or any.
 
         `any` stands for the stacks of the initial weights, and for an encoder if the model starts from
         scratch.
@@ -46,7 +46,7 @@ class ObjectiveConfig(PlugIn):
 
     @property
     def parameter_group(self) -> str:
-        """A name for the parameters that are trained; empty if no other objective trains the same.
+        """A name for the set of parameters that the objective trains; empty if no other one trains the same.
 
         Streams of a sharded model (--shard-model) must belong to one group, unless they have the same
         options.
@@ -55,41 +55,41 @@ class ObjectiveConfig(PlugIn):
 
     @property
     def encoder_generates(self) -> bool:
-        """Whether an encoder that has learned this can generate text by itself, through pseudo-masks."""
+        """Whether an encoder trained with this objective can generate text by itself (by pseudo-masks)."""
         return False
 
     @property
     def generates_text(self) -> bool:
-        """Whether some stack learns to generate text."""
+        """Whether the encoder or the decoder learns to generate text."""
         return self.encoder_generates or "decoder" in self.stacks
 
     @property
     def learned_pair_format(self) -> PairFormatName:
-        """The format in which an encoder that has learned this has read two texts."""
+        """The format in which the encoder has read pairs of texts when it was trained with this."""
         return "bert"
 
     def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
-        """Return the options for a model that has an encoder, a decoder or both, wherever they are left open.
+        """Return the options with everything filled in that depends on the model's stacks.
 
-        `pair_format` is the format in which its encoder has read two texts.
+        `encoder` and `decoder` say which stacks the model has. `pair_format` is the format in which its
+        encoder has read pairs of texts.
         """
         return self
 
     @property
     def warm_start_updates(self) -> int:
-        """The number of updates at the beginning in which the model itself learns nothing."""
+        """The number of updates at the start in which the model itself is not trained (see ELECTRA)."""
         return 0
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Rules that say which options have no effect beside which others."""
+        """Rules that say which options have no effect, given the values of the others."""
         return ()
 
     def max_example_length(self, prefix_length: int) -> tuple[str, int] | None:
-        """Return the option that limits the length of examples, and the resulting length in tokens.
+        """Return the name of the option that limits the length of examples, and that length in tokens.
 
-        None if examples are as long as the text is. `prefix_length` is the number of special tokens before a
-        source.
+        None if no option limits it. `prefix_length` is the number of special tokens before a source.
         """
         return None
 

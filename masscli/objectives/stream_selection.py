@@ -9,7 +9,7 @@ from masscli.core.config import Flags, check, config
 
 @config
 class StreamSelection:
-    """What to train on, for a recipe that does not list its streams."""
+    """The datasets to train on, for a recipe that does not list its training streams."""
 
     langs: Annotated[tuple[str, ...], Flags("-l")] = ()
     """Languages, such as en,de (default: all languages of the data)."""

@@ -1,4 +1,4 @@
-"""Tables of training runs, made of the `log.jsonl` in their folders: what a run cost and what it reached."""
+"""Tables that compare training runs by their `log.jsonl`: what each cost, and what metrics it reached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from masscli.core.errors import MasscliError
 
 @dataclass(slots=True)
 class RunLog:
-    """What the log of a run says, gathered for a table."""
+    """The contents of a run's log that tables need."""
 
     name: str
     """Name of the run's folder."""
@@ -81,7 +81,7 @@ def _add_updates(log: RunLog, event: Mapping[str, float]) -> None:
 
 
 def cost_rows(logs: Sequence[RunLog], metrics: Sequence[str], curve: str | None) -> list[list[str]]:
-    """Return the rows of a table, the heading first: a row for each run.
+    """Return the rows of a table: the heading, then a row for each run.
 
     Speeds are medians over the log. The last columns are metrics of the best checkpoint, and for the metric
     `curve` its value at each validation.

@@ -47,7 +47,7 @@ class LoggedScore:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The scores of one group in one metric."""
+    """The mean and standard deviation of the scores of one group in one metric."""
 
     mean: float
     deviation: float
@@ -151,12 +151,12 @@ def compare_with_baseline(
 
 
 def _replace_tags(group: Tags, values: Mapping[str, str]) -> Tags:
-    """Return the tags of a group with the values of `values` in their places."""
+    """Return the tags of a group, with those in `values` replaced."""
     return tuple((name, values.get(name, value)) for name, value in group)
 
 
 def _by_group(scores: Sequence[LoggedScore]) -> dict[tuple[Tags, str], dict[str, float]]:
-    """Return the value of each seed by (group, metric)."""
+    """Return the score of each seed, by (group, metric) and then by seed."""
     groups: dict[tuple[Tags, str], dict[str, float]] = {}
     for score in scores:
         groups.setdefault((score.group, score.metric), {})[score.seed] = score.value

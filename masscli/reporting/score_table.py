@@ -112,7 +112,7 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
 
 
 def _places(labels: Sequence[str]) -> dict[str, float]:
-    """Return where each value of the horizontal axis stands."""
+    """Return the position of each tag value on the horizontal axis."""
     try:
         numbers = {label: float(label) for label in labels}
     except ValueError:

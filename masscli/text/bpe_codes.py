@@ -127,13 +127,13 @@ class BpeCodesModel:
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """Ids of the special pieces, by our names for them."""
+        """The ids of the special pieces, by masscli's names for them."""
         ids = {name: XLM_SPECIAL_PIECES.index(name) for name in ("<s>", "</s>", "<pad>", "<unk>")}
         return {**ids, "<mask>": MASK_ID}
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """Ids of XLM's special pieces without a meaning."""
+        """The ids of special pieces to which XLM gives no meaning."""
         special = enumerate(XLM_SPECIAL_PIECES)
         return [i for i, piece in special if piece.startswith("<special") and i != MASK_ID]
 
@@ -172,7 +172,7 @@ class BpeCodesModel:
         return [self._ids.get(piece, UNKNOWN_ID) for piece in pieces]
 
     def _known_pieces(self, part: str, ends_word: bool) -> list[str]:
-        """Return the part as the vocabulary writes it, or else the known pieces from which it was merged."""
+        """Undo merges in a part of a word until its pieces are in the vocabulary, or are characters."""
         if ends_word:
             piece = part.removesuffix(WORD_END)
         else:
@@ -184,7 +184,7 @@ class BpeCodesModel:
 
 
 def _merge_everywhere(parts: Sequence[str], pair: tuple[str, str]) -> list[str]:
-    """Return the parts of a word with every occurrence of `pair` merged, from left to right."""
+    """Merge every occurrence of `pair` in the parts of a word, from left to right."""
     merged = []
     position = 0
     while position < len(parts):

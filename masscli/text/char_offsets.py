@@ -1,4 +1,4 @@
-"""Find the characters of a text that each of its pieces stands for.
+"""Find the characters of a text that each of its pieces covers.
 
 Text and pieces are compared in a common form: letters in their plain spelling (NFKC) and without case,
 without blanks and invisible characters. Mostly both are then equal, and the characters of every letter are
@@ -31,7 +31,7 @@ _UNKNOWN = "\0"
 
 
 class Letter(NamedTuple):
-    """A letter in the common form, and the characters [begin, end) that it comes from."""
+    """A letter in the common form, with the characters [begin, end) that it comes from."""
 
     letter: str
     begin: int
@@ -41,10 +41,10 @@ class Letter(NamedTuple):
 def encode_with_offsets(
     tokenizer: Tokenizer, text: str, language: str
 ) -> tuple[list[int], list[int], list[int]]:
-    """Return the ids of a text's words, and the characters [begin, end) that each stands for, as two lists.
+    """Return the ids of a text's words, and the characters [begin, end) that each covers, as two lists.
 
-    Spans are as short as possible. A piece that stands for nothing, such as SentencePiece's mark alone, has
-    an empty span. Neither begins nor ends ever fall.
+    Spans are as short as possible. A piece without characters, such as SentencePiece's word mark alone, has
+    an empty span. Neither begins nor ends ever decrease.
     """
     ids: list[int] = []
     begins: list[int] = []
@@ -65,7 +65,7 @@ def encode_with_offsets(
 
 
 def char_offsets(word: str, piece_texts: Sequence[str]) -> list[Span]:
-    """Return the characters of a word that each of its pieces stands for."""
+    """Return the characters of a word that each of its pieces covers."""
     lengths = list(map(len, piece_texts))
     # The usual case, without any work for single letters: the pieces spell the word, apart from case.
     if sum(lengths) == len(word) and "".join(piece_texts).lower() == word.lower():
@@ -114,7 +114,7 @@ def _is_ignored(character: str) -> bool:
 
 
 def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
-    """Return for each letter of the pieces the characters that it stands for, or None."""
+    """Return for each letter of the pieces the characters of the word that it covers, or None."""
     word_letters = [letter.letter for letter in word]
     if word_letters == letters:
         return [(letter.begin, letter.end) for letter in word]
@@ -142,7 +142,7 @@ def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
 
 
 def _same_punctuation(letter: str) -> str:
-    """Return one sign for all punctuation: Moses replaces marks, and swaps them (`.”` for `”.`)."""
+    """Return the same character for all punctuation marks, since Moses replaces some and swaps others."""
     if unicodedata.category(letter)[0] in "PS":
         return "."
     return letter

@@ -37,10 +37,11 @@ _SHOWN_NAMES = 8
 
 @dataclass(frozen=True, slots=True)
 class FileScan:
-    """What one reading of a file yields, to compare it with others and to find any of its lines again.
+    """The result of reading a file once: checksum, sizes, and where its lines are.
 
-    `size` is that of the file, `text_size` that of the decompressed text, both in bytes. `offsets` holds
-    where in the decompressed text every LINE_STRIDE-th line starts, and last where the text ends.
+    It serves to compare files, and to find any line again. `size` is that of the file, `text_size` that of
+    the decompressed text, both in bytes. `offsets` holds where in the decompressed text every LINE_STRIDE-th
+    line starts, and last where the text ends.
     """
 
     path: Path
@@ -53,14 +54,14 @@ class FileScan:
 
 
 def display_path(path: Path) -> str:
-    """Return a path as the user gave it."""
+    """Return a path in the form in which messages show it."""
     if path.name == STDIN_COPY:
         return "-"
     return str(path)
 
 
 def is_compressed(path: Path) -> bool:
-    """Return whether lines can only be found by reading from the start."""
+    """Return whether a file is compressed, so that lines can only be found by reading from the start."""
     return path.suffix in (".gz", ".xz")
 
 
@@ -173,7 +174,7 @@ def iter_lines(path: Path) -> Iterator[str]:
 
 
 def scan_file(path: Path) -> FileScan:
-    """Read a whole file: compute its checksum, count its lines and note where they are.
+    """Read a whole file: compute its checksum, count its lines and index them.
 
     Raises MasscliError if it is empty or not UTF-8.
     """
@@ -211,7 +212,7 @@ def scan_file(path: Path) -> FileScan:
 
 
 def similar_names_hint(path: Path) -> str:
-    """Return a hint for a file that does not exist: the files in its folder with a similar name."""
+    """Return a hint for a file that does not exist: files with similar names in its folder."""
     if not path.parent.is_dir():
         return f"there is no folder {path.parent}"
     names = sorted(entry.name for entry in path.parent.iterdir())

@@ -1,4 +1,4 @@
-"""The marks that show where a word begins or goes on, and the sign for unknown text."""
+"""The markers by which pieces show where a word begins or goes on, and the text of an unknown piece."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNKNOWN_TEXT = "\u2047"
 
 
 def remove_marker(piece: str, marker: str) -> str:
-    """Return the text of a piece without its mark, in a vocabulary that uses `marker`."""
+    """Return the text of a piece without its marker; `marker` is the one that the vocabulary uses."""
     if marker == WORDPIECE_CONTINUATION:
         return piece.removeprefix(WORDPIECE_CONTINUATION)
     if marker == BPE_CONTINUATION:

@@ -1,4 +1,4 @@
-"""The kinds of subword models: tell them apart, and open each."""
+"""The kinds of subword models: detect the kind of a file, and open it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BPE_CODES = "bpe-codes"
 
 
 def detect_kind(data: bytes) -> str:
-    """Return the kind of a model. Raises BadModelError if it is of none."""
+    """Return the kind of a subword model. Raises BadModelError if the bytes are of no known kind."""
     if is_bpe_codes(data):
         return BPE_CODES
     if is_wordpiece(data):
@@ -33,9 +33,9 @@ def detect_kind(data: bytes) -> str:
 
 
 def open_model(data: bytes, kind: str, lowercase: bool) -> SubwordModel:
-    """Return the model. Raises BadModelError if it is damaged.
+    """Open the bytes of a subword model. Raises BadModelError if it is damaged.
 
-    `lowercase` says that text is lower-cased before; such a WordPiece vocabulary has no accents either.
+    `lowercase` says that text is lower-cased first; a WordPiece vocabulary then has no accents either.
     """
     if kind == BPE_CODES:
         return BpeCodesModel(data)

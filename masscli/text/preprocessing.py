@@ -1,4 +1,4 @@
-"""What is done to a line before it is cut into pieces: Moses rules, Romanian letters, lower case.
+"""Preparation of text before it is split into pieces: Moses rules, Romanian letters, lower case.
 
 Punctuation is normalized as XLM and MASS do it before their BPE codes: Moses' replace-unicode-punctuation,
 normalize-punctuation and remove-non-printing-char, in this order.
@@ -21,7 +21,7 @@ MARKED_TO_PLAIN = str.maketrans("şţŞŢșțȘȚăĂâÂîÎ", "stSTstSTaAaAiI"
 
 @dataclass(frozen=True, slots=True)
 class TextPreprocessing:
-    """The preparation of text that a vocabulary was made for.
+    """The preparation of text with which a vocabulary was made.
 
     `normalize` is Moses punctuation normalization, `moses` is Moses tokenization. `romanian` is `commas` or
     `plain`; it says what becomes of Romanian letters with a cedilla (see the module's docstring).
@@ -33,7 +33,7 @@ class TextPreprocessing:
     romanian: str | None = None
 
     def apply(self, lines: Sequence[str], language: str) -> Sequence[str]:
-        """Return the lines in the form that is cut into pieces."""
+        """Return the lines after preparation, ready to be split into pieces."""
         if self.normalize:
             normalizer = _normalizer(language)
             lines = [_blank_non_printing(normalizer.normalize(line)) for line in lines]
@@ -47,7 +47,10 @@ class TextPreprocessing:
         return lines
 
     def map_letters(self, lines: Sequence[str], language: str) -> Sequence[str]:
-        """Replace Romanian letters, which decoding cannot undo. Other languages stay as they are."""
+        """Replace Romanian letters; lines in other languages stay as they are.
+
+        References for scoring need this too, since decoding cannot undo it.
+        """
         if self.romanian is None or language != "ro":
             return lines
         # Composed letters (NFC) are what the tables have.
@@ -57,7 +60,7 @@ class TextPreprocessing:
         return [unicodedata.normalize("NFC", line).translate(table) for line in lines]
 
     def undo(self, line: str, language: str) -> str:
-        """Join Moses tokens as the language writes them. Case, punctuation and letters stay."""
+        """Undo Moses tokenization as the language requires. Case, punctuation and letters stay."""
         if not self.moses:
             return line
         text: str = _detokenizer(language).detokenize(line.split(" "), unescape=False)
@@ -65,7 +68,7 @@ class TextPreprocessing:
 
 
 def has_moses_rules(language: str) -> bool:
-    """Return whether Moses knows the abbreviations of a language; for others it uses the English ones."""
+    """Return whether Moses has rules for a language; for others it uses the English ones."""
     from sacremoses.corpus import NonbreakingPrefixes
 
     return language in NonbreakingPrefixes().available_langs.values()

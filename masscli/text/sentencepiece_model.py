@@ -34,7 +34,7 @@ class SentencePieceModel:
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """Ids of all control pieces by name, also by our names for those of ALBERT."""
+        """The ids of all control pieces by name; those of ALBERT also under masscli's names."""
         processor = self.processor
         controls = {piece: i for i, piece in enumerate(self._pieces) if processor.is_control(i)}
         renamed = {name: controls[albert] for name, albert in ALBERT_NAMES.items() if albert in controls}
@@ -49,7 +49,7 @@ class SentencePieceModel:
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """None: a model of somebody else's says nothing about unused pieces."""
+        """No ids: a foreign model does not say which of its pieces are unused."""
         return ()
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
@@ -103,7 +103,7 @@ def train_sentencepiece(
 
 
 def _explain(error: RuntimeError, vocab_size: int) -> MasscliError | None:
-    """Return what the user can do about an error of SentencePiece, or None for an error of another kind."""
+    """Turn an error of SentencePiece into one that says what to do; return None for other errors."""
     text = str(error)
     too_high = re.search(r"Vocabulary size too high .*<= (\d+)", text)
     if too_high:

@@ -1,4 +1,4 @@
-"""What the tokenizer needs of a subword model, whatever its kind."""
+"""The interface of subword models: what the tokenizer needs of a model, whatever its kind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Protocol
 
 
 class BadModelError(Exception):
-    """The bytes are not a model of the expected kind. The message goes after the file's name."""
+    """Raised if bytes are not a subword model of the expected kind.
+
+    The message continues a line that begins with the name of the file.
+    """
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -16,7 +19,7 @@ class BadModelError(Exception):
 
 
 class SubwordModel(Protocol):
-    """Text to ids and back, with ids from 0 to `len(model) - 1`."""
+    """The interface of a subword model: text to ids and back, with ids from 0 to `len(model) - 1`."""
 
     def __len__(self) -> int: ...
 
@@ -27,7 +30,7 @@ class SubwordModel(Protocol):
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """Ids without a meaning, which special pieces may take that the model lacks."""
+        """The ids without a meaning, which can be given to special pieces that the model lacks."""
         ...
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:

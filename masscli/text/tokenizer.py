@@ -41,7 +41,7 @@ class Tokenizer:
     """A subword model, the ids of its special pieces, and the preparation of text before it."""
 
     def __init__(self, data: bytes, card: TokenizerCard) -> None:
-        """Open the bytes of a model that `card` describes."""
+        """Open a subword model from its bytes; `card` holds the contents of `tokenizer.json`."""
         self.vocab: Vocabulary = card.vocabulary()
         self.preprocessing = card.preprocessing
         self._data = data
@@ -70,7 +70,7 @@ class Tokenizer:
     def from_model_file(
         cls, path: Path, *, preprocessing: TextPreprocessing, languages: Sequence[str], folder: Path
     ) -> Tokenizer:
-        """Use a model that exists, and save it into `folder`.
+        """Use an existing subword model, and save it into `folder`.
 
         Special pieces that it lacks get ids of their own. If `path` is a data folder, a checkpoint or a run,
         its whole vocabulary is used, with its languages and its preparation of text, so that weights trained
@@ -186,13 +186,13 @@ class Tokenizer:
         return self._model.id_to_piece(range(len(self._model)))
 
     def piece_texts(self, ids: Sequence[int]) -> list[str]:
-        """Return the text of each piece, without the mark that says where words begin or go on."""
+        """Return the text of each piece, without its word marker."""
         marker = self.subword_marker
         return [remove_marker(piece, marker) for piece in self.ids_to_pieces(ids)]
 
     @property
     def subword_marker(self) -> str:
-        """The mark that says where words begin or go on; one of masscli.text.markers."""
+        """The marker that shows where words begin or go on; one of masscli.text.markers."""
         if self.model_kind == WORDPIECE:
             return WORDPIECE_CONTINUATION
         if self.model_kind == BPE_CODES:
@@ -211,7 +211,7 @@ class Tokenizer:
 
 
 def find_model_file(path: Path) -> Path:
-    """Return the model file of a data folder, a checkpoint or a run; `path` itself if it is a file."""
+    """Return the model file in a data folder, a checkpoint or a run; a file is returned as it is."""
     # A run has no vocabulary of its own, but each of its checkpoints does.
     checkpoints = path / "checkpoints"
     for folder in (path, checkpoints / "best", checkpoints / "last"):
@@ -221,7 +221,7 @@ def find_model_file(path: Path) -> Path:
 
 
 def stored_languages(path: Path) -> tuple[str, ...]:
-    """Return the languages of a data folder, a checkpoint or a run; none if `path` is a mere model."""
+    """Return the languages of a data folder, a checkpoint or a run; none for a plain model file."""
     model_file = find_model_file(path)
     if model_file == path or not (model_file.parent / TOKENIZER_FILE).is_file():
         return ()
@@ -235,7 +235,7 @@ def _check_compatible(
     path: Path,
     model_file: Path,
 ) -> None:
-    """Check that a stored vocabulary has the languages and the preparation of text that are asked for."""
+    """Raise MasscliError unless a stored vocabulary has the given languages and preparation of text."""
     for language in languages:
         if language not in card.languages:
             known = ", ".join(card.languages)

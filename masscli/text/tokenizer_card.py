@@ -36,7 +36,7 @@ def language_piece(language: str) -> str:
 
 
 def spare_piece(number: int) -> str:
-    """Return the piece of a spare id."""
+    """Return the name of a spare piece, which is reserved for objectives."""
     return f"<spare{number}>"
 
 
@@ -49,8 +49,8 @@ RESERVED_PIECES = ("<mask>", "<cls>", "<sep>")
 class TokenizerCard:
     """The contents of `tokenizer.json`.
 
-    `kind` is one of masscli.text.model_kinds. `pieces` is the number of ids of the model itself; ids from
-    there up to `size` are special ids that it lacks.
+    `kind` is one of masscli.text.model_kinds. `pieces` is the number of ids in the subword model itself; ids
+    from there up to `size` are special ids that the model lacks.
     """
 
     format: int
@@ -80,7 +80,7 @@ class TokenizerCard:
         return TextPreprocessing(self.normalize, self.moses, self.lowercase, self.romanian)
 
     def vocabulary(self) -> Vocabulary:
-        """Return the part that models see."""
+        """Return the vocabulary: special ids and languages, which are all that models know of text."""
         return Vocabulary(
             size=self.size,
             pad=self.pad,

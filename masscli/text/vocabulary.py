@@ -1,4 +1,4 @@
-"""What models know of text: how many token ids there are, and which of them are special."""
+"""The vocabulary that models see: how many token ids there are, and which of them are special."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Vocabulary:
 
     @property
     def special_ids(self) -> frozenset[int]:
-        """The ids that stand for no text, and that of the unknown piece."""
+        """The ids that stand for no text, and the id of the unknown piece."""
         roles = (self.pad, self.bos, self.eos, self.unk, self.mask, self.cls, self.sep)
         return frozenset((*roles, *self.spare, *self.languages.values()))
 
     @property
     def ordinary_ids(self) -> NDArray[np.int64]:
-        """All other ids, in rising order."""
+        """All ids that are not special, in increasing order."""
         return np.setdiff1d(np.arange(self.size), list(self.special_ids))

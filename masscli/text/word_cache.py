@@ -1,8 +1,9 @@
-"""Encode text word by word and remember the words: the same ids at twice the speed, because words repeat.
+"""Encode text word by word, and cache the ids of words.
 
-In a BPE that we have trained, no piece goes beyond a space, so the ids of a line are those of its words, one
-after the other. Lines are cut at U+0020 only; all other white space and all normalization are left to the
-model. Text that itself contains SentencePiece's letter for a space is encoded in whole lines.
+The ids are the same at twice the speed, because words repeat. In a BPE that we have trained, no piece goes
+beyond a space, so the ids of a line are those of its words, one after the other. Lines are cut at U+0020
+only; all other white space and all normalization are left to the model. Text that itself contains
+SentencePiece's letter for a space is encoded in whole lines.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ MAX_CACHED_IDS = 1 << 20
 
 
 class WordCache:
-    """A subword model with a memory for words.
+    """A subword model with a cache of words.
 
     The ids of all words lie in one array: those of word number n are `ids[ends[n] : ends[n + 1]]`.
     """
 
     def __init__(self, model: SubwordModel, by_words: bool) -> None:
-        """Set up an empty memory; `by_words` says that no piece of the model contains a space."""
+        """Set up an empty cache; `by_words` says that no piece of the model contains a space."""
         self._model = model
         pieces = model.id_to_piece(range(len(model)))
         # The mark stands at the start of a piece; anywhere else it means that the piece goes on into the

@@ -1,4 +1,4 @@
-"""Which tokens begin a word: what masking of whole words and of n-grams needs to know of a vocabulary."""
+"""Find the tokens that begin a word, for masking of whole words and of n-grams."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ It treats the apostrophe, <, = and > like foreign letters.
 
 
 class HasPieces(Protocol):
-    """The part of a tokenizer that knows its pieces."""
+    """The interface of a tokenizer that word starts need: its pieces."""
 
     @property
     def vocab(self) -> Vocabulary: ...
@@ -30,7 +30,7 @@ class HasPieces(Protocol):
 
 @dataclass(frozen=True)
 class WordStarts:
-    """Which tokens of a text begin a word.
+    """A rule that tells which tokens of a text begin a word.
 
     A token begins a word if `begins` (V,) is true for its id, unless `continues` (V,) is true for the token
     before it: BPE codes mark pieces after which the word goes on.
@@ -47,10 +47,11 @@ class WordStarts:
 
 
 def word_starts(tokenizer: HasPieces, as_albert: bool = False) -> WordStarts:
-    """Return which tokens begin a word: special symbols, punctuation, and pieces marked as such.
+    """Return the rule for the word starts of a vocabulary.
 
-    With `as_albert` the rule is that of ALBERT's released code (Lan et al. 2020), in which unmarked pieces
-    with digits or foreign letters begin words, too.
+    Special symbols, punctuation, and pieces marked as such begin words. With `as_albert` the rule is that of
+    ALBERT's released code (Lan et al. 2020), in which unmarked pieces with digits or foreign letters begin
+    words, too.
     """
     vocab = tokenizer.vocab
     ids = vocab.ordinary_ids.tolist()

@@ -37,7 +37,7 @@ _CJK_RANGES = (
 
 
 def is_wordpiece(data: bytes) -> bool:
-    """Return whether a file is meant as a `vocab.txt`: it has one of BERT's special pieces, or `##`."""
+    """Return whether a file looks like a `vocab.txt`: it has a special piece of BERT, or `##`."""
     # A SentencePiece model is binary and may contain any text, too.
     if b"\0" in data:
         return False
@@ -81,14 +81,14 @@ class WordPieceModel:
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """Ids of the special pieces, by our names for them."""
+        """The ids of the special pieces, by masscli's names for them."""
         names = ("<pad>", "<unk>", "<cls>", "<sep>", "<mask>")
         ids = {name: self._ids[piece] for name, piece in zip(names, REQUIRED_PIECES, strict=True)}
         return {**ids, "<s>": ids["<cls>"], "</s>": ids["<sep>"]}
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """Ids of [unused...], in order."""
+        """The ids of the pieces [unused...], in order."""
         return [i for i, piece in enumerate(self._pieces) if re.fullmatch(r"\[unused\d+\]", piece)]
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
@@ -140,7 +140,7 @@ def basic_tokens(line: str, keep_accents: bool) -> list[str]:
 
 
 def _clean(letter: str) -> str:
-    """Return what replaces a character in basic tokens: nothing, a space, itself, or itself in spaces."""
+    """Return the replacement of a character: nothing, a space, itself, or itself between spaces."""
     category = unicodedata.category(letter)
     if letter in "\t\n\r" or category == "Zs":
         return " "

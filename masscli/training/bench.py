@@ -1,8 +1,9 @@
-"""Speed of this machine: its matrix products, training, generation, and a plain PyTorch model beside them, in one run.
+"""Measure the speed of this machine: matrix products, training and generation, and a plain PyTorch model.
 
-A speed alone says little, since machines differ and drift; a ratio to a ceiling and to a peer that were measured seconds apart says more.
-The peer is `torch.nn.Transformer` of the same sizes with `cross_entropy` and `AdamW`, as a tutorial would write it, in the same arithmetic.
-Weights are random and texts are random ids: speed does not depend on what they mean.
+A speed alone says little, since machines differ and drift. A ratio to an upper bound and to a peer that were
+measured seconds apart says more. The peer is `torch.nn.Transformer` of the same sizes with `cross_entropy`
+and `AdamW`, as a tutorial would write it, in the same precision. Weights and token ids are random, since
+speed does not depend on them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SPECIALS = 8
 
 @dataclass(frozen=True)
 class Load:
-    """What is measured: a preset, V, rows of a batch, pieces of a line, steps of decoding."""
+    """The workload to measure: a named size, V, rows of a batch, pieces of a line, steps of decoding."""
 
     arch: str
     vocab_size: int
@@ -43,7 +44,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the report."""
+    """One line of the report: a measured value with its unit."""
 
     what: str
     value: float
@@ -52,7 +53,7 @@ class Figure:
 
 
 def measure(load: Load, device: torch.device, dtype: torch.dtype) -> Iterator[Figure]:
-    """The ceiling, training (ours and the peer's) and generation, one figure at a time."""
+    """Yield the figures one by one: matrix products, training, training of the peer, and generation."""
     config = resolve({"arch": load.arch, "languages": "none"})
     framing = Framing(_vocabulary(load.vocab_size), config.source_bos, False, ())
     ceiling = _ceiling(config, load, device, dtype)
@@ -90,7 +91,11 @@ def measure(load: Load, device: torch.device, dtype: torch.dtype) -> Iterator[Fi
 
 
 def flops(model: Transformer, load: Load) -> float:
-    """Multiply-adds, times two, of a forward and backward pass: six for each weight and token that meet (attention's own left out)."""
+    """Return the floating-point operations of a forward and a backward pass.
+
+    There are 6 for each weight and token: a multiplication and an addition in the forward pass, and twice as
+    many in the backward pass. The products of attention scores are not counted.
+    """
     table: int = model.token_embeddings["shared" if "shared" in model.token_embeddings else "decoder"].numel()
     body = sum(
         p.numel()
@@ -114,7 +119,7 @@ def _batch(framing: Framing, load: Load) -> Batch:
 
 
 def _ceiling(config: ModelConfig, load: Load, device: torch.device, dtype: torch.dtype) -> float:
-    """The best of the products of a feed-forward layer, in floating-point operations a second."""
+    """Return the speed of the largest matrix product of a layer, in floating-point operations per second."""
     rows = load.rows * load.length
     x = torch.randn(rows, config.dim, device=device, dtype=dtype)
     w = torch.randn(config.ffn_dim, config.dim, device=device, dtype=dtype)
@@ -140,7 +145,7 @@ def _step(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]
 
 
 def _seconds(work: Callable[[], object], at_least: float, device: torch.device) -> float:
-    """Median seconds of a call: two calls to warm up, then at least three and at least so many seconds of them."""
+    """Return the median seconds of a call, after two calls to warm up; measure for `at_least` seconds."""
     times: list[float] = []
     began = time.perf_counter()
     for number in range(100_000):
@@ -167,7 +172,7 @@ def _generation(model: Transformer, framing: Framing, load: Load, rows: int, dev
 
 
 class _Peer(nn.Module):
-    """`torch.nn.Transformer` with embeddings and a tied output."""
+    """The model to compare with: `torch.nn.Transformer` with embeddings and a tied output layer."""
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
@@ -179,7 +184,7 @@ class _Peer(nn.Module):
         )
 
     def loss(self, batch: Batch, dtype: torch.dtype) -> Tensor:
-        """Summed cross-entropy with label smoothing 0.1."""
+        """Return the summed cross-entropy with label smoothing 0.1."""
         assert batch.target is not None
         labels = batch.labels["bench"]
         with torch.autocast(batch.source.ids.device.type, dtype, enabled=dtype != torch.float32):

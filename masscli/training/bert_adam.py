@@ -1,4 +1,4 @@
-"""Adam as BERT, ELECTRA, ALBERT (LAMB) and GPT were trained with it."""
+"""Adam in the variants with which BERT, ELECTRA, ALBERT (LAMB) and GPT were trained."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class BertAdam(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # a loss is never evaluated again
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient. A closure is not supported."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

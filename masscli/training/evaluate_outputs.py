@@ -1,4 +1,4 @@
-"""The outputs of a model for every example of a split, computed by all processes together.
+"""Compute the outputs of a model for every example of a split, on all processes together.
 
 Every process takes its share of the batches; numbers and lines are then exchanged, so that nothing depends on
 the number of processes.
@@ -44,7 +44,7 @@ def evaluate_outputs(
 
 
 def with_less_memory(numbers: Ids, compute: Callable[[Ids], T]) -> list[T]:
-    """Return what `compute` makes of some examples; on out-of-memory, of one half and then of the other.
+    """Return `compute(numbers)`; if memory runs out, compute the two halves separately.
 
     Raises MasscliError if there is not enough memory for a single example.
     """
@@ -65,7 +65,10 @@ def with_less_memory(numbers: Ids, compute: Callable[[Ids], T]) -> list[T]:
 def exchange_outputs(
     mine: Mapping[int, ExampleOutput], count: int, device: torch.device
 ) -> list[ExampleOutput]:
-    """Return the outputs of examples 0 to `count` - 1, given those of this process; collective."""
+    """Return the outputs of examples 0 to `count` - 1, gathered from all processes.
+
+    `mine` holds the outputs of this process. All processes must call this together.
+    """
     sizes = torch.zeros(count, dtype=torch.int64, device=device)
     for number, output in mine.items():
         sizes[number] = len(output)
@@ -80,9 +83,9 @@ def exchange_outputs(
 
 
 def exchange_lines(mine: range, lines: Sequence[str], count: int, device: torch.device) -> list[str]:
-    """Return the lines of all processes; collective.
+    """Return `count` lines, gathered from all processes.
 
-    `lines` are those of this process, and `mine` their numbers.
+    `lines` are those of this process, and `mine` their numbers. All processes must call this together.
     """
     encoded = {}
     for number, line in zip(mine, lines, strict=True):

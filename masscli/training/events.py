@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """Some updates were made.
+    """Event: some updates were made. Values are of the updates since the last such event, unless noted.
 
     Values are of the updates since the last such event, unless they say otherwise.
     """
@@ -44,7 +44,7 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The model was validated."""
+    """Event: the model was validated."""
 
     step: int
     metrics: Mapping[str, float]
@@ -55,7 +55,7 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """A checkpoint was written."""
+    """Event: a checkpoint was written."""
 
     step: int
     path: Path
@@ -64,7 +64,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The run is over."""
+    """Event: the run has ended."""
 
     step: int
     reason: str

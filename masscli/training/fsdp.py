@@ -1,10 +1,13 @@
-"""A model shared out over processes: parameters, gradients and moments, where one device has no room for them all (FSDP2, `fully_shard`).
+"""Shard a model over processes: parameters, gradients and optimizer state (FSDP2, `fully_shard`).
 
-Every layer is a group of its own: gathered when it is run, forward and backward, and let go after; what stands around the stacks stays
-from a forward pass to its backward one.  Gathering is a meeting of all processes, so each must run the same layers in the same order, and
-the same number of micro-batches; `refuse` says where a run does not.  Gradients are summed, as the loop has it, never averaged.
+This is for models that do not fit on one device. Every layer is a group of its own: it is gathered for its
+forward and its backward pass, and freed afterwards. What is outside of layers stays gathered from a forward
+pass to its backward pass. All-gather is collective, so every process must run the same layers in the same
+order, and the same number of micro-batches; `check_can_shard` refuses runs that would not. Gradients are
+summed, as the training loop expects, and never averaged.
 
-Heads that belong to an objective are small and stay whole; the loop adds their gradients up itself.
+Heads that belong to an objective are small and are not sharded; the training loop sums their gradients
+itself.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from masscli.training.recipe import Recipe
 class TrainStep(nn.Module):
     """A forward pass: an objective on a batch, with the model.
 
-    This module is what is shared out: an objective may then call the model in whatever parts it likes.
+    This module is what is sharded, so an objective may call any part of the model.
     """
 
     def __init__(self, model: Transformer) -> None:
@@ -37,13 +40,13 @@ class TrainStep(nn.Module):
         self.model = model
 
     def forward(self, objective: Objective, batch: Batch) -> dict[str, Term]:
-        """The summed losses, by term."""
+        """Return the summed losses by term."""
         found: dict[str, Term] = objective(self.model, batch)
         return found
 
 
 def check_can_shard(recipe: Recipe, update_freq: int) -> None:
-    """What cannot be shared out; raises MasscliError."""
+    """Raise MasscliError if a run cannot be trained with a sharded model."""
     if update_freq % distributed.world_size:
         raise MasscliError(
             f"--shard-model: {update_freq} micro-batches of an update do not divide among {distributed.world_size} processes",
@@ -68,7 +71,10 @@ def check_can_shard(recipe: Recipe, update_freq: int) -> None:
 
 
 def shard_model(through: TrainStep, device: torch.device) -> None:
-    """Leave each process its share of every parameter, on its device.  Before the optimizer is made."""
+    """Replace every parameter by the shard of this process, on its device.
+
+    This must be done before the optimizer is made.
+    """
     mesh = init_device_mesh(device.type, (distributed.world_size,))
     for stack in (through.model.encoder, through.model.decoder):
         # Layers that share weights run in halves of one another, and are few: they stay with the rest.
@@ -82,10 +88,10 @@ def shard_model(through: TrainStep, device: torch.device) -> None:
 
 @contextmanager
 def gathered_model(through: TrainStep) -> Iterator[Transformer]:
-    """The model with all of its parameters, for what each process does at its own pace: searching and validating.
+    """Yield the model with all of its parameters, for work that processes do independently, such as decoding.
 
-    Where it is shared out, this is another module around the gathered parameters: a pass through the groups would leave its traces in
-    the order in which they expect to meet.
+    A sharded model is copied around the gathered parameters: a forward pass through the FSDP modules
+    themselves would change the order in which they expect to be gathered.
     """
     model, groups = through.model, list(_groups(through))
     if not groups:
@@ -103,12 +109,15 @@ def gathered_model(through: TrainStep) -> Iterator[Transformer]:
 
 
 def local_part(tensor: Tensor) -> Tensor:
-    """What this process has of a tensor; all of one that is not shared out."""
+    """Return the shard of a tensor on this process; a tensor that is not sharded is returned whole."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def gather_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The whole tensors, on rank 0; one after another, so that never two of them take the device's room."""
+    """Return the whole tensors on rank 0, and an empty mapping on other ranks.
+
+    They are gathered one after another, so that a device never holds two of them.
+    """
     found = {}
     for name, tensor in tensors.items():
         full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
@@ -118,7 +127,10 @@ def gather_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def shard_like(value: Tensor, parameter: Tensor) -> Tensor:
-    """This process's share of a whole tensor that goes with a parameter; numbers, such as a count of steps, stay as they are."""
+    """Return this process's shard of a tensor that belongs to a parameter, such as optimizer state.
+
+    A tensor of another shape, such as a count of steps, is copied whole.
+    """
     if isinstance(parameter, DTensor) and value.shape == parameter.shape:
         return distribute_tensor(
             value.to(parameter.device), parameter.device_mesh, parameter.placements, src_data_rank=None
@@ -127,7 +139,7 @@ def shard_like(value: Tensor, parameter: Tensor) -> Tensor:
 
 
 def total_norm(tensors: Iterable[Tensor], device: torch.device) -> float:
-    """The norm of all of them together, whole ones and shares of this process and the others."""
+    """Return the norm over all tensors, sharded and whole ones together."""
     found = list(tensors)
     shares = [g.to_local() for g in found if isinstance(g, DTensor)]
     rest = [g for g in found if not isinstance(g, DTensor)]
@@ -140,7 +152,11 @@ def total_norm(tensors: Iterable[Tensor], device: torch.device) -> float:
 
 
 def block_norms(tensor: Tensor, blocks: int) -> Tensor:
-    """(rows here,) for each row of this process's share, the norm of the block of rows that it is in: of so many equal ones in all."""
+    """Return for each row of this process's shard the norm of the block of rows that it belongs to.
+
+    The rows of the whole tensor are divided into `blocks` blocks of equal size. The result has the shape
+    (rows of the shard,).
+    """
     own, rows = local_part(tensor), tensor.shape[0]
     first = (
         min(rows, distributed.rank * -(-rows // distributed.world_size)) if isinstance(tensor, DTensor) else 0

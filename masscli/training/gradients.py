@@ -1,4 +1,4 @@
-"""The gradient of one update: forward and backward over a list of micro-batches, summed over all processes.
+"""The gradient of one update: forward and backward over micro-batches, summed over all processes.
 
 Targets are counted and summed over processes before any forward pass. Losses are sums, divided once by these
 counts; with `--reduction batch_mean` they are divided by the counts of their own micro-batch and by the
@@ -37,7 +37,7 @@ Work = Sequence[tuple[PlannedBatch, Sequence[Batch]]]
 
 
 class Gradients:
-    """Leaves in every parameter the gradient of an update's loss, times the loss scale.
+    """Computes the gradient of an update, times the loss scale, and stores it in the parameters.
 
     `parameters` are those that are trained. `state` is the state of the run: its `step` is the current
     update, and its `oom_retries` are counted here.
@@ -70,7 +70,7 @@ class Gradients:
         """The list of the last update, if the next one learns from it as well."""
 
     def forget(self) -> None:
-        """Drop the last list of micro-batches, since another one comes."""
+        """Drop the stored batches of the last list of micro-batches, since another list comes."""
         self._reusable_work = None
 
     def compute(self, prepared: Sequence[PreparedBatch]) -> tuple[Tensor, Tensor]:
@@ -105,7 +105,7 @@ class Gradients:
         return loss_sums, counts[0]
 
     def _check_can_split(self, prepared: Sequence[PreparedBatch], pieces: int) -> None:
-        """Raise MasscliError if batches cannot be split into more pieces."""
+        """Raise MasscliError if the micro-batches cannot be split into more than `pieces` pieces."""
         update = self.state.step + 1
         if self.sharded:
             raise MasscliError(
@@ -119,7 +119,7 @@ class Gradients:
             ) from None
 
     def _prepare(self, prepared: Sequence[PreparedBatch], pieces: int) -> Work:
-        """Complete every micro-batch, in up to `pieces` pieces."""
+        """Complete every micro-batch (see `Objective.prepare`), each in up to `pieces` pieces."""
         generates = any(s.objective.generates_in_prepare for s in self.streams.values())
         # Generation runs the model at a pace of its own in each process, which sharded layers do not allow.
         context = gathered_model(self.train_step) if generates else nullcontext(self.train_step.model)
@@ -142,7 +142,10 @@ class Gradients:
         return batches
 
     def _count(self, work: Work) -> Tensor:
-        """Count over all processes: a (2, terms) tensor of targets, and of micro-batches that have any."""
+        """Return the number of targets, and of micro-batches that have any, summed over processes.
+
+        Both are in a tensor (2, terms).
+        """
         targets = dict.fromkeys(self.terms, 0.0)
         micro_batches = dict.fromkeys(self.terms, 0.0)
         for planned, batches in work:
@@ -173,7 +176,7 @@ class Gradients:
     def _loss_factors(
         self, planned: PlannedBatch, batches: Sequence[Batch], counts: Tensor
     ) -> dict[str, float]:
-        """Return the factor on the summed loss of each term of a micro-batch."""
+        """Return the factor on the summed loss of each term of a micro-batch, which averages it."""
         train, stream = self.recipe.train, self.streams[planned.stream]
         # A list that is reused keeps the loss weights of the update for which it was drawn.
         drawn_at = self.state.step - self.state.step % train.batch_reuse
@@ -228,7 +231,7 @@ def _buckets(gradients: Sequence[Tensor]) -> list[list[Tensor]]:
 
 
 def _count_targets(batches: Sequence[Batch]) -> dict[str, float]:
-    """Return the targets of each term in the pieces of a micro-batch."""
+    """Return the number of targets of each term in a micro-batch, which may be in several pieces."""
     counts: dict[str, float] = {}
     for batch in batches:
         for term, count in batch.counts.items():
@@ -237,7 +240,7 @@ def _count_targets(batches: Sequence[Batch]) -> dict[str, float]:
 
 
 def dropout_seed(seed: int, update: int, micro: int) -> int:
-    """Return a seed of its own for every micro-batch, of 63 bits.
+    """Return the seed of dropout in a micro-batch: 63 bits.
 
     The multipliers are those of splitmix64 (Steele et al. 2014).
     """

@@ -13,7 +13,7 @@ from masscli.data.batches.loader import PreparedBatch
 
 
 class MetricAverager:
-    """Sums of losses and targets by (stream, term), of seconds and of padding since the last report."""
+    """Sums up losses and targets by (stream, term), and seconds and padding, since the last report."""
 
     def __init__(self, terms: int, device: torch.device) -> None:
         self._zeros = torch.zeros(terms, dtype=torch.float64, device=device)
@@ -29,7 +29,7 @@ class MetricAverager:
         self.padded_tokens = 0
 
     def add(self, loss_sums: Tensor, target_counts: Tensor, prepared: Sequence[PreparedBatch]) -> None:
-        """Add an update.
+        """Add the results of an update.
 
         The losses and batches are those of this process, the targets those of all processes.
         """
@@ -44,7 +44,7 @@ class MetricAverager:
 
     @property
     def padding_share(self) -> float:
-        """Return the share of the tokens that were padding."""
+        """Return the share of padding among all tokens."""
         return 1 - self.real_tokens / max(1, self.padded_tokens)
 
 

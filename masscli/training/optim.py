@@ -1,4 +1,4 @@
-"""Optimizers by name, with the settings they were published with, and their state in checkpoints."""
+"""Optimizers by name, with the settings of their papers, and the state of an optimizer as named tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from masscli.training.fsdp import shard_like
 
 
 class AdamSettings(NamedTuple):
-    """Settings of Adam and its relatives."""
+    """The settings of Adam and its relatives."""
 
     betas: tuple[float, float]
     eps: float
@@ -39,7 +39,7 @@ BLOCKS = {"qkv": 3, "kv": 2}
 
 
 class GroupKey(NamedTuple):
-    """What parameters must have in common to share a group of the optimizer."""
+    """What the parameters in one group of the optimizer have in common."""
 
     scale: float
     """Factor on the learning rate of the schedule."""
@@ -50,7 +50,7 @@ class GroupKey(NamedTuple):
 
 
 def adam_settings(config: OptimConfig) -> AdamSettings:
-    """Return what the user asked for, and for the rest what the optimizer was published with."""
+    """Return the user's settings, completed by those with which the optimizer was published."""
     defaults = PUBLISHED.get(config.optimizer, DEFAULTS)
     betas, eps, weight_decay = defaults
     if config.adam_betas:
@@ -144,7 +144,10 @@ def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[nn.Paramete
 def restore_optimizer_state(
     optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Give the optimizer the state that `optimizer_state` returned; every tensor must find its parameter."""
+    """Load the state that `optimizer_state` returned into the optimizer.
+
+    Raises KeyError if a tensor belongs to no parameter.
+    """
     parameters = {name: parameter for parameter, name in names.items()}
     for key, value in tensors.items():
         name, _, slot = key.rpartition("/")

@@ -1,4 +1,4 @@
-"""Which device, and which arithmetic."""
+"""Choose the device and the precision of a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from masscli.core.errors import MasscliError
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """`auto` is this process's GPU when there is one, else the CPU; `cuda` this process's GPU."""
+    """Return the device called `name`.
+
+    `auto` is the GPU of this process if there is one, else the CPU; `cuda` is the GPU of this process. Raises
+    MasscliError if there is no such device, or if several processes would share it.
+    """
     if name == "auto" and not torch.cuda.is_available():
         return torch.device("cpu")
     if name in ("auto", "cuda") and torch.cuda.is_available():
@@ -49,7 +53,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """`auto` is bf16 on GPUs that have it, and on CPUs where it is the faster of the two; fp32 elsewhere."""
+    """Return the dtype of --precision; `auto` is bf16 where it is supported and fast, else fp32."""
     if precision != "auto":
         return DTYPES[precision]
     fast = (
@@ -60,10 +64,11 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 @functools.cache
 def bf16_is_faster() -> bool:
-    """Whether this CPU multiplies matrices faster in bf16 than in fp32, measured in some 20 ms.
+    """Return whether this CPU multiplies matrices faster in bf16 than in fp32, measured in some 20 ms.
 
-    What a processor says of itself does not tell: bf16 is 8 times as fast with AMX, twice with the AVX-512 BF16 of Zen 4, half as fast
-    with that of Sapphire Rapids where a virtual machine hides AMX, a quarter without either.  All of these are far from 1.
+    The name of a processor does not tell: bf16 is 8 times as fast with AMX, twice with the AVX-512 BF16 of
+    Zen 4, half as fast with that of Sapphire Rapids if a virtual machine hides AMX, and a quarter as fast
+    without either. All of these are far from 1.
     """
     pairs = [
         (torch.ones(512, 256, dtype=dtype), torch.ones(512, 256, dtype=dtype))

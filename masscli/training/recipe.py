@@ -1,5 +1,8 @@
 """The recipe of a run: all its options, section by section.
 
+A recipe lists the training streams of the run: each stream is a dataset with an objective, and micro-batches
+are drawn from all streams in turn.
+
 A `Recipe` is the same in a TOML file, on the command line and in a checkpoint. The name of an option is
 unique over all sections, so flags need no prefix: `--max-tokens` is `train.max_tokens`. Nothing heavy is
 imported here.
@@ -20,7 +23,7 @@ from masscli.training.config import CheckpointConfig, OptimConfig, TrainConfig, 
 
 @config
 class StreamConfig:
-    """One source of training examples, and what is learned from it."""
+    """A training stream: one source of examples, and the objective that learns from it."""
 
     dataset: str
     """A language (en), a direction (en-de), or a table of labelled examples."""

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as requests to stop, which the training loop grants after the current update."""
+"""Handle SIGTERM and Ctrl-C as requests to stop, which the training loop follows after the current update."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 
 class Signals:
-    """While entered, remember the first signal; the same signal once more acts at once."""
+    """A context manager that remembers the first signal; a second signal of the same kind acts at once."""
 
     def __init__(self) -> None:
         self.received = 0

@@ -1,4 +1,4 @@
-"""A stream of a run: what is learned, and how its examples become batches."""
+"""A training stream: a dataset with an objective, and how its examples become batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from masscli.objectives.objective import Objective
 
 @dataclass(frozen=True)
 class Stream:
-    """One source of examples with its objective."""
+    """A training stream of a run: one source of examples with its objective."""
 
     name: str
     objective: Objective

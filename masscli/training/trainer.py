@@ -45,7 +45,7 @@ DIVERGENCE_PATIENCE = 50
 
 
 class Progress:
-    """How far a call of `Trainer.run` has come."""
+    """The progress of one call of `Trainer.run`."""
 
     def __init__(self, state: RunState) -> None:
         self.began = time.monotonic()
@@ -61,12 +61,12 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Return the seconds since the call."""
+        """Return the seconds since the call of `Trainer.run`."""
         return time.monotonic() - self.began
 
 
 class Trainer:
-    """Runs a recipe from a given state.
+    """Trains a run, from a given state, as its recipe says.
 
     `folder` is the folder of the run; `kept` holds its checkpoints by step with their scores, None for those
     without one.
@@ -114,7 +114,7 @@ class Trainer:
     # -- the loop --
 
     def run(self) -> Iterator[Event]:
-        """Train until the recipe says stop, yielding what happens."""
+        """Train until the recipe says stop, and yield events."""
         self.model.train()
         for stream in self.streams.values():
             stream.objective.train()
@@ -166,7 +166,7 @@ class Trainer:
             progress.saved_at = self.state.step
 
     def _updates(self) -> Iterator[tuple[list[PlannedBatch], list[PreparedBatch]]]:
-        """Yield the micro-batches of each coming update, and those of this process, prepared.
+        """Yield for each update the plans of all micro-batches, and the prepared ones of this process.
 
         Each list is yielded `batch_reuse` times.
         """
@@ -205,9 +205,9 @@ class Trainer:
                 yield planned, prepared
 
     def _sampling_weights(self, draw: int) -> dict[str, float]:
-        """Return how often each stream is drawn.
+        """Return how often each stream is drawn, relative to the others.
 
-        A stream whose loss has weight 0 is not drawn, unless the losses of all streams have.
+        A stream whose loss has weight 0 is not drawn, unless the weights of all streams are 0.
         """
         update = draw * self.recipe.train.batch_reuse
         weights = {name: stream.sampling_weight for name, stream in self.streams.items()}
@@ -236,11 +236,11 @@ class Trainer:
         return ""
 
     def _between_lists(self) -> bool:
-        """Return whether the next update has a list of micro-batches of its own."""
+        """Return whether the next update begins a new list of micro-batches (see --batch-reuse)."""
         return self.state.step % self.recipe.train.batch_reuse == 0
 
     def _is_due(self, interval: int) -> bool:
-        """Return whether this is the first chance to save after a multiple of `interval` updates."""
+        """Return whether something that is due every `interval` updates is due now."""
         return self._between_lists() and self.state.step % interval < self.recipe.train.batch_reuse
 
     def _agreed_signal(self) -> int:
@@ -260,7 +260,7 @@ class Trainer:
     def _update(
         self, planned: Sequence[PlannedBatch], prepared: Sequence[PreparedBatch], averager: MetricAverager
     ) -> float:
-        """Learn from one list of micro-batches, and return the norm of the gradient before clipping."""
+        """Train on one list of micro-batches, and return the norm of the gradient before clipping."""
         lr = learning_rate(self.recipe.optim, self.state.step, self.recipe.train.max_update)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
@@ -288,7 +288,7 @@ class Trainer:
         return grad_norm
 
     def _gradient_norm(self) -> float:
-        """Return the norm of the whole gradient, without the loss scale."""
+        """Return the norm of the gradient of all parameters, with the loss scale divided out."""
         gradients = (parameter.grad for parameter in self.names if parameter.grad is not None)
         return total_norm(gradients, self.device) / self.scale.value
 
@@ -315,7 +315,7 @@ class Trainer:
             )
 
     def _fail(self, loss_sums: Tensor, target_counts: Tensor, grad_norm: float) -> None:
-        """Raise MasscliError for a gradient that is not finite."""
+        """Raise MasscliError for a gradient that is not finite, with the bad losses and tensors."""
         first_bad = "none"
         for parameter, name in self.names.items():
             if parameter.grad is not None and not bool(torch.isfinite(local_part(parameter.grad)).all()):
@@ -332,7 +332,7 @@ class Trainer:
         )
 
     def _what_remains(self) -> str:
-        """Return what a user can do with a run that has failed."""
+        """Return a hint on how to go on after a failure, by an earlier checkpoint if there is one."""
         if self.kept:
             last = self.folder / "checkpoints" / "last"
             return f"the run continues from {last}, where all is well"
@@ -407,7 +407,7 @@ class Trainer:
         distributed.barrier()
 
     def _record_score(self, score: float | None) -> bool:
-        """Keep the best score in the state of the run, and return whether this one is."""
+        """Update the best score and the count of validations without a better one; return if it is best."""
         if score is None:
             return False
         best = self.state.best_score
@@ -425,7 +425,7 @@ class Trainer:
         return improved
 
     def _report(self, averager: MetricAverager, progress: Progress) -> Stepped:
-        """Return what happened since the last report, over all processes, and begin anew."""
+        """Return the event that sums up the updates since the last report, and reset the sums."""
         loss_sums = distributed.all_reduce_sum(averager.loss_sums).cpu()
         losses = {}
         for term, loss_sum, count in zip(
@@ -456,7 +456,7 @@ class Trainer:
         return event
 
     def _objective_metrics(self) -> tuple[dict[str, float], tuple[str, ...]]:
-        """Return the metrics of the objectives since the last report, over all processes, and warnings."""
+        """Return the training metrics of the objectives since the last report, and their warnings."""
         all_metrics: dict[str, float] = {}
         warnings: list[str] = []
         for stream in self.streams.values():

@@ -42,7 +42,7 @@ def lower_is_better(metric: str) -> bool:
 
 @dataclass(frozen=True)
 class ValidationStream:
-    """An objective on its validation split."""
+    """The validation examples of one training stream, with its objective."""
 
     name: str
     objective: Objective
@@ -53,7 +53,7 @@ class ValidationStream:
 
     @property
     def term_losses(self) -> tuple[str, ...]:
-        """Return the names of the losses of single terms, if the objective has several."""
+        """Return the names of the losses of single terms, or none if the objective has one term."""
         terms = tuple(self.objective.weights)
         if len(terms) == 1:
             return ()
@@ -61,7 +61,7 @@ class ValidationStream:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Return the names of what is measured besides the loss."""
+        """Return the names of the metrics besides the loss."""
         if isinstance(self.objective, EvaluableObjective) and self.table is not None:
             return self.objective.metric_names
         return ()
@@ -69,7 +69,7 @@ class ValidationStream:
 
 @dataclass(frozen=True)
 class Validator:
-    """Everything that is measured at a validation."""
+    """Computes everything that is measured at a validation."""
 
     streams: tuple[ValidationStream, ...]
     translations: tuple[TranslationTask, ...]
@@ -85,7 +85,7 @@ class Validator:
 
     @property
     def names(self) -> list[str]:
-        """Return the names of all metrics that `measure` gives."""
+        """Return the names of all metrics that `measure` returns."""
         names = ["loss"]
         if self._has_perplexity:
             names.append("ppl")
@@ -108,7 +108,7 @@ class Validator:
 
     @property
     def _has_perplexity(self) -> bool:
-        """Return whether the loss is one cross-entropy of text, not a weighted sum or that of labels."""
+        """Return whether the loss is a single cross-entropy of text, so that it has a perplexity."""
         for stream in self.streams:
             if stream.term_losses or isinstance(stream.objective, PredictiveObjective):
                 return False
@@ -116,7 +116,7 @@ class Validator:
 
     @property
     def _unambiguous_metrics(self) -> list[str]:
-        """Return the metrics that only one stream has, which need not be named after it."""
+        """Return the metrics that only one stream has, so that the name of the stream can be left out."""
         counts = Counter(metric for stream in self.streams for metric in stream.metrics)
         return [metric for metric, count in counts.items() if count == 1]
 
@@ -217,7 +217,7 @@ class Validator:
     def _measure_writings(
         self, model: Transformer, metrics: dict[str, float], signatures: dict[str, str]
     ) -> None:
-        """Add the ROUGE scores of all streams that write, and their means."""
+        """Add the ROUGE scores of all generation tasks, and their means."""
         copy = inference_copy(model) if self.writings else model
         values: dict[str, list[float]] = {}
         for task in self.writings:

@@ -1,4 +1,4 @@
-"""What a validation measures besides losses: translations, other generated text, and sentence retrieval."""
+"""Measurements of a validation besides losses: translations, other generated text, sentence retrieval."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TranslationTask:
     def measure(
         self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int, lowercase: bool
     ) -> Score:
-        """Return the BLEU of the translations; every process translates its share of the lines."""
+        """Return the BLEU of the translations; every process translates a part of the lines."""
         # Round trips are searched greedily, as back-translation writes.
         config = GenerationConfig(beam=beam if self.metric == "bleu" else 1)
         writer = extract_stack(model, "encoder") if self.by_encoder else model
@@ -81,7 +81,7 @@ class TranslationTask:
 def _without_copies(
     lines: Sequence[str], sources: Sequence[str], source: str, target: str, tokenizer: Tokenizer
 ) -> list[str]:
-    """Return lines, with an empty one in the place of each that copies its source.
+    """Return lines, with an empty line for each one that copies its source.
 
     Copies are detected even when they are tokenized differently.
     """
@@ -94,7 +94,7 @@ def _without_copies(
 
 @dataclass(frozen=True)
 class WritingTask:
-    """Write from the sources of a stream's validation set and compute ROUGE.
+    """Generate from the sources of a stream's validation set and compute ROUGE.
 
     An output has at most `max_length` pieces.
     """
@@ -110,7 +110,7 @@ class WritingTask:
     def measure(
         self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int
     ) -> dict[str, Score]:
-        """Return the ROUGE scores by name; every process writes its share."""
+        """Return the ROUGE scores by name; every process generates a part of the outputs."""
         config = GenerationConfig(beam=beam, max_len_a=0, max_len_b=self.max_length)
         writer = extract_stack(model, "encoder") if self.by_encoder else model
         mine = range(distributed.rank, len(self.sources), distributed.world_size)
@@ -131,7 +131,7 @@ class RetrievalTask:
 
     @property
     def names(self) -> tuple[str, str]:
-        """Return the names of the metrics of both directions."""
+        """Return the names of the metrics: one for each direction."""
         source, target = self.pair
         return f"retrieval.{source}-{target}", f"retrieval.{target}-{source}"
 

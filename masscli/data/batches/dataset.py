@@ -62,7 +62,7 @@ class LineDataset:
         return self._rows
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return lengths (stop - start, columns), with the special tokens that may be added."""
+        """Return the length of each side plus 2, the most special tokens it gets: (stop - start, sides)."""
         lengths = [column.lengths(start, stop).astype(np.int64) for column in self.columns]
         return np.stack(lengths, 1) + SPECIAL_TOKENS
 

@@ -1,4 +1,4 @@
-"""Monitoring of back-translation: metrics that show copying, the wrong language, collapse and repetition.
+"""Monitoring of back-translation: metrics that show copying, wrong languages, collapse and repetition.
 
 The metrics compare pieces and their counts in the training text, never references:
 
@@ -26,7 +26,7 @@ from masscli.data.batches.batch import Ids
 
 
 class BacktranslationMonitor:
-    """Sums of the metrics since they were last taken.
+    """Sums of the metrics since the last report.
 
     `input_counts`, `output_counts` and `other_counts` (V,) are the numbers of each piece in the training text
     of the languages that are read, that are to be generated, and of all others in the data.
@@ -87,16 +87,16 @@ class BacktranslationMonitor:
         return float(self.log_odds[:, output_ids].sum(1).min()) > 0
 
     def take(self) -> Mapping[str, tuple[float, float]]:
-        """Return each metric as a sum and a count, and reset them."""
+        """Return the sum and the count of each metric since the last call, and reset them."""
         sums = self.sums
         self._reset()
         return sums
 
     def training_warnings(self, metrics: Mapping[str, float]) -> list[str]:
-        """Return what the metrics look like if something is wrong.
+        """Return warnings about metrics that look wrong.
 
-        The thresholds are far from what healthy runs show, so that a warning means something. A metric that
-        is missing is not complained of.
+        The thresholds are far from the values of healthy runs, so that a warning is no false alarm. A metric
+        that is missing gives no warning.
         """
         copied = metrics.get("copied", 0.0)
         right_language = metrics.get("language", 1.0)
@@ -129,6 +129,6 @@ class BacktranslationMonitor:
 
 
 def _smoothed_log_frequencies(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the log frequency (V,) of each piece, with one added to every count."""
+    """Return the log relative frequency (V,) of each piece, with 1 added to every count."""
     frequencies: NDArray[np.float64] = np.log((counts + 1) / (counts.sum() + len(counts)))
     return frequencies

@@ -34,7 +34,7 @@ from masscli.objectives.shared.sequence_to_sequence import draw_seeds, sequence_
 
 @dataclass(frozen=True)
 class BacktranslationCollator:
-    """Make batches with the real sentence on both sides, and a seed for each example."""
+    """Make batches with the real sentence as both source and target, and a seed for each example."""
 
     framing: Framing
     language: str
@@ -59,7 +59,7 @@ class Translations:
 
 
 class Backtranslate(Objective):
-    """Generate real text from the model's own translation of it."""
+    """Learn to generate real text from the model's own translation of it."""
 
     weights: ClassVar[Mapping[str, float]] = {"backtranslate": 1.0}
     training_metrics: ClassVar[tuple[str, ...]] = BacktranslationMonitor.names
@@ -92,12 +92,12 @@ class Backtranslate(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return sentences of the target language."""
+        """Return the real sentences of the target language, and their collator."""
         sentences = LineDataset([data.monolingual(split, self.target_language)], max_examples)
         return sentences, self.collator()
 
     def collator(self) -> BacktranslationCollator:
-        """Return the collator of sentences."""
+        """Return the collator, which makes batches of sentences."""
         return BacktranslationCollator(self.context.framing, self.target_language)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:

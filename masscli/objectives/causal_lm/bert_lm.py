@@ -31,7 +31,7 @@ class BertLMCollator:
     causal: SentenceCollator
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch of sentences with the labels of both terms."""
+        """Make a batch of sentences with labels of both loss terms, `mlm` and `clm`."""
         # Only the encoder's side draws random numbers.
         masked = self.masked(examples, rngs)
         causal = self.causal(examples, rngs)
@@ -55,12 +55,12 @@ class BertLM(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return sentences."""
+        """Return the sentences of a split, and their collator."""
         sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
         return sentences, self.collator(CodeSwitcher.from_options(self.options, data))
 
     def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> BertLMCollator:
-        """Return the collator; by default without code-switching."""
+        """Return the collator, which replaces no words if there is no `code_switcher`."""
         framing, language = self.context.framing, self.context.dataset_name
         masker = sentence_masker(self.options, framing.vocab)
         masked = SentenceMaskingCollator(masker, framing, language, code_switcher)

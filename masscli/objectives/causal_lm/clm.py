@@ -28,7 +28,7 @@ class SentenceCollator:
     language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch of sentences with the labels of the term `clm`."""
+        """Make a batch of sentences with labels of the loss term `clm`."""
         sequences = [self.framing.with_special_tokens(e.fields[0], self.language) for e in examples]
         # The decoder reads each sequence without its end, and predicts it without its start.
         input_ids, lengths = pad([sequence[:-1] for sequence in sequences], self.framing.vocab.pad)
@@ -51,7 +51,7 @@ class CausalLM(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return sentences."""
+        """Return the sentences of a split, and their collator."""
         sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
         return sentences, self.collator()
 

@@ -43,7 +43,7 @@ class WindowCollator:
     language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch of windows with the labels of the term `lm`."""
+        """Make a batch of windows with labels of the loss term `lm`."""
         start = np.array([self.framing.decoder_start(self.language)])
         windows = example_fields(examples, 0)
         # Nothing follows the last token of a window, so it is only predicted.
@@ -69,7 +69,10 @@ class Gpt(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return windows of running text; `max_examples` limits the sentences that they are made of."""
+        """Return windows of running text, and their collator.
+
+        `max_examples` limits the number of sentences, not of windows.
+        """
         sentences = data.monolingual(split, self.context.dataset_name)
         windows = WindowDataset(sentences, self.options.tokens_per_sample, data.vocab.eos, max_examples)
         return windows, self.collator()

@@ -23,7 +23,7 @@ from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequen
 
 @dataclass(frozen=True)
 class DenoisingCollator:
-    """Make pairs of a noisy sentence, whose tokens may be translated, and the sentence itself."""
+    """Make batches with a noisy sentence as the source and the clean one as the target."""
 
     options: DenoiseOptions
     framing: Framing
@@ -62,12 +62,12 @@ class Denoise(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return sentences."""
+        """Return the sentences of a split, and their collator."""
         sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
         return sentences, self.collator(CodeSwitcher.from_options(self.options, data))
 
     def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> DenoisingCollator:
-        """Return the collator; by default without code-switching."""
+        """Return the collator, which replaces no words if there is no `code_switcher`."""
         context = self.context
         return DenoisingCollator(self.options, context.framing, context.dataset_name, code_switcher)
 

@@ -1,4 +1,4 @@
-"""The positions that ELECTRA's generator predicts, and what it sees there (Clark et al. 2020, section 2)."""
+"""Choose the positions that ELECTRA's generator predicts, and mask them (Clark et al. 2020, section 2)."""
 
 from __future__ import annotations
 

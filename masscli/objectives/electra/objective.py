@@ -41,10 +41,11 @@ CHUNK_SIZE = 512
 
 @dataclass(frozen=True)
 class ElectraCollator:
-    """Mask what the generator reads. `model_term` is the loss term of the model.
+    """Make batches of segment pairs for the generator, whose inputs are masked.
 
-    The labels of the term `mlm` are the tokens that the generator predicts; `real` are all tokens as they
-    are.
+    The labels of the loss term `mlm` are the tokens that the generator predicts. The labels `real` are all
+    original tokens, with which the discriminator's input is compared. `model_term` is the name of the loss
+    term of the model (the discriminator).
     """
 
     options: ElectraOptions
@@ -92,7 +93,7 @@ class ElectraCollator:
         return choose_positions(maskable, options.mask_prob, max_masked, replacement, rng)
 
     def _num_model_targets(self, generator_labels: Labels, all_labels: Labels) -> int:
-        """Return how many tokens the model detects or predicts."""
+        """Return the number of targets of the model's loss term, which depends on the variant."""
         if self.options.variant == "electra-15":
             return len(torch.unique(generator_labels.positions))
         if self.options.variant == "replace-mlm":
@@ -101,7 +102,7 @@ class ElectraCollator:
 
 
 class Detector(nn.Module):
-    """The discriminator's head: how likely it is that each token was replaced."""
+    """The discriminator's head: the logit that each token was replaced."""
 
     def __init__(self, dim: int, activation_name: str) -> None:
         super().__init__()
@@ -134,7 +135,7 @@ class FilledText:
 
 
 class Electra(Objective):
-    """Detect replaced tokens; or, in some variants, predict tokens from the generator's samples."""
+    """ELECTRA: detect replaced tokens; in some variants, predict tokens from the generator's samples."""
 
     def __init__(self, config: ElectraOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
@@ -168,14 +169,17 @@ class Electra(Objective):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """The weights of the generator's and the model's loss, equal in variants that predict tokens."""
+        """The weights of the generator's and the model's loss terms."""
         model_weight = 1.0 if self.options.predicts_tokens else self.options.disc_weight
         return {"mlm": 1.0, self.model_term: model_weight}
 
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return pairs of segments; `max_examples` limits the sentences that they are made of."""
+        """Return pairs of segments, and their collator.
+
+        `max_examples` limits the number of sentences, not of pairs.
+        """
         pairs = segment_pairs(data, split, self.context, self.options, "electra", max_examples)
         return pairs, self.collator()
 
@@ -184,7 +188,7 @@ class Electra(Objective):
         return ElectraCollator(self.options, self.context.framing, self.context.dataset_name, self.model_term)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Warn of weights that a model of another size cannot take over from the generator (two-stage)."""
+        """Return a warning if the model cannot take over all weights of the generator (two-stage)."""
         if not self.exclusive:
             return []
         # Only names and shapes are compared, so no memory is needed.
@@ -209,14 +213,14 @@ class Electra(Objective):
             self.get_buffer("handed").fill_(True)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """Leave one of the two losses without targets in training (two-stage)."""
+        """Remove the targets of the loss term that is not trained in this stage (two-stage)."""
         if not (self.exclusive and self.training):
             return batch
         term = self.model_term if self.get_buffer("handed") else "mlm"
         return replace(batch, counts={term: batch.counts[term]})
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the losses of the generator and of the model, as far as they have targets."""
+        """Return the loss terms of the generator and of the model, if they have targets."""
         labels = batch.labels["mlm"]
         terms: dict[str, Term] = {}
         # In the second stage of `two-stage` the generator stands still, so its states need no gradient.
@@ -276,7 +280,7 @@ class Electra(Objective):
         return (logits + gumbel).argmax(-1)
 
     def _detection_loss(self, detector: Detector, states: Tensor, filled: FilledText, batch: Batch) -> Term:
-        """Return the binary cross-entropy of what was replaced."""
+        """Return the binary cross-entropy of detecting which tokens were replaced."""
         positions, original = batch.labels["real"].positions, batch.labels["real"].ids
         if self.options.variant == "electra-15":
             positions, original = filled.slots, filled.original
@@ -295,9 +299,9 @@ class Electra(Objective):
     def _adversarial_loss(
         self, filled: FilledText, embedding: Tensor, rewards: Tensor, generator_states: Tensor, batch: Batch
     ) -> Term:
-        """Return the loss that teaches the generator to mislead the model.
+        """Return the loss with which the generator learns to mislead the model.
 
-        What is reported is the generator's cross-entropy.
+        The reported value is the generator's cross-entropy.
         """
         labels = batch.labels["mlm"]
         with torch.no_grad():
@@ -333,7 +337,10 @@ class Electra(Objective):
         return self.output.loss(states[labels.positions], model.token_embedding("encoder"), labels.ids)
 
     def _copy_loss(self, states: Tensor, seen_ids: Tensor, label_ids: Tensor, embedding: Tensor) -> Term:
-        """Return -log P of every token under a mixture of copying and predicting (all-tokens-mlm)."""
+        """Return the cross-entropy of every token under a mixture of copying and predicting (all-tokens-mlm).
+
+        A learned gate gives the probability of copying.
+        """
         loss = sum_in_chunks(self._mixture_loss, [states, seen_ids, label_ids], embedding)
         return Term(loss, loss.detach())
 

@@ -1,6 +1,7 @@
-"""The options of ELECTRA. Nothing here imports torch, since help screens read it.
+"""The options of ELECTRA.
 
-Defaults are what the paper states. Where the released code does something else, it has a name.
+Nothing here imports torch, since help screens read it. Defaults are those of the paper. Where the released
+code differs from it, an option has that value, too.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class ElectraOptions(DocumentOptions):
 
     @property
     def resolved_ties(self) -> str:
-        """What the generator shares, with the default filled in."""
+        """Which parameters the generator shares with the discriminator, with the default filled in."""
         if self.generator_ties is not None:
             return self.generator_ties
         return "none" if self.variant == "two-stage" else "embeddings"
@@ -109,6 +110,6 @@ class ElectraOptions(DocumentOptions):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return the rule of the discriminator's weight where there is none."""
+        """Return the rule that --disc-weight has no effect in variants without a discriminator."""
         reason = f"--variant {self.variant} has no discriminator and weighs its two losses alike"
         return (UnusedOption(self.predicts_tokens, "disc_weight", reason),)

@@ -1,4 +1,4 @@
-"""From the spans of all windows of a question to its answer (Devlin et al. 2019, sections 4.2 and 4.3).
+"""Choose the answer to a question from the spans of all its windows (Devlin et al. 2019, 4.2 and 4.3).
 
 The spans of all windows are ranked together by their scores, and equal texts are one answer. The score of no
 answer is the least one over the windows. No answer wins if its score exceeds that of the best answer by more
@@ -67,7 +67,7 @@ def decode_answer(
 def _best_texts(
     table: Table, row: int, windows: Sequence[tuple[QuestionWindow, ExampleOutput]], n_best: int
 ) -> dict[str, float]:
-    """Return the `n_best` best answers that differ as texts, with their scores, best first."""
+    """Return the `n_best` best answers with different texts, and their scores, best first."""
     context = table.text(CONTEXT, row)
     token_starts, token_ends = character_offsets(table, row)
     scores: dict[str, float] = {}
@@ -80,7 +80,7 @@ def _best_texts(
 
 
 def _with_probabilities(ranked: Sequence[tuple[str, float]]) -> list[dict[str, object]]:
-    """Return texts and scores, best first, with the softmax of the scores."""
+    """Return answers with scores and with probabilities, which are the softmax of the scores."""
     best_score = ranked[0][1]
     total = sum(math.exp(score - best_score) for _, score in ranked)
     listed: list[dict[str, object]] = []

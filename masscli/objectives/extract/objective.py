@@ -26,7 +26,7 @@ from masscli.objectives.shared.table_columns import choose_language
 
 
 class Extract(PredictiveObjective):
-    """Finds the answer to a question as a span of a text."""
+    """Extractive question answering: find the answer to a question as a span of a text."""
 
     def __init__(self, config: ExtractOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
@@ -49,7 +49,7 @@ class Extract(PredictiveObjective):
 
     @classmethod
     def fill_from_data(cls, config: ExtractOptions, data: DataFolder, name: str) -> ExtractOptions:
-        """Return the options with the language, and with whether questions may have no answer."""
+        """Return the options with `language` and `unanswerable` filled in from the training table."""
         if config.qa_head == "electra" and config.head_dropout is not None:
             raise MasscliError("--head-dropout: the layers of --qa-head electra have none", "leave it out")
         table = data.table(name, "train")
@@ -73,7 +73,7 @@ class Extract(PredictiveObjective):
         return QuestionWindowDataset(table, self.options, self.reader, labelled)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return how many questions are truncated, answers lost, and windows read."""
+        """Return warnings with the numbers of truncated questions, lost answers and extra windows."""
         assert isinstance(dataset, QuestionWindowDataset)
         num_questions = len(dataset.table)
         warnings = []
@@ -93,7 +93,7 @@ class Extract(PredictiveObjective):
         return warnings
 
     def collator(self) -> QuestionWindowCollator:
-        """Return what makes batches of windows."""
+        """Return the collator, which makes batches of windows."""
         return QuestionWindowCollator(self.reader)
 
     def window_states(self, model: Transformer, batch: Batch) -> WindowStates:
@@ -103,7 +103,7 @@ class Extract(PredictiveObjective):
         return WindowStates(states, batch.source.lengths, text_start, text_size, null_position)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the loss of the head."""
+        """Return the loss of finding starts, ends and unanswerable questions."""
         start, end, has_answer = batch.labels["extract"].ids.unbind(1)
         windows = self.window_states(model, batch)
         loss = span_loss(self.head, windows, start, end, has_answer > 0)
@@ -125,9 +125,9 @@ class Extract(PredictiveObjective):
         return predictions
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return exact match and F1, and if questions may have no answer, the best F1 and its threshold.
+        """Return exact match and F1; if questions may have no answer, also the best F1 and its threshold.
 
-        The threshold, `best-f1-threshold`, is what --null-threshold takes.
+        The threshold, `best-f1-threshold`, is a value for --null-threshold.
         """
         questions = []
         answers = {}

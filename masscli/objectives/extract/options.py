@@ -58,7 +58,7 @@ class ExtractOptions(TableOptions):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return the options that have no effect if all questions have answers."""
+        """Return rules that say which options have no effect if all questions have answers."""
         all_answered = self.unanswerable is False
         return (
             UnusedOption(all_answered, "null_threshold", "all questions have answers, and so get one"),

@@ -1,4 +1,4 @@
-"""Questions with windows of their texts, and the batches that are made of them.
+"""Questions with the windows of their texts, and the collator that makes batches of them.
 
 A text that is longer than a model can read is split into overlapping windows
 (masscli/data/batches/windows.py).
@@ -46,7 +46,7 @@ class QuestionWindow(NamedTuple):
 
 
 class QuestionWindowDataset:
-    """The windows of all questions of a table, and if `labelled` where the answer is in each."""
+    """The windows of all questions of a table; if `labelled`, with the position of the answer in each."""
 
     def __init__(self, table: Table, options: ExtractOptions, reader: SequenceReader, labelled: bool) -> None:
         self.table = table
@@ -89,7 +89,7 @@ class QuestionWindowDataset:
 
     @property
     def num_lost_answers(self) -> int:
-        """Return how many answers are not inside of any window."""
+        """Return how many answers are in no window as a whole."""
         found = {window.question for window in self.windows if self._answer_inside(window) is not None}
         num_answered = 0
         for row in range(len(self.table)):

@@ -1,4 +1,4 @@
-"""The heads of --qa-head: scores of where an answer starts and ends, and of whether there is an answer.
+"""The heads of --qa-head, which score where an answer starts and ends, and whether there is one.
 
     linear    two scores of each token, and [CLS] stands for no answer (Devlin et al. 2019, section 4.3)
     roberta   the same, and a classifier on [CLS], whose loss is added (Liu et al. 2019, section 5.2)
@@ -39,7 +39,7 @@ ELECTRA_WIDTH = 512
 
 @dataclass(frozen=True)
 class WindowStates:
-    """The hidden states of a batch of windows, and what is at which position."""
+    """The hidden states of a batch of windows, with the positions of text, null and padding."""
 
     states: Tensor
     """(B, L, D) in fp32."""
@@ -77,7 +77,7 @@ class WindowStates:
 
 
 class SpanLogits(NamedTuple):
-    """What a head computes for a batch of windows."""
+    """The output of a span head for a batch of windows."""
 
     starts: Tensor
     """(B, L) logits of starts."""
@@ -88,7 +88,7 @@ class SpanLogits(NamedTuple):
 
 
 class SpanHead(Protocol):
-    """A head over the states of windows."""
+    """The interface of a head that scores spans from the states of windows."""
 
     no_answer_weight: float
     """Weight of the classifier's loss."""
@@ -136,9 +136,10 @@ class RobertaSpans(LinearSpans):
 
 
 class ConditionalEndSpans(nn.Module):
-    """What ALBERT's and ELECTRA's heads have in common.
+    """The common part of ALBERT's and ELECTRA's heads.
 
-    Ends are scored given the start, and the classifier of no answer knows the starts.
+    Ends are scored given the start, and the classifier of unanswerable questions also reads the distribution
+    of starts.
     """
 
     no_answer_weight = 0.5

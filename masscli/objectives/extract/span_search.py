@@ -27,7 +27,7 @@ class ScoredSpan(NamedTuple):
 def search_windows(
     head: SpanHead, windows: WindowStates, n_best: int, max_answer: int
 ) -> list[ExampleOutput]:
-    """Return the best spans of each window.
+    """Find the best spans of each window.
 
     These are the `n_best` starts, each with the `n_best` ends, if they have at most `max_answer` tokens. An
     output is the score of no answer, followed by three numbers for each span: its first and last token,
@@ -70,7 +70,7 @@ def rank_spans(windows: Sequence[tuple[QuestionWindow, ExampleOutput]]) -> list[
 
 
 def _start_positions(windows: WindowStates, best_starts: Sequence[Sequence[int]]) -> Tensor:
-    """Return the positions of starts given which ends are scored: (B, K).
+    """Return the start positions for which ends are scored: (B, K).
 
     The first one is the null position. The others are those of the best starts, which are counted from the
     start of the text. Rows with fewer starts are filled up with the null position.
@@ -86,7 +86,10 @@ def _start_positions(windows: WindowStates, best_starts: Sequence[Sequence[int]]
 def _null_scores(
     windows: WindowStates, logits: SpanLogits, start_logits: ExampleOutput, end_logits: ExampleOutput
 ) -> list[float]:
-    """Return the score of no answer in each window; `end_logits` are given the null position in column 0."""
+    """Return the no-answer score of each window.
+
+    Column 0 of `end_logits` has the logits of ends for a start at the null position.
+    """
     if logits.no_answer is not None:
         classifier_scores: list[float] = logits.no_answer.tolist()
         return classifier_scores

@@ -24,7 +24,7 @@ LM_TERM = "lm"
 
 
 def check_auxiliary_lm(options: SequenceTaskOptions, reader: SequenceReader) -> None:
-    """Raise MasscliError for the language model of an encoder, which sees what it would have to predict."""
+    """Raise MasscliError for --lm-weight with an encoder, which sees the tokens that it would predict."""
     if options.lm_weight and reader.stack != "decoder":
         raise MasscliError(
             "--lm-weight: only a decoder has a language model", "leave it out, or add --read decoder"
@@ -39,7 +39,7 @@ def term_weights(term: str, options: SequenceTaskOptions) -> dict[str, float]:
 
 
 def next_token_labels(tokens: Tokens) -> Labels:
-    """Return each token but the first of a sequence, as the label of the position before it."""
+    """Return the labels of next-token prediction: each token but the first, at the position before it."""
     positions = non_padding_positions(tokens.lengths - 1, tokens.ids.shape[1])
     return Labels(tokens.ids.flatten()[positions + 1], positions)
 

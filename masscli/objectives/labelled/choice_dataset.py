@@ -1,4 +1,4 @@
-"""Contexts with several choices each, and the batches that are made of them."""
+"""The dataset of contexts with several choices each, and its collator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from masscli.objectives.shared.sequence_reader import SequenceReader
 
 
 class ChoiceDataset:
-    """The truncated context and the text of each choice, followed by the number of the right choice.
+    """Examples of multiple choice: for each choice its truncated context and text, then the right choice.
 
     A question is joined with each choice or follows the context (--question-at). When a sequence is too long,
     the choice keeps its last `max_choice` tokens, and the question and then the context get what is left.
@@ -57,7 +57,7 @@ class ChoiceDataset:
         return lengths
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the tokens of all sequences of an example, padded to its longest: (stop - start, 1)."""
+        """Return the number of tokens of an example: its choices times the longest one, (stop - start, 1)."""
         offsets = self.table.item_offsets[self.choices_column]
         choice_lengths = self.choices.lengths(int(offsets[start]), int(offsets[stop]))
         choice_lengths = np.minimum(choice_lengths, self.max_choice)
@@ -147,7 +147,7 @@ class ChoiceCollator:
 
 
 def _question_follows_context(table: Table, options: ChooseOptions, reader: SequenceReader) -> bool:
-    """Return whether a question is read after the context, as it is, instead of with each choice.
+    """Return whether the question is put after the context, instead of being joined with each choice.
 
     Raises MasscliError if --question-at is given for a table without questions.
     """

@@ -41,7 +41,7 @@ MISSING_CHOICE = -1e30
 
 
 class Choose(PredictiveObjective):
-    """Chooses one of several texts that may follow a context."""
+    """Multiple choice: choose one of several texts that may follow a context."""
 
     metric_names: ClassVar[tuple[str, ...]] = ("accuracy",)
 
@@ -59,7 +59,10 @@ class Choose(PredictiveObjective):
 
     @classmethod
     def fill_from_data(cls, config: ChooseOptions, data: DataFolder, name: str) -> ChooseOptions:
-        """Return the options with the language; raise MasscliError if the table does not fit them."""
+        """Return the options with `language` filled in from the training table.
+
+        Raises MasscliError if the table does not fit the options.
+        """
         table = data.table(name, "train")
         _read_targets(table, config)
         return replace(config, language=choose_language(config.language, table, data))
@@ -71,12 +74,12 @@ class Choose(PredictiveObjective):
         return ChoiceDataset(table, self.options, self.reader, targets)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return how many examples are truncated."""
+        """Return a warning with the number of truncated examples, if there are any."""
         assert isinstance(dataset, ChoiceDataset)
         return self.reader.truncation_warnings(dataset.num_truncated, len(dataset))
 
     def collator(self) -> ChoiceCollator:
-        """Return what makes batches of contexts and choices."""
+        """Return the collator, which makes batches of contexts and choices."""
         return ChoiceCollator(
             self.reader,
             self.options.choice_first,
@@ -91,7 +94,7 @@ class Choose(PredictiveObjective):
         return list(torch.split(scores, choice_counts)), states
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
-        """Return the cross-entropy over the choices of each example, and the loss of the language model."""
+        """Return the cross-entropy over the choices, and the loss of the auxiliary language model."""
         scores_by_example, states = self.scores(model, batch)
         # Examples differ in their number of choices; what is padded has no share in the softmax.
         scores = torch.nn.utils.rnn.pad_sequence(
@@ -122,7 +125,7 @@ class Choose(PredictiveObjective):
         return predictions
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return the share of examples whose best choice is the right one."""
+        """Return the accuracy: the share of examples whose best-scored choice is right."""
         targets = _read_targets(table, self.options)
         is_right = [int(scores.argmax()) == target for scores, target in zip(outputs, targets, strict=True)]
         return {"accuracy": float(np.mean(is_right))}
@@ -142,7 +145,7 @@ def _check_table(table: Table, options: ChooseOptions) -> None:
 def _read_targets(table: Table, options: ChooseOptions) -> Ids:
     """Return the number of the right choice of each example.
 
-    Raises MasscliError if a label means none of them.
+    Raises MasscliError if a label does not name one of the choices.
     """
     _check_table(table, options)
     table.require(options.label_column, "--label-column")

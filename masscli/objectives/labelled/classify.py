@@ -39,7 +39,7 @@ from masscli.objectives.shared.table_columns import choose_language, find_text_c
 
 
 class Classify(TextObjective):
-    """Predicts one of several labels."""
+    """Classification: predict one of several labels for a text or a pair of texts."""
 
     options: ClassifyOptions
     term = "classify"
@@ -51,7 +51,10 @@ class Classify(TextObjective):
 
     @classmethod
     def fill_from_data(cls, config: ClassifyOptions, data: DataFolder, name: str) -> ClassifyOptions:
-        """Return the options with text columns, language, labels and the mark of no gold label."""
+        """Return the options with everything filled in that follows from the training table.
+
+        This is the text columns, the language, the labels and the label that means "no gold label".
+        """
         table = data.table(name, "train")
         table.require(config.label_column, "--label-column")
         counts = count_labels(table, config.label_column)
@@ -76,13 +79,13 @@ class Classify(TextObjective):
         )
 
     def targets(self, table: Table) -> Ids:
-        """Return the label ids of a table."""
+        """Return the label id of each example in a table."""
         table.require(self.options.label_column, "--label-column")
         no_gold = self.options.no_gold or ""
         return read_label_ids(self.options.labels, table, self.options.label_column, no_gold)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return how many examples are truncated, and what users should know of the labels."""
+        """Return warnings about truncated examples, and about unknown or unused labels."""
         warnings = super().data_warnings(dataset)
         texts = dataset.original if isinstance(dataset, DoubledPairsDataset) else dataset
         assert isinstance(texts, TextDataset)

@@ -1,4 +1,4 @@
-"""The labels of a task: which there are, their ids, and what users should know of them."""
+"""The labels of a task: find them in a table, map them to ids, and warn about suspicious ones."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ def read_label_ids(labels: Sequence[str], table: Table, field: str, no_gold: str
 
 
 def label_warnings(labels: Sequence[str], table: Table, field: str, label_ids: Ids) -> list[str]:
-    """Return what users should know of the labels of a table before the training begins.
+    """Return warnings about the labels of a table, to be shown before training begins.
 
-    In the training part these are the labels that have no example, elsewhere how many labels are unknown;
-    in both how many examples have no gold label.
+    They count the labels without an example (in the training part) or the unknown labels (elsewhere), and the
+    examples without a gold label.
     """
     warnings = []
     num_no_gold = int(np.count_nonzero(label_ids == NO_GOLD_LABEL))
@@ -123,7 +123,7 @@ def _refuse_label(labels: Sequence[str], table: Table, field: str, number: int, 
 
 
 def _abbreviated(labels: Sequence[str]) -> str:
-    """Return the first labels, and how many more there are, since a wrong column may have thousands."""
+    """Return the first few labels and the number of others, since a wrong column may have thousands."""
     listed = ", ".join(label[:MAX_LABEL_WIDTH] for label in labels[:MAX_LISTED])
     if len(labels) <= MAX_LISTED:
         return listed
@@ -137,7 +137,7 @@ def _num_labels(table: Table, field: str) -> int:
 
 
 def _location(table: Table, field: str, number: int) -> str:
-    """Return the place in the file of label `number`."""
+    """Return the file and line of label `number`, for messages."""
     if not table.is_list(field):
         return table.location(number)
     row = int(np.searchsorted(table.item_offsets[field], number, "right")) - 1

@@ -28,7 +28,7 @@ from masscli.objectives.shared.table_columns import choose_language, find_text_c
 
 
 class Regress(TextObjective):
-    """Predicts a number."""
+    """Regression: predict a number for a text or a pair of texts."""
 
     options: RegressOptions
     term = "regress"
@@ -44,7 +44,7 @@ class Regress(TextObjective):
 
     @classmethod
     def fill_from_data(cls, config: RegressOptions, data: DataFolder, name: str) -> RegressOptions:
-        """Return the options with text columns, language and scale."""
+        """Return the options with text columns, language and scale filled in from the training table."""
         table = data.table(name, "train")
         # The scale of the corpus is that of its training part, unless the user knows it.
         numbers = _read_numbers(table, config.label_column)
@@ -75,7 +75,7 @@ class Regress(TextObjective):
         return Term(loss, loss)
 
     def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
-        """Return the number of each example, on the scale of the data."""
+        """Return the predicted number of each example, on the scale of the data."""
         predictions = []
         for scores in outputs:
             value = float(scores[0]) * self.range + self.low
@@ -83,7 +83,7 @@ class Regress(TextObjective):
         return predictions
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return both correlations, which do not depend on the scale."""
+        """Return Pearson's and Spearman's correlation, which do not depend on the scale."""
         gold = _read_numbers(table, self.options.label_column).tolist()
         predicted = [float(scores[0]) for scores in outputs]
         return {

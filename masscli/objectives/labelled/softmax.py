@@ -1,4 +1,4 @@
-"""Probabilities of a model's scores."""
+"""The softmax that turns scores into probabilities."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ OUTSIDE = "O"
 
 
 class Tag(PredictiveObjective):
-    """Predicts a label for every word."""
+    """Tagging: predict a label for every word of a sentence."""
 
     def __init__(self, config: TagOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
@@ -57,14 +57,17 @@ class Tag(PredictiveObjective):
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """Return the metrics of entities if the labels mark entities, else those of words."""
+        """Return F1 of entities and accuracy if labels mark entities, else accuracy and mean F1 of labels."""
         if any(label.startswith(ENTITY_PREFIXES) for label in self.options.labels):
             return ("entity-f1", "accuracy")
         return ("accuracy", "f1")
 
     @classmethod
     def fill_from_data(cls, config: TagOptions, data: DataFolder, name: str) -> TagOptions:
-        """Return the options with columns, language, labels, and the label of words that are not read."""
+        """Return the options with everything filled in that follows from the training table.
+
+        This is the columns, the language, the labels, and the label of words that are not read.
+        """
         table = data.table(name, "train")
         word_column, tag_column = _choose_columns(config, table)
         counts: Counter[str] = Counter()
@@ -98,7 +101,7 @@ class Tag(PredictiveObjective):
         return TaggingDataset(table, self.options.word_column, self.reader, label_ids)
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return how many words are not read, and what users should know of the labels."""
+        """Return warnings about words beyond the length limit, and about unknown or unused labels."""
         assert isinstance(dataset, TaggingDataset)
         warnings = []
         truncated = dataset.num_truncated_words
@@ -111,7 +114,7 @@ class Tag(PredictiveObjective):
         return warnings
 
     def collator(self) -> TaggingCollator:
-        """Return what makes batches of sentences."""
+        """Return the collator, which makes batches of sentences."""
         return TaggingCollator(self.reader)
 
     def scores(self, model: Transformer, batch: Batch) -> Tensor:
@@ -169,7 +172,7 @@ class Tag(PredictiveObjective):
     def _decode_tags(
         self, dataset: TaggingDataset, row: int, output: ExampleOutput
     ) -> tuple[list[str], list[float | None]]:
-        """Return a label for every word and its probability, which is None for words that are not read."""
+        """Return the label and the probability of every word; the probability of unread words is None."""
         count = len(dataset.table.item_rows(dataset.word_column, row))
         tags = [self.options.truncated_label] * count
         probabilities: list[float | None] = [None] * count

@@ -1,4 +1,4 @@
-"""Sentences of words with a label for each word, and the batches that are made of them."""
+"""The dataset of sentences with a label for each word, and its collator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from masscli.objectives.shared.sequence_reader import SequenceReader
 
 
 class TaggingDataset:
-    """The tokens of each sentence, as many as fit, the positions at which its words begin, and their labels.
+    """Sentences with labelled words, truncated to fit: token ids, positions of the words, and labels.
 
     A word is read if its first token fits; a word without tokens is not. `label_ids` holds an array for each
     sentence, or is None.
@@ -51,7 +51,7 @@ class TaggingDataset:
         return sizes
 
     def words_read(self, row: int) -> Ids:
-        """Return which words of a sentence are read, as numbers from 0."""
+        """Return the numbers of the words of a sentence that the model reads."""
         items = self.table.item_rows(self.word_column, row)
         offsets = self.token_offsets[items.start : items.stop + 1] - self.token_offsets[items.start]
         fits = offsets[:-1] < self.max_tokens
@@ -61,7 +61,7 @@ class TaggingDataset:
 
     @property
     def num_truncated_words(self) -> int:
-        """Return how many words are not read."""
+        """Return how many words the model does not read."""
         count = 0
         for row in range(len(self)):
             count += len(self.table.item_rows(self.word_column, row)) - len(self.words_read(row))

@@ -1,4 +1,4 @@
-"""Examples of one or two texts with a target, and the batches that are made of them."""
+"""The dataset of examples with one or two texts and a target, and its collator."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from masscli.objectives.shared.sequence_reader import SequenceReader
 
 
 class TextDataset:
-    """One or two texts of each example, truncated to fit together, and the target if there is one.
+    """Examples of one or two texts, truncated to fit together, and a target if there is one.
 
     `fields` are the columns of the texts. `targets` holds a label id or a number for each example, or is
-    None; an example whose target is among `ignored_targets` is one without.
+    None. An example has no target either if its target is among `ignored_targets`.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class TextDataset:
         return len(self.table)
 
     def text_lengths(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths of the truncated texts: (stop - start, texts)."""
+        """Return the length of each text after truncation: (stop - start, texts)."""
         lengths = [column.lengths(start, stop).astype(np.int64) for column in self.columns]
         if len(lengths) == 1:
             return np.minimum(lengths[0], self.max_text_tokens)[:, None]

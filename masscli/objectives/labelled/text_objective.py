@@ -1,4 +1,4 @@
-"""What classification and regression have in common: a head on the state that stands for one or two texts."""
+"""The common part of classification and regression: a head on the state of one or two texts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ from masscli.objectives.shared.table_columns import fields_of_texts
 
 
 class TextObjective(PredictiveObjective):
-    """A head with `num_outputs` scores on one or two texts; subclasses say what is to be learned."""
+    """The base class of objectives with a head on the state that stands for one or two texts.
+
+    `num_outputs` is the number of scores of the head. Subclasses define the targets and the loss.
+    """
 
     term: ClassVar[str]
     """The name of the task's loss term."""
@@ -57,11 +60,11 @@ class TextObjective(PredictiveObjective):
 
     @abstractmethod
     def targets(self, table: Table) -> NDArray[Any]:
-        """Return what is to be learned of each example: a label id or a number."""
+        """Return the target of each example in a table: a label id or a number."""
 
     @abstractmethod
     def loss(self, scores: Tensor, targets: Tensor) -> Term:
-        """Return the loss summed over examples, of scores (N, outputs) and targets (N,)."""
+        """Return the loss of scores (N, outputs) for targets (N,), summed over examples."""
 
     def table_dataset(self, table: Table, labelled: bool) -> TextDataset:
         """Return the texts of a table, with their targets if `labelled`."""
@@ -72,7 +75,7 @@ class TextObjective(PredictiveObjective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return the examples to learn from, with --double-unordered in both orders, and their collator."""
+        """Return the examples of a split (pairs in both orders with --double-unordered), and the collator."""
         table = data.table(self.context.dataset_name, split).head(max_examples)
         original = self.table_dataset(table, labelled=True)
         if not self.options.double_unordered:
@@ -82,7 +85,7 @@ class TextObjective(PredictiveObjective):
         return DoubledPairsDataset(original, reverse), self.collator()
 
     def collator(self) -> TextCollator:
-        """Return what makes batches of texts."""
+        """Return the collator, which makes batches of texts."""
         return TextCollator(
             self.term,
             len(self.options.text_columns),
@@ -92,7 +95,7 @@ class TextObjective(PredictiveObjective):
         )
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return how many examples are truncated."""
+        """Return a warning with the number of truncated examples, if there are any."""
         assert isinstance(dataset, TextDataset | DoubledPairsDataset)
         return self.reader.truncation_warnings(dataset.num_truncated, len(dataset))
 

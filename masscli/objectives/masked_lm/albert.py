@@ -12,7 +12,7 @@ from masscli.objectives.shared.paired_text import refuse_language_tags, segment_
 
 
 class Albert(PairedLM):
-    """Predict masked n-grams, and whether the two segments are exchanged."""
+    """ALBERT: predict masked n-grams, and whether the two segments are exchanged."""
 
     def __init__(self, config: AlbertOptions, context: ObjectiveContext) -> None:
         super().__init__(context, pair_term="sop")
@@ -22,9 +22,9 @@ class Albert(PairedLM):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return pairs of segments, half of them exchanged.
+        """Return pairs of segments, half of them exchanged, and their collator.
 
-        `max_examples` limits the sentences that they are made of.
+        `max_examples` limits the number of sentences, not of pairs.
         """
         kind = "strict-sop" if self.options.strict_sop else "sop"
         # The released code counts words by a rule of its own.
@@ -33,7 +33,7 @@ class Albert(PairedLM):
         return pairs, self.collator()
 
     def collator(self) -> PairedLMCollator:
-        """Return the collator; random tokens come from the whole vocabulary, as in the released code."""
+        """Return the collator; random tokens are drawn from the whole vocabulary, as in the released code."""
         unit: MaskingUnit = "tokens"
         if self.options.ngrams:
             unit = "released-ngrams" if self.options.ngram_rule == "released" else "ngrams"

@@ -12,7 +12,7 @@ from masscli.objectives.shared.paired_text import refuse_language_tags, segment_
 
 
 class Bert(PairedLM):
-    """Predict masked tokens, and whether segment B follows segment A."""
+    """BERT: predict masked tokens, and whether segment B follows segment A."""
 
     def __init__(self, config: BertOptions, context: ObjectiveContext) -> None:
         super().__init__(context, pair_term="nsp")
@@ -22,12 +22,15 @@ class Bert(PairedLM):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return pairs of segments; `max_examples` limits the sentences that they are made of."""
+        """Return pairs of segments, and their collator.
+
+        `max_examples` limits the number of sentences, not of pairs.
+        """
         pairs = segment_pairs(data, split, self.context, self.options, "nsp", max_examples)
         return pairs, self.collator()
 
     def collator(self) -> PairedLMCollator:
-        """Return the collator; random tokens come from the whole vocabulary, as in the released code."""
+        """Return the collator; random tokens are drawn from the whole vocabulary, as in the released code."""
         framing = self.context.framing
         unit: MaskingUnit = "words" if self.options.whole_words else "tokens"
         masker = document_masker(self.options, unit, framing.vocab, random_pool=None)

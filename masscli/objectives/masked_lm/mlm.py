@@ -31,12 +31,12 @@ class MaskedLM(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return sentences."""
+        """Return the sentences of a split, and their collator."""
         sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
         return sentences, self.collator(CodeSwitcher.from_options(self.options, data))
 
     def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> SentenceMaskingCollator:
-        """Return the collator; by default without code-switching."""
+        """Return the collator, which replaces no words if there is no `code_switcher`."""
         framing = self.context.framing
         masker = sentence_masker(self.options, framing.vocab)
         return SentenceMaskingCollator(masker, framing, self.context.dataset_name, code_switcher)

@@ -1,6 +1,7 @@
-"""The options of masked language models. Nothing here imports torch, since help screens read it.
+"""The options of masked language models.
 
-Defaults are what the papers state. Where the released code does something else, it has a name.
+Nothing here imports torch, since help screens read it. Defaults are those of the papers. Where the released
+code differs from them, an option has that value, too.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class RobertaOptions(DocumentMaskingOptions):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return the rules of options that the input form makes useless."""
+        """Return rules that say which options have no effect with this --input-form."""
         form = f"--input-form {self.input_form}"
         return (
             UnusedOption(

@@ -1,4 +1,4 @@
-"""What BERT and its relatives share: a masked language model over segments, and a classifier of pairs."""
+"""The common part of BERT and its relatives: a masked language model, and a classifier of segment pairs."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def document_masker(
 
 @dataclass(frozen=True)
 class PairedLMCollator:
-    """Mask tokens of segment pairs.
+    """Make batches of segment pairs with masked tokens.
 
-    `pair_term` is the loss term of the pair's label, or None if it is not learned.
+    `pair_term` is the loss term of the pair's label, or None if the label is not predicted.
     """
 
     framing: Framing
@@ -60,7 +60,7 @@ class PairedLMCollator:
     pair_term: str | None
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch with the labels of the term `mlm`, and those of the pairs."""
+        """Make a batch with labels of the loss term `mlm`, and of `pair_term` if it is predicted."""
         pairs = [add_special_tokens(example, self.framing) for example in examples]
         corrupted, masked_positions = [], []
         for pair, example, rng in zip(pairs, examples, rngs, strict=True):
@@ -84,7 +84,7 @@ class PairedLMCollator:
 
 
 class PairedLM(Objective):
-    """Predict masked tokens, and a two-way label of each pair under the loss term `pair_term`."""
+    """Predict masked tokens, and a binary label of each segment pair under the loss term `pair_term`."""
 
     def __init__(self, context: ObjectiveContext, pair_term: str | None) -> None:
         super().__init__(context)
@@ -104,7 +104,7 @@ class PairedLM(Objective):
         return {"mlm": 1.0, self.pair_term: 1.0}
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Warn of pairs from which nothing can be learned."""
+        """Return warnings if the pairs teach little: a single document, or the same label everywhere."""
         if self.pair_term is None or not isinstance(dataset, SegmentPairDataset):
             return []
         warnings = []

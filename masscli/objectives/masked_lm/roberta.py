@@ -38,7 +38,7 @@ class BlockMaskingCollator:
     mask_special_tokens: bool
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch of blocks with the labels of the term `mlm`."""
+        """Make a batch of blocks with labels of the loss term `mlm`."""
         start_id, end_id = self.framing.decoder_start(self.language), self.framing.vocab.eos
         original, corrupted, masked_positions = [], [], []
         for example, rng in zip(examples, rngs, strict=True):
@@ -69,7 +69,10 @@ class Roberta(PairedLM):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return pairs, or blocks of sentences; `max_examples` limits the sentences that they are made of."""
+        """Return pairs of segments, or blocks of sentences, and their collator.
+
+        `max_examples` limits the number of sentences, not of examples.
+        """
         options = self.options
         if options.reads_pairs:
             kind = PAIR_KINDS[options.input_form]
@@ -86,7 +89,7 @@ class Roberta(PairedLM):
         return blocks, self.collator()
 
     def collator(self) -> Collator:
-        """Return the collator; random tokens are ordinary ones, as in fairseq."""
+        """Return the collator; random tokens are never special tokens, as in fairseq."""
         framing, language = self.context.framing, self.context.dataset_name
         unit: MaskingUnit = "dynamic-words" if self.options.whole_words else "dynamic-tokens"
         masker = document_masker(self.options, unit, framing.vocab, framing.vocab.ordinary_ids)

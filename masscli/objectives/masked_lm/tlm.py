@@ -28,7 +28,7 @@ from masscli.objectives.shared.sentence_masking import (
 
 
 class JoinedPairDataset:
-    """Pairs of sentences that the encoder reads as one sequence, so that their sizes add up."""
+    """Sentence pairs that the encoder reads as one sequence; the size of a pair is the sum of both."""
 
     def __init__(self, pairs: LineDataset) -> None:
         self.pairs = pairs
@@ -58,7 +58,7 @@ class TranslationLMCollator:
     code_switcher: CodeSwitcher
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch of joined pairs with the labels of the term `mlm`."""
+        """Make a batch of joined pairs with labels of the loss term `mlm`."""
         framing = self.framing
         original, corrupted, masked_positions, positions, token_languages = [], [], [], [], []
         for example, rng in zip(examples, rngs, strict=True):
@@ -97,13 +97,13 @@ class TranslationLM(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return pairs of sentences."""
+        """Return the sentence pairs of a split, and their collator."""
         source, target = self.context.languages
         pairs = LineDataset(data.pair(split, source, target), max_examples)
         return JoinedPairDataset(pairs), self.collator(CodeSwitcher.from_options(self.options, data))
 
     def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> TranslationLMCollator:
-        """Return the collator; by default without code-switching."""
+        """Return the collator, which replaces no words if there is no `code_switcher`."""
         framing = self.context.framing
         masker = sentence_masker(self.options, framing.vocab)
         return TranslationLMCollator(masker, framing, self.context.languages, code_switcher)

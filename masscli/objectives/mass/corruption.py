@@ -1,4 +1,4 @@
-"""Masking of fragments for MASS: what the encoder sees, and what the decoder reads and predicts.
+"""The masking of MASS: choose a fragment, and build the inputs of encoder and decoder.
 
 Song et al. 2019, section 3.
 
@@ -96,7 +96,7 @@ def mask_fragment(
 
 
 def fragment_length(num_words: int, options: MassOptions) -> int:
-    """Return k for a sentence: at least 1, at most the number of tokens that may be masked."""
+    """Return k, the number of masked tokens of a sentence: at least 1, at most all that may be masked."""
     max_length = num_words + int(bool(options.mask_eos))
     if options.k_tokens is not None:
         k = options.k_tokens
@@ -117,7 +117,10 @@ def _shifted(positions: Ids, shift: int, length: int) -> Ids:
 
 
 def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
-    """Choose the sorted positions to mask; none for an empty sentence whose end symbol may not be masked."""
+    """Choose the positions to mask, sorted.
+
+    There are none in an empty sentence whose end symbol may not be masked.
+    """
     if options.block:
         return _choose_in_blocks(num_words, options, rng)
     num_maskable = num_words + int(bool(options.mask_eos))
@@ -128,7 +131,7 @@ def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Gener
 
 
 def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
-    """Choose a fragment in each block of a window; a block that is too short for a token has none."""
+    """Choose a fragment in each block of a window; a block that is too short for one token has none."""
     assert options.block
     fragments = [np.zeros(0, np.int64)]
     for start in range(0, num_words, options.block):

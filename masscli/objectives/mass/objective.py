@@ -29,7 +29,7 @@ DEFAULT_WINDOW = 512
 
 @dataclass(frozen=True)
 class MassCollator:
-    """Mask a fragment of every example. `ordinary_ids` are the ids that are not special."""
+    """Make batches in which a fragment of every example is masked for the encoder."""
 
     options: MassOptions
     framing: Framing
@@ -38,7 +38,7 @@ class MassCollator:
     code_switcher: CodeSwitcher
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch; the tokens that the encoder still sees may be translated."""
+        """Make a batch; words that the encoder still sees may be replaced by translations."""
         vocab = self.framing.vocab
         masked = []
         for example, rng in zip(examples, rngs, strict=True):
@@ -93,7 +93,7 @@ def _visible_tokens(is_masked: Sequence[Bools], lengths: Tensor, width: int) -> 
 
 
 class Mass(Objective):
-    """Predict the masked fragment with the decoder."""
+    """MASS: predict the masked fragment of a sentence with the decoder."""
 
     weights: ClassVar[Mapping[str, float]] = {"mass": 1.0}
 
@@ -104,7 +104,7 @@ class Mass(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return sentences, or windows of running text if fragments are masked in blocks."""
+        """Return sentences, or windows of running text if fragments are masked in blocks, and a collator."""
         column = data.monolingual(split, self.context.dataset_name)
         collator = self.collator(CodeSwitcher.from_options(self.options, data))
         if not self.options.block:
@@ -115,7 +115,7 @@ class Mass(Objective):
         return TokenBlockDataset(column, window, data.vocab.eos, max_examples), collator
 
     def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> MassCollator:
-        """Return the collator; by default without code-switching."""
+        """Return the collator, which replaces no words if there is no `code_switcher`."""
         framing = self.context.framing
         ordinary_ids = framing.vocab.ordinary_ids
         return MassCollator(self.options, framing, self.context.dataset_name, ordinary_ids, code_switcher)

@@ -115,7 +115,7 @@ class MassOptions(CodeSwitchingOptions):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return the rules of options that other options make useless."""
+        """Return rules that say which options have no effect, given the values of the others."""
         options = self.resolved()
         no_random_tokens = not (options.random_share or options.decoder_random_share)
         return (
@@ -135,7 +135,7 @@ class MassOptions(CodeSwitchingOptions):
         )
 
     def max_example_length(self, prefix_length: int) -> tuple[str, int] | None:
-        """Return the window, if the user has given one and there are blocks."""
+        """Return `window` and the length of an example, if --window is given and there are blocks."""
         if self.window is None or not self.resolved().block:
             return None
         # A window gets an end symbol, and the special tokens before it.

@@ -1,4 +1,4 @@
-"""Steps that most collators share: fields and numbers of examples, and positions of labels."""
+"""Helpers of most collators: fields and numbers of examples, and positions of labels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def example_numbers(examples: Sequence[Example]) -> list[int]:
 
 
 def flatten_positions(positions: Sequence[Ids], width: int) -> Tensor:
-    """Turn the positions within each row of a (B, width) block into positions of the flattened block."""
+    """Turn the positions of each row into positions of the flattened (B, width) block."""
     flat = [row * width + row_positions for row, row_positions in enumerate(positions)]
     return torch.from_numpy(np.concatenate(flat))
 

@@ -21,7 +21,7 @@ from masscli.objectives.shared.options import CodeSwitchingOptions
 
 @dataclass(frozen=True)
 class CodeSwitcher:
-    """Replace tokens by translations.
+    """Replace some tokens of a sentence by their translations.
 
     `translations` maps a piece to its translations; without any, nothing is replaced.
     """
@@ -31,7 +31,7 @@ class CodeSwitcher:
 
     @classmethod
     def from_options(cls, options: CodeSwitchingOptions, data: DataFolder) -> CodeSwitcher:
-        """Read the dictionary that the options name, in the vocabulary of the data."""
+        """Return the code switcher for the dictionary of --switch-dictionary and the data's vocabulary."""
         if options.switch_dictionary is None:
             return cls()
         return cls(read_dictionary(options.switch_dictionary, data), options.switch_share)

@@ -1,4 +1,4 @@
-"""The contracts of objectives that learn from tables of labelled examples.
+"""The interfaces of objectives that learn from tables of labelled examples.
 
 Validation evaluates an `EvaluableObjective`; `masscli predict` needs a `PredictiveObjective`. For each
 example, the model computes an array of numbers (`forward_outputs`). From these outputs and the table, the
@@ -37,14 +37,15 @@ class Prediction:
 
 
 class EvaluableObjective(Objective):
-    """An objective over tables that validation evaluates by metrics."""
+    """An objective over tables that has metrics, such as accuracy, for validation."""
 
     @property
     @abstractmethod
     def metric_names(self) -> tuple[str, ...]:
-        """Return the metrics that users may choose checkpoints by, the one that is usually reported first.
+        """Return the names of the metrics, the one that is usually reported first.
 
-        More is better, except for losses and for names that begin with `ppl`.
+        Users may choose the best checkpoint by them. Higher is better, except for losses and for names that
+        begin with `ppl`.
         """
 
     @classmethod
@@ -61,15 +62,15 @@ class EvaluableObjective(Objective):
 
     @abstractmethod
     def collator(self) -> Collator:
-        """Return what makes batches of the examples of any table."""
+        """Return the collator, which makes batches of the examples of any table."""
 
     @abstractmethod
     def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
-        """Return for each row of a batch the output that `compute_metrics` and predictions are made of."""
+        """Return an array of numbers for each row, from which metrics and predictions are computed."""
 
     @abstractmethod
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
-        """Return the metrics of a labelled table; `outputs` are those of its dataset, in order."""
+        """Return the metrics of a labelled table; `outputs` has one output for each dataset entry."""
 
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
@@ -80,8 +81,8 @@ class EvaluableObjective(Objective):
 
 
 class PredictiveObjective(EvaluableObjective):
-    """An objective whose outputs are also predictions for people: labels, numbers, spans of text."""
+    """An objective over tables that can predict labels, numbers or spans for new examples."""
 
     @abstractmethod
     def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
-        """Return a prediction for each example of a table; `outputs` are those of its dataset, in order."""
+        """Return one prediction per row of a table; `outputs` has one output for each dataset entry."""

@@ -52,7 +52,7 @@ class CodeSwitchingOptions(ObjectiveConfig):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return the rule of the share without a dictionary."""
+        """Return the rule that --switch-share has no effect without a dictionary."""
         no_dictionary = self.switch_dictionary is None
         reason = "there is nothing to switch by without --switch-dictionary"
         return (UnusedOption(no_dictionary, "switch_share", reason),)
@@ -91,7 +91,7 @@ class SentenceMaskingOptions(CodeSwitchingOptions, TokenReplacementOptions):
 
 @config
 class PseudoMaskingOptions(TokenReplacementOptions):
-    """Options of generation by an encoder alone, with pseudo-masks (fine-tuning of UniLMv2, s2s-ft)."""
+    """Options of generation by an encoder alone, with pseudo-masks (as UniLMv2's fine-tuning, s2s-ft)."""
 
     target_mask_prob: float = 0.5
     """Share of the target's tokens that are corrupted where later tokens see them (XSum: 0.4 to 0.5, CNN/DM:
@@ -103,7 +103,7 @@ class PseudoMaskingOptions(TokenReplacementOptions):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return the rule of replaced tokens where none is corrupted."""
+        """Return the rule that replacement options have no effect if no target is corrupted."""
         nothing_corrupted = self.target_mask_prob == 0
         reason = "--target-mask-prob 0 corrupts nothing"
         return (UnusedOption(nothing_corrupted, "leave_unmasked_prob random_token_prob", reason),)
@@ -132,5 +132,5 @@ class DocumentOptions(ObjectiveConfig):
         )
 
     def max_example_length(self, prefix_length: int) -> tuple[str, int]:
-        """Return the option and its value; the special tokens are included."""
+        """Return the name of the option for the length of examples, and its value."""
         return "tokens_per_sample", self.tokens_per_sample

@@ -87,6 +87,6 @@ def segment_pairs(
 
 
 def refuse_language_tags(name: str, context: ObjectiveContext) -> None:
-    """Raise MasscliError if the model knows languages by a tag, for which the format has no place."""
+    """Raise MasscliError if the model marks languages by tags, for which the format has no place."""
     if context.framing.language_tag:
         raise MasscliError(f"{name} has no place for a language's tag", "use --languages embedding, or none")

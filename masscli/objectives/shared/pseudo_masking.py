@@ -41,7 +41,7 @@ NUM_SPECIAL_TOKENS = 3
 
 
 class PseudoMaskExample(NamedTuple):
-    """One sequence with its copies (N,), and by loss term its labels and where they are predicted."""
+    """One sequence with its pseudo-masks (N,), and the labels and their positions by loss term."""
 
     ids: Ids
     positions: Ids
@@ -104,7 +104,7 @@ def build_example(
 
 @dataclass(frozen=True)
 class PseudoMaskingCollator:
-    """Corrupt the targets of (source, target) pairs and add pseudo-masks.
+    """Make batches of (source, target) pairs with corrupted targets and pseudo-masks.
 
     `random_pool` are the ids of ordinary tokens.
     """
@@ -148,7 +148,10 @@ class PseudoMaskingCollator:
 
 
 def uncorrupt(batch: Batch, term: str) -> Batch:
-    """Return a batch with its visible targets not corrupted, so that its perplexity is that of generating."""
+    """Return a batch whose visible targets are the original ones.
+
+    With these, the perplexity is that of generation, in which no target is corrupted.
+    """
     assert batch.source.steps is not None
     ids = batch.source.ids.clone()
     ids[batch.source.steps > 0] = batch.labels[term].ids

@@ -1,4 +1,4 @@
-"""Pairs of text segments out of documents: the examples of BERT, RoBERTa, ALBERT, ELECTRA and UniLM.
+"""Pairs of text segments of documents: the examples of BERT, RoBERTa, ALBERT, ELECTRA and UniLM.
 
 Each kind of pair is a rule of how a second segment B is found for a segment A:
 
@@ -165,7 +165,7 @@ class SegmentPairDataset:
         return np.array(pairs, np.int64).reshape(-1, 5)
 
     def _is_usable(self, pair: SegmentPair) -> bool:
-        """Tell whether a pair has tokens in each of its segments; empty lines of the text have none."""
+        """Return whether both segments of a pair have tokens; empty lines have none."""
         has_b = pair.b_start != pair.b_end
         if has_b and not self._num_tokens(pair.b_start, pair.b_end):
             return False
@@ -224,7 +224,7 @@ class SegmentPairDataset:
         return start, min(document_end, self._sentence_at(start, rest))
 
     def _sentence_at(self, start: int, num_tokens: int) -> int:
-        """Return the sentence after the one with which `num_tokens` tokens from `start` on are reached."""
+        """Return the first sentence that begins `num_tokens` tokens or more after sentence `start`."""
         reached = self.token_offsets[start] + max(1, num_tokens)
         return int(np.searchsorted(self.token_offsets, reached, side="left"))
 

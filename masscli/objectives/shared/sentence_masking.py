@@ -36,7 +36,7 @@ def sentence_masker(options: SentenceMaskingOptions, vocab: Vocabulary) -> Token
 
 
 def maskable_tokens(token_ids: Ids, vocab: Vocabulary) -> Bools:
-    """Tell which tokens of a sequence are text; the unknown piece is."""
+    """Return which tokens of a sequence may be masked: all ordinary ones and the unknown piece."""
     special_ids = np.array(sorted(vocab.special_ids - {vocab.unk}))
     return ~np.isin(token_ids, special_ids)
 
@@ -51,7 +51,7 @@ def masked_batch(
 ) -> Batch:
     """Pad corrupted sequences into a batch.
 
-    The labels, of the term `mlm`, are the original tokens at the masked positions.
+    The labels of the loss term `mlm` are the original tokens at the masked positions.
     """
     ids, lengths = pad(corrupted, framing.vocab.pad)
     masked_ids = [ids[positions] for ids, positions in zip(original, masked_positions, strict=True)]
@@ -70,7 +70,7 @@ def masked_lm_loss(model: Transformer, batch: Batch) -> Term:
 
 @dataclass(frozen=True)
 class SentenceMaskingCollator:
-    """Mask tokens of sentences; some of the tokens that the encoder still sees may be translated."""
+    """Make batches of sentences with masked tokens; some of the others may be replaced by translations."""
 
     masker: TokenMasker
     framing: Framing
@@ -78,7 +78,7 @@ class SentenceMaskingCollator:
     code_switcher: CodeSwitcher
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch of sentences with the labels of the term `mlm`."""
+        """Make a batch of sentences with labels of the loss term `mlm`."""
         original, corrupted, masked_positions = [], [], []
         for example, rng in zip(examples, rngs, strict=True):
             token_ids = self.framing.encoder_input(example.fields[0], self.language)

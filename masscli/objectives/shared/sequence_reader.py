@@ -1,4 +1,4 @@
-"""How a task reads its texts: with which stack of the model, in which format, and up to which length."""
+"""The part of a model that reads the texts of a task: which stack, in which format, up to which length."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Stack = Literal["encoder", "decoder"]
 
 @dataclass(frozen=True, slots=True)
 class SequenceReader:
-    """Reads sequences with one stack of a model, or with the decoder on top of the encoder."""
+    """Reads texts with one stack of a model, or with the decoder on top of the encoder."""
 
     stack: Stack
     """The stack whose hidden states a task uses."""
@@ -69,7 +69,7 @@ class SequenceReader:
         )
 
     def collate(self, sequences: Sequence[JoinedSequence], examples: Sequence[Example]) -> Batch:
-        """Return the sequences of examples as a batch without labels; an example may have several."""
+        """Pad sequences into a batch without labels; `examples` may have several sequences each."""
         ids, lengths = pad([sequence.ids for sequence in sequences], self.framing.vocab.pad)
         segments = None
         if self.has_segments:
@@ -80,7 +80,7 @@ class SequenceReader:
         return Batch(tokens, target, {}, {}, torch.tensor(example_numbers(examples)))
 
     def truncation_warnings(self, num_truncated: int, num_examples: int) -> list[str]:
-        """Return a warning if examples are truncated."""
+        """Return a warning with the number of truncated examples, or none if there are none."""
         if not num_truncated:
             return []
         return [
@@ -107,7 +107,7 @@ class SequenceReader:
 
 
 def _choose_stack(options: TableOptions, model: ModelConfig) -> Stack:
-    """Return the stack of --read; if that is open, the encoder of a model that has one."""
+    """Return the stack of --read; with `auto` the encoder, or the decoder if there is no encoder."""
     if options.read == "auto" and model.encoder_layers:
         return "encoder"
     if options.read == "auto":

@@ -1,4 +1,4 @@
-"""Which columns of a table hold the texts of a task, and in which language they are."""
+"""Find the columns of a table that hold the texts of a task, and the language of these texts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def find_text_columns(given: Sequence[str], table: Table, label_column: str) -> 
 
 
 def fields_of_texts(columns: Sequence[str], table: Table) -> tuple[str, ...]:
-    """Return the fields of a table that hold the texts of the model's text columns.
+    """Return the columns of a table from which a trained model reads its texts.
 
     These are columns of the same names, except in a file of mere lines, whose columns are called 1 and 2.
     Raises MasscliError if the table does not have them.
@@ -68,7 +68,7 @@ def fields_of_texts(columns: Sequence[str], table: Table) -> tuple[str, ...]:
 
 
 def choose_language(given: str, table: Table, data: DataFolder) -> str:
-    """Return the language of --language, or else that of the table.
+    """Return the language of --language if it is given, else that of the table.
 
     Raises MasscliError if the data have no such language.
     """

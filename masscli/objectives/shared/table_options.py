@@ -17,7 +17,7 @@ DEFAULT_HEAD_DROPOUT = 0.1
 
 @config
 class TableOptions(ObjectiveConfig):
-    """Which stack reads the examples, in which form, and which head is put on its states."""
+    """The options of tasks over tables: which stack reads an example, in which format, and which head."""
 
     input_kind: ClassVar[InputKind] = TABLE
     stacks: ClassVar[Stacks] = "any"
@@ -53,13 +53,13 @@ class TableOptions(ObjectiveConfig):
 
     @property
     def learned_pair_format(self) -> PairFormatName:
-        """Return the format in which an encoder has read two texts after this task."""
+        """Return the format in which the encoder reads pairs of texts in this task."""
         if self.pair_format == "roberta":
             return "roberta"
         return "bert"
 
     def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
-        """Return the options with the pair format of the trained encoder, if they leave it open."""
+        """Return the options with `pair_format` filled in from the trained encoder if it is `auto`."""
         reads_encoder = encoder and self.read != "decoder"
         if self.pair_format == "auto" and reads_encoder and pair_format == "roberta":
             return replace(self, pair_format="roberta")

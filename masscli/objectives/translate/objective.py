@@ -22,7 +22,7 @@ from masscli.objectives.translate.options import TranslateOptions
 
 @dataclass(frozen=True)
 class TranslationCollator:
-    """Make batches of source and target.
+    """Make batches of sentence pairs, with a seed for each example if `prepare` replaces tokens by [M].
 
     Each example gets a seed if tokens will be blanked in `prepare`.
     """
@@ -47,7 +47,7 @@ class TranslationCollator:
 
 
 class Translate(Objective):
-    """Predict the target sentence."""
+    """Translation: predict the target sentence from the source."""
 
     weights: ClassVar[Mapping[str, float]] = {"translate": 1.0}
 
@@ -58,7 +58,7 @@ class Translate(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return pairs of sentences."""
+        """Return the sentence pairs of a split, and their collator."""
         source, target = self.context.languages
         return LineDataset(data.pair(split, source, target), max_examples), self.collator()
 
@@ -69,7 +69,7 @@ class Translate(Objective):
         return TranslationCollator(self.context.framing, source, target, needs_seeds)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """Blank tokens in training; validation sees everything."""
+        """Replace some tokens by [M] in training; in validation return the batch unchanged."""
         if not self.training or batch.seeds is None:
             return batch
         assert batch.target is not None

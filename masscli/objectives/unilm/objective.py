@@ -24,14 +24,14 @@ from masscli.objectives.unilm.options import UniLMOptions
 
 @dataclass(frozen=True)
 class UniLMCollator:
-    """Draw blocks of tokens to predict, and add their copies."""
+    """Make batches of segment pairs with masked blocks of tokens and their pseudo-masks."""
 
     options: UniLMOptions
     framing: Framing
     language: str
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
-        """Make a batch of segment pairs with the labels of all terms."""
+        """Make a batch of segment pairs with labels of all loss terms."""
         masked = [self._mask(example, rng) for example, rng in zip(examples, rngs, strict=True)]
         numbers = example_numbers(examples)
         return pseudo_mask_batch(masked, self.options.terms, self.framing, self.language, numbers)
@@ -55,7 +55,7 @@ class UniLMCollator:
 
 
 class UniLM(Objective):
-    """Predict the masked tokens all at once, and block after block."""
+    """UniLMv2: predict the masked tokens all at once (autoencoding), and block after block."""
 
     def __init__(self, config: UniLMOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
@@ -70,9 +70,9 @@ class UniLM(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return two consecutive segments of a document.
+        """Return pairs of consecutive segments, and their collator.
 
-        `max_examples` limits the sentences that they are made of.
+        `max_examples` limits the number of sentences, not of pairs.
         """
         pairs = segment_pairs(data, split, self.context, self.options, "contiguous", max_examples)
         return pairs, self.collator()

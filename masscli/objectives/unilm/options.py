@@ -1,6 +1,7 @@
-"""The options of UniLM's objectives. Nothing here imports torch, since help screens read it.
+"""The options of UniLM's objectives.
 
-Defaults are what the papers state. Where the released code does something else, it has a name.
+Nothing here imports torch, since help screens read it. Defaults are those of the papers. Where the released
+code differs from them, an option has that value, too.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class UniLMOptions(DocumentOptions):
 
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
-        """Return the rules of options that the variant makes useless."""
+        """Return rules that say which options have no effect with this --variant."""
         variant = f"--variant {self.variant}"
         return (
             UnusedOption("ar" in self.terms, "ngram_prob max_ngram", f"{variant} has blocks of one token"),

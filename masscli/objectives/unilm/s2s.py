@@ -45,7 +45,7 @@ class SourceAndPairDataset:
 
 
 class PseudoMasked(Objective):
-    """Predict the target at its pseudo-masks."""
+    """Sequence to sequence by an encoder alone: predict the target at its pseudo-masks."""
 
     weights: ClassVar[Mapping[str, float]] = {"s2s": 1.0}
 
@@ -59,7 +59,7 @@ class PseudoMasked(Objective):
     def dataset(
         self, data: DataFolder, split: str, max_examples: int | None = None
     ) -> tuple[Dataset, Collator]:
-        """Return pairs of sentences."""
+        """Return the sentence pairs of a split, and their collator."""
         source, target = self.context.languages
         pairs = LineDataset(data.pair(split, source, target), max_examples)
         return SourceAndPairDataset(pairs), self.collator()
@@ -69,7 +69,7 @@ class PseudoMasked(Objective):
         return self._collator
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """Show the target as it is in validation."""
+        """Undo the corruption of the targets in validation."""
         if self.training:
             return batch
         return uncorrupt(batch, "s2s")

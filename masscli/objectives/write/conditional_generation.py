@@ -28,9 +28,9 @@ MAX_EXPONENT = 700.0
 
 
 class ConditionalGeneration(EvaluableObjective):
-    """Learns to write the target of each example; subclasses say what a source is.
+    """The base class of tasks that generate a target text from a source; subclasses define the source.
 
-    A decoder writes, or an encoder alone by pseudo-masks (masscli/objectives/shared/pseudo_masking.py).
+    A decoder generates, or an encoder alone by pseudo-masks (masscli/objectives/shared/pseudo_masking.py).
     """
 
     def __init__(
@@ -60,17 +60,17 @@ class ConditionalGeneration(EvaluableObjective):
 
     @abstractmethod
     def source_line(self, table: Table, row: int) -> str:
-        """Return a source as `masscli generate` reads it."""
+        """Return the source of a row as the line that `masscli generate` reads."""
 
     def sources_and_references(self, table: Table) -> tuple[list[str], list[str]]:
-        """Return all sources as `masscli generate` reads them, and all targets."""
+        """Return all sources as lines that `masscli generate` reads, and all targets."""
         rows = range(len(table))
         sources = [self.source_line(table, row) for row in rows]
         references = [table.text(self.target_column, row) for row in rows]
         return sources, references
 
     def data_warnings(self, dataset: Dataset) -> list[str]:
-        """Return how many sources and targets are truncated."""
+        """Return warnings with the numbers of truncated sources and targets."""
         assert isinstance(dataset, SourceTargetDataset)
         num_sources, num_targets = dataset.num_truncated()
         warnings = []
@@ -87,13 +87,13 @@ class ConditionalGeneration(EvaluableObjective):
         return warnings
 
     def collator(self) -> Collator:
-        """Return what makes batches of sources and targets, with pseudo-masks if an encoder writes."""
+        """Return the collator, which adds pseudo-masks if an encoder generates."""
         if self.pseudo_masking is not None:
             return self.pseudo_masking
         return SourceTargetCollator(self.context.framing, self.options.language, TERM)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
-        """Return the batch, outside of training without corruption of the targets."""
+        """Undo the corruption of the targets in validation (with pseudo-masks)."""
         if self.pseudo_masking is None or self.training:
             return batch
         # A perplexity should be that of the text, not that of its corruption.
@@ -106,9 +106,9 @@ class ConditionalGeneration(EvaluableObjective):
         return {TERM: sequence_loss(model, batch, TERM, self.options.label_smoothing)}
 
     def forward_outputs(self, model: Transformer, batch: Batch) -> list[ExampleOutput]:
-        """Return for each example two numbers: how unlikely its target is, and its length.
+        """Return two numbers for each example: the negative log-likelihood and the length of its target.
 
-        These are the negative log-likelihood in nats, and the number of tokens with the end symbol.
+        The former is in nats. The length is in tokens and includes the end symbol.
         """
         memory = model.encode(batch.source)
         if batch.target is None:

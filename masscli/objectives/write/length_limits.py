@@ -1,4 +1,4 @@
-"""How long the sources and targets of tasks that write may be, and which part of a longer source is read."""
+"""Limits on the lengths of sources and targets of generation tasks, and the truncation of sources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from masscli.objectives.write.options import (
 
 @dataclass(frozen=True, slots=True)
 class LengthLimits:
-    """The most tokens of a source and of a target, without special tokens."""
+    """The largest numbers of tokens of a source and of a target, without special tokens."""
 
     source: int
     target: int
@@ -48,7 +48,7 @@ class LengthLimits:
 
 
 def source_truncation(options: ConditionalGenerationOptions) -> Truncation:
-    """Return which part of a source `masscli generate` reads, the same as in training."""
+    """Return how `masscli generate` truncates a source: in the same way as training does."""
     if isinstance(options, RespondOptions):
         return Truncation(options.turns, options.max_source, "end")
     if isinstance(options, SummarizeOptions):

@@ -17,7 +17,7 @@ from masscli.objectives.shared.options import PseudoMaskingOptions
 
 @config
 class ConditionalGenerationOptions(PseudoMaskingOptions):
-    """The options of all tasks that learn to write a target, given a source."""
+    """The options of all tasks that learn to generate a target from a source."""
 
     input_kind: ClassVar[InputKind] = TABLE
     language: str = ""
@@ -47,7 +47,7 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
             self._refuse_pseudo_masking()
 
     def _refuse_pseudo_masking(self) -> None:
-        """Raise an error for each option of pseudo-masks that was changed."""
+        """Raise ConfigError if an option of pseudo-masks is set but a decoder generates."""
         # An option that has no effect would mislead about what was trained.
         defaults = PseudoMaskingOptions(name=self.name)
         reason = "is for pseudo-masks, and a decoder writes (--writer encoder)"
@@ -64,16 +64,16 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
 
     @property
     def parameter_group(self) -> str:
-        """Return the group of parameters that is trained: those of translation, unless an encoder writes."""
+        """Return the group of parameters: that of translation, unless an encoder generates."""
         return "" if self.writer == "encoder" else "encoder-decoder"
 
     @property
     def encoder_generates(self) -> bool:
-        """Return whether an encoder alone learns to write."""
+        """Return whether an encoder alone learns to generate text."""
         return self.writer == "encoder"
 
     def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
-        """Return the options with the writer filled in."""
+        """Return the options with `writer` filled in: decoder or encoder."""
         if self.writer != "auto":
             return self
         # A decoder writes wherever there is one, as in MASS.

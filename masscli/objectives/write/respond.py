@@ -20,7 +20,10 @@ from masscli.objectives.write.source_target_dataset import SourceTargetDataset
 
 
 class DialogueDataset(SourceTargetDataset):
-    """The latest turns of a dialogue, joined by <sep>, of which the end is kept, and the next turn."""
+    """Dialogues: the latest turns, joined by <sep>, as the source, and the next turn as the target.
+
+    Of a source that is too long the end is kept.
+    """
 
     def __init__(self, table: Table, options: RespondOptions, limits: LengthLimits, sep: int) -> None:
         super().__init__(table, options.response_column, limits)
@@ -49,7 +52,7 @@ class DialogueDataset(SourceTargetDataset):
 
 
 class Respond(ConditionalGeneration):
-    """Learns to write the next turn of a dialogue."""
+    """Dialogue: generate the next turn."""
 
     options: RespondOptions
 
@@ -58,7 +61,7 @@ class Respond(ConditionalGeneration):
 
     @classmethod
     def fill_from_data(cls, config: RespondOptions, data: DataFolder, name: str) -> RespondOptions:
-        """Return the options with the language."""
+        """Return the options with `language` filled in from the training table."""
         table = data.table(name, "train")
         return replace(config, language=choose_language(config.language, table, data))
 
@@ -69,6 +72,6 @@ class Respond(ConditionalGeneration):
         return DialogueDataset(table, self.options, self.limits, self.context.framing.vocab.sep)
 
     def source_line(self, table: Table, row: int) -> str:
-        """Return the turns of an example, with tabs between them."""
+        """Return the turns of an example as a line, with tabs between them."""
         turns = table.strings(self.options.context_column, row)
         return "\t".join(turn.replace("\t", " ") for turn in turns)

@@ -1,4 +1,4 @@
-"""Sources with the targets that are to be written, and the batches that are made of them."""
+"""The dataset of sources and targets of generation tasks, and its collator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from masscli.objectives.write.length_limits import LengthLimits
 
 
 class SourceTargetDataset(ABC):
-    """Sources and targets, truncated to fit; subclasses say what a source is."""
+    """Sources and targets, truncated to fit; subclasses define the source."""
 
     def __init__(self, table: Table, target_column: str, limits: LengthLimits) -> None:
         self.table = table
@@ -39,7 +39,10 @@ class SourceTargetDataset(ABC):
         """Return the token ids of a source, truncated to fit."""
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the lengths of both sequences, or (stop - start, 1) of the one that holds both."""
+        """Return the lengths of source and target: (stop - start, 2).
+
+        If an encoder reads both as one sequence, it is the length of that sequence: (stop - start, 1).
+        """
         source = np.minimum(self.source_lengths(start, stop), self.limits.source)
         target = np.minimum(self.targets.lengths(start, stop).astype(np.int64), self.limits.target)
         if self.limits.one_sequence:
@@ -62,7 +65,7 @@ class SourceTargetDataset(ABC):
 
 @dataclass(frozen=True)
 class SourceTargetCollator:
-    """Makes batches of sources, for the encoder, and targets of the same language, for the decoder."""
+    """Make batches with sources for the encoder and targets, in the same language, for the decoder."""
 
     framing: Framing
     language: str

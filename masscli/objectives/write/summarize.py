@@ -39,7 +39,7 @@ class SummarizationDataset(SourceTargetDataset):
 
 
 class Summarize(ConditionalGeneration):
-    """Learns to write a summary of a text."""
+    """Summarization: generate a summary of a text."""
 
     options: SummarizeOptions
 
@@ -48,7 +48,7 @@ class Summarize(ConditionalGeneration):
 
     @classmethod
     def fill_from_data(cls, config: SummarizeOptions, data: DataFolder, name: str) -> SummarizeOptions:
-        """Return the options with the language."""
+        """Return the options with `language` filled in from the training table."""
         table = data.table(name, "train")
         return replace(config, language=choose_language(config.language, table, data))
 
@@ -59,5 +59,5 @@ class Summarize(ConditionalGeneration):
         return SummarizationDataset(table, self.options, self.limits)
 
     def source_line(self, table: Table, row: int) -> str:
-        """Return the text of an example."""
+        """Return the text of an example as a line."""
         return table.text(self.options.source_column, row)

@@ -1,4 +1,4 @@
-"""Choose the architecture of a run: a named size, or that of the checkpoint whose weights it begins with."""
+"""Choose the architecture of a run: a named size, or that of the checkpoint with the initial weights."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def adapt_objectives(
     recipe: Recipe,
     initial: Checkpoint | None,
 ) -> dict[str, StreamConfig]:
-    """Return the streams with objectives adapted to the stacks that there are before any stack is added.
+    """Return the training streams with their objectives adapted to the stacks of the model.
 
-    Some objectives can use one stack or both, and join two texts in the form in which the encoder has read
-    them. `initial` is the checkpoint of --init-from.
+    Some objectives can use one stack or both, and join two texts in the format in which the encoder has read
+    them. They are adapted before a missing stack is added. `initial` is the checkpoint of --init-from.
     """
     pair_format: Literal["bert", "roberta"] = "bert"
     if initial is None:
@@ -55,7 +55,7 @@ def adapt_objectives(
 
 
 def needed_stacks(streams: Mapping[str, StreamConfig], model_options: Mapping[str, Any]) -> str:
-    """Return the stacks that the streams need: `encoder`, `decoder`, `encoder-decoder` or `any`.
+    """Return the stacks that the training streams need: `encoder`, `decoder`, `encoder-decoder` or `any`.
 
     `any` means that all streams can use either stack. Raises MasscliError if the options give layers to a
     stack that no stream would train.
@@ -80,9 +80,9 @@ def needed_stacks(streams: Mapping[str, StreamConfig], model_options: Mapping[st
 def single_stack(
     recipe: Recipe, model_options: Mapping[str, Any], stacks: str, initial: Checkpoint | None
 ) -> dict[str, Any]:
-    """Return the options of the model, without the stack that --init-stacks leaves out.
+    """Return the options of the model, with 0 layers for the stack that --init-stacks leaves out.
 
-    It stays if a stream needs it.
+    The stack keeps its layers if a stream needs it.
     """
     options, stack = dict(model_options), recipe.init_stacks
     if initial is None or stack == "both" or stacks not in ("any", stack):
@@ -101,10 +101,10 @@ def choose_architecture(
     recipe: Recipe,
     initial: Checkpoint | None,
 ) -> ModelConfig:
-    """Return the model for streams that need `stacks`, on text in `languages`.
+    """Return the configuration of the model.
 
-    Raises MasscliError if a stack that is needed has no layers, or if an option contradicts the checkpoint of
-    --init-from.
+    The model has the `stacks` that the streams need, and reads text in `languages`. Raises MasscliError if a
+    stack that is needed has no layers, or if an option contradicts the checkpoint of --init-from.
     """
     if initial is None:
         model = resolve(model_options, stacks)
@@ -123,7 +123,7 @@ def choose_architecture(
 
 
 def check_init(recipe: Recipe, model: Mapping[str, Any]) -> None:
-    """Check that the model has the stacks that --init-stacks and --init-decoder-from name."""
+    """Raise MasscliError if the model lacks a stack that --init-stacks or --init-decoder-from names."""
     stack = recipe.init_stacks
     if stack != "both" and model[STACK_FIELDS[stack]] in (0, "0"):
         raise MasscliError(
@@ -136,7 +136,7 @@ def check_init(recipe: Recipe, model: Mapping[str, Any]) -> None:
 
 
 def check_lengths(recipe: Recipe) -> None:
-    """Check that the model has positions for the pieces that running text is split into.
+    """Raise MasscliError if running text is split into pieces that are longer than the model's positions.
 
     Otherwise nearly all examples would be too long and left out.
     """
@@ -158,7 +158,7 @@ def check_lengths(recipe: Recipe) -> None:
 
 
 def check_shared_layers(recipe: Recipe) -> None:
-    """Check that layers with shared weights are not frozen or given learning rates one by one."""
+    """Raise MasscliError if layers with shared weights would be frozen or scaled one by one."""
     model, optim = recipe.model, recipe.optim
     if model.share_layers == "none" or max(model.encoder_layers, model.decoder_layers) == 1:
         return
@@ -209,7 +209,7 @@ def _check_field(
     options: Mapping[str, Any],
     recipe: Recipe,
 ) -> None:
-    """Check that an option or --arch does not ask for another architecture than the checkpoint has."""
+    """Raise MasscliError if an option or --arch contradicts a field of the checkpoint's configuration."""
     if asked[field] in (stored[field], "auto"):
         return
     # A table of positions may grow.
@@ -230,7 +230,7 @@ def _check_field(
 def _free_stacks(
     stored: Mapping[str, Any], asked: Mapping[str, Any], options: Mapping[str, Any], stacks: str
 ) -> set[str]:
-    """Return the fields with the layers of stacks that are added to the checkpoint or left out."""
+    """Return the fields that may differ from the checkpoint: layers of stacks that are added or left out."""
     free = set()
     for stack, layers in STACK_FIELDS.items():
         added = not stored[layers] and (stacks != "any" or layers in options)

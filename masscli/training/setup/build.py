@@ -32,7 +32,7 @@ from masscli.training.trainer import Trainer
 
 
 def build(recipe: Recipe, context: RunContext | None = None) -> tuple[Trainer, list[str]]:
-    """Return the trainer for the run in `recipe.save_dir`, and lines that tell the user what was done.
+    """Build the trainer of the run in `recipe.save_dir`; also return notes for the user.
 
     The run goes on from its last checkpoint if it has one. `context` has what `compose` has opened already.
     Raises MasscliError if the run in the folder was made with another recipe or other data.
@@ -91,7 +91,7 @@ def build(recipe: Recipe, context: RunContext | None = None) -> tuple[Trainer, l
 
 
 def _start_process(recipe: Recipe) -> torch.device:
-    """Set the threads, join the other processes and return the device of this one."""
+    """Set the number of threads, join the process group, and return the device of this process."""
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     device = choose_device(recipe.train.device, distributed.local_rank)
@@ -100,7 +100,7 @@ def _start_process(recipe: Recipe) -> torch.device:
 
 
 def _run_state(recipe: Recipe, last: Checkpoint | None, context: RunContext) -> RunState:
-    """Return the state that the run goes on from, or that of a new run."""
+    """Return the state of the last checkpoint, or the state of a new run."""
     update_freq = recipe.train.update_freq
     if last is not None:
         state = last.state
@@ -120,7 +120,7 @@ def _run_state(recipe: Recipe, last: Checkpoint | None, context: RunContext) -> 
 
 
 def _model_languages(recipe: Recipe, context: RunContext) -> tuple[str, ...]:
-    """Return the languages that the model has vectors for, those of its initial weights first."""
+    """Return the languages with vectors in the model, starting with those of the initial weights."""
     if recipe.model.languages != "embedding" and recipe.model.cross_output != "language":
         return ()
     # The order is that of the vectors: those that exist must keep their rows.
@@ -154,7 +154,7 @@ def _initialize(
 
 
 def _shard(forward_pass: Any, recipe: Recipe, state: RunState, device: torch.device) -> list[str]:
-    """Distribute the parameters over the processes, if the recipe says so and there are several."""
+    """Distribute the parameters over the processes if --shard-model is given and there are several."""
     if not recipe.train.shard_model:
         return []
     if distributed.world_size == 1:
@@ -186,7 +186,7 @@ def _move_to_device(
 
 
 def _choose_precision(recipe: Recipe, state: RunState, device: torch.device) -> torch.dtype:
-    """Return the type of matrix products.
+    """Return the dtype of matrix products.
 
     On a CPU `auto` is decided by a measurement. Its result is kept with the run, so that all processes and
     continuations agree.

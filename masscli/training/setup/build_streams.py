@@ -1,4 +1,4 @@
-"""Build the objectives of a run, and the streams that feed them."""
+"""Build the objectives of a run, and its training streams."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from masscli.training.stream import Stream
 
 
 def build_objectives(recipe: Recipe, framing: Framing) -> dict[str, Objective]:
-    """Return the objective of each stream.
+    """Return the objective of each training stream.
 
-    Raises MasscliError if one of several streams has an objective that must be the only one.
+    Raises MasscliError if one of several streams has an objective that cannot be trained beside others.
     """
     objectives = {}
     for name, stream in recipe.stream.items():
@@ -40,7 +40,7 @@ def build_objectives(recipe: Recipe, framing: Framing) -> dict[str, Objective]:
 def build_stream(
     name: str, recipe: Recipe, objective: Objective, context: RunContext, framing: Framing
 ) -> Stream:
-    """Return the stream called `name`, with its training examples and the sampler of its batches."""
+    """Return the training stream called `name`, with its examples and the sampler of its batches."""
     config = recipe.stream[name]
     data = context.open_data(config.data_dir)
     # Some corruptions depend on counts of the data, such as those of words.

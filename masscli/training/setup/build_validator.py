@@ -1,4 +1,4 @@
-"""Build the validator of a run, which measures it on the validation split."""
+"""Build the validator of a run, which computes losses and metrics on the validation split."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def aligned_rows(
 
 
 def _refuse_validation_options(recipe: Recipe, data: DataFolder) -> None:
-    """Refuse the options that ask for a validation, because there is no validation split."""
+    """Raise MasscliError if an option needs a validation split, since there is none."""
     valid, checkpoint = recipe.valid, recipe.checkpoint
     metric = checkpoint.best_metric
     is_asked_for = {
@@ -119,7 +119,7 @@ def _build_stream(
     framing: Framing,
     warnings: list[str],
 ) -> ValidationStream | None:
-    """Return the validation examples of a stream, or None if there are none; add to `warnings`."""
+    """Return the validation examples of a stream, or None if it has none; append to `warnings`."""
     split, limit = recipe.valid.valid_subset, recipe.valid.max_valid_rows
     data = context.open_data(recipe.stream[name].data_dir)
     longest = model_lengths(recipe, framing)
@@ -153,7 +153,7 @@ def _build_stream(
 def _bleu_tasks(
     recipe: Recipe, objectives: Mapping[str, Objective], context: RunContext, measured: list[ValidationStream]
 ) -> list[TranslationTask]:
-    """Return what is translated during validation: each direction once."""
+    """Return the translations to make during validation: one task for each direction."""
     # Validation writes with the pieces that back-translation may write, to judge it as it works.
     allowed: dict[str, Tensor] = {}
     for objective in objectives.values():
@@ -170,7 +170,7 @@ def _bleu_tasks(
 def _bleu_tasks_of(
     stream: StreamConfig, data: DataFolder, valid: ValidConfig, allowed: Mapping[str, Tensor]
 ) -> list[TranslationTask]:
-    """Return what is translated for a stream: its validation pairs, or text there and back."""
+    """Return the translation tasks of a stream: its validation pairs, and text translated there and back."""
     kind, split, limit = stream.objective.input_kind, valid.valid_subset, valid.max_valid_rows
     if not kind.has_direction:
         return []
@@ -198,7 +198,7 @@ def _writes_text(stream: ValidationStream) -> bool:
 
 
 def _rouge_task(stream: ValidationStream) -> WritingTask:
-    """Return the outputs that are written for a stream during validation."""
+    """Return the generation task of a stream for ROUGE during validation."""
     objective = stream.objective
     assert isinstance(objective, ConditionalGeneration) and stream.table is not None
     options = objective.options
@@ -215,7 +215,7 @@ def _rouge_task(stream: ValidationStream) -> WritingTask:
 
 
 def _retrieval_tasks(recipe: Recipe, data: DataFolder) -> list[RetrievalTask]:
-    """Return the pairs of the validation split between languages of the run, for --eval-retrieval."""
+    """Return a retrieval task for each validation pair of the run's languages (--eval-retrieval)."""
     valid = recipe.valid
     # Retrieval compares the states of an encoder.
     if not valid.eval_retrieval or not recipe.model.encoder_layers:
@@ -230,7 +230,7 @@ def _retrieval_tasks(recipe: Recipe, data: DataFolder) -> list[RetrievalTask]:
 
 
 def _pairs_of(data: DataFolder, split: str) -> list[tuple[str, str]]:
-    """Return the language pairs that a split has aligned text for."""
+    """Return the language pairs for which a split has aligned text."""
     return [(entry.source, entry.target) for entry in data.manifest.aligned if entry.split == split]
 
 
@@ -240,7 +240,7 @@ def _missing_measurements(
     rouge_tasks: list[WritingTask],
     retrieval_tasks: list[RetrievalTask],
 ) -> list[str]:
-    """Return warnings about measurements that options ask for and that cannot be made, or that mislead."""
+    """Return warnings about measurements that options ask for, but that are impossible or misleading."""
     valid, streams = recipe.valid, recipe.stream.values()
     split = f"the {valid.valid_subset} split of {recipe.data}"
     warnings = []

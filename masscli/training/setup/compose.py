@@ -1,4 +1,4 @@
-"""Make a complete recipe from what a user asks for: streams, architecture and defaults."""
+"""Complete a training request: choose streams, architecture and defaults for its recipe."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DEFAULT_UPDATES = 20_000
 
 @dataclass(frozen=True)
 class ComposedRun:
-    """A complete recipe, and what was found on the way to it."""
+    """A complete recipe, with the folders and checkpoints that were opened to make it."""
 
     recipe: Recipe
     context: RunContext
@@ -43,10 +43,10 @@ class ComposedRun:
 
 
 def compose(request: TrainRequest) -> ComposedRun:
-    """Return the recipe that a request stands for, with streams, architecture and the run's folder filled in.
+    """Turn a training request into a complete recipe: streams, architecture and the run's folder filled in.
 
     Raises MasscliError if the request contradicts itself, the data, the run in the folder or the checkpoint
-    that it begins with.
+    of --init-from.
     """
     options = dict(request.recipe_options)
     model_options = dict(options.pop("model", {}))
@@ -89,7 +89,7 @@ def default_warmup(max_update: int | None) -> int:
 
 
 def _with_default_end(recipe: Recipe) -> Recipe:
-    """Return the recipe with a number of updates if it would never end."""
+    """Return the recipe with the default number of updates if it has no other end."""
     train = recipe.train
     if train.max_update is None and train.max_epoch is None and train.stop_time_hours is None:
         # The last update must end a list of batches that is used several times.
@@ -99,13 +99,16 @@ def _with_default_end(recipe: Recipe) -> Recipe:
 
 
 def _default_folder(streams: Mapping[str, StreamConfig]) -> Path:
-    """Return `runs/OBJECTIVE` for the first stream's objective."""
+    """Return `runs/OBJECTIVE`, where OBJECTIVE is that of the first stream."""
     first = next(iter(streams.values()))
     return Path("runs") / first.objective.name.rpartition(":")[2].lower()
 
 
 def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Recipe:
-    """Return the recipe with the initial weights of the run in `save_dir`, which it keeps."""
+    """Return the recipe with the initial weights that the existing run in `save_dir` has used.
+
+    Raises MasscliError if flags name other initial weights.
+    """
     for flag, asked, begun_with in _changed_initialization(recipe, stored):
         raise MasscliError(
             f"{flag} {asked}: {save_dir} holds a run that began with {begun_with or 'none'}",
@@ -121,7 +124,7 @@ def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Reci
 
 
 def _changed_initialization(recipe: Recipe, stored: Recipe) -> Iterator[tuple[str, object, object]]:
-    """Yield each flag that asks for other initial weights, what it asks for and what is stored."""
+    """Yield each flag that names other initial weights than the run has: flag, given and stored value."""
     paths = (
         ("--init-from", recipe.init_from, stored.init_from),
         ("--init-decoder-from", recipe.init_decoder_from, stored.init_decoder_from),
@@ -153,7 +156,7 @@ def _with_learning_rate(recipe: Recipe, model: ModelConfig, last: Checkpoint | N
 
 
 def _check_goals(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
-    """Check that the streams can be trained as the recipe says, and measured by what it names."""
+    """Raise MasscliError if a schedule, --best-metric or --eval-* option does not fit the run."""
     _check_schedule(recipe)
     _check_warm_start(recipe, streams)
     _check_best_metric(recipe, [stream.objective.input_kind for stream in streams.values()])
@@ -166,7 +169,7 @@ def _check_schedule(recipe: Recipe) -> None:
 
 
 def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
-    """Check that the run is longer than the updates in which only a part of the objective learns."""
+    """Raise MasscliError if the run ends before the updates in which the model is not trained."""
     updates = min(stream.objective.warm_start_updates for stream in streams.values())
     last_update = recipe.train.max_update
     if last_update is not None and 0 < last_update <= updates:
@@ -182,7 +185,7 @@ def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> No
 
 
 def _check_best_metric(recipe: Recipe, input_kinds: Sequence[InputKind]) -> None:
-    """Check that what decides which checkpoint is best is measured."""
+    """Raise MasscliError if the metric of --best-metric is not measured."""
     metric, valid = recipe.checkpoint.best_metric, recipe.valid
     if metric == "bleu" and not valid.eval_bleu:
         raise MasscliError("--best-metric bleu needs translations of the validation set", "add --eval-bleu")

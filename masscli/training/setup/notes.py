@@ -1,4 +1,4 @@
-"""Notes that tell the user what a run does with the data and with settings that follow from others."""
+"""Notes for the user about the data of a run, and about settings that follow from others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from masscli.training.stream import Stream
 
 
 def note_data(recipe: Recipe, streams: Sequence[Stream], data: DataFolder, framing: Framing) -> list[str]:
-    """Return notes about the data of the streams: their own warnings, dictionaries, and what is left out."""
+    """Return notes about the data of the streams: warnings, unused dictionary entries, skipped examples."""
     notes = []
     for stream in streams:
         warnings = stream.objective.data_warnings(stream.batch_builder.dataset)
@@ -28,9 +28,9 @@ def note_data(recipe: Recipe, streams: Sequence[Stream], data: DataFolder, frami
 
 
 def note_kept_warmup(recipe: Recipe, stored: Recipe) -> list[str]:
-    """Return a note if a run goes on with the warm-up of its first, shorter --max-update.
+    """Return a note if a continued run keeps the warm-up of an earlier, shorter --max-update.
 
-    A run that goes on keeps its learning rates.
+    A continued run keeps its learning rates.
     """
     kept, fresh = recipe.optim.warmup_updates, default_warmup(recipe.train.max_update)
     if kept != default_warmup(stored.train.max_update) or kept == fresh:
@@ -62,7 +62,7 @@ def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str
 
 
 def _note_dictionaries(recipe: Recipe, data: DataFolder) -> list[str]:
-    """Return a note for each dictionary with entries that the data have no use for."""
+    """Return a note for each dictionary that has entries which cannot be used with this vocabulary."""
     # Two streams may share a dictionary.
     paths = []
     for stream in recipe.stream.values():
@@ -78,7 +78,10 @@ def _note_dictionaries(recipe: Recipe, data: DataFolder) -> list[str]:
 
 
 def _note_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -> list[str]:
-    """Return notes on examples that are too long, and on a limit that holds for no example."""
+    """Return notes about training examples that are too long and left out.
+
+    Also note a --max-target-positions that has no effect, because no example has a target side.
+    """
     train, notes, max_sides = recipe.train, [], 1
     source_limit = f"--max-source-positions {train.max_source_positions}"
     target_limit = f"--max-target-positions {train.max_target_positions}"

@@ -23,7 +23,7 @@ class AuxiliaryObjective(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """A training command: only what the user gave, as plain data."""
+    """What a training command asks for: only what the user gave, as plain data."""
 
     recipe_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of a `Recipe` without streams: the file of --config, flags over it, and --set over both."""
@@ -43,7 +43,7 @@ class TrainRequest:
     optim.lr`."""
 
     def options_for(self, objective: str) -> dict[str, Any]:
-        """Return those of the objective options that the objective called `objective` has."""
+        """Return those of the given objective options that the objective called `objective` has."""
         known = {option.key for option in iter_options(OBJECTIVES.load(objective))}
         return {key: value for key, value in self.objective_options.items() if key in known}
 

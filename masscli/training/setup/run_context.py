@@ -14,7 +14,7 @@ from masscli.training.recipe import StreamConfig
 
 
 class RunContext:
-    """What a run reads from disk.
+    """The data folders and checkpoints of a run.
 
     A stream may read a data folder of its own, such as one with synthetic translations, if it has the
     vocabulary of the run's.
@@ -31,7 +31,7 @@ class RunContext:
         return cls(DataFolder.open(data_dir))
 
     def open_data(self, data_dir: Path | None) -> DataFolder:
-        """Return the data folder that a stream names, or the run's if it names none.
+        """Return the data folder of a stream, or that of the run if `data_dir` is None.
 
         Raises MasscliError if the vocabularies differ, because token ids would not mean the same in both.
         """
@@ -64,7 +64,7 @@ class RunContext:
         return self.open_checkpoint(steps[max(steps)])
 
     def languages(self, streams: Mapping[str, StreamConfig]) -> tuple[str, ...]:
-        """Return the languages of the run's data folder, then those that the folders of streams add."""
+        """Return the languages of the run's data folder, and those that streams' own folders add."""
         languages = list(self.data.languages)
         for stream in streams.values():
             languages += self.open_data(stream.data_dir).languages

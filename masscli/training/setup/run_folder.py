@@ -77,9 +77,9 @@ def open_checkpoints(save_dir: Path, context: RunContext) -> dict[int, Checkpoin
 
 
 def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext) -> None:
-    """Check that a run may go on: it has the same vocabulary, training data, streams and settings.
+    """Raise MasscliError unless a run may be continued with this recipe.
 
-    Raises MasscliError if it does not.
+    It must have the same vocabulary, training data, streams and settings.
     """
     if last.state.vocab_fingerprint != context.data.vocab.fingerprint:
         raise MasscliError(
@@ -112,7 +112,7 @@ def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext) -> Non
 def repair_links(
     save_dir: Path, recipe: Recipe, last: Checkpoint, scores: Mapping[int, float | None]
 ) -> None:
-    """Make the links `last` and `best` right, which a kill may have left behind a save.
+    """Update the links `last` and `best`, in case a kill came between a save and the links.
 
     `scores` are the values of the metric by step. If it is not the one that the run had, the best score is
     taken from them.
@@ -132,7 +132,7 @@ def repair_links(
 
 
 def _is_changeable(key: str, recipe: Recipe) -> bool:
-    """Return whether the value of a dotted key may change when a run goes on."""
+    """Return whether the setting with this dotted key may change when a run is continued."""
     # A folder may move; what is in it has been compared by its fingerprint.
     if key in [f"stream.{name}.data_dir" for name in recipe.stream]:
         return True
@@ -141,7 +141,7 @@ def _is_changeable(key: str, recipe: Recipe) -> bool:
 
 
 def _flatten(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return plain data with dotted keys and no tables."""
+    """Flatten nested plain data into one mapping with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in raw.items():
         if isinstance(value, Mapping):

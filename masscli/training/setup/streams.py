@@ -1,6 +1,6 @@
-"""Choose the streams of a run: from the flags of a training command, or from the tables of its recipe.
+"""Choose the training streams of a run: from the flags of a command, or from the tables of its recipe.
 
-Nothing is known here of models.
+A stream is a dataset with an objective (see masscli/training/recipe.py). Nothing is known here of models.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Streams = dict[str, StreamConfig]
 
 
 def select_streams(request: TrainRequest, context: RunContext) -> Streams:
-    """Return the streams of a training command by name.
+    """Return the training streams of a command by name.
 
     Raises MasscliError if the command is not clear, or if the data do not have what it needs.
     """
@@ -44,7 +44,11 @@ def select_streams(request: TrainRequest, context: RunContext) -> Streams:
 
 
 def fill_from_data(streams: Streams, context: RunContext) -> Streams:
-    """Return the streams with the options filled in that follow from labelled examples."""
+    """Return the streams with the options filled in that follow from their training tables.
+
+    These are for example the labels, the columns and the language of a task. Streams that do not read a table
+    stay as they are.
+    """
     filled = {}
     for name, stream in streams.items():
         objective = stream.objective
@@ -57,7 +61,7 @@ def fill_from_data(streams: Streams, context: RunContext) -> Streams:
 
 
 def _streams_of_recipe(request: TrainRequest) -> Streams:
-    """Return the streams that a recipe lists, with the options of objectives that flags give."""
+    """Return the streams that a recipe lists; flags of objectives override their options."""
     _refuse_selection(request.selection)
     # Report mistakes in the tables themselves before anything is laid over them.
     from_dict(_StreamTables, {"stream": request.stream_tables})
@@ -85,13 +89,13 @@ def _refuse_selection(selection: StreamSelection) -> None:
 
 
 def _lay_flags_over(table: Mapping[str, Any], request: TrainRequest) -> dict[str, Any]:
-    """Return the table of a stream with the objective's options that flags give."""
+    """Return the table of a stream; flags of its objective override the table's options."""
     objective = dict(table["objective"])
     return {**table, "objective": {**objective, **request.options_for(objective["name"])}}
 
 
 def _streams_of_flags(request: TrainRequest, context: RunContext) -> Streams:
-    """Return the streams of the main objective, then those of the auxiliary objectives."""
+    """Return the streams of the main objective, followed by those of the auxiliary objectives."""
     name, selection = request.objective, request.selection
     if name is None:
         raise MasscliError(
@@ -153,7 +157,11 @@ def _auxiliary_streams(
 def _with_sampling_weight(
     stream: StreamConfig, selection: StreamSelection, context: RunContext
 ) -> StreamConfig:
-    """Return the stream with a sampling weight of its size to the power of 1 / temperature, or of 1."""
+    """Return the stream with a sampling weight that follows from its size.
+
+    The weight is the number of examples to the power of 1 / temperature. It is 1 if streams are not sampled
+    by size.
+    """
     data, objective = context.open_data(stream.data_dir), stream.objective
     examples = 1
     if objective.input_kind.sampled_by_size:
@@ -170,7 +178,7 @@ def _read_objective(name: str, request: TrainRequest) -> ObjectiveConfig:
 
 
 def _check_directions(selection: StreamSelection) -> None:
-    """Check that two ways to name directions do not contradict each other."""
+    """Raise MasscliError if two ways to name directions contradict each other."""
     named = {language for language in (selection.source_lang, selection.target_lang) if language is not None}
     languages = set(selection.langs)
     if selection.pairs:
@@ -188,12 +196,12 @@ def _check_directions(selection: StreamSelection) -> None:
 
 
 def _short_name(objective: str) -> str:
-    """Return the class of `module:Class` in lower case, or the name of a registered objective."""
+    """Return the name of an objective; for `module:Class` the class in lower case."""
     return objective.rpartition(":")[2].lower()
 
 
 @dataclass(frozen=True)
 class _StreamTables:
-    """The [stream] tables of a recipe alone."""
+    """A section with nothing but the [stream] tables of a recipe."""
 
     stream: dict[str, StreamConfig]

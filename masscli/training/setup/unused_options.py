@@ -92,7 +92,7 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
 
 
 def _has_weight_decay(recipe: Recipe) -> bool:
-    """Return whether weights decay, by the option or by the default of the optimizer."""
+    """Return whether the weight decay is not 0, by the option or by the optimizer's default."""
     if recipe.optim.weight_decay is None:
         return recipe.optim.optimizer not in ("adamw", "adam")
     return recipe.optim.weight_decay > 0
@@ -147,6 +147,6 @@ def _unused_in_selection(recipe: Recipe, request: TrainRequest) -> dict[str, Unu
 
 
 def _uses(objective: ObjectiveConfig, key: str) -> bool:
-    """Return whether an objective has the option and lets it have an effect."""
+    """Return whether an objective has the option, and the option has an effect in it."""
     has_option = any(option.key == key for option in iter_options(type(objective)))
     return has_option and key not in find_unused(objective)
