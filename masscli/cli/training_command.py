@@ -41,6 +41,9 @@ def train(request: TrainRequest) -> None:
     recipe = run.recipe
     assert recipe.save_dir is not None
     with _lock_folder(recipe.save_dir), ExitStack() as stack:
+        # Outside of the training loop there is nothing to save yet, or it is being saved.
+        previous = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        stack.callback(signal.signal, signal.SIGUSR1, previous)
         trainer, notes = build(recipe, run.context)
         for note in notes:
             console.print(note)
@@ -67,9 +70,9 @@ def train(request: TrainRequest) -> None:
         end = follow(trainer.run(), sinks, step, last_step, console)
     distributed.stop()
     console.print(f"{end.reason} after {end.step} updates and {end.seconds:.0f} s: {recipe.save_dir}")
-    # As shells do: 128 plus the number of the signal.
+    # As shells do.
     if end.interrupted:
-        sys.exit(130 if end.interrupted == signal.SIGINT else 143)
+        sys.exit(128 + end.interrupted)
 
 
 def _open_sinks(recipe: Recipe, step: int) -> list[Sink]:

@@ -153,6 +153,9 @@ class CheckpointConfig:
     accuracy (STREAM.accuracy if several streams have one)."""
     patience: int = 0
     """Stop after this many validations without a better score; 0 never stops for this reason."""
+    stop_on_signal: Literal["usr1"] | None = None
+    """Save and stop at SIGUSR1, which SLURM sends before a time limit (sbatch --signal=USR1@120). By default
+    it saves, and the run goes on. SIGTERM and Ctrl-C save and stop in any case."""
 
     def __post_init__(self) -> None:
         check(

@@ -1,25 +1,44 @@
-"""Handle SIGTERM and Ctrl-C as requests to stop, which the training loop follows after the current update."""
+"""Handle signals as requests, which the training loop follows after the current update.
+
+SIGTERM and Ctrl-C stop the run. SIGUSR1, which SLURM sends some time before a limit (`sbatch
+--signal=USR1@120`), saves a checkpoint and lets the run go on, or stops it with --stop-on-signal usr1.
+"""
 
 from __future__ import annotations
 
 import signal
 
+STOP_SIGNALS: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
+
 
 class Signals:
-    """A context manager that remembers the first signal; a second signal of the same kind acts at once."""
+    """A context manager that remembers what signals ask for.
 
-    def __init__(self) -> None:
+    A second signal of a kind that stops the run acts at once.
+    """
+
+    def __init__(self, stop_on_usr1: bool = False) -> None:
+        self._stop_signals = STOP_SIGNALS
+        if stop_on_usr1:
+            self._stop_signals = (*STOP_SIGNALS, signal.SIGUSR1)
         self.received = 0
-        """Number of the first signal; 0 for none."""
+        """Number of the first signal that stops the run; 0 for none."""
+        self.save_requested = False
+        """Whether a checkpoint is to be saved after the current update."""
 
     def __enter__(self) -> Signals:
         def remember(number: int, frame: object) -> None:
             self.received = self.received or number
             signal.signal(number, self._previous[number])
 
+        def request_save(number: int, frame: object) -> None:
+            self.save_requested = True
+
         self._previous = {}
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[int(number)] = signal.signal(number, remember)
+        self._previous[int(signal.SIGUSR1)] = signal.signal(signal.SIGUSR1, request_save)
+        for number in self._stop_signals:
+            previous = signal.signal(number, remember)
+            self._previous.setdefault(int(number), previous)
         return self
 
     def __exit__(self, *error: object) -> None:

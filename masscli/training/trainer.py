@@ -107,7 +107,7 @@ class Trainer:
         uses_fp16 = self.model.compute_dtype == torch.float16
         self.scale = LossScale(uses_fp16, state.loss_scale, state.updates_since_overflow)
         self.gradients = Gradients(recipe, train_step, self.streams, list(self.names), self.scale, state)
-        self.signals = Signals()
+        self.signals = Signals(stop_on_usr1=recipe.checkpoint.stop_on_signal == "usr1")
         self._first_loss: float | None = None
         self._updates_far_above = 0
 
@@ -150,7 +150,10 @@ class Trainer:
                 yield self._report(averager, progress)
             yield from self._validate_or_save_if_due(progress)
             if self._between_lists():
-                progress.interrupted = self._agreed_signal()
+                progress.interrupted, save = self._agreed_signals()
+                if save and progress.saved_at != self.state.step:
+                    yield from self._save({})
+                    progress.saved_at = self.state.step
                 if progress.interrupted:
                     progress.reason = f"stopped by {signal.Signals(progress.interrupted).name}"
                     return
@@ -243,17 +246,20 @@ class Trainer:
         """Return whether something that is due every `interval` updates is due now."""
         return self._between_lists() and self.state.step % interval < self.recipe.train.batch_reuse
 
-    def _agreed_signal(self) -> int:
-        """Return the signal that ends the run, or 0.
+    def _agreed_signals(self) -> tuple[int, bool]:
+        """Return the signal that ends the run, or 0, and whether a signal asks for a checkpoint.
 
-        Every process learns of it after the same update, whichever process received it.
+        Every process learns of both after the same update, whichever process received the signals.
         """
         # Read once: a signal may arrive between two lines.
-        mine = self.signals.received
-        anyone = float(distributed.all_reduce_sum(torch.tensor(float(mine), device=self.device)))
-        if mine:
-            return mine
-        return signal.SIGTERM if anyone else 0
+        mine, save = self.signals.received, self.signals.save_requested
+        if save:
+            self.signals.save_requested = False
+        requests = torch.tensor([float(mine), float(save)], device=self.device)
+        any_stop, any_save = distributed.all_reduce_sum(requests).tolist()
+        if any_stop and not mine:
+            mine = signal.SIGTERM
+        return mine, any_save > 0
 
     # -- one update --
 

@@ -141,6 +141,35 @@ def test_a_signal_is_answered_after_the_update(
     assert same_run(tmp_path, whole[0])
 
 
+def test_sigusr1_saves_and_the_run_goes_on(
+    toy: Path, tmp_path: Path, whole: tuple[Path, list[Event]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = signal.getsignal(signal.SIGUSR1)
+
+    def raise_twice(trainer: Trainer) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        signal.raise_signal(signal.SIGUSR1)
+
+    at(6, raise_twice, monkeypatch)
+    events = train(recipe(toy, tmp_path))
+    assert [e.step for e in events if isinstance(e, Saved)] == [4, 6, 8, 10]
+    assert (end(events).reason, end(events).interrupted) == ("done", 0)
+    assert signal.getsignal(signal.SIGUSR1) == handler
+    assert same_run(tmp_path, whole[0])
+
+
+def test_sigusr1_stops_the_run_if_asked_to(
+    toy: Path, tmp_path: Path, whole: tuple[Path, list[Event]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(6, lambda trainer: signal.raise_signal(signal.SIGUSR1), monkeypatch)
+    events = train(recipe(toy, tmp_path, "checkpoint.stop_on_signal=usr1"))
+    assert (end(events).step, end(events).reason) == (6, "stopped by SIGUSR1")
+    assert end(events).interrupted == signal.SIGUSR1
+    # Without the option, which may change, the run goes on.
+    train(recipe(toy, tmp_path))
+    assert same_run(tmp_path, whole[0])
+
+
 @pytest.fixture
 def heeded() -> Iterator[None]:
     """Ctrl-C acts as it does in a terminal; a shell has its background jobs ignore it."""

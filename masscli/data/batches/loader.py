@@ -161,6 +161,6 @@ def _unchanged(prepared: Any) -> Any:
 
 
 def _ignore_signals(worker: int) -> None:
-    """Leave Ctrl-C and SIGTERM to the training loop, which needs its data until it has saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Leave signals to the training loop, which needs its data until it has saved."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
