@@ -46,6 +46,7 @@ def adapt_objectives(
         if learned and set(learned) == {"roberta"}:
             pair_format = "roberta"
     has_encoder = model.encoder_layers > 0
+    # With --init-decoder-from the run gets a decoder that --init-from does not have.
     has_decoder = model.decoder_layers > 0 or recipe.init_decoder_from is not None
     adapted = {}
     for name, stream in streams.items():
@@ -69,6 +70,7 @@ def needed_stacks(streams: Mapping[str, StreamConfig], model_options: Mapping[st
     (stacks,) = kinds
     for stack, other in (("encoder", "decoder"), ("decoder", "encoder")):
         layers = model_options.get(STACK_FIELDS[other])
+        # Options may still be strings, as they were typed.
         if stacks == stack and layers not in (None, 0, "0"):
             raise MasscliError(
                 f"--{other}-layers: {', '.join(streams)} would never train it",
@@ -84,13 +86,15 @@ def single_stack(
 
     The stack keeps its layers if a stream needs it.
     """
-    options, stack = dict(model_options), recipe.init_stacks
+    options = dict(model_options)
+    stack = recipe.init_stacks
     if initial is None or stack == "both" or stacks not in ("any", stack):
         return options
     check_init(recipe, to_dict(initial.recipe.model))
     # The stack must be there in the checkpoint and in the options.
     check_init(recipe, {STACK_FIELDS[stack]: 1, **options})
     other = {"encoder": "decoder", "decoder": "encoder"}[stack]
+    # Options come last, so that layers which the user gives to the other stack win.
     return {STACK_FIELDS[other]: 0, **options}
 
 
@@ -111,6 +115,7 @@ def choose_architecture(
     else:
         model = _model_from_checkpoint(initial, model_options, stacks, recipe)
     for stack, layers in (("encoder", model.encoder_layers), ("decoder", model.decoder_layers)):
+        # The names of the stacks are parts of the string: `encoder-decoder` has both.
         if not layers and stack in stacks:
             raise MasscliError(
                 f"--arch {model.arch} has no {stack}, which the objective needs", f"add --{stack}-layers N"
@@ -159,7 +164,9 @@ def check_lengths(recipe: Recipe) -> None:
 
 def check_shared_layers(recipe: Recipe) -> None:
     """Raise MasscliError if layers with shared weights would be frozen or scaled one by one."""
-    model, optim = recipe.model, recipe.optim
+    model = recipe.model
+    optim = recipe.optim
+    # A stack of one layer shares nothing.
     if model.share_layers == "none" or max(model.encoder_layers, model.decoder_layers) == 1:
         return
     reason = f"the layers share weights (--share-layers {model.share_layers})"
@@ -183,8 +190,10 @@ def _model_from_checkpoint(
     A stack that the checkpoint lacks, and that is needed, gets its layers from --arch or the options; a stack
     that it has, and that is not needed, may be left out with 0 layers. A table of positions may grow.
     """
+    # The named size of the checkpoint fills in what options leave open, such as the layers of a new stack.
     fresh = resolve({"arch": checkpoint.recipe.model.arch, **options}, stacks)
-    stored, asked = to_dict(checkpoint.recipe.model), to_dict(fresh)
+    stored = to_dict(checkpoint.recipe.model)
+    asked = to_dict(fresh)
     free = _free_stacks(stored, asked, options, stacks)
     fixed = [field for field in ARCHITECTURE_FIELDS if field not in free]
     for field in fixed:
@@ -192,6 +201,7 @@ def _model_from_checkpoint(
     # Other options of a model, such as dropout, are free.
     model = dict(stored)
     for field in free:
+        # A stack that is added takes its layers from the named size.
         if field in options or not stored[field]:
             model[field] = asked[field]
     for field in options:
@@ -210,6 +220,7 @@ def _check_field(
     recipe: Recipe,
 ) -> None:
     """Raise MasscliError if an option or --arch contradicts a field of the checkpoint's configuration."""
+    # `auto` stands for whatever the checkpoint has.
     if asked[field] in (stored[field], "auto"):
         return
     # A table of positions may grow.

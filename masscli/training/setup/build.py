@@ -38,6 +38,7 @@ def build(recipe: Recipe, context: RunContext | None = None) -> tuple[Trainer, l
     Raises MasscliError if the run in the folder was made with another recipe or other data.
     """
     assert recipe.save_dir is not None
+    # The group of processes comes first, because opening checkpoints waits for all of them.
     device = _start_process(recipe)
     if context is None:
         context = RunContext.open(recipe.data)
@@ -81,6 +82,7 @@ def build(recipe: Recipe, context: RunContext | None = None) -> tuple[Trainer, l
     optimizer = make_optimizer(recipe.optim, parameters, layers)
     validator, warnings = build_validator(recipe, objectives, context, framing)
     metric = recipe.checkpoint.best_metric
+    # The ranking of kept checkpoints follows the metric of this call, which may be another one than before.
     scores = {step: checkpoint.metrics.get(metric) for step, checkpoint in checkpoints.items()}
     trainer = Trainer(recipe, folder, forward_pass, streams, validator, tokenizer, optimizer, state, scores)
     # The folder is touched last, when nothing can be refused any more.
@@ -114,6 +116,7 @@ def _run_state(recipe: Recipe, last: Checkpoint | None, context: RunContext) -> 
         state = RunState(
             update_freq=update_freq or distributed.world_size, languages=_model_languages(recipe, context)
         )
+    # Both fingerprints have been compared with those of the last checkpoint, or are new.
     state.vocab_fingerprint = context.data.vocab.fingerprint
     state.data_fingerprint = context.data_fingerprint(recipe.stream)
     return state
@@ -134,6 +137,7 @@ def _restore_weights(model: Transformer, objectives: Mapping[str, Objective], la
     model.load_state_dict(last.weights())
     tensors = last.objective_state()
     for name, objective in objectives.items():
+        # Objectives of all streams share one file, in which names begin with the stream.
         prefix = f"{name}."
         values = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
         objective.load_state_dict(values)
@@ -145,6 +149,7 @@ def _initialize(
     """Give a new model the weights and word vectors that the recipe names, and return notes about them."""
     notes: list[str] = []
     if recipe.init_from is not None:
+        # Heads are not taken over from a checkpoint, and the report names them as new.
         names = []
         for name, objective in objectives.items():
             names += [f"{name}.{key}" for key, _ in objective.named_parameters()]
@@ -194,6 +199,7 @@ def _choose_precision(recipe: Recipe, state: RunState, device: torch.device) -> 
     precision = recipe.train.precision
     if precision == "auto" and device.type == "cpu":
         if not state.cpu_precision:
+            # Machines may differ, and processes with different arithmetic would not learn the same model.
             is_faster = distributed.broadcast(torch.tensor(int(bf16_is_faster())))
             state.cpu_precision = "bf16" if is_faster else "fp32"
         precision = state.cpu_precision

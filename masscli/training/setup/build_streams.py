@@ -75,7 +75,8 @@ def model_lengths(recipe: Recipe, framing: Framing) -> tuple[int, int]:
 
 def _training_limits(recipe: Recipe, framing: Framing) -> BatchLimits:
     """Return the largest micro-batch, and the longest examples that the options and the model allow."""
-    train, (source, target) = recipe.train, model_lengths(recipe, framing)
+    train = recipe.train
+    source, target = model_lengths(recipe, framing)
     # The user may allow less than the model has positions for.
     max_lengths = (min(train.max_source_positions, source), min(train.max_target_positions, target))
     return BatchLimits(train.max_tokens, train.batch_size, max_lengths)

@@ -33,7 +33,9 @@ def build_validator(
     Raises MasscliError if options ask for measurements on a split that no data folder has, or if the metric
     that decides which checkpoint is best is not measured.
     """
-    data, valid = context.data, recipe.valid
+    data = context.data
+    valid = recipe.valid
+    # Streams may read folders of their own, and one with the split is enough.
     splits: set[str] = set()
     for config in recipe.stream.values():
         splits.update(context.open_data(config.data_dir).splits())
@@ -70,6 +72,7 @@ def build_validator(
         tokenizer.preprocessing.lowercase,
     )
     metric = recipe.checkpoint.best_metric
+    # Checked before training, because the first validation may come hours later.
     if validator and metric not in validator.names:
         raise MasscliError(
             f"--best-metric {metric}: is not measured", f"choose one of {', '.join(validator.names)}"
@@ -90,8 +93,10 @@ def aligned_rows(
 
 def _refuse_validation_options(recipe: Recipe, data: DataFolder) -> None:
     """Raise MasscliError if an option needs a validation split, since there is none."""
-    valid, checkpoint = recipe.valid, recipe.checkpoint
+    valid = recipe.valid
+    checkpoint = recipe.checkpoint
     metric = checkpoint.best_metric
+    # Defaults ask for nothing: only what differs from them is refused.
     is_asked_for = {
         f"--valid-subset {valid.valid_subset}": valid.valid_subset != ValidConfig().valid_subset,
         "--patience": checkpoint.patience > 0,
@@ -120,7 +125,8 @@ def _build_stream(
     warnings: list[str],
 ) -> ValidationStream | None:
     """Return the validation examples of a stream, or None if it has none; append to `warnings`."""
-    split, limit = recipe.valid.valid_subset, recipe.valid.max_valid_rows
+    split = recipe.valid.valid_subset
+    limit = recipe.valid.max_valid_rows
     data = context.open_data(recipe.stream[name].data_dir)
     longest = model_lengths(recipe, framing)
     # The longest example must fit, even if training batches are smaller.
@@ -130,7 +136,8 @@ def _build_stream(
         if isinstance(objective, EvaluableObjective):
             # Every example is measured once, whatever was done to the examples that were learned from.
             table = data.table(recipe.stream[name].dataset, split).head(limit)
-            dataset, collator = objective.table_dataset(table, labelled=True), objective.collator()
+            dataset = objective.table_dataset(table, labelled=True)
+            collator = objective.collator()
         else:
             dataset, collator = objective.dataset(data, split, limit)
     except MissingDataError as error:
@@ -171,7 +178,9 @@ def _bleu_tasks_of(
     stream: StreamConfig, data: DataFolder, valid: ValidConfig, allowed: Mapping[str, Tensor]
 ) -> list[TranslationTask]:
     """Return the translation tasks of a stream: its validation pairs, and text translated there and back."""
-    kind, split, limit = stream.objective.input_kind, valid.valid_subset, valid.max_valid_rows
+    kind = stream.objective.input_kind
+    split = valid.valid_subset
+    limit = valid.max_valid_rows
     if not kind.has_direction:
         return []
     tasks = []
@@ -181,6 +190,7 @@ def _bleu_tasks_of(
     # Back-translation learns without pairs, but is compared with real translations if there are any.
     if valid.eval_bleu and (has_pairs or not kind.makes_sources):
         sources = data.original_lines(split, stream.dataset, source)[:limit]
+        # BLEU compares with the text as it was before tokenization.
         references = data.original_lines(split, stream.dataset, target)[:limit]
         tasks.append(
             TranslationTask(
@@ -188,6 +198,7 @@ def _bleu_tasks_of(
             )
         )
     if valid.eval_roundtrip and kind.makes_sources:
+        # The text is its own reference.
         lines = data.original_lines(split, target, target)[:limit]
         tasks.append(TranslationTask((target, source, target), lines, lines, allowed))
     return tasks
@@ -223,6 +234,7 @@ def _retrieval_tasks(recipe: Recipe, data: DataFolder) -> list[RetrievalTask]:
     languages = set(languages_of([stream.dataset for stream in recipe.stream.values()]))
     tasks = []
     for pair in _pairs_of(data, valid.valid_subset):
+        # The data may have pairs of languages that this run does not read.
         if set(pair) <= languages:
             rows = aligned_rows(data, valid.valid_subset, pair, valid.max_valid_rows)
             tasks.append(RetrievalTask(pair, rows))
@@ -241,7 +253,8 @@ def _missing_measurements(
     retrieval_tasks: list[RetrievalTask],
 ) -> list[str]:
     """Return warnings about measurements that options ask for, but that are impossible or misleading."""
-    valid, streams = recipe.valid, recipe.stream.values()
+    valid = recipe.valid
+    streams = recipe.stream.values()
     split = f"the {valid.valid_subset} split of {recipe.data}"
     warnings = []
     if valid.eval_bleu and not any(task.metric == "bleu" for task in bleu_tasks):

@@ -57,6 +57,7 @@ def compose(request: TrainRequest) -> ComposedRun:
     context = RunContext.open(recipe.data)
     streams = fill_from_data(select_streams(request, context), context)
     save_dir = recipe.save_dir or _default_folder(streams)
+    # A command line that is repeated continues its run, so what the run has decided counts from here on.
     last = context.last_checkpoint(save_dir)
     if last is not None:
         recipe = _keep_initialization(recipe, last.recipe, save_dir)
@@ -101,6 +102,7 @@ def _with_default_end(recipe: Recipe) -> Recipe:
 def _default_folder(streams: Mapping[str, StreamConfig]) -> Path:
     """Return `runs/OBJECTIVE`, where OBJECTIVE is that of the first stream."""
     first = next(iter(streams.values()))
+    # An objective outside of masscli is called module:Class.
     return Path("runs") / first.objective.name.rpartition(":")[2].lower()
 
 
@@ -109,6 +111,7 @@ def _keep_initialization(recipe: Recipe, stored: Recipe, save_dir: Path) -> Reci
 
     Raises MasscliError if flags name other initial weights.
     """
+    # The first change is enough for an error.
     for flag, asked, begun_with in _changed_initialization(recipe, stored):
         raise MasscliError(
             f"{flag} {asked}: {save_dir} holds a run that began with {begun_with or 'none'}",
@@ -130,6 +133,7 @@ def _changed_initialization(recipe: Recipe, stored: Recipe) -> Iterator[tuple[st
         ("--init-decoder-from", recipe.init_decoder_from, stored.init_decoder_from),
     )
     for flag, asked, begun_with in paths:
+        # Paths are compared as places, since one run may be named in several ways.
         if asked is not None and (begun_with is None or asked.resolve() != begun_with.resolve()):
             yield flag, asked, begun_with
     if recipe.init_vectors and recipe.init_vectors != stored.init_vectors:
@@ -164,12 +168,14 @@ def _check_goals(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
 
 def _check_schedule(recipe: Recipe) -> None:
     schedule = recipe.optim.lr_scheduler
+    # These two schedules need no end.
     if schedule not in ("inverse_sqrt", "constant") and recipe.train.max_update is None:
         raise MasscliError(f"--lr-scheduler {schedule} needs to know the last update", "add --max-update N")
 
 
 def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
     """Raise MasscliError if the run ends before the updates in which the model is not trained."""
+    # The model learns as soon as one of the streams has come so far.
     updates = min(stream.objective.warm_start_updates for stream in streams.values())
     last_update = recipe.train.max_update
     if last_update is not None and 0 < last_update <= updates:
@@ -186,7 +192,8 @@ def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> No
 
 def _check_best_metric(recipe: Recipe, input_kinds: Sequence[InputKind]) -> None:
     """Raise MasscliError if the metric of --best-metric is not measured."""
-    metric, valid = recipe.checkpoint.best_metric, recipe.valid
+    metric = recipe.checkpoint.best_metric
+    valid = recipe.valid
     if metric == "bleu" and not valid.eval_bleu:
         raise MasscliError("--best-metric bleu needs translations of the validation set", "add --eval-bleu")
     if metric.rpartition(".")[2].startswith("rouge") and not valid.eval_rouge:

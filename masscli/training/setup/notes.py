@@ -32,7 +32,9 @@ def note_kept_warmup(recipe: Recipe, stored: Recipe) -> list[str]:
 
     A continued run keeps its learning rates.
     """
-    kept, fresh = recipe.optim.warmup_updates, default_warmup(recipe.train.max_update)
+    kept = recipe.optim.warmup_updates
+    fresh = default_warmup(recipe.train.max_update)
+    # A warm-up that the user chose is no surprise.
     if kept != default_warmup(stored.train.max_update) or kept == fresh:
         return []
     return [
@@ -46,7 +48,8 @@ def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str
 
     The default of the warm-up does not know the length of such a run.
     """
-    train, warmup = recipe.train, recipe.optim.warmup_updates or 0
+    train = recipe.train
+    warmup = recipe.optim.warmup_updates or 0
     if train.max_update is not None or train.max_epoch is None or not warmup:
         return []
     # The epochs are those of the first stream, which gives a share of the micro-batches.
@@ -82,7 +85,9 @@ def _note_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -
 
     Also note a --max-target-positions that has no effect, because no example has a target side.
     """
-    train, notes, max_sides = recipe.train, [], 1
+    train = recipe.train
+    notes = []
+    max_sides = 1
     source_limit = f"--max-source-positions {train.max_source_positions}"
     target_limit = f"--max-target-positions {train.max_target_positions}"
     model_source, model_target = model_lengths(recipe, framing)

@@ -44,6 +44,7 @@ class TrainRequest:
 
     def options_for(self, objective: str) -> dict[str, Any]:
         """Return those of the given objective options that the objective called `objective` has."""
+        # A flag holds for every stream, but not every objective has the option.
         known = {option.key for option in iter_options(OBJECTIVES.load(objective))}
         return {key: value for key, value in self.objective_options.items() if key in known}
 

@@ -68,6 +68,7 @@ class RunContext:
         languages = list(self.data.languages)
         for stream in streams.values():
             languages += self.open_data(stream.data_dir).languages
+        # A dictionary drops what occurs twice and keeps the order, on which language ids depend.
         return tuple(dict.fromkeys(languages))
 
     def data_fingerprint(self, streams: Mapping[str, StreamConfig]) -> str:
@@ -80,4 +81,5 @@ class RunContext:
                 others[name] = self.open_data(stream.data_dir).manifest.split_fingerprint("train")
         if not others:
             return main
+        # Sorted by the names of streams, since their order does not change what is read.
         return hashlib.sha256(json.dumps([main, sorted(others.items())]).encode()).hexdigest()

@@ -58,6 +58,7 @@ def prepare_folder(save_dir: Path) -> Path:
         raise MasscliError(
             f"{save_dir}: cannot be written ({error.strerror})", "choose another folder with --save-dir"
         ) from None
+    # Better refused now than at the first checkpoint.
     if shutil.disk_usage(save_dir).free < NEEDED_SPACE:
         raise MasscliError(
             f"{save_dir}: less than {NEEDED_SPACE // 2**20} MiB are free",
@@ -92,13 +93,16 @@ def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext) -> Non
         raise MasscliError(
             f"{last.path}: the run was made of other text than is in {recipe.data} now", NEW_RUN
         )
-    before, now = list(last.recipe.stream), list(recipe.stream)
+    # The order counts as well: the first stream decides what an epoch is.
+    before = list(last.recipe.stream)
+    now = list(recipe.stream)
     if before != now:
         raise MasscliError(
             f"{recipe.save_dir}: holds a run of {', '.join(before)}, not of {', '.join(now)}", NEW_RUN
         )
     # Compared as plain data, so that the error can name keys of the recipe.
-    old, new = _flatten(to_dict(last.recipe)), _flatten(to_dict(recipe))
+    old = _flatten(to_dict(last.recipe))
+    new = _flatten(to_dict(recipe))
     changes = []
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key) and not _is_changeable(key, recipe):
@@ -123,6 +127,7 @@ def repair_links(
     if metric != last.recipe.checkpoint.best_metric:
         last.state.best_score = scores[ranked[0]] if ranked else None
         last.state.validations_since_best = 0
+    # Every process has corrected its state; the links are on a disk that all share.
     if distributed.rank != 0:
         return
     folder = save_dir / "checkpoints"

@@ -37,6 +37,7 @@ def select_streams(request: TrainRequest, context: RunContext) -> Streams:
     for name, stream in streams.items():
         data = context.open_data(stream.data_dir)
         stream.objective.input_kind.check(name, stream.dataset, stream.objective, data)
+    # The flag wins over what the tables of a recipe say.
     max_examples = request.selection.max_examples
     if max_examples is None:
         return streams
@@ -67,6 +68,7 @@ def _streams_of_recipe(request: TrainRequest) -> Streams:
     from_dict(_StreamTables, {"stream": request.stream_tables})
     tables = {name: _lay_flags_over(table, request) for name, table in request.stream_tables.items()}
     streams = from_dict(_StreamTables, {"stream": tables}).stream
+    # An objective beside a recipe is accepted if the recipe learns nothing else.
     names = {stream.objective.name for stream in streams.values()}
     if request.objective is not None and names != {request.objective}:
         raise MasscliError(
@@ -96,7 +98,8 @@ def _lay_flags_over(table: Mapping[str, Any], request: TrainRequest) -> dict[str
 
 def _streams_of_flags(request: TrainRequest, context: RunContext) -> Streams:
     """Return the streams of the main objective, followed by those of the auxiliary objectives."""
-    name, selection = request.objective, request.selection
+    name = request.objective
+    selection = request.selection
     if name is None:
         raise MasscliError(
             "nothing says what to learn",
@@ -133,6 +136,7 @@ def _auxiliary_streams(
     data = context.open_data(auxiliary.data_dir)
     prefix = _short_name(auxiliary.name)
     if auxiliary.data_dir is not None:
+        # The same objective may read several folders, so the name of the folder tells the streams apart.
         prefix += f"-{auxiliary.data_dir.resolve().name}"
     chosen = objective.input_kind.auxiliary_datasets(
         auxiliary.name, datasets, data, auxiliary.data_dir is not None
@@ -162,9 +166,11 @@ def _with_sampling_weight(
     The weight is the number of examples to the power of 1 / temperature. It is 1 if streams are not sampled
     by size.
     """
-    data, objective = context.open_data(stream.data_dir), stream.objective
+    data = context.open_data(stream.data_dir)
+    objective = stream.objective
     examples = 1
     if objective.input_kind.sampled_by_size:
+        # The dataset must exist before its examples are counted; the other checks of streams come later.
         objective.input_kind.check(stream.dataset, stream.dataset, objective, data)
         examples = max(1, objective.input_kind.num_training_examples(stream.dataset, data))
         if selection.max_examples is not None:

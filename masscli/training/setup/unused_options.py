@@ -33,7 +33,10 @@ def check_unused_options(recipe: Recipe, request: TrainRequest) -> list[Problem]
 
 def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
     """Return the rules for the sections of a recipe."""
-    model, optim, valid = recipe.model, recipe.optim, recipe.valid
+    model = recipe.model
+    optim = recipe.optim
+    valid = recipe.valid
+    # Cross-attention joins two stacks.
     has_both_stacks = model.encoder_layers > 0 and model.decoder_layers > 0
     schedule = f"--lr-scheduler {optim.lr_scheduler}"
     kinds = [stream.objective.input_kind for stream in recipe.stream.values()]
@@ -131,7 +134,9 @@ def _unused_in_objectives(recipe: Recipe, request: TrainRequest) -> dict[str, Un
 
 
 def _unused_in_selection(recipe: Recipe, request: TrainRequest) -> dict[str, UnusedOption]:
-    selection, streams = request.selection, recipe.stream.values()
+    selection = request.selection
+    streams = recipe.stream.values()
+    # With auxiliary streams the temperature may weigh those.
     if selection.lang_temperature == 1 or selection.auxiliary:
         return {}
     equally_often = not any(stream.objective.input_kind.sampled_by_size for stream in streams)
