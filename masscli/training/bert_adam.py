@@ -44,6 +44,8 @@ class BertAdam(torch.optim.Optimizer):
     def _update(self, parameter: torch.Tensor, group: dict[str, Any]) -> None:
         assert parameter.grad is not None
         beta1, beta2 = group["betas"]
+        # Moments are made at the first gradient, so that a parameter without one has no state in a
+        # checkpoint.
         state = self.state[parameter]
         if not state:
             state["exp_avg"] = torch.zeros_like(parameter)
@@ -53,17 +55,21 @@ class BertAdam(torch.optim.Optimizer):
         mean = state["exp_avg"].lerp_(parameter.grad, 1 - beta1)
         square = state["exp_avg_sq"]
         square.mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
+        # As in the released code, epsilon is added to the root, and decay is a part of the step that lr
+        # scales.
         step = mean / square.sqrt().add_(group["eps"]) + group["weight_decay"] * parameter
         rate = group["lr"]
         if group["corrected"]:
             state["step"] += 1
             count = int(state["step"])
             rate *= math.sqrt(1 - beta2**count) / (1 - beta1**count)
+        # Biases and layer norms are left out of LAMB's scaling, as in ALBERT.
         if group["layerwise"] and parameter.dim() > 1:
             weight_norms = block_norms(parameter, group["blocks"])
             step_norms = block_norms(step, group["blocks"])
             # A block whose weights or step are zero keeps its step as it is.
             usable = (weight_norms > 0) & (step_norms > 0)
             trust = torch.where(usable, weight_norms / step_norms, 1.0).to(step.dtype)
+            # The norms are of the whole matrix, while a process holds and scales its own rows.
             local_part(step).mul_(trust.view(-1, *[1] * (parameter.dim() - 1)))
         parameter.add_(step, alpha=-rate)

@@ -56,6 +56,7 @@ class OptimConfig:
     stack; such as embeddings,2."""
 
     def __post_init__(self) -> None:
+        # An empty tuple stands for the defaults of the optimizer.
         betas_fit = len(self.adam_betas) in (0, 2) and all(0 <= beta < 1 for beta in self.adam_betas)
         check(
             *positive(self, "lr", "adam_eps"),
@@ -130,6 +131,7 @@ class TrainConfig:
                 f"must not exceed 1024, got {self.threads}",
             ),
             (
+                # The last list of batches must be used up, since no checkpoint is saved before.
                 self.batch_reuse < 1 or (self.max_update or 0) % self.batch_reuse == 0,
                 "max_update",
                 f"must be a multiple of batch_reuse ({self.batch_reuse}), got {self.max_update}",

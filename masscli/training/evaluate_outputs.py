@@ -32,6 +32,7 @@ def evaluate_outputs(
     device = next(model.parameters()).device
 
     def outputs_of(numbers: Ids) -> list[ExampleOutput]:
+        # Validation has no epochs, and always uses the noise of epoch 0.
         batch = objective.prepare(model, batch_builder(numbers, 0).to(device))
         return objective.forward_outputs(model, batch)
 
@@ -58,6 +59,8 @@ def with_less_memory(numbers: Ids, compute: Callable[[Ids], T]) -> list[T]:
                 "validation: not enough memory for a single example",
                 "use a smaller model, or shorter examples to validate on",
             ) from None
+    # This stands outside of the except clause, whose traceback would keep the tensors of the failed attempt
+    # alive.
     first, second = np.array_split(numbers, 2)
     return with_less_memory(first, compute) + with_less_memory(second, compute)
 
@@ -69,12 +72,14 @@ def exchange_outputs(
 
     `mine` holds the outputs of this process. All processes must call this together.
     """
+    # Sizes come first, because outputs differ in length: each process has to know where its own begin.
     sizes = torch.zeros(count, dtype=torch.int64, device=device)
     for number, output in mine.items():
         sizes[number] = len(output)
     ends = torch.cumsum(distributed.all_reduce_sum(sizes).cpu(), 0).tolist()
     # Each process fills in its own outputs, and the sum over processes has all of them.
-    values = torch.zeros(ends[-1] if ends else 0, dtype=torch.float64, device=device)
+    total = ends[-1] if ends else 0
+    values = torch.zeros(total, dtype=torch.float64, device=device)
     for number, output in mine.items():
         values[ends[number] - len(output) : ends[number]] = torch.from_numpy(output)
     all_values = distributed.all_reduce_sum(values).cpu().numpy()
@@ -89,5 +94,6 @@ def exchange_lines(mine: range, lines: Sequence[str], count: int, device: torch.
     """
     encoded = {}
     for number, line in zip(mine, lines, strict=True):
+        # Bytes travel as numbers, so that text needs no exchange of its own. float64 holds them exactly.
         encoded[number] = np.frombuffer(line.encode(), np.uint8).astype(np.float64)
     return [line.astype(np.uint8).tobytes().decode() for line in exchange_outputs(encoded, count, device)]

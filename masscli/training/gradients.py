@@ -80,11 +80,14 @@ class Gradients:
         processes. On out-of-memory, retry in smaller pieces; only the counting is collective, so other
         processes need not know. Raises MasscliError if there is not even enough memory for a single example.
         """
-        pieces, counts = 1, None
+        pieces = 1
+        counts = None
         while True:
+            # A failed attempt leaves a part of the gradients behind.
             for parameter in self.parameters:
                 parameter.grad = None
             try:
+                # Work that is kept is in whole batches, so pieces are prepared anew.
                 work = self._reusable_work
                 if work is None or pieces > 1:
                     work = self._prepare(prepared, pieces)
@@ -97,6 +100,7 @@ class Gradients:
                 if not out_of_memory(error):
                     raise
                 self._check_can_split(prepared, pieces)
+            # Outside of the except clause nothing holds the tensors of the failed attempt any more.
             pieces *= 2
         if any(len(batches) > 1 for _, batches in work):
             self.state.oom_retries += 1
@@ -107,6 +111,8 @@ class Gradients:
     def _check_can_split(self, prepared: Sequence[PreparedBatch], pieces: int) -> None:
         """Raise MasscliError if the micro-batches cannot be split into more than `pieces` pieces."""
         update = self.state.step + 1
+        # A layer of a sharded model is gathered by all processes together, and they would wait for different
+        # layers.
         if self.sharded:
             raise MasscliError(
                 f"update {update}: not enough memory for a batch",
@@ -132,6 +138,7 @@ class Gradients:
         stream = self.streams[planned.stream]
         batches = [prepared.batch]
         if pieces > 1:
+            # The noise belongs to each example, so smaller batches hold the same corrupted examples.
             groups = np.array_split(planned.numbers, min(pieces, len(planned.numbers)))
             batches = [stream.batch_builder(numbers, planned.epoch) for numbers in groups]
         started = time.monotonic()
@@ -146,6 +153,8 @@ class Gradients:
 
         Both are in a tensor (2, terms).
         """
+        # Every term has an entry, whatever this process drew, because the tensors of all processes must
+        # match.
         targets = dict.fromkeys(self.terms, 0.0)
         micro_batches = dict.fromkeys(self.terms, 0.0)
         for planned, batches in work:
@@ -167,6 +176,7 @@ class Gradients:
             factors = self._loss_factors(planned, batches, counts)
             for batch in batches:
                 losses = self.train_step(objective, batch)
+                # One backward pass over the sum goes through the shared layers once for all terms.
                 weighted = [value.loss * factors[term] for term, value in losses.items()]
                 torch.autograd.backward(torch.stack(weighted).sum())
                 for term, value in losses.items():
@@ -177,7 +187,8 @@ class Gradients:
         self, planned: PlannedBatch, batches: Sequence[Batch], counts: Tensor
     ) -> dict[str, float]:
         """Return the factor on the summed loss of each term of a micro-batch, which averages it."""
-        train, stream = self.recipe.train, self.streams[planned.stream]
+        train = self.recipe.train
+        stream = self.streams[planned.stream]
         # A list that is reused keeps the loss weights of the update for which it was drawn.
         drawn_at = self.state.step - self.state.step % train.batch_reuse
         weight = stream.loss_weight.value_at(drawn_at) * self.scale.value
@@ -202,6 +213,7 @@ class Gradients:
         if distributed.world_size == 1:
             return
         parameters = [p for p in self.parameters if not isinstance(p, DTensor)]
+        # Streams use different parameters, so processes must agree on those that take part.
         used_here = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
         users = distributed.all_reduce_sum(used_here).tolist()
         gradients: list[Tensor] = []

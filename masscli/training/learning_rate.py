@@ -24,19 +24,25 @@ def learning_rate(config: OptimConfig, update: int, max_update: int | None) -> f
     """
     # setup/compose.py fills in both before a run begins.
     assert config.lr is not None and config.warmup_updates is not None
-    t, warmup, lr, end_lr = float(update), config.warmup_updates, config.lr, config.end_lr
+    t = float(update)
+    warmup = config.warmup_updates
+    lr = config.lr
+    end_lr = config.end_lr
     schedule = config.lr_scheduler
     warming_up = t < warmup
     if schedule == "inverse_sqrt":
         if warming_up:
             return config.warmup_init_lr + (lr - config.warmup_init_lr) * t / warmup
+        # Without warm-up the rate falls from the first update on, as with a warm-up of one.
         return lr * math.sqrt(max(1, warmup) / max(1.0, t))
     warmup_share = min(1.0, t / warmup) if warmup else 1.0
     if schedule == "constant":
         return lr * warmup_share
     total = float(max_update or 0)
     assert total > 0, "setup/compose.py refuses a decaying schedule without an end"
+    # Beyond the last update the rate stays at its end.
     remaining = max(0.0, 1 - t / total)
+    # ELECTRA multiplies the decay by the warm-up, where the others replace one by the other.
     if schedule == "poly_mult":
         return lr * remaining * warmup_share
     if warming_up:

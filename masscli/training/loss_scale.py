@@ -14,6 +14,7 @@ class LossScale:
 
     def __init__(self, enabled: bool, value: float, updates_since_overflow: int) -> None:
         self.enabled = enabled
+        # The state of every run has a scale, which counts in fp16 only.
         self.value = value if enabled else 1.0
         self.updates_since_overflow = updates_since_overflow
 

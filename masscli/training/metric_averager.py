@@ -16,6 +16,7 @@ class MetricAverager:
     """Sums up losses and targets by (stream, term), and seconds and padding, since the last report."""
 
     def __init__(self, terms: int, device: torch.device) -> None:
+        # Sums stay on the device, so that adding to them does not wait for it.
         self._zeros = torch.zeros(terms, dtype=torch.float64, device=device)
         self.reset()
 
@@ -59,4 +60,5 @@ def peak_memory(device: torch.device) -> float:
 
 def out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that the device or the machine has run out of memory."""
+    # PyTorch has no class of its own for lack of memory on a CPU.
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

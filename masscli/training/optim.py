@@ -78,17 +78,22 @@ def make_optimizer(
             members.setdefault(_group_key(config, name, parameter, layers), []).append(parameter)
     if not members:
         raise MasscliError("nothing is left to learn", "freeze less")
+    # Sorted, so that groups have the same order in every process and every run.
     groups = []
     for key in sorted(members, key=lambda key: (-key.scale, not key.decays, key.sharded, key.blocks)):
+        weight_decay = settings.weight_decay if key.decays else 0.0
         groups.append(
             {
                 "params": members[key],
-                "weight_decay": settings.weight_decay if key.decays else 0.0,
+                "weight_decay": weight_decay,
                 "scale": key.scale,
                 "blocks": key.blocks,
             }
         )
-    name, lr, betas, eps = config.optimizer, config.lr, settings.betas, settings.eps
+    name = config.optimizer
+    lr = config.lr
+    betas = settings.betas
+    eps = settings.eps
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True)
     if name == "adam":
@@ -105,6 +110,8 @@ def _group_key(config: OptimConfig, name: str, parameter: nn.Parameter, layers: 
     decays = config.decay_all or (parameter.dim() > 1 and not name.startswith("relative."))
     blocks = 1
     if config.optimizer == "lamb" and parameter.dim() > 1:
+        # LAMB's trust ratio is of each matrix of the published model, which keeps queries, keys and values
+        # apart.
         layer_name = name.removesuffix(".weight").rpartition(".")[2]
         blocks = BLOCKS.get(layer_name, 1)
     return GroupKey(layer_scale(config, name, layers), decays, isinstance(parameter, DTensor), blocks)
@@ -116,12 +123,14 @@ def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
     It is `layer_decay` to the power of the distance from the task's head: 0 for the head, then the layers
     from the top down, and the embeddings last.
     """
+    # Pooler and output transformation belong to the head, which learns at the full rate.
     if config.layer_decay == 1.0 or name.startswith(("objective.", "pooler.", "head_transforms.")):
         return 1.0
     top = layers + config.layer_decay_offset
     layer = re.match(r"(encoder|decoder)\.layers\.(\d+)\.", name)
     if layer is not None:
         return config.layer_decay ** (top - 1 - int(layer[2]))
+    # The final layer norm learns like the topmost layer.
     if re.match(r"(encoder|decoder)\.norm\.", name):
         return config.layer_decay ** (top - layers)
     below_all_layers = (

@@ -42,6 +42,7 @@ class StreamConfig:
     def __post_init__(self) -> None:
         check(*positive(self, "sampling_weight", "max_examples"))
         try:
+            # Parsed here only to report a mistake at the key where it stands.
             parse_schedule(self.loss_weight)
         except ValueError as error:
             problem = Problem("loss_weight", f"{error}, got {self.loss_weight!r}")
@@ -85,7 +86,8 @@ class Recipe:
     """What to train on, by name."""
 
     def __post_init__(self) -> None:
-        takes_stack, takes_decoder = self.init_stacks != "both", self.init_decoder_from is not None
+        takes_stack = self.init_stacks != "both"
+        takes_decoder = self.init_decoder_from is not None
         check(
             (self.init_from is not None or not takes_stack, "init_stacks", "goes with init_from"),
             (self.init_from is not None or not takes_decoder, "init_decoder_from", "goes with init_from"),
@@ -95,5 +97,6 @@ class Recipe:
                 "cannot be combined with init_decoder_from",
             ),
             (all("=" in entry for entry in self.init_vectors), "init_vectors", "expected LANG=FILE"),
+            # Seeds are signed numbers of 64 bits in torch.
             (0 <= self.seed < 2**63, "seed", f"must lie between 0 and 2^63 - 1, got {self.seed}"),
         )

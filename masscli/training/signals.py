@@ -29,6 +29,7 @@ class Signals:
     def __enter__(self) -> Signals:
         def remember(number: int, frame: object) -> None:
             self.received = self.received or number
+            # With the previous handler back, an impatient second Ctrl-C ends the process.
             signal.signal(number, self._previous[number])
 
         def request_save(number: int, frame: object) -> None:

@@ -101,6 +101,7 @@ class Trainer:
             if parameter.requires_grad:
                 self.names[parameter] = name
         for stream in streams:
+            # Streams may have heads of the same name, so theirs carry the stream.
             for name, parameter in stream.objective.named_parameters():
                 if parameter.requires_grad:
                     self.names[parameter] = f"objective.{stream.name}.{name}"
@@ -115,16 +116,20 @@ class Trainer:
 
     def run(self) -> Iterator[Event]:
         """Train until the recipe says stop, and yield events."""
+        # Objectives are modules of their own, which the model does not contain.
         self.model.train()
         for stream in self.streams.values():
             stream.objective.train()
         progress = Progress(self.state)
         averager = MetricAverager(len(self.gradients.terms), self.device)
+        # Signals are requests within the loop only; afterwards they act as ever.
         with self.signals:
             yield from self._loop(progress, averager)
+        # Updates since the last report would otherwise be missing in the log.
         if averager.updates:
             yield self._report(averager, progress)
         if progress.saved_at != self.state.step:
+            # Whoever sends a signal may not wait for a validation before killing the process.
             if self.validator and not progress.interrupted:
                 yield from self._validate_and_save()
             else:
@@ -135,6 +140,8 @@ class Trainer:
     def _loop(self, progress: Progress, averager: MetricAverager) -> Iterator[Event]:
         """Make updates until there are no more or there is a reason to end."""
         for planned, prepared in self._updates():
+            # A checkpoint between two uses of a list could not be continued exactly, so runs end after the
+            # last one.
             if self._between_lists():
                 progress.reason = self._reason_to_end(planned, progress.seconds)
                 if progress.reason:
@@ -164,6 +171,7 @@ class Trainer:
         if self.validator and self._is_due(validate_interval):
             yield from self._validate_and_save()
             progress.saved_at = self.state.step
+        # A validation saves as well.
         elif self._is_due(save_interval):
             yield from self._save({})
             progress.saved_at = self.state.step
@@ -173,8 +181,10 @@ class Trainer:
 
         Each list is yielded `batch_reuse` times.
         """
-        train, state = self.recipe.train, self.state
+        train = self.recipe.train
+        state = self.state
         reuse = train.batch_reuse
+        # Draws are lists of micro-batches, and each serves `reuse` updates.
         first_draw = state.step // reuse
         last_draw = None
         if train.max_update is not None:
@@ -183,6 +193,8 @@ class Trainer:
                 return
         samplers = {name: stream.sampler for name, stream in self.streams.items()}
 
+        # The plan is made twice: the loader's runs ahead by the batches that it prefetches, this one says
+        # what is consumed.
         def planned_batches() -> Iterator[PlannedBatch]:
             weights = self._sampling_weights
             return plan(samplers, weights, self.recipe.seed, state.update_freq, first_draw, state.positions)
@@ -199,6 +211,7 @@ class Trainer:
             if last_draw is not None and draw > last_draw:
                 return
             planned = list(group)
+            # Processes may have unequal shares, or none.
             share = len(
                 [batch for batch in planned if batch.micro % distributed.world_size == distributed.rank]
             )
@@ -222,13 +235,15 @@ class Trainer:
 
     def _reason_to_end(self, planned: Sequence[PlannedBatch], seconds: float) -> str:
         """Return why the run ends before the update with these micro-batches, or an empty string."""
-        train, patience = self.recipe.train, self.recipe.checkpoint.patience
+        train = self.recipe.train
+        patience = self.recipe.checkpoint.patience
         validations = self.state.validations_since_best
         if patience and validations >= patience:
             return f"no better {self.recipe.checkpoint.best_metric} in {validations} validations"
         first_stream = next(iter(self.streams))
         if train.max_epoch is not None:
             for batch in planned:
+                # The position of a batch says in which epoch it is, counted from 0.
                 if batch.stream == first_stream and batch.epoch >= train.max_epoch:
                     return f"read {first_stream} {train.max_epoch} times"
         if train.stop_time_hours is not None:
@@ -244,6 +259,7 @@ class Trainer:
 
     def _is_due(self, interval: int) -> bool:
         """Return whether something that is due every `interval` updates is due now."""
+        # With lists that are reused, the exact multiple may lie within a list.
         return self._between_lists() and self.state.step % interval < self.recipe.train.batch_reuse
 
     def _agreed_signals(self) -> tuple[int, bool]:
@@ -252,11 +268,13 @@ class Trainer:
         Every process learns of both after the same update, whichever process received the signals.
         """
         # Read once: a signal may arrive between two lines.
-        mine, save = self.signals.received, self.signals.save_requested
+        mine = self.signals.received
+        save = self.signals.save_requested
         if save:
             self.signals.save_requested = False
         requests = torch.tensor([float(mine), float(save)], device=self.device)
         any_stop, any_save = distributed.all_reduce_sum(requests).tolist()
+        # The sum does not tell which signals the others received, so SIGTERM stands for all.
         if any_stop and not mine:
             mine = signal.SIGTERM
         return mine, any_save > 0
@@ -270,11 +288,13 @@ class Trainer:
         lr = learning_rate(self.recipe.optim, self.state.step, self.recipe.train.max_update)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
+        # It may change what a list is prepared for, so it waits until the list is used up.
         if self._between_lists():
             for stream in self.streams.values():
                 stream.objective.begin_update(self.model, self.state.step)
         loss_sums, target_counts = self.gradients.compute(prepared)
         grad_norm = self._gradient_norm()
+        # One norm tells whether any gradient anywhere is infinite or not a number.
         finite = math.isfinite(grad_norm)
         if finite:
             self._clip_and_step(grad_norm)
@@ -284,6 +304,7 @@ class Trainer:
         else:
             self._fail(loss_sums, target_counts, grad_norm)
         self.optimizer.zero_grad(set_to_none=True)
+        # A skipped update counts as well, so that its batches are consumed in every process.
         self.state.step += 1
         for batch in planned:
             self.state.positions[batch.stream] = batch.next_position
@@ -301,7 +322,9 @@ class Trainer:
     def _clip_and_step(self, grad_norm: float) -> None:
         """Undo the loss scale, clip the gradient, and update the parameters."""
         clip_norm = self.recipe.optim.clip_norm
+        # The small number is that of torch's clip_grad_norm_ and fairseq.
         clip_factor = min(1.0, clip_norm / (grad_norm + 1e-6)) if clip_norm else 1.0
+        # Clipping and the loss scale are one factor, so gradients are multiplied once or not at all.
         factor = clip_factor / self.scale.value
         if factor != 1.0:
             gradients = [local_part(p.grad) for p in self.names if p.grad is not None]
@@ -346,6 +369,7 @@ class Trainer:
 
     def _check_divergence(self, loss_sums: Tensor, target_counts: Tensor) -> None:
         """Raise MasscliError if the loss has stayed far above that of the first update."""
+        # These are the losses of this process and the targets of all, so this estimates the mean.
         loss = float(loss_sums.sum()) / max(1.0, float(target_counts.sum())) * distributed.world_size
         if self._first_loss is None:
             # A model that knows nothing has the loss of a uniform guess.
@@ -402,6 +426,7 @@ class Trainer:
                 optimizer_tensors,
             )
             self.kept[self.state.step] = score
+            # Links follow a complete checkpoint, so they never point to a part of one.
             checkpoint.link_checkpoint(folder, "last", path)
             if is_best:
                 checkpoint.link_checkpoint(folder, "best", path)
@@ -410,6 +435,7 @@ class Trainer:
                 checkpoint.remove_checkpoint(folder, step)
                 del self.kept[step]
             yield Saved(self.state.step, path, is_best)
+        # No process may end, or go on to the next save, while rank 0 still writes.
         distributed.barrier()
 
     def _record_score(self, score: float | None) -> bool:
@@ -444,6 +470,7 @@ class Trainer:
             step=self.state.step,
             epoch=progress.epoch,
             losses=losses,
+            # The rate of the update that was just made.
             lr=learning_rate(self.recipe.optim, self.state.step - 1, self.recipe.train.max_update),
             grad_norm=progress.grad_norm,
             targets=int(averager.target_counts.sum()),
@@ -466,6 +493,7 @@ class Trainer:
         all_metrics: dict[str, float] = {}
         warnings: list[str] = []
         for stream in self.streams.values():
+            # Every process goes through the same names, because the sum below is collective.
             names = stream.objective.training_metrics
             if not names:
                 continue

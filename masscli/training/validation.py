@@ -94,6 +94,7 @@ class Validator:
         names += self._unambiguous_metrics
         for stream in self.streams:
             names += [f"{stream.name}.{metric}" for metric in stream.metrics]
+        # Several tasks share a metric, whose mean has one name.
         names += dict.fromkeys(task.metric for task in self.translations)
         names += [task.name for task in self.translations]
         if self.writings:
@@ -146,6 +147,7 @@ class Validator:
             metrics[f"{stream.name}.loss"] = sum(loss * weights[term] for term, loss in losses.items())
             if stream.term_losses:
                 term_losses |= dict(zip(stream.term_losses, losses.values(), strict=True))
+        # Losses of single terms are added afterwards, so they are not part of the mean.
         metrics["loss"] = sum(metrics.values()) / len(self.streams)
         if self._has_perplexity:
             metrics["ppl"] = math.exp(min(metrics["loss"], MAX_EXPONENT))
@@ -168,6 +170,7 @@ class Validator:
             return torch.tensor([sums, [batch.counts[term] for term in terms]], dtype=torch.float64)
 
         objective.eval()
+        # float64, so that the order of batches and processes hardly changes the sum.
         totals = torch.zeros(2, len(terms), dtype=torch.float64)
         for position, numbers in enumerate(stream.sampler.epoch()):
             if position % distributed.world_size == distributed.rank:
@@ -180,6 +183,7 @@ class Validator:
                 f"of {stream.name}",
                 "preprocess more text to validate on, or have more of it predicted (--mask-prob)",
             )
+        # A term without a target has loss 0.
         means = (loss_sums / target_counts.clamp(min=1)).tolist()
         return dict(zip(terms, means, strict=True))
 
@@ -204,6 +208,7 @@ class Validator:
         self, model: Transformer, metrics: dict[str, float], signatures: dict[str, str]
     ) -> None:
         """Add the scores of all translations, and their mean for each metric."""
+        # One copy in the compute dtype serves all tasks; without tasks none is made.
         copy = inference_copy(model) if self.translations else model
         values: dict[str, list[float]] = {}
         for task in self.translations:

@@ -56,8 +56,11 @@ class TranslationTask:
     ) -> Score:
         """Return the BLEU of the translations; every process translates a part of the lines."""
         # Round trips are searched greedily, as back-translation writes.
-        config = GenerationConfig(beam=beam if self.metric == "bleu" else 1)
+        if self.metric == "roundtrip":
+            beam = 1
+        config = GenerationConfig(beam=beam)
         writer = extract_stack(model, "encoder") if self.by_encoder else model
+        # Lines are dealt out in turn, so that long and short ones spread over the processes.
         mine = range(distributed.rank, len(self.sources), distributed.world_size)
         sources = [self.sources[number] for number in mine]
         lines = sources
@@ -70,6 +73,7 @@ class TranslationTask:
         device = next(model.parameters()).device
         hypotheses = exchange_lines(mine, lines, len(self.sources), device)
         target = self.path[-1]
+        # References go through the same replacement of letters as what the model has read and writes.
         references = tokenizer.preprocessing.map_letters(self.references, target)
         score = bleu(hypotheses, references, lowercase=lowercase)
         romanian = tokenizer.preprocessing.romanian if target == "ro" else None
@@ -88,7 +92,8 @@ def _without_copies(
     kept = []
     for line, original in zip(lines, sources, strict=True):
         copy = tokenizer.decode(tokenizer.encode(original, source), target)
-        kept.append("" if line.split() == copy.split() else line)
+        is_copy = line.split() == copy.split()
+        kept.append("" if is_copy else line)
     return kept
 
 
@@ -111,6 +116,7 @@ class WritingTask:
         self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int
     ) -> dict[str, Score]:
         """Return the ROUGE scores by name; every process generates a part of the outputs."""
+        # The limit of a summary does not grow with its source.
         config = GenerationConfig(beam=beam, max_len_a=0, max_len_b=self.max_length)
         writer = extract_stack(model, "encoder") if self.by_encoder else model
         mine = range(distributed.rank, len(self.sources), distributed.world_size)
