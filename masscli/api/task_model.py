@@ -59,6 +59,7 @@ class TaskModel:
         config = replace(checkpoint.recipe.stream[name], objective=options)
         objective = objective_of(config, checkpoint)
         assert isinstance(objective, PredictiveObjective)
+        # The objectives of all streams share one file, in which names begin with the stream.
         prefix = f"{name}."
         tensors = {}
         for key, tensor in checkpoint.objective_state().items():
@@ -75,8 +76,10 @@ class TaskModel:
     def outputs(self, table: Table, batch_tokens: int) -> tuple[list[ExampleOutput], list[str]]:
         """Return the outputs of the model for each row of a table, and warnings about truncation."""
         dataset = self.objective.table_dataset(table, labelled=False)
+        # Predicting never leaves out an example, so the longest one must fit into a batch.
         longest = int(dataset.sizes(0, len(dataset)).max())
         limits = BatchLimits(max(batch_tokens, longest))
+        # Unshuffled, and with seed 0: nothing in prediction is random.
         sampler = BatchSampler(len(dataset), dataset.sizes, limits, 0, self.stream, shuffle=False)
         batch_builder = BatchBuilder(self.stream, dataset, self.objective.collator(), 0)
         outputs = evaluate_outputs(self.model, self.objective, batch_builder, sampler)
@@ -104,6 +107,7 @@ def _select_task(path: Path, checkpoint: Checkpoint, stream: str | None) -> tupl
         if isinstance(config.objective, TableOptions):
             tasks[name] = config.objective
     if not tasks:
+        # A model that writes is no mistake, only the command is, so the hint names the right one.
         if checkpoint.writers:
             raise MasscliError(f"{path}: writes text", f"masscli generate {path}")
         raise MasscliError(

@@ -75,11 +75,15 @@ class TextModel:
 
         `allowed` is a (V,) mask of the pieces that may be generated; None allows all.
         """
+        # Members of an ensemble may generate with different stacks.
         models = []
         for checkpoint in self.checkpoints:
             model = checkpoint.model(self.device, self.dtype)
             stack = writing_stack(checkpoint, self.task)
-            models.append(model if stack is None else extract_stack(model, stack))
+            if stack is not None:
+                model = extract_stack(model, stack)
+            models.append(model)
+        # A task over a table reads as much of a source as it did in training.
         truncation = Truncation()
         if self.task.stream is not None and isinstance(
             self.task.stream.objective, ConditionalGenerationOptions
@@ -110,21 +114,21 @@ class TextModel:
 
     def data_folder(self, path: Path | None = None) -> DataFolder:
         """Open the data folder of the task, which is the one of the run unless `path` names another."""
+        # A stream may have a folder of its own beside that of the run.
         own_folder = self.task.stream.data_dir if self.task.stream is not None else None
         return DataFolder.open(path or own_folder or self.checkpoints[0].recipe.data)
 
     def split(self, name: str, data: Path | None = None) -> tuple[list[str], list[str]]:
         """Return the sources and references of a split: from the table that the task reads, or from pairs."""
-        folder, task = self.data_folder(data), self.task
+        folder = self.data_folder(data)
+        task = self.task
         if task.stream is None or not isinstance(task.stream.objective, ConditionalGenerationOptions):
             pair = f"{task.source}-{task.target}"
-            return folder.original_lines(name, pair, task.source), folder.original_lines(
-                name, pair, task.target
-            )
-        objective, table = (
-            objective_of(task.stream, self.checkpoints[0]),
-            folder.table(task.stream.dataset, name),
-        )
+            sources = folder.original_lines(name, pair, task.source)
+            references = folder.original_lines(name, pair, task.target)
+            return sources, references
+        objective = objective_of(task.stream, self.checkpoints[0])
+        table = folder.table(task.stream.dataset, name)
         assert isinstance(objective, ConditionalGeneration)
         # The dataset is made for its checks only: it complains of missing columns.
         objective.table_dataset(table, labelled=True)
@@ -135,6 +139,7 @@ class TextModel:
 
         A piece is frequent if it occurs at least `count` times."""
         folder = self.data_folder(data)
+        # Counts by id mean something only in the vocabulary of the model.
         if folder.vocab.fingerprint != self.checkpoints[0].framing().vocab.fingerprint:
             raise MasscliError(
                 f"--data {folder.folder}: has another vocabulary than {self.checkpoints[0].path}",
@@ -164,6 +169,7 @@ def _open_ensemble(paths: Sequence[Path]) -> tuple[list[Checkpoint], list[str]]:
     first = checkpoints[0].framing()
     for member, checkpoint in zip(members, checkpoints, strict=True):
         warnings += _check_generates(member, checkpoint)
+        # The same ids must mean the same, and so must the marks of languages.
         framing = checkpoint.framing()
         if framing.vocab.fingerprint != first.vocab.fingerprint:
             raise MasscliError(
@@ -181,12 +187,14 @@ def _open_ensemble(paths: Sequence[Path]) -> tuple[list[Checkpoint], list[str]]:
 def _check_generates(path: Path, checkpoint: Checkpoint) -> list[str]:
     """Raise MasscliError if a model cannot write text; return a warning if it was not trained to."""
     objectives = [stream.objective for stream in checkpoint.recipe.stream.values()]
+    # An encoder can write if it has learned to with pseudo-masks.
     encoder_generates = any(objective.encoder_generates for objective in objectives)
     if not checkpoint.recipe.model.decoder_layers and not encoder_generates:
         raise MasscliError(
             f"{path}: has no decoder, so it cannot turn text into text",
             "fine-tune it to write: --task s2s, summarize or respond; labels are for masscli predict",
         )
+    # A warning only: what an untrained decoder makes may be looked at all the same.
     if objectives and not any(objective.generates_text for objective in objectives):
         names = ", ".join(dict.fromkeys(objective.name for objective in objectives))
         return [

@@ -52,6 +52,7 @@ def _select_stream(
 
     Return None if no stream of this kind has the given languages.
     """
+    # Only tasks that write can be meant: those over tables, and directions of translation.
     table_tasks = checkpoint.writers
     candidates = {}
     for name, stream in checkpoint.recipe.stream.items():
@@ -66,9 +67,11 @@ def _select_stream(
             )
         _check_languages(stream_name, candidates[stream_name], source, target)
         return candidates[stream_name]
+    # A task over a table reads and writes one language, so both languages must be that one or open.
     fitting = [name for name, options in table_tasks.items() if {source, target} <= {None, options.language}]
     if not fitting:
         return None
+    # If there are directions too, a language alone does not say whether the table is meant.
     both_given = source is not None and target is not None
     if len(fitting) > 1 or not (both_given or len(candidates) == 1):
         raise MasscliError(f"{checkpoint.path}: which task?", f"say it with --stream; it has {listed}")
@@ -106,6 +109,8 @@ def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | 
         first_dataset = next(iter(checkpoint.recipe.stream.values())).dataset
         language = target or source or first_dataset
         return WritingTask(language, language, None)
+    # Two languages may be any, since a model of several languages can be asked for a direction that it never
+    # saw.
     trained = checkpoint.directions
     if source is not None and target is not None:
         warnings = []
@@ -114,7 +119,10 @@ def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | 
         return WritingTask(source, target, None, tuple(warnings))
     if not trained:
         return _guess_direction(known, source, target)
-    fitting = [(a, b) for a, b in trained if source in (None, a) and target in (None, b)]
+    fitting = []
+    for known_source, known_target in trained:
+        if source in (None, known_source) and target in (None, known_target):
+            fitting.append((known_source, known_target))
     if len(fitting) != 1:
         raise MasscliError(
             "which direction?", f"say it with -s and -t; the run was trained for {_list_directions(trained)}"
@@ -136,6 +144,7 @@ def _guess_direction(known: Sequence[str], source: str | None, target: str | Non
 
     What such a model generates in another language is the first sign of successful pre-training.
     """
+    # The first language that is not the other one; of a single language, both.
     source = source or next((language for language in known if language != target), known[0])
     target = target or next((language for language in known if language != source), source)
     warning = (
@@ -153,6 +162,7 @@ def writing_stack(checkpoint: Checkpoint, task: WritingTask) -> Literal["encoder
     objectives = [stream.objective for stream in _streams_of_task(checkpoint, task)]
     if not objectives:
         return None
+    # Streams that disagree were trained with encoder and decoder together.
     if all(objective.encoder_generates for objective in objectives):
         return "encoder"
     if all(objective.stacks == "decoder" for objective in objectives):
@@ -168,6 +178,7 @@ def _streams_of_task(checkpoint: Checkpoint, task: WritingTask) -> list[StreamCo
         if same_task:
             return same_task
     direction = f"{task.source}-{task.target}"
+    # Several streams may have learned one direction, with different stacks.
     same_direction = []
     for stream in generating:
         if stream.objective.input_kind.has_direction and stream.dataset == direction:
