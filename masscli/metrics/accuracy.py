@@ -25,14 +25,17 @@ class Accuracy(MeanMetric):
     def from_options(cls, options: ScoreConfig) -> Self:
         """Return the metric with the settings of `options`."""
         metric = super().from_options(options)
+        # Lines with this mark have been left out before; it is kept for the signature.
         metric.no_gold = options.no_gold or ""
         return metric
 
     def line_score(self, hypothesis: str, reference: str) -> float:
         """Return 1 if the line is equal to its reference, else 0."""
-        hypothesis, reference = hypothesis.strip(), reference.strip()
+        hypothesis = hypothesis.strip()
+        reference = reference.strip()
         if self.lowercase:
-            hypothesis, reference = hypothesis.lower(), reference.lower()
+            hypothesis = hypothesis.lower()
+            reference = reference.lower()
         return float(hypothesis == reference)
 
     def signature_fields(self) -> dict[str, str]:
@@ -45,6 +48,7 @@ class Accuracy(MeanMetric):
     def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[float]:
         is_blank = not hypothesis.strip() and not any(line.strip() for line in ref_kwargs["references"])
         if is_blank:
+            # A line that is no example has neither a score nor a count.
             return [0.0, 0.0]
         return super()._compute_segment_statistics(hypothesis, ref_kwargs)
 

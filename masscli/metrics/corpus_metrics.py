@@ -59,16 +59,19 @@ class CorpusMetric(SignedMetric):
             values = self._bootstrap(self.resampling_units(gold, predicted), n_bootstrap)
             # The interval of 95%, as sacreBLEU computes it.
             low, high = np.percentile(values, [2.5, 97.5])
-            score._mean, score._ci = float(np.mean(values)), float(high - low) / 2
+            score._mean = float(np.mean(values))
+            score._ci = float(high - low) / 2
         return score
 
     def _bootstrap(self, units: Sequence[Unit], samples: int) -> list[float]:
         """Return the score of each of `samples` bootstrap samples; a sample is drawn with replacement."""
+        # The seed is sacreBLEU's, so that intervals are the same every time.
         rng = np.random.default_rng(BOOTSTRAP_SEED)
         values = []
         for _ in range(samples):
             gold: list[str] = []
             predicted: list[str] = []
+            # A sample has as many units as the corpus.
             for position in rng.integers(0, len(units), len(units)).tolist():
                 gold += units[position][0]
                 predicted += units[position][1]
@@ -89,6 +92,7 @@ class CorpusMetric(SignedMetric):
         )
 
     def _compute_segment_statistics(self, hypothesis: str, ref_kwargs: dict[str, Any]) -> list[float]:
+        # Never called: the method above refuses to compare line by line.
         raise NotImplementedError
 
     def _compute_score_from_stats(self, stats: Sequence[float]) -> Score:
@@ -109,10 +113,9 @@ class LabelMetric(CorpusMetric):
         lines = zip(hypotheses, *references, strict=True)
         labelled = [line for line in lines if any(label.strip() for label in line)]
         predicted = self.normalize_case([line[0] for line in labelled])
-        gold = [
-            self.normalize_case([line[number] for line in labelled])
-            for number in range(1, len(references) + 1)
-        ]
+        gold = []
+        for number in range(1, len(references) + 1):
+            gold.append(self.normalize_case([line[number] for line in labelled]))
         return super().corpus_score(predicted, gold, n_bootstrap)
 
     def normalize_case(self, lines: Sequence[str]) -> list[str]:
@@ -153,6 +156,7 @@ class F1(LabelMetric):
 
         Raises MasscliError if no line has the label that is asked for.
         """
+        # Labels are taken from all lines before any is drawn, so that samples agree on what F1 is.
         labels: set[str] = set()
         for lines in (hypotheses, *references):
             labels.update(self.normalize_case(lines))
@@ -205,6 +209,7 @@ class Pearson(CorpusMetric):
                 number = float(line)
             except ValueError:
                 number = math.nan
+            # `nan` and `inf` are numbers to Python, but have no correlation.
             if not math.isfinite(number):
                 raise MasscliError(
                     f"{self.title}: line {line_number} of {side} is not a number: {line[:_SHOWN_LETTERS]!r}"
@@ -245,6 +250,7 @@ class EntityF1(CorpusMetric):
             if not gold_line:
                 units.append(unit)
                 unit = ([], [])
+        # The last sentence may lack its blank line.
         if unit[0]:
             units.append(unit)
         return units

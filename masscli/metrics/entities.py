@@ -23,6 +23,7 @@ def entity_spans(tags: Sequence[str]) -> list[Span]:
     # A tag outside of entities at the end closes the last entity.
     for position, tag in enumerate([*tags, "O"]):
         prefix, _, entity_type = tag.partition("-")
+        # BILOU differs from BIOES in two names only.
         prefix = BILOU_TO_BIOES.get(prefix, prefix)
         continues = prefix in ("I", "E") and open_type == entity_type
         # The entity before this word ends here.
@@ -30,7 +31,8 @@ def entity_spans(tags: Sequence[str]) -> list[Span]:
             spans.append((start, position, open_type))
             open_type = None
         if prefix in ("B", "I", "E", "S") and not continues:
-            start, open_type = position, entity_type
+            start = position
+            open_type = entity_type
         # An entity that this word itself ends.
         if prefix in ("E", "S"):
             spans.append((start, position + 1, entity_type))
@@ -42,7 +44,8 @@ def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]])
     """Return micro-averaged F1 of the spans of many sentences, each given as its tags."""
     correct = total = 0
     for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
-        gold_spans, predicted_spans = set(entity_spans(gold_tags)), set(entity_spans(predicted_tags))
+        gold_spans = set(entity_spans(gold_tags))
+        predicted_spans = set(entity_spans(predicted_tags))
         correct += len(gold_spans & predicted_spans)
         total += len(gold_spans) + len(predicted_spans)
     if total == 0:
@@ -55,7 +58,9 @@ def split_sentences(lines: Sequence[str]) -> list[list[str]]:
     sentences: list[list[str]] = [[]]
     for line in lines:
         if line.strip():
+            # Columns are separated by tabs or spaces, and the tag is the last one.
             sentences[-1].append(line.split("\t")[-1].split(" ")[-1])
+        # Several blank lines end one sentence.
         elif sentences[-1]:
             sentences.append([])
     return sentences

@@ -32,6 +32,7 @@ def f1(gold: Labels, predicted: Labels, positive: str) -> float:
 
 def macro_f1(gold: Labels, predicted: Labels) -> float:
     """Return the mean of F1 over all labels that occur; a blank is no label."""
+    # Sorted, so that the sum has the same rounding every time.
     labels = sorted({*gold, *predicted} - {""})
     return _ratio(sum(f1(gold, predicted, label) for label in labels), len(labels))
 
@@ -40,7 +41,8 @@ def matthews(gold: Labels, predicted: Labels) -> float:
     """Return the correlation of two labellings."""
     # All three terms are covariances of the one-hot vectors of the labels, times n * n.
     n = len(gold)
-    gold_counts, predicted_counts = Counter(gold), Counter(predicted)
+    gold_counts = Counter(gold)
+    predicted_counts = Counter(predicted)
     expected = sum(predicted_counts[label] * gold_counts[label] for label in gold_counts)
     covariance = _count_equal(gold, predicted) * n - expected
     gold_variance = n * n - sum(count * count for count in gold_counts.values())
@@ -51,7 +53,9 @@ def matthews(gold: Labels, predicted: Labels) -> float:
 def pearson(gold: Sequence[float], predicted: Sequence[float]) -> float:
     """Return the linear correlation."""
     n = max(1, len(gold))
-    gold_mean, predicted_mean = math.fsum(gold) / n, math.fsum(predicted) / n
+    # Exact sums do not depend on the order of the lines.
+    gold_mean = math.fsum(gold) / n
+    predicted_mean = math.fsum(predicted) / n
     gold_deviations = [value - gold_mean for value in gold]
     predicted_deviations = [value - predicted_mean for value in predicted]
     covariance = math.fsum(a * b for a, b in zip(gold_deviations, predicted_deviations, strict=True))
@@ -87,6 +91,7 @@ def choose_positive_label(labels: Sequence[str], positive: str) -> str | None:
     if positive:
         return positive
     if len(labels) == 2:
+        # As in GLUE, where labels are 0 and 1, the second one is the positive one.
         return sorted(labels)[1]
     return None
 

@@ -31,6 +31,7 @@ class MultiBleu(BLEU):
         """Set up BLEU of text that `preprocessing` was applied to."""
         super().__init__(
             lowercase=preprocessing.lowercase,
+            # Text is tokenized by _preprocess_segment, so BLEU itself must leave it alone.
             tokenize="none",
             smooth_method="none",
             force=True,
@@ -49,6 +50,7 @@ class MultiBleu(BLEU):
     def from_options(cls, options: ScoreConfig) -> Self:
         """Return the metric with the settings of `options`."""
         preprocessing = TextPreprocessing(
+            # The papers that removed the marks had normalized punctuation before.
             normalize=options.normalize or options.plain_romanian,
             moses=True,
             lowercase=options.lowercase,
@@ -63,4 +65,5 @@ class MultiBleu(BLEU):
         return signature
 
     def _preprocess_segment(self, sent: str) -> str:
+        # sacreBLEU calls this on every line of both sides before it tokenizes.
         return self.preprocessing.apply([sent], self.language)[0]

@@ -122,7 +122,8 @@ class RougeL(Rouge):
 
     def count_matches(self, hypothesis: list[Words], reference: list[Words]) -> Matches:
         """Count the words of the longest common subsequence of whole summaries."""
-        ours, theirs = list(chain(*hypothesis)), list(chain(*reference))
+        ours = list(chain(*hypothesis))
+        theirs = list(chain(*reference))
         return Matches(common_subsequence_length(ours, theirs), len(ours), len(theirs))
 
 
@@ -134,12 +135,15 @@ class RougeLsum(Rouge):
     def count_matches(self, hypothesis: list[Words], reference: list[Words]) -> Matches:
         """Count the words of the unions, each no more often than either summary has it."""
         matched: Counter[str] = Counter()
+        # Section 3.2 of the paper: each sentence of the reference is matched with all of the hypothesis.
         for reference_sentence in reference:
             union: set[int] = set()
             for sentence in hypothesis:
                 union |= common_subsequence_positions(reference_sentence, sentence)
             matched.update(reference_sentence[position] for position in union)
-        ours, theirs = Counter(chain(*hypothesis)), Counter(chain(*reference))
+        # Clipped at the counts of both sides, as ROUGE-1.5.5 does.
+        ours = Counter(chain(*hypothesis))
+        theirs = Counter(chain(*reference))
         return Matches((matched & ours).total(), ours.total(), theirs.total())
 
     def signature_fields(self) -> dict[str, str]:
@@ -149,16 +153,20 @@ class RougeLsum(Rouge):
 
 def rouge_words(line: str) -> Words:
     """Return runs of letters, digits and their marks, in lower case."""
+    # Composed letters make equal spellings equal.
     text = unicodedata.normalize("NFC", line.lower())
     if text.isascii():
         return WORD.findall(text)
     # Find the words in a copy of the text in which all marks are one and the same.
-    marked = "".join(MARK if unicodedata.category(letter).startswith("M") else letter for letter in text)
+    marked = ""
+    for letter in text:
+        marked += MARK if unicodedata.category(letter).startswith("M") else letter
     return [text[match.start() : match.end()] for match in WORD.finditer(marked)]
 
 
 def count_ngrams(words: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
     """Return how often each n-gram occurs."""
+    # The shortest copy ends the zip, so n-grams are complete.
     shifted = [words[start:] for start in range(order)]
     return Counter(zip(*shifted, strict=False))
 
@@ -168,6 +176,7 @@ def common_subsequence_length(a: Sequence[str], b: Sequence[str]) -> int:
     # After each word of `a`, row[j] is the length for the words of `a` so far and the first j words of `b`.
     row = [0] * (len(b) + 1)
     for word in a:
+        # `diagonal` is the entry of the row before, one column to the left.
         diagonal = 0
         for column, other in enumerate(b, 1):
             above = row[column]
@@ -181,6 +190,7 @@ def common_subsequence_length(a: Sequence[str], b: Sequence[str]) -> int:
 
 def common_subsequence_positions(a: Sequence[str], b: Sequence[str]) -> set[int]:
     """Return the positions in `a` of a longest common subsequence."""
+    # The whole table is kept, to follow the subsequence back from its end.
     table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
     for i, word in enumerate(a, 1):
         for j, other in enumerate(b, 1):
@@ -189,7 +199,8 @@ def common_subsequence_positions(a: Sequence[str], b: Sequence[str]) -> set[int]
             else:
                 table[i][j] = max(table[i - 1][j], table[i][j - 1])
     positions = set()
-    i, j = len(a), len(b)
+    i = len(a)
+    j = len(b)
     # If both neighbours are equal, drop the last word of `a`, as ROUGE-1.5.5 does.
     while i and j:
         if a[i - 1] == b[j - 1]:

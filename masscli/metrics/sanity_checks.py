@@ -38,6 +38,7 @@ def check_text(
                 f"{reference_name}: {tokenized} of {len(hypotheses)} references end in a detached full stop; "
                 "they look tokenized"
             )
+        # Lower-cased output against cased references costs points that have nothing to do with quality.
         if not lowercase and _has_no_capitals(hypotheses) and not _has_no_capitals(lines):
             yield (
                 f"{name}: has no capital letter, but {reference_name} does; "
@@ -64,6 +65,7 @@ def _check_hypotheses(
             f"{name}: {tokenized} of {total} hypotheses end in a detached full stop; "
             "they look tokenized, but scores are for plain text"
         )
+    # Subword marks never belong to text, so a single one is reported.
     marked = _count(hypotheses, _has_subword_marks)
     if marked:
         yield (
@@ -79,6 +81,7 @@ def _check_hypotheses(
 def check_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
     """Yield warnings about metrics that do not suit the references."""
     for name, lines in references.items():
+        # Blank lines separate sentences of tagged words, and are no labels.
         labels = {line.strip() for line in lines if line.strip()}
         if "entity-f1" in options.metric and not any(label[1:2] == "-" for label in labels):
             yield (
@@ -105,6 +108,7 @@ def check_labels(
         yield from _check_columns({name: ours, reference_name: theirs})
         # Labels are compared as text, so 1.0 is not 1.
         spellings = _other_spellings(ours, theirs)
+        # Only the first of these problems is reported, since it explains the others.
         if spellings:
             count = sum(_normalize(line, options) in spellings for line in hypotheses)
             examples = [f"{own!r} is {other!r} there" for own, other in spellings.items()]
@@ -133,11 +137,13 @@ def _check_columns(labels_of_files: Mapping[str, set[str]]) -> Iterator[str]:
 def _other_spellings(ours: set[str], theirs: set[str]) -> dict[str, str]:
     """Map our labels to equal numbers that are spelled differently on the other side."""
     their_spellings = {}
+    # Labels that both sides spell alike are compared as they should be.
     for label in theirs - ours:
         number = _number(label)
         if number is not None:
             their_spellings[number] = label
     spellings = {}
+    # Sorted, so that the message is the same every time.
     for label in sorted(ours - theirs):
         number = _number(label)
         if number in their_spellings:

@@ -84,6 +84,7 @@ def score_lines(
 ) -> list[list[Score]]:
     """Return for each line one score for each metric."""
     _check_lengths({"hypotheses": hypotheses}, references)
+    # Building a metric may load a tokenizer, so one serves all lines.
     metrics = build_metrics(options)
     scores_of_lines = []
     for hypothesis, *line_references in zip(hypotheses, *references, strict=True):
@@ -148,6 +149,7 @@ def build_metrics(options: ScoreConfig) -> list[tuple[type[MetricClass], Metric]
     try:
         classes = [METRICS.load(name) for name in dict.fromkeys(names)]
     except ConfigError as error:
+        # The registry knows a `name`; the user has typed --metric.
         raise error.with_keys(lambda key: "metric" if key == "name" else key) from None
     return [(cls, cls.from_options(options)) for cls in classes]
 
@@ -156,7 +158,8 @@ def _to_score(cls: type[MetricClass], metric: Metric, result: SacrebleuScore, re
     mean = ci = None
     if resampled:
         # sacreBLEU has no public name for these.
-        mean, ci = float(result._mean), float(result._ci)
+        mean = float(result._mean)
+        ci = float(result._ci)
     signature = str(metric.get_signature())
     return Score(cls.title, float(result.score), signature, result._verbose, mean, ci)
 

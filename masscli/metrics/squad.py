@@ -50,9 +50,11 @@ def exact_match(gold: str, predicted: str) -> float:
 def f1(gold: str, predicted: str, v2: bool = True) -> float:
     """Return F1 of the words of two answers."""
     # An answer of articles and punctuation alone has no word.
-    predicted_words, gold_words = normalize_answer(predicted).split(), normalize_answer(gold).split()
+    predicted_words = normalize_answer(predicted).split()
+    gold_words = normalize_answer(gold).split()
     if not predicted_words or not gold_words:
         return float(v2 and predicted_words == gold_words)
+    # Words count as often as both sides have them.
     shared = (Counter(predicted_words) & Counter(gold_words)).total()
     return 2 * shared / (len(predicted_words) + len(gold_words))
 
@@ -149,9 +151,11 @@ def best_threshold(
     an answer first. The threshold at which none is answered is 0, as in the official script, or just below
     the least probability if that is negative.
     """
+    # With no question answered, only those without an answer are right.
     current = float(sum(not has_answer[key] for key in has_answer if key in predictions))
     lowest = min(probabilities.values())
-    best, best_at = current, 0.0
+    best = current
+    best_at = 0.0
     if lowest < 0:
         best_at = math.nextafter(lowest, -math.inf)
     for key in sorted(probabilities, key=probabilities.__getitem__):
@@ -161,13 +165,15 @@ def best_threshold(
         elif predictions.get(key):
             current -= 1.0
         if current > best:
-            best, best_at = current, probabilities[key]
+            best = current
+            best_at = probabilities[key]
     return 100 * best / len(has_answer), best_at
 
 
 def _means(prefix: str, scores: Mapping[str, tuple[float, float]]) -> dict[str, float]:
     """Return the means over a group of questions under their official keys; nothing if the group is empty."""
     total = len(scores)
+    # The official script leaves out the keys of a group without questions.
     if total == 0:
         return {}
     exact = 100 * sum(score[0] for score in scores.values()) / total

@@ -103,6 +103,7 @@ def measure(word: str) -> int:
 
 def step_1a(word: str) -> str:
     """Remove the ending of a plural: caresses, ponies, cats."""
+    # NLTK's addition: `ties` becomes `tie`.
     if word.endswith("ies") and len(word) == 4:
         return word[:-1]
     return _replace_ending(word, {"sses": "ss", "ies": "i", "ss": "ss", "s": ""}, min_measure=0)
@@ -117,6 +118,7 @@ def step_1b(word: str) -> str:
     for ending in ("ed", "ing"):
         if word.endswith(ending):
             rest = word.removesuffix(ending)
+            # Only an ending after a vowel is one: `sing` and `bed` stay.
             return _repair(rest) if "v" in letter_types(rest) else word
     return word
 
@@ -145,6 +147,7 @@ def step_2(word: str) -> str:
         # Here the condition is on what stands before `ogi`.
         return word[:-1] if measure(word[:-3]) > 0 else word
     if word.endswith("alli") and measure(word[:-4]) > 0:
+        # NLTK's addition: `alli` becomes `al`, and the result may end in another suffix.
         return step_2(word[:-2])
     return _replace_ending(word, _STEP_2, min_measure=1)
 
@@ -182,6 +185,8 @@ def _replace_ending(word: str, endings: Mapping[str, str], min_measure: int) -> 
     matches = [ending for ending in endings if word.endswith(ending)]
     if not matches:
         return word
+    # Porter's rule: the longest ending decides, even if its condition fails and that of a shorter one would
+    # not.
     longest = max(matches, key=len)
     rest = word.removesuffix(longest)
     if measure(rest) < min_measure:

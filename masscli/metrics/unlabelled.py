@@ -25,6 +25,7 @@ def unlabelled_mark(labels: Iterable[str]) -> str:
 
     It is empty if there is none.
     """
+    # `-` may be a label like any other, such as a minus sign, unless the rest are those of inference.
     others = set(labels) - {NO_GOLD_LABEL}
     if others and others <= INFERENCE_LABELS:
         return NO_GOLD_LABEL
@@ -39,6 +40,7 @@ def drop_unlabelled(
     The numbers are None if no label means "no gold label". Raises MasscliError if no example is left, or if
     lines are scored one by one and some would be left out.
     """
+    # An empty --no-gold says that there is no such label.
     if options.no_gold is None:
         options = replace(options, no_gold=_default_mark(references, options))
     if not options.no_gold:
