@@ -28,7 +28,8 @@ from masscli.text.subword_model import pieces_of
 HEADER = b"masscli bpe-codes\n"
 WORD_END = "</w>"
 XLM_SPECIAL_PIECES = ("<s>", "</s>", "<pad>", "<unk>", *(f"<special{n}>" for n in range(10)))
-MASK_ID, UNKNOWN_ID = XLM_SPECIAL_PIECES.index("<special1>"), XLM_SPECIAL_PIECES.index("<unk>")
+MASK_ID = XLM_SPECIAL_PIECES.index("<special1>")
+UNKNOWN_ID = XLM_SPECIAL_PIECES.index("<unk>")
 
 
 def is_bpe_codes(data: bytes) -> bool:
@@ -83,11 +84,13 @@ def _read_merges(path: Path) -> list[str]:
                 f"{path}:{number}: expected PIECE PIECE [COUNT], got {line!r}",
                 "fastBPE's learnbpe writes such a file",
             )
+        # The counts of fastBPE have no use once the order is known.
         merges.append(" ".join(fields[:2]))
     return merges
 
 
 def _is_merge(fields: Sequence[str]) -> bool:
+    # Two spaces in a row would make an empty piece.
     if "" in fields:
         return False
     return len(fields) == 2 or (len(fields) == 3 and fields[2].isdigit())
@@ -150,6 +153,7 @@ class BpeCodesModel:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the words with spaces between them, and UNKNOWN_TEXT for unknown pieces."""
         pieces = [UNKNOWN_TEXT if i == UNKNOWN_ID else self._pieces[i] for i in ids]
+        # The space at the end lets a mark on the last piece be removed like any other.
         return f"{' '.join(pieces)} ".replace(f"{BPE_CONTINUATION} ", "").rstrip(" ")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
@@ -157,6 +161,7 @@ class BpeCodesModel:
         return pieces_of(ids, self._pieces)
 
     def _encode_word(self, word: str) -> list[int]:
+        # The end of the word is marked on its last character, as merges are learned.
         parts = [*word[:-1], word[-1] + WORD_END]
         # Greater than every rank, so that pairs without a merge come last.
         no_merge = len(self._ranks)

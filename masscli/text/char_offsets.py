@@ -49,6 +49,7 @@ def encode_with_offsets(
     ids: list[int] = []
     begins: list[int] = []
     ends: list[int] = []
+    # Words are encoded one by one, so that a piece never reaches into another word.
     words = list(SHARED_TEXT_WORD.finditer(text))
     ids_of_words = tokenizer.encode_lines([word[0] for word in words], language)
     for word, word_ids in zip(words, ids_of_words, strict=True):
@@ -81,6 +82,7 @@ def char_offsets(word: str, piece_texts: Sequence[str]) -> list[Span]:
     spans: dict[int, Span] = {}
     for owner, span in zip(owners, _align(list(_common_form(word)), letters), strict=True):
         if span is not None:
+            # A piece stands for everything from its first letter to its last.
             begin, end = spans.get(owner, span)
             spans[owner] = min(begin, span[0]), max(end, span[1])
 
@@ -97,6 +99,7 @@ def _common_form(word: str) -> Iterator[Letter]:
     """Yield the letters of a word in the common form; a letter and the accents after it go together."""
     begin = 0
     while begin < len(word):
+        # Composing a letter with its accents makes `e` and a combining accent equal to `é`.
         end = begin + 1
         while end < len(word) and unicodedata.combining(word[end]):
             end += 1
@@ -122,8 +125,10 @@ def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
     if _UNKNOWN not in letters:
         word_letters = list(map(_same_punctuation, word_letters))
         letters = list(map(_same_punctuation, letters))
+    # Without autojunk frequent letters count too, which difflib would ignore in long texts.
     matcher = SequenceMatcher(None, word_letters, letters, autojunk=False)
     spans: list[Span | None] = []
+    # Opcodes cover both sides from left to right, so every letter gets its span in order.
     for operation, start, stop, first, last in matcher.get_opcodes():
         stretch = word[start:stop]
         if operation == "delete":
@@ -137,6 +142,7 @@ def _align(word: Sequence[Letter], letters: Sequence[str]) -> list[Span | None]:
         elif stretch:
             spans += [(stretch[0].begin, stretch[-1].end)] * (last - first)
         else:
+            # Letters that the word does not have, such as those of an inserted mark.
             spans += [None] * (last - first)
     return spans
 

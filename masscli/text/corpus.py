@@ -71,6 +71,7 @@ def open_bytes(path: Path) -> BinaryIO:
     Raises MasscliError if the file cannot be opened, or if standard input was read before.
     """
     if str(path) == "-":
+        # Whoever read standard input first has closed it.
         if sys.stdin.buffer.closed:
             raise MasscliError("standard input (-) is read twice", "give one of the two as a file")
         return sys.stdin.buffer
@@ -121,6 +122,7 @@ def iter_blocks(path: Path) -> Iterator[bytes]:
                 incomplete_line = block[end:]
                 continue
             incomplete_line += block
+            # A binary file may have no newline at all, and would fill the memory.
             if len(incomplete_line) > MAX_LINE_BYTES:
                 raise MasscliError(
                     f"{display_path(path)}:{line_number}: a line of more than {MAX_LINE_BYTES >> 20} MiB",
@@ -140,6 +142,7 @@ def decode_utf8(block: bytes, path: Path, first_line: int, offset: int) -> str:
         return block.decode("utf-8")
     except UnicodeDecodeError as error:
         line = first_line + block.count(b"\n", 0, error.start)
+        # UTF-16 begins with its byte order mark.
         looks_like_utf16 = offset == 0 and block[:2] in (b"\xff\xfe", b"\xfe\xff")
         advice = "it looks like UTF-16" if looks_like_utf16 else "convert it"
         byte = f"byte 0x{block[error.start]:02x} at offset {offset + error.start}"
@@ -154,6 +157,7 @@ def split_lines(text: str) -> list[str]:
     if not text:
         return []
     lines = text.split("\n")
+    # A newline at the end of the text begins no line.
     if not lines[-1]:
         lines.pop()
     if "\r" in text:
@@ -163,10 +167,12 @@ def split_lines(text: str) -> list[str]:
 
 def iter_lines(path: Path) -> Iterator[str]:
     """Yield every line of a file."""
-    line_number, offset = 1, 0
+    line_number = 1
+    offset = 0
     for block in iter_blocks(path):
         text = decode_utf8(block, path, line_number, offset)
         if offset == 0:
+            # The mark is an invisible letter of the first word otherwise.
             text = text.removeprefix("\ufeff")
         yield from split_lines(text)
         line_number += block.count(b"\n")
@@ -184,6 +190,7 @@ def scan_file(path: Path) -> FileScan:
     has_bom = False
     last_byte = b"\n"
     for block in iter_blocks(path):
+        # Only for the error: the text itself is not needed yet.
         decode_utf8(block, path, newlines + 1, offset)
         if offset == 0:
             has_bom = block.startswith(BOM)
@@ -203,6 +210,7 @@ def scan_file(path: Path) -> FileScan:
     return FileScan(
         path=path,
         size=path.stat().st_size,
+        # The checksum is that of the file as it is, compressed or not.
         sha256=sha256_of(path),
         lines=newlines + (last_byte != b"\n"),
         text_size=offset,

@@ -28,6 +28,7 @@ def draw_sentences(count: int, seed: int = 1) -> list[dict[str, str]]:
     seen: set[str] = set()
     while len(sentences) < count:
         sentence = _draw_sentence(tables, rng)
+        # A sentence that repeats one in any language would make a monolingual line parallel to another.
         if seen.isdisjoint(sentence.values()):
             seen.update(sentence.values())
             sentences.append(sentence)
@@ -49,6 +50,7 @@ def write(folder: Path, seed: int = 1) -> list[Path]:
     for language in LANGUAGES:
         lines = [next(remaining)[language] for _ in range(MONOLINGUAL_LINES)]
         contents[f"mono.{language}.txt"] = "".join(f"{line}\n" for line in lines)
+    # Everything is checked before anything is written.
     for name, text in contents.items():
         path = folder / name
         if path.exists() and path.read_bytes() != text.encode():
@@ -67,6 +69,7 @@ def write(folder: Path, seed: int = 1) -> list[Path]:
 def _draw_sentence(tables: dict[str, list[list[str]]], rng: random.Random) -> dict[str, str]:
     """Draw a pattern and a row of words for each of its slots."""
     pattern = rng.choice(tables["sentences"])
+    # Two different people.
     subject, friend = rng.sample(tables["who"], 2)
     verb = rng.randrange(len(tables["verb"]))
     slots = {"who": subject, "friend": friend, "verb": tables["verb"][verb], "deny": tables["deny"][verb]}
@@ -74,6 +77,7 @@ def _draw_sentence(tables: dict[str, list[list[str]]], rng: random.Random) -> di
         slots[name] = rng.choice(tables[name])
     sentence = {}
     for column, language in enumerate(LANGUAGES):
+        # Column n of every row holds the words of language n.
         text = pattern[column].format(**{name: words[column] for name, words in slots.items()})
         sentence[language] = text[0].upper() + text[1:]
     return sentence

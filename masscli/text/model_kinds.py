@@ -20,6 +20,7 @@ BPE_CODES = "bpe-codes"
 
 def detect_kind(data: bytes) -> str:
     """Return the kind of a subword model. Raises BadModelError if the bytes are of no known kind."""
+    # Formats with a mark of their own come first; what is left must be SentencePiece.
     if is_bpe_codes(data):
         return BPE_CODES
     if is_wordpiece(data):

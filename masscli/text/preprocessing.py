@@ -63,6 +63,7 @@ class TextPreprocessing:
         """Undo Moses tokenization as the language requires. Case, punctuation and letters stay."""
         if not self.moses:
             return line
+        # Nothing was escaped by the tokenizer, so nothing is unescaped.
         text: str = _detokenizer(language).detokenize(line.split(" "), unescape=False)
         return text
 

@@ -45,6 +45,7 @@ class SentencePieceModel:
             "</s>": processor.eos_id(),
             "<unk>": processor.unk_id(),
         }
+        # Later entries win: the model's own roles say more than names do.
         return renamed | controls | {name: i for name, i in roles.items() if i >= 0}
 
     @property

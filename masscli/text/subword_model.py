@@ -48,4 +48,10 @@ class SubwordModel(Protocol):
 
 def pieces_of(ids: Sequence[int], pieces: Sequence[str]) -> list[str]:
     """Return the piece for each id, and `<id>` for an id beyond the end of `pieces`."""
-    return [pieces[i] if i < len(pieces) else f"<{int(i)}>" for i in ids]
+    found = []
+    for i in ids:
+        if i < len(pieces):
+            found.append(pieces[i])
+        else:
+            found.append(f"<{int(i)}>")
+    return found

@@ -62,6 +62,7 @@ class Tokenizer:
         folder: Path,
     ) -> Tokenizer:
         """Learn a BPE from lines that `preprocessing` was applied to before, and save it into `folder`."""
+        # Control pieces get ids, but no text is ever encoded into them.
         control_pieces = [*RESERVED_PIECES, *map(language_piece, languages), *SPARE_PIECES]
         data = train_sentencepiece(lines, vocab_size, character_coverage, control_pieces)
         return cls._create(data, TRAINED_BPE, preprocessing, languages, folder)
@@ -125,6 +126,7 @@ class Tokenizer:
             data = (folder / MODEL_FILE).read_bytes()
         except FileNotFoundError:
             raise MasscliError(f"{folder / MODEL_FILE}: no such file", "the folder is incomplete") from None
+        # With another model, all ids would mean something else.
         if hashlib.sha256(data).hexdigest() != card.model_sha256:
             raise MasscliError(
                 f"{folder / MODEL_FILE}: is not the model that {TOKENIZER_FILE} describes",
@@ -242,6 +244,7 @@ def _check_compatible(
             raise MasscliError(
                 f"--spm-model {path}: its vocabulary has no language {language!r}", f"it has {known}"
             )
+    # An option that is not given asks for nothing, and the stored preparation holds.
     for option in ("normalize", "moses", "lowercase", "romanian"):
         requested = getattr(preprocessing, option)
         if requested and requested != getattr(card, option):

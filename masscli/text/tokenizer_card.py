@@ -108,6 +108,7 @@ class TokenizerCard:
         ids_and_names = sorted(zip(self.language_ids, self.languages, strict=True))
         content["language_ids"] = [language_id for language_id, _ in ids_and_names]
         content["languages"] = [name for _, name in ids_and_names]
+        # One spelling for equal contents: sorted keys, no blanks.
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -124,6 +125,7 @@ def make_card(
     New ids are first the model's free ids, then those after its end.
     """
     known_ids = model.special_ids
+    # A copy, from which ids are taken one by one.
     free_ids = list(model.free_ids)
     size = len(model)
 
@@ -169,6 +171,7 @@ def read_card(folder: Path) -> TokenizerCard:
         card = from_dict(TokenizerCard, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise MasscliError(f"{path}: no such file", "expected a data folder or a checkpoint") from None
+    # Errors of JSON and of UTF-8 are both ValueErrors.
     except (ValueError, ConfigError) as error:
         raise MasscliError(f"{path}: is damaged ({error})") from None
     if card.format != FORMAT:

@@ -58,7 +58,9 @@ class WordCache:
         ids = self._ids[np.repeat(self._ends[words] - ends[:-1], lengths) + np.arange(ends[-1])]
         # Forgetting everything at once is simple, and the common words are back after a few lines.
         if len(self._ids) > MAX_CACHED_IDS:
-            self._word_numbers, self._ids, self._ends = {}, self._ids[:0], self._ends[:1]
+            self._word_numbers = {}
+            self._ids = self._ids[:0]
+            self._ends = self._ends[:1]
         return ids, np.diff(ends[np.cumsum(counts)], prepend=0).astype(np.int32)
 
     def _add(self, words: list[str]) -> None:

@@ -42,6 +42,7 @@ class WordStarts:
     def __call__(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return for each of the ids (L,) whether it begins a word."""
         starts: NDArray[np.bool_] = self.begins[ids]
+        # The first token has none before it that could go on.
         starts[1:] &= ~self.continues[ids[:-1]]
         return starts
 

@@ -70,6 +70,7 @@ class WordPieceModel:
                 f"lacks {', '.join(missing)}, which a WordPiece vocabulary needs",
                 f"BERT's vocab.txt has a line each of {required}; one more at its end gets a new id",
             )
+        # The dictionary has the last of two equal pieces, so the first one differs from its entry.
         for i, piece in enumerate(self._pieces):
             if self._ids[piece] != i:
                 raise BadModelError(
@@ -123,6 +124,7 @@ class WordPieceModel:
             end = len(token)
             while end > start and mark + token[start:end] not in self._ids:
                 end -= 1
+            # As in BERT, one unknown part makes the whole token unknown.
             if end == start:
                 return unknown
             ids.append(self._ids[mark + token[start:end]])
@@ -152,6 +154,7 @@ def _clean(letter: str) -> str:
 
 
 def _is_punctuation(letter: str) -> bool:
+    # BERT also counts as punctuation the ASCII signs that Unicode calls symbols, such as $ and +.
     if letter.isascii() and letter.isprintable() and letter != " ":
         return not letter.isalnum()
     return unicodedata.category(letter).startswith("P")
