@@ -30,6 +30,7 @@ def start(device: torch.device) -> None:
         import torch
 
         torch.cuda.set_device(device)
+    # A single process needs no group.
     if world_size == 1:
         return
     import torch.distributed as dist
@@ -40,12 +41,14 @@ def start(device: torch.device) -> None:
             f"WORLD_SIZE is {world_size}, but {', '.join(missing)} are not set",
             "start with torchrun, or unset WORLD_SIZE",
         )
+    # The group is joined once, however many runs the process trains.
     if dist.is_initialized():
         return
     backend = "gloo"
     own_gpu = None
     if device.type == "cuda":
-        backend, own_gpu = "nccl", device
+        backend = "nccl"
+        own_gpu = device
     if not _shares_store_of_torchrun():
         dist.init_process_group(backend, device_id=own_gpu)
         return

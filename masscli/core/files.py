@@ -48,6 +48,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
         with open(aside, "wb") as file:
             yield file
             flush_to_disk(file)
+        # Renaming within a folder is one step for every reader.
         aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)
@@ -126,6 +127,7 @@ def fsync_path(path: Path) -> None:
     """Flush a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
+        # A new or renamed entry is on the disk only when its folder is flushed, too.
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -22,6 +22,7 @@ class Schedule:
     def value_at(self, update: int) -> float:
         """Return the value at an update."""
         for (start, start_value), (end, end_value) in pairwise(self.points):
+            # Points rise, so the first segment that ends later holds the update.
             if update < end:
                 return start_value + (end_value - start_value) * (update - start) / (end - start)
         return self.points[-1][1]

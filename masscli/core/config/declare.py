@@ -68,6 +68,7 @@ def check(*rules: Rule) -> None:
 
     Raises one ConfigError with all rules that do not hold.
     """
+    # All rules are evaluated first, so that the user sees every problem at once.
     problems = [Problem(key, message) for holds, key, message in rules if not holds]
     if problems:
         raise ConfigError(*problems)

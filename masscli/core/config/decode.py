@@ -41,6 +41,7 @@ def _parse_section(cls: type, raw: object) -> object:
         cls = _plug_in_class(cls, raw)
     kinds = typing.get_type_hints(cls)
     known = [field.name for field in fields(cast(Any, cls))]
+    # Problems are collected, and raised together at the end.
     problems = [Problem(key, f"unknown key{suggest(key, known)}") for key in raw if key not in known]
     values, problems_of_values = _parse_values(kinds, {key: raw[key] for key in raw if key in known})
     problems += problems_of_values
@@ -82,10 +83,12 @@ def _is_required(field: Field[Any]) -> bool:
 
 def _parse_value(kind: Any, value: object) -> object:
     """Parse a value for a field of the type `kind`, which may be optional, a section or a container."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    arguments = typing.get_args(kind)
     if origin in (Union, types.UnionType):
         if value is None:
             return None
+        # An optional type is a union with None.
         (inner, *_) = (argument for argument in arguments if argument is not types.NoneType)
         return _parse_value(inner, value)
     if is_dataclass(kind):
@@ -122,6 +125,7 @@ def _parse_tuple(kind: Any, value: object) -> tuple[object, ...]:
 
 def _parse_choice(choices: tuple[Any, ...], value: object) -> object:
     for choice in choices:
+        # A choice may be a number, which is a string on the command line.
         if value in (choice, str(choice)):
             return choice
     raise ConfigError(Problem("", f"{value!r} is not one of {', '.join(map(str, choices))}"))
@@ -129,6 +133,7 @@ def _parse_choice(choices: tuple[Any, ...], value: object) -> object:
 
 def _parse_scalar(kind: Any, value: object) -> object:
     """Parse a bool, a number, a path or a string."""
+    # Values from a command line are strings, whatever the type of the field.
     if isinstance(value, str) and kind is not str:
         value = _parse_word(kind, value)
     # TOML and Python write whole numbers without a point; a bool is an int to Python, but not to us.
@@ -157,6 +162,7 @@ def _fits(kind: Any, value: object) -> bool:
     # The class of a path depends on the operating system.
     if kind is Path:
         return isinstance(value, Path)
+    # `isinstance` would take True for a number.
     return type(value) is kind
 
 

@@ -43,6 +43,7 @@ def iter_options(cls: type, prefix: str = "") -> Iterator[OptionInfo]:
     for field in fields(cast(Any, cls)):
         kind, flags = _split_annotation(annotations[field.name])
         key = join_key(prefix, field.name)
+        # A section within a section lends its name to the keys of its options.
         if is_dataclass(kind):
             yield from iter_options(cast(type, kind), key)
         else:
@@ -68,7 +69,8 @@ def field_docs(cls: type) -> dict[str, str]:
 
 def type_name(kind: Any) -> str:
     """Return a type as help screens show it: `int`, `a|b|c` for a Literal, `int,...` for a tuple."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    arguments = typing.get_args(kind)
     if origin is Literal:
         return "|".join(map(str, arguments))
     if origin in (Union, types.UnionType):
@@ -90,6 +92,7 @@ def _split_annotation(annotation: Any) -> tuple[Any, tuple[str, ...]]:
 
 
 def _default(field: Field[Any]) -> object:
+    # A list or section is made anew by its factory, and shown as a value.
     if field.default_factory is not MISSING:
         return field.default_factory()
     return field.default

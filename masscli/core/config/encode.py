@@ -28,6 +28,7 @@ def _to_plain(value: Any) -> Any:
         return to_dict(value)
     if isinstance(value, Mapping):
         return {key: _to_plain(item) for key, item in value.items()}
+    # TOML and JSON know lists only.
     if isinstance(value, tuple):
         return [_to_plain(item) for item in value]
     if isinstance(value, Path):

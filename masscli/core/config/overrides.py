@@ -14,6 +14,7 @@ def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in top.items():
         below = merged.get(key)
+        # Only tables are merged; a list replaces the list below as a whole.
         if isinstance(below, Mapping) and isinstance(value, Mapping):
             merged[key] = merge(below, value)
         else:
@@ -27,6 +28,7 @@ def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, An
     The values stay strings, which `from_dict` parses by the types of their fields. Raises ConfigError for an
     assignment without `=`, or if a part of its key is a value and not a table.
     """
+    # Tables below the top are changed in place, so a shallow copy would change the caller's.
     changed: dict[str, Any] = copy.deepcopy(dict(raw))
     for assignment in assignments:
         key, equals, value = assignment.partition("=")

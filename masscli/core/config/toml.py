@@ -31,10 +31,12 @@ def to_toml(raw: Mapping[str, Any], table_name: str = "") -> str:
     for key, table in tables.items():
         text = to_toml(table, join_key(table_name, _format_key(key)))
         blocks.append(text.rstrip("\n"))
+    # A table that was left out, because it is empty, leaves no blank lines.
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _format_key(key: str) -> str:
+    # TOML allows letters, digits, - and _ in a key without quotes.
     is_bare = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
     if is_bare:
         return key

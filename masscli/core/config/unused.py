@@ -30,6 +30,7 @@ def find_unused(section: Any, rules: Iterable[UnusedOption] | None = None) -> di
             continue
         for option in rule.options.split():
             misleads = rule.misleading and is_changed(section, option)
+            # The first rule gives the reason; others would only repeat that the option is unused.
             unused.setdefault(option, rule._replace(misleading=misleads))
     return unused
 
