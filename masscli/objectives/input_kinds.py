@@ -112,6 +112,7 @@ class Pairs(InputKind):
     ) -> list[str]:
         """Return those directions of the main streams, or between their languages, that have pairs."""
         languages = languages_of(datasets)
+        # Main streams that read one language each, as in pre-training, say nothing of directions.
         wanted = [dataset for dataset in datasets if "-" in dataset] or _all_directions(languages)
         known = set(data.pairs)
         # In a separate folder one side may be synthetic, and a model should not learn to write that side.
@@ -186,6 +187,7 @@ class BackTranslation(InputKind):
 
     def num_training_examples(self, dataset: str, data: DataFolder) -> int:
         """Return the number of sentences of the target language."""
+        # The model makes the source side, so only sentences of the target language are read.
         return len(data.monolingual("train", dataset.split("-")[1]))
 
 
@@ -274,6 +276,7 @@ def _only_direction(flags: StreamSelection, data: DataFolder) -> str:
     """Return the direction of -s, -t and --langs; what they leave open is taken from the only pair."""
     if flags.source_lang and flags.target_lang:
         return f"{flags.source_lang}-{flags.target_lang}"
+    # Two languages of --langs are a direction in the order in which they are given.
     if flags.langs and not (flags.source_lang or flags.target_lang):
         if len(flags.langs) != 2:
             raise MasscliError(
@@ -299,6 +302,7 @@ def _only_table(objective: ObjectiveConfig, data: DataFolder) -> str:
     # A table of the usual format is preferred to those of others.
     for table_format in objective.formats:
         tables = [table for table, its_format in data.table_formats.items() if its_format == table_format]
+        # Several tables in a better format leave open which is meant, even if this format has only one.
         if len(tables) == 1 and not readable:
             return tables[0]
         readable += tables

@@ -47,6 +47,8 @@ class BacktranslationMonitor:
         others."""
         input_frequencies = input_counts / max(1, input_counts.sum())
         output_frequencies = output_counts / max(1, output_counts.sum())
+        # Names, numbers and punctuation are frequent in both languages; more than this share is not copied by
+        # chance.
         self.shared_frequency = float(np.minimum(input_frequencies, output_frequencies).sum())
         self._reset()
 
@@ -84,6 +86,7 @@ class BacktranslationMonitor:
         self.sums[name] = (old_amount + amount, old_count + count)
 
     def _is_right_language(self, output_ids: Ids) -> bool:
+        # The right language must be likelier than each of the others.
         return float(self.log_odds[:, output_ids].sum(1).min()) > 0
 
     def take(self) -> Mapping[str, tuple[float, float]]:
@@ -130,5 +133,6 @@ class BacktranslationMonitor:
 
 def _smoothed_log_frequencies(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the log relative frequency (V,) of each piece, with 1 added to every count."""
+    # With one added, a piece that never occurs has a logarithm as well.
     frequencies: NDArray[np.float64] = np.log((counts + 1) / (counts.sum() + len(counts)))
     return frequencies

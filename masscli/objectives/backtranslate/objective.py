@@ -44,6 +44,7 @@ class BacktranslationCollator:
         sentences = example_fields(examples, 0)
         sources = [self.framing.encoder_input(sentence, self.language) for sentence in sentences]
         numbers = example_numbers(examples)
+        # Until `prepare` has made the source, it is in the target's language.
         languages = (self.language, self.language)
         batch = sequence_pair_batch(self.framing, sources, sentences, languages, "backtranslate", numbers)
         return replace(batch, seeds=draw_seeds(rngs))
@@ -77,6 +78,7 @@ class Backtranslate(Objective):
         source_counts = data.piece_counts(self.source_language)
         # Outputs are compared with every language of the data, not only with the source.
         other_counts = _piece_counts_of_others(data, self.context.languages)
+        # The model reads the target language here, and writes the source language.
         self.monitor = BacktranslationMonitor(target_counts, source_counts, *other_counts)
         min_count = self.options.min_piece_count
         if not min_count:
@@ -103,13 +105,15 @@ class Backtranslate(Objective):
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
         """Replace the source by its translation, with noise in training."""
         assert batch.seeds is not None
-        framing, seeds = self.context.framing, batch.seeds.tolist()
+        framing = self.context.framing
+        seeds = batch.seeds.tolist()
         # The collator has put the real sentence in the place of the source; take off its special tokens.
         sentences = []
         for row, length in zip(batch.source.ids.cpu().numpy(), batch.source.lengths.tolist(), strict=True):
             end_symbol = length - 1
             sentences.append(row[framing.prefix_length : end_symbol])
         translations = self._translate(model, sentences, seeds, batch.source.ids.numel())
+        # The monitor sees what the model has written, before noise is added to it.
         sources = translations.token_ids
         if self.training:
             if self.monitor is not None:
@@ -126,6 +130,7 @@ class Backtranslate(Objective):
     ) -> Translations:
         """Translate sentences into the source language, by search or by sampling."""
         options = self.options
+        # In validation all sources are searched for, so that losses do not depend on draws.
         is_sampled = [False] * len(seeds)
         if self.training:
             # Which sources are sampled is drawn from the seeds of the examples.
@@ -135,15 +140,21 @@ class Backtranslate(Objective):
         translations = Translations(len(sentences))
         # The copy is laid out for fast decoding, and used for this batch only, since the weights change.
         generator = inference_copy(model)
+        # A search has one strategy, so searched and sampled sources are generated one after the other.
         for sampling in (False, True):
             numbers = [i for i, sampled in enumerate(is_sampled) if sampled is sampling]
             if not numbers:
                 continue
+            beam = options.beam
+            temperature = 1.0
+            if sampling:
+                # A sample is a single draw: of several, the likeliest would be kept.
+                beam = 1
+                temperature = options.temperature
             config = GenerationConfig(
                 sampling=sampling,
-                # A sample is a single draw: of several, the likeliest would be kept.
-                beam=1 if sampling else options.beam,
-                temperature=options.temperature if sampling else 1.0,
+                beam=beam,
+                temperature=temperature,
                 max_len_a=options.max_len_a,
                 max_len_b=options.max_len_b,
             )
@@ -151,6 +162,7 @@ class Backtranslate(Objective):
                 [generator],
                 self.context.framing,
                 config,
+                # A batch that fits into memory for training is generated from as a whole.
                 batch_tokens=batch_tokens * config.beam,
                 allowed=self.allowed_pieces.get(self.source_language),
             )
@@ -158,6 +170,7 @@ class Backtranslate(Objective):
                 [sentences[i] for i in numbers],
                 self.target_language,
                 self.source_language,
+                # Samples belong to the example and epoch; keys by content would repeat them in every epoch.
                 sample_keys=[seeds[i] for i in numbers],
             )
             for i, hypotheses in zip(numbers, results, strict=True):
@@ -167,11 +180,13 @@ class Backtranslate(Objective):
         return translations
 
     def _add_noise(self, sources: Sequence[Ids], seeds: Sequence[int]) -> list[Ids]:
-        options, mask_id = self.options, self.context.framing.vocab.mask
+        options = self.options
+        mask_id = self.context.framing.vocab.mask
         if not (options.source_shuffle or options.source_dropout or options.source_blank):
             return list(sources)
         noisy = []
         for source, seed in zip(sources, seeds, strict=True):
+            # The 0 beside the seed decides on sampling, the 1 on noise.
             rng = np.random.default_rng([seed, 1])
             noisy.append(
                 add_noise(

@@ -61,7 +61,8 @@ class BertLM(Objective):
 
     def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> BertLMCollator:
         """Return the collator, which replaces no words if there is no `code_switcher`."""
-        framing, language = self.context.framing, self.context.dataset_name
+        framing = self.context.framing
+        language = self.context.dataset_name
         masker = sentence_masker(self.options, framing.vocab)
         masked = SentenceMaskingCollator(masker, framing, language, code_switcher)
         return BertLMCollator(masked, SentenceCollator(framing, language))

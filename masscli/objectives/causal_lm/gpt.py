@@ -29,6 +29,7 @@ class WindowDataset(TokenBlockDataset):
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the lengths (stop - start, 1) of what the decoder reads, special tokens included."""
+        # The base class counts a token before and one behind each block, of which a window has neither.
         return super().sizes(start, stop) - 2
 
 

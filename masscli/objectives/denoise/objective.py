@@ -46,6 +46,7 @@ class DenoisingCollator:
             sources.append(self.framing.encoder_input(self.code_switcher(noisy, rng), self.language))
         targets = example_fields(examples, 0)
         numbers = example_numbers(examples)
+        # The decoder writes the language that the encoder reads.
         languages = (self.language, self.language)
         return sequence_pair_batch(self.framing, sources, targets, languages, "denoise", numbers)
 

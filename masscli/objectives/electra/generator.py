@@ -43,6 +43,7 @@ def generator_config(model: ModelConfig, size: float) -> ModelConfig:
         return replace(model, share_layers="none")
     dim = max(1, round(model.dim * size))
     heads = max(1, dim // HEAD_DIM)
+    # Heads must divide the width.
     dim -= dim % heads
     return replace(model, dim=dim, ffn_dim=4 * dim, heads=heads, share_layers="none")
 
@@ -75,6 +76,7 @@ class Generator(nn.Module):
             self.stack = Stack(config, config.encoder_layers, False, ())
         self.output = TokenPredictor(config, embedding_dim, vocab_size)
         initialize_weights(self)
+        # The released code draws this projection by TensorFlow's default.
         if self.project is not None:
             nn.init.xavier_uniform_(self.project.weight)
         if self.table is not None:
@@ -82,6 +84,7 @@ class Generator(nn.Module):
 
     def forward(self, model: Transformer, source: Tokens) -> Tensor:
         """Return the states (B * L, G)."""
+        # With --generator-ties all, the generator is the model with an output layer of its own.
         if self.stack is None:
             return model.encode(source).hidden.flatten(0, 1)
         if self.embedding is None:
@@ -116,9 +119,11 @@ class Generator(nn.Module):
         """Return the weights that have the same role and shape in a model, by their names there."""
         module_names = {"embedding": "embeddings.encoder"}
         if self.width == model.config.dim:
+            # Layers fit only into a model of the same width.
             module_names |= {"project": "embedding_projections.encoder", "stack": "encoder"}
         weights: dict[str, Tensor] = {}
         if self.table is not None:
+            # Tied embeddings belong to both stacks, under the name `shared`.
             stack = "encoder" if "encoder" in model.token_embeddings else "shared"
             weights[f"token_embeddings.{stack}"] = self.table
         for name, weight in self.named_parameters():
@@ -141,6 +146,7 @@ class TokenPredictor(nn.Module):
     def logits(self, states: Tensor, embedding: Tensor) -> Tensor:
         """Return the logits (N, V) of states (N, D), in fp32."""
         x = self.transform(states)
+        # Sampling needs the logits in fp32.
         return F.linear(x, embedding.to(x.dtype), self.bias.to(x.dtype)).float()
 
     def loss(self, states: Tensor, embedding: Tensor, label_ids: Tensor) -> Term:

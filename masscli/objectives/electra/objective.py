@@ -57,7 +57,8 @@ class ElectraCollator:
         """Make a batch of segment pairs."""
         vocab = self.framing.vocab
         pairs = [add_special_tokens(example, self.framing) for example in examples]
-        masked_ids, positions = [], []
+        masked_ids = []
+        positions = []
         for pair, rng in zip(pairs, rngs, strict=True):
             chosen = self._choose_positions(pair, rng)
             positions.append(chosen)
@@ -94,6 +95,7 @@ class ElectraCollator:
 
     def _num_model_targets(self, generator_labels: Labels, all_labels: Labels) -> int:
         """Return the number of targets of the model's loss term, which depends on the variant."""
+        # Positions that were drawn twice are detected once, but predicted twice.
         if self.options.variant == "electra-15":
             return len(torch.unique(generator_labels.positions))
         if self.options.variant == "replace-mlm":
@@ -106,9 +108,11 @@ class Detector(nn.Module):
 
     def __init__(self, dim: int, activation_name: str) -> None:
         super().__init__()
-        self.dense, self.out = Linear(dim, dim), Linear(dim, 1)
+        self.dense = Linear(dim, dim)
+        self.out = Linear(dim, 1)
         self.activation = activation(activation_name)
         initialize_weights(self)
+        # TensorFlow draws this layer by its own default, as the released code gives none.
         nn.init.xavier_uniform_(self.out.weight)
 
     def forward(self, states: Tensor) -> Tensor:
@@ -142,7 +146,8 @@ class Electra(Objective):
         refuse_language_tags("electra", context)
         self.options = config
         self.model_term = config.variant if config.predicts_tokens else "rtd"
-        model, vocab_size = context.model, context.framing.vocab.size
+        model = context.model
+        vocab_size = context.framing.vocab.size
         num_languages = len(context.framing.languages) if model.languages == "embedding" else 0
         self.generator = Generator(
             model, config.resolved_size(model.arch), vocab_size, config.resolved_ties, num_languages
@@ -165,6 +170,7 @@ class Electra(Objective):
         # While the generator learns alone, no other objective may change the model.
         self.exclusive = config.variant == "two-stage"
         if self.exclusive:
+            # A buffer, so that a run that goes on knows whether the weights have been copied.
             self.register_buffer("handed", torch.zeros((), dtype=torch.bool))
 
     @property
@@ -216,6 +222,7 @@ class Electra(Objective):
         """Remove the targets of the loss term that is not trained in this stage (two-stage)."""
         if not (self.exclusive and self.training):
             return batch
+        # A term without a count has no targets, and so no loss.
         term = self.model_term if self.get_buffer("handed") else "mlm"
         return replace(batch, counts={term: batch.counts[term]})
 
@@ -259,6 +266,7 @@ class Electra(Objective):
     def _fill(self, generator_states: Tensor, embedding: Tensor, batch: Batch) -> FilledText:
         """Fill the generator's positions with samples, which carry no gradient."""
         real = batch.labels["real"]
+        # The text is filled once at each position, however often that was drawn.
         slots, times = torch.unique(batch.labels["mlm"].positions, return_counts=True)
         original_ids = batch.source.ids.flatten().index_copy(0, real.positions, real.ids)
         slot_states = generator_states[slots]
@@ -276,14 +284,18 @@ class Electra(Objective):
             seed = int(batch.example_numbers[0])
             generator = torch.Generator(states.device).manual_seed(seed)
         uniform = torch.rand(logits.shape, generator=generator, device=states.device)
+        # The bounds keep both logarithms finite.
         gumbel = -torch.log(-torch.log(uniform.clamp_(1e-9, 1 - 1e-7)))
         return (logits + gumbel).argmax(-1)
 
     def _detection_loss(self, detector: Detector, states: Tensor, filled: FilledText, batch: Batch) -> Term:
         """Return the binary cross-entropy of detecting which tokens were replaced."""
-        positions, original = batch.labels["real"].positions, batch.labels["real"].ids
+        positions = batch.labels["real"].positions
+        original = batch.labels["real"].ids
         if self.options.variant == "electra-15":
-            positions, original = filled.slots, filled.original
+            positions = filled.slots
+            original = filled.original
+        # A sample that happens to be the original token counts as real (section 2 of the paper).
         is_replaced = (filled.ids[positions] != original).float()
         logits = detector(states[positions])
         loss = F.binary_cross_entropy_with_logits(logits, is_replaced, reduction="sum")
@@ -319,6 +331,7 @@ class Electra(Objective):
         as often as it was drawn.
         """
         assert self.baseline is not None
+        # The baseline is -log sigmoid of its logit, so exp(-reward) is what the sigmoid should be.
         logits = self.baseline(states.detach())[:, 0].float()
         baseline_loss = F.binary_cross_entropy_with_logits(logits, torch.exp(-rewards), reduction="none")
         advantages = (rewards - F.softplus(-logits)).detach()
@@ -327,6 +340,7 @@ class Electra(Objective):
 
     def _policy_loss(self, states: Tensor, sampled: Tensor, advantages: Tensor, embedding: Tensor) -> Tensor:
         logits = self.generator.output.logits(states, embedding) / self.options.temperature
+        # The gradient of an expected reward is that of the reward times the log-probability of the sample.
         log_probs = logits.log_softmax(-1).gather(1, sampled[:, None])[:, 0]
         return -(advantages * log_probs).sum()
 
@@ -348,6 +362,7 @@ class Electra(Objective):
         assert self.output is not None and self.gate is not None
         gate_logits = self.gate(states)[:, 0].float()
         log_probs = self.output.logits(states, embedding).log_softmax(-1).gather(1, label_ids[:, None])[:, 0]
+        # Sums of probabilities are formed as logarithms, so that none underflows.
         log_predicted = F.logsigmoid(-gate_logits) + log_probs
         # A token can be copied only if it is what stands there.
         log_mixture = torch.logaddexp(F.logsigmoid(gate_logits), log_predicted)

@@ -83,7 +83,8 @@ class ElectraOptions(DocumentOptions):
 
     def __post_init__(self) -> None:
         DocumentOptions.__post_init__(self)
-        two_stage, updates = self.variant == "two-stage", self.generator_updates
+        two_stage = self.variant == "two-stage"
+        updates = self.generator_updates
         check(
             (
                 self.resolved_ties != "all" or self.generator_size == 1,

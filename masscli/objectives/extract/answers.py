@@ -34,6 +34,7 @@ def decode_answer(
     first character of its first token to the last one of its last token.
     """
     scores = _best_texts(table, row, windows, options.n_best)
+    # The texts are ranked, so the first one is the best.
     best_text = next(iter(scores), "")
     null_score = min(float(output[0]) for _, output in windows)
     # How much the score of no answer exceeds that of the best answer.
@@ -74,6 +75,7 @@ def _best_texts(
     for span in rank_spans(windows):
         if len(scores) == n_best:
             break
+        # Spans are ranked, so the first score of a text is its best.
         text = context[int(token_starts[span.start]) : int(token_ends[span.end])]
         scores.setdefault(text, span.score)
     return scores

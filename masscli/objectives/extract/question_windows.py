@@ -68,6 +68,7 @@ class QuestionWindowDataset:
                     f" in a window of {options.max_length}",
                     "raise --max-length, or lower --max-query",
                 )
+            # Many questions share a text, which is stored once.
             text_length = int(text_lengths[table.shared_row(CONTEXT, row)])
             parts = split_into_windows(text_length, max_size, options.doc_stride)
             for number, (start, size) in enumerate(parts):
@@ -108,6 +109,7 @@ class QuestionWindowDataset:
         text = self.texts[self.table.shared_row(CONTEXT, window.question)]
         fields: list[NDArray[Any]] = [question, text[window.start : window.start + window.size]]
         if self.labelled:
+            # The collator turns -1 into the null position, which it alone knows.
             first, last = self._answer_inside(window) or (-1, -1)
             has_answer = self.answers[window.question] is not None
             fields.append(np.array([first, last, has_answer], np.int64))
@@ -120,6 +122,7 @@ class QuestionWindowDataset:
             return None
         first = answer[0] - window.start
         last = answer[1] - window.start
+        # A part of an answer is not learned as if it were the answer.
         if first < 0 or last >= window.size:
             return None
         return first, last

@@ -110,10 +110,12 @@ class LinearSpans(ClassificationHead):
 
     def span_logits(self, windows: WindowStates) -> SpanLogits:
         """Return logits of starts and ends, which do not depend on each other."""
+        # BERT scores all tokens, those of the question included.
         scores = self(windows.states).masked_fill(~windows.is_token()[:, :, None], MASKED_LOGIT)
         start_logits, end_logits = scores.unbind(-1)
 
         def ends(starts: Tensor) -> Tensor:
+            # The ends are the same, whatever the start is.
             expanded: Tensor = end_logits[:, None].expand(-1, starts.shape[1], -1)
             return expanded
 
@@ -174,6 +176,8 @@ class ConditionalEndSpans(nn.Module):
 
         if self.no_answer is None:
             return SpanLogits(start_logits, ends, None)
+        # In place of the unknown start, the classifier reads the mean state under the probabilities of
+        # starts.
         expected_start_states = torch.einsum("bl,bld->bd", start_logits.exp(), states)
         features = torch.cat([expected_start_states, windows.null_states()], -1)
         return SpanLogits(start_logits, ends, self.no_answer(features)[:, 0])
@@ -190,7 +194,8 @@ class AlbertSpans(ConditionalEndSpans):
         no_answer = nn.Sequential(
             Linear(2 * dim, dim), nn.Tanh(), Dropout(options.dropout), nn.Linear(dim, 1, bias=False)
         )
-        super().__init__(model, end, no_answer if options.unanswerable else None)
+        kept_classifier = no_answer if options.unanswerable else None
+        super().__init__(model, end, kept_classifier)
 
 
 class ElectraSpans(ConditionalEndSpans):
@@ -202,7 +207,8 @@ class ElectraSpans(ConditionalEndSpans):
         end = _electra_layers(model)
         # As in AlbertSpans, the classifier is built even if it is left out.
         no_answer = _electra_layers(model)
-        super().__init__(model, end, no_answer if options.unanswerable else None)
+        kept_classifier = no_answer if options.unanswerable else None
+        super().__init__(model, end, kept_classifier)
 
 
 def _electra_layers(model: ModelConfig) -> nn.Sequential:

@@ -38,11 +38,13 @@ def search_windows(
     text_end = windows.text_start + windows.text_size
     texts = [slice(*bounds) for bounds in zip(windows.text_start.tolist(), text_end.tolist(), strict=True)]
     best_starts = [_best(start_logits[row, text], n_best) for row, text in enumerate(texts)]
+    # The ends of all windows are scored in one call.
     end_logits = logits.ends(_start_positions(windows, best_starts)).double().cpu().numpy()
     outputs = []
     for row, null_score in enumerate(_null_scores(windows, logits, start_logits, end_logits)):
         text = texts[row]
         output = [null_score]
+        # Column 0 is the null position.
         for column, start in enumerate(best_starts[row], 1):
             start_logit = start_logits[row, text][start]
             text_end_logits = end_logits[row, column, text]
@@ -66,6 +68,7 @@ def rank_spans(windows: Sequence[tuple[QuestionWindow, ExampleOutput]]) -> list[
             start = window.start + int(first)
             if best_windows[start] == window.number:
                 spans.append(ScoredSpan(score, start, window.start + int(last)))
+    # Ties go to the earlier span, so that the ranking does not depend on the windows.
     return sorted(spans, key=lambda span: (-span.score, span.start, span.end))
 
 

@@ -40,6 +40,7 @@ def term_weights(term: str, options: SequenceTaskOptions) -> dict[str, float]:
 
 def next_token_labels(tokens: Tokens) -> Labels:
     """Return the labels of next-token prediction: each token but the first, at the position before it."""
+    # The last token of a sequence predicts nothing, so each has one position less than tokens.
     positions = non_padding_positions(tokens.lengths - 1, tokens.ids.shape[1])
     return Labels(tokens.ids.flatten()[positions + 1], positions)
 

@@ -65,6 +65,7 @@ class ChoiceDataset:
         sizes = np.zeros(stop - start, np.int64)
         # A batch holds all choices of an example, padded to the longest.
         for number in range(stop - start):
+            # Choices are counted from the first one of the range.
             first = offsets[start + number] - offsets[start]
             last = offsets[start + number + 1] - offsets[start]
             longest_choice = int(choice_lengths[first:last].max())
@@ -75,6 +76,7 @@ class ChoiceDataset:
     @property
     def num_truncated(self) -> int:
         """Return how many examples are truncated."""
+        # A table may be cut to its first examples, while its columns are whole.
         offsets = self.table.item_offsets[self.choices_column][: len(self) + 1].tolist()
         choice_lengths = self.choices.lengths()
         context_lengths = self.context_lengths(0, len(self)).tolist()
@@ -142,6 +144,7 @@ class ChoiceCollator:
         counts = {"choose": float(len(targets))}
         if self.auxiliary_lm:
             labels[LM_TERM] = next_token_labels(batch.source)
+            # The language model's loss is a mean over each sequence, so sequences are its targets.
             counts[LM_TERM] = float(len(sequences))
         return replace(batch, labels=labels, counts=counts)
 

@@ -50,6 +50,7 @@ class Choose(PredictiveObjective):
         self.options = config
         self.reader = SequenceReader.from_options(config, context)
         check_auxiliary_lm(config, self.reader)
+        # One score for each choice: the softmax over choices makes them probabilities.
         self.head = ClassificationHead(config, context.model.dim, 1)
 
     @property
@@ -64,6 +65,7 @@ class Choose(PredictiveObjective):
         Raises MasscliError if the table does not fit the options.
         """
         table = data.table(name, "train")
+        # Mistakes in labels are reported before the model is built.
         _read_targets(table, config)
         return replace(config, language=choose_language(config.language, table, data))
 
@@ -115,6 +117,7 @@ class Choose(PredictiveObjective):
         """Return the number of the most probable choice of each example."""
         predictions = []
         for row, scores in enumerate(outputs):
+            # Of equal scores the first choice counts.
             best = int(scores.argmax())
             details = {
                 "label": best,

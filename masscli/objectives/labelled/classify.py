@@ -87,6 +87,7 @@ class Classify(TextObjective):
     def data_warnings(self, dataset: Dataset) -> list[str]:
         """Return warnings about truncated examples, and about unknown or unused labels."""
         warnings = super().data_warnings(dataset)
+        # Both halves of doubled pairs have the same labels.
         texts = dataset.original if isinstance(dataset, DoubledPairsDataset) else dataset
         assert isinstance(texts, TextDataset)
         if texts.targets is not None:
@@ -120,6 +121,7 @@ class Classify(TextObjective):
         predicted = []
         for row, scores in enumerate(outputs):
             label = table.text(self.options.label_column, row)
+            # Results on SNLI and MNLI leave these examples out.
             if self.options.no_gold and label == self.options.no_gold:
                 continue
             gold.append(label)

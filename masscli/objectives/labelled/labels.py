@@ -40,6 +40,7 @@ def choose_labels(
 
     `no_gold` is not among them. Raises MasscliError if a label is named twice, or if there is only one.
     """
+    # Sorted, so that the ids of labels do not depend on the order of examples.
     labels = tuple(given) or tuple(sorted(counts.keys() - {no_gold}))
     for label, occurrences in Counter(labels).items():
         if occurrences > 1:
@@ -140,6 +141,7 @@ def _location(table: Table, field: str, number: int) -> str:
     """Return the file and line of label `number`, for messages."""
     if not table.is_list(field):
         return table.location(number)
+    # Labels of a list field are numbered through all examples.
     row = int(np.searchsorted(table.item_offsets[field], number, "right")) - 1
     word = number - int(table.item_offsets[field][row])
     # In CoNLL-U, there are lines between the words that are none.

@@ -50,6 +50,7 @@ class Regress(TextObjective):
         numbers = _read_numbers(table, config.label_column)
         low = float(numbers.min()) if config.low is None else config.low
         high = float(numbers.max()) if config.high is None else config.high
+        # Scaling to [0, 1] would divide by zero.
         if not low < high:
             raise MasscliError(
                 f"{table.path}: all numbers of {config.label_column!r} are {low:g}",

@@ -9,6 +9,7 @@ from masscli.objectives.shared.evaluable_objective import ExampleOutput
 
 def softmax(scores: ExampleOutput) -> ExampleOutput:
     """Return the probability of each score: (N,)."""
+    # The largest exponent is 0, so nothing overflows.
     exponentials: ExampleOutput = np.exp(scores - scores.max())
     probabilities: ExampleOutput = exponentials / exponentials.sum()
     return probabilities

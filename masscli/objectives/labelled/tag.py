@@ -79,6 +79,7 @@ class Tag(PredictiveObjective):
         if not truncated_label and OUTSIDE in counts:
             truncated_label = OUTSIDE
         elif not truncated_label:
+            # Sorted, so that of equally frequent labels the first in the alphabet is taken.
             truncated_label = max(sorted(counts), key=counts.__getitem__)
         if truncated_label not in labels:
             raise MasscliError(
@@ -137,6 +138,7 @@ class Tag(PredictiveObjective):
         """
         probabilities = torch.softmax(self.scores(model, batch).double(), -1)
         best = probabilities.max(-1)
+        # An output is one array of float64, which holds label ids exactly.
         outputs = torch.stack([best.indices.double(), best.values], 1).cpu()
         word_counts = batch.labels["words"].ids.tolist()
         return [output.numpy().ravel() for output in torch.split(outputs, word_counts)]
@@ -144,6 +146,7 @@ class Tag(PredictiveObjective):
     def decode_predictions(self, table: Table, outputs: Sequence[ExampleOutput]) -> list[Prediction]:
         """Return the labels of each sentence; as text, a line for each word and a blank one at the end."""
         predictions = []
+        # The dataset says which words have been read.
         dataset = self.table_dataset(table, labelled=False)
         for row, output in enumerate(outputs):
             words = table.strings(self.options.word_column, row)
@@ -174,6 +177,7 @@ class Tag(PredictiveObjective):
     ) -> tuple[list[str], list[float | None]]:
         """Return the label and the probability of every word; the probability of unread words is None."""
         count = len(dataset.table.item_rows(dataset.word_column, row))
+        # Words that were not read keep this label.
         tags = [self.options.truncated_label] * count
         probabilities: list[float | None] = [None] * count
         pairs = output.reshape(-1, 2).tolist()
@@ -188,6 +192,7 @@ class Tag(PredictiveObjective):
         table.require(column, "--tag-column", many=True)
         label_ids = read_label_ids(self.options.labels, table, column)
         offsets = table.item_offsets[column]
+        # The table may be cut to its first examples.
         return np.split(label_ids, offsets[1 : len(table)])
 
 

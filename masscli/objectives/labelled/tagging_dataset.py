@@ -95,12 +95,14 @@ class TaggingCollator:
         batch = self.reader.collate(sequences, examples)
         positions = []
         for example, sequence in zip(examples, sequences, strict=True):
+            # Special tokens stand before the first word.
             positions.append(sequence.starts[0] + example.fields[1])
         flat_positions = flatten_positions(positions, width=batch.source.ids.shape[1])
         targets = [example.fields[2] for example in examples if len(example.fields) > 2]
         if targets:
             label_ids = torch.from_numpy(np.concatenate(targets))
         else:
+            # Without labels the positions of words are still needed to read their states.
             label_ids = torch.full((len(flat_positions),), UNKNOWN_LABEL)
         word_counts = torch.tensor([len(words) for words in example_fields(examples, 1)])
         labels = {

@@ -80,6 +80,7 @@ class TextObjective(PredictiveObjective):
         original = self.table_dataset(table, labelled=True)
         if not self.options.double_unordered:
             return original, self.collator()
+        # The reverse half has the same targets, since the task has no order.
         fields = fields_of_texts(self.options.text_columns, table)[::-1]
         reverse = TextDataset(table, fields, self.reader, original.targets, self.ignored_targets)
         return DoubledPairsDataset(original, reverse), self.collator()

@@ -62,7 +62,8 @@ class PairedLMCollator:
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch with labels of the loss term `mlm`, and of `pair_term` if it is predicted."""
         pairs = [add_special_tokens(example, self.framing) for example in examples]
-        corrupted, masked_positions = [], []
+        corrupted = []
+        masked_positions = []
         for pair, example, rng in zip(pairs, examples, rngs, strict=True):
             ids, positions = self.masker(pair.ids, pair.is_text, pair.starts_word, example.number, rng)
             corrupted.append(ids)
@@ -75,6 +76,7 @@ class PairedLMCollator:
         batch = replace(batch, source=replace(batch.source, segments=segments))
         if self.pair_term is None:
             return batch
+        # A pair has its label at its own row, not at a token.
         pair_labels = Labels(torch.tensor([pair.label for pair in pairs]), torch.arange(len(pairs)))
         return replace(
             batch,

@@ -39,11 +39,15 @@ class BlockMaskingCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of blocks with labels of the loss term `mlm`."""
-        start_id, end_id = self.framing.decoder_start(self.language), self.framing.vocab.eos
-        original, corrupted, masked_positions = [], [], []
+        start_id = self.framing.decoder_start(self.language)
+        end_id = self.framing.vocab.eos
+        original = []
+        corrupted = []
+        masked_positions = []
         for example, rng in zip(examples, rngs, strict=True):
             block, block_starts_word = example.fields
             token_ids = np.concatenate([[start_id], block])
+            # A block has an end symbol after each of its sentences.
             is_text = (token_ids != start_id) & (token_ids != end_id)
             # No word continues after a special token.
             starts_word = np.concatenate([[True], (block_starts_word != 0) | ~is_text[:-1]])
@@ -61,7 +65,8 @@ class Roberta(PairedLM):
     """Predict masked tokens, and in two of the input forms whether segment B follows segment A."""
 
     def __init__(self, config: RobertaOptions, context: ObjectiveContext) -> None:
-        super().__init__(context, pair_term="nsp" if config.reads_pairs else None)
+        pair_term = "nsp" if config.reads_pairs else None
+        super().__init__(context, pair_term)
         if config.reads_pairs:
             refuse_language_tags(f"--input-form {config.input_form}", context)
         self.options = config
@@ -90,7 +95,8 @@ class Roberta(PairedLM):
 
     def collator(self) -> Collator:
         """Return the collator; random tokens are never special tokens, as in fairseq."""
-        framing, language = self.context.framing, self.context.dataset_name
+        framing = self.context.framing
+        language = self.context.dataset_name
         unit: MaskingUnit = "dynamic-words" if self.options.whole_words else "dynamic-tokens"
         masker = document_masker(self.options, unit, framing.vocab, framing.vocab.ordinary_ids)
         if self.options.reads_pairs:

@@ -60,8 +60,13 @@ class TranslationLMCollator:
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of joined pairs with labels of the loss term `mlm`."""
         framing = self.framing
-        original, corrupted, masked_positions, positions, token_languages = [], [], [], [], []
+        original = []
+        corrupted = []
+        masked_positions = []
+        positions = []
+        token_languages = []
         for example, rng in zip(examples, rngs, strict=True):
+            # Both sentences have a start symbol, as in XLM, whether or not the model's sources have one.
             sentences = [
                 framing.with_special_tokens(token_ids, language)
                 for token_ids, language in zip(example.fields, self.languages, strict=True)

@@ -47,6 +47,7 @@ def mask_fragment(
     """
     assert options.mask_share is not None and options.random_share is not None
     assert options.decoder_mask_share is not None and options.decoder_random_share is not None
+    # The words are what stands between the start and the end symbol.
     fragment = _choose_positions(len(sequence) - 2, options, rng)
     random_pool = ordinary_ids if options.random_ids == "words" else None
 
@@ -69,6 +70,7 @@ def mask_fragment(
 
     # To predict a token, the decoder reads the one before.
     if options.feed == "all":
+        # The decoder reads everything but the end symbol, and still predicts the fragment alone.
         read = np.arange(len(sequence) - 1)
         label_positions = fragment - 1
     else:
@@ -79,6 +81,7 @@ def mask_fragment(
         # The text of the paper lets the decoder begin each piece of the fragment with [M].
         is_first = np.diff(fragment, prepend=-1) > 1
         decoder_ids[np.isin(read, fragment[is_first] - 1)] = mask_id
+    # Only the released fairseq code has noise on the decoder's inputs.
     if options.decoder_mask_share or options.decoder_random_share:
         decoder_ids, _ = replace_tokens(
             decoder_ids,
@@ -89,6 +92,8 @@ def mask_fragment(
             vocab_size,
             rng,
         )
+    # The position of an input is that of the token it is, as in translation, where the first input has
+    # position 0.
     decoder_positions = read if options.decoder_positions == "original" else np.arange(len(read))
     return MaskedSequence(
         encoder_ids, is_masked, decoder_ids, decoder_positions, sequence[fragment], label_positions
@@ -107,6 +112,7 @@ def fragment_length(num_words: int, options: MassOptions) -> int:
         exact = options.k * num_tokens
         # Python rounds half to even, as the released code for translation does.
         k = int(exact) if options.k_rounding == "floor" else round(exact)
+    # A sentence of one word still teaches something, and the released code for XLM would fail on k = 0.
     return min(max(1, k), max_length)
 
 
@@ -123,6 +129,7 @@ def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Gener
     """
     if options.block:
         return _choose_in_blocks(num_words, options, rng)
+    # The end symbol follows the words, so it is one more position that may be masked.
     num_maskable = num_words + int(bool(options.mask_eos))
     if not num_maskable:
         return np.zeros(0, np.int64)
@@ -141,6 +148,7 @@ def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Gener
         else:
             k = min(options.k_tokens, length)
         if k:
+            # Position 0 of the window is the start symbol.
             fragments.append(1 + start + _place_fragment(length, k, options, rng))
     return np.concatenate(fragments)
 
@@ -154,6 +162,7 @@ def _place_fragment(length: int, k: int, options: MassOptions, rng: np.random.Ge
         at_start = draw >= 0.8
         at_end = 0.6 <= draw < 0.8
     if options.span is None or options.span >= k:
+        # The fragment may start at any of num_free + 1 places.
         num_free = length - k
         if at_start:
             start = 0
@@ -164,13 +173,17 @@ def _place_fragment(length: int, k: int, options: MassOptions, rng: np.random.Ge
         return np.arange(start, start + k)
     # Shuffle the pieces and the single positions between them: every placement is equally likely.
     num_pieces = -(-k // options.span)
+    # The last piece takes what is left over.
     piece_lengths = np.full(num_pieces, options.span)
     piece_lengths[-1] = k - options.span * (num_pieces - 1)
+    # A gap is an item of length 0, to tell it from a piece.
     gap = 0
     items = np.concatenate([piece_lengths, np.full(length - k, gap)])
     if at_start:
+        # The first piece keeps its place at the start, and the others are shuffled behind it.
         order = np.concatenate([[0], 1 + rng.permutation(len(items) - 1)])
     elif at_end:
+        # The last piece goes to the end, and the others are shuffled before it.
         last_piece = num_pieces - 1
         others = np.delete(np.arange(len(items)), last_piece)
         order = np.concatenate([rng.permutation(others), [last_piece]])

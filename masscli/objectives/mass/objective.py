@@ -60,17 +60,21 @@ class MassCollator:
         )
         decoder_positions, _ = pad([sequence.decoder_positions for sequence in masked], 0)
         # Without a mask, attention sees all tokens, [M] included.
-        visible = None
+        cross_attention_mask = None
         if self.options.mask_visibility != "all":
             is_masked = [sequence.is_masked[first:] for sequence in masked]
-            visible = _visible_tokens(is_masked, encoder_lengths, encoder_ids.shape[1])
+            cross_attention_mask = _visible_tokens(is_masked, encoder_lengths, encoder_ids.shape[1])
+        # XLM hides [M] from the decoder only; fairseq treats [M] as padding, which nobody sees.
+        self_attention_mask = None
+        if self.options.mask_visibility == "none":
+            self_attention_mask = cross_attention_mask
         language = self.framing.language_tensor(self.language, len(masked))
         source = Tokens(
             encoder_ids,
             encoder_lengths,
             language=language,
-            cross_attention_mask=visible,
-            self_attention_mask=visible if self.options.mask_visibility == "none" else None,
+            cross_attention_mask=cross_attention_mask,
+            self_attention_mask=self_attention_mask,
         )
         target = Tokens(decoder_ids, decoder_lengths, positions=decoder_positions, language=language)
         label_ids = torch.from_numpy(np.concatenate([sequence.label_ids for sequence in masked]))

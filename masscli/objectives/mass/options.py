@@ -149,6 +149,7 @@ def _sum_rule(first: str, first_value: float | None, second: str, second_value: 
 
 
 _PAPER: dict[str, Any] = {
+    # The paper masks about half of a sentence.
     "k": 0.5,
     "k_of": "words",
     "k_rounding": "nearest",
@@ -165,6 +166,7 @@ _PAPER: dict[str, Any] = {
 }
 
 _XLM: dict[str, Any] = _PAPER | {
+    # XLM counts both end symbols, and the second one may be part of the fragment.
     "k_of": "sequence",
     "start": "ends",
     "mask_eos": True,
@@ -173,6 +175,7 @@ _XLM: dict[str, Any] = _PAPER | {
 }
 
 _FAIRSEQ: dict[str, Any] = _PAPER | {
+    # The share of the released run; the code's own default is 0.25.
     "k": 0.3,
     "k_of": "sequence",
     "start": "ends",
@@ -180,9 +183,12 @@ _FAIRSEQ: dict[str, Any] = _PAPER | {
     "mask_visibility": "none",
     "decoder_mask_share": 0.1,
     "decoder_random_share": 0.1,
+    # The released code passes no positions, so sinusoids begin at 0 for each fragment.
     "decoder_positions": "restart",
 }
 
+# Windows of 512 tokens with 15% masked in each block of 64: the default of the code, which its README does
+# not change.
 _SUMMARIZATION: dict[str, Any] = _PAPER | {"k": 0.15, "k_rounding": "floor", "block": 64}
 
 MASS_PRESETS: dict[str, dict[str, Any]] = {

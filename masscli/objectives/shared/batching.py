@@ -26,6 +26,7 @@ def example_numbers(examples: Sequence[Example]) -> list[int]:
 
 def flatten_positions(positions: Sequence[Ids], width: int) -> Tensor:
     """Turn the positions of each row into positions of the flattened (B, width) block."""
+    # Row r of the flattened block begins at r * width.
     flat = [row * width + row_positions for row, row_positions in enumerate(positions)]
     return torch.from_numpy(np.concatenate(flat))
 

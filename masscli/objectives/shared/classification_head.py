@@ -26,6 +26,7 @@ class ClassificationHead(nn.Module):
         self.dropout = options.dropout
         self.dense = Linear(dim, dim) if options.head != "linear" else None
         self.out = Linear(dim, outputs)
+        # Heads are drawn as BERT draws them, whatever the model's own initial weights are.
         for layer in (self.dense, self.out):
             if layer is not None:
                 nn.init.normal_(layer.weight, 0, INIT_STD)

@@ -41,6 +41,7 @@ class CodeSwitcher:
         if not self.translations:
             return token_ids
         switched = token_ids.copy()
+        # A number is drawn for every token, whether it has translations or not.
         for position in np.flatnonzero(rng.random(len(token_ids)) < self.switch_prob).tolist():
             choices = self.translations.get(int(token_ids[position]))
             if choices is not None:

@@ -37,8 +37,10 @@ def replace_tokens(
     """
     draws = rng.random(len(token_ids))
     if groups is not None:
+        # The first draws of a sequence become those of its groups.
         draws = draws[groups]
     is_masked = draws < mask_prob
+    # One number decides on both, so the shares add up.
     is_random = ~is_masked & (draws < mask_prob + random_prob)
     replaced = np.where(is_masked, mask_id, token_ids)
     # A random token is drawn for every place, so that the generator advances equally far in any case.

@@ -75,6 +75,7 @@ class TokenMasker:
             assert starts_word is not None
             positions = self._choose_words(maskable, starts_word, rng)
             if self.unit == "dynamic-words":
+                # Chosen positions that belong to one word get the same number.
                 groups = np.cumsum(first_of_words(positions, starts_word)) - 1
         else:
             positions = self._choose_tokens(maskable, rng)
@@ -92,6 +93,7 @@ class TokenMasker:
         return corrupted, positions
 
     def _choose_tokens(self, maskable: Bools, rng: np.random.Generator) -> Ids:
+        # The share is one of the whole sequence, or for single sentences of the tokens that may be masked.
         candidates = np.flatnonzero(maskable)
         if self.unit == "tokens":
             count = max(1, round(self.mask_prob * len(maskable)))
@@ -99,23 +101,28 @@ class TokenMasker:
             count = int(self.mask_prob * len(maskable) + rng.random())
         else:
             count = max(1, int(self.mask_prob * len(candidates) + rng.random()))
+        # BERT and ALBERT limit the predictions of a sequence (max_predictions_per_seq).
         if self.max_masked is not None:
             count = min(count, self.max_masked)
         return np.sort(rng.permutation(candidates)[:count])
 
     def _choose_words(self, maskable: Bools, starts_word: Bools, rng: np.random.Generator) -> Ids:
+        # fairseq masks a share of the words; BERT and ALBERT fill a number of tokens with words.
         if self.unit == "dynamic-words":
             words = split_into_words(maskable, starts_word)
+            # Special tokens that may not be masked still count as words in fairseq's share.
             num_special_tokens = int((~maskable).sum())
             count = int(self.mask_prob * (len(words) + num_special_tokens) + rng.random())
             chosen = [words[i] for i in rng.permutation(len(words))[:count]]
             max_tokens = len(maskable) if self.max_masked is None else self.max_masked
+            # The limit on tokens may leave out the last words.
             return fill_with_ngrams(chosen, max_tokens, 1, rng)
         max_tokens = max(1, round(self.mask_prob * len(maskable)))
         if self.max_masked is not None:
             max_tokens = min(max_tokens, self.max_masked)
         across_segments = self.unit == "released-ngrams"
         words = split_into_words(maskable, starts_word, across_segments)
+        # Whole-word masking is n-gram masking with n = 1.
         max_ngram = 1 if self.unit == "words" else MAX_NGRAM
         return fill_with_ngrams(words, max_tokens, max_ngram, rng, across_segments)
 
@@ -137,6 +144,7 @@ def split_into_words(maskable: Bools, starts_word: Bools, across_segments: bool 
 
 def first_of_words(positions: Ids, starts_word: Bools) -> Bools:
     """Tell which of some sorted positions start a word, or continue after a gap."""
+    # The position before the first one is taken to be -2, so that the first is after a gap.
     is_first: Bools = starts_word[positions] | (np.diff(positions, prepend=-2) > 1)
     return is_first
 
@@ -157,6 +165,7 @@ def fill_with_ngrams(
     is_taken = np.zeros(len(words), np.bool_)
     follows_previous = _follows_previous(words, across_segments)
     tokens_left = max_tokens
+    # The empty array lets the result be concatenated if nothing is chosen.
     chosen = [np.zeros(0, np.int64)]
     for start in rng.permutation(len(words)).tolist():
         if tokens_left <= 0:
@@ -184,5 +193,6 @@ def _follows_previous(words: list[Ids], across_segments: bool) -> Bools:
     follows = np.ones(len(words), np.bool_)
     if not across_segments:
         for i in range(1, len(words)):
+            # A gap between two words is a special token, which ends a segment.
             follows[i] = words[i][0] == words[i - 1][-1] + 1
     return follows

@@ -45,10 +45,12 @@ def add_special_tokens(example: Example, framing: Framing) -> PairedText:
         parts += [second, [vocab.sep]]
     ids = np.concatenate(parts)
     is_text = np.ones(len(ids), np.bool_)
+    # With one segment, the last two of these are the same token.
     is_text[[0, len(first) + 1, -1]] = False
     # A special token counts as a word of its own.
     starts_word = np.ones(len(ids), np.bool_)
     starts_word[is_text] = text_starts_word != 0
+    # The first [SEP] belongs to segment A, as in BERT.
     segments = (np.arange(len(ids)) > len(first) + 1).astype(np.int64)
     return PairedText(ids, segments, is_text, starts_word, int(label[0]))
 

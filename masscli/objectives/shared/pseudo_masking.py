@@ -60,6 +60,7 @@ def pseudo_mask_batch(
 ) -> Batch:
     """Pad sequences with pseudo-masks into a batch."""
     ids, lengths = pad([example.ids for example in examples], framing.vocab.pad)
+    # Padding is hidden from attention, so what fills the other fields does not matter.
     positions, _ = pad([example.positions for example in examples], 0)
     segments, _ = pad([example.segments for example in examples], 0)
     steps, _ = pad([example.steps for example in examples], 0)
@@ -73,6 +74,7 @@ def pseudo_mask_batch(
     )
     labels = {}
     for term in terms:
+        # Each term has labels of its own, in the order of the rows.
         label_ids = torch.from_numpy(np.concatenate([example.labels[term] for example in examples]))
         label_positions = [example.label_positions[term] for example in examples]
         labels[term] = Labels(label_ids, flatten_positions(label_positions, ids.shape[1]))
@@ -88,13 +90,17 @@ def build_example(
     `source` has its special tokens, `target` ends with the end symbol; `visible_target` is the target as
     later tokens see it.
     """
-    source_length, target_length = len(source), len(target)
+    source_length = len(source)
+    target_length = len(target)
     steps = np.arange(1, target_length + 1)
     target_positions = np.arange(source_length, source_length + target_length)
     first_mask = source_length + target_length
     return PseudoMaskExample(
+        # A pseudo-mask [P] is the mask symbol at a position of the target.
         ids=np.concatenate([source, visible_target, np.full(target_length, mask_id)]),
+        # A copy has the position of its token.
         positions=np.concatenate([np.arange(source_length), target_positions, target_positions]),
+        # The target and its copies are segment 1.
         segments=np.repeat([0, 1], [source_length, 2 * target_length]),
         steps=np.concatenate([np.zeros(source_length, np.int64), steps, -steps]),
         labels={term: target},
@@ -132,7 +138,8 @@ class PseudoMaskingCollator:
         return pseudo_mask_batch(pseudo_masked, (self.term,), self.framing, self.language, numbers)
 
     def _pseudo_mask(self, example: Example, rng: np.random.Generator) -> PseudoMaskExample:
-        options, vocab = self.options, self.framing.vocab
+        options = self.options
+        vocab = self.framing.vocab
         source_ids, target_ids = example.fields
         target = np.concatenate([target_ids, [vocab.eos]])
         corrupted = np.flatnonzero(rng.random(len(target)) < options.target_mask_prob)
@@ -154,6 +161,7 @@ def uncorrupt(batch: Batch, term: str) -> Batch:
     """
     assert batch.source.steps is not None
     ids = batch.source.ids.clone()
+    # Only visible targets have steps above 0 in these batches, and each of them has a label.
     ids[batch.source.steps > 0] = batch.labels[term].ids
     return replace(batch, source=replace(batch.source, ids=ids))
 

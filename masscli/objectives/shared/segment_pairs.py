@@ -76,8 +76,12 @@ class SegmentPairDataset:
         word_starts: WordStarts,
         max_sentences: int | None = None,
     ) -> None:
-        self.sentences, self.kind, self.max_length = sentences, kind, max_length
-        self.short_prob, self.seed, self.word_starts = short_prob, seed, word_starts
+        self.sentences = sentences
+        self.kind = kind
+        self.max_length = max_length
+        self.short_prob = short_prob
+        self.seed = seed
+        self.word_starts = word_starts
         num_sentences = len(sentences)
         if max_sentences is not None:
             num_sentences = min(max_sentences, num_sentences)
@@ -85,10 +89,12 @@ class SegmentPairDataset:
         self.token_offsets = np.concatenate(
             [[0], np.cumsum(sentences.lengths(0, num_sentences), dtype=np.int64)]
         )
+        # Documents that begin behind the limit are left out, and one that crosses it is cut.
         starts = sentences.document_starts
         self.document_bounds = np.append(starts[starts < num_sentences], num_sentences)
         self.num_documents = len(self.document_bounds) - 1
         if num_sentences:
+            # A block begins with the first document of every stretch of SENTENCES_PER_BLOCK sentences.
             block_numbers = self.document_bounds[:-1] // SENTENCES_PER_BLOCK
             block_starts = np.flatnonzero(np.diff(block_numbers, prepend=-1))
         else:
@@ -96,7 +102,8 @@ class SegmentPairDataset:
         self._block_bounds = np.append(block_starts, self.num_documents)
         self._cache: OrderedDict[int, NDArray[np.int64]] = OrderedDict()
         # Count all pairs once; the pairs themselves are made again when they are read.
-        counts, self.label_sum = [0], 0
+        counts = [0]
+        self.label_sum = 0
         for unit in range(copies * (len(self._block_bounds) - 1)):
             pairs = self._make_unit(unit)
             counts.append(len(pairs))
@@ -108,8 +115,11 @@ class SegmentPairDataset:
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
         """Return the lengths (stop - start, 1) of examples, special tokens included."""
+        # Examples are numbered copy by copy and block by block; a unit is one block of one copy.
         first_unit, last_unit = np.searchsorted(self._unit_offsets, [start, stop], side="right") - 1
+        # `stop` may be the end of the last unit.
         last_unit = min(int(last_unit), len(self._unit_offsets) - 2)
+        # An empty range of examples has no pairs.
         parts = [np.zeros((0, 5), np.int64)]
         for unit in range(int(first_unit), last_unit + 1):
             offset = self._unit_offsets[unit]
@@ -131,6 +141,8 @@ class SegmentPairDataset:
             a = a[: self.max_length - 2]
             b = b[: max(0, self.max_length - len(a) - 3)]
         else:
+            # Pairs are made anew when they are read, so truncation must draw the same numbers for the same
+            # pair.
             rng = make_generator(self.seed, Purpose.PAIR_TRUNCATION, number)
             num_special_tokens = 3 if len(b) else 2
             a, b = truncate_randomly(a, b, self.max_length - num_special_tokens, rng)
@@ -159,6 +171,7 @@ class SegmentPairDataset:
         copy, block = divmod(unit, len(self._block_bounds) - 1)
         pairs: list[SegmentPair] = []
         for document in range(int(self._block_bounds[block]), int(self._block_bounds[block + 1])):
+            # Each document and copy has numbers of its own, so a unit can be made without those before it.
             rng = make_generator(self.seed, Purpose.SENTENCE_PAIRS, document, copy)
             make = self._electra_pairs if self.kind == "electra" else self._pairs
             pairs += [pair for pair in make(document, rng) if self._is_usable(pair)]
@@ -174,11 +187,15 @@ class SegmentPairDataset:
     def _pairs(self, document: int, rng: np.random.Generator) -> Iterator[SegmentPair]:
         """Split a document into chunks of sentences up to a target length, and each of them in two."""
         start, end = self.document_bounds[document : document + 2].tolist()
+        # [CLS] and two [SEP] need three tokens.
         max_text_length = self.max_length - 3
         target_length = max_text_length
         if rng.random() < self.short_prob:
+            # Now and then BERT makes a document's examples shorter, to be closer to the lengths of
+            # fine-tuning.
             target_length = int(rng.integers(2, max_text_length + 1))
         while start < end:
+            # RoBERTa's pairs of sentences: the first one is A, the next one B.
             if self.kind == "sentences":
                 stop = min(end, start + 2)
             else:
@@ -196,6 +213,7 @@ class SegmentPairDataset:
     ) -> SegmentPair | None:
         """Make a pair of the chunk of sentences from `start` up to `stop`; None if the kind leaves it out."""
         single = stop - start == 1
+        # A random number of sentences, at least one, goes to A, and the rest to B.
         middle = start + 1
         if not single:
             middle = start + int(rng.integers(1, stop - start))
@@ -205,10 +223,12 @@ class SegmentPairDataset:
             return in_order
         if single and self.kind == "strict-sop":
             return None
+        # BERT gives a chunk of one sentence a random B, since nothing is left to follow it.
         if single or (negative and self.kind in ("nsp", "sentences")):
             b_start, b_end = self._random_segment(document, start, middle, target_length, rng)
             return SegmentPair(start, middle, b_start, b_end, 1)
         if negative:
+            # Sentence order: both segments are from the document, the later one first.
             return SegmentPair(middle, stop, start, middle, 1)
         return in_order
 
@@ -219,12 +239,14 @@ class SegmentPairDataset:
         start = self._random_sentence(document, a_end, rng)
         if self.kind == "sentences":
             return start, start + 1
+        # A random segment ends with its document, as a real one does.
         document_end = int(self.document_bounds[np.searchsorted(self.document_bounds, start, side="right")])
         rest = target_length - self._num_tokens(a_start, a_end)
         return start, min(document_end, self._sentence_at(start, rest))
 
     def _sentence_at(self, start: int, num_tokens: int) -> int:
         """Return the first sentence that begins `num_tokens` tokens or more after sentence `start`."""
+        # At least one sentence is taken, even if nothing is left to fill.
         reached = self.token_offsets[start] + max(1, num_tokens)
         return int(np.searchsorted(self.token_offsets, reached, side="left"))
 
@@ -234,6 +256,7 @@ class SegmentPairDataset:
         for _ in range(MAX_REDRAWS):
             other = int(rng.integers(self.num_documents))
             sentence = int(rng.integers(self.document_bounds[other], self.document_bounds[other + 1]))
+            # As in BERT, another document is tried a few times only.
             if other != document or (self.num_documents == 1 and sentence != following):
                 break
         return sentence
@@ -244,12 +267,14 @@ class SegmentPairDataset:
         The first segment takes about half of it, or one time in ten everything.
         """
         start, end = self.document_bounds[document : document + 2].tolist()
+        # A first segment of this length takes all sentences of the example.
         everything = self._num_tokens(start, end) + 1
         while start < end:
             target_length = self.max_length
             if rng.random() < self.short_prob:
                 target_length = int(rng.integers(5, self.max_length + 1))
             stop = min(end, self._sentence_at(start, target_length))
+            # The released code leaves three tokens for [CLS] and two [SEP].
             first_length = (target_length - 3) // 2
             if rng.random() < 0.1:
                 first_length = everything
@@ -277,9 +302,11 @@ def truncate_randomly(a: Ids, b: Ids, max_tokens: int, rng: np.random.Generator)
     if excess:
         # Tokens are taken from the longer segment until both are equally long, and then from each in turn.
         half = -(-max_tokens // 2)
+        # A short B is kept as it is, and A gets the rest.
         if len(b) <= max_tokens // 2:
             lost_by_a = len(a) - (max_tokens - len(b))
         else:
+            # Otherwise A gets half, or less if it is short itself.
             lost_by_a = len(a) - min(len(a), half)
     return _remove_randomly(a, lost_by_a, rng), _remove_randomly(b, excess - lost_by_a, rng)
 

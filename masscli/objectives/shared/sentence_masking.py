@@ -54,6 +54,7 @@ def masked_batch(
     The labels of the loss term `mlm` are the original tokens at the masked positions.
     """
     ids, lengths = pad(corrupted, framing.vocab.pad)
+    # Labels come from the original, because masked tokens are gone from what the encoder reads.
     masked_ids = [ids[positions] for ids, positions in zip(original, masked_positions, strict=True)]
     label_ids = torch.from_numpy(np.concatenate(masked_ids))
     labels = Labels(label_ids, flatten_positions(masked_positions, ids.shape[1]))
@@ -79,12 +80,15 @@ class SentenceMaskingCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of sentences with labels of the loss term `mlm`."""
-        original, corrupted, masked_positions = [], [], []
+        original = []
+        corrupted = []
+        masked_positions = []
         for example, rng in zip(examples, rngs, strict=True):
             token_ids = self.framing.encoder_input(example.fields[0], self.language)
             maskable = maskable_tokens(token_ids, self.framing.vocab)
             masked_ids, positions = self.masker(token_ids, maskable, None, example.number, rng)
             original.append(token_ids)
+            # The dictionary has no entry for [M], so only visible tokens are translated.
             corrupted.append(self.code_switcher(masked_ids, rng))
             masked_positions.append(positions)
         numbers = example_numbers(examples)

@@ -26,6 +26,7 @@ def add_noise(
     # Everything is drawn for all tokens; dropped ones are taken out afterwards.
     kept = rng.random(len(token_ids)) >= drop_prob
     if len(token_ids) and not kept.any():
+        # An empty source would have nothing to reconstruct the sentence from.
         kept[rng.integers(len(token_ids))] = True
     noisy = np.where(rng.random(len(token_ids)) < blank_prob, mask_id, token_ids)[kept]
     # Without a shuffle no numbers are drawn.

@@ -71,11 +71,13 @@ class SequenceReader:
     def collate(self, sequences: Sequence[JoinedSequence], examples: Sequence[Example]) -> Batch:
         """Pad sequences into a batch without labels; `examples` may have several sequences each."""
         ids, lengths = pad([sequence.ids for sequence in sequences], self.framing.vocab.pad)
+        # A model without segment embeddings has no use for segments.
         segments = None
         if self.has_segments:
             segments, _ = pad([sequence.segments for sequence in sequences], 0)
         language_ids = self.framing.language_tensor(self.language, len(sequences))
         tokens = Tokens(ids, lengths, segments=segments, language=language_ids)
+        # As BART does for classification, the decoder reads the same text that it attends to.
         target = tokens if self.both_stacks else None
         return Batch(tokens, target, {}, {}, torch.tensor(example_numbers(examples)))
 

@@ -49,6 +49,7 @@ def sequence_pair_batch(
 
 def draw_seeds(rngs: Sequence[np.random.Generator]) -> Tensor:
     """Draw a seed (B,) for each example, for random choices that are made later, on the device."""
+    # Seeds stay within the signed 64 bits of a tensor.
     return torch.tensor([int(rng.integers(2**62)) for rng in rngs], dtype=torch.int64)
 
 

@@ -54,6 +54,7 @@ def fields_of_texts(columns: Sequence[str], table: Table) -> tuple[str, ...]:
     Raises MasscliError if the table does not have them.
     """
     if table.format == "lines":
+        # A file of lines has no names for its columns, so their order decides.
         numbers = tuple(str(number) for number in range(1, len(columns) + 1))
         if len(table.fields) != len(numbers):
             raise MasscliError(

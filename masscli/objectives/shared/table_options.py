@@ -61,6 +61,7 @@ class TableOptions(ObjectiveConfig):
     def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
         """Return the options with `pair_format` filled in from the trained encoder if it is `auto`."""
         reads_encoder = encoder and self.read != "decoder"
+        # A decoder has its own default, which SequenceReader chooses.
         if self.pair_format == "auto" and reads_encoder and pair_format == "roberta":
             return replace(self, pair_format="roberta")
         return self

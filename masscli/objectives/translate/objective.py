@@ -86,7 +86,9 @@ class Translate(Objective):
         """
         if not blank_prob:
             return tokens
-        vocab, width = self.context.framing.vocab, tokens.ids.shape[1]
+        vocab = self.context.framing.vocab
+        width = tokens.ids.shape[1]
+        # The numbers of an example depend on its seed and side, but those of padding are drawn and not used.
         draws = np.stack([np.random.default_rng([seed, side]).random(width) for seed in seeds])
         # Start, end and padding stay: blanking them would hide where a sentence ends.
         special_ids = torch.tensor(sorted(vocab.special_ids), device=tokens.ids.device)

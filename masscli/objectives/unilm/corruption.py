@@ -36,6 +36,7 @@ def draw_blocks(
     one of an earlier block, is drawn again.
     """
     is_free = maskable.copy()
+    # The share is one of the whole sequence, special tokens included.
     num_wanted = mask_prob * len(maskable)
     num_masked = num_tries = 0
     blocks: list[Ids] = []
@@ -63,6 +64,7 @@ def build_example(
     predicted at [P], which shows the mask symbol. Context and [M] have step 0, the tokens of block i step i,
     and their [P] step -i.
     """
+    # The empty array serves a sequence without blocks.
     masked = np.concatenate([np.zeros(0, np.int64), *blocks])
     block_numbers = np.repeat(np.arange(1, len(blocks) + 1), [len(block) for block in blocks])
     # Steps decide who sees whom: a token is visible to all copies with a later step.
@@ -72,10 +74,13 @@ def build_example(
     if list(terms) == ["ae"]:
         # Nothing may see the masked tokens themselves, so they are left out.
         tokens = np.setdiff1d(tokens, masked)
-    positions, ids, steps = [tokens], [pair.ids[tokens]], [token_steps[tokens]]
+    positions = [tokens]
+    ids = [pair.ids[tokens]]
+    steps = [token_steps[tokens]]
     label_positions = {}
     length = len(tokens)
     for term in terms:
+        # The copies of each term stand behind those of the term before.
         label_positions[term] = np.arange(length, length + len(masked))
         length += len(masked)
         positions.append(masked)

@@ -37,19 +37,25 @@ class UniLMCollator:
         return pseudo_mask_batch(masked, self.options.terms, self.framing, self.language, numbers)
 
     def _mask(self, example: Example, rng: np.random.Generator) -> PseudoMaskExample:
-        options, vocab = self.options, self.framing.vocab
+        options = self.options
+        vocab = self.framing.vocab
         pair = add_special_tokens(example, self.framing)
         blocks = draw_blocks(
             pair.is_text,
             options.mask_prob,
             options.ngram_prob,
             options.max_ngram,
+            # Autoregression predicts one token after another, so its blocks have one token.
             "ar" in options.terms,
             rng,
         )
         masked_ids = pair.ids[np.concatenate([np.zeros(0, np.int64), *blocks])]
         # Random tokens come from the whole vocabulary, as in BERT's released code.
-        mask_prob, random_prob = (0.8, 0.1) if options.corruption == "80-10-10" else (1.0, 0.0)
+        mask_prob = 1.0
+        random_prob = 0.0
+        if options.corruption == "80-10-10":
+            mask_prob = 0.8
+            random_prob = 0.1
         shown_ids, _ = replace_tokens(masked_ids, mask_prob, random_prob, vocab.mask, None, vocab.size, rng)
         return build_example(pair, blocks, shown_ids, vocab.mask, options.terms)
 

@@ -111,6 +111,7 @@ class ConditionalGeneration(EvaluableObjective):
         The former is in nats. The length is in tokens and includes the end symbol.
         """
         memory = model.encode(batch.source)
+        # An encoder that writes alone has the target in its own sequence.
         if batch.target is None:
             stack = "encoder"
             states = memory.hidden
@@ -137,6 +138,7 @@ class ConditionalGeneration(EvaluableObjective):
         proportion as the tokens.
         """
         nats, num_tokens = np.sum(outputs, 0).tolist()
+        # An empty target has no tokens to take a share of.
         target_lengths = np.maximum(table.ids(self.target_column).lengths(0, len(table)), 1)
         # How many words the tokens that were read are is not known exactly.
         shares_read = np.minimum(1.0, self.limits.target / target_lengths).tolist()

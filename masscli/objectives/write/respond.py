@@ -48,6 +48,7 @@ class DialogueDataset(SourceTargetDataset):
         """Return the token ids of the latest turns, truncated to fit."""
         latest = self.table.item_rows(self.context_column, row)[-self.max_turns :]
         turns = [self.turns[turn] for turn in latest]
+        # The end is kept, because the latest turn is what is answered.
         return join_turns(turns, self.sep)[-self.limits.source :]
 
 
@@ -74,4 +75,5 @@ class Respond(ConditionalGeneration):
     def source_line(self, table: Table, row: int) -> str:
         """Return the turns of an example as a line, with tabs between them."""
         turns = table.strings(self.options.context_column, row)
+        # A tab within a turn would be read as the end of the turn.
         return "\t".join(turn.replace("\t", " ") for turn in turns)

@@ -49,6 +49,7 @@ class SourceTargetDataset(ABC):
             # Every target token, and its end, has a pseudo-mask.
             lengths: NDArray[np.int64] = source + 2 * target + NUM_SPECIAL_TOKENS + 1
             return lengths[:, None]
+        # Encoder and decoder read sequences of their own.
         return np.stack([source + SPECIAL_TOKENS, target + SPECIAL_TOKENS], 1)
 
     def num_truncated(self) -> tuple[int, int]:
