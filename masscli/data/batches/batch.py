@@ -85,10 +85,13 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on another device."""
+        target = self.target
+        if target is not None:
+            target = target.to(device)
         return replace(
             self,
             source=self.source.to(device),
-            target=self.target.to(device) if self.target is not None else None,
+            target=target,
             labels={term: labels.to(device) for term, labels in self.labels.items()},
         )
 

@@ -109,14 +109,15 @@ def load(
 
     `workers` processes work ahead; with 0 everything happens in this one.
     """
+    # PyTorch refuses to prefetch where there are no workers.
+    prefetch_factor = 4 if workers else None
     loader: DataLoader[PreparedBatch] = DataLoader(
         _PreparedBatches(batch_builders),
         # Batches come ready-made, so PyTorch neither groups nor collates.
         batch_size=None,
         sampler=_OwnBatches(planned_batches, rank, world, last_draw),
         num_workers=workers,
-        # PyTorch refuses this option where there are no workers.
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=prefetch_factor,
         collate_fn=_unchanged,
         worker_init_fn=_ignore_signals,
     )
