@@ -72,7 +72,8 @@ class Beam:
         for first in range(0, self.width, size):
             rows = slice(first, first + size)
             # The first group has no group before it, and chooses as a plain beam does.
-            selection = self._select_in_group(sums[:, rows], scores[:, rows], uses if first else None)
+            earlier_uses = uses if first > 0 else None
+            selection = self._select_in_group(sums[:, rows], scores[:, rows], earlier_uses)
             # Rows that do not exist have sums of -inf, and their pieces do not count as used.
             uses.scatter_add_(1, selection.pieces, (selection.sums > -torch.inf).to(uses.dtype))
             selections.append((first, selection))
