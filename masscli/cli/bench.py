@@ -1,6 +1,7 @@
-"""Measure speed on this machine, beside plain PyTorch.
+"""Measure speed on this machine, and compare with plain PyTorch.
 
-Every figure is a median of one run; ratios are to a ceiling and a peer measured in the same run, since machines differ and drift.
+Each figure is a median. Ratios are to a ceiling and a peer measured in the same run, since machines differ
+and drift.
 
 Examples:
   masscli bench
@@ -16,7 +17,7 @@ import typer
 
 
 def run(
-    arch: Annotated[str, typer.Option("--arch", "-a", help="Named size.")] = "base",
+    arch: Annotated[str, typer.Option("--arch", "-a", help="Preset of the model.")] = "base",
     vocab_size: Annotated[int, typer.Option("--vocab-size", help="Pieces of the vocabulary.", min=16)] = 8000,
     rows: Annotated[int, typer.Option("--rows", help="Sentences in a training batch.", min=1)] = 256,
     length: Annotated[int, typer.Option("--length", help="Pieces in a sentence.", min=2)] = 15,
@@ -26,24 +27,26 @@ def run(
     ] = 10.0,
     precision: Annotated[str, typer.Option("--precision", help="auto, bf16, fp16 or fp32.")] = "auto",
     device: Annotated[
-        str, typer.Option("--device", help="cpu, cuda, ...; auto takes a GPU when there is one.")
+        str, typer.Option("--device", help="cpu, cuda, ...; auto is a GPU if there is one.")
     ] = "auto",
     threads: Annotated[
-        int | None, typer.Option("--threads", help="CPU threads (default: torch's own).", min=1)
+        int | None, typer.Option("--threads", help="CPU threads (default: PyTorch's own).", min=1)
     ] = None,
 ) -> None:
     import torch
 
     from masscli.core.errors import MasscliError
-    from masscli.training.bench import Load, measure
+    from masscli.training.bench import Workload, measure
     from masscli.training.precision import choose_device, choose_dtype
 
     if precision not in ("auto", "bf16", "fp16", "fp32"):
         raise MasscliError(f"--precision: {precision!r} is not one of auto, bf16, fp16, fp32")
     if threads is not None:
         torch.set_num_threads(threads)
-    where = choose_device(device)
-    load = Load(arch, vocab_size, rows, length, steps, seconds)
-    print(f"torch {torch.__version__}, {where}, {torch.get_num_threads()} threads")
-    for figure in measure(load, where, choose_dtype(precision, where)):
-        print(f"{figure.what:40} {figure.value:12,.2f} {figure.unit:16} {figure.note}", flush=True)
+    torch_device = choose_device(device)
+    dtype = choose_dtype(precision, torch_device)
+    workload = Workload(arch, vocab_size, rows, length, steps, seconds)
+    print(f"torch {torch.__version__}, {torch_device}, {torch.get_num_threads()} threads")
+    for figure in measure(workload, torch_device, dtype):
+        # Flushed, since each figure takes seconds.
+        print(f"{figure.name:40} {figure.value:12,.2f} {figure.unit:16} {figure.note}", flush=True)

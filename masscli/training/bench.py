@@ -1,9 +1,9 @@
-"""Measure the speed of this machine: matrix products, training and generation, and a plain PyTorch model.
+"""Measure the speed of this machine: matrix products, training, generation, and training with plain PyTorch.
 
-A speed alone says little, since machines differ and drift. A ratio to an upper bound and to a peer that were
-measured seconds apart says more. The peer is `torch.nn.Transformer` of the same sizes with `cross_entropy`
-and `AdamW`, as a tutorial would write it, in the same precision. Weights and token ids are random, since
-speed does not depend on them.
+A speed alone says little, since machines differ and drift. Ratios to a ceiling and to a peer that were
+measured seconds apart say more. The peer is `torch.nn.Transformer` of the same sizes with `cross_entropy` and
+`AdamW`, as a tutorial would write it, with the same precision. Weights and token ids are random: speed does
+not depend on them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from masscli.data.batches.batch import Batch
+from masscli.data.batches.batch import Batch, Tokens
 from masscli.data.batches.framing import Framing
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
@@ -27,82 +27,101 @@ from masscli.models.transformer import Transformer, count_parameters
 from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequence_pair_batch
 from masscli.text.vocabulary import Vocabulary
 
-SPECIALS = 8
+SPECIAL_IDS = 8
+LABEL_SMOOTHING = 0.1
+BEAM = 5
 
 
 @dataclass(frozen=True)
-class Load:
-    """The workload to measure: a named size, V, rows of a batch, pieces of a line, steps of decoding."""
+class Workload:
+    """What is measured: a model, the shape of its batches, and for how long."""
 
     arch: str
     vocab_size: int
-    rows: int
+    batch_size: int
+    """Sentences in a training batch."""
     length: int
+    """Token ids in a sentence."""
     steps: int
+    """Steps of decoding."""
     seconds: float
+    """Time for each measurement, at least."""
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One line of the report: a measured value with its unit."""
+class Measurement:
+    """One line of the report."""
 
-    what: str
+    name: str
     value: float
     unit: str
     note: str = ""
 
 
-def measure(load: Load, device: torch.device, dtype: torch.dtype) -> Iterator[Figure]:
-    """Yield the figures one by one: matrix products, training, training of the peer, and generation."""
-    config = resolve({"arch": load.arch, "languages": "none"})
-    framing = Framing(_vocabulary(load.vocab_size), config.source_bos, False, ())
-    ceiling = _ceiling(config, load, device, dtype)
-    yield Figure(
-        "matrix products (the ceiling)", ceiling / 1e12, "TFLOP/s", f"{_name(dtype)}, shapes of {load.arch}"
+def measure(workload: Workload, device: torch.device, dtype: torch.dtype) -> Iterator[Measurement]:
+    """Measure matrix products, training (ours and the peer's) and generation, one after another."""
+    config = resolve({"arch": workload.arch, "languages": "none"})
+    framing = Framing(_vocabulary(workload.vocab_size), config.source_bos, False, ())
+    peak_flops = _matrix_product_flops(config, workload, device, dtype)
+    dtype_name = str(dtype).removeprefix("torch.")
+    yield Measurement(
+        "matrix products (the ceiling)",
+        peak_flops / 1e12,
+        "TFLOP/s",
+        f"{dtype_name}, shapes of {workload.arch}",
     )
+
     torch.manual_seed(1)
-    model = Transformer(config, load.vocab_size, ()).to(device)
+    model = Transformer(config, workload.vocab_size, ()).to(device)
     model.compute_dtype = dtype
-    batch = _batch(framing, load).to(device)
+    batch = _batch(framing, workload).to(device)
     targets = batch.counts["bench"]
-    work = flops(model, load)
-    rate = 1 / _seconds(
-        _step(model, lambda: sequence_loss(model, batch, "bench", 0.1)[0] / targets), load.seconds, device
-    )
-    share = f"{rate * work / ceiling:.0%} of the ceiling; {count_parameters(model):,} parameters, {int(targets):,} targets a batch"
-    yield Figure("training", rate * targets, "target tokens/s", share)
-    peer = _Peer(config, load.vocab_size).to(device)
-    theirs = 1 / _seconds(_step(peer, lambda: peer.loss(batch, dtype) / targets), load.seconds, device)
-    yield Figure(
-        "training, torch.nn.Transformer",
-        theirs * targets,
+
+    def loss() -> Tensor:
+        return sequence_loss(model, batch, "bench", LABEL_SMOOTHING)[0] / targets
+
+    updates_per_second = 1 / _median_seconds(_train_step(model, loss), workload.seconds, device)
+    share = updates_per_second * flops(model, workload) / peak_flops
+    yield Measurement(
+        "training",
+        updates_per_second * targets,
         "target tokens/s",
-        f"masscli is {rate / theirs:.2f} times as fast",
+        f"{share:.0%} of the ceiling; {count_parameters(model):,} parameters, "
+        f"{int(targets):,} targets a batch",
     )
+
+    peer = _Peer(config, workload.vocab_size).to(device)
+    peer_step = _train_step(peer, lambda: peer.loss(batch, dtype) / targets)
+    peer_updates_per_second = 1 / _median_seconds(peer_step, workload.seconds, device)
+    yield Measurement(
+        "training, torch.nn.Transformer",
+        peer_updates_per_second * targets,
+        "target tokens/s",
+        f"masscli is {updates_per_second / peer_updates_per_second:.2f} times as fast",
+    )
+
     model = model.to(dtype).eval()
-    for rows in (64, 1):
-        found = _generation(model, framing, load, rows, device)
-        yield Figure(
-            f"generation, beam 5, {rows} at a time",
-            found,
+    for batch_size in (64, 1):
+        yield Measurement(
+            f"generation, beam {BEAM}, {batch_size} at a time",
+            _sentences_per_second(model, framing, workload, batch_size, device),
             "sentences/s",
-            f"{load.length} pieces in, {load.steps} steps",
+            f"{workload.length} pieces in, {workload.steps} steps",
         )
 
 
-def flops(model: Transformer, load: Load) -> float:
-    """Return the floating-point operations of a forward and a backward pass.
+def flops(model: Transformer, workload: Workload) -> float:
+    """Return the floating-point operations of a forward and backward pass, without those of attention scores.
 
-    There are 6 for each weight and token: a multiplication and an addition in the forward pass, and twice as
-    many in the backward pass. The products of attention scores are not counted.
+    They are six for each weight and token that meet: a multiplication and an addition, three times.
     """
-    table: int = model.token_embeddings["shared" if "shared" in model.token_embeddings else "decoder"].numel()
-    body = sum(
-        p.numel()
-        for n, p in model.named_parameters()
-        if p.dim() == 2 and n.split(".")[0] in ("encoder", "decoder")
-    )
-    return 6.0 * load.rows * load.length * (body + table)
+    embeddings = model.token_embeddings
+    output_embedding = embeddings["shared" if "shared" in embeddings else "decoder"]
+    weights: int = output_embedding.numel()
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 2 and name.split(".")[0] in ("encoder", "decoder"):
+            weights += parameter.numel()
+    return 6.0 * workload.batch_size * workload.length * weights
 
 
 def _vocabulary(size: int) -> Vocabulary:
@@ -111,28 +130,29 @@ def _vocabulary(size: int) -> Vocabulary:
     )
 
 
-def _batch(framing: Framing, load: Load) -> Batch:
+def _batch(framing: Framing, workload: Workload) -> Batch:
+    """Return a training batch of random token ids."""
     rng = np.random.default_rng(1)
-    lines = rng.integers(SPECIALS, load.vocab_size, (2, load.rows, load.length - 1))
-    sources = [framing.encoder_input(row, "") for row in lines[0]]
-    return sequence_pair_batch(framing, sources, list(lines[1]), ("", ""), "bench", range(load.rows))
+    shape = (2, workload.batch_size, workload.length - 1)
+    sources, targets = rng.integers(SPECIAL_IDS, workload.vocab_size, shape)
+    inputs = [framing.encoder_input(token_ids, "") for token_ids in sources]
+    rows = range(workload.batch_size)
+    return sequence_pair_batch(framing, inputs, list(targets), ("", ""), "bench", rows)
 
 
-def _ceiling(config: ModelConfig, load: Load, device: torch.device, dtype: torch.dtype) -> float:
-    """Return the speed of the largest matrix product of a layer, in floating-point operations per second."""
-    rows = load.rows * load.length
-    x = torch.randn(rows, config.dim, device=device, dtype=dtype)
-    w = torch.randn(config.ffn_dim, config.dim, device=device, dtype=dtype)
-    return (
-        2.0
-        * rows
-        * config.dim
-        * config.ffn_dim
-        / _seconds(lambda: F.linear(x, w), min(2.0, load.seconds), device)
-    )
+def _matrix_product_flops(
+    config: ModelConfig, workload: Workload, device: torch.device, dtype: torch.dtype
+) -> float:
+    """Return the floating-point operations a second of the matrix product of a feed-forward layer."""
+    tokens = workload.batch_size * workload.length
+    x = torch.randn(tokens, config.dim, device=device, dtype=dtype)
+    weight = torch.randn(config.ffn_dim, config.dim, device=device, dtype=dtype)
+    seconds = _median_seconds(lambda: F.linear(x, weight), min(2.0, workload.seconds), device)
+    return 2.0 * tokens * config.dim * config.ffn_dim / seconds
 
 
-def _step(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]:
+def _train_step(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]:
+    """Return a function that makes one update."""
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:
@@ -144,13 +164,15 @@ def _step(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], object]
     return step
 
 
-def _seconds(work: Callable[[], object], at_least: float, device: torch.device) -> float:
-    """Return the median seconds of a call, after two calls to warm up; measure for `at_least` seconds."""
+def _median_seconds(work: Callable[[], object], at_least: float, device: torch.device) -> float:
+    """Return the median time of a call: of at least three, for `at_least` seconds, after two to warm up."""
     times: list[float] = []
     began = time.perf_counter()
+    # The limit is for work that takes almost no time.
     for number in range(100_000):
         started = time.perf_counter()
         work()
+        # Kernels run asynchronously.
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         if number >= 2:
@@ -162,43 +184,49 @@ def _seconds(work: Callable[[], object], at_least: float, device: torch.device) 
     return float(np.median(times))
 
 
-def _generation(model: Transformer, framing: Framing, load: Load, rows: int, device: torch.device) -> float:
-    search = GenerationConfig(beam=5, min_len=load.steps - 1, max_len_a=0.0, max_len_b=load.steps)
-    decoder = Decoder([model], framing, search, batch_size=rows, batch_tokens=10**9)
+def _sentences_per_second(
+    model: Transformer, framing: Framing, workload: Workload, batch_size: int, device: torch.device
+) -> float:
+    """Return the speed of beam search; every output has as many tokens as there are steps."""
+    search = GenerationConfig(beam=BEAM, min_len=workload.steps - 1, max_len_a=0.0, max_len_b=workload.steps)
+    decoder = Decoder([model], framing, search, batch_size=batch_size, batch_tokens=10**9)
     rng = np.random.default_rng(2)
-    count = max(rows, 8)
-    lines = list(rng.integers(SPECIALS, load.vocab_size, (count, load.length)))
-    return count / _seconds(lambda: decoder.generate(lines, "", ""), load.seconds, device)
+    count = max(batch_size, 8)
+    sources = list(rng.integers(SPECIAL_IDS, workload.vocab_size, (count, workload.length)))
+    seconds = _median_seconds(lambda: decoder.generate(sources, "", ""), workload.seconds, device)
+    return count / seconds
 
 
 class _Peer(nn.Module):
-    """The model to compare with: `torch.nn.Transformer` with embeddings and a tied output layer."""
+    """`torch.nn.Transformer` with embeddings and a tied output layer."""
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
-        self.table = nn.Embedding(vocab_size, config.dim)
+        self.embedding = nn.Embedding(vocab_size, config.dim)
         self.positions = nn.Embedding(config.max_positions, config.dim)
-        layers = config.encoder_layers, config.decoder_layers
-        self.body = nn.Transformer(
-            config.dim, config.heads, *layers, config.ffn_dim, config.dropout, batch_first=True
+        self.transformer = nn.Transformer(
+            config.dim,
+            config.heads,
+            config.encoder_layers,
+            config.decoder_layers,
+            config.ffn_dim,
+            config.dropout,
+            batch_first=True,
         )
 
     def loss(self, batch: Batch, dtype: torch.dtype) -> Tensor:
-        """Return the summed cross-entropy with label smoothing 0.1."""
+        """Return the summed cross-entropy with label smoothing."""
         assert batch.target is not None
         labels = batch.labels["bench"]
-        with torch.autocast(batch.source.ids.device.type, dtype, enabled=dtype != torch.float32):
-            source, target = (
-                self.table(t.ids) + self.positions.weight[: t.ids.shape[1]]
-                for t in (batch.source, batch.target)
-            )
+        device_type = batch.source.ids.device.type
+        with torch.autocast(device_type, dtype, enabled=dtype != torch.float32):
+            source = self._embed(batch.source)
+            target = self._embed(batch.target)
             mask = nn.Transformer.generate_square_subsequent_mask(target.shape[1], device=target.device)
-            hidden = self.body(source, target, tgt_mask=mask, tgt_is_causal=True).flatten(0, 1)[
-                labels.positions
-            ]
-            logits = F.linear(hidden, self.table.weight)
-        return F.cross_entropy(logits.float(), labels.ids, reduction="sum", label_smoothing=0.1)
+            hidden = self.transformer(source, target, tgt_mask=mask, tgt_is_causal=True)
+            logits = F.linear(hidden.flatten(0, 1)[labels.positions], self.embedding.weight)
+        return F.cross_entropy(logits.float(), labels.ids, reduction="sum", label_smoothing=LABEL_SMOOTHING)
 
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    def _embed(self, tokens: Tokens) -> Tensor:
+        embedded: Tensor = self.embedding(tokens.ids)
+        return embedded + self.positions.weight[: tokens.ids.shape[1]]

@@ -1,13 +1,12 @@
-"""Shard a model over processes: parameters, gradients and optimizer state (FSDP2, `fully_shard`).
+"""Shard a model over processes with FSDP2: parameters, gradients and optimizer state.
 
-This is for models that do not fit on one device. Every layer is a group of its own: it is gathered for its
-forward and its backward pass, and freed afterwards. What is outside of layers stays gathered from a forward
-pass to its backward pass. All-gather is collective, so every process must run the same layers in the same
-order, and the same number of micro-batches; `check_can_shard` refuses runs that would not. Gradients are
-summed, as the training loop expects, and never averaged.
+It is for models that are too large for one device. Every layer is a group of its own (`fully_shard`): it is
+gathered when it runs, forward and backward, and released after. What is outside the layers stays gathered
+from a forward pass to its backward pass. All-gather is collective, so every process must run the same layers
+in the same order, and the same number of micro-batches; `check_can_shard` refuses other runs. Gradients are
+summed, as in the training loop, never averaged.
 
-Heads that belong to an objective are small and are not sharded; the training loop sums their gradients
-itself.
+Heads that belong to an objective are small and not sharded; the training loop adds their gradients up itself.
 """
 
 from __future__ import annotations
@@ -26,13 +25,14 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective, Term
+from masscli.objectives.registry import ObjectiveConfig
 from masscli.training.recipe import Recipe
 
 
 class TrainStep(nn.Module):
-    """A forward pass: an objective on a batch, with the model.
+    """The forward pass of an objective on a batch.
 
-    This module is what is sharded, so an objective may call any part of the model.
+    This module is what is sharded, so that an objective may call the parts of the model as it likes.
     """
 
     def __init__(self, model: Transformer) -> None:
@@ -41,59 +41,66 @@ class TrainStep(nn.Module):
 
     def forward(self, objective: Objective, batch: Batch) -> dict[str, Term]:
         """Return the summed losses by term."""
-        found: dict[str, Term] = objective(self.model, batch)
-        return found
+        terms: dict[str, Term] = objective(self.model, batch)
+        return terms
 
 
 def check_can_shard(recipe: Recipe, update_freq: int) -> None:
-    """Raise MasscliError if a run cannot be trained with a sharded model."""
+    """Raise MasscliError if the model of a run cannot be sharded."""
     if update_freq % distributed.world_size:
         raise MasscliError(
-            f"--shard-model: {update_freq} micro-batches of an update do not divide among {distributed.world_size} processes",
+            f"--shard-model: {update_freq} micro-batches of an update do not divide "
+            f"among {distributed.world_size} processes",
             "run it with a number of processes that divides --update-freq",
         )
     if recipe.train.compile:
         raise MasscliError("--shard-model: does not go with --compile", "leave one of them out")
-    (first, one), *others = recipe.stream.items()
-    for name, other in others:
-        if one.objective != other.objective and (
-            not one.objective.parameter_group
-            or one.objective.parameter_group != other.objective.parameter_group
-        ):
+    (first, first_stream), *others = recipe.stream.items()
+    for name, stream in others:
+        if not _use_same_parameters(first_stream.objective, stream.objective):
             raise MasscliError(
-                f"--shard-model: streams {first} and {name} use different parts of the model, and processes must use the same",
+                f"--shard-model: streams {first} and {name} use different parts of the model, "
+                "and processes must use the same",
                 "leave --shard-model out, or train them one after the other",
             )
+    # A micro-batch uses the projection of its own language only.
     if recipe.model.cross_output == "language":
         raise MasscliError(
             "--shard-model: does not go with projections by language", "leave out --cross-output language"
         )
 
 
-def shard_model(through: TrainStep, device: torch.device) -> None:
-    """Replace every parameter by the shard of this process, on its device.
+def _use_same_parameters(first: ObjectiveConfig, second: ObjectiveConfig) -> bool:
+    """Return whether two objectives use the same parts of the model."""
+    if first == second:
+        return True
+    return bool(first.parameter_group) and first.parameter_group == second.parameter_group
 
-    This must be done before the optimizer is made.
-    """
+
+def shard_model(train_step: TrainStep, device: torch.device) -> None:
+    """Leave each process its shard of every parameter, on its device. This must precede the optimizer."""
     mesh = init_device_mesh(device.type, (distributed.world_size,))
-    for stack in (through.model.encoder, through.model.decoder):
-        # Layers that share weights run in halves of one another, and are few: they stay with the rest.
-        for layer in stack.layers if stack is not None and stack.share == "none" else ():
-            fully_shard(layer, mesh=mesh)
-    fully_shard(through, mesh=mesh, reshard_after_forward=False)
-    for group in _groups(through):
+    for stack in (train_step.model.encoder, train_step.model.decoder):
+        # Layers that share weights run inside one another, and are few: they are gathered with the rest.
+        if stack is not None and stack.share == "none":
+            for layer in stack.layers:
+                fully_shard(layer, mesh=mesh)
+    fully_shard(train_step, mesh=mesh, reshard_after_forward=False)
+    for group in _sharded_groups(train_step):
         group.set_gradient_divide_factor(1.0)
-        group.set_force_sum_reduction_for_comms(True)  # gloo cannot scale while it adds
+        # gloo cannot scale while it adds.
+        group.set_force_sum_reduction_for_comms(True)
 
 
 @contextmanager
-def gathered_model(through: TrainStep) -> Iterator[Transformer]:
-    """Yield the model with all of its parameters, for work that processes do independently, such as decoding.
+def gathered_model(train_step: TrainStep) -> Iterator[Transformer]:
+    """Give the model with all of its parameters, for search and validation, where ranks need not agree.
 
-    A sharded model is copied around the gathered parameters: a forward pass through the FSDP modules
-    themselves would change the order in which they expect to be gathered.
+    If the model is sharded, it is another module around the gathered parameters: a forward pass through the
+    groups would change the order in which they expect to be gathered.
     """
-    model, groups = through.model, list(_groups(through))
+    model = train_step.model
+    groups = _sharded_groups(train_step)
     if not groups:
         yield model
         return
@@ -103,33 +110,36 @@ def gathered_model(through: TrainStep) -> Iterator[Transformer]:
         copy = Transformer(model.config, model.vocab_size, model.languages)
     copy.load_state_dict({name: p.detach() for name, p in model.named_parameters()}, assign=True)
     copy.compute_dtype = model.compute_dtype
-    yield copy.to(next(model.parameters()).device).requires_grad_(False).train(model.training)
+    device = next(model.parameters()).device
+    yield copy.to(device).requires_grad_(False).train(model.training)
     for group in groups:
         group.reshard()
 
 
 def local_part(tensor: Tensor) -> Tensor:
-    """Return the shard of a tensor on this process; a tensor that is not sharded is returned whole."""
+    """Return this process's shard of a tensor, or all of it if it is not sharded."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def gather_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the whole tensors on rank 0, and an empty mapping on other ranks.
-
-    They are gathered one after another, so that a device never holds two of them.
-    """
-    found = {}
+    """Return whole tensors on rank 0, and nothing on other ranks."""
+    gathered = {}
+    # One after another, so that there is never more than one whole tensor on the device.
     for name, tensor in tensors.items():
-        full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-        if distributed.rank == 0:
-            found[name] = full.cpu() if isinstance(tensor, DTensor) else full
-    return found
+        if isinstance(tensor, DTensor):
+            # Collective: every rank must take part.
+            whole = tensor.full_tensor()
+            if distributed.rank == 0:
+                gathered[name] = whole.cpu()
+        elif distributed.rank == 0:
+            gathered[name] = tensor
+    return gathered
 
 
 def shard_like(value: Tensor, parameter: Tensor) -> Tensor:
-    """Return this process's shard of a tensor that belongs to a parameter, such as optimizer state.
+    """Return this process's shard of a whole tensor that belongs to a parameter.
 
-    A tensor of another shape, such as a count of steps, is copied whole.
+    Numbers, such as a count of steps, stay as they are.
     """
     if isinstance(parameter, DTensor) and value.shape == parameter.shape:
         return distribute_tensor(
@@ -139,34 +149,44 @@ def shard_like(value: Tensor, parameter: Tensor) -> Tensor:
 
 
 def total_norm(tensors: Iterable[Tensor], device: torch.device) -> float:
-    """Return the norm over all tensors, sharded and whole ones together."""
-    found = list(tensors)
-    shares = [g.to_local() for g in found if isinstance(g, DTensor)]
-    rest = [g for g in found if not isinstance(g, DTensor)]
-    if not shares:
-        return float(nn.utils.get_total_norm(rest)) if rest else 0.0
-    squares = distributed.all_reduce_sum(nn.utils.get_total_norm(shares).double().square().to(device))
-    return float(
-        (squares + nn.utils.get_total_norm(rest).to(device).double().square() if rest else squares).sqrt()
-    )
+    """Return the norm of all tensors together, with the shards of the other processes."""
+    shards, whole = [], []
+    for tensor in tensors:
+        if isinstance(tensor, DTensor):
+            shards.append(tensor.to_local())
+        else:
+            whole.append(tensor)
+    if shards:
+        squares = nn.utils.get_total_norm(shards).double().square().to(device)
+        squares = distributed.all_reduce_sum(squares)
+        # Whole tensors are the same in all processes, and count once.
+        if whole:
+            squares = squares + nn.utils.get_total_norm(whole).to(device).double().square()
+        return float(squares.sqrt())
+    return float(nn.utils.get_total_norm(whole)) if whole else 0.0
 
 
 def block_norms(tensor: Tensor, blocks: int) -> Tensor:
-    """Return for each row of this process's shard the norm of the block of rows that it belongs to.
+    """Return (local rows,): for each row of this process's shard, the norm of the block that it is in.
 
-    The rows of the whole tensor are divided into `blocks` blocks of equal size. The result has the shape
-    (rows of the shard,).
+    The rows of the whole tensor form `blocks` blocks of equal size.
     """
-    own, rows = local_part(tensor), tensor.shape[0]
-    first = (
-        min(rows, distributed.rank * -(-rows // distributed.world_size)) if isinstance(tensor, DTensor) else 0
-    )  # FSDP2 cuts as torch.chunk does
-    block = (torch.arange(len(own), device=own.device) + first) * blocks // rows
-    squares = torch.zeros(blocks, dtype=torch.float64, device=own.device).index_add_(
-        0, block, own.double().square().flatten(1).sum(1)
-    )
-    return (distributed.all_reduce_sum(squares) if isinstance(tensor, DTensor) else squares).sqrt()[block]
+    local = local_part(tensor)
+    rows = tensor.shape[0]
+    first_row = 0
+    if isinstance(tensor, DTensor):
+        # FSDP2 splits rows as torch.chunk does.
+        rows_per_process = -(-rows // distributed.world_size)
+        first_row = min(rows, distributed.rank * rows_per_process)
+    block = (torch.arange(len(local), device=local.device) + first_row) * blocks // rows
+    row_squares = local.double().square().flatten(1).sum(1)
+    squares = torch.zeros(blocks, dtype=torch.float64, device=local.device).index_add_(0, block, row_squares)
+    # A block may lie on several processes.
+    if isinstance(tensor, DTensor):
+        squares = distributed.all_reduce_sum(squares)
+    return squares.sqrt()[block]
 
 
-def _groups(through: TrainStep) -> Iterator[FSDPModule]:
-    return (module for module in through.modules() if isinstance(module, FSDPModule))
+def _sharded_groups(train_step: TrainStep) -> list[FSDPModule]:
+    """Return the modules whose parameters are gathered together."""
+    return [module for module in train_step.modules() if isinstance(module, FSDPModule)]

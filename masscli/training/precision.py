@@ -1,4 +1,4 @@
-"""Choose the device and the precision of a run."""
+"""Choose the device and the floating-point format."""
 
 from __future__ import annotations
 
@@ -11,73 +11,92 @@ from torch.nn import functional as F
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """Return the device called `name`.
+    """Return the device of `--device`.
 
-    `auto` is the GPU of this process if there is one, else the CPU; `cuda` is the GPU of this process. Raises
-    MasscliError if there is no such device, or if several processes would share it.
+    `cuda` is this process's GPU; `auto` is the same if there is a GPU, or else the CPU. Raises MasscliError
+    if there is no such device, or if several processes would share it.
     """
-    if name == "auto" and not torch.cuda.is_available():
+    has_gpu = torch.cuda.is_available()
+    if name == "auto" and not has_gpu:
         return torch.device("cpu")
-    if name in ("auto", "cuda") and torch.cuda.is_available():
+    if name in ("auto", "cuda") and has_gpu:
         if local_rank >= torch.cuda.device_count():
-            raise MasscliError(f"there are {torch.cuda.device_count()} GPUs here, and more processes",
-                               "start as many as there are GPUs (--nproc-per-node), or use --device cpu")  # fmt: skip
+            raise MasscliError(
+                f"there are {torch.cuda.device_count()} GPUs here, and more processes",
+                "start as many as there are GPUs (--nproc-per-node), or use --device cpu",
+            )
         return torch.device("cuda", local_rank)
+    device = _parse_device(name)
+    if device.type == "cuda":
+        _check_gpu(name, device)
+    return device
+
+
+def _parse_device(name: str) -> torch.device:
+    """Return the CPU or GPU of this name, which may not be there."""
+    unknown = MasscliError(f"--device {name}: no such device", "cpu, cuda, cuda:0, ...")
     try:
         device = torch.device(name)
-        known = device.type in ("cpu", "cuda")
     except RuntimeError:
-        known = False
-    if not known:
-        raise MasscliError(f"--device {name}: no such device", "cpu, cuda, cuda:0, ...")
-    if device.type == "cuda" and not torch.cuda.is_available():
+        raise unknown from None
+    # PyTorch knows names of other devices, on which nothing here is tested.
+    if device.type not in ("cpu", "cuda"):
+        raise unknown
+    return device
+
+
+def _check_gpu(name: str, device: torch.device) -> None:
+    """Raise MasscliError if a GPU is not there or would be shared."""
+    if not torch.cuda.is_available():
         raise MasscliError(
             f"--device {name}: this PyTorch sees no GPU",
             "use --device cpu, or install a CUDA build of PyTorch",
         )
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if (device.index or 0) >= torch.cuda.device_count():
         raise MasscliError(
             f"--device {name}: there are {torch.cuda.device_count()} GPUs", "count from cuda:0"
         )
-    if device.type == "cuda" and distributed.world_size > 1:
+    if distributed.world_size > 1:
         raise MasscliError(
             f"--device {name}: {distributed.world_size} processes would share it",
-            "leave it out: each takes a GPU of its own",
+            "leave it out: each process takes its own GPU",
         )
-    return device
-
-
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Return the dtype of --precision; `auto` is bf16 where it is supported and fast, else fp32."""
+    """Return the format of `--precision`.
+
+    `auto` is bf16 on GPUs that have it and on CPUs where it is faster than fp32, and fp32 elsewhere.
+    """
     if precision != "auto":
         return DTYPES[precision]
-    fast = (
-        torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else bf16_is_faster()
-    )
-    return torch.bfloat16 if fast else torch.float32
+    if device.type == "cuda":
+        use_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        use_bf16 = bf16_is_faster()
+    return torch.bfloat16 if use_bf16 else torch.float32
 
 
 @functools.cache
 def bf16_is_faster() -> bool:
     """Return whether this CPU multiplies matrices faster in bf16 than in fp32, measured in some 20 ms.
 
-    The name of a processor does not tell: bf16 is 8 times as fast with AMX, twice with the AVX-512 BF16 of
-    Zen 4, half as fast with that of Sapphire Rapids if a virtual machine hides AMX, and a quarter as fast
-    without either. All of these are far from 1.
+    The features that a processor reports do not tell: bf16 is 8 times as fast with AMX, twice with the
+    AVX-512 BF16 of Zen 4, half as fast with that of Sapphire Rapids if a virtual machine hides AMX, and a
+    quarter without either. All of these are far from 1.
     """
-    pairs = [
-        (torch.ones(512, 256, dtype=dtype), torch.ones(512, 256, dtype=dtype))
-        for dtype in (torch.float32, torch.bfloat16)
-    ]
-    best = [float("inf")] * 2
-    for _ in range(5):  # in turns, the shortest of each: others may be at work beside us
-        for i, (x, weight) in enumerate(pairs):
+    best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
+    matrices = {
+        dtype: (torch.ones(512, 256, dtype=dtype), torch.ones(512, 256, dtype=dtype)) for dtype in best
+    }
+    # By turns, and the shortest time of each counts, since other programs may be running.
+    for _ in range(5):
+        for dtype, (x, weight) in matrices.items():
             start = time.perf_counter()
             F.linear(x, weight)
-            best[i] = min(best[i], time.perf_counter() - start)
-    return best[1] < best[0]
+            best[dtype] = min(best[dtype], time.perf_counter() - start)
+    return best[torch.bfloat16] < best[torch.float32]
