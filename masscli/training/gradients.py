@@ -171,6 +171,7 @@ class Gradients:
         loss_sums = torch.zeros(len(self.terms), dtype=torch.float64, device=self.device)
         index = {term: position for position, term in enumerate(self.terms)}
         for planned, batches in work:
+            # Dropout belongs to the micro-batch, whichever process computes it and however often.
             torch.manual_seed(dropout_seed(self.recipe.seed, self.state.step, planned.micro))
             objective = self.streams[planned.stream].objective
             factors = self._loss_factors(planned, batches, counts)
@@ -180,6 +181,7 @@ class Gradients:
                 weighted = [value.loss * factors[term] for term, value in losses.items()]
                 torch.autograd.backward(torch.stack(weighted).sum())
                 for term, value in losses.items():
+                    # Reports are without label smoothing, so that runs can be compared.
                     loss_sums[index[planned.stream, term]] += value.nll.detach()
         return loss_sums
 
@@ -219,9 +221,11 @@ class Gradients:
         gradients: list[Tensor] = []
         for parameter, count in zip(parameters, users, strict=True):
             if count:
+                # The sum needs a tensor from every process.
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 gradients.append(parameter.grad)
+        # A few large messages are faster than many small ones.
         for bucket in _buckets(gradients):
             summed = distributed.all_reduce_sum(torch.cat([gradient.flatten() for gradient in bucket]))
             parts = torch.split(summed, [gradient.numel() for gradient in bucket])
@@ -256,5 +260,6 @@ def dropout_seed(seed: int, update: int, micro: int) -> int:
 
     The multipliers are those of splitmix64 (Steele et al. 2014).
     """
+    # Large odd factors keep the seeds of neighbouring updates and micro-batches apart.
     mixed = (seed * 0x9E3779B97F4A7C15 + update * 0xBF58476D1CE4E5B9 + micro * 0x94D049BB133111EB + 1) % 2**64
     return (mixed ^ (mixed >> 31)) % 2**63

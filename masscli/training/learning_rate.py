@@ -35,6 +35,7 @@ def learning_rate(config: OptimConfig, update: int, max_update: int | None) -> f
             return config.warmup_init_lr + (lr - config.warmup_init_lr) * t / warmup
         # Without warm-up the rate falls from the first update on, as with a warm-up of one.
         return lr * math.sqrt(max(1, warmup) / max(1.0, t))
+    # Without warm-up the share is 1 from the first update on.
     warmup_share = min(1.0, t / warmup) if warmup else 1.0
     if schedule == "constant":
         return lr * warmup_share

@@ -389,6 +389,7 @@ class Trainer:
         started = time.monotonic()
         with gathered_model(self.train_step) as model:
             metrics, signatures = self.validator.measure(model)
+        # Such a model is not saved, so the last checkpoint is still a good one.
         if not all(math.isfinite(value) for value in metrics.values()):
             values = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
             raise MasscliError(
@@ -404,6 +405,7 @@ class Trainer:
         config = self.recipe.checkpoint
         score = metrics.get(config.best_metric)
         is_best = self._record_score(score)
+        # Whatever changes from update to update must be in the state, or a run that goes on would differ.
         self.state.loss_scale = self.scale.value
         self.state.updates_since_overflow = self.scale.updates_since_overflow
         # Gathering is collective: every process takes part, and rank 0 writes.

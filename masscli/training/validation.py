@@ -128,6 +128,7 @@ class Validator:
         `loss` and `ppl` are over all streams, `STREAM.loss` is of each and `STREAM.TERM.loss` of its terms;
         `bleu`, `rouge-1` and so on are means over tasks, `bleu.en-de` and the like of each.
         """
+        # The trainer lends its model, and gets it back in the mode that it was in.
         was_training = model.training
         model.eval()
         metrics = self._losses(model) | self._prediction_metrics(model)
@@ -169,6 +170,7 @@ class Validator:
             sums = [float(losses[term].nll) for term in terms]
             return torch.tensor([sums, [batch.counts[term] for term in terms]], dtype=torch.float64)
 
+        # Objectives have dropout of their own, in heads and generators.
         objective.eval()
         # float64, so that the order of batches and processes hardly changes the sum.
         totals = torch.zeros(2, len(terms), dtype=torch.float64)

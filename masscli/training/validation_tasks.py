@@ -91,6 +91,7 @@ def _without_copies(
     """
     kept = []
     for line, original in zip(lines, sources, strict=True):
+        # What the model would write if it repeated its input piece by piece.
         copy = tokenizer.decode(tokenizer.encode(original, source), target)
         is_copy = line.split() == copy.split()
         kept.append("" if is_copy else line)
