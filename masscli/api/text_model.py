@@ -55,6 +55,7 @@ class TextModel:
         Raises MasscliError if a model cannot generate text, if the members of the ensemble do not fit each
         other, or if the choice of a task or direction is ambiguous.
         """
+        # Weights are read later, so that mistakes in the request are reported at once.
         checkpoints, warnings = _open_ensemble(paths)
         task = select_writing_task(checkpoints[0], stream, source, target)
         chosen_device = choose_device(device)
