@@ -26,6 +26,7 @@ def start(device: torch.device) -> None:
     From then on a device without a number means this process's own GPU. Raises MasscliError if WORLD_SIZE is
     set without the variables that go with it.
     """
+    # torch is imported inside of functions, so that commands without a model do not wait for it.
     if device.type == "cuda":
         import torch
 

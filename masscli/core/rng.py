@@ -46,6 +46,7 @@ def make_generator(
     """
     # Philox counts up in the first word of its counter while numbers are drawn, so that word starts at 0.
     counter = [0, purpose, index, second_index]
+    # The checksum of a name is the same in every process, unlike Python's hash.
     return np.random.Generator(np.random.Philox(counter=counter, key=[seed, zlib.crc32(stream.encode())]))
 
 

@@ -29,5 +29,6 @@ def _rules(
     rules = []
     for name in names:
         value = getattr(section, name)
+        # An option that is not set cannot break a rule.
         rules.append((value is None or holds(value), name, f"{requirement}, got {value}"))
     return rules
