@@ -129,6 +129,7 @@ class Pairs(InputKind):
     def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
         """Raise MasscliError if the data have no such pair, in either order."""
         _check_languages(stream, dataset, 2, data)
+        # A pair is stored once, and read in both directions.
         if dataset not in data.pairs and _reverse(dataset) not in data.pairs:
             raise MasscliError(
                 f"{data.folder}: has no pair {dataset}",

@@ -62,6 +62,7 @@ class Objective(nn.Module, ABC):
     """Whether `prepare` generates text with the model."""
     exclusive: bool = False
     """Whether the objective must be the only stream of a run."""
+    # The default cannot be changed, because all objectives share it.
     allowed_pieces: Mapping[str, Tensor] = MappingProxyType({})
     """By language, a mask (V,) of the pieces that may be generated in it; languages without a mask allow all
     pieces."""

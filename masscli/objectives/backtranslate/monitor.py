@@ -62,6 +62,7 @@ class BacktranslationMonitor:
         num_output_pieces = sum(map(len, outputs))
         num_copied = 0
         for input_ids, output_ids in zip(inputs, outputs, strict=True):
+            # Multisets: a piece counts as often as both have it.
             in_both = Counter(input_ids.tolist()) & Counter(output_ids.tolist())
             num_copied += in_both.total()
         num_right_language = sum(self._is_right_language(output_ids) for output_ids in outputs)
@@ -108,6 +109,7 @@ class BacktranslationMonitor:
         distinct = metrics.get("distinct", 1.0)
         cut = metrics.get("cut", 0.0)
         warnings = []
+        # What the languages share anyway, such as names and numbers, is no copying.
         if copied > min(0.9, self.shared_frequency + 0.3):
             shared = f"the languages share {self.shared_frequency:.0%}"
             warnings.append(f"back-translation copies its input ({copied:.0%} of the pieces, {shared})")

@@ -66,6 +66,7 @@ class ElectraCollator:
         ids, lengths = pad(masked_ids, vocab.pad)
         segments, _ = pad([pair.segments for pair in pairs], 0)
         width = ids.shape[1]
+        # Labels are the tokens of the text, not what the generator sees there.
         generator_ids = [pair.ids[chosen] for pair, chosen in zip(pairs, positions, strict=True)]
         generator_labels = Labels(
             torch.from_numpy(np.concatenate(generator_ids)), flatten_positions(positions, width)
@@ -268,6 +269,7 @@ class Electra(Objective):
         real = batch.labels["real"]
         # The text is filled once at each position, however often that was drawn.
         slots, times = torch.unique(batch.labels["mlm"].positions, return_counts=True)
+        # The source holds masks; the labels put all tokens back.
         original_ids = batch.source.ids.flatten().index_copy(0, real.positions, real.ids)
         slot_states = generator_states[slots]
         sampled = self._sample(slot_states, embedding, batch)
@@ -316,6 +318,7 @@ class Electra(Objective):
         The reported value is the generator's cross-entropy.
         """
         labels = batch.labels["mlm"]
+        # The cross-entropy is only reported, since the generator learns from its rewards.
         with torch.no_grad():
             masked_states = generator_states[labels.positions]
             nll = self.generator.output.loss(masked_states, embedding, labels.ids).nll

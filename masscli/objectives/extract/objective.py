@@ -143,6 +143,7 @@ class Extract(PredictiveObjective):
         # SQuAD 2.0 scores questions without an answer, too, and reports scores at the best threshold.
         is_v2 = bool(self.options.unanswerable)
         scores = squad.evaluate_squad(questions, answers, is_v2)
+        # The official script gives percentages; metrics of tasks are shares.
         metrics = {"f1": scores["f1"] / 100, "exact": scores["exact"] / 100}
         if is_v2:
             # The threshold is searched for with the best span as the answer to every question.

@@ -36,6 +36,7 @@ def search_windows(
     logits = head.span_logits(windows)
     start_logits = logits.starts.double().cpu().numpy()
     text_end = windows.text_start + windows.text_size
+    # Answers are searched for in the text alone, whatever else a head has scored.
     texts = [slice(*bounds) for bounds in zip(windows.text_start.tolist(), text_end.tolist(), strict=True)]
     best_starts = [_best(start_logits[row, text], n_best) for row, text in enumerate(texts)]
     # The ends of all windows are scored in one call.

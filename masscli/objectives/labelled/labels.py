@@ -26,6 +26,7 @@ def count_labels(table: Table, field: str) -> Counter[str]:
     """Return how often each label occurs. Raises MasscliError if one is empty."""
     labels = [table.text(field, row) for row in range(len(table))]
     for row, label in enumerate(labels):
+        # An empty label is more likely a missing one.
         if not label.strip():
             raise MasscliError(
                 f"{table.location(row)}: its {field!r} is empty", "fill it in, or leave the example out"
@@ -132,6 +133,7 @@ def _abbreviated(labels: Sequence[str]) -> str:
 
 
 def _num_labels(table: Table, field: str) -> int:
+    # A table may be cut to its first examples, while its columns are whole.
     if table.is_list(field):
         return int(table.item_offsets[field][len(table)])
     return len(table)

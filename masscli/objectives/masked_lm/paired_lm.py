@@ -128,5 +128,6 @@ class PairedLM(Objective):
             # The pooler belongs to the model, since fine-tuning uses it too.
             logits = self.head(model.pool(hidden)).float()
             loss = F.cross_entropy(logits, batch.labels[self.pair_term].ids, reduction="sum")
+            # Nothing is smoothed, so the loss is also what is reported.
             terms[self.pair_term] = Term(loss, loss.detach())
         return terms

@@ -49,6 +49,7 @@ def mask_fragment(
     assert options.decoder_mask_share is not None and options.decoder_random_share is not None
     # The words are what stands between the start and the end symbol.
     fragment = _choose_positions(len(sequence) - 2, options, rng)
+    # None stands for the whole vocabulary, special ids included, from which XLM draws.
     random_pool = ordinary_ids if options.random_ids == "words" else None
 
     encoder_ids = sequence.copy()
@@ -143,6 +144,7 @@ def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Gener
     fragments = [np.zeros(0, np.int64)]
     for start in range(0, num_words, options.block):
         length = min(options.block, num_words - start)
+        # The share of a block is always rounded down, as in the released code.
         if options.k_tokens is None:
             k = int((options.k or 0) * length)
         else:

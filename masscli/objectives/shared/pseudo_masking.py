@@ -102,6 +102,7 @@ def build_example(
         positions=np.concatenate([np.arange(source_length), target_positions, target_positions]),
         # The target and its copies are segment 1.
         segments=np.repeat([0, 1], [source_length, 2 * target_length]),
+        # Context has step 0, target token t has step t, and its copy step -t.
         steps=np.concatenate([np.zeros(source_length, np.int64), steps, -steps]),
         labels={term: target},
         label_positions={term: np.arange(first_mask, first_mask + target_length)},
@@ -141,6 +142,7 @@ class PseudoMaskingCollator:
         options = self.options
         vocab = self.framing.vocab
         source_ids, target_ids = example.fields
+        # The end symbol is predicted like any other token.
         target = np.concatenate([target_ids, [vocab.eos]])
         corrupted = np.flatnonzero(rng.random(len(target)) < options.target_mask_prob)
         random_prob = options.random_token_prob

@@ -219,8 +219,10 @@ class SegmentPairDataset:
             middle = start + int(rng.integers(1, stop - start))
         negative = rng.random() < 0.5
         in_order = SegmentPair(start, middle, middle, stop, 0)
+        # UniLM's second segment always follows the first.
         if self.kind == "contiguous":
             return in_order
+        # One sentence has nothing to be exchanged with.
         if single and self.kind == "strict-sop":
             return None
         # BERT gives a chunk of one sentence a random B, since nothing is left to follow it.
@@ -272,10 +274,12 @@ class SegmentPairDataset:
         while start < end:
             target_length = self.max_length
             if rng.random() < self.short_prob:
+                # The shortest examples of the released code have five tokens.
                 target_length = int(rng.integers(5, self.max_length + 1))
             stop = min(end, self._sentence_at(start, target_length))
             # The released code leaves three tokens for [CLS] and two [SEP].
             first_length = (target_length - 3) // 2
+            # One example in ten has one segment only, as in tasks of single texts.
             if rng.random() < 0.1:
                 first_length = everything
             middle = start + 1

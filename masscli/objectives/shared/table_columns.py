@@ -29,6 +29,7 @@ def find_text_columns(given: Sequence[str], table: Table, label_column: str) -> 
     """
     for field in given:
         table.require(field, "--text-columns")
+    # Names of columns are compared without case, as everywhere in tables.
     if label_column.lower() in [field.lower() for field in given]:
         raise MasscliError(
             f"--text-columns {','.join(given)}: {label_column} is the label",
