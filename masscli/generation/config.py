@@ -31,9 +31,9 @@ class GenerationConfig:
     unkpen: float = 0.0
     """Subtract this from the score of the unknown piece; a negative value favours it."""
     max_len_a: float = 1.3
-    """The longest output is a * source length + b, in tokens."""
+    """The longest output has a * source length + b tokens; this is a."""
     max_len_b: int = 20
-    """See --max-len-a."""
+    """The b of --max-len-a, in tokens."""
     min_len: int = 1
     """Shortest output, in tokens."""
     no_repeat_ngram_size: int = 0
@@ -49,7 +49,7 @@ class GenerationConfig:
     sampling_topk: int = 0
     """Sample among the k likeliest tokens; 0 samples among all."""
     sampling_topp: float = 1.0
-    """Sample among the likeliest tokens that hold this much probability."""
+    """Sample among the likeliest tokens that together hold this much probability (nucleus sampling)."""
     temperature: float = 1.0
     """Divide logits by this before sampling."""
 
@@ -113,7 +113,8 @@ class GenerateConfig:
     score_reference: Path | None = None
     """Score these translations instead of generating."""
     prefix: Path | None = None
-    """Text, line for line, whose first --prefix-size pieces each output must begin with."""
+    """File with a line for each line of the input; each output must begin with the first --prefix-size pieces
+    of its line."""
     stream: str | None = None
     """Which task to generate for, of a run that was trained on several; recipe.toml names its streams."""
     gen_subset: str | None = None
@@ -194,10 +195,11 @@ class PredictConfig:
     output: Annotated[Path, Flags("-o")] = STANDARD_STREAM
     """Where the predictions go; - is standard output. A file appears when it is complete."""
     format: Literal["text", "tsv", "jsonl", "json"] = "text"
-    """Form of the output. text: a label, number, answer or tagged sentence for each example (comments and
-    -DOCSTART- have none); tsv: the columns of a table (those of lines are called 1 and 2), and the
-    prediction; jsonl: an object for each example, with its id if it has one, and probabilities; json: SQuAD's
-    form, from ids to answers."""
+    """Form of the output. text: a label, number or answer on a line for each example, or the words of a
+    sentence with their labels (comments and -DOCSTART- are left out); tsv: the columns of the input (called 1
+    and 2 if it has no header), and the prediction; jsonl: an object for each example, with its id if it has
+    one, and probabilities; json: one object from the ids of questions to answers, as SQuAD's evaluation reads
+    it."""
     na_prob: Path | None = None
     """Also write, as JSON, how likely it is that each question has no answer."""
     null_threshold: float | None = None

@@ -17,14 +17,14 @@ class ScoreConfig:
     rouge (rouge-1, rouge-2, rouge-l), rouge-lsum. Labels and numbers: accuracy, f1, mcc (Matthews), pearson,
     spearman, entity-f1 (tagged words). Answers: squad (JSON). Or module:Class."""
     column: str | None = None
-    """Column of the references: its name in TSV with a header, JSONL, SWAG and RACE (there label), its
-    number in CoNLL lines (default there: the last, and 4, UPOS, in CoNLL-U)."""
+    """Column of the references. In TSV with a header, JSONL, SWAG and RACE it is a name (label in SWAG and
+    RACE); in CoNLL lines it is a number (default there: the last, or 4, UPOS, in CoNLL-U)."""
     ref_format: Literal["tsv", "lines", "jsonl", "conll", "swag", "race"] | None = None
     """Format of the references (default: by the name: .tsv, .jsonl, .conll, .csv for swag, a folder for
     race; otherwise tsv with --column, or lines)."""
     hyp_column: str | None = None
-    """Column of the hypotheses, given likewise (default: where `masscli predict` and `masscli generate`
-    write them in JSONL, TSV and CoNLL lines)."""
+    """Column of the hypotheses, a name or number like --column (default: the column in which `masscli
+    predict` or `masscli generate` writes JSONL, TSV and CoNLL lines)."""
     choices_column: str = "choices"
     """Column of JSONL references with a list of choices. Their labels are then the number of a choice, from
     0, or its letter, from A."""
@@ -37,7 +37,8 @@ class ScoreConfig:
     na_prob_thresh: float = 1.0
     """squad: questions with a higher probability are taken to be predicted as unanswerable."""
     missing: Literal["refuse", "wrong"] = "refuse"
-    """squad: what happens if a question has no prediction."""
+    """squad: what happens if a question has no prediction: an error (refuse), or it counts as wrong
+    (wrong)."""
     positive: str = ""
     """f1: the positive label (default: the second of two labels; with more labels f1 is the mean over
     labels)."""

@@ -23,11 +23,11 @@ class ModelConfig:
     bert-base, bert-large, roberta-base, roberta-large, albert-base, albert-large, albert-xlarge,
     albert-xxlarge, electra-small, electra-base, electra-large, gpt, unilmv2-base."""
     encoder_layers: int = 4
-    """Number of encoder layers. 0 leaves the encoder out, also of the weights of --init-from where a task
-    needs the decoder alone."""
+    """Number of encoder layers. 0 makes a model without an encoder. With --init-from, 0 leaves out the
+    encoder of those weights if the task needs the decoder alone."""
     decoder_layers: int = 4
-    """Number of decoder layers. 0 leaves the decoder out, also of the weights of --init-from where a task
-    needs the encoder alone."""
+    """Number of decoder layers. 0 makes a model without a decoder. With --init-from, 0 leaves out the decoder
+    of those weights if the task needs the encoder alone."""
     dim: int = 128
     """Width of the residual stream."""
     ffn_dim: int = 256
@@ -49,8 +49,8 @@ class ModelConfig:
     positions: Literal["sinusoidal", "learned"] = "sinusoidal"
     """How positions are embedded."""
     max_positions: int = 1024
-    """Longest sequence, in tokens, and the number of learned positions. Where --init-from has fewer
-    positions, they are repeated, as UniLM extends them."""
+    """Longest sequence, in tokens, and the number of learned positions. If --init-from has fewer positions,
+    its vectors are repeated, as UniLM does."""
     embeddings: Literal["tied", "separate"] = "tied"
     """tied: the same embeddings for encoder, decoder and output; separate: embeddings for each stack, each
     tied to the stack's own output."""
@@ -75,7 +75,7 @@ class ModelConfig:
     head_transform: bool = False
     """Apply a dense layer, the non-linearity and a layer norm before the output weights (BERT)."""
     pooler: bool = False
-    """Apply a dense layer and tanh to the first state of a text, for its vector (BERT)."""
+    """Apply a dense layer and tanh to the first state of a text, which then stands for the text (BERT)."""
     relative_buckets: int = 0
     """Number of buckets of relative positions, whose learned bias is added to the attention of the encoder
     (T5 and UniLMv2 have 32). 0 means no relative positions."""

@@ -107,9 +107,11 @@ class TrainConfig:
     num_workers: int = 1
     """Number of processes that prepare batches in advance; 0 prepares them in the training loop."""
     max_source_positions: int = 1024
-    """Longest source in tokens. Longer training examples are left out, and their number is shown."""
+    """Longest source in tokens. Training examples with a longer one are left out, and their number is
+    shown."""
     max_target_positions: int = 1024
-    """Longest target in tokens, likewise."""
+    """Longest target in tokens. Training examples with a longer one are left out, and their number is
+    shown."""
     log_interval: int = 50
     """Number of updates between two lines of the log."""
     tensorboard_logdir: Path | None = None

@@ -63,9 +63,9 @@ class Recipe:
     """Take only this stack of --init-from, with the token embeddings. The other one gets random weights, or
     is left out by tasks that read one stack alone (classify, tag, ...)."""
     init_decoder_from: Path | None = None
-    """Take the decoder from this run instead. With --init-from an MLM and this from a CLM it is the BERT+LM
-    baseline. If the run has no decoder, its encoder is taken, and attention to the source is new, as XLM
-    begins translation with an MLM on both sides."""
+    """Take the decoder from this run instead. With an MLM as --init-from and a CLM here, this is the BERT+LM
+    baseline of MASS. If the run has no decoder, its encoder becomes the decoder with new cross-attention, as
+    XLM begins translation with an MLM on both sides."""
     init_vectors: tuple[str, ...] = ()
     """LANG=FILE: begin with these word vectors for the pieces of a language's training text that are in the
     file, which has the text format of word2vec or fastText. Their size must be that of the model.
@@ -83,7 +83,7 @@ class Recipe:
     valid: ValidConfig = field(default_factory=ValidConfig)
     """Validation."""
     stream: dict[str, StreamConfig] = field(default_factory=dict)
-    """What to train on, by name."""
+    """The training streams by name: each is a dataset with an objective."""
 
     def __post_init__(self) -> None:
         takes_stack = self.init_stacks != "both"

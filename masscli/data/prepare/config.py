@@ -33,7 +33,7 @@ class PreprocessConfig:
     input. SPLIT is train unless it says valid or test. Repeatable."""
     tsv: tuple[str, ...] = ()
     """Labelled examples, as [TABLE.]SPLIT=FILE,...: tab-separated values with a header. Quotes are part of
-    the text, and column names are found in upper or lower case. Repeatable, as are the formats below."""
+    the text, and the case of column names does not matter. Repeatable, as are the formats below."""
     jsonl: tuple[str, ...] = ()
     """Labelled examples, one JSON object per line (for multiple choice: context, choices, label)."""
     conll: tuple[str, ...] = ()
@@ -53,8 +53,8 @@ class PreprocessConfig:
     table_lang: str | None = None
     """Language of labelled examples (default: the first of --langs)."""
     pairs: tuple[str, ...] = ()
-    """Pairs to keep, such as en-de,en-fr (default: every language with the first one, where the files
-    align)."""
+    """Pairs to keep, such as en-de,en-fr (default: the first language with every other one that has aligned
+    files)."""
     pairs_as_mono: bool = True
     """Use each side of a training pair as monolingual text of its language, too."""
     destdir: Path = Path("data-bin")
@@ -63,8 +63,8 @@ class PreprocessConfig:
     """Number of pieces of the joint SentencePiece BPE model, including special ones."""
     spm_model: Path | None = None
     """Use this vocabulary instead of training one: a SentencePiece model, or BERT's vocab.txt (with
-    --lowercase if it is uncased). A data folder or a run lends its vocabulary with its languages and text
-    options."""
+    --lowercase if it is uncased). Of a data folder or a run, the vocabulary is used with its languages and
+    its preparation of text (such as --lowercase)."""
     bpe_codes: Path | None = None
     """Use these merges of subword-nmt or fastBPE (as XLM and the MASS authors distribute them), with the
     pieces in --bpe-vocab, instead of training a model. Ids are then those of XLM. Add --moses, since such
@@ -74,7 +74,8 @@ class PreprocessConfig:
     character_coverage: float = 1.0
     """Share of characters that the vocabulary must cover. The others become unknown pieces."""
     vocab_sentences: int = 2_000_000
-    """Most lines to train the vocabulary on, drawn evenly from all files."""
+    """Largest number of lines to train the vocabulary on. Languages get equal shares, drawn at random from
+    all of their files."""
     normalize: bool = False
     """Normalise punctuation with the rules of Moses."""
     romanian: Literal["commas", "plain"] | None = None
@@ -91,13 +92,13 @@ class PreprocessConfig:
     max_ratio: float = 0.0
     """Drop training pairs whose lengths differ by more than this factor. 0 keeps all."""
     dedup: bool = False
-    """Drop training lines that repeat an earlier one exactly. Monolingual text is compared within its
-    language (including sides of pairs, if they are monolingual text, too), and pairs are compared as a
+    """Drop training lines that repeat an earlier one exactly. Monolingual lines are compared within their
+    language (also with the sides of pairs, unless --no-pairs-as-mono is given), and pairs are compared as a
     whole."""
     drop_copies: bool = False
     """Drop training pairs whose two sides are the same text."""
     drop_held_out: bool = False
-    """Drop training lines that are also in valid or test. Otherwise they are counted."""
+    """Drop training lines that are also in valid or test. Otherwise they are kept, and only counted."""
     filter_lang: bool = False
     """Drop training lines that look like another of the languages given here. Languages are told apart by
     character trigrams of their own training text."""

@@ -25,13 +25,13 @@ class BacktranslateOptions(ObjectiveConfig):
     beam: Annotated[int, Flags("--beam-size")] = 1
     """Width of the beam search that makes the synthetic source; 1 is greedy search."""
     sampling_share: float = 0.0
-    """Share of the synthetic sources that are sampled instead."""
+    """Share of the synthetic sources that are sampled, instead of found by beam search."""
     temperature: float = 1.0
     """Divisor of the logits before sampling."""
     max_len_a: float = 1.3
-    """The longest synthetic source has a * length + b tokens."""
+    """The longest synthetic source has a * input length + b tokens; this is a."""
     max_len_b: int = 5
-    """See --max-len-a."""
+    """The b of --max-len-a, in tokens."""
     min_piece_count: int = 0
     """Generate only pieces that occur at least this often in the training text of the source language; 0
     allows all pieces."""

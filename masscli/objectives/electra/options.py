@@ -28,17 +28,17 @@ class ElectraOptions(DocumentOptions):
     name: str = "electra"
     """The objective."""
     short_seq_prob: float = 0.05
-    """Share of examples that aim at a random shorter length."""
+    """Share of examples for which a shorter maximum length is drawn at random."""
     dupe_factor: int = 1
     """Number of times that an epoch reads the corpus, each time with new pairs."""
     mask_prob: float = 0.15
     """Share of tokens that the generator predicts (electra-large was published with 0.25; base and large with
     --block-size 512)."""
     mask_keep: float = 0.15
-    """Share of those that the generator sees as they are, as in the released code; the text of the paper has
-    0."""
+    """Share of the chosen tokens that the generator sees as they are, as in the released code; the text of
+    the paper has 0."""
     sampling: Literal["with", "without"] = "with"
-    """Draw the positions of those tokens with replacement, as in the released code, or without."""
+    """Whether the positions to mask are drawn with replacement, as in the released code, or without."""
     generator_size: float | None = None
     """Width of the generator as a share of the discriminator's (default: 1/3 with --arch electra-base, else
     1/4, as published)."""
@@ -46,8 +46,8 @@ class ElectraOptions(DocumentOptions):
     """What the generator shares with the discriminator: the embeddings; everything but its output layer, if
     it is as wide; or nothing (default: embeddings, and nothing in two-stage)."""
     generator_updates: int | None = None
-    """Number of updates in which the generator learns alone (two-stage), and for the rest of a list that
-    --batch-reuse repeats."""
+    """Number of updates in which only the generator learns (two-stage). If --batch-reuse repeats a list of
+    micro-batches, the list is finished first."""
     disc_weight: float = 50.0
     """Weight of the discriminator's loss; that of the generator's is 1."""
     temperature: float = 1.0

@@ -62,11 +62,11 @@ class ClassifyOptions(TextTaskOptions):
     name: str = "classify"
     """The objective."""
     labels: tuple[str, ...] = ()
-    """The labels (default: those of the training part, sorted). A label without an example there is not
-    learned, with a warning."""
+    """The labels (default: those of the training part, sorted). A label without a training example cannot be
+    learned; a warning names it."""
     positive: str = ""
-    """The label that F1 is about, of two (default: the second; with more than two F1 is the mean over
-    labels)."""
+    """The positive one of two labels, for F1 (default: the second; with more than two labels F1 is the mean
+    over labels)."""
     no_gold: str | None = None
     """The label of examples that have no gold label. They are neither learned from nor evaluated (default:
     '-' beside the labels of SNLI and MNLI, which use it for 'no agreement')."""
@@ -95,9 +95,10 @@ class TagOptions(TableOptions):
     name: str = "tag"
     """The objective."""
     word_column: str = ""
-    """Column of the words (default: the first; in CoNLL-U, of ten columns with a number first, 2, FORM)."""
+    """Column of the words (default: the first, or 2, FORM, in CoNLL-U, which is recognised by ten columns
+    with a number first)."""
     tag_column: str = ""
-    """Column of the labels (default: the last; in CoNLL-U 4, UPOS)."""
+    """Column of the labels (default: the last, or 4, UPOS, in CoNLL-U)."""
     labels: tuple[str, ...] = ()
     """The labels (default: those of the training part, sorted). A label without an example there is not
     learned, with a warning."""

@@ -82,7 +82,7 @@ class RobertaOptions(DocumentMaskingOptions):
     masks: Literal["static", "dynamic"] = "dynamic"
     """Whether the mask of an example is the same in every epoch (static), or drawn anew (dynamic)."""
     short_seq_prob: float = 0.0
-    """Share of documents that aim at a random shorter length (segment-pair)."""
+    """Share of documents for which a shorter maximum length is drawn at random (segment-pair)."""
     dupe_factor: int = 1
     """Number of times that an epoch reads the corpus, each time with new pairs (segment-pair,
     sentence-pair)."""

@@ -63,8 +63,8 @@ class MassOptions(CodeSwitchingOptions):
     decoder_positions: Literal["original", "restart"] | None = None
     """Positions of the decoder's inputs: those in the sentence, or counted from 0."""
     source_shift: int = 0
-    """Mask this many tokens more for the encoder, this many places later; 1 is what the released fairseq code
-    does."""
+    """For the encoder, mask this many tokens more, beginning this many places after the fragment does; 1 is
+    what the released fairseq code does."""
     span: int | None = None
     """Split the fragment into pieces of this many tokens (default: one piece); 1 is the Discrete ablation of
     the paper."""

@@ -42,8 +42,8 @@ class CodeSwitchingOptions(ObjectiveConfig):
     """Options of objectives over sentences whose encoder may read some words in another language."""
 
     switch_dictionary: Path | None = None
-    """File of word pairs, a line WORD WORD each; some words that the encoder reads are translated by it
-    (code-switching)."""
+    """File with two words, WORD WORD, on each line; some words that the encoder reads are replaced by their
+    translations (code-switching)."""
     switch_share: float = 0.3
     """Share of the words in the dictionary that are translated."""
 
@@ -94,8 +94,8 @@ class PseudoMaskingOptions(TokenReplacementOptions):
     """Options of generation by an encoder alone, with pseudo-masks (as UniLMv2's fine-tuning, s2s-ft)."""
 
     target_mask_prob: float = 0.5
-    """Share of the target's tokens that are corrupted where later tokens see them (XSum: 0.4 to 0.5, CNN/DM:
-    0.7 to 0.8)."""
+    """Share of the target's tokens that are corrupted in the copy that later tokens attend to (XSum: 0.4 to
+    0.5, CNN/DM: 0.7 to 0.8)."""
 
     def __post_init__(self) -> None:
         TokenReplacementOptions.__post_init__(self)
@@ -117,7 +117,7 @@ class DocumentOptions(ObjectiveConfig):
     tokens_per_sample: Annotated[int, Flags("--block-size")] = 128
     """Length of the longest example in tokens, special tokens included."""
     short_seq_prob: float = 0.1
-    """Share of documents (of examples, for electra) that aim at a random shorter length."""
+    """Share of documents (for electra, of examples) for which a shorter maximum length is drawn at random."""
     dupe_factor: int = 10
     """Number of times that an epoch reads the corpus, each time with new pairs (the released ALBERT: 40)."""
     pair_seed: int = 12345

@@ -22,7 +22,7 @@ class TableOptions(ObjectiveConfig):
     input_kind: ClassVar[InputKind] = TABLE
     stacks: ClassVar[Stacks] = "any"
     language: str = ""
-    """Language of the text (default: that of the table, as preprocess was told)."""
+    """Language of the text (default: that of the table, see `masscli preprocess --table-lang`)."""
     max_length: int = 128
     """Longest sequence in tokens, special tokens included. Longer ones lose the end of their longer text, and
     are counted."""

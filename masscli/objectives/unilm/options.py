@@ -31,7 +31,7 @@ class UniLMOptions(DocumentOptions):
     """Length of the longest text in tokens, special tokens included; the copies of masked tokens are not
     counted."""
     short_seq_prob: float = 0.0
-    """Share of documents that aim at a random shorter length."""
+    """Share of documents for which a shorter maximum length is drawn at random."""
     dupe_factor: int = 1
     """Number of times that an epoch reads the corpus, each time with new pairs (the released ALBERT: 40)."""
     mask_prob: float = 0.15
@@ -41,8 +41,8 @@ class UniLMOptions(DocumentOptions):
     max_ngram: int = 6
     """Number of tokens of the longest block."""
     corruption: Literal["80-10-10", "all-mask"] = "80-10-10"
-    """What the encoder sees at [M]: as in BERT, where one token in ten is shown as it is (also to the
-    partially autoregressive side), or always [M]."""
+    """What the encoder sees at a masked position: 80-10-10 as in BERT, where one token in ten stays visible
+    (also to the partially autoregressive part), or always [M] (all-mask)."""
     variant: Literal["ae+par", "ae+ar", "ae", "par", "ar"] = "ae+par"
     """The method, or an ablation: autoencoding (ae), partially autoregressive (par), autoregressive in a
     random order (ar)."""

@@ -21,10 +21,11 @@ class ConditionalGenerationOptions(PseudoMaskingOptions):
 
     input_kind: ClassVar[InputKind] = TABLE
     language: str = ""
-    """Language of the text (default: that of the table, as preprocess was told)."""
+    """Language of the text (default: that of the table, see `masscli preprocess --table-lang`)."""
     writer: Literal["auto", "decoder", "encoder"] = "auto"
-    """Which stack writes: a decoder that attends to the source, or the encoder alone by pseudo-masks behind
-    the source, as in UniLM (auto: the decoder, unless the weights, or --arch, have an encoder alone)."""
+    """Which stack generates the target: a decoder that attends to the source, or the encoder alone by
+    pseudo-masks after the source, as in UniLM (auto: the decoder, unless the weights of --init-from, or
+    --arch, have an encoder only)."""
     label_smoothing: float = 0.1
     """Probability that is spread evenly over the vocabulary."""
     max_source: int = 256
