@@ -109,13 +109,15 @@ def _select_task(path: Path, checkpoint: Checkpoint, stream: str | None) -> tupl
     if not tasks:
         # A model that writes is no mistake, only the command is, so the hint names the right one.
         if checkpoint.writers:
-            raise MasscliError(f"{path}: writes text", f"masscli generate {path}")
+            raise MasscliError(f"{path}: was trained to generate text", f"masscli generate {path}")
         raise MasscliError(
-            f"{path}: was not trained for a task that predicts",
+            f"{path}: was not trained for a task that has predictions",
             "train one: masscli finetune --task classify",
         )
     if stream is None and len(tasks) > 1:
-        raise MasscliError(f"{path}: which task?", f"say it with --stream; it has {', '.join(tasks)}")
+        raise MasscliError(
+            f"{path}: has several tasks", f"choose one with --stream; it has {', '.join(tasks)}"
+        )
     name = stream or next(iter(tasks))
     if name not in tasks:
         raise MasscliError(f"--stream {name}: {path} has no such task", f"it has {', '.join(tasks)}")
@@ -128,11 +130,11 @@ def _with_null_threshold(path: Path, options: TableOptions, threshold: float) ->
     Raises MasscliError if the task is not question answering, or if it always gives an answer.
     """
     if not isinstance(options, ExtractOptions):
-        raise MasscliError(f"--null-threshold: {options.name} always has an answer", "leave it out")
+        raise MasscliError(f"--null-threshold: {options.name} is not question answering", "leave it out")
     if not options.unanswerable:
         raise MasscliError(
             f"--null-threshold: all questions that {path} was trained on have answers, "
-            "so it always gives one",
+            "so it always gives an answer",
             "leave it out, or train with --unanswerable",
         )
     return replace(options, null_threshold=threshold)

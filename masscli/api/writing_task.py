@@ -62,8 +62,8 @@ def _select_stream(
     if stream_name is not None:
         if stream_name not in candidates:
             raise MasscliError(
-                f"--stream {stream_name}: {checkpoint.path} has no such task that writes",
-                f"it has {listed or 'none that writes'}",
+                f"--stream {stream_name}: {checkpoint.path} has no such generation task",
+                f"it has {listed or 'none'}",
             )
         _check_languages(stream_name, candidates[stream_name], source, target)
         return candidates[stream_name]
@@ -74,7 +74,9 @@ def _select_stream(
     # If there are directions too, a language alone does not say whether the table is meant.
     both_given = source is not None and target is not None
     if len(fitting) > 1 or not (both_given or len(candidates) == 1):
-        raise MasscliError(f"{checkpoint.path}: which task?", f"say it with --stream; it has {listed}")
+        raise MasscliError(
+            f"{checkpoint.path}: has several tasks", f"choose one with --stream; it has {listed}"
+        )
     return candidates[fitting[0]]
 
 
@@ -83,7 +85,9 @@ def _check_languages(name: str, stream: StreamConfig, source: str | None, target
     known_source, known_target = _languages_of(stream)
     for flag, given, known in (("-s", source, known_source), ("-t", target, known_target)):
         if given not in (None, known):
-            raise MasscliError(f"{flag} {given}: --stream {name} has {known}", "leave one of them out")
+            raise MasscliError(
+                f"{flag} {given}: the language of --stream {name} is {known}", "leave one of them out"
+            )
 
 
 def _languages_of(stream: StreamConfig) -> tuple[str, str]:
@@ -125,7 +129,8 @@ def _select_direction(checkpoint: Checkpoint, source: str | None, target: str | 
             fitting.append((known_source, known_target))
     if len(fitting) != 1:
         raise MasscliError(
-            "which direction?", f"say it with -s and -t; the run was trained for {_list_directions(trained)}"
+            "the direction is ambiguous",
+            f"choose it with -s and -t; the run was trained for {_list_directions(trained)}",
         )
     return WritingTask(*fitting[0], None)
 

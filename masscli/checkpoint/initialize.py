@@ -123,7 +123,7 @@ def _copy(name: str, tensor: Tensor, source: Tensor, checkpoint: Checkpoint, lan
         return f"positions {len(source)} to {len(tensor) - 1} are those from 0 on again"
     if source.shape != tensor.shape:
         raise MasscliError(
-            f"{checkpoint.path}: {name} is {tuple(source.shape)}, the model wants {tuple(tensor.shape)}",
+            f"{checkpoint.path}: {name} is {tuple(source.shape)}, the model needs {tuple(tensor.shape)}",
             "leave out the options that change the model's shape",
         )
     tensor.copy_(source)
@@ -188,7 +188,7 @@ def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
             required = [f"{stack}.layers.{int(part) - 1}." for stack in STACKS]
         if not any(_starts_with_any(name, required) for name, _ in model.named_parameters()):
             raise MasscliError(
-                f"--freeze {part}: the model has nothing of the kind",
+                f"--freeze {part}: the model has no such part",
                 "name embeddings, a stack or layers that it has",
             )
     prefixes = [prefix for part in parts for prefix in _prefixes(part)]

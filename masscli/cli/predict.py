@@ -109,7 +109,7 @@ def _check_options(command: PredictConfig, input_format: str, path: Path, model:
         if input_format == "conll":
             hint += ", or leave it out: tagged words are columns"
         raise MasscliError(
-            f"--format tsv: adds columns to a table or to lines, {command.input} is {input_format}", hint
+            f"--format tsv: needs a table or lines as input, {command.input} is {input_format}", hint
         )
     if command.na_prob is None:
         return
@@ -121,7 +121,7 @@ def _check_options(command: PredictConfig, input_format: str, path: Path, model:
     if isinstance(model.options, ExtractOptions) and not model.options.unanswerable:
         raise MasscliError(
             f"--na-prob: all questions that {path} was trained on have answers, "
-            "so it knows no probability of none",
+            "so it has no probability of no answer",
             "leave it out, or train with --unanswerable",
         )
 

@@ -97,7 +97,7 @@ def run(
     if tags and append is None:
         raise MasscliError("--tag: tags are written to the log of --append only", "add --append scores.jsonl")
     if append is not None and options.sentence_level:
-        raise MasscliError("--append: takes scores of whole files, no --sentence-level")
+        raise MasscliError("--append: logs scores of whole files, and does not go with --sentence-level")
     if "squad" in options.metric:
         scores: Scores = score_squad(options, hyp, ref)
     else:

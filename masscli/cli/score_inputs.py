@@ -190,11 +190,11 @@ def _table_column(name: str, rows: Sequence[str], column: str | None, flag: str)
     listed = ", ".join(header)
     if column is None:
         raise MasscliError(
-            f"{name}: is a table, and none of its columns is named", f"choose with {flag}; it has {listed}"
+            f"{name}: is a table, but no column is chosen", f"choose with {flag}; it has {listed}"
         )
     positions = CaseInsensitiveMapping({title: position for position, title in enumerate(header)})
     if header.count(column) > 1:
-        raise MasscliError(f"{name}: names twice the column {column!r}", f"it has {listed}")
+        raise MasscliError(f"{name}: has two columns called {column!r}", f"it has {listed}")
     if column not in positions:
         hint = f"it has {listed}"
         if column.isdigit():
@@ -264,10 +264,10 @@ def _jsonl(name: str, rows: Sequence[str], field: str | None, flag: str, choices
         records.append(CaseInsensitiveMapping(_parse_object(name, number, row)))
     if field is None:
         if len(records) == 1 and "data" in records[0]:
-            raise MasscliError(f"{name}: is in the form of SQuAD", "score predictions with --metric squad")
+            raise MasscliError(f"{name}: is in the format of SQuAD", "score predictions with --metric squad")
         listed = ", ".join(records[0]) if records else "no line"
         raise MasscliError(
-            f"{name}: is JSONL, and none of its fields is named", f"choose with {flag}; it has {listed}"
+            f"{name}: is JSONL, but no field is chosen", f"choose with {flag}; it has {listed}"
         )
     values = _field_values(name, records, field, flag)
     if values and isinstance(values[0], list):
@@ -313,7 +313,7 @@ def _best_text(record: Mapping[str, object], where: str) -> str:
         case [{"text": str(text)}, *_]:
             return text
     raise MasscliError(
-        f"{where}: has no text of a hypothesis", "masscli generate --format jsonl writes one in each line"
+        f"{where}: has no hypothesis with a text", "masscli generate --format jsonl writes one in each line"
     )
 
 

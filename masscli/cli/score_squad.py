@@ -63,7 +63,7 @@ def _check_alone(options: ScoreConfig, references: Sequence[Path]) -> None:
     )
     if len(options.metric) > 1 or len(references) > 1 or any(other_options):
         raise MasscliError(
-            "--metric squad: stands alone, with one --ref",
+            "--metric squad: takes one --ref, and no other metric or column",
             "masscli score predictions.json --ref dev.json --metric squad",
         )
 

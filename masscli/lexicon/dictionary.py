@@ -52,7 +52,7 @@ def read_dictionary(path: Path, data: DataFolder) -> dict[int, Ids]:
     if not translations:
         raise MasscliError(
             f"{path}: none of its {total} pairs are pieces of the vocabulary of {data.folder}",
-            "is it lower-cased alike?",
+            "is it lower-cased like the vocabulary?",
         )
     # Sorted, because sets have no order that a draw could rely on.
     return {piece: np.array(sorted(others)) for piece, others in translations.items()}

@@ -111,7 +111,9 @@ def write_vectors(prefix: Path, languages: Sequence[str], induced: InducedDictio
     for language, words, vectors in zip(languages, induced.words, induced.vectors, strict=True):
         axes = vectors.shape[1]
         if dim > axes:
-            raise MasscliError(f"--dim {dim}: there are {axes} axes", f"give --dim {axes} at most")
+            raise MasscliError(
+                f"--dim {dim}: the vectors have {axes} dimensions", f"give --dim {axes} at most"
+            )
         lines = [f"{len(words)} {dim}\n"]
         for word, row in zip(words, vectors[:, :dim].tolist(), strict=True):
             values = " ".join(f"{value:.5f}" for value in row)

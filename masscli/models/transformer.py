@@ -200,7 +200,7 @@ class Transformer(nn.Module):
         # Without a transformation, hidden states are compared with the embeddings as they are.
         elif self.config.embedding_width != self.config.dim:
             raise MasscliError(
-                "the model's embeddings are narrower than its layers, and nothing maps back to them",
+                "the model's embeddings are narrower than its layers, and no layer maps back to their width",
                 "add --head-transform",
             )
         bias = None

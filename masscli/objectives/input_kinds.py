@@ -165,7 +165,7 @@ class BackTranslation(InputKind):
         languages = flags.langs or data.languages
         if len(languages) < 2:
             raise MasscliError(
-                "back-translation goes between languages",
+                "back-translation needs two languages",
                 f"add --langs; the data has {', '.join(data.languages)}",
             )
         return _all_directions(languages)
@@ -309,7 +309,8 @@ def _only_table(objective: ObjectiveConfig, data: DataFolder) -> str:
         readable += tables
     if readable:
         raise MasscliError(
-            "which table?", f"say it with --table; {objective.name} can read {', '.join(readable)}"
+            "the table is ambiguous",
+            f"choose it with --table; {objective.name} can read {', '.join(readable)}",
         )
     existing = [f"{table} ({its_format})" for table, its_format in data.table_formats.items()]
     raise MasscliError(

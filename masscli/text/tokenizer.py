@@ -249,6 +249,6 @@ def _check_compatible(
         requested = getattr(preprocessing, option)
         if requested and requested != getattr(card, option):
             raise MasscliError(
-                f"--{option}: the text for the vocabulary of --spm-model {path} was prepared differently",
+                f"--{option}: differs from the preparation of text for the vocabulary of --spm-model {path}",
                 f"leave it out, or use the subword model alone: --spm-model {model_file}",
             )

@@ -66,7 +66,8 @@ def check_can_shard(recipe: Recipe, update_freq: int) -> None:
     # A micro-batch uses the projection of its own language only.
     if recipe.model.cross_output == "language":
         raise MasscliError(
-            "--shard-model: does not go with projections by language", "leave out --cross-output language"
+            "--shard-model: does not go with output projections by language",
+            "leave out --cross-output language",
         )
 
 

@@ -77,7 +77,7 @@ def make_optimizer(
         if parameter.requires_grad:
             members.setdefault(_group_key(config, name, parameter, layers), []).append(parameter)
     if not members:
-        raise MasscliError("nothing is left to learn", "freeze less")
+        raise MasscliError("no parameter is left to train", "freeze less")
     # Sorted, so that groups have the same order in every process and every run.
     groups = []
     for key in sorted(members, key=lambda key: (-key.scale, not key.decays, key.sharded, key.blocks)):

@@ -181,8 +181,8 @@ class Validator:
         loss_sums, target_counts = distributed.all_reduce_sum(totals.to(device)).cpu()
         if not target_counts.any():
             raise MasscliError(
-                f"validation: nothing is to be predicted in {stream.sampler.num_examples} examples "
-                f"of {stream.name}",
+                f"validation: none of the {stream.sampler.num_examples} examples "
+                f"of {stream.name} has a target",
                 "preprocess more text to validate on, or have more of it predicted (--mask-prob)",
             )
         # A term without a target has loss 0.

@@ -19,7 +19,7 @@ def test_a_checkpoint_without_a_task_predicts_nothing(labelled: Path, tmp_path: 
     dispatch(["pretrain", *at, "--objective", "mass", "--save-dir", str(tmp_path / "mass")])
     assert (
         refused("predict", tmp_path / "mass")[0]
-        == f"{tmp_path / 'mass'}: was not trained for a task that predicts"
+        == f"{tmp_path / 'mass'}: was not trained for a task that has predictions"
     )
     finetune(
         labelled,
@@ -34,7 +34,7 @@ def test_a_checkpoint_without_a_task_predicts_nothing(labelled: Path, tmp_path: 
         updates=1,
     )
     assert refused("predict", tmp_path / "sum") == (
-        f"{tmp_path / 'sum'}: writes text",
+        f"{tmp_path / 'sum'}: was trained to generate text",
         f"masscli generate {tmp_path / 'sum'}",
     )
 
@@ -63,8 +63,8 @@ objective = {{ name = "tag" }}
     } <= metrics.keys()
     assert "accuracy" not in metrics, "both have one"
     assert refused("predict", tmp_path / "run") == (
-        f"{tmp_path / 'run'}: which task?",
-        "say it with --stream; it has sentiment, entities",
+        f"{tmp_path / 'run'}: has several tasks",
+        "choose one with --stream; it has sentiment, entities",
     )
     assert (
         len(

@@ -363,7 +363,7 @@ def rename_languages(path: Path, languages: tuple[str, ...]) -> None:
 def test_weights_of_another_shape_or_vocabulary_are_refused(toy: Path, whole: Path, tmp_path: Path) -> None:
     path = Checkpoint.open(whole).path
     shape = refused(lambda: build(recipe(toy, tmp_path / "a", f"init_from={whole}", "model.ffn_dim=48")))
-    assert shape[0] == f"{path}: encoder.layers.0.fc1.weight is (32, 16), the model wants (48, 16)"
+    assert shape[0] == f"{path}: encoder.layers.0.fc1.weight is (32, 16), the model needs (48, 16)"
     other = make_data(tmp_path / "other", vocab_size=90)
     message, hint = refused(lambda: build(recipe(other, tmp_path / "b", f"init_from={whole}")))
     assert message == f"{path}: was trained with another vocabulary than the data"

@@ -169,11 +169,11 @@ def test_jsonl_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     )
     labels, other = save(tmp_path / "labels", ["x"]), objects(tmp_path / "other", [{"guess": "x"}])
     assert refused(capsys, labels, "--ref", gold, "-m", "accuracy") == [
-        f"error: {gold}: is JSONL, and none of its fields is named",
+        f"error: {gold}: is JSONL, but no field is chosen",
         "hint: choose with --column; it has gold",
     ]
     assert refused(capsys, told, "--ref", labels, "-m", "accuracy") == [
-        f"error: {told}: is JSONL, and none of its fields is named",
+        f"error: {told}: is JSONL, but no field is chosen",
         "hint: choose with --hyp-column; it has guess, sure",
     ]
     assert refused(capsys, told, "--ref", labels, "--hyp-column", "label", "-m", "accuracy") == [
@@ -210,7 +210,7 @@ def test_what_generate_has_written_is_scored_by_its_best(
     assert found == {"accuracy": 50, "ROUGE-1": 75}
     broken = objects(tmp_path / "broken.jsonl", [*rows, {"line": 3, "hypotheses": []}])
     assert refused(capsys, broken, "--ref", written, "--column", "reference") == [
-        f"error: {broken}:3: has no text of a hypothesis",
+        f"error: {broken}:3: has no hypothesis with a text",
         "hint: masscli generate --format jsonl writes one in each line",
     ]
 
@@ -249,11 +249,11 @@ def test_a_table_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         save(tmp_path / "hyp", ["x", "y"]),
     )
     assert refused(capsys, labels, "--ref", table, "-m", "accuracy") == [
-        f"error: {table}: is a table, and none of its columns is named",
+        f"error: {table}: is a table, but no column is chosen",
         "hint: choose with --column; it has label, sentence",
     ]
     assert refused(capsys, table, "--ref", labels, "-m", "accuracy") == [
-        f"error: {table}: is a table, and none of its columns is named",
+        f"error: {table}: is a table, but no column is chosen",
         "hint: choose with --hyp-column; it has label, sentence",
     ]
     assert scored(capsys, table, "--ref", labels, "--hyp-column", "label", "-m", "accuracy")[0] == {
@@ -272,7 +272,7 @@ def test_a_table_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     twice = save(tmp_path / "twice.tsv", ["label\tlabel", "x\ty", "y\ty"])
     assert (
         refused(capsys, labels, "--ref", twice, "--column", "label", "-m", "accuracy")[0]
-        == f"error: {twice}: names twice the column 'label'"
+        == f"error: {twice}: has two columns called 'label'"
     )
     assert refused(capsys, labels, "--ref", alone, "--column", "x", "--ref-format", "lines")[0] == (
         "error: --column: the references have none, with --ref-format lines"
@@ -526,5 +526,5 @@ def test_squad_takes_no_column(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for option in (["--column", "x"], ["--hyp-column", "x"], ["--ref-format", "jsonl"]):
         assert (
             refused(capsys, answers, "--ref", answers, "-m", "squad", *option)[0]
-            == "error: --metric squad: stands alone, with one --ref"
+            == "error: --metric squad: takes one --ref, and no other metric or column"
         )

@@ -213,7 +213,7 @@ def test_a_failure_before_anything_was_saved_promises_nothing(
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--objective", "clm"], "the recipe learns mass, not clm"),
+        (["--objective", "clm"], "the recipe trains mass, not clm"),
         (["--langs", "en"], "--langs chooses streams, and the recipe has its own"),
         (["--lang-temperature", "5"], "--lang-temperature chooses streams, and the recipe has its own"),
         (["--set", "stream=5"], "--set stream: expected a table, got '5'"),
@@ -272,7 +272,7 @@ def test_a_recipe_and_flags_that_say_otherwise(
         (["pretrain", "--objective", "mass", "--langs", "en,en"], "--langs: names a language twice: en,en"),
         (
             ["pretrain", "--objective", "mlm", "--decoder-layers", "1"],
-            "--decoder-layers: mlm-en, mlm-de would never train it",
+            "--decoder-layers: mlm-en, mlm-de would never train the decoder",
         ),
         (
             ["pretrain", "--objective", "mass", "--valid-subset", "vald"],

@@ -180,7 +180,7 @@ def test_a_model_that_is_shared_out_learns_the_same(
            "--shard-model: streams pairs and mass use different parts of the model, and processes must use the same")
           for name in ("mlm", "bert+lm")),
         (("train.compile=true",), "--shard-model: does not go with --compile"),
-        (("model.cross_output=language",), "--shard-model: does not go with projections by language"),
+        (("model.cross_output=language",), "--shard-model: does not go with output projections by language"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_shared_out(
@@ -290,7 +290,7 @@ def test_a_folder_is_trained_into_by_one_run_at_a_time(
         (["--lang-temperature", "0"], "--lang-temperature: must be at least 0.01, got 0.0"),
         (["--max-valid-rows", "0"], "--max-valid-rows: must be above 0, got 0"),
         (["--max-tokens", "5"], "stream mass-en: an example of 11 tokens does not fit --max-tokens 5"),
-        (["--max-source-positions", "5"], "stream mass-en: no example left of 240"),
+        (["--max-source-positions", "5"], "stream mass-en: all 240 examples are too long"),
         (["--init-from", "nowhere"], "nowhere: no such run or checkpoint"),
         (["--device", "cuda:7"], "--device cuda:7: this PyTorch sees no GPU"),
         (["--device", "gpu"], "--device gpu: no such device"),

@@ -109,7 +109,7 @@ def test_a_threshold_of_who_always_answers_is_refused(
     )
     told(capsys, finetuned(labelled / "data", tmp_path, answered, answered, "squad", "extract", *SMALL), 0)
     out, err = told(capsys, ["predict", tmp_path / "run", "-i", answered, *threshold], 2)
-    message = f"--null-threshold: all questions that {tmp_path / 'run'} was trained on have answers, so it always gives one"
+    message = f"--null-threshold: all questions that {tmp_path / 'run'} was trained on have answers, so it always gives an answer"
     assert (out, err) == ([], [f"error: {message}", "hint: leave it out, or train with --unanswerable"])
     assert (
         len(told(capsys, ["predict", trained / "extract", "-i", labelled / "valid.json", *threshold], 0)[0])
@@ -120,10 +120,10 @@ def test_a_threshold_of_who_always_answers_is_refused(
 @pytest.mark.parametrize(
     ("task", "name", "option", "message", "hint"),
     [
-        ("tag", "x.conll", "--format tsv", "--format tsv: adds columns to a table or to lines, {x} is conll",
+        ("tag", "x.conll", "--format tsv", "--format tsv: needs a table or lines as input, {x} is conll",
          "use --format jsonl, or leave it out: tagged words are columns"),
-        ("choose", "x.jsonl", "--format tsv", "--format tsv: adds columns to a table or to lines, {x} is jsonl", "use --format jsonl"),
-        ("extract", "x.json", "--format tsv", "--format tsv: adds columns to a table or to lines, {x} is squad", "use --format jsonl"),
+        ("choose", "x.jsonl", "--format tsv", "--format tsv: needs a table or lines as input, {x} is jsonl", "use --format jsonl"),
+        ("extract", "x.json", "--format tsv", "--format tsv: needs a table or lines as input, {x} is squad", "use --format jsonl"),
         ("classify", "x.tsv", "--format json", "--format json: is for answers to questions", "use --format jsonl"),
         ("classify", "x.tsv", "--format tsv", "--format tsv: {x} has a column 'prediction' already",
          "rename it, or use --format jsonl"),
@@ -414,7 +414,7 @@ def test_questions_are_scored_wherever_their_answers_stand(
     assert err == [f"error: --na-prob: all questions of {reference} have answers", "hint: leave it out"]
     _, err = told(capsys, ["score", lines, "--ref", reference, "--metric", "f1"], 2)
     assert err == [
-        f"error: {reference}: is in the form of SQuAD",
+        f"error: {reference}: is in the format of SQuAD",
         "hint: score predictions with --metric squad",
     ]
     bad = save(tmp_path / "bad.jsonl", ['{"line": 1}', '{"line": 2}'])

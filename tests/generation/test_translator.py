@@ -384,8 +384,8 @@ def test_references_are_scored(folder: Path, capfd: pytest.CaptureFixture[str]) 
         ),
         (
             ["-i", "in.en", "-s", "de"],
-            "which direction?",
-            "say it with -s and -t; the run was trained for en-de",
+            "the direction is ambiguous",
+            "choose it with -s and -t; the run was trained for en-de",
         ),
         (
             ["-i", "in.en", "--prefix-size", "3"],
@@ -416,7 +416,7 @@ def test_other_mistakes(
 ) -> None:
     save_run(folder / "runs" / "both", tokenizer, make_model(tokenizer), ("en-de", "de-en"))
     assert (
-        "hint: say it with -s and -t; the run was trained for en-de, de-en\n"
+        "hint: choose it with -s and -t; the run was trained for en-de, de-en\n"
         in generate(capfd, "runs/both", "-i", "in.en")[2]
     )
     assert generate(capfd, "runs/both", "runs/ende", "-i", "in.en", "-t", "de")[0] == 0

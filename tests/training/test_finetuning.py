@@ -38,7 +38,7 @@ def test_what_is_frozen_stays(labelled: Path, tmp_path: Path, capsys: pytest.Cap
         "--save-dir",
         tmp_path / "c",
     ) == (
-        "--freeze decoder: the model has nothing of the kind",
+        "--freeze decoder: the model has no such part",
         "name embeddings, a stack or layers that it has",
     )
     assert refused("finetune", labelled / "data", "--task", "tag", *rest, "--freeze", "head")[0] == (
@@ -66,7 +66,7 @@ def test_an_encoder_and_a_decoder_of_two_runs(
     capsys.readouterr()
     frozen = ["--freeze", "embeddings,encoder,decoder", "--save-dir", tmp_path / "x"]
     found = refused("finetune", labelled / "data", "--task", "summarize", "--table", "heads", *rest, *frozen)
-    assert found == ("nothing is left to learn", "freeze less")
+    assert found == ("no parameter is left to train", "freeze less")
     finetune(
         labelled,
         tmp_path / "run",

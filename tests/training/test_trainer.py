@@ -406,7 +406,7 @@ def test_an_update_without_any_target_teaches_nothing(toy: Path, tmp_path: Path)
     assert [e.step for e in steps(events)] == [1, 2]
     assert trainer.state.targets == 0
     assert all(torch.equal(p, before[n]) for n, p in trainer.model.named_parameters())
-    assert error.value.message == "validation: nothing is to be predicted in 23 examples of mass"
+    assert error.value.message == "validation: none of the 23 examples of mass has a target"
     assert (
         error.value.hint == "preprocess more text to validate on, or have more of it predicted (--mask-prob)"
     )

@@ -83,10 +83,10 @@ class BatchSampler:
             # For the hint of the error below.
             shortest = min(shortest, int(window_sizes.max(1).min()))
         if num_examples == 0:
-            raise MasscliError(f"stream {name}: no example left of 0", "the text is empty")
+            raise MasscliError(f"stream {name}: has no examples", "the text is empty")
         if self.skipped == num_examples:
             raise MasscliError(
-                f"stream {name}: no example left of {num_examples}",
+                f"stream {name}: all {num_examples} examples are too long",
                 f"the shortest has {shortest} tokens: raise --max-source-positions and "
                 "--max-target-positions, or choose a larger model",
             )

@@ -51,7 +51,7 @@ class Extract(PredictiveObjective):
     def fill_from_data(cls, config: ExtractOptions, data: DataFolder, name: str) -> ExtractOptions:
         """Return the options with `language` and `unanswerable` filled in from the training table."""
         if config.qa_head == "electra" and config.head_dropout is not None:
-            raise MasscliError("--head-dropout: the layers of --qa-head electra have none", "leave it out")
+            raise MasscliError("--head-dropout: --qa-head electra has no dropout", "leave it out")
         table = data.table(name, "train")
         unanswerable = config.unanswerable
         if unanswerable is None:

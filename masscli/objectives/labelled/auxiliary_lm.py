@@ -27,7 +27,7 @@ def check_auxiliary_lm(options: SequenceTaskOptions, reader: SequenceReader) -> 
     """Raise MasscliError for --lm-weight with an encoder, which sees the tokens that it would predict."""
     if options.lm_weight and reader.stack != "decoder":
         raise MasscliError(
-            "--lm-weight: only a decoder has a language model", "leave it out, or add --read decoder"
+            "--lm-weight: only a decoder can be a language model", "leave it out, or add --read decoder"
         )
 
 

@@ -47,9 +47,11 @@ class TextObjective(PredictiveObjective):
         self.reader = SequenceReader.from_options(config, context)
         if len(config.text_columns) != 2:
             if config.both_orders:
-                raise MasscliError("--both-orders: the task has one text", "leave it out")
+                raise MasscliError("--both-orders: is for pairs, and the task has one text", "leave it out")
             if config.double_unordered:
-                raise MasscliError("--double-unordered: the task has one text", "leave it out")
+                raise MasscliError(
+                    "--double-unordered: is for pairs, and the task has one text", "leave it out"
+                )
         check_auxiliary_lm(config, self.reader)
         self.head = ClassificationHead(config, context.model.dim, num_outputs)
 

@@ -33,7 +33,7 @@ def find_text_columns(given: Sequence[str], table: Table, label_column: str) -> 
     if label_column.lower() in [field.lower() for field in given]:
         raise MasscliError(
             f"--text-columns {','.join(given)}: {label_column} is the label",
-            "the text must not tell it; see --label-column",
+            "the text must not include the label; see --label-column",
         )
     if given:
         return tuple(given)
@@ -43,7 +43,7 @@ def find_text_columns(given: Sequence[str], table: Table, label_column: str) -> 
             return names
     others = [field for field in table.fields if field != label_column]
     raise MasscliError(
-        f"{table.path}: which columns hold the text?",
+        f"{table.path}: it is not clear which columns hold the text",
         f"choose one or two with --text-columns; it has {', '.join(others)}",
     )
 

@@ -40,8 +40,8 @@ class LengthLimits:
         if needed > max_positions:
             raise MasscliError(
                 f"--max-source {options.max_source}, --max-target {options.max_target}:"
-                f" with {NUM_SPECIAL_TOKENS} symbols, {needed} positions;"
-                f" the model has {max_positions} for both",
+                f" with {NUM_SPECIAL_TOKENS} special tokens they need {needed} positions,"
+                f" the model has {max_positions}",
                 f"together they may be {max_positions - NUM_SPECIAL_TOKENS}",
             )
         return cls(options.max_source, options.max_target, one_sequence=True)

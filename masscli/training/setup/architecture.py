@@ -73,7 +73,7 @@ def needed_stacks(streams: Mapping[str, StreamConfig], model_options: Mapping[st
         # Options may still be strings, as they were typed.
         if stacks == stack and layers not in (None, 0, "0"):
             raise MasscliError(
-                f"--{other}-layers: {', '.join(streams)} would never train it",
+                f"--{other}-layers: {', '.join(streams)} would never train the {other}",
                 f"leave it out: it needs the {stack} alone",
             )
     return stacks

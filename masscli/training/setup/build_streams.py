@@ -31,7 +31,7 @@ def build_objectives(recipe: Recipe, framing: Framing) -> dict[str, Objective]:
     for name, objective in objectives.items():
         if objective.exclusive and len(objectives) > 1:
             raise MasscliError(
-                f"stream {name}: learns alone, not beside {len(objectives) - 1} more",
+                f"stream {name}: must be the only stream, but there are {len(objectives)}",
                 "choose one language with --langs",
             )
     return objectives

@@ -72,7 +72,7 @@ def _streams_of_recipe(request: TrainRequest) -> Streams:
     names = {stream.objective.name for stream in streams.values()}
     if request.objective is not None and names != {request.objective}:
         raise MasscliError(
-            f"the recipe learns {', '.join(sorted(names))}, not {request.objective}",
+            f"the recipe trains {', '.join(sorted(names))}, not {request.objective}",
             "leave the recipe out, or the objective, or change its [stream] tables",
         )
     return streams
@@ -102,7 +102,7 @@ def _streams_of_flags(request: TrainRequest, context: RunContext) -> Streams:
     selection = request.selection
     if name is None:
         raise MasscliError(
-            "nothing says what to learn",
+            "no objective is given",
             "add --objective mass, --task translate, ... or a recipe with --config",
         )
     objective = _read_objective(name, request)
@@ -118,7 +118,7 @@ def _streams_of_flags(request: TrainRequest, context: RunContext) -> Streams:
             if key in streams:
                 raise MasscliError(
                     f"--auxiliary {auxiliary.name}: there is a stream {key} already",
-                    "name an objective once; folders of one name must be given another",
+                    "name each objective once; folders must have different names",
                 )
             streams[key] = stream
     return streams

@@ -128,13 +128,13 @@ def test_what_cannot_be_batched_is_refused() -> None:
     )
     with pytest.raises(MasscliError) as error:
         make(BatchLimits(200, None, (2, 2)))
-    assert error.value.message == "stream en: no example left of 1000"
+    assert error.value.message == "stream en: all 1000 examples are too long"
     shortest = SIZES.max(1).min()
     hint = f"the shortest has {shortest} tokens: raise --max-source-positions and --max-target-positions, or choose a larger model"
     assert error.value.hint == hint
     with pytest.raises(MasscliError) as error:
         make(rows=0)
-    assert (error.value.message, error.value.hint) == ("stream en: no example left of 0", "the text is empty")
+    assert (error.value.message, error.value.hint) == ("stream en: has no examples", "the text is empty")
 
 
 def test_windows_of_running_text_are_the_text() -> None:

@@ -313,7 +313,7 @@ def test_an_old_vocabulary_is_used_again(text: Path) -> None:
     [
         (
             {"moses": True},
-            "--moses: the text for the vocabulary of --spm-model {data} was prepared differently",
+            "--moses: differs from the preparation of text for the vocabulary of --spm-model {data}",
         ),
         ({"lowercase": True}, None),
         ({}, None),

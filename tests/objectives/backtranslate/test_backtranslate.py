@@ -619,7 +619,7 @@ def test_another_folder_must_have_the_same_vocabulary(toy: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--langs", "en"], "back-translation goes between languages"),
+        (["--langs", "en"], "back-translation needs two languages"),
         (["--pairs", "en-en"], "stream backtranslate-en-en: en-en goes from a language to itself"),
         (["--langs", "en,de", "--best-metric", "roundtrip"],
          "--best-metric roundtrip needs translations of the validation set there and back"),

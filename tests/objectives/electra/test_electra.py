@@ -315,7 +315,7 @@ def test_a_discriminator_of_another_size_takes_what_fits_and_says_what_does_not(
 
 
 def test_two_stages_are_those_of_one_stream(toy: Path, tmp_path: Path) -> None:
-    with pytest.raises(MasscliError, match=r"^stream en: learns alone, not beside 1 more$"):
+    with pytest.raises(MasscliError, match=r"^stream en: must be the only stream, but there are 2$"):
         run(toy, tmp_path, 3, streams={text: {**STAGES["one"], "dataset": text} for text in ("en", "de")})
 
 

@@ -104,8 +104,11 @@ def test_unknown_labels_and_columns_are_named(labelled: Path, tmp_path: Path) ->
         "--max-length 1000: the model has 128 positions",
         "give at most 128",
     )
-    assert refused(*at, "--both-orders") == ("--both-orders: the task has one text", "leave it out")
-    no_model = ("--lm-weight: only a decoder has a language model", "leave it out, or add --read decoder")
+    assert refused(*at, "--both-orders") == (
+        "--both-orders: is for pairs, and the task has one text",
+        "leave it out",
+    )
+    no_model = ("--lm-weight: only a decoder can be a language model", "leave it out, or add --read decoder")
     assert refused(*at, "--lm-weight", 0.5) == no_model
     choose = ["finetune", labelled / "data", "--task", "choose", "--save-dir", tmp_path / "run"]
     assert refused(*choose, *ENCODER, "--lm-weight", 0.5) == no_model
@@ -151,7 +154,10 @@ def test_columns_are_found_whatever_their_case(
 
 def test_which_table(labelled: Path, tmp_path: Path) -> None:
     at = ["finetune", labelled / "data", "--task", "classify", "--save-dir", tmp_path / "run"]
-    assert refused(*at) == ("which table?", "say it with --table; classify can read one, two, jsonl")
+    assert refused(*at) == (
+        "the table is ambiguous",
+        "choose it with --table; classify can read one, two, jsonl",
+    )
     assert (
         refused(*at, "--table", "one", *ENCODER, "--best-metric", "pearson")[0]
         == "--best-metric pearson: is not measured"

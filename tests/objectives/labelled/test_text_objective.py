@@ -108,7 +108,7 @@ def test_pairs_without_an_order_are_learned_in_both(
         == "--double-unordered: both_orders reads every pair in both orders as it is"
     )
     one = refused(*at, "two", *own[6:], "--text-columns", "sentence1")
-    assert one == ("--double-unordered: the task has one text", "leave it out")
+    assert one == ("--double-unordered: is for pairs, and the task has one text", "leave it out")
 
 
 def test_the_auxiliary_language_model_is_a_mean_over_the_tokens_of_each_sequence(

@@ -181,7 +181,7 @@ def test_without_a_head_narrow_embeddings_cannot_be_predicted() -> None:
     model = make(embedding_dim=8)
     with pytest.raises(
         MasscliError,
-        match=r"^the model's embeddings are narrower than its layers, and nothing maps back to them$",
+        match=r"^the model's embeddings are narrower than its layers, and no layer maps back to their width$",
     ):
         model.logits(torch.zeros(1, 16))
 

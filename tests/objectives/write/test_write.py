@@ -290,7 +290,7 @@ def test_what_does_not_go_together(
     base = ["finetune", labelled / "data", "--save-dir", tmp_path / "run", "--max-update", "1"]
     at = [*base, "--task", "summarize", "--table", "heads", "--init-from", encoder, *REST]
     assert told(capsys, *at, status=2)[1] == [
-        "error: --max-source 256, --max-target 128: with 3 symbols, 387 positions; the model has 128 for both",
+        "error: --max-source 256, --max-target 128: with 3 special tokens they need 387 positions, the model has 128",
         "hint: together they may be 125",
     ]
     _, err = told(capsys, *base, *HEADLINES, *TINY, "--target-mask-prob", "0.7", status=2)
@@ -345,11 +345,14 @@ def test_the_task_that_writes_is_named(
     text = save(tmp_path / "text", ["ba be bi bo bu da de di\tba be"])
     way = ["generate", tmp_path / "run", "-i", text, "--max-len-b", "3", "--format", "jsonl", *EXACT]
     _, err = told(capsys, *way, status=2)
-    assert err[0].endswith(": which task?") and err[1] == "hint: say it with --stream; it has short, talk"
+    assert (
+        err[0].endswith(": has several tasks")
+        and err[1] == "hint: choose one with --stream; it has short, talk"
+    )
     _, err = told(capsys, *way, "--stream", "label", status=2)
     assert "--stream label: " in err[0] and err[1] == "hint: it has short, talk"
     _, err = told(capsys, *way, "--stream", "talk", "-s", "de", status=2)
-    assert err == ["error: -s de: --stream talk has en", "hint: leave one of them out"]
+    assert err == ["error: -s de: the language of --stream talk is en", "hint: leave one of them out"]
     _, short = told(capsys, *way, "--stream", "short")
     assert short[0] == "warning: line 1 was cut to the 4 pieces the model reads"
     _, talk = told(capsys, *way, "--stream", "talk")
