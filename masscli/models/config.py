@@ -13,9 +13,10 @@ from masscli.core.config import Flags, below_one, check, config, not_negative, p
 
 @config
 class ModelConfig:
-    """The configuration of the Transformer, which every model of masscli is.
+    """The Transformer: its sizes, variants and dropout.
 
-    `arch` names a size that sets the options that are not given; see masscli/models/presets.toml.
+    Every model of masscli is one Transformer, and its configuration is this class. `arch` names a size that
+    sets the options that are not given; see masscli/models/presets.toml.
     """
 
     arch: Annotated[str, Flags("-a")] = "tiny"

@@ -113,7 +113,7 @@ def test_help_has_a_panel_for_each_section(capsys: pytest.CaptureFixture[str], r
         "Options of mass",
         "Data, folder and initial weights of the run",
         "Optimizer and learning rate [optim]",
-        "What to train on, for a recipe that does not list its streams",
+        "The datasets to train on, for a recipe that does not list its training streams",
     ):
         assert f"\n{title}:\n" in out
     assert "--max-tokens INT" in out and "[default: 4096]" in out
