@@ -10,20 +10,26 @@ which stands for its best checkpoint, else its last.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from masscli.checkpoint.state_file import (
+    STATE_FILE,
+    DamagedStateError,
+    StateFile,
+    read_state_file,
+    write_state_file,
+)
 from masscli.core.config import ConfigError, from_dict, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.core.files import (
@@ -41,7 +47,6 @@ from masscli.objectives.write.options import ConditionalGenerationOptions
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.recipe import Recipe
 
-FORMAT = 1
 MODEL = "model.safetensors"
 OBJECTIVES = "objective.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -99,24 +104,18 @@ class Checkpoint:
         """
         folder = _find(path)
         try:
-            content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise MasscliError(
-                    f"{folder}: unknown checkpoint format {content['format']}",
-                    f"this version of masscli reads format {FORMAT}",
-                )
-            for name, checksum in content["files"].items():
-                is_tensors = name.endswith(".safetensors")
-                _verify(folder / name, None if is_tensors else checksum)
-            state = RunState(**content["state"])
-            state.positions = {name: Position(*values) for name, values in state.positions.items()}
-            state.languages = tuple(state.languages)
-            recipe = _read_recipe(folder / "recipe.toml")
-        except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+            contents = read_state_file(folder)
+            state = _parse_state(contents.state)
+        except (DamagedStateError, ConfigError) as error:
+            reason = str(error).splitlines()[0]
             raise MasscliError(
-                f"{folder / 'state.json'}: damaged ({error})", f"use another checkpoint; {_CONTINUE_HINT}"
+                f"{folder / STATE_FILE}: damaged ({reason})", f"use another checkpoint; {_CONTINUE_HINT}"
             ) from None
-        return cls(folder, recipe, state, content["metrics"], content["files"])
+        for name, checksum in contents.files.items():
+            is_tensors = name.endswith(".safetensors")
+            _verify(folder / name, None if is_tensors else checksum)
+        recipe = _read_recipe(folder / "recipe.toml")
+        return cls(folder, recipe, state, contents.metrics, contents.files)
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer that the model was trained with."""
@@ -196,6 +195,25 @@ class Checkpoint:
         return writers
 
 
+def _parse_state(raw: Mapping[str, Any]) -> RunState:
+    """Return the state of a run. Raises ConfigError or DamagedStateError if a value has the wrong type."""
+    positions = raw.get("positions", {})
+    if not isinstance(positions, dict):
+        raise DamagedStateError("positions is not a table")
+    state = from_dict(RunState, {key: value for key, value in raw.items() if key != "positions"})
+    counts = [state.step, state.targets, state.update_freq, state.overflows, state.oom_retries]
+    counts += [state.validations_since_best, state.updates_since_overflow]
+    for name, numbers in positions.items():
+        is_position = isinstance(numbers, list) and len(numbers) == len(Position._fields)
+        if not is_position or any(type(number) is not int for number in numbers):
+            raise DamagedStateError(f"the position of {name} is not {len(Position._fields)} numbers")
+        state.positions[name] = Position(*numbers)
+        counts += numbers
+    if min(counts) < 0:
+        raise DamagedStateError("a count is below 0")
+    return state
+
+
 def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...]) -> Framing:
     """Return how special tokens and language marks are added to the text of a run."""
     model = recipe.model
@@ -230,9 +248,8 @@ def save_checkpoint(
         for path in partial.iterdir():
             fsync_path(path)
         checksums = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
-        content = {"format": FORMAT, "state": asdict(state), "metrics": dict(metrics), "files": checksums}
         # state.json is written last: a folder without it is not a checkpoint.
-        write_synced(partial / "state.json", json.dumps(content, indent=1, allow_nan=False).encode())
+        write_state_file(partial, StateFile(state=asdict(state), metrics=dict(metrics), files=checksums))
         fsync_path(partial)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -343,7 +360,7 @@ def _read_recipe(path: Path) -> Recipe:
         lines = [f"{path}: {line}" for line in error.message.split("\n")]
         hint = error.hint or "it was written by another version of masscli, or changed since"
         raise MasscliError("\n".join(lines), hint) from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise MasscliError(
             f"{path}: damaged ({error})", f"use another checkpoint; {_CONTINUE_HINT}"
         ) from None

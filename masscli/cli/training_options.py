@@ -86,6 +86,7 @@ class TrainingOptions(OptionGroup):
             objective_options=self._objective_options(values),
             selection=from_dict(StreamSelection, self.selection.given(values)),
             flag_keys=frozenset(self.recipe.names(values)),
+            verify=not values["no_verify"],
             names=self.names(values),
         )
 
@@ -145,6 +146,12 @@ class TrainingOptions(OptionGroup):
             " It overrides all other options. Repeatable.",
         )
         yield parameter("set", Annotated[list[str] | None, set_])
+        no_verify = typer.Option(
+            "--no-verify",
+            help="Do not compare checksums of the data folder. They are compared once, and again if a file"
+            " changes.",
+        )
+        yield parameter("no_verify", Annotated[bool, no_verify], default=False)
 
     def _recipe_options(self, values: Values) -> dict[str, Any]:
         """Return the options of the recipe that flags gave; --fp16 and --bf16 are short for --precision."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from masscli.__main__ import run as masscli
-from masscli.checkpoint import checkpoint
+from masscli.checkpoint import checkpoint, state_file
 from masscli.checkpoint import checkpoint as checkpoint_module
 from masscli.checkpoint.average import average, open_members
 from masscli.checkpoint.checkpoint import Checkpoint, rank_steps, saved_checkpoints, stale_steps
+from masscli.checkpoint.state_file import StateFile, read_state_file, write_state_file
 from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.training.recipe import Recipe
@@ -57,7 +60,7 @@ class Killed(BaseException):
 
 
 DEEDS = [
-    (checkpoint, "write_synced"), (checkpoint, "save_file"), (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"),
+    (checkpoint, "write_synced"), (state_file, "write_synced"), (checkpoint, "save_file"), (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"),
     (Path, "unlink"), (shutil, "rmtree"),
 ]  # fmt: skip
 """What saving does to the disk."""
@@ -240,13 +243,67 @@ def test_what_is_no_checkpoint_is_said(run: Path, tmp_path: Path) -> None:
     )
     state = run / "checkpoints/step-0000010/state.json"
     text = state.read_text()
-    state.write_text(text.replace('"format": 1', '"format": 99'))
-    assert refused(lambda: Checkpoint.open(state.parent)) == (
-        f"{state.parent}: unknown checkpoint format 99", "this version of masscli reads format 1",
-    )  # fmt: skip
-    for broken in (text[:100], "[]", text.replace('"step"', '"stepp"')):
+    for other in (1, 99):
+        state.write_text(text.replace('"format": 2', f'"format": {other}'))
+        assert refused(lambda: Checkpoint.open(state.parent)) == (
+            f"{state.parent}: has checkpoint format {other}, this masscli reads 2",
+            "use the version of masscli that wrote it, or train again",
+        )
+    deep = "[" * 100_000
+    huge = text.replace('"step": 10', '"step": 1' + "0" * 5000)
+    for broken in (text[:100], "[]", "{}", deep, huge, text.replace('"step"', '"stepp"')):
         state.write_text(broken)
         assert refused(lambda: Checkpoint.open(state.parent))[0].startswith(f"{state}: damaged (")
+
+
+def test_no_changed_value_of_the_state_is_accepted(run: Path) -> None:
+    state = run / "checkpoints/step-0000010/state.json"
+    text = state.read_text()
+    for key in ("step", "targets", "update_freq", "seconds", "loss_scale", "oom_retries"):
+        changed = re.sub(rf'("{key}": )[\d.]+', r"\g<1>7", text)
+        assert changed != text
+        state.write_text(changed)
+        expected = f"{state}: damaged (it does not match its checksum)"
+        assert refused(lambda: Checkpoint.open(state.parent))[0] == expected
+    # White space and the order of keys are no contents.
+    state.write_text(json.dumps(json.loads(text), sort_keys=True))
+    assert Checkpoint.open(state.parent).state.step == 10
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"step": 1.5}, "step: expected int, got 1.5"),
+        ({"step": None}, "step: expected int, got None"),
+        ({"step": -1}, "a count is below 0"),
+        ({"seconds": "long"}, "seconds: expected float, got 'long'"),
+        ({"languages": {"en": 1}}, "languages: expected a list, got {'en': 1}"),
+        ({"positions": {"en-de": [1, 2]}}, "the position of en-de is not 3 numbers"),
+        ({"positions": {"en-de": [1, 2, True]}}, "the position of en-de is not 3 numbers"),
+        ({"positions": {"en-de": [0, -1, 0]}}, "a count is below 0"),
+        ({"positions": []}, "positions is not a table"),
+        ({"cpu_precision": "fp8"}, "cpu_precision: 'fp8' is not one of , bf16, fp32"),
+        ({"stepp": 1}, "stepp: unknown key, did you mean 'step'?"),
+    ],
+)
+def test_types_of_the_state_are_checked(run: Path, values: dict[str, object], reason: str) -> None:
+    """A state with a wrong value is refused even if its checksum was computed anew."""
+    folder = run / "checkpoints/step-0000010"
+    good = read_state_file(folder)
+    write_state_file(
+        folder, StateFile(state={**good.state, **values}, metrics=good.metrics, files=good.files)
+    )
+    assert refused(lambda: Checkpoint.open(folder))[0] == f"{folder / 'state.json'}: damaged ({reason})"
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/etc/passwd", "a/b"])
+def test_files_of_other_folders_are_refused(run: Path, name: str) -> None:
+    folder = run / "checkpoints/step-0000010"
+    good = read_state_file(folder)
+    write_state_file(
+        folder, StateFile(state=good.state, metrics=good.metrics, files={**good.files, name: "0" * 64})
+    )
+    assert refused(lambda: Checkpoint.open(folder))[0].endswith("is not the name of a file)")
 
 
 # -- continuing ----------------------------------------------------------------------------------------------------------------------------
@@ -352,12 +409,11 @@ def test_languages_are_taken_over_by_name(toy: Path, whole: Path, tmp_path: Path
 
 
 def rename_languages(path: Path, languages: tuple[str, ...]) -> None:
-    state = path / "state.json"
-    found = list(Checkpoint.open(path).state.languages)
-    text = state.read_text()
-    for old, new in zip(found, languages, strict=True):
-        text = text.replace(f'"{old}"', f'"@{new}"')
-    state.write_text(text.replace("@", ""))
+    contents = read_state_file(path)
+    changed = StateFile(
+        state={**contents.state, "languages": languages}, metrics=contents.metrics, files=contents.files
+    )
+    write_state_file(path, changed)
 
 
 def test_weights_of_another_shape_or_vocabulary_are_refused(toy: Path, whole: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from masscli.core.errors import MasscliError
 from masscli.data.storage.shards import Shard
 
 COUNT_BLOCK = 1 << 24
@@ -79,11 +80,20 @@ class Column:
         shard = self.shards[number]
         row -= self._boundaries[number]
         start, stop = shard.offsets[row : row + 2].tolist()
-        return shard.values[start:stop]
+        values = shard.values[start:stop]
+        shard.check_ids(values)
+        return values
 
     def text(self, row: int) -> str:
-        """Return a row of a text column."""
-        return self.values(row).tobytes().decode("utf-8")
+        """Return a row of a text column. Raises MasscliError if it is not UTF-8."""
+        try:
+            return self.values(row).tobytes().decode("utf-8")
+        except UnicodeDecodeError:
+            name = self.shards[0].stem.name.rpartition(".")[0]
+            folder = self.shards[0].stem.parent
+            raise MasscliError(
+                f"{folder}: is damaged (row {row} of {name} is not UTF-8)", "run masscli preprocess again"
+            ) from None
 
     def lengths(self, start: int = 0, stop: int | None = None) -> NDArray[np.int32]:
         """Return the number of values of each row from `start` to `stop`. Reads the index alone."""
@@ -163,7 +173,9 @@ def count_pieces(column: Column, size: int) -> NDArray[np.int64]:
         return counts
     for shard in column.shards:
         for start in range(0, len(shard.values), COUNT_BLOCK):
-            counts += np.bincount(shard.values[start : start + COUNT_BLOCK], minlength=size)
+            block = shard.values[start : start + COUNT_BLOCK]
+            shard.check_ids(block)
+            counts += np.bincount(block, minlength=size)
     return counts
 
 

@@ -16,6 +16,8 @@ from masscli.data.storage.case_insensitive import CaseInsensitiveMapping
 from masscli.data.storage.columns import Column, TextColumn, concatenate, count_pieces, flat_values
 from masscli.data.storage.manifest import ColumnEntry, Manifest, TableEntry, TextEntry
 from masscli.data.storage.shards import Shard
+from masscli.data.storage.stamps import Stamp, read_stamps, write_stamps
+from masscli.data.storage.table_damage import find_damage
 from masscli.data.storage.tables import Table
 from masscli.text.tokenizer_card import TOKENIZER_FILE, read_card
 from masscli.text.vocabulary import Vocabulary
@@ -43,9 +45,9 @@ class DataFolder:
 
     @classmethod
     def open(cls, folder: Path) -> DataFolder:
-        """Open a folder after checking its manifest, its vocabulary, and the size of every file."""
+        """Open a folder after checking its manifest, its vocabulary, and the size and header of every file."""
         manifest = Manifest.read(folder)
-        # Sizes are checked at every start, which is cheap; checksums only by `verify`.
+        # Sizes and headers are checked at every start, which is cheap; checksums only by `verify`.
         for file in manifest.files:
             path = folder / file.name
             if not path.is_file():
@@ -60,14 +62,29 @@ class DataFolder:
                 f"{folder / TOKENIZER_FILE}: is not the vocabulary that these shards were made with",
                 "put the original file back",
             )
-        return cls(folder, manifest, card.vocabulary())
+        data = cls(folder, manifest, card.vocabulary())
+        for column in data._columns.values():
+            for shard in column.shards:
+                shard.check()
+        return data
 
-    def verify(self) -> None:
-        """Read every file and compare its checksum with the manifest."""
+    def verify(self, *, again: bool = True) -> None:
+        """Compare the checksum of every file with the manifest.
+
+        Unless `again`, files are not read that matched before and have not changed since. Raises MasscliError
+        that names a damaged file.
+        """
+        stamps = {} if again else read_stamps(self.folder)
+        verified = {}
         for file in self.manifest.files:
             path = self.folder / file.name
-            if files.sha256_of(path) != file.sha256:
+            # The stamp is taken before the file is read, so that a change meanwhile is noticed next time.
+            stamp = Stamp.of(path, file.sha256)
+            if stamps.get(file.name) != stamp and files.sha256_of(path) != file.sha256:
                 raise MasscliError(f"{path}: does not match its checksum", _DAMAGED_HINT)
+            verified[file.name] = stamp
+        if verified != stamps:
+            write_stamps(self.folder, verified)
 
     def tokenizer(self) -> Tokenizer:
         """Load the tokenizer that made the token ids."""
@@ -138,6 +155,12 @@ class DataFolder:
             if pair.split == split and {pair.source, pair.target} == {source, target}:
                 first = self._side(pair.source_column, pair.source_rows)
                 second = self._side(pair.target_column, pair.target_rows)
+                if len(first) != len(second):
+                    raise MasscliError(
+                        f"{self.folder}: is damaged (the {split} text of {source} and {target} has "
+                        f"{len(first)} and {len(second)} rows)",
+                        _DAMAGED_HINT,
+                    )
                 if source == pair.source:
                     return first, second
                 return second, first
@@ -185,31 +208,39 @@ class DataFolder:
         column = self._columns[name]
         if rows is None:
             return column
-        return column.select(flat_values(self._columns[rows]))
+        numbers = flat_values(self._columns[rows])
+        if len(numbers) and (numbers.min() < 0 or numbers.max() >= len(column)):
+            raise MasscliError(
+                f"{self.folder}: is damaged ({rows} names rows that {name} lacks)", _DAMAGED_HINT
+            )
+        return column.select(numbers)
 
     @functools.cached_property
     def _columns(self) -> dict[str, Column]:
         return {entry.name: self._open_column(entry) for entry in self.manifest.columns}
 
     def _open_table(self, entry: TableEntry) -> Table:
-        columns: dict[str, TextColumn] = {}
-        for field in entry.fields:
-            columns[field.name] = self._columns[field.column]
+        columns = {field.name: self._columns[field.column] for field in entry.fields}
+        damage = find_damage(columns, entry.rows)
+        if damage is not None:
+            raise MasscliError(f"{self.folder}: table {entry.name} is damaged ({damage})", _DAMAGED_HINT)
         return Table(
             name=entry.name,
             split=entry.split,
             format=entry.format,
             language=entry.language,
             path=entry.path,
-            columns=CaseInsensitiveMapping(columns),
+            columns=CaseInsensitiveMapping[TextColumn](columns),
             rows=entry.rows,
         )
 
     def _open_column(self, entry: ColumnEntry) -> Column:
         fingerprint = self.manifest.vocab_fingerprint
-        shards = [
-            Shard(self.folder / shard.name, entry.kind, shard.rows, fingerprint) for shard in entry.shards
-        ]
+        vocab_size = self.vocab.size if entry.kind == "ids" else None
+        shards = []
+        for shard in entry.shards:
+            stem = self.folder / shard.name
+            shards.append(Shard(stem, entry.kind, shard.rows, fingerprint, vocab_size, shard.values))
         return Column(tuple(shards))
 
     def _inventory(self, split: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from masscli.core import files
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
+from masscli.data.storage.shards import DTYPES_OF_KIND
 
 FORMAT = 2
 MANIFEST_FILE = "manifest.json"
@@ -171,16 +172,53 @@ class Manifest:
             raw = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             raise MasscliError(f"{folder}: is not a data folder", _missing_hint(folder)) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MasscliError(f"{path}: is damaged ({error})", _HINT) from None
         # Another format may have other keys: its number is all that may be read of it.
         version = raw.get("format") if isinstance(raw, dict) else None
         if version != FORMAT:
             raise MasscliError(f"{path}: has format {version}, this masscli reads {FORMAT}", _HINT)
         try:
-            return from_dict(cls, raw)
+            manifest = from_dict(cls, raw)
         except ConfigError as error:
             raise MasscliError(f"{path}: is damaged ({error.problems[0]})", _HINT) from None
+        damage = manifest.find_damage()
+        if damage is not None:
+            raise MasscliError(f"{path}: is damaged ({damage})", _HINT)
+        return manifest
+
+    def find_damage(self) -> str | None:
+        """Return what contradicts itself in the manifest, or None: names of files and columns, and counts."""
+        sizes = {file.name: file.size for file in self.files}
+        for name in sizes:
+            # A file of another folder does not belong to this one.
+            if Path(name).name != name:
+                return f"{name!r} is not the name of a file"
+        columns = {column.name for column in self.columns}
+        if len(columns) < len(self.columns) or len(sizes) < len(self.files):
+            return "a name occurs twice"
+        for column in self.columns:
+            if column.kind not in DTYPES_OF_KIND:
+                return f"{column.kind!r} is not a kind of column"
+            for shard in column.shards:
+                for suffix in (".bin", ".idx"):
+                    if shard.name + suffix not in sizes:
+                        return f"{shard.name}{suffix} is not in its list of files"
+        missing = self._used_columns() - columns
+        if missing:
+            return f"it has no column {min(missing)!r}"
+        return None
+
+    def _used_columns(self) -> set[str]:
+        """Return the names of the columns that texts, pairs and tables consist of."""
+        names: set[str | None] = set()
+        for text in self.texts:
+            names.update([text.column, text.original])
+        for pair in self.aligned:
+            names.update([pair.source_column, pair.target_column, pair.source_rows, pair.target_rows])
+        for table in self.tables:
+            names.update(field.column for field in table.fields)
+        return {name for name in names if name is not None}
 
     def write(self, folder: Path) -> None:
         """Write the manifest atomically."""

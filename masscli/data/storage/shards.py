@@ -30,6 +30,8 @@ DTYPES_OF_KIND: dict[str, tuple[str, ...]] = {
     "int": ("<i8",),
 }
 """What a column may hold, and the numpy types that store it."""
+CHECK_BLOCK = 1 << 20
+"""Offsets that are checked at a time."""
 _HINT = "run masscli preprocess again"
 
 
@@ -48,23 +50,52 @@ class Shard:
     kind: str
     rows: int
     fingerprint: str
+    vocab_size: int | None = None
+    """Number of pieces of the vocabulary, beyond which no id is read; None allows all."""
+    num_values: int | None = None
+    """Number of values that the manifest gives."""
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
-        """(rows + 1,) where each row starts in the values, and finally where they end."""
-        return self._map(".idx", "<i8", self.rows + 1, HEADER.size)
+        """(rows + 1,) where each row starts in the values, and finally where they end.
+
+        Raises MasscliError unless they increase from 0 to the number of values.
+        """
+        _, values, _ = self._header
+        offsets = self._map(".idx", "<i8", self.rows + 1, HEADER.size)
+        is_valid = offsets[0] == 0 and offsets[-1] == values
+        if not is_valid or not _is_sorted(offsets):
+            raise MasscliError(f"{self._path('.idx')}: is damaged (its offsets are not in order)", _HINT)
+        return offsets
 
     @cached_property
     def document_starts(self) -> NDArray[np.int64]:
         """Rows of this shard at which a document starts."""
         _, _, documents = self._header
-        return self._map(".idx", "<i8", documents, HEADER.size + 8 * (self.rows + 1))
+        starts = self._map(".idx", "<i8", documents, HEADER.size + 8 * (self.rows + 1))
+        is_valid = not documents or (starts[0] >= 0 and starts[-1] < self.rows)
+        if not is_valid or not _is_sorted(starts):
+            raise MasscliError(f"{self._path('.idx')}: is damaged (its documents are not in order)", _HINT)
+        return starts
 
     @cached_property
     def values(self) -> NDArray[Any]:
         """The values of all rows, one after another."""
         dtype, values, _ = self._header
         return self._map(".bin", dtype, values, 0)
+
+    def check_ids(self, values: NDArray[Any]) -> None:
+        """Raise MasscliError if some values of this shard are ids beyond the vocabulary."""
+        if self.vocab_size is not None and len(values) and values.max() >= self.vocab_size:
+            raise MasscliError(
+                f"{self._path('.bin')}: is damaged (it has the id {values.max()}, and the vocabulary "
+                f"has {self.vocab_size} pieces)",
+                _HINT,
+            )
+
+    def check(self) -> None:
+        """Raise MasscliError if the header is damaged, or does not agree with the sizes of the files."""
+        _ = self._header
 
     @cached_property
     def _header(self) -> tuple[str, int, int]:
@@ -84,9 +115,16 @@ class Shard:
         described = (_padded_text(kind_bytes), rows, fingerprint.hex())
         if described != (self.kind, self.rows, self.fingerprint) or dtype not in DTYPES_OF_KIND[self.kind]:
             raise MasscliError(f"{path}: does not belong to this folder", _HINT)
+        if self.num_values not in (None, values):
+            raise MasscliError(f"{path}: does not belong to this folder", _HINT)
         # The size follows from the header, so that an index that was cut short is noticed at once.
         size = path.stat().st_size
         expected = HEADER.size + 8 * (rows + 1 + documents)
+        if size != expected:
+            raise MasscliError(f"{path}: has {size} bytes instead of {expected}", _HINT)
+        path = self._path(".bin")
+        size = path.stat().st_size
+        expected = values * np.dtype(dtype).itemsize
         if size != expected:
             raise MasscliError(f"{path}: has {size} bytes instead of {expected}", _HINT)
         return dtype, values, documents
@@ -94,11 +132,6 @@ class Shard:
     def _map(self, suffix: str, dtype: str, count: int, start: int) -> NDArray[Any]:
         """Return `count` values of a file, from byte `start`."""
         path = self._path(suffix)
-        # Reading the header checks that the files belong together. A wrong index must not be followed, since
-        # its offsets would point anywhere.
-        _ = self._header
-        if path.stat().st_size < start + count * np.dtype(dtype).itemsize:
-            raise MasscliError(f"{path}: is truncated", _HINT)
         if count == 0:
             return np.zeros(0, dtype)
         # A plain array on the mapping: taking a row of a memmap is three times as slow.
@@ -110,6 +143,16 @@ class Shard:
     def __getstate__(self) -> dict[str, object]:
         # Cached properties are left out, so that no array is ever pickled.
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+
+def _is_sorted(numbers: NDArray[np.int64]) -> bool:
+    """Return whether no number is below the one before it, without making a copy of them all."""
+    for start in range(0, len(numbers), CHECK_BLOCK):
+        # Each block begins with the last number of the one before.
+        block = numbers[start : start + CHECK_BLOCK + 1]
+        if (block[1:] < block[:-1]).any():
+            return False
+    return True
 
 
 def _padded_text(padded: bytes) -> str:

@@ -54,7 +54,7 @@ def compose(request: TrainRequest) -> ComposedRun:
     from_dict(ModelConfig, model_options, "model")
     recipe = _with_default_end(from_dict(Recipe, options))
 
-    context = RunContext.open(recipe.data)
+    context = RunContext.open(recipe.data, request.verify)
     streams = fill_from_data(select_streams(request, context), context)
     save_dir = recipe.save_dir or _default_folder(streams)
     # A command line that is repeated continues its run, so what the run has decided counts from here on.

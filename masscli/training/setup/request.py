@@ -38,6 +38,8 @@ class TrainRequest:
     """What to train on."""
     flag_keys: frozenset[str] = frozenset()
     """The dotted keys of the recipe that flags give, such as `optim.lr`."""
+    verify: bool = True
+    """Whether the checksums of the data folders are compared, which --no-verify turns off."""
     names: Mapping[str, str] = field(default_factory=dict)
     """How the user wrote each option, by its dotted key, for messages: `optim.lr` is `--lr`, or `run.toml:
     optim.lr`."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
+from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.training.recipe import StreamConfig
@@ -20,15 +21,20 @@ class RunContext:
     vocabulary of the run's.
     """
 
-    def __init__(self, data: DataFolder) -> None:
+    def __init__(self, data: DataFolder, verify: bool = True) -> None:
         self.data = data
+        self._verify = verify
         self._folders: dict[Path, DataFolder] = {}
         self._checkpoints: dict[Path, Checkpoint] = {}
 
     @classmethod
-    def open(cls, data_dir: Path) -> RunContext:
-        """Open the data folder of a run. Raises MasscliError if it is damaged or not there."""
-        return cls(DataFolder.open(data_dir))
+    def open(cls, data_dir: Path, verify: bool = True) -> RunContext:
+        """Open the data folder of a run. Raises MasscliError if it is damaged or not there.
+
+        With `verify`, checksums are compared of all files of this folder, and of those that streams name,
+        that have not been compared before.
+        """
+        return cls(_open_data(data_dir, verify), verify)
 
     def open_data(self, data_dir: Path | None) -> DataFolder:
         """Return the data folder of a stream, or that of the run if `data_dir` is None.
@@ -38,7 +44,7 @@ class RunContext:
         if data_dir is None:
             return self.data
         if data_dir not in self._folders:
-            other = DataFolder.open(data_dir)
+            other = _open_data(data_dir, self._verify)
             if other.vocab.fingerprint != self.data.vocab.fingerprint:
                 raise MasscliError(
                     f"{data_dir}: has another vocabulary than {self.data.folder}",
@@ -83,3 +89,11 @@ class RunContext:
             return main
         # Sorted by the names of streams, since their order does not change what is read.
         return hashlib.sha256(json.dumps([main, sorted(others.items())]).encode()).hexdigest()
+
+
+def _open_data(data_dir: Path, verify: bool) -> DataFolder:
+    """Open a data folder and compare its checksums, in one process of each machine."""
+    data = DataFolder.open(data_dir)
+    if verify and distributed.local_rank == 0:
+        data.verify(again=False)
+    return data

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from masscli.core.errors import MasscliError
 from masscli.data.storage.column_writer import ColumnWriter, ResumeError, WriterState
-from masscli.data.storage.columns import Column, RowBlock, concatenate
-from masscli.data.storage.shards import DTYPES_OF_KIND, Shard
+from masscli.data.storage.columns import Column, RowBlock, concatenate, count_pieces
+from masscli.data.storage.shards import DTYPES_OF_KIND, FORMAT, HEADER, MAGIC, Shard
 
 FINGERPRINT = "ab" * 32
 LIMIT = 1 << 20
@@ -188,7 +188,76 @@ def test_damage_is_named(tmp_path: Path) -> None:
     assert message(shard()) == f"{index}: has {len(good) - 1} bytes instead of {len(good)}"
     index.write_bytes(good)
     values.write_bytes(values.read_bytes()[:-1])
-    assert message(shard()) == f"{values}: is truncated"
+    size = values.stat().st_size
+    assert message(shard()) == f"{values}: has {size} bytes instead of {size + 1}"
+    values.write_bytes(values.read_bytes() + b"\0\0\0")
+    assert message(shard()) == f"{values}: has {size + 3} bytes instead of {size + 1}"
+
+
+def write_index(path: Path, offsets: list[int], documents: list[int], values: int) -> None:
+    """Write an index of ids with any offsets and document starts."""
+    rows = len(offsets) - 1
+    header = HEADER.pack(
+        MAGIC, FORMAT, b"<u2", b"ids", rows, values, len(documents), bytes.fromhex(FINGERPRINT)
+    )
+    path.write_bytes(header + np.array([*offsets, *documents], "<i8").tobytes())
+
+
+@pytest.mark.parametrize(
+    ("offsets", "documents", "reason"),
+    [
+        ([0, 3, 2, 4], [0], "its offsets are not in order"),
+        ([1, 2, 3, 4], [0], "its offsets are not in order"),
+        ([0, 1, 2, 3], [0], "its offsets are not in order"),
+        ([0, -1, 2, 4], [0], "its offsets are not in order"),
+        ([0, 1, 9, 4], [0], "its offsets are not in order"),
+        ([0, 1, 2, 4], [0, 3], "its documents are not in order"),
+        ([0, 1, 2, 4], [2, 1], "its documents are not in order"),
+        ([0, 1, 2, 4], [-1], "its documents are not in order"),
+    ],
+)
+def test_an_index_out_of_order_is_refused(
+    tmp_path: Path, offsets: list[int], documents: list[int], reason: str
+) -> None:
+    """An index with a good header and size is not followed if its numbers are impossible."""
+    (tmp_path / "c.00000.bin").write_bytes(np.arange(4, dtype="<u2").tobytes())
+    write_index(tmp_path / "c.00000.idx", offsets, documents, 4)
+    damaged = Column((Shard(tmp_path / "c.00000", "ids", 3, FINGERPRINT),))
+    with pytest.raises(MasscliError, match=reason):
+        damaged.lengths()
+        _ = damaged.document_starts
+
+
+def test_offsets_are_compared_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("masscli.data.storage.shards.CHECK_BLOCK", 2)
+    for wrong in range(1, 6):
+        offsets = [0, 10, 20, 30, 40, 50, 60]
+        offsets[wrong] -= 15
+        (tmp_path / "c.00000.bin").write_bytes(bytes(120))
+        write_index(tmp_path / "c.00000.idx", offsets, [0], 60)
+        with pytest.raises(MasscliError, match="not in order"):
+            Column((Shard(tmp_path / "c.00000", "ids", 6, FINGERPRINT),)).lengths()
+
+
+def test_ids_beyond_the_vocabulary_are_refused(tmp_path: Path) -> None:
+    column(tmp_path, [[1, 2], [], [9]])
+    whole = Column((Shard(tmp_path / "c.00000", "ids", 3, FINGERPRINT, 10),))
+    assert whole[2].tolist() == [9] and count_pieces(whole, 10).sum() == 3
+    smaller = Column((Shard(tmp_path / "c.00000", "ids", 3, FINGERPRINT, 9),))
+    assert smaller[0].tolist() == [1, 2] and smaller[1].tolist() == []
+    expected = f"{tmp_path / 'c.00000.bin'}: is damaged (it has the id 9, and the vocabulary has 9 pieces)"
+    for read in (lambda: smaller[2], lambda: count_pieces(smaller, 9)):
+        with pytest.raises(MasscliError) as caught:
+            read()
+        assert caught.value.message == expected
+
+
+def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    found = column(tmp_path, [[0x61], [0xFF, 0xFE], [0xED, 0xA0, 0x80]], kind="text", dtype="|u1")
+    assert found.text(0) == "a"
+    for row in (1, 2):
+        with pytest.raises(MasscliError, match=rf"row {row} of c is not UTF-8"):
+            found.text(row)
 
 
 @any_folder

@@ -1,0 +1,92 @@
+"""Read and write `state.json`, the file that makes a folder a checkpoint, with a checksum of its own content.
+
+It holds the number of the checkpoint format, the state of the run, its last metrics, the checksums of the
+other files of the folder, and the checksum of all of this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from masscli.core.config import config, from_dict
+from masscli.core.errors import MasscliError
+from masscli.core.files import write_synced
+
+FORMAT = 2
+"""Format 1 had no checksum of the state."""
+STATE_FILE = "state.json"
+REQUIRED_FILES = ("model.safetensors", "recipe.toml", "tokenizer.json")
+"""What no checkpoint lacks."""
+
+
+class DamagedStateError(Exception):
+    """What is wrong with the contents of a state file."""
+
+
+@config
+class StateFile:
+    """The contents of `state.json`; `state` is left for its owner to parse."""
+
+    state: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    files: Mapping[str, str]
+
+
+@config
+class _Mappings:
+    metrics: dict[str, float]
+    files: dict[str, str]
+
+
+def write_state_file(folder: Path, contents: StateFile) -> None:
+    """Write `state.json` into a folder, flushed to the disk."""
+    content = {
+        "format": FORMAT,
+        "state": contents.state,
+        "metrics": contents.metrics,
+        "files": contents.files,
+    }
+    sealed = {**content, "checksum": _checksum(content)}
+    write_synced(folder / STATE_FILE, json.dumps(sealed, indent=1, allow_nan=False).encode())
+
+
+def read_state_file(folder: Path) -> StateFile:
+    """Return the contents of `state.json` in a folder.
+
+    Raises MasscliError if it has another format, and DamagedStateError or ConfigError if it is damaged.
+    """
+    try:
+        content = json.loads((folder / STATE_FILE).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DamagedStateError(str(error)) from None
+    if not isinstance(content, dict) or "format" not in content:
+        raise DamagedStateError("it has no format")
+    if content["format"] != FORMAT:
+        raise MasscliError(
+            f"{folder}: has checkpoint format {content['format']}, this masscli reads {FORMAT}",
+            "use the version of masscli that wrote it, or train again",
+        )
+    checksum = content.pop("checksum", None)
+    if checksum != _checksum(content):
+        raise DamagedStateError("it does not match its checksum")
+    mappings = from_dict(_Mappings, {key: content.get(key) for key in ("metrics", "files")})
+    for name in REQUIRED_FILES:
+        if name not in mappings.files:
+            raise DamagedStateError(f"it does not list {name}")
+    for name in mappings.files:
+        # A file of another folder does not belong to this checkpoint.
+        if Path(name).name != name:
+            raise DamagedStateError(f"{name!r} is not the name of a file")
+    state = content.get("state")
+    if not isinstance(state, dict):
+        raise DamagedStateError("it has no state")
+    return StateFile(state=state, metrics=mappings.metrics, files=mappings.files)
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Return the sha256 of the content, whatever the order of its keys and the white space in the file."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,51 @@
+"""Find out whether the columns of a table fit each other, before examples are read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from masscli.data.storage.columns import Column, flat_values
+from masscli.data.storage.tables import LINE_COLUMN, derived_suffix
+
+
+def find_damage(columns: Mapping[str, Column], rows: int) -> str | None:
+    """Return which columns of a table with `rows` examples do not fit each other, or None.
+
+    Only the index of each column is read, and the columns of single numbers.
+    """
+    if LINE_COLUMN not in columns:
+        return f"it has no column {LINE_COLUMN}"
+    for name, column in columns.items():
+        suffix = derived_suffix(name)
+        field = name.removesuffix(f".{suffix}")
+        if field not in columns:
+            return f"it has {name} but not {field}"
+        if name == LINE_COLUMN or suffix in ("items", "at"):
+            if len(column) != rows:
+                return f"{name} has {len(column)} rows instead of {rows}"
+            if (column.lengths() != 1).any():
+                return f"{name} does not have one number in each row"
+        if suffix == "items" and (flat_values(column) < 0).any():
+            return f"{name} counts below 0"
+        if suffix == "at":
+            shared_rows = flat_values(column)
+            if ((shared_rows < 0) | (shared_rows >= len(columns[field]))).any():
+                return f"{name} points outside of {field}"
+    # The numbers above are sound, so that they can tell how many rows the others must have.
+    for name, column in columns.items():
+        if name == LINE_COLUMN or derived_suffix(name) in ("items", "at"):
+            continue
+        expected = _rows_of_field(columns, name.removesuffix(f".{derived_suffix(name)}"), rows)
+        if len(column) != expected:
+            return f"{name} has {len(column)} rows instead of {expected}"
+    return None
+
+
+def _rows_of_field(columns: Mapping[str, Column], field: str, rows: int) -> int:
+    """Return how many rows the columns of a field must have, in a table with `rows` examples."""
+    # A shared field has as many rows as there are different texts.
+    if f"{field}.at" in columns:
+        return len(columns[field])
+    if f"{field}.items" in columns:
+        return int(flat_values(columns[f"{field}.items"]).sum())
+    return rows
