@@ -80,9 +80,8 @@ class Column:
         shard = self.shards[number]
         row -= self._boundaries[number]
         start, stop = shard.offsets[row : row + 2].tolist()
-        values = shard.values[start:stop]
-        shard.check_ids(values)
-        return values
+        shard.check_ids(start, stop)
+        return shard.values[start:stop]
 
     def text(self, row: int) -> str:
         """Return a row of a text column. Raises MasscliError if it is not UTF-8."""
@@ -174,7 +173,7 @@ def count_pieces(column: Column, size: int) -> NDArray[np.int64]:
     for shard in column.shards:
         for start in range(0, len(shard.values), COUNT_BLOCK):
             block = shard.values[start : start + COUNT_BLOCK]
-            shard.check_ids(block)
+            shard.check_ids(start, start + len(block))
             counts += np.bincount(block, minlength=size)
     return counts
 

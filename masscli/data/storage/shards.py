@@ -32,6 +32,8 @@ DTYPES_OF_KIND: dict[str, tuple[str, ...]] = {
 """What a column may hold, and the numpy types that store it."""
 CHECK_BLOCK = 1 << 20
 """Offsets that are checked at a time."""
+ID_BLOCK = 1 << 16
+"""Ids that are checked at a time."""
 _HINT = "run masscli preprocess again"
 
 
@@ -84,14 +86,30 @@ class Shard:
         dtype, values, _ = self._header
         return self._map(".bin", dtype, values, 0)
 
-    def check_ids(self, values: NDArray[Any]) -> None:
-        """Raise MasscliError if some values of this shard are ids beyond the vocabulary."""
-        if self.vocab_size is not None and len(values) and values.max() >= self.vocab_size:
-            raise MasscliError(
-                f"{self._path('.bin')}: is damaged (it has the id {values.max()}, and the vocabulary "
-                f"has {self.vocab_size} pieces)",
-                _HINT,
-            )
+    def check_ids(self, start: int, stop: int) -> None:
+        """Raise MasscliError if some of the values from `start` to `stop` are ids beyond the vocabulary.
+
+        Values are checked a block at a time, and each block once, when it is first read: to check every row
+        would take as long as reading it.
+        """
+        if self.vocab_size is None:
+            return
+        for block in range(start // ID_BLOCK, (stop + ID_BLOCK - 1) // ID_BLOCK):
+            if self._checked_blocks[block]:
+                continue
+            largest = self.values[block * ID_BLOCK : (block + 1) * ID_BLOCK].max()
+            if largest >= self.vocab_size:
+                raise MasscliError(
+                    f"{self._path('.bin')}: is damaged (it has the id {largest}, and the vocabulary has "
+                    f"{self.vocab_size} pieces)",
+                    _HINT,
+                )
+            self._checked_blocks[block] = 1
+
+    @cached_property
+    def _checked_blocks(self) -> bytearray:
+        """Which blocks of values have been found to hold no id beyond the vocabulary."""
+        return bytearray(len(self.values) // ID_BLOCK + 1)
 
     def check(self) -> None:
         """Raise MasscliError if the header is damaged, or does not agree with the sizes of the files."""

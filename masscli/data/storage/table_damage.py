@@ -17,7 +17,7 @@ def find_damage(columns: Mapping[str, Column], rows: int) -> str | None:
         return f"it has no column {LINE_COLUMN}"
     for name, column in columns.items():
         suffix = derived_suffix(name)
-        field = name.removesuffix(f".{suffix}")
+        field = _field_of(name)
         if field not in columns:
             return f"it has {name} but not {field}"
         if name == LINE_COLUMN or suffix in ("items", "at"):
@@ -35,10 +35,17 @@ def find_damage(columns: Mapping[str, Column], rows: int) -> str | None:
     for name, column in columns.items():
         if name == LINE_COLUMN or derived_suffix(name) in ("items", "at"):
             continue
-        expected = _rows_of_field(columns, name.removesuffix(f".{derived_suffix(name)}"), rows)
+        expected = _rows_of_field(columns, _field_of(name), rows)
         if len(column) != expected:
             return f"{name} has {len(column)} rows instead of {expected}"
     return None
+
+
+def _field_of(name: str) -> str:
+    """Return the field that a column is made for, or the column itself if it is one."""
+    if derived_suffix(name):
+        return name.rpartition(".")[0]
+    return name
 
 
 def _rows_of_field(columns: Mapping[str, Column], field: str, rows: int) -> int:

@@ -244,12 +244,26 @@ def test_ids_beyond_the_vocabulary_are_refused(tmp_path: Path) -> None:
     whole = Column((Shard(tmp_path / "c.00000", "ids", 3, FINGERPRINT, 10),))
     assert whole[2].tolist() == [9] and count_pieces(whole, 10).sum() == 3
     smaller = Column((Shard(tmp_path / "c.00000", "ids", 3, FINGERPRINT, 9),))
-    assert smaller[0].tolist() == [1, 2] and smaller[1].tolist() == []
     expected = f"{tmp_path / 'c.00000.bin'}: is damaged (it has the id 9, and the vocabulary has 9 pieces)"
     for read in (lambda: smaller[2], lambda: count_pieces(smaller, 9)):
         with pytest.raises(MasscliError) as caught:
             read()
         assert caught.value.message == expected
+
+
+def test_each_block_of_ids_is_checked_when_it_is_first_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("masscli.data.storage.shards.ID_BLOCK", 4)
+    rows = [[1, 2], [3, 4, 5], [], [6], [7, 8, 1], [1, 50], [3], [4]]
+    column(tmp_path, rows)
+    found = Column((Shard(tmp_path / "c.00000", "ids", 8, FINGERPRINT, 50),))
+    # The id 50 is the eleventh value, so that it lies in the third block.
+    for row in (0, 1, 2, 3, 1, 0):
+        assert found[row].tolist() == rows[row]
+    for row in (4, 5, 6, 5):
+        with pytest.raises(MasscliError, match="it has the id 50"):
+            found[row]
 
 
 def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
