@@ -16,10 +16,10 @@ from masscli.core.errors import MasscliError
 
 
 def run(
-    paths: Annotated[list[Path], typer.Argument(help="Checkpoints, or runs.", metavar="PATH...")],
+    paths: Annotated[list[Path], typer.Argument(help="Checkpoints or runs.", metavar="PATH...")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new run.", metavar="FOLDER")],
     last: Annotated[
-        int | None, typer.Option("--last", help="Take the last so many checkpoints of each run.")
+        int | None, typer.Option("--last", help="Average this many of the last checkpoints of each run.")
     ] = None,
 ) -> None:
     import sys
@@ -28,7 +28,9 @@ def run(
 
     if last is not None and last < 1:
         raise MasscliError(f"--last: must be above 0, got {last}")
-    chosen = open_members(paths, last)
-    path = average(chosen, output)
-    print(f"the mean of {len(chosen)} checkpoints: {', '.join(str(c.path) for c in chosen)}", file=sys.stderr)
+    members = open_members(paths, last)
+    path = average(members, output)
+    names = ", ".join(str(member.path) for member in members)
+    print(f"the mean of {len(members)} checkpoints: {names}", file=sys.stderr)
+    # Scripts read the path from standard output.
     print(path)

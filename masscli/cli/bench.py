@@ -1,4 +1,4 @@
-"""Measure speed on this machine, and compare with plain PyTorch.
+"""Measure speed on this machine, beside plain PyTorch.
 
 Each figure is a median. Ratios are to a ceiling and a peer measured in the same run, since machines differ
 and drift.

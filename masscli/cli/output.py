@@ -1,4 +1,4 @@
-"""Where results go: standard output, or a file that appears when all of it is there."""
+"""Where results are written: standard output, or a file that is complete or not there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from masscli.core.files import open_atomic
 
 @contextmanager
 def writer(path: Path, flag: str = "--output") -> Iterator[Callable[[str], object]]:
-    """UTF-8, whatever the locale.  A file is written aside and appears when all of it is there; devices are written to directly."""
+    """Give a function that writes text to `path`, or to standard output if it is `-`.
+
+    Text is UTF-8, whatever the locale. A file is written under another name and renamed at the end; a device,
+    such as /dev/null, is written to directly. Raises MasscliError, which names `flag`, if it cannot be
+    opened.
+    """
     if str(path) == "-":
         yield lambda text: sys.stdout.buffer.write(text.encode())
         sys.stdout.buffer.flush()
@@ -22,7 +27,8 @@ def writer(path: Path, flag: str = "--output") -> Iterator[Callable[[str], objec
     with ExitStack() as stack:
         # Only a failure to open the file is the user's mistake.
         try:
-            opened = open(path, "wb") if is_device else open_atomic(path)  # noqa: SIM115  (the stack closes it)
+            # The stack closes it.
+            opened = open(path, "wb") if is_device else open_atomic(path)  # noqa: SIM115
             file = stack.enter_context(opened)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise MasscliError(f"{flag} {path}: {error.strerror}") from None
