@@ -86,7 +86,9 @@ def induce(
         )
     # The vectors of two windows were normalized one by one, and are now taken as one vector.
     x, y = (centre_and_normalize(side) for side in vectors)
-    words = [[pieces[i].removeprefix(SENTENCEPIECE_SPACE) for i in side] for side in ids]
+    words = []
+    for side in ids:
+        words.append([pieces[i].removeprefix(SENTENCEPIECE_SPACE) for i in side])
     spelling = spelling_similarity(words[0], words[1])
     # The second alignment differs in its random thinning only, and says how far to trust the first.
     aligned = align_spaces(x, y, anchors, spelling, seed=1)

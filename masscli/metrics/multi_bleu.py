@@ -49,12 +49,13 @@ class MultiBleu(BLEU):
     @classmethod
     def from_options(cls, options: ScoreConfig) -> Self:
         """Return the metric with the settings of `options`."""
+        romanian = "plain" if options.plain_romanian else None
         preprocessing = TextPreprocessing(
             # The papers that removed the marks had normalized punctuation before.
             normalize=options.normalize or options.plain_romanian,
             moses=True,
             lowercase=options.lowercase,
-            romanian="plain" if options.plain_romanian else None,
+            romanian=romanian,
         )
         return cls(options.lang, preprocessing, effective_order=options.sentence_level)
 

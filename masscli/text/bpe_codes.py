@@ -137,8 +137,10 @@ class BpeCodesModel:
     @property
     def free_ids(self) -> Sequence[int]:
         """The ids of special pieces to which XLM gives no meaning."""
-        special = enumerate(XLM_SPECIAL_PIECES)
-        return [i for i, piece in special if piece.startswith("<special") and i != MASK_ID]
+        special = [i for i, piece in enumerate(XLM_SPECIAL_PIECES) if piece.startswith("<special")]
+        # One of them is the mask.
+        special.remove(MASK_ID)
+        return special
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return the ids of each line."""
@@ -152,7 +154,12 @@ class BpeCodesModel:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the words with spaces between them, and UNKNOWN_TEXT for unknown pieces."""
-        pieces = [UNKNOWN_TEXT if i == UNKNOWN_ID else self._pieces[i] for i in ids]
+        pieces = []
+        for i in ids:
+            if i == UNKNOWN_ID:
+                pieces.append(UNKNOWN_TEXT)
+            else:
+                pieces.append(self._pieces[i])
         # The space at the end lets a mark on the last piece be removed like any other.
         return f"{' '.join(pieces)} ".replace(f"{BPE_CONTINUATION} ", "").rstrip(" ")
 

@@ -79,7 +79,11 @@ def _blank_non_printing(line: str) -> str:
     """Replace control, format and unassigned characters, as Moses' remove-non-printing-char.perl does."""
     if line.isprintable():
         return line
-    return "".join(" " if unicodedata.category(letter)[0] == "C" else letter for letter in line)
+    letters = []
+    for letter in line:
+        is_non_printing = unicodedata.category(letter)[0] == "C"
+        letters.append(" " if is_non_printing else letter)
+    return "".join(letters)
 
 
 # sacremoses is slow to import and its objects are slow to make, so there is one of each kind for each

@@ -104,7 +104,12 @@ class WordPieceModel:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the tokens with spaces between them, and UNKNOWN_TEXT for unknown ones."""
-        pieces = [UNKNOWN_TEXT if piece == _UNKNOWN else piece for piece in self.id_to_piece(ids)]
+        pieces = []
+        for piece in self.id_to_piece(ids):
+            if piece == _UNKNOWN:
+                pieces.append(UNKNOWN_TEXT)
+            else:
+                pieces.append(piece)
         return " ".join(pieces).replace(f" {WORDPIECE_CONTINUATION}", "")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
@@ -138,7 +143,14 @@ def basic_tokens(line: str, keep_accents: bool) -> list[str]:
     if not keep_accents:
         decomposed = unicodedata.normalize("NFD", line)
         line = "".join(letter for letter in decomposed if unicodedata.category(letter) != "Mn")
-    return "".join(f" {letter} " if _is_punctuation(letter) else letter for letter in line).split()
+    # Spaces around a mark make it a token of its own.
+    spaced = []
+    for letter in line:
+        if _is_punctuation(letter):
+            spaced.append(f" {letter} ")
+        else:
+            spaced.append(letter)
+    return "".join(spaced).split()
 
 
 def _clean(letter: str) -> str:

@@ -70,12 +70,13 @@ def segment_pairs(
     ALBERT does. Raises MasscliError if `strict-sop` has no document with two sentences to learn from.
     """
     sentences = data.monolingual(split, context.dataset_name)
+    copies = options.dupe_factor if split == "train" else 1
     pairs = SegmentPairDataset(
         sentences,
         kind,
         options.tokens_per_sample,
         short_prob=options.short_seq_prob,
-        copies=options.dupe_factor if split == "train" else 1,
+        copies=copies,
         seed=options.pair_seed,
         word_starts=word_starts(data.tokenizer(), albert_word_starts),
         max_sentences=max_examples,
