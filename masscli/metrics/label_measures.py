@@ -87,7 +87,7 @@ def ranks(values: Sequence[float]) -> list[float]:
 
 
 def choose_positive_label(labels: Sequence[str], positive: str) -> str | None:
-    """Return the label that F1 is about: the named one, else the second of two, else None for all."""
+    """Return the positive label for F1: the given one, else the second of two, else None (macro F1)."""
     if positive:
         return positive
     if len(labels) == 2:

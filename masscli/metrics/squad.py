@@ -60,7 +60,10 @@ def f1(gold: str, predicted: str, v2: bool = True) -> float:
 
 
 def gold_answers(question: Question, v2: bool) -> Sequence[str]:
-    """Return the gold answers to compare a prediction with; for version 2.0, those left after normalizing."""
+    """Return the gold answers to compare a prediction with.
+
+    In version 2.0 answers that are empty when normalized are left out; if none is left, the answer is "".
+    """
     if not v2:
         return question.answers
     return [answer for answer in question.answers if normalize_answer(answer)] or [""]

@@ -1,1 +1,1 @@
-"""The networks.  They see ids and vectors, never text."""
+"""The networks, which see ids and vectors, but never text."""

@@ -25,7 +25,7 @@ class RunLog:
     update_seconds: list[float] = field(default_factory=list)
     """Seconds of an update, once for each line of the log."""
     target_rates: list[float] = field(default_factory=list)
-    """Targets a second, likewise."""
+    """Targets per second, once for each line of the log."""
     metrics: dict[int, Mapping[str, float]] = field(default_factory=dict)
     """Metrics of each validation, by update."""
     best_step: int | None = None

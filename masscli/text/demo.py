@@ -67,7 +67,7 @@ def write(folder: Path, seed: int = 1) -> list[Path]:
 
 
 def _draw_sentence(tables: dict[str, list[list[str]]], rng: random.Random) -> dict[str, str]:
-    """Draw a pattern and a row of words for each of its slots."""
+    """Draw a sentence pattern and words for its slots; return the sentence in each language."""
     pattern = rng.choice(tables["sentences"])
     # Two different people.
     subject, friend = rng.sample(tables["who"], 2)

@@ -1,7 +1,8 @@
 """Convert config.json to a `ModelConfig`, and back.
 
-What config.json does not say (where the norms are, what is shared, ...) must be as in the family's preset. A
-model that differs there has no counterpart, nor has a config.json that asks for what this Transformer is not.
+Settings that config.json does not have (where the norms are, what is shared, ...) must be as in the family's
+preset: a model that differs there cannot be exported. A config.json cannot be imported if it asks for a
+variant that masscli's Transformer does not have.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _resolve(family: Family, raw: Mapping[str, Any], values: dict[str, Any], pat
         if values["activation"] not in family.activations:
             raise MasscliError(
                 f"{path}: {family.config_keys['activation']} is {values['activation']}",
-                f"known for {family.title}: {', '.join(family.activations)}",
+                f"{family.title} can be imported with {', '.join(family.activations)}",
             )
         values["activation"] = family.activations[values["activation"]]
         values["max_positions"] -= position_offset(family, raw)

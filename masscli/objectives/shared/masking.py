@@ -64,7 +64,8 @@ class TokenMasker:
     ) -> tuple[Ids, Ids]:
         """Corrupt an example; return its new ids and the sorted positions of the tokens to predict.
 
-        `number` is that of the example. `starts_word` may be None for units that do not ask for words.
+        `number` is the number of the example. `starts_word` says which tokens begin a word; it may be None if
+        the unit does not depend on words.
         """
         # A static mask replaces the example's own generator by one that does not depend on the epoch.
         if self.static:

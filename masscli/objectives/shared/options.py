@@ -45,7 +45,7 @@ class CodeSwitchingOptions(ObjectiveConfig):
     """File with two words, WORD WORD, on each line; some words that the encoder reads are replaced by their
     translations (code-switching)."""
     switch_share: float = 0.3
-    """Share of the words in the dictionary that are translated."""
+    """Probability that a word of the text is translated, if the dictionary has it."""
 
     def __post_init__(self) -> None:
         check(fraction_rule("switch_share", self.switch_share))

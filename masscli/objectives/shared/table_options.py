@@ -59,7 +59,7 @@ class TableOptions(ObjectiveConfig):
         return "bert"
 
     def adapt_to_model(self, encoder: bool, decoder: bool, pair_format: PairFormatName) -> Self:
-        """Return the options with `pair_format` filled in from the trained encoder if it is `auto`."""
+        """Return the options; a `pair_format` of `auto` becomes roberta if the encoder has learned that."""
         reads_encoder = encoder and self.read != "decoder"
         # A decoder has its own default, which SequenceReader chooses.
         if self.pair_format == "auto" and reads_encoder and pair_format == "roberta":
