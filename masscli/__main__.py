@@ -7,9 +7,11 @@ state of the machine (one line and a hint), 130 after Ctrl-C, and 141 if the rea
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO, cast
 
 from masscli.core.errors import MasscliError
 
@@ -30,6 +32,7 @@ the default of 1,024 is too much; an update needs about 70."""
 def main() -> None:
     """Run the command line of the process, and exit."""
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", ONEDNN_CACHE_CAPACITY)
+    replace_closed_streams()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -39,9 +42,7 @@ def run(args: Sequence[str]) -> int:
         from masscli.cli.app import dispatch
 
         code = dispatch(args)
-        # The caller may have closed it: `masscli ... >&-`.
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -69,6 +70,42 @@ def report_error(message: str, hint: str | None) -> int:
     if hint is not None:
         print(f"hint: {hint}", file=sys.stderr)
     return 2
+
+
+class ClosedOutput(io.TextIOBase):
+    """Stands for a standard output that the caller has closed: a command that has no results may run."""
+
+    @property
+    def buffer(self) -> ClosedOutput:
+        """Return what takes bytes, which is refused as well."""
+        return self
+
+    def write(self, content: str | bytes) -> int:
+        """Raise MasscliError, unless there is nothing to write."""
+        if content:
+            raise MasscliError("standard output is closed", "leave it open, or write to a file with --output")
+        return 0
+
+
+def replace_closed_streams() -> None:
+    """Fill the places of standard streams that the caller has closed, as in `masscli ... 2>&-`.
+
+    Python has None for them, and `print(file=None)` would write messages among the results. The first files
+    that are opened would take their numbers, and get what libraries write to these.
+    """
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    for number, stream in enumerate(streams):
+        if stream is None:
+            # The lowest free number is that of the stream.
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+    if sys.stdout is None:
+        sys.stdout = cast(TextIO, ClosedOutput())
+    if sys.stderr is None:
+        # It stays open until the process ends.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def abandon_stdout() -> None:

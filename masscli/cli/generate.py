@@ -152,12 +152,11 @@ def _open_input(model: TextModel, command: GenerateConfig) -> tuple[Iterable[str
             f"{path}: is read as text, a line at a time, and not as {kind}; "
             "its table, preprocessed, is written from with --gen-subset"
         )
-    if str(path) == "-" and sys.stdin.isatty():
-        source = repr(model.task.source)
-        print(
-            f"reading lines in {source} from the terminal; an end of file (Ctrl-D) starts the translation",
-            file=sys.stderr,
-        )
+    if str(path) == "-" and sys.stdin is not None and sys.stdin.isatty():
+        answer = f"{command.buffer_size} lines or an end of file (Ctrl-D) start the translation"
+        if command.buffer_size == 1:
+            answer = "each is answered at once, and an end of file (Ctrl-D) ends the command"
+        print(f"reading lines in {model.task.source!r} from the terminal; {answer}", file=sys.stderr)
     return _opened_lines(path), references
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from masscli.core.errors import MasscliError
 from masscli.core.files import open_atomic
@@ -15,13 +16,12 @@ from masscli.core.files import open_atomic
 def writer(path: Path, flag: str = "--output") -> Iterator[Callable[[str], object]]:
     """Give a function that writes text to `path`, or to standard output if it is `-`.
 
-    Text is UTF-8, whatever the locale. A file is written under another name and renamed at the end; a device,
-    such as /dev/null, is written to directly. Raises MasscliError, which names `flag`, if it cannot be
-    opened.
+    Text is UTF-8, whatever the locale. A file is written under another name and renamed at the end. Standard
+    output, and a device such as /dev/null, are written to directly and at once, since another process may
+    wait for the text. Raises MasscliError, which names `flag`, if the path cannot be opened.
     """
     if str(path) == "-":
-        yield lambda text: sys.stdout.buffer.write(text.encode())
-        sys.stdout.buffer.flush()
+        yield lambda text: _write_at_once(sys.stdout.buffer, text)
         return
     is_device = path.exists() and not path.is_file()
     with ExitStack() as stack:
@@ -32,4 +32,12 @@ def writer(path: Path, flag: str = "--output") -> Iterator[Callable[[str], objec
             file = stack.enter_context(opened)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise MasscliError(f"{flag} {path}: {error.strerror}") from None
-        yield lambda text: file.write(text.encode())
+        if is_device:
+            yield lambda text: _write_at_once(file, text)
+        else:
+            yield lambda text: file.write(text.encode())
+
+
+def _write_at_once(file: BinaryIO, text: str) -> None:
+    file.write(text.encode())
+    file.flush()

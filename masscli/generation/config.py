@@ -133,7 +133,8 @@ class GenerateConfig:
     batch_size: int | None = None
     """Most sentences in a batch."""
     buffer_size: int = 4096
-    """Number of lines to read ahead, so that sentences of similar length can share a batch."""
+    """Number of lines to read ahead, so that sentences of similar length can share a batch; 1 answers each
+    line of a pipe or a terminal at once."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic. auto is bf16 on GPUs that have it and on CPUs where it measures as faster, else fp32."""
     device: str = "auto"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import gzip
+import io
 import lzma
 import sys
 import zlib
@@ -71,6 +72,9 @@ def open_bytes(path: Path) -> BinaryIO:
     Raises MasscliError if the file cannot be opened, or if standard input was read before.
     """
     if str(path) == "-":
+        # The caller may have closed it: `masscli ... <&-`.
+        if sys.stdin is None:
+            raise MasscliError("standard input (-) is closed", "give a file, or leave it open")
         # Whoever read standard input first has closed it.
         if sys.stdin.buffer.closed:
             raise MasscliError("standard input (-) is read twice", "give one of the two as a file")
@@ -91,8 +95,13 @@ def open_bytes(path: Path) -> BinaryIO:
 
 
 def read_block(file: BinaryIO, size: int, path: Path) -> bytes:
-    """Read up to `size` bytes. Raises MasscliError if a compressed file is damaged."""
+    """Read up to `size` bytes, or all if it is -1. Raises MasscliError if a compressed file is damaged.
+
+    With a size, what a pipe or a terminal has already is returned, so that a line need not wait for the next.
+    """
     try:
+        if size > 0 and isinstance(file, io.BufferedReader):
+            return file.read1(size)
         return file.read(size)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         kind = "xz" if path.suffix == ".xz" else "gzip"
@@ -111,15 +120,15 @@ def read_range(path: Path, offset: int, size: int) -> bytes:
 def iter_blocks(path: Path) -> Iterator[bytes]:
     """Yield whole lines, about BLOCK_BYTES at a time. Only the last block may lack its final newline."""
     with open_bytes(path) as file:
-        incomplete_line = b""
+        incomplete_line = bytearray()
         line_number = 1
         while block := read_block(file, BLOCK_BYTES, path):
             # Hold back what follows the last newline until the next block completes it.
             end = block.rfind(b"\n") + 1
             if end:
-                yield incomplete_line + block[:end]
+                yield bytes(incomplete_line) + block[:end]
                 line_number += block.count(b"\n", 0, end)
-                incomplete_line = block[end:]
+                incomplete_line = bytearray(block[end:])
                 continue
             incomplete_line += block
             # A binary file may have no newline at all, and would fill the memory.
@@ -129,7 +138,7 @@ def iter_blocks(path: Path) -> Iterator[bytes]:
                     "is it text? lines end in \\n",
                 )
         if incomplete_line:
-            yield incomplete_line
+            yield bytes(incomplete_line)
 
 
 def decode_utf8(block: bytes, path: Path, first_line: int, offset: int) -> str:
