@@ -10,9 +10,11 @@ import errno
 import io
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import TextIO, cast
 
+from masscli.core import distributed
 from masscli.core.errors import MasscliError
 
 DISK_ERRORS = {
@@ -27,6 +29,9 @@ DISK_ERRORS = {
 ONEDNN_CACHE_CAPACITY = "128"
 """Number of compiled CPU kernels that oneDNN keeps, one for each shape of a product. Each takes megabytes, so
 the default of 1,024 is too much; an update needs about 70."""
+
+LATER_REPORT_SECONDS = 10
+"""How long the other processes wait before they report a mistake of the user."""
 
 
 def main() -> None:
@@ -48,6 +53,9 @@ def run(args: Sequence[str]) -> int:
         print("stopped", file=sys.stderr)
         return 130
     except MasscliError as error:
+        # The first process of torchrun meets most mistakes as well. It reports them, and ends this process.
+        if distributed.rank > 0:
+            time.sleep(LATER_REPORT_SECONDS)
         return report_error(error.message, error.hint)
     except BrokenPipeError:
         abandon_stdout()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from torch import Tensor
 from masscli.api.task_model import objective_of
 from masscli.api.writing_task import WritingTask, select_writing_task, writing_stack
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.batches.sequences import Truncation
 from masscli.data.storage.data_folder import DataFolder
 from masscli.generation.config import GenerationConfig
+from masscli.generation.decoder import Decoder
 from masscli.generation.single_stack_decoding import extract_stack
 from masscli.generation.translator import Translator
 from masscli.objectives.write.conditional_generation import ConditionalGeneration
@@ -58,7 +60,7 @@ class TextModel:
         # Weights are read later, so that mistakes in the request are reported at once.
         checkpoints, warnings = _open_ensemble(paths)
         task = select_writing_task(checkpoints[0], stream, source, target)
-        chosen_device = choose_device(device)
+        chosen_device = choose_device(device, distributed.local_rank)
         dtype = choose_dtype(precision, chosen_device)
         return cls(tuple(checkpoints), task, chosen_device, dtype, (*warnings, *task.warnings))
 
@@ -71,10 +73,12 @@ class TextModel:
         buffer_size: int = 4096,
         seed: int = 1,
         allowed: Tensor | None = None,
+        make_decoder: Callable[..., Decoder] = Decoder,
     ) -> Translator:
         """Read the weights and return a translator for the chosen task.
 
-        `allowed` is a (V,) mask of the pieces that may be generated; None allows all.
+        `allowed` is a (V,) mask of the pieces that may be generated; None allows all. `make_decoder` makes
+        the decoder, which may share its work (see masscli/generation/shared_decoding.py).
         """
         # Members of an ensemble may generate with different stacks.
         models = []
@@ -101,6 +105,7 @@ class TextModel:
             seed=seed,
             truncation=truncation,
             allowed=allowed,
+            make_decoder=make_decoder,
         )
 
     def translate(self, lines: Iterable[str], **search: Any) -> list[str]:

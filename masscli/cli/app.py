@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from masscli.cli.options import bind
+from masscli.core import distributed
 from masscli.core.config import ConfigError, suggest
 from masscli.core.errors import MasscliError
 from masscli.version import __version__
@@ -42,6 +43,9 @@ COMMANDS = {
 }
 """The summary of each command. Its module is masscli/cli/NAME.py, or NAME_.py if the word is a keyword of
 Python."""
+
+SHARING_COMMANDS = {"pretrain", "finetune", "generate"}
+"""The commands that share their work among the processes of torchrun. Of others, the first process does all."""
 
 ABOUT = """\
 Masked sequence-to-sequence pre-training (MASS) and its relatives, from raw text to a scored translation.
@@ -135,6 +139,10 @@ class Commands(HelpPage, TyperGroup):
 
 def dispatch(args: Sequence[str]) -> int:
     """Parse and run a command line, and return its exit code. Raises MasscliError for a user's mistake."""
+    if distributed.world_size > 1 and not SHARING_COMMANDS.intersection(args[:1]):
+        if distributed.rank > 0:
+            return 0
+        distributed.work_alone()
     app = build_app()
     # A shell asks for completions through this variable.
     if "_MASSCLI_COMPLETE" in os.environ:

@@ -18,11 +18,14 @@ Examples:
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +34,7 @@ import typer
 from masscli.cli.generate_formats import Entry, choose_format
 from masscli.cli.options import check_changed_options
 from masscli.cli.output import writer
+from masscli.core import distributed
 from masscli.core.config import UnusedOption, iter_options
 from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerateConfig, GenerationConfig
@@ -38,7 +42,11 @@ from masscli.text.corpus import iter_lines
 from masscli.text.single_line import one_line
 
 if TYPE_CHECKING:
+    import torch
+
     from masscli.api.text_model import TextModel
+    from masscli.generation.decoder import Decoder
+    from masscli.generation.shared_decoding import WorkGroup
     from masscli.generation.translator import Report, Translation, Translator
 
 RUNS = Path("runs")
@@ -55,10 +63,44 @@ def run(
     ] = None,
 ) -> None:
     """Translate, or score given translations, line by line."""
-    from masscli.api.text_model import TextModel
-
     if (command.prefix is not None) != (search.prefix_size > 0):
         raise MasscliError("--prefix and --prefix-size belong together", "--prefix FILE --prefix-size N")
+    if distributed.world_size == 1:
+        _generate(command, search, paths, None)
+        return
+    from masscli.generation.shared_decoding import WorkGroup
+    from masscli.training.precision import choose_device
+
+    device = choose_device(command.device, distributed.local_rank)
+    group = WorkGroup(device)
+    if distributed.rank > 0:
+        _help_first_process(command, search, group, device)
+        return
+    with closing(group):
+        _generate(command, search, paths, group)
+
+
+def _help_first_process(
+    command: GenerateConfig, search: GenerationConfig, group: WorkGroup, device: torch.device
+) -> None:
+    """Decode what the first process sends. It alone reads the input, and writes the output and messages."""
+    from masscli.generation.shared_decoding import SharedDecoder
+
+    # None if the first process has given up.
+    model = group.receive()
+    if model is not None:
+        decoder = _make_translator(replace(model, device=device), command, search, group).decoder
+        assert isinstance(decoder, SharedDecoder)
+        decoder.serve()
+    distributed.stop()
+
+
+def _generate(
+    command: GenerateConfig, search: GenerationConfig, paths: list[Path] | None, group: WorkGroup | None
+) -> None:
+    """Generate, with the help of the other processes if there is a group of them."""
+    from masscli.api.text_model import TextModel
+
     _check_unused_options(command, search)
     started = time.perf_counter()
     model = TextModel.open(
@@ -72,17 +114,9 @@ def run(
     for warning in model.warnings:
         _warn(warning)
     texts, references = _open_input(model, command)
-    allowed = (
-        model.frequent_pieces(command.min_piece_count, command.data) if command.min_piece_count else None
-    )
-    translator = model.translator(
-        search,
-        batch_tokens=command.batch_tokens,
-        batch_size=command.batch_size,
-        buffer_size=command.buffer_size,
-        seed=command.seed,
-        allowed=allowed,
-    )
+    if group is not None:
+        group.send(model)
+    translator = _make_translator(model, command, search, group)
     ready = time.perf_counter()
     scores_only = command.score_reference is not None
     show = choose_format(command.format, translator.tokenizer, model.task.source, search.nbest, scores_only)
@@ -100,6 +134,30 @@ def run(
     verb = "scored" if scores_only else "translated"
     _summarise(
         verb, translator.report, translator.max_source_length, ready - started, time.perf_counter() - ready
+    )
+
+
+def _make_translator(
+    model: TextModel, command: GenerateConfig, search: GenerationConfig, group: WorkGroup | None
+) -> Translator:
+    """Return a translator, whose decoder shares its work if there is a group of processes."""
+    from masscli.generation.decoder import Decoder
+    from masscli.generation.shared_decoding import SharedDecoder
+
+    make_decoder: Callable[..., Decoder] = Decoder
+    if group is not None:
+        make_decoder = functools.partial(SharedDecoder, group)
+    allowed = None
+    if command.min_piece_count:
+        allowed = model.frequent_pieces(command.min_piece_count, command.data)
+    return model.translator(
+        search,
+        batch_tokens=command.batch_tokens,
+        batch_size=command.batch_size,
+        buffer_size=command.buffer_size,
+        seed=command.seed,
+        allowed=allowed,
+        make_decoder=make_decoder,
     )
 
 

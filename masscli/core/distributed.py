@@ -65,6 +65,14 @@ def start(device: torch.device) -> None:
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, device_id=own_gpu)
 
 
+def work_alone() -> None:
+    """Go on as the only process, which does not know of the others; nor do programs that it starts."""
+    global rank, world_size, local_rank
+    rank, world_size, local_rank = 0, 1, 0
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        os.environ.pop(name, None)
+
+
 def _shares_store_of_torchrun() -> bool:
     """Return whether torchrun's own store is used and all processes run on this machine."""
     uses_store = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"

@@ -110,14 +110,14 @@ class Decoder:
             for batch in self._batches([len(ids) for ids in sources], self.config.beam):
                 start = self.framing.decoder_start(target)
                 hypotheses = search(
-                    self._stepper(_select(sources, batch), source, target, self.config.beam),
+                    self._stepper(select(sources, batch), source, target, self.config.beam),
                     torch.full((len(batch),), start, device=self.device),
                     [self._length_limit(len(sources[i]), len(prefixes[i])) for i in batch],
                     self.config,
                     self.framing.vocab,
-                    prefixes=_select(prefixes, batch),
+                    prefixes=select(prefixes, batch),
                     seed=self.seed,
-                    keys=_select(sample_keys, batch),
+                    keys=select(sample_keys, batch),
                     allowed=self.allowed,
                 )
                 for i, n_best in zip(batch, hypotheses, strict=True):
@@ -141,10 +141,10 @@ class Decoder:
         with torch.inference_mode(), self._eval_mode():
             for batch in self._batches(sizes, 1):
                 # Rows hold the start symbol, so a row of n + 1 ids has n to predict, the end symbol included.
-                framed = [self.framing.with_special_tokens(ids, target) for ids in _select(targets, batch)]
+                framed = [self.framing.with_special_tokens(ids, target) for ids in select(targets, batch)]
                 rows, row_lengths = pad(framed, self.framing.vocab.pad)
                 lengths = row_lengths - 1
-                batch_sources = _select(sources, batch)
+                batch_sources = select(sources, batch)
                 if self.single_stack:
                     stepper = self._stepper(batch_sources, source, target, 1)
                     # A single stack reads a source and its continuation by different rules, which the stepper
@@ -266,7 +266,7 @@ class Decoder:
                 model.train(mode)
 
 
-def _select(items: Sequence[T], numbers: Sequence[int]) -> list[T]:
+def select(items: Sequence[T], numbers: Sequence[int]) -> list[T]:
     """Return the items with these numbers."""
     return [items[number] for number in numbers]
 

@@ -7,7 +7,7 @@ printed here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -80,11 +80,12 @@ class Translator:
         seed: int = 1,
         truncation: Truncation = NO_TRUNCATION,
         allowed: Tensor | None = None,
+        make_decoder: Callable[..., Decoder] = Decoder,
     ) -> None:
         self.tokenizer = tokenizer
         self.buffer_size = buffer_size
         self.truncation = truncation
-        self.decoder = Decoder(
+        self.decoder = make_decoder(
             models,
             framing,
             config,

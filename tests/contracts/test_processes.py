@@ -21,7 +21,7 @@ from masscli.training.fsdp import check_can_shard
 from masscli.training.recipe import Recipe
 from masscli.training.trainer import Trainer
 from tests.toy import recipe
-from tests.training.test_trainer import at, last, same_run
+from tests.training.test_trainer import at, last, same_run, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -316,3 +316,44 @@ def test_mistakes_in_one_line(
     first, *rest = capsys.readouterr().err.rstrip("\n").split("\n")
     assert first == f"error: {message}"
     assert len(rest) <= 1 and all(line.startswith("hint: ") for line in rest)
+
+
+@pytest.fixture
+def translating(toy: Path, tmp_path: Path) -> Path:
+    """A run that translates, and in.en with lines of all lengths, two of them empty."""
+    streams = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
+    train(recipe(toy, tmp_path / "run", "train.max_update=4", streams=streams))
+    lines = [" ".join(["bab", "deg", "fik"][: number % 4] * (number % 3 + 1)) for number in range(21)]
+    (tmp_path / "in.en").write_text("\n".join(["", *lines]) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "args", [["--nbest", "2"], ["--sampling", "--beam", "2"], ["--score-reference"]], ids=str
+)
+def test_generate_shares_the_lines_and_keeps_their_order(args: list[str], translating: Path) -> None:
+    """Two processes write what one writes, once, and one summary."""
+    place = translating
+    if "--score-reference" in args:
+        args = ["--score-reference", str(place / "in.en")]
+    command = ["generate", str(place / "run"), "--input", str(place / "in.en"), "--precision", "fp32"]
+    command += ["--buffer-size", "9", *args]
+    alone = subprocess.run([sys.executable, "-m", "masscli", *command], capture_output=True, text=True)
+    together = subprocess.run(torchrun(command), capture_output=True, text=True, timeout=200)
+    assert (alone.returncode, together.returncode) == (0, 0), together.stderr
+    assert together.stdout == alone.stdout
+    assert together.stderr.count(" 22 lines in ") == 1
+
+
+def test_other_commands_run_once(translating: Path) -> None:
+    command = ["recipe", "list"]
+    alone = subprocess.run([sys.executable, "-m", "masscli", *command], capture_output=True, text=True)
+    together = subprocess.run(torchrun(command), capture_output=True, text=True, timeout=200)
+    assert (together.returncode, together.stdout) == (0, alone.stdout)
+
+
+def test_a_mistake_is_reported_once(translating: Path) -> None:
+    command = ["generate", str(translating / "nothing")]
+    done = subprocess.run(torchrun(command), capture_output=True, text=True, timeout=200)
+    assert done.returncode != 0
+    assert done.stderr.count("error: ") == 1 and "no such run or checkpoint" in done.stderr
