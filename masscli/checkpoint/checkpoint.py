@@ -44,6 +44,7 @@ from masscli.data.batches.framing import Framing
 from masscli.data.batches.sampler import Position
 from masscli.models.transformer import Transformer
 from masscli.objectives.write.options import ConditionalGenerationOptions
+from masscli.text.corpus import decode_text
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.recipe import Recipe
 
@@ -355,7 +356,7 @@ def saved_checkpoints(run: Path) -> dict[int, Path]:
 def _read_recipe(path: Path) -> Recipe:
     """Return the recipe of a checkpoint. Errors name the file, since no option of this command is to blame."""
     try:
-        return from_dict(Recipe, tomllib.loads(path.read_text(encoding="utf-8")))
+        return from_dict(Recipe, tomllib.loads(decode_text(path.read_bytes(), path)))
     except ConfigError as error:
         lines = [f"{path}: {line}" for line in error.message.split("\n")]
         hint = error.hint or "it was written by another version of masscli, or changed since"

@@ -31,6 +31,7 @@ from masscli.core.config import ConfigError, from_dict, iter_options, merge, ove
 from masscli.core.errors import MasscliError
 from masscli.objectives.registry import OBJECTIVES
 from masscli.objectives.stream_selection import StreamSelection
+from masscli.text.corpus import decode_text
 from masscli.training.recipe import Recipe
 from masscli.training.setup.request import TrainRequest, parse_weighted
 
@@ -188,13 +189,13 @@ class TrainingOptions(OptionGroup):
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file. Raises MasscliError if it is not there or not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(decode_text(path.read_bytes(), path))
     except (FileNotFoundError, IsADirectoryError):
         raise MasscliError(
             f"{path}: there is no such file",
             "a recipe is a TOML file; `masscli recipe show RUN` prints that of a run",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise MasscliError(f"{path}: {error}", "the file must be TOML in UTF-8") from None
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.text.corpus import decode_text
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ def read_run(folder: Path) -> RunLog:
     if not path.is_file():
         raise MasscliError(f"{path}: no such file", "name folders of runs, or a log of scores")
     log = RunLog(folder.name)
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    for line in decode_text(path.read_bytes(), path).split("\n"):
         try:
             event = json.loads(line)
         except ValueError:

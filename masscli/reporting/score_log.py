@@ -16,6 +16,7 @@ from pathlib import Path
 
 from masscli.core.errors import MasscliError
 from masscli.core.files import append_locked
+from masscli.text.corpus import decode_text
 from masscli.text.single_line import json_line
 
 SEED = "seed"
@@ -99,7 +100,7 @@ def read_scores(path: Path) -> list[LoggedScore]:
     """
     scores: dict[tuple[str, Tags], LoggedScore] = {}
     signatures: dict[str, tuple[str, int]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(decode_text(path.read_bytes(), path).split("\n"), 1):
         if not line.strip():
             continue
         score = _parse(line, f"{path}:{number}")

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.text.corpus import decode_text
 from masscli.text.markers import BPE_CONTINUATION, UNKNOWN_TEXT
 from masscli.text.subword_model import pieces_of
 
@@ -99,11 +100,10 @@ def _is_merge(fields: Sequence[str]) -> bool:
 def _numbered_lines(path: Path, flag: str) -> Iterator[tuple[int, str]]:
     """Yield each line with its number. Only `\\n` ends a line, since a piece may be any other white space."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        data = path.read_bytes()
     except OSError as error:
         raise MasscliError(f"{flag} {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise MasscliError(f"{flag} {path}: is not UTF-8 (byte {error.start})") from None
+    text = decode_text(data, path)
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         yield number, line.removesuffix("\r").rstrip(" ")
 

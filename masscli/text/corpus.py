@@ -161,6 +161,24 @@ def decode_utf8(block: bytes, path: Path, first_line: int, offset: int) -> str:
         ) from None
 
 
+def decode_text(data: bytes, path: Path) -> str:
+    """Return the text of a whole file, without a byte order mark at its start.
+
+    This and `iter_lines` are how every text file is read. Raises MasscliError, which names the line, if it is
+    not UTF-8.
+    """
+    return decode_utf8(data, path, 1, 0).removeprefix("\ufeff")
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file, which may be compressed; see `decode_text`.
+
+    Raises MasscliError if it cannot be opened or is not UTF-8.
+    """
+    with open_bytes(path) as file:
+        return decode_text(read_block(file, -1, path), path)
+
+
 def split_lines(text: str) -> list[str]:
     """Return the lines of a text, each without its "\\n" and without one "\\r" before that."""
     if not text:

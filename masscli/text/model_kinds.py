@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+
 from masscli.text.bpe_codes import BpeCodesModel, is_bpe_codes
 from masscli.text.sentencepiece_model import SentencePieceModel
-from masscli.text.subword_model import SubwordModel
+from masscli.text.subword_model import BadModelError, SubwordModel
 from masscli.text.tokenizer_card import RESERVED_PIECES, SPARE_PIECES
 from masscli.text.wordpiece import WordPieceModel, is_wordpiece
 
@@ -25,6 +27,8 @@ def detect_kind(data: bytes) -> str:
         return BPE_CODES
     if is_wordpiece(data):
         return WORDPIECE
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadModelError("is UTF-16", "convert it: iconv -f UTF-16 -t UTF-8")
     # Nobody else reserves these pieces.
     processor = SentencePieceModel(data).processor
     ours = (*RESERVED_PIECES, *SPARE_PIECES)

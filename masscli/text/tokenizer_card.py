@@ -10,6 +10,7 @@ from pathlib import Path
 
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
+from masscli.text.corpus import decode_text
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.subword_model import SubwordModel
 from masscli.text.vocabulary import Vocabulary
@@ -168,12 +169,11 @@ def read_card(folder: Path) -> TokenizerCard:
     """
     path = folder / TOKENIZER_FILE
     try:
-        card = from_dict(TokenizerCard, json.loads(path.read_text(encoding="utf-8")))
+        card = from_dict(TokenizerCard, json.loads(decode_text(path.read_bytes(), path)))
     except FileNotFoundError:
         raise MasscliError(f"{path}: no such file", "expected a data folder or a checkpoint") from None
-    # Errors of JSON and of UTF-8 are both ValueErrors.
-    except (ValueError, ConfigError) as error:
-        raise MasscliError(f"{path}: is damaged ({error})") from None
+    except (ValueError, RecursionError, ConfigError) as error:
+        raise MasscliError(f"{path}: is damaged ({str(error).splitlines()[0]})") from None
     if card.format != FORMAT:
         raise MasscliError(
             f"{path}: has format {card.format}, this masscli reads {FORMAT}", "use the masscli that wrote it"

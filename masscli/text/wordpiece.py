@@ -57,6 +57,8 @@ class WordPieceModel:
         except UnicodeDecodeError as error:
             hint = "a vocab.txt has one piece a line, in UTF-8"
             raise BadModelError(f"is not UTF-8 (byte {error.start})", hint) from None
+        # The file keeps its byte order mark, since its bytes are copied unchanged.
+        text = text.removeprefix("\ufeff")
         self._pieces = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
         self._ids = {piece: i for i, piece in enumerate(self._pieces)}
         self._keep_accents = keep_accents

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from masscli.core.errors import MasscliError
+from masscli.text.corpus import decode_text
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -28,12 +29,12 @@ PICKLE = "pytorch_model.bin"
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file. Raises MasscliError if there is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(decode_text(path.read_bytes(), path))
     except FileNotFoundError:
         raise MasscliError(
             f"{path}: no such file", "name a folder as Hugging Face distributes it; nothing is downloaded"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MasscliError(f"{path}: cannot be read ({error})") from None
     if not isinstance(content, dict):
         raise MasscliError(f"{path}: is not a JSON object")

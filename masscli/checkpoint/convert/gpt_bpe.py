@@ -14,6 +14,7 @@ from masscli.checkpoint.convert.folder import read_json
 from masscli.checkpoint.convert.tensors import NEW_ROW
 from masscli.core.errors import MasscliError
 from masscli.text.bpe_codes import UNKNOWN_ID, WORD_END, XLM_SPECIAL_PIECES, pack_bpe_codes
+from masscli.text.corpus import decode_text
 from masscli.text.markers import BPE_CONTINUATION
 
 VOCAB = "vocab.json"
@@ -76,8 +77,8 @@ def _read_merges(path: Path) -> list[str]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return decode_text(path.read_bytes(), path)
+    except OSError as error:
         raise MasscliError(
             f"{path}: cannot be read ({error})", "expected the merges of GPT, in UTF-8"
         ) from None

@@ -29,7 +29,7 @@ def parse_json(text: str, place: str, hint: str) -> Any:
             f"{place}: {error.object[error.start]!r} is half of a surrogate pair",
             "write the whole character, or remove it",
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MasscliError(f"{place}: not JSON ({error})", hint) from None
     return value
 

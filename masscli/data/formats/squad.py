@@ -44,9 +44,7 @@ def read_squad(path: Path, *, check_answers: bool = True) -> Iterator[Record]:
 
 
 def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:
-    with corpus.open_bytes(path) as file:
-        data = corpus.read_block(file, -1, path)
-    content = parse_json(corpus.decode_utf8(data, path, 1, 0), display_path(path), _HINT)
+    content = parse_json(corpus.read_text(path), display_path(path), _HINT)
     try:
         for article in content["data"]:
             for paragraph in article["paragraphs"]:

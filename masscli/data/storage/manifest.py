@@ -14,6 +14,7 @@ from masscli.core import files
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.data.storage.shards import DTYPES_OF_KIND
+from masscli.text.corpus import decode_text
 
 FORMAT = 2
 MANIFEST_FILE = "manifest.json"
@@ -169,7 +170,7 @@ class Manifest:
         """
         path = folder / MANIFEST_FILE
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
+            raw = json.loads(decode_text(path.read_bytes(), path))
         except (FileNotFoundError, NotADirectoryError):
             raise MasscliError(f"{folder}: is not a data folder", _missing_hint(folder)) from None
         except (ValueError, RecursionError) as error:
