@@ -70,6 +70,7 @@ class Backtranslate(Objective):
         super().__init__(context)
         self.options = config
         self.source_language, self.target_language = context.languages
+        # Statistics of the data are read for training only; without them nothing is monitored.
         self.monitor: BacktranslationMonitor | None = None
 
     def read_statistics(self, data: DataFolder) -> None:

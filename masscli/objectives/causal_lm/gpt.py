@@ -50,6 +50,7 @@ class WindowCollator:
         # Nothing follows the last token of a window, so it is only predicted.
         inputs = [np.concatenate([start, window[:-1]]) for window in windows]
         input_ids, lengths = pad(inputs, self.framing.vocab.pad)
+        # Every token of a window has a label, the first one too.
         label_ids = torch.from_numpy(np.concatenate(windows))
         labels = Labels(label_ids, non_padding_positions(lengths, input_ids.shape[1]))
         language = self.framing.language_tensor(self.language, len(examples))

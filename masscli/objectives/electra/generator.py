@@ -159,6 +159,7 @@ def initialize_weights(module: nn.Module) -> None:
 
     Weights come from N(0, 0.02), truncated at two standard deviations, and biases are zero.
     """
+    # Modules are drawn in their order, which is part of what a seed stands for.
     for part in module.modules():
         if isinstance(part, Linear | nn.Embedding):
             truncated_normal(part.weight, 0, 0.02)

@@ -50,6 +50,7 @@ class Extract(PredictiveObjective):
     @classmethod
     def fill_from_data(cls, config: ExtractOptions, data: DataFolder, name: str) -> ExtractOptions:
         """Return the options with `language` and `unanswerable` filled in from the training table."""
+        # An option that does nothing would mislead.
         if config.qa_head == "electra" and config.head_dropout is not None:
             raise MasscliError("--head-dropout: --qa-head electra has no dropout", "leave it out")
         table = data.table(name, "train")

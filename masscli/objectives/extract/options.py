@@ -42,6 +42,7 @@ class ExtractOptions(TableOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # RoBERTa's format has four special tokens, the most of all.
         max_query_fits = self.max_query + 4 < self.max_length
         check(
             (self.doc_stride > 0, "doc_stride", f"must be above 0, got {self.doc_stride}"),

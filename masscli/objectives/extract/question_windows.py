@@ -57,6 +57,7 @@ class QuestionWindowDataset:
         self.windows: list[QuestionWindow] = []
         sizes = []
         num_special_tokens = reader.pair_format.num_special_tokens(2)
+        # A question that is too long loses its end, and the text keeps its room.
         question_lengths = np.minimum(self.questions.lengths(0, len(table)), options.max_query).tolist()
         text_lengths = self.texts.lengths()
         for row, question_length in enumerate(question_lengths):
@@ -91,6 +92,7 @@ class QuestionWindowDataset:
     @property
     def num_lost_answers(self) -> int:
         """Return how many answers are in no window as a whole."""
+        # An answer is lost only if no window holds all of it.
         found = {window.question for window in self.windows if self._answer_inside(window) is not None}
         num_answered = 0
         for row in range(len(self.table)):

@@ -156,6 +156,7 @@ def _read_targets(table: Table, options: ChooseOptions) -> Ids:
     for row in range(len(table)):
         label = table.text(options.label_column, row)
         count = len(table.item_rows(options.choices_column, row))
+        # Labels may be numbers or letters, as in SWAG and RACE.
         target = choice_index(label, count)
         if target is None:
             raise MasscliError(

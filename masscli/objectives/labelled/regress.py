@@ -85,6 +85,7 @@ class Regress(TextObjective):
 
     def compute_metrics(self, table: Table, outputs: Sequence[ExampleOutput]) -> dict[str, float]:
         """Return Pearson's and Spearman's correlation, which do not depend on the scale."""
+        # Correlations do not change with the scale, so predictions stay scaled.
         gold = _read_numbers(table, self.options.label_column).tolist()
         predicted = [float(scores[0]) for scores in outputs]
         return {

@@ -104,6 +104,7 @@ class TaggingCollator:
         else:
             # Without labels the positions of words are still needed to read their states.
             label_ids = torch.full((len(flat_positions),), UNKNOWN_LABEL)
+        # The counts divide the states of all words among their sentences again.
         word_counts = torch.tensor([len(words) for words in example_fields(examples, 1)])
         labels = {
             "tag": Labels(label_ids, flat_positions),

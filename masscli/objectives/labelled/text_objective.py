@@ -45,6 +45,7 @@ class TextObjective(PredictiveObjective):
         super().__init__(context)
         self.options = config
         self.reader = SequenceReader.from_options(config, context)
+        # A single text has no second order.
         if len(config.text_columns) != 2:
             if config.both_orders:
                 raise MasscliError("--both-orders: is for pairs, and the task has one text", "leave it out")

@@ -35,6 +35,7 @@ class Albert(PairedLM):
     def collator(self) -> PairedLMCollator:
         """Return the collator; random tokens are drawn from the whole vocabulary, as in the released code."""
         unit: MaskingUnit = "tokens"
+        # The paper's n-grams end with their segment; those of the released code may not.
         if self.options.ngrams:
             unit = "released-ngrams" if self.options.ngram_rule == "released" else "ngrams"
         framing = self.context.framing

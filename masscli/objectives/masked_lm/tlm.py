@@ -71,6 +71,7 @@ class TranslationLMCollator:
                 framing.with_special_tokens(token_ids, language)
                 for token_ids, language in zip(example.fields, self.languages, strict=True)
             ]
+            # Words of one sentence can be predicted from the other, which is the point of the method.
             joined = np.concatenate(sentences)
             maskable = maskable_tokens(joined, framing.vocab)
             masked_ids, masked = self.masker(joined, maskable, None, example.number, rng)

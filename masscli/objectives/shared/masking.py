@@ -105,6 +105,7 @@ class TokenMasker:
         # BERT and ALBERT limit the predictions of a sequence (max_predictions_per_seq).
         if self.max_masked is not None:
             count = min(count, self.max_masked)
+        # Sorted positions keep labels in the order of the text.
         return np.sort(rng.permutation(candidates)[:count])
 
     def _choose_words(self, maskable: Bools, starts_word: Bools, rng: np.random.Generator) -> Ids:

@@ -128,6 +128,7 @@ class SegmentPairDataset:
         a_lengths = self.token_offsets[pairs[:, 1]] - self.token_offsets[pairs[:, 0]]
         b_lengths = self.token_offsets[pairs[:, 3]] - self.token_offsets[pairs[:, 2]]
         num_special_tokens = 2 + (b_lengths > 0)
+        # What is longer than the limit is truncated when it is read.
         lengths: NDArray[np.int64] = np.minimum(a_lengths + b_lengths + num_special_tokens, self.max_length)
         return lengths[:, None]
 

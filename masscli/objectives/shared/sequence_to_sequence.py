@@ -36,6 +36,7 @@ def sequence_pair_batch(
     decoder_ids, decoder_lengths = pad([sequence[:-1] for sequence in sequences], framing.vocab.pad)
     label_ids = torch.from_numpy(np.concatenate([sequence[1:] for sequence in sequences]))
     labels = Labels(label_ids, non_padding_positions(decoder_lengths, decoder_ids.shape[1]))
+    # One language for each row, since a batch has one direction.
     source_languages = framing.language_tensor(source_language, len(sequences))
     target_languages = framing.language_tensor(target_language, len(sequences))
     return Batch(

@@ -70,6 +70,7 @@ class PseudoMasked(Objective):
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
         """Undo the corruption of the targets in validation."""
+        # Corruption is for training: with it, a perplexity would not be that of generating.
         if self.training:
             return batch
         return uncorrupt(batch, "s2s")

@@ -49,6 +49,7 @@ class LengthLimits:
 
 def source_truncation(options: ConditionalGenerationOptions) -> Truncation:
     """Return how `masscli generate` truncates a source: in the same way as training does."""
+    # A dialogue keeps its end, which is what is answered.
     if isinstance(options, RespondOptions):
         return Truncation(options.turns, options.max_source, "end")
     if isinstance(options, SummarizeOptions):
