@@ -1,4 +1,4 @@
-"""Models as Hugging Face distributes them, made by hand: the names and shapes of their tensors, and what they compute, slow and obvious."""
+"""Models as Hugging Face distributes them, made by hand: names and shapes of tensors, and a slow, plain forward pass."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Tensors = dict[str, Tensor]
 
 
 def write_wordpiece(folder: Path, size: int = V) -> None:
-    """A vocab.txt of so many pieces, lower-cased."""
+    """Write a lower-cased vocab.txt of `size` pieces."""
     folder.mkdir(exist_ok=True)
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in PIECES[:size]), encoding="utf-8")
 
 
 def write_merges(folder: Path, more: dict[str, int] | None = None) -> dict[str, int]:
-    """A vocab.json and merges.txt such as GPT's; the ids."""
+    """Write a vocab.json and merges.txt such as GPT's, and return the ids."""
     folder.mkdir(exist_ok=True)
     pieces = ["<unk>", "c", "\n</w>", "a", "b", "a</w>", "b</w>", "c</w>", "ab", "ab</w>", "abc</w>"]
     ids = {piece: number for number, piece in enumerate(pieces, 3)} | (more or {})
@@ -42,7 +42,10 @@ def write_merges(folder: Path, more: dict[str, int] | None = None) -> dict[str, 
 
 
 def texts(vocab: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Random texts of unequal length, padded: ids (without the lowest, of which one may be padding), lengths, segments."""
+    """Return token ids, lengths and segments of random texts.
+
+    The lowest ids, of which one may be padding, do not occur.
+    """
     lengths = torch.tensor([length, 1, 9, length - 5])
     block = torch.randint(2, vocab, (4, length), generator=torch.Generator().manual_seed(5))
     return block, lengths, (torch.arange(length) > lengths[:, None] // 2).long()
@@ -146,14 +149,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def tensors(kind: str) -> Tensors:
-    """Random weights of a kind of model."""
+    """Return random weights of a kind of model."""
     draw = torch.Generator().manual_seed(7)
     return {name: torch.randn(shape, generator=draw) * 0.3 + (1.0 if len(shape) == 1 and "bias" not in name else 0.0)
             for name, shape in SHAPES[kind].items()}  # fmt: skip
 
 
 def write(folder: Path, kind: str, weights: Tensors | None = None, **changes: Any) -> Tensors:
-    """A folder as it is distributed; its weights."""
+    """Write a folder as it is distributed, and return its weights."""
     weights = tensors(kind) if weights is None else weights
     write_wordpiece(folder)
     config = {k: v for k, v in ({"model_type": kind} | CONFIGS[kind] | changes).items() if v is not None}
@@ -173,7 +176,7 @@ def gelu_new(x: Tensor) -> Tensor:
 
 
 class Published:
-    """One text (no padding, no batch) through weights by name."""
+    """Compute one text, without padding or batch, from weights by name."""
 
     def __init__(self, kind: str, weights: Tensors) -> None:
         self.kind, self.w = kind, weights
@@ -189,7 +192,7 @@ class Published:
         return centred / spread * self.w[f"{name}.weight"] + self.w[f"{name}.bias"]
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Head by head, query by query; GPT's see no later key."""
+        """Attend head by head and query by query; GPT's queries see no later key."""
         size, out = D // HEADS, torch.zeros_like(q)
         for head in range(HEADS):
             part = slice(head * size, (head + 1) * size)
@@ -200,7 +203,7 @@ class Published:
         return out
 
     def hidden(self, ids: Tensor, segments: Tensor) -> Tensor:
-        """The last states."""
+        """Return the states after the last layer."""
         if self.kind == "openai-gpt":
             return self.gpt(ids)
         base = f"{self.kind}.embeddings"
@@ -262,7 +265,7 @@ class Published:
         return x
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Of tokens; of ELECTRA, how much each looks replaced."""
+        """Return the logits of tokens; for ELECTRA, of each being replaced."""
         if self.kind == "electra":
             inner = self.act(self.dense("discriminator_predictions.dense", hidden))
             return self.dense("discriminator_predictions.dense_prediction", inner)
@@ -278,7 +281,7 @@ class Published:
         return self.norm(layer_norm, self.act(self.dense(head, hidden))) @ table.T + self.w[bias]
 
     def order(self, hidden: Tensor) -> Tensor:
-        """Logits of a pair's order, by the pooled first state."""
+        """Return the logits of a pair's order, from the pooled first state."""
         pooled = torch.tanh(
             self.dense("bert.pooler.dense" if self.kind == "bert" else "albert.pooler", hidden[0])
         )
@@ -290,26 +293,26 @@ class Published:
 # -- what tests do with them --------------------------------------------------------------------------------------------------------------
 
 
-def taken(
+def import_run(
     folder: Path, output: Path, languages: tuple[str, ...] = ("en",), pickles: bool = False
 ) -> Checkpoint:
     import_folder(folder, output, languages, pickles)
     return Checkpoint.open(output)
 
 
-def told(action: Any) -> tuple[str, str | None]:
+def error_of(action: Any) -> tuple[str, str | None]:
     with pytest.raises(MasscliError) as caught:
         action()
     return caught.value.message, caught.value.hint
 
 
-def same(one: Tensors, other: Tensors) -> None:
+def assert_same_tensors(one: Tensors, other: Tensors) -> None:
     assert one.keys() == other.keys()
     assert [name for name in one if not torch.equal(one[name], other[name])] == []
 
 
 def sentence_pieces(path: Path, size: int, **options: Any) -> list[str]:
-    """A SentencePiece model; its pieces."""
+    """Train a SentencePiece model, and return its pieces."""
     lines = [" ".join(a + b + c for c in "aeiou") for a in "bdfgk" for b in "aeiou"]
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines * 4), model_prefix=str(path.with_suffix("")), vocab_size=size, hard_vocab_limit=False,

@@ -90,6 +90,7 @@ def measure(workload: Workload, device: torch.device, dtype: torch.dtype) -> Ite
         f"{int(targets):,} targets a batch",
     )
 
+    # The peer trains on the same batch.
     peer = _Peer(config, workload.vocab_size).to(device)
     peer_step = _train_step(peer, lambda: peer.loss(batch, dtype) / targets)
     peer_updates_per_second = 1 / _median_seconds(peer_step, workload.seconds, device)
@@ -100,6 +101,7 @@ def measure(workload: Workload, device: torch.device, dtype: torch.dtype) -> Ite
         f"masscli is {updates_per_second / peer_updates_per_second:.2f} times as fast",
     )
 
+    # For generation the weights themselves are in this format, as `generate` has them.
     model = model.to(dtype).eval()
     for batch_size in (64, 1):
         yield Measurement(
@@ -118,6 +120,7 @@ def flops(model: Transformer, workload: Workload) -> float:
     embeddings = model.token_embeddings
     output_embedding = embeddings["shared" if "shared" in embeddings else "decoder"]
     weights: int = output_embedding.numel()
+    # Biases, norms and the input embeddings multiply no matrix.
     for name, parameter in model.named_parameters():
         if parameter.dim() == 2 and name.split(".")[0] in ("encoder", "decoder"):
             weights += parameter.numel()
@@ -191,6 +194,7 @@ def _sentences_per_second(
     search = GenerationConfig(beam=BEAM, min_len=workload.steps - 1, max_len_a=0.0, max_len_b=workload.steps)
     decoder = Decoder([model], framing, search, batch_size=batch_size, batch_tokens=10**9)
     rng = np.random.default_rng(2)
+    # Several sentences even one at a time, so that the time is long enough to measure.
     count = max(batch_size, 8)
     sources = list(rng.integers(SPECIAL_IDS, workload.vocab_size, (count, workload.length)))
     seconds = _median_seconds(lambda: decoder.generate(sources, "", ""), workload.seconds, device)

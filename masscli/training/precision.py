@@ -20,6 +20,7 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     `cuda` is this process's GPU; `auto` is the same if there is a GPU, or else the CPU. Raises MasscliError
     if there is no such device, or if several processes would share it.
     """
+    # Under torchrun each process gets the GPU of its number on this machine.
     has_gpu = torch.cuda.is_available()
     if name == "auto" and not has_gpu:
         return torch.device("cpu")
@@ -74,6 +75,7 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     """
     if precision != "auto":
         return DTYPES[precision]
+    # GPUs before Ampere emulate bf16, slowly.
     if device.type == "cuda":
         use_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

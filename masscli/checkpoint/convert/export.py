@@ -95,6 +95,7 @@ def _objective_head_names(family: Family, checkpoint: Checkpoint, objective_stat
     for stream, config in checkpoint.recipe.stream.items():
         if config.objective.name == family.objective:
             streams.append(stream)
+    # Of two heads it would be a guess which one to export.
     if len(streams) != 1:
         return {}
     names = {}
@@ -107,6 +108,7 @@ def _objective_head_names(family: Family, checkpoint: Checkpoint, objective_stat
 
 def _class_name(family: Family, model: ModelConfig, has_objective_head: bool) -> str:
     """Return the name of their class for a model with these parts."""
+    # ELECTRA and GPT have no LM head of their own.
     if not family.lm_head:
         return family.full_class if has_objective_head else family.bare_class
     if not model.head_transform:
@@ -154,6 +156,7 @@ def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
     piece_count = len(tokenizer.all_pieces())
     for role in ("pad", "bos", "eos", "unk", "mask", "cls", "sep"):
         token_id = getattr(tokenizer.vocab, role)
+        # Ids after the pieces are ours: their tokenizer does not know them.
         if token_id < piece_count:
             [tokens[f"{role}_token"]] = tokenizer.ids_to_pieces([token_id])
     return tokens

@@ -54,6 +54,7 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
     """
     if (folder / WEIGHTS).exists():
         return folder / WEIGHTS, _load_safetensors(folder / WEIGHTS)
+    # Large models are split over several files, which an index lists.
     if (folder / INDEX).exists():
         tensors: dict[str, Tensor] = {}
         for name in _indexed_files(folder / INDEX):
@@ -93,6 +94,7 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _load_pickle(path: Path) -> dict[str, Tensor]:
+    # PyTorch raises any of these for a damaged file.
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError):

@@ -1,8 +1,8 @@
 """Read GPT's vocabulary (Radford et al. 2018): the ids of pieces in vocab.json, the merges in merges.txt.
 
-It is the BPE of characters of masscli.text.bpe_codes, but marks the end of a word instead of its continuation:
-`the</w>` and `th` are `the` and `th@@` here. GPT-2 and RoBERTa have byte-level vocabularies in files of the
-same names, which mark the beginning of a word and are not read.
+It is the BPE of characters of masscli.text.bpe_codes, but marks the end of a word, not its continuation:
+`the</w>` and `th` are `the` and `th@@` here. GPT-2 and RoBERTa have byte-level vocabularies in files of
+the same names, which mark the beginning of a word and are not read.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def read_gpt_bpe(folder: Path) -> GptVocabulary:
     for their_piece in sorted(ids, key=lambda piece: int(ids[piece])):
         if their_piece == "<unk>":
             continue
+        # `the</w>` is `the` here, and `th` is `th@@`.
         if their_piece.endswith(WORD_END):
             piece = their_piece.removesuffix(WORD_END)
         else:
@@ -58,6 +59,7 @@ def read_gpt_bpe(folder: Path) -> GptVocabulary:
             left_out.append(their_piece)
         else:
             rows_by_piece[piece] = ids[their_piece]
+    # The BPE model here begins with special pieces, of which GPT has the unknown one only.
     rows = [NEW_ROW] * len(XLM_SPECIAL_PIECES) + list(rows_by_piece.values())
     rows[UNKNOWN_ID] = ids["<unk>"]
     return GptVocabulary(pack_bpe_codes(list(rows_by_piece), merges), rows, left_out)

@@ -27,6 +27,7 @@ def import_folder(
     The notes say what was imported, what is new and what was left behind. Raises MasscliError if something in
     the folder is missing, unknown, or does not fit the rest.
     """
+    # First, so that nothing is read in vain.
     checkpoint.require_empty_folder(output)
     config = read_json(folder / CONFIG)
     family = _family(folder, config.get("model_type"))
@@ -56,6 +57,7 @@ def import_folder(
         notes.append(f"new, drawn at random: {', '.join(imported.new)}")
     if imported.left_behind:
         notes.append(f"left behind: {', '.join(imported.left_behind)}")
+    # Here embeddings have no dropout rate of their own.
     embedding_dropout = config.get("embd_pdrop", model.dropout)
     if family is GPT and embedding_dropout != model.dropout:
         notes.append(

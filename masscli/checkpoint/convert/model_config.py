@@ -34,6 +34,7 @@ def read_config(family: Family, raw: Mapping[str, Any], pooler: bool, path: str)
     Whether it has a pooler is seen in the weights. `path` is named in errors. Raises MasscliError if a
     setting is missing, wrong, or cannot be imported.
     """
+    # Other values would need a model that this Transformer is not.
     for key, required in family.required_config.items():
         if raw.get(key, required) != required:
             raise MasscliError(
@@ -59,7 +60,9 @@ def _resolve(family: Family, raw: Mapping[str, Any], values: dict[str, Any], pat
                 f"{family.title} can be imported with {', '.join(family.activations)}",
             )
         values["activation"] = family.activations[values["activation"]]
+        # Their table of positions includes the unused rows.
         values["max_positions"] -= position_offset(family, raw)
+        # GPT's config.json has no width of the feed-forward layers.
         if family is GPT:
             values["ffn_dim"] = 4 * values["dim"]
         # ALBERT projects its embeddings even if they are as wide as the layers.
@@ -90,6 +93,7 @@ def write_config(family: Family, model: ModelConfig, vocab: Vocabulary) -> dict[
             "try --family bert",
         )
     values = to_dict(model)
+    # Several names may stand for an activation: the first is the usual one.
     for name, activation in family.activations.items():
         if activation == model.activation:
             values["activation"] = name
@@ -119,6 +123,7 @@ def choose_family(model: ModelConfig) -> Family:
     """Return the family that a model is most similar to."""
     if not model.encoder_layers:
         return GPT
+    # Of the families of encoders, ALBERT alone shares layers.
     if model.share_layers != "none":
         return ALBERT
     if model.embedding_dim not in (0, model.dim) or model.arch.startswith(ELECTRA.preset_prefix):
@@ -143,6 +148,7 @@ def _check_fields(family: Family, model: ModelConfig) -> None:
 
 def _check_parts(family: Family, model: ModelConfig) -> None:
     """Raise MasscliError if the model has a part that the family lacks, or lacks one that it always has."""
+    # Their LM heads have both or are absent.
     if model.head_transform is not model.output_bias:
         raise _no_counterpart(
             family, "output_bias", model.output_bias, "has it with head_transform, or neither"

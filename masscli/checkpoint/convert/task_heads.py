@@ -109,6 +109,7 @@ def convert_task_head(
     if isinstance(options, RegressOptions):
         assert options.low is not None and options.high is not None
         _unscale(tensors, head_class.layers["head.out"], options.low, options.high)
+    # Classes without a pooler read the states themselves.
     unused_parts = [family.lm_head]
     if not head_class.pooler:
         unused_parts.append(family.pooler)
@@ -142,8 +143,10 @@ def _unscale(tensors: dict[str, Tensor], layer: str, low: float, high: float) ->
 def _head_class(family: Family, options: ObjectiveConfig) -> _HeadClass | None:
     """Return the family's class for a task, or None."""
     match options:
+        # A head over both orders of two texts adds two passes, which no class there does.
         case TextTaskOptions(both_orders=False):
             return _TEXT_CLASSES.get(family.model_type)
+        # Hugging Face has no such classes for GPT.
         case TagOptions():
             return None if family is GPT else _TAG_CLASS
         case ExtractOptions(qa_head="linear"):

@@ -52,6 +52,7 @@ def normalize_names(family: Family, tensors: Tensors) -> dict[str, Tensor]:
             normalized[re.sub(r"\.gamma$", ".weight", name)] = tensor
     if any(name.startswith(family.prefix) for name in normalized):
         return normalized
+    # Heads, if a bare model has any, never had the prefix.
     prefixed_parts = set()
     for pattern in (*family.body.values(), *family.pooler.values()):
         prefixed_parts.add(pattern.removeprefix("~").split(".")[0])
@@ -91,6 +92,7 @@ def from_hf(
         if theirs in remaining:
             objective[name] = remaining.pop(theirs).float()
     left_behind = sorted(name for name in remaining if name.startswith(family.task_prefixes))
+    # A tensor that is not understood may be a part that changes what the model computes.
     unknown = sorted(remaining.keys() - left_behind)
     if unknown:
         more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
@@ -109,6 +111,7 @@ def from_hf(
             new.append(name)
             continue
         tensor = _stack(family, name, [sources[theirs] for theirs in names[name]])
+        # Cloned, so that the dropped rows are not kept in memory and saved.
         if name.endswith("positions.weight"):
             tensor = tensor[position_offset:].clone()
         # Clamped, since -1 would be the last row; new rows are overwritten.
@@ -146,6 +149,7 @@ def _take_sources(
     lm_head = {theirs for (theirs,) in family.tensor_names(family.lm_head, layers=0).values()}
     # A bare model is saved without the whole LM head; half a head means a damaged file.
     optional = lm_head if lm_head.isdisjoint(remaining) else set()
+    # The shapes that config.json describes, in their layout.
     expected = to_hf(family, config, _meta_tensors(config, vocab_size), position_offset)
     sources = {}
     for name, like in expected.items():
@@ -211,6 +215,7 @@ def _merge_tied(family: Family, tensors: Tensors, path: str) -> tuple[dict[str, 
         if second_name not in merged:
             continue
         second = merged.pop(second_name)
+        # Some files have the second name only.
         first = merged.setdefault(name, second)
         if torch.equal(first, second):
             continue

@@ -52,6 +52,7 @@ def read_vocabulary(
         return _read_gpt(folder, vocab_size, languages)
     path, model = _read_model(folder)
     settings = read_json_if_present(folder / SETTINGS)
+    # The pieces decide whether text is lower-cased, so the tokenizer is made twice.
     pieces = Tokenizer.from_bytes(path, model, TextPreprocessing(), ()).all_pieces()
     lowercase, source = _is_lowercase(folder, settings, pieces)
     tokenizer = Tokenizer.from_bytes(path, model, TextPreprocessing(lowercase=lowercase), languages)
@@ -69,6 +70,7 @@ def read_vocabulary(
     new = rows.count(NEW_ROW)
     if new:
         notes.append(_new_ids_note(new))
+    # Tables are often padded to a multiple of 8 or 64.
     if vocab_size > len(rows):
         notes.append(
             f"rows {len(rows)} to {vocab_size - 1} of the token embeddings are left out: no piece has them"
@@ -109,6 +111,7 @@ def _read_model(folder: Path) -> tuple[Path, bytes]:
         model = {}
     if model.get("type") == "WordPiece":
         return path, _wordpiece_of_tokenizer_json(path, model.get("vocab"))
+    # Byte-level BPE is the one kind of BPE in these files, but for GPT's, which was read before.
     if model.get("type") == "BPE" or (folder / gpt_bpe.MERGES).exists():
         raise MasscliError(
             f"{folder}: its vocabulary is a byte-level BPE, as RoBERTa and GPT-2 have it, which is not read",

@@ -1,4 +1,4 @@
-"""Ours out: what was trained comes back bit by bit, what has no counterpart is refused, and fine-tuning goes on as if nothing had been."""
+"""Export: weights come back bit by bit, other models are refused, and fine-tuning is unchanged."""
 
 from __future__ import annotations
 
@@ -21,13 +21,24 @@ from masscli.models.transformer import Transformer
 from masscli.objectives.electra.objective import Detector
 from masscli.training.recipe import Recipe
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
-from tests.published import D, E, P, V, same, sentence_pieces, taken, tensors, told, write
+from tests.published import (
+    D,
+    E,
+    P,
+    V,
+    assert_same_tensors,
+    error_of,
+    import_run,
+    sentence_pieces,
+    tensors,
+    write,
+)
 
 pytestmark = pytest.mark.usefixtures("no_sync")
 
 
-def trained(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint:
-    """A run of a small model of ours with random weights, as pre-training leaves it: with the vocabulary of the toy language."""
+def random_run(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint:
+    """Write the checkpoint of a small model with random weights and the vocabulary of the toy language."""
     size = {"dim": D, "ffn_dim": 4 * D, "heads": 2, "max_positions": P, "languages": "none"}
     depth = {"decoder_layers": 3} if arch == "gpt" else {"encoder_layers": 3}
     width = {"embedding_dim": E} if arch in ("albert-base", "electra-small") else {}
@@ -57,11 +68,11 @@ def trained(arch: str, toy: Path, output: Path, **changes: Any) -> Checkpoint:
     "arch", ["bert-base", "roberta-base", "albert-base", "electra-small", "electra-base", "gpt"]
 )
 def test_what_was_trained_comes_back_bit_by_bit(arch: str, toy: Path, tmp_path: Path) -> None:
-    ours = trained(arch, toy, tmp_path / "ours")
+    ours = random_run(arch, toy, tmp_path / "ours")
     export_checkpoint(ours.path, tmp_path / "published", None)
-    again = taken(tmp_path / "published", tmp_path / "run", ("en", "de"))
-    same(again.weights(), ours.weights())
-    same(
+    again = import_run(tmp_path / "published", tmp_path / "run", ("en", "de"))
+    assert_same_tensors(again.weights(), ours.weights())
+    assert_same_tensors(
         {k.partition(".")[2]: t for k, t in again.objective_state().items()},
         {k.partition(".")[2]: t for k, t in ours.objective_state().items()},
     )
@@ -77,19 +88,21 @@ def test_what_was_trained_comes_back_bit_by_bit(arch: str, toy: Path, tmp_path: 
 def test_an_albert_whose_embeddings_are_as_wide_as_its_layers_keeps_their_projection(
     toy: Path, tmp_path: Path
 ) -> None:
-    ours = trained("albert-base", toy, tmp_path / "ours", embedding_dim=D)
+    ours = random_run("albert-base", toy, tmp_path / "ours", embedding_dim=D)
     assert "embedding_projections.encoder.weight" in ours.weights()
     export_checkpoint(ours.path, tmp_path / "published", None)
-    again = taken(tmp_path / "published", tmp_path / "run", ("en", "de"))
-    same(again.weights(), ours.weights())
+    again = import_run(tmp_path / "published", tmp_path / "run", ("en", "de"))
+    assert_same_tensors(again.weights(), ours.weights())
     assert again.recipe.model.project_embeddings and again.recipe.model.embedding_dim == D
 
 
 def test_a_run_from_before_projections_had_a_name_is_exported(toy: Path, tmp_path: Path) -> None:
     """Narrow embeddings are projected, whether that is said or not."""
-    ours = trained("albert-base", toy, tmp_path / "ours", project_embeddings=False)
+    ours = random_run("albert-base", toy, tmp_path / "ours", project_embeddings=False)
     export_checkpoint(ours.path, tmp_path / "published", None)
-    same(taken(tmp_path / "published", tmp_path / "run", ("en", "de")).weights(), ours.weights())
+    assert_same_tensors(
+        import_run(tmp_path / "published", tmp_path / "run", ("en", "de")).weights(), ours.weights()
+    )
 
 
 HOMES = {
@@ -139,9 +152,9 @@ HOMES = {
 def test_what_has_no_counterpart_is_refused(
     arch: str, change: dict[str, Any], message: str, toy: Path, tmp_path: Path
 ) -> None:
-    ours = trained(arch, toy, tmp_path / "ours", **change)
+    ours = random_run(arch, toy, tmp_path / "ours", **change)
     home = next(arch for title, arch in HOMES.items() if f" {title} " in message)
-    assert told(lambda: export_checkpoint(ours.path, tmp_path / "out", None)) == (
+    assert error_of(lambda: export_checkpoint(ours.path, tmp_path / "out", None)) == (
         message, f"models of --arch {home}, of any size, can be exported")  # fmt: skip
     assert not (tmp_path / "out").exists()
 
@@ -158,7 +171,7 @@ def test_language_vectors_and_late_padding_have_no_counterpart(toy: Path, tmp_pa
     state = RunState(languages=("en", "de"))
     path = checkpoint.save_checkpoint(tmp_path / "a", recipe, state, {}, data.tokenizer(), weights, {}, {})
     assert (
-        told(lambda: export_checkpoint(path, tmp_path / "out", None))[0]
+        error_of(lambda: export_checkpoint(path, tmp_path / "out", None))[0]
         == "languages is embedding: Hugging Face's BERT has none"
     )
 
@@ -167,20 +180,23 @@ def test_language_vectors_and_late_padding_have_no_counterpart(toy: Path, tmp_pa
     weights = {n: t[:size].clone() if t.shape[0] == V else t for n, t in tensors("roberta").items()}
     write(tmp_path, "roberta", weights, vocab_size=size, model_type="xlm-roberta")
     (tmp_path / "vocab.txt").unlink()
-    taken(tmp_path, tmp_path / "run")
+    import_run(tmp_path, tmp_path / "run")
     late = f"padding has the id {size - 2}, and positions of RoBERTa begin after it"
-    assert told(lambda: export_checkpoint(tmp_path / "run", tmp_path / "out", None)) == (
+    assert error_of(lambda: export_checkpoint(tmp_path / "run", tmp_path / "out", None)) == (
         late,
         "try --family bert",
     )
     export_checkpoint(
         tmp_path / "run", tmp_path / "out", "bert"
     )  # one kind of segment, positions from 0: the same function
-    same(taken(tmp_path / "out", tmp_path / "again").weights(), Checkpoint.open(tmp_path / "run").weights())
+    assert_same_tensors(
+        import_run(tmp_path / "out", tmp_path / "again").weights(),
+        Checkpoint.open(tmp_path / "run").weights(),
+    )
 
 
 def test_heads_that_have_no_counterpart_are_left_behind_and_named(toy: Path, tmp_path: Path) -> None:
-    ours = trained(
+    ours = random_run(
         "bert-base", toy, tmp_path / "ours", pooler=False
     )  # its head reads the first state, theirs a pooler
     notes = export_checkpoint(ours.path, tmp_path / "out", None)
@@ -189,9 +205,9 @@ def test_heads_that_have_no_counterpart_are_left_behind_and_named(toy: Path, tmp
     assert notes[:2] == [f"BertForMaskedLM: 58 tensors, {sum(t.numel() for t in ours.weights().values()):,} parameters of the model",
                          "left behind: pre.head (2)"]  # fmt: skip
     assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
-    assert told(lambda: export_checkpoint(ours.path, tmp_path / "out", None)) == (f"{tmp_path / 'out'}: is not empty",
+    assert error_of(lambda: export_checkpoint(ours.path, tmp_path / "out", None)) == (f"{tmp_path / 'out'}: is not empty",
                                                                        "choose another folder with --output")  # fmt: skip
-    assert told(lambda: export_checkpoint(ours.path, tmp_path / "new", "xlm")) == (
+    assert error_of(lambda: export_checkpoint(ours.path, tmp_path / "new", "xlm")) == (
         "--family xlm: no such family", "expected one of bert, roberta, albert, electra, openai-gpt")  # fmt: skip
 
 
@@ -203,11 +219,11 @@ CLASSIFIER = {
 }
 
 
-def tuned(
+def fine_tuned(
     toy: Path, output: Path, change: dict[str, Any], heads: tuple[str, ...] = ("out",), pooler: bool = True
 ) -> Checkpoint:
-    """A BERT with a classifier of random weights."""
-    ours = trained("bert-base", toy, output / "bert", pooler=pooler)
+    """Write the checkpoint of a BERT with a classifier of random weights."""
+    ours = random_run("bert-base", toy, output / "bert", pooler=pooler)
     classifier = CLASSIFIER["classify"]
     objective = {**classifier["objective"], **change}  # type: ignore[dict-item]
     recipe = from_dict(
@@ -225,7 +241,7 @@ def tuned(
 
 
 def test_a_classifier_goes_with_its_labels(toy: Path, tmp_path: Path) -> None:
-    ours = tuned(toy, tmp_path, {"head_dropout": 0.2})
+    ours = fine_tuned(toy, tmp_path, {"head_dropout": 0.2})
     notes = export_checkpoint(ours.path, tmp_path / "out", None)
     card, theirs = (
         json.loads((tmp_path / "out" / "config.json").read_text()),
@@ -236,7 +252,7 @@ def test_a_classifier_goes_with_its_labels(toy: Path, tmp_path: Path) -> None:
         {"0": "no", "1": "yes"},
     )
     assert (card["label2id"], card["classifier_dropout"]) == ({"no": 0, "yes": 1}, 0.2)
-    same(
+    assert_same_tensors(
         {f"classify.head.out.{part}": theirs[f"classifier.{part}"] for part in ("weight", "bias")},
         ours.objective_state(),
     )
@@ -259,7 +275,7 @@ def test_a_classifier_goes_with_its_labels(toy: Path, tmp_path: Path) -> None:
 def test_a_classifier_that_no_class_there_is_like_is_left_behind(
     change: dict[str, Any], heads: tuple[str, ...], pooler: bool, toy: Path, tmp_path: Path
 ) -> None:
-    notes = export_checkpoint(tuned(toy, tmp_path, change, heads, pooler).path, tmp_path / "out", None)
+    notes = export_checkpoint(fine_tuned(toy, tmp_path, change, heads, pooler).path, tmp_path / "out", None)
     assert notes[0].startswith("BertForPreTraining: " if pooler else "BertForMaskedLM: ")
     assert notes[1] == f"left behind: classify.head ({2 * len(heads)})"
     assert "id2label" not in json.loads((tmp_path / "out" / "config.json").read_text())

@@ -1,6 +1,7 @@
-"""Published weights in: what is computed, what comes back, what is accounted for, and what a user is told.
+"""Import: outputs of the model, the round trip, tensors that are missing or unknown, and messages.
 
-Nothing of Hugging Face's is needed here (tests/published.py writes its folders by hand); test_exchange_peer.py asks its library.
+Hugging Face's library is not needed: tests/published.py writes its folders by hand.
+test_huggingface_peer.py compares with the library.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from tests.published import (
     P,
     Published,
     V,
-    same,
+    assert_same_tensors,
+    error_of,
+    import_run,
     sentence_pieces,
-    taken,
     tensors,
     texts,
-    told,
     write,
     write_merges,
 )
@@ -51,7 +52,7 @@ KINDS = list(CONFIGS)
 @torch.no_grad()
 def test_an_imported_model_computes_what_was_published(kind: str, tmp_path: Path) -> None:
     weights = write(tmp_path, kind)
-    found, oracle = taken(tmp_path, tmp_path / "run"), Published(kind, weights)
+    found, oracle = import_run(tmp_path, tmp_path / "run"), Published(kind, weights)
     model, heads = (
         found.model(),
         {name.partition(".")[2]: tensor for name, tensor in found.objective_state().items()},
@@ -77,7 +78,7 @@ def test_an_imported_model_computes_what_was_published(kind: str, tmp_path: Path
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_published_comes_back_bit_by_bit(kind: str, tmp_path: Path) -> None:
     weights = write(tmp_path, kind)
-    taken(tmp_path, tmp_path / "run")
+    import_run(tmp_path, tmp_path / "run")
     export_checkpoint(tmp_path / "run", tmp_path / "back", None)
     again = load_file(tmp_path / "back" / "model.safetensors")
     positions = "roberta.embeddings.position_embeddings.weight"
@@ -86,7 +87,7 @@ def test_what_was_published_comes_back_bit_by_bit(kind: str, tmp_path: Path) -> 
     ):  # the padding of this vocabulary has the id 0, so that one row lies before the first
         assert torch.equal(again[positions][0], torch.zeros(D))
         again[positions] = torch.cat([weights[positions][:2], again[positions][1:]])
-    same(again, weights)
+    assert_same_tensors(again, weights)
     written = json.loads((tmp_path / "back" / "config.json").read_text())
     published = CONFIGS[kind] | (
         {"pad_token_id": 0, "max_position_embeddings": P + 1} if kind == "roberta" else {}
@@ -109,7 +110,7 @@ def test_a_file_without_a_head_gets_a_new_one_that_is_named(kind: str, tmp_path:
     new = ["output_biases.shared", f"{dense}.weight", f"{dense}.bias", f"{norm}.weight", f"{norm}.bias"]
     assert [note for note in notes if note.startswith("new")] == [f"new, drawn at random: {', '.join(new)}"]
     one, two = Checkpoint.open(saved).weights(), Checkpoint.open(other).weights()
-    same(one, two)
+    assert_same_tensors(one, two)
     assert 0.01 < float(one[f"{dense}.weight"].std()) < 0.03
     assert all(
         float(one[name].abs().sum()) == 0
@@ -160,10 +161,12 @@ def test_old_names_and_tied_second_names(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     write(tmp_path, "bert")
     write(tmp_path / "old", "bert", {name: tensor.clone() for name, tensor in old.items()})
-    same(taken(tmp_path / "old", tmp_path / "a").weights(), taken(tmp_path, tmp_path / "b").weights())
+    assert_same_tensors(
+        import_run(tmp_path / "old", tmp_path / "a").weights(), import_run(tmp_path, tmp_path / "b").weights()
+    )
 
     write(tmp_path / "old", "bert", {**old, "cls.predictions.decoder.weight": table + 1})
-    assert told(lambda: taken(tmp_path / "old", tmp_path / "c")) == (
+    assert error_of(lambda: import_run(tmp_path / "old", tmp_path / "c")) == (
         f"{tmp_path / 'old' / 'model.safetensors'}: cls.predictions.decoder.weight differs from bert.embeddings.word_embeddings.weight",
         "here they are one; a model that is not tied cannot be imported",
     )
@@ -190,7 +193,7 @@ def test_several_files_and_half_precision(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     index = {name: f"model-{int(place >= 9)}.safetensors" for place, name in enumerate(names)}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
-    found = taken(tmp_path, tmp_path / "run").weights()
+    found = import_run(tmp_path, tmp_path / "run").weights()
     assert torch.equal(
         found["token_embeddings.shared"], weights["bert.embeddings.word_embeddings.weight"].float()
     )
@@ -247,7 +250,7 @@ def test_the_vocabulary_of_albert(tmp_path: Path) -> None:
             "pad_token": "<pad>", "unk_token": "<unk>",
         "bos_token": "[CLS]", "eos_token": "[SEP]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
     }  # fmt: skip
-    same(taken(tmp_path / "back", tmp_path / "again", ("en", "de")).weights(), model)
+    assert_same_tensors(import_run(tmp_path / "back", tmp_path / "again", ("en", "de")).weights(), model)
 
 
 def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
@@ -259,7 +262,7 @@ def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
         weights[name] = weights[name][: len(theirs)].clone()
     write(tmp_path, "roberta", weights, vocab_size=len(theirs), model_type="xlm-roberta")
     (tmp_path / "vocab.txt").unlink()
-    found = taken(tmp_path, tmp_path / "run")
+    found = import_run(tmp_path, tmp_path / "run")
     tokenizer, model = found.tokenizer(), found.weights()
     table = weights["roberta.embeddings.word_embeddings.weight"]
     for piece in pieces:
@@ -272,7 +275,7 @@ def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
         assert torch.equal(model["token_embeddings.shared"][our_id], table[theirs.index(piece)])
     write(tmp_path, "roberta", tensors("roberta"), model_type="xlm-roberta")
     (tmp_path / "vocab.txt").unlink()
-    assert told(lambda: taken(tmp_path, tmp_path / "no"))[0] == (
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "no"))[0] == (
         f"{tmp_path / 'sentencepiece.bpe.model'}: {len(pieces)} pieces do not fit a model with {V} rows"
     )
 
@@ -307,10 +310,10 @@ def test_the_merges_of_gpt(tmp_path: Path) -> None:
     ]
     (tmp_path / "merges.txt").write_text("a b\nab  c</w>\n")
     wrong = f"{tmp_path / 'merges.txt'}: expected PIECE PIECE, got 'ab  c</w>'"
-    assert told(lambda: taken(tmp_path, tmp_path / "no")) == (wrong, None)
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "no")) == (wrong, None)
     write_merges(tmp_path, {"zz": V})
     late = f"{tmp_path / 'vocab.json'}: has the id {V}, but the model has {V} rows"
-    assert told(lambda: taken(tmp_path, tmp_path / "no")) == (
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "no")) == (
         late,
         "vocabulary and config.json are of different models",
     )
@@ -318,13 +321,13 @@ def test_the_merges_of_gpt(tmp_path: Path) -> None:
 
 def test_wordpiece_in_tokenizer_json_and_what_is_said_of_case(tmp_path: Path) -> None:
     write(tmp_path, "bert")
-    expected = taken(tmp_path, tmp_path / "one").tokenizer()
+    expected = import_run(tmp_path, tmp_path / "one").tokenizer()
     pieces = (tmp_path / "vocab.txt").read_text().split()
     (tmp_path / "vocab.txt").unlink()
     card = {"model": {"type": "WordPiece", "vocab": {piece: n for n, piece in reversed(list(enumerate(pieces)))}},
             "normalizer": {"type": "BertNormalizer", "lowercase": True}}  # fmt: skip
     (tmp_path / "tokenizer.json").write_text(json.dumps(card))
-    assert taken(tmp_path, tmp_path / "two").tokenizer().vocab == expected.vocab
+    assert import_run(tmp_path, tmp_path / "two").tokenizer().vocab == expected.vocab
     assert expected.preprocessing.lowercase
     (tmp_path / "tokenizer_config.json").write_text(
         '{"do_lower_case": false, "strip_accents": true, "tokenize_chinese_chars": false}'
@@ -340,7 +343,9 @@ def test_wordpiece_in_tokenizer_json_and_what_is_said_of_case(tmp_path: Path) ->
     card["normalizer"] = {}
     card["model"]["vocab"]["Z"] = card["model"]["vocab"].pop("z")
     (tmp_path / "tokenizer.json").write_text(json.dumps(card))
-    assert not taken(tmp_path, tmp_path / "four").tokenizer().preprocessing.lowercase, "a piece has a capital"
+    assert not import_run(tmp_path, tmp_path / "four").tokenizer().preprocessing.lowercase, (
+        "a piece has a capital"
+    )
 
 
 def test_rows_without_a_piece_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -363,27 +368,27 @@ class Evil:
 
 def test_a_pickle_is_refused_or_read_for_tensors_alone(tmp_path: Path) -> None:
     weights, path = write(tmp_path, "bert"), tmp_path / "pytorch_model.bin"
-    expected = taken(tmp_path, tmp_path / "expected").weights()
+    expected = import_run(tmp_path, tmp_path / "expected").weights()
     (tmp_path / "model.safetensors").unlink()
     torch.save(weights, path)
-    assert told(lambda: taken(tmp_path, tmp_path / "run")) == (
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "run")) == (
         f"{path}: is a pickle, which could run code", "--pickle reads it with a loader that makes tensors and nothing else")  # fmt: skip
-    same(taken(tmp_path, tmp_path / "run", pickles=True).weights(), expected)
+    assert_same_tensors(import_run(tmp_path, tmp_path / "run", pickles=True).weights(), expected)
 
     refused = (
         f"{path}: holds other things than tensors, or is damaged",
         "only tensors are read from a pickle",
     )
     torch.save({**weights, "more": Evil(tmp_path / "trodden")}, path)
-    assert told(lambda: taken(tmp_path, tmp_path / "no", pickles=True)) == refused
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True)) == refused
     path.write_bytes(pickle.dumps(Evil(tmp_path / "trodden"), protocol=2))
-    assert told(lambda: taken(tmp_path, tmp_path / "no", pickles=True)) == refused
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True)) == refused
     path.write_bytes(b"PK\x03\x04 cut off")
-    assert told(lambda: taken(tmp_path, tmp_path / "no", pickles=True)) == refused
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True)) == refused
     assert not (tmp_path / "trodden").exists() and not (tmp_path / "no").exists()
     torch.save([1, 2], path)
     assert (
-        told(lambda: taken(tmp_path, tmp_path / "no", pickles=True))[0]
+        error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True))[0]
         == f"{path}: is not a table of tensors"
     )
 
@@ -428,7 +433,7 @@ def test_a_config_that_does_not_fit(
     kind: str, changes: dict[str, Any], message: str, hint: str, tmp_path: Path
 ) -> None:
     write(tmp_path, kind, **changes)
-    assert told(lambda: taken(tmp_path, tmp_path / "run")) == (
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "run")) == (
         message.replace("{folder}", str(tmp_path)),
         hint,
     )
@@ -437,7 +442,7 @@ def test_a_config_that_does_not_fit(
 
 def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     def complaint() -> tuple[str, str | None]:
-        return told(lambda: taken(tmp_path, tmp_path / "run"))
+        return error_of(lambda: import_run(tmp_path, tmp_path / "run"))
 
     readable = "can be read: vocab.txt of BERT, WordPiece in tokenizer.json, spiece.model of SentencePiece, and GPT's own two files"
     write(tmp_path, "roberta")
@@ -528,14 +533,14 @@ def test_tensors_that_have_no_place_or_are_missing(tmp_path: Path) -> None:
             "generator_predictions.dense.bias": torch.ones(E),
         },
     )
-    assert told(lambda: taken(tmp_path, tmp_path / "run")) == (
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "run")) == (
         f"{path}: generator_lm_head.bias (and 1 more) has no place in ELECTRA",
         "the discriminator can be imported, not the generator",
     )
     bert = tensors("bert")
     del bert["cls.predictions.transform.LayerNorm.bias"]  # half a head is not a head that is missing
     write(tmp_path, "bert", bert)
-    assert told(lambda: taken(tmp_path, tmp_path / "run")) == (
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "run")) == (
         f"{path}: has no cls.predictions.transform.LayerNorm.bias",
         "the BERT that config.json describes has one",
     )

@@ -1,6 +1,6 @@
-"""Import and export beside Hugging Face's own library, where it is installed (it is no dependency): the same states, the same logits.
+"""Compare import and export with Hugging Face's own library: the same states, the same logits.
 
-Run alone:  pip install transformers && pytest tests/test_exchange_peer.py
+The library is no dependency; these tests are skipped if it is not installed. Run alone:  pip install transformers && pytest tests/checkpoint/convert/test_huggingface_peer.py
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def test_states_and_logits_are_the_same_both_ways(
 
 @torch.no_grad()
 def compare(peer: Any, run: Path) -> None:
-    """All that both can say of the same texts, padded."""
+    """Compare states and logits of padded texts."""
     checkpoint = Checkpoint.open(run)
     model, heads = (
         checkpoint.model(),
