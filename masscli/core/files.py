@@ -84,7 +84,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def remove_leftovers(path: Path) -> None:
     """Remove what killed processes left aside of `path`; what another process is writing now stays."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.new"):
+    for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}.*.new"):
         # It may be gone by now, locked, of another user, or on a disk without locks.
         with suppress(OSError):
             lock = os.open(leftover, os.O_RDONLY)
@@ -154,10 +154,15 @@ def acquire_lock(path: Path) -> BinaryIO:
     return file
 
 
+def _prefix(path: Path) -> str:
+    """Return how the names aside of `path` begin: hidden, and not too long for a disk, which takes 255 bytes."""
+    return "." + os.fsdecode(os.fsencode(path.name)[:200])
+
+
 def _reserve_name(path: Path, is_folder: bool) -> tuple[Path, int]:
     """Make an empty file or folder beside `path`, and return it with the descriptor that locks it."""
     while True:
-        aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
+        aside = path.with_name(f"{_prefix(path)}.{os.getpid()}-{secrets.token_hex(4)}.new")
         if is_folder:
             aside.mkdir(parents=True)
         else:

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.core.files import open_atomic
 from masscli.reporting.score_log import PairedTest, Summary, Tags
+from masscli.text.single_line import one_line
 
 
 def markdown_table(
@@ -47,7 +49,7 @@ def _cell(summary: Summary | None, test: PairedTest | None) -> str:
 
 def align_table(rows: Sequence[Sequence[str]], text_columns: int) -> str:
     """Return rows as a Markdown table whose source is aligned, too; numbers stand on the right."""
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    escaped = [[one_line(cell).replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(3, *(len(row[column]) for row in escaped)) for column in range(len(rows[0]))]
     rules = []
     for column, width in enumerate(widths):
@@ -101,7 +103,8 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
     axes[-1, 0].set_xlabel(x_tag)
     axes[-1, 0].set_xticks([places[label] for label in labels], labels)
     try:
-        figure.savefig(path)
+        with open_atomic(path) as file:
+            figure.savefig(file, format=path.suffix.removeprefix("."))
     except ValueError:
         known = "png, svg or pdf"
         raise MasscliError(

@@ -86,6 +86,13 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "ä" * 127, "[a]*"], ids=["ascii", "umlauts", "pattern"])
+def test_any_name_that_a_disk_takes(name: str, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED.replace('"file"', repr(name))], cwd=tmp_path)
+    write_atomic(tmp_path / name, b"new")
+    assert [path.name for path in tmp_path.iterdir() if "folder" not in path.name] == [name]
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
