@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from masscli.__main__ import run
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.state_file import read_state_file, write_state_file
 from masscli.core.files import sha256_of
 from tests.toy import recipe
 from tests.training.test_trainer import train
@@ -42,11 +43,10 @@ def rename_objective(run_folder: Path, name: str) -> None:
     """Let the recipes of a run name another objective, with right checksums."""
     for path in run_folder.rglob("recipe.toml"):
         path.write_text(path.read_text().replace('name = "translate"', f'name = "{name}"'))
-        state_file = path.parent / "state.json"
-        if state_file.exists():
-            state = json.loads(state_file.read_text())
-            state["files"]["recipe.toml"] = sha256_of(path)
-            state_file.write_text(json.dumps(state))
+        if (path.parent / "state.json").exists():
+            contents = read_state_file(path.parent)
+            files = {**contents.files, "recipe.toml": sha256_of(path)}
+            write_state_file(path.parent, replace(contents, files=files))
 
 
 @pytest.fixture
