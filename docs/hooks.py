@@ -1,6 +1,7 @@
-"""Pages that mkdocs makes from the code: help screens of all commands, options of all objectives, and the pages of the methods.
+"""Pages that mkdocs makes from the code: help screens, options of objectives, and pages of the methods.
 
-What is generated here cannot be out of date: the same dataclasses make the flags, the TOML keys and these tables.
+What is generated here cannot be out of date: the same dataclasses make the flags, the TOML
+keys and these tables.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ def help_screen(command: str) -> str:
 def objectives_page() -> str:
     """Return a table of options for each objective and task."""
     parts = [
-        "# Objectives and tasks\n\nOptions of an objective are given as flags (`--mask-prob`) where it is chosen with "
-        "`--objective` or `--task`, or as keys of `objective` in a stream of a recipe (`mask_prob`)."
+        "# Objectives and tasks\n\nOptions of an objective are given as flags (`--mask-prob`) where it is "
+        "chosen with `--objective` or `--task`, or as keys of `objective` in a stream of a recipe (`mask_prob`)."
     ]
     for name in OBJECTIVES.builtin_names():
         options = [option for option in iter_options(OBJECTIVES.load(name)) if option.key != "name"]
@@ -71,7 +72,8 @@ def settings_page() -> str:
         section, _, _ = option.key.rpartition(".")
         sections.setdefault(section, []).append(option)
     parts = [
-        "# Settings of a run\n\nKeys of `recipe.toml`. The flag of a key is its last part: `optim.lr` is `--lr`. "
+        "# Settings of a run\n\nKeys of `recipe.toml`. The flag of a key is its last part: "
+        "`optim.lr` is `--lr`. "
         "Any key can be given with `--set KEY=VALUE`."
     ]
     for section, options in sections.items():
@@ -94,8 +96,8 @@ def options_table(options: list[OptionInfo]) -> str:
 def methods_page() -> str:
     """Return the pages of all methods, which lie beside their code."""
     parts = [
-        "# Methods\n\nWhat each family of objectives learns, with equations and sources. These pages lie beside the code, "
-        "in the folders of `masscli/objectives/`."
+        "# Methods\n\nWhat each family of objectives learns, with equations and sources. "
+        "These pages lie beside the code, in the folders of `masscli/objectives/`."
     ]
     for readme in sorted(OBJECTIVES_FOLDER.glob("*/README.md")):
         text = readme.read_text(encoding="utf-8").strip()

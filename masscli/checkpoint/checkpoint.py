@@ -354,7 +354,10 @@ def saved_checkpoints(run: Path) -> dict[int, Path]:
 
 
 def _read_recipe(path: Path) -> Recipe:
-    """Return the recipe of a checkpoint. Errors name the file, since no option of this command is to blame."""
+    """Return the recipe of a checkpoint.
+
+    Errors name the file, since no option of this command is to blame.
+    """
     try:
         return from_dict(Recipe, tomllib.loads(decode_text(path.read_bytes(), path)))
     except ConfigError as error:

@@ -73,6 +73,11 @@ def read_state_file(folder: Path) -> StateFile:
     checksum = content.pop("checksum", None)
     if checksum != _checksum(content):
         raise DamagedStateError("it does not match its checksum")
+    return _parse_content(content)
+
+
+def _parse_content(content: Mapping[str, Any]) -> StateFile:
+    """Return typed contents. Raises DamagedStateError or ConfigError if something is missing or wrong."""
     mappings = from_dict(_Mappings, {key: content.get(key) for key in ("metrics", "files")})
     for name in REQUIRED_FILES:
         if name not in mappings.files:

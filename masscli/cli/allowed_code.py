@@ -46,8 +46,8 @@ def allow_code_parameter() -> inspect.Parameter:
     option = typer.Option(
         FLAG,
         metavar="MODULE:CLASS",
-        help="Objective of your own that a recipe may name, in a file, a run or a checkpoint. It is imported, "
-        "and that runs its code with your rights: name only what you trust. Repeatable.",
+        help="Objective of your own that a recipe may name, in a file, a run or a checkpoint. "
+        "It is imported, and that runs its code with your rights: name only what you trust. Repeatable.",
         show_default=False,
     )
     return inspect.Parameter(

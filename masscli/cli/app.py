@@ -45,7 +45,7 @@ COMMANDS = {
 Python."""
 
 SHARING_COMMANDS = {"pretrain", "finetune", "generate"}
-"""The commands that share their work among the processes of torchrun. Of others, the first process does all."""
+"""The commands that share their work among the processes of torchrun; others run in the first process."""
 
 ABOUT = """\
 Masked sequence-to-sequence pre-training (MASS) and its relatives, from raw text to a scored translation.

@@ -155,7 +155,7 @@ def acquire_lock(path: Path) -> BinaryIO:
 
 
 def _prefix(path: Path) -> str:
-    """Return how the names aside of `path` begin: hidden, and not too long for a disk, which takes 255 bytes."""
+    """Return how temporary names for `path` begin: hidden, and within the 255 bytes that disks allow."""
     return "." + os.fsdecode(os.fsencode(path.name)[:200])
 
 

@@ -72,13 +72,7 @@ def open_bytes(path: Path) -> BinaryIO:
     Raises MasscliError if the file cannot be opened, or if standard input was read before.
     """
     if str(path) == "-":
-        # The caller may have closed it: `masscli ... <&-`.
-        if sys.stdin is None:
-            raise MasscliError("standard input (-) is closed", "give a file, or leave it open")
-        # Whoever read standard input first has closed it.
-        if sys.stdin.buffer.closed:
-            raise MasscliError("standard input (-) is read twice", "give one of the two as a file")
-        return sys.stdin.buffer
+        return _standard_input()
     # gzip.open and lzma.open are typed as text or binary; with "rb" they are binary.
     try:
         if path.suffix == ".gz":
@@ -92,6 +86,17 @@ def open_bytes(path: Path) -> BinaryIO:
         raise MasscliError(f"{display_path(path)}: is a folder, expected a text file") from None
     except PermissionError:
         raise MasscliError(f"{display_path(path)}: may not be read") from None
+
+
+def _standard_input() -> BinaryIO:
+    """Return the bytes of standard input. Raises MasscliError if it is closed."""
+    # The caller may have closed it: `masscli ... <&-`.
+    if sys.stdin is None:
+        raise MasscliError("standard input (-) is closed", "give a file, or leave it open")
+    # Whoever read standard input first has closed it.
+    if sys.stdin.buffer.closed:
+        raise MasscliError("standard input (-) is read twice", "give one of the two as a file")
+    return sys.stdin.buffer
 
 
 def read_block(file: BinaryIO, size: int, path: Path) -> bytes:

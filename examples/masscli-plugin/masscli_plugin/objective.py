@@ -1,6 +1,7 @@
 """Prefix language model: the encoder reads the first part of a sentence, the decoder writes the rest.
 
-With a prefix of p tokens the loss is the sum over t > p of -log P(x_t | x_1 .. x_{t-1}) (Raffel et al. 2020, section 3.2.1).
+With a prefix of p tokens the loss is the sum over t > p of -log P(x_t | x_1 .. x_{t-1}) (Raffel et al. 2020,
+section 3.2.1).
 """
 
 from __future__ import annotations

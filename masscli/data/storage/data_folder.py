@@ -45,7 +45,7 @@ class DataFolder:
 
     @classmethod
     def open(cls, folder: Path) -> DataFolder:
-        """Open a folder after checking its manifest, its vocabulary, and the size and header of every file."""
+        """Open a folder after checking its manifest, vocabulary, and the size and header of every file."""
         manifest = Manifest.read(folder)
         # Sizes and headers are checked at every start, which is cheap; checksums only by `verify`.
         for file in manifest.files:

@@ -190,24 +190,28 @@ class Manifest:
 
     def find_damage(self) -> str | None:
         """Return what contradicts itself in the manifest, or None: names of files and columns, and counts."""
-        sizes = {file.name: file.size for file in self.files}
-        for name in sizes:
+        files = {file.name for file in self.files}
+        for name in files:
             # A file of another folder does not belong to this one.
             if Path(name).name != name:
                 return f"{name!r} is not the name of a file"
         columns = {column.name for column in self.columns}
-        if len(columns) < len(self.columns) or len(sizes) < len(self.files):
+        if len(columns) < len(self.columns) or len(files) < len(self.files):
             return "a name occurs twice"
+        missing = self._used_columns() - columns
+        if missing:
+            return f"it has no column {min(missing)!r}"
+        return self._find_column_damage(files)
+
+    def _find_column_damage(self, files: set[str]) -> str | None:
+        """Return which column is of an unknown kind or lacks a file, or None."""
         for column in self.columns:
             if column.kind not in DTYPES_OF_KIND:
                 return f"{column.kind!r} is not a kind of column"
             for shard in column.shards:
                 for suffix in (".bin", ".idx"):
-                    if shard.name + suffix not in sizes:
+                    if shard.name + suffix not in files:
                         return f"{shard.name}{suffix} is not in its list of files"
-        missing = self._used_columns() - columns
-        if missing:
-            return f"it has no column {min(missing)!r}"
         return None
 
     def _used_columns(self) -> set[str]:

@@ -15,22 +15,10 @@ def find_damage(columns: Mapping[str, Column], rows: int) -> str | None:
     """
     if LINE_COLUMN not in columns:
         return f"it has no column {LINE_COLUMN}"
-    for name, column in columns.items():
-        suffix = derived_suffix(name)
-        field = _field_of(name)
-        if field not in columns:
-            return f"it has {name} but not {field}"
-        if name == LINE_COLUMN or suffix in ("items", "at"):
-            if len(column) != rows:
-                return f"{name} has {len(column)} rows instead of {rows}"
-            if (column.lengths() != 1).any():
-                return f"{name} does not have one number in each row"
-        if suffix == "items" and (flat_values(column) < 0).any():
-            return f"{name} counts below 0"
-        if suffix == "at":
-            shared_rows = flat_values(column)
-            if ((shared_rows < 0) | (shared_rows >= len(columns[field]))).any():
-                return f"{name} points outside of {field}"
+    for name in columns:
+        damage = _find_number_damage(columns, name, rows)
+        if damage is not None:
+            return damage
     # The numbers above are sound, so that they can tell how many rows the others must have.
     for name, column in columns.items():
         if name == LINE_COLUMN or derived_suffix(name) in ("items", "at"):
@@ -38,6 +26,25 @@ def find_damage(columns: Mapping[str, Column], rows: int) -> str | None:
         expected = _rows_of_field(columns, _field_of(name), rows)
         if len(column) != expected:
             return f"{name} has {len(column)} rows instead of {expected}"
+    return None
+
+
+def _find_number_damage(columns: Mapping[str, Column], name: str, rows: int) -> str | None:
+    """Return what is wrong with a column of single numbers, or None; other columns only need a field."""
+    column, suffix, field = columns[name], derived_suffix(name), _field_of(name)
+    if field not in columns:
+        return f"it has {name} but not {field}"
+    if name != LINE_COLUMN and suffix not in ("items", "at"):
+        return None
+    if len(column) != rows:
+        return f"{name} has {len(column)} rows instead of {rows}"
+    if (column.lengths() != 1).any():
+        return f"{name} does not have one number in each row"
+    values = flat_values(column)
+    if suffix == "items" and (values < 0).any():
+        return f"{name} counts below 0"
+    if suffix == "at" and ((values < 0) | (values >= len(columns[field]))).any():
+        return f"{name} points outside of {field}"
     return None
 
 
