@@ -57,7 +57,8 @@ def objectives_page() -> str:
     """Return a table of options for each objective and task."""
     parts = [
         "# Objectives and tasks\n\nOptions of an objective are given as flags (`--mask-prob`) where it is "
-        "chosen with `--objective` or `--task`, or as keys of `objective` in a stream of a recipe (`mask_prob`)."
+        "chosen with `--objective` or `--task`, or as keys of `objective` in a stream of a "
+        "recipe (`mask_prob`)."
     ]
     for name in OBJECTIVES.builtin_names():
         options = [option for option in iter_options(OBJECTIVES.load(name)) if option.key != "name"]
