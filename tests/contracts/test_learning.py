@@ -1,4 +1,4 @@
-"""Small learning checks (spec: objectives.md 12.5): every objective can fit 32 fixed examples, and sees what only its form can see."""
+"""Small learning checks: every objective can fit 32 fixed examples, and sees what only its form can see."""
 
 from __future__ import annotations
 

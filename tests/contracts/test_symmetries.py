@@ -1,4 +1,4 @@
-"""What the scores of GPT, BERT and their tasks may not depend on (spec: objectives.md 12, items 16, 21 and 31); random weights, no data."""
+"""What the scores of GPT, BERT and their tasks may not depend on; random weights, no data."""
 
 from __future__ import annotations
 

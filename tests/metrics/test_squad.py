@@ -1,4 +1,4 @@
-"""Windows, answers and scores of extractive question answering (spec: 12.4, properties 23 to 25)."""
+"""Windows, answers and scores of extractive question answering."""
 
 from __future__ import annotations
 

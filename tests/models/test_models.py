@@ -80,7 +80,7 @@ def close(found: Tensor, wanted: Tensor, within: float = 2e-5) -> bool:
             64_139,
             ("en", "fr"),
             315_196_694,
-        ),  # spec/mass.md 2.1: 141,848,203 in the encoder, 173,348,491 in the decoder
+        ),  # 141,848,203 in the encoder, 173,348,491 in the decoder
         ("mass-base-uncased", 30_522, (), 123_469_824),
         ("mass-middle-uncased", 30_522, (), 208_666_624),
         # By hand, with D the width and F that of the FFN: attention 4 D^2 + 4 D, feed-forward 2 D F + D + F, norm 2 D
@@ -307,7 +307,7 @@ def test_positions_are_added_where_they_are_said_to_be() -> None:
 
 
 def test_sinusoids_are_tensor2tensors() -> None:
-    """spec/mass.md 2.2: first half sines, second half cosines, frequencies 10000^(-i / (d/2 - 1))."""
+    """first half sines, second half cosines, frequencies 10000^(-i / (d/2 - 1))."""
     found = sinusoids(50, 8)
     for t, i in itertools.product(range(50), range(4)):
         angle = t * 10_000 ** (-i / 3)

@@ -174,7 +174,7 @@ def test_every_objective_counts_its_labels_and_names_its_rows(
 def test_what_is_hidden_is_what_is_written_in_rows_of_any_length(
     options: MassOptions, framing: Framing
 ) -> None:
-    """The released code is out of step where the rows of a batch differ in length (spec/mass.md 8, items 12 and 13)."""
+    """The released code is out of step where the rows of a batch differ in length."""
     vocab, lines = framing.vocab, [WORDS[:n] for n in (12, 1, 5, 0, 2, 7, 7)]
     for seed in range(10):
         made = batch(options, framing, *lines, seed=seed)
@@ -248,7 +248,7 @@ def test_a_row_that_is_hidden_whole_stays_visible(framing: Framing) -> None:
 
 
 def test_a_mask_drawn_at_random_is_hidden_as_well(framing: Framing) -> None:
-    """xlm draws random ids from all of them; its test is the id, not how it came there (spec/mass.md 1.1)."""
+    """xlm draws random ids from all of them; its test is the id, not how it came there."""
     tiny = replace(framing, vocab=replace(framing.vocab, size=6, mask=4))
     made = batch(MassOptions(preset="xlm", mask_share=0.0, random_share=1.0), tiny, *[[3] * 12] * 20)
     assert made.source.cross_attention_mask is not None

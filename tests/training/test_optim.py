@@ -31,7 +31,7 @@ def schedule(name: str, warm: int, lr: float = 1.0, **options: float) -> OptimCo
 
 @pytest.mark.parametrize(
     ("name", "warm", "points"),
-    [  # spec/objectives.md 12, item 20, with T = 100 and lr 1
+    [  # The published formulas with T = 100 and lr 1
         ("poly_tf", 10, {5: 0.5, 9: 0.9, 10: 0.9, 11: 0.89, 100: 0.0}),
         ("poly_tf", 50, {49: 0.98, 50: 0.5, 100: 0.0}),
         ("poly_mult", 10, {5: 0.475, 10: 0.9, 55: 0.45, 100: 0.0}),
@@ -251,7 +251,7 @@ def test_restored_moments_go_on_as_if_nothing_had_happened(kind: str) -> None:
 @pytest.mark.usefixtures("no_sync", "one_thread")
 @pytest.mark.parametrize("decay", [1.0, 0.5])
 def test_every_layer_learns_at_its_own_rate(decay: float, toy: Path, tmp_path: Path) -> None:
-    """lr decay^(N + 2 - d) at depth d (spec/objectives.md 4.5): with Adam, that is how far a first step goes; with 1 nothing changes."""
+    """lr decay^(N + 2 - d) at depth d: with Adam, that is how far a first step goes; with 1 nothing changes."""
     streams = {"text": {"dataset": "en", "objective": {"name": "mlm"}}}
     changes = (
         "model.decoder_layers=0",

@@ -1,4 +1,4 @@
-"""What a loss is the mean of: all targets of an update, or those of a micro-batch and then the micro-batches (spec: objectives.md 0.1)."""
+"""What a loss is the mean of: all targets of an update, or those of a micro-batch and then the micro-batches."""
 
 from __future__ import annotations
 

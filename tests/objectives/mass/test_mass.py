@@ -1,4 +1,4 @@
-"""MASS masking against the preset table and worked examples of the published code (spec/mass.md 1.5, 1.6)."""
+"""MASS masking against the preset table and worked examples of the published code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def first_hidden(found: list) -> np.ndarray:
     return np.array([int(np.flatnonzero(m.is_masked)[0]) for m in found])
 
 
-# The table of spec/mass.md 1.5, written out again by hand: preset -> field -> value.
+# The table of the released presets, written out again by hand: preset -> field -> value.
 TABLE = {
     "paper": {"k": 0.5, "k_of": "words", "k_rounding": "nearest", "start": "uniform", "mask_eos": False, "random_ids": "words",
               "mask_visibility": "all", "decoder": (0.0, 0.0), "decoder_positions": "original", "block": 0},

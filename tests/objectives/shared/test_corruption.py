@@ -1,4 +1,4 @@
-"""What the objectives hide and make of documents, in numbers, and what a fresh model makes of it (spec: objectives.md 12.1, 12.3)."""
+"""What the objectives hide and make of documents, in numbers, and what a fresh model makes of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples out of documents, and masks: the corruption statistics of the papers (spec: objectives.md 12.1)."""
+"""Examples out of documents, and masks: the corruption statistics of the papers."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_copies_stand_at_the_place_and_in_the_segment_of_what_they_copy() -> Non
 
 
 def slow_sees(q: int, k: int) -> bool:
-    """The table of spec/objectives.md 6.4: a row for each kind of query, a column for each kind of key."""
+    """The visibility table of UniLMv2: a row for each kind of query, a column for each kind of key."""
     context_or_mask = k == 0
     if q == 0:  # context, [M]
         return context_or_mask
