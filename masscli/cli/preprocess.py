@@ -40,6 +40,8 @@ MANY_HELD_OUT = 0.01
 """Share of training lines that are also in valid or test that is worth a warning."""
 MAX_COLUMN_NAME_WORDS = 5
 """Most words of a column name; a longer one is probably a sentence."""
+LABEL_ROWS = 1000
+"""How many values of a field are looked at to tell text from labels."""
 LOG_WIDTH = 140
 """Width of tables that are not printed on a terminal."""
 
@@ -219,10 +221,23 @@ def _warn_of_lines(console: Console, stats: FilterStats) -> None:
 def _report_tables(console: Console, folder: Path) -> None:
     """Print the number of labelled examples, and warn about suspicious ones."""
     from masscli.data.prepare.leaks import find_leaks
+    from masscli.data.prepare.shard_builder import DROPPED_FILE
     from masscli.data.storage.data_folder import DataFolder
 
     data = DataFolder.open(folder)
-    console.print(_example_table(data))
+    unknown_shares: dict[str, float] = {}
+    console.print(_example_table(data, unknown_shares))
+    for name, share in unknown_shares.items():
+        if share > MANY_UNKNOWN:
+            _warn(console, f"{share:.2%} of the pieces of {name} are unknown; does the vocabulary suit it?")
+    for entry in data.manifest.tables:
+        if entry.bad_rows:
+            rows = "row was" if entry.bad_rows == 1 else "rows were"
+            _warn(
+                console,
+                f"{entry.path}: {entry.bad_rows:,} bad {rows} skipped, {entry.rows:,} examples are left;"
+                f" {folder / DROPPED_FILE} says which",
+            )
     for entry in data.manifest.tables:
         # Only a TSV file has a header that can be forgotten, as CoLA is distributed without one.
         if entry.format != "tsv":
@@ -243,9 +258,14 @@ def _report_tables(console: Console, folder: Path) -> None:
         )
 
 
-def _example_table(data: DataFolder) -> Table:
-    """Return a table with a row for each text field of each table and split."""
+def _example_table(data: DataFolder, unknown_shares: dict[str, float]) -> Table:
+    """Return a table with a row for each text field of each table and split.
+
+    The share of unknown pieces of each field is added to `unknown_shares`, by file and field.
+    """
     from rich.table import Table
+
+    from masscli.data.prepare.table_text import is_text
 
     result = Table(box=None, header_style="bold", pad_edge=False)
     result.add_column("table", no_wrap=True)
@@ -255,7 +275,8 @@ def _example_table(data: DataFolder) -> Table:
         result.add_column(name, justify="right", no_wrap=True)
     kinds = {column.name: column.kind for column in data.manifest.columns}
     for entry in data.manifest.tables:
-        columns = data.table(entry.name, entry.split).columns
+        table = data.table(entry.name, entry.split)
+        columns = table.columns
         for field in entry.fields:
             # Every text field has one column of token ids.
             if kinds[field.column] != "ids":
@@ -263,12 +284,18 @@ def _example_table(data: DataFolder) -> Table:
             column = columns[field.name]
             pieces = int(column.lengths().sum())
             unknown = sum(int((column[row] == data.vocab.unk).sum()) for row in range(len(column)))
+            text = field.name.removesuffix(".ids")
+            share = unknown / max(1, pieces)
+            # Labels and ids are no text, and never read as pieces.
+            rows = range(min(len(columns[text]), LABEL_ROWS))
+            if table.is_list(text) or any(is_text(columns[text].text(row)) for row in rows):
+                unknown_shares[f"{text} in {entry.path}"] = share
             result.add_row(
                 f"{entry.split}.{entry.name}",
                 f"{entry.rows:,}",
-                field.name.removesuffix(".ids"),
+                text,
                 f"{pieces:,}",
-                f"{unknown / max(1, pieces):.3%}",
+                f"{share:.3%}",
             )
     return result
 

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.record import Record
 from masscli.text import corpus
 
@@ -16,10 +17,10 @@ def aligned_files(path: Path) -> list[Path]:
     return [Path(name) for name in str(path).split(":")]
 
 
-def read_aligned(path: Path) -> Iterator[Record]:
+def read_aligned(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record with the fields `source` and `target` for every line of SOURCE:TARGET.
 
-    Raises MasscliError when one of the files is shorter than the other.
+    No line is a bad row. Raises MasscliError when one of the files is shorter than the other.
     """
     files = aligned_files(path)
     if len(files) != 2:

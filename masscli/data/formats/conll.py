@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.record import Record, count_of
 from masscli.text import corpus
 from masscli.text.corpus import display_path
@@ -24,21 +25,24 @@ Word = tuple[int, list[str]]
 """The line number of a word, and its columns."""
 
 
-def read_conll(path: Path) -> Iterator[Record]:
+def read_conll(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record for every sentence; its fields `1`, `2`, ... list the values of each column.
 
     Columns are separated by tabs, or by spaces if the first word has no tab. The reader skips `-DOCSTART-`,
     comments before a sentence (lines that begin with `#` and have not as many columns as words have), and in
-    CoNLL-U the ranges (`1-2`) and empty nodes (`1.1`) that stand beside the words.
+    CoNLL-U the ranges (`1-2`) and empty nodes (`1.1`) that stand beside the words. A sentence with a broken
+    line is a bad row.
     """
     name = display_path(path)
-    for sentence in split_sentences(corpus.iter_lines(path), name):
+    for sentence in split_sentences(corpus.iter_lines(path), name, bad_rows):
         first_line = sentence[0][0]
         if len(sentence) > MAX_SENTENCE_LINES:
-            raise MasscliError(
+            error = MasscliError(
                 f"{name}:{first_line}: {len(sentence)} lines without a blank line between sentences",
                 "is it a table? --tsv reads one with a header",
             )
+            bad_rows.add(name, first_line, error)
+            continue
         columns: dict[str, list[str]] = {}
         for _, values in sentence:
             for column, value in enumerate(values, 1):
@@ -46,28 +50,41 @@ def read_conll(path: Path) -> Iterator[Record]:
         yield Record(first_line, lists=columns)
 
 
-def split_sentences(rows: Iterable[str], name: str) -> Iterator[list[Word]]:
-    """Yield the words of each sentence; `name` is the file that error messages name."""
+def split_sentences(rows: Iterable[str], name: str, bad_rows: BadRows | None = None) -> Iterator[list[Word]]:
+    """Yield the words of each sentence; `name` is the file that error messages name.
+
+    A sentence with a broken line is a bad row, which is refused without `bad_rows`.
+    """
+    bad_rows = bad_rows or BadRows()
     rows = list(rows)
     # Every word must have the columns of the first one, which tell words from comments as well.
     first = _first_word_line(rows)
     has_tabs = "\t" in first
     width = len(_split_columns(first, has_tabs))
     words: list[Word] = []
+    is_bad = False
     for number, row in enumerate(rows, 1):
         if _is_blank(row):
-            if words:
+            if words and not is_bad:
                 yield words
             words = []
+            is_bad = False
             continue
         values = _split_columns(row, has_tabs)
         # Words may begin with # too, but comments only stand before the first word of a sentence.
         is_comment = not words and row.startswith("#") and len(values) != width
         if is_comment or row.startswith("-DOCSTART-") or _is_conllu_extra(values):
             continue
-        _check_word(row, values, width, f"{name}:{number}")
         words.append((number, values))
-    if words:
+        # One broken line spoils the sentence, which is one bad row whatever the number of such lines.
+        if is_bad:
+            continue
+        try:
+            _check_word(row, values, width, f"{name}:{number}")
+        except MasscliError as error:
+            bad_rows.add(name, number, error)
+            is_bad = True
+    if words and not is_bad:
         yield words
 
 

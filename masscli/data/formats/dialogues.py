@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.record import Record
 from masscli.text import corpus
 from masscli.text.corpus import display_path
@@ -13,16 +14,21 @@ from masscli.text.corpus import display_path
 _HINT = "one dialogue per line, two or more turns separated by single tabs; blank lines are skipped"
 
 
-def read_dialogues(path: Path) -> Iterator[Record]:
-    """Yield a record for every turn but the first: `response` is the turn, `context` all turns before it."""
+def read_dialogues(path: Path, bad_rows: BadRows) -> Iterator[Record]:
+    """Yield a record for every turn but the first: `response` is the turn, `context` all turns before it.
+
+    A dialogue with an empty turn, or with one turn only, is a bad row.
+    """
+    file = display_path(path)
     for number, row in enumerate(corpus.iter_lines(path), 1):
         # Tabs are turns, even if they are empty ones.
         if not row.strip(" "):
             continue
         turns = [turn.strip() for turn in row.split("\t")]
-        _check_turns(turns, row, f"{display_path(path)}:{number}")
-        for position in range(1, len(turns)):
-            yield Record(number, {"response": turns[position]}, {"context": turns[:position]})
+        with bad_rows.row(file, number):
+            _check_turns(turns, row, f"{file}:{number}")
+            for position in range(1, len(turns)):
+                yield Record(number, {"response": turns[position]}, {"context": turns[:position]})
 
 
 def _check_turns(turns: list[str], row: str, place: str) -> None:

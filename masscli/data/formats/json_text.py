@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from masscli.core.errors import MasscliError
+from masscli.data.formats.bad_rows import BadRows
 from masscli.text import corpus
 from masscli.text.corpus import display_path
 
@@ -34,49 +35,61 @@ def parse_json(text: str, place: str, hint: str) -> Any:
     return value
 
 
-def json_lines(rows: Iterable[str], name: str) -> Iterator[tuple[int, str]]:
+def json_lines(rows: Iterable[str], name: str, bad_rows: BadRows | None = None) -> Iterator[tuple[int, str]]:
     """Yield the number and the text of every line of a JSONL file.
 
-    Blank lines are allowed at the end only, so that line numbers mean the same to every reader.
+    Blank lines are allowed at the end only, so that line numbers mean the same to every reader. One before
+    the end is a bad row, which is refused without `bad_rows`.
     """
+    bad_rows = bad_rows or BadRows()
     # A blank line is only an error if another line follows it.
     first_blank = 0
     for number, row in enumerate(rows, 1):
         if not row.strip():
             first_blank = first_blank or number
-        elif first_blank:
-            raise MasscliError(
-                f"{name}:{first_blank}: is blank",
-                f"{JSONL_HINT}; blank lines may stand at the end only",
-            )
-        else:
-            yield number, row
+            continue
+        if first_blank:
+            hint = f"{JSONL_HINT}; blank lines may stand at the end only"
+            bad_rows.add(name, first_blank, MasscliError(f"{name}:{first_blank}: is blank", hint))
+            first_blank = 0
+        yield number, row
 
 
-def read_objects(path: Path) -> Iterator[tuple[int, dict[str, str], dict[str, list[str]]]]:
+def read_objects(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, str], dict[str, list[str]]]]:
     """Yield the line number, the text fields and the list fields of every object of a JSONL file.
 
-    Numbers become texts. Every object must have the fields of the first one.
+    Numbers become texts. A line that is no object, or an object without the fields of the first one, is a bad
+    row.
     """
     # Whether each field of the first object is a list.
     expected: dict[str, bool] = {}
-    for number, row in json_lines(corpus.iter_lines(path), display_path(path)):
-        place = f"{display_path(path)}:{number}"
-        value = parse_json(row, place, JSONL_HINT)
-        if not isinstance(value, dict):
-            raise MasscliError(f"{place}: expected an object, got {row[:40]}", JSONL_HINT)
-        # A field that is sometimes a list would have no defined column type.
-        is_list = {name: isinstance(item, list) for name, item in value.items()}
-        expected = expected or is_list
-        _check_fields(is_list, expected, place)
-        texts: dict[str, str] = {}
-        lists: dict[str, list[str]] = {}
-        for name in expected:
-            if expected[name]:
-                lists[name] = [_as_text(item, f"{place}: {name}") for item in value[name]]
-            else:
-                texts[name] = _as_text(value[name], f"{place}: {name}")
-        yield number, texts, lists
+    file = display_path(path)
+    for number, row in json_lines(corpus.iter_lines(path), file, bad_rows):
+        with bad_rows.row(file, number):
+            texts, lists = _read_object(row, f"{file}:{number}", expected)
+            # A field that is sometimes a list would have no defined column type.
+            expected = expected or {**dict.fromkeys(texts, False), **dict.fromkeys(lists, True)}
+            yield number, texts, lists
+
+
+def _read_object(
+    row: str, place: str, expected: dict[str, bool]
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return the text fields and the list fields of an object; `expected` is empty for the first one."""
+    value = parse_json(row, place, JSONL_HINT)
+    if not isinstance(value, dict):
+        raise MasscliError(f"{place}: expected an object, got {row[:40]}", JSONL_HINT)
+    is_list = {name: isinstance(item, list) for name, item in value.items()}
+    _check_fields(is_list, expected or is_list, place)
+    texts: dict[str, str] = {}
+    lists: dict[str, list[str]] = {}
+    # The order of the fields is that of the first object.
+    for name in expected or is_list:
+        if is_list[name]:
+            lists[name] = [_as_text(item, f"{place}: {name}") for item in value[name]]
+        else:
+            texts[name] = _as_text(value[name], f"{place}: {name}")
+    return texts, lists
 
 
 def _check_fields(is_list: dict[str, bool], expected: dict[str, bool], place: str) -> None:

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.json_text import read_objects
 from masscli.data.formats.multiple_choice import QUESTION, fill_blank
 from masscli.data.formats.record import Record
 from masscli.data.storage.tables import WITH_QUESTION
 
 
-def read_jsonl(path: Path) -> Iterator[Record]:
+def read_jsonl(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record for every object; strings and numbers are texts, lists of strings are lists.
 
-    Every object must have the fields of the first one. Blank lines are allowed at the end only. Where there
-    is a question, the items of each list are also stored together with it, as multiple choice needs them.
+    A line that is no object, or an object without the fields of the first one, is a bad row. Where there is a
+    question, the items of each list are also stored together with it, as multiple choice needs them.
     """
-    for number, texts, lists in read_objects(path):
+    for number, texts, lists in read_objects(path, bad_rows):
         fields = dict(lists)
         if QUESTION in texts:
             for name, items in lists.items():

@@ -6,21 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.record import Record, count_of
 from masscli.text import corpus
 from masscli.text.corpus import display_path
 
 
-def read_lines(path: Path) -> Iterator[Record]:
+def read_lines(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record for every line, whose fields are called `1`, `2`, ...
 
-    Raises MasscliError when a line has not as many columns as the first one.
+    A line that has not as many columns as the first one is a bad row.
     """
     width = 0
+    file = display_path(path)
     for number, row in enumerate(corpus.iter_lines(path), 1):
         values = row.split("\t")
         width = width or len(values)
         if len(values) != width:
             columns = count_of(len(values), "column")
-            raise MasscliError(f"{display_path(path)}:{number}: has {columns}, the first line has {width}")
+            error = MasscliError(f"{file}:{number}: has {columns}, the first line has {width}")
+            bad_rows.add(file, number, error)
+            continue
         yield Record(number, {str(column): value for column, value in enumerate(values, 1)})

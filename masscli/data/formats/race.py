@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from masscli.core.errors import MasscliError
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.json_text import json_lines, parse_json
 from masscli.data.formats.multiple_choice import choice_record, fill_blank
 from masscli.data.formats.record import Record
@@ -26,40 +27,41 @@ def article_files(path: Path) -> list[Path]:
     return [path]
 
 
-def read_race(path: Path) -> Iterator[Record]:
+def read_race(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record for every question of every article.
 
     `path` is a folder of .txt files with one JSON object each, or a file with one object per line. Either all
-    articles have answers or none has: a test part may come without.
+    articles have answers or none has: a test part may come without. A broken article is a bad row.
     """
-    first_has_answers: bool | None = None
-    for name, place, text in _articles(path):
-        article = parse_json(text, place, _HINT)
-        try:
-            context, questions, has_answers = _read_article(article)
-            # A table has the same fields in every example.
-            if first_has_answers is None:
-                first_has_answers = has_answers
-            if has_answers is not first_has_answers:
-                raise KeyError("answers")
-        except (KeyError, TypeError, ValueError) as error:
-            raise MasscliError(f"{place}: is not a RACE article ({error!r})", _HINT) from None
-        for number, (question, choices, answer) in enumerate(questions, 1):
-            texts = {"id": f"{name}-{number}"}
-            if has_answers:
-                texts["label"] = answer
-            joined = [fill_blank(question, choice) for choice in choices]
-            yield choice_record(number, context, question, choices, joined, texts)
+    expect_answers: bool | None = None
+    for name, file, line, text in _articles(path, bad_rows):
+        place = file if path.is_dir() else f"{file}:{line}"
+        with bad_rows.row(file, line):
+            article = parse_json(text, place, _HINT)
+            try:
+                context, questions, has_answers = _read_article(article)
+                # A table has the same fields in every example.
+                if expect_answers not in (None, has_answers):
+                    raise KeyError("answers")
+            except (KeyError, TypeError, ValueError) as error:
+                raise MasscliError(f"{place}: is not a RACE article ({error!r})", _HINT) from None
+            expect_answers = has_answers
+            for number, (question, choices, answer) in enumerate(questions, 1):
+                texts = {"id": f"{name}-{number}"}
+                if has_answers:
+                    texts["label"] = answer
+                joined = [fill_blank(question, choice) for choice in choices]
+                yield choice_record(number, context, question, choices, joined, texts)
 
 
-def _articles(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield the name, the place and the JSON text of every article."""
+def _articles(path: Path, bad_rows: BadRows) -> Iterator[tuple[str, str, int, str]]:
+    """Yield the name, the file, the line and the JSON text of every article."""
     if path.is_dir():
         for file in article_files(path):
-            yield str(file.relative_to(path)), display_path(file), "\n".join(corpus.iter_lines(file))
+            yield str(file.relative_to(path)), display_path(file), 1, "\n".join(corpus.iter_lines(file))
     else:
-        for number, row in json_lines(corpus.iter_lines(path), display_path(path)):
-            yield str(number), f"{display_path(path)}:{number}", row
+        for number, row in json_lines(corpus.iter_lines(path), display_path(path), bad_rows):
+            yield str(number), display_path(path), number, row
 
 
 def _read_article(article: Any) -> tuple[str, list[tuple[str, list[str], str]], bool]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
 from masscli.data.formats.aligned import aligned_files, read_aligned
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.conll import read_conll
 from masscli.data.formats.dialogues import read_dialogues
 from masscli.data.formats.jsonl import read_jsonl
@@ -29,8 +31,8 @@ def _one_file(path: Path) -> list[Path]:
 class Format:
     """One file format of labelled examples."""
 
-    read: Callable[[Path], Iterator[Record]]
-    """Yields the records of a path."""
+    read: Callable[[Path, BadRows], Iterator[Record]]
+    """Yields the records of a path; bad rows are skipped or refused."""
     suffixes: tuple[str, ...] = ()
     """Endings of file names by which the format is recognised."""
     files: Callable[[Path], list[Path]] = _one_file
@@ -50,15 +52,18 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def read_records(path: Path, format: str) -> Iterator[Record]:
+def read_records(path: Path, format: str, bad_rows: BadRows | None = None) -> Iterator[Record]:
     """Yield the records of a file, of a folder of RACE, or of two files SOURCE:TARGET.
 
-    Raises MasscliError when there is no example, or when a field has a name that tables need themselves.
+    Rows that cannot be read are refused, or else collected in `bad_rows`. Raises MasscliError when there is
+    no example, when too many rows are bad, or when a field has a name that tables need themselves.
     """
-    records = FORMATS[format].read(path)
+    bad_rows = bad_rows or BadRows()
+    records = FORMATS[format].read(path, bad_rows)
     # All records have the fields of the first one, so that checking it is enough.
     first = next(records, None)
     if first is None:
+        bad_rows.check_share(display_path(path), 0)
         raise MasscliError(f"{display_path(path)}: holds no examples", "is it the right file?")
     for name in (*first.texts, *first.lists):
         if name == LINE_COLUMN or derived_suffix(name):
@@ -66,8 +71,11 @@ def read_records(path: Path, format: str) -> Iterator[Record]:
                 f"{display_path(path)}: a column cannot be called {name!r}",
                 "masscli uses this name itself: rename the column",
             )
-    yield first
-    yield from records
+    count = 0
+    for record in itertools.chain([first], records):
+        yield record
+        count += 1
+    bad_rows.check_share(display_path(path), count)
 
 
 def guess_format(path: Path) -> str | None:

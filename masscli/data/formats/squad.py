@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from masscli.core.errors import MasscliError
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.json_text import parse_json
 from masscli.data.formats.record import Record
 from masscli.text import corpus
@@ -18,13 +19,18 @@ _HINT = (
 )
 
 
-def read_squad(path: Path, *, check_answers: bool = True) -> Iterator[Record]:
+def read_squad(
+    path: Path, bad_rows: BadRows | None = None, *, check_answers: bool = True
+) -> Iterator[Record]:
     """Yield a record for every question, with its answers and the character at which each answer starts.
 
+    A broken question is a bad row, which is refused without `bad_rows`.
     `check_answers` raises MasscliError when an answer is not in the context where the file says it is; the
     official score does not check it.
     """
+    bad_rows = bad_rows or BadRows()
     ids: set[str] = set()
+    file = display_path(path)
     number = 0
     for paragraph in _paragraphs(path):
         for question in paragraph["qas"]:
@@ -33,14 +39,17 @@ def read_squad(path: Path, *, check_answers: bool = True) -> Iterator[Record]:
             # Messages name the id, by which a user finds the question in the file.
             if isinstance(question, dict):
                 name = question.get("id", number)
-            place = f"{display_path(path)}: question {name!r}"
-            record = _read_question(question, paragraph["context"], number, place)
-            if record.texts["id"] in ids:
-                raise MasscliError(f"{place}: another question has this id", "question ids must be unique")
-            ids.add(record.texts["id"])
-            if check_answers:
-                _check_answers(record, place)
-            yield record
+            place = f"{file}: question {name!r}"
+            with bad_rows.row(file, number):
+                record = _read_question(question, paragraph["context"], number, place)
+                if record.texts["id"] in ids:
+                    raise MasscliError(
+                        f"{place}: another question has this id", "question ids must be unique"
+                    )
+                if check_answers:
+                    _check_answers(record, place)
+                ids.add(record.texts["id"])
+                yield record
 
 
 def _paragraphs(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.json_text import read_objects
 from masscli.data.formats.multiple_choice import choice_record
 from masscli.data.formats.record import Record, count_of, format_suffix
@@ -20,12 +21,13 @@ _HINT = (
 )
 
 
-def read_swag(path: Path) -> Iterator[Record]:
+def read_swag(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record for every row: `sent1` is the context, and each choice is `sent2` followed by an ending.
 
-    The file is CSV, unless its name says .tsv or .jsonl.
+    The file is CSV, unless its name says .tsv or .jsonl. A row that has not as many values as the header has
+    names is a bad row.
     """
-    for number, row in _rows(path):
+    for number, row in _rows(path, bad_rows):
         for name in REQUIRED:
             if name not in row:
                 existing = ", ".join(filter(None, row))
@@ -44,18 +46,19 @@ def read_swag(path: Path) -> Iterator[Record]:
         yield choice_record(number, row["sent1"], row["sent2"], endings, joined, label)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _rows(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Yield the rows by column name, each with the line at which it begins."""
     suffix = format_suffix(path)
     if suffix == ".jsonl":
-        for number, texts, _ in read_objects(path):
+        for number, texts, _ in read_objects(path, bad_rows):
             yield number, texts
     else:
-        yield from _table_rows(path, has_tabs=suffix == ".tsv")
+        yield from _table_rows(path, bad_rows, has_tabs=suffix == ".tsv")
 
 
-def _table_rows(path: Path, has_tabs: bool) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _table_rows(path: Path, bad_rows: BadRows, has_tabs: bool) -> Iterator[tuple[int, Mapping[str, str]]]:
     # The csv module joins quoted lines itself, for which it needs their ends.
+    file = display_path(path)
     lines = (f"{line}\n" for line in corpus.iter_lines(path))
     if has_tabs:
         rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -68,12 +71,11 @@ def _table_rows(path: Path, has_tabs: bool) -> Iterator[tuple[int, Mapping[str, 
             names = names or values
             if len(values) != len(names):
                 columns = count_of(len(values), "column")
-                raise MasscliError(
-                    f"{display_path(path)}:{line}: has {columns}, the header has {len(names)}", _HINT
-                )
-            if line > 1:
+                error = MasscliError(f"{file}:{line}: has {columns}, the header has {len(names)}", _HINT)
+                bad_rows.add(file, line, error)
+            elif line > 1:
                 yield line, dict(zip(names, values, strict=True))
             # A quoted value may contain line ends, so that a row may span several lines.
             line = rows.line_num + 1
-    except csv.Error as error:
-        raise MasscliError(f"{display_path(path)}:{line}: not CSV ({error})", _HINT) from None
+    except csv.Error as csv_error:
+        raise MasscliError(f"{file}:{line}: not CSV ({csv_error})", _HINT) from None

@@ -6,27 +6,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.record import Record, count_of
 from masscli.text import corpus
 from masscli.text.corpus import display_path
 
 
-def read_tsv(path: Path) -> Iterator[Record]:
+def read_tsv(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     """Yield a record for every row after the header. Quotes are part of the text.
 
-    Raises MasscliError when a row has not as many values as the header has names.
+    A row that has not as many values as the header has names is a bad row.
     """
     rows = corpus.iter_lines(path)
-    names = _column_names(next(rows, ""), f"{display_path(path)}:1")
+    file = display_path(path)
+    names = _column_names(next(rows, ""), f"{file}:1")
     for number, row in enumerate(rows, 2):
         values = row.split("\t")
-        if len(values) != len(names):
-            columns = count_of(len(values), "column")
-            raise MasscliError(
-                f"{display_path(path)}:{number}: has {columns}, the header has {len(names)}",
-                "columns are separated by single tabs; quotes do not protect a tab or a line end",
-            )
-        yield Record(number, dict(zip(names, values, strict=True)))
+        if len(values) == len(names):
+            yield Record(number, dict(zip(names, values, strict=True)))
+            continue
+        columns = count_of(len(values), "column")
+        error = MasscliError(
+            f"{file}:{number}: has {columns}, the header has {len(names)}",
+            "columns are separated by single tabs; quotes do not protect a tab or a line end",
+        )
+        bad_rows.add(file, number, error)
 
 
 def _column_names(header: str, place: str) -> list[str]:

@@ -106,6 +106,11 @@ class PreprocessConfig:
     """Number of processes."""
     shard_size: int = 256
     """Size of the largest shard, in MiB."""
+    bad_rows: Literal["refuse", "skip"] = "refuse"
+    """What to do with rows of labelled examples that cannot be read, such as those with a column too many:
+    refuse the file, or skip them. Skipped rows are counted and listed in dropped.tsv."""
+    max_bad_rows: float = 0.01
+    """Largest share of bad rows that --bad-rows skip allows in a file."""
     overwrite: bool = False
     """Replace a data folder that was made from other text or with other settings."""
     seed: int = 1
@@ -115,6 +120,13 @@ class PreprocessConfig:
     def preprocessing(self) -> TextPreprocessing:
         """The preparation of text before it is split into pieces."""
         return TextPreprocessing(self.normalize, self.moses, self.lowercase, self.romanian)
+
+    @property
+    def allowed_bad_rows(self) -> float | None:
+        """The largest share of bad rows in a file, or None if none is allowed."""
+        if self.bad_rows == "skip":
+            return self.max_bad_rows
+        return None
 
     def __post_init__(self) -> None:
         has_unique_languages = len(set(self.langs)) == len(self.langs)
@@ -136,6 +148,11 @@ class PreprocessConfig:
                 f"must lie in [{MIN_CHARACTER_COVERAGE}, 1], got {self.character_coverage}",
             ),
             (
+                0 <= self.max_bad_rows <= 1,
+                "max_bad_rows",
+                f"must lie in [0, 1], got {self.max_bad_rows}",
+            ),
+            (
                 self.max_ratio == 0 or self.max_ratio >= 1,
                 "max_ratio",
                 f"must be 0 or at least 1, got {self.max_ratio}",
@@ -147,4 +164,7 @@ class PreprocessConfig:
         """Rules that say which options have no effect, given the values of the others."""
         is_given = self.spm_model is not None or self.bpe_codes is not None
         options = "vocab_size character_coverage vocab_sentences"
-        return (UnusedOption(is_given, options, "the vocabulary is given, and none is trained"),)
+        return (
+            UnusedOption(is_given, options, "the vocabulary is given, and none is trained"),
+            UnusedOption(self.bad_rows == "refuse", "max_bad_rows", "--bad-rows skip is not given"),
+        )

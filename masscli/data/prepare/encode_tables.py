@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.registry import read_records
 from masscli.data.prepare.inputs import LabelledFile
 from masscli.data.prepare.record_encoder import RecordEncoder, table_path
@@ -26,11 +27,18 @@ class EncodedTable:
 
 
 def encode_table(
-    labelled: LabelledFile, language: str, tokenizer: Tokenizer, folder: Path, ids_dtype: str, max_bytes: int
+    labelled: LabelledFile,
+    language: str,
+    tokenizer: Tokenizer,
+    folder: Path,
+    ids_dtype: str,
+    max_bytes: int,
+    bad_rows: BadRows,
 ) -> EncodedTable:
     """Write one labelled file into `folder`.
 
-    `ids_dtype` is the type of token ids, and `max_bytes` the size of the largest shard.
+    `ids_dtype` is the type of token ids, and `max_bytes` the size of the largest shard. Rows that are skipped
+    are added to `bad_rows`.
     """
     encoder = RecordEncoder(tokenizer, language)
     stem = f"{labelled.split}.{labelled.table}"
@@ -40,7 +48,7 @@ def encode_table(
     writers: dict[str, ColumnWriter] = {}
     count = 0
     try:
-        for records, columns in encoder.blocks(read_records(labelled.path, labelled.format)):
+        for records, columns in encoder.blocks(read_records(labelled.path, labelled.format, bad_rows)):
             for name, rows in columns.items():
                 if name not in writers:
                     writers[name] = ColumnWriter(
@@ -75,6 +83,7 @@ def encode_table(
         language=language,
         path=table_path(labelled.path, labelled.format),
         rows=count,
+        bad_rows=len(bad_rows.skipped) or None,
         fields=tuple(fields),
     )
     return EncodedTable(table, tuple(column_entries))

@@ -26,7 +26,8 @@ import sentencepiece
 
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
-from masscli.core.files import sha256_of
+from masscli.core.files import flush_to_disk, sha256_of
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.encode_tables import encode_table
@@ -50,6 +51,7 @@ from masscli.data.storage.column_writer import ResumeError
 from masscli.data.storage.manifest import FORMAT, MANIFEST_FILE, PARTIAL_FOLDER, FilterStats, Manifest
 from masscli.text import bpe_codes, corpus
 from masscli.text.corpus import STDIN_COPY, FileScan
+from masscli.text.single_line import one_cell
 from masscli.text.tokenizer import MODEL_FILE, Tokenizer, find_model_file
 from masscli.text.tokenizer_card import TOKENIZER_FILE
 from masscli.version import __version__
@@ -60,11 +62,11 @@ INPUT_OPTIONS = frozenset(
         "trainpref", "validpref", "testpref", "mono",
         "tsv", "jsonl", "conll", "squad", "dialogues", "aligned", "swag", "race",
         "spm_model", "bpe_codes", "bpe_vocab",
-        "destdir", "workers", "overwrite",
+        "destdir", "workers", "overwrite", "max_bad_rows",
     ]
 )  # fmt: skip
 """Options that say where things are. The others decide, together with the text, what the result is."""
-FILTER_OPTIONS = frozenset(["dedup", "drop_copies", "drop_held_out", "filter_lang"])
+FILTER_OPTIONS = frozenset(["dedup", "drop_copies", "drop_held_out", "filter_lang", "bad_rows"])
 """Options that decide nothing where they are off."""
 SECONDS_BETWEEN_STATES = 2.0
 """How often the resume state is written."""
@@ -189,7 +191,7 @@ def _settings(config: PreprocessConfig) -> dict[str, str]:
     settings = {}
     for name, value in to_dict(config).items():
         # Where files lie does not matter; their contents are part of the fingerprint.
-        if name in INPUT_OPTIONS or (name in FILTER_OPTIONS and not value):
+        if name in INPUT_OPTIONS or (name in FILTER_OPTIONS and value in (False, "refuse")):
             continue
         settings[name] = json.dumps(value)
     if config.spm_model:
@@ -270,12 +272,27 @@ def _encode(run: _Run, state: ResumeState) -> None:
     ids_dtype = smallest_ids_dtype(tokenizer.vocab)
     columns = list(column_entries(run.groups, state.writers))
     tables = []
-    for labelled in run.inputs.tables:
-        encoded = encode_table(
-            labelled, run.inputs.table_language, tokenizer, run.folder, ids_dtype, run.max_shard_bytes
-        )
-        tables.append(encoded.table)
-        columns += encoded.columns
+    # A run that was killed here has logged bad rows already, and will log them again.
+    with open(run.folder / DROPPED_FILE, "r+b") as log:
+        log.seek(state.dropped_bytes)
+        log.truncate()
+        for labelled in run.inputs.tables:
+            bad_rows = BadRows(run.config.allowed_bad_rows)
+            encoded = encode_table(
+                labelled,
+                run.inputs.table_language,
+                tokenizer,
+                run.folder,
+                ids_dtype,
+                run.max_shard_bytes,
+                bad_rows,
+            )
+            for row in bad_rows.skipped:
+                name = f"{labelled.split}.{labelled.table}"
+                log.write(f"{name}\t{row.line}\t{one_cell(row.reason)}\t{row.path}\n".encode())
+            tables.append(encoded.table)
+            columns += encoded.columns
+        flush_to_disk(log)
     manifest = Manifest(
         format=FORMAT,
         input_fingerprint=run.input_fingerprint,

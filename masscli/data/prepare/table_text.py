@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.conll import CONLLU_FORM, is_conllu
 from masscli.data.formats.record import Record
 from masscli.data.formats.registry import read_records
@@ -27,15 +28,19 @@ def is_text(value: str) -> bool:
     return " " in value or UNSPACED.search(value) is not None
 
 
-def training_lines(tables: Sequence[LabelledFile], max_lines: int, seed: int) -> list[str]:
+def training_lines(
+    tables: Sequence[LabelledFile], max_lines: int, seed: int, max_bad_rows: float | None = None
+) -> list[str]:
     """Return the running text of the training files, at most `max_lines` lines of it, drawn at random.
+
+    Bad rows are skipped up to a share of `max_bad_rows` of a file, or refused if it is None.
 
     Of CoNLL-U only the words are taken.
     """
     lines: list[str] = []
     for table in tables:
         if table.split == "train":
-            lines += _text_lines(read_records(table.path, table.format))
+            lines += _text_lines(read_records(table.path, table.format, BadRows(max_bad_rows)))
     if len(lines) <= max_lines:
         return lines
     # Sorted, so that the lines keep their order.

@@ -91,7 +91,10 @@ class FieldEntry:
 
 @config
 class TableEntry:
-    """The labelled examples of a split of a table; `format` and `path` are those of the input file."""
+    """The labelled examples of a split of a table; `format` and `path` are those of the input file.
+
+    `bad_rows` is the number of rows of the file that were skipped, since they could not be read.
+    """
 
     name: str
     split: str
@@ -99,6 +102,7 @@ class TableEntry:
     language: str
     path: str
     rows: int
+    bad_rows: int | None = None
     fields: tuple[FieldEntry, ...]
 
 

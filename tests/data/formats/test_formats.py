@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from masscli.core.errors import MasscliError
+from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.conll import split_sentences
 from masscli.data.formats.registry import read_records
 
@@ -152,3 +153,58 @@ def test_real_files_are_read_whole(kind: str, name: str, count: int) -> None:
     assert CORPORA is not None
     path = Path(":".join(str(Path(CORPORA) / part) for part in name.split(":")))
     assert sum(1 for _ in read_records(path, kind)) == count
+
+
+def question(name: str, start: object) -> dict[str, object]:
+    return {"id": name, "question": "?", "answers": [{"text": "a", "answer_start": start}]}
+
+
+QUESTIONS = [question("1", 0), question("2", 1), "x", question("1", 0), question("3", "no")]
+SKIPPED = [
+    # Format, text with good and bad rows, the lines of the good ones, and the bad ones with their reasons.
+    ("tsv", "a\tb\n1\t2\n1\n1\t2\t3\n3\t4\n", [2, 5], [(3, "has 1 column, the header has 2"), (4, "has 3 columns, the header has 2")]),
+    ("lines", "1\t2\n\n3\t4\n", [1, 3], [(2, "has 1 column, the first line has 2")]),
+    ("jsonl", '{"a": "x"}\n{"a": \n[1]\n{"a": null}\n{"b": "y"}\n\n{"a": "z"}\n', [1, 7],
+     [(2, "not JSON"), (3, "expected an object"), (4, "a: expected a string"), (5, "lacks 'a'"), (6, "is blank")]),
+    ("jsonl", '{"a": \n{"a": "x"}\n', [2], [(1, "not JSON")]),
+    ("conll", "a\tX\nb\n\nc\tY\n\nd\tZ\tW\ne\n", [4], [(2, "expected 2 columns"), (6, "expected 2 columns")]),
+    ("dialogues", "a\tb\na\nc\t\td\ne\tf\n", [1, 4], [(2, "has one turn only"), (3, "turn 2 of 3 is empty")]),
+    ("swag", "sent1,sent2,ending0,ending1\na,b,c,d\na,b\na,b,c,d\n", [2, 4], [(3, "has 2 columns, the header has 4")]),
+    ("race", '{"article": "a", "questions": ["b"], "options": [["c", "d"]]}\n{"article": 1}\n', [1], [(2, "is not a RACE article")]),
+    ("squad", json.dumps({"data": [{"paragraphs": [{"context": "a b", "qas": QUESTIONS}]}]}), [1],
+     [(2, "question '2': answer 'a' is not in the context"), (3, "question 3: is not a SQuAD question"),
+      (4, "question '1': another question has this id"), (5, "question '3': is not a SQuAD question")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text", "lines", "bad"), SKIPPED)
+def test_bad_rows_are_skipped_and_listed(
+    kind: str, text: str, lines: list[int], bad: list[tuple[int, str]], tmp_path: Path
+) -> None:
+    path = save(tmp_path / "x", text)
+    bad_rows = BadRows(max_share=1.0)
+    assert [record.line for record in read_records(path, kind, bad_rows)] == lines
+    assert [row.line for row in bad_rows.skipped] == [line for line, _ in bad]
+    for row, (_, reason) in zip(bad_rows.skipped, bad, strict=True):
+        assert row.path == str(path) and row.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(("share", "refused"), [(0.0, True), (0.24, True), (0.25, False), (1.0, False)])
+def test_too_many_bad_rows_are_refused(share: float, refused: bool, tmp_path: Path) -> None:
+    path = save(tmp_path / "x.tsv", "a\tb\n1\t2\n1\n3\t4\n5\t6\n")
+    if not refused:
+        assert len(list(read_records(path, "tsv", BadRows(share)))) == 3
+        return
+    with pytest.raises(MasscliError) as caught:
+        list(read_records(path, "tsv", BadRows(share)))
+    expected = "1 of 4 rows are bad, the first in line 3: has 1 column, the header has 2"
+    assert caught.value.message == f"{path}: {expected}"
+    assert caught.value.hint == f"mend the file, or raise --max-bad-rows, which is {share:g}"
+
+
+def test_a_file_of_bad_rows_alone_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.tsv", "a\tb\n1\n2\n")
+    with pytest.raises(MasscliError, match="2 of 2 rows are bad"):
+        list(read_records(path, "tsv", BadRows(0.5)))
+    with pytest.raises(MasscliError, match="holds no examples"):
+        list(read_records(path, "tsv", BadRows(1.0)))

@@ -315,3 +315,30 @@ def test_every_real_answer_is_cut_out_as_it_is_unless_it_ends_inside_a_piece(
         assert text == answer or (inside and answer in text)
         exact += text == answer
     assert exact > 0.8 * len(table)
+
+
+def test_bad_rows_are_skipped_counted_and_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{number % 2}\tthe sentence number {number}" for number in range(200)]
+    rows[7] = "1\ttoo\tmany"
+    path = save(tmp_path / "qqp.tsv", "label\tsentence\n" + "\n".join(rows) + "\n")
+    options: dict[str, Any] = {"langs": ("en",), "tsv": (f"train={path}",), "vocab_size": 60}
+    refused = f"{path}:9: has 3 columns, the header has 2"
+    with pytest.raises(MasscliError) as caught:
+        run(PreprocessConfig(**options, destdir=tmp_path / "refused"))
+    assert caught.value.message == refused
+    run(PreprocessConfig(**options, destdir=tmp_path / "data", bad_rows="skip"))
+    data = DataFolder.open(tmp_path / "data")
+    data.verify()
+    table = data.table("tsv", "train")
+    assert len(table) == 199
+    assert table.location(7) == f"{path}:10"
+    log = (tmp_path / "data/dropped.tsv").read_text(encoding="utf-8").split("\n")
+    assert log[1:] == [f"train.tsv\t9\thas 3 columns, the header has 2\t{path}", ""]
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{path}: 1 bad row was skipped, 199 examples are left" in said
+    # Without bad rows, the option changes nothing.
+    for name, extra in (("one", {}), ("two", {"bad_rows": "skip"})):
+        path.write_text("label\tsentence\n" + "\n".join(rows[8:]) + "\n", encoding="utf-8")
+        run(PreprocessConfig(**options, **extra, destdir=tmp_path / name))
+    for file in (tmp_path / "one").glob("*.00000.*"):
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
