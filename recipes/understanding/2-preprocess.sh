@@ -21,6 +21,6 @@ masscli preprocess --langs en,ro --mono "en=$text/mono.en" --mono "ro=$text/mono
     --mono "valid.ro=$text/valid.ro" --vocab-size "$vocab_size" --destdir "$OUTPUT/data"
 # The rows of tasks.txt whose files are there.
 grep -v "^#" "$(dirname "$0")/tasks.txt" | while read -r name _ format train valid lang _; do
-    [ ! -e "$DATA/$train" ] || masscli preprocess --spm-model "$OUTPUT/data" "--$format" "train=$DATA/$train,valid=$DATA/$valid" \
+    [ ! -e "$DATA/$train" ] || masscli preprocess --bad-rows skip --spm-model "$OUTPUT/data" "--$format" "train=$DATA/$train,valid=$DATA/$valid" \
         --table-lang "$lang" --destdir "$OUTPUT/tasks/$name" < /dev/null
 done
