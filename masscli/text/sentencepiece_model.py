@@ -10,6 +10,7 @@ from typing import Any
 import sentencepiece
 
 from masscli.core.errors import MasscliError
+from masscli.text.reserved_text import ReservedText, readable_piece
 from masscli.text.subword_model import BadModelError, pieces_of
 
 ALBERT_NAMES = {"<mask>": "[MASK]", "<cls>": "[CLS]", "<sep>": "[SEP]", "<s>": "[CLS]", "</s>": "[SEP]"}
@@ -27,7 +28,9 @@ class SentencePieceModel:
         except RuntimeError:
             hint = "expected what spm_train wrote, or BERT's vocab.txt"
             raise BadModelError("is not a SentencePiece model", hint) from None
-        self._pieces: list[str] = self.processor.id_to_piece(list(range(len(self.processor))))
+        pieces: list[str] = self.processor.id_to_piece(list(range(len(self.processor))))
+        self._reserved_text = ReservedText(pieces)
+        self._pieces = list(map(readable_piece, pieces))
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -55,13 +58,13 @@ class SentencePieceModel:
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return the ids of each line."""
-        ids: list[list[int]] = self.processor.encode(list(lines))
+        ids: list[list[int]] = self.processor.encode(list(map(self._reserved_text.escape, lines)))
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of some ids, and UNKNOWN_TEXT for unknown pieces."""
         text: str = self.processor.decode(list(ids))
-        return text
+        return self._reserved_text.restore(text)
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
         """Return the pieces; an id beyond the model's end is written as `<id>`."""
@@ -78,7 +81,7 @@ def train_sentencepiece(
     model = BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=lines,
+            sentence_iterator=map(ReservedText().escape, lines),
             model_writer=model,
             model_type="bpe",
             vocab_size=vocab_size,
