@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from masscli.objectives.registry import objective_class
 from masscli.objectives.shared.evaluable_objective import ExampleOutput, Prediction, PredictiveObjective
 from masscli.objectives.shared.table_options import TableOptions
 from masscli.text.tokenizer import Tokenizer
+from masscli.text.unknown_pieces import UnknownPieces
 from masscli.training.evaluate_outputs import evaluate_outputs
 from masscli.training.recipe import StreamConfig
 
@@ -72,6 +73,31 @@ class TaskModel:
     def read(self, path: Path, kind: str) -> Table:
         """Read new examples from a file of the given kind, such as tsv or jsonl."""
         return load_table(path, kind, self.tokenizer, self.options.language)
+
+    def count_unknown(self, table: Table) -> UnknownPieces:
+        """Return the unknown pieces of the texts that the task reads; lines are examples, counted from 1."""
+        fields = self._text_fields(table)
+        counts = UnknownPieces()
+        for row in range(len(table)):
+            ids: list[int] = []
+            for field in fields:
+                rows: Iterable[int] = [table.shared_row(field, row)]
+                if table.is_list(field):
+                    rows = table.item_rows(field, row)
+                for text_row in rows:
+                    ids += table.ids(field)[text_row].tolist()
+            counts.add(self.tokenizer, row + 1, ids)
+        return counts
+
+    def _text_fields(self, table: Table) -> list[str]:
+        """Return the fields of a table that hold text which the task reads."""
+        if table.format == "lines":
+            return list(table.fields)
+        named = ["question", "context"]
+        for option in ("word_column", "context_column", "choices_column"):
+            named.append(getattr(self.options, option, ""))
+        named += getattr(self.options, "text_columns", ())
+        return [field for field in dict.fromkeys(named) if table.has(field)]
 
     def outputs(self, table: Table, batch_tokens: int) -> tuple[list[ExampleOutput], list[str]]:
         """Return the outputs of the model for each row of a table, and warnings about truncation."""

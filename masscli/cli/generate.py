@@ -257,6 +257,9 @@ def _summarise(verb: str, report: Report, max_source: int, loading: float, secon
     """Print a line with counts and speed, and a warning for each thing that went otherwise than expected."""
     if report.truncated:
         _warn(f"{_list_lines(report.truncated)} cut to the {max_source} pieces the model reads")
+    for name, unknown in report.unknown.items():
+        if unknown.lines:
+            _warn(f"{_list_lines(unknown.lines)} not understood: in {name} no piece of it is known")
     if report.nothing_found:
         _warn(f"{_list_lines(report.nothing_found)} empty, since the options left nothing to say")
     if report.blank:
@@ -274,6 +277,8 @@ def _summarise(verb: str, report: Report, max_source: int, loading: float, secon
         f"{len(report.empty)} empty, {len(report.truncated)} truncated, "
         f"{len(report.hit_max_len)} ended by the length limit"
     )
+    for name, unknown in report.unknown.items():
+        counts += f", {unknown.unknown:,} of {unknown.pieces:,} pieces of {name} unknown"
     print(
         f"{verb} {report.lines} lines in {seconds:.1f} s (after {loading:.1f} s of loading): "
         f"{speed}; {counts}",

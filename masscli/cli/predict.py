@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 COLUMN_FORMATS = ("tsv", "lines")
 """Input formats whose fields are columns."""
+MAX_LISTED = 8
+"""Number of examples that a warning lists before it only counts them."""
 ADDED_COLUMNS = (PREDICTION_COLUMN, "probability")
 """Columns that --format tsv adds; the second one where the task has it."""
 
@@ -69,8 +71,17 @@ def run(
             write_probabilities(_no_answer_probabilities(predictions))
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    unknown = model.count_unknown(table)
+    if unknown.lines:
+        places = ", ".join(table.location(line - 1) for line in unknown.lines[:MAX_LISTED])
+        more = f" and {len(unknown.lines) - MAX_LISTED} more" if len(unknown.lines) > MAX_LISTED else ""
+        print(f"warning: no piece of the text is known in {places}{more}", file=sys.stderr)
     seconds = time.perf_counter() - started
-    print(f"predicted {len(table)} examples in {seconds:.1f} s with {path} ({model.stream})", file=sys.stderr)
+    print(
+        f"predicted {len(table)} examples in {seconds:.1f} s with {path} ({model.stream}); "
+        f"{unknown.unknown:,} of {unknown.pieces:,} pieces unknown",
+        file=sys.stderr,
+    )
 
 
 def _input_format(command: PredictConfig, model: TaskModel) -> str:

@@ -23,6 +23,7 @@ from masscli.generation.decoder import Decoder
 from masscli.generation.hypotheses import Hypothesis
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
+from masscli.text.unknown_pieces import UnknownPieces
 
 ONE_EACH = "it must have a line for each line of the input"
 EMPTY_HYPOTHESIS = Hypothesis((), 0.0, (), False)
@@ -59,6 +60,8 @@ class Report:
     """Negative log-likelihood of the scored text."""
     words: int = 0
     """Words of the scored text, separated by white space, and end symbols."""
+    unknown: dict[str, UnknownPieces] = field(default_factory=dict)
+    """Unknown pieces of the input, --prefix and --score-reference, by these names."""
 
 
 class Translator:
@@ -115,6 +118,7 @@ class Translator:
                 prefix_texts = _take_lines(remaining_prefixes, first, len(texts), "--prefix")
                 size = self.decoder.config.prefix_size
                 prefix_ids = [ids[:size] for ids in self.tokenizer.encode_lines(prefix_texts, target)]
+                self._count_unknown("--prefix", first, prefix_ids)
             ids = self._source_ids(texts, first, source)
             # The model is asked for lines that are not empty only.
             not_empty = [i for i, row in enumerate(ids) if len(row)]
@@ -142,6 +146,7 @@ class Translator:
             reference_texts = _take_lines(remaining, first, len(texts), "--score-reference")
             ids = self._source_ids(texts, first, source)
             targets = self._encode(reference_texts, target)
+            self._count_unknown("--score-reference", first, [row.tolist() for row in targets])
             # A reference that is too long is refused before anything is scored.
             for i, row in enumerate(targets):
                 self._check_target_length(first + i, len(row), len(ids[i]))
@@ -195,6 +200,7 @@ class Translator:
             encoded = [self._encode_dialogue(text, language) for text in texts]
         else:
             encoded = self._encode(texts, language)
+        self._count_unknown("the input", first, [row.tolist() for row in encoded])
         ids = []
         for line, row in enumerate(encoded, first):
             # Both are reported by line number.
@@ -217,6 +223,12 @@ class Translator:
     def _encode(self, texts: Sequence[str], language: str) -> list[Ids]:
         """Return the token ids of each text."""
         return [np.asarray(row, np.int64) for row in self.tokenizer.encode_lines(texts, language)]
+
+    def _count_unknown(self, name: str, first: int, encoded: Sequence[list[int]]) -> None:
+        """Add the unknown pieces of lines, of which the first one has the number `first`, to the report."""
+        counts = self.report.unknown.setdefault(name, UnknownPieces())
+        for line, ids in enumerate(encoded, first):
+            counts.add(self.tokenizer, line, ids)
 
     def _count(self, line: int, best: Hypothesis) -> None:
         """Add the best hypothesis of a line to the report."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
+from masscli.objectives.extract.options import ExtractOptions
+from masscli.objectives.labelled.options import ChooseOptions, ClassifyOptions, TagOptions
+from masscli.objectives.shared.table_options import TableOptions
+from masscli.text.tokenizer import Tokenizer
 from tests.task_commands import predict, refused
 from tests.toy_tasks import ENCODER, TINY, finetune
 
@@ -74,3 +81,32 @@ objective = {{ name = "tag" }}
         )
         == 12
     )
+
+
+CHOICE = '{"context": "%s", "choices": ["%s", "%s"], "label": "0"}\n'
+SQUAD = '{"data": [{"paragraphs": [{"context": "%s", "qas": [{"id": "1", "question": "%s"}, {"id": "2", "question": "di"}]}]}]}'
+STRANGE = "\u4e16\u754c"
+
+
+@pytest.mark.parametrize(
+    ("options", "format", "text", "examples"),
+    [
+        (ClassifyOptions(text_columns=("sentence",)), "tsv", f"label\tsentence\n{STRANGE}\tdi ga\na\t{STRANGE}\n", [2]),
+        (ClassifyOptions(text_columns=("sentence",)), "lines", f"{STRANGE}\ndi\n\n{STRANGE} di\n", [1]),
+        (TagOptions(word_column="1"), "conll", f"di\t{STRANGE}\n\n{STRANGE}\tX\n{STRANGE}\tX\n", [2]),
+        (ChooseOptions(), "jsonl", CHOICE % (STRANGE, STRANGE, STRANGE) + CHOICE % (STRANGE, STRANGE, "di"), [1]),
+        (ExtractOptions(), "squad", SQUAD % (STRANGE, STRANGE), [1]),
+    ],
+)  # fmt: skip
+def test_examples_of_which_nothing_is_known_are_found(
+    labelled: Path, tmp_path: Path, options: TableOptions, format: str, text: str, examples: list[int]
+) -> None:
+    """Labels do not count, since no model reads them as text."""
+    tokenizer = Tokenizer.load(labelled / "data")
+    nothing: Any = None
+    model = TaskModel(nothing, nothing, replace(options, language="en"), tokenizer, "task")
+    path = tmp_path / "input"
+    path.write_text(text, encoding="utf-8")
+    counts = model.count_unknown(model.read(path, format))
+    assert counts.lines == examples
+    assert 0 < counts.unknown < counts.pieces

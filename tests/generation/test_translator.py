@@ -6,6 +6,7 @@ import io
 import json
 import math
 import random
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -482,3 +483,21 @@ def test_a_split_of_the_data_the_run_was_trained_on(folder: Path, capfd: pytest.
     assert [line.split("\t")[1] for line in fairseq if line.startswith("T-")] == LINES
     code, out, err = generate(capfd, "--gen-subset", "tset")
     assert (code, out) == (2, []) and "error: data-bin: has no tset text of en-de\n" in err
+
+
+def test_lines_of_which_nothing_is_known_are_named(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    strange = "\u4e16\u754c \u4e16"
+    (folder / "strange.en").write_text(f"{LINES[1]}\n{strange}\n\n{strange}\n", encoding="utf-8")
+    code, out, err = generate(capfd, "--input", "strange.en")
+    assert code == 0 and len(out) == 4
+    assert "warning: lines 2, 4 were not understood: in the input no piece of it is known\n" in err
+    assert re.search(r", [1-9]\d* of \d+ pieces of the input unknown\n", err)
+    code, _, err = generate(capfd, "--input", "in.en")
+    assert "not understood" not in err
+    (folder / "strange.de").write_text(f"{strange}\n" * 4, encoding="utf-8")
+    code, _, err = generate(capfd, "--input", "strange.en", "--score-reference", "strange.de")
+    assert code == 0
+    assert "lines 1, 2, 3, 4 were not understood: in --score-reference no piece" in err
+    code, _, err = generate(capfd, "--input", "strange.en", "--prefix", "strange.de", "--prefix-size", "2")
+    assert code == 0
+    assert "lines 1, 2, 3, 4 were not understood: in --prefix no piece" in err

@@ -1,0 +1,46 @@
+"""Count the unknown pieces of encoded text, and find the lines of which a vocabulary knows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from masscli.text.tokenizer import Tokenizer
+
+
+@dataclass
+class UnknownPieces:
+    """How many pieces of some lines there are, how many are unknown, and which lines have no other ones."""
+
+    pieces: int = 0
+    unknown: int = 0
+    lines: list[int] = field(default_factory=list)
+    """Numbers of the lines that have unknown pieces, and nothing else but marks of where words begin."""
+
+    @property
+    def share(self) -> float:
+        """The share of unknown pieces."""
+        return self.unknown / max(1, self.pieces)
+
+    def add(self, tokenizer: Tokenizer, line: int, ids: Sequence[int]) -> None:
+        """Count the pieces of a line, given by its ids."""
+        vocab = tokenizer.vocab
+        self.pieces += len(ids)
+        known = [token_id for token_id in ids if token_id != vocab.unk]
+        self.unknown += len(ids) - len(known)
+        if len(known) == len(ids):
+            return
+        # Separators between turns say as little as the marks of words, which have no text.
+        known = [token_id for token_id in known if token_id not in vocab.special_ids]
+        if not any(tokenizer.piece_texts(known)):
+            self.lines.append(line)
+
+
+def count_unknown(
+    tokenizer: Tokenizer, encoded: Iterable[Sequence[int]], first_line: int = 1
+) -> UnknownPieces:
+    """Return the counts of encoded lines, which are numbered from `first_line`."""
+    counts = UnknownPieces()
+    for line, ids in enumerate(encoded, first_line):
+        counts.add(tokenizer, line, ids)
+    return counts
