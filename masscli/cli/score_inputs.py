@@ -175,7 +175,7 @@ def _begins_with_object(rows: Sequence[str]) -> bool:
         return False
     try:
         return isinstance(json.loads(rows[0]), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

@@ -95,7 +95,7 @@ def _read_answers(path: Path) -> dict[str, object]:
         raise MasscliError(
             f"{path}: its lines have no {error}", "masscli predict --format jsonl writes id and answer"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MasscliError(
             f"{path}: not JSON ({error})", "predictions are an object from ids to answers"
         ) from None

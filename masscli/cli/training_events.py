@@ -201,7 +201,7 @@ def _lines_up_to(path: Path, step: int) -> Iterator[str]:
             if line and json.loads(line)["step"] <= step:
                 yield line + "\n"
         # A kill may have cut a line short.
-        except (json.JSONDecodeError, KeyError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             continue
 
 

@@ -57,7 +57,7 @@ def read_run(folder: Path) -> RunLog:
     for line in decode_text(path.read_bytes(), path).split("\n"):
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             # The last line of a run that was killed may be cut off.
             continue
         match event.get("event"):

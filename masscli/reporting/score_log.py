@@ -201,7 +201,7 @@ def _parse(line: str, where: str) -> LoggedScore:
         fields = json.loads(line)
         tags = tuple((str(name), str(value)) for name, value in fields["tags"].items())
         return LoggedScore(str(fields["metric"]), float(fields["value"]), str(fields["signature"]), tags)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         raise MasscliError(
             f"{where}: not a logged score", "masscli score --append FILE writes them"
         ) from None

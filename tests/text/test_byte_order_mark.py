@@ -94,3 +94,24 @@ def test_other_encodings_give_one_line(name: str, encoding: str, tmp_path: Path)
         read(path)
     assert str(path) in caught.value.message and "\n" not in caught.value.message
     assert "UTF" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("jsonl", '{"a": ' * 100_000),
+        ("squad", "[" * 100_000),
+        ("race", "[" * 100_000),
+        ("config.json", "[" * 100_000),
+        ("run.toml", "a = " + "[" * 100_000),
+        ("jsonl", '{"a": ' + "9" * 5000 + "}"),
+        ("config.json", '{"a": ' + "9" * 5000 + "}"),
+        ("run.toml", "a = " + "9" * 5000),
+    ],
+)
+def test_deep_nesting_and_huge_numbers_give_one_line(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(MasscliError) as caught:
+        READERS[name][1](path)
+    assert str(path) in caught.value.message and "\n" not in caught.value.message

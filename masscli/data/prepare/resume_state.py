@@ -36,7 +36,7 @@ class ResumeState:
         try:
             state = from_dict(cls, json.loads((folder / RESUME_FILE).read_text(encoding="utf-8")))
         # A state that cannot be read, as one of another version may not, only means to start anew.
-        except (FileNotFoundError, ValueError, ConfigError):
+        except (FileNotFoundError, ValueError, RecursionError, ConfigError):
             return None
         if state.key != key:
             return None
