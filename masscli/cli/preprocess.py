@@ -16,7 +16,7 @@ Examples:
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from masscli.data.prepare.pipeline import Outcome
     from masscli.data.storage.data_folder import DataFolder
-    from masscli.data.storage.manifest import FilterStats, Manifest, SideStats
+    from masscli.data.storage.manifest import FilterStats, Manifest, SideStats, TableEntry
 
 MANY_UNKNOWN = 0.001
 """Share of unknown pieces that is worth a warning."""
@@ -231,31 +231,40 @@ def _report_tables(console: Console, folder: Path) -> None:
         if share > MANY_UNKNOWN:
             _warn(console, f"{share:.2%} of the pieces of {name} are unknown; does the vocabulary suit it?")
     for entry in data.manifest.tables:
-        if entry.bad_rows:
-            rows = "row was" if entry.bad_rows == 1 else "rows were"
-            _warn(
-                console,
-                f"{entry.path}: {entry.bad_rows:,} bad {rows} skipped, {entry.rows:,} examples are left;"
-                f" {folder / DROPPED_FILE} says which",
-            )
-    for entry in data.manifest.tables:
+        _warn_of_bad_rows(console, entry, folder / DROPPED_FILE)
         # Only a TSV file has a header that can be forgotten, as CoLA is distributed without one.
-        if entry.format != "tsv":
-            continue
-        for name in data.table(entry.name, entry.split).fields:
-            if not _is_column_name(name):
-                _warn(
-                    console,
-                    f"{entry.path}: the first line is read as column names, one of them {name!r};"
-                    " if it is an example, put a header before it",
-                )
-                break
+        if entry.format == "tsv":
+            _warn_of_missing_header(console, entry.path, data.table(entry.name, entry.split).fields)
     for leak in find_leaks(data):
         _warn(
             console,
             f"{leak.leaked:,} of the {leak.examples:,} examples of {leak.split}.{leak.table}"
             f" are also in train.{leak.table}, and kept",
         )
+
+
+def _warn_of_bad_rows(console: Console, entry: TableEntry, log: Path) -> None:
+    """Warn about rows of a table that were skipped."""
+    if not entry.bad_rows:
+        return
+    rows = "row was" if entry.bad_rows == 1 else "rows were"
+    _warn(
+        console,
+        f"{entry.path}: {entry.bad_rows:,} bad {rows} skipped, {entry.rows:,} examples are left;"
+        f" {log} says which",
+    )
+
+
+def _warn_of_missing_header(console: Console, path: str, fields: Sequence[str]) -> None:
+    """Warn if a column name of a TSV file looks like a value."""
+    for name in fields:
+        if not _is_column_name(name):
+            _warn(
+                console,
+                f"{path}: the first line is read as column names, one of them {name!r};"
+                " if it is an example, put a header before it",
+            )
+            return
 
 
 def _example_table(data: DataFolder, unknown_shares: dict[str, float]) -> Table:

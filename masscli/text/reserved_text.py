@@ -1,9 +1,9 @@
 """Let text hold what SentencePiece keeps for itself: names of special pieces, and two letters.
 
-SentencePiece's trainer learns nothing from `<unk>`, `<s>` and the like where they stand in text, as in the Penn
-Treebank and Gigaword. It leaves out every line with U+2585, and takes U+2581 for a space. So text is learned
-and encoded with noncharacters of Unicode in their place, which no text should hold, and decoded with the
-originals. A model that has learned none of these noncharacters encodes text as it is.
+SentencePiece's trainer learns nothing from `<unk>`, `<s>` and the like where they stand in text, as in the
+Penn Treebank and Gigaword. It leaves out every line with U+2585, and takes U+2581 for a space. So text is
+learned and encoded with noncharacters of Unicode in their place, which no text should hold, and decoded with
+the originals. A model that has learned none of these noncharacters encodes text as it is.
 """
 
 from __future__ import annotations
