@@ -94,7 +94,11 @@ class Shard:
         """
         if self.vocab_size is None:
             return
-        for block in range(start // ID_BLOCK, (stop + ID_BLOCK - 1) // ID_BLOCK):
+        # The usual case, without a loop: a row within a block that was read before.
+        first = start // ID_BLOCK
+        if self._checked_blocks[first] and stop <= (first + 1) * ID_BLOCK:
+            return
+        for block in range(first, (stop + ID_BLOCK - 1) // ID_BLOCK):
             if self._checked_blocks[block]:
                 continue
             largest = self.values[block * ID_BLOCK : (block + 1) * ID_BLOCK].max()
