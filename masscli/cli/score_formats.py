@@ -63,8 +63,14 @@ def as_json(scores: Scores) -> str:
     for name, scores_of_file in scores.items():
         for score in scores_of_file:
             fields: dict[str, Any] = {"file": name, "name": score.name, "value": score.value}
-            for key in ("signature", "detail", "mean", "ci", "p"):
-                value = getattr(score, key)
+            optional = {
+                "signature": score.signature,
+                "detail": score.detail,
+                "mean": score.mean,
+                "ci": score.ci,
+                "p": score.p,
+            }
+            for key, value in optional.items():
                 if value not in (None, ""):
                     fields[key] = value
             objects.append(fields)
