@@ -18,9 +18,7 @@ from typing import Annotated, Any, cast
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from masscli.cli.options import bind
 from masscli.core import distributed
-from masscli.core.config import ConfigError, suggest
 from masscli.core.errors import MasscliError
 from masscli.version import __version__
 
@@ -120,6 +118,8 @@ class Commands(HelpPage, TyperGroup):
         name, rest = args[0], args[1:]
         try:
             if name not in COMMANDS:
+                from masscli.core.config import suggest
+
                 raise MasscliError(
                     f"no command called {name!r}{suggest(name, list(COMMANDS))}", "masscli --help"
                 )
@@ -154,8 +154,6 @@ def dispatch(args: Sequence[str]) -> int:
         return stop.exit_code
     except UsageError as error:
         raise _explain(error, args) from None
-    except ConfigError as error:
-        raise MasscliError(error.message, error.hint or _help_command(args)) from None
     return 0
 
 
@@ -181,6 +179,9 @@ def build_app() -> Any:
 
 def build_command(name: str, args: Sequence[str]) -> Any:
     """Return the command called `name`; its options may depend on its arguments."""
+    # Imported only now, because `masscli --help` needs neither.
+    from masscli.cli.options import bind
+
     module = importlib.import_module(module_of(name))
     about, examples = _split_help(inspect.getdoc(module) or "")
     app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)

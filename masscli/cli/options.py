@@ -35,6 +35,7 @@ from masscli.core.config import (
     refuse_misleading,
     type_name,
 )
+from masscli.core.errors import MasscliError
 
 Values = Mapping[str, Any]
 """What Typer parsed, by the names of the parameters; None is an option that was not given."""
@@ -132,12 +133,17 @@ def bind(run: Callable[..., None], command: str, args: Sequence[str]) -> Callabl
             run(**arguments)
         # The error names keys, which the user may have given by a flag, in a file or with --set.
         except ConfigError as error:
-            raise error.with_keys(lambda key: names.get(key, key)) from None
+            raise _with_help_hint(error.with_keys(lambda key: names.get(key, key)), command) from None
 
     # Typer reads these two; the type stubs do not know that inspect honours the first.
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {declared.name: declared.annotation for declared in parameters}
     return call
+
+
+def _with_help_hint(error: ConfigError, command: str) -> MasscliError:
+    """Return the error with a hint to the help of the command, unless it has a better one."""
+    return MasscliError(error.message, error.hint or f"masscli {command} --help")
 
 
 def check_changed_options(section: Any, *rules: UnusedOption) -> None:
@@ -228,7 +234,11 @@ def _option_group(annotation: Any, command: str, args: Sequence[str]) -> OptionG
     """Return the options that a parameter stands for, or None if it is an ordinary Typer parameter."""
     for extra in getattr(annotation, "__metadata__", ()):
         if isinstance(extra, type) and issubclass(extra, OptionGroup):
-            return cast(OptionGroup, cast(Any, extra)(command, args))
+            try:
+                return cast(OptionGroup, cast(Any, extra)(command, args))
+            # For example an objective in `args` that does not exist.
+            except ConfigError as error:
+                raise _with_help_hint(error, command) from None
     if isinstance(annotation, type) and is_dataclass(annotation):
         return SectionOptions(annotation)
     return None
