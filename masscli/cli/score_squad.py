@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from masscli.core.errors import MasscliError
+from masscli.data.formats.json_text import JSONL_HINT, json_lines, parse_json
 from masscli.metrics import Score
 from masscli.metrics.config import ScoreConfig
 from masscli.text.corpus import iter_lines
@@ -30,12 +33,12 @@ def score_squad(
     if options.na_prob is not None:
         if not has_unanswerable:
             raise MasscliError(f"--na-prob: all questions of {reference} have answers", "leave it out")
-        probabilities = {key: float(str(value)) for key, value in _read_answers(options.na_prob).items()}
+        probabilities = _read_probabilities(options.na_prob)
     version = "2.0" if has_unanswerable else "1.1"
     signature = f"squad:{version}|missing:{options.missing}|version:masscli-{__version__}"
     scores: dict[str, list[Score]] = {}
     for path in hypotheses:
-        answers = {key: str(value) for key, value in _read_answers(path).items()}
+        answers = _read_answers(path)
         missing_is_wrong = options.missing == "wrong"
         values = evaluate_squad(
             questions, answers, has_unanswerable, probabilities, options.na_prob_thresh, missing_is_wrong
@@ -78,27 +81,56 @@ def _listing(values: Mapping[str, float]) -> str:
     return "\n".join(lines)
 
 
-def _read_answers(path: Path) -> dict[str, object]:
-    """Read a JSON object from ids to answers, or the objects that `masscli predict --format jsonl` writes."""
+def _read_answers(path: Path) -> dict[str, str]:
+    """Read a JSON object from ids to answers. Raises MasscliError if an answer is not a text."""
+    answers = {}
+    for question, answer in _read_by_id(path, "answer").items():
+        if not isinstance(answer, str):
+            raise MasscliError(
+                f"{path}: the answer to question {question!r} is {_shown(answer)}, expected a text",
+                'an empty text, "", says that there is no answer',
+            )
+        answers[question] = answer
+    return answers
+
+
+def _read_probabilities(path: Path) -> dict[str, float]:
+    """Read a JSON object from ids to numbers. Raises MasscliError if a value is not a finite number."""
+    probabilities = {}
+    for question, value in _read_by_id(path, "na_prob").items():
+        # To Python, True is a number.
+        if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+            raise MasscliError(
+                f"--na-prob {path}: question {question!r} has {_shown(value)}, expected a number",
+                'such as {"ID": 0.25, ...}',
+            )
+        probabilities[question] = float(value)
+    return probabilities
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value)[:40]
+
+
+def _read_by_id(path: Path, field: str) -> dict[str, Any]:
+    """Read a JSON object whose keys are ids, or lines of objects with an id and the value in `field`.
+
+    `masscli predict --format jsonl` writes such lines.
+    """
     rows = list(iter_lines(path))
     one_object_per_line = len(rows) > 1 and rows[0].startswith("{") and rows[0].endswith("}")
-    try:
-        if one_object_per_line:
-            answers = {}
-            for row in rows:
-                prediction = json.loads(row)
-                question = str(prediction["id"])
-                answers[question] = prediction["answer"]
-            return answers
-        parsed = json.loads("\n".join(rows))
-    except (KeyError, TypeError) as error:
-        raise MasscliError(
-            f"{path}: its lines have no {error}", "masscli predict --format jsonl writes id and answer"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise MasscliError(
-            f"{path}: not JSON ({error})", "predictions are an object from ids to answers"
-        ) from None
-    if not isinstance(parsed, dict):
-        raise MasscliError(f"{path}: expected an object from ids to answers")
-    return parsed
+    if not one_object_per_line:
+        values = parse_json("\n".join(rows), str(path), "predictions are an object from ids to answers")
+        if not isinstance(values, dict):
+            raise MasscliError(f"{path}: expected an object from ids to answers")
+        return values
+    values = {}
+    for number, row in json_lines(rows, str(path)):
+        prediction = parse_json(row, f"{path}:{number}", JSONL_HINT)
+        if not isinstance(prediction, dict) or not {"id", field} <= prediction.keys():
+            raise MasscliError(
+                f"{path}:{number}: has no id or no {field}",
+                f"`masscli predict --format jsonl` writes id and {field}",
+            )
+        values[str(prediction["id"])] = prediction[field]
+    return values

@@ -113,15 +113,15 @@ def evaluate_squad(
     These are `exact`, `f1` and `total`. Version 2.0 has them also for questions with and without an answer
     (`HasAns_`, `NoAns_`), and the best thresholds if `no_answer_probabilities` are given. A question whose
     probability is above `threshold` is taken to be predicted as unanswerable. Raises MasscliError if there
-    are no questions, and as `score_questions` does.
+    are no questions, if a predicted question has no probability, and as `score_questions` does.
     """
     scores = score_questions(questions, predictions, v2, missing_is_wrong)
     if not questions:
         raise MasscliError("there are no questions to score")
     has_answer = {question.id: bool(question.answers) for question in questions}
-    # A question that the file lacks surely has an answer, as in the official script.
-    given_probabilities = no_answer_probabilities or {}
-    probabilities = {question.id: given_probabilities.get(question.id, 0.0) for question in questions}
+    # A question without a prediction is wrong at any threshold and needs no probability.
+    predicted = [question.id for question in questions if question.id in predictions]
+    probabilities = _select_probabilities(no_answer_probabilities, predicted)
     final_scores = dict(scores)
     for key in predictions.keys() & scores.keys():
         # Such a question counts as predicted to be unanswerable. One without a prediction is wrong in any
@@ -156,7 +156,7 @@ def best_threshold(
     """
     # With no question answered, only those without an answer are right.
     current = float(sum(not has_answer[key] for key in has_answer if key in predictions))
-    lowest = min(probabilities.values())
+    lowest = min(probabilities.values(), default=0.0)
     best = current
     best_at = 0.0
     if lowest < 0:
@@ -171,6 +171,25 @@ def best_threshold(
             best = current
             best_at = probabilities[key]
     return 100 * best / len(has_answer), best_at
+
+
+def _select_probabilities(
+    probabilities: Mapping[str, float] | None, predicted: Sequence[str]
+) -> dict[str, float]:
+    """Return the probabilities of the predicted questions, which are 0 if no probabilities are given.
+
+    Raises MasscliError if some are given, but not all.
+    """
+    if probabilities is None:
+        return dict.fromkeys(predicted, 0.0)
+    missing = [key for key in predicted if key not in probabilities]
+    if missing:
+        raise MasscliError(
+            f"no probability of no answer for {len(missing)} of {len(predicted)} predicted questions, "
+            f"such as {missing[0]!r}",
+            "`masscli predict --na-prob FILE` writes one for each question",
+        )
+    return {key: probabilities[key] for key in predicted}
 
 
 def _means(prefix: str, scores: Mapping[str, tuple[float, float]]) -> dict[str, float]:

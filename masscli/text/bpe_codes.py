@@ -24,7 +24,7 @@ from pathlib import Path
 from masscli.core.errors import MasscliError
 from masscli.text.corpus import decode_text
 from masscli.text.markers import BPE_CONTINUATION, UNKNOWN_TEXT
-from masscli.text.subword_model import pieces_of
+from masscli.text.subword_model import BadModelError, pieces_of
 
 HEADER = b"masscli bpe-codes\n"
 WORD_END = "</w>"
@@ -112,14 +112,18 @@ class BpeCodesModel:
     """Merges and a vocabulary of pieces; see SubwordModel for the methods. Words are what spaces separate."""
 
     def __init__(self, data: bytes) -> None:
-        """Read what `pack_bpe_codes` made."""
-        count, *lines = data.removeprefix(HEADER).decode("utf-8").removesuffix("\n").split("\n")
-        self._pieces = [*XLM_SPECIAL_PIECES, *lines[: int(count)]]
+        """Read what `pack_bpe_codes` made. Raises BadModelError if it is damaged."""
+        try:
+            count, *lines = data.removeprefix(HEADER).decode("utf-8").removesuffix("\n").split("\n")
+            piece_count = int(count)
+        except ValueError:
+            raise BadModelError("is not made of BPE codes", "make it anew with --bpe-codes") from None
+        self._pieces = [*XLM_SPECIAL_PIECES, *lines[:piece_count]]
         # Special pieces have no entry here, so text never becomes one of them.
         self._ids = {piece: i for i, piece in enumerate(self._pieces) if i >= len(XLM_SPECIAL_PIECES)}
         # From the last merge to the first, so that the first of two equal ones counts, as in subword-nmt.
         self._ranks: dict[tuple[str, str], int] = {}
-        for rank, line in reversed(list(enumerate(lines[int(count) :]))):
+        for rank, line in reversed(list(enumerate(lines[piece_count:]))):
             first, _, second = line.partition(" ")
             self._ranks[first, second] = rank
         # From which two halves each merged part was made, to take it apart again.

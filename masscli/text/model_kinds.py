@@ -38,7 +38,7 @@ def detect_kind(data: bytes) -> str:
 
 
 def open_model(data: bytes, kind: str, lowercase: bool) -> SubwordModel:
-    """Open the bytes of a subword model. Raises BadModelError if it is damaged.
+    """Open the bytes of a subword model. Raises BadModelError if it is damaged or the kind is unknown.
 
     `lowercase` says that text is lower-cased first; a WordPiece vocabulary then has no accents either.
     """
@@ -46,4 +46,6 @@ def open_model(data: bytes, kind: str, lowercase: bool) -> SubwordModel:
         return BpeCodesModel(data)
     if kind == WORDPIECE:
         return WordPieceModel(data, keep_accents=not lowercase)
+    if kind not in (TRAINED_BPE, SENTENCEPIECE):
+        raise BadModelError(f"{kind!r} is not a kind of model", "was it made by another version of masscli?")
     return SentencePieceModel(data)

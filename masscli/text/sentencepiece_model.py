@@ -28,6 +28,9 @@ class SentencePieceModel:
         except RuntimeError:
             hint = "expected what spm_train wrote, or BERT's vocab.txt"
             raise BadModelError("is not a SentencePiece model", hint) from None
+        # An empty file is a valid model without pieces, but every other method of it fails.
+        if len(self.processor) == 0:
+            raise BadModelError("has no pieces", "is the file empty?")
         pieces: list[str] = self.processor.id_to_piece(list(range(len(self.processor))))
         self._reserved_text = ReservedText(pieces)
         self._pieces = list(map(readable_piece, pieces))

@@ -41,12 +41,20 @@ class Tokenizer:
     """A subword model, the ids of its special pieces, and the preparation of text before it."""
 
     def __init__(self, data: bytes, card: TokenizerCard) -> None:
-        """Open a subword model from its bytes; `card` holds the contents of `tokenizer.json`."""
+        """Open a subword model from its bytes; `card` holds the contents of `tokenizer.json`.
+
+        Raises BadModelError if the bytes are damaged or not those of the card's model.
+        """
         self.vocab: Vocabulary = card.vocabulary()
         self.preprocessing = card.preprocessing
         self._data = data
         self._card = card
         self._model = open_model(data, card.kind, card.lowercase)
+        if len(self._model) != card.pieces:
+            raise BadModelError(
+                f"has {len(self._model)} pieces, but {TOKENIZER_FILE} is of a model with {card.pieces}",
+                "one of the two was replaced or damaged",
+            )
         # Nothing is known about the pieces of somebody else's model; they may contain spaces.
         self._words = WordCache(self._model, by_words=card.kind != SENTENCEPIECE)
 
@@ -132,7 +140,10 @@ class Tokenizer:
                 f"{folder / MODEL_FILE}: is not the model that {TOKENIZER_FILE} describes",
                 "one of the two was replaced or damaged",
             )
-        return cls(data, card)
+        try:
+            return cls(data, card)
+        except BadModelError as error:
+            raise MasscliError(f"{folder / MODEL_FILE}: {error.message}", error.hint) from None
 
     @classmethod
     def _create(

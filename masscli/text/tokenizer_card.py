@@ -96,6 +96,18 @@ class TokenizerCard:
             fingerprint=self.fingerprint,
         )
 
+    def find_damage(self) -> str | None:
+        """Return what contradicts itself in the card, or None."""
+        if len(self.languages) != len(self.language_ids):
+            return f"it has {len(self.languages)} languages, but {len(self.language_ids)} of their ids"
+        if self.pieces > self.size:
+            return f"it has {self.pieces} pieces, but only {self.size} ids"
+        special_ids = [self.pad, self.bos, self.eos, self.unk, self.mask, self.cls, self.sep]
+        for special_id in (*special_ids, *self.spare, *self.language_ids):
+            if not 0 <= special_id < self.size:
+                return f"id {special_id} is not from 0 to {self.size - 1}"
+        return None
+
     def compute_fingerprint(self) -> str:
         """Return the sha256 of everything but `fingerprint`; `model_sha256` stands for the pieces.
 
@@ -178,6 +190,9 @@ def read_card(folder: Path) -> TokenizerCard:
         raise MasscliError(
             f"{path}: has format {card.format}, this masscli reads {FORMAT}", "use the masscli that wrote it"
         )
+    damage = card.find_damage()
+    if damage is not None:
+        raise MasscliError(f"{path}: is damaged ({damage})")
     if card.fingerprint != card.compute_fingerprint():
         raise MasscliError(f"{path}: does not match its fingerprint", "it was changed after it was written")
     return card

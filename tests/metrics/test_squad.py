@@ -233,3 +233,50 @@ def test_score_reads_the_official_files(tmp_path: Path, capsys: pytest.CaptureFi
     with pytest.raises(MasscliError, match=r"told\.json: not JSON"):
         (tmp_path / "told.json").write_text("{", encoding="utf-8")
         dispatch(["score", *at])
+
+
+def score_files(
+    folder: Path, predictions: str, probabilities: str = '{"a": 0.1, "b": 0.9}', *more: str
+) -> int:
+    """Run `masscli score` on DATA."""
+    from masscli.cli.app import dispatch
+
+    paths = {"gold.json": DATA, "told.json": predictions, "odds.json": probabilities}
+    for name, text in paths.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    told, gold, odds = (str(folder / name) for name in ("told.json", "gold.json", "odds.json"))
+    return dispatch(["score", told, "--ref", gold, "--metric", "squad", "--na-prob", odds, *more])
+
+
+@pytest.mark.parametrize("answer", ["null", "1912", "true", '["red"]', '{"text": "red"}'])
+def test_an_answer_that_is_no_text_is_refused(tmp_path: Path, answer: str) -> None:
+    """A null scored as the word "None" would be right where the gold answer is "None"."""
+    with pytest.raises(MasscliError, match=r"told\.json: the answer to question 'a' is .*, expected a text"):
+        score_files(tmp_path, f'{{"a": {answer}, "b": ""}}')
+    lines = f'{{"id": "a", "answer": {answer}}}\n{{"id": "b", "answer": ""}}\n'
+    with pytest.raises(MasscliError, match=r"the answer to question 'a' is .*, expected a text"):
+        score_files(tmp_path, lines)
+
+
+@pytest.mark.parametrize(
+    "value", ['"high"', '"0.5"', "null", "true", "NaN", "Infinity", "[0.5]", "1" + "0" * 400]
+)
+def test_a_probability_that_is_no_number_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(MasscliError, match=r"--na-prob .*odds\.json: question 'a' has .*, expected a number"):
+        score_files(tmp_path, '{"a": "red", "b": ""}', f'{{"a": {value}, "b": 0.9}}')
+
+
+def test_a_question_without_a_probability_is_refused(tmp_path: Path) -> None:
+    """With 0 for it, the best threshold would be that of other predictions."""
+    with pytest.raises(
+        MasscliError, match="no probability of no answer for 1 of 2 predicted questions, such as 'b'"
+    ):
+        score_files(tmp_path, '{"a": "red", "b": ""}', '{"a": 0.1}')
+    # What has no prediction is wrong at any threshold.
+    assert score_files(tmp_path, '{"a": "red"}', '{"a": 0.1}', "--missing", "wrong") == 0
+
+
+@pytest.mark.parametrize("text", ['{"a": ', "[" * 100_000, '{"a": ' + "1" * 5000 + "}"])
+def test_damaged_predictions_are_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(MasscliError, match=r"told\.json: not JSON"):
+        score_files(tmp_path, text)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,11 @@ import sentencepiece
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
+from masscli.text.tokenizer_card import TokenizerCard
 
 SENTENCE = "the small big red house garden dog cat sees has walks to from der die das kleine große Haus Garten Hund Katze geht"
 WORDS = SENTENCE.split(" ")
@@ -300,8 +304,10 @@ def test_adopting_our_own_model_changes_no_id(folder: Path, tmp_path: Path) -> N
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.model").write_bytes(b"this is not a model")
+    (tmp_path / "empty.model").touch()
     for name, message in (
         ("x.model", "is not a SentencePiece model"),
+        ("empty.model", "has no pieces"),
         ("y.model", "No such file or directory"),
     ):
         with pytest.raises(MasscliError) as caught:
@@ -313,6 +319,46 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
             )
         assert caught.value.message == f"--spm-model {tmp_path / name}: {message}"
     assert not (tmp_path / "out").exists()
+
+
+def reseal(card: dict[str, Any], model: bytes) -> str:
+    """Return the text of a tokenizer.json that matches its fingerprint and this model."""
+    made = from_dict(TokenizerCard, {**card, "model_sha256": hashlib.sha256(model).hexdigest()})
+    if made.find_damage() is not None:
+        return made.to_json()
+    return replace(made, fingerprint=made.compute_fingerprint()).to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"language_ids": [7]}, "it has 2 languages, but 1 of their ids"),
+        ({"mask": 10**6}, "id 1000000 is not from 0 to"),
+        ({"unk": -1}, "id -1 is not from 0 to"),
+        ({"pieces": 10**6, "size": 10**6}, "is of a model with 1000000"),
+        ({"kind": "wordpiece"}, "is not UTF-8"),
+        ({"kind": "charlm"}, "'charlm' is not a kind of model"),
+        ({"kind": "bpe-codes"}, "is not made of BPE codes"),
+    ],
+)
+def test_damage_under_a_right_seal_is_named(
+    folder: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    """A card that contradicts itself or the model cannot come from masscli, but must not be a traceback."""
+    model = (folder / "vocab.model").read_bytes()
+    card = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    (tmp_path / "vocab.model").write_bytes(model)
+    (tmp_path / "tokenizer.json").write_text(reseal(card | change, model), encoding="utf-8")
+    with pytest.raises(MasscliError, match=message):
+        Tokenizer.load(tmp_path)
+
+
+def test_an_empty_model_under_a_right_seal_is_named(folder: Path, tmp_path: Path) -> None:
+    card = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    (tmp_path / "vocab.model").touch()
+    (tmp_path / "tokenizer.json").write_text(reseal(card, b""), encoding="utf-8")
+    with pytest.raises(MasscliError, match=r"vocab\.model: has no pieces"):
+        Tokenizer.load(tmp_path)
 
 
 def test_damage_is_named(folder: Path, tmp_path: Path) -> None:
