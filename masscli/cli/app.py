@@ -38,6 +38,7 @@ COMMANDS = {
     "report": "Summarise scores over seeds, or what runs cost.",
     "recipe": "List, show and run recipes, and check and compare settings.",
     "demo": "Write sample text in four languages, to try things out.",
+    "doctor": "Show what a bug report needs: versions, device, memory, extras.",
 }
 """The summary of each command. Its module is masscli/cli/NAME.py, or NAME_.py if the word is a keyword of
 Python."""

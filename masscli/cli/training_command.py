@@ -28,8 +28,8 @@ def train(request: TrainRequest) -> None:
     """
     from rich.console import Console
 
+    from masscli.cli.dry_run import describe_model, show_dry_run
     from masscli.cli.training_events import follow
-    from masscli.models.transformer import count_parameters
     from masscli.training.setup.build import build
     from masscli.training.setup.compose import compose
 
@@ -40,6 +40,11 @@ def train(request: TrainRequest) -> None:
         warn_unused(run.unused_options, request.names)
     recipe = run.recipe
     assert recipe.save_dir is not None
+    if request.dry_run:
+        trainer, notes = build(recipe, run.context, dry_run=True)
+        show_dry_run(trainer, notes, console)
+        distributed.stop()
+        return
     with _lock_folder(recipe.save_dir), ExitStack() as stack:
         # Outside of the training loop there is nothing to save yet, or it is being saved.
         previous = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -47,14 +52,7 @@ def train(request: TrainRequest) -> None:
         trainer, notes = build(recipe, run.context)
         for note in notes:
             console.print(note)
-        size, precision = (
-            count_parameters(trainer.model),
-            str(trainer.model.compute_dtype).removeprefix("torch."),
-        )
-        console.print(
-            f"{recipe.model.arch}: {size:,} parameters, {precision} on {trainer.device}; "
-            f"streams {', '.join(recipe.stream)}"
-        )
+        console.print(describe_model(trainer))
         step, last_step = trainer.state.step, recipe.train.max_update
         # Running a finished command again is no error, so that a script can be run again.
         if last_step is not None and step >= last_step:

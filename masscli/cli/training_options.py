@@ -87,7 +87,9 @@ class TrainingOptions(OptionGroup):
             objective_options=self._objective_options(values),
             selection=from_dict(StreamSelection, self.selection.given(values)),
             flag_keys=frozenset(self.recipe.names(values)),
-            verify=not values["no_verify"],
+            # Which files matched their checksums is remembered on the disk, so a dry run does not compare.
+            verify=not values["no_verify"] and not values["dry_run"],
+            dry_run=values["dry_run"],
             names=self.names(values),
         )
 
@@ -153,6 +155,11 @@ class TrainingOptions(OptionGroup):
             " changes.",
         )
         yield parameter("no_verify", Annotated[bool, no_verify], default=False)
+        dry_run = typer.Option(
+            "--dry-run",
+            help="Show data, model, memory and the first batches, try the first update, and write nothing.",
+        )
+        yield parameter("dry_run", Annotated[bool, dry_run], default=False)
 
     def _recipe_options(self, values: Values) -> dict[str, Any]:
         """Return the options of the recipe that flags gave; --fp16 and --bf16 are short for --precision."""

@@ -137,6 +137,33 @@ class Trainer:
         reason = progress.reason or "done"
         yield Finished(self.state.step, reason, self.state.seconds, progress.interrupted)
 
+    def try_update(self) -> tuple[list[PreparedBatch], dict[str, float]]:
+        """Compute the gradient of the next update and drop it; the model stays as it is.
+
+        Returns the micro-batches of this process, and the losses over all processes as `STREAM.TERM` to nats
+        per target. Both are empty if the run has made its last update.
+        """
+        self.model.train()
+        for stream in self.streams.values():
+            stream.objective.train()
+            stream.objective.begin_update(self.model, self.state.step)
+        update = next(self._updates(), None)
+        if update is None:
+            return [], {}
+        _, prepared = update
+        loss_sums, target_counts = self.gradients.compute(prepared)
+        self.optimizer.zero_grad(set_to_none=True)
+        return prepared, self._mean_losses(loss_sums, target_counts.cpu())
+
+    def _mean_losses(self, loss_sums: Tensor, target_counts: Tensor) -> dict[str, float]:
+        """Return the mean loss of each stream and term with targets, over all processes."""
+        losses = {}
+        all_loss_sums = distributed.all_reduce_sum(loss_sums).cpu()
+        for term, loss_sum, count in zip(self.gradients.terms, all_loss_sums, target_counts, strict=True):
+            if count:
+                losses[".".join(term)] = float(loss_sum / count)
+        return losses
+
     def _loop(self, progress: Progress, averager: MetricAverager) -> Iterator[Event]:
         """Make updates until there are no more or there is a reason to end."""
         for planned, prepared in self._updates():
@@ -460,13 +487,7 @@ class Trainer:
 
     def _report(self, averager: MetricAverager, progress: Progress) -> Stepped:
         """Return the event that sums up the updates since the last report, and reset the sums."""
-        loss_sums = distributed.all_reduce_sum(averager.loss_sums).cpu()
-        losses = {}
-        for term, loss_sum, count in zip(
-            self.gradients.terms, loss_sums, averager.target_counts, strict=True
-        ):
-            if count:
-                losses[".".join(term)] = float(loss_sum / count)
+        losses = self._mean_losses(averager.loss_sums, averager.target_counts)
         objective_metrics, warnings = self._objective_metrics()
         event = Stepped(
             step=self.state.step,

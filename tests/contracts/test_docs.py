@@ -51,6 +51,7 @@ BEFORE = {
             --aligned test=multi30k/train.en:multi30k/valid.en
         masscli finetune data-bin/headlines --task summarize --save-dir runs/headlines
     """,
+    "how-to/watch-and-compare.md": f"masscli preprocess {PAIRS}",
     "how-to/generate-and-score.md": f"""
         masscli preprocess {PAIRS}
         masscli finetune --task translate -s en -t de --save-dir runs/ende

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,19 +32,22 @@ from masscli.training.setup.run_folder import (
 from masscli.training.trainer import Trainer
 
 
-def build(recipe: Recipe, context: RunContext | None = None) -> tuple[Trainer, list[str]]:
+def build(
+    recipe: Recipe, context: RunContext | None = None, *, dry_run: bool = False
+) -> tuple[Trainer, list[str]]:
     """Build the trainer of the run in `recipe.save_dir`; also return notes for the user.
 
     The run goes on from its last checkpoint if it has one. `context` has what `compose` has opened already.
-    Raises MasscliError if the run in the folder was made with another recipe or other data.
+    With `dry_run`, the folder is left as it is. Raises MasscliError if the run in the folder was made with
+    another recipe or other data.
     """
     assert recipe.save_dir is not None
     # The group of processes comes first, because opening checkpoints waits for all of them.
     device = _start_process(recipe)
     if context is None:
         context = RunContext.open(recipe.data)
-    folder = prepare_folder(recipe.save_dir)
-    checkpoints = open_checkpoints(folder, context)
+    folder = recipe.save_dir
+    checkpoints = _open_run(folder, context, dry_run)
     last = None
     notes: list[str] = []
     if checkpoints:
@@ -86,8 +90,9 @@ def build(recipe: Recipe, context: RunContext | None = None) -> tuple[Trainer, l
     scores = {step: checkpoint.metrics.get(metric) for step, checkpoint in checkpoints.items()}
     trainer = Trainer(recipe, folder, forward_pass, streams, validator, tokenizer, optimizer, state, scores)
     # The folder is touched last, when nothing can be refused any more.
-    if last is not None:
+    if last is not None and not dry_run:
         repair_links(folder, recipe, last, scores)
+    if last is not None:
         restore_optimizer_state(optimizer, trainer.names, last.optimizer_state())
     return trainer, notes + warnings
 
@@ -99,6 +104,13 @@ def _start_process(recipe: Recipe) -> torch.device:
     device = choose_device(recipe.train.device, distributed.local_rank)
     distributed.start(device)
     return device
+
+
+def _open_run(folder: Path, context: RunContext, dry_run: bool) -> dict[int, Checkpoint]:
+    """Return the checkpoints of the run by step, after making its folder unless this is a dry run."""
+    if not dry_run:
+        prepare_folder(folder)
+    return open_checkpoints(folder, context)
 
 
 def _run_state(recipe: Recipe, last: Checkpoint | None, context: RunContext) -> RunState:

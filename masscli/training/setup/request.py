@@ -40,6 +40,8 @@ class TrainRequest:
     """The dotted keys of the recipe that flags give, such as `optim.lr`."""
     verify: bool = True
     """Whether the checksums of the data folders are compared, which --no-verify turns off."""
+    dry_run: bool = False
+    """Whether everything is prepared and tried, but nothing learned and nothing written."""
     names: Mapping[str, str] = field(default_factory=dict)
     """How the user wrote each option, by its dotted key, for messages: `optim.lr` is `--lr`, or `run.toml:
     optim.lr`."""

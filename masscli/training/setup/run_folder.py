@@ -47,8 +47,8 @@ NEEDED_SPACE = 64 * 2**20
 NEW_RUN = "start another run with --save-dir, or begin from its weights with --init-from"
 
 
-def prepare_folder(save_dir: Path) -> Path:
-    """Create the folder of a run, and return it.
+def prepare_folder(save_dir: Path) -> None:
+    """Create the folder of a run, and remove what a kill has left in it.
 
     Raises MasscliError if it cannot be written or the disk is full.
     """
@@ -64,14 +64,13 @@ def prepare_folder(save_dir: Path) -> Path:
             f"{save_dir}: less than {NEEDED_SPACE // 2**20} MiB are free",
             "make room, or choose another disk with --save-dir",
         )
-    return save_dir
+    if distributed.rank == 0:
+        checkpoint.remove_partial_saves(save_dir)
 
 
 def open_checkpoints(save_dir: Path, context: RunContext) -> dict[int, Checkpoint]:
     """Return the checkpoints of a run by step. All processes must call this together."""
-    # Every process must see the same checkpoints, so one removes what a kill has left before they look.
-    if distributed.rank == 0:
-        checkpoint.remove_partial_saves(save_dir)
+    # Every process must see the same checkpoints, so none looks before the first one has tidied up.
     distributed.barrier()
     paths = checkpoint.saved_checkpoints(save_dir)
     return {step: context.open_checkpoint(path) for step, path in paths.items()}

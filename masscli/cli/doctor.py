@@ -1,0 +1,67 @@
+"""Show what a bug report needs: versions, device, memory, extras.
+
+The speeds are those of matrix products, measured now; `--precision auto` takes the faster arithmetic on a
+CPU. Memory and disk are what is free at this moment.
+
+Examples:
+  masscli doctor
+  masscli doctor --json > doctor.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def run(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, with memory and disk in GiB.")
+    ] = False,
+) -> None:
+    """Print the report."""
+    from masscli.reporting.environment import describe_environment
+
+    environment = describe_environment(Path.cwd())
+    if as_json:
+        print(json.dumps(environment, indent=1))
+        return
+    for name, value in _rows(environment):
+        print(f"{name:12} {value}")
+
+
+def _rows(environment: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each line of the report."""
+    device, memory, disk = environment["device"], environment["memory"], environment["disk"]
+    yield "masscli", environment["masscli"]
+    yield "python", environment["python"]
+    yield "platform", environment["platform"]
+    yield "packages", ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
+    yield "processor", f"{device['processor']}, {device['cores']} cores, {device['cpu_capability']}"
+    for gpu in device["gpus"]:
+        sizes = f"{gpu['free']:.1f} of {gpu['total']:.1f} GiB free"
+        yield "gpu", f"{gpu['name']}, capability {gpu['capability']}, CUDA {device['cuda']}, {sizes}"
+    speeds = ", ".join(f"{dtype} {gflops:,.0f} GFLOP/s" for dtype, gflops in device["gflops"].items())
+    yield "device", f"{device['name']}, CPU threads {device['threads']}"
+    yield "precision", f"{device['precision']} ({speeds})"
+    yield "memory", f"{memory['free']:.1f} of {memory['total']:.1f} GiB free"
+    yield "disk", f"{disk['free']:.1f} of {disk['total']:.1f} GiB free in {disk['folder']}"
+    for extra, packages in environment["extras"].items():
+        yield f"extra {extra}", _describe_extra(extra, packages)
+    for plugin in environment["plugins"]:
+        yield "plug-in", plugin
+    for name, value in environment["environment"].items():
+        yield "variable", f"{name}={value}"
+
+
+def _describe_extra(extra: str, packages: Mapping[str, str | None]) -> str:
+    """Return the versions of the packages of an extra, or how to install what is missing."""
+    missing = [name for name, version in packages.items() if version is None]
+    installed = [f"{name} {version}" for name, version in packages.items() if version is not None]
+    if missing:
+        installed.append(f"no {', '.join(missing)} (pip install 'masscli[{extra}]')")
+    return ", ".join(installed)

@@ -1,0 +1,133 @@
+"""Show what a training command would do (--dry-run): data, model, memory and the first batches."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from torch import Tensor, nn
+
+    from masscli.data.batches.batch import Tokens
+    from masscli.data.batches.loader import PreparedBatch
+    from masscli.training.recipe import Recipe
+    from masscli.training.trainer import Trainer
+
+GIB = 2**30
+BYTES_OF_NUMBER = 4
+"""Weights, gradients and the state of the optimizer are in fp32."""
+MOMENTS = 2
+"""Numbers that every optimizer of masscli keeps for each weight that is trained."""
+
+
+def describe_model(trainer: Trainer) -> str:
+    """Return a line with the size of the model, its arithmetic and the streams."""
+    from masscli.models.transformer import count_parameters
+
+    recipe = trainer.recipe
+    dtype = str(trainer.model.compute_dtype).removeprefix("torch.")
+    return (
+        f"{recipe.model.arch}: {count_parameters(trainer.model):,} parameters, {dtype} on {trainer.device}; "
+        f"streams {', '.join(recipe.stream)}"
+    )
+
+
+def show_dry_run(trainer: Trainer, notes: Sequence[str], console: Console) -> None:
+    """Print what the run would be, and try its first update without learning from it.
+
+    All processes must call this together; the first one prints.
+    """
+    for note in notes:
+        console.print(note)
+    console.print(describe_model(trainer))
+    for line in _describe_recipe(trainer.recipe):
+        console.print(line)
+    for name, stream in trainer.streams.items():
+        console.print(f"stream {name}: {len(stream.batch_builder.dataset):,} training examples")
+    prepared, losses = trainer.try_update()
+    for item in prepared:
+        for line in _describe_batch(trainer, item):
+            console.print(line)
+    if losses:
+        shown = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+        console.print(f"update {trainer.state.step + 1}: {shown}")
+    for line in _describe_memory(trainer):
+        console.print(line)
+    console.print(f"dry run: nothing was written to {trainer.folder}")
+
+
+def _describe_recipe(recipe: Recipe) -> Iterator[str]:
+    """Yield the settings that cost or decide most: size of an update, learning rate, and when to stop."""
+    train, optim = recipe.train, recipe.optim
+    ends = {"updates": train.max_update, "epochs": train.max_epoch, "hours": train.stop_time_hours}
+    until = " or ".join(f"{value:,} {unit}" for unit, value in ends.items() if value is not None)
+    yield f"data {recipe.data}; run {recipe.save_dir}; until {until}"
+    yield (
+        f"{optim.optimizer}, learning rate {optim.lr:g}, {optim.lr_scheduler} after {optim.warmup_updates} "
+        f"updates of warm-up; micro-batches of up to {train.max_tokens:,} tokens"
+    )
+
+
+def _describe_batch(trainer: Trainer, prepared: PreparedBatch) -> Iterator[str]:
+    """Yield the size of a micro-batch, and its first example as pieces."""
+    batch = prepared.batch
+    sides = {"source": batch.source}
+    if batch.target is not None:
+        sides["target"] = batch.target
+    shapes = ", ".join(f"{name} {' x '.join(map(str, side.ids.shape))}" for name, side in sides.items())
+    targets = sum(batch.counts.values())
+    yield (
+        f"micro-batch {prepared.planned.micro + 1} of {trainer.state.update_freq}, "
+        f"of {prepared.planned.stream}: {shapes}, {targets:,.0f} targets"
+    )
+    for name, side in sides.items():
+        yield f"  {name}: {_first_row(trainer, side)}"
+
+
+def _first_row(trainer: Trainer, side: Tokens) -> str:
+    length = int(side.lengths[0])
+    return " ".join(trainer.tokenizer.ids_to_pieces(side.ids[0, :length].tolist()))
+
+
+def _describe_memory(trainer: Trainer) -> Iterator[str]:
+    """Yield what the run needs of memory and disk, and what is free."""
+    from masscli.reporting.environment import free_memory, free_memory_of_gpu
+    from masscli.training.fsdp import local_part
+    from masscli.training.metric_averager import peak_memory
+
+    def size(parameters: Sequence[nn.Parameter] | Sequence[Tensor]) -> float:
+        return sum(local_part(parameter).numel() for parameter in parameters) * BYTES_OF_NUMBER / GIB
+
+    trained = list(trainer.names)
+    everything = list(trainer.model.parameters())
+    for stream in trainer.streams.values():
+        everything += stream.objective.parameters()
+    weights, gradients = size(everything), size(trained)
+    moments = MOMENTS * gradients
+    peak = peak_memory(trainer.device) + moments
+    free = free_memory() if trainer.device.type == "cpu" else free_memory_of_gpu(trainer.device)
+    yield (
+        f"memory: weights {_format(weights)}, gradients {_format(gradients)}, optimizer {_format(moments)}; "
+        f"about {_format(peak)} with these batches; {_format(free)} are free besides"
+    )
+    kept = trainer.recipe.checkpoint.keep_last + trainer.recipe.checkpoint.keep_best
+    disk = shutil.disk_usage(_existing_parent(trainer.folder)).free / GIB
+    yield (f"disk: up to {kept} checkpoints of {weights + moments:.2f} GiB are kept; {disk:.1f} GiB are free")
+
+
+def _format(gib: float) -> str:
+    """Return a size with its unit: MiB below a GiB."""
+    if gib < 1:
+        return f"{gib * 1024:.0f} MiB"
+    return f"{gib:.1f} GiB"
+
+
+def _existing_parent(path: Path) -> Path:
+    """Return the folder, or the nearest folder above it that exists."""
+    for folder in (path, *path.absolute().parents):
+        if folder.is_dir():
+            return folder
+    return Path("/")

@@ -1,0 +1,181 @@
+"""Describe the machine and the installation: what a report of a bug needs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from masscli.version import __version__
+
+if TYPE_CHECKING:
+    import torch
+
+PACKAGE = "masscli"
+PLUGIN_GROUPS = ("masscli.objectives", "masscli.metrics")
+DEVELOPMENT_EXTRAS = ("dev", "docs")
+"""Extras for work on masscli itself, which users do not have."""
+GIB = 2**30
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "PYTHONPATH",
+)
+"""Environment variables that change how masscli runs. No other is shown, since some hold secrets."""
+_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)[^;]*(?:;.*extra\s*==\s*['\"](?P<extra>[\w.-]+)['\"])?")
+"""A requirement in the metadata of a package, such as `tensorboard>=2; extra == 'tb'`."""
+
+
+def describe_environment(folder: Path) -> dict[str, Any]:
+    """Return what is known of the installation, the machine and the disk of `folder`, as plain data.
+
+    It takes about a second, since the speed of matrix products is measured. Memory and disk are in GiB.
+    """
+    requirements = _requirements()
+    return {
+        PACKAGE: __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in requirements.pop("")},
+        "extras": {extra: {name: _version(name) for name in names} for extra, names in requirements.items()},
+        "plugins": _plugins(),
+        "device": _describe_device(),
+        "memory": {"free": free_memory(), "total": _total_memory()},
+        "disk": {"folder": str(folder.resolve()), **_disk(folder)},
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+    }
+
+
+def free_memory() -> float:
+    """Return the memory in GiB that a new process can have, within the limit of a container."""
+    free = _from_meminfo("MemAvailable")
+    if free is None:
+        free = _total_memory()
+    limit = _container_limit()
+    if limit is None:
+        return free
+    return min(free, limit)
+
+
+def free_memory_of_gpu(device: torch.device) -> float:
+    """Return the memory in GiB of a GPU that no process holds."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return free / GIB
+
+
+def _requirements() -> dict[str, list[str]]:
+    """Return the packages that masscli requires, by extra; the key of those it always needs is empty."""
+    required: dict[str, list[str]] = {"": []}
+    for line in metadata.requires(PACKAGE) or []:
+        match = _REQUIREMENT.match(line)
+        if match is not None and match["extra"] not in DEVELOPMENT_EXTRAS:
+            required.setdefault(match["extra"] or "", []).append(match["name"])
+    return required
+
+
+def _version(package: str) -> str | None:
+    """Return the installed version of a package, or None."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _plugins() -> list[str]:
+    """Return what other packages add to masscli, as `GROUP: NAME (PACKAGE)`."""
+    found = set()
+    for group in PLUGIN_GROUPS:
+        for point in metadata.entry_points(group=group):
+            if point.dist is not None and point.dist.name != PACKAGE:
+                found.add(f"{group}: {point.name} ({point.dist.name})")
+    return sorted(found)
+
+
+def _describe_device() -> dict[str, Any]:
+    """Return the device that `--device auto` takes, and its arithmetic."""
+    import torch
+
+    from masscli.training.precision import choose_device, choose_dtype, measure_matrix_products
+
+    device = choose_device("auto")
+    products = measure_matrix_products(device)
+    described: dict[str, Any] = {
+        "name": str(device),
+        "precision": str(choose_dtype("auto", device)).removeprefix("torch."),
+        "gflops": {str(dtype).removeprefix("torch."): flops / 1e9 for dtype, flops in products.items()},
+        "threads": torch.get_num_threads(),
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "processor": _processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "gpus": [],
+    }
+    if torch.cuda.is_available():
+        described["cuda"] = torch.version.cuda
+        for number in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(number)
+            described["gpus"].append(
+                {
+                    "name": torch.cuda.get_device_name(number),
+                    "capability": ".".join(map(str, torch.cuda.get_device_capability(number))),
+                    "free": free / GIB,
+                    "total": total / GIB,
+                }
+            )
+    return described
+
+
+def _processor() -> str:
+    """Return the model of the processor."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or platform.machine()
+    models = re.findall(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return models[0] if models else platform.machine()
+
+
+def _total_memory() -> float:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
+
+
+def _from_meminfo(key: str) -> float | None:
+    """Return a figure of Linux's /proc/meminfo in GiB, or None on other systems."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    match = re.search(rf"^{key}:\s*(\d+) kB$", text, re.MULTILINE)
+    # The file counts in KiB.
+    return int(match[1]) / 2**20 if match else None
+
+
+def _container_limit() -> float | None:
+    """Return what is left of the memory limit of the container (cgroup version 2) in GiB, or None."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text(encoding="utf-8").strip()
+        used = (folder / "memory.current").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    if not limit.isdecimal() or not used.isdecimal():
+        return None
+    return (int(limit) - int(used)) / GIB
+
+
+def _disk(folder: Path) -> Mapping[str, float]:
+    usage = shutil.disk_usage(folder)
+    return {"free": usage.free / GIB, "total": usage.total / GIB}
