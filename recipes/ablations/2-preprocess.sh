@@ -7,6 +7,6 @@ case $SCALE in
     gpu) ende_scale=gpu dim=256 ;;
     *) echo "error: SCALE=$SCALE: this recipe has tiny and gpu" >&2 && exit 2 ;;
 esac
-SCALE=$ende_scale OUTPUT=$OUTPUT bash "$(dirname "$0")/../ende/2-preprocess.sh"
+TARGET=de SCALE=$ende_scale OUTPUT=$OUTPUT bash "$(dirname "$0")/../enfr/2-preprocess.sh"
 [ -e "$OUTPUT/dictionary.txt" ] || masscli dictionary "$OUTPUT/data" --langs en,de --from text --dim "$dim" \
     --vectors "$OUTPUT/vectors" --output "$OUTPUT/dictionary.txt"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Step 3: pre-train with MASS, k = 0.5.
 set -euo pipefail
-here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/enfr} SCALE=${SCALE:-tiny}
+here=$(dirname "$0") target=${TARGET:-fr}
+OUTPUT=${OUTPUT:-runs/en$target} SCALE=${SCALE:-tiny}
 
 if [ "$SCALE" = paper ]; then
     # A high temperature samples both languages equally often, however much text each has.
@@ -15,8 +16,8 @@ case $SCALE in
     tiny | small) dim=128 ;;
     gpu) dim=256 ;;
 esac
-[ -e "$OUTPUT/dictionary.txt" ] || masscli dictionary "$OUTPUT/data" --langs en,fr --from text --dim "$dim" \
+[ -e "$OUTPUT/dictionary.txt" ] || masscli dictionary "$OUTPUT/data" --langs "en,$target" --from text --dim "$dim" \
     --vectors "$OUTPUT/vectors" --output "$OUTPUT/dictionary.txt"
 masscli pretrain "$OUTPUT/data" --config "$here/pretrain.$SCALE.toml" --objective mass --preset paper --k 0.5 --auxiliary denoise \
     --switch-dictionary "$OUTPUT/dictionary.txt" --switch-share 0.5 \
-    --init-vectors "en=$OUTPUT/vectors.en,fr=$OUTPUT/vectors.fr" --save-dir "$OUTPUT/mass"
+    --init-vectors "en=$OUTPUT/vectors.en,$target=$OUTPUT/vectors.$target" --save-dir "$OUTPUT/mass"

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Step 5: translate the test set with every model, score it, and show what each step took.
 set -euo pipefail
-DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} OUTPUT=${OUTPUT:-runs/enfr} SCALE=${SCALE:-tiny}
+target=${TARGET:-fr} DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}}
+OUTPUT=${OUTPUT:-runs/en$target} SCALE=${SCALE:-tiny}
 case $SCALE in
     tiny) test=$OUTPUT/text/test beam=2 lowercase=--lowercase ;;
     small | gpu) test=$OUTPUT/text/test beam=5 lowercase=--lowercase ;;
-    paper) test=$DATA/wmt-enfr/test beam=5 lowercase=--no-lowercase ;;
+    paper) test=$DATA/wmt-en$target/test beam=5 lowercase=--no-lowercase ;;
 esac
 mkdir -p "$OUTPUT/test"
-for way in en-fr fr-en; do
+for way in "en-$target" "$target-en"; do
     from=${way%-*} to=${way#*-} scores=$OUTPUT/scores.$way.jsonl
     cp "$test.$from" "$OUTPUT/test/copy.$way"
     for log in "$OUTPUT"/*/log.jsonl; do
@@ -27,7 +28,7 @@ done
 masscli inspect "$OUTPUT/mass" --retrieval --data "$OUTPUT/data"
 runs=("$OUTPUT"/*/log.jsonl)
 masscli report "${runs[@]%/log.jsonl}"
-for way in en-fr fr-en; do
+for way in "en-$target" "$target-en"; do
     echo "$way:"
     masscli report "$OUTPUT/scores.$way.jsonl"
 done

@@ -2,8 +2,9 @@
 # Optional, after step 3: the control, MASS and back-translation alone, without word vectors, dictionary, denoising and noise.
 # Step 5 scores the result as `control`.
 set -euo pipefail
-here=$(dirname "$0") OUTPUT=${OUTPUT:-runs/ende} SCALE=${SCALE:-tiny}
+here=$(dirname "$0") target=${TARGET:-fr}
+OUTPUT=${OUTPUT:-runs/en$target} SCALE=${SCALE:-tiny}
 masscli pretrain "$OUTPUT/data" --config "$here/pretrain.$SCALE.toml" --objective mass --preset paper --k 0.5 \
     --save-dir "$OUTPUT/control-mass"
-masscli finetune "$OUTPUT/data-captions" --config "$here/backtranslate.$SCALE.toml" --task backtranslate --langs en,de \
+masscli finetune "$OUTPUT/data-captions" --config "$here/backtranslate.$SCALE.toml" --task backtranslate --langs "en,$target" \
     --init-from "$OUTPUT/control-mass" --save-dir "$OUTPUT/control"

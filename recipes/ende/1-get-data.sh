@@ -1,9 +1,0 @@
-#!/usr/bin/env bash
-# Step 1: the text. Small scales read files that must be there; scale paper downloads some 40 GB.
-set -euo pipefail
-DATA=${DATA:-${MASSCLI_DATA:?or DATA must name the folder of corpora}} SCALE=${SCALE:-tiny}
-case $SCALE in
-    tiny | small | gpu) ls "$DATA"/multi30k/{train,valid,test2016}.{en,de} "$DATA"/novels/{en,de}.txt.gz ;;
-    paper) bash "$(dirname "$0")/../news.sh" de "$DATA/wmt-ende" ;;
-    *) echo "error: SCALE=$SCALE: this recipe has tiny, small, gpu and paper" >&2 && exit 2 ;;
-esac
