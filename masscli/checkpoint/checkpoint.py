@@ -51,7 +51,15 @@ from masscli.training.recipe import Recipe
 MODEL = "model.safetensors"
 OBJECTIVES = "objective.safetensors"
 OPTIMIZER = "optimizer.safetensors"
-_CONTINUE_HINT = "to continue training from the checkpoint before it, delete its folder"
+_DAMAGE_HINT = "use another checkpoint; training goes on from the last one that is whole"
+_STEP_FOLDER = re.compile(r"step-(\d+)")
+
+
+class DamagedCheckpointError(MasscliError):
+    """A file of a checkpoint is missing or is not what was written; another checkpoint may be whole."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, _DAMAGE_HINT)
 
 
 @dataclass(slots=True)
@@ -94,14 +102,16 @@ class Checkpoint:
     metrics: Mapping[str, float]
     checksums: Mapping[str, str]
     """sha256 of each file."""
+    verified: set[str] = field(default_factory=set, compare=False)
+    """The files that have been compared with their checksums."""
 
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
         """Open a checkpoint, or the best (else the last) of a run.
 
         Tensors are compared with their checksums when they are read, so that a model can be used without
-        reading the state of the optimizer. Raises MasscliError if there is no checkpoint, or if its files are
-        damaged or of an unknown format.
+        reading the state of the optimizer. Raises DamagedCheckpointError if files are damaged, and
+        MasscliError if there is no checkpoint, or if it is of an unknown format.
         """
         folder = _find(path)
         try:
@@ -109,9 +119,7 @@ class Checkpoint:
             state = _parse_state(contents.state)
         except (DamagedStateError, ConfigError) as error:
             reason = str(error).splitlines()[0]
-            raise MasscliError(
-                f"{folder / STATE_FILE}: damaged ({reason})", f"use another checkpoint; {_CONTINUE_HINT}"
-            ) from None
+            raise DamagedCheckpointError(f"{folder / STATE_FILE}: damaged ({reason})") from None
         for name, checksum in contents.files.items():
             is_tensors = name.endswith(".safetensors")
             _verify(folder / name, None if is_tensors else checksum)
@@ -156,23 +164,25 @@ class Checkpoint:
         return self._tensors(OPTIMIZER)
 
     def verify(self) -> int:
-        """Read every file, compare it with its checksum, and return the number of files.
+        """Compare every file with its checksum unless this was done before, and return the number of files.
 
-        Raises MasscliError that names a damaged file.
+        Raises DamagedCheckpointError, which names the damaged file.
         """
-        for name, expected in self.checksums.items():
-            _verify(self.path / name, expected)
+        for name in self.checksums:
+            self._verify_file(name)
         return len(self.checksums)
 
+    def _verify_file(self, name: str) -> None:
+        if name not in self.verified:
+            _verify(self.path / name, self.checksums[name])
+            self.verified.add(name)
+
     def _tensors(self, name: str) -> dict[str, Tensor]:
-        path = self.path / name
-        _verify(path, self.checksums[name])
+        self._verify_file(name)
         try:
-            return load_file(path)
+            return load_file(self.path / name)
         except SafetensorError as error:
-            raise MasscliError(
-                f"{path}: cannot be read ({error})", f"use another checkpoint; {_CONTINUE_HINT}"
-            ) from None
+            raise DamagedCheckpointError(f"{self.path / name}: cannot be read ({error})") from None
 
     @property
     def directions(self) -> tuple[tuple[str, str], ...]:
@@ -344,11 +354,11 @@ def require_empty_folder(folder: Path) -> None:
 
 
 def saved_checkpoints(run: Path) -> dict[int, Path]:
-    """Return the complete checkpoints of a run by step."""
+    """Return the checkpoints of a run by step. They were complete when they got their names."""
     checkpoints = {}
     for path in sorted((run / "checkpoints").glob("step-*")):
-        name = re.fullmatch(r"step-(\d+)", path.name)
-        if name is not None and (path / "state.json").exists():
+        name = _STEP_FOLDER.fullmatch(path.name)
+        if name is not None and path.is_dir():
             checkpoints[int(name[1])] = path
     return checkpoints
 
@@ -365,18 +375,22 @@ def _read_recipe(path: Path) -> Recipe:
         hint = error.hint or "it was written by another version of masscli, or changed since"
         raise MasscliError("\n".join(lines), hint) from None
     except (ValueError, RecursionError) as error:
-        raise MasscliError(
-            f"{path}: damaged ({error})", f"use another checkpoint; {_CONTINUE_HINT}"
-        ) from None
+        raise DamagedCheckpointError(f"{path}: damaged ({error})") from None
 
 
 def _find(path: Path) -> Path:
     """Return the folder of the checkpoint that a path names: a checkpoint, or a run."""
-    if (path / "state.json").exists():
+    # Without its state, a checkpoint is damaged.
+    is_step = path.is_dir() and _STEP_FOLDER.fullmatch(path.resolve().name) is not None
+    if is_step or (path / STATE_FILE).exists():
         return path
     for name in ("best", "last"):
-        if (path / "checkpoints" / name / "state.json").exists():
+        if (path / "checkpoints" / name).is_dir():
             return (path / "checkpoints" / name).resolve()
+    # A kill between the first save and its links leaves a run without links.
+    steps = saved_checkpoints(path)
+    if steps:
+        return steps[max(steps)]
     if not path.exists():
         raise MasscliError(
             f"{path}: no such run or checkpoint", "train one with `masscli pretrain` or `masscli finetune`"
@@ -387,8 +401,6 @@ def _find(path: Path) -> Path:
 
 
 def _verify(path: Path, checksum: str | None) -> None:
-    """Raise MasscliError if a file is missing or does not match `checksum`; None skips the comparison."""
-    if not path.exists() or (checksum is not None and sha256_of(path) != checksum):
-        raise MasscliError(
-            f"{path}: damaged or missing (its checksum differs)", f"use another checkpoint; {_CONTINUE_HINT}"
-        )
+    """Raise DamagedCheckpointError if a file is missing or does not match `checksum`, unless that is None."""
+    if not path.is_file() or (checksum is not None and sha256_of(path) != checksum):
+        raise DamagedCheckpointError(f"{path}: damaged or missing (its checksum differs)")

@@ -61,6 +61,8 @@ def read_state_file(folder: Path) -> StateFile:
     """
     try:
         content = json.loads((folder / STATE_FILE).read_bytes())
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise DamagedStateError(str(error.strerror)) from None
     except (ValueError, RecursionError) as error:
         raise DamagedStateError(str(error)) from None
     if not isinstance(content, dict) or "format" not in content:

@@ -225,9 +225,10 @@ class Tokenizer:
 
 def find_model_file(path: Path) -> Path:
     """Return the model file in a data folder, a checkpoint or a run; a file is returned as it is."""
-    # A run has no vocabulary of its own, but each of its checkpoints does.
+    # A run has no vocabulary of its own, but each of its checkpoints does, and it is the same in all.
     checkpoints = path / "checkpoints"
-    for folder in (path, checkpoints / "best", checkpoints / "last"):
+    steps = sorted(checkpoints.glob("step-*"), reverse=True)
+    for folder in (path, checkpoints / "best", checkpoints / "last", *steps):
         if (folder / MODEL_FILE).is_file():
             return folder / MODEL_FILE
     return path

@@ -24,6 +24,7 @@ from masscli.checkpoint.checkpoint import Checkpoint, rank_steps, saved_checkpoi
 from masscli.checkpoint.state_file import StateFile, read_state_file, write_state_file
 from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
+from masscli.text.tokenizer import find_model_file
 from masscli.training.recipe import Recipe
 from masscli.training.setup.build import build
 from tests.toy import make_data, recipe
@@ -192,9 +193,30 @@ def test_reading_a_run_leaves_an_unfinished_save_to_its_writer(run: Path, tmp_pa
     assert (run / "checkpoints/.step-0000012.new").exists()
 
 
+def test_a_kill_at_any_moment_of_an_average_is_repaired_or_accepted(run: Path, tmp_path: Path) -> None:
+    number = 0
+    while True:
+        output = tmp_path / str(number)
+        with pytest.MonkeyPatch.context() as patch:
+            done = deeds_before_a_kill(number, patch)
+            try:
+                average(open_members([run], 2), output)
+                break
+            except Killed:
+                pass
+        # What is complete is accepted; everything else is no obstacle for the same command.
+        if not (output / "checkpoints").exists():
+            average(open_members([run], 2), output)
+        assert Checkpoint.open(output).verify() > 0
+        assert [path.name for path in output.iterdir()] == ["checkpoints"]
+        number += 1
+    assert "rename" in done
+    assert len(done) > 3
+
+
 # -- damage --------------------------------------------------------------------------------------------------------------------------------
 
-GO_ON = "use another checkpoint; to continue training from the checkpoint before it, delete its folder"
+GO_ON = "use another checkpoint; training goes on from the last one that is whole"
 
 
 def everything(path: Path) -> object:
@@ -203,7 +225,7 @@ def everything(path: Path) -> object:
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "recipe.toml", "vocab.model"])
-def test_damage_is_found_and_the_file_named(name: str, toy: Path, run: Path) -> None:
+def test_damage_is_found_and_the_file_named(name: str, run: Path) -> None:
     path = run / "checkpoints/step-0000010" / name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -212,7 +234,6 @@ def test_damage_is_found_and_the_file_named(name: str, toy: Path, run: Path) -> 
         f"{path}: damaged or missing (its checksum differs)",
         GO_ON,
     )
-    assert refused(lambda: build(recipe(toy, run)))[0] == f"{path}: damaged or missing (its checksum differs)"
     path.write_bytes(content[:-7])
     assert refused(lambda: everything(path.parent))[0].endswith(
         f"{name}: damaged or missing (its checksum differs)"
@@ -221,12 +242,65 @@ def test_damage_is_found_and_the_file_named(name: str, toy: Path, run: Path) -> 
     assert refused(lambda: last(run))[0].endswith(f"{name}: damaged or missing (its checksum differs)")
 
 
-def test_after_damage_a_run_goes_on_from_the_checkpoint_before(toy: Path, run: Path, whole: Path) -> None:
-    (run / "checkpoints/step-0000010/model.safetensors").write_bytes(b"")
-    shutil.rmtree(run / "checkpoints/step-0000010")
-    (run / "checkpoints/step-0000004/model.safetensors").write_bytes(b"")  # not the last, so nobody asks
-    train(recipe(toy, run))
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "a bit of the weights": lambda step: flip(step / "model.safetensors"),
+    "a bit of the optimizer": lambda step: flip(step / "optimizer.safetensors"),
+    "a bit of the state": lambda step: flip(step / "state.json"),
+    "no state": lambda step: (step / "state.json").unlink(),
+    "no weights": lambda step: (step / "model.safetensors").unlink(),
+    "an empty recipe": lambda step: (step / "recipe.toml").write_bytes(b""),
+    "an empty folder": lambda step: [path.unlink() for path in step.iterdir()],
+    "a folder for a file": lambda step: [(step / "vocab.model").unlink(), (step / "vocab.model").mkdir()],
+}
+
+
+def flip(path: Path) -> None:
+    """Change a bit in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_after_damage_a_run_goes_on_from_the_checkpoint_before(
+    kind: str, toy: Path, run: Path, whole: Path
+) -> None:
+    steps = run / "checkpoints"
+    DAMAGE[kind](steps / "step-0000010")
+    # It is not the last, so its tensors are not asked for.
+    (steps / "step-0000004/model.safetensors").write_bytes(b"")
+    trainer, notes = build(recipe(toy, run))
+    (warning,) = [note for note in notes if note.startswith("warning: ")]
+    assert warning.startswith(f"warning: {steps / 'step-0000010'}")
+    assert warning.endswith("this checkpoint is not used")
+    assert f"continuing {run} from update 8" in notes
+    list(trainer.run())
     assert same_run(run, whole)
+
+
+def test_two_damaged_checkpoints_leave_the_first_and_three_leave_none(toy: Path, run: Path) -> None:
+    steps = run / "checkpoints"
+    flip(steps / "step-0000010/model.safetensors")
+    flip(steps / "step-0000008/state.json")
+    assert f"continuing {run} from update 4" in build(recipe(toy, run))[1]
+    flip(steps / "step-0000004/optimizer.safetensors")
+    message, hint = refused(lambda: build(recipe(toy, run)))
+    assert len(message.split("\n")) == 3
+    assert hint == f"no checkpoint of {run} is whole: begin anew with another --save-dir"
+
+
+def test_a_checkpoint_of_another_format_is_not_taken_for_damaged(toy: Path, run: Path) -> None:
+    state = run / "checkpoints/step-0000010/state.json"
+    state.write_text(state.read_text().replace('"format": 2', '"format": 99'))
+    assert "checkpoint format 99" in refused(lambda: build(recipe(toy, run)))[0]
+
+
+def test_a_run_without_links_stands_for_its_last_checkpoint(run: Path) -> None:
+    """A kill between the first save and its links leaves such a run."""
+    for name in ("best", "last"):
+        (run / "checkpoints" / name).unlink(missing_ok=True)
+    assert Checkpoint.open(run).state.step == 10
+    assert find_model_file(run) == run / "checkpoints/step-0000010/vocab.model"
 
 
 def test_what_is_no_checkpoint_is_said(run: Path, tmp_path: Path) -> None:

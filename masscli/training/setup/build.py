@@ -22,9 +22,10 @@ from masscli.training.recipe import Recipe
 from masscli.training.setup.build_streams import build_objectives, build_stream
 from masscli.training.setup.build_validator import build_validator
 from masscli.training.setup.notes import note_data, note_kept_warmup, note_long_warmup
-from masscli.training.setup.run_context import RunContext
+from masscli.training.setup.run_context import RunCheckpoints, RunContext
 from masscli.training.setup.run_folder import (
     check_same_run,
+    note_damage,
     open_checkpoints,
     prepare_folder,
     repair_links,
@@ -47,11 +48,10 @@ def build(
     if context is None:
         context = RunContext.open(recipe.data)
     folder = recipe.save_dir
-    checkpoints = _open_run(folder, context, dry_run)
-    last = None
-    notes: list[str] = []
-    if checkpoints:
-        last = checkpoints[max(checkpoints)]
+    checkpoints = _open_run(folder, context, device, dry_run)
+    last = checkpoints.last
+    notes = note_damage(checkpoints)
+    if last is not None:
         check_same_run(recipe, last, context)
         notes.append(f"continuing {recipe.save_dir} from update {last.state.step}")
         notes += note_kept_warmup(recipe, last.recipe)
@@ -87,7 +87,7 @@ def build(
     validator, warnings = build_validator(recipe, objectives, context, framing)
     metric = recipe.checkpoint.best_metric
     # The ranking of kept checkpoints follows the metric of this call, which may be another one than before.
-    scores = {step: checkpoint.metrics.get(metric) for step, checkpoint in checkpoints.items()}
+    scores = {step: checkpoint.metrics.get(metric) for step, checkpoint in checkpoints.by_step.items()}
     trainer = Trainer(recipe, folder, forward_pass, streams, validator, tokenizer, optimizer, state, scores)
     # The folder is touched last, when nothing can be refused any more.
     if last is not None and not dry_run:
@@ -106,11 +106,11 @@ def _start_process(recipe: Recipe) -> torch.device:
     return device
 
 
-def _open_run(folder: Path, context: RunContext, dry_run: bool) -> dict[int, Checkpoint]:
-    """Return the checkpoints of the run by step, after making its folder unless this is a dry run."""
+def _open_run(folder: Path, context: RunContext, device: torch.device, dry_run: bool) -> RunCheckpoints:
+    """Return the checkpoints of the run, after making its folder unless this is a dry run."""
     if not dry_run:
         prepare_folder(folder)
-    return open_checkpoints(folder, context)
+    return open_checkpoints(folder, context, device)
 
 
 def _run_state(recipe: Recipe, last: Checkpoint | None, context: RunContext) -> RunState:

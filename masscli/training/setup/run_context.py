@@ -6,12 +6,27 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from masscli.checkpoint.checkpoint import Checkpoint, saved_checkpoints
+from masscli.checkpoint.checkpoint import Checkpoint, DamagedCheckpointError, saved_checkpoints
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.training.recipe import StreamConfig
+
+
+class RunCheckpoints(NamedTuple):
+    """The checkpoints of a run that can be opened, by step, and what is wrong with each of the others."""
+
+    by_step: dict[int, Checkpoint]
+    damage: list[str]
+
+    @property
+    def last(self) -> Checkpoint | None:
+        """The checkpoint from which the run continues, or None if nothing was saved."""
+        if not self.by_step:
+            return None
+        return self.by_step[max(self.by_step)]
 
 
 class RunContext:
@@ -63,11 +78,33 @@ class RunContext:
         return self._checkpoints[path]
 
     def last_checkpoint(self, save_dir: Path) -> Checkpoint | None:
-        """Return the last checkpoint of the run in `save_dir`, or None if nothing has been saved there."""
+        """Return the last whole checkpoint of the run in `save_dir`, or None if nothing was saved there."""
+        return self.run_checkpoints(save_dir).last
+
+    def run_checkpoints(self, save_dir: Path) -> RunCheckpoints:
+        """Open the checkpoints of the run in `save_dir`, and verify the last one.
+
+        The run continues from it. If it is damaged, the one before it takes its place, and so on. Raises
+        MasscliError if there are checkpoints but none is whole.
+        """
+        found = RunCheckpoints({}, [])
         steps = saved_checkpoints(save_dir)
-        if not steps:
-            return None
-        return self.open_checkpoint(steps[max(steps)])
+        for step in sorted(steps, reverse=True):
+            try:
+                opened = self.open_checkpoint(steps[step])
+                # Tensors of earlier ones are not read.
+                if not found.by_step:
+                    opened.verify()
+            except DamagedCheckpointError as error:
+                found.damage.append(error.message)
+                continue
+            found.by_step[step] = opened
+        if steps and not found.by_step:
+            raise MasscliError(
+                "\n".join(found.damage),
+                f"no checkpoint of {save_dir} is whole: begin anew with another --save-dir",
+            )
+        return found
 
     def languages(self, streams: Mapping[str, StreamConfig]) -> tuple[str, ...]:
         """Return the languages of the run's data folder, and those that streams' own folders add."""

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core import distributed
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.training.recipe import Recipe
-from masscli.training.setup.run_context import RunContext
+from masscli.training.setup.run_context import RunCheckpoints, RunContext
 from masscli.training.validation import lower_is_better
 
 CHANGEABLE = {
@@ -68,12 +70,29 @@ def prepare_folder(save_dir: Path) -> None:
         checkpoint.remove_partial_saves(save_dir)
 
 
-def open_checkpoints(save_dir: Path, context: RunContext) -> dict[int, Checkpoint]:
-    """Return the checkpoints of a run by step. All processes must call this together."""
+def open_checkpoints(save_dir: Path, context: RunContext, device: torch.device) -> RunCheckpoints:
+    """Return the checkpoints of a run. All processes must call this together.
+
+    Raises MasscliError if the processes would not continue from the same one.
+    """
     # Every process must see the same checkpoints, so none looks before the first one has tidied up.
     distributed.barrier()
-    paths = checkpoint.saved_checkpoints(save_dir)
-    return {step: context.open_checkpoint(path) for step, path in paths.items()}
+    checkpoints = context.run_checkpoints(save_dir)
+    step = max(checkpoints.by_step, default=-1)
+    # A damaged file on the disk of one machine would let its processes continue from another checkpoint.
+    first = int(distributed.broadcast(torch.tensor(step, device=device)))
+    differing = distributed.all_reduce_sum(torch.tensor(int(step != first), device=device))
+    if int(differing):
+        raise MasscliError(
+            f"{save_dir}: the processes see different checkpoints; the last one here is of update {step}",
+            "is the folder the same on all machines? copy its checkpoints again",
+        )
+    return checkpoints
+
+
+def note_damage(checkpoints: RunCheckpoints) -> list[str]:
+    """Return a warning for each damaged checkpoint."""
+    return [f"warning: {damage}; this checkpoint is not used" for damage in checkpoints.damage]
 
 
 def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext) -> None:
