@@ -51,7 +51,7 @@ def encode_with_offsets(
     ends: list[int] = []
     # Words are encoded one by one, so that a piece never reaches into another word.
     words = list(SHARED_TEXT_WORD.finditer(text))
-    ids_of_words = tokenizer.encode_lines([word[0] for word in words], language)
+    ids_of_words = tokenizer.encode_words([word[0] for word in words], language)
     for word, word_ids in zip(words, ids_of_words, strict=True):
         piece_texts = tokenizer.piece_texts(word_ids)
         # The model's own text for an unknown piece could be taken for letters of the word.

@@ -8,6 +8,8 @@ WORDPIECE_CONTINUATION = "##"
 """In BERT's WordPiece, all pieces of a word but the first begin with this."""
 BPE_CONTINUATION = "@@"
 """In subword-nmt and fastBPE, all pieces of a word but the last end with this."""
+BYTE_LEVEL_SPACE = "\u0120"
+"""Byte-level BPE writes this letter for a space, so the first piece of a word begins with it."""
 UNKNOWN_TEXT = "\u2047"
 """What an unknown piece becomes in decoded text; the sign that SentencePiece uses."""
 

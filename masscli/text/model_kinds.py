@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 
 from masscli.text.bpe_codes import BpeCodesModel, is_bpe_codes
+from masscli.text.byte_level_bpe import ByteLevelModel, is_byte_level_bpe
 from masscli.text.sentencepiece_model import SentencePieceModel
 from masscli.text.subword_model import BadModelError, SubwordModel
 from masscli.text.tokenizer_card import RESERVED_PIECES, SPARE_PIECES
@@ -18,6 +19,8 @@ WORDPIECE = "wordpiece"
 """BERT's vocab.txt."""
 BPE_CODES = "bpe-codes"
 """Merges and pieces of subword-nmt or fastBPE."""
+BYTE_LEVEL_BPE = "byte-level-bpe"
+"""Merges and pieces of GPT-2, RoBERTa or BART."""
 
 
 def detect_kind(data: bytes) -> str:
@@ -25,6 +28,8 @@ def detect_kind(data: bytes) -> str:
     # Formats with a mark of their own come first; what is left must be SentencePiece.
     if is_bpe_codes(data):
         return BPE_CODES
+    if is_byte_level_bpe(data):
+        return BYTE_LEVEL_BPE
     if is_wordpiece(data):
         return WORDPIECE
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -44,6 +49,8 @@ def open_model(data: bytes, kind: str, lowercase: bool) -> SubwordModel:
     """
     if kind == BPE_CODES:
         return BpeCodesModel(data)
+    if kind == BYTE_LEVEL_BPE:
+        return ByteLevelModel(data)
     if kind == WORDPIECE:
         return WordPieceModel(data, keep_accents=not lowercase)
     if kind not in (TRAINED_BPE, SENTENCEPIECE):

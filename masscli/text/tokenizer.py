@@ -17,8 +17,22 @@ from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
 from masscli.text.bpe_codes import read_bpe_files
-from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, WORDPIECE_CONTINUATION, remove_marker
-from masscli.text.model_kinds import BPE_CODES, SENTENCEPIECE, TRAINED_BPE, WORDPIECE, detect_kind, open_model
+from masscli.text.byte_level_bpe import ByteLevelModel, piece_text
+from masscli.text.markers import (
+    BPE_CONTINUATION,
+    BYTE_LEVEL_SPACE,
+    SENTENCEPIECE_SPACE,
+    WORDPIECE_CONTINUATION,
+    remove_marker,
+)
+from masscli.text.model_kinds import (
+    BPE_CODES,
+    BYTE_LEVEL_BPE,
+    TRAINED_BPE,
+    WORDPIECE,
+    detect_kind,
+    open_model,
+)
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.sentencepiece_model import train_sentencepiece
 from masscli.text.subword_model import BadModelError
@@ -35,6 +49,12 @@ from masscli.text.vocabulary import Vocabulary
 from masscli.text.word_cache import WordCache
 
 MODEL_FILE = "vocab.model"
+_KINDS_OF_WORDS = (TRAINED_BPE, WORDPIECE, BPE_CODES)
+"""Kinds whose pieces never contain a space, so that lines can be encoded word by word.
+
+Nothing is known about the pieces of somebody else's SentencePiece model, and byte-level BPE joins the space
+to the word after it.
+"""
 
 
 class Tokenizer:
@@ -55,8 +75,7 @@ class Tokenizer:
                 f"has {len(self._model)} pieces, but {TOKENIZER_FILE} is of a model with {card.pieces}",
                 "one of the two was replaced or damaged",
             )
-        # Nothing is known about the pieces of somebody else's model; they may contain spaces.
-        self._words = WordCache(self._model, by_words=card.kind != SENTENCEPIECE)
+        self._words = WordCache(self._model, by_words=card.kind in _KINDS_OF_WORDS)
 
     @classmethod
     def train(
@@ -176,6 +195,15 @@ class Tokenizer:
         ends = np.cumsum(lengths).tolist()
         return [all_ids[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
 
+    def encode_words(self, words: Sequence[str], language: str) -> list[list[int]]:
+        """Return the ids of each word of a text in which spaces separate them."""
+        ids = self.encode_lines(words, language)
+        if not isinstance(self._model, ByteLevelModel):
+            return ids
+        # Their pieces say whether a space stands before a word, which it does before all but the first.
+        prepared = self.preprocessing.apply(words[1:], language)
+        return ids[:1] + self._model.encode([f" {word}" for word in prepared])
+
     def encode_flat(self, lines: Sequence[str], language: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the ids of all lines, one line after another, and the number of ids of each line."""
         return self._words.encode(self.preprocessing.apply(lines, language))
@@ -200,6 +228,8 @@ class Tokenizer:
 
     def piece_texts(self, ids: Sequence[int]) -> list[str]:
         """Return the text of each piece, without its word marker."""
+        if self.model_kind == BYTE_LEVEL_BPE:
+            return list(map(piece_text, self.ids_to_pieces(ids)))
         marker = self.subword_marker
         return [remove_marker(piece, marker) for piece in self.ids_to_pieces(ids)]
 
@@ -210,6 +240,8 @@ class Tokenizer:
             return WORDPIECE_CONTINUATION
         if self.model_kind == BPE_CODES:
             return BPE_CONTINUATION
+        if self.model_kind == BYTE_LEVEL_BPE:
+            return BYTE_LEVEL_SPACE
         return SENTENCEPIECE_SPACE
 
     @property

@@ -8,7 +8,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, WORDPIECE_CONTINUATION
+from masscli.text.byte_level_bpe import piece_text
+from masscli.text.markers import (
+    BPE_CONTINUATION,
+    BYTE_LEVEL_SPACE,
+    SENTENCEPIECE_SPACE,
+    WORDPIECE_CONTINUATION,
+)
 from masscli.text.vocabulary import Vocabulary
 
 ALBERT_PUNCTUATION = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~')
@@ -75,11 +81,18 @@ def _begins_word(piece: str, marker: str, as_albert: bool) -> bool:
     # A piece of BPE codes has no mark at its start: it begins a word unless the piece before it goes on.
     if marker == BPE_CONTINUATION:
         return True
+    if marker == BYTE_LEVEL_SPACE:
+        return piece.startswith(BYTE_LEVEL_SPACE) or _is_punctuation(piece_text(piece))
     if piece.startswith(SENTENCEPIECE_SPACE):
         return True
     if as_albert:
         return _is_sign_in_albert(piece)
-    return not any(letter.isalnum() for letter in piece)
+    return _is_punctuation(piece)
+
+
+def _is_punctuation(text: str) -> bool:
+    # A part of a character (U+FFFD) may be one of a letter.
+    return not any(letter.isalnum() or letter == "\ufffd" for letter in text)
 
 
 def _is_sign_in_albert(piece: str) -> bool:

@@ -1,0 +1,289 @@
+"""Byte-level BPE, as GPT-2 introduced it (Radford et al. 2019) and RoBERTa, BART and others use it.
+
+A line is first cut into words: an English contraction such as `'s`, letters, digits or other signs, each with
+at most one space before it; white space that is left is a word of its own. The UTF-8 bytes of a word are then
+written as one visible letter each (`Ġ` is the space), and pairs of neighbours are merged, always the pair
+whose merge was learned first, until no pair has a merge. As all 256 bytes are pieces, no text is unknown.
+
+The published files are vocab.json, the ids of the pieces, and merges.txt, a merge a line. We store both as
+one, as JSON after a header. Special pieces are never made of text: a `<mask>` in a line is cut into bytes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from masscli.text.markers import UNKNOWN_TEXT
+from masscli.text.subword_model import BadModelError, pieces_of
+
+HEADER = b"masscli byte-level-bpe\n"
+MAX_CACHED_WORDS = 1 << 17
+"""When more words are remembered, all are forgotten."""
+_HINT = "masscli writes such a file when it imports vocab.json and merges.txt"
+_WORD = re.compile(
+    r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+",
+    re.ASCII,
+)
+"""A word of a line in which `_AsciiClasses` has replaced everything but ASCII."""
+
+
+class _AsciiClasses(dict[int, str]):
+    """A table for `str.translate` that leaves ASCII alone and replaces other characters by their class.
+
+    Letters become `a`, numbers `0`, white space a tabulator, and all others a full stop, so that Python's
+    `re`, which has no classes of Unicode such as `\\p{L}`, cuts a line at the same places.
+    """
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if not character.isascii():
+            category = unicodedata.category(character)[0]
+            if category in "LN":
+                character = {"L": "a", "N": "0"}[category]
+            elif character.isspace():
+                character = "\t"
+            else:
+                character = "."
+        self[code] = character
+        return character
+
+
+_ASCII_CLASSES = _AsciiClasses()
+
+
+def _letters_of_bytes() -> list[str]:
+    """Return the visible letter that stands for each byte.
+
+    Visible characters of Latin-1 stand for themselves; the other bytes have the letters from U+0100 on.
+    """
+    letters = []
+    hidden = 0
+    for byte in range(256):
+        if 0x21 <= byte <= 0x7E or 0xA1 <= byte <= 0xAC or byte >= 0xAE:
+            letters.append(chr(byte))
+        else:
+            letters.append(chr(0x100 + hidden))
+            hidden += 1
+    return letters
+
+
+BYTE_LETTERS = _letters_of_bytes()
+_BYTES = {letter: byte for byte, letter in enumerate(BYTE_LETTERS)}
+
+
+def is_byte_level_bpe(data: bytes) -> bool:
+    """Return whether a file is one that `pack_byte_level_bpe` makes."""
+    return data.startswith(HEADER)
+
+
+def pack_byte_level_bpe(
+    pieces: Sequence[str],
+    merges: Sequence[tuple[str, str]],
+    special_ids: Mapping[str, int],
+    *,
+    unused_ids: Sequence[int] = (),
+    add_prefix_space: bool = False,
+) -> bytes:
+    """Return a vocabulary as one file, which ByteLevelModel reads.
+
+    `pieces` are in the order of their ids. `special_ids` are ids of some of them by masscli's names (`<s>`,
+    `<mask>`, ...), and `unused_ids` of those that no text has. With `add_prefix_space` a line is encoded
+    as if it began with a space.
+    """
+    content = {
+        "pieces": list(pieces),
+        "merges": [list(pair) for pair in merges],
+        "special_ids": dict(special_ids),
+        "unused_ids": list(unused_ids),
+        "add_prefix_space": add_prefix_space,
+    }
+    return HEADER + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+class ByteLevelModel:
+    """A byte-level BPE; see SubwordModel for the methods."""
+
+    def __init__(self, data: bytes) -> None:
+        """Read what `pack_byte_level_bpe` made. Raises BadModelError if it is damaged."""
+        content = _read(data)
+        self._pieces: list[str] = content["pieces"]
+        self._special_ids: dict[str, int] = content["special_ids"]
+        self._unused_ids: list[int] = content["unused_ids"]
+        self.add_prefix_space: bool = content["add_prefix_space"]
+        self.merges: list[tuple[str, str]] = [(first, second) for first, second in content["merges"]]
+        self._ranks: dict[tuple[str, str], int] = {}
+        # Of two equal merges the first counts.
+        for rank, pair in enumerate(self.merges):
+            self._ranks.setdefault(pair, rank)
+        # Without the special pieces, so that no text becomes one of them.
+        not_text = {*self._special_ids.values(), *self._unused_ids}
+        self._ids = {piece: i for i, piece in enumerate(self._pieces) if i not in not_text}
+        self._unknown = self._special_ids.get("<unk>", -1)
+        self._cache: dict[str, list[int]] = {}
+        self._check_bytes()
+
+    def _check_bytes(self) -> None:
+        if self.missing_bytes and self._unknown < 0:
+            raise BadModelError(
+                f"lacks {self.missing_bytes} of the 256 bytes, and has no unknown piece",
+                "text with these bytes would be lost; train it with all bytes as its first pieces",
+            )
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @property
+    def special_ids(self) -> Mapping[str, int]:
+        """The ids of the special pieces, by masscli's names for them."""
+        return self._special_ids
+
+    @property
+    def free_ids(self) -> Sequence[int]:
+        """The ids of pieces that no text has."""
+        return self._unused_ids
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each line."""
+        encoded = []
+        for line in lines:
+            # As in Hugging Face's tokenizers, no second space is added, and none to an empty line.
+            if self.add_prefix_space and line and not line.startswith(" "):
+                line = f" {line}"
+            ids: list[int] = []
+            for word in split_words(line):
+                ids += self._encode_word(word)
+            encoded.append(ids)
+        return encoded
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of some ids, UNKNOWN_TEXT for unknown pieces, and U+FFFD for broken UTF-8."""
+        text = "".join(map(self._piece_letters, ids))
+        decoded = _to_text(text)
+        if self.add_prefix_space:
+            return decoded.removeprefix(" ")
+        return decoded
+
+    def id_to_piece(self, ids: Sequence[int]) -> list[str]:
+        """Return the pieces as they stand in vocab.json; an id beyond its end is written as `<id>`."""
+        return pieces_of(ids, self._pieces)
+
+    @property
+    def missing_bytes(self) -> int:
+        """The number of bytes that are no piece, and therefore unknown."""
+        return sum(letter not in self._ids for letter in BYTE_LETTERS)
+
+    def _piece_letters(self, token_id: int) -> str:
+        """Return the letters of a piece, which stand for bytes."""
+        if token_id == self._unknown or token_id >= len(self._pieces):
+            return "".join(BYTE_LETTERS[byte] for byte in UNKNOWN_TEXT.encode())
+        return self._pieces[token_id]
+
+    def _encode_word(self, word: str) -> list[int]:
+        ids = self._cache.get(word)
+        if ids is None:
+            letters = [BYTE_LETTERS[byte] for byte in word.encode()]
+            ids = [self._ids.get(piece, self._unknown) for piece in _merge_pairs(letters, self._ranks)]
+            # Forgetting everything at once is simple, and the common words are back after a few lines.
+            if len(self._cache) >= MAX_CACHED_WORDS:
+                self._cache = {}
+            self._cache[word] = ids
+        return ids
+
+
+def split_words(line: str) -> Iterator[str]:
+    """Yield the words of a line with their spaces, as GPT-2's regular expression finds them."""
+    for match in _WORD.finditer(line.translate(_ASCII_CLASSES)):
+        yield line[match.start() : match.end()]
+
+
+def piece_text(piece: str) -> str:
+    """Return the text of a piece without the space before a word.
+
+    A part of a character becomes U+FFFD, and a special piece stays as it is.
+    """
+    return _to_text(piece).removeprefix(" ")
+
+
+def _to_text(letters: str) -> str:
+    """Return the text of letters that stand for bytes; other letters, of special pieces, are kept."""
+    data = b""
+    for letter in letters:
+        if letter in _BYTES:
+            data += bytes([_BYTES[letter]])
+        else:
+            data += letter.encode()
+    return data.decode("utf-8", errors="replace")
+
+
+def _merge_pairs(letters: Sequence[str], ranks: Mapping[tuple[str, str], int]) -> list[str]:
+    """Merge neighbours until no pair has a merge: the lowest rank first, and the leftmost of equal pairs.
+
+    The heap keeps long words fast: n letters take O(n log n) steps.
+    """
+    parts = list(letters)
+    end = len(parts)
+    # The neighbours of each part that is still there; a part that was merged into the one before is empty.
+    following = list(range(1, end + 1))
+    preceding = list(range(-1, end - 1))
+    candidates: list[tuple[int, int, str, str]] = []
+
+    def add_candidate(left: int) -> None:
+        if left < 0 or following[left] == end:
+            return
+        pair = (parts[left], parts[following[left]])
+        if pair in ranks:
+            heapq.heappush(candidates, (ranks[pair], left, *pair))
+
+    for left in range(end - 1):
+        add_candidate(left)
+    while candidates:
+        _, left, first, second = heapq.heappop(candidates)
+        right = following[left]
+        # One of the two was merged with another neighbour meanwhile.
+        if parts[left] != first or right == end or parts[right] != second:
+            continue
+        parts[left] = first + second
+        parts[right] = ""
+        following[left] = following[right]
+        if following[left] < end:
+            preceding[following[left]] = left
+        add_candidate(preceding[left])
+        add_candidate(left)
+    return [part for part in parts if part]
+
+
+def _read(data: bytes) -> dict[str, Any]:
+    """Return what was packed. Raises BadModelError if a part of it is missing, or is of another kind."""
+    try:
+        content = json.loads(data.removeprefix(HEADER))
+    except (ValueError, RecursionError):
+        raise BadModelError("is a damaged byte-level BPE", _HINT) from None
+    if not isinstance(content, dict):
+        raise BadModelError("is a damaged byte-level BPE", _HINT)
+    pieces: Any = content.get("pieces")
+    merges: Any = content.get("merges")
+    special_ids: Any = content.get("special_ids")
+    unused_ids: Any = content.get("unused_ids")
+    valid = (
+        _is_list_of(pieces, str)
+        and len(set(pieces)) == len(pieces)
+        and _is_list_of(merges, list)
+        and all(len(pair) == 2 and _is_list_of(pair, str) for pair in merges)
+        and isinstance(special_ids, dict)
+        and _is_list_of(unused_ids, int)
+        and _is_list_of(list(special_ids.values()), int)
+        and all(0 <= i < len(pieces) for i in (*special_ids.values(), *unused_ids))
+        and isinstance(content.get("add_prefix_space"), bool)
+    )
+    if not valid:
+        raise BadModelError("is a damaged byte-level BPE", _HINT)
+    return content
+
+
+def _is_list_of(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(type(item) is kind for item in value)
