@@ -228,7 +228,14 @@ def _parse_state(raw: Mapping[str, Any]) -> RunState:
 def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...]) -> Framing:
     """Return how special tokens and language marks are added to the text of a run."""
     model = recipe.model
-    return Framing(tokenizer.vocab, model.source_bos, model.languages == "tag", languages)
+    return Framing(
+        tokenizer.vocab,
+        model.source_bos,
+        model.languages == "tag",
+        languages,
+        model.source_tag,
+        model.target_tag,
+    )
 
 
 def save_checkpoint(

@@ -82,7 +82,7 @@ def initialize_from(
     remarks = {}
     for name, tensor in model.state_dict().items():
         if name in sources and _is_wanted(name, stacks, shared_tensors):
-            remarks[name] = _copy(name, tensor, sources[name], checkpoint, model.languages)
+            remarks[name] = _copy(name, tensor, sources[name], checkpoint, model)
     copied = list(remarks)
     _check_copied(checkpoint, stacks, copied)
     first_line = f"{len(copied)} tensors from {checkpoint.path}"
@@ -107,20 +107,22 @@ def _report_rest(checkpoint: Checkpoint, unused: Sequence[str], languages: Seque
     return report
 
 
-def _copy(name: str, tensor: Tensor, source: Tensor, checkpoint: Checkpoint, languages: Sequence[str]) -> str:
+def _copy(name: str, tensor: Tensor, source: Tensor, checkpoint: Checkpoint, model: Transformer) -> str:
     """Copy the checkpoint's tensor `source` to the model's tensor `name`; return a note for the user, or "".
 
     Language vectors are copied by the names of the languages, and a table of positions that is too short is
     repeated. Raises MasscliError if the shapes differ otherwise.
     """
     old_languages = checkpoint.state.languages
-    if name.endswith("languages.weight") and old_languages != languages:
-        _copy_languages(tensor, source, old_languages, languages)
+    if name.endswith("languages.weight") and old_languages != model.languages:
+        _copy_languages(tensor, source, old_languages, model.languages)
         return ""
     if name.endswith("positions.weight") and len(tensor) > len(source):
         # More positions than the checkpoint has: its table is repeated, as UniLM extends it.
-        tensor.copy_(source[torch.arange(len(tensor)) % len(source)])
-        return f"positions {len(source)} to {len(tensor) - 1} are those from 0 on again"
+        first = model.config.position_offset
+        old, new = len(source) - first, len(tensor) - first
+        tensor.copy_(torch.cat([source[:first], source[first + torch.arange(new) % old]]))
+        return f"positions {old} to {new - 1} are those from 0 on again"
     if source.shape != tensor.shape:
         raise MasscliError(
             f"{checkpoint.path}: {name} is {tuple(source.shape)}, the model needs {tuple(tensor.shape)}",
@@ -204,7 +206,13 @@ def freeze(model: Transformer, parts: Sequence[str]) -> list[str]:
 def _prefixes(part: str) -> list[str]:
     """Return the prefixes of the parameter names that belong to a part."""
     if part == "embeddings":
-        return ["token_embeddings.", "embeddings.", "embedding_projections.", "output_biases."]
+        return [
+            "token_embeddings.",
+            "embeddings.",
+            "embedding_projections.",
+            "output_weights.",
+            "output_biases.",
+        ]
     if part == "encoder":
         return ["encoder.", "relative."]
     if part == "decoder":

@@ -24,7 +24,7 @@ class Constraints:
 
     `limits` (S,) is the most pieces of each output, the end symbol not counted. `prefixes` are the pieces
     that each output must begin with. `allowed` (V,) bool are the pieces that may be generated (default: all
-    but special ones).
+    but special ones). `forced` are tokens that come before all of these, at no cost.
     """
 
     def __init__(
@@ -35,12 +35,15 @@ class Constraints:
         prefixes: Sequence[Sequence[int]] | None,
         device: torch.device,
         allowed: Tensor | None = None,
+        forced: Sequence[int] = (),
     ) -> None:
+        self.forced = forced
         self.config = config
         self.vocabulary = vocabulary
         self.device = device
         # Limits and prefixes stay on the CPU, so that reading them does not wait for the accelerator.
-        self.limits = limits.cpu()
+        # Both are counted without, and limits are kept with the forced tokens.
+        self.limits = limits.cpu() + len(forced)
         # Whatever else is forbidden, a hypothesis must be able to end.
         forbidden = set(vocabulary.special_ids) - {vocabulary.eos, vocabulary.unk}
         if allowed is not None:
@@ -63,6 +66,10 @@ class Constraints:
     def apply(self, scores: Tensor, history: Tensor) -> None:
         """Overwrite the scores (S, W, V) of the next piece, given the pieces so far, `history` (S, W, t)."""
         step = history.shape[2]
+        if step < len(self.forced):
+            scores.fill_(-torch.inf)
+            scores[..., self.forced[step]] = 0.0
+            return
         forced_pieces = self._forced_pieces(step)
         forced_sentences = (forced_pieces >= 0).nonzero()[:, 0]
         pieces = forced_pieces[forced_sentences].to(self.device)
@@ -77,7 +84,7 @@ class Constraints:
         # Before that, there is no n-gram that could be repeated.
         if 0 < self.config.no_repeat_ngram_size <= step:
             forbid_repeats(scores, history, self.config.no_repeat_ngram_size)
-        if step < self.config.min_len:
+        if step < len(self.forced) + self.config.min_len:
             scores[..., self.vocabulary.eos] = -torch.inf
         # A forced piece is the only one left, with the model's own score.
         if len(sentences):
@@ -88,8 +95,9 @@ class Constraints:
         """Return the piece (S,) that each sentence must take in this step, -1 where it is free."""
         # The end symbol at the length limit overrides a prefix.
         forced = torch.full_like(self.limits, -1)
-        if self.prefixes is not None and step < self.prefixes.shape[1]:
-            forced = self.prefixes[:, step]
+        prefix_step = step - len(self.forced)
+        if self.prefixes is not None and prefix_step < self.prefixes.shape[1]:
+            forced = self.prefixes[:, prefix_step]
         return torch.where(self.limits <= step, self.vocabulary.eos, forced)
 
 

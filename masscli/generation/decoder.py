@@ -62,13 +62,14 @@ class Decoder:
         self.seed = seed
         self.allowed = allowed
         self.single_stack = any(model.encoder is None or model.decoder is None for model in models)
-        positions = min(model.config.max_positions for model in models)
-        # The first input of the decoder takes a position, and so does the end symbol of the source.
-        self.max_target_length = positions - 1
-        self.max_source_length = positions - framing.prefix_length - 1
+        source_positions = min(model.config.max_positions for model in models)
+        target_positions = min(model.config.max_target_positions for model in models)
+        # Special tokens take positions, but the end symbol of an output is never read.
+        self.max_target_length = target_positions - framing.target_prefix_length
+        self.max_source_length = source_positions - framing.prefix_length - framing.suffix_length
         # Source and output share the positions of the one stack.
         if self.single_stack:
-            self.max_source_length = positions - SINGLE_STACK_RESERVE
+            self.max_source_length = min(source_positions, target_positions) - SINGLE_STACK_RESERVE
 
     @property
     def device(self) -> torch.device:
@@ -109,6 +110,8 @@ class Decoder:
             # Batches are of sentences of similar length, so results come out of order.
             for batch in self._batches([len(ids) for ids in sources], self.config.beam):
                 start = self.framing.decoder_start(target)
+                # In the prompt of a single stack they have been read already.
+                forced = [] if self.single_stack else self.framing.forced_tokens(target)
                 hypotheses = search(
                     self._stepper(select(sources, batch), source, target, self.config.beam),
                     torch.full((len(batch),), start, device=self.device),
@@ -119,6 +122,7 @@ class Decoder:
                     seed=self.seed,
                     keys=select(sample_keys, batch),
                     allowed=self.allowed,
+                    forced=forced,
                 )
                 for i, n_best in zip(batch, hypotheses, strict=True):
                     results[i] = n_best
@@ -157,6 +161,8 @@ class Decoder:
                 for i, row_scores, n in zip(batch, scores.tolist(), lengths.tolist(), strict=True):
                     ids = tuple(targets[i].tolist())
                     token_scores = tuple(row_scores[:n])
+                    # What is forced costs nothing, as in the search, but counts in the length.
+                    token_scores = token_scores[self.framing.target_prefix_length - 1 :]
                     # The sum is exact, so that padding and batches cannot change its last digit.
                     score = math.fsum(token_scores) / n**self.config.lenpen
                     results[i] = Hypothesis(ids, score, token_scores, hit_max_len=False)
@@ -177,7 +183,7 @@ class Decoder:
         first = 0
         while first < len(order):
             # Every sentence is padded to the longest, which comes first.
-            longest = lengths[order[first]] + self.framing.prefix_length + 1
+            longest = lengths[order[first]] + self.framing.prefix_length + self.framing.suffix_length
             size = self.batch_tokens // (width * longest)
             if self.batch_size is not None:
                 size = min(size, self.batch_size)

@@ -8,7 +8,7 @@ Shapes: S sentences, K hypotheses kept for each, F hypotheses offered, C steps o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,6 +25,10 @@ class Hypothesis:
     """The log-probability of each piece and of the end symbol."""
     hit_max_len: bool
     """Whether the length limit forced the end symbol."""
+
+    def without_first(self, count: int) -> Hypothesis:
+        """Return the hypothesis without its first `count` pieces, with the same score."""
+        return replace(self, ids=self.ids[count:], token_scores=self.token_scores[count:])
 
 
 class HypothesisPool:

@@ -31,7 +31,7 @@ def sentence_vectors(model: Transformer, framing: Framing, lines: Sequence[Ids],
     model.eval()
     device = next(model.parameters()).device
     prefix_length = framing.prefix_length
-    max_length = model.config.max_positions - prefix_length - 1
+    max_length = model.config.max_positions - prefix_length - framing.suffix_length
     vectors = torch.zeros(len(lines), model.config.dim, device=device)
     # Sentences of similar length need little padding.
     order = sorted(range(len(lines)), key=lambda i: len(lines[i]))
@@ -42,7 +42,8 @@ def sentence_vectors(model: Transformer, framing: Framing, lines: Sequence[Ids],
         source = Tokens(ids, lengths, language=framing.language_tensor(language, len(batch))).to(device)
         positions = torch.arange(ids.shape[1], device=device)
         # The start symbol and the end symbol are the same in all sentences and say nothing about them.
-        is_text = (positions >= prefix_length) & (positions < source.lengths[:, None] - 1)
+        ends = source.lengths[:, None] - framing.suffix_length
+        is_text = (positions >= prefix_length) & (positions < ends)
         states = model.encode(source).hidden.float() * is_text[..., None]
         # An empty line has no text to divide by.
         vectors[batch] = states.sum(1) / is_text.sum(1, keepdim=True).clamp(min=1)

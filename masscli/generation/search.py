@@ -58,6 +58,7 @@ def search(
     seed: int = 1,
     keys: Sequence[int] | None = None,
     allowed: Tensor | None = None,
+    forced: Sequence[int] = (),
 ) -> list[list[Hypothesis]]:
     """Return the `config.nbest` best hypotheses of each of S sentences, best first.
 
@@ -65,14 +66,15 @@ def search(
     counted. `prefixes` are the pieces that each output must begin with. `seed` and `keys` (default: 0, 1,
     ...) decide what is sampled. `allowed` (V,) bool, if given, are the only pieces that may be generated. The
     list of a sentence is shorter, or empty, only where the rules or a small vocabulary left nothing else to
-    find.
+    find. `forced` are tokens that the decoder reads after its first input. They cost nothing, count in the
+    length that a score is divided by, and are no part of a hypothesis.
     """
     if not limits:
         return []
     device = starts.device
     # The end symbol needs a step, too.
-    steps = max(limits) + 1
-    constraints = Constraints(config, vocabulary, torch.tensor(limits), prefixes, device, allowed)
+    steps = len(forced) + max(limits) + 1
+    constraints = Constraints(config, vocabulary, torch.tensor(limits), prefixes, device, allowed, forced)
     strategy: SearchStrategy
     if config.sampling:
         if keys is None:
@@ -170,9 +172,10 @@ class _Search:
         if not newly_done:
             return
         results = self.pool.take(newly_done, self.constraints.limits[newly_done].tolist())
+        first = len(self.constraints.forced)
         for i, hypotheses in zip(newly_done, results, strict=True):
             self.done[i] = True
-            self.results[self.index[i]] = hypotheses
+            self.results[self.index[i]] = [hypothesis.without_first(first) for hypothesis in hypotheses]
 
     def _drop_done(self, parents: Tensor) -> Tensor:
         """Drop the sentences that are done from the batch, if there are enough of them to pay for the copies.

@@ -119,7 +119,8 @@ class SingleStackStepper(CachedStepper):
             prompts = [np.concatenate([[vocab.cls], ids, [vocab.sep]]) for ids in sources]
         else:
             # A decoder's prompt ends with the token before the first of the output.
-            prompts = [np.concatenate([[framing.decoder_start(language)], ids]) for ids in sources]
+            start = [framing.decoder_start(language), *framing.forced_tokens(language)]
+            prompts = [np.concatenate([start, ids]) for ids in sources]
         device = next(model.parameters()).device
         ids, lengths = pad(prompts, vocab.pad)
         languages = framing.language_tensor(language, len(prompts))

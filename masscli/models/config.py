@@ -6,9 +6,19 @@ so that help answers quickly.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from masscli.core.config import Flags, below_one, check, config, not_negative, positive
+
+_DECODER_FIELDS = {
+    "ffn_dim": "decoder_ffn_dim",
+    "heads": "decoder_heads",
+    "max_positions": "decoder_max_positions",
+    "norm": "decoder_norm",
+    "positions": "decoder_position_type",
+}
+"""Fields of which the decoder may have a value of its own, and where it is."""
 
 
 @config
@@ -40,21 +50,31 @@ class ModelConfig:
     residual sum, as first published; at high learning rates the model may collapse to unigram frequencies."""
     norm_eps: float = 1e-5
     """Number added to the variance in layer norms."""
+    final_norm: Literal["auto", "both", "encoder", "decoder", "none"] = "auto"
+    """Which stacks end with a layer norm. auto: those whose norms are before the sublayers."""
     norm_embedding: bool = False
     """Apply a layer norm to the sum of embeddings."""
     scale_embedding: bool = True
     """Multiply token embeddings by the square root of dim."""
-    activation: Literal["relu", "gelu", "gelu_tanh"] = "relu"
+    activation: Literal["relu", "gelu", "gelu_tanh", "swish"] = "relu"
     """Non-linearity of the feed-forward layer. gelu is the exact one, with erf; gelu_tanh is the
-    approximation that GPT and ALBERT use."""
-    positions: Literal["sinusoidal", "learned"] = "sinusoidal"
+    approximation that GPT and ALBERT use (gelu_new in other places); swish is also called silu."""
+    positions: Literal["sinusoidal", "learned", "none"] = "sinusoidal"
     """How positions are embedded."""
     max_positions: int = 1024
     """Longest sequence, in tokens, and the number of learned positions. If --init-from has fewer positions,
     its vectors are repeated, as UniLM does."""
+    position_offset: int = 0
+    """Row of the position table that the first token reads. fairseq begins after the id of padding, BART
+    with row 2; a learned table has this many rows more."""
+    sinusoids: Literal["tensor2tensor", "marian", "interleaved"] = "tensor2tensor"
+    """Layout of sinusoidal positions. tensor2tensor (fairseq, too): sines, then cosines, with frequencies
+    10000^(-i/(d/2-1)); marian: sines, then cosines, with frequencies 10000^(-2i/d); interleaved: the same
+    frequencies, with sines and cosines in turn, as first published."""
     embeddings: Literal["tied", "separate"] = "tied"
-    """tied: the same embeddings for encoder, decoder and output; separate: embeddings for each stack, each
-    tied to the stack's own output."""
+    """tied: the same embeddings for encoder and decoder; separate: embeddings for each stack."""
+    tie_output: bool = True
+    """Use the token embeddings as output weights. Otherwise the output layer has weights of its own."""
     output_bias: bool = False
     """Add a bias to the logit of each token."""
     languages: Literal["auto", "embedding", "tag", "none"] = "auto"
@@ -64,6 +84,12 @@ class ModelConfig:
     """Output projection of cross-attention: one, or one per target language (XLM's variant of MASS)."""
     source_bos: bool = False
     """Begin the source with the start symbol, as XLM does; fairseq does not."""
+    source_tag: Literal["first", "last"] = "first"
+    """With --languages tag, the place of the source's tag. first: in place of the start symbol; last: behind
+    the end symbol (mBART)."""
+    target_tag: Literal["start", "forced"] = "start"
+    """With --languages tag, the place of the target's tag. start: in place of the decoder's start symbol;
+    forced: behind it, as the first token of every output (mBART-50, M2M100)."""
     segments: int = 0
     """Number of segment embeddings (BERT has 2)."""
     embedding_dim: int = 0
@@ -82,6 +108,16 @@ class ModelConfig:
     (T5 and UniLMv2 have 32). 0 means no relative positions."""
     relative_distance: int = 128
     """Distance from which on relative positions share a bucket."""
+    decoder_ffn_dim: int = 0
+    """Width of the decoder's feed-forward layer. 0 is --ffn-dim."""
+    decoder_heads: int = 0
+    """Number of attention heads of the decoder. 0 is --heads."""
+    decoder_norm: Literal["same", "pre", "post"] = "same"
+    """Place of the decoder's layer norms. same is --norm."""
+    decoder_position_type: Literal["same", "sinusoidal", "learned", "none"] = "same"
+    """How the decoder embeds positions. same is --positions."""
+    decoder_max_positions: int = 0
+    """Longest sequence of the decoder, and the number of its learned positions. 0 is --max-positions."""
     init: Literal["fairseq", "bert", "truncated", "electra", "xlm"] = "fairseq"
     """Initial weights. fairseq: xavier-uniform, with N(0, dim^-1/2) embeddings; xlm: PyTorch's own, with N(0,
     dim^-1/2) embeddings; bert: N(0, 0.02) throughout; truncated: the same, cut off at two standard
@@ -96,14 +132,23 @@ class ModelConfig:
     def __post_init__(self) -> None:
         layers = self.encoder_layers + self.decoder_layers
         divides_dim = self.heads > 0 and self.dim % self.heads == 0
+        decoder_divides_dim = self.decoder_heads == 0 or self.dim % self.decoder_heads == 0
         # Half of the buckets are for each direction, and half of those are exact (see relative_positions.py).
         valid_buckets = self.relative_buckets >= 8 and self.relative_buckets % 4 == 0
         check(
             *not_negative(self, "encoder_layers", "decoder_layers", "embedding_dim", "segments"),
+            *not_negative(
+                self, "position_offset", "decoder_ffn_dim", "decoder_heads", "decoder_max_positions"
+            ),
             *positive(self, "dim", "ffn_dim", "max_positions", "norm_eps"),
             *below_one(self, "dropout", "attention_dropout", "activation_dropout"),
             (layers != 0, "encoder_layers", "a model needs at least one layer"),
             (divides_dim, "heads", f"must divide dim ({self.dim}), got {self.heads}"),
+            (
+                decoder_divides_dim,
+                "decoder_heads",
+                f"must divide dim ({self.dim}), got {self.decoder_heads}",
+            ),
             (
                 self.relative_buckets == 0 or valid_buckets,
                 "relative_buckets",
@@ -140,3 +185,25 @@ class ModelConfig:
         """Return the names of the stacks that the model has: encoder, decoder, or both."""
         layers = {"encoder": self.encoder_layers, "decoder": self.decoder_layers}
         return tuple(name for name, count in layers.items() if count)
+
+    def for_stack(self, stack: str) -> ModelConfig:
+        """Return the configuration with the values of one stack in the fields that both stacks share."""
+        if stack != "decoder":
+            return self
+        own: dict[str, Any] = {}
+        for field, decoder_field in _DECODER_FIELDS.items():
+            value = getattr(self, decoder_field)
+            if value not in (0, "same"):
+                own[field] = value
+        return replace(self, **own)
+
+    @property
+    def max_target_positions(self) -> int:
+        """Return the length of the longest sequence that the decoder reads."""
+        return self.decoder_max_positions or self.max_positions
+
+    def has_final_norm(self, stack: str) -> bool:
+        """Return whether a stack ends with a layer norm."""
+        if self.final_norm == "auto":
+            return self.for_stack(stack).norm == "pre"
+        return self.final_norm in ("both", stack)

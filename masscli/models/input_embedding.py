@@ -21,7 +21,8 @@ from masscli.models.linear import LayerNorm
 class InputEmbedding(nn.Module):
     """Adds positions, languages and segments to token embeddings.
 
-    The token embeddings themselves are an argument, since several stacks may share them.
+    `config` has the values of the stack that reads them. The token embeddings themselves are an argument,
+    since several stacks may share them.
     """
 
     def __init__(self, config: ModelConfig, languages: int) -> None:
@@ -30,12 +31,15 @@ class InputEmbedding(nn.Module):
         # Token embeddings are small, since they are output weights too (Vaswani et al. 2017, section 3.4).
         self.scale = math.sqrt(dim) if config.scale_embedding else 1.0
         self.dropout = config.dropout
+        self.position_offset = config.position_offset
+        rows = config.position_offset + config.max_positions
+        self.has_positions = config.positions != "none"
         self.positions: nn.Embedding | None = None
         if config.positions == "learned":
-            self.positions = _empty_embedding(config.max_positions, dim)
-        else:
+            self.positions = _empty_embedding(rows, dim)
+        elif config.positions == "sinusoidal":
             # Sinusoids follow from the configuration, so checkpoints do not hold them.
-            self.register_buffer("sinusoids", sinusoids(config.max_positions, dim), persistent=False)
+            self.register_buffer("sinusoids", sinusoids(rows, dim, config.sinusoids), persistent=False)
         self.languages = _empty_embedding(languages, dim) if languages else None
         self.segments = _empty_embedding(config.segments, dim) if config.segments else None
         self.norm = LayerNorm(dim, config.norm_eps) if config.norm_embedding else None
@@ -50,7 +54,8 @@ class InputEmbedding(nn.Module):
         x = F.embedding(tokens.ids, token_embedding)
         if self.scale != 1.0:
             x = x * self.scale
-        x = x + self._positions(tokens, offset)
+        if self.has_positions:
+            x = x + self._positions(tokens, offset)
         if self.languages is not None and tokens.language is not None:
             language = tokens.language
             # There is one language for each row, or for each token where a row holds two languages.
@@ -76,23 +81,33 @@ class InputEmbedding(nn.Module):
             weight = self.get_buffer("sinusoids")
         # Positions are given where they are not 0, 1, ...: fragments of MASS, copies of UniLMv2, prompts.
         if tokens.positions is not None:
-            return F.embedding(tokens.positions, weight)
-        return weight[offset : offset + tokens.ids.shape[1]]
+            return F.embedding(tokens.positions + self.position_offset, weight)
+        first = self.position_offset + offset
+        return weight[first : first + tokens.ids.shape[1]]
 
 
-def sinusoids(positions: int, dim: int) -> Tensor:
-    """Return position vectors (positions, dim): sines, then cosines, of wavelengths from 2 pi to 20,000 pi.
+def sinusoids(positions: int, dim: int, layout: str = "tensor2tensor") -> Tensor:
+    """Return position vectors (positions, dim) of wavelengths from 2 pi to 20,000 pi.
 
-    The layout is that of tensor2tensor. The values are computed by numpy, so that they are real numbers even
-    where the model is made on the device `meta`, to be filled from a checkpoint.
+    `layout` is a value of `ModelConfig.sinusoids`. The values are computed by numpy, so that they are real
+    numbers even where the model is made on the device `meta`, to be filled from a checkpoint.
     """
-    half = dim // 2
-    # A width of 2 or 3 has one wave, and no ratio between waves to compute.
-    rates = np.exp(np.arange(half) * (-math.log(10_000) / max(1, half - 1)))
-    angles = np.arange(positions)[:, None] * rates
-    # tensor2tensor pads an odd width with a column of zeros.
-    odd_column = np.zeros((positions, dim - 2 * half))
-    waves = np.concatenate([np.sin(angles), np.cos(angles), odd_column], 1)
+    numbers = np.arange(positions)[:, None]
+    if layout == "tensor2tensor":
+        half = dim // 2
+        # A width of 2 or 3 has one wave, and no ratio between waves to compute.
+        rates = np.exp(np.arange(half) * (-math.log(10_000) / max(1, half - 1)))
+        # tensor2tensor pads an odd width with a column of zeros.
+        odd_column = np.zeros((positions, dim - 2 * half))
+        waves = np.concatenate([np.sin(numbers * rates), np.cos(numbers * rates), odd_column], 1)
+    else:
+        # Vaswani et al. 2017, section 3.5: columns 2i and 2i + 1 are sine and cosine of one frequency.
+        rates = np.exp(np.arange(0, dim, 2) * (-math.log(10_000) / dim))
+        waves = np.zeros((positions, dim))
+        waves[:, 0::2] = np.sin(numbers * rates)
+        waves[:, 1::2] = np.cos(numbers * rates[: dim // 2])
+        if layout == "marian":
+            waves = np.concatenate([waves[:, 0::2], waves[:, 1::2]], 1)
     return torch.from_numpy(waves.astype(np.float32))
 
 

@@ -22,6 +22,7 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
         "relu": F.relu,
         "gelu": F.gelu,
         "gelu_tanh": partial(F.gelu, approximate="tanh"),
+        "swish": F.silu,
     }
     return functions[name]
 

@@ -119,13 +119,20 @@ class Layer(nn.Module):
 
 
 class Stack(nn.Module):
-    """Layers in a row, with a final layer norm when they are pre-norm.
+    """Layers in a row, with or without a layer norm at the end. `config` has the values of this stack.
 
     Where layers share weights (ALBERT, Lan et al. 2020), `layers` holds each weight once: the first layer has
     the shared part, the others only what is their own. `layer_halves` lists what runs at each depth.
     """
 
-    def __init__(self, config: ModelConfig, num_layers: int, cross: bool, languages: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        num_layers: int,
+        cross: bool,
+        languages: tuple[str, ...],
+        final_norm: bool,
+    ) -> None:
         super().__init__()
         self.share = config.share_layers
         self.num_layers = num_layers
@@ -137,7 +144,7 @@ class Stack(nn.Module):
             for _ in range(num_layers - 1):
                 layers.append(Layer(config, cross, languages, own_parts[self.share]))
         self.layers = nn.ModuleList(layers)
-        self.norm = LayerNorm(config.dim, config.norm_eps) if config.norm == "pre" else None
+        self.norm = LayerNorm(config.dim, config.norm_eps) if final_norm else None
 
     @property
     def layer_halves(self) -> list[tuple[Layer, Layer]]:

@@ -54,11 +54,14 @@ class Transformer(nn.Module):
 
         # What is read and predicted with. The order of modules is that in which initial weights are drawn.
         self.token_embeddings = _empty_parameters(owners, vocab_size, width)
+        self.output_weights = nn.ParameterDict()
+        if not config.tie_output:
+            self.output_weights = _empty_parameters(owners, vocab_size, width)
         self.output_biases = nn.ParameterDict()
         if config.output_bias:
             self.output_biases = _empty_parameters(owners, vocab_size)
         self.embeddings = nn.ModuleDict(
-            {stack: InputEmbedding(config, language_vectors) for stack in config.stacks}
+            {stack: InputEmbedding(config.for_stack(stack), language_vectors) for stack in config.stacks}
         )
         self.embedding_projections = nn.ModuleDict()
         if config.projects_embeddings:
@@ -73,11 +76,9 @@ class Transformer(nn.Module):
         self.relative = RelativeBias(config) if has_relative_bias else None
         self.pooler = Linear(config.dim, config.dim) if config.pooler else None
         output_languages = languages if config.cross_output == "language" else ()
-        self.encoder = _build_stack(config, config.encoder_layers, False, ())
+        self.encoder = _build_stack(config, "encoder", False, ())
         # A decoder without an encoder has nothing to cross-attend to.
-        self.decoder = _build_stack(
-            config, config.decoder_layers, config.encoder_layers > 0, output_languages
-        )
+        self.decoder = _build_stack(config, "decoder", config.encoder_layers > 0, output_languages)
 
         # On the device "meta", weights come from a checkpoint, and drawing them first would cost a second.
         if torch.get_default_device().type != "meta":
@@ -152,7 +153,8 @@ class Transformer(nn.Module):
         rows = source.ids.shape[0]
         device = memory.hidden.device
         dtype = self.cache_dtype(device)
-        shape = (rows, self.config.heads, STEPS_OF_GROWTH * width, self.config.dim // self.config.heads)
+        heads = self.config.for_stack("decoder").heads
+        shape = (rows, heads, STEPS_OF_GROWTH * width, self.config.dim // heads)
         empty = torch.zeros(shape, dtype=dtype, device=device)
         layers = []
         for layer, _ in self.decoder.layer_halves:
@@ -206,7 +208,10 @@ class Transformer(nn.Module):
         bias = None
         if owner in self.output_biases:
             bias = self.output_biases[owner]
-        return hidden, self.token_embeddings[owner], bias
+        weight = self.token_embeddings[owner]
+        if owner in self.output_weights:
+            weight = self.output_weights[owner]
+        return hidden, weight, bias
 
     def token_embedding(self, stack: str) -> Tensor:
         """Return the token embeddings (V, E) of a stack."""
@@ -228,7 +233,7 @@ class Transformer(nn.Module):
             for projection in self.embedding_projections.values():
                 assert isinstance(projection, Linear)
                 nn.init.xavier_uniform_(projection.weight)
-        for embedding in self.token_embeddings.values():
+        for embedding in (*self.token_embeddings.values(), *self.output_weights.values()):
             draw_embedding(embedding, kind, self.config.dim)
         for bias in self.output_biases.values():
             nn.init.zeros_(bias)
@@ -239,13 +244,12 @@ def _empty_parameters(names: Iterable[str], *shape: int) -> nn.ParameterDict:
     return nn.ParameterDict({name: nn.Parameter(torch.empty(shape)) for name in names})
 
 
-def _build_stack(
-    config: ModelConfig, num_layers: int, cross: bool, languages: tuple[str, ...]
-) -> Stack | None:
-    """Return a stack of `num_layers` layers, or None if it has none."""
-    if num_layers == 0:
+def _build_stack(config: ModelConfig, name: str, cross: bool, languages: tuple[str, ...]) -> Stack | None:
+    """Return the encoder or the decoder, or None if it has no layers."""
+    if name not in config.stacks:
         return None
-    return Stack(config, num_layers, cross, languages)
+    num_layers = config.encoder_layers if name == "encoder" else config.decoder_layers
+    return Stack(config.for_stack(name), num_layers, cross, languages, config.has_final_norm(name))
 
 
 def count_parameters(model: nn.Module) -> int:

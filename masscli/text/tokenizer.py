@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,6 +178,10 @@ class Tokenizer:
         tokenizer = cls(data, make_card(model, data, kind, preprocessing, languages))
         tokenizer.save(folder)
         return tokenizer
+
+    def with_card_fields(self, **fields: Any) -> Tokenizer:
+        """Return a tokenizer of the same model with other fields of its card; see TokenizerCard.changed."""
+        return Tokenizer(self._data, self._card.changed(**fields))
 
     def save(self, folder: Path) -> None:
         """Write both files; their bytes are the same wherever they are written."""

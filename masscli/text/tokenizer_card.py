@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
@@ -74,6 +75,8 @@ class TokenizerCard:
     romanian: str | None = None
     model_sha256: str
     fingerprint: str
+    decoder_start: int | None = None
+    forced_prefix: tuple[int, ...] | None = None
 
     @property
     def preprocessing(self) -> TextPreprocessing:
@@ -94,6 +97,8 @@ class TokenizerCard:
             spare=self.spare,
             languages=dict(zip(self.languages, self.language_ids, strict=True)),
             fingerprint=self.fingerprint,
+            decoder_start=self.decoder_start,
+            forced_prefix=self.forced_prefix or (),
         )
 
     def find_damage(self) -> str | None:
@@ -103,10 +108,18 @@ class TokenizerCard:
         if self.pieces > self.size:
             return f"it has {self.pieces} pieces, but only {self.size} ids"
         special_ids = [self.pad, self.bos, self.eos, self.unk, self.mask, self.cls, self.sep]
+        if self.decoder_start is not None:
+            special_ids.append(self.decoder_start)
+        special_ids += self.forced_prefix or ()
         for special_id in (*special_ids, *self.spare, *self.language_ids):
             if not 0 <= special_id < self.size:
                 return f"id {special_id} is not from 0 to {self.size - 1}"
         return None
+
+    def changed(self, **fields: Any) -> TokenizerCard:
+        """Return a card with other fields, such as `bos` where texts start with the end symbol."""
+        card = replace(self, **fields)
+        return replace(card, fingerprint=card.compute_fingerprint())
 
     def compute_fingerprint(self) -> str:
         """Return the sha256 of everything but `fingerprint`; `model_sha256` stands for the pieces.
@@ -152,7 +165,7 @@ def make_card(
         return size - 1
 
     # The order of these calls decides which piece gets which new id.
-    roles = {role: id_of(piece) for role, piece in SPECIAL_PIECES.items()}
+    roles: dict[str, Any] = {role: id_of(piece) for role, piece in SPECIAL_PIECES.items()}
     language_ids = tuple(id_of(language_piece(language)) for language in languages)
     spare = tuple(map(id_of, SPARE_PIECES))
     card = TokenizerCard(
@@ -171,7 +184,7 @@ def make_card(
         model_sha256=hashlib.sha256(data).hexdigest(),
         fingerprint="",
     )
-    return replace(card, fingerprint=card.compute_fingerprint())
+    return card.changed()
 
 
 def read_card(folder: Path) -> TokenizerCard:

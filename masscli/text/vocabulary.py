@@ -16,7 +16,8 @@ class Vocabulary:
     `languages` gives the id of each language's token, in the order in which `preprocess` was given the
     names. Only a model's own tables depend on positions in this order, and they store the names. `spare` are
     ids that are reserved for objectives which need a symbol of their own (UniLM's [P], a separator of
-    turns). `fingerprint` is the sha256 of the canonical vocabulary: its pieces, ids and tokenizer settings.
+    turns). `bos` and `eos` may be the same id, as in XLM. `fingerprint` is the sha256 of the canonical
+    vocabulary: its pieces, ids and tokenizer settings.
     """
 
     size: int
@@ -30,6 +31,10 @@ class Vocabulary:
     spare: tuple[int, ...]
     languages: Mapping[str, int]
     fingerprint: str
+    decoder_start: int | None = None
+    """What a decoder reads first; None is `bos`."""
+    forced_prefix: tuple[int, ...] = ()
+    """What a decoder reads next, as the first tokens of every output."""
 
     @property
     def special_ids(self) -> frozenset[int]:

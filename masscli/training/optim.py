@@ -117,14 +117,17 @@ def _group_key(config: OptimConfig, name: str, parameter: nn.Parameter, layers: 
     return GroupKey(layer_scale(config, name, layers), decays, isinstance(parameter, DTensor), blocks)
 
 
+_HEAD_PARTS = ("objective.", "pooler.", "head_transforms.", "output_weights.")
+
+
 def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
     """Return the factor on the learning rate of a parameter (Clark et al. 2020, appendix B).
 
     It is `layer_decay` to the power of the distance from the task's head: 0 for the head, then the layers
     from the top down, and the embeddings last.
     """
-    # Pooler and output transformation belong to the head, which learns at the full rate.
-    if config.layer_decay == 1.0 or name.startswith(("objective.", "pooler.", "head_transforms.")):
+    # Pooler and output layer belong to the head, which learns at the full rate.
+    if config.layer_decay == 1.0 or name.startswith(_HEAD_PARTS):
         return 1.0
     top = layers + config.layer_decay_offset
     layer = re.match(r"(encoder|decoder)\.layers\.(\d+)\.", name)

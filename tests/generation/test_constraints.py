@@ -99,3 +99,18 @@ def test_repeats_are_forbidden_exactly() -> None:
                 grams = {tuple(seen[i : i + n]) for i in range(len(seen) - n + 1)}
                 wanted = [v for v in range(12) if (*seen[len(seen) - n + 1 :], v) not in grams]
                 assert allowed(scores[s, w]) == wanted
+
+
+def test_forced_tokens_come_first_and_cost_nothing() -> None:
+    config = GenerationConfig(min_len=1)
+    made = Constraints(config, VOCABULARY, torch.tensor([2]), [[B]], torch.device("cpu"), None, (8, 1))
+    for step, forced in enumerate((8, 1)):
+        scores = flat(1)
+        made.apply(scores, history([8, 1][:step]))
+        assert allowed(scores[0, 0]) == [forced]
+        assert scores[0, 0, forced] == 0.0
+    # The prefix, one free piece, and the end at the limit.
+    for pieces, rest in (([8, 1], [B]), ([8, 1, B], [EOS, UNK, A, B, C]), ([8, 1, B, C], [EOS])):
+        scores = flat(1)
+        made.apply(scores, history(pieces))
+        assert allowed(scores[0, 0]) == rest

@@ -168,13 +168,14 @@ def test_short_attention_has_the_values_and_gradients_of_plain_products(
 
 
 @pytest.mark.parametrize("norm", ["post", "pre"])
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "swish"])
 def test_a_layer_is_the_published_one(norm: str, activation: str) -> None:
     """Against torch's own layer, which has the same parameters under other names."""
     model = make(norm=norm, activation=activation, norm_eps=1e-5, decoder_layers=0)
     ours = model.encoder.layers[0]
+    functions = {"relu": F.relu, "gelu": F.gelu, "swish": F.silu}
     theirs = torch.nn.TransformerEncoderLayer(
-        16, 2, 24, 0.0, activation, 1e-5, batch_first=True, norm_first=norm == "pre"
+        16, 2, 24, 0.0, functions[activation], 1e-5, batch_first=True, norm_first=norm == "pre"
     ).eval()
     a, n = (
         ours.self_attention,
@@ -316,6 +317,71 @@ def test_sinusoids_are_tensor2tensors() -> None:
     assert sinusoids(5, 7).shape == (5, 7)
 
 
+def test_sinusoids_of_marian_and_as_published() -> None:
+    """PE(t, 2i) = sin(t / 10000^(2i/d)) and PE(t, 2i+1) = cos of the same; Marian puts the sines first."""
+    for dim in (8, 7):
+        published = sinusoids(50, dim, "interleaved")
+        for t, column in itertools.product(range(50), range(dim)):
+            angle = t / 10_000 ** (2 * (column // 2) / dim)
+            wave = math.cos(angle) if column % 2 else math.sin(angle)
+            assert abs(float(published[t, column]) - wave) < 1e-6
+        columns = [*range(0, dim, 2), *range(1, dim, 2)]
+        assert torch.equal(sinusoids(50, dim, "marian"), published[:, columns])
+
+
+@pytest.mark.parametrize("kind", ["learned", "sinusoidal"])
+def test_positions_begin_at_the_row_of_their_offset(kind: str) -> None:
+    plain = make(positions=kind)
+    moved = make(positions=kind, position_offset=3, max_positions=37)
+    moved.load_state_dict(plain.state_dict())
+    source, target = block(5, 2), block(4, 4)
+    rows = [torch.arange(text.ids.shape[1]).expand(text.ids.shape) + 3 for text in (source, target)]
+    memory = plain.encode(replace(source, positions=rows[0]))
+    found = moved.decode(target, moved.encode(source))
+    assert close(found, plain.decode(replace(target, positions=rows[1]), memory), 1e-6)
+    explicit = replace(target, positions=rows[1] - 3)
+    assert close(found, moved.decode(explicit, moved.encode(source)), 1e-6)
+
+
+def test_a_model_without_positions_does_not_know_the_order() -> None:
+    model = make(positions="none", decoder_layers=0)
+    text = block(6)
+    order = torch.tensor([3, 1, 5, 0, 2, 4])
+    shuffled = replace(text, ids=text.ids[:, order])
+    assert close(model.read(shuffled), model.read(text)[:, order])
+
+
+@pytest.mark.parametrize("final_norm", ["auto", "both", "encoder", "decoder", "none"])
+def test_stacks_may_differ(final_norm: str) -> None:
+    """Each stack is that of a model with its own values for both."""
+    own = {"ffn_dim": 40, "heads": 4, "norm": "post", "positions": "learned", "max_positions": 9}
+    decoder = {f"decoder_{field}": value for field, value in own.items()}
+    decoder["decoder_position_type"] = decoder.pop("decoder_positions")
+    both = make(final_norm=final_norm, **decoder)
+    encoder_only = make(decoder_layers=0, final_norm=final_norm)
+    like_decoder = make(**(own | {"final_norm": "both" if both.decoder.norm is not None else "none"}))
+    states = both.state_dict()
+    encoder_only.load_state_dict({name: states[name] for name in encoder_only.state_dict()})
+    like_decoder.decoder.load_state_dict(both.decoder.state_dict())
+    like_decoder.embeddings["decoder"].load_state_dict(both.embeddings["decoder"].state_dict())
+    like_decoder.token_embeddings.load_state_dict(both.token_embeddings.state_dict())
+    source, target = block(5, 2), block(4, 3)
+    memory = both.encode(source)
+    assert close(memory.hidden, encoder_only.encode(source).hidden)
+    assert close(both.decode(target, memory), like_decoder.decode(target, memory))
+    has_norm = {"auto": "encoder", "both": "encoder decoder", "none": ""}.get(final_norm, final_norm)
+    for stack in ("encoder", "decoder"):
+        assert (getattr(both, stack).norm is not None) == (stack in has_norm)
+
+
+def test_an_output_layer_may_have_weights_of_its_own() -> None:
+    model = make(tie_output=False)
+    hidden, labels = torch.randn(3, 16), torch.tensor([4, 7, 1])
+    logits = hidden @ model.output_weights["shared"].T
+    assert close(model.logits(hidden), logits)
+    assert close(model.loss(hidden, labels)[1], F.cross_entropy(logits, labels, reduction="sum"), 1e-4)
+
+
 def test_tied_tables_are_one_and_separate_ones_two() -> None:
     assert set(make().token_embeddings) == {"shared"}
     model = make(embeddings="separate", output_bias=True)
@@ -357,7 +423,12 @@ def test_the_projection_of_narrow_embeddings_is_drawn_as_released() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"norm": "pre", "positions": "learned"}, {"languages": "embedding", "cross_output": "language"}],
+    [
+        {},
+        {"norm": "pre", "positions": "learned"},
+        {"languages": "embedding", "cross_output": "language"},
+        {"position_offset": 2, "decoder_heads": 4, "decoder_ffn_dim": 20, "decoder_norm": "post"},
+    ],
 )
 def test_cached_states_are_those_without_cache(options: dict[str, Any]) -> None:
     """Follow three beams of three sentences past the cache's first capacity; rows change parents, one leaves."""

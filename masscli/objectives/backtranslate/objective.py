@@ -111,8 +111,7 @@ class Backtranslate(Objective):
         # The collator has put the real sentence in the place of the source; take off its special tokens.
         sentences = []
         for row, length in zip(batch.source.ids.cpu().numpy(), batch.source.lengths.tolist(), strict=True):
-            end_symbol = length - 1
-            sentences.append(row[framing.prefix_length : end_symbol])
+            sentences.append(row[framing.prefix_length : length - framing.suffix_length])
         translations = self._translate(model, sentences, seeds, batch.source.ids.numel())
         # The monitor sees what the model has written, before noise is added to it.
         sources = translations.token_ids

@@ -73,7 +73,8 @@ class Generator(nn.Module):
         if ties != "all":
             if embedding_dim != config.dim:
                 self.project = Linear(embedding_dim, config.dim)
-            self.stack = Stack(config, config.encoder_layers, False, ())
+            final_norm = config.has_final_norm("encoder")
+            self.stack = Stack(config, config.encoder_layers, False, (), final_norm)
         self.output = TokenPredictor(config, embedding_dim, vocab_size)
         initialize_weights(self)
         # The released code draws this projection by TensorFlow's default.

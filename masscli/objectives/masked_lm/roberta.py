@@ -39,7 +39,7 @@ class BlockMaskingCollator:
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of blocks with labels of the loss term `mlm`."""
-        start_id = self.framing.decoder_start(self.language)
+        start_id = self.framing.source_start(self.language)
         end_id = self.framing.vocab.eos
         original = []
         corrupted = []

@@ -68,7 +68,7 @@ class TranslationLMCollator:
         for example, rng in zip(examples, rngs, strict=True):
             # Both sentences have a start symbol, as in XLM, whether or not the model's sources have one.
             sentences = [
-                framing.with_special_tokens(token_ids, language)
+                np.concatenate([[framing.source_start(language)], token_ids, [framing.vocab.eos]])
                 for token_ids, language in zip(example.fields, self.languages, strict=True)
             ]
             # Words of one sentence can be predicted from the other, which is the point of the method.

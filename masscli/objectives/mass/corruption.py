@@ -3,7 +3,8 @@
 Song et al. 2019, section 3.
 
 These are pure functions of token ids and a random generator; they know nothing of batches, padding or models.
-A sequence is X = start, w_1 .. w_n, end, with positions 0 .. n + 1.
+A sequence is X = start, w_1 .. w_n, end, with positions 0 .. n + 1. (Some models read more tokens between the
+start and the words, which shift what follows.)
 """
 
 from __future__ import annotations
@@ -40,15 +41,17 @@ def mask_fragment(
     ordinary_ids: Ids,
     vocab_size: int,
     rng: np.random.Generator,
+    first_word: int = 1,
 ) -> MaskedSequence:
     """Mask a fragment of a sequence, or several pieces or blocks, as the options say.
 
-    `options` must be resolved. `ordinary_ids` are the ids that are not special.
+    `options` must be resolved. `ordinary_ids` are the ids that are not special. `first_word` is the position
+    of the first word.
     """
     assert options.mask_share is not None and options.random_share is not None
     assert options.decoder_mask_share is not None and options.decoder_random_share is not None
     # The words are what stands between the start and the end symbol.
-    fragment = _choose_positions(len(sequence) - 2, options, rng)
+    fragment = first_word + _choose_positions(len(sequence) - first_word - 1, options, rng)
     # None stands for the whole vocabulary, special ids included, from which XLM draws.
     random_pool = ordinary_ids if options.random_ids == "words" else None
 
@@ -124,7 +127,7 @@ def _shifted(positions: Ids, shift: int, length: int) -> Ids:
 
 
 def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
-    """Choose the positions to mask, sorted.
+    """Choose the words to mask, counted from 0 and sorted; the end symbol counts as the last word.
 
     There are none in an empty sentence whose end symbol may not be masked.
     """
@@ -134,8 +137,7 @@ def _choose_positions(num_words: int, options: MassOptions, rng: np.random.Gener
     num_maskable = num_words + int(bool(options.mask_eos))
     if not num_maskable:
         return np.zeros(0, np.int64)
-    # Position 0 is the start symbol, which is never masked.
-    return 1 + _place_fragment(num_maskable, fragment_length(num_words, options), options, rng)
+    return _place_fragment(num_maskable, fragment_length(num_words, options), options, rng)
 
 
 def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Generator) -> Ids:
@@ -150,8 +152,7 @@ def _choose_in_blocks(num_words: int, options: MassOptions, rng: np.random.Gener
         else:
             k = min(options.k_tokens, length)
         if k:
-            # Position 0 of the window is the start symbol.
-            fragments.append(1 + start + _place_fragment(length, k, options, rng))
+            fragments.append(start + _place_fragment(length, k, options, rng))
     return np.concatenate(fragments)
 
 

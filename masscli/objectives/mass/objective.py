@@ -43,18 +43,23 @@ class MassCollator:
         masked = []
         for example, rng in zip(examples, rngs, strict=True):
             sequence = self.framing.with_special_tokens(example.fields[0], self.language)
+            first_word = self.framing.target_prefix_length
             # Code-switching comes last: it changes what the encoder sees, never the labels.
-            fragment = mask_fragment(sequence, self.options, vocab.mask, self.ordinary_ids, vocab.size, rng)
+            fragment = mask_fragment(
+                sequence, self.options, vocab.mask, self.ordinary_ids, vocab.size, rng, first_word
+            )
             masked.append(fragment._replace(encoder_ids=self.code_switcher(fragment.encoder_ids, rng)))
         return self._batch(masked, example_numbers(examples))
 
     def _batch(self, masked: Sequence[MaskedSequence], numbers: Sequence[int]) -> Batch:
         """Pad masked sequences into a batch."""
-        # Whether an encoder reads the start symbol depends on the model.
-        first = 1 - self.framing.prefix_length
-        encoder_ids, encoder_lengths = pad(
-            [sequence.encoder_ids[first:] for sequence in masked], self.framing.vocab.pad
-        )
+        # Encoder and decoder may read other special tokens before the words, and behind the end symbol.
+        first_word = self.framing.target_prefix_length
+        encoder_inputs = [
+            self.framing.with_source_tokens(sequence.encoder_ids[first_word:], self.language)
+            for sequence in masked
+        ]
+        encoder_ids, encoder_lengths = pad(encoder_inputs, self.framing.vocab.pad)
         decoder_ids, decoder_lengths = pad(
             [sequence.decoder_ids for sequence in masked], self.framing.vocab.pad
         )
@@ -62,7 +67,8 @@ class MassCollator:
         # Without a mask, attention sees all tokens, [M] included.
         cross_attention_mask = None
         if self.options.mask_visibility != "all":
-            is_masked = [sequence.is_masked[first:] for sequence in masked]
+            around = (self.framing.prefix_length, self.framing.suffix_length - 1)
+            is_masked = [np.pad(sequence.is_masked[first_word:], around) for sequence in masked]
             cross_attention_mask = _visible_tokens(is_masked, encoder_lengths, encoder_ids.shape[1])
         # XLM hides [M] from the decoder only; fairseq treats [M] as padding, which nobody sees.
         self_attention_mask = None
@@ -114,7 +120,9 @@ class Mass(Objective):
         if not self.options.block:
             return LineDataset([column], max_examples), collator
         # A window gets a start and an end symbol, which need positions as well.
-        max_window = self.context.model.max_positions - 1 - self.context.framing.prefix_length
+        framing = self.context.framing
+        special_tokens = framing.prefix_length + framing.suffix_length
+        max_window = self.context.model.max_positions - special_tokens
         window = self.options.window or min(DEFAULT_WINDOW, max_window)
         return TokenBlockDataset(column, window, data.vocab.eos, max_examples), collator
 

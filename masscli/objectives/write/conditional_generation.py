@@ -39,7 +39,7 @@ class ConditionalGeneration(EvaluableObjective):
         super().__init__(context)
         self.options = config
         self.target_column = target_column
-        self.limits = LengthLimits.from_options(config, context.model.max_positions)
+        self.limits = LengthLimits.from_options(config, context.model)
         self.pseudo_masking: PseudoMaskingCollator | None = None
         if self.limits.one_sequence:
             self.pseudo_masking = PseudoMaskingCollator.create(config, context, config.language, TERM)

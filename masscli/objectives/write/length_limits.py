@@ -8,6 +8,7 @@ from typing import Self
 from masscli.core.errors import MasscliError
 from masscli.data.batches.dataset import SPECIAL_TOKENS
 from masscli.data.batches.sequences import Truncation
+from masscli.models.config import ModelConfig
 from masscli.objectives.shared.pseudo_masking import NUM_SPECIAL_TOKENS
 from masscli.objectives.write.options import (
     ConditionalGenerationOptions,
@@ -27,15 +28,17 @@ class LengthLimits:
     alone."""
 
     @classmethod
-    def from_options(cls, options: ConditionalGenerationOptions, max_positions: int) -> Self:
-        """Return the limits of the options, for a model with so many positions.
+    def from_options(cls, options: ConditionalGenerationOptions, model: ModelConfig) -> Self:
+        """Return the limits of the options, for a model with its number of positions.
 
         A decoder's limits are lowered to the positions. Raises MasscliError if an encoder has too few.
         """
         if options.writer != "encoder":
             # Encoder and decoder have positions of their own.
-            most = max_positions - SPECIAL_TOKENS
-            return cls(min(options.max_source, most), min(options.max_target, most), one_sequence=False)
+            source = min(options.max_source, model.max_positions - SPECIAL_TOKENS)
+            target = min(options.max_target, model.max_target_positions - SPECIAL_TOKENS)
+            return cls(source, target, one_sequence=False)
+        max_positions = model.max_positions
         needed = options.max_source + options.max_target + NUM_SPECIAL_TOKENS
         if needed > max_positions:
             raise MasscliError(

@@ -14,12 +14,17 @@ from masscli.models.presets import resolve
 from masscli.training.recipe import Recipe, StreamConfig
 
 ARCHITECTURE_FIELDS = (
-    "encoder_layers", "decoder_layers", "dim", "ffn_dim", "heads", "norm", "norm_eps", "norm_embedding",
-    "scale_embedding", "activation", "positions", "max_positions", "embeddings", "output_bias", "languages",
-    "cross_output", "source_bos", "segments", "embedding_dim", "project_embeddings", "share_layers",
-    "head_transform", "pooler", "relative_buckets", "relative_distance",
+    "encoder_layers", "decoder_layers", "dim", "ffn_dim", "heads", "norm", "norm_eps", "final_norm",
+    "norm_embedding", "scale_embedding", "activation", "positions", "max_positions", "position_offset",
+    "sinusoids", "embeddings", "tie_output", "output_bias", "languages", "cross_output", "source_bos",
+    "source_tag", "target_tag", "segments", "embedding_dim", "project_embeddings", "share_layers",
+    "head_transform", "pooler", "relative_buckets", "relative_distance", "decoder_ffn_dim", "decoder_heads",
+    "decoder_norm", "decoder_position_type", "decoder_max_positions",
 )  # fmt: skip
 """Fields of a model that its weights depend on. With --init-from they come from the checkpoint."""
+
+_GROWING_FIELDS = ("max_positions", "decoder_max_positions")
+"""Sizes of position tables, which may be larger than those of the checkpoint."""
 
 STACK_FIELDS = {"encoder": "encoder_layers", "decoder": "decoder_layers"}
 """For each stack, the field with its number of layers."""
@@ -146,7 +151,8 @@ def check_lengths(recipe: Recipe) -> None:
     Otherwise nearly all examples would be too long and left out.
     """
     model = recipe.model
-    prefix_length = int(model.source_bos or model.languages == "tag")
+    starts_with_tag = model.languages == "tag" and model.source_tag == "first"
+    prefix_length = int(model.source_bos or starts_with_tag)
     for stream in recipe.stream.values():
         limit = stream.objective.max_example_length(prefix_length)
         if limit is None:
@@ -207,8 +213,9 @@ def _model_from_checkpoint(
     for field in options:
         if field not in fixed:
             model[field] = asked[field]
-    if "max_positions" in options:
-        model["max_positions"] = max(stored["max_positions"], asked["max_positions"])
+    for field in _GROWING_FIELDS:
+        if field in options:
+            model[field] = max(stored[field], asked[field])
     return from_dict(ModelConfig, model, "model")
 
 
@@ -224,7 +231,7 @@ def _check_field(
     if asked[field] in (stored[field], "auto"):
         return
     # A table of positions may grow.
-    if field == "max_positions" and field in options and asked[field] > stored[field]:
+    if field in _GROWING_FIELDS and field in options and asked[field] > stored[field] > 0:
         return
     if field in options:
         given = f"--{field.replace('_', '-')} {asked[field]}"

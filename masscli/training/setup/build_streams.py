@@ -69,8 +69,9 @@ def model_lengths(recipe: Recipe, framing: Framing) -> tuple[int, int]:
 
     Lengths count the symbols at both ends, of which a decoder and most encoders read only one.
     """
-    target = recipe.model.max_positions + 1
-    return target - framing.prefix_length, target
+    model = recipe.model
+    source = model.max_positions + 2 - framing.prefix_length - framing.suffix_length
+    return source, model.max_target_positions + 2 - framing.target_prefix_length
 
 
 def _training_limits(recipe: Recipe, framing: Framing) -> BatchLimits:

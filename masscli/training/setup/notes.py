@@ -96,7 +96,7 @@ def _note_lengths(recipe: Recipe, framing: Framing, streams: Sequence[Stream]) -
     if train.max_source_positions > model_source:
         limits[0] = f"the model's {recipe.model.max_positions} positions"
     if train.max_target_positions > model_target:
-        limits[1] = f"the model's {recipe.model.max_positions} positions"
+        limits[1] = f"the model's {recipe.model.max_target_positions} positions"
     for stream in streams:
         # Sizes are a matrix with a column for each side of an example.
         sides = stream.sampler.sizes(0, 1).shape[1]

@@ -55,6 +55,21 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
                 "there are no relative positions without --relative-buckets",
             ),
             UnusedOption(
+                model.languages != "tag", "source_tag target_tag", "there are no tags without --languages tag"
+            ),
+            UnusedOption(model.positions == "none", "position_offset", "the model has no positions"),
+            UnusedOption(
+                "sinusoidal" not in (model.positions, model.decoder_position_type),
+                "sinusoids",
+                "the model has no sinusoidal positions",
+            ),
+            UnusedOption(
+                not model.decoder_layers,
+                "decoder_ffn_dim decoder_heads decoder_norm decoder_position_type decoder_max_positions",
+                "the model has no decoder",
+                misleading=True,
+            ),
+            UnusedOption(
                 not has_both_stacks, "cross_output", "the model has no cross-attention", misleading=True
             ),
         ),
