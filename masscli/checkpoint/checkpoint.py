@@ -78,6 +78,12 @@ class RunState:
     """How far each stream has been read."""
     best_score: float | None = None
     validations_since_best: int = 0
+    lr_factor: float = 1.0
+    """Factor that reduce_lr_on_plateau has on the learning rate by now."""
+    plateau_best: float | None = None
+    """Best score that reduce_lr_on_plateau has seen."""
+    plateau_validations: int = 0
+    """Validations since then."""
     loss_scale: float = 2.0**15
     updates_since_overflow: int = 0
     overflows: int = 0
@@ -213,7 +219,7 @@ def _parse_state(raw: Mapping[str, Any]) -> RunState:
         raise DamagedStateError("positions is not a table")
     state = from_dict(RunState, {key: value for key, value in raw.items() if key != "positions"})
     counts = [state.step, state.targets, state.update_freq, state.overflows, state.oom_retries]
-    counts += [state.validations_since_best, state.updates_since_overflow]
+    counts += [state.validations_since_best, state.updates_since_overflow, state.plateau_validations]
     for name, numbers in positions.items():
         is_position = isinstance(numbers, list) and len(numbers) == len(Position._fields)
         if not is_position or any(type(number) is not int for number in numbers):

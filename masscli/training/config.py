@@ -24,16 +24,32 @@ class OptimConfig:
     lr: float | None = None
     """Peak learning rate (default: 5e-4 for a width of 512, and in inverse proportion to the width of the
     model)."""
-    lr_scheduler: Literal["inverse_sqrt", "linear", "poly_tf", "poly_mult", "cosine", "constant"] = (
-        "inverse_sqrt"
-    )
-    """Shape of the learning rate after warm-up."""
+    lr_scheduler: Literal[
+        "inverse_sqrt", "linear", "poly_tf", "poly_mult", "cosine", "constant", "wsd", "reduce_lr_on_plateau"
+    ] = "inverse_sqrt"
+    """Shape of the learning rate after warm-up. wsd (warm-up, stable, decay) stays at --lr and falls within
+    the last --decay-updates. reduce_lr_on_plateau falls when validations do not improve."""
     warmup_updates: int | None = None
     """Number of updates of linear warm-up (default: 4000, but at most a tenth of --max-update)."""
     warmup_init_lr: float = 1e-7
     """Learning rate at update 0."""
     end_lr: float = 0.0
-    """Learning rate that decaying schedules approach at the last update."""
+    """Learning rate that decaying schedules approach at the last update, and the lowest one of
+    reduce_lr_on_plateau."""
+    decay_updates: int | None = None
+    """Number of updates at the end in which the rate of wsd falls (default: a tenth of --max-update). May
+    change when a run is continued, as --max-update may."""
+    decay_shape: Literal["linear", "sqrt"] = "linear"
+    """How the rate of wsd falls: in a straight line, or as 1 - sqrt(x), fast at first. May change when a run
+    is continued."""
+    lr_shrink: float = 0.1
+    """Factor by which reduce_lr_on_plateau multiplies the learning rate."""
+    lr_patience: int = 0
+    """Number of validations without a better --best-checkpoint-metric that reduce_lr_on_plateau accepts
+    before it lowers the rate."""
+    lr_threshold: float = 1e-4
+    """Share by which a validation must be better than the best one before it to count as better for
+    reduce_lr_on_plateau."""
     adam_betas: tuple[float, ...] = ()
     """Decay rates of the first and the second moment (default: 0.9,0.98; for adamw_bert, lamb and adam_openai
     0.9,0.999, as published)."""
@@ -61,6 +77,8 @@ class OptimConfig:
         check(
             *positive(self, "lr", "adam_eps"),
             *not_negative(self, "warmup_updates", "clip_norm", "weight_decay", "end_lr", "warmup_init_lr"),
+            *not_negative(self, "decay_updates", "lr_patience", "lr_threshold"),
+            (0 < self.lr_shrink < 1, "lr_shrink", f"must lie between 0 and 1, got {self.lr_shrink}"),
             (0 < self.layer_decay <= 1, "layer_decay", f"must lie above 0, up to 1, got {self.layer_decay}"),
             (betas_fit, "adam_betas", "expected two numbers in [0, 1)"),
         )
@@ -94,6 +112,8 @@ class TrainConfig:
     """Stop after this many passes over the first stream."""
     stop_time_hours: float | None = None
     """Stop after this much time, and save a checkpoint."""
+    stop_min_lr: float | None = None
+    """Stop when the learning rate has fallen to this, after warm-up."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Arithmetic of matrix products. auto is bf16 on GPUs that have it and on CPUs where it measures as
     faster, else fp32. Weights, the state of the optimizer and sums stay in fp32."""
@@ -125,6 +145,7 @@ class TrainConfig:
         check(
             *positive(self, "max_tokens", "batch_size", "update_freq", "batch_reuse"),
             *positive(self, "max_update", "max_epoch", "stop_time_hours", "threads"),
+            *positive(self, "stop_min_lr"),
             *positive(self, "max_source_positions", "max_target_positions", "min_loss_scale", "log_interval"),
             *not_negative(self, "num_workers"),
             (

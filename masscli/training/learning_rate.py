@@ -7,7 +7,9 @@ import math
 from masscli.training.config import OptimConfig
 
 
-def learning_rate(config: OptimConfig, update: int, max_update: int | None) -> float:
+def learning_rate(
+    config: OptimConfig, update: int, max_update: int | None, plateau_factor: float = 1.0
+) -> float:
     """Return the learning rate of an update, counted from 0.
 
     With t = `update`, W = warm-up updates and T = `max_update`, which the decaying schedules need:
@@ -18,38 +20,62 @@ def learning_rate(config: OptimConfig, update: int, max_update: int | None) -> f
     - poly_mult (ELECTRA): lr * (1 - t / T) * min(1, t / W)
     - cosine (GPT): lr * t / W, then lr * (1 + cos(pi * t / T)) / 2
     - constant: lr * min(1, t / W)
+    - wsd (Hu et al. 2024, section 4; Haegele et al. 2024): lr * t / W, then lr, and in the last N =
+      decay_updates from lr to end_lr by the share 1 - x or 1 - sqrt(x), where x = (t - T + N) / N
+    - reduce_lr_on_plateau (fairseq, PyTorch): as inverse_sqrt within W, then lr * plateau_factor, but at
+      least end_lr
 
     As in all of the released code t is 0 in the first update, whose rate is therefore warmup_init_lr, or 0,
     where there is a warm-up.
     """
     # setup/compose.py fills in both before a run begins.
     assert config.lr is not None and config.warmup_updates is not None
-    t = float(update)
-    warmup = config.warmup_updates
-    lr = config.lr
-    end_lr = config.end_lr
     schedule = config.lr_scheduler
-    warming_up = t < warmup
-    if schedule == "inverse_sqrt":
-        if warming_up:
-            return config.warmup_init_lr + (lr - config.warmup_init_lr) * t / warmup
+    t = float(update)
+    if schedule in ("inverse_sqrt", "reduce_lr_on_plateau"):
+        if t < config.warmup_updates:
+            return config.warmup_init_lr + (config.lr - config.warmup_init_lr) * t / config.warmup_updates
+        if schedule == "reduce_lr_on_plateau":
+            return max(config.end_lr, config.lr * plateau_factor)
         # Without warm-up the rate falls from the first update on, as with a warm-up of one.
-        return lr * math.sqrt(max(1, warmup) / max(1.0, t))
+        return config.lr * math.sqrt(max(1, config.warmup_updates) / max(1.0, t))
     # Without warm-up the share is 1 from the first update on.
-    warmup_share = min(1.0, t / warmup) if warmup else 1.0
+    warmup_share = min(1.0, t / config.warmup_updates) if config.warmup_updates else 1.0
     if schedule == "constant":
-        return lr * warmup_share
+        return config.lr * warmup_share
     total = float(max_update or 0)
     assert total > 0, "setup/compose.py refuses a decaying schedule without an end"
-    # Beyond the last update the rate stays at its end.
-    remaining = max(0.0, 1 - t / total)
     # ELECTRA multiplies the decay by the warm-up, where the others replace one by the other.
     if schedule == "poly_mult":
-        return lr * remaining * warmup_share
-    if warming_up:
-        return lr * t / warmup
-    if schedule == "poly_tf":
-        return end_lr + (lr - end_lr) * remaining
-    if schedule == "cosine":
-        return end_lr + (lr - end_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, t / total)))
-    return end_lr + (lr - end_lr) * max(0.0, (total - t) / max(1.0, total - warmup))
+        return config.lr * max(0.0, 1 - t / total) * warmup_share
+    if t < config.warmup_updates:
+        return config.lr * t / config.warmup_updates
+    return config.end_lr + (config.lr - config.end_lr) * _decay(config, t, total)
+
+
+def _decay(config: OptimConfig, t: float, total: float) -> float:
+    """Return the share of lr - end_lr that is left after warm-up: 1 at the most, 0 at the last update."""
+    # Beyond the last update the rate stays at its end.
+    progress = min(1.0, t / total)
+    if config.lr_scheduler == "poly_tf":
+        return 1 - progress
+    if config.lr_scheduler == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    if config.lr_scheduler == "wsd":
+        return _wsd_decay(config, t, total)
+    assert config.warmup_updates is not None
+    return max(0.0, (total - t) / max(1.0, total - config.warmup_updates))
+
+
+def _wsd_decay(config: OptimConfig, t: float, total: float) -> float:
+    """Return the share that is left by wsd: 1 before its decay begins, 0 at the last update."""
+    updates = config.decay_updates
+    if updates is None:
+        updates = int(total) // 10
+    begin = total - updates
+    if t < begin or updates == 0:
+        return 1.0
+    progress = min(1.0, (t - begin) / updates)
+    if config.decay_shape == "sqrt":
+        progress = math.sqrt(progress)
+    return 1.0 - progress

@@ -35,6 +35,7 @@ from masscli.training.learning_rate import learning_rate
 from masscli.training.loss_scale import LossScale
 from masscli.training.metric_averager import MetricAverager, peak_memory
 from masscli.training.optim import optimizer_state
+from masscli.training.plateau import record_validation
 from masscli.training.recipe import Recipe
 from masscli.training.signals import Signals
 from masscli.training.stream import Stream
@@ -54,6 +55,8 @@ class Progress:
         self.saved_at = state.step
         self.epoch = 0
         self.grad_norm = 0.0
+        self.lr = 0.0
+        """Learning rate of the last update."""
         self.reason = ""
         """Why the run ends before its last update."""
         self.interrupted = 0
@@ -174,7 +177,8 @@ class Trainer:
                 if progress.reason:
                     return
             started = time.monotonic()
-            progress.grad_norm = self._update(planned, prepared, averager)
+            progress.lr = self._learning_rate()
+            progress.grad_norm = self._update(planned, prepared, averager, progress.lr)
             progress.epoch = planned[-1].epoch
             self.state.seconds = progress.seconds_before + progress.seconds
             averager.seconds += time.monotonic() - started
@@ -267,18 +271,31 @@ class Trainer:
         validations = self.state.validations_since_best
         if patience and validations >= patience:
             return f"no better {self.recipe.checkpoint.best_metric} in {validations} validations"
+        if self._rate_is_too_low():
+            return f"the learning rate has fallen to {self._learning_rate():g}"
         first_stream = next(iter(self.streams))
-        if train.max_epoch is not None:
-            for batch in planned:
-                # The position of a batch says in which epoch it is, counted from 0.
-                if batch.stream == first_stream and batch.epoch >= train.max_epoch:
-                    return f"read {first_stream} {train.max_epoch} times"
+        # The position of a batch says in which epoch it is, counted from 0.
+        epochs = [batch.epoch for batch in planned if batch.stream == first_stream]
+        if train.max_epoch is not None and max(epochs, default=0) >= train.max_epoch:
+            return f"read {first_stream} {train.max_epoch} times"
         if train.stop_time_hours is not None:
             # Clocks differ, so the first process decides for all.
             over = torch.tensor(float(seconds >= train.stop_time_hours * 3600), device=self.device)
             if float(distributed.broadcast(over)):
                 return f"{train.stop_time_hours} hours are over"
         return ""
+
+    def _rate_is_too_low(self) -> bool:
+        """Return whether the next update would have a learning rate of --stop-min-lr or less."""
+        lowest = self.recipe.train.stop_min_lr
+        warmup = self.recipe.optim.warmup_updates or 0
+        # Rates within the warm-up are low as well.
+        return lowest is not None and self.state.step >= warmup and self._learning_rate() <= lowest
+
+    def _learning_rate(self) -> float:
+        """Return the learning rate of the next update."""
+        max_update = self.recipe.train.max_update
+        return learning_rate(self.recipe.optim, self.state.step, max_update, self.state.lr_factor)
 
     def _between_lists(self) -> bool:
         """Return whether the next update begins a new list of micro-batches (see --batch-reuse)."""
@@ -309,10 +326,13 @@ class Trainer:
     # -- one update --
 
     def _update(
-        self, planned: Sequence[PlannedBatch], prepared: Sequence[PreparedBatch], averager: MetricAverager
+        self,
+        planned: Sequence[PlannedBatch],
+        prepared: Sequence[PreparedBatch],
+        averager: MetricAverager,
+        lr: float,
     ) -> float:
         """Train on one list of micro-batches, and return the norm of the gradient before clipping."""
-        lr = learning_rate(self.recipe.optim, self.state.step, self.recipe.train.max_update)
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
         # It may change what a list is prepared for, so it waits until the list is used up.
@@ -425,6 +445,10 @@ class Trainer:
                 f"lower --lr or set --clip-norm; {self._what_remains()}",
             )
         yield Evaluated(self.state.step, metrics, signatures, time.monotonic() - started)
+        best_metric = self.recipe.checkpoint.best_metric
+        if self.recipe.optim.lr_scheduler == "reduce_lr_on_plateau":
+            lower = lower_is_better(best_metric)
+            record_validation(self.state, metrics[best_metric], self.recipe.optim, lower)
         yield from self._save(metrics)
 
     def _save(self, metrics: Mapping[str, float]) -> Iterator[Event]:
@@ -493,8 +517,7 @@ class Trainer:
             step=self.state.step,
             epoch=progress.epoch,
             losses=losses,
-            # The rate of the update that was just made.
-            lr=learning_rate(self.recipe.optim, self.state.step - 1, self.recipe.train.max_update),
+            lr=progress.lr,
             grad_norm=progress.grad_norm,
             targets=int(averager.target_counts.sum()),
             padding=averager.padding_share,

@@ -42,6 +42,7 @@ exec "$PYTHON" -m masscli "${words[@]}"
 
 PAIRS = "--langs en,de --trainpref multi30k/train --validpref multi30k/valid --testpref multi30k/test2016"
 BEFORE = {
+    "how-to/control-a-run.md": f"masscli preprocess {PAIRS}",
     "how-to/several-streams.md": f"masscli preprocess {PAIRS}",
     "how-to/labelled-data.md": f"""
         masscli preprocess {PAIRS} --destdir data-bin/text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from masscli.checkpoint.checkpoint import RunState
 from masscli.models.attention import CrossAttention, SelfAttention
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
@@ -20,6 +23,7 @@ from masscli.training.events import Stepped
 from masscli.training.learning_rate import learning_rate
 from masscli.training.loss_scale import LossScale
 from masscli.training.optim import make_optimizer, optimizer_state, restore_optimizer_state
+from masscli.training.plateau import record_validation
 from masscli.training.setup.build import build
 from tests.toy import recipe
 from tests.training.test_trainer import EXACT
@@ -41,6 +45,7 @@ def schedule(name: str, warm: int, lr: float = 1.0, **options: float) -> OptimCo
         ("inverse_sqrt", 16, {8: 0.5, 16: 1.0, 64: 0.5, 1600: 0.1}),
         ("constant", 10, {5: 0.5, 10: 1.0, 1000: 1.0}),
         ("constant", 0, {1: 1.0}),
+        ("wsd", 10, {5: 0.5, 10: 1.0, 89: 1.0, 90: 1.0, 95: 0.5, 100: 0.0, 110: 0.0}),
     ],
 )
 def test_schedules_pass_through_the_published_points(name: str, warm: int, points: dict[int, float]) -> None:
@@ -75,6 +80,50 @@ def test_schedules_begin_and_end_where_they_are_told() -> None:
     assert learning_rate(schedule("inverse_sqrt", 10, warmup_init_lr=0.5), 5, None) == pytest.approx(0.75)
     for name in ("linear", "cosine", "poly_tf"):
         assert learning_rate(schedule(name, 10, end_lr=0.2), 100, 100) == pytest.approx(0.2)
+
+
+def test_wsd_falls_as_it_is_told() -> None:
+    """1 - sqrt(x) is 3/4 after a sixteenth of the decay; without a decay the rate is constant."""
+    falling = schedule("wsd", 0, decay_updates=64, decay_shape="sqrt", end_lr=0.2)  # type: ignore[arg-type]
+    assert learning_rate(falling, 36, 100) == 1.0
+    assert learning_rate(falling, 40, 100) == pytest.approx(0.2 + 0.8 * 0.75)
+    assert learning_rate(falling, 100, 100) == pytest.approx(0.2)
+    assert learning_rate(schedule("wsd", 0, decay_updates=0), 99, 100) == 1.0
+
+
+@pytest.mark.parametrize("lower", [True, False])
+@pytest.mark.parametrize("patience", [0, 2])
+def test_plateaus_are_those_of_pytorch(lower: bool, patience: int) -> None:
+    """A random walk of scores: after each the rate is that of PyTorch's scheduler, state stored and read again."""
+    draw = random.Random(patience)
+    parameter = nn.Parameter(torch.zeros(1))
+    reference = torch.optim.SGD([parameter], lr=0.5)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        reference,
+        "min" if lower else "max",
+        factor=0.5,
+        patience=patience,
+        threshold=0.01,
+        min_lr=0.01,
+        eps=0,
+    )
+    config = schedule(
+        "reduce_lr_on_plateau", 3, lr=0.5, lr_shrink=0.5, lr_patience=patience, lr_threshold=0.01, end_lr=0.01
+    )
+    state = RunState()
+    score = 5.0
+    rates = set()
+    for step in range(1, 60):
+        state = replace(state, step=step)
+        score += draw.uniform(-0.1, 0.1)
+        record_validation(state, score, config, lower)
+        # Within the warm-up of three updates nothing counts.
+        if step >= 3:
+            scheduler.step(score)
+        rate = learning_rate(config, max(step, 3), None, state.lr_factor)
+        assert rate == pytest.approx(reference.param_groups[0]["lr"], rel=1e-12)
+        rates.add(rate)
+    assert len(rates) > 3
 
 
 def test_the_schedule_that_gpt_was_fine_tuned_with_is_that_of_electra() -> None:

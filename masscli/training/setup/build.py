@@ -21,7 +21,7 @@ from masscli.training.precision import bf16_is_faster, choose_device, choose_dty
 from masscli.training.recipe import Recipe
 from masscli.training.setup.build_streams import build_objectives, build_stream
 from masscli.training.setup.build_validator import build_validator
-from masscli.training.setup.notes import note_data, note_kept_warmup, note_long_warmup
+from masscli.training.setup.notes import note_changed_rate, note_data, note_kept_warmup, note_long_warmup
 from masscli.training.setup.run_context import RunCheckpoints, RunContext
 from masscli.training.setup.run_folder import (
     check_same_run,
@@ -55,6 +55,7 @@ def build(
         check_same_run(recipe, last, context)
         notes.append(f"continuing {recipe.save_dir} from update {last.state.step}")
         notes += note_kept_warmup(recipe, last.recipe)
+        notes += note_changed_rate(recipe, last.recipe, last.state)
     state = _run_state(recipe, last, context)
     tokenizer = context.data.tokenizer()
     framing = make_framing(recipe, tokenizer, state.languages)

@@ -100,6 +100,7 @@ def _refuse_validation_options(recipe: Recipe, data: DataFolder) -> None:
     is_asked_for = {
         f"--valid-subset {valid.valid_subset}": valid.valid_subset != ValidConfig().valid_subset,
         "--patience": checkpoint.patience > 0,
+        "--lr-scheduler reduce_lr_on_plateau": recipe.optim.lr_scheduler == "reduce_lr_on_plateau",
         "--eval-bleu": valid.eval_bleu,
         "--eval-roundtrip": valid.eval_roundtrip,
         "--eval-retrieval": valid.eval_retrieval,

@@ -30,6 +30,9 @@ from masscli.training.setup.unused_options import check_unused_options
 DEFAULT_UPDATES = 20_000
 """Length of a run if no option says when to stop. The help of --max-update says the same."""
 
+ENDLESS_SCHEDULES = ("inverse_sqrt", "constant", "reduce_lr_on_plateau")
+"""Learning-rate schedules that need not know the last update."""
+
 
 @dataclass(frozen=True)
 class ComposedRun:
@@ -168,9 +171,12 @@ def _check_goals(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
 
 def _check_schedule(recipe: Recipe) -> None:
     schedule = recipe.optim.lr_scheduler
-    # These two schedules need no end.
-    if schedule not in ("inverse_sqrt", "constant") and recipe.train.max_update is None:
+    max_update = recipe.train.max_update
+    if schedule not in ENDLESS_SCHEDULES and max_update is None:
         raise MasscliError(f"--lr-scheduler {schedule} needs to know the last update", "add --max-update N")
+    decay = recipe.optim.decay_updates
+    if schedule == "wsd" and decay is not None and decay > (max_update or 0):
+        raise MasscliError(f"--decay-updates {decay} is more than --max-update {max_update}", "lower it")
 
 
 def _check_warm_start(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:

@@ -10,9 +10,10 @@ from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.dictionary import unusable_entries
 from masscli.objectives.shared.options import CodeSwitchingOptions
 from masscli.training.config import TrainConfig
+from masscli.training.learning_rate import learning_rate
 from masscli.training.recipe import Recipe
 from masscli.training.setup.build_streams import model_lengths
-from masscli.training.setup.compose import default_warmup
+from masscli.training.setup.compose import ENDLESS_SCHEDULES, default_warmup
 from masscli.training.stream import Stream
 
 
@@ -41,6 +42,25 @@ def note_kept_warmup(recipe: Recipe, stored: Recipe) -> list[str]:
         f"the warm-up stays at {kept} updates, as of the --max-update that the run began with; "
         f"a new --save-dir would take {fresh}"
     ]
+
+
+def note_changed_rate(recipe: Recipe, stored: Recipe, state: RunState) -> list[str]:
+    """Return a note if the options of a continued run change its learning rate from where it stands.
+
+    A longer --max-update changes the rate of a decaying schedule, for instance, and raises it if it has
+    fallen already.
+    """
+    rates = []
+    for options in (stored, recipe):
+        last_update = options.train.max_update
+        if last_update is None and options.optim.lr_scheduler not in ENDLESS_SCHEDULES:
+            return []
+        rates.append(learning_rate(options.optim, state.step, last_update, state.lr_factor))
+    before, now = rates
+    # A rate that had fallen to 0 at the end of the run is the most common case.
+    if abs(now - before) <= 0.01 * max(now, before):
+        return []
+    return [f"the learning rate goes on with {now:.2e}; by the options so far it would be {before:.2e}"]
 
 
 def note_long_warmup(recipe: Recipe, first: Stream, state: RunState) -> list[str]:

@@ -27,6 +27,9 @@ CHANGEABLE = {
     "init_vectors",
     "checkpoint",
     "valid",
+    "optim.decay_updates",
+    "optim.decay_shape",
+    "train.stop_min_lr",
     "train.max_update",
     "train.max_epoch",
     "train.stop_time_hours",
@@ -145,6 +148,8 @@ def repair_links(
     if metric != last.recipe.checkpoint.best_metric:
         last.state.best_score = scores[ranked[0]] if ranked else None
         last.state.validations_since_best = 0
+        last.state.plateau_best = None
+        last.state.plateau_validations = 0
     # Every process has corrected its state; the links are on a disk that all share.
     if distributed.rank != 0:
         return

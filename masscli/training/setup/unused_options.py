@@ -80,7 +80,9 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
                 "all layers have one learning rate without --layer-decay",
             ),
             UnusedOption(
-                optim.lr_scheduler != "inverse_sqrt", "warmup_init_lr", f"{schedule} warms up from 0"
+                optim.lr_scheduler not in ("inverse_sqrt", "reduce_lr_on_plateau"),
+                "warmup_init_lr",
+                f"{schedule} warms up from 0",
             ),
             UnusedOption(
                 optim.lr_scheduler in ("inverse_sqrt", "constant", "poly_mult"),
@@ -88,10 +90,23 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
                 f"{schedule} approaches no such value",
             ),
             UnusedOption(
+                optim.lr_scheduler != "wsd",
+                "decay_updates decay_shape",
+                f"{schedule} has no decay of its own; use --lr-scheduler wsd",
+            ),
+            UnusedOption(
+                optim.lr_scheduler != "reduce_lr_on_plateau",
+                "lr_shrink lr_patience lr_threshold",
+                f"{schedule} does not depend on validations; use --lr-scheduler reduce_lr_on_plateau",
+            ),
+            UnusedOption(
                 not _has_weight_decay(recipe), "decay_all", "no weights decay without --weight-decay"
             ),
         ),
         "train": (
+            UnusedOption(
+                optim.lr_scheduler == "constant", "stop_min_lr", f"the rate of {schedule} does not fall"
+            ),
             UnusedOption(
                 recipe.train.precision != "fp16", "min_loss_scale", "only --precision fp16 scales the loss"
             ),

@@ -75,7 +75,7 @@ def test_a_flag_without_effect_is_named(
 ) -> None:
     small = [str(toy), *SMALL, "--save-dir", str(tmp_path / "run"), "--objective"]
     if flags[0] in ("--relative-buckets", "--cross-output"):
-        with pytest.raises(ConfigError) as error:
+        with pytest.raises(MasscliError) as error:
             composed(*small, *idle, *flags)
         assert (error.value.message, error.value.hint) == (
             f"{flags[0]}: would have no effect: {why}",

@@ -1,0 +1,100 @@
+"""Schedules that depend on more than the number of the update: how runs with them go on, and end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from masscli.__main__ import run as masscli
+from masscli.core.errors import MasscliError
+from masscli.training.setup.build import build
+from tests.toy import recipe
+from tests.training.test_trainer import STILL, end, same_run, steps, train
+
+pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
+
+WSD = ("optim.lr_scheduler=wsd", "optim.warmup_updates=2", "checkpoint.save_interval_updates=2")
+
+
+def rates(changes: Sequence[str], data: Path, folder: Path) -> list[float]:
+    """The learning rate of each update of a run."""
+    return [event.lr for event in steps(train(recipe(data, folder, *changes)))]
+
+
+def test_a_decay_branches_off_the_stable_part(toy: Path, tmp_path: Path) -> None:
+    """A long run is copied at update 6 and ended at 8: the same as a run that was to end there from the start."""
+    long = ("train.max_update=20", "optim.decay_updates=4")
+    short = ("train.max_update=8", "optim.decay_updates=2")
+    assert rates([*WSD, *short], toy, tmp_path / "short")[-3:] == pytest.approx([0.01, 0.01, 0.005])
+    train(recipe(toy, tmp_path / "long", *WSD, *long, "checkpoint.keep_last=20"))
+    (tmp_path / "branch" / "checkpoints").mkdir(parents=True)
+    stable = tmp_path / "long" / "checkpoints" / "step-0000006"
+    shutil.copytree(stable, tmp_path / "branch" / "checkpoints" / stable.name)
+    trainer, notes = build(recipe(toy, tmp_path / "branch", *WSD, *short))
+    assert notes[0].endswith("from update 6") and not any("learning rate" in note for note in notes)
+    list(trainer.run())
+    assert same_run(tmp_path / "branch", tmp_path / "short")
+
+
+def test_a_rate_that_rises_again_is_told_of(toy: Path, tmp_path: Path) -> None:
+    train(recipe(toy, tmp_path, *WSD, "train.max_update=4", "optim.decay_updates=2"))
+    _, notes = build(recipe(toy, tmp_path, *WSD, "train.max_update=8", "optim.decay_updates=2"))
+    assert "the learning rate goes on with 1.00e-02; by the options so far it would be 0.00e+00" in notes
+
+
+def test_the_rate_falls_on_a_plateau_and_stays_low(toy: Path, tmp_path: Path) -> None:
+    """With a rate of nearly nothing only the first validation is a new best: each later one halves the rate."""
+    plateau = (
+        *STILL,
+        "optim.lr_scheduler=reduce_lr_on_plateau",
+        "optim.warmup_updates=0",
+        "optim.lr_shrink=0.5",
+        "valid.validate_interval_updates=2",
+        "train.max_update=8",
+    )
+    relative = [rate / 1e-30 for rate in rates(plateau, toy, tmp_path / "whole")]
+    assert relative == pytest.approx([1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25])
+    for stop in (3, 4, 6, 8):
+        train(recipe(toy, tmp_path / "parts", *plateau, f"train.max_update={stop}", "optim.lr=1e-30"))
+    stopped = recipe(toy, tmp_path / "stopped", *plateau, "train.stop_min_lr=3e-31")
+    assert (end(train(stopped)).step, end(train(stopped)).reason) == (
+        6,
+        "the learning rate has fallen to 2.5e-31",
+    )
+
+
+def test_a_continued_plateau_is_an_unbroken_one(toy: Path, tmp_path: Path) -> None:
+    """A threshold of one half: hardly any validation counts as better, and the rate falls while the model learns."""
+    plateau = (
+        "optim.lr_scheduler=reduce_lr_on_plateau",
+        "optim.lr_threshold=0.5",
+        "optim.lr_patience=1",
+        "valid.validate_interval_updates=1",
+    )
+    whole = rates(plateau, toy, tmp_path / "whole")
+    assert len(set(whole[4:])) > 2
+    parts: list[float] = []
+    for stop in (5, 6, 10):
+        parts += rates([*plateau, f"train.max_update={stop}"], toy, tmp_path / "parts")
+    assert parts == whole
+    assert same_run(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_what_a_schedule_lacks_is_said(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["pretrain", str(toy), "--objective", "mass", "--save-dir", str(tmp_path / "run")]
+    for options, message in (
+        (["--max-epoch", "2", "--lr-scheduler", "wsd"], "--lr-scheduler wsd needs to know the last update"),
+        (
+            ["--max-update", "5", "--lr-scheduler", "wsd", "--decay-updates", "6"],
+            "--decay-updates 6 is more than --max-update 5",
+        ),
+    ):
+        assert masscli([*command, *options]) == 2
+        assert message in capsys.readouterr().err
+    with pytest.raises(MasscliError) as error:
+        plateau = "optim.lr_scheduler=reduce_lr_on_plateau"
+        build(recipe(toy, tmp_path, plateau, "valid.valid_subset=test"))
+    assert "has no test split" in error.value.message
