@@ -14,7 +14,7 @@ import re
 import shutil
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,6 +76,8 @@ class RunState:
     update_freq: int = 1
     positions: dict[str, Position] = field(default_factory=dict)
     """How far each stream has been read."""
+    ends_epoch: bool = False
+    """Whether the last update completed an epoch of the first stream."""
     best_score: float | None = None
     validations_since_best: int = 0
     lr_factor: float = 1.0
@@ -325,17 +327,6 @@ def rank_steps(scores: Mapping[int, float | None], lower_is_better: bool) -> lis
     return sorted(known, key=lambda step: (sign * known[step], step))
 
 
-def stale_steps(
-    scores: Mapping[int, float | None], keep_last: int, keep_best: int, lower_is_better: bool
-) -> list[int]:
-    """Return the steps whose checkpoints may go, since they are neither among the latest nor among the best.
-
-    `scores` holds every saved step, with None for those that were not validated.
-    """
-    kept = {*sorted(scores)[-keep_last:], *rank_steps(scores, lower_is_better)[:keep_best]}
-    return [step for step in sorted(scores) if step not in kept]
-
-
 def link_checkpoint(folder: Path, name: str, target: Path) -> None:
     """Let the link `folder`/name (`last` or `best`) point to a checkpoint."""
     update_link(folder / name, target.name)
@@ -346,6 +337,16 @@ def remove_checkpoint(folder: Path, step: int) -> None:
     aside = folder / f".step-{step:07d}.new"
     (folder / f"step-{step:07d}").rename(aside)
     shutil.rmtree(aside)
+
+
+def drop_optimizer_state(path: Path) -> None:
+    """Delete the state of the optimizer of a checkpoint, which keeps its weights; nothing if it has none."""
+    contents = read_state_file(path)
+    # The list of files is changed first: a kill in between leaves a file that no list names.
+    if OPTIMIZER in contents.files:
+        files = {name: checksum for name, checksum in contents.files.items() if name != OPTIMIZER}
+        write_state_file(path, replace(contents, files=files))
+    (path / OPTIMIZER).unlink(missing_ok=True)
 
 
 def remove_partial_saves(run: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from masscli.core.config import config, from_dict
 from masscli.core.errors import MasscliError
-from masscli.core.files import write_synced
+from masscli.core.files import write_atomic
 
 FORMAT = 2
 """Format 1 had no checksum of the state."""
@@ -43,7 +43,7 @@ class _Mappings:
 
 
 def write_state_file(folder: Path, contents: StateFile) -> None:
-    """Write `state.json` into a folder, flushed to the disk."""
+    """Write `state.json` into a folder, or replace it in one step, flushed to the disk."""
     content = {
         "format": FORMAT,
         "state": contents.state,
@@ -51,7 +51,7 @@ def write_state_file(folder: Path, contents: StateFile) -> None:
         "files": contents.files,
     }
     sealed = {**content, "checksum": _checksum(content)}
-    write_synced(folder / STATE_FILE, json.dumps(sealed, indent=1, allow_nan=False).encode())
+    write_atomic(folder / STATE_FILE, json.dumps(sealed, indent=1, allow_nan=False).encode())
 
 
 def read_state_file(folder: Path) -> StateFile:

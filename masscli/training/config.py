@@ -167,11 +167,21 @@ class CheckpointConfig:
     """When to save, what to keep, when to give up."""
 
     save_interval_updates: int = 1000
-    """Number of updates between two checkpoints."""
+    """Number of updates between two checkpoints; with 0 their number does not matter. A checkpoint is saved
+    at the end of the run in any case."""
+    save_interval: int | None = None
+    """Number of epochs of the first stream between two checkpoints (default: epochs do not matter)."""
+    save: bool = True
+    """Save checkpoints. Without them a run cannot be continued; for measurements."""
     keep_last: Annotated[int, Flags("--keep-interval-updates")] = 3
     """Number of latest checkpoints to keep, besides the best ones."""
     keep_best: Annotated[int, Flags("--keep-best-checkpoints")] = 1
     """Number of best checkpoints to keep."""
+    keep_last_epochs: int = 0
+    """Number of latest checkpoints at the end of an epoch of the first stream to keep, besides the others."""
+    keep_optimizer_states: int | None = None
+    """Number of latest checkpoints that keep the state of the optimizer, which is two thirds of their size;
+    the others keep their weights only, and cannot be continued (default: all)."""
     best_metric: Annotated[str, Flags("--best-checkpoint-metric")] = "loss"
     """Metric that decides which checkpoint is best: loss, bleu (with --eval-bleu), rouge-l (with
     --eval-rouge), roundtrip (with --eval-roundtrip), STREAM.loss, ..., or a metric of the task, such as
@@ -184,8 +194,8 @@ class CheckpointConfig:
 
     def __post_init__(self) -> None:
         check(
-            *positive(self, "save_interval_updates", "keep_last"),
-            *not_negative(self, "keep_best", "patience"),
+            *positive(self, "save_interval", "keep_last", "keep_optimizer_states"),
+            *not_negative(self, "save_interval_updates", "keep_best", "keep_last_epochs", "patience"),
         )
 
 
@@ -194,10 +204,19 @@ class ValidConfig:
     """Validation during training."""
 
     validate_interval_updates: int | None = None
-    """Number of updates between two validations (default: --save-interval-updates). A checkpoint is saved
-    after each."""
-    valid_subset: str = "valid"
-    """Split to validate on."""
+    """Number of updates between two validations, 0 if it does not matter (default: --save-interval-updates).
+    A checkpoint is saved after each."""
+    validate_interval: int | None = None
+    """Number of epochs of the first stream between two validations (default: --save-interval)."""
+    validate_after_updates: int = 0
+    """Do not validate before this many updates."""
+    disable_validation: bool = False
+    """Never validate."""
+    valid_subset: tuple[str, ...] = ("valid",)
+    """Splits to validate on. Metrics of the first are called loss, bleu, ...; those of another one begin with
+    its name, as test.loss."""
+    max_tokens_valid: int | None = None
+    """Largest batch in validation, in tokens (default: --max-tokens)."""
     max_valid_rows: int | None = None
     """Validate on the first N examples only."""
     eval_bleu: bool = False
@@ -215,4 +234,8 @@ class ValidConfig:
     the text itself, for streams of back-translation."""
 
     def __post_init__(self) -> None:
-        check(*positive(self, "validate_interval_updates", "max_valid_rows", "eval_beam"))
+        check(
+            *positive(self, "validate_interval", "max_tokens_valid", "max_valid_rows", "eval_beam"),
+            *not_negative(self, "validate_interval_updates", "validate_after_updates"),
+            (bool(self.valid_subset), "valid_subset", "expected at least one split"),
+        )

@@ -27,10 +27,12 @@ from masscli.checkpoint.checkpoint import RunState
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch, load, plan
+from masscli.data.batches.sampler import Position
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
 from masscli.training.fsdp import TrainStep, gather_tensors, gathered_model, local_part, total_norm
 from masscli.training.gradients import Gradients
+from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.learning_rate import learning_rate
 from masscli.training.loss_scale import LossScale
 from masscli.training.metric_averager import MetricAverager, peak_memory
@@ -54,6 +56,10 @@ class Progress:
         self.first_step = state.step + 1
         self.saved_at = state.step
         self.epoch = 0
+        self.epochs_before = 0
+        """Epochs of the first stream that were complete before the last list of micro-batches, ..."""
+        self.epochs_now = 0
+        """... and after it."""
         self.grad_norm = 0.0
         self.lr = 0.0
         """Learning rate of the last update."""
@@ -71,8 +77,7 @@ class Progress:
 class Trainer:
     """Trains a run, from a given state, as its recipe says.
 
-    `folder` is the folder of the run; `kept` holds its checkpoints by step with their scores, None for those
-    without one.
+    `folder` is the folder of the run, and `kept` its checkpoints.
     """
 
     def __init__(
@@ -85,7 +90,7 @@ class Trainer:
         tokenizer: Tokenizer,
         optimizer: torch.optim.Optimizer,
         state: RunState,
-        kept: Mapping[int, float | None],
+        kept: KeptCheckpoints,
     ) -> None:
         self.recipe = recipe
         self.folder = folder
@@ -96,7 +101,7 @@ class Trainer:
         self.tokenizer = tokenizer
         self.optimizer = optimizer
         self.state = state
-        self.kept = dict(kept)
+        self.kept = kept
         self.device = next(self.model.parameters()).device
         self.names = {}
         """The name of each trained parameter."""
@@ -124,6 +129,7 @@ class Trainer:
         for stream in self.streams.values():
             stream.objective.train()
         progress = Progress(self.state)
+        progress.epochs_now = self._complete_epochs()
         averager = MetricAverager(len(self.gradients.terms), self.device)
         # Signals are requests within the loop only; afterwards they act as ever.
         with self.signals:
@@ -133,8 +139,8 @@ class Trainer:
             yield self._report(averager, progress)
         if progress.saved_at != self.state.step:
             # Whoever sends a signal may not wait for a validation before killing the process.
-            if self.validator and not progress.interrupted:
-                yield from self._validate_and_save()
+            if self._may_validate() and not progress.interrupted:
+                yield from self._validate_and_save(on_schedule=False)
             else:
                 yield from self._save({})
         reason = progress.reason or "done"
@@ -197,13 +203,21 @@ class Trainer:
                     return
 
     def _validate_or_save_if_due(self, progress: Progress) -> Iterator[Event]:
-        save_interval = self.recipe.checkpoint.save_interval_updates
-        validate_interval = self.recipe.valid.validate_interval_updates or save_interval
-        if self.validator and self._is_due(validate_interval):
-            yield from self._validate_and_save()
+        if self._between_lists():
+            progress.epochs_before = progress.epochs_now
+            progress.epochs_now = self._complete_epochs()
+            self.state.ends_epoch = progress.epochs_now > progress.epochs_before
+        saving = self.recipe.checkpoint
+        valid = self.recipe.valid
+        validate_interval = valid.validate_interval_updates
+        if validate_interval is None:
+            validate_interval = saving.save_interval_updates
+        validate_epochs = valid.validate_interval or saving.save_interval
+        if self._may_validate() and self._is_due(validate_interval, validate_epochs, progress):
+            yield from self._validate_and_save(on_schedule=True)
             progress.saved_at = self.state.step
         # A validation saves as well.
-        elif self._is_due(save_interval):
+        elif self._is_due(saving.save_interval_updates, saving.save_interval, progress):
             yield from self._save({})
             progress.saved_at = self.state.step
 
@@ -301,10 +315,26 @@ class Trainer:
         """Return whether the next update begins a new list of micro-batches (see --batch-reuse)."""
         return self.state.step % self.recipe.train.batch_reuse == 0
 
-    def _is_due(self, interval: int) -> bool:
-        """Return whether something that is due every `interval` updates is due now."""
+    def _may_validate(self) -> bool:
+        """Return whether there is something to validate on, and the model has been trained long enough."""
+        return bool(self.validator) and self.state.step >= self.recipe.valid.validate_after_updates
+
+    def _is_due(self, interval: int, epochs: int | None, progress: Progress) -> bool:
+        """Return whether something that is due every `interval` updates, or every `epochs`, is due now."""
+        if not self._between_lists():
+            return False
         # With lists that are reused, the exact multiple may lie within a list.
-        return self._between_lists() and self.state.step % interval < self.recipe.train.batch_reuse
+        if interval and self.state.step % interval < self.recipe.train.batch_reuse:
+            return True
+        return epochs is not None and progress.epochs_now // epochs > progress.epochs_before // epochs
+
+    def _complete_epochs(self) -> int:
+        """Return how often the first stream has been read to its end."""
+        first = next(iter(self.streams.values()))
+        position = self.state.positions.get(first.name, Position())
+        # The position is that of the batch after the last one, which may be in the next epoch.
+        _, following = first.sampler.at(position)
+        return following.epoch
 
     def _agreed_signals(self) -> tuple[int, bool]:
         """Return the signal that ends the run, or 0, and whether a signal asks for a checkpoint.
@@ -409,7 +439,7 @@ class Trainer:
 
     def _what_remains(self) -> str:
         """Return a hint on how to go on after a failure, by an earlier checkpoint if there is one."""
-        if self.kept:
+        if self.kept.scores:
             last = self.folder / "checkpoints" / "last"
             return f"the run continues from {last}, where all is well"
         return "nothing was saved yet: the run begins anew"
@@ -432,7 +462,8 @@ class Trainer:
 
     # -- validation, checkpoints and reports --
 
-    def _validate_and_save(self) -> Iterator[Event]:
+    def _validate_and_save(self, on_schedule: bool) -> Iterator[Event]:
+        """Measure the model and write a checkpoint; `on_schedule` is false at the end of a run."""
         started = time.monotonic()
         with gathered_model(self.train_step) as model:
             metrics, signatures = self.validator.measure(model)
@@ -446,7 +477,8 @@ class Trainer:
             )
         yield Evaluated(self.state.step, metrics, signatures, time.monotonic() - started)
         best_metric = self.recipe.checkpoint.best_metric
-        if self.recipe.optim.lr_scheduler == "reduce_lr_on_plateau":
+        # An extra validation at the end must not change the rates of a run that is made longer.
+        if on_schedule and self.recipe.optim.lr_scheduler == "reduce_lr_on_plateau":
             lower = lower_is_better(best_metric)
             record_validation(self.state, metrics[best_metric], self.recipe.optim, lower)
         yield from self._save(metrics)
@@ -456,6 +488,8 @@ class Trainer:
         config = self.recipe.checkpoint
         score = metrics.get(config.best_metric)
         is_best = self._record_score(score)
+        if not config.save:
+            return
         # Whatever changes from update to update must be in the state, or a run that goes on would differ.
         self.state.loss_scale = self.scale.value
         self.state.updates_since_overflow = self.scale.updates_since_overflow
@@ -478,15 +512,12 @@ class Trainer:
                 objective_tensors,
                 optimizer_tensors,
             )
-            self.kept[self.state.step] = score
+            self.kept.add(self.state.step, score, self.state.ends_epoch)
             # Links follow a complete checkpoint, so they never point to a part of one.
             checkpoint.link_checkpoint(folder, "last", path)
             if is_best:
                 checkpoint.link_checkpoint(folder, "best", path)
-            lower = lower_is_better(config.best_metric)
-            for step in checkpoint.stale_steps(self.kept, config.keep_last, config.keep_best, lower):
-                checkpoint.remove_checkpoint(folder, step)
-                del self.kept[step]
+            self.kept.prune()
             yield Saved(self.state.step, path, is_best)
         # No process may end, or go on to the next save, while rank 0 still writes.
         distributed.barrier()

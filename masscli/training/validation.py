@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -79,6 +80,8 @@ class Validator:
     framing: Framing
     beam: int
     lowercase: bool
+    others: Mapping[str, Validator] = field(default_factory=dict)
+    """By split, what is measured on further splits; the names of these metrics begin with the split."""
 
     def __bool__(self) -> bool:
         return bool(self.streams)
@@ -86,6 +89,14 @@ class Validator:
     @property
     def names(self) -> list[str]:
         """Return the names of all metrics that `measure` returns."""
+        names = self._own_names
+        for split, other in self.others.items():
+            names += [f"{split}.{name}" for name in other.names]
+        return names
+
+    @property
+    def _own_names(self) -> list[str]:
+        """Return the names of the metrics on the first split."""
         names = ["loss"]
         if self._has_perplexity:
             names.append("ppl")
@@ -137,6 +148,10 @@ class Validator:
         self._measure_writings(model, metrics, signatures)
         metrics |= self._retrieval(model)
         model.train(was_training)
+        for split, other in self.others.items():
+            more_metrics, more_signatures = other.measure(model)
+            metrics |= {f"{split}.{name}": value for name, value in more_metrics.items()}
+            signatures |= {f"{split}.{name}": text for name, text in more_signatures.items()}
         return metrics, signatures
 
     def _losses(self, model: Transformer) -> dict[str, float]:

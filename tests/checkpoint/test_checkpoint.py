@@ -20,11 +20,13 @@ from masscli.__main__ import run as masscli
 from masscli.checkpoint import checkpoint, state_file
 from masscli.checkpoint import checkpoint as checkpoint_module
 from masscli.checkpoint.average import average, open_members
-from masscli.checkpoint.checkpoint import Checkpoint, rank_steps, saved_checkpoints, stale_steps
+from masscli.checkpoint.checkpoint import Checkpoint, rank_steps, saved_checkpoints
 from masscli.checkpoint.state_file import StateFile, read_state_file, write_state_file
 from masscli.core.config import to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.text.tokenizer import find_model_file
+from masscli.training.config import CheckpointConfig
+from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.recipe import Recipe
 from masscli.training.setup.build import build
 from tests.toy import make_data, recipe
@@ -157,9 +159,18 @@ def test_the_latest_and_the_best_are_kept() -> None:
     kept = {1: 5.0, 2: 3.0, 3: 4.0, 4: None, 5: 3.0, 6: 6.0}
     assert rank_steps(kept, lower_is_better=True) == [2, 5, 3, 1, 6]
     assert rank_steps(kept, lower_is_better=False) == [6, 1, 3, 2, 5]
-    assert stale_steps(kept, 2, 1, True) == [1, 3, 4]
-    assert stale_steps(kept, 1, 2, False) == [2, 3, 4, 5]
-    assert stale_steps(kept, 9, 0, True) == []
+
+    def stale(**options: Any) -> list[int]:
+        checkpoints = KeptCheckpoints(Path("nowhere"), CheckpointConfig(**options))
+        for step, score in kept.items():
+            checkpoints.add(step, score, ends_epoch=step in (1, 4))
+        return checkpoints.stale_steps()
+
+    assert stale(keep_last=2, keep_best=1) == [1, 3, 4]
+    assert stale(keep_last=1, keep_best=2, best_metric="bleu") == [2, 3, 4, 5]
+    assert stale(keep_last=9, keep_best=0) == []
+    assert stale(keep_last=1, keep_best=1, keep_last_epochs=1) == [1, 3, 5]
+    assert stale(keep_last=1, keep_best=1, keep_last_epochs=5) == [3, 5]
 
 
 def test_a_run_keeps_its_best_and_latest_checkpoints(toy: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from masscli.core.errors import MasscliError
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective
 from masscli.training.fsdp import TrainStep, check_can_shard, shard_model
+from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.optim import make_optimizer, restore_optimizer_state
 from masscli.training.precision import bf16_is_faster, choose_device, choose_dtype
 from masscli.training.recipe import Recipe
@@ -86,13 +87,11 @@ def build(
     layers = max(recipe.model.encoder_layers, recipe.model.decoder_layers)
     optimizer = make_optimizer(recipe.optim, parameters, layers)
     validator, warnings = build_validator(recipe, objectives, context, framing)
-    metric = recipe.checkpoint.best_metric
-    # The ranking of kept checkpoints follows the metric of this call, which may be another one than before.
-    scores = {step: checkpoint.metrics.get(metric) for step, checkpoint in checkpoints.by_step.items()}
-    trainer = Trainer(recipe, folder, forward_pass, streams, validator, tokenizer, optimizer, state, scores)
+    kept = KeptCheckpoints(folder / "checkpoints", recipe.checkpoint, checkpoints.by_step)
+    trainer = Trainer(recipe, folder, forward_pass, streams, validator, tokenizer, optimizer, state, kept)
     # The folder is touched last, when nothing can be refused any more.
     if last is not None and not dry_run:
-        repair_links(folder, recipe, last, scores)
+        repair_links(folder, recipe, last, kept.scores)
     if last is not None:
         restore_optimizer_state(optimizer, trainer.names, last.optimizer_state())
     return trainer, notes + warnings

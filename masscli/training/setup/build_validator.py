@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -35,31 +36,69 @@ def build_validator(
     """
     data = context.data
     valid = recipe.valid
+    # A run without validation data is allowed, as long as nobody asked for a measurement.
+    nothing = Validator((), (), (), (), data.tokenizer(), framing, valid.eval_beam, False)
+    if valid.disable_validation:
+        _refuse_validation_options(
+            recipe, "validation is off", "leave out --disable-validation, or this option"
+        )
+        return nothing, []
     # Streams may read folders of their own, and one with the split is enough.
     splits: set[str] = set()
     for config in recipe.stream.values():
         splits.update(context.open_data(config.data_dir).splits())
-    if valid.valid_subset not in splits:
-        _refuse_validation_options(recipe, data)
-        # A run without validation data is allowed, as long as nobody asked for a measurement.
-        nothing = Validator((), (), (), (), data.tokenizer(), framing, valid.eval_beam, False)
-        return nothing, [f"no {valid.valid_subset} split in {recipe.data}: nothing is validated"]
+    for split in valid.valid_subset:
+        if split not in splits:
+            problem = f"{recipe.data} has no {split} split"
+            present = ", ".join(data.splits())
+            hint = f"it has {present}; preprocess one with --validpref, or --mono valid.LANG=FILE"
+            _refuse_validation_options(recipe, problem, hint)
+            return nothing, [f"no {split} split in {recipe.data}: nothing is validated"]
 
+    validators = {}
+    warnings: list[str] = []
+    for split in valid.valid_subset:
+        # A metric of the split and of the stream would have the same name.
+        if split in recipe.stream and len(valid.valid_subset) > 1:
+            raise MasscliError(f"stream {split}: is called like a split of --valid-subset", "rename it")
+        validators[split], warnings_of_split = _split_validator(split, recipe, objectives, context, framing)
+        warnings += warnings_of_split
+    first, *others = valid.valid_subset
+    validator = replace(validators[first], others={split: validators[split] for split in others})
+    metric = recipe.checkpoint.best_metric
+    # Checked before training, because the first validation may come hours later.
+    if validator and metric not in validator.names:
+        raise MasscliError(
+            f"--best-metric {metric}: is not measured", f"choose one of {', '.join(validator.names)}"
+        )
+    # Splits may share a warning.
+    return validator, list(dict.fromkeys(warnings))
+
+
+def _split_validator(
+    split: str,
+    recipe: Recipe,
+    objectives: Mapping[str, Objective],
+    context: RunContext,
+    framing: Framing,
+) -> tuple[Validator, list[str]]:
+    """Return the validator of one split, and warnings."""
+    data = context.data
+    valid = recipe.valid
     warnings: list[str] = []
     streams: list[ValidationStream] = []
     rouge_tasks: list[WritingTask] = []
     for name, objective in objectives.items():
-        stream = _build_stream(name, objective, recipe, context, framing, warnings)
+        stream = _build_stream(name, split, objective, recipe, context, framing, warnings)
         if stream is None:
             continue
         streams.append(stream)
         # Only streams that write text from a table have outputs to compare.
         if valid.eval_rouge and _writes_text(stream):
             rouge_tasks.append(_rouge_task(stream))
-    bleu_tasks = _bleu_tasks(recipe, objectives, context, streams)
-    retrieval_tasks = _retrieval_tasks(recipe, data)
-    warnings += _missing_measurements(recipe, bleu_tasks, rouge_tasks, retrieval_tasks)
-
+    bleu_tasks = _bleu_tasks(split, recipe, objectives, context, streams)
+    retrieval_tasks = _retrieval_tasks(split, recipe, data)
+    warnings += _missing_measurements(split, recipe, bleu_tasks, rouge_tasks, retrieval_tasks)
     tokenizer = data.tokenizer()
     validator = Validator(
         tuple(streams),
@@ -71,12 +110,6 @@ def build_validator(
         valid.eval_beam,
         tokenizer.preprocessing.lowercase,
     )
-    metric = recipe.checkpoint.best_metric
-    # Checked before training, because the first validation may come hours later.
-    if validator and metric not in validator.names:
-        raise MasscliError(
-            f"--best-metric {metric}: is not measured", f"choose one of {', '.join(validator.names)}"
-        )
     return validator, warnings
 
 
@@ -91,14 +124,14 @@ def aligned_rows(
     return [first[row] for row in range(count)], [second[row] for row in range(count)]
 
 
-def _refuse_validation_options(recipe: Recipe, data: DataFolder) -> None:
-    """Raise MasscliError if an option needs a validation split, since there is none."""
+def _refuse_validation_options(recipe: Recipe, problem: str, hint: str) -> None:
+    """Raise MasscliError with this problem if an option needs a validation, since there is none."""
     valid = recipe.valid
     checkpoint = recipe.checkpoint
     metric = checkpoint.best_metric
     # Defaults ask for nothing: only what differs from them is refused.
     is_asked_for = {
-        f"--valid-subset {valid.valid_subset}": valid.valid_subset != ValidConfig().valid_subset,
+        f"--valid-subset {','.join(valid.valid_subset)}": valid.valid_subset != ValidConfig().valid_subset,
         "--patience": checkpoint.patience > 0,
         "--lr-scheduler reduce_lr_on_plateau": recipe.optim.lr_scheduler == "reduce_lr_on_plateau",
         "--eval-bleu": valid.eval_bleu,
@@ -110,15 +143,12 @@ def _refuse_validation_options(recipe: Recipe, data: DataFolder) -> None:
     }
     for flag, asked in is_asked_for.items():
         if asked:
-            splits = ", ".join(data.splits())
-            raise MasscliError(
-                f"{flag}: {recipe.data} has no {valid.valid_subset} split",
-                f"it has {splits}; preprocess one with --validpref, or --mono valid.LANG=FILE",
-            )
+            raise MasscliError(f"{flag}: {problem}", hint)
 
 
 def _build_stream(
     name: str,
+    split: str,
     objective: Objective,
     recipe: Recipe,
     context: RunContext,
@@ -126,12 +156,12 @@ def _build_stream(
     warnings: list[str],
 ) -> ValidationStream | None:
     """Return the validation examples of a stream, or None if it has none; append to `warnings`."""
-    split = recipe.valid.valid_subset
     limit = recipe.valid.max_valid_rows
+    max_tokens = recipe.valid.max_tokens_valid or recipe.train.max_tokens
     data = context.open_data(recipe.stream[name].data_dir)
     longest = model_lengths(recipe, framing)
     # The longest example must fit, even if training batches are smaller.
-    limits = BatchLimits(max(recipe.train.max_tokens, *longest), None, longest)
+    limits = BatchLimits(max(max_tokens, *longest), None, longest)
     table = None
     try:
         if isinstance(objective, EvaluableObjective):
@@ -147,7 +177,7 @@ def _build_stream(
     if isinstance(objective, EvaluableObjective):
         warnings += [f"{name}, {split}: {warning}" for warning in objective.data_warnings(dataset)]
         # Labelled examples are truncated to fit the model, and none is left out.
-        limits = BatchLimits(max(recipe.train.max_tokens, int(dataset.sizes(0, len(dataset)).max())))
+        limits = BatchLimits(max(max_tokens, int(dataset.sizes(0, len(dataset)).max())))
     sampler = BatchSampler(len(dataset), dataset.sizes, limits, recipe.seed, name, shuffle=False)
     if sampler.skipped:
         warnings.append(
@@ -159,7 +189,11 @@ def _build_stream(
 
 
 def _bleu_tasks(
-    recipe: Recipe, objectives: Mapping[str, Objective], context: RunContext, measured: list[ValidationStream]
+    split: str,
+    recipe: Recipe,
+    objectives: Mapping[str, Objective],
+    context: RunContext,
+    measured: list[ValidationStream],
 ) -> list[TranslationTask]:
     """Return the translations to make during validation: one task for each direction."""
     # Validation writes with the pieces that back-translation may write, to judge it as it works.
@@ -170,17 +204,16 @@ def _bleu_tasks(
     tasks: dict[str, TranslationTask] = {}
     for valid_stream in measured:
         stream = recipe.stream[valid_stream.name]
-        for task in _bleu_tasks_of(stream, context.open_data(stream.data_dir), recipe.valid, allowed):
+        for task in _bleu_tasks_of(split, stream, context.open_data(stream.data_dir), recipe.valid, allowed):
             tasks.setdefault(task.name, task)
     return list(tasks.values())
 
 
 def _bleu_tasks_of(
-    stream: StreamConfig, data: DataFolder, valid: ValidConfig, allowed: Mapping[str, Tensor]
+    split: str, stream: StreamConfig, data: DataFolder, valid: ValidConfig, allowed: Mapping[str, Tensor]
 ) -> list[TranslationTask]:
     """Return the translation tasks of a stream: its validation pairs, and text translated there and back."""
     kind = stream.objective.input_kind
-    split = valid.valid_subset
     limit = valid.max_valid_rows
     if not kind.has_direction:
         return []
@@ -226,7 +259,7 @@ def _rouge_task(stream: ValidationStream) -> WritingTask:
     )
 
 
-def _retrieval_tasks(recipe: Recipe, data: DataFolder) -> list[RetrievalTask]:
+def _retrieval_tasks(split: str, recipe: Recipe, data: DataFolder) -> list[RetrievalTask]:
     """Return a retrieval task for each validation pair of the run's languages (--eval-retrieval)."""
     valid = recipe.valid
     # Retrieval compares the states of an encoder.
@@ -234,10 +267,10 @@ def _retrieval_tasks(recipe: Recipe, data: DataFolder) -> list[RetrievalTask]:
         return []
     languages = set(languages_of([stream.dataset for stream in recipe.stream.values()]))
     tasks = []
-    for pair in _pairs_of(data, valid.valid_subset):
+    for pair in _pairs_of(data, split):
         # The data may have pairs of languages that this run does not read.
         if set(pair) <= languages:
-            rows = aligned_rows(data, valid.valid_subset, pair, valid.max_valid_rows)
+            rows = aligned_rows(data, split, pair, valid.max_valid_rows)
             tasks.append(RetrievalTask(pair, rows))
     return tasks
 
@@ -248,19 +281,20 @@ def _pairs_of(data: DataFolder, split: str) -> list[tuple[str, str]]:
 
 
 def _missing_measurements(
+    split: str,
     recipe: Recipe,
     bleu_tasks: list[TranslationTask],
     rouge_tasks: list[WritingTask],
     retrieval_tasks: list[RetrievalTask],
 ) -> list[str]:
-    """Return warnings about measurements that options ask for, but that are impossible or misleading."""
+    """Return warnings about measurements on a split that are asked for, but impossible or misleading."""
     valid = recipe.valid
     streams = recipe.stream.values()
-    split = f"the {valid.valid_subset} split of {recipe.data}"
+    place = f"the {split} split of {recipe.data}"
     warnings = []
     if valid.eval_bleu and not any(task.metric == "bleu" for task in bleu_tasks):
         datasets = ", ".join(stream.dataset for stream in streams)
-        warnings.append(f"no BLEU: {split} has no pairs of {datasets}")
+        warnings.append(f"no BLEU: {place} has no pairs of {datasets}")
     if valid.eval_rouge and not rouge_tasks:
         warnings.append("no ROUGE: no stream of the run writes text from a table (summarize, respond)")
     back_translates = any(stream.objective.input_kind.makes_sources for stream in streams)
@@ -270,5 +304,5 @@ def _missing_measurements(
             "which copying lowers; rather --eval-roundtrip --best-metric roundtrip"
         )
     if valid.eval_retrieval and not retrieval_tasks:
-        warnings.append(f"no retrieval: {split} has no pairs of this run's languages, or the run no encoder")
+        warnings.append(f"no retrieval: {place} has no pairs of this run's languages, or the run no encoder")
     return warnings

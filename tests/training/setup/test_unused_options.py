@@ -13,7 +13,7 @@ import torch
 from masscli.__main__ import run as main
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.preprocess import run as preprocess
-from masscli.core.config import ConfigError, iter_options, to_dict, to_toml
+from masscli.core.config import iter_options, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.models.presets import presets
