@@ -60,6 +60,9 @@ class Objective(nn.Module, ABC):
     """The names of the metrics of `take_training_metrics`."""
     generates_in_prepare: ClassVar[bool] = False
     """Whether `prepare` generates text with the model."""
+    predicts_from_source: ClassVar[bool] = False
+    """Whether a decoder predicts the targets from a source that the encoder reads, so that the use of the
+    source can be measured (--eval-source-use)."""
     exclusive: bool = False
     """Whether the objective must be the only stream of a run."""
     # The default cannot be changed, because all objectives share it.
@@ -109,6 +112,13 @@ class Objective(nn.Module, ABC):
         Back-translation makes its sources here. Runs without gradients.
         """
         return batch
+
+    def visible_neighbours(self, batch: Batch, distance: int) -> Tensor | None:
+        """Return which words (B, L) of the source are no targets, and up to `distance` places away from one.
+
+        None if targets are not parts of the source.
+        """
+        return None
 
     @abstractmethod
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:

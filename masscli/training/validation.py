@@ -28,7 +28,7 @@ from masscli.objectives.objective import Objective
 from masscli.objectives.shared.evaluable_objective import EvaluableObjective, PredictiveObjective
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.evaluate_outputs import evaluate_outputs, with_less_memory
-from masscli.training.validation_tasks import RetrievalTask, TranslationTask, WritingTask
+from masscli.training.validation_tasks import Probe, TranslationTask, WritingTask
 
 ROUGE = METRIC_FAMILIES["rouge"]
 
@@ -75,7 +75,7 @@ class Validator:
     streams: tuple[ValidationStream, ...]
     translations: tuple[TranslationTask, ...]
     writings: tuple[WritingTask, ...]
-    retrievals: tuple[RetrievalTask, ...]
+    probes: tuple[Probe, ...]
     tokenizer: Tokenizer
     framing: Framing
     beam: int
@@ -112,10 +112,10 @@ class Validator:
             names += ROUGE
         for writing in self.writings:
             names += [f"{writing.stream}.{metric}" for metric in ROUGE]
-        if self.retrievals:
-            names.append("retrieval")
-        for retrieval in self.retrievals:
-            names += retrieval.names
+        # Probes of one kind share a mean, which has a name of its own.
+        names += dict.fromkeys(probe.mean for probe in self.probes if probe.mean)
+        for probe in self.probes:
+            names += probe.names
         return names
 
     @property
@@ -146,7 +146,7 @@ class Validator:
         signatures: dict[str, str] = {}
         self._measure_translations(model, metrics, signatures)
         self._measure_writings(model, metrics, signatures)
-        metrics |= self._retrieval(model)
+        metrics |= self._probe(model)
         model.train(was_training)
         for split, other in self.others.items():
             more_metrics, more_signatures = other.measure(model)
@@ -252,10 +252,15 @@ class Validator:
         for metric, scores_of_metric in values.items():
             metrics[metric] = sum(scores_of_metric) / len(scores_of_metric)
 
-    def _retrieval(self, model: Transformer) -> dict[str, float]:
+    def _probe(self, model: Transformer) -> dict[str, float]:
+        """Return the metrics of all probes, and the mean of those that share one."""
         metrics: dict[str, float] = {}
-        for task in self.retrievals:
-            metrics |= task.measure(model, self.framing)
-        if metrics:
-            metrics["retrieval"] = sum(metrics.values()) / len(metrics)
+        values: dict[str, list[float]] = {}
+        for probe in self.probes:
+            measured = probe.measure(model)
+            metrics |= measured
+            if probe.mean:
+                values.setdefault(probe.mean, []).extend(measured.values())
+        for mean, numbers in values.items():
+            metrics[mean] = sum(numbers) / len(numbers)
         return metrics

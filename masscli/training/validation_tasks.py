@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -129,12 +130,30 @@ class WritingTask:
         return rouge_scores(exchange_lines(mine, lines, len(self.sources), device), self.references)
 
 
+class Probe(Protocol):
+    """The interface of a measurement that looks into the model, and needs no text to be generated."""
+
+    mean: ClassVar[str]
+    """Name of the mean over all probes of the kind; empty if it has none."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the metrics."""
+        ...
+
+    def measure(self, model: Transformer) -> dict[str, float]:
+        """Return the metrics by name. All processes must call this together."""
+        ...
+
+
 @dataclass(frozen=True)
 class RetrievalTask:
     """Find the translation of each validation sentence among all of them, in both directions."""
 
+    mean: ClassVar[str] = "retrieval"
     pair: tuple[str, str]
     sides: tuple[list[Ids], list[Ids]]
+    framing: Framing
 
     @property
     def names(self) -> tuple[str, str]:
@@ -143,9 +162,9 @@ class RetrievalTask:
         return f"retrieval.{source}-{target}", f"retrieval.{target}-{source}"
 
     @torch.no_grad()
-    def measure(self, model: Transformer, framing: Framing) -> dict[str, float]:
+    def measure(self, model: Transformer) -> dict[str, float]:
         """Return the share of sentences that find their translation, by direction."""
-        first = sentence_vectors(model, framing, self.sides[0], self.pair[0])
-        second = sentence_vectors(model, framing, self.sides[1], self.pair[1])
+        first = sentence_vectors(model, self.framing, self.sides[0], self.pair[0])
+        second = sentence_vectors(model, self.framing, self.sides[1], self.pair[1])
         forward, backward = self.names
         return {forward: precision_at_1(first, second), backward: precision_at_1(second, first)}

@@ -55,6 +55,7 @@ class Denoise(Objective):
     """Predict the clean sentence."""
 
     weights: ClassVar[Mapping[str, float]] = {"denoise": 1.0}
+    predicts_from_source: ClassVar[bool] = True
 
     def __init__(self, config: DenoiseOptions, context: ObjectiveContext) -> None:
         super().__init__(context)

@@ -106,6 +106,7 @@ class Mass(Objective):
     """MASS: predict the masked fragment of a sentence with the decoder."""
 
     weights: ClassVar[Mapping[str, float]] = {"mass": 1.0}
+    predicts_from_source: ClassVar[bool] = True
 
     def __init__(self, config: MassOptions, context: ObjectiveContext) -> None:
         super().__init__(context)
@@ -131,6 +132,29 @@ class Mass(Objective):
         framing = self.context.framing
         ordinary_ids = framing.vocab.ordinary_ids
         return MassCollator(self.options, framing, self.context.dataset_name, ordinary_ids, code_switcher)
+
+    def visible_neighbours(self, batch: Batch, distance: int) -> Tensor | None:
+        """Return which source words are next to the fragment.
+
+        None if positions of the decoder do not say where the fragment is.
+        """
+        if self.options.decoder_positions != "original":
+            return None
+        assert batch.target is not None and batch.target.positions is not None
+        width = batch.target.ids.shape[1]
+        labels = batch.labels["mass"].positions
+        # A label follows the decoder's input of the same place, and the source may lack the start symbol.
+        first = 1 - self.context.framing.prefix_length
+        places = batch.target.positions.flatten()[labels] + 1 - first
+        is_target = torch.zeros_like(batch.source.ids, dtype=torch.bool)
+        is_target[torch.div(labels, width, rounding_mode="floor"), places] = True
+        near = is_target.clone()
+        for shift in range(1, distance + 1):
+            near[:, shift:] |= is_target[:, :-shift]
+            near[:, :-shift] |= is_target[:, shift:]
+        all_places = torch.arange(near.shape[1], device=near.device)
+        is_word = (all_places >= 1 - first) & (all_places < batch.source.lengths[:, None] - 1)
+        return near & is_word & ~is_target
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of the fragment."""

@@ -50,6 +50,7 @@ class Translate(Objective):
     """Translation: predict the target sentence from the source."""
 
     weights: ClassVar[Mapping[str, float]] = {"translate": 1.0}
+    predicts_from_source: ClassVar[bool] = True
 
     def __init__(self, config: TranslateOptions, context: ObjectiveContext) -> None:
         super().__init__(context)

@@ -22,6 +22,7 @@ from masscli.training.config import CheckpointConfig, ValidConfig
 from masscli.training.recipe import Recipe, StreamConfig
 from masscli.training.setup.build_streams import model_lengths
 from masscli.training.setup.run_context import RunContext
+from masscli.training.source_use import CrossUseTask, SourceUseTask
 from masscli.training.validation import ValidationStream, Validator
 from masscli.training.validation_tasks import RetrievalTask, TranslationTask, WritingTask
 
@@ -97,14 +98,23 @@ def _split_validator(
         if valid.eval_rouge and _writes_text(stream):
             rouge_tasks.append(_rouge_task(stream))
     bleu_tasks = _bleu_tasks(split, recipe, objectives, context, streams)
-    retrieval_tasks = _retrieval_tasks(split, recipe, data)
+    retrieval_tasks = _retrieval_tasks(split, recipe, data, framing)
+    source_use_tasks = _source_use_tasks(recipe, streams, framing)
+    cross_use_tasks = _cross_use_tasks(split, recipe, data, framing)
     warnings += _missing_measurements(split, recipe, bleu_tasks, rouge_tasks, retrieval_tasks)
+    if valid.eval_source_use and not source_use_tasks:
+        warnings.append("no source use: no stream of the run predicts from a source")
+    if valid.eval_cross_use and not cross_use_tasks:
+        warnings.append(
+            f"no cross-lingual use: the {split} split of {recipe.data} has no two pairs of this run's "
+            "languages, or the model no two stacks"
+        )
     tokenizer = data.tokenizer()
     validator = Validator(
         tuple(streams),
         tuple(bleu_tasks),
         tuple(rouge_tasks),
-        tuple(retrieval_tasks),
+        (*retrieval_tasks, *source_use_tasks, *cross_use_tasks),
         tokenizer,
         framing,
         valid.eval_beam,
@@ -137,6 +147,8 @@ def _refuse_validation_options(recipe: Recipe, problem: str, hint: str) -> None:
         "--eval-bleu": valid.eval_bleu,
         "--eval-roundtrip": valid.eval_roundtrip,
         "--eval-retrieval": valid.eval_retrieval,
+        "--eval-source-use": valid.eval_source_use,
+        "--eval-cross-use": valid.eval_cross_use,
         "--eval-rouge": valid.eval_rouge,
         "--max-valid-rows": valid.max_valid_rows is not None,
         f"--best-metric {metric}": metric != CheckpointConfig().best_metric,
@@ -259,20 +271,60 @@ def _rouge_task(stream: ValidationStream) -> WritingTask:
     )
 
 
-def _retrieval_tasks(split: str, recipe: Recipe, data: DataFolder) -> list[RetrievalTask]:
+def _retrieval_tasks(split: str, recipe: Recipe, data: DataFolder, framing: Framing) -> list[RetrievalTask]:
     """Return a retrieval task for each validation pair of the run's languages (--eval-retrieval)."""
-    valid = recipe.valid
     # Retrieval compares the states of an encoder.
-    if not valid.eval_retrieval or not recipe.model.encoder_layers:
+    if not recipe.valid.eval_retrieval or not recipe.model.encoder_layers:
         return []
-    languages = set(languages_of([stream.dataset for stream in recipe.stream.values()]))
+    sides = _sides_of_pairs(split, recipe, data)
+    return [RetrievalTask(pair, lines, framing) for pair, lines in sides.items()]
+
+
+def _source_use_tasks(
+    recipe: Recipe, streams: list[ValidationStream], framing: Framing
+) -> list[SourceUseTask]:
+    """Return a task for each stream in which a decoder predicts from a source (--eval-source-use)."""
+    if not recipe.valid.eval_source_use:
+        return []
     tasks = []
+    for stream in streams:
+        if stream.objective.predicts_from_source:
+            tasks.append(
+                SourceUseTask(
+                    stream.name, stream.objective, stream.batch_builder, stream.sampler, framing.vocab
+                )
+            )
+    return tasks
+
+
+def _cross_use_tasks(split: str, recipe: Recipe, data: DataFolder, framing: Framing) -> list[CrossUseTask]:
+    """Return a task for each validation pair of the run's languages (--eval-cross-use)."""
+    model = recipe.model
+    if not recipe.valid.eval_cross_use or not model.encoder_layers or not model.decoder_layers:
+        return []
+    longest = min(model_lengths(recipe, framing)) - 2
+    tasks = []
+    for pair, (first, second) in _sides_of_pairs(split, recipe, data).items():
+        # Lines that the model has no positions for are left out on both sides.
+        fits = [n for n in range(len(first)) if max(len(first[n]), len(second[n])) <= longest]
+        # With a single line there is no other one to read.
+        if len(fits) > 1:
+            sides = [first[n] for n in fits], [second[n] for n in fits]
+            tasks.append(CrossUseTask(pair, sides, framing))
+    return tasks
+
+
+def _sides_of_pairs(
+    split: str, recipe: Recipe, data: DataFolder
+) -> dict[tuple[str, str], tuple[list[Ids], list[Ids]]]:
+    """Return the token ids of both sides of each pair of the run's languages in a split."""
+    languages = set(languages_of([stream.dataset for stream in recipe.stream.values()]))
+    sides = {}
     for pair in _pairs_of(data, split):
         # The data may have pairs of languages that this run does not read.
         if set(pair) <= languages:
-            rows = aligned_rows(data, split, pair, valid.max_valid_rows)
-            tasks.append(RetrievalTask(pair, rows))
-    return tasks
+            sides[pair] = aligned_rows(data, split, pair, recipe.valid.max_valid_rows)
+    return sides
 
 
 def _pairs_of(data: DataFolder, split: str) -> list[tuple[str, str]]:

@@ -1,0 +1,202 @@
+"""How much a decoder uses its source: losses with the right source minus losses with another one.
+
+Targets and inputs of the decoder stay the same, so a difference of 0 means that the decoder writes what it
+would write without reading. Values are in nats per target.
+
+    source_use          another example's source (of the same language, about as long) - the own source
+    source_use_far      the same, but with the two visible tokens on each side of every target put into the
+                        other source: what remains is not owed to fluency at the seams
+    source_use_masked   every token of the own source is [M] - the own source
+    cross_use           a random sentence of the other language - the translation of the target
+
+The noise of examples has a fixed seed, and nothing is dropped out, so values of runs can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from masscli.core import distributed
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Batch, Ids, Labels, Tokens
+from masscli.data.batches.framing import Framing
+from masscli.data.batches.loader import BatchBuilder
+from masscli.data.batches.sampler import BatchSampler
+from masscli.models.transformer import Transformer
+from masscli.objectives.objective import Objective
+from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequence_pair_batch
+from masscli.text.vocabulary import Vocabulary
+from masscli.training.evaluate_outputs import with_less_memory
+
+SEAM = 2
+"""How many tokens on each side of a target count as its neighbours."""
+BATCH_SIZE = 64
+"""How many pairs are measured at a time for cross_use."""
+
+
+@dataclass(frozen=True)
+class SourceUseTask:
+    """Measure how much the targets of a stream depend on their sources."""
+
+    mean: ClassVar[str] = ""
+    stream: str
+    objective: Objective
+    batch_builder: BatchBuilder
+    sampler: BatchSampler
+    vocab: Vocabulary
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the metrics.
+
+        Only targets that are parts of the source have neighbours in it. Raises MasscliError if there are no
+        two examples.
+        """
+        if len(self._other_examples) < 2:
+            raise MasscliError(
+                f"--eval-source-use: {self.stream} has a single validation example",
+                "raise --max-valid-rows, or leave it out",
+            )
+        batch = self.batch_builder(self.sampler.epoch()[0], 0)
+        kinds = ["source_use", "source_use_masked"]
+        if self.objective.visible_neighbours(batch, SEAM) is not None:
+            kinds.insert(1, "source_use_far")
+        return tuple(f"{kind}.{self.stream}" for kind in kinds)
+
+    @torch.no_grad()
+    def measure(self, model: Transformer) -> dict[str, float]:
+        """Return the metrics by name. All processes must call this together."""
+        device = next(model.parameters()).device
+        self.objective.eval()
+        # The summed losses with the own source and with each of the others, and the number of targets.
+        totals = torch.zeros(len(self.names) + 2, dtype=torch.float64)
+        for position, numbers in enumerate(self.sampler.epoch()):
+            if position % distributed.world_size == distributed.rank:
+                totals += torch.stack(with_less_memory(numbers, partial(self._losses, model, device))).sum(0)
+        self.objective.train()
+        *sums, targets = distributed.all_reduce_sum(totals.to(device)).tolist()
+        own, *others = [value / targets for value in sums]
+        return {name: other - own for name, other in zip(self.names, others, strict=True)}
+
+    def _losses(self, model: Transformer, device: torch.device, numbers: Ids) -> Tensor:
+        """Return the summed loss of each variant of a batch, and the number of targets."""
+        batch = self.objective.prepare(model, self.batch_builder(numbers, 0).to(device))
+        other_numbers = np.array([self._other_examples[int(number)] for number in numbers])
+        other = self.objective.prepare(model, self.batch_builder(other_numbers, 0).to(device))
+        sums = []
+        for source in self._sources(batch, other.source):
+            losses = self.objective(model, replace(batch, source=source))
+            sums.append(sum(float(term.nll) for term in losses.values()))
+        return torch.tensor([*sums, sum(batch.counts.values())], dtype=torch.float64)
+
+    def _sources(self, batch: Batch, other: Tokens) -> Iterator[Tokens]:
+        """Yield the sources with which the targets of a batch are predicted, its own first."""
+        yield batch.source
+        yield other
+        neighbours = self.objective.visible_neighbours(batch, SEAM)
+        if neighbours is not None:
+            yield _with_tokens_of(other, batch.source, neighbours)
+        ordinary = torch.zeros(self.vocab.size, dtype=torch.bool, device=batch.source.ids.device)
+        ordinary[torch.from_numpy(self.vocab.ordinary_ids)] = True
+        yield replace(
+            batch.source, ids=batch.source.ids.masked_fill(ordinary[batch.source.ids], self.vocab.mask)
+        )
+
+    @cached_property
+    def _other_examples(self) -> dict[int, int]:
+        """Return for each example the next longer one by source; for the longest, the one before it."""
+        numbers = np.concatenate(self.sampler.epoch())
+        lengths = self.sampler.sizes(0, self.sampler.num_examples)[numbers, 0]
+        # Ties are in the order of the data, whatever the batches are.
+        ordered = numbers[np.lexsort((numbers, lengths))].tolist()
+        return dict(zip(ordered, [*ordered[1:], *ordered[-2:-1]], strict=False))
+
+
+@dataclass(frozen=True)
+class CrossUseTask:
+    """Measure how much better a sentence is predicted from its translation than from a random sentence.
+
+    The decoder predicts the words of the sentence; the end symbol is left out, which MASS need not learn.
+    `sides` are the token ids of both sides of aligned lines.
+    """
+
+    mean: ClassVar[str] = "cross_use"
+    pair: tuple[str, str]
+    sides: tuple[Sequence[Ids], Sequence[Ids]]
+    framing: Framing
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Return the names of the metrics: one for each direction."""
+        first, second = self.pair
+        return f"cross_use.{first}-{second}", f"cross_use.{second}-{first}"
+
+    @torch.no_grad()
+    def measure(self, model: Transformer) -> dict[str, float]:
+        """Return the metrics by name. All processes must call this together."""
+        forward, backward = self.names
+        first, second = self.pair
+        return {
+            forward: self._difference(model, self.sides[0], self.sides[1], (first, second)),
+            backward: self._difference(model, self.sides[1], self.sides[0], (second, first)),
+        }
+
+    def _difference(
+        self, model: Transformer, sources: Sequence[Ids], targets: Sequence[Ids], languages: tuple[str, str]
+    ) -> float:
+        """Return the loss with a random source minus the loss with the translation, per word."""
+        device = next(model.parameters()).device
+        # In a random order, each line reads the source of the next one, so none reads its own.
+        order = np.random.default_rng(0).permutation(len(targets))
+        random_sources = dict(zip(order.tolist(), np.roll(order, -1).tolist(), strict=True))
+
+        def losses(numbers: Ids) -> Tensor:
+            lines = [targets[int(number)] for number in numbers]
+            sums = []
+            for source_numbers in ([random_sources[int(n)] for n in numbers], numbers.tolist()):
+                inputs = [self.framing.encoder_input(sources[n], languages[0]) for n in source_numbers]
+                batch = sequence_pair_batch(self.framing, inputs, lines, languages, "cross", numbers.tolist())
+                batch = replace(batch, labels={"cross": _without_end(batch.labels["cross"], self.framing)})
+                sums.append(float(sequence_loss(model, batch.to(device), "cross").nll))
+            return torch.tensor([*sums, sum(len(line) for line in lines)], dtype=torch.float64)
+
+        totals = torch.zeros(3, dtype=torch.float64)
+        # Sentences of similar length need little padding.
+        by_length = np.array(sorted(range(len(targets)), key=lambda number: len(targets[number])))
+        for start in range(BATCH_SIZE * distributed.rank, len(targets), BATCH_SIZE * distributed.world_size):
+            numbers = by_length[start : start + BATCH_SIZE]
+            totals += torch.stack(with_less_memory(numbers, losses)).sum(0)
+        with_random, with_translation, words = distributed.all_reduce_sum(totals.to(device)).tolist()
+        difference: float = (with_random - with_translation) / max(1.0, words)
+        return difference
+
+
+def _with_tokens_of(source: Tokens, other: Tokens, chosen: Tensor) -> Tokens:
+    """Return `source` with the tokens of `other` at the places `chosen` (B, L of `other`).
+
+    Places behind the end of a text, or on its end symbol, are left as they are.
+    """
+    width = min(source.ids.shape[1], other.ids.shape[1])
+    places = torch.arange(width, device=source.ids.device)
+    chosen = chosen[:, :width] & (places < source.lengths[:, None] - 1)
+    changed = {}
+    for name in ("ids", "cross_attention_mask", "self_attention_mask"):
+        tensor = getattr(source, name)
+        if tensor is not None:
+            copied = tensor.clone()
+            copied[:, :width][chosen] = getattr(other, name)[:, :width][chosen]
+            changed[name] = copied
+    return replace(source, **changed)
+
+
+def _without_end(labels: Labels, framing: Framing) -> Labels:
+    """Return the labels of words alone."""
+    is_word = labels.ids != framing.vocab.eos
+    return Labels(labels.ids[is_word], labels.positions[is_word])
