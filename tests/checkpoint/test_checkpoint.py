@@ -63,7 +63,7 @@ class Killed(BaseException):
 
 
 DEEDS = [
-    (checkpoint, "write_synced"), (state_file, "write_synced"), (checkpoint, "save_file"), (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"),
+    (checkpoint, "write_synced"), (state_file, "write_atomic"), (checkpoint, "save_file"), (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"),
     (Path, "unlink"), (shutil, "rmtree"),
 ]  # fmt: skip
 """What saving does to the disk."""
