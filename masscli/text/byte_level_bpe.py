@@ -12,19 +12,18 @@ one, as JSON after a header. Special pieces are never made of text: a `<mask>` i
 from __future__ import annotations
 
 import heapq
-import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from masscli.text.markers import UNKNOWN_TEXT
+from masscli.text.packed_vocabulary import PackedVocabulary, damaged, is_list_of, unpack
 from masscli.text.subword_model import BadModelError, pieces_of
 
 HEADER = b"masscli byte-level-bpe\n"
 MAX_CACHED_WORDS = 1 << 17
 """When more words are remembered, all are forgotten."""
-_HINT = "masscli writes such a file when it imports vocab.json and merges.txt"
 _WORD = re.compile(
     r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+",
     re.ASCII,
@@ -91,18 +90,11 @@ def pack_byte_level_bpe(
 ) -> bytes:
     """Return a vocabulary as one file, which ByteLevelModel reads.
 
-    `pieces` are in the order of their ids. `special_ids` are ids of some of them by masscli's names (`<s>`,
-    `<mask>`, ...), and `unused_ids` of those that no text has. With `add_prefix_space` a line is encoded
-    as if it began with a space.
+    `pieces` are in the order of their ids, each once; see PackedVocabulary. With `add_prefix_space` a line is
+    encoded as if it began with a space.
     """
-    content = {
-        "pieces": list(pieces),
-        "merges": [list(pair) for pair in merges],
-        "special_ids": dict(special_ids),
-        "unused_ids": list(unused_ids),
-        "add_prefix_space": add_prefix_space,
-    }
-    return HEADER + json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    rest = {"merges": [list(pair) for pair in merges], "add_prefix_space": add_prefix_space}
+    return PackedVocabulary(pieces, special_ids, unused_ids, rest).pack(HEADER)
 
 
 class ByteLevelModel:
@@ -110,19 +102,16 @@ class ByteLevelModel:
 
     def __init__(self, data: bytes) -> None:
         """Read what `pack_byte_level_bpe` made. Raises BadModelError if it is damaged."""
-        content = _read(data)
-        self._pieces: list[str] = content["pieces"]
-        self._special_ids: dict[str, int] = content["special_ids"]
-        self._unused_ids: list[int] = content["unused_ids"]
-        self.add_prefix_space: bool = content["add_prefix_space"]
-        self.merges: list[tuple[str, str]] = [(first, second) for first, second in content["merges"]]
+        vocabulary = unpack(data, HEADER)
+        self._pieces = vocabulary.pieces
+        self._special_ids = vocabulary.special_ids
+        self._unused_ids = vocabulary.unused_ids
+        self._ids = vocabulary.text_ids
+        self.add_prefix_space, self.merges = _read_rest(vocabulary.rest)
         self._ranks: dict[tuple[str, str], int] = {}
         # Of two equal merges the first counts.
         for rank, pair in enumerate(self.merges):
             self._ranks.setdefault(pair, rank)
-        # Without the special pieces, so that no text becomes one of them.
-        not_text = {*self._special_ids.values(), *self._unused_ids}
-        self._ids = {piece: i for i, piece in enumerate(self._pieces) if i not in not_text}
         self._unknown = self._special_ids.get("<unk>", -1)
         self._cache: dict[str, list[int]] = {}
         self._check_bytes()
@@ -257,33 +246,14 @@ def _merge_pairs(letters: Sequence[str], ranks: Mapping[tuple[str, str], int]) -
     return [part for part in parts if part]
 
 
-def _read(data: bytes) -> dict[str, Any]:
-    """Return what was packed. Raises BadModelError if a part of it is missing, or is of another kind."""
-    try:
-        content = json.loads(data.removeprefix(HEADER))
-    except (ValueError, RecursionError):
-        raise BadModelError("is a damaged byte-level BPE", _HINT) from None
-    if not isinstance(content, dict):
-        raise BadModelError("is a damaged byte-level BPE", _HINT)
-    pieces: Any = content.get("pieces")
-    merges: Any = content.get("merges")
-    special_ids: Any = content.get("special_ids")
-    unused_ids: Any = content.get("unused_ids")
-    valid = (
-        _is_list_of(pieces, str)
-        and len(set(pieces)) == len(pieces)
-        and _is_list_of(merges, list)
-        and all(len(pair) == 2 and _is_list_of(pair, str) for pair in merges)
-        and isinstance(special_ids, dict)
-        and _is_list_of(unused_ids, int)
-        and _is_list_of(list(special_ids.values()), int)
-        and all(0 <= i < len(pieces) for i in (*special_ids.values(), *unused_ids))
-        and isinstance(content.get("add_prefix_space"), bool)
-    )
-    if not valid:
-        raise BadModelError("is a damaged byte-level BPE", _HINT)
-    return content
-
-
-def _is_list_of(value: Any, kind: type) -> bool:
-    return isinstance(value, list) and all(type(item) is kind for item in value)
+def _read_rest(rest: Mapping[str, Any]) -> tuple[bool, list[tuple[str, str]]]:
+    """Return `add_prefix_space` and the merges. Raises BadModelError if one is missing or of another type."""
+    add_prefix_space, merges = rest.get("add_prefix_space"), rest.get("merges")
+    if not isinstance(add_prefix_space, bool) or not isinstance(merges, list):
+        raise damaged(HEADER)
+    pairs = []
+    for pair in merges:
+        if not is_list_of(pair, str) or len(pair) != 2:
+            raise damaged(HEADER)
+        pairs.append((pair[0], pair[1]))
+    return add_prefix_space, pairs

@@ -6,6 +6,8 @@ import codecs
 
 from masscli.text.bpe_codes import BpeCodesModel, is_bpe_codes
 from masscli.text.byte_level_bpe import ByteLevelModel, is_byte_level_bpe
+from masscli.text.fast_tokenizer import FastTokenizerModel, is_fast_tokenizer
+from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel, is_numbered_sentencepiece
 from masscli.text.sentencepiece_model import SentencePieceModel
 from masscli.text.subword_model import BadModelError, SubwordModel
 from masscli.text.tokenizer_card import RESERVED_PIECES, SPARE_PIECES
@@ -21,6 +23,10 @@ BPE_CODES = "bpe-codes"
 """Merges and pieces of subword-nmt or fastBPE."""
 BYTE_LEVEL_BPE = "byte-level-bpe"
 """Merges and pieces of GPT-2, RoBERTa or BART."""
+NUMBERED_SENTENCEPIECE = "numbered-sentencepiece"
+"""A SentencePiece model whose pieces have the ids of a dictionary, as in fairseq and XLM-R."""
+FAST_TOKENIZER = "fast-tokenizer"
+"""A tokenizer.json that is read through Hugging Face's tokenizers."""
 
 
 def detect_kind(data: bytes) -> str:
@@ -30,6 +36,10 @@ def detect_kind(data: bytes) -> str:
         return BPE_CODES
     if is_byte_level_bpe(data):
         return BYTE_LEVEL_BPE
+    if is_numbered_sentencepiece(data):
+        return NUMBERED_SENTENCEPIECE
+    if is_fast_tokenizer(data):
+        return FAST_TOKENIZER
     if is_wordpiece(data):
         return WORDPIECE
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -51,6 +61,10 @@ def open_model(data: bytes, kind: str, lowercase: bool) -> SubwordModel:
         return BpeCodesModel(data)
     if kind == BYTE_LEVEL_BPE:
         return ByteLevelModel(data)
+    if kind == NUMBERED_SENTENCEPIECE:
+        return NumberedSentencePieceModel(data)
+    if kind == FAST_TOKENIZER:
+        return FastTokenizerModel(data)
     if kind == WORDPIECE:
         return WordPieceModel(data, keep_accents=not lowercase)
     if kind not in (TRAINED_BPE, SENTENCEPIECE):

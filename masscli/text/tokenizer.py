@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
 from masscli.text.bpe_codes import read_bpe_files
-from masscli.text.byte_level_bpe import ByteLevelModel, piece_text
+from masscli.text.byte_level_bpe import piece_text
+from masscli.text.fast_tokenizer import FastTokenizerModel
 from masscli.text.markers import (
     BPE_CONTINUATION,
     BYTE_LEVEL_SPACE,
@@ -203,7 +204,7 @@ class Tokenizer:
     def encode_words(self, words: Sequence[str], language: str) -> list[list[int]]:
         """Return the ids of each word of a text in which spaces separate them."""
         ids = self.encode_lines(words, language)
-        if not isinstance(self._model, ByteLevelModel):
+        if self.subword_marker != BYTE_LEVEL_SPACE:
             return ids
         # Their pieces say whether a space stands before a word, which it does before all but the first.
         prepared = self.preprocessing.apply(words[1:], language)
@@ -233,9 +234,9 @@ class Tokenizer:
 
     def piece_texts(self, ids: Sequence[int]) -> list[str]:
         """Return the text of each piece, without its word marker."""
-        if self.model_kind == BYTE_LEVEL_BPE:
-            return list(map(piece_text, self.ids_to_pieces(ids)))
         marker = self.subword_marker
+        if marker == BYTE_LEVEL_SPACE:
+            return list(map(piece_text, self.ids_to_pieces(ids)))
         return [remove_marker(piece, marker) for piece in self.ids_to_pieces(ids)]
 
     @property
@@ -247,6 +248,8 @@ class Tokenizer:
             return BPE_CONTINUATION
         if self.model_kind == BYTE_LEVEL_BPE:
             return BYTE_LEVEL_SPACE
+        if isinstance(self._model, FastTokenizerModel):
+            return self._model.marker
         return SENTENCEPIECE_SPACE
 
     @property

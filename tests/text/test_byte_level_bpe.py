@@ -149,7 +149,7 @@ def test_damage_is_one_line() -> None:
             Tokenizer.from_bytes(Path("vocab.model"), data, TextPreprocessing(), ("en",))
         return str(caught.value.args[0])
 
-    assert error(packed()[:-5]) == "vocab.model: is a damaged byte-level BPE"
+    assert error(packed()[:-5]) == "vocab.model: is a damaged vocabulary of the kind byte-level-bpe"
     header, _, content = packed().partition(b"\n")
     for key, value in (
         ("pieces", ["a", "a"]),
@@ -159,8 +159,14 @@ def test_damage_is_one_line() -> None:
         ("add_prefix_space", 1),
     ):
         changed = json.dumps(json.loads(content) | {key: value}).encode()
-        assert error(header + b"\n" + changed) == "vocab.model: is a damaged byte-level BPE"
-    assert error(header + b"\n" + b"[" * 100_000) == "vocab.model: is a damaged byte-level BPE"
+        assert (
+            error(header + b"\n" + changed)
+            == "vocab.model: is a damaged vocabulary of the kind byte-level-bpe"
+        )
+    assert (
+        error(header + b"\n" + b"[" * 100_000)
+        == "vocab.model: is a damaged vocabulary of the kind byte-level-bpe"
+    )
     few = pack_byte_level_bpe(["a", "b"], [], {})
     assert error(few) == "vocab.model: lacks 254 of the 256 bytes, and has no unknown piece"
 

@@ -1,0 +1,159 @@
+"""Use a tokenizer.json of Hugging Face through its own library, `tokenizers` (the extra `hf`).
+
+It stands for every vocabulary that our own readers do not know, with the ids that it has there. Texts are
+never encoded into special ids: a `[MASK]` in a line is text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from masscli.core.errors import MasscliError
+from masscli.text.markers import (
+    BPE_CONTINUATION,
+    BYTE_LEVEL_SPACE,
+    SENTENCEPIECE_SPACE,
+    UNKNOWN_TEXT,
+    WORDPIECE_CONTINUATION,
+)
+from masscli.text.packed_vocabulary import PackedVocabulary, damaged, unpack
+from masscli.text.subword_model import BadModelError, pieces_of
+
+HEADER = b"masscli fast-tokenizer\n"
+WORD_END = "</w>"
+MARKERS = {
+    "ByteLevel": BYTE_LEVEL_SPACE,
+    "Metaspace": SENTENCEPIECE_SPACE,
+    "WordPiece": WORDPIECE_CONTINUATION,
+    "BPEDecoder": BPE_CONTINUATION,
+}
+"""How pieces show words, by the type of the decoder in tokenizer.json."""
+
+
+def is_fast_tokenizer(data: bytes) -> bool:
+    """Return whether a file is one that `pack_fast_tokenizer` makes."""
+    return data.startswith(HEADER)
+
+
+def pack_fast_tokenizer(
+    content: Mapping[str, Any], special_ids: Mapping[str, int], unused_ids: Sequence[int] = ()
+) -> bytes:
+    """Return the contents of a tokenizer.json as one file with the ids of its special pieces.
+
+    `special_ids` are by masscli's names (`<s>`, `<mask>`, ...). `unused_ids` are those that no text has. Ids
+    that no piece has are called `<id>`.
+    """
+    tokenizer = _load(json.dumps(content))
+    ids = tokenizer.get_vocab(with_added_tokens=True)
+    pieces = [f"<{i}>" for i in range(max(ids.values(), default=-1) + 1)]
+    for piece, i in ids.items():
+        pieces[i] = piece
+    return PackedVocabulary(pieces, special_ids, unused_ids, {"tokenizer": content}).pack(HEADER)
+
+
+def find_marker(content: Mapping[str, Any]) -> str | None:
+    """Return the marker of words of a tokenizer.json by its decoder, or None if it is not known."""
+    decoder = content.get("decoder")
+    if not isinstance(decoder, Mapping):
+        return None
+    kinds = [decoder.get("type")]
+    steps = decoder.get("decoders")
+    if isinstance(steps, list):
+        kinds += [step.get("type") for step in steps if isinstance(step, Mapping)]
+    known = [MARKERS[kind] for kind in kinds if kind in MARKERS]
+    if not known:
+        return None
+    return known[0]
+
+
+class FastTokenizerModel:
+    """A tokenizer of Hugging Face's library; see SubwordModel for the methods."""
+
+    def __init__(self, data: bytes) -> None:
+        """Read what `pack_fast_tokenizer` made.
+
+        Raises BadModelError if it is damaged, and MasscliError if the library is not installed.
+        """
+        vocabulary = unpack(data, HEADER)
+        content = vocabulary.rest.get("tokenizer")
+        marker = find_marker(content) if isinstance(content, Mapping) else None
+        if marker is None or "<unk>" not in vocabulary.special_ids:
+            raise damaged(HEADER)
+        self.marker = marker
+        self._tokenizer = _load(json.dumps(content))
+        self._pieces = vocabulary.pieces
+        self._special_ids = vocabulary.special_ids
+        self._unused_ids = vocabulary.unused_ids
+        self._unknown = vocabulary.special_ids["<unk>"]
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @property
+    def special_ids(self) -> Mapping[str, int]:
+        """The ids of the special pieces, by masscli's names for them."""
+        return self._special_ids
+
+    @property
+    def free_ids(self) -> Sequence[int]:
+        """The ids of pieces that no text has."""
+        return self._unused_ids
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each line."""
+        encoded = self._tokenizer.encode_batch(list(lines), add_special_tokens=False)
+        return [encoding.ids for encoding in encoded]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of some ids, and UNKNOWN_TEXT for unknown pieces."""
+        known: list[list[int]] = [[]]
+        for i in ids:
+            if i == self._unknown:
+                known.append([])
+            else:
+                known[-1].append(i)
+        texts = [self._tokenizer.decode(stretch, skip_special_tokens=False) for stretch in known]
+        return f" {UNKNOWN_TEXT} ".join(texts).strip(" ")
+
+    def id_to_piece(self, ids: Sequence[int]) -> list[str]:
+        """Return the pieces; an id beyond their end is written as `<id>`.
+
+        Pieces that mark the end of a word are written like those of BPE codes, which mark that it goes on.
+        """
+        pieces = pieces_of(ids, self._pieces)
+        if self.marker != BPE_CONTINUATION:
+            return pieces
+        rewritten = []
+        for piece in pieces:
+            if piece.endswith(WORD_END):
+                rewritten.append(piece.removesuffix(WORD_END))
+            else:
+                rewritten.append(piece + BPE_CONTINUATION)
+        return rewritten
+
+
+def _load(text: str) -> Any:
+    """Return the library's tokenizer. Raises BadModelError if it refuses the text."""
+    # The library would encode in threads, and warn at each fork that follows.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        import tokenizers
+    except ImportError:
+        raise MasscliError(
+            "this vocabulary is a tokenizer.json that needs Hugging Face's tokenizers",
+            "pip install 'masscli[hf]'",
+        ) from None
+    try:
+        tokenizer = tokenizers.Tokenizer.from_str(text)
+    # The library raises a plain Exception.
+    except Exception as error:
+        raise BadModelError(
+            f"is refused by Hugging Face's tokenizers ({error})", "was it written by a newer version of it?"
+        ) from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    return tokenizer

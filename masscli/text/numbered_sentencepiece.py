@@ -1,0 +1,100 @@
+"""SentencePiece with the ids of a dictionary instead of its own: fairseq, XLM-R, CamemBERT, mBART.
+
+SentencePiece cuts a line into pieces, and a dictionary says which id each piece has. A piece that the
+dictionary lacks is unknown. Special pieces are never made of text.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from masscli.text.markers import SENTENCEPIECE_SPACE, UNKNOWN_TEXT
+from masscli.text.packed_vocabulary import PackedVocabulary, damaged, unpack
+from masscli.text.sentencepiece_model import SentencePieceModel
+from masscli.text.subword_model import BadModelError, pieces_of
+
+HEADER = b"masscli numbered-sentencepiece\n"
+
+
+def is_numbered_sentencepiece(data: bytes) -> bool:
+    """Return whether a file is one that `pack_numbered_sentencepiece` makes."""
+    return data.startswith(HEADER)
+
+
+def pack_numbered_sentencepiece(
+    model: bytes, pieces: Sequence[str], special_ids: Mapping[str, int], unused_ids: Sequence[int] = ()
+) -> bytes:
+    """Return a SentencePiece model and a dictionary as one file.
+
+    `pieces` are in the order of their ids, each once; see PackedVocabulary. `special_ids` must have `<unk>`.
+    """
+    rest = {"model": base64.b64encode(model).decode()}
+    return PackedVocabulary(pieces, special_ids, unused_ids, rest).pack(HEADER)
+
+
+class NumberedSentencePieceModel:
+    """A SentencePiece model and a dictionary; see SubwordModel for the methods."""
+
+    def __init__(self, data: bytes) -> None:
+        """Read what `pack_numbered_sentencepiece` made. Raises BadModelError if it is damaged."""
+        vocabulary = unpack(data, HEADER)
+        if "<unk>" not in vocabulary.special_ids:
+            raise damaged(HEADER)
+        self._pieces = vocabulary.pieces
+        self._special_ids = vocabulary.special_ids
+        self._unused_ids = vocabulary.unused_ids
+        self._ids = vocabulary.text_ids
+        self._unknown = vocabulary.special_ids["<unk>"]
+        self.model_bytes = _model(vocabulary.rest)
+        self._processor: Any = SentencePieceModel(self.model_bytes).processor
+        if any(self._processor.is_byte(i) for i in range(len(self._processor))):
+            raise BadModelError(
+                "is a SentencePiece model with bytes (byte_fallback) and a dictionary of its own",
+                "such a vocabulary is not supported",
+            )
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @property
+    def special_ids(self) -> Mapping[str, int]:
+        """The ids of the special pieces, by masscli's names for them."""
+        return self._special_ids
+
+    @property
+    def free_ids(self) -> Sequence[int]:
+        """The ids of pieces that no text has."""
+        return self._unused_ids
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each line."""
+        pieces_of_lines = self._processor.encode(list(lines), out_type=str)
+        return [[self._ids.get(piece, self._unknown) for piece in pieces] for pieces in pieces_of_lines]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of some ids, and UNKNOWN_TEXT for unknown pieces."""
+        pieces = []
+        for i in ids:
+            if i == self._unknown:
+                pieces.append(f"{SENTENCEPIECE_SPACE}{UNKNOWN_TEXT}{SENTENCEPIECE_SPACE}")
+            else:
+                pieces.append(self._pieces[i])
+        return "".join(pieces).replace(SENTENCEPIECE_SPACE, " ").strip(" ")
+
+    def id_to_piece(self, ids: Sequence[int]) -> list[str]:
+        """Return the pieces as the dictionary has them; an id beyond its end is written as `<id>`."""
+        return pieces_of(ids, self._pieces)
+
+
+def _model(rest: Mapping[str, Any]) -> bytes:
+    """Return the SentencePiece model. Raises BadModelError if there is none."""
+    encoded = rest.get("model")
+    if not isinstance(encoded, str):
+        raise damaged(HEADER)
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (ValueError, binascii.Error):
+        raise damaged(HEADER) from None
