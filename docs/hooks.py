@@ -15,6 +15,7 @@ from unittest import mock
 from mkdocs.structure.files import File, Files
 
 from masscli.cli.app import COMMANDS
+from masscli.cli.foreign.table import ForeignFlag, programs
 from masscli.core.config import OptionInfo, iter_options
 from masscli.objectives.registry import OBJECTIVES
 from masscli.training.recipe import Recipe
@@ -28,6 +29,7 @@ def on_files(files: Files, config: Any) -> Files:
         "reference/commands.md": commands_page(),
         "reference/objectives.md": objectives_page(),
         "reference/settings.md": settings_page(),
+        "reference/other-toolkits.md": other_toolkits_page(),
         "methods/index.md": methods_page(),
     }
     for path, text in pages.items():
@@ -92,6 +94,36 @@ def options_table(options: list[OptionInfo]) -> str:
         cells = [f"`{option.key}`", kind, default, option.help.replace("|", "/")]
         rows.append("| " + " | ".join(cells) + " |")
     return "\n".join(rows)
+
+
+def other_toolkits_page() -> str:
+    """Return a table with the counterpart of each flag of other toolkits."""
+    parts = [
+        "# Flags of other toolkits\n\n`masscli convert-command` reads command lines of these programs and "
+        "writes what stands here. See [Come from another toolkit](../how-to/other-toolkits.md)."
+    ]
+    for program in programs().values():
+        rows = ["| flag | here |", "|---|---|"]
+        rows += [f"| `{flag.name}` | {foreign_cell(flag)} |" for flag in program.flags.values()]
+        defaults = f"Where the default differs: `{program.defaults}`\n\n" if program.defaults else ""
+        parts.append(
+            f"## {program.name}\n\nHere: `masscli {program.command}`. {defaults}\n" + "\n".join(rows)
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def foreign_cell(flag: ForeignFlag) -> str:
+    """Return the counterpart of a flag for a cell of a table."""
+    if flag.always is not None:
+        return f"always so: {flag.always}"
+    if flag.missing is not None:
+        return f"no counterpart: {flag.missing}"
+    if not flag.choices:
+        return f"`{str(flag.template).replace('{}', 'VALUE')}`"
+    cells = []
+    for value, flags in flag.choices.items():
+        cells.append(f"`{value}`: `{flags}`" if flags else f"`{value}`: nothing")
+    return "<br>".join(cells)
 
 
 def methods_page() -> str:

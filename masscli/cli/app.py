@@ -36,12 +36,13 @@ COMMANDS = {
     "bench": "Measure speed on this machine, beside plain PyTorch.",
     "dictionary": "Find words that mean the same: in pairs, in text, or in a model.",
     "report": "Summarise scores over seeds, or what runs cost.",
+    "convert-command": "Turn a command line of another toolkit into one of masscli.",
     "recipe": "List, show and run recipes, and check and compare settings.",
     "demo": "Write sample text in four languages, to try things out.",
     "doctor": "Show what a bug report needs: versions, device, memory, extras.",
 }
-"""The summary of each command. Its module is masscli/cli/NAME.py, or NAME_.py if the word is a keyword of
-Python."""
+"""The summary of each command. Its module is masscli/cli/NAME.py, with _ for - and with a _ behind a word
+that is a keyword of Python."""
 
 SHARING_COMMANDS = {"pretrain", "finetune", "generate"}
 """The commands that share their work among the processes of torchrun; others run in the first process."""
@@ -192,9 +193,10 @@ def build_command(name: str, args: Sequence[str]) -> Any:
 
 def module_of(name: str) -> str:
     """Return the module of a command."""
-    if iskeyword(name):
-        return f"masscli.cli.{name}_"
-    return f"masscli.cli.{name}"
+    module = name.replace("-", "_")
+    if iskeyword(module):
+        module += "_"
+    return f"masscli.cli.{module}"
 
 
 def _split_help(text: str) -> tuple[str, str]:
@@ -208,13 +210,22 @@ def _explain(error: typer.BadParameter, args: Sequence[str]) -> MasscliError:
     option = getattr(error, "option_name", None)
     if option is not None:
         # Imported only now, because most commands do not need the options of training.
-        from masscli.cli.training_options import explain_unknown_option
+        from masscli.cli.unknown_flags import explain_unknown_flags
 
-        explained = explain_unknown_option(option, args[0])
+        explained = explain_unknown_flags(args, _known_flags(args))
         if explained is not None:
             return explained
     line = " ".join(error.format_message().split()).rstrip(".")
     return MasscliError(line[:1].lower() + line[1:], _help_command(args))
+
+
+def _known_flags(args: Sequence[str]) -> set[str]:
+    """Return the flags of the command in `args`."""
+    known = set()
+    if args[0] in COMMANDS:
+        for parameter in build_command(args[0], args[1:]).params:
+            known |= {*parameter.opts, *parameter.secondary_opts, "--help"}
+    return known
 
 
 def _help_command(args: Sequence[str]) -> str:

@@ -1,0 +1,39 @@
+"""Turn a command line of fairseq, XLM, MASS or Hugging Face into one of masscli.
+
+The programs are fairseq-preprocess, fairseq-train, fairseq-generate, fairseq-interactive, train.py of XLM and
+MASS, and run_translation.py. Give the command line as one word in quotes; - reads it from standard input, and
+lines that end with a backslash, comments and variables of the shell may be in it. The command of masscli is
+printed on standard output, and what has no counterpart on standard error. Where defaults differ, those of the
+other program are written out.
+
+Examples:
+  masscli convert-command 'fairseq-train data-bin/ende --arch transformer --max-tokens 4096 --lr 5e-4'
+  masscli convert-command - < train.sh
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+
+def run(
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND", help="The command line in quotes; - is standard input.")
+    ],
+) -> None:
+    """Print the command."""
+    from masscli.cli.foreign.command_line import parse_foreign
+    from masscli.cli.foreign.conversion import convert, format_command
+
+    text = " ".join(command)
+    if command == ["-"]:
+        text = sys.stdin.read()
+    conversion = convert(parse_foreign(text))
+    print(format_command(conversion.words()))
+    for remark in conversion.remarks:
+        print(f"note: {remark}", file=sys.stderr)
+    if conversion.always:
+        print(f"note: not needed here: {', '.join(conversion.always)}", file=sys.stderr)

@@ -1,0 +1,294 @@
+"""Turn a command line of another toolkit into one of masscli."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from masscli.cli.foreign.command_line import ForeignCommand, GivenFlag
+from masscli.cli.foreign.values import FORMS, WHOLE_FORMS, checkpoint, languages
+
+XLM_OBJECTIVES = {
+    "bt": "backtranslate",
+    "mt": "translate",
+    "mass": "mass",
+    "mlm": "mlm",
+    "clm": "clm",
+    "ae": "denoise",
+}
+"""The objective of each kind of step of XLM; the first that a command line has is the main one."""
+ENCODERS = ("mlm", "tlm", "roberta", "classify", "regress", "choose")
+"""Objectives for which an encoder is enough."""
+DECODERS = ("clm", "gpt")
+"""Objectives for which a decoder is enough."""
+
+
+@dataclass(slots=True)
+class Conversion:
+    """A command line of masscli while it is made."""
+
+    command: str
+    options: dict[str, str | None] = field(default_factory=dict)
+    """Flags to their values; None for a flag without one."""
+    arguments: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """What has no counterpart, and what has to be done besides."""
+    always: list[str] = field(default_factory=list)
+    """Flags that are not needed here."""
+    processes: str | None = None
+
+    def add(self, flags: str) -> None:
+        """Take over flags with their values; they replace what was there before."""
+        words = flags.split()
+        for number, word in enumerate(words):
+            if not word.startswith("--"):
+                continue
+            following = words[number + 1 : number + 2]
+            value = following[0] if following and not following[0].startswith("--") else None
+            self.options.pop(_opposite(word), None)
+            self.options[word] = value
+
+    @property
+    def objective(self) -> str:
+        """Return the name of the objective or task."""
+        return self.options.get("--task") or self.options.get("--objective") or ""
+
+    def words(self) -> list[str]:
+        """Return the command line."""
+        start = ["masscli"]
+        if self.processes is not None:
+            start = ["torchrun", "--nproc-per-node", self.processes, "-m", "masscli"]
+        words = [*start, self.command, *self.arguments]
+        for flag, value in self.options.items():
+            words += [flag] if value is None else [flag, value]
+        return words
+
+
+def convert(given: ForeignCommand) -> Conversion:
+    """Return the command line of masscli that does the same, as far as there is one."""
+    command, _, task = given.program.command.partition(" ")
+    conversion = Conversion(command, processes=given.processes)
+    conversion.add(f"{task} {given.program.defaults}")
+    # What an architecture sets comes first, since other flags change it wherever they stand.
+    for flag in sorted(given.flags, key=lambda flag: flag.flag is None or not flag.flag.is_base):
+        _convert_flag(conversion, flag)
+    FINISH[given.program.name](conversion, given)
+    _choose_command(conversion)
+    _drop_unknown(conversion)
+    return conversion
+
+
+def _convert_flag(conversion: Conversion, given: GivenFlag) -> None:
+    """Add the counterpart of one flag, or a remark."""
+    flag, value = given.flag, " ".join(given.values)
+    if flag is None:
+        conversion.remarks.append(f"{given.name}: is in no table of masscli, and was left out")
+    elif flag.always is not None:
+        conversion.always.append(given.name)
+    elif flag.missing is not None:
+        conversion.remarks.append(f"{given.name}: has no counterpart; {flag.missing}")
+    elif flag.choices:
+        if value not in flag.choices:
+            known = ", ".join(flag.choices)
+            conversion.remarks.append(f"{given.name} {value}: has no counterpart (known: {known})")
+        conversion.add(flag.choices.get(value, ""))
+    elif value.lower() == "false":
+        # A switch that is turned off.
+        return
+    else:
+        _add_template(conversion, given)
+
+
+def _add_template(conversion: Conversion, given: GivenFlag) -> None:
+    """Add the flags of a template, with the value in the form that it has here."""
+    assert given.flag is not None and given.flag.template is not None
+    value = given.values[0] if given.values else ""
+    try:
+        if given.flag.form in WHOLE_FORMS:
+            conversion.add(WHOLE_FORMS[given.flag.form](value))
+            return
+        written = FORMS[given.flag.form](value)
+    except (ValueError, KeyError, IndexError):
+        conversion.remarks.append(f"{given.name} {value}: is not understood, and was left out")
+        return
+    flags = given.flag.template.replace("{}", written)
+    if flags.startswith("--"):
+        conversion.add(flags)
+    else:
+        conversion.arguments += flags.split()
+    if given.flag.form.startswith("checkpoint"):
+        _remark_on_import(conversion, value.split(":"))
+
+
+def _remark_on_import(conversion: Conversion, paths: Iterable[str]) -> None:
+    for path in paths:
+        converted = checkpoint(path)
+        # A run of fairseq's names is a run of masscli's; other files have to be imported.
+        if not path.endswith(("checkpoint_best.pt", "checkpoint_last.pt")):
+            conversion.remarks.append(
+                f"{path}: has to be a run of masscli; masscli import makes one of foreign weights, "
+                f"such as {converted}"
+            )
+
+
+def _finish_fairseq_train(conversion: Conversion, given: ForeignCommand) -> None:
+    """Set the data folder, and leave out what the task does not need."""
+    if given.arguments:
+        # Shards of fairseq are joined with colons; a data folder has its shards inside.
+        first, *others = given.arguments[0].split(":")
+        conversion.arguments = [first]
+        if others:
+            conversion.remarks.append(f"{given.arguments[0]}: masscli reads one data folder with all shards")
+
+
+def _finish_fairseq_generate(conversion: Conversion, given: ForeignCommand) -> None:
+    """Set the data folder; fairseq-interactive reads lines instead."""
+    if "interactive" in given.script:
+        conversion.options.pop("--gen-subset", None)
+        conversion.options.setdefault("--input", "-")
+        conversion.options.setdefault("--buffer-size", "1")
+        # fairseq counts from 0, which means the same as 1.
+        if conversion.options["--buffer-size"] == "0":
+            conversion.options["--buffer-size"] = "1"
+    elif given.arguments:
+        conversion.options["--data"] = given.arguments[0]
+    if not conversion.arguments:
+        conversion.remarks.append("--path: names no run, so the latest one under runs is taken")
+
+
+def _finish_fairseq_preprocess(conversion: Conversion, given: ForeignCommand) -> None:
+    """Say what the text has to be."""
+    conversion.remarks.append(
+        "the files have to be plain text, without BPE: preprocess makes the pieces itself"
+    )
+
+
+def _finish_xlm(conversion: Conversion, given: ForeignCommand) -> None:
+    """Choose the objectives by the steps, with their weights, and the folder by its parts."""
+    values = {flag.name.lstrip("-").replace("-", "_"): "".join(flag.values) for flag in given.flags}
+    for flag in ("--task", "--objective", "--pairs", "--langs", "--auxiliary"):
+        conversion.options.pop(flag, None)
+    conversion.options.pop("--word-mass", None)
+    _choose_xlm_objectives(conversion, values)
+    folder = [values.get("dump_path") or "dumped", values.get("exp_name", ""), values.get("exp_id", "")]
+    conversion.options["--save-dir"] = "/".join(part.rstrip("/") for part in folder if part)
+    # XLM's feed-forward layers are four times as wide as the others.
+    conversion.options["--ffn-dim"] = str(4 * int(conversion.options["--dim"] or 0))
+    if values.get("tokens_per_batch", "-1") != "-1" and "batch_size" in values:
+        # It is then the size of the batches of back-translation alone.
+        conversion.options.pop("--batch-size", None)
+        conversion.remarks.append("--batch_size: has no counterpart beside --tokens_per_batch (--max-tokens)")
+    if conversion.objective in ENCODERS:
+        conversion.options.pop("--decoder-layers", None)
+    if conversion.objective in DECODERS:
+        conversion.options.pop("--encoder-layers", None)
+    if "--lang-temperature" not in conversion.options and conversion.objective != "denoise":
+        # XLM makes as many steps in each language, whatever their sizes.
+        conversion.options["--lang-temperature"] = "1000"
+    if "reload_model" in values:
+        _remark_on_import(conversion, dict.fromkeys(filter(None, values["reload_model"].split(","))))
+
+
+def _choose_xlm_objectives(conversion: Conversion, values: dict[str, str]) -> None:
+    """Set the main objective with its languages or pairs, and the others as --auxiliary."""
+    objectives: dict[str, list[str]] = {}
+    weights: dict[str, str] = {}
+    for step, objective in XLM_OBJECTIVES.items():
+        for item in filter(None, values.get(f"{step}_steps", "").split(",")):
+            # Masked language modelling of a pair is TLM.
+            name = "tlm" if step == "mlm" and "-" in item else objective
+            objectives.setdefault(name, []).append(item)
+            weights[name] = values.get(f"lambda_{step}", "1")
+    if not objectives:
+        conversion.remarks.append("no steps are given (--mass_steps, --mt_steps, ...): choose an --objective")
+        return
+    main, *others = objectives
+    kind = "--task" if main in ("backtranslate", "translate") else "--objective"
+    conversion.options = {kind: main, **conversion.options}
+    if main in ("backtranslate", "translate", "tlm"):
+        # The step en-fr-en translates into fr, to learn the way from there back to en.
+        pairs = ["-".join(item.split("-")[-2:]) for item in objectives[main]]
+        conversion.options["--pairs"] = ",".join(pairs)
+    else:
+        conversion.options["--langs"] = languages(",".join(objectives[main]))
+    if weights[main] != "1":
+        conversion.remarks.append(
+            f"the weight {weights[main]} of {main}: has no flag; write it into a recipe"
+        )
+    if others:
+        conversion.options["--auxiliary"] = ",".join(f"{name}={weights[name]}" for name in others)
+
+
+def _finish_run_translation(conversion: Conversion, given: ForeignCommand) -> None:
+    """Let the batch be limited by its examples, as there, and not by their tokens."""
+    longest = max(
+        int(conversion.options.get("--max-source-positions") or 1024),
+        int(conversion.options.get("--max-target-positions") or 128),
+    )
+    conversion.options["--max-tokens"] = str(longest * int(conversion.options["--batch-size"] or 8))
+    if "--max-update" in conversion.options:
+        conversion.options.pop("--max-epoch", None)
+    conversion.remarks.append(
+        "the data folder is data-bin, which masscli preprocess writes; name another one"
+    )
+
+
+FINISH: dict[str, Callable[[Conversion, ForeignCommand], None]] = {
+    "fairseq-preprocess": _finish_fairseq_preprocess,
+    "fairseq-train": _finish_fairseq_train,
+    "fairseq-generate": _finish_fairseq_generate,
+    "train.py": _finish_xlm,
+    "run_translation.py": _finish_run_translation,
+}
+"""What a table cannot express, for each program."""
+
+
+def _choose_command(conversion: Conversion) -> None:
+    """Let the flag that names the objective decide between pretrain and finetune."""
+    if "--objective" in conversion.options:
+        conversion.command = "pretrain"
+        conversion.options.pop("--task", None)
+    elif "--task" in conversion.options:
+        conversion.command = "finetune"
+
+
+def _drop_unknown(conversion: Conversion) -> None:
+    """Leave out flags that the objective does not have, with a remark for each."""
+    from masscli.cli.app import build_command
+
+    chooser = {"pretrain": "--objective", "finetune": "--task"}.get(conversion.command)
+    args = []
+    if chooser is not None and conversion.options.get(chooser):
+        args = [chooser, conversion.objective]
+        if conversion.options.get("--auxiliary"):
+            args += ["--auxiliary", str(conversion.options["--auxiliary"])]
+    known = set()
+    for parameter in build_command(conversion.command, args).params:
+        known |= {*parameter.opts, *parameter.secondary_opts}
+    for flag in [flag for flag in conversion.options if flag not in known]:
+        value = conversion.options.pop(flag)
+        conversion.remarks.append(
+            f"{flag} {value or ''}".strip() + f": {conversion.objective} does not have it"
+        )
+
+
+def _opposite(flag: str) -> str:
+    """Return the flag that turns this one off, or on."""
+    if flag.startswith("--no-"):
+        return f"--{flag.removeprefix('--no-')}"
+    return f"--no-{flag.removeprefix('--')}"
+
+
+def format_command(words: Iterable[str], width: int = 100) -> str:
+    """Return a command line for a shell, with a backslash at the end of each line but the last.
+
+    Variables of the shell, such as $DATA, stay variables.
+    """
+    lines = [""]
+    for word in words:
+        quoted = f'"{word}"' if "$" in word and '"' not in word else shlex.quote(word)
+        if len(lines[-1]) + len(quoted) > width and word.startswith("-"):
+            lines.append("   ")
+        lines[-1] = f"{lines[-1]} {quoted}" if lines[-1] else quoted
+    return " \\\n".join(lines)

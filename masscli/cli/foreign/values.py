@@ -1,0 +1,118 @@
+"""How values of other toolkits are written here: the forms that flags.toml names."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import PurePath
+
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin")
+XLM_OPTIMIZERS = {
+    "adam": "--optimizer adam --lr-scheduler constant --warmup-updates 0",
+    "adam_inverse_sqrt": "--optimizer adam --lr-scheduler inverse_sqrt --warmup-updates 4000",
+    "adam_cosine": "--optimizer adam --lr-scheduler cosine --warmup-updates 4000",
+}
+"""XLM's optimizers, with their own defaults."""
+XLM_OPTIMIZER_OPTIONS = {
+    "lr": "--lr",
+    "warmup_updates": "--warmup-updates",
+    "warmup_init_lr": "--warmup-init-lr",
+    "weight_decay": "--weight-decay",
+    "eps": "--adam-eps",
+}
+
+
+def items(value: str) -> list[str]:
+    """Return the items of a Python list or tuple, such as `(0.9, 0.98)`, or the value itself."""
+    return [item.strip() for item in value.strip("()[] ").split(",")]
+
+
+def languages(value: str) -> str:
+    """Return the languages in `en-fr`, `en,fr` or `en-en,zh-zh`, each once."""
+    return ",".join(dict.fromkeys(part for part in re.split("[-,]", value) if part))
+
+
+def checkpoint(value: str) -> str:
+    """Return the run that stands for a checkpoint of another toolkit.
+
+    The best checkpoint of a run is taken by default. A file of weights becomes the run that `masscli import`
+    makes of it, which is called like the file without its ending.
+    """
+    path = PurePath(value)
+    if path.name == "checkpoint_best.pt":
+        return str(path.parent)
+    if path.name == "checkpoint_last.pt":
+        return str(path.parent / "checkpoints" / "last")
+    if path.suffix in CHECKPOINT_SUFFIXES:
+        return str(path.with_suffix(""))
+    return value
+
+
+def xlm_optimizer(value: str) -> str:
+    """Return the flags of an optimizer such as `adam_inverse_sqrt,beta1=0.9,beta2=0.98,lr=0.0001`."""
+    name, *assignments = value.split(",")
+    given = dict(assignment.split("=", 1) for assignment in assignments if "=" in assignment)
+    flags = [XLM_OPTIMIZERS[name], f"--adam-betas {given.pop('beta1', '0.9')},{given.pop('beta2', '0.999')}"]
+    flags += [f"{flag} {given[option]}" for option, flag in XLM_OPTIMIZER_OPTIONS.items() if option in given]
+    return " ".join(flags)
+
+
+def xlm_criterion(value: str) -> str:
+    """Return the flags of `valid_en-fr_mt_bleu,10`: the metric, and how long to wait for a better one."""
+    metric, _, patience = value.partition(",")
+    if not metric:
+        return ""
+    flags = "--best-metric loss"
+    if "bleu" in metric:
+        flags = "--best-metric bleu"
+    # A second metric may follow instead of a number.
+    if patience.isdecimal():
+        flags += f" --patience {patience}"
+    return flags
+
+
+def xlm_models(value: str) -> str:
+    """Return the flags of `ENCODER,DECODER`, which may be the same file."""
+    paths = [checkpoint(path) for path in value.split(",") if path]
+    if not paths:
+        return ""
+    flags = f"--init-from {paths[0]}"
+    if len(paths) == 1:
+        return flags
+    return f"{flags} --init-decoder-from {paths[1]}"
+
+
+def mask_keep_random(value: str) -> str:
+    """Return the flags of the shares of masked, kept and random words, as in `0.8,0.1,0.1`."""
+    _, keep, random = value.split(",")
+    return f"--leave-unmasked-prob {keep} --random-token-prob {random}"
+
+
+def temperature(value: str) -> str:
+    """Return the temperature of an exponent; a negative exponent stands for equal shares."""
+    exponent = float(value)
+    return "1000" if exponent <= 0 else f"{1 / exponent:.4g}"
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "text": str,
+    "list": lambda value: ",".join(items(value)),
+    "first": lambda value: items(value)[0],
+    "languages": languages,
+    "language": lambda value: value.split("_")[0],
+    "checkpoint": checkpoint,
+    "checkpoints": lambda value: " ".join(checkpoint(path) for path in value.split(":")),
+    "inverse": temperature,
+    "whole": lambda value: str(math.ceil(float(value))),
+    "hf-metric": lambda value: "loss" if value.endswith("loss") else value.removeprefix("eval_"),
+}
+"""What makes of a value the value here."""
+
+WHOLE_FORMS: dict[str, Callable[[str], str]] = {
+    "xlm-optimizer": xlm_optimizer,
+    "xlm-criterion": xlm_criterion,
+    "xlm-models": xlm_models,
+    "mask-keep-random": mask_keep_random,
+}
+"""What makes of a value all the flags here."""

@@ -1,0 +1,60 @@
+"""Explain the flags of a command line that its command does not have, all in one message."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+
+from masscli.core.errors import MasscliError
+
+CONVERT_HINT = "masscli convert-command 'fairseq-train ...' converts a whole command line"
+
+
+def explain_unknown_flags(args: Sequence[str], known: Collection[str]) -> MasscliError | None:
+    """Return an error that explains every unknown flag, or None if nothing is known of any of them.
+
+    `args` begins with the name of the command, and `known` are the flags that it has. An unknown flag may be
+    one of ours with _ for -, an option of another objective, or a flag of another toolkit.
+    """
+    from masscli.cli.foreign.table import explain_flag
+    from masscli.cli.training_options import explain_unknown_option
+
+    command = args[0]
+    lines: list[str] = []
+    hints: list[str] = []
+    explained = False
+    for name, value in unknown_flags(args, known).items():
+        own_name = name.replace("_", "-")
+        option = explain_unknown_option(name, command)
+        foreign = explain_flag(name, value, command)
+        if own_name in known:
+            lines.append(f"{name} is {own_name} here")
+        elif option is not None:
+            lines.append(option.message)
+            hints.append(option.hint or "")
+        elif foreign is not None:
+            lines.append(foreign)
+            hints.append(CONVERT_HINT)
+        else:
+            lines.append(f"no such option: {name}")
+            continue
+        explained = True
+    if not explained:
+        return None
+    return MasscliError("\n".join(lines), hints[0] if hints else f"masscli {command} --help")
+
+
+def unknown_flags(args: Sequence[str], known: Collection[str]) -> dict[str, str]:
+    """Return the flags in `args` that are not known, with what follows each of them."""
+    found: dict[str, str] = {}
+    for arg, following in itertools.pairwise([*args[1:], ""]):
+        # What follows -- are no flags.
+        if arg == "--":
+            break
+        name, equals, value = arg.partition("=")
+        if not name.startswith("--") or name in known:
+            continue
+        if not equals and not following.startswith("-"):
+            value = following
+        found.setdefault(name, value)
+    return found
