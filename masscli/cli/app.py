@@ -23,7 +23,7 @@ from masscli.core.errors import MasscliError
 from masscli.version import __version__
 
 COMMANDS = {
-    "preprocess": "Turn text into binarised, checksummed shards and a vocabulary.",
+    "preprocess": "Turn text into binarised shards, checksums and a vocabulary.",
     "pretrain": "Train a model on monolingual text: MASS and its relatives.",
     "finetune": "Train a model for a task, usually from pre-trained weights.",
     "generate": "Turn text into text with a trained model.",
@@ -34,12 +34,12 @@ COMMANDS = {
     "export": "Turn a run into weights as Hugging Face has them.",
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
     "bench": "Measure speed on this machine, beside plain PyTorch.",
-    "dictionary": "Find words that mean the same: in pairs, in text, or in a model.",
+    "dictionary": "Find words that mean the same, in pairs, text or a model.",
     "report": "Summarise scores over seeds, or what runs cost.",
     "convert-command": "Turn a command line of another toolkit into one of masscli.",
     "recipe": "List, show and run recipes, and check and compare settings.",
     "demo": "Write sample text in four languages, to try things out.",
-    "doctor": "Show what a bug report needs: versions, device, memory, extras.",
+    "doctor": "Show what a bug report needs: versions, device, memory.",
 }
 """The summary of each command. Its module is masscli/cli/NAME.py, with _ for - and with a _ behind a word
 that is a keyword of Python."""

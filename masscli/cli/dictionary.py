@@ -1,4 +1,4 @@
-"""Find words that mean the same: in pairs, in text, or in a model.
+"""Find words that mean the same, in pairs, text or a model.
 
 From pairs, words are aligned with Model 1 of Brown et al. (1993) in both directions. A pair of words is kept
 where each is the other's likeliest translation, or is surely one of them. A thousand lines are enough for the

@@ -1,4 +1,4 @@
-"""Show what a bug report needs: versions, device, memory, extras.
+"""Show what a bug report needs: versions, device, memory.
 
 The speeds are those of matrix products, measured now; `--precision auto` takes the faster arithmetic on a
 CPU. Memory and disk are what is free at this moment.
