@@ -1,10 +1,10 @@
 """Turn a command line of another toolkit into one of masscli.
 
-The programs are those of fairseq, XLM, MASS and Hugging Face: fairseq-preprocess, fairseq-train, fairseq-generate, fairseq-interactive, train.py of XLM and
-MASS, and run_translation.py. Give the command line as one word in quotes; - reads it from standard input, and
-lines that end with a backslash, comments and variables of the shell may be in it. The command of masscli is
-printed on standard output, and what has no counterpart on standard error. Where defaults differ, those of the
-other program are written out.
+The programs are fairseq-preprocess, fairseq-train, fairseq-generate, fairseq-interactive, train.py of XLM and
+MASS, and Hugging Face's run_translation.py. Give the command line as one word in quotes; - reads it from
+standard input. Lines that end with a backslash, comments and variables of the shell may be in it. The command
+of masscli is printed on standard output, and what has no counterpart on standard error. Where defaults
+differ, those of the other program are written out.
 
 Examples:
   masscli convert-command 'fairseq-train data-bin/ende --arch transformer --max-tokens 4096 --lr 5e-4'
