@@ -23,14 +23,14 @@ from masscli.core.errors import MasscliError
 from masscli.version import __version__
 
 COMMANDS = {
-    "preprocess": "Turn text into binarised shards, checksums and a vocabulary.",
+    "preprocess": "Turn text into binarised shards and a vocabulary.",
     "pretrain": "Train a model on monolingual text: MASS and its relatives.",
     "finetune": "Train a model for a task, usually from pre-trained weights.",
     "generate": "Turn text into text with a trained model.",
     "predict": "Predict labels, numbers, tags, choices or answers.",
     "score": "Compare text, labels, tags or answers with references.",
     "average": "Average the weights of several checkpoints.",
-    "import": "Turn published weights, as Hugging Face has them, into a run.",
+    "import": "Turn published weights of other toolkits into a run.",
     "export": "Turn a run into weights as Hugging Face has them.",
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
     "bench": "Measure speed on this machine, beside plain PyTorch.",

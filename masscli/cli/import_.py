@@ -1,4 +1,4 @@
-"""Turn published weights, as Hugging Face has them, into a run.
+"""Turn published weights of other toolkits into a run.
 
 The families are BERT, RoBERTa, XLM-R, ALBERT, ELECTRA and GPT. FOLDER holds config.json, model.safetensors
 and the vocabulary: vocab.txt of BERT, WordPiece in tokenizer.json, a SentencePiece model (spiece.model), or

@@ -1,4 +1,4 @@
-"""Turn text into binarised shards, checksums and a vocabulary.
+"""Turn text into binarised shards and a vocabulary.
 
 Reads aligned files PREFIX.LANG and monolingual files (plain, .gz or .xz; UTF-8, one sentence per line),
 trains a joint SentencePiece BPE on the training text, and writes a data folder. Lines that are dropped from
