@@ -20,6 +20,14 @@ from masscli.core.errors import MasscliError
 DISK_ERRORS = {
     errno.ENOSPC: "make room, then run the same command again",
     errno.EDQUOT: "make room, then run the same command again",
+    errno.EFBIG: "raise the limit of the size of files (ulimit -f), then run the same command again",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENOTDIR: "name a folder, not a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "a link leads to itself: remove it",
+    errno.EIO: "the disk reports an error: try another one",
+    errno.ESTALE: "the disk of another machine does not answer: try again",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
     errno.EACCES: "choose a place that may be written to and files that may be read",
     errno.EPERM: "choose a place that may be written to and files that may be read",
     errno.EROFS: "choose a place that may be written to",
@@ -38,6 +46,7 @@ def main() -> None:
     """Run the command line of the process, and exit."""
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", ONEDNN_CACHE_CAPACITY)
     replace_closed_streams()
+    write_utf8()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -114,6 +123,15 @@ def replace_closed_streams() -> None:
     if sys.stderr is None:
         # It stays open until the process ends.
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+
+
+def write_utf8() -> None:
+    """Write results in UTF-8 whatever the locale, and messages with escapes where it lacks a character."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # The name of a file in a folder that is read may be of any bytes.
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
 
 
 def abandon_stdout() -> None:

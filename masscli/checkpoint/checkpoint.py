@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -30,11 +29,12 @@ from masscli.checkpoint.state_file import (
     read_state_file,
     write_state_file,
 )
-from masscli.core.config import ConfigError, from_dict, to_dict, to_toml
+from masscli.core.config import MAX_INTEGER, ConfigError, from_dict, parse_toml, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.core.files import (
     fsync_path,
     new_folder,
+    read_regular,
     remove_leftovers,
     sha256_of,
     update_link,
@@ -230,6 +230,8 @@ def _parse_state(raw: Mapping[str, Any]) -> RunState:
         counts += numbers
     if min(counts) < 0:
         raise DamagedStateError("a count is below 0")
+    if max(counts) > MAX_INTEGER:
+        raise DamagedStateError("a count has more than 64 bits")
     return state
 
 
@@ -383,12 +385,12 @@ def _read_recipe(path: Path) -> Recipe:
     Errors name the file, since no option of this command is to blame.
     """
     try:
-        return from_dict(Recipe, tomllib.loads(decode_text(path.read_bytes(), path)))
+        return from_dict(Recipe, parse_toml(decode_text(read_regular(path), path)))
     except ConfigError as error:
         lines = [f"{path}: {line}" for line in error.message.split("\n")]
         hint = error.hint or "it was written by another version of masscli, or changed since"
         raise MasscliError("\n".join(lines), hint) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DamagedCheckpointError(f"{path}: damaged ({error})") from None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from masscli.core.config import config, from_dict
 from masscli.core.errors import MasscliError
-from masscli.core.files import write_atomic
+from masscli.core.files import read_regular, write_atomic
 
 FORMAT = 2
 """Format 1 had no checksum of the state."""
@@ -60,9 +60,11 @@ def read_state_file(folder: Path) -> StateFile:
     Raises MasscliError if it has another format, and DamagedStateError or ConfigError if it is damaged.
     """
     try:
-        content = json.loads((folder / STATE_FILE).read_bytes())
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise DamagedStateError(str(error.strerror)) from None
+        content = json.loads(read_regular(folder / STATE_FILE))
+    except FileNotFoundError:
+        raise DamagedStateError("it is missing") from None
+    except MasscliError:
+        raise DamagedStateError("it is not a file") from None
     except (ValueError, RecursionError) as error:
         raise DamagedStateError(str(error)) from None
     if not isinstance(content, dict) or "format" not in content:

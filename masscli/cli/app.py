@@ -145,6 +145,7 @@ def dispatch(args: Sequence[str]) -> int:
         if distributed.rank > 0:
             return 0
         distributed.work_alone()
+    _check_encoding(args)
     app = build_app()
     # A shell asks for completions through this variable.
     if "_MASSCLI_COMPLETE" in os.environ:
@@ -157,6 +158,16 @@ def dispatch(args: Sequence[str]) -> int:
     except UsageError as error:
         raise _explain(error, args) from None
     return 0
+
+
+def _check_encoding(args: Sequence[str]) -> None:
+    """Raise MasscliError if an argument is not UTF-8: it could not be written into a recipe or a message."""
+    for arg in args:
+        try:
+            arg.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(arg).decode("utf-8", "backslashreplace")
+            raise MasscliError(f"{shown}: the argument is not UTF-8", "rename the file or folder") from None
 
 
 def build_app() -> Any:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from masscli.core.errors import MasscliError
+from masscli.core.files import read_regular
 from masscli.text.corpus import decode_text
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def _lines_up_to(path: Path, step: int) -> Iterator[str]:
     """Yield the lines of a log whose events are not later than update `step`."""
     if not path.exists():
         return
-    for line in decode_text(path.read_bytes(), path).split("\n"):
+    for line in decode_text(read_regular(path), path).split("\n"):
         try:
             if line and json.loads(line)["step"] <= step:
                 yield line + "\n"

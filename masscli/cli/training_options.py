@@ -8,7 +8,6 @@ parsed or filled in here: that is the task of masscli/training/setup.
 from __future__ import annotations
 
 import inspect
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +26,7 @@ from masscli.cli.options import (
     parameter,
     section_parameters,
 )
-from masscli.core.config import ConfigError, from_dict, iter_options, merge, override
+from masscli.core.config import ConfigError, from_dict, iter_options, merge, override, parse_toml
 from masscli.core.errors import MasscliError
 from masscli.objectives.registry import OBJECTIVES
 from masscli.objectives.stream_selection import StreamSelection
@@ -196,13 +195,13 @@ class TrainingOptions(OptionGroup):
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file. Raises MasscliError if it is not there or not TOML."""
     try:
-        return tomllib.loads(decode_text(path.read_bytes(), path))
-    except (FileNotFoundError, IsADirectoryError):
+        return parse_toml(decode_text(path.read_bytes(), path))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise MasscliError(
             f"{path}: there is no such file",
             "a recipe is a TOML file; `masscli recipe show RUN` prints that of a run",
         ) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise MasscliError(f"{path}: {error}", "the file must be TOML in UTF-8") from None
 
 

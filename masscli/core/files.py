@@ -14,12 +14,24 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from masscli.core.errors import MasscliError
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the contents of a file of a data folder, a checkpoint or another folder.
+
+    Raises MasscliError if it is a folder, a pipe or a device: reading from a pipe may never end. Raises
+    OSError if there is no such file, or if it may not be read.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise MasscliError(f"{path}: is not a file, but a folder, a pipe or a device")
+    return path.read_bytes()
 
 
 def write_synced(path: Path, data: bytes) -> None:

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from masscli.core.errors import MasscliError
 from masscli.text.corpus import decode_text
@@ -54,22 +55,30 @@ def read_run(folder: Path) -> RunLog:
     if not path.is_file():
         raise MasscliError(f"{path}: no such file", "name folders of runs, or a log of scores")
     log = RunLog(folder.name)
-    for line in decode_text(path.read_bytes(), path).split("\n"):
+    for number, line in enumerate(decode_text(path.read_bytes(), path).split("\n"), 1):
         try:
             event = json.loads(line)
         except (ValueError, RecursionError):
             # The last line of a run that was killed may be cut off.
             continue
-        match event.get("event"):
-            case "stepped":
-                _add_updates(log, event)
-            case "evaluated":
-                log.metrics[event["step"]] = event["metrics"]
-            case "saved" if event["best"]:
-                log.best_step = event["step"]
-            case "finished":
-                log.seconds = event["seconds"]
+        try:
+            _add_event(log, event)
+        except (KeyError, TypeError):
+            raise MasscliError(f"{path}:{number}: is not an event of a run", "was the log changed?") from None
     return log
+
+
+def _add_event(log: RunLog, event: Any) -> None:
+    """Take over what a log needs from an event. Raises KeyError or TypeError if it is not an event."""
+    match event["event"]:
+        case "stepped":
+            _add_updates(log, event)
+        case "evaluated":
+            log.metrics[event["step"]] = event["metrics"]
+        case "saved" if event["best"]:
+            log.best_step = event["step"]
+        case "finished":
+            log.seconds = event["seconds"]
 
 
 def _add_updates(log: RunLog, event: Mapping[str, float]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from masscli.core.errors import MasscliError
 from masscli.core.files import append_locked
-from masscli.text.corpus import decode_text
+from masscli.text.corpus import iter_lines
 from masscli.text.single_line import json_line
 
 SEED = "seed"
@@ -87,7 +87,12 @@ def append_scores(path: Path, scores: Sequence[LoggedScore]) -> None:
     lines = []
     for score in scores:
         lines.append(json_line({**asdict(score), "tags": dict(score.tags)}) + "\n")
-    append_locked(path, "".join(lines).encode())
+    try:
+        append_locked(path, "".join(lines).encode())
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise MasscliError(
+            f"--append {path}: {error.strerror}", "name a file in a folder that exists"
+        ) from None
 
 
 def read_scores(path: Path) -> list[LoggedScore]:
@@ -100,7 +105,7 @@ def read_scores(path: Path) -> list[LoggedScore]:
     """
     scores: dict[tuple[str, Tags], LoggedScore] = {}
     signatures: dict[str, tuple[str, int]] = {}
-    for number, line in enumerate(decode_text(path.read_bytes(), path).split("\n"), 1):
+    for number, line in enumerate(iter_lines(path), 1):
         if not line.strip():
             continue
         score = _parse(line, f"{path}:{number}")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
+from masscli.core.files import read_regular
 from masscli.text.bpe_codes import read_bpe_files
 from masscli.text.byte_level_bpe import piece_text
 from masscli.text.fast_tokenizer import FastTokenizerModel
@@ -152,7 +153,7 @@ class Tokenizer:
         """Load the tokenizer of a data folder or a checkpoint."""
         card = read_card(folder)
         try:
-            data = (folder / MODEL_FILE).read_bytes()
+            data = read_regular(folder / MODEL_FILE)
         except FileNotFoundError:
             raise MasscliError(f"{folder / MODEL_FILE}: no such file", "the folder is incomplete") from None
         # With another model, all ids would mean something else.

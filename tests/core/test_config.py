@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masscli.core.config import (
+    MAX_INTEGER,
     ConfigError,
     Flags,
     Problem,
@@ -161,7 +162,7 @@ FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 PATHS = WORDS.filter(lambda text: "\0" not in text).map(Path)
 INNERS = st.builds(
     Inner,
-    size=st.integers(1),
+    size=st.integers(1, MAX_INTEGER),
     rate=st.floats(max_value=1, allow_nan=False, allow_infinity=False),
     kind=st.sampled_from(["flat", "round"]),
     names=LABELS.map(tuple),
@@ -169,13 +170,13 @@ INNERS = st.builds(
 SECTIONS_OF_EVERY_KIND = st.builds(
     EveryKind,
     flag=st.booleans(),
-    count=st.integers(),
+    count=st.integers(-MAX_INTEGER - 1, MAX_INTEGER),
     rate=FLOATS,
     name=WORDS,
     place=PATHS,
     choice=st.sampled_from(["a", "b,c", " d "]),
     names=LABELS.map(tuple),
-    counts=st.lists(st.integers(), max_size=3).map(tuple),
+    counts=st.lists(st.integers(-MAX_INTEGER - 1, MAX_INTEGER), max_size=3).map(tuple),
     rates=st.lists(FLOATS, max_size=3).map(tuple),
     places=st.lists(PATHS, max_size=3).map(tuple),
     maybe=st.none() | LABELS.map(tuple),

@@ -7,7 +7,6 @@ by PyTorch's loader for weights alone, which makes tensors and refuses every oth
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from masscli.core.errors import MasscliError
+from masscli.core.files import read_regular
 from masscli.text.corpus import decode_text
 
 CONFIG = "config.json"
@@ -29,7 +29,7 @@ PICKLE = "pytorch_model.bin"
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file. Raises MasscliError if there is none."""
     try:
-        content = json.loads(decode_text(path.read_bytes(), path))
+        content = json.loads(decode_text(read_regular(path), path))
     except FileNotFoundError:
         raise MasscliError(
             f"{path}: no such file", "name a folder as Hugging Face distributes it; nothing is downloaded"
@@ -52,15 +52,15 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
     Raises MasscliError if there are no weights, if they are damaged, or if they are a pickle and that is not
     allowed.
     """
-    if (folder / WEIGHTS).exists():
+    if (folder / WEIGHTS).is_file():
         return folder / WEIGHTS, _load_safetensors(folder / WEIGHTS)
     # Large models are split over several files, which an index lists.
-    if (folder / INDEX).exists():
+    if (folder / INDEX).is_file():
         tensors: dict[str, Tensor] = {}
         for name in _indexed_files(folder / INDEX):
             tensors |= _load_safetensors(folder / name)
         return folder / INDEX, tensors
-    if not (folder / PICKLE).exists():
+    if not (folder / PICKLE).is_file():
         raise MasscliError(f"{folder}: has no {WEIGHTS}", "weights of TensorFlow and Flax cannot be imported")
     if not allow_pickle:
         raise MasscliError(
@@ -94,10 +94,10 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _load_pickle(path: Path) -> dict[str, Tensor]:
-    # PyTorch raises any of these for a damaged file.
+    # For a damaged file PyTorch raises whatever its parser runs into.
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError):
+    except Exception:
         raise MasscliError(
             f"{path}: holds other things than tensors, or is damaged", "only tensors are read from a pickle"
         ) from None
@@ -107,4 +107,9 @@ def _load_pickle(path: Path) -> dict[str, Tensor]:
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise error
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise MasscliError(
+                f"{path}: {name} is a sparse, quantized or meta tensor",
+                "save it as a dense tensor of numbers",
+            )
     return dict(content)

@@ -2,10 +2,10 @@
 
 A section is declared with `@config`; a field's type, its default and the string literal under it are the
 whole declaration. `from_dict` builds a section from plain data, `to_dict` is its inverse, `to_toml` writes
-plain data, `merge` and `override` lay other values over it, and `iter_options` lists the fields for help
-screens and flags. This package knows nothing of models or text. No string is ever evaluated: it is parsed by
-the type of the field it is meant for, and all problems of a file are collected before one `ConfigError` is
-raised.
+plain data and `parse_toml` reads it, `merge` and `override` lay other values over it, and `iter_options`
+lists the fields for help screens and flags. This package knows nothing of models or text. No string is ever
+evaluated: it is parsed by the type of the field it is meant for, and all problems of a file are collected
+before one `ConfigError` is raised.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from masscli.core.config.encode import to_dict
 from masscli.core.config.errors import ConfigError, Problem, join_key, suggest
 from masscli.core.config.overrides import merge, override
 from masscli.core.config.rules import below_one, not_negative, positive
-from masscli.core.config.toml import to_toml
+from masscli.core.config.toml import MAX_INTEGER, parse_toml, to_toml
 from masscli.core.config.unused import find_unused, is_changed, refuse_misleading
 
 __all__ = [
+    "MAX_INTEGER",
     "ConfigError",
     "Flags",
     "OptionInfo",
@@ -41,6 +42,7 @@ __all__ = [
     "merge",
     "not_negative",
     "override",
+    "parse_toml",
     "positive",
     "refuse_misleading",
     "suggest",

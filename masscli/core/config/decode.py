@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, Union, cast
 from masscli.core.config.declare import PlugIn
 from masscli.core.config.document import type_name
 from masscli.core.config.errors import ConfigError, Problem, suggest
+from masscli.core.config.toml import MAX_INTEGER
 
 T = TypeVar("T")
 
@@ -143,6 +144,9 @@ def _parse_scalar(kind: Any, value: object) -> object:
         raise ConfigError(Problem("", f"expected a finite number, got {value}"))
     if not _fits(kind, value):
         raise _mismatch(type_name(kind), value)
+    # What is accepted here must survive being written to a recipe and read again.
+    if isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+        raise ConfigError(Problem("", "expected an integer of at most 64 bits"))
     return value
 
 

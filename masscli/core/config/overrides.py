@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from masscli.core.config.errors import ConfigError, Problem
+from masscli.core.config.toml import MAX_DEPTH
 
 
 def merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,6 +37,8 @@ def override(raw: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, An
             raise ConfigError(Problem(key, "expected KEY=VALUE"))
         # Walk down to the table that holds the key, and make the tables that do not exist yet.
         *parents, leaf = key.split(".")
+        if len(parents) >= MAX_DEPTH:
+            raise ConfigError(Problem(f"{key[:40]}...", f"has more than {MAX_DEPTH} parts"))
         table = changed
         for parent in parents:
             table = table.setdefault(parent, {})

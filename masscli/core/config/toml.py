@@ -1,12 +1,62 @@
-"""Write TOML; the standard library only reads it."""
+"""Read and write TOML. The standard library only reads it, and lets a small file keep it busy for long."""
 
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections.abc import Mapping
 from typing import Any
 
 from masscli.core.config.errors import join_key
+
+MAX_DEPTH = 32
+"""Most tables and lists within each other; recipes have five. What walks over settings is recursive."""
+MAX_INTEGER = 2**63 - 1
+"""Largest integer of TOML 1.0, and the smallest is -MAX_INTEGER - 1. Python's have no bounds, but cannot be
+printed beyond 4,300 digits."""
+_TOO_LARGE = "it has an integer of more than 64 bits"
+
+_KEY = r"(?:[A-Za-z0-9_-]+|\"[^\"\n]*\"|'[^'\n]*')"
+_LONG_KEY = re.compile(
+    rf"(?:^[ \t]*\[*|[{{,])[ \t]*{_KEY}(?:[ \t]*\.[ \t]*{_KEY}){{{MAX_DEPTH}}}", re.MULTILINE
+)
+"""A dotted key of more than MAX_DEPTH parts, in a header, at the start of a line or in an inline table."""
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the tables of a TOML file.
+
+    Raises ValueError if it is not TOML, is nested too deeply, or has an integer of more than 64 bits.
+    """
+    too_deep = ValueError(f"nested more than {MAX_DEPTH} deep")
+    # The time that the parser takes grows with the third power of the parts of a key.
+    if _LONG_KEY.search(text):
+        raise too_deep
+    try:
+        tables = tomllib.loads(text)
+    except RecursionError:
+        raise too_deep from None
+    except tomllib.TOMLDecodeError:
+        raise
+    # Python does not even read an integer of more than 4,300 digits.
+    except ValueError:
+        raise ValueError(_TOO_LARGE) from None
+    _check_values(tables, 0)
+    return tables
+
+
+def _check_values(value: Any, depth: int) -> None:
+    """Raise ValueError for an integer of more than 64 bits, and for values that are nested too deeply."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            _check_values(item, depth + 1)
+    elif isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+        raise ValueError(_TOO_LARGE)
 
 
 def to_toml(raw: Mapping[str, Any], table_name: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,20 @@ def _articles(path: Path, bad_rows: BadRows) -> Iterator[tuple[str, str, int, st
     """Yield the name, the file, the line and the JSON text of every article."""
     if path.is_dir():
         for file in article_files(path):
-            yield str(file.relative_to(path)), display_path(file), 1, "\n".join(corpus.iter_lines(file))
+            yield (
+                _readable_name(file.relative_to(path)),
+                display_path(file),
+                1,
+                "\n".join(corpus.iter_lines(file)),
+            )
     else:
         for number, row in json_lines(corpus.iter_lines(path), display_path(path), bad_rows):
             yield str(number), display_path(path), number, row
+
+
+def _readable_name(path: Path) -> str:
+    """Return the name of a file as text, with escapes for bytes that are not UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _read_article(article: Any) -> tuple[str, list[tuple[str, list[str], str]], bool]:

@@ -105,7 +105,7 @@ def _parse_mono(entry: str) -> RequestedFiles:
         )
     path = Path(name)
     if path != STDIN and not path.is_file():
-        raise MasscliError(f"--mono {entry}: there is no file {path}", similar_names_hint(path))
+        raise _no_file(f"--mono {entry}", path)
     return RequestedFiles(split or "train", (language,), (path,))
 
 
@@ -218,7 +218,7 @@ def _parse_table(entry: str, format: str, languages: Sequence[str]) -> LabelledF
         )
     for path in files:
         if not path.is_file():
-            raise MasscliError(f"--{format} {entry}: there is no file {path}", similar_names_hint(path))
+            raise _no_file(f"--{format} {entry}", path)
     return labelled
 
 
@@ -331,6 +331,16 @@ def _find_file(prefix: Path, ending: str) -> Path | None:
         if path.is_file():
             return path
     return None
+
+
+def _no_file(option: str, path: Path) -> MasscliError:
+    """Return the error for an option that names something other than a file."""
+    if path.exists() and not path.is_dir():
+        return MasscliError(
+            f"{option}: {path} is a pipe or a device, but text is read more than once",
+            "write it to a file first; --mono en=- copies standard input",
+        )
+    return MasscliError(f"{option}: there is no file {path}", similar_names_hint(path))
 
 
 def _missing_file(prefix: Path, language: str) -> MasscliError:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from masscli.core import files
-from masscli.core.config import ConfigError, config, from_dict, to_dict
+from masscli.core.config import config, from_dict, to_dict
+from masscli.core.errors import MasscliError
 from masscli.data.storage.column_writer import WriterState
 from masscli.data.storage.manifest import FilterStats
 
@@ -34,9 +35,9 @@ class ResumeState:
     def read(cls, folder: Path, key: str) -> ResumeState | None:
         """Return the state stored in a folder, or None if there is none with this key."""
         try:
-            state = from_dict(cls, json.loads((folder / RESUME_FILE).read_text(encoding="utf-8")))
+            state = from_dict(cls, json.loads(files.read_regular(folder / RESUME_FILE)))
         # A state that cannot be read, as one of another version may not, only means to start anew.
-        except (FileNotFoundError, ValueError, RecursionError, ConfigError):
+        except (OSError, ValueError, RecursionError, MasscliError):
             return None
         if state.key != key:
             return None

@@ -174,7 +174,7 @@ class Manifest:
         """
         path = folder / MANIFEST_FILE
         try:
-            raw = json.loads(decode_text(path.read_bytes(), path))
+            raw = json.loads(decode_text(files.read_regular(path), path))
         except (FileNotFoundError, NotADirectoryError):
             raise MasscliError(f"{folder}: is not a data folder", _missing_hint(folder)) from None
         except (ValueError, RecursionError) as error:

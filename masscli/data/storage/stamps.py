@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from masscli.core.config import ConfigError, from_dict
-from masscli.core.files import write_atomic
+from masscli.core.config import from_dict
+from masscli.core.errors import MasscliError
+from masscli.core.files import read_regular, write_atomic
 
 STAMPS_FILE = ".verified.json"
 
@@ -39,10 +40,10 @@ def read_stamps(folder: Path) -> dict[str, Stamp]:
     """Return the stamps of a folder by file name; without a readable file of stamps, none."""
     for path in _stamp_files(folder):
         try:
-            raw = json.loads(path.read_bytes())
+            raw = json.loads(read_regular(path))
             return {name: from_dict(Stamp, stamp) for name, stamp in raw.items()}
         # Whatever is wrong with the stamps, the files can be compared again.
-        except (OSError, ValueError, RecursionError, AttributeError, ConfigError):
+        except (OSError, ValueError, RecursionError, AttributeError, MasscliError):
             continue
     return {}
 
