@@ -39,7 +39,19 @@ def test_no_verify_trusts_the_folder(damaged: Path, tmp_path: Path) -> None:
     assert RunContext.open(damaged, verify=False).data.folder == damaged
     # The next mistake is reported, so the folder was accepted.
     with pytest.raises(MasscliError, match="nowhere"):
-        dispatch(["pretrain", str(damaged), "--objective", "mass", "--no-verify", "--init-from", "nowhere"])
+        dispatch(
+            [
+                "pretrain",
+                str(damaged),
+                "--objective",
+                "mass",
+                "--no-verify",
+                "--init-from",
+                "nowhere",
+                "--save-dir",
+                str(tmp_path / "run"),
+            ]
+        )
 
 
 def test_folders_of_streams_are_compared_too(toy: Path, damaged: Path) -> None:
