@@ -21,6 +21,7 @@ from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.generation.single_stack_decoding import extract_stack
 from masscli.generation.translator import Translator
+from masscli.models.int8 import check_int8, to_int8
 from masscli.objectives.write.conditional_generation import ConditionalGeneration
 from masscli.objectives.write.length_limits import source_truncation
 from masscli.objectives.write.options import ConditionalGenerationOptions
@@ -35,6 +36,8 @@ class TextModel:
     task: WritingTask
     device: torch.device
     dtype: torch.dtype
+    int8: bool = False
+    """Whether linear layers have 8-bit weights."""
     warnings: tuple[str, ...] = ()
     """What a user should know before relying on the output."""
 
@@ -61,8 +64,12 @@ class TextModel:
         checkpoints, warnings = _open_ensemble(paths)
         task = select_writing_task(checkpoints[0], stream, source, target)
         chosen_device = choose_device(device, distributed.local_rank)
-        dtype = choose_dtype(precision, chosen_device)
-        return cls(tuple(checkpoints), task, chosen_device, dtype, (*warnings, *task.warnings))
+        int8 = precision == "int8"
+        if int8:
+            check_int8(chosen_device)
+        # Between 8-bit products everything is computed in fp32.
+        dtype = choose_dtype("fp32" if int8 else precision, chosen_device)
+        return cls(tuple(checkpoints), task, chosen_device, dtype, int8, (*warnings, *task.warnings))
 
     def translator(
         self,
@@ -87,6 +94,8 @@ class TextModel:
             stack = writing_stack(checkpoint, self.task)
             if stack is not None:
                 model = extract_stack(model, stack)
+            if self.int8:
+                model = to_int8(model)
             models.append(model)
         # A task over a table reads as much of a source as it did in training.
         truncation = Truncation()

@@ -80,6 +80,9 @@ class Transformer(nn.Module):
         # A decoder without an encoder has nothing to cross-attend to.
         self.decoder = _build_stack(config, "decoder", config.encoder_layers > 0, output_languages)
 
+        # Filled by `to_int8` (see masscli/models/int8.py) in a model that only generates.
+        self.int8_outputs = nn.ModuleDict()
+
         # On the device "meta", weights come from a checkpoint, and drawing them first would cost a second.
         if torch.get_default_device().type != "meta":
             self.reset_parameters()
@@ -177,6 +180,10 @@ class Transformer(nn.Module):
         may have its own output layer.
         """
         hidden, weight, bias = self._output_layer(hidden, stack)
+        owner = self._output_owner(stack)
+        if owner in self.int8_outputs:
+            int8_logits: Tensor = self.int8_outputs[owner](hidden)
+            return int8_logits
         if bias is not None:
             bias = bias.to(hidden.dtype)
         return F.linear(hidden, weight.to(hidden.dtype), bias)
@@ -193,10 +200,7 @@ class Transformer(nn.Module):
 
     def _output_layer(self, hidden: Tensor, stack: str | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the input (..., E), weight (V, E) and bias (V,) of the output layer for states (..., D)."""
-        if stack is None:
-            # A model with a decoder predicts with it. (The config may name a stack that was taken out.)
-            stack = "encoder" if self.decoder is None else "decoder"
-        owner = self._embedding_owner(stack)
+        owner = self._output_owner(stack)
         if owner in self.head_transforms:
             hidden = self.head_transforms[owner](hidden)
         # Without a transformation, hidden states are compared with the embeddings as they are.
@@ -212,6 +216,13 @@ class Transformer(nn.Module):
         if owner in self.output_weights:
             weight = self.output_weights[owner]
         return hidden, weight, bias
+
+    def _output_owner(self, stack: str | None) -> str:
+        """Return the name under which the output weights of a stack (default: the last one) are kept."""
+        if stack is None:
+            # A model with a decoder predicts with it. (The config may name a stack that was taken out.)
+            stack = "encoder" if self.decoder is None else "decoder"
+        return self._embedding_owner(stack)
 
     def token_embedding(self, stack: str) -> Tensor:
         """Return the token embeddings (V, E) of a stack."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import math
@@ -27,6 +28,7 @@ from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.generation.translator import Translator
 from masscli.models.config import ModelConfig
+from masscli.models.int8 import ENGINE, to_int8
 from masscli.models.transformer import Transformer
 from masscli.objectives.translate.options import TranslateOptions
 from masscli.text.preprocessing import TextPreprocessing
@@ -168,6 +170,19 @@ def test_results_do_not_depend_on_batches_or_order(
         make(tokenizer, model, batch_tokens=300, **options).translate([LINES[i] for i in order], "en", "de")
     )
     assert [[t.hypothesis.ids for t in found] for found in shuffled] == [ids[i] for i in order]
+
+
+@pytest.mark.skipif(
+    ENGINE not in torch.backends.quantized.supported_engines, reason="no 8-bit kernels for this processor"
+)
+def test_results_in_8_bits_do_not_depend_on_batches(tokenizer: Tokenizer, model: Transformer) -> None:
+    rounded = to_int8(copy.deepcopy(model))
+    together = list(make(tokenizer, rounded).translate(LINES, "en", "de"))
+    alone = list(make(tokenizer, rounded, batch_tokens=1).translate(LINES, "en", "de"))
+    assert [found[0].text for found in alone] == [found[0].text for found in together]
+    exact = list(make(tokenizer, model).translate(LINES, "en", "de"))
+    same = sum(a[0].text == b[0].text for a, b in zip(together, exact, strict=True))
+    assert same >= len(LINES) - 4
 
 
 def test_every_line_is_accounted_for(tokenizer: Tokenizer, model: Transformer) -> None:

@@ -1,0 +1,94 @@
+"""Linear layers with 8-bit weights, for fast generation on a CPU.
+
+Weights are rounded to multiples of the largest weight of their output over 127, and inputs, row by row, to
+multiples of the row's largest value over 127. Products of 8-bit numbers are summed exactly, in 32 bits, so
+that a row gives the same result in every batch. (PyTorch's own dynamic quantization takes one scale for all
+rows of a batch, which would make a translation depend on the sentences beside it.)
+
+Only products are done in 8 bits. Embeddings, attention, layer norms and sums stay in fp32.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from masscli.core.errors import MasscliError
+from masscli.models.linear import Linear
+from masscli.models.transformer import Transformer
+
+ENGINE = "fbgemm"
+"""PyTorch's 8-bit kernels for x86 processors that take the least time for the few rows of a step."""
+MAX_WEIGHT = 127
+"""The largest 8-bit weight."""
+ZERO_POINT = 128
+"""Inputs are stored as unsigned 8-bit numbers, of which this one means zero."""
+SMALLEST_SCALE = 1e-12
+"""Keeps rows and outputs of zeros from being divided by zero."""
+
+
+class Int8Linear(nn.Module):
+    """A linear layer (..., in) to (..., out) with 8-bit weights and inputs; input and output are fp32."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        scales = weight.abs().amax(1).clamp_(min=SMALLEST_SCALE) / MAX_WEIGHT
+        zero_points = torch.zeros(len(weight), dtype=torch.long)
+        with warnings.catch_warnings():
+            # PyTorch 2.13 warns that other ways of making quantized tensors will replace this one.
+            warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)
+            quantized = torch.quantize_per_channel(weight.float(), scales, zero_points, 0, torch.qint8)
+        torch.backends.quantized.engine = ENGINE
+        # The bias is added afterwards, since the products are still to be scaled row by row.
+        self.packed: Any = torch.ops.quantized.linear_prepack(quantized, None)
+        self.bias = bias
+        self.steps = input_steps()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., in) to (..., out)."""
+        largest = x.abs().amax(-1, keepdim=True).clamp_(min=SMALLEST_SCALE)
+        product: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            x / largest, 1 / self.steps, ZERO_POINT, self.packed
+        )
+        if self.bias is None:
+            return product.mul_(largest)
+        return torch.addcmul(self.bias, product, largest)
+
+
+def input_steps() -> int:
+    """Return how many steps the largest input of a row is divided into.
+
+    Processors without VNNI add two products in 16 bits, which overflow unless inputs have one bit less.
+    """
+    has_vnni = torch.cpu._is_vnni_supported()
+    return 127 if has_vnni else 63
+
+
+def check_int8(device: torch.device) -> None:
+    """Raise MasscliError if 8-bit kernels are not available on this device."""
+    if device.type != "cpu":
+        raise MasscliError(f"--precision int8: is for CPUs, not for {device}", "use --precision fp16 or bf16")
+    if ENGINE not in torch.backends.quantized.supported_engines:
+        raise MasscliError(
+            "--precision int8: this build of PyTorch has no 8-bit kernels for this processor",
+            "use --precision fp32, or --backend ctranslate2",
+        )
+
+
+def to_int8(model: Transformer) -> Transformer:
+    """Replace all linear layers of an fp32 model on a CPU by 8-bit ones, in place, and return the model.
+
+    The model can then only generate: it has no weights to train or to save.
+    """
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Linear):
+                setattr(module, name, Int8Linear(child.weight.detach(), child.bias.detach()))
+    # The output layer has the token embeddings as its weights, which are still read in fp32.
+    for owner, table in model.token_embeddings.items():
+        bias = model.output_biases[owner].detach() if owner in model.output_biases else None
+        model.int8_outputs[owner] = Int8Linear(table.detach(), bias)
+    return model
