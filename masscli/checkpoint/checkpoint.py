@@ -145,7 +145,8 @@ class Checkpoint:
     def model(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
         """Return the model for inference: in evaluation mode, with weights in `dtype`."""
         with torch.device("meta"):
-            model = Transformer(self.recipe.model, self.tokenizer().vocab.size, self.state.languages)
+            vocab = self.tokenizer().vocab
+            model = Transformer(self.recipe.model, vocab.size, self.state.languages, vocab.id_ranges)
         model.load_state_dict(self.weights(), assign=True)
         model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         model.compute_dtype = dtype

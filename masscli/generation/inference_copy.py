@@ -20,7 +20,7 @@ def inference_copy(model: Transformer) -> Transformer:
         return model
     # On the device "meta" no memory is allocated and no weight is drawn.
     with torch.device("meta"):
-        copy = Transformer(model.config, model.vocab_size, model.languages)
+        copy = Transformer(model.config, model.vocab_size, model.languages, model.id_ranges)
     # With `assign` the cast tensors become the weights, without a copy into allocated ones.
     weights = {name: tensor.to(model.compute_dtype) for name, tensor in model.state_dict().items()}
     copy.load_state_dict(weights, assign=True)

@@ -87,8 +87,8 @@ def to_int8(model: Transformer) -> Transformer:
         for name, child in list(module.named_children()):
             if isinstance(child, Linear):
                 setattr(module, name, Int8Linear(child.weight.detach(), child.bias.detach()))
-    # The output layer has the token embeddings as its weights, which are still read in fp32.
-    for owner, table in model.token_embeddings.items():
-        bias = model.output_biases[owner].detach() if owner in model.output_biases else None
-        model.int8_outputs[owner] = Int8Linear(table.detach(), bias)
+    # The output layer may have the token embeddings as its weights, which are still read in fp32.
+    for owner in model.token_embeddings:
+        weight, bias = model.output_weight(owner)
+        model.int8_outputs[owner] = Int8Linear(weight.detach(), None if bias is None else bias.detach())
     return model

@@ -9,7 +9,8 @@ narrower embeddings), V vocabulary size, H heads; while decoding also S sentence
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -27,23 +28,32 @@ from masscli.models.loss import linear_cross_entropy
 from masscli.models.masks import causal_mask, cross_attention_mask, self_attention_mask
 from masscli.models.relative_positions import RelativeBias
 from masscli.models.stack import Memory, Stack
+from masscli.text.vocabulary import IdRanges
 
 
 class Transformer(nn.Module):
     """An encoder, a decoder, or both.
 
-    `vocab_size` is V. `languages` are the names of the languages for which the model has vectors (and output
-    projections of cross-attention); it is empty when the model does not tell languages apart. `compute_dtype`
-    is the type of its products; weights stay fp32 unless the whole model is cast for inference.
+    `vocab_size` is V, and `id_ranges` say which ids its parts know (default: all). `languages` are the names
+    of the languages for which the model has vectors (and output projections of cross-attention); it is empty
+    when the model does not tell languages apart. `compute_dtype` is the type of its products; weights stay
+    fp32 unless the whole model is cast for inference.
 
     Modules that belong to one stack are kept by its name, "encoder" or "decoder". Token embeddings and what
     belongs to the output layer are kept by the name of their owner: a stack, or "shared" when embeddings are
     tied.
     """
 
-    def __init__(self, config: ModelConfig, vocab_size: int, languages: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        vocab_size: int,
+        languages: tuple[str, ...],
+        id_ranges: IdRanges | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
+        self.id_ranges = id_ranges or IdRanges.all_of(vocab_size)
         self.vocab_size = vocab_size
         self.languages = languages
         self.compute_dtype = torch.float32
@@ -53,13 +63,14 @@ class Transformer(nn.Module):
         language_vectors = len(languages) if config.languages == "embedding" else 0
 
         # What is read and predicted with. The order of modules is that in which initial weights are drawn.
-        self.token_embeddings = _empty_parameters(owners, vocab_size, width)
+        rows = {owner: len(self.id_ranges.embedded(owner)) for owner in owners}
+        self.token_embeddings = _empty_parameters(rows, width)
         self.output_weights = nn.ParameterDict()
         if not config.tie_output:
-            self.output_weights = _empty_parameters(owners, vocab_size, width)
+            self.output_weights = _empty_parameters(rows, width)
         self.output_biases = nn.ParameterDict()
         if config.output_bias:
-            self.output_biases = _empty_parameters(owners, vocab_size)
+            self.output_biases = _empty_parameters(rows)
         self.embeddings = nn.ModuleDict(
             {stack: InputEmbedding(config.for_stack(stack), language_vectors) for stack in config.stacks}
         )
@@ -91,6 +102,10 @@ class Transformer(nn.Module):
 
     def embed(self, tokens: Tokens, stack: str, offset: int = 0) -> Tensor:
         """Return the embeddings (B, L, E) that a stack reads; the first token has position `offset`."""
+        # A table that begins with another id than 0 is read relative to that id.
+        first_id = self.id_ranges.embedded(self._embedding_owner(stack)).start
+        if first_id:
+            tokens = replace(tokens, ids=tokens.ids - first_id)
         x: Tensor = self.embeddings[stack](tokens, self.token_embedding(stack), offset, self.compute_dtype)
         return x
 
@@ -179,14 +194,20 @@ class Transformer(nn.Module):
         `stack` names the stack that they come from (default: the decoder, if there is one), since each stack
         may have its own output layer.
         """
-        hidden, weight, bias = self._output_layer(hidden, stack)
+        hidden = self._output_input(hidden, stack)
         owner = self._output_owner(stack)
         if owner in self.int8_outputs:
-            int8_logits: Tensor = self.int8_outputs[owner](hidden)
-            return int8_logits
-        if bias is not None:
-            bias = bias.to(hidden.dtype)
-        return F.linear(hidden, weight.to(hidden.dtype), bias)
+            logits: Tensor = self.int8_outputs[owner](hidden)
+        else:
+            weight, bias = self.output_weight(owner)
+            if bias is not None:
+                bias = bias.to(hidden.dtype)
+            logits = F.linear(hidden, weight.to(hidden.dtype), bias)
+        predicted = self.id_ranges.predicted_by(owner)
+        if len(predicted) == self.vocab_size:
+            return logits
+        # What the model does not predict has no probability.
+        return F.pad(logits, (predicted.start, self.vocab_size - predicted.stop), value=-torch.inf)
 
     def loss(
         self, hidden: Tensor, labels: Tensor, smoothing: float = 0.0, stack: str | None = None
@@ -195,27 +216,39 @@ class Transformer(nn.Module):
 
         `hidden` are states (N, D), and `labels` the ids (N,) that they are to predict.
         """
-        hidden, weight, bias = self._output_layer(hidden, stack)
-        return linear_cross_entropy(hidden, weight, bias, labels, smoothing)
+        owner = self._output_owner(stack)
+        weight, bias = self.output_weight(owner)
+        first_id = self.id_ranges.predicted_by(owner).start
+        if first_id:
+            labels = labels - first_id
+        return linear_cross_entropy(self._output_input(hidden, stack), weight, bias, labels, smoothing)
 
-    def _output_layer(self, hidden: Tensor, stack: str | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the input (..., E), weight (V, E) and bias (V,) of the output layer for states (..., D)."""
+    def output_weight(self, owner: str) -> tuple[Tensor, Tensor | None]:
+        """Return the weight (P, E) and bias (P,) of the output layer of an owner, for the P ids it predicts."""
+        weight = self.token_embeddings[owner]
+        if owner in self.output_weights:
+            weight = self.output_weights[owner]
+        bias = self.output_biases[owner] if owner in self.output_biases else None
+        embedded = self.id_ranges.embedded(owner)
+        predicted = self.id_ranges.predicted_by(owner)
+        if predicted == embedded:
+            return weight, bias
+        part = slice(predicted.start - embedded.start, predicted.stop - embedded.start)
+        return weight[part], None if bias is None else bias[part]
+
+    def _output_input(self, hidden: Tensor, stack: str | None) -> Tensor:
+        """Return what the output layer reads, (..., E), for states (..., D)."""
         owner = self._output_owner(stack)
         if owner in self.head_transforms:
-            hidden = self.head_transforms[owner](hidden)
+            transformed: Tensor = self.head_transforms[owner](hidden)
+            return transformed
         # Without a transformation, hidden states are compared with the embeddings as they are.
-        elif self.config.embedding_width != self.config.dim:
+        if self.config.embedding_width != self.config.dim:
             raise MasscliError(
                 "the model's embeddings are narrower than its layers, and no layer maps back to their width",
                 "add --head-transform",
             )
-        bias = None
-        if owner in self.output_biases:
-            bias = self.output_biases[owner]
-        weight = self.token_embeddings[owner]
-        if owner in self.output_weights:
-            weight = self.output_weights[owner]
-        return hidden, weight, bias
+        return hidden
 
     def _output_owner(self, stack: str | None) -> str:
         """Return the name under which the output weights of a stack (default: the last one) are kept."""
@@ -225,7 +258,7 @@ class Transformer(nn.Module):
         return self._embedding_owner(stack)
 
     def token_embedding(self, stack: str) -> Tensor:
-        """Return the token embeddings (V, E) of a stack."""
+        """Return the token embeddings of a stack: (V, E), or fewer rows where it does not know all ids."""
         weight: Tensor = self.token_embeddings[self._embedding_owner(stack)]
         return weight
 
@@ -250,9 +283,9 @@ class Transformer(nn.Module):
             nn.init.zeros_(bias)
 
 
-def _empty_parameters(names: Iterable[str], *shape: int) -> nn.ParameterDict:
-    """Return a parameter of this shape for each name, to be filled later."""
-    return nn.ParameterDict({name: nn.Parameter(torch.empty(shape)) for name in names})
+def _empty_parameters(rows: Mapping[str, int], *shape: int) -> nn.ParameterDict:
+    """Return a parameter for each name, of so many rows of this shape, to be filled later."""
+    return nn.ParameterDict({name: nn.Parameter(torch.empty(count, *shape)) for name, count in rows.items()})
 
 
 def _build_stack(config: ModelConfig, name: str, cross: bool, languages: tuple[str, ...]) -> Stack | None:

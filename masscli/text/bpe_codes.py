@@ -48,7 +48,7 @@ def read_bpe_files(codes: Path, vocab: Path) -> bytes:
 
     Raises MasscliError, which names file and line, if one of them has another form.
     """
-    return pack_bpe_codes(_read_vocabulary(vocab), _read_merges(codes))
+    return pack_bpe_codes(_read_vocabulary(vocab), read_merges(codes))
 
 
 def _read_vocabulary(path: Path) -> list[str]:
@@ -69,7 +69,8 @@ def _read_vocabulary(path: Path) -> list[str]:
     return list(pieces)
 
 
-def _read_merges(path: Path) -> list[str]:
+def read_merges(path: Path) -> list[str]:
+    """Return the merges of a file as `A B`. Raises MasscliError, which names file and line."""
     merges = []
     for number, line in _numbered_lines(path, "--bpe-codes"):
         if number == 1 and line.startswith("#version"):
@@ -121,11 +122,7 @@ class BpeCodesModel:
         self._pieces = [*XLM_SPECIAL_PIECES, *lines[:piece_count]]
         # Special pieces have no entry here, so text never becomes one of them.
         self._ids = {piece: i for i, piece in enumerate(self._pieces) if i >= len(XLM_SPECIAL_PIECES)}
-        # From the last merge to the first, so that the first of two equal ones counts, as in subword-nmt.
-        self._ranks: dict[tuple[str, str], int] = {}
-        for rank, line in reversed(list(enumerate(lines[piece_count:]))):
-            first, _, second = line.partition(" ")
-            self._ranks[first, second] = rank
+        self._ranks = rank_merges(lines[piece_count:])
         # From which two halves each merged part was made, to take it apart again.
         self._halves = {first + second: (first, second) for first, second in self._ranks}
 
@@ -172,15 +169,7 @@ class BpeCodesModel:
         return pieces_of(ids, self._pieces)
 
     def _encode_word(self, word: str) -> list[int]:
-        # The end of the word is marked on its last character, as merges are learned.
-        parts = [*word[:-1], word[-1] + WORD_END]
-        # Greater than every rank, so that pairs without a merge come last.
-        no_merge = len(self._ranks)
-        while len(parts) > 1:
-            best = min(itertools.pairwise(parts), key=lambda pair: self._ranks.get(pair, no_merge))
-            if best not in self._ranks:
-                break
-            parts = _merge_everywhere(parts, best)
+        parts = merge_marked_word(word, self._ranks)
         pieces: list[str] = []
         for part in parts[:-1]:
             pieces += self._known_pieces(part, ends_word=False)
@@ -197,6 +186,35 @@ class BpeCodesModel:
             return [piece]
         first, second = self._halves[part]
         return self._known_pieces(first, ends_word=False) + self._known_pieces(second, ends_word)
+
+
+def rank_merges(merges: Sequence[str]) -> dict[tuple[str, str], int]:
+    """Return the rank of each merge `A B`, the one that was learned first at 0."""
+    ranks: dict[tuple[str, str], int] = {}
+    # From the last merge to the first, so that the first of two equal ones counts, as in subword-nmt.
+    for rank, line in reversed(list(enumerate(merges))):
+        first, _, second = line.partition(" ")
+        ranks[first, second] = rank
+    return ranks
+
+
+def merge_word(word: str, ranks: Mapping[tuple[str, str], int]) -> list[str]:
+    """Return the parts into which merges cut a word, whether or not a vocabulary has them."""
+    parts = merge_marked_word(word, ranks)
+    return [*parts[:-1], parts[-1].removesuffix(WORD_END)]
+
+
+def merge_marked_word(word: str, ranks: Mapping[tuple[str, str], int]) -> list[str]:
+    """Return the parts of a word, with WORD_END behind the last one, as merges are learned."""
+    parts = [*word[:-1], word[-1] + WORD_END]
+    # Greater than every rank, so that pairs without a merge come last.
+    no_merge = len(ranks)
+    while len(parts) > 1:
+        best = min(itertools.pairwise(parts), key=lambda pair: ranks.get(pair, no_merge))
+        if best not in ranks:
+            break
+        parts = _merge_everywhere(parts, best)
+    return parts
 
 
 def _merge_everywhere(parts: Sequence[str], pair: tuple[str, str]) -> list[str]:

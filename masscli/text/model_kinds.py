@@ -6,11 +6,13 @@ import codecs
 
 from masscli.text.bpe_codes import BpeCodesModel, is_bpe_codes
 from masscli.text.byte_level_bpe import ByteLevelModel, is_byte_level_bpe
+from masscli.text.dictionary_model import DictionaryModel, is_dictionary
 from masscli.text.fast_tokenizer import FastTokenizerModel, is_fast_tokenizer
 from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel, is_numbered_sentencepiece
 from masscli.text.sentencepiece_model import SentencePieceModel
 from masscli.text.subword_model import BadModelError, SubwordModel
 from masscli.text.tokenizer_card import RESERVED_PIECES, SPARE_PIECES
+from masscli.text.two_vocabularies import TwoVocabularies, is_two_vocabularies
 from masscli.text.wordpiece import WordPieceModel, is_wordpiece
 
 TRAINED_BPE = "sentencepiece-bpe"
@@ -27,6 +29,10 @@ NUMBERED_SENTENCEPIECE = "numbered-sentencepiece"
 """A SentencePiece model whose pieces have the ids of a dictionary, as in fairseq and XLM-R."""
 FAST_TOKENIZER = "fast-tokenizer"
 """A tokenizer.json that is read through Hugging Face's tokenizers."""
+DICTIONARY = "dictionary"
+"""A dictionary of fairseq over words or BPE, with the merges."""
+TWO_VOCABULARIES = "two-vocabularies"
+"""A model for the source and one for the target, each of any other kind."""
 
 
 def detect_kind(data: bytes) -> str:
@@ -40,6 +46,10 @@ def detect_kind(data: bytes) -> str:
         return NUMBERED_SENTENCEPIECE
     if is_fast_tokenizer(data):
         return FAST_TOKENIZER
+    if is_dictionary(data):
+        return DICTIONARY
+    if is_two_vocabularies(data):
+        return TWO_VOCABULARIES
     if is_wordpiece(data):
         return WORDPIECE
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -65,6 +75,10 @@ def open_model(data: bytes, kind: str, lowercase: bool) -> SubwordModel:
         return NumberedSentencePieceModel(data)
     if kind == FAST_TOKENIZER:
         return FastTokenizerModel(data)
+    if kind == DICTIONARY:
+        return DictionaryModel(data)
+    if kind == TWO_VOCABULARIES:
+        return TwoVocabularies(data, lambda part: open_model(part, detect_kind(part), lowercase))
     if kind == WORDPIECE:
         return WordPieceModel(data, keep_accents=not lowercase)
     if kind not in (TRAINED_BPE, SENTENCEPIECE):

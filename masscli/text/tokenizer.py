@@ -31,6 +31,7 @@ from masscli.text.markers import (
 from masscli.text.model_kinds import (
     BPE_CODES,
     BYTE_LEVEL_BPE,
+    DICTIONARY,
     TRAINED_BPE,
     WORDPIECE,
     detect_kind,
@@ -38,7 +39,7 @@ from masscli.text.model_kinds import (
 )
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.sentencepiece_model import train_sentencepiece
-from masscli.text.subword_model import BadModelError
+from masscli.text.subword_model import BadModelError, SubwordModel
 from masscli.text.tokenizer_card import (
     RESERVED_PIECES,
     SPARE_PIECES,
@@ -48,6 +49,7 @@ from masscli.text.tokenizer_card import (
     make_card,
     read_card,
 )
+from masscli.text.two_vocabularies import TwoVocabularies
 from masscli.text.vocabulary import Vocabulary
 from masscli.text.word_cache import WordCache
 
@@ -79,6 +81,13 @@ class Tokenizer:
                 "one of the two was replaced or damaged",
             )
         self._words = WordCache(self._model, by_words=card.kind in _KINDS_OF_WORDS)
+        # Where source and target have vocabularies of their own, each language has one of them.
+        self._language_models: dict[str, SubwordModel] = {}
+        self._language_words: dict[str, WordCache] = {}
+        if isinstance(self._model, TwoVocabularies):
+            for language, side in self._model.sides.items():
+                self._language_models[language] = side
+                self._language_words[language] = WordCache(side, by_words=False)
 
     @classmethod
     def train(
@@ -213,7 +222,8 @@ class Tokenizer:
 
     def encode_flat(self, lines: Sequence[str], language: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the ids of all lines, one line after another, and the number of ids of each line."""
-        return self._words.encode(self.preprocessing.apply(lines, language))
+        words = self._language_words.get(language, self._words)
+        return words.encode(self.preprocessing.apply(lines, language))
 
     def decode(self, ids: Sequence[int], language: str) -> str:
         """Return the text of some ids.
@@ -222,7 +232,8 @@ class Tokenizer:
         unseen.
         """
         left_out = self.vocab.special_ids - {self.vocab.unk}
-        text = self._model.decode([int(i) for i in ids if int(i) not in left_out])
+        model = self._language_models.get(language, self._model)
+        text = model.decode([int(i) for i in ids if int(i) not in left_out])
         return self.preprocessing.undo(text, language)
 
     def ids_to_pieces(self, ids: Sequence[int]) -> list[str]:
@@ -245,11 +256,11 @@ class Tokenizer:
         """The marker that shows where words begin or go on; one of masscli.text.markers."""
         if self.model_kind == WORDPIECE:
             return WORDPIECE_CONTINUATION
-        if self.model_kind == BPE_CODES:
+        if self.model_kind in (BPE_CODES, DICTIONARY):
             return BPE_CONTINUATION
         if self.model_kind == BYTE_LEVEL_BPE:
             return BYTE_LEVEL_SPACE
-        if isinstance(self._model, FastTokenizerModel):
+        if isinstance(self._model, (FastTokenizerModel, TwoVocabularies)):
             return self._model.marker
         return SENTENCEPIECE_SPACE
 

@@ -15,7 +15,7 @@ from masscli.core.files import read_regular
 from masscli.text.corpus import decode_text
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.subword_model import SubwordModel
-from masscli.text.vocabulary import Vocabulary
+from masscli.text.vocabulary import IdRanges, Vocabulary
 
 FORMAT = 1
 TOKENIZER_FILE = "tokenizer.json"
@@ -78,6 +78,10 @@ class TokenizerCard:
     fingerprint: str
     decoder_start: int | None = None
     forced_prefix: tuple[int, ...] | None = None
+    source_ids: tuple[int, ...] | None = None
+    """The first id that an encoder knows, and the one after the last; so are the next two."""
+    target_ids: tuple[int, ...] | None = None
+    predicted_ids: tuple[int, ...] | None = None
 
     @property
     def preprocessing(self) -> TextPreprocessing:
@@ -100,6 +104,16 @@ class TokenizerCard:
             fingerprint=self.fingerprint,
             decoder_start=self.decoder_start,
             forced_prefix=self.forced_prefix or (),
+            id_ranges=self._id_ranges(),
+        )
+
+    def _id_ranges(self) -> IdRanges:
+        """Return the ranges of ids that the parts of a model know: all ids, where nothing else is said."""
+        everything = (0, self.size)
+        return IdRanges(
+            range(*(self.source_ids or everything)),
+            range(*(self.target_ids or everything)),
+            range(*(self.predicted_ids or everything)),
         )
 
     def find_damage(self) -> str | None:
@@ -112,6 +126,9 @@ class TokenizerCard:
         if self.decoder_start is not None:
             special_ids.append(self.decoder_start)
         special_ids += self.forced_prefix or ()
+        for id_range in filter(None, (self.source_ids, self.target_ids, self.predicted_ids)):
+            if len(id_range) != 2 or not 0 <= id_range[0] < id_range[1] <= self.size:
+                return f"{list(id_range)} is not a range of ids from 0 to {self.size}"
         for special_id in (*special_ids, *self.spare, *self.language_ids):
             if not 0 <= special_id < self.size:
                 return f"id {special_id} is not from 0 to {self.size - 1}"

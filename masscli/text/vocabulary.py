@@ -10,6 +10,46 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
+class IdRanges:
+    """The ranges of ids that each part of a model knows.
+
+    They are all ids, but in models of other programs: there source and target may have vocabularies of their
+    own, and the output layer has no logits for the symbols that masscli adds.
+    """
+
+    source: range
+    """What the encoder has embeddings for."""
+    target: range
+    """What the decoder has embeddings for."""
+    predicted: range
+    """What the model has logits for."""
+
+    @classmethod
+    def all_of(cls, size: int) -> IdRanges:
+        """Return the ranges of a model that knows all of `size` ids everywhere."""
+        return cls(range(size), range(size), range(size))
+
+    @property
+    def has_two_vocabularies(self) -> bool:
+        """Return whether source and target have vocabularies of their own."""
+        return self.source != self.target
+
+    def embedded(self, owner: str) -> range:
+        """Return the ids of the token embeddings of an owner: `encoder`, `decoder` or `shared`."""
+        if owner == "shared":
+            # With two vocabularies nothing is shared; otherwise both ranges are the same.
+            return range(min(self.source.start, self.target.start), max(self.source.stop, self.target.stop))
+        return self.source if owner == "encoder" else self.target
+
+    def predicted_by(self, owner: str) -> range:
+        """Return the ids for which the output layer of an owner has logits."""
+        # An encoder with a vocabulary of its own can only predict the source.
+        if owner == "encoder" and self.has_two_vocabularies:
+            return self.source
+        return self.predicted
+
+
+@dataclass(frozen=True, slots=True)
 class Vocabulary:
     """The number of token ids, the special ids by role, and the languages by name.
 
@@ -35,6 +75,8 @@ class Vocabulary:
     """What a decoder reads first; None is `bos`."""
     forced_prefix: tuple[int, ...] = ()
     """What a decoder reads next, as the first tokens of every output."""
+    id_ranges: IdRanges | None = None
+    """What the parts of a model know; None is everything."""
 
     @property
     def special_ids(self) -> frozenset[int]:

@@ -108,7 +108,7 @@ def gathered_model(train_step: TrainStep) -> Iterator[Transformer]:
     for group in groups:
         group.unshard()
     with torch.device("meta"):
-        copy = Transformer(model.config, model.vocab_size, model.languages)
+        copy = Transformer(model.config, model.vocab_size, model.languages, model.id_ranges)
     copy.load_state_dict({name: p.detach() for name, p in model.named_parameters()}, assign=True)
     copy.compute_dtype = model.compute_dtype
     device = next(model.parameters()).device

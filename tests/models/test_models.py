@@ -26,6 +26,7 @@ from masscli.models.loss import linear_cross_entropy
 from masscli.models.presets import presets, resolve
 from masscli.models.short_attention import short_attention
 from masscli.models.transformer import Transformer, count_parameters
+from masscli.text.vocabulary import IdRanges
 from tests.oracles import slow_attention
 
 PAD, V = 0, 31
@@ -380,6 +381,33 @@ def test_an_output_layer_may_have_weights_of_its_own() -> None:
     logits = hidden @ model.output_weights["shared"].T
     assert close(model.logits(hidden), logits)
     assert close(model.loss(hidden, labels)[1], F.cross_entropy(logits, labels, reduction="sum"), 1e-4)
+
+
+@pytest.mark.parametrize("tie_output", [True, False])
+def test_parts_that_know_fewer_ids_are_slices_of_those_that_know_all(tie_output: bool) -> None:
+    """Tables of ranges of ids give the states, logits and losses of whole tables."""
+    ranges = IdRanges(range(20), range(12, V), range(15, V))
+    config = {"embeddings": "separate", "output_bias": True, "tie_output": tie_output}
+    whole = make(**config)
+    part = Transformer(whole.config, V, (), ranges).eval()
+    states = whole.state_dict()
+    for name in states:
+        first, _, owner = name.partition(".")
+        if first in ("token_embeddings", "output_weights", "output_biases"):
+            ids = ranges.source if owner == "encoder" else ranges.target
+            states[name] = states[name][ids.start : ids.stop]
+    part.load_state_dict(states)
+    source = Tokens(torch.randint(1, 20, (2, 5)), torch.tensor([5, 5]))
+    target = Tokens(torch.randint(12, V, (2, 4)), torch.tensor([4, 4]))
+    hidden = whole.decode(target, whole.encode(source))
+    assert close(part.decode(target, part.encode(source)), hidden)
+    found = part.logits(hidden)
+    assert found.shape == (2, 4, V)
+    assert close(found[..., 15:], whole.logits(hidden)[..., 15:])
+    assert bool((found[..., :15] == -torch.inf).all())
+    labels = torch.randint(15, V, (8,))
+    wanted = F.cross_entropy(found[..., 15:].flatten(0, 1), labels - 15, reduction="sum", label_smoothing=0.1)
+    assert close(part.loss(hidden.flatten(0, 1), labels, 0.1)[0], wanted, 1e-4)
 
 
 def test_tied_tables_are_one_and_separate_ones_two() -> None:

@@ -201,7 +201,8 @@ class Electra(Objective):
         # Only names and shapes are compared, so no memory is needed.
         with torch.device("meta"):
             framing = self.context.framing
-            model = Transformer(self.context.model, framing.vocab.size, framing.languages)
+            vocab = framing.vocab
+            model = Transformer(self.context.model, vocab.size, framing.languages, vocab.id_ranges)
         num_weights = sum(name.startswith("encoder.") for name in model.state_dict())
         num_matching = sum(name.startswith("encoder.") for name in self.generator.matching_weights(model))
         if num_weights <= num_matching:

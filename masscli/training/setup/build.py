@@ -63,7 +63,8 @@ def build(
 
     # Weights are drawn from here on, in the same order in every process and every run.
     torch.manual_seed(recipe.seed)
-    model = Transformer(recipe.model, context.data.vocab.size, state.languages)
+    vocab = context.data.vocab
+    model = Transformer(recipe.model, vocab.size, state.languages, vocab.id_ranges)
     objectives = build_objectives(recipe, framing)
     if last is not None:
         _restore_weights(model, objectives, last)
