@@ -1,8 +1,8 @@
 """A dictionary of fairseq over words, or over the pieces into which merges cut words.
 
 fairseq cuts text with the merges of subword-nmt or fastBPE, or finds it cut at white space, and looks the
-pieces up in a dictionary. The ids are those of the dictionary: `<s> <pad> </s> <unk>`, then its lines. A piece
-that it lacks is unknown, and is not cut further. (With SentencePiece see numbered_sentencepiece.py.)
+pieces up in a dictionary. The ids are those of the dictionary: `<s> <pad> </s> <unk>`, then its lines. A
+piece that it lacks is unknown, and is not cut further. (With SentencePiece see numbered_sentencepiece.py.)
 """
 
 from __future__ import annotations

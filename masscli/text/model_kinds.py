@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
 
 from masscli.text.bpe_codes import BpeCodesModel, is_bpe_codes
 from masscli.text.byte_level_bpe import ByteLevelModel, is_byte_level_bpe
@@ -35,19 +36,22 @@ TWO_VOCABULARIES = "two-vocabularies"
 """A model for the source and one for the target, each of any other kind."""
 
 
+_PACKED_KINDS: dict[str, tuple[Callable[[bytes], bool], Callable[[bytes], SubwordModel]]] = {
+    BPE_CODES: (is_bpe_codes, BpeCodesModel),
+    BYTE_LEVEL_BPE: (is_byte_level_bpe, ByteLevelModel),
+    NUMBERED_SENTENCEPIECE: (is_numbered_sentencepiece, NumberedSentencePieceModel),
+    FAST_TOKENIZER: (is_fast_tokenizer, FastTokenizerModel),
+    DICTIONARY: (is_dictionary, DictionaryModel),
+}
+"""Kinds whose files masscli packs, and so can tell by their header: how to detect and to open them."""
+
+
 def detect_kind(data: bytes) -> str:
     """Return the kind of a subword model. Raises BadModelError if the bytes are of no known kind."""
     # Formats with a mark of their own come first; what is left must be SentencePiece.
-    if is_bpe_codes(data):
-        return BPE_CODES
-    if is_byte_level_bpe(data):
-        return BYTE_LEVEL_BPE
-    if is_numbered_sentencepiece(data):
-        return NUMBERED_SENTENCEPIECE
-    if is_fast_tokenizer(data):
-        return FAST_TOKENIZER
-    if is_dictionary(data):
-        return DICTIONARY
+    for kind, (is_of_kind, _) in _PACKED_KINDS.items():
+        if is_of_kind(data):
+            return kind
     if is_two_vocabularies(data):
         return TWO_VOCABULARIES
     if is_wordpiece(data):
@@ -67,16 +71,9 @@ def open_model(data: bytes, kind: str, lowercase: bool) -> SubwordModel:
 
     `lowercase` says that text is lower-cased first; a WordPiece vocabulary then has no accents either.
     """
-    if kind == BPE_CODES:
-        return BpeCodesModel(data)
-    if kind == BYTE_LEVEL_BPE:
-        return ByteLevelModel(data)
-    if kind == NUMBERED_SENTENCEPIECE:
-        return NumberedSentencePieceModel(data)
-    if kind == FAST_TOKENIZER:
-        return FastTokenizerModel(data)
-    if kind == DICTIONARY:
-        return DictionaryModel(data)
+    if kind in _PACKED_KINDS:
+        _, open_packed = _PACKED_KINDS[kind]
+        return open_packed(data)
     if kind == TWO_VOCABULARIES:
         return TwoVocabularies(data, lambda part: open_model(part, detect_kind(part), lowercase))
     if kind == WORDPIECE:
