@@ -224,11 +224,11 @@ class Transformer(nn.Module):
         return linear_cross_entropy(self._output_input(hidden, stack), weight, bias, labels, smoothing)
 
     def output_weight(self, owner: str) -> tuple[Tensor, Tensor | None]:
-        """Return the weight (P, E) and bias (P,) of the output layer of an owner, for the P ids it predicts."""
+        """Return weight (P, E) and bias (P,) of the output layer of an owner, for the P ids it predicts."""
         weight = self.token_embeddings[owner]
         if owner in self.output_weights:
             weight = self.output_weights[owner]
-        bias = self.output_biases[owner] if owner in self.output_biases else None
+        bias: Tensor | None = self.output_biases.get(owner)
         embedded = self.id_ranges.embedded(owner)
         predicted = self.id_ranges.predicted_by(owner)
         if predicted == embedded:
