@@ -1,44 +1,145 @@
-"""Turn a run into weights as Hugging Face has them.
+"""Turn a run into files that other programs read.
 
-FOLDER will hold config.json, model.safetensors and the vocabulary. Encoders of the families BERT, RoBERTa,
-ALBERT and ELECTRA, and GPT, have a counterpart there: models with the choices of a preset (--arch bert-base,
-roberta-base, albert-base, electra-base, gpt), of any width and depth. Others are refused, and the setting
-that has no counterpart is named. The weights are the same numbers; tied weights are written once. A
-fine-tuned head is exported with its labels where a class there has one like it: of classify and regress (with
---head tanh for RoBERTa and --head gelu for ELECTRA, as in their papers), tag, extract (--qa-head linear), and
-choose (BERT, ALBERT).
+FOLDER is new. --to huggingface writes config.json, model.safetensors and the vocabulary.
+  Encoders of the families BERT, RoBERTa, ALBERT and ELECTRA, and GPT: models with the choices of a preset
+  (--arch bert-base, roberta-base, albert-base, electra-base, gpt), of any width and depth. A fine-tuned head is
+  exported with its labels where a class there has one like it: of classify and regress (with --head tanh for
+  RoBERTa and --head gelu for ELECTRA, as in their papers), tag, extract (--qa-head linear), and choose (BERT,
+  ALBERT).
+  Translators, one direction for each folder: as Pegasus (pre-norm, --arch tiny to big), BART, mBART, M2M100 or
+  Marian, whichever computes exactly the same. A tokenizer is written only if its ids are equal on lines of the
+  run's data. The search of --early-stop is written as generation settings.
+  Other models are refused, and the setting that has no counterpart is named.
+--to ctranslate2 writes a translator for one direction (pip install 'masscli[ct2]'), in --precision fp32, fp16 or
+int8. --to masscli writes a checkpoint without optimizer state, which every command accepts. --to safetensors
+writes the tensors of any model under masscli's names, with a config.json.
 
 Examples:
   masscli export runs/bert --output our-bert
-  masscli export runs/sst2 --output our-sst2
-  masscli export runs/bert/checkpoints/step-0002000 --output our-bert
+  masscli export runs/ende --to huggingface -s en -t de --output our-ende
+  masscli export runs/ende --to ctranslate2 --precision int8 --output our-ende-int8
+  masscli export runs/ende/checkpoints/step-0002000 --to masscli --output runs/ende-small
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from masscli.core.errors import MasscliError
+
+if TYPE_CHECKING:
+    from masscli.api.writing_task import WritingTask
+    from masscli.checkpoint.checkpoint import Checkpoint
 
 
 def run(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a checkpoint.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The new folder.", metavar="FOLDER")],
+    to: Annotated[
+        Literal["huggingface", "ctranslate2", "safetensors", "masscli"],
+        typer.Option("--to", help="What the folder is for."),
+    ] = "huggingface",
     family: Annotated[
         str | None,
         typer.Option(
             "--family",
             metavar="NAME",
-            help="bert, roberta, albert, electra or openai-gpt (default: the one for this kind of model).",
+            help="Of a single stack with --to huggingface: bert, roberta, albert, electra or openai-gpt "
+            "(default: the one for this kind of model).",
         ),
     ] = None,
+    source_lang: Annotated[
+        str | None,
+        typer.Option(
+            "--source-lang",
+            "-s",
+            metavar="LANG",
+            help="Source language of a translator (default: that of the run, when it has one direction).",
+        ),
+    ] = None,
+    target_lang: Annotated[
+        str | None,
+        typer.Option(
+            "--target-lang",
+            "-t",
+            metavar="LANG",
+            help="Target language of a translator (default: that of the run, when it has one direction).",
+        ),
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"],
+        typer.Option("--precision", help="Type of the weights with --to ctranslate2."),
+    ] = "fp32",
 ) -> None:
     import sys
 
-    from masscli.checkpoint.convert.export import export_checkpoint
+    from masscli.checkpoint.checkpoint import Checkpoint
 
-    for note in export_checkpoint(path, output, family):
+    checkpoint = Checkpoint.open(path)
+    model = checkpoint.recipe.model
+    is_translator = model.encoder_layers > 0 and model.decoder_layers > 0
+    has_direction = to == "ctranslate2" or (to == "huggingface" and is_translator)
+    unused = {
+        "--family": family is not None and (to != "huggingface" or is_translator),
+        "--source-lang": source_lang is not None and not has_direction,
+        "--target-lang": target_lang is not None and not has_direction,
+        "--precision": precision != "fp32" and to != "ctranslate2",
+    }
+    for flag, is_unused in unused.items():
+        if is_unused:
+            kind = "a translator" if is_translator else "a single stack"
+            raise MasscliError(f"{flag} has no effect on {kind} with --to {to}", "leave it out")
+    if has_direction:
+        notes = _export_direction(checkpoint, output, to, source_lang, target_lang, precision)
+    elif to == "huggingface":
+        from masscli.checkpoint.convert.export import export_checkpoint
+
+        notes = export_checkpoint(path, output, family)
+    elif to == "safetensors":
+        from masscli.checkpoint.convert.plain_export import export_safetensors
+
+        notes = export_safetensors(checkpoint, output)
+    else:
+        from masscli.checkpoint.convert.plain_export import export_masscli
+
+        notes = export_masscli(checkpoint, output)
+    for note in notes:
         print(note, file=sys.stderr)
     # Scripts read the path from standard output.
     print(output)
+
+
+def _export_direction(
+    checkpoint: Checkpoint,
+    output: Path,
+    to: str,
+    source: str | None,
+    target: str | None,
+    precision: Literal["fp32", "fp16", "int8"],
+) -> list[str]:
+    """Export a translator for one direction, and return notes for the user."""
+    from masscli.api.writing_task import select_writing_task
+    from masscli.checkpoint.convert.ctranslate2_export import export_ctranslate2
+    from masscli.checkpoint.convert.translator_export import export_translator
+
+    task = select_writing_task(checkpoint, None, source, target)
+    _check_stacks(checkpoint, task)
+    warnings = [f"warning: {warning}" for warning in task.warnings]
+    if to == "ctranslate2":
+        return warnings + export_ctranslate2(checkpoint, task.source, task.target, output, precision)
+    return warnings + export_translator(checkpoint, task.source, task.target, output)
+
+
+def _check_stacks(checkpoint: Checkpoint, task: WritingTask) -> None:
+    """Raise MasscliError if the model generates with one of its stacks alone."""
+    from masscli.api.writing_task import writing_stack
+
+    stack = writing_stack(checkpoint, task)
+    if stack is not None and checkpoint.recipe.model.encoder_layers and checkpoint.recipe.model.decoder_layers:
+        raise MasscliError(
+            f"{checkpoint.path}: was trained to generate with its {stack} alone, not as a translator",
+            "fine-tune it with --task translate, or export it with --to safetensors",
+        )

@@ -8,18 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
-
 from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
 from masscli.checkpoint.convert.families import FAMILIES, XLMR, Family
-from masscli.checkpoint.convert.folder import CONFIG, WEIGHTS
+from masscli.checkpoint.convert.folder import CONFIG, write_folder
 from masscli.checkpoint.convert.model_config import choose_family, position_offset, write_config
 from masscli.checkpoint.convert.task_heads import convert_task_head
 from masscli.checkpoint.convert.tensors import Tensors, to_hf
 from masscli.checkpoint.convert.vocabulary import SENTENCEPIECE, SETTINGS, VOCAB
 from masscli.core.errors import MasscliError
-from masscli.core.files import fsync_path, new_folder, write_synced
 from masscli.models.config import ModelConfig
 from masscli.text.model_kinds import BPE_CODES, WORDPIECE
 from masscli.text.tokenizer import Tokenizer
@@ -69,7 +65,7 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
         notes.append(f"the model has no transform before its output layer, but {class_name} has one")
     files, vocabulary_notes = _vocabulary_files(tokenizer, model.max_positions)
     files[CONFIG] = _to_json({"architectures": [class_name], **config, **head_config})
-    _write_folder(output, files, tensors)
+    write_folder(output, files, tensors)
     return notes + vocabulary_notes
 
 
@@ -164,21 +160,3 @@ def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
 
 def _to_json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _write_folder(output: Path, files: Mapping[str, bytes], tensors: Tensors) -> None:
-    """Write a folder that is complete or not there."""
-    # safetensors refuses tensors that share memory or are not contiguous.
-    contiguous = {}
-    for name, tensor in tensors.items():
-        contiguous[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
-    try:
-        with new_folder(output) as folder:
-            save_file(contiguous, folder / WEIGHTS, {"format": "pt"})
-            for name, content in files.items():
-                write_synced(folder / name, content)
-            fsync_path(folder / WEIGHTS)
-    except OSError as error:
-        raise MasscliError(
-            f"--output {output}: cannot be written ({error.strerror})", "choose another folder"
-        ) from None

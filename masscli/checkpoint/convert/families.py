@@ -65,12 +65,12 @@ class Family:
         names = {}
         for table in tables:
             for our_pattern, their_pattern in table.items():
-                for ours, theirs in _expand(our_pattern, their_pattern, layers):
+                for ours, theirs in expand_names(our_pattern, their_pattern, layers):
                     names[ours] = tuple(theirs.replace("~", self.prefix).split())
         return names
 
 
-def _expand(ours: str, theirs: str, layers: int) -> list[tuple[str, str]]:
+def expand_names(ours: str, theirs: str, layers: int) -> list[tuple[str, str]]:
     """Return the pairs of names that one row of a table stands for."""
     pairs = [(ours, theirs)]
     if "#" in ours:

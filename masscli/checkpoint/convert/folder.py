@@ -1,4 +1,4 @@
-"""Read a folder as Hugging Face distributes it: config.json, model.safetensors, and the files of a tokenizer.
+"""Read and write a folder as Hugging Face distributes it: config.json, model.safetensors, a tokenizer.
 
 Nothing in it is executed. `pytorch_model.bin` is a pickle: it is read only if the user asks for it, and then
 by PyTorch's loader for weights alone, which makes tensors and refuses every other object.
@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from masscli.core.errors import MasscliError
-from masscli.core.files import read_regular
+from masscli.core.files import fsync_path, new_folder, read_regular, write_synced
 from masscli.text.corpus import decode_text
 
 CONFIG = "config.json"
@@ -113,3 +113,24 @@ def _load_pickle(path: Path) -> dict[str, Tensor]:
                 "save it as a dense tensor of numbers",
             )
     return dict(content)
+
+
+def write_folder(output: Path, files: Mapping[str, bytes], tensors: Mapping[str, Tensor]) -> None:
+    """Write a folder that is complete or not there: files by name, and the tensors.
+
+    Raises MasscliError if it cannot be written.
+    """
+    # safetensors refuses tensors that share memory or are not contiguous.
+    contiguous = {}
+    for name, tensor in tensors.items():
+        contiguous[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
+    try:
+        with new_folder(output) as folder:
+            save_file(contiguous, folder / WEIGHTS, {"format": "pt"})
+            for name, content in files.items():
+                write_synced(folder / name, content)
+            fsync_path(folder / WEIGHTS)
+    except OSError as error:
+        raise MasscliError(
+            f"--output {output}: cannot be written ({error.strerror})", "choose another folder"
+        ) from None

@@ -1,0 +1,112 @@
+"""Convert a checkpoint for CTranslate2 once, beside its other files, and open the conversion.
+
+    step-0001000/ctranslate2/en-de/  model.bin  config.json  shared_vocabulary.json  conversion.json
+
+`conversion.json` says which checkpoint was converted, by which CTranslate2, and the checksums of the files. A
+conversion of other weights, or a damaged one, is made anew. Weights are kept in fp32; CTranslate2 rounds them
+to the precision that is asked for when it loads them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.ctranslate2_export import convert_directed, import_ctranslate2
+from masscli.checkpoint.convert.one_direction import fold_direction
+from masscli.checkpoint.convert.token_names import token_names
+from masscli.checkpoint.state_file import STATE_FILE
+from masscli.core.errors import MasscliError
+from masscli.core.files import new_folder, sha256_of, write_synced
+
+CONVERSION = "conversion.json"
+_COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
+
+
+class OpenedTranslator(NamedTuple):
+    """A translator of CTranslate2, the name of each token id, and warnings for the user."""
+
+    translator: Any
+    token_names: list[str]
+    warnings: tuple[str, ...]
+
+
+def open_ctranslate2(
+    checkpoint: Checkpoint, source: str, target: str, device: str, precision: str, threads: int
+) -> OpenedTranslator:
+    """Open the conversion of a checkpoint for one direction, which is made if it is not there.
+
+    `device` is cpu, cuda or cuda:N; `precision` is auto (fp16 on a GPU, else fp32), fp32, fp16, bf16 or int8.
+    Raises MasscliError if the model or the precision is not possible.
+    """
+    ctranslate2 = import_ctranslate2()
+    kind, _, number = device.partition(":")
+    if precision == "auto":
+        precision = "fp16" if kind == "cuda" else "fp32"
+    compute_type = _COMPUTE_TYPES[precision]
+    possible = ctranslate2.get_supported_compute_types(kind)
+    if compute_type not in possible:
+        known = [name for name, their_name in _COMPUTE_TYPES.items() if their_name in possible]
+        raise MasscliError(
+            f"--precision {precision}: CTranslate2 does not have it on this {kind}",
+            f"it has {', '.join(known)}",
+        )
+    names = token_names(checkpoint.tokenizer())
+
+    def load(folder: Path) -> Any:
+        return ctranslate2.Translator(
+            str(folder),
+            device=kind,
+            device_index=int(number or 0),
+            compute_type=compute_type,
+            intra_threads=threads,
+        )
+
+    folder = checkpoint.path / "ctranslate2" / f"{source}-{target}"
+    stamp = {
+        "checkpoint": sha256_of(checkpoint.path / STATE_FILE),
+        "ctranslate2": ctranslate2.__version__,
+    }
+    if _is_current(folder, stamp):
+        return OpenedTranslator(load(folder), names, ())
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(exist_ok=True)
+        with new_folder(folder) as aside:
+            _convert(checkpoint, source, target, names, aside, stamp)
+        return OpenedTranslator(load(folder), names, ())
+    # The folder may not be writable, or another process may have written it meanwhile.
+    except OSError as error:
+        with tempfile.TemporaryDirectory() as temporary:
+            _convert(checkpoint, source, target, names, Path(temporary), stamp)
+            warning = f"the conversion is not kept: {folder} cannot be written ({error.strerror})"
+            return OpenedTranslator(load(Path(temporary)), names, (warning,))
+
+
+def _is_current(folder: Path, stamp: dict[str, str]) -> bool:
+    """Return whether a folder holds the whole conversion that a stamp describes."""
+    try:
+        conversion = json.loads((folder / CONVERSION).read_bytes())
+        if any(conversion[key] != value for key, value in stamp.items()):
+            return False
+        return all(sha256_of(folder / name) == checksum for name, checksum in conversion["files"].items())
+    # Whatever is wrong with it, it is made anew.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _convert(
+    checkpoint: Checkpoint, source: str, target: str, names: list[str], folder: Path, stamp: dict[str, str]
+) -> None:
+    """Write the conversion into an existing folder, with the file that describes it."""
+    ctranslate2 = import_ctranslate2()
+    directed = fold_direction(checkpoint, source, target)
+    vocab = checkpoint.tokenizer().vocab
+    # masscli adds the special tokens itself, wherever they stand.
+    convert_directed(ctranslate2, directed, names, vocab, folder, "fp32", add_special_tokens=False)
+    files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    write_synced(folder / CONVERSION, json.dumps({**stamp, "files": files}, indent=1).encode())

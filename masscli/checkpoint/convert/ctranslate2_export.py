@@ -1,0 +1,196 @@
+"""Turn a translator into a folder that CTranslate2 decodes with.
+
+The folder holds one direction: model.bin, config.json and the vocabulary, as a list of tokens. Ids mean the
+same as in masscli. The package `ctranslate2` comes with the extra `ct2`; its specification (what a model
+consists of) is filled in here, and it writes the files itself.
+
+Shapes: V vocabulary size, D model width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.one_direction import DirectedModel, fold_direction, output_layer
+from masscli.checkpoint.convert.token_names import token_names
+from masscli.core.errors import MasscliError
+from masscli.core.files import fsync_path, new_folder
+from masscli.models.config import ModelConfig
+from masscli.text.vocabulary import Vocabulary
+
+Quantization = Literal["fp32", "fp16", "int8"]
+NEVER = -1e4
+"""Bias of the output layer for special tokens, which are never generated."""
+
+_QUANTIZATIONS = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
+_ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_tanh": "GELUTanh", "swish": "SWISH"}
+
+
+def import_ctranslate2() -> Any:
+    """Return the package, or raise MasscliError if it is not installed."""
+    try:
+        import ctranslate2
+    except ImportError:
+        raise MasscliError(
+            "CTranslate2 is not installed", "install it: pip install 'masscli[ct2]'"
+        ) from None
+    return ctranslate2
+
+
+def export_ctranslate2(
+    checkpoint: Checkpoint, source: str, target: str, output: Path, quantization: Quantization
+) -> list[str]:
+    """Write the folder `output` for one direction, and return notes for the user.
+
+    Raises MasscliError, which names the setting, if CTranslate2 cannot compute the model.
+    """
+    ctranslate2 = import_ctranslate2()
+    directed = fold_direction(checkpoint, source, target)
+    tokenizer = checkpoint.tokenizer()
+    names = token_names(tokenizer)
+    try:
+        with new_folder(output) as folder:
+            convert_directed(ctranslate2, directed, names, tokenizer.vocab, folder, quantization, True)
+    except OSError as error:
+        raise MasscliError(
+            f"--output {output}: cannot be written ({error.strerror})", "choose another folder"
+        ) from None
+    notes = [f"CTranslate2, {source} to {target}, {quantization}: {len(names):,} tokens"]
+    notes.append("give sources as pieces, with max_input_length=0, else long ones are cut at 1,024")
+    if len(directed.source_suffix) > 1:
+        around = " ".join(names[number] for number in directed.source_suffix)
+        notes.append(f"end every source with {around}")
+    if directed.forced_tokens:
+        forced = [names[number] for number in directed.forced_tokens]
+        notes.append(f"begin every output with target_prefix {forced}")
+    return notes
+
+
+def convert_directed(
+    ctranslate2: Any,
+    directed: DirectedModel,
+    names: list[str],
+    vocab: Vocabulary,
+    folder: Path,
+    quantization: Quantization,
+    add_special_tokens: bool,
+) -> None:
+    """Write the files of a model into an existing folder.
+
+    With `add_special_tokens` CTranslate2 itself adds the start and end symbols to a source, where it can.
+    """
+    spec = _specification(ctranslate2.specs, directed)
+    _fill_stack(spec.encoder, "encoder", directed)
+    _fill_stack(spec.decoder, "decoder", directed)
+    _fill_output(spec.decoder.projection, directed, vocab)
+    spec.register_source_vocabulary(names)
+    spec.register_target_vocabulary(names)
+    spec.config.layer_norm_epsilon = directed.config.norm_eps
+    spec.config.unk_token = names[vocab.unk]
+    spec.config.eos_token = names[vocab.eos]
+    spec.config.bos_token = names[vocab.bos]
+    spec.config.decoder_start_token = names[directed.target_start]
+    if add_special_tokens and len(directed.source_suffix) == 1:
+        spec.config.add_source_eos = True
+        if directed.source_prefix:
+            # Nothing else is begun with this token, so that it may be a tag.
+            spec.config.add_source_bos = True
+            spec.config.bos_token = names[directed.source_prefix[0]]
+    spec.validate()
+    spec.optimize(quantization=_QUANTIZATIONS[quantization])
+    spec.save(str(folder))
+    for path in folder.iterdir():
+        fsync_path(path)
+
+
+def _specification(specs: Any, directed: DirectedModel) -> Any:
+    """Return an empty specification of the model's shape."""
+    config = directed.config
+    parts = []
+    for stack, kind in (("encoder", specs.TransformerEncoderSpec), ("decoder", specs.TransformerDecoderSpec)):
+        own = config.for_stack(stack)
+        if own.norm == "post" and config.has_final_norm(stack):
+            raise MasscliError(
+                f"final_norm is {config.final_norm}: CTranslate2 has no norm at the end of a post-norm {stack}",
+                "export with --to safetensors",
+            )
+        part = kind(
+            _layer_count(config, stack),
+            own.heads,
+            pre_norm=own.norm == "pre",
+            no_final_norm=not config.has_final_norm(stack),
+            activation=specs.Activation[_ACTIVATIONS[config.activation]],
+            layernorm_embedding=config.norm_embedding,
+        )
+        part.scale_embeddings = math.sqrt(config.dim) if config.scale_embedding else 1.0
+        parts.append(part)
+    return specs.TransformerSpec(*parts)
+
+
+def _layer_count(config: ModelConfig, stack: str) -> int:
+    if stack == "encoder":
+        return config.encoder_layers
+    return config.decoder_layers
+
+
+def _fill_stack(spec: Any, stack: str, directed: DirectedModel) -> None:
+    """Fill in the embeddings and layers of a stack."""
+    tensors = directed.tensors
+    owners = directed.config.embedding_owners
+    owner = stack if stack in owners else owners[0]
+    embeddings = spec.embeddings
+    # An encoder could read several factors of a token.
+    if isinstance(embeddings, list):
+        [embeddings] = embeddings
+    embeddings.weight = _array(tensors[f"token_embeddings.{owner}"])
+    spec.position_encodings.encodings = _array(tensors[f"embeddings.{stack}.positions.weight"])
+    if directed.config.norm_embedding:
+        _fill_norm(spec.layernorm_embedding, tensors, f"embeddings.{stack}.norm")
+    if directed.config.has_final_norm(stack):
+        _fill_norm(spec.layer_norm, tensors, f"{stack}.norm")
+    for number, layer in enumerate(spec.layer):
+        name = f"{stack}.layers.{number}"
+        _fill_linear(layer.self_attention.linear[0], tensors, f"{name}.self_attention.qkv")
+        _fill_linear(layer.self_attention.linear[1], tensors, f"{name}.self_attention.out")
+        _fill_norm(layer.self_attention.layer_norm, tensors, f"{name}.self_norm")
+        if stack == "decoder":
+            _fill_linear(layer.attention.linear[0], tensors, f"{name}.cross_attention.q")
+            _fill_linear(layer.attention.linear[1], tensors, f"{name}.cross_attention.kv")
+            _fill_linear(layer.attention.linear[2], tensors, f"{name}.cross_attention.out.shared")
+            _fill_norm(layer.attention.layer_norm, tensors, f"{name}.cross_norm")
+        _fill_linear(layer.ffn.linear_0, tensors, f"{name}.fc1")
+        _fill_linear(layer.ffn.linear_1, tensors, f"{name}.fc2")
+        _fill_norm(layer.ffn.layer_norm, tensors, f"{name}.ffn_norm")
+
+
+def _fill_output(spec: Any, directed: DirectedModel, vocab: Vocabulary) -> None:
+    """Fill in the output layer, by whose bias special tokens are never generated."""
+    weight, bias = output_layer(directed)
+    if bias is None:
+        bias = torch.zeros(len(weight))
+    bias = bias.clone()
+    bias[sorted(vocab.special_ids - {vocab.eos, vocab.unk})] = NEVER
+    spec.weight = _array(weight)
+    spec.bias = _array(bias)
+
+
+def _fill_linear(spec: Any, tensors: Mapping[str, Tensor], name: str) -> None:
+    spec.weight = _array(tensors[f"{name}.weight"])
+    spec.bias = _array(tensors[f"{name}.bias"])
+
+
+def _fill_norm(spec: Any, tensors: Mapping[str, Tensor], name: str) -> None:
+    spec.gamma = _array(tensors[f"{name}.weight"])
+    spec.beta = _array(tensors[f"{name}.bias"])
+
+
+def _array(tensor: Tensor) -> Any:
+    """Return a copy of a tensor as an array: a conversion changes the specification that it is given."""
+    return tensor.detach().contiguous().numpy().copy()

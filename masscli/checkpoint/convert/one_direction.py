@@ -1,0 +1,150 @@
+"""Reduce a translator to one direction, without changing what it computes.
+
+Other programs know no language vectors, no output projection for each language, no segments and no shared
+layers. For one direction all of them are constants: vectors that are added to every token are added to the
+positions instead, and layers that share weights are written out. The result is a Transformer of masscli, too,
+with learned positions and without languages.
+
+Shapes: P positions, D model width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core.errors import MasscliError
+from masscli.models.config import ModelConfig
+from masscli.models.transformer import Transformer
+
+_ATTENTION_PARTS = ("self_attention", "self_norm", "cross_attention", "cross_norm")
+_FFN_PARTS = ("fc1", "fc2", "ffn_norm")
+
+
+@dataclass(frozen=True, slots=True)
+class DirectedModel:
+    """A translator for one direction: its configuration, its tensors, and the special tokens around texts."""
+
+    config: ModelConfig
+    tensors: Mapping[str, Tensor]
+    source_prefix: Sequence[int]
+    """The ids before every source."""
+    source_suffix: Sequence[int]
+    """The ids after every source: the end symbol, and perhaps a tag."""
+    target_start: int
+    """The id that the decoder reads first."""
+    forced_tokens: Sequence[int]
+    """The ids that every output begins with."""
+
+
+def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> DirectedModel:
+    """Return the model that translates from language `source` to language `target`.
+
+    Raises MasscliError, which names the setting, if the model has parts that only masscli computes.
+    """
+    _check_exportable(checkpoint)
+    model = checkpoint.model()
+    framing = checkpoint.framing()
+    tensors = {}
+    for name, tensor in model.state_dict().items():
+        if name.startswith(("token_embeddings.", "output_")) or ".norm." in name:
+            tensors[name] = tensor
+    for stack, language in (("encoder", source), ("decoder", target)):
+        index = framing.language_index(language)
+        tensors[f"embeddings.{stack}.positions.weight"] = _position_table(model, stack, index)
+        tensors |= _layers(model, stack, index)
+    config = replace(
+        model.config,
+        positions="learned",
+        decoder_positions="same",
+        position_offset=0,
+        languages="none",
+        cross_output="shared",
+        segments=0,
+        share_layers="none",
+        pooler=False,
+    )
+    # What stands around a source without any words.
+    around = framing.encoder_input(np.array([], np.int64), source).tolist()
+    return DirectedModel(
+        config,
+        tensors,
+        source_prefix=around[: framing.prefix_length],
+        source_suffix=around[framing.prefix_length :],
+        target_start=framing.decoder_start(target),
+        forced_tokens=framing.forced_tokens(target),
+    )
+
+
+def _check_exportable(checkpoint: Checkpoint) -> None:
+    """Raise MasscliError if the model is no translator, or has a part that other programs lack."""
+    config = checkpoint.recipe.model
+    if not config.encoder_layers or not config.decoder_layers:
+        raise MasscliError(
+            f"{checkpoint.path}: is a single stack, not a translator",
+            "an encoder or a GPT can be exported with --to huggingface, and any model with --to safetensors",
+        )
+    parts = {
+        "head_transform": config.head_transform,
+        "embedding_dim": config.projects_embeddings,
+        "relative_buckets": config.relative_buckets > 0,
+    }
+    for field, is_present in parts.items():
+        if is_present:
+            raise MasscliError(
+                f"{field} is {getattr(config, field)}: no translator of another program has this part",
+                "any model can be exported with --to safetensors",
+            )
+
+
+def _position_table(model: Transformer, stack: str, language: int | None) -> Tensor:
+    """Return what is added to the token embeddings at each position: (P, D)."""
+    config = model.config.for_stack(stack)
+    embedding = model.embeddings[stack]
+    if config.positions == "none":
+        table = torch.zeros(config.max_positions, config.dim)
+    elif config.positions == "learned":
+        table = embedding.positions.weight[config.position_offset :].clone()
+    else:
+        table = embedding.get_buffer("sinusoids")[config.position_offset :].clone()
+    if embedding.languages is not None and language is not None:
+        table += embedding.languages.weight[language]
+    # Translators read every token as segment 0.
+    if embedding.segments is not None:
+        table += embedding.segments.weight[0]
+    return table
+
+
+def _layers(model: Transformer, stack: str, language: int | None) -> dict[str, Tensor]:
+    """Return the tensors of the layers of a stack by the names that they have where nothing is shared."""
+    tensors = {}
+    output = 0
+    if language is not None and model.config.cross_output == "language":
+        output = language
+    for number, (attention_layer, ffn_layer) in enumerate(getattr(model, stack).layer_halves):
+        prefix = f"{stack}.layers.{number}."
+        for name, tensor in attention_layer.state_dict().items():
+            if name.startswith(_ATTENTION_PARTS) and not name.startswith("cross_attention.out."):
+                tensors[prefix + name] = tensor
+        if attention_layer.cross_attention is not None:
+            cross = attention_layer.cross_attention
+            projection = cross.out[cross.outputs[output]]
+            tensors[f"{prefix}cross_attention.out.shared.weight"] = projection.weight
+            tensors[f"{prefix}cross_attention.out.shared.bias"] = projection.bias
+        for name, tensor in ffn_layer.state_dict().items():
+            if name.startswith(_FFN_PARTS):
+                tensors[prefix + name] = tensor
+    return tensors
+
+
+def output_layer(directed: DirectedModel) -> tuple[Tensor, Tensor | None]:
+    """Return the weight (V, D) and the bias (V,) of the output layer."""
+    owner = directed.config.embedding_owners[-1]
+    weight = directed.tensors[f"token_embeddings.{owner}"]
+    weight = directed.tensors.get(f"output_weights.{owner}", weight)
+    return weight, directed.tensors.get(f"output_biases.{owner}")

@@ -1,0 +1,63 @@
+"""Export a checkpoint as it is: for masscli itself without the optimizer, or as bare tensors with settings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from masscli.checkpoint import checkpoint as checkpoints
+from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
+from masscli.checkpoint.convert.folder import CONFIG, WEIGHTS
+from masscli.core.config import to_dict
+from masscli.core.errors import MasscliError
+from masscli.core.files import fsync_path, new_folder, write_synced
+from masscli.version import __version__
+
+_ROLES = ("pad", "bos", "eos", "unk", "mask", "cls", "sep")
+
+
+def export_masscli(checkpoint: Checkpoint, output: Path) -> list[str]:
+    """Write a run with one checkpoint that has no optimizer state, and return notes for the user."""
+    require_empty_folder(output)
+    path = checkpoints.save_new_run(
+        output,
+        checkpoint.recipe,
+        checkpoint.state,
+        checkpoint.tokenizer(),
+        checkpoint.weights(),
+        checkpoint.objective_state(),
+    )
+    return [f"{path}: every command accepts it; training starts anew from it with --init-from"]
+
+
+def export_safetensors(checkpoint: Checkpoint, output: Path) -> list[str]:
+    """Write the tensors with masscli's names, their settings and the vocabulary; return notes for the user."""
+    require_empty_folder(output)
+    tokenizer = checkpoint.tokenizer()
+    vocab = tokenizer.vocab
+    tensors = checkpoint.weights()
+    heads = checkpoint.objective_state()
+    config = {
+        "masscli": __version__,
+        "model": to_dict(checkpoint.recipe.model),
+        "vocab_size": vocab.size,
+        "languages": list(checkpoint.state.languages),
+        "special_ids": {role: getattr(vocab, role) for role in _ROLES},
+    }
+    try:
+        with new_folder(output) as folder:
+            save_file(tensors, folder / WEIGHTS)
+            if heads:
+                save_file(heads, folder / "objective.safetensors")
+            tokenizer.save(folder)
+            for path in folder.iterdir():
+                fsync_path(path)
+            write_synced(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    except OSError as error:
+        raise MasscliError(
+            f"--output {output}: cannot be written ({error.strerror})", "choose another folder"
+        ) from None
+    count = sum(tensor.numel() for tensor in tensors.values())
+    return [f"{len(tensors)} tensors, {count:,} parameters of the model; {len(heads)} tensors of objectives"]

@@ -1,0 +1,154 @@
+"""Encoder-decoder families of Hugging Face's library: their names of tensors and settings.
+
+All of them descend from fairseq's Transformer and name their tensors alike, so that one table serves all. They
+differ in the place of the layer norms, in positions, and in what they leave out; a `Seq2SeqFamily` says how.
+The tables are written as in masscli/checkpoint/convert/families.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal
+
+from masscli.checkpoint.convert.families import expand_names
+from masscli.models.config import ModelConfig
+
+NORM_EPS = 1e-5
+"""The epsilon of all layer norms, which config.json cannot change."""
+
+@dataclass(frozen=True, slots=True)
+class Seq2SeqFamily:
+    """A kind of encoder-decoder model in Hugging Face's library: its names and what is fixed in it."""
+
+    model_type: str
+    """The `model_type` of its config.json."""
+    title: str
+    """The name of the family in messages."""
+    full_class: str
+    """Its class with the output layer."""
+    norm: Literal["pre", "post"]
+    norm_embedding: bool
+    output_bias: bool
+    sinusoids: str | None
+    """Layout of its sinusoidal positions, which are not stored; None if its table of positions is stored."""
+    position_offset: int | None
+    """Row of the first token in the table of positions; None is the row after the id of padding."""
+
+    def offset(self, pad: int) -> int:
+        """Return the row of the first token in the table of positions."""
+        if self.position_offset is None:
+            return pad + 1
+        return self.position_offset
+
+    def tensor_names(self, config: ModelConfig) -> dict[str, tuple[str, ...]]:
+        """Return each tensor of our model with the tensors of theirs that it is stacked from."""
+        layers = {"encoder": config.encoder_layers, "decoder": config.decoder_layers}
+        names = {}
+        for stack, count in layers.items():
+            for ours, theirs in _layer_table(stack).items():
+                names |= _expand(ours, theirs, count)
+            if self.sinusoids is None:
+                names[f"embeddings.{stack}.positions.weight"] = (f"model.{stack}.embed_positions.weight",)
+            if self.norm == "pre":
+                names |= _expand(f"{stack}.norm.*", f"model.{stack}.layer_norm.*", 1)
+            if self.norm_embedding:
+                names |= _expand(f"embeddings.{stack}.norm.*", f"model.{stack}.layernorm_embedding.*", 1)
+        names |= _embedding_names(config)
+        return names
+
+
+PEGASUS = Seq2SeqFamily(
+    model_type="pegasus",
+    title="Pegasus",
+    full_class="PegasusForConditionalGeneration",
+    norm="pre",
+    norm_embedding=False,
+    output_bias=True,
+    sinusoids=None,
+    position_offset=0,
+)
+BART = Seq2SeqFamily(
+    model_type="bart",
+    title="BART",
+    full_class="BartForConditionalGeneration",
+    norm="post",
+    norm_embedding=True,
+    output_bias=True,
+    sinusoids=None,
+    position_offset=2,
+)
+MBART = replace(
+    BART, model_type="mbart", title="mBART", full_class="MBartForConditionalGeneration", norm="pre"
+)
+M2M100 = Seq2SeqFamily(
+    model_type="m2m_100",
+    title="M2M100",
+    full_class="M2M100ForConditionalGeneration",
+    norm="pre",
+    norm_embedding=False,
+    output_bias=False,
+    sinusoids="tensor2tensor",
+    position_offset=None,
+)
+MARIAN = Seq2SeqFamily(
+    model_type="marian",
+    title="Marian",
+    full_class="MarianMTModel",
+    norm="post",
+    norm_embedding=False,
+    output_bias=True,
+    sinusoids="marian",
+    position_offset=0,
+)
+
+# Of two families that compute the same, the first one is chosen: it says more about where the model is from.
+SEQ2SEQ_FAMILIES: Mapping[str, Seq2SeqFamily] = MappingProxyType(
+    {family.model_type: family for family in (MARIAN, M2M100, PEGASUS, BART, MBART)}
+)
+
+
+def _layer_table(stack: str) -> dict[str, str]:
+    """Return the names of the tensors of a layer, ours with theirs; `#` is its number."""
+    ours = f"{stack}.layers.#"
+    theirs = f"model.{stack}.layers.#"
+    table = {
+        f"{ours}.self_attention.qkv.*": (
+            f"{theirs}.self_attn.q_proj.* {theirs}.self_attn.k_proj.* {theirs}.self_attn.v_proj.*"
+        ),
+        f"{ours}.self_attention.out.*": f"{theirs}.self_attn.out_proj.*",
+        f"{ours}.self_norm.*": f"{theirs}.self_attn_layer_norm.*",
+        f"{ours}.fc1.*": f"{theirs}.fc1.*",
+        f"{ours}.fc2.*": f"{theirs}.fc2.*",
+        f"{ours}.ffn_norm.*": f"{theirs}.final_layer_norm.*",
+    }
+    if stack == "decoder":
+        table |= {
+            f"{ours}.cross_attention.q.*": f"{theirs}.encoder_attn.q_proj.*",
+            f"{ours}.cross_attention.kv.*": f"{theirs}.encoder_attn.k_proj.* {theirs}.encoder_attn.v_proj.*",
+            f"{ours}.cross_attention.out.shared.*": f"{theirs}.encoder_attn.out_proj.*",
+            f"{ours}.cross_norm.*": f"{theirs}.encoder_attn_layer_norm.*",
+        }
+    return table
+
+
+def _embedding_names(config: ModelConfig) -> dict[str, tuple[str, ...]]:
+    """Return the names of the token embeddings and of the output layer."""
+    # Tied embeddings are stored once.
+    if config.embeddings == "tied" and config.tie_output:
+        return {"token_embeddings.shared": ("model.shared.weight",)}
+    names = {}
+    for owner in config.embedding_owners:
+        if owner == "shared":
+            names[f"token_embeddings.{owner}"] = ("model.shared.weight",)
+        else:
+            names[f"token_embeddings.{owner}"] = (f"model.{owner}.embed_tokens.weight",)
+    if not config.tie_output:
+        names[f"output_weights.{config.embedding_owners[-1]}"] = ("lm_head.weight",)
+    return names
+
+
+def _expand(ours: str, theirs: str, layers: int) -> dict[str, tuple[str, ...]]:
+    """Return the pairs of names that a row of a table stands for, with the parts of theirs apart."""
+    return {name: tuple(parts.split()) for name, parts in expand_names(ours, theirs, layers)}

@@ -1,0 +1,43 @@
+"""Convert the tensors of a translator of one direction to Hugging Face's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from masscli.checkpoint.convert.one_direction import DirectedModel, output_layer
+from masscli.checkpoint.convert.seq2seq import Seq2SeqFamily
+
+
+def to_seq2seq(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Tensor]:
+    """Return the tensors of a model under the names of the family."""
+    config = directed.config
+    converted: dict[str, Tensor] = {}
+    for ours, their_names in family.tensor_names(config).items():
+        tensor = directed.tensors[ours]
+        if ours.endswith("positions.weight"):
+            unused = tensor.new_zeros(family.offset(0), tensor.shape[1])
+            tensor = torch.cat([unused, tensor])
+        converted |= dict(zip(their_names, tensor.chunk(len(their_names)), strict=True))
+    weight, bias = output_layer(directed)
+    if not (config.embeddings == "tied" and config.tie_output):
+        converted |= _separate_embeddings(directed.tensors, weight)
+    if family.output_bias and bias is not None:
+        converted["final_logits_bias"] = bias[None]
+    return converted
+
+
+def _separate_embeddings(tensors: Mapping[str, Tensor], output_weight: Tensor) -> dict[str, Tensor]:
+    """Return every table of embeddings under its own name, for a model in which not all of them are one."""
+    shared = tensors.get("token_embeddings.shared")
+    encoder = tensors.get("token_embeddings.encoder", shared)
+    decoder = tensors.get("token_embeddings.decoder", shared)
+    assert encoder is not None and decoder is not None
+    return {
+        "model.shared.weight": encoder,
+        "model.encoder.embed_tokens.weight": encoder,
+        "model.decoder.embed_tokens.weight": decoder,
+        "lm_head.weight": output_weight,
+    }

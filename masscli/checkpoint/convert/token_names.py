@@ -1,0 +1,34 @@
+"""Names of token ids for other programs, which know tokens by their text and not by their number."""
+
+from __future__ import annotations
+
+import sentencepiece
+
+from masscli.text.model_kinds import SENTENCEPIECE, TRAINED_BPE
+from masscli.text.tokenizer import Tokenizer
+
+
+def token_names(tokenizer: Tokenizer) -> list[str]:
+    """Return a name for each id, no two of them equal, as the programs that made the vocabulary write it.
+
+    Ids without a piece are named for their role, such as `<lang:de>`.
+    """
+    if tokenizer.model_kind in (TRAINED_BPE, SENTENCEPIECE):
+        model = sentencepiece.SentencePieceProcessor(model_proto=tokenizer.model_bytes)
+        names = list(model.id_to_piece(list(range(len(model)))))
+    else:
+        names = tokenizer.all_pieces()
+    vocab = tokenizer.vocab
+    roles = {getattr(vocab, role): f"<{role}>" for role in ("pad", "mask", "cls", "sep", "unk")}
+    roles |= {vocab.bos: "<s>", vocab.eos: "</s>"}
+    roles |= {spare: f"<spare{number}>" for number, spare in enumerate(vocab.spare)}
+    roles |= {number: f"<lang:{language}>" for language, number in vocab.languages.items()}
+    known = set(names)
+    for number in range(len(names), vocab.size):
+        name = roles.get(number, f"<{number}>")
+        # A piece of the model may have this name already.
+        while name in known:
+            name = f"<{name}>"
+        names.append(name)
+        known.add(name)
+    return names

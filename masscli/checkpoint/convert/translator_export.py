@@ -1,0 +1,111 @@
+"""Turn a translator into a folder that Hugging Face's library reads and generates with.
+
+The folder holds one direction: `AutoModelForSeq2SeqLM.from_pretrained(folder).generate(ids)` then translates
+as `masscli generate --early-stop` does. The settings of that search are in generation_config.json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
+from masscli.checkpoint.convert.fast_tokenizer import fast_tokenizer_files
+from masscli.checkpoint.convert.folder import CONFIG, write_folder
+from masscli.checkpoint.convert.one_direction import DirectedModel, fold_direction
+from masscli.checkpoint.convert.seq2seq_config import choose_seq2seq_family, seq2seq_config
+from masscli.checkpoint.convert.seq2seq_tensors import to_seq2seq
+from masscli.core.errors import MasscliError
+from masscli.data.storage.data_folder import DataFolder
+from masscli.generation.config import GenerationConfig
+from masscli.text.demo import LANGUAGES, draw_sentences
+from masscli.text.vocabulary import Vocabulary
+
+GENERATION_CONFIG = "generation_config.json"
+_DEMO_SENTENCES = 500
+
+
+def export_translator(checkpoint: Checkpoint, source: str, target: str, output: Path) -> list[str]:
+    """Write the folder `output` for one direction, and return notes for the user.
+
+    Raises MasscliError, which names the setting, if no family of Hugging Face's computes the same.
+    """
+    require_empty_folder(output)
+    directed = fold_direction(checkpoint, source, target)
+    tokenizer = checkpoint.tokenizer()
+    vocab = tokenizer.vocab
+    family = choose_seq2seq_family(checkpoint.recipe.model, directed, vocab)
+    tensors = to_seq2seq(family, directed)
+    special_ids = _special_ids(directed, vocab)
+    config = {**seq2seq_config(family, directed.config), "vocab_size": vocab.size, **special_ids}
+    generation = {**special_ids, **_search_settings(directed, vocab)}
+    lines, tried = _lines_to_try(checkpoint, source, target)
+    files, tokenizer_note = fast_tokenizer_files(tokenizer, directed, lines)
+    files[CONFIG] = _to_json(config)
+    files[GENERATION_CONFIG] = _to_json(generation)
+    write_folder(output, files, tensors)
+    notes = [f"{family.full_class}, {source} to {target}: {len(tensors)} tensors"]
+    notes.append(f"{tokenizer_note} ({tried})")
+    left_behind = [name for name in checkpoint.objective_state() if name]
+    if left_behind:
+        notes.append(f"left behind: {', '.join(left_behind)}")
+    return notes
+
+
+def _special_ids(directed: DirectedModel, vocab: Vocabulary) -> dict[str, Any]:
+    """Return the special ids by their names in both configuration files."""
+    ids = {
+        "pad_token_id": vocab.pad,
+        "bos_token_id": vocab.bos,
+        "eos_token_id": vocab.eos,
+        "decoder_start_token_id": directed.target_start,
+        # At the length limit masscli ends a text, too.
+        "forced_eos_token_id": vocab.eos,
+    }
+    if directed.forced_tokens:
+        [ids["forced_bos_token_id"]] = directed.forced_tokens
+    return ids
+
+
+def _search_settings(directed: DirectedModel, vocab: Vocabulary) -> dict[str, Any]:
+    """Return the search of `masscli generate --early-stop` in the words of generation_config.json."""
+    search = GenerationConfig()
+    # Their library does not force a token that it suppresses.
+    never_generated = vocab.special_ids - {vocab.eos, vocab.unk, *directed.forced_tokens}
+    return {
+        "num_beams": search.beam,
+        "early_stopping": True,
+        "length_penalty": search.lenpen,
+        "max_length": directed.config.max_positions,
+        # The first piece of an output is never its end.
+        "begin_suppress_tokens": [vocab.eos],
+        "suppress_tokens": sorted(never_generated),
+    }
+
+
+def _lines_to_try(checkpoint: Checkpoint, source: str, target: str) -> tuple[list[tuple[str, str]], str]:
+    """Return lines, with their languages, on which two tokenizers are compared, and where they come from.
+
+    They are the validation and test sets of the run, where they still are, and sentences of the demo.
+    """
+    lines = []
+    for sentence in draw_sentences(_DEMO_SENTENCES):
+        lines += [(language, sentence[language]) for language in LANGUAGES if language in (source, target)]
+    tried = "sentences of masscli demo"
+    try:
+        folder = DataFolder.open(checkpoint.recipe.data)
+        for split in ("valid", "test"):
+            for language in (source, target):
+                texts = folder.original_lines(split, f"{source}-{target}", language)
+                lines += [(language, text) for text in texts]
+        tried += f" and {folder.folder}"
+    # The data may have been moved, or hold no such pair.
+    except MasscliError:
+        pass
+    return lines, tried
+
+
+def _to_json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,159 @@
+"""Generate from token ids with CTranslate2 in place of PyTorch: the interface of `Decoder`, another engine.
+
+CTranslate2 finishes a sentence as soon as `beam` hypotheses have ended, as `early_stop` does, and it does not
+force the end symbol at the length limit. What it cannot do at all is refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Ids
+from masscli.data.batches.framing import Framing
+from masscli.generation.config import GenerationConfig
+from masscli.generation.hypotheses import Hypothesis
+from masscli.models.config import ModelConfig
+
+_UNSUPPORTED = ("sampling", "unkpen", "prefix_size", "diverse_beam_groups")
+"""Fields of GenerationConfig that must have their defaults."""
+
+
+class CTranslate2Decoder:
+    """A model of CTranslate2 that decodes for one direction.
+
+    `translator` is a `ctranslate2.Translator` whose tokens are `token_names`, by id. It gives no scores of
+    single pieces when it generates.
+    """
+
+    single_stack = False
+
+    def __init__(
+        self,
+        translator: Any,
+        token_names: Sequence[str],
+        model: ModelConfig,
+        framing: Framing,
+        config: GenerationConfig,
+        *,
+        batch_tokens: int = 8000,
+        batch_size: int | None = None,
+        allowed: Tensor | None = None,
+    ) -> None:
+        defaults = GenerationConfig()
+        for field in _UNSUPPORTED:
+            if getattr(config, field) != getattr(defaults, field):
+                raise _refusal(f"--{field.replace('_', '-')}")
+        if allowed is not None:
+            raise _refusal("--min-piece-count")
+        self._translator = translator
+        self._names = token_names
+        self._ids = {name: number for number, name in enumerate(token_names)}
+        self.framing = framing
+        self.config = config
+        self.max_source_length = model.max_positions - framing.prefix_length - framing.suffix_length
+        self._max_target_length = model.max_target_positions - framing.target_prefix_length
+        self._batching: dict[str, Any] = {
+            "batch_type": "tokens",
+            "max_batch_size": max(1, batch_tokens // config.beam),
+        }
+        if batch_size is not None:
+            self._batching = {"batch_type": "examples", "max_batch_size": batch_size}
+
+    def max_output_length(self, source_length: int) -> int:
+        """Return how many pieces the model has positions for, after a source of any length."""
+        return self._max_target_length
+
+    def generate(
+        self,
+        sources: Sequence[Ids],
+        source: str,
+        target: str,
+        *,
+        prefixes: Sequence[Sequence[int]] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """Return the n best outputs in language `target` of each source in language `source`.
+
+        A source has no special tokens, and at most `max_source_length` tokens. Prefixes must be empty.
+        """
+        results: list[list[Hypothesis]] = [[] for _ in sources]
+        pending = []
+        for limit, numbers in self._group_by_limit(sources):
+            answers = self._translator.translate_batch(
+                self._source_tokens([sources[number] for number in numbers], source),
+                self._forced_tokens(target, len(numbers)),
+                beam_size=self.config.beam,
+                num_hypotheses=self.config.nbest,
+                length_penalty=self.config.lenpen,
+                no_repeat_ngram_size=self.config.no_repeat_ngram_size,
+                min_decoding_length=self.config.min_len,
+                max_decoding_length=limit,
+                # By default, sources are cut at 1,024 tokens in silence.
+                max_input_length=0,
+                return_scores=True,
+                asynchronous=True,
+                **self._batching,
+            )
+            pending.append((limit, numbers, answers))
+        for limit, numbers, answers in pending:
+            for number, answer in zip(numbers, answers, strict=True):
+                results[number] = self._hypotheses(answer.result(), limit, target)
+        return results
+
+    def score(
+        self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
+    ) -> list[Hypothesis]:
+        """Return given targets as hypotheses with the scores that the model gives them."""
+        forced = self.framing.forced_tokens(target)
+        target_tokens = [self._to_tokens([*forced, *ids.tolist()]) for ids in targets]
+        answers = self._translator.score_batch(
+            self._source_tokens(sources, source), target_tokens, max_input_length=0, **self._batching
+        )
+        hypotheses = []
+        for ids, answer in zip(targets, answers, strict=True):
+            token_scores = tuple(answer.log_probs[len(forced) :])
+            score = math.fsum(token_scores) / len(token_scores) ** self.config.lenpen
+            hypotheses.append(Hypothesis(tuple(ids.tolist()), score, token_scores, hit_max_len=False))
+        return hypotheses
+
+    def _group_by_limit(self, sources: Sequence[Ids]) -> Iterator[tuple[int, list[int]]]:
+        """Yield each length limit with the numbers of the sources that have it: a call has a single limit."""
+        groups: dict[int, list[int]] = {}
+        for number, ids in enumerate(sources):
+            limit = self.config.length_limit(len(ids))
+            groups.setdefault(min(limit, self._max_target_length), []).append(number)
+        # Long sentences first, so that memory peaks at once.
+        yield from sorted(groups.items(), reverse=True)
+
+    def _hypotheses(self, answer: Any, limit: int, target: str) -> list[Hypothesis]:
+        """Return the hypotheses of one sentence, best first."""
+        forced = len(self.framing.forced_tokens(target))
+        hypotheses = []
+        for tokens, score in zip(answer.hypotheses, answer.scores, strict=True):
+            ids = tuple(self._ids[token] for token in tokens[forced:])
+            hypotheses.append(Hypothesis(ids, score, (), hit_max_len=len(ids) >= limit))
+        return hypotheses
+
+    def _source_tokens(self, sources: Sequence[Ids], language: str) -> list[list[str]]:
+        """Return the tokens of sources with the special tokens that the encoder reads."""
+        return [self._to_tokens(self.framing.encoder_input(ids, language).tolist()) for ids in sources]
+
+    def _forced_tokens(self, language: str, count: int) -> list[list[str] | None] | None:
+        """Return what outputs begin with, for each of `count` sentences; None if it is nothing."""
+        forced = self._to_tokens(self.framing.forced_tokens(language))
+        if not forced:
+            return None
+        return [forced] * count
+
+    def _to_tokens(self, ids: Iterable[int]) -> list[str]:
+        return [self._names[number] for number in ids]
+
+
+def _refusal(flag: str) -> MasscliError:
+    return MasscliError(
+        f"{flag}: CTranslate2 does not have it", "leave it out, or decode with --backend torch"
+    )
