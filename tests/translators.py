@@ -44,14 +44,27 @@ def random_translator(name: str, toy: Path, output: Path, **changes: Any) -> Che
     torch.manual_seed(1)
     weights = {}
     for key, like in Transformer(model, data.vocab.size, languages).state_dict().items():
-        scale = 0.3 if like.dim() > 1 else 0.1
+        scale = 0.1
+        if like.dim() > 1:
+            # Strong layers, so that outputs depend on the source and do not repeat one piece.
+            scale = 1.0 if ".layers." in key else 0.2
         weights[key] = scale * torch.randn_like(like)
         if "norm" in key and key.endswith("weight"):
             weights[key] += 1.0
+    _let_outputs_end(weights, model.has_final_norm("decoder"), data.vocab.eos)
     stream = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
     recipe = from_dict(Recipe, {"data": str(toy), "model": to_dict(model), "stream": stream})
     state = RunState(languages=languages)
     return Checkpoint.open(checkpoint.save_checkpoint(output, recipe, state, {}, data.tokenizer(), weights, {}, {}))
+
+
+def _let_outputs_end(weights: dict[str, Tensor], has_final_norm: bool, eos: int) -> None:
+    """Make the end symbol likely in every step: programs differ in what they do at the length limit."""
+    last_norm = "decoder.norm.bias" if has_final_norm else max(key for key in weights if key.startswith("decoder.") and key.endswith("ffn_norm.bias"))
+    weights[last_norm] = torch.nn.functional.normalize(torch.randn_like(weights[last_norm]), dim=0)
+    for key in weights:
+        if key.startswith(("token_embeddings.", "output_weights.")):
+            weights[key][eos] = 3 * weights[last_norm]
 
 
 def framed_pair(run: Checkpoint) -> tuple[Tensor, Tensor]:

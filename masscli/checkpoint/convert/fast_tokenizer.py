@@ -104,7 +104,9 @@ def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed
     fast.post_processor = tokenizers.processors.TemplateProcessing(
         single=[*before, "$A", *after], special_tokens=template_tokens
     )
-    fast.add_special_tokens([names[number] for number in sorted({*around, tokenizer.vocab.pad})])
+    # Of these, decoding leaves out all.
+    special_ids = tokenizer.vocab.special_ids - {tokenizer.vocab.unk}
+    fast.add_special_tokens([names[number] for number in sorted(special_ids)])
     return fast
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,18 +94,16 @@ def _lines_to_try(checkpoint: Checkpoint, source: str, target: str) -> tuple[lis
     lines = []
     for sentence in draw_sentences(_DEMO_SENTENCES):
         lines += [(language, sentence[language]) for language in LANGUAGES if language in (source, target)]
-    tried = "sentences of masscli demo"
-    try:
-        folder = DataFolder.open(checkpoint.recipe.data)
-        for split in ("valid", "test"):
+    tried = ["sentences of masscli demo"]
+    for split in ("valid", "test"):
+        # The data may have been moved, or hold no such pairs.
+        with suppress(MasscliError):
+            folder = DataFolder.open(checkpoint.recipe.data)
             for language in (source, target):
                 texts = folder.original_lines(split, f"{source}-{target}", language)
                 lines += [(language, text) for text in texts]
-        tried += f" and {folder.folder}"
-    # The data may have been moved, or hold no such pair.
-    except MasscliError:
-        pass
-    return lines, tried
+            tried.append(f"{split} of {folder.folder}")
+    return lines, ", ".join(tried)
 
 
 def _to_json(content: Mapping[str, Any]) -> bytes:

@@ -45,7 +45,7 @@ def test_the_other_direction_is_another_model(toy: Path, tmp_path: Path) -> None
     [
         ({"head_transform": True}, "head_transform is True: no translator of another program has this part"),
         ({"embedding_dim": 8, "head_transform": True}, "no translator of another program has this part"),
-        ({"relative_buckets": 8}, "relative_buckets is True"),
+        ({"relative_buckets": 8}, "relative_buckets is 8"),
         ({"encoder_layers": 0}, "is a single stack, not a translator"),
     ],
 )
@@ -54,5 +54,5 @@ def test_parts_that_only_masscli_has_are_named(
 ) -> None:
     run = random_translator("default", toy, tmp_path, **changes)
     message, hint = error_of(lambda: fold_direction(run, "en", "de"))
-    assert words.replace("is True", "is") in message
+    assert words in message
     assert hint is not None and "--to safetensors" in hint
