@@ -61,7 +61,7 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
     config = replace(
         model.config,
         positions="learned",
-        decoder_positions="same",
+        decoder_position_type="same",
         position_offset=0,
         languages="none",
         cross_output="shared",

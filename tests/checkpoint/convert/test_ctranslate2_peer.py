@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from masscli.__main__ import run as masscli
 from masscli.api.text_model import TextModel
@@ -18,8 +19,9 @@ from masscli.checkpoint.convert.ctranslate2_export import Quantization, export_c
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.generation.config import GenerationConfig
 from tests.published import error_of
-from tests.toy import WORDS, sentences
-from tests.translators import SHAPES, random_translator
+from tests.toy import WORDS, recipe, sentences
+from tests.training.test_trainer import train
+from tests.translators import SHAPES, framed_pair, logits_of, random_translator
 
 ctranslate2: Any = pytest.importorskip("ctranslate2", reason="ctranslate2 is not installed")
 
@@ -27,45 +29,56 @@ pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore"), pytest.mar
 LINES = [" ".join(WORDS["en"][word] for word in walk) for walk in sentences(12, 5)]
 
 
+@pytest.fixture(scope="module")
+def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """Return a translator that has begun to learn the toy language, so that its outputs end."""
+    folder = tmp_path_factory.mktemp("trained")
+    pairs = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
+    train(recipe(toy, folder, "train.max_update=60", "train.update_freq=1", "checkpoint.save_interval_updates=60", streams=pairs))
+    return Checkpoint.open(folder)
+
+
 def translate_alone(run: Checkpoint, folder: Path, beam: int) -> list[str]:
     """Translate as a user without masscli does: pieces in, pieces out."""
-    tokenizer, framing = run.tokenizer(), run.framing()
+    tokenizer = run.tokenizer()
     names = token_names(tokenizer)
-    ids = {name: number for number, name in enumerate(names)}
-    sources = []
-    for line in LINES:
-        source = tokenizer.encode(line, "en")
-        # What cannot be said in config.json the export has told the user.
-        if framing.suffix_length > 1:
-            source = framing.encoder_input(source, "en").tolist()
-        sources.append([names[number] for number in source])
-    forced = [names[number] for number in framing.forced_tokens("de")]
-    results = ctranslate2.Translator(str(folder)).translate_batch(
-        sources,
-        [forced] * len(sources),
-        beam_size=beam,
-        max_input_length=0,
-        min_decoding_length=3,
-        max_decoding_length=30,
-    )
-    outputs = [result.hypotheses[0][len(forced) :] for result in results]
-    return [tokenizer.decode([ids[token] for token in tokens], "de") for tokens in outputs]
+    sources = [[names[number] for number in tokenizer.encode(line, "en")] for line in LINES]
+    translator = ctranslate2.Translator(str(folder))
+    results = translator.translate_batch(sources, beam_size=beam, max_input_length=0, max_decoding_length=30)
+    outputs = [[names.index(token) for token in result.hypotheses[0]] for result in results]
+    return [tokenizer.decode(ids, "de") for ids in outputs]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_greedy_and_beam_search_are_the_same(shape: str, toy: Path, tmp_path: Path) -> None:
+def test_scores_are_the_same(shape: str, toy: Path, tmp_path: Path) -> None:
     run = random_translator(shape, toy, tmp_path / "run")
     export_ctranslate2(run, "en", "de", tmp_path / "theirs", "fp32")
+    names, framing, vocab = token_names(run.tokenizer()), run.framing(), run.tokenizer().vocab
+    source, target = framed_pair(run)
+    logits = logits_of(run, source, target)
+    # Special tokens are never generated, there by a bias of the output layer.
+    logits[..., sorted(vocab.special_ids - {vocab.eos, vocab.unk})] -= 1e4
+    ours = torch.log_softmax(logits, -1)[0, :-1].gather(1, target[0, 1:, None])[:, 0]
+
+    source_ids = source[0].tolist()
+    if framing.suffix_length == 1:
+        # The folder's config.json adds what stands around the pieces.
+        source_ids = source_ids[framing.prefix_length : -1]
+    pieces = [[names[number] for number in ids] for ids in (source_ids, target[0, 1:-1].tolist())]
+    [theirs] = ctranslate2.Translator(str(tmp_path / "theirs")).score_batch([pieces[0]], [pieces[1]])
+    first = len(framing.forced_tokens("de"))
+    assert theirs.tokens == [names[number] for number in target[0, 1:]]
+    assert torch.tensor(theirs.log_probs[first:]).sub(ours[first:]).abs().max() < 1e-5
+
+
+def test_greedy_and_beam_search_are_the_same(trained: Checkpoint, tmp_path: Path) -> None:
+    export_ctranslate2(trained, "en", "de", tmp_path / "theirs", "fp32")
     for beam in (1, 5):
-        texts = translate_alone(run, tmp_path / "theirs", beam)
-        search = GenerationConfig(beam=beam, early_stop=True, min_len=3, max_len_a=0, max_len_b=30)
-        model = TextModel.open([run.path], source="en", target="de", precision="fp32")
-        translator = model.translator(search)
-        ours = [n_best[0].text for n_best in translator.translate(LINES, "en", "de")]
-        # CTranslate2 does not end a text that reaches the length limit.
-        ended = [number for number in range(len(LINES)) if number + 1 not in translator.report.hit_max_len]
-        assert [texts[number] for number in ended] == [ours[number] for number in ended]
-        assert len(ended) > 3
+        search = GenerationConfig(beam=beam, early_stop=True, max_len_a=0, max_len_b=30)
+        model = TextModel.open([trained.path], source="en", target="de", precision="fp32")
+        ours = [n_best[0].text for n_best in model.translator(search).translate(LINES, "en", "de")]
+        assert translate_alone(trained, tmp_path / "theirs", beam) == ours
+        assert len(set(ours)) > 6
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
