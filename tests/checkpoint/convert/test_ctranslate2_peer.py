@@ -34,7 +34,7 @@ def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """Return a translator that has begun to learn the toy language, so that its outputs end."""
     folder = tmp_path_factory.mktemp("trained")
     pairs = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
-    train(recipe(toy, folder, "train.max_update=60", "train.update_freq=1", "checkpoint.save_interval_updates=60", streams=pairs))
+    train(recipe(toy, folder, "train.max_update=200", "train.update_freq=1", "checkpoint.save_interval_updates=200", streams=pairs))
     return Checkpoint.open(folder)
 
 
