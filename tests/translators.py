@@ -18,7 +18,15 @@ from masscli.models.presets import resolve
 from masscli.models.transformer import Transformer
 from masscli.training.recipe import Recipe
 
-SIZES: dict[str, Any] = {"arch": "tiny", "dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 2, "decoder_layers": 3, "max_positions": 40}
+SIZES: dict[str, Any] = {
+    "arch": "tiny",
+    "dim": 16,
+    "ffn_dim": 24,
+    "heads": 2,
+    "encoder_layers": 2,
+    "decoder_layers": 3,
+    "max_positions": 40,
+}
 SHAPES: dict[str, dict[str, Any]] = {
     "default": {"languages": "embedding"},
     "tag": {"languages": "tag", "output_bias": True},
@@ -55,12 +63,18 @@ def random_translator(name: str, toy: Path, output: Path, **changes: Any) -> Che
     stream = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
     recipe = from_dict(Recipe, {"data": str(toy), "model": to_dict(model), "stream": stream})
     state = RunState(languages=languages)
-    return Checkpoint.open(checkpoint.save_checkpoint(output, recipe, state, {}, data.tokenizer(), weights, {}, {}))
+    return Checkpoint.open(
+        checkpoint.save_checkpoint(output, recipe, state, {}, data.tokenizer(), weights, {}, {})
+    )
 
 
 def _let_outputs_end(weights: dict[str, Tensor], has_final_norm: bool, eos: int) -> None:
     """Make the end symbol likely in every step: programs differ in what they do at the length limit."""
-    last_norm = "decoder.norm.bias" if has_final_norm else max(key for key in weights if key.startswith("decoder.") and key.endswith("ffn_norm.bias"))
+    last_norm = (
+        "decoder.norm.bias"
+        if has_final_norm
+        else max(key for key in weights if key.startswith("decoder.") and key.endswith("ffn_norm.bias"))
+    )
     weights[last_norm] = torch.nn.functional.normalize(torch.randn_like(weights[last_norm]), dim=0)
     for key in weights:
         if key.startswith(("token_embeddings.", "output_weights.")):

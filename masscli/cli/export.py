@@ -2,17 +2,17 @@
 
 FOLDER is new. --to huggingface writes config.json, model.safetensors and the vocabulary.
   Encoders of the families BERT, RoBERTa, ALBERT and ELECTRA, and GPT: models with the choices of a preset
-  (--arch bert-base, roberta-base, albert-base, electra-base, gpt), of any width and depth. A fine-tuned head is
-  exported with its labels where a class there has one like it: of classify and regress (with --head tanh for
-  RoBERTa and --head gelu for ELECTRA, as in their papers), tag, extract (--qa-head linear), and choose (BERT,
-  ALBERT).
-  Translators, one direction for each folder: as Pegasus (pre-norm, --arch tiny to big), BART, mBART, M2M100 or
-  Marian, whichever computes exactly the same. A tokenizer is written only if its ids are equal on lines of the
-  run's data. The search of --early-stop is written as generation settings.
+  (--arch bert-base, roberta-base, albert-base, electra-base, gpt), of any width and depth. A fine-tuned head
+  is exported with its labels where a class there has one like it: of classify and regress (with --head tanh
+  for RoBERTa and --head gelu for ELECTRA, as in their papers), tag, extract (--qa-head linear), and choose
+  (BERT, ALBERT).
+  Translators, one direction for each folder: as Pegasus (pre-norm, --arch tiny to big), BART, mBART, M2M100
+  or Marian, whichever computes exactly the same. A tokenizer is written only if its ids are equal on lines of
+  the run's data. The search of --early-stop is written as generation settings.
   Other models are refused, and the setting that has no counterpart is named.
---to ctranslate2 writes a translator for one direction (pip install 'masscli[ct2]'), in --precision fp32, fp16 or
-int8. --to masscli writes a checkpoint without optimizer state, which every command accepts. --to safetensors
-writes the tensors of any model under masscli's names, with a config.json.
+--to ctranslate2 writes a translator for one direction (pip install 'masscli[ct2]'), in --precision fp32, fp16
+or int8. --to masscli writes a checkpoint without optimizer state, which every command accepts.
+--to safetensors writes the tensors of any model under masscli's names, with a config.json.
 
 Examples:
   masscli export runs/bert --output our-bert
@@ -138,7 +138,11 @@ def _check_stacks(checkpoint: Checkpoint, task: WritingTask) -> None:
     from masscli.api.writing_task import writing_stack
 
     stack = writing_stack(checkpoint, task)
-    if stack is not None and checkpoint.recipe.model.encoder_layers and checkpoint.recipe.model.decoder_layers:
+    if (
+        stack is not None
+        and checkpoint.recipe.model.encoder_layers
+        and checkpoint.recipe.model.decoder_layers
+    ):
         raise MasscliError(
             f"{checkpoint.path}: was trained to generate with its {stack} alone, not as a translator",
             "fine-tune it with --task translate, or export it with --to safetensors",

@@ -75,6 +75,11 @@ class GenerationConfig:
             (not (self.sampling and diverse), "sampling", "cannot be combined with diverse_beam_groups"),
         )
 
+    def length_limit(self, source_length: int) -> float:
+        """Return the largest number of pieces in an output for a source of this length."""
+        # The shortest output must fit.
+        return max(self.max_len_a * source_length + self.max_len_b, self.min_len)
+
     @property
     def unused_options(self) -> tuple[UnusedOption, ...]:
         """Rules that say which options have no effect, given the values of the others."""

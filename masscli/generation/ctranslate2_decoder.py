@@ -125,7 +125,7 @@ class CTranslate2Decoder:
         groups: dict[int, list[int]] = {}
         for number, ids in enumerate(sources):
             limit = self.config.length_limit(len(ids))
-            groups.setdefault(min(limit, self._max_target_length), []).append(number)
+            groups.setdefault(int(min(limit, self._max_target_length)), []).append(number)
         # Long sentences first, so that memory peaks at once.
         yield from sorted(groups.items(), reverse=True)
 

@@ -171,9 +171,8 @@ class Decoder:
 
     def _length_limit(self, source_length: int, prefix_length: int) -> int:
         """Return the largest number of pieces in an output."""
-        limit = self.config.max_len_a * source_length + self.config.max_len_b
-        # The shortest output and a prefix must fit.
-        limit = max(limit, self.config.min_len, prefix_length)
+        # A prefix must fit.
+        limit = max(self.config.length_limit(source_length), prefix_length)
         return int(min(limit, self.max_output_length(source_length)))
 
     def _batches(self, lengths: Sequence[int], width: int) -> Iterator[list[int]]:

@@ -69,7 +69,10 @@ def main() -> None:
         for to, precision in (("huggingface", "fp32"), ("ctranslate2", "fp32"), ("ctranslate2", "int8")):
             extra = ["--precision", precision] if to == "ctranslate2" else []
             output = str(folder / f"{to}-{precision}")
-            subprocess.run([*MASSCLI, "export", str(options.run), "--to", to, *direction, *extra, "--output", output], check=True)
+            subprocess.run(
+                [*MASSCLI, "export", str(options.run), "--to", to, *direction, *extra, "--output", output],
+                check=True,
+            )
         from masscli.checkpoint.checkpoint import Checkpoint
 
         pieces = str(Checkpoint.open(options.run).path / "vocab.model")
@@ -77,7 +80,17 @@ def main() -> None:
         def file(name: str) -> Path:
             return folder / f"{name}.txt"
 
-        generate = [*MASSCLI, "generate", str(options.run), *direction, "--input", source, "--beam", options.beam, "--early-stop"]
+        generate = [
+            *MASSCLI,
+            "generate",
+            str(options.run),
+            *direction,
+            "--input",
+            source,
+            "--beam",
+            options.beam,
+            "--early-stop",
+        ]
         texts = {}
         for name, more in (
             ("masscli", ["--precision", "fp32"]),
@@ -88,10 +101,19 @@ def main() -> None:
             texts[name] = timed(name, [*generate, *more, "--output", str(file(name))], file(name))
         for kind, name in (("fp32", "CTranslate2 alone"), ("int8", "CTranslate2 alone, int8")):
             compute_type = {"fp32": "float32", "int8": "int8"}[kind]
-            arguments = [str(folder / f"ctranslate2-{kind}"), pieces, source, str(file(name)), options.beam, compute_type]
+            arguments = [
+                str(folder / f"ctranslate2-{kind}"),
+                pieces,
+                source,
+                str(file(name)),
+                options.beam,
+                compute_type,
+            ]
             texts[name] = timed(name, [sys.executable, "-c", CTRANSLATE2, *arguments], file(name))
         arguments = [str(folder / "huggingface-fp32"), source, str(file("transformers")), options.beam]
-        texts["transformers"] = timed("transformers alone", [sys.executable, "-c", TRANSFORMERS, *arguments], file("transformers"))
+        texts["transformers"] = timed(
+            "transformers alone", [sys.executable, "-c", TRANSFORMERS, *arguments], file("transformers")
+        )
 
         ours = texts["masscli"].splitlines()
         for name, text in texts.items():
@@ -100,7 +122,18 @@ def main() -> None:
             print(f"{name:28} {same} of {len(ours)} lines equal those of masscli")
             if options.reference is not None:
                 file("scored").write_bytes(text)
-                subprocess.run([*MASSCLI, "score", str(file("scored")), "--ref", str(options.reference), "--metric", "bleu"], check=True)
+                subprocess.run(
+                    [
+                        *MASSCLI,
+                        "score",
+                        str(file("scored")),
+                        "--ref",
+                        str(options.reference),
+                        "--metric",
+                        "bleu",
+                    ],
+                    check=True,
+                )
 
 
 if __name__ == "__main__":

@@ -38,9 +38,7 @@ def import_ctranslate2() -> Any:
     try:
         import ctranslate2
     except ImportError:
-        raise MasscliError(
-            "CTranslate2 is not installed", "install it: pip install 'masscli[ct2]'"
-        ) from None
+        raise MasscliError("CTranslate2 is not installed", "install it: pip install 'masscli[ct2]'") from None
     return ctranslate2
 
 
@@ -118,7 +116,7 @@ def _specification(specs: Any, directed: DirectedModel) -> Any:
         own = config.for_stack(stack)
         if own.norm == "post" and config.has_final_norm(stack):
             raise MasscliError(
-                f"final_norm is {config.final_norm}: CTranslate2 has no norm at the end of a post-norm {stack}",
+                f"final_norm is {config.final_norm}: CTranslate2 has no norm after a post-norm {stack}",
                 "export with --to safetensors",
             )
         part = kind(

@@ -78,9 +78,7 @@ def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed
     ids = {name: number for number, name in enumerate(names)}
     unknown = names[tokenizer.vocab.unk]
     # SentencePiece writes a run of unknown characters as one unknown piece.
-    model = tokenizers.models.BPE(
-        ids, _merges(tokenizer.model_bytes, ids), unk_token=unknown, fuse_unk=True
-    )
+    model = tokenizers.models.BPE(ids, _merges(tokenizer.model_bytes, ids), unk_token=unknown, fuse_unk=True)
     fast = tokenizers.Tokenizer(model)
     steps: list[Any] = []
     if tokenizer.preprocessing.lowercase:
@@ -96,9 +94,7 @@ def _build(tokenizers: Any, tokenizer: Tokenizer, names: Sequence[str], directed
     fast.decoder = tokenizers.decoders.Metaspace(SENTENCEPIECE_SPACE, prepend)
     around = [*directed.source_prefix, *directed.source_suffix]
     # A template cannot spell names with a colon, as <lang:en>, so that its tokens have names of its own.
-    template_tokens = [
-        {"id": f"T{number}", "ids": [number], "tokens": [names[number]]} for number in around
-    ]
+    template_tokens = [{"id": f"T{number}", "ids": [number], "tokens": [names[number]]} for number in around]
     before = [f"T{number}" for number in directed.source_prefix]
     after = [f"T{number}" for number in directed.source_suffix]
     fast.post_processor = tokenizers.processors.TemplateProcessing(

@@ -20,6 +20,7 @@ from torch import Tensor
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
+from masscli.models.input_embedding import InputEmbedding
 from masscli.models.transformer import Transformer
 
 _ATTENTION_PARTS = ("self_attention", "self_norm", "cross_attention", "cross_norm")
@@ -106,9 +107,10 @@ def _position_table(model: Transformer, stack: str, language: int | None) -> Ten
     """Return what is added to the token embeddings at each position: (P, D)."""
     config = model.config.for_stack(stack)
     embedding = model.embeddings[stack]
+    assert isinstance(embedding, InputEmbedding)
     if config.positions == "none":
         table = torch.zeros(config.max_positions, config.dim)
-    elif config.positions == "learned":
+    elif embedding.positions is not None:
         table = embedding.positions.weight[config.position_offset :].clone()
     else:
         table = embedding.get_buffer("sinusoids")[config.position_offset :].clone()

@@ -1,4 +1,4 @@
-"""Export a checkpoint as it is: for masscli itself without the optimizer, or as bare tensors with settings."""
+"""Export a checkpoint as it is: for masscli without the optimizer, or as bare tensors with settings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def export_masscli(checkpoint: Checkpoint, output: Path) -> list[str]:
 
 
 def export_safetensors(checkpoint: Checkpoint, output: Path) -> list[str]:
-    """Write the tensors with masscli's names, their settings and the vocabulary; return notes for the user."""
+    """Write the tensors with our names, their settings and the vocabulary; return notes for the user."""
     require_empty_folder(output)
     tokenizer = checkpoint.tokenizer()
     vocab = tokenizer.vocab

@@ -1,7 +1,7 @@
 """Read the fields of a SentencePiece model that its library does not give: what its normalizer does.
 
-The file is a protocol buffer (sentencepiece_model.proto): a row of fields, each with a number, a wire type and
-a value. Only the few fields that are needed are read, so that the package protobuf is not.
+The file is a protocol buffer (sentencepiece_model.proto): a row of fields, each with a number, a wire type
+and a value. Only the few fields that are needed are read, so that the package protobuf is not.
 """
 
 from __future__ import annotations

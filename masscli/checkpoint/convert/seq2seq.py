@@ -1,8 +1,8 @@
 """Encoder-decoder families of Hugging Face's library: their names of tensors and settings.
 
-All of them descend from fairseq's Transformer and name their tensors alike, so that one table serves all. They
-differ in the place of the layer norms, in positions, and in what they leave out; a `Seq2SeqFamily` says how.
-The tables are written as in masscli/checkpoint/convert/families.py.
+All of them descend from fairseq's Transformer and name their tensors alike, so that one table serves all.
+They differ in the place of the layer norms, in positions, and in what they leave out; a `Seq2SeqFamily` says
+how. The tables are written as in masscli/checkpoint/convert/families.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from masscli.models.config import ModelConfig
 
 NORM_EPS = 1e-5
 """The epsilon of all layer norms, which config.json cannot change."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seq2SeqFamily:
@@ -45,7 +46,7 @@ class Seq2SeqFamily:
     def tensor_names(self, config: ModelConfig) -> dict[str, tuple[str, ...]]:
         """Return each tensor of our model with the tensors of theirs that it is stacked from."""
         layers = {"encoder": config.encoder_layers, "decoder": config.decoder_layers}
-        names = {}
+        names: dict[str, tuple[str, ...]] = {}
         for stack, count in layers.items():
             for ours, theirs in _layer_table(stack).items():
                 names |= _expand(ours, theirs, count)
@@ -138,7 +139,7 @@ def _embedding_names(config: ModelConfig) -> dict[str, tuple[str, ...]]:
     # Tied embeddings are stored once.
     if config.embeddings == "tied" and config.tie_output:
         return {"token_embeddings.shared": ("model.shared.weight",)}
-    names = {}
+    names: dict[str, tuple[str, ...]] = {}
     for owner in config.embedding_owners:
         if owner == "shared":
             names[f"token_embeddings.{owner}"] = ("model.shared.weight",)

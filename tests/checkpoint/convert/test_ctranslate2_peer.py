@@ -34,7 +34,16 @@ def trained(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """Return a translator that has begun to learn the toy language, so that its outputs end."""
     folder = tmp_path_factory.mktemp("trained")
     pairs = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
-    train(recipe(toy, folder, "train.max_update=200", "train.update_freq=1", "checkpoint.save_interval_updates=200", streams=pairs))
+    train(
+        recipe(
+            toy,
+            folder,
+            "train.max_update=200",
+            "train.update_freq=1",
+            "checkpoint.save_interval_updates=200",
+            streams=pairs,
+        )
+    )
     return Checkpoint.open(folder)
 
 
@@ -95,7 +104,7 @@ def test_smaller_weights_are_written(precision: Quantization, toy: Path, tmp_pat
 def test_a_norm_that_ctranslate2_lacks_is_refused(toy: Path, tmp_path: Path) -> None:
     run = random_translator("post", toy, tmp_path / "run", final_norm="both")
     message, _ = error_of(lambda: export_ctranslate2(run, "en", "de", tmp_path / "theirs", "fp32"))
-    assert message.startswith("final_norm is both: CTranslate2 has no norm at the end")
+    assert message.startswith("final_norm is both: CTranslate2 has no norm after a post-norm")
     assert not (tmp_path / "theirs").exists()
 
 

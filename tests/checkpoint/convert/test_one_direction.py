@@ -28,8 +28,14 @@ def test_one_direction_computes_the_same(shape: str, toy: Path, tmp_path: Path) 
         memory = model.encode(Tokens(source, torch.tensor([source.shape[1]])))
         logits = model.logits(model.decode(Tokens(target, torch.tensor([target.shape[1]])), memory))
     assert logits.sub(logits_of(run, source, target)).abs().max() < 1e-5
-    assert [*directed.source_prefix, *source[0, len(directed.source_prefix) :][:5].tolist(), *directed.source_suffix] == source[0].tolist()
-    assert [directed.target_start, *directed.forced_tokens] == target[0, : 1 + len(directed.forced_tokens)].tolist()
+    assert [
+        *directed.source_prefix,
+        *source[0, len(directed.source_prefix) :][:5].tolist(),
+        *directed.source_suffix,
+    ] == source[0].tolist()
+    assert [directed.target_start, *directed.forced_tokens] == target[
+        0, : 1 + len(directed.forced_tokens)
+    ].tolist()
 
 
 def test_the_other_direction_is_another_model(toy: Path, tmp_path: Path) -> None:

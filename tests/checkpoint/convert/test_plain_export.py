@@ -49,10 +49,28 @@ def test_to_masscli_is_accepted_by_other_commands(
     (tmp_path / "in").write_text("ba be bi\n", encoding="utf-8")
     outputs = []
     for run in (trained, tmp_path / "small"):
-        assert masscli(["generate", str(run), "-s", "en", "-t", "de", "-i", str(tmp_path / "in"), "--precision", "fp32"]) == 0
+        assert (
+            masscli(
+                [
+                    "generate",
+                    str(run),
+                    "-s",
+                    "en",
+                    "-t",
+                    "de",
+                    "-i",
+                    str(tmp_path / "in"),
+                    "--precision",
+                    "fp32",
+                ]
+            )
+            == 0
+        )
         outputs.append(capsys.readouterr().out)
     assert outputs[0].splitlines()[-1] == outputs[1].splitlines()[-1]
-    assert masscli(["average", str(trained), str(tmp_path / "small"), "--output", str(tmp_path / "mean")]) == 0
+    assert (
+        masscli(["average", str(trained), str(tmp_path / "small"), "--output", str(tmp_path / "mean")]) == 0
+    )
     assert masscli(["inspect", str(tmp_path / "small")]) == 0
 
 

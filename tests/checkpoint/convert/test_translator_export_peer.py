@@ -43,7 +43,9 @@ CLASSES = {
 def test_logits_and_beam_search_are_the_same(shape: str, toy: Path, tmp_path: Path) -> None:
     run = random_translator(shape, toy, tmp_path / "run")
     export_translator(run, "en", "de", tmp_path / "theirs")
-    peer, info = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "theirs", output_loading_info=True)
+    peer, info = transformers.AutoModelForSeq2SeqLM.from_pretrained(
+        tmp_path / "theirs", output_loading_info=True
+    )
     assert type(peer).__name__ == CLASSES[shape]
     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
     source, target = framed_pair(run)
@@ -60,7 +62,9 @@ def test_logits_and_beam_search_are_the_same(shape: str, toy: Path, tmp_path: Pa
         inputs = tokenizer(line, return_tensors="pt", return_token_type_ids=False)
         [output] = peer.generate(**inputs, min_new_tokens=3 + len(forced)).tolist()
         theirs.append(tuple(output[1 + len(forced) : -1]))
-    search = GenerationConfig(early_stop=True, min_len=3, max_len_a=0, max_len_b=run.recipe.model.max_positions)
+    search = GenerationConfig(
+        early_stop=True, min_len=3, max_len_a=0, max_len_b=run.recipe.model.max_positions
+    )
     model = TextModel.open([run.path], source="en", target="de", precision="fp32")
     ours = [n_best[0].hypothesis.ids for n_best in model.translator(search).translate(lines, "en", "de")]
     # At the length limit their library ends a text at no cost, and masscli at the model's own.
@@ -79,7 +83,9 @@ def test_a_model_without_a_counterpart_is_refused_by_name(shape: str, toy: Path,
     assert not (tmp_path / "theirs").exists()
 
 
-def test_the_tokenizer_gives_equal_ids_and_takes_names_of_special_pieces_for_text(toy: Path, tmp_path: Path) -> None:
+def test_the_tokenizer_gives_equal_ids_and_takes_names_of_special_pieces_for_text(
+    toy: Path, tmp_path: Path
+) -> None:
     run = random_translator("tag", toy, tmp_path / "run")
     notes = export_translator(run, "en", "de", tmp_path / "theirs")
     assert any("its ids were equal on all" in note and str(toy) in note for note in notes)
@@ -90,7 +96,9 @@ def test_the_tokenizer_gives_equal_ids_and_takes_names_of_special_pieces_for_tex
         assert theirs(text).input_ids == framed, text
 
 
-def test_no_tokenizer_is_written_where_one_id_would_differ(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_tokenizer_is_written_where_one_id_would_differ(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = random_translator("default", toy, tmp_path / "run")
     tokenizer = type(run.tokenizer())
     encode = tokenizer.encode
