@@ -31,7 +31,7 @@ COMMANDS = {
     "score": "Compare text, labels, tags or answers with references.",
     "average": "Average the weights of several checkpoints.",
     "import": "Turn published weights of other toolkits into a run.",
-    "export": "Turn a run into weights as Hugging Face has them.",
+    "export": "Turn a run into files that other programs read.",
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
     "bench": "Measure speed on this machine, beside plain PyTorch.",
     "dictionary": "Find words that mean the same, in pairs, text or a model.",
