@@ -41,7 +41,7 @@ def train(request: TrainRequest) -> None:
     recipe = run.recipe
     assert recipe.save_dir is not None
     if request.dry_run:
-        trainer, notes = build(recipe, run.context, dry_run=True)
+        trainer, notes = build(recipe, run.context, accept_changes=request.accept_changes, dry_run=True)
         show_dry_run(trainer, notes, console)
         distributed.stop()
         return
@@ -49,7 +49,7 @@ def train(request: TrainRequest) -> None:
         # Outside of the training loop there is nothing to save yet, or it is being saved.
         previous = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         stack.callback(signal.signal, signal.SIGUSR1, previous)
-        trainer, notes = build(recipe, run.context)
+        trainer, notes = build(recipe, run.context, accept_changes=request.accept_changes)
         for note in notes:
             console.print(note)
         console.print(describe_model(trainer))

@@ -88,6 +88,7 @@ class TrainingOptions(OptionGroup):
             flag_keys=frozenset(self.recipe.names(values)),
             # Which files matched their checksums is remembered on the disk, so a dry run does not compare.
             verify=not values["no_verify"] and not values["dry_run"],
+            accept_changes=values["accept_changes"],
             dry_run=values["dry_run"],
             names=self.names(values),
         )
@@ -154,6 +155,12 @@ class TrainingOptions(OptionGroup):
             " changes.",
         )
         yield parameter("no_verify", Annotated[bool, no_verify], default=False)
+        accept_changes = typer.Option(
+            "--accept-changes",
+            help="Continue the run although its learning rate, schedule, dropout or batch size (--max-tokens,"
+            " --batch-size, --update-freq) is another one now.",
+        )
+        yield parameter("accept_changes", Annotated[bool, accept_changes], default=False)
         dry_run = typer.Option(
             "--dry-run",
             help="Show data, model, memory and the first batches, try the first update, and write nothing.",

@@ -43,15 +43,15 @@ def pack_bpe_codes(pieces: Sequence[str], merges: Sequence[str]) -> bytes:
     return HEADER + "\n".join([str(len(pieces)), *pieces, *merges, ""]).encode()
 
 
-def read_bpe_files(codes: Path, vocab: Path) -> bytes:
-    """Return the two files as one.
+def read_bpe_files(codes: Path, vocab: Path, min_count: int = 0) -> bytes:
+    """Return the two files as one, without the pieces that have a lower count than `min_count`.
 
     Raises MasscliError, which names file and line, if one of them has another form.
     """
-    return pack_bpe_codes(_read_vocabulary(vocab), read_merges(codes))
+    return pack_bpe_codes(_read_vocabulary(vocab, min_count), read_merges(codes))
 
 
-def _read_vocabulary(path: Path) -> list[str]:
+def _read_vocabulary(path: Path, min_count: int) -> list[str]:
     hint = "fastBPE's getvocab writes such a file"
     # A dictionary keeps the pieces in their order and finds them quickly.
     pieces: dict[str, None] = {}
@@ -63,7 +63,13 @@ def _read_vocabulary(path: Path) -> list[str]:
         piece, count = fields
         if not count.isdigit():
             raise MasscliError(f"{path}:{number}: expected PIECE COUNT, got {line!r}", hint)
-        pieces[piece] = None
+        # XLM drops rare pieces as well; the ids of the others close up.
+        if int(count) >= min_count:
+            pieces[piece] = None
+    if not pieces and min_count:
+        raise MasscliError(
+            f"--bpe-vocab {path}: no piece has a count of {min_count}", "lower --bpe-min-count"
+        )
     if not pieces:
         raise MasscliError(f"--bpe-vocab {path}: has no line PIECE COUNT", hint)
     return list(pieces)

@@ -138,12 +138,17 @@ class Tokenizer:
         codes: Path,
         vocab: Path,
         *,
+        min_count: int = 0,
         preprocessing: TextPreprocessing,
         languages: Sequence[str],
         folder: Path,
     ) -> Tokenizer:
-        """Use the two files of subword-nmt or fastBPE, and save them into `folder`."""
-        return cls._create(read_bpe_files(codes, vocab), BPE_CODES, preprocessing, languages, folder)
+        """Use the two files of subword-nmt or fastBPE, and save them into `folder`.
+
+        Pieces with a lower count than `min_count` are left out.
+        """
+        data = read_bpe_files(codes, vocab, min_count)
+        return cls._create(data, BPE_CODES, preprocessing, languages, folder)
 
     @classmethod
     def from_bytes(

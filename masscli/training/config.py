@@ -17,10 +17,11 @@ from masscli.core.config import Flags, check, config, not_negative, positive
 class OptimConfig:
     """Optimizer and learning rate."""
 
-    optimizer: Literal["adamw", "adam", "adamw_bert", "adam_openai", "lamb"] = "adamw"
+    optimizer: Literal["adamw", "adam", "adamw_bert", "adam_openai", "lamb", "adafactor"] = "adamw"
     """adamw: decoupled weight decay. adam: weight decay as a part of the gradient. adamw_bert: adamw without
     bias correction. adam_openai: GPT's adamw, which multiplies the decay by the bias correction too. lamb:
-    adamw_bert with a trust ratio for each layer."""
+    adamw_bert with a trust ratio for each layer. adafactor: second moments by rows and columns, which take
+    hardly any memory; no first moment."""
     lr: float | None = None
     """Peak learning rate (default: 5e-4 for a width of 512, and in inverse proportion to the width of the
     model)."""
@@ -96,13 +97,19 @@ class TrainConfig:
     """Largest micro-batch in tokens, padding included: its number of examples times their longest side."""
     batch_size: int | None = None
     """Largest micro-batch in examples."""
+    batch_size_multiple: Annotated[int, Flags("--required-batch-size-multiple")] = 1
+    """Micro-batches of at least this many examples have a multiple of them, for tensor cores."""
+    length_multiple: Annotated[int, Flags("--required-seq-len-multiple")] = 1
+    """Pad the examples of a batch to a multiple of this many tokens, for tensor cores."""
     update_freq: int | None = None
     """Number of micro-batches in an update (default: the number of processes when the run starts; it is
     stored with the run)."""
-    reduction: Literal["global_token_mean", "batch_mean"] = "global_token_mean"
+    reduction: Literal["global_token_mean", "sentence_mean", "batch_mean"] = "global_token_mean"
     """How losses are averaged. global_token_mean: over all targets of an update, so that it does not matter
-    how they are divided into micro-batches, as in fairseq. batch_mean: over the targets of each micro-batch,
-    and then over the micro-batches that have any, as in the released code of BERT, ALBERT and ELECTRA."""
+    how they are divided into micro-batches, as in fairseq. sentence_mean: the sum over the targets of an
+    example, averaged over the examples of an update, as fairseq's --sentence-avg. batch_mean: over the
+    targets of each micro-batch, and then over the micro-batches that have any, as in the released code of
+    BERT, ALBERT and ELECTRA."""
     batch_reuse: int = 1
     """Number of updates from each list of micro-batches, so that what back-translation generates is learned
     from several times. A checkpoint is saved only after the last of them."""
@@ -144,6 +151,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check(
             *positive(self, "max_tokens", "batch_size", "update_freq", "batch_reuse"),
+            *positive(self, "batch_size_multiple", "length_multiple"),
             *positive(self, "max_update", "max_epoch", "stop_time_hours", "threads"),
             *positive(self, "stop_min_lr"),
             *positive(self, "max_source_positions", "max_target_positions", "min_loss_scale", "log_interval"),

@@ -55,6 +55,11 @@ def check_can_shard(recipe: Recipe, update_freq: int) -> None:
         )
     if recipe.train.compile:
         raise MasscliError("--shard-model: does not go with --compile", "leave one of them out")
+    if recipe.optim.optimizer == "adafactor":
+        raise MasscliError(
+            "--shard-model: does not go with --optimizer adafactor",
+            "choose another optimizer, or leave it out: its state is small",
+        )
     (first, first_stream), *others = recipe.stream.items()
     for name, stream in others:
         if not _use_same_parameters(first_stream.objective, stream.objective):

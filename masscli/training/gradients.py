@@ -1,7 +1,7 @@
 """The gradient of one update: forward and backward over micro-batches, summed over all processes.
 
 Targets are counted and summed over processes before any forward pass. Losses are sums, divided once by these
-counts; with `--reduction batch_mean` they are divided by the counts of their own micro-batch and by the
+counts, or as `--reduction` says by the number of examples, or by the counts of their own micro-batch and the
 number of micro-batches. Dropout is seeded by (seed, update, micro-batch), so that it does not depend on which
 process computes what.
 """
@@ -149,21 +149,22 @@ class Gradients:
         return batches
 
     def _count(self, work: Work) -> Tensor:
-        """Return the number of targets, and of micro-batches that have any, summed over processes.
+        """Return the number of targets, of micro-batches that have any, and of examples, over all processes.
 
-        Both are in a tensor (2, terms).
+        They are the rows of a tensor (3, terms).
         """
         # Every term has an entry, whatever this process drew, because the tensors of all processes must
         # match.
         targets = dict.fromkeys(self.terms, 0.0)
         micro_batches = dict.fromkeys(self.terms, 0.0)
+        examples = dict.fromkeys(self.terms, 0.0)
         for planned, batches in work:
             for term, count in _count_targets(batches).items():
                 targets[planned.stream, term] += count
                 micro_batches[planned.stream, term] += count > 0
-        counts = torch.tensor(
-            [list(targets.values()), list(micro_batches.values())], dtype=torch.float64, device=self.device
-        )
+                examples[planned.stream, term] += len(planned.numbers)
+        rows = [list(counted.values()) for counted in (targets, micro_batches, examples)]
+        counts = torch.tensor(rows, dtype=torch.float64, device=self.device)
         return distributed.all_reduce_sum(counts).cpu()
 
     def _accumulate(self, work: Work, counts: Tensor) -> Tensor:
@@ -197,9 +198,11 @@ class Gradients:
         own_targets = _count_targets(batches)
         factors = {}
         for term, term_weight in stream.objective.weights.items():
-            targets, micro_batches = counts[:, self.terms.index((planned.stream, term))].tolist()
+            targets, micro_batches, examples = counts[:, self.terms.index((planned.stream, term))].tolist()
             divisor = targets
-            if train.reduction == "batch_mean":
+            if train.reduction == "sentence_mean":
+                divisor = examples
+            elif train.reduction == "batch_mean":
                 divisor = own_targets.get(term, 0.0) * micro_batches
             # Without any target the summed loss is 0, whatever it is divided by. For this reason the released
             # code of BERT adds 1e-5 to all divisors.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from masscli.core.errors import MasscliError
+from masscli.training.adafactor import Adafactor
 from masscli.training.bert_adam import BertAdam
 from masscli.training.config import OptimConfig
 from masscli.training.fsdp import shard_like
@@ -98,6 +99,8 @@ def make_optimizer(
         return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True)
     if name == "adam":
         return torch.optim.Adam(groups, lr=lr, betas=betas, eps=eps, fused=True)
+    if name == "adafactor":
+        return Adafactor(groups, lr)
     return BertAdam(groups, lr, betas, eps, layerwise=name == "lamb", corrected=name == "adam_openai")
 
 
@@ -109,9 +112,9 @@ def _group_key(config: OptimConfig, name: str, parameter: nn.Parameter, layers: 
     # The table of relative positions has two dimensions, but its entries are biases.
     decays = config.decay_all or (parameter.dim() > 1 and not name.startswith("relative."))
     blocks = 1
-    if config.optimizer == "lamb" and parameter.dim() > 1:
-        # LAMB's trust ratio is of each matrix of the published model, which keeps queries, keys and values
-        # apart.
+    if config.optimizer in ("lamb", "adafactor") and parameter.dim() > 1:
+        # LAMB's trust ratio and Adafactor's moments are of each matrix of the published model, which keeps
+        # queries, keys and values apart.
         layer_name = name.removesuffix(".weight").rpartition(".")[2]
         blocks = BLOCKS.get(layer_name, 1)
     return GroupKey(layer_scale(config, name, layers), decays, isinstance(parameter, DTensor), blocks)

@@ -32,7 +32,6 @@ from masscli.data.batches.sampler import BatchSampler
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective
 from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequence_pair_batch
-from masscli.text.vocabulary import Vocabulary
 from masscli.training.evaluate_outputs import with_less_memory
 
 SEAM = 2
@@ -50,7 +49,7 @@ class SourceUseTask:
     objective: Objective
     batch_builder: BatchBuilder
     sampler: BatchSampler
-    vocab: Vocabulary
+    framing: Framing
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -102,12 +101,11 @@ class SourceUseTask:
         yield other
         neighbours = self.objective.visible_neighbours(batch, SEAM)
         if neighbours is not None:
-            yield _with_tokens_of(other, batch.source, neighbours)
-        ordinary = torch.zeros(self.vocab.size, dtype=torch.bool, device=batch.source.ids.device)
-        ordinary[torch.from_numpy(self.vocab.ordinary_ids)] = True
-        yield replace(
-            batch.source, ids=batch.source.ids.masked_fill(ordinary[batch.source.ids], self.vocab.mask)
-        )
+            yield _with_tokens_of(other, batch.source, neighbours, self.framing.suffix_length)
+        vocab = self.framing.vocab
+        ordinary = torch.zeros(vocab.size, dtype=torch.bool, device=batch.source.ids.device)
+        ordinary[torch.from_numpy(vocab.ordinary_ids)] = True
+        yield replace(batch.source, ids=batch.source.ids.masked_fill(ordinary[batch.source.ids], vocab.mask))
 
     @cached_property
     def _other_examples(self) -> dict[int, int]:
@@ -163,7 +161,7 @@ class CrossUseTask:
             for source_numbers in ([random_sources[int(n)] for n in numbers], numbers.tolist()):
                 inputs = [self.framing.encoder_input(sources[n], languages[0]) for n in source_numbers]
                 batch = sequence_pair_batch(self.framing, inputs, lines, languages, "cross", numbers.tolist())
-                batch = replace(batch, labels={"cross": _without_end(batch.labels["cross"], self.framing)})
+                batch = replace(batch, labels={"cross": _words_alone(batch.labels["cross"], self.framing)})
                 sums.append(float(sequence_loss(model, batch.to(device), "cross").nll))
             return torch.tensor([*sums, sum(len(line) for line in lines)], dtype=torch.float64)
 
@@ -178,14 +176,14 @@ class CrossUseTask:
         return difference
 
 
-def _with_tokens_of(source: Tokens, other: Tokens, chosen: Tensor) -> Tokens:
+def _with_tokens_of(source: Tokens, other: Tokens, chosen: Tensor, suffix_length: int) -> Tokens:
     """Return `source` with the tokens of `other` at the places `chosen` (B, L of `other`).
 
-    Places behind the end of a text, or on its end symbol, are left as they are.
+    Places behind the last word of a text, where `suffix_length` special tokens stand, are left as they are.
     """
     width = min(source.ids.shape[1], other.ids.shape[1])
     places = torch.arange(width, device=source.ids.device)
-    chosen = chosen[:, :width] & (places < source.lengths[:, None] - 1)
+    chosen = chosen[:, :width] & (places < source.lengths[:, None] - suffix_length)
     changed = {}
     for name in ("ids", "cross_attention_mask", "self_attention_mask"):
         tensor = getattr(source, name)
@@ -196,7 +194,10 @@ def _with_tokens_of(source: Tokens, other: Tokens, chosen: Tensor) -> Tokens:
     return replace(source, **changed)
 
 
-def _without_end(labels: Labels, framing: Framing) -> Labels:
-    """Return the labels of words alone."""
-    is_word = labels.ids != framing.vocab.eos
+def _words_alone(labels: Labels, framing: Framing) -> Labels:
+    """Return the labels without the end symbol, and without a tag that every output begins with."""
+    vocab = framing.vocab
+    # An unknown piece stands for a word.
+    special_ids = torch.tensor(sorted(vocab.special_ids - {vocab.unk}))
+    is_word = ~torch.isin(labels.ids, special_ids)
     return Labels(labels.ids[is_word], labels.positions[is_word])

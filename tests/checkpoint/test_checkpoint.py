@@ -407,9 +407,12 @@ def test_a_run_is_not_continued_with_another_recipe(toy: Path, run: Path) -> Non
     ):
         message, hint = refused(lambda changes=changes: build(recipe(toy, run, *changes)))  # type: ignore[misc]
         assert message == f"{run}: holds a run with another recipe ({said})"
-        assert hint == "start another run with --save-dir, or begin from its weights with --init-from"
+        assert hint.endswith("start another run with --save-dir, or begin from its weights with --init-from")
     freq = refused(lambda: build(recipe(toy, run, "train.update_freq=3")))
-    assert freq == ("--update-freq 3 differs from the 2 that the run began with", "leave it out")
+    assert freq == (
+        "--update-freq 3 differs from the 2 that the run began with",
+        "leave it out, or add --accept-changes",
+    )
     build(
         recipe(
             toy,

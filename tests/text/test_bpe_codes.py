@@ -197,3 +197,20 @@ def test_mistakes(given: list[str], message: str, tmp_path: Path, capsys: pytest
     (tmp_path / "codes").write_text("l o\n", encoding="utf-8")
     assert masscli(["preprocess", "--mono", "en=text.en", *given]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_rare_pieces_are_left_out_and_taken_apart(tmp_path: Path) -> None:
+    """A vocabulary with counts, cut by us or by hand, is the same."""
+    counts = {"low@@": 2, "er": 9, "lo@@": 5, "w@@": 5, "w": 5, "e@@": 1}
+    codes = tmp_path / "codes"
+    codes.write_text("l o\nlo w\ne r</w>\n", encoding="utf-8")
+    for name, least in (("all", 0), ("frequent", 5)):
+        lines = [f"{piece} {count}\n" for piece, count in counts.items() if count >= least]
+        (tmp_path / name).write_text("".join(lines), encoding="utf-8")
+    cut_by_us = read_bpe_files(codes, tmp_path / "all", 5)
+    assert cut_by_us == read_bpe_files(codes, tmp_path / "frequent")
+    assert cut(BpeCodesModel(cut_by_us), "lower") == ["lo@@", "w@@", "er"]
+    assert cut(BpeCodesModel(read_bpe_files(codes, tmp_path / "all", 2)), "lower") == ["low@@", "er"]
+    with pytest.raises(MasscliError) as error:
+        read_bpe_files(codes, tmp_path / "all", 10)
+    assert error.value.message.endswith("no piece has a count of 10")

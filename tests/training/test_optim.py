@@ -338,3 +338,73 @@ def test_the_loss_scale_halves_on_overflow_and_doubles_after_two_thousand_update
     scale.record_success()
     assert scale.value == 1024.0
     assert LossScale(False, 1024.0, 0).value == 1.0
+
+
+# -- Adafactor -----------------------------------------------------------------------------------------------------------------------------
+
+
+def slow_adafactor(
+    p: list[list[float]], gradients: list[list[list[float]]], lr: float, decay: float
+) -> list[list[float]]:
+    """Algorithm 5 of Shazeer and Stern with plain numbers, for a matrix of rows."""
+    rows, columns = [0.0] * len(p), [0.0] * len(p[0])
+    for t, gradient in enumerate(gradients, 1):
+        keep = 1 - t**-0.8
+        squares = [[g * g + 1e-30 for g in row] for row in gradient]
+        rows = [keep * old + (1 - keep) * sum(row) / len(row) for old, row in zip(rows, squares, strict=True)]
+        by_column = list(zip(*squares, strict=True))
+        columns = [
+            keep * old + (1 - keep) * sum(c) / len(c) for old, c in zip(columns, by_column, strict=True)
+        ]
+        mean = sum(rows) / len(rows)
+        step = [
+            [g / math.sqrt(r * c / mean) for g, c in zip(row, columns, strict=True)]
+            for row, r in zip(gradient, rows, strict=True)
+        ]
+        size = math.sqrt(sum(u * u for row in step for u in row) / (len(step) * len(step[0])))
+        p = [
+            [(1 - lr * decay) * w - lr * u / max(1.0, size) for w, u in zip(a, b, strict=True)]
+            for a, b in zip(p, step, strict=True)
+        ]
+    return p
+
+
+def test_adafactor_is_that_of_the_paper() -> None:
+    draw = random.Random(3)
+    start = [[draw.gauss(0, 1) for _ in range(4)] for _ in range(6)]
+    gradients = [[[draw.gauss(0, 10**-t) for _ in range(4)] for _ in range(6)] for t in range(5)]
+    # A fused projection is two matrices, one below the other.
+    for name, blocks in (("layer.weight", 1), ("layer.kv.weight", 2)):
+        parameter = nn.Parameter(torch.tensor(start, dtype=torch.float64))
+        optimizer = make_optimizer(optim("adafactor", weight_decay=0.1), [(name, parameter)])
+        for gradient in gradients:
+            for group in optimizer.param_groups:
+                group["lr"] = 0.05
+            parameter.grad = torch.tensor(gradient, dtype=torch.float64)
+            optimizer.step()
+        size = 6 // blocks
+        expected: list[list[float]] = []
+        for first in range(0, 6, size):
+            part = [gradient[first : first + size] for gradient in gradients]
+            expected += slow_adafactor(start[first : first + size], part, 0.05, 0.1)
+        assert torch.allclose(parameter, torch.tensor(expected, dtype=torch.float64), rtol=1e-6)
+        numbers = sum(tensor.numel() for tensor in optimizer_state(optimizer, {parameter: name}).values())
+        assert numbers == 1 + 6 + 4 * blocks
+
+
+def test_adafactor_is_that_of_transformers() -> None:
+    transformers = pytest.importorskip("transformers", reason="needs transformers")
+    draw = torch.Generator().manual_seed(1)
+    for shape in ((5, 7), (6,)):
+        start = torch.randn(shape, generator=draw)
+        ours, theirs = (nn.Parameter(start.clone()) for _ in range(2))
+        optimizer = make_optimizer(optim("adafactor"), [("p", ours)])
+        reference = transformers.Adafactor([theirs], lr=0.02, scale_parameter=False, relative_step=False)
+        for _ in range(6):
+            gradient = torch.randn(shape, generator=draw)
+            for group in optimizer.param_groups:
+                group["lr"] = 0.02
+            ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+            optimizer.step()
+            reference.step()
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -75,7 +75,8 @@ def by_hand(trainer: Trainer, parts: Parts, reduction: str) -> dict[str, Tensor]
         made = trainer.streams[stream]
         batch = made.batch_builder(np.array(rows), 0)
         for term, found in made.objective(trainer.model, batch).items():
-            sums.setdefault((stream, term), []).append((found.loss, batch.counts[term]))
+            count = batch.counts[term] if reduction != "sentence_mean" else len(rows)
+            sums.setdefault((stream, term), []).append((found.loss, count))
     loss = torch.zeros(())
     for (stream, term), found in sums.items():
         if reduction == "batch_mean":
@@ -96,7 +97,7 @@ def by_hand(trainer: Trainer, parts: Parts, reduction: str) -> dict[str, Tensor]
 UNEQUAL: Parts = [("one", range(3)), ("one", range(3, 14)), ("one", range(14, 20))]
 
 
-@pytest.mark.parametrize("reduction", ["global_token_mean", "batch_mean"])
+@pytest.mark.parametrize("reduction", ["global_token_mean", "sentence_mean", "batch_mean"])
 @pytest.mark.parametrize("streams", [BERT, PAIRS, BOTH], ids=["bert", "translate", "two streams"])
 def test_the_gradient_is_that_of_the_loss_as_it_is_written(
     streams: Any, reduction: str, gradient: Any
@@ -107,9 +108,9 @@ def test_the_gradient_is_that_of_the_loss_as_it_is_written(
     assert far(by_hand(trainer, parts, reduction), found) < 1e-5
 
 
-def test_only_the_global_mean_ignores_how_an_update_is_cut_into_micro_batches(gradient: Any) -> None:
+def test_only_global_means_ignore_how_an_update_is_cut_into_micro_batches(gradient: Any) -> None:
     whole = [("one", range(20))]
-    for reduction, same in (("global_token_mean", True), ("batch_mean", False)):
+    for reduction, same in (("global_token_mean", True), ("sentence_mean", True), ("batch_mean", False)):
         cut, together = (gradient(PAIRS, parts, reduction)[0] for parts in (UNEQUAL, whole))
         assert (far(together, cut) < 1e-5) is same
         assert same or far(together, cut) > 0.02

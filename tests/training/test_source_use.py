@@ -73,7 +73,7 @@ def test_each_example_reads_the_source_of_the_next_longer_one(stream: str, train
     lengths = {number: len(task.batch_builder.dataset[number].fields[0]) for number in range(7)}
     order = sorted(lengths, key=lambda number: (lengths[number], number))
     others = dict(zip(order, [*order[1:], order[-2]], strict=True))
-    mask = task.vocab.mask
+    mask = task.framing.vocab.mask
     sums = np.zeros(4)
     targets = 0.0
     for number in range(7):
@@ -81,7 +81,7 @@ def test_each_example_reads_the_source_of_the_next_longer_one(stream: str, train
         other = source_of(trained, task, others[number])
         masked = own.ids.clone()
         for place in range(masked.shape[1]):
-            if int(masked[0, place]) in task.vocab.ordinary_ids.tolist():
+            if int(masked[0, place]) in task.framing.vocab.ordinary_ids.tolist():
                 masked[0, place] = mask
         nll, count = loss(trained, task, number)
         sums[0] += nll

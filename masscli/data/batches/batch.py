@@ -96,10 +96,14 @@ class Batch:
         )
 
 
-def pad(sequences: Sequence[Ids], fill: int) -> tuple[Tensor, Tensor]:
-    """Pad sequences on the right with `fill`; return ids (B, L), with L at least 1, and lengths (B,)."""
+def pad(sequences: Sequence[Ids], fill: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
+    """Pad sequences on the right with `fill`; return ids (B, L) and lengths (B,).
+
+    L is at least 1, and a multiple of `multiple`.
+    """
     lengths = np.fromiter((len(ids) for ids in sequences), np.int64, len(sequences))
     width = max(1, int(lengths.max(initial=0)))
+    width += -width % multiple
     block = np.full((len(sequences), width), fill, np.int64)
     # All real positions are filled at once.
     if sequences:

@@ -5,6 +5,7 @@ The same framing serves pre-training, fine-tuning and generation, so that they c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masscli.data.batches.batch import Ids
+from masscli.data.batches.batch import Ids, pad
 from masscli.text.vocabulary import Vocabulary
 
 
@@ -34,6 +35,8 @@ class Framing:
     """Whether the tag of a source takes the place of its start symbol, or stands behind its end symbol."""
     target_tag: Literal["start", "forced"] = "start"
     """Whether the tag of a target takes the place of the decoder's start symbol, or follows it."""
+    length_multiple: int = 1
+    """Examples of a training batch are padded to a multiple of this many tokens."""
 
     @property
     def prefix_length(self) -> int:
@@ -94,6 +97,15 @@ class Framing:
             tag = [self.vocab.languages[language]]
         # Empty lists would be floats in numpy.
         return np.concatenate([np.array(start, np.int64), ids, np.array(tag, np.int64)])
+
+    def pad_ids(self, sequences: Sequence[Ids]) -> tuple[Tensor, Tensor]:
+        """Return sequences of token ids as a padded block (B, L), and their lengths (B,)."""
+        return pad(sequences, self.vocab.pad, self.length_multiple)
+
+    def pad_values(self, sequences: Sequence[Ids]) -> Tensor:
+        """Return values that belong to token ids, such as positions, as a block (B, L) padded with 0."""
+        block, _ = pad(sequences, 0, self.length_multiple)
+        return block
 
     def language_index(self, language: str) -> int | None:
         """Return the row of a language in the model's language vectors, or None if the model has none."""

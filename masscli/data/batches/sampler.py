@@ -44,6 +44,10 @@ class BatchLimits(NamedTuple):
     """Examples of a micro-batch."""
     max_lengths: tuple[int, ...] = ()
     """The longest example that a stack can read, by side."""
+    batch_size_multiple: int = 1
+    """A micro-batch of at least this many examples has a multiple of them."""
+    length_multiple: int = 1
+    """Examples are padded to a multiple of this many tokens."""
     shortening_options: str = "--max-source-positions and --max-target-positions"
     """The options that make examples shorter, for error messages."""
 
@@ -66,6 +70,7 @@ class BatchSampler:
         name: str,
         shuffle: bool = True,
     ) -> None:
+        self.name = name
         self.num_examples = num_examples
         self.sizes = sizes
         self.limits = limits
@@ -90,6 +95,8 @@ class BatchSampler:
                 f"the shortest has {shortest} tokens: raise --max-source-positions and "
                 "--max-target-positions, or choose a larger model",
             )
+        # An example is padded as a batch is.
+        longest += -longest % limits.length_multiple
         if longest > limits.max_tokens:
             raise MasscliError(
                 f"stream {name}: an example of {longest} tokens does not fit "
@@ -110,6 +117,14 @@ class BatchSampler:
                 window = 0
                 epoch += 1
         return self._window(epoch, window)[batch], Position(epoch, window, batch + 1)
+
+    def with_limits(self, limits: BatchLimits) -> BatchSampler:
+        """Return a sampler of the same examples with other limits."""
+        return BatchSampler(self.num_examples, self.sizes, limits, self.seed, self.name, self.shuffle)
+
+    def batches_in_window(self, position: Position) -> int:
+        """Return the number of micro-batches of the window of a position."""
+        return len(self._window(position.epoch, position.window))
 
     def epoch(self) -> list[Numbers]:
         """Return every micro-batch of the first epoch, for validation."""
@@ -150,6 +165,8 @@ class BatchSampler:
 
     def _cut_into_batches(self, numbers: Numbers, lengths: Numbers) -> list[Numbers]:
         """Cut examples of these lengths into micro-batches, each as large as the limits allow."""
+        multiple = self.limits.length_multiple
+        lengths = -(-lengths // multiple) * multiple
         batches = []
         start = 0
         while start < len(numbers):
@@ -161,6 +178,9 @@ class BatchSampler:
             padded_sizes = widths * np.arange(1, len(widths) + 1)
             # Padded sizes only grow, so the first that is too large can be found by bisection.
             count = int(np.searchsorted(padded_sizes, self.limits.max_tokens, side="right"))
+            # As in fairseq, a batch that is smaller than the multiple stays as it is.
+            if count >= self.limits.batch_size_multiple:
+                count -= count % self.limits.batch_size_multiple
             batches.append(numbers[start : start + count])
             start += count
         return batches

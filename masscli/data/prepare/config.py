@@ -71,6 +71,9 @@ class PreprocessConfig:
     merges expect Moses tokens."""
     bpe_vocab: Path | None = None
     """Pieces of --bpe-codes: PIECE COUNT on each line, as fastBPE's getvocab writes them."""
+    bpe_min_count: int = 0
+    """Leave out pieces of --bpe-vocab with a lower count, as XLM's --min_count; text is then split into
+    shorter pieces, or unknown."""
     character_coverage: float = 1.0
     """Share of characters that the vocabulary must cover. The others become unknown pieces."""
     vocab_sentences: int = 2_000_000
@@ -141,7 +144,7 @@ class PreprocessConfig:
                 "--bpe-codes and --spm-model are two vocabularies: give one of them",
             ),
             *positive(self, "vocab_size", "workers", "shard_size", "vocab_sentences"),
-            *not_negative(self, "seed"),
+            *not_negative(self, "seed", "bpe_min_count"),
             (
                 MIN_CHARACTER_COVERAGE <= self.character_coverage <= 1,
                 "character_coverage",
@@ -166,5 +169,6 @@ class PreprocessConfig:
         options = "vocab_size character_coverage vocab_sentences"
         return (
             UnusedOption(is_given, options, "the vocabulary is given, and none is trained"),
+            UnusedOption(self.bpe_codes is None, "bpe_min_count", "there are no --bpe-codes"),
             UnusedOption(self.bad_rows == "refuse", "max_bad_rows", "--bad-rows skip is not given"),
         )

@@ -61,7 +61,7 @@ INPUT_OPTIONS = frozenset(
         "langs", "source_lang", "target_lang", "pairs", "table_lang",
         "trainpref", "validpref", "testpref", "mono",
         "tsv", "jsonl", "conll", "squad", "dialogues", "aligned", "swag", "race",
-        "spm_model", "bpe_codes", "bpe_vocab",
+        "spm_model", "bpe_codes", "bpe_vocab", "bpe_min_count",
         "destdir", "workers", "overwrite", "max_bad_rows",
     ]
 )  # fmt: skip
@@ -203,7 +203,7 @@ def _settings(config: PreprocessConfig) -> dict[str, str]:
                 "name a model's file, a data folder or a run",
             ) from None
     if config.bpe_codes and config.bpe_vocab:
-        codes = bpe_codes.read_bpe_files(config.bpe_codes, config.bpe_vocab)
+        codes = bpe_codes.read_bpe_files(config.bpe_codes, config.bpe_vocab, config.bpe_min_count)
         settings["bpe_codes"] = hashlib.sha256(codes).hexdigest()
     return settings
 

@@ -60,6 +60,7 @@ def make_vocabulary(
         return Tokenizer.from_bpe_codes(
             config.bpe_codes,
             config.bpe_vocab,
+            min_count=config.bpe_min_count,
             preprocessing=config.preprocessing,
             languages=languages,
             folder=folder,

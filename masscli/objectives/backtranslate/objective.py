@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
-from masscli.data.batches.batch import Batch, Ids, Tokens, pad
+from masscli.data.batches.batch import Batch, Ids, Tokens
 from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder, MissingDataError
@@ -121,7 +121,7 @@ class Backtranslate(Objective):
                 self.monitor.add(sentences, sources, translations.hit_max_length)
             sources = self._add_noise(sources, seeds)
         inputs = [framing.encoder_input(source, self.source_language) for source in sources]
-        ids, lengths = pad(inputs, framing.vocab.pad)
+        ids, lengths = framing.pad_ids(inputs)
         language = framing.language_tensor(self.source_language, len(sources))
         tokens = Tokens(ids, lengths, language=language)
         return replace(batch, source=tokens.to(batch.source.ids.device))

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from masscli.data.batches.batch import Batch, Labels, Tokens, pad
+from masscli.data.batches.batch import Batch, Labels, Tokens
 from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
@@ -31,7 +31,7 @@ class SentenceCollator:
         """Make a batch of sentences with labels of the loss term `clm`."""
         sequences = [self.framing.with_special_tokens(e.fields[0], self.language) for e in examples]
         # The decoder reads each sequence without its end, and predicts it without its start.
-        input_ids, lengths = pad([sequence[:-1] for sequence in sequences], self.framing.vocab.pad)
+        input_ids, lengths = self.framing.pad_ids([sequence[:-1] for sequence in sequences])
         label_ids = torch.from_numpy(np.concatenate([sequence[1:] for sequence in sequences]))
         labels = Labels(label_ids, non_padding_positions(lengths, input_ids.shape[1]))
         language = self.framing.language_tensor(self.language, len(examples))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from masscli.data.batches.batch import Batch, Labels, Tokens, pad
+from masscli.data.batches.batch import Batch, Labels, Tokens
 from masscli.data.batches.dataset import Collator, Dataset, Example, TokenBlockDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
@@ -49,7 +49,7 @@ class WindowCollator:
         windows = example_fields(examples, 0)
         # Nothing follows the last token of a window, so it is only predicted.
         inputs = [np.concatenate([start, window[:-1]]) for window in windows]
-        input_ids, lengths = pad(inputs, self.framing.vocab.pad)
+        input_ids, lengths = self.framing.pad_ids(inputs)
         # Every token of a window has a label, the first one too.
         label_ids = torch.from_numpy(np.concatenate(windows))
         labels = Labels(label_ids, non_padding_positions(lengths, input_ids.shape[1]))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
+from masscli.data.batches.batch import Batch, Ids, Labels, Tokens
 from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
@@ -63,8 +63,8 @@ class ElectraCollator:
             chosen = self._choose_positions(pair, rng)
             positions.append(chosen)
             masked_ids.append(mask_positions(pair.ids, chosen, self.options.mask_keep, vocab.mask, rng))
-        ids, lengths = pad(masked_ids, vocab.pad)
-        segments, _ = pad([pair.segments for pair in pairs], 0)
+        ids, lengths = self.framing.pad_ids(masked_ids)
+        segments = self.framing.pad_values([pair.segments for pair in pairs])
         width = ids.shape[1]
         # Labels are the tokens of the text, not what the generator sees there.
         generator_ids = [pair.ids[chosen] for pair, chosen in zip(pairs, positions, strict=True)]

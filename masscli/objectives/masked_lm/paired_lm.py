@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from masscli.data.batches.batch import Batch, Ids, Labels, pad
+from masscli.data.batches.batch import Batch, Ids, Labels
 from masscli.data.batches.dataset import Dataset, Example
 from masscli.data.batches.framing import Framing
 from masscli.models.linear import Linear
@@ -72,7 +72,7 @@ class PairedLMCollator:
         original = [pair.ids for pair in pairs]
         batch = masked_batch(original, corrupted, masked_positions, self.framing, self.language, numbers)
         # The encoder is told which segment a token belongs to; padding counts as the first.
-        segments, _ = pad([pair.segments for pair in pairs], 0)
+        segments = self.framing.pad_values([pair.segments for pair in pairs])
         batch = replace(batch, source=replace(batch.source, segments=segments))
         if self.pair_term is None:
             return batch

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from masscli.data.batches.batch import Batch, pad
+from masscli.data.batches.batch import Batch
 from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
@@ -85,9 +85,9 @@ class TranslationLMCollator:
         numbers = example_numbers(examples)
         # Positions start again, and languages change, where the translation begins.
         batch = masked_batch(original, corrupted, masked_positions, framing, self.languages[0], numbers)
-        source = replace(batch.source, positions=pad(positions, 0)[0])
+        source = replace(batch.source, positions=framing.pad_values(positions))
         if framing.languages:
-            source = replace(source, language=pad(token_languages, 0)[0])
+            source = replace(source, language=framing.pad_values(token_languages))
         return replace(batch, source=source)
 
 

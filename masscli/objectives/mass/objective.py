@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
+from masscli.data.batches.batch import Batch, Ids, Labels, Tokens
 from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset, TokenBlockDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
@@ -20,7 +20,6 @@ from masscli.objectives.mass.options import MassOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.batching import example_numbers, flatten_positions
 from masscli.objectives.shared.code_switching import CodeSwitcher
-from masscli.objectives.shared.corruption import Bools
 from masscli.objectives.shared.sequence_to_sequence import sequence_loss
 
 DEFAULT_WINDOW = 512
@@ -59,17 +58,17 @@ class MassCollator:
             self.framing.with_source_tokens(sequence.encoder_ids[first_word:], self.language)
             for sequence in masked
         ]
-        encoder_ids, encoder_lengths = pad(encoder_inputs, self.framing.vocab.pad)
-        decoder_ids, decoder_lengths = pad(
-            [sequence.decoder_ids for sequence in masked], self.framing.vocab.pad
-        )
-        decoder_positions, _ = pad([sequence.decoder_positions for sequence in masked], 0)
+        encoder_ids, encoder_lengths = self.framing.pad_ids(encoder_inputs)
+        decoder_ids, decoder_lengths = self.framing.pad_ids([sequence.decoder_ids for sequence in masked])
+        decoder_positions = self.framing.pad_values([sequence.decoder_positions for sequence in masked])
         # Without a mask, attention sees all tokens, [M] included.
         cross_attention_mask = None
         if self.options.mask_visibility != "all":
             around = (self.framing.prefix_length, self.framing.suffix_length - 1)
-            is_masked = [np.pad(sequence.is_masked[first_word:], around) for sequence in masked]
-            cross_attention_mask = _visible_tokens(is_masked, encoder_lengths, encoder_ids.shape[1])
+            is_masked = [
+                np.pad(sequence.is_masked[first_word:].astype(np.int64), around) for sequence in masked
+            ]
+            cross_attention_mask = _visible_tokens(self.framing.pad_values(is_masked), encoder_lengths)
         # XLM hides [M] from the decoder only; fairseq treats [M] as padding, which nobody sees.
         self_attention_mask = None
         if self.options.mask_visibility == "none":
@@ -90,14 +89,13 @@ class MassCollator:
         return Batch(source, target, {"mass": labels}, counts, torch.tensor(numbers))
 
 
-def _visible_tokens(is_masked: Sequence[Bools], lengths: Tensor, width: int) -> Tensor:
-    """Return which tokens (B, width) of an encoder may be attended to: those that are not [M].
+def _visible_tokens(is_masked: Tensor, lengths: Tensor) -> Tensor:
+    """Return which tokens (B, L) of an encoder may be attended to: those that are not [M].
 
     A sequence that consists of [M] alone stays visible, since attention needs something to attend to.
     """
-    masked_tokens, _ = pad([mask.astype(np.int64) for mask in is_masked], 0)
-    visible = masked_tokens == 0
-    is_token = torch.arange(width) < lengths[:, None]
+    visible = is_masked == 0
+    is_token = torch.arange(visible.shape[1]) < lengths[:, None]
     has_visible_token = (visible & is_token).any(1, keepdim=True)
     return visible | ~has_visible_token
 
@@ -143,17 +141,20 @@ class Mass(Objective):
         assert batch.target is not None and batch.target.positions is not None
         width = batch.target.ids.shape[1]
         labels = batch.labels["mass"].positions
-        # A label follows the decoder's input of the same place, and the source may lack the start symbol.
-        first = 1 - self.context.framing.prefix_length
-        places = batch.target.positions.flatten()[labels] + 1 - first
+        # A label follows the decoder's input of the same place. The encoder may read another number of special
+        # tokens before the words than the decoder.
+        framing = self.context.framing
+        shift = framing.prefix_length - framing.target_prefix_length
+        places = batch.target.positions.flatten()[labels] + 1 + shift
         is_target = torch.zeros_like(batch.source.ids, dtype=torch.bool)
         is_target[torch.div(labels, width, rounding_mode="floor"), places] = True
         near = is_target.clone()
-        for shift in range(1, distance + 1):
-            near[:, shift:] |= is_target[:, :-shift]
-            near[:, :-shift] |= is_target[:, shift:]
+        for step in range(1, distance + 1):
+            near[:, step:] |= is_target[:, :-step]
+            near[:, :-step] |= is_target[:, step:]
         all_places = torch.arange(near.shape[1], device=near.device)
-        is_word = (all_places >= 1 - first) & (all_places < batch.source.lengths[:, None] - 1)
+        ends = batch.source.lengths[:, None] - framing.suffix_length
+        is_word = (all_places >= framing.prefix_length) & (all_places < ends)
         return near & is_word & ~is_target
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:

@@ -25,7 +25,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import torch
 
-from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
+from masscli.data.batches.batch import Batch, Ids, Labels, Tokens
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
 from masscli.models.transformer import Transformer
@@ -59,11 +59,11 @@ def pseudo_mask_batch(
     numbers: Sequence[int],
 ) -> Batch:
     """Pad sequences with pseudo-masks into a batch."""
-    ids, lengths = pad([example.ids for example in examples], framing.vocab.pad)
+    ids, lengths = framing.pad_ids([example.ids for example in examples])
     # Padding is hidden from attention, so what fills the other fields does not matter.
-    positions, _ = pad([example.positions for example in examples], 0)
-    segments, _ = pad([example.segments for example in examples], 0)
-    steps, _ = pad([example.steps for example in examples], 0)
+    positions = framing.pad_values([example.positions for example in examples])
+    segments = framing.pad_values([example.segments for example in examples])
+    steps = framing.pad_values([example.steps for example in examples])
     source = Tokens(
         ids,
         lengths,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
+from masscli.data.batches.batch import Batch, Ids, Labels, Tokens
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
 from masscli.models.transformer import Transformer
@@ -53,7 +53,7 @@ def masked_batch(
 
     The labels of the loss term `mlm` are the original tokens at the masked positions.
     """
-    ids, lengths = pad(corrupted, framing.vocab.pad)
+    ids, lengths = framing.pad_ids(corrupted)
     # Labels come from the original, because masked tokens are gone from what the encoder reads.
     masked_ids = [ids[positions] for ids, positions in zip(original, masked_positions, strict=True)]
     label_ids = torch.from_numpy(np.concatenate(masked_ids))

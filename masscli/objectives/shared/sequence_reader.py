@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from masscli.core.errors import MasscliError
-from masscli.data.batches.batch import Batch, Tokens, pad
+from masscli.data.batches.batch import Batch, Tokens
 from masscli.data.batches.dataset import Example
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import JoinedSequence, PairFormat
@@ -70,11 +70,11 @@ class SequenceReader:
 
     def collate(self, sequences: Sequence[JoinedSequence], examples: Sequence[Example]) -> Batch:
         """Pad sequences into a batch without labels; `examples` may have several sequences each."""
-        ids, lengths = pad([sequence.ids for sequence in sequences], self.framing.vocab.pad)
+        ids, lengths = self.framing.pad_ids([sequence.ids for sequence in sequences])
         # A model without segment embeddings has no use for segments.
         segments = None
         if self.has_segments:
-            segments, _ = pad([sequence.segments for sequence in sequences], 0)
+            segments = self.framing.pad_values([sequence.segments for sequence in sequences])
         language_ids = self.framing.language_tensor(self.language, len(sequences))
         tokens = Tokens(ids, lengths, segments=segments, language=language_ids)
         # As BART does for classification, the decoder reads the same text that it attends to.

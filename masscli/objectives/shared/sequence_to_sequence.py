@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from masscli.data.batches.batch import Batch, Ids, Labels, Tokens, pad
+from masscli.data.batches.batch import Batch, Ids, Labels, Tokens
 from masscli.data.batches.framing import Framing
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Term
@@ -30,10 +30,10 @@ def sequence_pair_batch(
     and of the target.
     """
     source_language, target_language = languages
-    source_ids, source_lengths = pad(encoder_inputs, framing.vocab.pad)
+    source_ids, source_lengths = framing.pad_ids(encoder_inputs)
     sequences = [framing.with_special_tokens(target, target_language) for target in targets]
     # The decoder reads each sequence without its end, and predicts it without its start.
-    decoder_ids, decoder_lengths = pad([sequence[:-1] for sequence in sequences], framing.vocab.pad)
+    decoder_ids, decoder_lengths = framing.pad_ids([sequence[:-1] for sequence in sequences])
     label_ids = torch.from_numpy(np.concatenate([sequence[1:] for sequence in sequences]))
     labels = Labels(label_ids, non_padding_positions(decoder_lengths, decoder_ids.shape[1]))
     # One language for each row, since a batch has one direction.

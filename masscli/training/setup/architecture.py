@@ -151,6 +151,13 @@ def check_lengths(recipe: Recipe) -> None:
     Otherwise nearly all examples would be too long and left out.
     """
     model = recipe.model
+    multiple = recipe.train.length_multiple
+    # The longest examples must not be padded beyond the last position.
+    if model.max_positions % multiple:
+        raise MasscliError(
+            f"--length-multiple {multiple}: {model.max_positions} positions are no multiple of it",
+            f"add --max-positions {model.max_positions + -model.max_positions % multiple}",
+        )
     starts_with_tag = model.languages == "tag" and model.source_tag == "first"
     prefix_length = int(model.source_bos or starts_with_tag)
     for stream in recipe.stream.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.optim import make_optimizer, restore_optimizer_state
 from masscli.training.precision import bf16_is_faster, choose_device, choose_dtype
 from masscli.training.recipe import Recipe
+from masscli.training.setup.batch_changes import rescale_positions
 from masscli.training.setup.build_streams import build_objectives, build_stream
 from masscli.training.setup.build_validator import build_validator
 from masscli.training.setup.notes import note_changed_rate, note_data, note_kept_warmup, note_long_warmup
@@ -35,12 +37,17 @@ from masscli.training.trainer import Trainer
 
 
 def build(
-    recipe: Recipe, context: RunContext | None = None, *, dry_run: bool = False
+    recipe: Recipe,
+    context: RunContext | None = None,
+    *,
+    accept_changes: bool = False,
+    dry_run: bool = False,
 ) -> tuple[Trainer, list[str]]:
     """Build the trainer of the run in `recipe.save_dir`; also return notes for the user.
 
     The run goes on from its last checkpoint if it has one. `context` has what `compose` has opened already.
-    With `dry_run`, the folder is left as it is. Raises MasscliError if the run in the folder was made with
+    With `accept_changes` it may go on with another learning rate, schedule, dropout or batch size. With
+    `dry_run`, the folder is left as it is. Raises MasscliError if the run in the folder was made with
     another recipe or other data.
     """
     assert recipe.save_dir is not None
@@ -53,13 +60,15 @@ def build(
     last = checkpoints.last
     notes = note_damage(checkpoints)
     if last is not None:
-        check_same_run(recipe, last, context)
+        changes = check_same_run(recipe, last, context, accept_changes)
         notes.append(f"continuing {recipe.save_dir} from update {last.state.step}")
+        notes += [f"changed: {change}" for change in changes]
         notes += note_kept_warmup(recipe, last.recipe)
         notes += note_changed_rate(recipe, last.recipe, last.state)
-    state = _run_state(recipe, last, context)
+    state = _run_state(recipe, last, context, accept_changes)
     tokenizer = context.data.tokenizer()
     framing = make_framing(recipe, tokenizer, state.languages)
+    framing = replace(framing, length_multiple=recipe.train.length_multiple)
 
     # Weights are drawn from here on, in the same order in every process and every run.
     torch.manual_seed(recipe.seed)
@@ -81,6 +90,8 @@ def build(
     notes += note_data(recipe, streams, context.data, framing)
     if last is None:
         notes += note_long_warmup(recipe, streams[0], state)
+    else:
+        notes += rescale_positions(streams, last.recipe.train, recipe.train, state)
     # The optimizer gets names, because weight decay and layer decay depend on them.
     parameters = list(model.named_parameters())
     for name, objective in objectives.items():
@@ -114,17 +125,22 @@ def _open_run(folder: Path, context: RunContext, device: torch.device, dry_run: 
     return open_checkpoints(folder, context, device)
 
 
-def _run_state(recipe: Recipe, last: Checkpoint | None, context: RunContext) -> RunState:
+def _run_state(
+    recipe: Recipe, last: Checkpoint | None, context: RunContext, accept_changes: bool
+) -> RunState:
     """Return the state of the last checkpoint, or the state of a new run."""
     update_freq = recipe.train.update_freq
     if last is not None:
         state = last.state
-        # It decides which examples make an update, so a run must keep it.
+        # It decides which examples make an update, so a run keeps it unless the user wants otherwise.
         if update_freq is not None and update_freq != state.update_freq:
-            raise MasscliError(
-                f"--update-freq {update_freq} differs from the {state.update_freq} that the run began with",
-                "leave it out",
-            )
+            if not accept_changes:
+                raise MasscliError(
+                    f"--update-freq {update_freq} differs from the {state.update_freq} that the run began "
+                    "with",
+                    "leave it out, or add --accept-changes",
+                )
+            state.update_freq = update_freq
     else:
         state = RunState(
             update_freq=update_freq or distributed.world_size, languages=_model_languages(recipe, context)

@@ -80,4 +80,6 @@ def _training_limits(recipe: Recipe, framing: Framing) -> BatchLimits:
     source, target = model_lengths(recipe, framing)
     # The user may allow less than the model has positions for.
     max_lengths = (min(train.max_source_positions, source), min(train.max_target_positions, target))
-    return BatchLimits(train.max_tokens, train.batch_size, max_lengths)
+    return BatchLimits(
+        train.max_tokens, train.batch_size, max_lengths, train.batch_size_multiple, train.length_multiple
+    )

@@ -290,9 +290,7 @@ def _source_use_tasks(
     for stream in streams:
         if stream.objective.predicts_from_source:
             tasks.append(
-                SourceUseTask(
-                    stream.name, stream.objective, stream.batch_builder, stream.sampler, framing.vocab
-                )
+                SourceUseTask(stream.name, stream.objective, stream.batch_builder, stream.sampler, framing)
             )
     return tasks
 

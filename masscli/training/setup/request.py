@@ -40,6 +40,8 @@ class TrainRequest:
     """The dotted keys of the recipe that flags give, such as `optim.lr`."""
     verify: bool = True
     """Whether the checksums of the data folders are compared, which --no-verify turns off."""
+    accept_changes: bool = False
+    """Whether a run goes on although its learning rate, schedule, dropout or batch size changes."""
     dry_run: bool = False
     """Whether everything is prepared and tried, but nothing learned and nothing written."""
     names: Mapping[str, str] = field(default_factory=dict)

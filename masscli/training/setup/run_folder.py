@@ -46,6 +46,24 @@ CHANGEABLE = {
 """Sections and keys of a recipe that may change when a run goes on. Any other change would make it another
 run."""
 
+ACCEPTABLE = {
+    "optim.lr",
+    "optim.lr_scheduler",
+    "optim.warmup_updates",
+    "optim.warmup_init_lr",
+    "optim.end_lr",
+    "optim.lr_shrink",
+    "optim.lr_patience",
+    "optim.lr_threshold",
+    "model.dropout",
+    "model.attention_dropout",
+    "model.activation_dropout",
+    "train.max_tokens",
+    "train.batch_size",
+    "train.batch_size_multiple",
+}
+"""Keys of a recipe that may change when a run goes on with --accept-changes."""
+
 NEEDED_SPACE = 64 * 2**20
 """Bytes that must be free on the disk."""
 
@@ -98,10 +116,11 @@ def note_damage(checkpoints: RunCheckpoints) -> list[str]:
     return [f"warning: {damage}; this checkpoint is not used" for damage in checkpoints.damage]
 
 
-def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext) -> None:
-    """Raise MasscliError unless a run may be continued with this recipe.
+def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext, accept_changes: bool) -> list[str]:
+    """Return a note about each change that --accept-changes accepts.
 
-    It must have the same vocabulary, training data, streams and settings.
+    Raises MasscliError unless a run may be continued with this recipe: it must have the same vocabulary,
+    training data, streams and settings.
     """
     if last.state.vocab_fingerprint != context.data.vocab.fingerprint:
         raise MasscliError(
@@ -124,14 +143,20 @@ def check_same_run(recipe: Recipe, last: Checkpoint, context: RunContext) -> Non
     # Compared as plain data, so that the error can name keys of the recipe.
     old = _flatten(to_dict(last.recipe))
     new = _flatten(to_dict(recipe))
-    changes = []
+    changes = {}
     for key in sorted(old.keys() | new.keys()):
         if old.get(key) != new.get(key) and not _is_changeable(key, recipe):
-            changes.append(f"{key} is {new.get(key)}, was {old.get(key)}")
+            changes[key] = f"{key} is {new.get(key)}, was {old.get(key)}"
+    acceptable = changes.keys() <= ACCEPTABLE
+    if acceptable and accept_changes:
+        return list(changes.values())
     if changes:
+        hint = f"add --accept-changes to go on with it, or {NEW_RUN}" if acceptable else NEW_RUN
         raise MasscliError(
-            f"{recipe.save_dir}: holds a run with another recipe ({'; '.join(changes[:4])})", NEW_RUN
+            f"{recipe.save_dir}: holds a run with another recipe ({'; '.join(list(changes.values())[:4])})",
+            hint,
         )
+    return []
 
 
 def repair_links(

@@ -100,6 +100,11 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
                 f"{schedule} does not depend on validations; use --lr-scheduler reduce_lr_on_plateau",
             ),
             UnusedOption(
+                optim.optimizer == "adafactor",
+                "adam_betas adam_eps",
+                "--optimizer adafactor has no such numbers",
+            ),
+            UnusedOption(
                 not _has_weight_decay(recipe), "decay_all", "no weights decay without --weight-decay"
             ),
         ),
@@ -127,7 +132,7 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
 def _has_weight_decay(recipe: Recipe) -> bool:
     """Return whether the weight decay is not 0, by the option or by the optimizer's default."""
     if recipe.optim.weight_decay is None:
-        return recipe.optim.optimizer not in ("adamw", "adam")
+        return recipe.optim.optimizer not in ("adamw", "adam", "adafactor")
     return recipe.optim.weight_decay > 0
 
 

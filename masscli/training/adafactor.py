@@ -1,0 +1,73 @@
+"""Adafactor (Shazeer and Stern 2018, algorithm 5), which needs hardly any memory for its state.
+
+The second moment of a matrix is kept as the means of its rows and of its columns. As in fairseq's default the
+learning rate is that of the schedule: neither relative to the size of the parameters nor to the update. There
+is no first moment.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DECAY_EXPONENT = -0.8
+"""The second moment of update t decays by 1 - t ** DECAY_EXPONENT (section 7.2)."""
+SQUARE_EPS = 1e-30
+"""Added to squared gradients."""
+LARGEST_STEP = 1.0
+"""The root mean square of a step, divided by the learning rate, is clipped here (section 6)."""
+
+
+class Adafactor(torch.optim.Optimizer):
+    """Adafactor with an external learning rate.
+
+    A group's `blocks` says of how many matrices one of ours consists (queries, keys and values); each has
+    moments and a clipped step of its own. A vector is a matrix with unfactored moments.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float) -> None:
+        super().__init__(groups, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # a loss is never evaluated again
+        """Update every parameter that has a gradient. A closure is not supported."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, group)
+
+    def _update(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        assert parameter.grad is not None
+        is_matrix = parameter.dim() > 1
+        # The blocks of a matrix lie one below the other: (blocks, rows, columns).
+        gradient = parameter.grad
+        if is_matrix:
+            gradient = gradient.view(group["blocks"], -1, gradient.shape[-1])
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros(())
+            if is_matrix:
+                state["exp_avg_sq_row"] = torch.zeros_like(gradient[..., 0])
+                state["exp_avg_sq_col"] = torch.zeros_like(gradient[:, 0])
+            else:
+                state["exp_avg_sq"] = torch.zeros_like(gradient)
+        state["step"] += 1
+        weight = math.pow(float(state["step"]), DECAY_EXPONENT)
+        squares = gradient.square() + SQUARE_EPS
+        if is_matrix:
+            rows = state["exp_avg_sq_row"].lerp_(squares.mean(-1), weight)
+            columns = state["exp_avg_sq_col"].lerp_(squares.mean(-2), weight)
+            # The product of both means, divided by the mean of all, stands for the second moment.
+            row_factor = (rows / rows.mean(-1, keepdim=True)).rsqrt()
+            step = gradient * row_factor[..., None] * columns.rsqrt()[:, None]
+            root_mean_square = step.square().mean((1, 2), keepdim=True).sqrt()
+        else:
+            step = gradient * state["exp_avg_sq"].lerp_(squares, weight).rsqrt()
+            root_mean_square = step.square().mean().sqrt()
+        step = step / (root_mean_square / LARGEST_STEP).clamp(min=1.0)
+        # Weight decay is decoupled, and scaled by the learning rate alone.
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        parameter.add_(step.view_as(parameter), alpha=-group["lr"])
