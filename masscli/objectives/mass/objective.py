@@ -141,8 +141,8 @@ class Mass(Objective):
         assert batch.target is not None and batch.target.positions is not None
         width = batch.target.ids.shape[1]
         labels = batch.labels["mass"].positions
-        # A label follows the decoder's input of the same place. Encoder and decoder may read different numbers
-        # of special tokens before the words.
+        # A label follows the decoder's input of the same place. Encoder and decoder may read different
+        # numbers of special tokens before the words.
         framing = self.context.framing
         shift = framing.prefix_length - framing.target_prefix_length
         places = batch.target.positions.flatten()[labels] + 1 + shift
