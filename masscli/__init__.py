@@ -1,5 +1,57 @@
-"""Masked sequence-to-sequence pre-training and its relatives, on the command line and in Python."""
+"""Masked sequence-to-sequence pre-training (MASS) and its relatives, on the command line and in Python.
+
+`import masscli` is light: what it offers is imported when it is used first, and PyTorch with it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from masscli.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from masscli.api.model import Model, load
+    from masscli.api.training import compose_recipe, finetune, pretrain
+    from masscli.core.errors import MasscliError
+    from masscli.generation.translator import Translation
+    from masscli.objectives.shared.evaluable_objective import Prediction
+    from masscli.training.recipe import Recipe
+
+__all__ = [
+    "MasscliError",
+    "Model",
+    "Prediction",
+    "Recipe",
+    "Translation",
+    "__version__",
+    "compose_recipe",
+    "finetune",
+    "load",
+    "pretrain",
+]
+
+_MODULES = {
+    "MasscliError": "masscli.core.errors",
+    "Model": "masscli.api.model",
+    "Prediction": "masscli.objectives.shared.evaluable_objective",
+    "Recipe": "masscli.training.recipe",
+    "Translation": "masscli.generation.translator",
+    "compose_recipe": "masscli.api.training",
+    "finetune": "masscli.api.training",
+    "load": "masscli.api.model",
+    "pretrain": "masscli.api.training",
+}
+"""Where each public name is defined."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is used first (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'masscli' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, also those that were not used yet."""
+    return sorted(__all__)

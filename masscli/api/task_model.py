@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
+from masscli.api.ensemble import Ensemble
+from masscli.api.examples import Example, records_of
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchLimits, BatchSampler
-from masscli.data.prepare.record_encoder import load_table
+from masscli.data.prepare.record_encoder import load_table, table_of_records
 from masscli.data.storage.tables import Table
 from masscli.models.transformer import Transformer
 from masscli.objectives.extract.options import ExtractOptions
@@ -38,22 +38,19 @@ class TaskModel:
 
     @classmethod
     def open(
-        cls,
-        path: Path,
-        stream: str | None,
-        null_threshold: float | None,
-        device: torch.device,
-        dtype: torch.dtype,
+        cls, ensemble: Ensemble, stream: str | None = None, null_threshold: float | None = None
     ) -> TaskModel:
-        """Open a run or a checkpoint for one of its tasks.
+        """Choose one of the tasks of a model, and read its weights.
 
         `stream` names the training stream of the task, if the run was trained on several. `null_threshold`
         replaces the trained threshold above which a question counts as unanswerable.
 
-        Raises MasscliError if the run has no such task, or if `null_threshold` is given for a task that has
-        no such threshold.
+        Raises MasscliError if there are several models, if the model has no such task, or if `null_threshold`
+        is given for a task that has no such threshold.
         """
-        checkpoint = Checkpoint.open(path)
+        path, checkpoint = ensemble.paths[0], ensemble.first
+        if len(ensemble.paths) > 1:
+            raise MasscliError(f"{ensemble.paths[1]}: predictions are made by one model", "name a single run")
         name, options = _select_task(path, checkpoint, stream)
         if null_threshold is not None:
             options = _with_null_threshold(path, options, null_threshold)
@@ -67,12 +64,17 @@ class TaskModel:
             if key.startswith(prefix):
                 tensors[key.removeprefix(prefix)] = tensor
         objective.load_state_dict(tensors)
-        objective.to(device).eval().requires_grad_(False)
-        return cls(checkpoint.model(device, dtype), objective, options, checkpoint.tokenizer(), name)
+        objective.to(ensemble.device).eval().requires_grad_(False)
+        return cls(ensemble.models[0], objective, options, ensemble.tokenizer, name)
 
     def read(self, path: Path, kind: str) -> Table:
         """Read new examples from a file of the given kind, such as tsv or jsonl."""
         return load_table(path, kind, self.tokenizer, self.options.language)
+
+    def table_of(self, examples: Sequence[Example]) -> Table:
+        """Return examples as a table. Raises MasscliError for one that does not suit the task."""
+        format, records = records_of(examples, self.options)
+        return table_of_records(records, "examples", format, self.tokenizer, self.options.language)
 
     def count_unknown(self, table: Table) -> UnknownPieces:
         """Return the unknown pieces of the texts that the task reads; lines are examples, counted from 1."""
@@ -133,8 +135,8 @@ def _select_task(path: Path, checkpoint: Checkpoint, stream: str | None) -> tupl
         if isinstance(config.objective, TableOptions):
             tasks[name] = config.objective
     if not tasks:
-        # A model that writes is no mistake, only the command is, so the hint names the right one.
-        if checkpoint.writers:
+        # A model that generates is no mistake, only the command is, so the hint names the right one.
+        if checkpoint.directions:
             raise MasscliError(f"{path}: was trained to generate text", f"masscli generate {path}")
         raise MasscliError(
             f"{path}: was not trained for a task that has predictions",

@@ -23,9 +23,8 @@ import itertools
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,8 +50,6 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 ONE_EACH = "it must have a line for each line of the input"
-MAX_LISTED = 8
-"""Number of lines that a warning lists before it only counts them."""
 
 
 def run(
@@ -89,7 +86,7 @@ def _help_first_process(
     # None if the first process has given up.
     model = group.receive()
     if model is not None:
-        decoder = _make_translator(replace(model, device=device), command, search, group).decoder
+        decoder = _make_translator(model.on_device(device), command, search, group).decoder
         assert isinstance(decoder, SharedDecoder)
         decoder.serve()
     distributed.stop()
@@ -99,17 +96,12 @@ def _generate(
     command: GenerateConfig, search: GenerationConfig, paths: list[Path] | None, group: WorkGroup | None
 ) -> None:
     """Generate, with the help of the other processes if there is a group of them."""
-    from masscli.api.text_model import TextModel
+    from masscli.api.model import load
 
     _check_unused_options(command, search)
     started = time.perf_counter()
-    model = TextModel.open(
-        paths or [_latest_run()],
-        stream=command.stream,
-        source=command.source_lang,
-        target=command.target_lang,
-        device=command.device,
-        precision=command.precision,
+    model = load(*paths or [_latest_run()], device=command.device, precision=command.precision).text_model(
+        stream=command.stream, source=command.source_lang, target=command.target_lang
     )
     for warning in model.warnings:
         _warn(warning)
@@ -255,15 +247,8 @@ def _next_reference(references: Iterator[str] | None, line: int) -> str | None:
 
 def _summarise(verb: str, report: Report, max_source: int, loading: float, seconds: float) -> None:
     """Print a line with counts and speed, and a warning for each thing that went otherwise than expected."""
-    if report.truncated:
-        _warn(f"{_list_lines(report.truncated)} cut to the {max_source} pieces the model reads")
-    for name, unknown in report.unknown.items():
-        if unknown.lines:
-            _warn(f"{_list_lines(unknown.lines)} not understood: in {name} no piece of it is known")
-    if report.nothing_found:
-        _warn(f"{_list_lines(report.nothing_found)} empty, since the options left nothing to say")
-    if report.blank:
-        _warn(f"{_list_lines(report.blank)} given an empty output by the model")
+    for warning in report.warnings(max_source):
+        _warn(warning)
     if report.words:
         # Above exp(700) a float64 overflows.
         per_piece = math.exp(min(700.0, report.nats / report.tokens))
@@ -284,16 +269,6 @@ def _summarise(verb: str, report: Report, max_source: int, loading: float, secon
         f"{speed}; {counts}",
         file=sys.stderr,
     )
-
-
-def _list_lines(numbers: Sequence[int]) -> str:
-    """Return `line 3 was`, or `lines 3, 7 and 12 more were`."""
-    if len(numbers) == 1:
-        return f"line {numbers[0]} was"
-    listed = ", ".join(str(number) for number in numbers[:MAX_LISTED])
-    if len(numbers) > MAX_LISTED:
-        listed += f" and {len(numbers) - MAX_LISTED} more"
-    return f"lines {listed} were"
 
 
 def _warn(sentence: str) -> None:

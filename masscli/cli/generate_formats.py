@@ -33,7 +33,7 @@ def choose_format(
     its text.
     """
     if name == "jsonl":
-        return lambda entry: as_json(entry, tokenizer)
+        return as_json
     if name == "fairseq":
         return lambda entry: as_fairseq(entry, tokenizer, source)
     if scores_only:
@@ -48,25 +48,19 @@ def as_text(entry: Entry, nbest: int) -> str:
     return "".join(f"{one_line(text)}\n" for text in texts)
 
 
-def as_json(entry: Entry, tokenizer: Tokenizer) -> str:
+def as_json(entry: Entry) -> str:
     """Return one JSON object.
 
     `tokens` and `token_scores` have equal length; the last token is the end symbol."""
-    end = tokenizer.ids_to_pieces([tokenizer.vocab.eos])
     hypotheses = []
     for translation in entry.translations:
-        hypothesis = translation.hypothesis
-        pieces = tokenizer.ids_to_pieces(hypothesis.ids)
-        # The output of an empty line has no scores at all, not even one for its end.
-        if hypothesis.token_scores:
-            pieces = pieces + end
         hypotheses.append(
             {
                 "text": translation.text,
-                "score": hypothesis.score,
-                "tokens": pieces,
-                "token_scores": list(hypothesis.token_scores),
-                "hit_max_len": hypothesis.hit_max_len,
+                "score": translation.score,
+                "tokens": list(translation.pieces),
+                "token_scores": list(translation.piece_scores),
+                "hit_max_len": translation.hypothesis.hit_max_len,
             }
         )
     fields: dict[str, Any] = {"line": entry.line, "source": entry.source}

@@ -49,13 +49,11 @@ def run(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="A run or a checkpoint.")],
 ) -> None:
     """Predict, example by example."""
-    from masscli.api.task_model import TaskModel
-    from masscli.training.precision import choose_device, choose_dtype
+    from masscli.api.model import load
 
     started = time.perf_counter()
-    device = choose_device(command.device)
-    dtype = choose_dtype(command.precision, device)
-    model = TaskModel.open(path, command.stream, command.null_threshold, device, dtype)
+    opened = load(path, device=command.device, precision=command.precision)
+    model = opened.task_model(command.stream, command.null_threshold)
     input_format = _input_format(command, model)
     _check_options(command, input_format, path, model)
     table = model.read(command.input, input_format)

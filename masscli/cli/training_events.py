@@ -1,83 +1,15 @@
-"""Show the events of a training run, and keep them in `log.jsonl` and for TensorBoard."""
+"""Show the events of a training run on the console."""
 
 from __future__ import annotations
 
-import json
-import math
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from masscli.core.errors import MasscliError
-from masscli.core.files import read_regular
-from masscli.text.corpus import decode_text
-
 if TYPE_CHECKING:
     from masscli.training.events import Event, Finished, Stepped
-
-
-class Sink(Protocol):
-    """A place that keeps events."""
-
-    def write(self, event: Event) -> None:
-        """Keep an event."""
-        ...
-
-    def close(self) -> None:
-        """Write what is still buffered."""
-        ...
-
-
-class LogFile:
-    """`log.jsonl` of a run.
-
-    Each line is an object with `event`, `time` (Unix seconds) and the fields of the event. NaN and infinity
-    are written as null. A run that goes on from update `step` makes the later updates again, so their lines
-    are dropped first.
-    """
-
-    def __init__(self, path: Path, step: int) -> None:
-        from masscli.core.files import write_atomic
-
-        kept = "".join(_lines_up_to(path, step))
-        write_atomic(path, kept.encode())
-        self._file = path.open("a", encoding="utf-8", buffering=1)
-
-    def write(self, event: Event) -> None:
-        """Append an event to the file as one line of JSON."""
-        fields = {"event": _event_name(event), "time": round(time.time(), 3), **asdict(event)}
-        self._file.write(json.dumps(_to_json(fields)) + "\n")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-class TensorBoard:
-    """Curves for TensorBoard: the numbers of `log.jsonl` under the same names."""
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise MasscliError(
-                "--tensorboard-logdir needs TensorBoard", "pip install 'masscli[tb]'"
-            ) from None
-        self._writer = SummaryWriter(str(folder))
-
-    def write(self, event: Event) -> None:
-        """Add the numbers of an event to the curves."""
-        for name, value in _numbers(asdict(event)):
-            self._writer.add_scalar(f"{_event_name(event)}/{name}", value, event.step)
-
-    def close(self) -> None:
-        """Write what is still buffered."""
-        self._writer.close()
 
 
 class Warnings:
@@ -97,13 +29,11 @@ class Warnings:
         return new
 
 
-def follow(
-    events: Iterable[Event], sinks: Sequence[Sink], start: int, last: int | None, console: Console
-) -> Finished:
-    """Show and keep events until the run is finished, and return its end.
+def follow(events: Iterable[Event], start: int, last: int | None, console: Console) -> Finished:
+    """Show events until the run is finished, and return its end.
 
     `start` is the update that the run begins at, and `last` the one that it ends with, if that is known.
-    Processes other than the first have a silent console and no sinks.
+    Processes other than the first have a silent console.
     """
     from masscli.training.events import Evaluated, Finished, Saved, Stepped
 
@@ -111,8 +41,6 @@ def follow(
     with _progress_bar(console) as progress:
         task = progress.add_task("", total=last, completed=start, text="")
         for event in events:
-            for sink in sinks:
-                sink.write(event)
             match event:
                 case Stepped():
                     progress.update(task, completed=event.step, text=_format_speed(event))
@@ -191,40 +119,3 @@ def _without_repeats(metrics: Mapping[str, float]) -> dict[str, float]:
         if all(metrics[other] != value for other in repeats):
             kept[name] = value
     return kept
-
-
-def _lines_up_to(path: Path, step: int) -> Iterator[str]:
-    """Yield the lines of a log whose events are not later than update `step`."""
-    if not path.exists():
-        return
-    for line in decode_text(read_regular(path), path).split("\n"):
-        try:
-            if line and json.loads(line)["step"] <= step:
-                yield line + "\n"
-        # A kill may have cut a line short.
-        except (ValueError, RecursionError, KeyError, TypeError):
-            continue
-
-
-def _event_name(event: Event) -> str:
-    return type(event).__name__.lower()
-
-
-def _numbers(fields: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield the numbers in an event, and in the tables in it, by name."""
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            yield from _numbers(value)
-        elif isinstance(value, int | float) and name != "step":
-            yield name, float(value)
-
-
-def _to_json(value: Any) -> Any:
-    """Return a value in a form that JSON has."""
-    if isinstance(value, Mapping):
-        return {key: _to_json(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Path):
-        return str(value)
-    return value

@@ -7,6 +7,7 @@ printed here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -26,6 +27,8 @@ from masscli.text.tokenizer import Tokenizer
 from masscli.text.unknown_pieces import UnknownPieces
 
 ONE_EACH = "it must have a line for each line of the input"
+MAX_LISTED = 8
+"""Number of lines that a warning lists before it only counts them."""
 EMPTY_HYPOTHESIS = Hypothesis((), 0.0, (), False)
 """The output of an empty line."""
 NO_TRUNCATION = Truncation()
@@ -33,10 +36,39 @@ NO_TRUNCATION = Truncation()
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A hypothesis and its text."""
+    """A hypothesis with its text and its pieces.
+
+    Logarithms are natural ones. The output of an empty line has no pieces, and probability 1.
+    """
 
     text: str
     hypothesis: Hypothesis
+    pieces: tuple[str, ...] = ()
+    """The pieces as the vocabulary writes them, and the end symbol, which the model predicts too."""
+
+    @property
+    def score(self) -> float:
+        """The score by which a search ranks: the log-probability over the length to the power of lenpen."""
+        return self.hypothesis.score
+
+    @property
+    def piece_scores(self) -> tuple[float, ...]:
+        """The log-probability of each of the pieces."""
+        return self.hypothesis.token_scores
+
+    @property
+    def log_probability(self) -> float:
+        """The log-probability of the whole text."""
+        return math.fsum(self.piece_scores)
+
+    @property
+    def confidence(self) -> float:
+        """The geometric mean of the probabilities of the pieces, between 0 and 1.
+
+        This is the sequence probability TP of Fomicheva et al. 2020 (Unsupervised Quality Estimation), as a
+        probability instead of its logarithm, and 1 over the perplexity by piece.
+        """
+        return math.exp(self.log_probability / max(1, len(self.piece_scores)))
 
 
 @dataclass(slots=True)
@@ -62,6 +94,18 @@ class Report:
     """Words of the scored text, separated by white space, and end symbols."""
     unknown: dict[str, UnknownPieces] = field(default_factory=dict)
     """Unknown pieces of the input, --prefix and --score-reference, by these names."""
+
+    def warnings(self, max_source: int) -> Iterator[str]:
+        """Yield what went otherwise than expected; the model reads at most `max_source` pieces."""
+        if self.truncated:
+            yield f"{_list_lines(self.truncated)} cut to the {max_source} pieces the model reads"
+        for name, unknown in self.unknown.items():
+            if unknown.lines:
+                yield f"{_list_lines(unknown.lines)} not understood: in {name} no piece of it is known"
+        if self.nothing_found:
+            yield f"{_list_lines(self.nothing_found)} empty, since the options left nothing to say"
+        if self.blank:
+            yield f"{_list_lines(self.blank)} given an empty output by the model"
 
 
 class Translator:
@@ -155,7 +199,7 @@ class Translator:
                 self.report.nats -= sum(hypothesis.token_scores)
                 # The end symbol counts as a word, as is usual in perplexities by word.
                 self.report.words += len(reference_texts[i].split()) + 1
-                yield Translation(reference_texts[i], hypothesis)
+                yield self._translation(reference_texts[i], hypothesis)
         _require_end(remaining, count, "--score-reference")
 
     def _translations(self, line: int, hypotheses: list[Hypothesis] | None, target: str) -> list[Translation]:
@@ -168,10 +212,18 @@ class Translator:
             self.report.nothing_found.append(line)
             hypotheses = [EMPTY_HYPOTHESIS]
         self._count(line, hypotheses[0])
-        translations = [Translation(self.tokenizer.decode(h.ids, target), h) for h in hypotheses]
+        translations = [self._translation(self.tokenizer.decode(h.ids, target), h) for h in hypotheses]
         if not nothing_found and not translations[0].text.strip():
             self.report.blank.append(line)
         return translations
+
+    def _translation(self, text: str, hypothesis: Hypothesis) -> Translation:
+        """Return a hypothesis with its text and pieces."""
+        pieces: tuple[str, ...] = ()
+        # What was not searched for, since the options left nothing, has not even a score for its end.
+        if hypothesis.token_scores:
+            pieces = tuple(self.tokenizer.ids_to_pieces([*hypothesis.ids, self.tokenizer.vocab.eos]))
+        return Translation(text, hypothesis, pieces)
 
     def _check_target_length(self, line: int, length: int, source_length: int) -> None:
         """Raise MasscliError where a reference of this length does not fit behind its source."""
@@ -250,3 +302,13 @@ def _require_end(remaining: Iterator[str], count: int, flag: str) -> None:
     """Raise MasscliError when a second file is longer than the input of `count` lines."""
     if next(remaining, None) is not None:
         raise MasscliError(f"{flag} has more than the {count} lines of the input", ONE_EACH)
+
+
+def _list_lines(numbers: Sequence[int]) -> str:
+    """Return `line 3 was`, or `lines 3, 7 and 12 more were`."""
+    if len(numbers) == 1:
+        return f"line {numbers[0]} was"
+    listed = ", ".join(str(number) for number in numbers[:MAX_LISTED])
+    if len(numbers) > MAX_LISTED:
+        listed += f" and {len(numbers) - MAX_LISTED} more"
+    return f"lines {listed} were"

@@ -7,6 +7,7 @@ SIGTERM and Ctrl-C stop the run. SIGUSR1, which SLURM sends some time before a l
 from __future__ import annotations
 
 import signal
+import threading
 
 STOP_SIGNALS: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT)
 
@@ -36,6 +37,9 @@ class Signals:
             self.save_requested = True
 
         self._previous = {}
+        # Python delivers signals to the main thread alone, and only that one may handle them.
+        if threading.current_thread() is not threading.main_thread():
+            return self
         self._previous[int(signal.SIGUSR1)] = signal.signal(signal.SIGUSR1, request_save)
         for number in self._stop_signals:
             previous = signal.signal(number, remember)

@@ -49,8 +49,9 @@ class Pieces:
 @pytest.fixture
 def entries() -> list[Entry]:
     hypothesis = Hypothesis((0, 6, 7), -1.0, (-1.0, -1.0, -1.0, -1.0), False)
+    pieces = (BROKEN[0], BROKEN[6], BROKEN[7], BROKEN[0])
     return [
-        Entry(number, text, text, [Translation(text, hypothesis)] * 2)
+        Entry(number, text, text, [Translation(text, hypothesis, pieces)] * 2)
         for number, text in enumerate(BROKEN, 1)
     ]
 
@@ -58,7 +59,7 @@ def entries() -> list[Entry]:
 def test_generate(entries: list[Entry]) -> None:
     tokenizer = cast(Tokenizer, Pieces())
     assert len("".join(as_text(entry, nbest=3) for entry in entries).splitlines()) == 3 * len(entries)
-    rows = "".join(as_json(entry, tokenizer) for entry in entries).splitlines()
+    rows = "".join(as_json(entry) for entry in entries).splitlines()
     assert [json.loads(row)["hypotheses"][0]["text"] for row in rows] == BROKEN
     lines = "".join(as_fairseq(entry, tokenizer, "en") for entry in entries).splitlines()
     assert [line[:2] for line in lines] == ["S-", "T-", *["H-", "D-", "P-"] * 2] * len(entries)

@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BASH = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 SHORT = """#!/usr/bin/env bash
@@ -62,6 +63,15 @@ BEFORE = {
     """,
 }
 """What has to be there before the blocks of a page can run."""
+
+PYTHON_PAGE = "how-to/python.md"
+"""Its Python blocks are run, one after another, as one program."""
+BEFORE_PYTHON = f"""
+    masscli preprocess {PAIRS} --tsv train=sst2/train.tsv --tsv valid=sst2/valid.tsv
+    masscli finetune --task translate -s en -t de --save-dir runs/ende
+    masscli pretrain --objective gpt --langs en --save-dir runs/gpt
+    masscli finetune --task classify --save-dir runs/classify
+"""
 
 INSTEAD = {" --from text": "", " --vectors vectors": ""}
 """The sample text is too small to align two languages without pairs, so a dictionary of its pairs stands in."""
@@ -148,6 +158,18 @@ def test_the_blocks_of_a_page(page: Path, place: Path) -> None:
     if "runs/a runs/b" in script:
         script = script.replace("runs/a runs/b", "runs/ende runs/ende")
     run(script, place)
+
+
+def test_the_program_of_the_python_page(place: Path) -> None:
+    """It prints translations, scores, labels and events, and warns of nothing."""
+    blocks = PYTHON.findall((ROOT / "docs" / PYTHON_PAGE).read_text(encoding="utf-8"))
+    assert len(blocks) == 4
+    # Examples of a user follow the steps before them, as in a session.
+    (place / "program.py").write_text("".join(blocks), encoding="utf-8")
+    run(BEFORE_PYTHON, place)
+    printed = run("$PYTHON -W error program.py", place)
+    for expected in ("'▁", "{'0': ", "Stepped(step=", "Finished(step=3"):
+        assert expected in printed
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:

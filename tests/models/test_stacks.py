@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from masscli.api.task_model import TaskModel
+from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
 from tests.task_commands import predict, refused
@@ -69,8 +69,7 @@ def test_a_task_that_reads_one_stack_takes_that_one(
 
     finetune(labelled, tmp_path / "whole", *at, updates=1)
     one, both = (
-        TaskModel.open(tmp_path / name, None, None, torch.device("cpu"), torch.float32)
-        for name in ("half", "whole")
+        load(tmp_path / name, device="cpu", precision="fp32").task_model() for name in ("half", "whole")
     )
     both.objective.load_state_dict(one.objective.state_dict())
     table = one.read(labelled / "valid.tsv", "tsv")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from masscli.data.formats.bad_rows import BadRows
@@ -19,8 +19,13 @@ def read_jsonl(path: Path, bad_rows: BadRows) -> Iterator[Record]:
     question, the items of each list are also stored together with it, as multiple choice needs them.
     """
     for number, texts, lists in read_objects(path, bad_rows):
-        fields = dict(lists)
-        if QUESTION in texts:
-            for name, items in lists.items():
-                fields[f"{name}{WITH_QUESTION}"] = [fill_blank(texts[QUESTION], item) for item in items]
-        yield Record(number, texts, fields)
+        yield object_record(number, texts, lists)
+
+
+def object_record(number: int, texts: Mapping[str, str], lists: Mapping[str, Sequence[str]]) -> Record:
+    """Return the record of an object with these fields."""
+    fields = dict(lists)
+    if QUESTION in texts:
+        for name, items in lists.items():
+            fields[f"{name}{WITH_QUESTION}"] = [fill_blank(texts[QUESTION], item) for item in items]
+    return Record(number, texts, fields)

@@ -93,11 +93,19 @@ class RecordEncoder:
 
 def load_table(path: Path, format: str, tokenizer: Tokenizer, language: str) -> Table:
     """Return the examples of a file as a table in memory, as a trained model reads them."""
+    records = read_records(path, format)
+    return table_of_records(records, table_path(path, format), format, tokenizer, language)
+
+
+def table_of_records(
+    records: Iterable[Record], path: str, format: str, tokenizer: Tokenizer, language: str
+) -> Table:
+    """Return examples as a table in memory; messages about them begin with `path`."""
     encoder = RecordEncoder(tokenizer, language)
     blocks: dict[str, list[RowBlock]] = {}
     count = 0
-    for records, columns in encoder.blocks(read_records(path, format)):
-        count += records
+    for block_size, columns in encoder.blocks(records):
+        count += block_size
         for name, block in columns.items():
             blocks.setdefault(name, []).append(block)
     memory_columns: dict[str, TextColumn] = {name: _join(parts) for name, parts in blocks.items()}
@@ -106,7 +114,7 @@ def load_table(path: Path, format: str, tokenizer: Tokenizer, language: str) -> 
         split=INPUT_SPLIT,
         format=format,
         language=language,
-        path=table_path(path, format),
+        path=path,
         columns=CaseInsensitiveMapping(memory_columns),
         rows=count,
     )

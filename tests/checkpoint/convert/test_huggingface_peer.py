@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from masscli.__main__ import run as masscli
-from masscli.api.task_model import TaskModel
+from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.export import export_checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
@@ -286,7 +286,7 @@ def test_what_was_fine_tuned_scores_alike(
         tmp_path / "ours", output_loading_info=True
     )
     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
-    ours: Any = TaskModel.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32)
+    ours: Any = load(tmp_path / "run", device="cpu", precision="fp32").task_model()
     if task in ("classify", "tag"):
         assert tuple(config.id2label.values()) == ours.options.labels
     table = ours.read(labelled / f"valid.{ending}", form)

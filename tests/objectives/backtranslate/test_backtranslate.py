@@ -676,7 +676,7 @@ def test_a_warning_that_comes_back_is_told_again() -> None:
                 oom_retries=0, memory=0.1, generation_share=0.0, objective_metrics={}, warnings=each)
         for n, each in enumerate(concerns)
     ]  # fmt: skip
-    follow([*events, Finished(4, "the end", 1.0)], (), 0, 4, console)
+    follow([*events, Finished(4, "the end", 1.0)], 0, 4, console)
     assert [line for line in told.getvalue().split("\n") if "warning" in line] == [
         "warning: copies (40%)",
         "warning: copies (90%)",
@@ -699,7 +699,7 @@ def test_a_validation_says_no_number_twice() -> None:
         *(Evaluated(n, metrics, {}, 1.0) for n, metrics in enumerate((one, two))),
         Finished(1, "the end", 1.0),
     ]
-    follow(events, (), 0, 1, Console(file=told, width=200))
+    follow(events, 0, 1, Console(file=told, width=200))
     assert told.getvalue().split("\n")[:2] == [
         "valid 0: loss 2.5  ppl 12.2  (1 s)",
         "valid 1: loss 2.5  bt-en-de.loss 2  bt-de-en.loss 3  bleu 4  chrf 0.5  chrf.en-de 0.4  (1 s)",

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 
 import pytest
-import torch
 
+from masscli.api.model import load
 from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
@@ -115,7 +115,7 @@ def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
     finetune(labelled, tmp_path / "run", "--task", "extract", *ENCODER, *small, "--qa-head", head, updates=8)
 
     def opened(threshold: float) -> TaskModel:
-        return TaskModel.open(tmp_path / "run", None, threshold, torch.device("cpu"), torch.float32)
+        return load(tmp_path / "run", device="cpu", precision="fp32").task_model(null_threshold=threshold)
 
     predictor = opened(0.0)
     table = predictor.read(labelled / "valid.json", "squad")
@@ -145,7 +145,7 @@ def test_that_there_is_no_answer_is_for_the_least_sure_window_to_say(
 def test_a_span_lies_in_its_window_or_nowhere(labelled: Path, tmp_path: Path) -> None:
     small = ["--max-length", "14", "--max-query", "6", "--doc-stride", "3"]
     finetune(labelled, tmp_path / "run", "--task", "extract", *ENCODER, *small, updates=1)
-    objective = TaskModel.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32).objective
+    objective = load(tmp_path / "run", device="cpu", precision="fp32").task_model().objective
     data = DataFolder.open(labelled / "data")
     view, tokenizer, positive = objective.dataset(data, "train")[0], data.tokenizer(), 0
     assert len(view) > 64

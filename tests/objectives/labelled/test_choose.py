@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from masscli.api.task_model import TaskModel
+from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.preprocess import run
 from masscli.data.prepare.config import PreprocessConfig
@@ -89,7 +88,7 @@ def test_where_a_question_is_read(frame: str, labelled: Path, tmp_path: Path) ->
     )
     model = [*TINY, "--encoder-layers", "0"] if frame == "gpt" else ENCODER
     finetune(tmp_path, tmp_path / "run", "--task", "choose", *model, updates=1)
-    objective = TaskModel.open(tmp_path / "run", None, None, torch.device("cpu"), torch.float32).objective
+    objective = load(tmp_path / "run", device="cpu", precision="fp32").task_model().objective
     assert isinstance(objective, Choose)
 
     def sequences(**options: object) -> list[list[int]]:

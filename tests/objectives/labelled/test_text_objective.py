@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from masscli.api.model import load
 from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.data.batches.loader import BatchBuilder
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
 def built(labelled: Path, run_folder: Path, *options: str) -> tuple[TaskModel, Classify, BatchBuilder]:
     """A trained classifier of pairs, and its validation examples."""
     finetune(labelled, run_folder, "--task", "classify", "--table", "two", *TINY, *options, updates=2)
-    predictor = TaskModel.open(run_folder, None, None, torch.device("cpu"), torch.float32)
+    predictor = load(run_folder, device="cpu", precision="fp32").task_model()
     objective = predictor.objective
     assert isinstance(objective, Classify)
     data = DataFolder.open(labelled / "data")

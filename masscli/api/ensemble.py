@@ -1,0 +1,92 @@
+"""Opened checkpoints that are used together, and their weights, which are read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core import distributed
+from masscli.core.errors import MasscliError
+from masscli.data.batches.framing import Framing
+from masscli.models.int8 import check_int8, to_int8
+from masscli.models.transformer import Transformer
+from masscli.text.tokenizer import Tokenizer
+from masscli.training.precision import choose_device, choose_dtype
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Checkpoints (usually one) with the same vocabulary, and where and how precisely they compute."""
+
+    paths: tuple[Path, ...]
+    """The runs and checkpoints as the user named them, for messages."""
+    checkpoints: tuple[Checkpoint, ...]
+    device: torch.device
+    dtype: torch.dtype
+    int8: bool = False
+    """Whether linear layers have 8-bit weights."""
+
+    @classmethod
+    def open(cls, paths: Sequence[Path], device: str = "auto", precision: str = "auto") -> Ensemble:
+        """Open runs or checkpoints; weights are read when they are needed first.
+
+        A path that does not exist is taken for a list of paths with colons between them, as in fairseq.
+        Raises MasscliError unless all have the same vocabulary, and mark languages in the same way.
+        """
+        members: list[Path] = []
+        for path in paths:
+            members += [path] if path.exists() else [Path(part) for part in str(path).split(":")]
+        checkpoints = [Checkpoint.open(member) for member in members]
+        _check_agreement(members, checkpoints)
+        chosen_device = choose_device(device, distributed.local_rank)
+        int8 = precision == "int8"
+        if int8:
+            check_int8(chosen_device)
+        # Between 8-bit products everything is computed in fp32.
+        dtype = choose_dtype("fp32" if int8 else precision, chosen_device)
+        return cls(tuple(members), tuple(checkpoints), chosen_device, dtype, int8)
+
+    @property
+    def first(self) -> Checkpoint:
+        """The first checkpoint, whose recipe says which tasks there are."""
+        return self.checkpoints[0]
+
+    @cached_property
+    def models(self) -> tuple[Transformer, ...]:
+        """The models, in evaluation mode and on the device."""
+        models = [checkpoint.model(self.device, self.dtype) for checkpoint in self.checkpoints]
+        if self.int8:
+            models = [to_int8(model) for model in models]
+        return tuple(models)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of all models."""
+        return self.first.tokenizer()
+
+    @cached_property
+    def framing(self) -> Framing:
+        """How all models read lines."""
+        return self.first.framing()
+
+
+def _check_agreement(paths: Sequence[Path], checkpoints: Sequence[Checkpoint]) -> None:
+    """Raise MasscliError unless ids and marks of languages mean the same to all models."""
+    first = checkpoints[0].framing()
+    for path, checkpoint in zip(paths[1:], checkpoints[1:], strict=True):
+        framing = checkpoint.framing()
+        if framing.vocab.fingerprint != first.vocab.fingerprint:
+            raise MasscliError(
+                f"{path}: has another vocabulary than {paths[0]}",
+                "the models of an ensemble must share one",
+            )
+        if framing != first:
+            raise MasscliError(
+                f"{path}: marks languages differently from {paths[0]}",
+                "the models of an ensemble must agree",
+            )

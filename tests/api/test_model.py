@@ -1,0 +1,187 @@
+"""The Python API: it gives what the commands print, and refuses what they refuse."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import masscli
+from masscli.cli.app import dispatch
+from masscli.core.errors import MasscliError
+from tests.toy import WORDS as RING
+from tests.toy import recipe, sentences
+from tests.toy_tasks import ENCODER, finetune
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
+
+LINES = [" ".join(RING["en"][i] for i in walk) for walk in sentences(6, 9)]
+
+
+@pytest.fixture(scope="module")
+def ende(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run that translates the toy language badly."""
+    folder = tmp_path_factory.mktemp("api") / "ende"
+    streams = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
+    made = recipe(toy, folder, "train.max_update=40", streams=streams)
+    assert [type(event).__name__ for event in masscli.finetune(made)][-1] == "Finished"
+    yield folder
+
+
+def command(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    capsys.readouterr()
+    assert dispatch([*args, "--precision", "fp32"]) == 0
+    return capsys.readouterr().out
+
+
+def load(folder: Path) -> masscli.Model:
+    return masscli.load(folder, device="cpu", precision="fp32")
+
+
+def test_importing_masscli_imports_no_torch() -> None:
+    code = "import sys, masscli; print('torch' in sys.modules, 'load' in dir(masscli), masscli.load.__name__, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False True load True\n"
+
+
+def test_every_public_name_is_there() -> None:
+    for name in masscli.__all__:
+        assert getattr(masscli, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        masscli.lode  # noqa: B018
+
+
+def test_translations_are_those_of_the_command(
+    ende: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").write_text("".join(f"{line}\n" for line in [*LINES, ""]))
+    model = load(ende)
+    at = ["generate", str(ende), "--input", str(tmp_path / "in")]
+    assert (
+        model.translate([*LINES, ""], "en", "de", beam=3)
+        == command(capsys, *at, "--beam", "3").split("\n")[:-1]
+    )
+    n_best = model.translate_nbest(iter(LINES), beam=3, lenpen=0.5)
+    printed = command(capsys, *at, "--beam", "3", "--nbest", "3", "--lenpen", "0.5", "--format", "jsonl")
+    for translations, row in zip(n_best, printed.splitlines(), strict=False):
+        expected = json.loads(row)["hypotheses"]
+        assert [t.text for t in translations] == [h["text"] for h in expected]
+        assert [t.score for t in translations] == [h["score"] for h in expected]
+        assert [list(t.pieces) for t in translations] == [h["tokens"] for h in expected]
+        assert [list(t.piece_scores) for t in translations] == [h["token_scores"] for h in expected]
+
+
+def test_scores_of_given_texts_are_those_of_the_search(ende: Path) -> None:
+    model = load(ende)
+    found = [translations[0] for translations in model.translate_nbest(LINES)]
+    given = model.score([t.text for t in found], LINES)
+    for one, other in zip(found, given, strict=True):
+        assert one.score == pytest.approx(other.score, abs=1e-5)
+        # The mean log-probability is the score with --lenpen 1, so confidence is its exponential.
+        assert one.confidence == pytest.approx(math.exp(one.score), abs=1e-6)
+    sums = model.log_probabilities([t.text for t in found], LINES)
+    assert sums == pytest.approx([sum(t.piece_scores) for t in given])
+    pieces = sum(len(t.piece_scores) for t in given)
+    expected = math.exp(-sum(sums) / pieces)
+    assert model.perplexity([t.text for t in found], LINES) == pytest.approx(expected)
+
+
+def test_a_language_model_scores_text_alone(toy: Path, tmp_path: Path) -> None:
+    streams = {"lm": {"dataset": "en", "objective": {"name": "gpt", "tokens_per_sample": 32}}}
+    changes = ["model.encoder_layers=0", "train.max_update=30"]
+    list(masscli.pretrain(recipe(toy, tmp_path / "gpt", *changes, streams=streams)))
+    model = load(tmp_path / "gpt")
+    ordered, shuffled = "ba be bi bo bu", "ba ku di fe go"
+    better, worse = model.log_probabilities([ordered, shuffled])
+    assert worse < better < 0
+    assert model.perplexity([ordered]) < model.perplexity([shuffled])
+
+
+def test_wrong_requests_are_refused(ende: Path, labelled: Path) -> None:
+    model = load(ende)
+    with pytest.raises(TypeError, match="give a list of strings"):
+        model.translate("ba be")
+    with pytest.raises(MasscliError, match="beem: unknown key, did you mean 'beam'"):
+        model.translate(LINES, beem=3)
+    with pytest.raises(MasscliError, match="temperature: would have no effect"):
+        model.translate(LINES, temperature=2.0)
+    with pytest.raises(MasscliError, match="does not know this language"):
+        model.translate(LINES, target="fr")
+    with pytest.raises(MasscliError, match="was trained to generate text"):
+        model.predict(["ba"])
+    with pytest.warns(UserWarning, match="trained for en-de, not for de-en"):
+        model.translate(LINES[:1], "de", "en")
+    with pytest.warns(UserWarning, match="line 2 was cut to the 31 pieces"):
+        model.translate([LINES[0], " ".join(LINES)])
+    with pytest.raises(MasscliError, match="nothing-here"):
+        masscli.load("nothing-here")
+
+
+SHORT = ["--max-length", "64", "--max-query", "16", "--doc-stride", "16"]
+SENTENCES = ["ba ga di", "fe bo", "di"]
+SENTENCE_TASKS = [
+    ("classify", "one", SENTENCES, "".join(f"{s}\n" for s in SENTENCES)),
+    ("classify", "two", [("ba ga", "di"), ("fe", "bo bo")], "ba ga\tdi\nfe\tbo bo\n"),
+]
+
+
+@pytest.mark.parametrize(("task", "table", "examples", "lines"), SENTENCE_TASKS)
+def test_labels_are_those_of_the_command(
+    labelled: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    task: str,
+    table: str,
+    examples: list[masscli.api.examples.Example],
+    lines: str,
+) -> None:
+    finetune(labelled, tmp_path / "run", "--task", task, "--table", table, *ENCODER)
+    (tmp_path / "in").write_text(lines)
+    printed = command(
+        capsys, "predict", str(tmp_path / "run"), "-i", str(tmp_path / "in"), "--input-format", "lines",
+        "--format", "jsonl",
+    )  # fmt: skip
+    predictions = load(tmp_path / "run").predict(examples)
+    for number, (prediction, row) in enumerate(zip(predictions, printed.splitlines(), strict=True), 1):
+        assert {"line": number, **prediction.details} == json.loads(row)
+        assert prediction.text == prediction.details["label"]
+    with pytest.raises(MasscliError, match=r"examples:4: has 1, 2, 3, the first example has 1"):
+        load(tmp_path / "run").predict([*examples, *examples, ("ba", "bo", "di")][-4:])
+
+
+def test_tags_answers_and_choices(labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finetune(labelled, tmp_path / "tag", "--task", "tag", "--table", "conll", *ENCODER)
+    tags = load(tmp_path / "tag").predict(["ba ga di", ["fe", "bo"]])
+    assert [tag.details["words"] for tag in tags] == [["ba", "ga", "di"], ["fe", "bo"]]
+    assert all(len(tag.details["tags"]) == len(tag.details["words"]) for tag in tags)
+
+    finetune(labelled, tmp_path / "choose", "--task", "choose", "--table", "jsonl", *ENCODER)
+    rows = [json.loads(line) for line in (labelled / "valid.jsonl").read_text().splitlines()]
+    examples = [{"context": row["context"], "choices": row["choices"]} for row in rows]
+    chosen = load(tmp_path / "choose").predict(examples)
+    printed = command(capsys, "predict", str(tmp_path / "choose"), "-i", str(labelled / "valid.jsonl"))
+    assert [choice.text for choice in chosen] == printed.splitlines()
+
+    finetune(labelled, tmp_path / "squad", "--task", "extract", "--table", "squad", *ENCODER, *SHORT)
+    asked = json.loads((labelled / "valid.json").read_text())["data"][0]["paragraphs"]
+    questions = [{"question": "bo?", "context": paragraph["context"]} for paragraph in asked]
+    answers = load(tmp_path / "squad").predict(questions)
+    printed = command(capsys, "predict", str(tmp_path / "squad"), "-i", str(labelled / "valid.json"))
+    assert [answer.text for answer in answers] == printed.splitlines()
+    with pytest.raises(MasscliError, match="examples:1: lacks 'question'"):
+        load(tmp_path / "squad").predict([{"context": "ba"}])
+    with pytest.raises(MasscliError, match="reads fields by name"):
+        load(tmp_path / "squad").predict(["ba"])
+    assert load(tmp_path / "squad").predict([]) == []
+
+
+def test_an_ensemble_translates_and_does_not_predict(ende: Path) -> None:
+    both = masscli.load(ende, ende, device="cpu", precision="fp32")
+    assert both.translate(LINES) == load(ende).translate(LINES)
+    with pytest.raises(MasscliError, match="predictions are made by one model"):
+        both.predict(["ba"])
