@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tomllib
 import warnings
@@ -26,6 +27,8 @@ from masscli.training.setup.build import build
 from masscli.training.setup.compose import ComposedRun, compose
 from masscli.training.setup.request import TrainRequest
 from masscli.training.trainer import Trainer
+
+LOGGER = logging.getLogger("masscli")
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def pretrain(recipe: Recipe) -> Iterator[Event]:
     """Train the run of a complete recipe, such as one of `compose_recipe`, and yield its events.
 
     The folder of the run is written as by `masscli pretrain`; a run that is there already goes on. Training
-    happens while the events are read. Raises MasscliError if the recipe does not fit the data or the run.
+    happens while the events are read. Notes on the run go to the logger `masscli`. Raises MasscliError if the recipe does not fit the data or the run.
     """
     yield from _train(recipe)
 
@@ -114,7 +117,8 @@ def _train(recipe: Recipe) -> Iterator[Event]:
     _warn_unused(composed.unused_options)
     with open_run(composed) as run:
         for note in run.notes:
-            warnings.warn(note, stacklevel=3)
+            # This level is shown where a program has set up no logging, as the commands show notes.
+            LOGGER.warning(note)
         yield from run.events()
 
 
