@@ -96,7 +96,8 @@ def pretrain(recipe: Recipe) -> Iterator[Event]:
     """Train the run of a complete recipe, such as one of `compose_recipe`, and yield its events.
 
     The folder of the run is written as by `masscli pretrain`; a run that is there already goes on. Training
-    happens while the events are read. Notes on the run go to the logger `masscli`. Raises MasscliError if the recipe does not fit the data or the run.
+    happens while the events are read. Notes on the run go to the logger `masscli`. Raises MasscliError if the
+    recipe does not fit the data or the run.
     """
     yield from _train(recipe)
 
