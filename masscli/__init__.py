@@ -12,6 +12,7 @@ from masscli.version import __version__
 
 if TYPE_CHECKING:
     from masscli.api.model import Model, load
+    from masscli.api.text_translation import TextTranslation
     from masscli.api.training import compose_recipe, finetune, pretrain
     from masscli.core.errors import MasscliError
     from masscli.generation.translator import Translation
@@ -23,6 +24,7 @@ __all__ = [
     "Model",
     "Prediction",
     "Recipe",
+    "TextTranslation",
     "Translation",
     "__version__",
     "compose_recipe",
@@ -36,6 +38,7 @@ _MODULES = {
     "Model": "masscli.api.model",
     "Prediction": "masscli.objectives.shared.evaluable_objective",
     "Recipe": "masscli.training.recipe",
+    "TextTranslation": "masscli.api.text_translation",
     "Translation": "masscli.generation.translator",
     "compose_recipe": "masscli.api.training",
     "finetune": "masscli.api.training",

@@ -16,6 +16,7 @@ from masscli.api.ensemble import Ensemble
 from masscli.api.examples import Example
 from masscli.api.task_model import TaskModel
 from masscli.api.text_model import TextModel
+from masscli.api.text_translation import TextTranslation, TextTranslator
 from masscli.core.config import find_unused, from_dict, refuse_misleading
 from masscli.generation.config import GenerationConfig
 from masscli.generation.translator import Translation, Translator
@@ -93,6 +94,31 @@ class Model:
         outputs = list(translator.translate(_as_list(texts), model.task.source, model.task.target))
         _warn_about(model, translator)
         return outputs
+
+    def translate_text(
+        self,
+        text: str,
+        source: str | None = None,
+        target: str | None = None,
+        *,
+        stream: str | None = None,
+        split: bool = True,
+        keep_placeholders: bool = True,
+        beam: int = 5,
+        nbest: int = 1,
+        **search: Any,
+    ) -> TextTranslation:
+        """Return the translation of a text of any length, line by line.
+
+        Lines are split into sentences, and placeholders and tags stay as they are, unless `split` or
+        `keep_placeholders` is False. Each line has a confidence, and flags where it is probably wrong.
+        """
+        config = _search_config({"beam": beam, "nbest": nbest, **search})
+        model = self.text_model(stream, source, target)
+        for warning in model.warnings:
+            warnings.warn(warning, stacklevel=2)
+        translator = TextTranslator(model, config, split=split, keep_placeholders=keep_placeholders)
+        return translator.translate([text])[0]
 
     def score(
         self,

@@ -163,12 +163,12 @@ def test_the_blocks_of_a_page(page: Path, place: Path) -> None:
 def test_the_program_of_the_python_page(place: Path) -> None:
     """It prints translations, scores, labels and events, and warns of nothing."""
     blocks = PYTHON.findall((ROOT / "docs" / PYTHON_PAGE).read_text(encoding="utf-8"))
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     # Examples of a user follow the steps before them, as in a session.
     (place / "program.py").write_text("".join(blocks), encoding="utf-8")
     run(BEFORE_PYTHON, place)
     printed = run("$PYTHON -W error program.py", place)
-    for expected in ("'▁", "{'0': ", "Stepped(step=", "Finished(step=3"):
+    for expected in ("'</s>'", "{'0': ", "Stepped(step=", "Finished(step=3"):
         assert expected in printed
 
 

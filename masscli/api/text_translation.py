@@ -1,0 +1,216 @@
+"""Translate text that is not one clean sentence: lines, sentences within lines, placeholders and tags.
+
+Line ends and the white space around lines stay as they are. A line is split into sentences
+(masscli/text/sentences.py), which are translated together with those of all other texts and joined by the
+white space that was between them. A sentence with placeholders (masscli/text/placeholders.py) is translated
+as it is; if none of the n best outputs has the same placeholders, the text between them is translated piece
+by piece, and they stand where they stood.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from masscli.api.text_model import TextModel
+from masscli.generation.config import GenerationConfig
+from masscli.generation.translator import Translation, Translator
+from masscli.text.output_flags import output_flags
+from masscli.text.placeholders import find_placeholders, keeps_placeholders, split_at_placeholders
+from masscli.text.sentences import split_sentences
+from masscli.text.single_line import one_line
+
+WITHOUT_SPACES = ("ja", "lo", "km", "my", "th", "yue", "zh")
+"""Languages whose sentences follow each other without white space."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineTranslation:
+    """The translation of a line of text, without its line end."""
+
+    source: str
+    texts: tuple[str, ...]
+    """The translations, the best one first. The k-th joins the k-th best ones of all sentences."""
+    sentences: tuple[tuple[Translation, ...], ...]
+    """The hypotheses of each sentence, or of each part between placeholders, the best one first."""
+    flags: tuple[str, ...]
+    """Signs that the best translation is wrong: see masscli/text/output_flags.py; `truncated` where the model
+    could not read all of a sentence."""
+
+    @property
+    def text(self) -> str:
+        """The best translation."""
+        return self.texts[0]
+
+    @property
+    def confidence(self) -> float:
+        """The geometric mean of the probabilities of all pieces; 1 if there are none."""
+        best = [hypotheses[0] for hypotheses in self.sentences]
+        pieces = sum(len(translation.piece_scores) for translation in best)
+        total = math.fsum(translation.log_probability for translation in best)
+        return math.exp(total / max(1, pieces))
+
+
+@dataclass(frozen=True, slots=True)
+class TextTranslation:
+    """The translation of a text, line by line."""
+
+    lines: tuple[LineTranslation, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        """The whole translations, the best one first; there are as many as the line with the most has."""
+        count = max(len(line.texts) for line in self.lines)
+        return ["\n".join(_at(line.texts, rank) for line in self.lines) for rank in range(count)]
+
+    @property
+    def text(self) -> str:
+        """The best translation, with as many lines as the source."""
+        return self.texts[0]
+
+
+@dataclass(slots=True)
+class _Sentence:
+    """A sentence, what surrounds it in its line, and its translations."""
+
+    body: str
+    space: str
+    """White space behind the sentence."""
+    translations: list[str]
+    hypotheses: list[tuple[Translation, ...]]
+    is_truncated: bool = False
+
+    def keep_only_with(self, placeholders: Sequence[str]) -> bool:
+        """Keep the translations that have these placeholders; return whether there are any."""
+        (hypotheses,) = self.hypotheses
+        kept = [rank for rank, text in enumerate(self.translations) if keeps_placeholders(text, placeholders)]
+        if kept:
+            self.translations = [self.translations[rank] for rank in kept]
+            self.hypotheses = [tuple(hypotheses[rank] for rank in kept)]
+        return bool(kept)
+
+
+class TextTranslator:
+    """Translates texts of any length for one direction of a model."""
+
+    def __init__(
+        self,
+        model: TextModel,
+        search: GenerationConfig,
+        *,
+        split: bool = True,
+        keep_placeholders: bool = True,
+    ) -> None:
+        """Choose what is done: `split` lines into sentences, and `keep_placeholders` unchanged.
+
+        A task within one language, such as a summary, reads a line as a whole, which is never split.
+        """
+        self.model = model
+        self.search = search
+        self.split = split and model.task.source != model.task.target
+        self.keep_placeholders = keep_placeholders
+
+    def translate(self, texts: Iterable[str]) -> list[TextTranslation]:
+        """Return the translation of each text; the sentences of all texts share batches."""
+        source_lines = [text.split("\n") for text in texts]
+        lines = [[self._sentences(line.strip()) for line in text_lines] for text_lines in source_lines]
+        sentences = [sentence for text_lines in lines for line in text_lines for sentence in line]
+        self._translate_whole(sentences)
+        if self.keep_placeholders:
+            self._translate_around_placeholders(sentences)
+        results = []
+        for originals, text_lines in zip(source_lines, lines, strict=True):
+            pairs = zip(originals, text_lines, strict=True)
+            results.append(TextTranslation(tuple(self._join(line, parts) for line, parts in pairs)))
+        return results
+
+    def _sentences(self, line: str) -> list[_Sentence]:
+        """Return the sentences of a line that has no white space around it."""
+        parts = split_sentences(line, self.model.task.source) if self.split else [line]
+        sentences = []
+        for part in parts:
+            body = part.rstrip()
+            sentences.append(_Sentence(body, part[len(body) :], [], []))
+        return sentences
+
+    def _translate_whole(self, sentences: Sequence[_Sentence]) -> None:
+        """Translate sentences as they are."""
+        translator = self.model.translator(self.search)
+        for sentence, hypotheses in zip(
+            sentences, self._hypotheses(translator, [s.body for s in sentences]), strict=True
+        ):
+            sentence.hypotheses = [tuple(hypotheses)]
+            sentence.translations = [one_line(hypothesis.text) for hypothesis in hypotheses]
+        for line in translator.report.truncated:
+            sentences[line - 1].is_truncated = True
+
+    def _translate_around_placeholders(self, sentences: Sequence[_Sentence]) -> None:
+        """Mend the translations of sentences that have other placeholders than their source."""
+        broken: list[tuple[_Sentence, list[tuple[str, bool]]]] = []
+        for sentence in sentences:
+            placeholders = find_placeholders(sentence.body)
+            if placeholders and not sentence.keep_only_with(placeholders):
+                broken.append((sentence, split_at_placeholders(sentence.body)))
+        # Parts without a letter, such as punctuation between two tags, are no text to translate.
+        parts = []
+        for _, split in broken:
+            parts += [part for part, is_placeholder in split if not is_placeholder and _has_letter(part)]
+        translator = self.model.translator(self.search)
+        outputs = iter(self._hypotheses(translator, [_strip(part)[1] for part in parts]))
+        for sentence, split in broken:
+            sentence.hypotheses = []
+            text = ""
+            for part, is_placeholder in split:
+                if is_placeholder or not _has_letter(part):
+                    text += part
+                    continue
+                hypotheses = next(outputs)
+                sentence.hypotheses.append(tuple(hypotheses))
+                begin, _, end = _strip(part)
+                text += begin + one_line(hypotheses[0].text) + end
+            sentence.translations = [text]
+
+    def _hypotheses(self, translator: Translator, lines: Sequence[str]) -> list[list[Translation]]:
+        task = self.model.task
+        return list(translator.translate(lines, task.source, task.target))
+
+    def _join(self, line: str, sentences: Sequence[_Sentence]) -> LineTranslation:
+        """Return the translation of a line, of which `sentences` are the parts."""
+        count = max((len(sentence.translations) for sentence in sentences), default=1)
+        begin, body, end = _strip(line)
+        texts = []
+        for rank in range(count):
+            text = "".join(_at(sentence.translations, rank) + self._space(sentence) for sentence in sentences)
+            texts.append(begin + text.strip() + end)
+        task = self.model.task
+        languages = list(self.model.ensemble.framing.vocab.languages)
+        flags = output_flags(body, texts[0].strip(), task.source, task.target, languages)
+        if any(sentence.is_truncated for sentence in sentences):
+            flags = (*flags, "truncated")
+        hypotheses = tuple(part for sentence in sentences for part in sentence.hypotheses)
+        return LineTranslation(line, tuple(texts), hypotheses, flags)
+
+    def _space(self, sentence: _Sentence) -> str:
+        """Return the white space behind the translation of a sentence."""
+        if not sentence.space and self.model.task.target not in WITHOUT_SPACES:
+            # Chinese sentences follow each other without a space, their translations do not.
+            return " "
+        return sentence.space
+
+
+def _at(texts: Sequence[str], rank: int) -> str:
+    """Return the text of a rank, or the last one if there are fewer."""
+    return texts[min(rank, len(texts) - 1)]
+
+
+def _strip(text: str) -> tuple[str, str, str]:
+    """Return the white space before a text, the text, and the white space behind it."""
+    body = text.strip()
+    if not body:
+        return text, "", ""
+    return text.partition(body)
+
+
+def _has_letter(text: str) -> bool:
+    return any(letter.isalnum() for letter in text)

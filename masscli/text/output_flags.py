@@ -1,0 +1,117 @@
+"""Flag translations that are probably wrong, by plain rules that need no reference.
+
+empty            nothing, for a source with letters or digits
+looping          a sequence of four words occurs at least twice more often than any does in the source:
+                 the rule of Raunak et al. 2021 (The Curious Case of Hallucinations), with the values of
+                 Guerreiro et al. 2023 (Looking for a Needle in a Haystack)
+copied           the source itself, of at least two words, though the languages differ
+wrong-language   letters of a script that the language is not written in, or more common short words of
+                 another language than of the right one (Grefenstette 1995, Comparing Two Language
+                 Identification Schemes)
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+LOOP_SIZE = 4
+"""Number of words whose repetition makes a loop."""
+LOOP_EXCESS = 2
+"""How much more often than in the source such words must occur."""
+COPIED_WORDS = 2
+"""Fewest words of a copy; a single word is often the same in two languages."""
+WRONG_WORDS = 2
+"""How many more short words of another language there must be."""
+
+SHORT_WORDS = {
+    "cs": "a je se na že to v s z do by jsem jako ale jsou který pro tak když nebo",
+    "da": "og er det en at af på ikke med den til som der et jeg har de var fra skal",
+    "de": "der die und das ist nicht ein eine zu mit den auf sich dem des ich für von wird im",
+    "en": "the of and to is that it was for with as his on be at by this are not a in he from",
+    "es": "el los las y que un una es del por para con no se su lo como más está en la de",
+    "fi": "ja on ei se että oli hän mutta ovat joka kun niin kuin sen myös tai olla minä",
+    "fr": "le les des et est une que dans pas pour qui sur au il avec ce sont du la de un",
+    "hu": "a az és hogy nem egy van is ez meg volt de csak már mint azt vagy még ki el",
+    "it": "il di che è e la un una per non con sono del della le gli ma nel più anche",
+    "nl": "de het een en van is dat niet op te zijn met voor die aan er ook als maar wordt",
+    "pl": "w i nie się na jest że z do to jak ale co od po tak za przez był są",
+    "pt": "o os que e do da em um uma para é com não por mais as dos ao se na",
+    "ro": "și în de la cu nu pe este un o că din mai sunt care pentru se au al ale",
+    "sv": "och är att det en som på av inte med den till för ett jag har om de var från",
+}
+"""The commonest short words of some languages."""
+
+SCRIPTS = {
+    "ar": "ARABIC", "be": "CYRILLIC", "bg": "CYRILLIC", "bn": "BENGALI", "el": "GREEK", "fa": "ARABIC",
+    "gu": "GUJARATI", "he": "HEBREW", "hi": "DEVANAGARI", "hy": "ARMENIAN", "ja": "CJK HIRAGANA KATAKANA",
+    "ka": "GEORGIAN", "kk": "CYRILLIC", "km": "KHMER", "kn": "KANNADA", "ko": "HANGUL", "lo": "LAO",
+    "mk": "CYRILLIC", "ml": "MALAYALAM", "mr": "DEVANAGARI", "my": "MYANMAR", "ne": "DEVANAGARI",
+    "pa": "GURMUKHI", "ru": "CYRILLIC", "si": "SINHALA", "sr": "CYRILLIC LATIN", "ta": "TAMIL",
+    "te": "TELUGU", "th": "THAI", "uk": "CYRILLIC", "ur": "ARABIC", "yue": "CJK", "zh": "CJK",
+}  # fmt: skip
+"""The scripts of languages that are not, or not only, written in Latin letters, as Unicode names them."""
+
+LATIN_LANGUAGES = frozenset(SHORT_WORDS) | {"et", "ga", "is", "lt", "lv", "sk", "sl", "tr", "vi", "id", "hr"}
+"""Languages that are known to be written in Latin letters; of others nothing is assumed."""
+
+
+def output_flags(
+    source: str, output: str, source_language: str, target_language: str, languages: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return the names of the rules that an output breaks.
+
+    `languages` are those that the model knows; an output is looked for in these alone.
+    """
+    if not output.strip():
+        has_content = any(letter.isalnum() for letter in source)
+        return ("empty",) if has_content else ()
+    flags = []
+    if _most_repeated(output) - _most_repeated(source) >= LOOP_EXCESS:
+        flags.append("looping")
+    if source_language != target_language:
+        if len(source.split()) >= COPIED_WORDS and _bare_words(source) == _bare_words(output):
+            flags.append("copied")
+        elif _in_other_script(output, target_language) or _in_other_language(
+            output, target_language, languages
+        ):
+            flags.append("wrong-language")
+    return tuple(flags)
+
+
+def _most_repeated(text: str) -> int:
+    """Return how often the most frequent sequence of LOOP_SIZE words occurs."""
+    words = text.lower().split()
+    sequences = Counter(zip(*(words[start:] for start in range(LOOP_SIZE)), strict=False))
+    return max(sequences.values(), default=0)
+
+
+def _bare_words(text: str) -> list[str]:
+    """Return the words of a text without case and punctuation."""
+    letters = [letter if letter.isalnum() else " " for letter in text.lower()]
+    return "".join(letters).split()
+
+
+def _in_other_script(text: str, language: str) -> bool:
+    """Return whether most letters are of a script that the language is not written in."""
+    expected = SCRIPTS.get(language, "LATIN" if language in LATIN_LANGUAGES else "").split()
+    letters = [letter for letter in text if letter.isalpha()]
+    if not expected or not letters:
+        return False
+    other = [letter for letter in letters if unicodedata.name(letter, "?").split()[0] not in expected]
+    return 2 * len(other) > len(letters)
+
+
+def _in_other_language(text: str, language: str, languages: Sequence[str]) -> bool:
+    """Return whether a text has more short words of another known language than of the right one."""
+    if language not in SHORT_WORDS:
+        return False
+    words = Counter(_bare_words(text))
+    expected = _count_short_words(words, language)
+    others = [other for other in languages if other != language and other in SHORT_WORDS]
+    return any(_count_short_words(words, other) - expected >= WRONG_WORDS for other in others)
+
+
+def _count_short_words(words: Counter[str], language: str) -> int:
+    return sum(words[word] for word in SHORT_WORDS[language].split())

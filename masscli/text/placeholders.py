@@ -1,0 +1,46 @@
+"""Find what a translation must not change: placeholders of message formats, markup, and addresses.
+
+These are the forms of printf (`%s`, `%1$d`, `%(name)s`), of Python, ICU and template languages (`{name}`,
+`{{name}}`, `${name}`), tags and character references of HTML and XML, URLs, and e-mail addresses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+PLACEHOLDER = re.compile(
+    r"""
+    https?://[^\s<>"]*[^\s<>".,;:!?')\]]            # a URL, without the punctuation behind it
+    | \bwww\.[^\s<>"]*[^\s<>".,;:!?')\]]
+    | (?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+      # an e-mail address
+    | </?[A-Za-z][^<>\n]*> | <!--[^<>\n]*-->         # a tag, a comment
+    | &(?:[A-Za-z]{2,}\d*|\#\d+|\#x[0-9A-Fa-f]+);      # a character reference
+    | \$?\{\{[^{}\n]*\}\} | \$?\{[^{}\n]*\}         # {{name}}, {name}, ${name}
+    | (?<![\d%])%(?:\(\w+\)|\d+\$)?[-+\#0]*\d*(?:\.\d+)?[sdiufFgGeExXcr@](?![^\W_])   # %s, %1$d, %(name)s
+    """,
+    re.VERBOSE,
+)
+
+
+def find_placeholders(text: str) -> list[str]:
+    """Return the placeholders in a text, in their order."""
+    return [match.group() for match in PLACEHOLDER.finditer(text)]
+
+
+def keeps_placeholders(output: str, placeholders: Sequence[str]) -> bool:
+    """Return whether an output has exactly these placeholders, in any order."""
+    return Counter(find_placeholders(output)) == Counter(placeholders)
+
+
+def split_at_placeholders(text: str) -> list[tuple[str, bool]]:
+    """Return the parts of a text, each with whether it is a placeholder; joined they are the text."""
+    parts = []
+    start = 0
+    for match in PLACEHOLDER.finditer(text):
+        parts.append((text[start : match.start()], False))
+        parts.append((match.group(), True))
+        start = match.end()
+    parts.append((text[start:], False))
+    return [(part, is_placeholder) for part, is_placeholder in parts if part]
