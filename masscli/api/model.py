@@ -29,9 +29,9 @@ def load(
 ) -> Model:
     """Open a run, a checkpoint or an imported folder; several decode together as an ensemble.
 
-    `device` is cpu, cuda, cuda:1 or the like, and `precision` bf16, fp16 or fp32; auto chooses. `allow_code`
-    names objectives outside of masscli, as module:Class, which the recipe of the run may import. Weights are
-    read when they are needed first.
+    `device` is cpu, cuda, cuda:1 or the like; `precision` is bf16, fp16, fp32 or int8; auto chooses.
+    `allow_code` names objectives outside of masscli, as module:Class, which the recipe of the run may import.
+    Weights are read when they are needed first.
 
     Raises MasscliError if there is no checkpoint, if it is damaged, or if the models do not fit each other.
     """
