@@ -189,9 +189,15 @@ def _warn_of_unused_filters(config: PreprocessConfig, manifest: Manifest) -> Non
     """Warn about filters that cannot find anything in this text."""
     from masscli.cli.options import check_changed_options
 
+    has_lines = bool(manifest.filter_stats)
     has_held_out = any(not stats.group.startswith("train.") for stats in manifest.filter_stats)
     check_changed_options(
         config,
+        UnusedOption(
+            not has_lines,
+            "min_len max_len max_ratio dedup drop_copies drop_held_out filter_lang",
+            "tables keep all their examples, and there is no other text",
+        ),
         UnusedOption(len(manifest.languages) < 2, "filter_lang", "the text is of one language"),
         UnusedOption(not manifest.aligned, "drop_copies max_ratio", "there are no pairs"),
         UnusedOption("ro" not in manifest.languages, "romanian", "there is no Romanian (ro) text"),

@@ -52,8 +52,17 @@ from masscli.cli.score_squad import score_squad
 from masscli.core.errors import MasscliError
 from masscli.metrics import METRIC_FAMILIES, build_metrics, compare, score, score_lines
 from masscli.metrics.config import ScoreConfig
-from masscli.metrics.sanity_checks import check_labels, check_metrics, check_summaries, check_text
-from masscli.metrics.unlabelled import drop_unlabelled
+from masscli.metrics.sanity_checks import (
+    TEXT_METRICS,
+    check_labels,
+    check_metrics,
+    check_numbers,
+    check_spelling,
+    check_summaries,
+    check_text,
+    check_tokenization,
+)
+from masscli.metrics.unlabelled import check_blank_labels, drop_unlabelled
 from masscli.reporting.score_log import LoggedScore, append_scores, parse_tags
 from masscli.text.corpus import iter_lines
 from masscli.text.preprocessing import has_moses_rules
@@ -147,6 +156,8 @@ def _read_texts(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) 
 def _without_unlabelled(options: ScoreConfig, texts: Texts) -> tuple[ScoreConfig, Texts]:
     """Leave out the examples without a gold label, and print how many there are."""
     options, labelled = drop_unlabelled(texts.references, options)
+    for name, lines in texts.hypotheses.items():
+        check_blank_labels(name, lines, texts.references, options)
     if labelled is None:
         return options, texts
     total = len(next(iter(texts.references.values())))
@@ -163,10 +174,15 @@ def _select(files: Mapping[str, Sequence[str]], numbers: Sequence[int]) -> dict[
 def _warn_of_oddities(options: ScoreConfig, texts: Texts, src: Path | None) -> None:
     """Warn about common mistakes in scoring that can be recognised from the lines."""
     _warn(check_metrics(texts.references, options))
+    _warn(check_tokenization(texts.references, options))
+    is_text = bool(TEXT_METRICS.intersection(options.metric))
     source = list(iter_lines(src)) if src is not None else None
     ignores_case = options.lowercase or set(options.metric) <= CASELESS
     for name, lines in texts.hypotheses.items():
         _warn(check_text(name, lines, texts.references, source, ignores_case))
+        if is_text:
+            _warn(check_spelling(name, lines, texts.references))
+        _warn(check_numbers(name, lines, texts.references, options))
         _warn(check_labels(name, lines, texts.references, options))
         _warn(check_summaries(name, lines, texts.references, options))
 

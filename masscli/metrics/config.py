@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from masscli.core.config import Flags, check, config
+from masscli.core.config import Flags, UnusedOption, check, config
 
 
 @config
@@ -70,6 +70,28 @@ class ScoreConfig:
     """Score each line instead of the whole corpus."""
     format: Literal["text", "json"] = "text"
     """Output format: text for people, json for programs."""
+
+    @property
+    def unused_options(self) -> tuple[UnusedOption, ...]:
+        """Return rules that say which options have no effect, given the values of the others."""
+        metrics = set(self.metric)
+        has_rouge = any(name.startswith("rouge") for name in metrics)
+        ignore_case = {"rouge", "rouge-1", "rouge-2", "rouge-l", "rouge-lsum", "pearson", "spearman", "squad"}
+        needs_language = has_rouge or "multi-bleu" in metrics or any(":" in name for name in metrics)
+        return (
+            UnusedOption("bleu" not in metrics, "tokenize", "it is for --metric bleu"),
+            UnusedOption(not needs_language, "lang", "only --metric multi-bleu has rules for languages"),
+            UnusedOption(not has_rouge, "summary_separator", "it is for --metric rouge and rouge-lsum"),
+            UnusedOption("f1" not in metrics, "positive", "it is for --metric f1"),
+            UnusedOption(metrics <= ignore_case, "lowercase", "case does not count in these metrics"),
+            UnusedOption(
+                not (self.confidence or self.paired), "bootstrap", "add --confidence or --paired to resample"
+            ),
+            UnusedOption(
+                "squad" not in metrics, "na_prob na_prob_thresh missing", "they are for --metric squad"
+            ),
+            UnusedOption("squad" in metrics, "choices_column", "answers are no choices"),
+        )
 
     def __post_init__(self) -> None:
         metrics = set(self.metric)

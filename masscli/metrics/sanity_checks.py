@@ -5,6 +5,8 @@ Each check yields warnings, never errors.
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from masscli.metrics.config import ScoreConfig
@@ -12,6 +14,27 @@ from masscli.metrics.unlabelled import LABEL_METRICS
 from masscli.text.markers import BPE_CONTINUATION, SENTENCEPIECE_SPACE, UNKNOWN_TEXT
 
 TOKENIZED_ENDINGS = (" .", " ?", " !")
+MOSTLY = 0.9
+"""A side uses one of two ways of writing if more than this share of its lines with either of them has it."""
+SPELLINGS = (
+    ("Romanian ş and ţ with a cedilla", "ŞşŢţ", "ș and ț with a comma", "ȘșȚț"),
+    ("typographic apostrophes (\N{RIGHT SINGLE QUOTATION MARK})", "\u2019", "straight ones (')", "'"),
+    ("typographic quotation marks", "\u201c\u201d\u201e\u00ab\u00bb", 'straight ones (")', '"'),
+)
+"""Two ways of writing the same: what each is called, and its characters. Metrics take them for different."""
+INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+"""Characters without a width: soft hyphen, zero-width space, joiners, marks of direction, byte order mark."""
+SCRIPTS_WITHOUT_SPACES = (
+    ("Japanese", re.compile("[\u3040-\u30ff]"), "--tokenize ja-mecab"),
+    ("Chinese", re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"), "--tokenize zh"),
+    (
+        "Thai, Lao, Burmese or Khmer",
+        re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"),
+        "--tokenize char",
+    ),
+)
+"""Scripts without spaces between words, their letters, and how BLEU of them is tokenized. Japanese comes
+first, since it has the characters of Chinese as well."""
 UNKNOWN_PIECES = ("<unk>", UNKNOWN_TEXT)
 TEXT_METRICS = {"bleu", "chrf", "chrf++", "ter", "multi-bleu"}
 """Metrics of running text."""
@@ -76,6 +99,65 @@ def _check_hypotheses(
     if unknown:
         pieces = " or ".join(UNKNOWN_PIECES)
         yield f"{name}: {unknown} of {total} hypotheses contain unknown pieces ({pieces})"
+
+
+def check_spelling(
+    name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """Yield warnings about ways of writing in which two sides differ, and which readers hardly see."""
+    for reference_name, lines in references.items():
+        for first, first_letters, second, second_letters in SPELLINGS:
+            ours = _preference(hypotheses, first_letters, second_letters)
+            theirs = _preference(lines, first_letters, second_letters)
+            if ours * theirs < 0:
+                sides = (name, reference_name) if ours > 0 else (reference_name, name)
+                yield f"{sides[0]}: has {first}, but {sides[1]} has {second}: they count as different"
+        yield from _check_characters(name, hypotheses, reference_name, lines)
+
+
+def _check_characters(
+    name: str, hypotheses: Sequence[str], reference_name: str, references: Sequence[str]
+) -> Iterator[str]:
+    """Yield warnings if only one side has characters without a width, or letters in several parts."""
+    kinds = (
+        ("characters without a width, such as U+200B", _has_invisible),
+        ("letters in several parts, not composed (Unicode NFC)", _is_not_composed),
+    )
+    for description, condition in kinds:
+        ours = _count(hypotheses, condition)
+        theirs = _count(references, condition)
+        if ours and not theirs:
+            yield f"{name}: {ours} lines have {description}, but none of {reference_name} has"
+        elif theirs and not ours:
+            yield f"{reference_name}: {theirs} lines have {description}, but none of {name} has"
+
+
+def check_tokenization(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
+    """Yield a warning for BLEU of a script without spaces, of which the default tokenizer makes no words."""
+    if "bleu" not in options.metric or options.tokenize not in ("13a", "intl", "none"):
+        return
+    for name, lines in references.items():
+        total = sum(len(line) - line.count(" ") for line in lines)
+        for language, letters, advice in SCRIPTS_WITHOUT_SPACES:
+            found = sum(len(letters.findall(line)) for line in lines)
+            if found > SUSPICIOUS_SHARE * total:
+                yield (
+                    f"{name}: looks {language}, of which --tokenize {options.tokenize} makes no words; "
+                    f"BLEU needs {advice}"
+                )
+                break
+
+
+def check_numbers(
+    name: str, hypotheses: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
+) -> Iterator[str]:
+    """Yield a warning for numbers that are all equal: they have no correlation with anything."""
+    if not {"pearson", "spearman"}.intersection(options.metric):
+        return
+    for side, lines in ((name, hypotheses), *references.items()):
+        if len(lines) > 1 and len({_number(line) for line in lines}) == 1:
+            value = lines[0].strip()
+            yield f"{side}: every line is {value}: a correlation is not defined, and 0 stands for it"
 
 
 def check_metrics(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> Iterator[str]:
@@ -203,6 +285,26 @@ def _has_subword_marks(line: str) -> bool:
 
 def _has_unknown_piece(line: str) -> bool:
     return any(piece in line for piece in UNKNOWN_PIECES)
+
+
+def _has_invisible(line: str) -> bool:
+    return any(character in line for character in INVISIBLE)
+
+
+def _is_not_composed(line: str) -> bool:
+    return not unicodedata.is_normalized("NFC", line)
+
+
+def _preference(lines: Sequence[str], first: str, second: str) -> int:
+    """Return 1 if nearly all lines with either kind of letters have the first, -1 for the second, else 0."""
+    with_first = sum(any(letter in line for letter in first) for line in lines)
+    with_second = sum(any(letter in line for letter in second) for line in lines)
+    total = with_first + with_second
+    if with_first > MOSTLY * total:
+        return 1
+    if with_second > MOSTLY * total:
+        return -1
+    return 0
 
 
 def _has_no_capitals(lines: Sequence[str]) -> bool:

@@ -63,6 +63,25 @@ def drop_unlabelled(
     return options, kept
 
 
+def check_blank_labels(
+    name: str, predictions: Sequence[str], references: Mapping[str, Sequence[str]], options: ScoreConfig
+) -> None:
+    """Raise MasscliError if an example has a prediction but a blank gold label: nothing would be right.
+
+    Lines that are blank on both sides separate the sentences of tagged words.
+    """
+    if not LABEL_METRICS.intersection(options.metric):
+        return
+    examples = zip(predictions, *references.values(), strict=True)
+    for number, (prediction, *gold_labels) in enumerate(examples, 1):
+        predicted = prediction.strip()
+        if predicted and not any(label.strip() for label in gold_labels):
+            raise MasscliError(
+                f"{', '.join(references)}: example {number} has no label, but {predicted!r} in {name}",
+                "take it out of both files, or give it a mark that --no-gold names",
+            )
+
+
 def _default_mark(references: Mapping[str, Sequence[str]], options: ScoreConfig) -> str:
     labels: set[str] = set()
     for lines in references.values():

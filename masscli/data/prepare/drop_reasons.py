@@ -35,6 +35,18 @@ class DropReason(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
+OPTION_OF_REASON = {
+    DropReason.TOO_LONG.label: "--max-len",
+    DropReason.TOO_SHORT.label: "--min-len",
+    DropReason.RATIO.label: "--max-ratio",
+    DropReason.COPY.label: "--drop-copies",
+    DropReason.REPEATED.label: "--dedup",
+    DropReason.OTHER_LANGUAGE.label: "--filter-lang",
+    DropReason.HELD_OUT.label: "--drop-held-out",
+}
+"""The option that decides whether lines are dropped for a reason; empty lines are dropped in any case."""
+
+
 def length_reasons(lengths: NDArray[np.int32], config: PreprocessConfig) -> Reasons:
     """Return for each line the length rule that it violates (empty, too short, too long), or KEPT."""
     reasons = np.full(len(lengths), DropReason.KEPT, np.int8)

@@ -30,6 +30,7 @@ from masscli.core.files import flush_to_disk, sha256_of
 from masscli.data.formats.bad_rows import BadRows
 from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
+from masscli.data.prepare.drop_reasons import OPTION_OF_REASON
 from masscli.data.prepare.encode_tables import encode_table
 from masscli.data.prepare.encoding import ChunkTask, encode_chunk
 from masscli.data.prepare.filters import needs_survey, write_survey
@@ -361,6 +362,12 @@ def _check_lines_are_left(stats: FilterStats) -> None:
     if not stats.group.startswith("train.") or stats.kept:
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in stats.dropped.items()) or "all blank"
-    raise MasscliError(
-        f"{stats.group}: not one of {stats.lines} lines was kept ({reasons})", "see --min-len and --max-len"
-    )
+    raise MasscliError(f"{stats.group}: not one of {stats.lines} lines was kept ({reasons})", _advice(stats))
+
+
+def _advice(stats: FilterStats) -> str | None:
+    """Return a hint that names the options behind the reasons for which lines were dropped."""
+    options = [OPTION_OF_REASON[label] for label in stats.dropped if label in OPTION_OF_REASON]
+    if not options:
+        return None
+    return f"see {' and '.join(options)}"

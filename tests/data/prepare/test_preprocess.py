@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -632,6 +633,50 @@ def test_options_that_make_no_sense(
     monkeypatch.chdir(text)
     assert fails(config(text, **options))[0] == message
     assert not (text / "data").exists() or message.startswith("train.en-de: not one")
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"max_len": 1, "min_len": 1}, "see --max-len"),
+        ({"min_len": 200}, "see --min-len"),
+        ({"drop_held_out": True, "validpref": "train"}, "see --drop-held-out"),
+        ({"drop_copies": True, "langs": ("en", "xx")}, "see --drop-copies"),
+    ],
+)
+def test_the_option_that_dropped_all_lines_is_named(
+    text: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], hint: str
+) -> None:
+    monkeypatch.chdir(text)
+    # A language that is a copy of another.
+    for split in ("train", "valid", "test"):
+        (text / f"{split}.xx").write_bytes((text / f"{split}.en").read_bytes())
+    if "validpref" in options:
+        options = {**options, "validpref": text / options["validpref"]}
+    assert fails(config(text, pairs_as_mono=False, **options))[1] == hint
+
+
+def test_filters_of_lines_do_nothing_with_tables_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from masscli.__main__ import run
+
+    rows = [f"a sentence of some words {number}\t{number % 2}\n" for number in range(40)]
+    (tmp_path / "train.tsv").write_text("text\tlabel\n" + "".join(rows))
+    command = [
+        "preprocess",
+        "--langs",
+        "en",
+        "--tsv",
+        f"train={tmp_path / 'train.tsv'}",
+        "--vocab-size",
+        "60",
+    ]
+    options = ["--min-len", "5", "--max-len", "100", "--dedup"]
+    assert run([*command, *options, "--destdir", str(tmp_path / "data")]) == 0
+    warned = capsys.readouterr().err
+    for flag in ("--min-len", "--max-len", "--dedup"):
+        assert f"warning: {flag} has no effect: tables keep all their examples" in warned
 
 
 def test_a_mistake_on_standard_input_leaves_nothing_behind(
