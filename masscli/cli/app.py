@@ -24,6 +24,7 @@ from masscli.version import __version__
 
 COMMANDS = {
     "preprocess": "Turn text into binarised shards and a vocabulary.",
+    "merge-data": "Join the parts that preprocess --part encoded.",
     "pretrain": "Train a model on monolingual text: MASS and its relatives.",
     "finetune": "Train a model for a task, usually from pre-trained weights.",
     "generate": "Turn text into text with a trained model.",

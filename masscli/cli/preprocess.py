@@ -50,6 +50,7 @@ def run(config: PreprocessConfig) -> None:
     """Make a data folder."""
     from rich.console import Console
 
+    from masscli.data.prepare.part import encode_part
     from masscli.data.prepare.pipeline import preprocess
 
     # Standard output is for results; a log file is wider than the width that rich assumes for it.
@@ -57,6 +58,10 @@ def run(config: PreprocessConfig) -> None:
     if not console.is_terminal:
         console.width = LOG_WIDTH
     with _disk_errors_explained(config), _ConsoleProgress(console) as progress:
+        if config.part is not None:
+            encode_part(config, progress)
+            _say(console, f"{config.destdir}: part {config.part}; masscli merge-data joins all parts")
+            return
         outcome = preprocess(config, progress)
     if outcome.fresh:
         _report(console, config, outcome)

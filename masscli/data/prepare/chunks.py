@@ -67,6 +67,11 @@ def cut_chunks(scans: Sequence[FileScan], skip: int = 0) -> Iterator[tuple[LineR
             yield tuple(ranges)
 
 
+def count_chunks(scans: Sequence[FileScan]) -> int:
+    """Return into how many chunks `cut_chunks` cuts aligned files."""
+    return sum(1 for _ in _chunk_bounds(scans))
+
+
 def text_bytes(scans: Iterable[FileScan]) -> int:
     """Return how many bytes of text some files have."""
     return sum(scan.text_size for scan in scans)

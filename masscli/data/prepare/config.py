@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -114,6 +115,9 @@ class PreprocessConfig:
     refuse the file, or skip them. Skipped rows are counted and listed in dropped.tsv."""
     max_bad_rows: float = 0.01
     """Largest share of bad rows that --bad-rows skip allows in a file."""
+    part: str | None = None
+    """Encode only part K of N (as K/N) of text that is too much for one machine, with a given vocabulary.
+    masscli merge-data joins the parts."""
     overwrite: bool = False
     """Replace a data folder that was made from other text or with other settings."""
     seed: int = 1
@@ -123,6 +127,14 @@ class PreprocessConfig:
     def preprocessing(self) -> TextPreprocessing:
         """The preparation of text before it is split into pieces."""
         return TextPreprocessing(self.normalize, self.moses, self.lowercase, self.romanian)
+
+    @property
+    def part_numbers(self) -> tuple[int, int]:
+        """The two numbers of `part`; (1, 1) is all of the text."""
+        if self.part is None:
+            return 1, 1
+        part, parts = map(int, self.part.split("/"))
+        return part, parts
 
     @property
     def allowed_bad_rows(self) -> float | None:
@@ -142,6 +154,11 @@ class PreprocessConfig:
                 self.spm_model is None or not has_codes,
                 "",
                 "--bpe-codes and --spm-model are two vocabularies: give one of them",
+            ),
+            (
+                self.part is None or _is_part(self.part),
+                "part",
+                f"expected K/N, such as 3/64, got {self.part}",
             ),
             *positive(self, "vocab_size", "workers", "shard_size", "vocab_sentences"),
             *not_negative(self, "seed", "bpe_min_count"),
@@ -172,3 +189,9 @@ class PreprocessConfig:
             UnusedOption(self.bpe_codes is None, "bpe_min_count", "there are no --bpe-codes"),
             UnusedOption(self.bad_rows == "refuse", "max_bad_rows", "--bad-rows skip is not given"),
         )
+
+
+def _is_part(text: str) -> bool:
+    """Return whether a text has the form K/N with 1 <= K <= N."""
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    return match is not None and 1 <= int(match[1]) <= int(match[2])

@@ -18,6 +18,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -49,12 +50,20 @@ from masscli.data.prepare.text_groups import TextGroup, group_files, identical_s
 from masscli.data.prepare.vocabulary_sample import make_vocabulary
 from masscli.data.prepare.worker_pool import WorkerPool
 from masscli.data.storage.column_writer import ResumeError
-from masscli.data.storage.manifest import FORMAT, MANIFEST_FILE, PARTIAL_FOLDER, FilterStats, Manifest
+from masscli.data.storage.manifest import (
+    FORMAT,
+    MANIFEST_FILE,
+    PARTIAL_FOLDER,
+    ColumnEntry,
+    FilterStats,
+    Manifest,
+)
 from masscli.text import bpe_codes, corpus
 from masscli.text.corpus import STDIN_COPY, FileScan
 from masscli.text.single_line import one_cell
 from masscli.text.tokenizer import MODEL_FILE, Tokenizer, find_model_file
 from masscli.text.tokenizer_card import TOKENIZER_FILE
+from masscli.text.vocabulary import Vocabulary
 from masscli.version import __version__
 
 INPUT_OPTIONS = frozenset(
@@ -63,7 +72,7 @@ INPUT_OPTIONS = frozenset(
         "trainpref", "validpref", "testpref", "mono",
         "tsv", "jsonl", "conll", "squad", "dialogues", "aligned", "swag", "race",
         "spm_model", "bpe_codes", "bpe_vocab", "bpe_min_count",
-        "destdir", "workers", "overwrite", "max_bad_rows",
+        "destdir", "workers", "overwrite", "max_bad_rows", "part",
     ]
 )  # fmt: skip
 """Options that say where things are. The others decide, together with the text, what the result is."""
@@ -101,7 +110,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Run:
     """Everything that stays the same during a run."""
 
     config: PreprocessConfig
@@ -120,6 +129,14 @@ class _Run:
         """Size of the largest shard in bytes."""
         return self.config.shard_size << 20
 
+    @property
+    def key(self) -> str:
+        """The text, settings and versions on which encoded text depends.
+
+        Another version might write other bytes, which must not be mixed with these.
+        """
+        return f"{self.input_fingerprint} {__version__} {sentencepiece.__version__}"
+
     def scans_of(self, group: TextGroup) -> list[FileScan]:
         """Return the scans of the files of a group."""
         return [self.scans[path] for path in group.paths]
@@ -128,6 +145,23 @@ class _Run:
 def preprocess(config: PreprocessConfig, progress: ProgressReporter) -> Outcome:
     """Make the data folder that `config` describes."""
     started = time.monotonic()
+    with scanned(config, progress) as run:
+        # The same text and settings give the same folder, so that there may be nothing to do.
+        is_fresh = not is_up_to_date(config.destdir, run.input_fingerprint, config.overwrite)
+        if is_fresh:
+            _fill_partial_folder(run)
+            publish(run.folder, config.destdir)
+        remove_partial(config.destdir)
+        size = text_bytes(run.scans.values())
+        return Outcome(Manifest.read(config.destdir), is_fresh, size, time.monotonic() - started)
+
+
+# -- scan --
+
+
+@contextmanager
+def scanned(config: PreprocessConfig, progress: ProgressReporter) -> Iterator[Run]:
+    """Lock the data folder, start the workers, and read every input once."""
     inputs = find_inputs(config)
     with locked(config.destdir), WorkerPool(config.workers) as pool:
         inputs = _copy_stdin(inputs, config.destdir / STDIN_COPY)
@@ -138,19 +172,8 @@ def preprocess(config: PreprocessConfig, progress: ProgressReporter) -> Outcome:
             progress.warn(f"{first} and {second} are the same text: is one of them the wrong file?")
         settings = _settings(config)
         fingerprint = _input_fingerprint(settings, inputs, groups, scans)
-        # The same text and settings give the same folder, so that there may be nothing to do.
-        is_fresh = not is_up_to_date(config.destdir, fingerprint, config.overwrite)
-        if is_fresh:
-            partial = config.destdir / PARTIAL_FOLDER
-            run = _Run(config, inputs, groups, scans, partial, fingerprint, settings, pool, progress)
-            _fill_partial_folder(run)
-            publish(partial, config.destdir)
-        remove_partial(config.destdir)
-        size = text_bytes(scans.values())
-        return Outcome(Manifest.read(config.destdir), is_fresh, size, time.monotonic() - started)
-
-
-# -- scan --
+        partial = config.destdir / PARTIAL_FOLDER
+        yield Run(config, inputs, groups, scans, partial, fingerprint, settings, pool, progress)
 
 
 def _copy_stdin(inputs: RequestedInputs, copy: Path) -> RequestedInputs:
@@ -231,16 +254,14 @@ def _input_fingerprint(
 # -- survey, sample, encode --
 
 
-def _fill_partial_folder(run: _Run) -> None:
+def _fill_partial_folder(run: Run) -> None:
     """Fill the folder `.partial`, up to and including its manifest."""
     folder = run.folder
     # A run that was killed while it was published has nothing left to encode.
     is_complete = (folder / MANIFEST_FILE).is_file()
     if is_complete and Manifest.read(folder).input_fingerprint == run.input_fingerprint:
         return
-    # Another version might write other bytes, and then partial work must not be mixed with it.
-    key = f"{run.input_fingerprint} {__version__} {sentencepiece.__version__}"
-    state = ResumeState.read(folder, key)
+    state = ResumeState.read(folder, run.key)
     if state is not None:
         run.progress.note(f"going on from an earlier run, {_bytes_done(run, state) / 1e6:,.1f} MB are done")
         try:
@@ -248,25 +269,26 @@ def _fill_partial_folder(run: _Run) -> None:
             return
         except ResumeError:
             run.progress.warn("files of the earlier run are damaged, starting anew")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    _make_vocabulary(run)
-    if needs_survey(run.config, run.groups):
-        write_survey(run.groups, run.scans, run.config, folder)
-    state = ResumeState(key=key, writers={})
+    prepare_encoding(run)
+    state = ResumeState(key=run.key, writers={})
     state.write(folder)
     _encode(run, state)
 
 
-def _make_vocabulary(run: _Run) -> None:
+def prepare_encoding(run: Run) -> None:
+    """Empty the folder of partial work and write what encoding needs: the vocabulary and the survey."""
+    shutil.rmtree(run.folder, ignore_errors=True)
+    run.folder.mkdir(parents=True)
     started = time.monotonic()
     tokenizer = make_vocabulary(run.inputs, run.groups, run.scans, run.config, run.folder, run.pool)
     verb = "adopted" if run.config.spm_model or run.config.bpe_codes else "trained"
     seconds = time.monotonic() - started
     run.progress.note(f"vocabulary of {tokenizer.vocab.size} pieces {verb} in {seconds:.1f} s")
+    if needs_survey(run.config, run.groups):
+        write_survey(run.groups, run.scans, run.config, run.folder)
 
 
-def _encode(run: _Run, state: ResumeState) -> None:
+def _encode(run: Run, state: ResumeState) -> None:
     """Encode everything that is not encoded yet, and write the manifest."""
     tokenizer = Tokenizer.load(run.folder)
     state = _encode_text(run, state, tokenizer)
@@ -294,26 +316,47 @@ def _encode(run: _Run, state: ResumeState) -> None:
             tables.append(encoded.table)
             columns += encoded.columns
         flush_to_disk(log)
-    manifest = Manifest(
+    manifest = replace(describe_inputs(run, tokenizer.vocab.fingerprint), tables=tuple(tables))
+    complete_manifest(manifest, run.groups, state, columns, run.folder).write(run.folder)
+
+
+def describe_inputs(run: Run, vocab_fingerprint: str) -> Manifest:
+    """Return the manifest as far as it follows from the text and the settings alone."""
+    return Manifest(
         format=FORMAT,
         input_fingerprint=run.input_fingerprint,
-        vocab_fingerprint=tokenizer.vocab.fingerprint,
+        vocab_fingerprint=vocab_fingerprint,
         languages=run.inputs.languages,
         pairs=run.inputs.pairs,
         pairs_as_mono=run.config.pairs_as_mono,
         settings=run.settings,
         inputs=input_entries(run.groups, run.inputs.tables, run.scans),
+        filter_stats=(),
+        columns=(),
+        texts=text_entries(run.groups),
+        aligned=(),
+        files=(),
+    )
+
+
+def complete_manifest(
+    manifest: Manifest,
+    groups: Sequence[TextGroup],
+    state: ResumeState,
+    columns: Sequence[ColumnEntry],
+    folder: Path,
+) -> Manifest:
+    """Return the manifest with all that is known only when everything has been encoded."""
+    return replace(
+        manifest,
         filter_stats=state.filter_stats,
         columns=tuple(columns),
-        texts=text_entries(run.groups),
-        aligned=pair_entries(run.groups, state.writers),
-        files=file_entries(run.folder, columns, [MODEL_FILE, TOKENIZER_FILE, DROPPED_FILE]),
-        tables=tuple(tables),
+        aligned=pair_entries(groups, state.writers),
+        files=file_entries(folder, columns, [MODEL_FILE, TOKENIZER_FILE, DROPPED_FILE]),
     )
-    manifest.write(run.folder)
 
 
-def _encode_text(run: _Run, state: ResumeState, tokenizer: Tokenizer) -> ResumeState:
+def _encode_text(run: Run, state: ResumeState, tokenizer: Tokenizer) -> ResumeState:
     """Encode everything that is read line by line, and return the final state."""
     total = 0
     for group in run.groups:
@@ -322,7 +365,7 @@ def _encode_text(run: _Run, state: ResumeState, tokenizer: Tokenizer) -> ResumeS
     run.progress.advance(_bytes_done(run, state))
     last_written = time.monotonic()
     with ShardBuilder(run.folder, run.groups, tokenizer.vocab, run.max_shard_bytes, state) as builder:
-        tasks = _chunk_tasks(run, state, tokenizer.vocab.fingerprint, builder.ids_dtype)
+        tasks = chunk_tasks(run, tokenizer.vocab, state.group, state.chunks)
         for chunk in run.pool.map(encode_chunk, tasks):
             builder.add(chunk)
             run.progress.advance(chunk.size)
@@ -331,23 +374,21 @@ def _encode_text(run: _Run, state: ResumeState, tokenizer: Tokenizer) -> ResumeS
                 builder.state().write(run.folder)
                 last_written = time.monotonic()
         state = builder.finish()
-    for stats in state.filter_stats:
-        _check_lines_are_left(stats)
+    check_lines_are_left(state)
     return state
 
 
-def _chunk_tasks(run: _Run, state: ResumeState, fingerprint: str, ids_dtype: str) -> Iterator[ChunkTask]:
-    """Yield a task for every chunk that is not done yet."""
+def chunk_tasks(run: Run, vocab: Vocabulary, first_group: int = 0, skip: int = 0) -> Iterator[ChunkTask]:
+    """Yield a task for every chunk from a group on, except for the first `skip` chunks of that group."""
     survey_key = run.input_fingerprint if needs_survey(run.config, run.groups) else ""
-    # Only the first of the remaining groups may be done in part.
-    skip = state.chunks
-    for group in run.groups[state.group :]:
+    ids_dtype = smallest_ids_dtype(vocab)
+    for group in run.groups[first_group:]:
         for ranges in cut_chunks(run.scans_of(group), skip):
-            yield ChunkTask(group, ranges, run.config, run.folder, fingerprint, ids_dtype, survey_key)
+            yield ChunkTask(group, ranges, run.config, run.folder, vocab.fingerprint, ids_dtype, survey_key)
         skip = 0
 
 
-def _bytes_done(run: _Run, state: ResumeState) -> int:
+def _bytes_done(run: Run, state: ResumeState) -> int:
     """Return how many bytes of text are encoded."""
     if not run.groups:
         return 0
@@ -357,12 +398,14 @@ def _bytes_done(run: _Run, state: ResumeState) -> int:
     return done + bytes_in_chunks(run.scans_of(run.groups[state.group]), state.chunks)
 
 
-def _check_lines_are_left(stats: FilterStats) -> None:
+def check_lines_are_left(state: ResumeState) -> None:
     """Raise MasscliError if no line of a training set is left."""
-    if not stats.group.startswith("train.") or stats.kept:
-        return
-    reasons = ", ".join(f"{count} {reason}" for reason, count in stats.dropped.items()) or "all blank"
-    raise MasscliError(f"{stats.group}: not one of {stats.lines} lines was kept ({reasons})", _advice(stats))
+    for stats in state.filter_stats:
+        if stats.group.startswith("train.") and not stats.kept:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in stats.dropped.items()) or "all blank"
+            raise MasscliError(
+                f"{stats.group}: not one of {stats.lines} lines was kept ({reasons})", _advice(stats)
+            )
 
 
 def _advice(stats: FilterStats) -> str | None:

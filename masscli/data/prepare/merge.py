@@ -1,0 +1,74 @@
+"""Join the parts of a corpus that was encoded on several machines (see part.py): `masscli merge-data`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from masscli.core.errors import MasscliError
+from masscli.data.prepare.folder_contents import column_entries
+from masscli.data.prepare.part_files import PartInfo, read_chunks
+from masscli.data.prepare.pipeline import check_lines_are_left, complete_manifest
+from masscli.data.prepare.publish import is_up_to_date, locked, publish, remove_partial
+from masscli.data.prepare.resume_state import ResumeState
+from masscli.data.prepare.shard_builder import ShardBuilder
+from masscli.data.storage.manifest import PARTIAL_FOLDER, Manifest
+from masscli.text.tokenizer import MODEL_FILE, Tokenizer
+from masscli.text.tokenizer_card import TOKENIZER_FILE
+
+
+def merge_parts(folders: Sequence[Path], destdir: Path, overwrite: bool) -> Manifest:
+    """Join all parts of a corpus in the data folder `destdir`, and return its manifest.
+
+    Raises MasscliError unless these are all parts, of the same text and settings.
+    """
+    infos = _check_parts(folders)
+    first_folder, first = infos[0]
+    manifest = first.manifest
+    max_shard_bytes = int(json.loads(manifest.settings["shard_size"])) << 20
+    with locked(destdir):
+        if not is_up_to_date(destdir, manifest.input_fingerprint, overwrite):
+            partial = destdir / PARTIAL_FOLDER
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            for name in (MODEL_FILE, TOKENIZER_FILE):
+                shutil.copyfile(first_folder / name, partial / name)
+            vocab = Tokenizer.load(partial).vocab
+            state = ResumeState(key=first.key, writers={})
+            with ShardBuilder(partial, first.groups, vocab, max_shard_bytes, state) as builder:
+                for folder, info in infos:
+                    for chunk in read_chunks(folder, info):
+                        builder.add(chunk)
+                state = builder.finish()
+            check_lines_are_left(state)
+            columns = column_entries(first.groups, state.writers)
+            complete_manifest(manifest, first.groups, state, columns, partial).write(partial)
+            publish(partial, destdir)
+        remove_partial(destdir)
+        return Manifest.read(destdir)
+
+
+def _check_parts(folders: Sequence[Path]) -> list[tuple[Path, PartInfo]]:
+    """Return the parts in their order.
+
+    Raises MasscliError unless they belong together and none is missing.
+    """
+    infos = [(folder, PartInfo.read(folder)) for folder in folders]
+    infos.sort(key=lambda pair: pair[1].part)
+    _, first = infos[0]
+    for folder, info in infos:
+        if (info.key, info.parts) != (first.key, first.parts):
+            raise MasscliError(
+                f"{folder}: is of other text, settings or versions than {infos[0][0]}",
+                "all parts need the same command but for --part and --destdir, and the same masscli",
+            )
+    numbers = [info.part for _, info in infos]
+    for number in range(1, first.parts + 1):
+        if numbers.count(number) != 1:
+            problem = "is missing" if number not in numbers else "is given twice"
+            raise MasscliError(
+                f"part {number} of {first.parts} {problem}", "name the folder of each part once"
+            )
+    return infos

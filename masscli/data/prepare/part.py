@@ -1,0 +1,149 @@
+"""Encode one part of a corpus that is too large for one machine: `masscli preprocess --part K/N`.
+
+Text is encoded in chunks, which depend on the text alone. Part K of N encodes the chunks from (K-1)/N to K/N
+of all chunks, and keeps them as they come from the workers. `masscli merge-data` appends the chunks of all
+parts, in order, by the same `ShardBuilder` that a single run uses, so that the result has the same bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from masscli.core import files
+from masscli.core.errors import MasscliError
+from masscli.data.prepare.chunks import bytes_in_chunks, count_chunks
+from masscli.data.prepare.config import PreprocessConfig
+from masscli.data.prepare.encoding import ChunkTask, encode_chunk
+from masscli.data.prepare.part_files import PACK_CHUNKS, PART_FILE, PartInfo, pack_name, write_pack
+from masscli.data.prepare.pipeline import (
+    ProgressReporter,
+    Run,
+    chunk_tasks,
+    describe_inputs,
+    prepare_encoding,
+    scanned,
+)
+from masscli.text.corpus import STDIN_COPY
+from masscli.text.tokenizer import MODEL_FILE, Tokenizer
+from masscli.text.tokenizer_card import TOKENIZER_FILE
+from masscli.text.vocabulary import Vocabulary
+
+Slice = tuple[int, int, int]
+"""Successive chunks of a group: the number of the group, its first chunk in the slice, and the one after the
+last."""
+LABEL_FILE = "label"
+"""Names the part and the text that the files with chunks belong to."""
+
+
+def encode_part(settings: PreprocessConfig, progress: ProgressReporter) -> PartInfo:
+    """Encode the part that `settings.part` names into the folder `settings.destdir`.
+
+    A part that was interrupted goes on after its last complete file. Raises MasscliError for what cannot be
+    divided: labelled examples and standard input.
+    """
+    folder = settings.destdir
+    part, parts = settings.part_numbers
+    with scanned(settings, progress) as run:
+        _check_divisible(run)
+        slices = list(_slices(run, part, parts))
+        label = f"{run.key} {part}/{parts}"
+        _remove_other_packs(folder, label, settings.overwrite)
+        prepare_encoding(run)
+        vocab = Tokenizer.load(run.folder).vocab
+        files.write_atomic(folder / LABEL_FILE, label.encode())
+        info = PartInfo(
+            key=run.key,
+            part=part,
+            parts=parts,
+            chunks=sum(stop - start for _, start, stop in slices),
+            groups=run.groups,
+            manifest=describe_inputs(run, vocab.fingerprint),
+        )
+        progress.start(f"encoding part {part} of {parts}", _bytes_of(run, slices))
+        for number in range(info.packs):
+            path = folder / pack_name(number)
+            if path.exists():
+                continue
+            first = number * PACK_CHUNKS
+            tasks = _tasks(run, vocab, slices, first, first + PACK_CHUNKS)
+            chunks = []
+            for chunk in run.pool.map(encode_chunk, tasks):
+                chunks.append(chunk)
+                progress.advance(chunk.size)
+            write_pack(path, chunks, run.groups)
+        for name in (MODEL_FILE, TOKENIZER_FILE):
+            shutil.copyfile(run.folder / name, folder / name)
+        info.write(folder)
+        return info
+
+
+def _check_divisible(run: Run) -> None:
+    """Raise MasscliError if the vocabulary is not given, or if there is more to read than lines of files."""
+    if run.config.spm_model is None and run.config.bpe_codes is None:
+        raise MasscliError(
+            "--part: every part must have the same vocabulary",
+            "train one on a sample of the text with masscli preprocess, and give it with --spm-model",
+        )
+    if run.inputs.tables:
+        raise MasscliError(
+            "--part: labelled examples are not divided", "preprocess them alone, with the same --spm-model"
+        )
+    if any(path.name == STDIN_COPY for path in run.scans):
+        raise MasscliError(
+            "--part: standard input is not divided", "every part must be able to read all of the files"
+        )
+
+
+def _slices(run: Run, part: int, parts: int) -> Iterator[Slice]:
+    """Yield which chunks of which groups belong to a part: (number of the group, first chunk, stop)."""
+    counts = [count_chunks(run.scans_of(group)) for group in run.groups]
+    start = sum(counts) * (part - 1) // parts
+    stop = sum(counts) * part // parts
+    for group, count in enumerate(counts):
+        if start < count and stop > 0:
+            yield group, max(start, 0), min(stop, count)
+        start -= count
+        stop -= count
+
+
+def _bytes_of(run: Run, slices: Sequence[Slice]) -> int:
+    """Return how many bytes of text slices have."""
+    total = 0
+    for group, start, stop in slices:
+        scans = run.scans_of(run.groups[group])
+        total += bytes_in_chunks(scans, stop) - bytes_in_chunks(scans, start)
+    return total
+
+
+def _tasks(
+    run: Run, vocab: Vocabulary, slices: Sequence[Slice], first: int, stop: int
+) -> Iterator[ChunkTask]:
+    """Yield the tasks for the chunks from number `first` to `stop` of all chunks of a part."""
+    for group, slice_start, slice_stop in slices:
+        size = slice_stop - slice_start
+        begin, end = max(first, 0), min(stop, size)
+        if begin < end:
+            yield from islice(chunk_tasks(run, vocab, group, slice_start + begin), end - begin)
+        first -= size
+        stop -= size
+
+
+def _remove_other_packs(folder: Path, label: str, overwrite: bool) -> None:
+    """Remove what another part, or other text, has left in the folder.
+
+    Raises MasscliError if it is finished, unless `overwrite` is set.
+    """
+    path = folder / LABEL_FILE
+    if path.exists() and path.read_bytes() == label.encode():
+        return
+    if (folder / PART_FILE).exists() and not overwrite:
+        raise MasscliError(
+            f"{folder}: holds another part, or one of other text or settings",
+            "give each part its own --destdir, or --overwrite to replace it",
+        )
+    (folder / PART_FILE).unlink(missing_ok=True)
+    for pack in folder.glob("chunks.*.npz"):
+        pack.unlink()

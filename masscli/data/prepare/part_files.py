@@ -1,0 +1,134 @@
+"""The files of one part of a corpus that was encoded on several machines (see part.py and merge.py).
+
+chunks.00000.npz ...   PACK_CHUNKS encoded chunks each, written one file after another
+vocab.model, tokenizer.json
+part.json              written last: what part it is, and what merging must know of the whole
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masscli.core import files
+from masscli.core.config import ConfigError, config, from_dict, to_dict
+from masscli.core.errors import MasscliError
+from masscli.data.prepare.encoding import EncodedChunk
+from masscli.data.prepare.text_groups import TextGroup
+from masscli.data.storage.columns import RowBlock
+from masscli.data.storage.manifest import FilterStats, Manifest
+from masscli.text.corpus import decode_text
+
+PART_FILE = "part.json"
+PACK_CHUNKS = 64
+"""Chunks in a file: some 16 MB of ids."""
+_HINT = "run masscli preprocess --part again for this part"
+
+
+@config
+class PartInfo:
+    """The contents of `part.json`.
+
+    `key` names the text, settings and versions, which must be the same in all parts. `manifest` is that of
+    the whole, as far as it is known before everything is encoded.
+    """
+
+    key: str
+    part: int
+    parts: int
+    chunks: int
+    groups: tuple[TextGroup, ...]
+    manifest: Manifest
+
+    @property
+    def packs(self) -> int:
+        """Number of files with chunks."""
+        return -(-self.chunks // PACK_CHUNKS)
+
+    @classmethod
+    def read(cls, folder: Path) -> PartInfo:
+        """Return the description of a finished part. Raises MasscliError if there is none."""
+        path = folder / PART_FILE
+        try:
+            return from_dict(cls, json.loads(decode_text(path.read_bytes(), path)))
+        except (FileNotFoundError, NotADirectoryError):
+            raise MasscliError(f"{folder}: is not a finished part", _HINT) from None
+        except (ValueError, RecursionError, ConfigError) as error:
+            raise MasscliError(f"{path}: is damaged ({error})", _HINT) from None
+
+    def write(self, folder: Path) -> None:
+        """Write the description atomically."""
+        text = json.dumps(to_dict(self), ensure_ascii=False)
+        files.write_atomic(folder / PART_FILE, text.encode())
+
+
+@config
+class ChunkInfo:
+    """What an encoded chunk holds besides its columns."""
+
+    group: int
+    size: int
+    columns: tuple[str, ...]
+    document_breaks: tuple[int, ...]
+    filter_stats: tuple[FilterStats, ...]
+    dropped_lines: str
+
+
+def pack_name(number: int) -> str:
+    """Return the name of a file with chunks."""
+    return f"chunks.{number:05d}.npz"
+
+
+def write_pack(path: Path, chunks: Sequence[EncodedChunk], groups: Sequence[TextGroup]) -> None:
+    """Write encoded chunks to a file: their columns as arrays, everything else as JSON."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for number, chunk in enumerate(chunks):
+        info = ChunkInfo(
+            group=groups.index(chunk.group),
+            size=chunk.size,
+            columns=tuple(chunk.columns),
+            document_breaks=tuple(chunk.document_breaks),
+            filter_stats=chunk.filter_stats,
+            dropped_lines=chunk.dropped_lines,
+        )
+        arrays[f"{number}/info"] = np.frombuffer(json.dumps(to_dict(info)).encode(), np.uint8)
+        for column, rows in enumerate(chunk.columns.values()):
+            arrays[f"{number}/{column}/values"] = rows.values
+            arrays[f"{number}/{column}/lengths"] = rows.lengths
+    with files.open_atomic(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def read_chunks(folder: Path, info: PartInfo) -> Iterator[EncodedChunk]:
+    """Yield the chunks of a part. Raises MasscliError if a file is missing or damaged."""
+    for pack in range(info.packs):
+        path = folder / pack_name(pack)
+        count = min(PACK_CHUNKS, info.chunks - pack * PACK_CHUNKS)
+        try:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                chunks = [_chunk(arrays, number, info.groups) for number in range(count)]
+        except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, ConfigError) as error:
+            raise MasscliError(f"{path}: is missing or damaged ({error})", _HINT) from None
+        yield from chunks
+
+
+def _chunk(arrays: Mapping[str, NDArray[Any]], number: int, groups: Sequence[TextGroup]) -> EncodedChunk:
+    """Return a chunk from the arrays of a file (see `write_pack`)."""
+    info = from_dict(ChunkInfo, json.loads(arrays[f"{number}/info"].tobytes()))
+    columns = {}
+    for column, name in enumerate(info.columns):
+        columns[name] = RowBlock(arrays[f"{number}/{column}/values"], arrays[f"{number}/{column}/lengths"])
+    return EncodedChunk(
+        group=groups[info.group],
+        size=info.size,
+        columns=columns,
+        document_breaks=list(info.document_breaks),
+        filter_stats=info.filter_stats,
+        dropped_lines=info.dropped_lines,
+    )
