@@ -30,6 +30,7 @@ COMMANDS = {
     "generate": "Turn text into text with a trained model.",
     "predict": "Predict labels, numbers, tags, choices or answers.",
     "score": "Compare text, labels, tags or answers with references.",
+    "compare": "Compare two models, or their outputs, line by line.",
     "average": "Average the weights of several checkpoints.",
     "import": "Turn published weights of other toolkits into a run.",
     "export": "Turn a run into files that other programs read.",

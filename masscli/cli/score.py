@@ -9,6 +9,10 @@ predict` writes.
 
 With several HYP and --paired, each is compared with the first by paired bootstrap resampling.
 
+With --gen-subset, HYP are runs, and no references are needed: everything that validation measures of a run is
+measured on that split of its data, such as losses, BLEU and accuracy. With --context-window, it is the
+perplexity of a gpt run over running text, in windows that overlap by so many tokens.
+
 Examples:
   masscli score hyp.de --ref test.de --metric bleu,chrf
   masscli score hyp.de --ref test.de --metric multi-bleu --lang de --lowercase
@@ -21,6 +25,8 @@ Examples:
   masscli score race.jsonl --ref dev.jsonl --column label --metric accuracy
   masscli score summaries.txt --ref test.jsonl --column summary --metric rouge,rouge-lsum --stem
   masscli score hyp.de --ref test.de --append scores.jsonl --tag method=mass --tag seed=1
+  masscli score runs/ende --gen-subset test
+  masscli score runs/gpt --gen-subset test --context-window 256
 """
 
 from __future__ import annotations
@@ -48,6 +54,7 @@ from masscli.cli.score_inputs import (
     read_hypotheses,
     read_references,
 )
+from masscli.cli.score_runs import MeasureRequest, score_runs
 from masscli.cli.score_squad import score_squad
 from masscli.core.errors import MasscliError
 from masscli.metrics import METRIC_FAMILIES, build_metrics, compare, score, score_lines
@@ -85,10 +92,14 @@ class Texts:
 
 def run(
     options: ScoreConfig,
-    hyp: Annotated[list[Path], typer.Argument(metavar="HYP", help="Text to score; - is standard input.")],
-    ref: Annotated[
-        list[Path], typer.Option("--ref", "-r", metavar="FILE", help="Reference; repeatable, or with commas.")
+    hyp: Annotated[
+        list[Path],
+        typer.Argument(metavar="HYP", help="Text to score; - is standard input. With --gen-subset: runs."),
     ],
+    ref: Annotated[
+        list[Path] | None,
+        typer.Option("--ref", "-r", metavar="FILE", help="Reference; repeatable, or with commas."),
+    ] = None,
     src: Annotated[
         Path | None, typer.Option("--src", metavar="FILE", help="Source text, only to notice a copy of it.")
     ] = None,
@@ -100,13 +111,41 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Tag of the scores in --append, such as seed=1. Repeatable."),
     ] = None,
+    gen_subset: Annotated[
+        str | None, typer.Option(metavar="SPLIT", help="Measure runs on this split (test, valid, ...).")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Data of --gen-subset (default: those of the run).")
+    ] = None,
+    context_window: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Measure the perplexity of running text, with N tokens of context."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device of --gen-subset: auto, cpu, cuda, ...")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32, for --gen-subset.")] = "auto",
 ) -> None:
-    """Score each hypothesis file."""
+    """Score each hypothesis file, or each run."""
     tags = parse_tags(tag, "--tag")
     if tags and append is None:
         raise MasscliError("--tag: tags are written to the log of --append only", "add --append scores.jsonl")
     if append is not None and options.sentence_level:
         raise MasscliError("--append: logs scores of whole files, and does not go with --sentence-level")
+    if gen_subset is not None or context_window is not None or data is not None:
+        request = MeasureRequest(hyp, gen_subset, data, context_window, device, precision)
+        score_runs(options, request, ref, append, tags)
+        return
+    if ref is None:
+        raise MasscliError(
+            "--ref: there is nothing to compare with",
+            "masscli score HYP --ref FILE, or masscli score RUN --gen-subset test",
+        )
+    scores = _score_files(options, hyp, ref, src)
+    if append is not None:
+        _append(append, scores, tags)
+
+
+def _score_files(options: ScoreConfig, hyp: list[Path], ref: list[Path], src: Path | None) -> Scores:
+    """Score files with outputs, print the scores, and return them; there are none with --sentence-level."""
     if "squad" in options.metric:
         scores: Scores = score_squad(options, hyp, ref)
     else:
@@ -122,14 +161,13 @@ def run(
         _warn_of_oddities(options, texts, src)
         if options.sentence_level:
             _print_line_scores(options, texts)
-            return
+            return {}
         scores = _compute(options, texts)
         if options.format == "json":
             print(as_json(scores))
         else:
             print(as_table(scores) if options.paired else as_lines(scores))
-    if append is not None:
-        _append(append, scores, tags)
+    return scores
 
 
 def _read_texts(options: ScoreConfig, hyp: Sequence[Path], ref: Sequence[Path]) -> Texts:

@@ -53,7 +53,14 @@ BEFORE = {
             --aligned test=multi30k/train.en:multi30k/valid.en
         masscli finetune data-bin/headlines --task summarize --save-dir runs/headlines
     """,
-    "how-to/watch-and-compare.md": f"masscli preprocess {PAIRS}",
+    "how-to/watch-and-compare.md": f"""
+        masscli preprocess {PAIRS}
+        masscli finetune --task translate -s en -t de --save-dir runs/ende
+        cp -r runs/ende runs/candidate
+        cp -r runs/ende runs/deployed
+        cp multi30k/test2016.en test.en
+        cp multi30k/test2016.de test.de
+    """,
     "how-to/generate-and-score.md": f"""
         masscli preprocess {PAIRS}
         masscli finetune --task translate -s en -t de --save-dir runs/ende

@@ -22,7 +22,7 @@ from masscli.training.optim import make_optimizer, restore_optimizer_state
 from masscli.training.precision import bf16_is_faster, choose_device, choose_dtype
 from masscli.training.recipe import Recipe
 from masscli.training.setup.batch_changes import rescale_positions
-from masscli.training.setup.build_streams import build_objectives, build_stream
+from masscli.training.setup.build_streams import build_objectives, build_stream, restore_objectives
 from masscli.training.setup.build_validator import build_validator
 from masscli.training.setup.notes import note_changed_rate, note_data, note_kept_warmup, note_long_warmup
 from masscli.training.setup.run_context import RunCheckpoints, RunContext
@@ -76,7 +76,8 @@ def build(
     model = Transformer(recipe.model, vocab.size, state.languages, vocab.id_ranges)
     objectives = build_objectives(recipe, framing)
     if last is not None:
-        _restore_weights(model, objectives, last)
+        model.load_state_dict(last.weights())
+        restore_objectives(objectives, last)
     else:
         notes += _initialize(model, objectives, recipe, context)
     # Frozen parameters must be known before the optimizer is made.
@@ -160,16 +161,6 @@ def _model_languages(recipe: Recipe, context: RunContext) -> tuple[str, ...]:
     if recipe.init_from is not None:
         languages = context.open_checkpoint(recipe.init_from).state.languages
     return tuple(dict.fromkeys([*languages, *context.languages(recipe.stream)]))
-
-
-def _restore_weights(model: Transformer, objectives: Mapping[str, Objective], last: Checkpoint) -> None:
-    model.load_state_dict(last.weights())
-    tensors = last.objective_state()
-    for name, objective in objectives.items():
-        # Objectives of all streams share one file, in which names begin with the stream.
-        prefix = f"{name}."
-        values = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-        objective.load_state_dict(values)
 
 
 def _initialize(

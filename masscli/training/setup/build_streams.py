@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
+from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.errors import MasscliError
 from masscli.core.schedule import parse_schedule
 from masscli.data.batches.framing import Framing
@@ -35,6 +37,16 @@ def build_objectives(recipe: Recipe, framing: Framing) -> dict[str, Objective]:
                 "choose one language with --langs",
             )
     return objectives
+
+
+def restore_objectives(objectives: Mapping[str, Objective], checkpoint: Checkpoint) -> None:
+    """Give the objectives, by stream, the parameters that a checkpoint has of them."""
+    tensors = checkpoint.objective_state()
+    for name, objective in objectives.items():
+        # Objectives of all streams share one file, in which names begin with the stream.
+        prefix = f"{name}."
+        values = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        objective.load_state_dict(values)
 
 
 def build_stream(

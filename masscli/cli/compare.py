@@ -1,0 +1,167 @@
+"""Compare two models, or their outputs, line by line.
+
+OLD and NEW are runs or checkpoints, which translate the lines of --input one after the other, or files with
+their outputs. The report has the share of changed lines, the lines that lost most, speed and, with --ref, the
+scores of both with a test of the difference by paired bootstrap resampling.
+
+The exit status is 3 if NEW is worse: if a metric is lower with a p-value below --alpha, or if more lines
+changed than --max-changed allows. So a pipeline can stop before a model is replaced.
+
+Examples:
+  masscli compare runs/deployed runs/candidate --input test.en --ref test.de
+  masscli compare old.de new.de --input test.en --ref test.de --metric bleu,chrf --worst 20
+  masscli compare runs/ende runs/ende-averaged --input live.en --max-changed 0.1 --format json
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from masscli.core.config import Flags, check, config, not_negative, positive
+from masscli.generation.config import GenerationConfig
+from masscli.metrics.config import ScoreConfig
+from masscli.text.corpus import iter_lines
+from masscli.text.single_line import json_line, one_line
+
+if TYPE_CHECKING:
+    from masscli.reporting.comparison import Comparison
+
+WORSE = 3
+"""Exit status if the new model is worse."""
+
+
+@config
+class CompareConfig:
+    """What is compared, and when a model counts as worse."""
+
+    input: Annotated[Path, Flags("-i")]
+    """Lines to translate, as text (also .gz, .xz)."""
+    ref: Annotated[Path | None, Flags("-r")] = None
+    """References of the lines."""
+    metric: Annotated[tuple[str, ...], Flags("-m")] = ("bleu", "chrf")
+    """Metrics of all lines, with --ref."""
+    worst: int = 5
+    """Number of lines to show that lost most."""
+    alpha: float = 0.05
+    """A lower score counts if its p-value is below this."""
+    max_changed: float = 1.0
+    """Largest share of lines that may change."""
+    source_lang: Annotated[str | None, Flags("-s")] = None
+    """Language of the input (default: that of the run, when it has one direction)."""
+    target_lang: Annotated[str | None, Flags("-t")] = None
+    """Language of the outputs (default: that of the run, when it has one direction)."""
+    batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
+    """Most source tokens times beams in a batch."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of both models."""
+    format: Literal["text", "json"] = "text"
+    """Form of the report."""
+
+    def __post_init__(self) -> None:
+        check(
+            *positive(self, "batch_tokens"),
+            *not_negative(self, "worst"),
+            (0 <= self.max_changed <= 1, "max_changed", f"must lie in [0, 1], got {self.max_changed}"),
+            (0 < self.alpha < 1, "alpha", f"must lie in (0, 1), got {self.alpha}"),
+        )
+
+
+def run(
+    options: CompareConfig,
+    search: GenerationConfig,
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A run, a checkpoint, or a file of outputs.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="What is to take its place.")],
+) -> None:
+    """Compare, print the report, and exit with 3 if the new model is worse."""
+    from masscli.metrics import build_metrics
+    from masscli.reporting.comparison import compare_outputs
+
+    metrics = ScoreConfig(metric=options.metric)
+    # An unknown metric is refused before anything is translated.
+    build_metrics(metrics)
+    sources = list(iter_lines(options.input))
+    references = None if options.ref is None else list(iter_lines(options.ref))
+    old_outputs, old_speed = _outputs(old, sources, search, options)
+    new_outputs, new_speed = _outputs(new, sources, search, options)
+    speeds = {str(old): old_speed, str(new): new_speed}
+    comparison = compare_outputs(sources, old_outputs, new_outputs, references, metrics, options.worst)
+    reasons = _reasons(comparison, options)
+    if options.format == "json":
+        fields = {**asdict(comparison), "sentences_per_second": speeds, "worse_because": reasons}
+        print(json_line(fields))
+    else:
+        _print_report(comparison, speeds)
+    for reason in reasons:
+        print(f"{new} is worse than {old}: {reason}", file=sys.stderr)
+    if reasons:
+        raise typer.Exit(WORSE)
+
+
+def _reasons(comparison: Comparison, options: CompareConfig) -> list[str]:
+    """Return why the new model counts as worse; nothing if it does not."""
+    reasons = []
+    for name in comparison.significantly_worse(options.alpha):
+        reasons.append(f"{name} is lower (p < {options.alpha:g})")
+    share = comparison.changed_share
+    if share > options.max_changed:
+        reasons.append(f"{share:.1%} of the lines changed (--max-changed {options.max_changed:g})")
+    return reasons
+
+
+def _outputs(
+    path: Path, sources: Sequence[str], search: GenerationConfig, options: CompareConfig
+) -> tuple[list[str], float | None]:
+    """Return the outputs of a run, with its speed in sentences a second, or those in a file."""
+    if path.is_file():
+        return list(iter_lines(path)), None
+    from masscli.api.text_model import TextModel
+
+    model = TextModel.open(
+        [path],
+        source=options.source_lang,
+        target=options.target_lang,
+        device=options.device,
+        precision=options.precision,
+    )
+    for warning in model.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    translator = model.translator(search, batch_tokens=options.batch_tokens)
+    started = time.perf_counter()
+    translations = translator.translate(sources, model.task.source, model.task.target)
+    lines = [one_line(hypotheses[0].text) for hypotheses in translations]
+    return lines, len(lines) / (time.perf_counter() - started)
+
+
+def _print_report(comparison: Comparison, speeds: Mapping[str, float | None]) -> None:
+    from masscli.cli.score_formats import as_table
+
+    print(f"lines    {comparison.lines:,}")
+    counts = f"{comparison.changed:,} ({comparison.changed_share:.1%})"
+    if comparison.better is not None:
+        counts += f": {comparison.better:,} better, {comparison.worse:,} worse by chrF"
+    print(f"changed  {counts}")
+    for name, speed in speeds.items():
+        if speed is not None:
+            print(f"speed    {speed:.1f} sentences/s  {name}")
+    if comparison.new_scores:
+        print()
+        print(as_table({"old": comparison.old_scores, "new": comparison.new_scores}))
+    if comparison.worst:
+        measure = "largest regressions by chrF" if comparison.new_scores else "largest changes by chrF"
+        print(f"\n{measure}:")
+    for line in comparison.worst:
+        print(f"line {line.number}: {line.old_score:.1f} -> {line.new_score:.1f}")
+        print(f"  source     {line.source}")
+        if line.reference is not None:
+            print(f"  reference  {line.reference}")
+        print(f"  old        {line.old}")
+        print(f"  new        {line.new}")

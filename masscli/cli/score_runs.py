@@ -1,0 +1,122 @@
+"""Measure runs on a split of their data: `masscli score RUN --gen-subset SPLIT`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from masscli.core.config import is_changed, iter_options
+from masscli.core.errors import MasscliError
+from masscli.metrics.config import ScoreConfig
+from masscli.reporting.score_log import LoggedScore, append_scores
+
+if TYPE_CHECKING:
+    from masscli.training.setup.measure import Measurement
+
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+USED_OPTIONS = ("format",)
+"""Options of `masscli score` that count for runs, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureRequest:
+    """What is to be measured."""
+
+    runs: Sequence[Path]
+    split: str | None
+    data: Path | None
+    context: int | None
+    """Tokens of context for running text; None measures what validation does."""
+    device: str
+    precision: str
+
+
+def score_runs(
+    options: ScoreConfig,
+    request: MeasureRequest,
+    ref: Sequence[Path] | None,
+    append: Path | None,
+    tags: Mapping[str, str],
+) -> None:
+    """Measure each run, print its metrics, and log them. Raises MasscliError for options of files."""
+    _check(options, request, ref)
+    measured = {}
+    for path in request.runs:
+        measured[str(path)] = _measure(path, request)
+        for warning in measured[str(path)].warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+    if options.format == "json":
+        print(_as_json(measured, str(request.split)))
+    else:
+        print(_as_lines(measured))
+    if append is not None:
+        _append(append, measured, f"split:{request.split}", tags)
+
+
+def _check(options: ScoreConfig, request: MeasureRequest, ref: Sequence[Path] | None) -> None:
+    if request.split is None:
+        raise MasscliError("--data and --context-window: are for runs", "add --gen-subset test")
+    if ref is not None:
+        raise MasscliError("--ref: the references of --gen-subset are those of the data", "leave it out")
+    if request.precision not in PRECISIONS:
+        raise MasscliError(f"--precision: {request.precision!r} is not one of {', '.join(PRECISIONS)}")
+    for option in iter_options(type(options)):
+        if option.key not in USED_OPTIONS and is_changed(options, option.key):
+            flag = f"--{option.key.replace('_', '-')}"
+            raise MasscliError(
+                f"{flag}: a run is measured as validation does it",
+                "leave it out, or score what `masscli generate` or `predict` writes",
+            )
+    for path in request.runs:
+        if not path.is_dir():
+            raise MasscliError(f"{path}: is no run or checkpoint", "name the folder of a run")
+
+
+def _measure(path: Path, request: MeasureRequest) -> Measurement:
+    from masscli.training.precision import choose_device
+    from masscli.training.setup.measure import TrainedRun
+
+    run = TrainedRun(path, request.data, choose_device(request.device), request.precision)
+    if request.context is not None:
+        return run.measure_running_text(str(request.split), request.context)
+    return run.measure(str(request.split))
+
+
+def _as_lines(measured: Mapping[str, Measurement]) -> str:
+    """Return a line for each metric, with the name of the run if there are several."""
+    rows = []
+    for run, measurement in measured.items():
+        prefix = f"{run}  " if len(measured) > 1 else ""
+        for name, value in measurement.metrics.items():
+            rows.append((f"{prefix}{name}", f"{value:.4f}", measurement.signatures.get(name, "")))
+    width = max(len(name) for name, _, _ in rows)
+    value_width = max(len(value) for _, value, _ in rows)
+    lines = [f"{name:<{width}} = {value:>{value_width}}  {signature}" for name, value, signature in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _as_json(measured: Mapping[str, Measurement], split: str) -> str:
+    """Return a list with one object for each run and metric; values are not rounded."""
+    objects = []
+    for run, measurement in measured.items():
+        for name, value in measurement.metrics.items():
+            fields = {"run": run, "split": split, "name": name, "value": value}
+            if name in measurement.signatures:
+                fields["signature"] = measurement.signatures[name]
+            objects.append(fields)
+    return json.dumps(objects, ensure_ascii=False, indent=1)
+
+
+def _append(path: Path, measured: Mapping[str, Measurement], split: str, tags: Mapping[str, str]) -> None:
+    """Log metrics with their tags, and with the name of their run if there are several."""
+    logged = []
+    for run, measurement in measured.items():
+        own_tags = dict(tags) if len(measured) == 1 else {**tags, "run": run}
+        for name, value in measurement.metrics.items():
+            signature = measurement.signatures.get(name, split)
+            logged.append(LoggedScore(name, value, signature, tuple(own_tags.items())))
+    append_scores(path, logged)

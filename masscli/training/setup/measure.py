@@ -1,0 +1,157 @@
+"""Measure a trained run on any split: its losses and everything else that validation measures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core.errors import MasscliError
+from masscli.data.storage.data_folder import DataFolder
+from masscli.generation.running_text import negative_log_likelihood
+from masscli.models.transformer import Transformer
+from masscli.objectives.causal_lm.options import GptOptions
+from masscli.objectives.objective import Objective
+from masscli.objectives.write.options import ConditionalGenerationOptions
+from masscli.training.precision import choose_dtype
+from masscli.training.recipe import Recipe
+from masscli.training.setup.build_streams import build_objectives, restore_objectives
+from masscli.training.setup.build_validator import build_validator
+from masscli.training.setup.run_context import RunContext
+
+
+@dataclass(slots=True)
+class Measurement:
+    """What was measured of a run on a split."""
+
+    checkpoint: Path
+    metrics: dict[str, float] = field(default_factory=dict)
+    signatures: dict[str, str] = field(default_factory=dict)
+    """How a metric was computed, for those that have a signature."""
+    warnings: list[str] = field(default_factory=list)
+
+
+class TrainedRun:
+    """A checkpoint with its model, its objectives and a data folder."""
+
+    def __init__(self, path: Path, data_dir: Path | None, device: torch.device, precision: str) -> None:
+        """Open a run or checkpoint. Raises MasscliError if the data have another vocabulary."""
+        self.checkpoint = Checkpoint.open(path)
+        self.recipe = replace(self.checkpoint.recipe, data=data_dir or self.checkpoint.recipe.data)
+        if not self.recipe.stream:
+            raise MasscliError(
+                f"{path}: was not trained here, and has no objective to measure",
+                "fine-tune it, or score what it generates",
+            )
+        self.context = RunContext.open(self.recipe.data)
+        self.framing = self.checkpoint.framing()
+        if self.context.data.vocab.fingerprint != self.framing.vocab.fingerprint:
+            raise MasscliError(
+                f"{self.recipe.data}: was made with another vocabulary than {path}",
+                "name the right folder with --data",
+            )
+        self.model = Transformer(self.recipe.model, self.framing.vocab.size, self.checkpoint.state.languages)
+        self.model.load_state_dict(self.checkpoint.weights())
+        self.model.to(device).eval()
+        # As in training: weights in fp32, and products in the precision that is asked for.
+        self.model.compute_dtype = choose_dtype(precision, device)
+        self.objectives = self._objectives(device)
+
+    def measure(self, split: str) -> Measurement:
+        """Return all metrics of the run on a split.
+
+        Streams of pairs are also translated (BLEU), and tasks that write text write (ROUGE). Raises
+        MasscliError if there is nothing of this split.
+        """
+        recipe = _recipe_for(self.recipe, split)
+        validator, warnings = build_validator(recipe, self.objectives, self.context, self.framing)
+        if not validator:
+            raise MasscliError(
+                f"{recipe.data}: has no {split} split of {', '.join(recipe.stream)}",
+                f"it has {', '.join(self.context.data.splits())}",
+            )
+        metrics, signatures = validator.measure(self.model)
+        return Measurement(self.checkpoint.path, metrics, signatures, warnings)
+
+    def measure_running_text(self, split: str, context: int) -> Measurement:
+        """Return the perplexity of language models over running text in overlapping windows.
+
+        Each token behind the first window is predicted from at least `context` tokens. Raises MasscliError if
+        no stream of the run reads running text, or if nothing is left to predict in a window.
+        """
+        streams = {
+            name: stream.objective
+            for name, stream in self.recipe.stream.items()
+            if isinstance(stream.objective, GptOptions)
+        }
+        if not streams:
+            raise MasscliError(
+                f"--context-window: {self.checkpoint.path} reads no running text",
+                "it is for runs of --objective gpt",
+            )
+        measurement = Measurement(self.checkpoint.path)
+        for name, options in streams.items():
+            size = options.tokens_per_sample
+            if not 0 <= context < size:
+                raise MasscliError(
+                    f"--context-window {context}: a window of {name} has {size} tokens",
+                    f"give a number from 0 to {size - 1}",
+                )
+            stream = self.recipe.stream[name]
+            data = self.context.open_data(stream.data_dir)
+            metrics = self._running_text(data, split, stream.dataset, size, context)
+            measurement.metrics |= {f"{name}.{metric}": value for metric, value in metrics.items()}
+        signature = f"context:{context}"
+        measurement.signatures = dict.fromkeys(measurement.metrics, signature)
+        return measurement
+
+    def _running_text(
+        self, data: DataFolder, split: str, language: str, size: int, context: int
+    ) -> dict[str, float]:
+        """Return perplexities by piece and by word, and bits by byte.
+
+        The end of a line counts as a piece, a word and a byte.
+        """
+        column = data.monolingual(split, language)
+        end = np.array([data.vocab.eos])
+        text = np.concatenate([np.concatenate([column[row], end]) for row in range(len(column))])
+        lines = data.original_lines(split, language, language)
+        words = sum(len(line.split()) + 1 for line in lines)
+        size_in_bytes = sum(len(line.encode()) + 1 for line in lines)
+        nats = negative_log_likelihood(
+            self.model, self.framing, text, language, size, context, self.recipe.train.max_tokens
+        )
+        return {
+            "ppl-piece": math.exp(nats / len(text)),
+            "ppl-word": math.exp(nats / words),
+            "bits-per-byte": nats / math.log(2) / size_in_bytes,
+        }
+
+    def _objectives(self, device: torch.device) -> dict[str, Objective]:
+        """Return the objectives with what they have learned, by stream."""
+        objectives = build_objectives(self.recipe, self.framing)
+        restore_objectives(objectives, self.checkpoint)
+        for name, objective in objectives.items():
+            objective.to(device)
+            # Some corruptions depend on counts of the data.
+            objective.read_statistics(self.context.open_data(self.recipe.stream[name].data_dir))
+        return objectives
+
+
+def _recipe_for(recipe: Recipe, split: str) -> Recipe:
+    """Return the recipe with a validation of everything on one split."""
+    objectives = [stream.objective for stream in recipe.stream.values()]
+    valid = replace(
+        recipe.valid,
+        valid_subset=(split,),
+        max_valid_rows=None,
+        disable_validation=False,
+        eval_bleu=any(objective.input_kind.has_direction for objective in objectives),
+        eval_rouge=any(isinstance(objective, ConditionalGenerationOptions) for objective in objectives),
+    )
+    # Nothing is chosen by these metrics.
+    return replace(recipe, valid=valid, checkpoint=replace(recipe.checkpoint, best_metric="loss", patience=0))

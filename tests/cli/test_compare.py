@@ -1,0 +1,123 @@
+"""`masscli compare` finds what changed between two models, and its exit status stops a pipeline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from sacrebleu.metrics import CHRF
+
+from masscli.__main__ import run
+
+SOURCES = [f"source {number}" for number in range(40)]
+REFERENCES = [f"the reference number {number} says something" for number in range(40)]
+GOOD = [line.replace("says", "tells") for line in REFERENCES]
+BAD = [line if number % 4 else "nothing of the kind" for number, line in enumerate(GOOD)]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name, lines in {
+        "input": SOURCES,
+        "ref": REFERENCES,
+        "good": GOOD,
+        "bad": BAD,
+        "short": GOOD[:-1],
+    }.items():
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return tmp_path
+
+
+def test_a_worse_model_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", "good", "bad", "--input", "input", "--ref", "ref", "--format=json"]) == 3
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert (report["lines"], report["changed"], report["better"], report["worse"]) == (40, 10, 0, 10)
+    assert [one["name"] for one in report["new_scores"]] == ["BLEU", "chrF2"]
+    assert "bad is worse than good: BLEU is lower (p < 0.05)" in err
+    # The lines are ranked by what sacreBLEU's own chrF says of them.
+    worst = report["worst"][0]
+    metric = CHRF()
+    losses = {}
+    for number in range(0, 40, 4):
+        before, after = (
+            metric.sentence_score(text[number], [REFERENCES[number]]).score for text in (GOOD, BAD)
+        )
+        losses[number + 1] = after - before
+    assert losses[worst["number"]] == pytest.approx(min(losses.values()))
+    assert (worst["old"], worst["new"]) == (GOOD[worst["number"] - 1], "nothing of the kind")
+
+
+def test_a_better_or_equal_model_passes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", "bad", "good", "--input", "input", "--ref", "ref"]) == 0
+    out, err = capsys.readouterr()
+    assert "changed  10 (25.0%): 10 better, 0 worse by chrF" in out and "regressions" not in out and err == ""
+    assert run(["compare", "good", "good", "--input", "input", "--ref", "ref"]) == 0
+    out = capsys.readouterr().out
+    assert "changed  0 (0.0%)" in out and "(p = 1.0000)" in out
+
+
+def test_without_references_the_share_of_changed_lines_counts(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["compare", "good", "bad", "--input", "input", "--worst", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "changed  10 (25.0%)\n" in out and out.count("nothing of the kind") == 2 and "BLEU" not in out
+    assert run(["compare", "good", "bad", "--input", "input", "--max-changed", "0.2"]) == 3
+    assert "25.0% of the lines changed (--max-changed 0.2)" in capsys.readouterr().err
+
+
+def test_runs_translate_the_lines(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None
+) -> None:
+    sizes = [
+        "--dim=16",
+        "--ffn-dim=32",
+        "--heads=2",
+        "--encoder-layers=1",
+        "--decoder-layers=1",
+        "--num-workers=0",
+    ]
+    for number in ("1", "2"):
+        command = [
+            "finetune",
+            str(toy),
+            "--task=translate",
+            "-s",
+            "en",
+            "-t",
+            "de",
+            "--max-update=2",
+            f"--seed={number}",
+        ]
+        assert run([*command, *sizes, "--precision=fp32", "--save-dir", str(tmp_path / number)]) == 0
+    first, second = str(tmp_path / "1"), str(tmp_path / "2")
+    lines = str(toy.parent / "valid.en")
+    capsys.readouterr()
+    # Compared with itself nothing changes, and with its own outputs in a file neither.
+    options = ["--input", lines, "--beam=2", "--precision=fp32"]
+    assert run(["compare", first, first, *options]) == 0
+    assert "changed  0 (0.0%)" in capsys.readouterr().out
+    output = str(tmp_path / "output")
+    assert run(["generate", first, "--beam=2", "--precision=fp32", "--input", lines, "--output", output]) == 0
+    assert run(["compare", first, output, *options]) == 0
+    out = capsys.readouterr().out
+    assert "changed  0 (0.0%)" in out and "sentences/s" in out
+    assert run(["compare", first, second, *options, "--max-changed=0"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["good", "short"], "the new outputs: 39 lines, but --input has 40"),
+        (["good", "bad", "--ref", "short"], "--ref: 39 lines, but --input has 40"),
+        (["good", "bad", "--metric=blue", "--ref=ref"], "--metric: no metric called 'blue'"),
+        (["good", "bad", "--format=xml"], "--format: 'xml' is not one of text, json"),
+        (["good", "nowhere"], "nowhere: "),
+    ],
+)
+def test_mistakes(args: list[str], message: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", *args, "--input", "input"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")

@@ -1,0 +1,165 @@
+"""`masscli score RUN --gen-subset SPLIT` measures what validation measures, and running text in windows."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from masscli.__main__ import run
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.data.batches.batch import Tokens
+from masscli.data.storage.data_folder import DataFolder
+from masscli.generation.running_text import windows
+from masscli.reporting.score_log import read_scores
+
+SMALL = [
+    "--dim=16",
+    "--ffn-dim=32",
+    "--heads=2",
+    "--encoder-layers=1",
+    "--decoder-layers=1",
+    "--precision=fp32",
+]
+SHORT = ["--max-update=4", "--num-workers=0", "--save-interval-updates=4", "--max-tokens=300"]
+
+
+def measured(capsys: pytest.CaptureFixture[str], *args: str) -> dict[str, float]:
+    assert run(["score", *args, "--precision=fp32", "--format=json"]) == 0
+    return {one["name"]: one["value"] for one in json.loads(capsys.readouterr().out)}
+
+
+def test_a_run_is_measured_as_in_its_validation(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None
+) -> None:
+    folder = str(tmp_path / "run")
+    command = [
+        "finetune",
+        str(toy),
+        "--task=translate",
+        "-s",
+        "en",
+        "-t",
+        "de",
+        "--eval-bleu",
+        *SMALL,
+        *SHORT,
+    ]
+    assert run([*command, "--save-dir", folder]) == 0
+    expected = Checkpoint.open(tmp_path / "run").metrics
+    capsys.readouterr()
+    log = tmp_path / "scores.jsonl"
+    metrics = measured(capsys, folder, "--gen-subset=valid", "--append", str(log), "--tag=seed=1")
+    assert metrics == {name: pytest.approx(value) for name, value in expected.items()}
+    assert {score.metric: score.value for score in read_scores(log)} == metrics
+    assert run(["score", folder, "--gen-subset=valid", "--precision=fp32"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if line.startswith("loss ")] == [
+        ["loss", "=", f"{expected['loss']:.4f}"]
+    ]
+    (bleu,) = [line for line in lines if line.startswith("bleu.en-de ")]
+    assert "version:" in bleu
+    # A split that is not there is named, with those that are.
+    assert run(["score", folder, "--gen-subset=test"]) == 2
+    assert "has no test split" in capsys.readouterr().err
+
+
+def test_labels_are_measured_with_the_stored_head(
+    labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None
+) -> None:
+    folder = str(tmp_path / "run")
+    data = labelled / "data"
+    command = [
+        "finetune",
+        str(data),
+        "--task=classify",
+        "--table=one",
+        *SMALL,
+        *SHORT,
+        "--save-dir",
+        folder,
+    ]
+    assert run(command) == 0
+    expected = Checkpoint.open(tmp_path / "run").metrics
+    capsys.readouterr()
+    assert measured(capsys, folder, "--gen-subset=valid") == {
+        name: pytest.approx(value) for name, value in expected.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "context"), [(10, 4, 0), (10, 4, 3), (3, 8, 5), (9, 3, 1), (1, 1, 0)]
+)
+def test_every_token_is_predicted_once_from_enough_context(length: int, size: int, context: int) -> None:
+    predicted = []
+    for begin, first, end in windows(length, size, context):
+        assert end - begin <= size and first - begin >= min(context, first)
+        predicted += range(first, end)
+    assert predicted == list(range(length))
+
+
+def test_running_text(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_sync: None) -> None:
+    folder = str(tmp_path / "run")
+    command = [
+        "pretrain",
+        str(toy),
+        "--objective=gpt",
+        "--langs=en",
+        "--tokens-per-sample=12",
+        *SMALL[:3],
+        *SHORT,
+    ]
+    assert run([*command, "--decoder-layers=1", "--precision=fp32", "--save-dir", folder]) == 0
+    checkpoint = Checkpoint.open(tmp_path / "run")
+    stream = next(iter(checkpoint.recipe.stream))
+    capsys.readouterr()
+    # Without overlap it is the perplexity of validation.
+    plain = measured(capsys, folder, "--gen-subset=valid", "--context-window=0")
+    assert plain[f"{stream}.ppl-piece"] == pytest.approx(math.exp(checkpoint.metrics["loss"]), rel=1e-5)
+    # With as much context as a window has, each token is predicted by a forward pass of its own.
+    sliding = measured(capsys, folder, "--gen-subset=valid", "--context-window=11")
+    data = DataFolder.open(toy)
+    column = data.monolingual("valid", "en")
+    text = np.concatenate([[*column[row], data.vocab.eos] for row in range(len(column))])
+    model, framing = checkpoint.model(), checkpoint.framing()
+    nats = 0.0
+    for place in range(len(text)):
+        seen = text[max(0, place - 11) : place]
+        ids = torch.tensor([[framing.decoder_start("en"), *seen]])
+        with torch.inference_mode():
+            hidden = model.decode(
+                Tokens(ids, torch.tensor([ids.shape[1]]), language=framing.language_tensor("en", 1)), None
+            )
+            nats -= float(torch.log_softmax(model.logits(hidden[0, -1]), -1)[text[place]])
+    assert sliding[f"{stream}.ppl-piece"] == pytest.approx(math.exp(nats / len(text)), rel=1e-4)
+    lines = data.original_lines("valid", "en", "en")
+    words = sum(len(line.split()) + 1 for line in lines)
+    assert sliding[f"{stream}.ppl-word"] == pytest.approx(math.exp(nats / words), rel=1e-4)
+    size = sum(len(line) + 1 for line in lines)
+    assert sliding[f"{stream}.bits-per-byte"] == pytest.approx(nats / math.log(2) / size, rel=1e-4)
+    for number in ("12", "-1"):
+        assert run(["score", folder, "--gen-subset=valid", f"--context-window={number}"]) == 2
+        assert "a window of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["x"], "--ref: there is nothing to compare with"),
+        (["x", "--context-window=3"], "--data and --context-window: are for runs"),
+        (
+            ["x", "--gen-subset=test", "--ref=y"],
+            "--ref: the references of --gen-subset are those of the data",
+        ),
+        (["x", "--gen-subset=test", "--lowercase"], "--lowercase: a run is measured as validation does it"),
+        (["nowhere", "--gen-subset=test"], "nowhere: is no run or checkpoint"),
+        (["nowhere", "--gen-subset=test", "--precision=fp8"], "--precision: 'fp8' is not one of"),
+    ],
+)
+def test_mistakes(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["score", *args]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
