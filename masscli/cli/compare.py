@@ -61,8 +61,8 @@ class CompareConfig:
     """Most source tokens times beams in a batch."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
-    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Arithmetic of both models."""
+    precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
+    """Arithmetic of both models; int8 has 8-bit weights, on a CPU."""
     format: Literal["text", "json"] = "text"
     """Form of the report."""
 
@@ -123,15 +123,11 @@ def _outputs(
     """Return the outputs of a run, with its speed in sentences a second, or those in a file."""
     if path.is_file():
         return list(iter_lines(path)), None
+    from masscli.api.ensemble import Ensemble
     from masscli.api.text_model import TextModel
 
-    model = TextModel.open(
-        [path],
-        source=options.source_lang,
-        target=options.target_lang,
-        device=options.device,
-        precision=options.precision,
-    )
+    ensemble = Ensemble.open([path], options.device, options.precision)
+    model = TextModel.open(ensemble, source=options.source_lang, target=options.target_lang)
     for warning in model.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     translator = model.translator(search, batch_tokens=options.batch_tokens)
