@@ -88,7 +88,7 @@ class Model:
 
         There are at most `nbest` of them (default: as many as the beam is wide), and at least one.
         """
-        config = _search_config({"beam": beam, "nbest": beam if nbest is None else nbest, **search})
+        config = self._search_config({"beam": beam, "nbest": beam if nbest is None else nbest, **search})
         model = self.text_model(stream, source, target)
         translator = model.translator(config)
         outputs = list(translator.translate(_as_list(texts), model.task.source, model.task.target))
@@ -113,7 +113,7 @@ class Model:
         Lines are split into sentences, and placeholders and tags stay as they are, unless `split` or
         `keep_placeholders` is False. Each line has a confidence, and flags where it is probably wrong.
         """
-        config = _search_config({"beam": beam, "nbest": nbest, **search})
+        config = self._search_config({"beam": beam, "nbest": nbest, **search})
         model = self.text_model(stream, source, target)
         for warning in model.warnings:
             warnings.warn(warning, stacklevel=2)
@@ -206,6 +206,18 @@ class Model:
             )
         return self._text_models[key]
 
+    def _search_config(self, given: dict[str, Any]) -> GenerationConfig:
+        """Return the options of a search: those given, else those that were imported with the model.
+
+        Raises ConfigError for one that is unknown, wrong or would mislead.
+        """
+        config = from_dict(GenerationConfig, {**self.ensemble.first.state.generation, **given})
+        unused = {key: rule for key, rule in find_unused(config).items() if key in given}
+        for problem in refuse_misleading(unused):
+            # The caller of the method that calls this.
+            warnings.warn(f"{problem.key} has no effect: {problem.message}", stacklevel=3)
+        return config
+
     def task_model(self, stream: str | None = None, null_threshold: float | None = None) -> TaskModel:
         """Return the model with the labelled task that these words choose."""
         key = (stream, null_threshold)
@@ -219,15 +231,6 @@ def _as_list(texts: Iterable[str]) -> list[str]:
     if isinstance(texts, str):
         raise TypeError("texts is one string; give a list of strings")
     return list(texts)
-
-
-def _search_config(options: dict[str, Any]) -> GenerationConfig:
-    """Return the options of a search. Raises ConfigError for one that is unknown, wrong or would mislead."""
-    config = from_dict(GenerationConfig, options)
-    unused = {key: rule for key, rule in find_unused(config).items() if key in options}
-    for problem in refuse_misleading(unused):
-        warnings.warn(f"{problem.key} has no effect: {problem.message}", stacklevel=3)
-    return config
 
 
 def _warn_about(model: TextModel, translator: Translator) -> None:

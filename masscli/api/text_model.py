@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from masscli.api.ensemble import Ensemble
 from masscli.api.task_model import objective_of
 from masscli.api.writing_task import WritingTask, select_writing_task, writing_stack
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
 from masscli.data.batches.sequences import Truncation
 from masscli.data.storage.data_folder import DataFolder
@@ -98,6 +100,13 @@ class TextModel:
             allowed=allowed,
             make_decoder=make_decoder,
         )
+
+    def search_config(self, given: Mapping[str, Any]) -> GenerationConfig:
+        """Return the options of the search: those given, else those that were imported with the model.
+
+        Raises ConfigError for wrong values.
+        """
+        return from_dict(GenerationConfig, {**self.ensemble.first.state.generation, **given})
 
     def data_folder(self, path: Path | None = None) -> DataFolder:
         """Open the data folder of the task, which is the one of the run unless `path` names another."""

@@ -96,6 +96,9 @@ class RunState:
     vocab_fingerprint: str = ""
     data_fingerprint: str = ""
     """Fingerprint of the rows of the training split."""
+    generation: dict[str, str] = field(default_factory=dict)
+    """How the program of an imported model generates by default: fields of GenerationConfig,
+    as they are typed."""
     cpu_precision: Literal["", "bf16", "fp32"] = ""
     """What `--precision auto` chose on a CPU."""
 

@@ -19,19 +19,20 @@ Examples:
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from masscli.cli.generate_formats import Entry, choose_format
-from masscli.cli.options import check_changed_options
+from masscli.cli.options import OptionGroup, SectionOptions, check_changed_options, flag
 from masscli.cli.output import writer
 from masscli.core import distributed
 from masscli.core.config import UnusedOption, iter_options
@@ -52,9 +53,32 @@ RUNS = Path("runs")
 ONE_EACH = "it must have a line for each line of the input"
 
 
+class GivenSearch(OptionGroup):
+    """The options of the search that were typed, without defaults.
+
+    An imported model has defaults of its own, which are known when it is opened.
+    """
+
+    def __init__(self, command: str, args: Sequence[str]) -> None:
+        """Take what every group of options is created with; the options do not depend on it."""
+
+    def parameters(self) -> Sequence[inspect.Parameter]:
+        """Return no parameters: they are those of GenerationConfig."""
+        return ()
+
+    def collect(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options that were typed, by the names of their fields."""
+        return SectionOptions(GenerationConfig).given(values)
+
+    def names(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Return no names: GenerationConfig has them."""
+        return {}
+
+
 def run(
     command: GenerateConfig,
     search: GenerationConfig,
+    given: Annotated[dict[str, Any], GivenSearch],
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="RUN", help="Runs or checkpoints; several are an ensemble.")
     ] = None,
@@ -63,7 +87,7 @@ def run(
     if (command.prefix is not None) != (search.prefix_size > 0):
         raise MasscliError("--prefix and --prefix-size belong together", "--prefix FILE --prefix-size N")
     if distributed.world_size == 1:
-        _generate(command, search, paths, None)
+        _generate(command, search, given, paths, None)
         return
     from masscli.generation.shared_decoding import WorkGroup
     from masscli.training.precision import choose_device
@@ -71,14 +95,14 @@ def run(
     device = choose_device(command.device, distributed.local_rank)
     group = WorkGroup(device)
     if distributed.rank > 0:
-        _help_first_process(command, search, group, device)
+        _help_first_process(command, given, group, device)
         return
     with closing(group):
-        _generate(command, search, paths, group)
+        _generate(command, search, given, paths, group)
 
 
 def _help_first_process(
-    command: GenerateConfig, search: GenerationConfig, group: WorkGroup, device: torch.device
+    command: GenerateConfig, given: Mapping[str, Any], group: WorkGroup, device: torch.device
 ) -> None:
     """Decode what the first process sends. It alone reads the input, and writes the output and messages."""
     from masscli.generation.shared_decoding import SharedDecoder
@@ -86,6 +110,7 @@ def _help_first_process(
     # None if the first process has given up.
     model = group.receive()
     if model is not None:
+        search = model.search_config(given)
         decoder = _make_translator(model.on_device(device), command, search, group).decoder
         assert isinstance(decoder, SharedDecoder)
         decoder.serve()
@@ -93,7 +118,11 @@ def _help_first_process(
 
 
 def _generate(
-    command: GenerateConfig, search: GenerationConfig, paths: list[Path] | None, group: WorkGroup | None
+    command: GenerateConfig,
+    search: GenerationConfig,
+    given: Mapping[str, Any],
+    paths: list[Path] | None,
+    group: WorkGroup | None,
 ) -> None:
     """Generate, with the help of the other processes if there is a group of them."""
     from masscli.api.model import load
@@ -105,6 +134,13 @@ def _generate(
     )
     for warning in model.warnings:
         _warn(warning)
+    imported = model.ensemble.first.state.generation
+    if imported:
+        search = model.search_config(given)
+        listed = " ".join(f"{flag(name)} {value}" for name, value in imported.items())
+        print(
+            f"search: {listed}, as the model's own program does, unless flags say otherwise", file=sys.stderr
+        )
     texts, references = _open_input(model, command)
     if group is not None:
         group.send(model)

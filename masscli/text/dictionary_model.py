@@ -23,7 +23,10 @@ def is_dictionary(data: bytes) -> bool:
 
 
 def pack_dictionary(
-    pieces: Sequence[str], special_ids: Mapping[str, int], merges: Sequence[str] | None = None
+    pieces: Sequence[str],
+    special_ids: Mapping[str, int],
+    merges: Sequence[str] | None = None,
+    unused_ids: Sequence[int] = (),
 ) -> bytes:
     """Return a dictionary and its merges `A B` as one file. Without merges text is cut at white space.
 
@@ -32,7 +35,7 @@ def pack_dictionary(
     rest = {}
     if merges is not None:
         rest["merges"] = list(merges)
-    return PackedVocabulary(pieces, special_ids, (), rest).pack(HEADER)
+    return PackedVocabulary(pieces, special_ids, unused_ids, rest).pack(HEADER)
 
 
 class DictionaryModel:
@@ -47,6 +50,7 @@ class DictionaryModel:
             raise damaged(HEADER)
         self._pieces = vocabulary.pieces
         self._special_ids = vocabulary.special_ids
+        self._unused_ids = vocabulary.unused_ids
         self._ids = vocabulary.text_ids
         self._unknown = vocabulary.special_ids["<unk>"]
         self._ranks: dict[tuple[str, str], int] | None = None
@@ -63,8 +67,8 @@ class DictionaryModel:
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """No ids: every line of a dictionary is a piece."""
-        return ()
+        """The ids of pieces that no text has."""
+        return self._unused_ids
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return the ids of each line."""

@@ -146,6 +146,9 @@ def _run_state(
         state = RunState(
             update_freq=update_freq or distributed.world_size, languages=_model_languages(recipe, context)
         )
+        # How the program of an imported model generates is a habit of its users, and stays.
+        if recipe.init_from is not None:
+            state.generation = context.open_checkpoint(recipe.init_from).state.generation
     # Both fingerprints have been compared with those of the last checkpoint, or are new.
     state.vocab_fingerprint = context.data.vocab.fingerprint
     state.data_fingerprint = context.data_fingerprint(recipe.stream)

@@ -1,0 +1,69 @@
+"""Turn a checkpoint that is a single file, of XLM, MASS or fairseq, into a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from masscli.checkpoint import checkpoint
+from masscli.checkpoint.checkpoint import RunState
+from masscli.checkpoint.convert.foreign import ForeignModel, ImportRequest, check_tensors
+from masscli.checkpoint.convert.torch_file import read_torch_file
+from masscli.checkpoint.convert.xlm import convert_xlm, is_xlm
+from masscli.core.config import ConfigError, from_dict
+from masscli.core.errors import MasscliError
+from masscli.training.recipe import Recipe
+
+Converter = Callable[[ImportRequest, Mapping[str, Any]], ForeignModel]
+FAMILIES: dict[str, tuple[Callable[[Any], bool], Converter]] = {
+    "xlm": (is_xlm, convert_xlm),
+}
+"""How each family is recognised, and what converts it."""
+
+
+def import_file(request: ImportRequest, family: str | None, output: Path) -> tuple[Path, list[str]]:
+    """Write the run `output`, and return its checkpoint and notes for the user.
+
+    The family is that of the content, unless it is given. Raises MasscliError if the file is damaged, asks
+    for anything that could be executed, or holds a model that is not supported.
+    """
+    # First, so that nothing is read in vain.
+    checkpoint.require_empty_folder(output)
+    content = read_torch_file(request.path)
+    if not isinstance(content, Mapping):
+        raise MasscliError(f"{request.path}: holds no checkpoint", "expected a file of fairseq, XLM or MASS")
+    convert = _converter(request, family, content)
+    try:
+        model = convert(request, content)
+    except (ConfigError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise MasscliError(f"{request.path}: its options do not fit ({reason})") from None
+    check_tensors(model, request.path)
+    settings = {"save_dir": str(output), "stream": model.streams}
+    recipe = replace(from_dict(Recipe, settings), model=model.config)
+    state = RunState(
+        languages=model.languages,
+        vocab_fingerprint=model.tokenizer.vocab.fingerprint,
+        generation={name: str(value) for name, value in model.generation.items()},
+    )
+    path = checkpoint.save_new_run(output, recipe, state, model.tokenizer, model.tensors, {})
+    return path, [f"{model.title}: {len(model.tensors)} tensors from {request.path}", *model.notes]
+
+
+def _converter(request: ImportRequest, family: str | None, content: Mapping[str, Any]) -> Converter:
+    """Return the converter of a family, by default of the one that the content belongs to."""
+    if family is not None:
+        if family not in FAMILIES:
+            raise MasscliError(
+                f"--family {family}: is no family of files", f"it is one of {', '.join(FAMILIES)}"
+            )
+        return FAMILIES[family][1]
+    for is_of_family, convert in FAMILIES.values():
+        if is_of_family(content):
+            return convert
+    raise MasscliError(
+        f"{request.path}: is a checkpoint of an unknown program",
+        f"choose one with --family: {', '.join(FAMILIES)}",
+    )

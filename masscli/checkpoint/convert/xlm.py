@@ -1,0 +1,330 @@
+"""Models of XLM and of the released MASS code for unsupervised translation, which is a fork of it.
+
+A file holds `encoder` and `decoder`, or `model` alone, with the dictionary and all options of the training
+(`params`). Texts begin and end with `</s>`. The dictionary is that of masscli's BPE codes, with the same ids;
+the symbols that masscli adds have ids behind it, which the model never predicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from masscli.checkpoint.convert.foreign import (
+    ForeignModel,
+    ImportRequest,
+    TensorTable,
+    take_with_new_rows,
+)
+from masscli.checkpoint.convert.torch_file import attributes
+from masscli.core.errors import MasscliError
+from masscli.models.config import ModelConfig
+from masscli.models.input_embedding import sinusoids
+from masscli.models.presets import resolve
+from masscli.text.bpe_codes import MASK_ID, XLM_SPECIAL_PIECES, pack_bpe_codes, read_merges
+from masscli.text.dictionary_model import pack_dictionary
+from masscli.text.preprocessing import TextPreprocessing
+from masscli.text.tokenizer import Tokenizer
+
+TITLE = "XLM"
+GENERATION = {"beam": 1, "lenpen": 1.0, "max_len_a": 1.5, "max_len_b": 10}
+"""How translate.py of XLM and MASS generates."""
+EOS_ID = XLM_SPECIAL_PIECES.index("</s>")
+_STACK_KEYS = {"encoder": "encoder", "decoder": "decoder", "model": "encoder"}
+"""Our stack for each part of a file."""
+
+
+def is_xlm(content: Any) -> bool:
+    """Return whether the content of a file is a model of XLM."""
+    return isinstance(content, Mapping) and "params" in content and "dico_id2word" in content
+
+
+def convert_xlm(request: ImportRequest, content: Mapping[str, Any]) -> ForeignModel:
+    """Convert a model. Raises MasscliError, which names what is not supported."""
+    params = attributes(content["params"])
+    _refuse_unsupported(request, params)
+    parts: dict[str, TensorTable] = {}
+    for key, stack in _STACK_KEYS.items():
+        if isinstance(content.get(key), Mapping):
+            parts[stack] = TensorTable(request.path, content[key])
+    if not parts:
+        raise MasscliError(f"{request.path}: holds no model", "expected encoder and decoder, or model")
+    language_ids = _language_ids(request, params)
+    tokenizer, notes = _tokenizer(request, content, list(language_ids))
+    languages = _languages_of_model(parts, language_ids)
+    config = _config(request, params, parts, languages)
+    tensors: dict[str, Tensor] = {}
+    for stack, table in parts.items():
+        converted = _Stack(request, stack, table, config, tokenizer.vocab.size, language_ids, languages)
+        tensors |= converted.tensors()
+    return ForeignModel(
+        title=f"{TITLE} ({', '.join(parts)})",
+        config=config,
+        tokenizer=tokenizer,
+        languages=languages,
+        tensors=tensors,
+        streams=_streams(request, params, parts, list(language_ids)),
+        generation=GENERATION if "decoder" in parts else {},
+        notes=notes,
+    )
+
+
+def _refuse_unsupported(request: ImportRequest, params: Mapping[str, Any]) -> None:
+    """Raise MasscliError if the options ask for a model that is not supported."""
+    setting = params.get("attention_setting", "v1")
+    if setting != "v1":
+        raise MasscliError(
+            f"{request.path}: has attention_setting {setting}, with a whole attention for each language",
+            "only attention_setting v1 is supported, the default of MASS",
+        )
+    for option, meaning in (("asm", "adaptive softmax"), ("use_memory", "memory layers")):
+        if params.get(option):
+            raise MasscliError(f"{request.path}: has {meaning} ({option})", "such models are not supported")
+
+
+def _language_ids(request: ImportRequest, params: Mapping[str, Any]) -> dict[str, int]:
+    """Return the language ids of a file by name, in their order."""
+    ids = params.get("lang2id")
+    valid = isinstance(ids, Mapping) and all(type(number) is int for number in ids.values())
+    if not valid or not ids or sorted(ids.values()) != list(range(len(ids))):
+        raise MasscliError(f"{request.path}: has no lang2id, the numbers of its languages")
+    return dict(sorted(ids.items(), key=lambda item: item[1]))
+
+
+def _tokenizer(
+    request: ImportRequest, content: Mapping[str, Any], languages: Sequence[str]
+) -> tuple[Tokenizer, list[str]]:
+    """Return the tokenizer of a file, whose ids are those of its dictionary, and notes about it."""
+    pieces = _pieces(request, content["dico_id2word"])
+    if request.bpe_codes is not None:
+        data = pack_bpe_codes(pieces[len(XLM_SPECIAL_PIECES) :], read_merges(request.bpe_codes))
+        notes = [f"vocabulary: {len(pieces):,} pieces, of words cut by {request.bpe_codes}"]
+    else:
+        special = {name: XLM_SPECIAL_PIECES.index(name) for name in ("<s>", "</s>", "<pad>", "<unk>")}
+        unused = [i for i, piece in enumerate(XLM_SPECIAL_PIECES) if "special" in piece and i != MASK_ID]
+        data = pack_dictionary(pieces, {**special, "<mask>": MASK_ID}, unused_ids=unused)
+        notes = [
+            f"vocabulary: {len(pieces):,} pieces, cut at white space: the file has no BPE codes. Give them "
+            "with --bpe-codes, or text that applybpe has cut into pieces"
+        ]
+    preprocessing = TextPreprocessing(moses=request.moses, lowercase=request.lowercase)
+    notes[0] += _text_note(request)
+    tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, languages)
+    # The dictionary has <s>, but no text of XLM ever began with it.
+    return tokenizer.with_card_fields(bos=EOS_ID, predicted_ids=(0, len(pieces))), notes
+
+
+def _text_note(request: ImportRequest) -> str:
+    """Return what is done to text, which no file says, so that a wrong choice is noticed."""
+    moses = "tokenized by Moses' rules (--moses)" if request.moses else "not tokenized (see --moses)"
+    case = "lower-cased (--lowercase)" if request.lowercase else "cased (see --lowercase)"
+    return f"; text is {moses} and {case}"
+
+
+def _pieces(request: ImportRequest, id2word: Any) -> list[str]:
+    """Return the pieces of the dictionary in the order of their ids."""
+    valid = isinstance(id2word, Mapping) and set(id2word) == set(range(len(id2word)))
+    if not valid or any(type(word) is not str for word in id2word.values()):
+        raise MasscliError(f"{request.path}: its dictionary (dico_id2word) is damaged")
+    pieces = [id2word[number] for number in range(len(id2word))]
+    if tuple(pieces[: len(XLM_SPECIAL_PIECES)]) != XLM_SPECIAL_PIECES:
+        raise MasscliError(
+            f"{request.path}: its dictionary begins with other symbols than XLM's",
+            f"expected {' '.join(XLM_SPECIAL_PIECES)}",
+        )
+    return pieces
+
+
+def _languages_of_model(parts: Mapping[str, TensorTable], language_ids: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the languages for which the model has vectors or output projections, in our order."""
+    has_vectors = any("lang_embeddings.weight" in table for table in parts.values())
+    has_projections = "decoder" in parts and "encoder_attn.0.out_lin.0.weight" in parts["decoder"]
+    return tuple(language_ids) if has_vectors or has_projections else ()
+
+
+def _config(
+    request: ImportRequest,
+    params: Mapping[str, Any],
+    parts: Mapping[str, TensorTable],
+    languages: Sequence[str],
+) -> ModelConfig:
+    """Return the configuration of the model; sizes are counted in its tensors."""
+    table = next(iter(parts.values()))
+    heads = request.heads or params.get("n_heads")
+    if type(heads) is not int:
+        raise MasscliError(
+            f"{request.path}: does not say its number of attention heads", "give it with --heads"
+        )
+    position_rows = {stack: part.shape("position_embeddings.weight")[0] for stack, part in parts.items()}
+    cross_output = "shared"
+    if "decoder" in parts and "encoder_attn.0.out_lin.0.weight" in parts["decoder"]:
+        cross_output = "language"
+    values = {
+        "arch": "mass-xlm",
+        "dim": table.shape("embeddings.weight")[1],
+        "ffn_dim": table.shape("ffns.0.lin1.weight")[0],
+        "heads": heads,
+        "max_positions": min(position_rows.values()),
+        "activation": "gelu" if params.get("gelu_activation") else "relu",
+        "tie_output": bool(params.get("share_inout_emb", True)),
+        "languages": "embedding" if languages else "none",
+        "cross_output": cross_output,
+        "positions": _positions(params, table),
+        "sinusoids": "interleaved" if params.get("sinusoidal_embeddings") else "tensor2tensor",
+        "dropout": params.get("dropout", 0.1),
+        "attention_dropout": params.get("attention_dropout", 0.1),
+    }
+    for stack in ("encoder", "decoder"):
+        layers = parts[stack].count_layers("attentions.") if stack in parts else 0
+        values[f"{stack}_layers"] = layers
+    return resolve(values)
+
+
+def _positions(params: Mapping[str, Any], table: TensorTable) -> str:
+    """Return how positions are embedded. A table of sinusoids was not trained, and need not be stored."""
+    return "sinusoidal" if params.get("sinusoidal_embeddings") else "learned"
+
+
+class _Stack:
+    """One part of a file, and the tensors of our stack that it becomes."""
+
+    def __init__(
+        self,
+        request: ImportRequest,
+        stack: str,
+        table: TensorTable,
+        config: ModelConfig,
+        vocab_size: int,
+        language_ids: Mapping[str, int],
+        languages: Sequence[str],
+    ) -> None:
+        self._request = request
+        self._stack = stack
+        self._table = table
+        self._config = config
+        self._vocab_size = vocab_size
+        self._language_ids = language_ids
+        self._languages = languages
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors. Raises MasscliError if one is missing, or has no place in our model."""
+        tensors = {**self._embeddings(), **self._output_layer()}
+        for layer in range(self._table.count_layers("attentions.")):
+            tensors |= self._layer(layer)
+        self._table.require_empty(TITLE)
+        return tensors
+
+    def _embeddings(self) -> dict[str, Tensor]:
+        table = self._table
+        ours = f"embeddings.{self._stack}"
+        self._embedding = table.take("embeddings.weight")
+        tensors = table.take_linear(f"{ours}.norm", "layer_norm_emb")
+        tensors[f"token_embeddings.{self._stack}"] = take_with_new_rows(self._embedding, self._vocab_size)
+        positions = table.take("position_embeddings.weight")
+        if self._config.positions == "learned":
+            tensors[f"{ours}.positions.weight"] = positions[: self._config.max_positions]
+        else:
+            self._check_sinusoids(positions)
+        if not self._languages:
+            return tensors
+        vectors = torch.zeros(len(self._languages), self._config.dim)
+        if "lang_embeddings.weight" in table:
+            theirs = table.take("lang_embeddings.weight")
+            # Rows are found by name: a file may number its languages in any order.
+            vectors = theirs[[self._language_ids[language] for language in self._languages]]
+        tensors[f"{ours}.languages.weight"] = vectors
+        return tensors
+
+    def _check_sinusoids(self, positions: Tensor) -> None:
+        expected = sinusoids(len(positions), self._config.dim, "interleaved")
+        if not torch.allclose(positions, expected, atol=1e-4):
+            raise MasscliError(
+                f"{self._request.path}: its positions are not the sinusoids that its options ask for",
+                "weights and options are of different models",
+            )
+
+    def _output_layer(self) -> dict[str, Tensor]:
+        """Return the output bias, and the output weights unless they are the embeddings."""
+        table = self._table
+        if "pred_layer.proj.bias" not in table:
+            raise MasscliError(f"{self._request.path}: its {self._stack} has no output layer (pred_layer)")
+        bias = take_with_new_rows(table.take("pred_layer.proj.bias"), self._vocab_size)
+        weight = table.take("pred_layer.proj.weight")
+        tensors = {f"output_biases.{self._stack}": bias}
+        if not self._config.tie_output:
+            tensors[f"output_weights.{self._stack}"] = take_with_new_rows(weight, self._vocab_size)
+        elif not torch.equal(weight, self._embedding):
+            raise MasscliError(
+                f"{self._request.path}: pred_layer.proj.weight differs from embeddings.weight",
+                "its options say that they are shared (share_inout_emb)",
+            )
+        return tensors
+
+    def _layer(self, layer: int) -> dict[str, Tensor]:
+        table = self._table
+        ours = f"{self._stack}.layers.{layer}"
+        attention = f"attentions.{layer}"
+        tensors = table.take_linear(
+            f"{ours}.self_attention.qkv", *(f"{attention}.{name}_lin" for name in ("q", "k", "v"))
+        )
+        tensors |= table.take_linear(f"{ours}.self_attention.out", f"{attention}.out_lin")
+        tensors |= table.take_linear(f"{ours}.self_norm", f"layer_norm1.{layer}")
+        tensors |= table.take_linear(f"{ours}.fc1", f"ffns.{layer}.lin1")
+        tensors |= table.take_linear(f"{ours}.fc2", f"ffns.{layer}.lin2")
+        tensors |= table.take_linear(f"{ours}.ffn_norm", f"layer_norm2.{layer}")
+        if self._stack == "decoder" and self._config.encoder_layers:
+            tensors |= self._cross_attention(layer)
+        return tensors
+
+    def _cross_attention(self, layer: int) -> dict[str, Tensor]:
+        table = self._table
+        theirs = f"encoder_attn.{layer}"
+        ours = f"decoder.layers.{layer}.cross_attention"
+        tensors = table.take_linear(f"{ours}.q", f"{theirs}.q_lin")
+        tensors |= table.take_linear(f"{ours}.kv", f"{theirs}.k_lin", f"{theirs}.v_lin")
+        tensors |= table.take_linear(f"decoder.layers.{layer}.cross_norm", f"layer_norm15.{layer}")
+        if self._config.cross_output == "shared":
+            return tensors | table.take_linear(f"{ours}.out.shared", f"{theirs}.out_lin")
+        for language in self._languages:
+            number = self._language_ids[language]
+            tensors |= table.take_linear(f"{ours}.out.language_{language}", f"{theirs}.out_lin.{number}")
+        return tensors
+
+
+def _streams(
+    request: ImportRequest,
+    params: Mapping[str, Any],
+    parts: Mapping[str, TensorTable],
+    languages: Sequence[str],
+) -> dict[str, Any]:
+    """Return what the model was trained for, as streams of a recipe; -s and -t overrule the file."""
+    if "decoder" not in parts:
+        return _named_streams([("mlm", language) for language in languages])
+    if request.source is not None and request.target is not None:
+        return _named_streams([("translate", f"{request.source}-{request.target}")])
+    trained = []
+    for source, target in _tuples(params.get("mt_steps"), 2):
+        trained.append(("translate", f"{source}-{target}"))
+    # A step (en, fr, en) translates en to fr, and learns fr to en.
+    for target, source, _ in _tuples(params.get("bt_steps"), 3):
+        trained.append(("backtranslate", f"{source}-{target}"))
+    if not trained:
+        trained = [("mass", language) for language in languages]
+    return _named_streams(trained)
+
+
+def _named_streams(trained: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    streams = {}
+    for objective, dataset in trained:
+        streams[f"{objective}-{dataset}"] = {"dataset": dataset, "objective": {"name": objective}}
+    return streams
+
+
+def _tuples(value: Any, size: int) -> list[tuple[str, ...]]:
+    """Return the tuples of a list of steps that have this number of languages."""
+    if not isinstance(value, list):
+        return []
+    return [step for step in value if isinstance(step, tuple) and len(step) == size]

@@ -1,0 +1,353 @@
+"""Models of XLM and MASS against what the released MASS code computed with them."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.foreign import ImportRequest
+from masscli.checkpoint.convert.import_file import import_file
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Tokens
+from masscli.generation.config import GenerationConfig
+from masscli.generation.decoder import Decoder
+from masscli.models.transformer import Transformer
+
+peer_samples = pytest.mark.peer_samples
+LIMIT = 1e-5
+BOTH = ("sample", "sample-legacy", "sample-english-only")
+
+
+def samples() -> Path:
+    folder = os.environ.get("MASSCLI_PEERS")
+    if folder is None:
+        pytest.skip("MASSCLI_PEERS names no folder of samples of other programs")
+    return Path(folder) / "xlm"
+
+
+@cache
+def imported(name: str, folder: Path) -> Checkpoint:
+    codes = samples() / "codes" if name in ("sample", "sample-legacy") else None
+    request = ImportRequest(samples() / f"{name}.pth", bpe_codes=codes, moses=True, lowercase=True)
+    path, _ = import_file(request, None, folder / name)
+    return Checkpoint.open(path)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("xlm")
+
+
+def expected(name: str) -> dict[str, Any]:
+    stored = name.replace("-legacy", "")
+    with np.load(samples() / f"{stored}-expected.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def block(ids: Any, lengths: Any, checkpoint: Checkpoint, language: str, **fields: Tensor) -> Tokens:
+    """Ids (L, B) of XLM as a block of ours."""
+    rows = torch.from_numpy(np.ascontiguousarray(ids.T))
+    known = checkpoint.state.languages
+    vector = torch.full((len(rows),), known.index(language)) if known else None
+    return Tokens(rows, torch.as_tensor(lengths), language=vector, **fields)
+
+
+def distance(found: Tensor, wanted: Any, lengths: Any) -> float:
+    """The largest difference of states (B, L, D) to XLM's (L, B, D), padding left out."""
+    theirs = torch.from_numpy(wanted).transpose(0, 1)[..., : found.shape[-1]]
+    real = torch.arange(found.shape[1]) < torch.as_tensor(lengths)[:, None]
+    return float((found[..., : theirs.shape[-1]] - theirs)[real].abs().max())
+
+
+@peer_samples
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("direction", ["en-de", "de-en", "en-en"])
+def test_states_and_logits_are_those_of_the_original(name: str, direction: str, runs: Path) -> None:
+    checkpoint, stored = imported(name, runs), expected(name)
+    model = checkpoint.model()
+    source_language, target_language = direction.split("-")
+    case = {key.rpartition(".")[2]: value for key, value in stored.items() if f"mt.{direction}." in key}
+    source = block(case["x"], case["xlen"], checkpoint, source_language)
+    target = block(case["y"], case["ylen"], checkpoint, target_language)
+    memory = model.encode(source)
+    hidden = model.decode(target, memory)
+    assert distance(memory.hidden, case["encoder"], case["xlen"]) < LIMIT
+    assert distance(hidden, case["decoder"], case["ylen"]) < LIMIT
+    logits = model.logits(hidden)
+    assert distance(logits, case["logits"], case["ylen"]) < LIMIT
+    # Symbols that masscli added have no probability.
+    assert bool((logits[..., case["logits"].shape[-1] :] == -torch.inf).all())
+
+
+@peer_samples
+@pytest.mark.parametrize("name", [*BOTH, "sample-xlm-mlm"])
+def test_masked_tokens_are_predicted_as_by_the_original(name: str, runs: Path) -> None:
+    checkpoint, stored = imported(name, runs), expected(name)
+    model = checkpoint.model()
+    for language in ("en", "de"):
+        lengths = stored[f"mlm.{language}.len"]
+        hidden = model.encode(block(stored[f"mlm.{language}.x"], lengths, checkpoint, language)).hidden
+        if f"mlm.{language}.hidden" in stored:
+            assert distance(hidden, stored[f"mlm.{language}.hidden"], lengths) < LIMIT
+        logits = model.logits(hidden, "encoder")
+        assert distance(logits, stored[f"mlm.{language}.logits"], lengths) < LIMIT
+
+
+@peer_samples
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_the_loss_of_mass_is_that_of_the_original(name: str, language: str, runs: Path) -> None:
+    checkpoint, stored = imported(name, runs), expected(name)
+    case = {key.rpartition(".")[2]: value for key, value in stored.items() if f"mass.{language}." in key}
+    model = checkpoint.model()
+    # The decoder does not attend to [M].
+    visible = torch.from_numpy(np.ascontiguousarray(case["x"].T)) != checkpoint.tokenizer().vocab.mask
+    source = block(case["x"], case["xlen"], checkpoint, language, cross_attention_mask=visible)
+    positions = torch.from_numpy(np.ascontiguousarray(case["positions"].T))
+    target = block(case["inputs"], [len(case["inputs"])], checkpoint, language, positions=positions)
+    logits = model.logits(model.decode(target, model.encode(source)))[0]
+    assert (
+        float((logits[:, : case["logits"].shape[1]] - torch.from_numpy(case["logits"])).abs().max()) < LIMIT
+    )
+    labels = torch.from_numpy(case["labels"][:, 0])
+    assert abs(float(F.cross_entropy(logits, labels)) - float(case["loss"])) < LIMIT
+
+
+@peer_samples
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize(("beam", "key"), [(1, "greedy"), (3, "beam3")])
+def test_search_finds_what_the_original_finds(name: str, beam: int, key: str, runs: Path) -> None:
+    checkpoint, stored = imported(name, runs), expected(name)
+    tokenizer = checkpoint.tokenizer()
+    for direction in ("en-de", "de-en", "en-en"):
+        source, target = direction.split("-")
+        ids = stored[f"mt.{direction}.x"]
+        lengths = stored[f"mt.{direction}.xlen"]
+        # Without </s> at both ends.
+        sources = [ids[1 : length - 1, row] for row, length in enumerate(lengths)]
+        # XLM counts both ends in its limit of 20.
+        config = GenerationConfig(beam=beam, max_len_a=0.0, max_len_b=18)
+        decoder = Decoder([checkpoint.model()], checkpoint.framing(), config)
+        found = decoder.generate(sources, source, target)
+        for row, hypotheses in enumerate(found):
+            theirs = stored[f"mt.{direction}.{key}"][:, row].tolist()
+            ours = [tokenizer.vocab.eos, *hypotheses[0].ids, tokenizer.vocab.eos]
+            assert ours == theirs[: len(ours)]
+
+
+@peer_samples
+@pytest.mark.parametrize("name", ["sample", "sample-legacy"])
+def test_text_gets_the_ids_of_the_original(name: str, runs: Path) -> None:
+    stored = expected(name)
+    tokenizer = imported(name, runs).tokenizer()
+    vocab = tokenizer.vocab
+    assert (vocab.bos, vocab.eos, vocab.pad, vocab.unk, vocab.mask) == (1, 1, 2, 3, 5)
+    for language in ("en", "de"):
+        for number in range(3):
+            ids = stored[f"ids.{language}.{number}"].tolist()
+            assert tokenizer.encode(tokenizer.decode(ids, language), language) == ids
+
+
+@peer_samples
+def test_the_old_format_gives_the_same_run(runs: Path) -> None:
+    new, old = (imported(name, runs) for name in ("sample", "sample-legacy"))
+    assert all(torch.equal(tensor, old.weights()[name]) for name, tensor in new.weights().items())
+    assert new.tokenizer().vocab == old.tokenizer().vocab
+
+
+@peer_samples
+def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(MasscliError, match="attention_setting v2"):
+        import_file(ImportRequest(samples() / "sample-v2.pth"), None, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# -- files that are made here, with other choices than the samples have ------------------------------
+
+
+class SlowXlm:
+    """XLM's forward pass on one sentence, from the tensors of a file and with the equations of its code."""
+
+    def __init__(self, state: dict[str, Tensor], heads: int, gelu: bool) -> None:
+        self.state, self.heads, self.activation = state, heads, F.gelu if gelu else F.relu
+
+    def linear(self, name: str, x: Tensor) -> Tensor:
+        return F.linear(x, self.state[f"{name}.weight"], self.state[f"{name}.bias"])
+
+    def norm(self, name: str, x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:], self.state[f"{name}.weight"], self.state[f"{name}.bias"], 1e-12)
+
+    def attend(self, name: str, out: str, x: Tensor, keys: Tensor, causal: bool) -> Tensor:
+        size = x.shape[-1] // self.heads
+        q, k, v = (self.linear(f"{name}.{p}_lin", y) for p, y in (("q", x), ("k", keys), ("v", keys)))
+        parts = []
+        for head in range(self.heads):
+            part = slice(head * size, (head + 1) * size)
+            scores = (q[:, part] / size**0.5) @ k[:, part].T
+            if causal:
+                scores = scores.masked_fill(torch.ones_like(scores).triu(1).bool(), -torch.inf)
+            parts.append(scores.softmax(-1) @ v[:, part])
+        return self.linear(f"{name}.{out}", torch.cat(parts, 1))
+
+    def __call__(
+        self, ids: list[int], lang: int | None, layers: int, memory: Tensor | None, out: str
+    ) -> Tensor:
+        s = self.state
+        x = s["embeddings.weight"][ids] + s["position_embeddings.weight"][: len(ids)]
+        if lang is not None:
+            x = x + s["lang_embeddings.weight"][lang]
+        x = self.norm("layer_norm_emb", x)
+        for i in range(layers):
+            x = self.norm(
+                f"layer_norm1.{i}", x + self.attend(f"attentions.{i}", "out_lin", x, x, memory is not None)
+            )
+            if memory is not None:
+                x = self.norm(
+                    f"layer_norm15.{i}", x + self.attend(f"encoder_attn.{i}", out, x, memory, False)
+                )
+            hidden = self.linear(f"ffns.{i}.lin2", self.activation(self.linear(f"ffns.{i}.lin1", x)))
+            x = self.norm(f"layer_norm2.{i}", x + hidden)
+        return x
+
+
+def make_state(dim: int, layers: int, words: int, langs: int, cross: str, shared: bool) -> dict[str, Tensor]:
+    """Random tensors of one stack; `cross` is empty, plain or languages."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.weight": (words, dim),
+        "position_embeddings.weight": (50, dim),
+        "layer_norm_emb.weight": (dim,),
+        "layer_norm_emb.bias": (dim,),
+        "pred_layer.proj.weight": (words, dim),
+        "pred_layer.proj.bias": (words,),
+    }
+    if langs:
+        shapes["lang_embeddings.weight"] = (langs, dim)
+
+    def linear(name: str, rows: int, columns: int) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (rows, columns), (rows,)
+
+    for i in range(layers):
+        attentions = [f"attentions.{i}"] + ([f"encoder_attn.{i}"] if cross else [])
+        for name in attentions:
+            for part in ("q", "k", "v"):
+                linear(f"{name}.{part}_lin", dim, dim)
+            outputs = [f"{name}.out_lin"]
+            if cross == "languages" and name.startswith("encoder_attn"):
+                outputs = [f"{name}.out_lin.{lang}" for lang in range(langs)]
+            for output in outputs:
+                linear(output, dim, dim)
+        linear(f"ffns.{i}.lin1", 4 * dim, dim)
+        linear(f"ffns.{i}.lin2", dim, 4 * dim)
+        for norm in ("layer_norm1", "layer_norm2", *(["layer_norm15"] if cross else [])):
+            shapes[f"{norm}.{i}.weight"] = shapes[f"{norm}.{i}.bias"] = (dim,)
+    state = {name: torch.randn(shape) * 0.3 for name, shape in shapes.items()}
+    if shared:
+        state["pred_layer.proj.weight"] = state["embeddings.weight"]
+    return state
+
+
+@pytest.mark.parametrize(
+    ("dim", "heads", "layers", "langs", "cross", "shared", "gelu", "dtype"),
+    [
+        (18, 3, (1, 3), {"ro": 1, "en": 0, "cs": 2}, "languages", True, True, torch.float32),
+        (15, 5, (3, 1), {"fr": 0, "en": 1}, "plain", False, False, torch.float32),
+        (8, 1, (2, 2), {"en": 0}, "plain", True, True, torch.float16),
+        (12, 2, (2, 0), {"en": 0, "de": 1}, "", True, False, torch.float32),
+    ],
+    ids=["three languages", "untied relu", "one language in fp16", "masked lm"],
+)
+def test_files_with_other_choices(
+    dim: int,
+    heads: int,
+    layers: tuple[int, int],
+    langs: dict[str, int],
+    cross: str,
+    shared: bool,
+    gelu: bool,
+    dtype: torch.dtype,
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(1)
+    words = 30
+    vectors = len(langs) if len(langs) > 1 else 0
+    names = ["<s>", "</s>", "<pad>", "<unk>", *(f"<special{i}>" for i in range(10))]
+    names += [f"w{i}" for i in range(words - len(names))]
+    stacks = {"encoder": make_state(dim, layers[0], words, vectors, "", shared)}
+    if layers[1]:
+        stacks["decoder"] = make_state(dim, layers[1], words, vectors, cross, shared)
+    stacks = {name: {key: t.to(dtype) for key, t in state.items()} for name, state in stacks.items()}
+    content: dict[str, Any] = {
+        # Files of several GPUs keep the prefix, and checkpoint.pth has the state of the optimizer.
+        name if layers[1] else "model": {f"module.{key}": t for key, t in state.items()}
+        for name, state in stacks.items()
+    }
+    content |= {
+        "dico_id2word": dict(enumerate(names)),
+        "params": {
+            "n_heads": heads,
+            "gelu_activation": gelu,
+            "share_inout_emb": shared,
+            "lang2id": langs,
+            "n_words": np.int64(words),
+            "mask_scores": np.arange(4.0),
+        },
+        "encoder_optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-4}]},
+    }
+    torch.save(content, tmp_path / "checkpoint.pth")
+    path, _ = import_file(ImportRequest(tmp_path / "checkpoint.pth"), None, tmp_path / "run")
+    checkpoint = Checkpoint.open(path)
+    model: Transformer = checkpoint.model()
+    slow = {n: SlowXlm({k: t.float() for k, t in s.items()}, heads, gelu) for n, s in stacks.items()}
+    source, target = [1, 14, 20, 17, 1], [1, 25, 14, 15]
+    first, *_, last = [*langs, *langs]
+    numbers = [langs[language] if vectors else None for language in (first, last)]
+    memory = slow["encoder"](source, numbers[0], layers[0], None, "")
+    tokens = block(np.array([source]).T, [5], checkpoint, first)
+    assert float((model.encode(tokens).hidden[0] - memory).abs().max()) < LIMIT
+    stack, hidden, wanted = "encoder", model.encode(tokens).hidden, memory
+    if layers[1]:
+        out = f"out_lin.{langs[last]}" if cross == "languages" else "out_lin"
+        wanted = slow["decoder"](target, numbers[1], layers[1], memory, out)
+        hidden = model.decode(block(np.array([target]).T, [4], checkpoint, last), model.encode(tokens))
+        stack = "decoder"
+        assert float((hidden[0] - wanted).abs().max()) < LIMIT
+    logits = model.logits(hidden)[0, :, :words]
+    assert float((logits - slow[stack].linear("pred_layer.proj", wanted)).abs().max()) < LIMIT
+
+
+def test_damage_and_unknown_parts_are_named(tmp_path: Path) -> None:
+    words = ["<s>", "</s>", "<pad>", "<unk>", *(f"<special{i}>" for i in range(10)), "a", "b"]
+    state = make_state(8, 1, len(words), 0, "", True)
+    content = {
+        "model": state,
+        "dico_id2word": dict(enumerate(words)),
+        "params": {"n_heads": 2, "lang2id": {"en": 0}},
+    }
+
+    def message(**changes: Any) -> str:
+        torch.save({**content, **changes}, tmp_path / "model.pth")
+        with pytest.raises(MasscliError) as error:
+            import_file(ImportRequest(tmp_path / "model.pth"), None, tmp_path / "run")
+        assert "\n" not in error.value.message
+        return error.value.message
+
+    assert "asm" in message(params={**content["params"], "asm": True})
+    assert "memories.0" in message(model={**state, "memories.0.keys": torch.zeros(2)})
+    assert "pred_layer.proj.weight differs" in message(
+        model={**state, "pred_layer.proj.weight": torch.zeros(16, 8)}
+    )
+    assert "has no tensor ffns.0.lin2.bias" in message(
+        model={key: value for key, value in state.items() if key != "ffns.0.lin2.bias"}
+    )
+    assert "lang2id" in message(params={"n_heads": 2})
+    assert "heads" in message(params={"lang2id": {"en": 0}})
+    assert "dictionary" in message(dico_id2word={0: "a"})
