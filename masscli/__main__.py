@@ -83,10 +83,24 @@ def run(args: Sequence[str]) -> int:
 def report_error(message: str, hint: str | None) -> int:
     """Print a line for each mistake, then what to do about it, and return the exit code."""
     for line in message.split("\n"):
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {_visible(line)}", file=sys.stderr)
     if hint is not None:
-        print(f"hint: {hint}", file=sys.stderr)
+        print(f"hint: {_visible(hint)}", file=sys.stderr)
     return 2
+
+
+def _visible(line: str) -> str:
+    """Return a line with escapes in the place of characters that a terminal does not show, or would obey.
+
+    Messages quote what files hold.
+    """
+    shown = []
+    for character in line:
+        if character.isprintable():
+            shown.append(character)
+        else:
+            shown.append(character.encode("unicode_escape").decode("ascii"))
+    return "".join(shown)
 
 
 class ClosedOutput(io.TextIOBase):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from masscli.api.ensemble import Ensemble
 from masscli.api.examples import Example, records_of
-from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.checkpoint import OBJECTIVES, Checkpoint, load_tensors
 from masscli.core.errors import MasscliError
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchLimits, BatchSampler
@@ -63,7 +63,7 @@ class TaskModel:
         for key, tensor in checkpoint.objective_state().items():
             if key.startswith(prefix):
                 tensors[key.removeprefix(prefix)] = tensor
-        objective.load_state_dict(tensors)
+        load_tensors(objective, tensors, checkpoint.path / OBJECTIVES)
         objective.to(ensemble.device).eval().requires_grad_(False)
         return cls(ensemble.models[0], objective, options, ensemble.tokenizer, name)
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from masscli.checkpoint.state_file import (
     STATE_FILE,
@@ -150,7 +150,7 @@ class Checkpoint:
         with torch.device("meta"):
             vocab = self.tokenizer().vocab
             model = Transformer(self.recipe.model, vocab.size, self.state.languages, vocab.id_ranges)
-        model.load_state_dict(self.weights(), assign=True)
+        load_tensors(model, self.weights(), self.path / MODEL, assign=True)
         model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         model.compute_dtype = dtype
         return model
@@ -237,6 +237,23 @@ def _parse_state(raw: Mapping[str, Any]) -> RunState:
     if max(counts) > MAX_INTEGER:
         raise DamagedStateError("a count has more than 64 bits")
     return state
+
+
+def load_tensors(
+    module: nn.Module, tensors: Mapping[str, Tensor], path: Path, *, assign: bool = False
+) -> None:
+    """Give a model or an objective its tensors; `assign` takes them as they are, without a copy.
+
+    Raises MasscliError, which names the file `path`, if they are not those that the recipe describes.
+    """
+    try:
+        module.load_state_dict(tensors, assign=assign)
+    except RuntimeError as error:
+        # The first line of PyTorch's message names the class only.
+        reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
+        raise MasscliError(
+            f"{path}: does not fit the recipe beside it ({reason})", "one of the two was replaced or changed"
+        ) from None
 
 
 def make_framing(recipe: Recipe, tokenizer: Tokenizer, languages: tuple[str, ...]) -> Framing:

@@ -6,7 +6,6 @@ other files of the folder, and the checksum of all of this.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from masscli.core.config import config, from_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular, write_atomic
+from masscli.core.sealed_json import SealError, seal, unseal
 
 FORMAT = 2
 """Format 1 had no checksum of the state."""
@@ -50,8 +50,7 @@ def write_state_file(folder: Path, contents: StateFile) -> None:
         "metrics": contents.metrics,
         "files": contents.files,
     }
-    sealed = {**content, "checksum": _checksum(content)}
-    write_atomic(folder / STATE_FILE, json.dumps(sealed, indent=1, allow_nan=False).encode())
+    write_atomic(folder / STATE_FILE, json.dumps(seal(content), indent=1, allow_nan=False).encode())
 
 
 def read_state_file(folder: Path) -> StateFile:
@@ -74,10 +73,10 @@ def read_state_file(folder: Path) -> StateFile:
             f"{folder}: has checkpoint format {content['format']}, this masscli reads {FORMAT}",
             "use the version of masscli that wrote it, or train again",
         )
-    checksum = content.pop("checksum", None)
-    if checksum != _checksum(content):
-        raise DamagedStateError("it does not match its checksum")
-    return _parse_content(content)
+    try:
+        return _parse_content(unseal(content))
+    except SealError as error:
+        raise DamagedStateError(str(error)) from None
 
 
 def _parse_content(content: Mapping[str, Any]) -> StateFile:
@@ -94,8 +93,3 @@ def _parse_content(content: Mapping[str, Any]) -> StateFile:
     if not isinstance(state, dict):
         raise DamagedStateError("it has no state")
     return StateFile(state=state, metrics=mappings.metrics, files=mappings.files)
-
-
-def _checksum(content: Mapping[str, Any]) -> str:
-    """Return the sha256 of the content, whatever the order of its keys and the white space in the file."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

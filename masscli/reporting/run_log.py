@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from masscli.core.config import ConfigError, config, from_dict
 from masscli.core.errors import MasscliError
-from masscli.text.corpus import decode_text
+from masscli.text.corpus import read_text
 
 
 @dataclass(slots=True)
@@ -55,7 +57,7 @@ def read_run(folder: Path) -> RunLog:
     if not path.is_file():
         raise MasscliError(f"{path}: no such file", "name folders of runs, or a log of scores")
     log = RunLog(folder.name)
-    for number, line in enumerate(decode_text(path.read_bytes(), path).split("\n"), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         try:
             event = json.loads(line)
         except (ValueError, RecursionError):
@@ -63,31 +65,55 @@ def read_run(folder: Path) -> RunLog:
             continue
         try:
             _add_event(log, event)
-        except (KeyError, TypeError):
-            raise MasscliError(f"{path}:{number}: is not an event of a run", "was the log changed?") from None
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError):
+            raise MasscliError(
+                f"{path}:{number}: is not an event of a run", "was it changed by hand? delete the line"
+            ) from None
     return log
 
 
-def _add_event(log: RunLog, event: Any) -> None:
-    """Take over what a log needs from an event. Raises KeyError or TypeError if it is not an event."""
-    match event["event"]:
+@config
+class _Updates:
+    """What tables need of the event that some updates were made."""
+
+    step: int
+    seconds: float
+    targets: int
+    memory: float
+
+
+@config
+class _Validation:
+    """What tables need of a validation. A metric that is not finite is None in the log."""
+
+    step: int
+    metrics: dict[str, float | None]
+
+
+def _add_event(log: RunLog, event: Mapping[str, Any]) -> None:
+    """Add an event to the log. Raises any of several errors if it is none."""
+    match event.get("event"):
         case "stepped":
-            _add_updates(log, event)
+            fields = ("step", "seconds", "targets", "memory")
+            _add_updates(log, from_dict(_Updates, {name: event[name] for name in fields}))
         case "evaluated":
-            log.metrics[event["step"]] = event["metrics"]
+            made = from_dict(_Validation, {name: event[name] for name in ("step", "metrics")})
+            log.metrics[made.step] = {
+                name: math.nan if value is None else value for name, value in made.metrics.items()
+            }
         case "saved" if event["best"]:
-            log.best_step = event["step"]
+            log.best_step = int(event["step"])
         case "finished":
-            log.seconds = event["seconds"]
+            log.seconds = float(event["seconds"])
 
 
-def _add_updates(log: RunLog, event: Mapping[str, float]) -> None:
-    updates = event["step"] - log.updates
-    if updates > 0 and event["seconds"] > 0:
-        log.update_seconds.append(event["seconds"] / updates)
-        log.target_rates.append(event["targets"] / event["seconds"])
-    log.updates = int(event["step"])
-    log.memory = max(log.memory, event["memory"])
+def _add_updates(log: RunLog, made: _Updates) -> None:
+    updates = made.step - log.updates
+    if updates > 0 and made.seconds > 0:
+        log.update_seconds.append(made.seconds / updates)
+        log.target_rates.append(made.targets / made.seconds)
+    log.updates = made.step
+    log.memory = max(log.memory, made.memory)
 
 
 def cost_rows(logs: Sequence[RunLog], metrics: Sequence[str], curve: str | None) -> list[list[str]]:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from masscli.__main__ import run
+from masscli.core.errors import MasscliError
+from masscli.reporting.run_log import cost_rows, read_run
 
 
 @pytest.fixture
@@ -79,3 +81,28 @@ def test_mistakes_are_named(
     (folder / "checkpoints").mkdir()
     assert run(["report", *arguments]) == 2
     assert capsys.readouterr().err.splitlines()[0] == f"error: {message}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '"text"',
+        "[]",
+        '{"event": "stepped", "step": 1}',
+        '{"event": "evaluated", "step": 1, "metrics": {"loss": "low"}}',
+    ],
+)
+def test_a_line_that_is_no_event_is_named(line: str, folder: Path) -> None:
+    path = folder / "log.jsonl"
+    number = len(path.read_text(encoding="utf-8").splitlines()) + 1
+    with open(path, "a", encoding="utf-8") as log:
+        log.write("\n" + line + "\n")
+    with pytest.raises(MasscliError) as caught:
+        read_run(folder)
+    assert caught.value.message == f"{path}:{number}: is not an event of a run"
+
+
+def test_a_metric_that_was_not_finite(folder: Path) -> None:
+    with open(folder / "log.jsonl", "a", encoding="utf-8") as log:
+        log.write('\n{"event": "evaluated", "step": 9, "metrics": {"loss": null}}\n')
+    assert cost_rows([read_run(folder)], [], "loss")[1][-1] == "nan"

@@ -1,7 +1,8 @@
 """The manifest of a data folder, `manifest.json`, which says what the folder holds.
 
-It is written last, so that a folder without it is unfinished. It does not say when, where or with how many
-workers the folder was made: the same text and settings give the same bytes.
+It is written last, so that a folder without it is unfinished, and holds a checksum of its own content. It
+does not say when, where or with how many workers the folder was made: the same text and settings give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from pathlib import Path
 from masscli.core import files
 from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
+from masscli.core.sealed_json import SealError, seal, unseal
 from masscli.data.storage.shards import DTYPES_OF_KIND
 from masscli.text.corpus import decode_text
 
-FORMAT = 2
+FORMAT = 3
+"""Format 2 had no checksum of the manifest."""
 MANIFEST_FILE = "manifest.json"
 PARTIAL_FOLDER = ".partial"
 """The folder inside a data folder that holds what an unfinished run has made."""
@@ -184,9 +187,10 @@ class Manifest:
         if version != FORMAT:
             raise MasscliError(f"{path}: has format {version}, this masscli reads {FORMAT}", _HINT)
         try:
-            manifest = from_dict(cls, raw)
-        except ConfigError as error:
-            raise MasscliError(f"{path}: is damaged ({error.problems[0]})", _HINT) from None
+            manifest = from_dict(cls, unseal(raw))
+        except (SealError, ConfigError) as error:
+            reason = str(error).splitlines()[0]
+            raise MasscliError(f"{path}: is damaged ({reason})", _HINT) from None
         damage = manifest.find_damage()
         if damage is not None:
             raise MasscliError(f"{path}: is damaged ({damage})", _HINT)
@@ -231,7 +235,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write the manifest atomically."""
-        text = json.dumps(to_dict(self), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(seal(to_dict(self)), indent=1, ensure_ascii=False) + "\n"
         files.write_atomic(folder / MANIFEST_FILE, text.encode())
 
     def splits(self) -> tuple[str, ...]:

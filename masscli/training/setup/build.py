@@ -9,7 +9,13 @@ from typing import Any
 
 import torch
 
-from masscli.checkpoint.checkpoint import Checkpoint, RunState, make_framing
+from masscli.checkpoint.checkpoint import (
+    MODEL,
+    Checkpoint,
+    RunState,
+    load_tensors,
+    make_framing,
+)
 from masscli.checkpoint.initialize import freeze, initialize_model
 from masscli.checkpoint.word_vectors import load_vectors
 from masscli.core import distributed
@@ -76,7 +82,7 @@ def build(
     model = Transformer(recipe.model, vocab.size, state.languages, vocab.id_ranges)
     objectives = build_objectives(recipe, framing)
     if last is not None:
-        model.load_state_dict(last.weights())
+        load_tensors(model, last.weights(), last.path / MODEL)
         restore_objectives(objectives, last)
     else:
         notes += _initialize(model, objectives, recipe, context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.checkpoint import OBJECTIVES, Checkpoint, load_tensors
 from masscli.core.errors import MasscliError
 from masscli.core.schedule import parse_schedule
 from masscli.data.batches.framing import Framing
@@ -46,7 +46,7 @@ def restore_objectives(objectives: Mapping[str, Objective], checkpoint: Checkpoi
         # Objectives of all streams share one file, in which names begin with the stream.
         prefix = f"{name}."
         values = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-        objective.load_state_dict(values)
+        load_tensors(objective, values, checkpoint.path / OBJECTIVES)
 
 
 def build_stream(

@@ -52,9 +52,9 @@ def compose(request: TrainRequest) -> ComposedRun:
     of --init-from.
     """
     options = dict(request.recipe_options)
-    model_options = dict(options.pop("model", {}))
     # Report mistakes in the options before anything is read from disk.
-    from_dict(ModelConfig, model_options, "model")
+    from_dict(ModelConfig, options.get("model", {}), "model")
+    model_options = dict(options.pop("model", {}))
     recipe = _with_default_end(from_dict(Recipe, options))
 
     context = RunContext.open(recipe.data, request.verify)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.checkpoint import MODEL, Checkpoint, load_tensors
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.generation.running_text import negative_log_likelihood
@@ -55,7 +55,7 @@ class TrainedRun:
                 "name the right folder with --data",
             )
         self.model = Transformer(self.recipe.model, self.framing.vocab.size, self.checkpoint.state.languages)
-        self.model.load_state_dict(self.checkpoint.weights())
+        load_tensors(self.model, self.checkpoint.weights(), self.checkpoint.path / MODEL)
         self.model.to(device).eval()
         # As in training: weights in fp32, and products in the precision that is asked for.
         self.model.compute_dtype = choose_dtype(precision, device)

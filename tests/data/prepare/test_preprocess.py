@@ -757,7 +757,7 @@ def test_damage_is_named(text: Path) -> None:
     manifest.write_text(listed[:-30], encoding="utf-8")
     assert message(lambda: DataFolder.open(folder)).startswith(f"{manifest}: is damaged (")
     manifest.write_text(json.dumps(json.loads(listed) | {"format": 7}), encoding="utf-8")
-    assert message(lambda: DataFolder.open(folder)) == f"{manifest}: has format 7, this masscli reads 2"
+    assert message(lambda: DataFolder.open(folder)) == f"{manifest}: has format 7, this masscli reads 3"
     manifest.write_text(listed, encoding="utf-8")
     other = made(config(text, vocab_size=121, destdir=text / "other"))
     for name in ("tokenizer.json", "vocab.model"):

@@ -18,6 +18,7 @@ import pytest
 
 from masscli.cli.preprocess import run
 from masscli.core.errors import MasscliError
+from masscli.core.sealed_json import seal
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
 
@@ -97,7 +98,8 @@ def edit_manifest(folder: Path, edit: Callable[[dict[str, Any]], object]) -> Non
         if (folder / file["name"]).is_file():
             file["size"] = (folder / file["name"]).stat().st_size
             file["sha256"] = hashlib.sha256((folder / file["name"]).read_bytes()).hexdigest()
-    (folder / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+    del content["checksum"]
+    (folder / "manifest.json").write_text(json.dumps(seal(content)), encoding="utf-8")
 
 
 def rewrite_column(folder: Path, name: str, values: list[int]) -> None:
@@ -160,6 +162,14 @@ def test_a_manifest_that_contradicts_the_files(
 ) -> None:
     edit_manifest(data, edit)
     assert reason in refusal(lambda: read_all(data))
+
+
+def test_any_change_of_a_manifest_is_noticed(data: Path) -> None:
+    path = data / "manifest.json"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"language": "de"', '"language": "en"'), encoding="utf-8"
+    )
+    assert refusal(lambda: DataFolder.open(data)) == f"{path}: is damaged (it does not match its checksum)"
 
 
 def test_deep_json_is_a_damaged_manifest(data: Path) -> None:

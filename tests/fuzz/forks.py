@@ -1,0 +1,238 @@
+"""Run one case in a forked process with limits on memory and time, and say what became of it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from masscli.__main__ import DISK_ERRORS
+from masscli.core.errors import MasscliError
+from tests.fuzz import canary
+from tests.fuzz.folders import mutate_folder
+from tests.fuzz.oracles import UnreadableError
+from tests.fuzz.readers import REFUSED, Reader, Refused
+
+SECONDS = 5
+"""How long a case may take after the fork, in processor time; or in all, if it waits for something."""
+MEMORY = 3 << 30
+"""Bytes of address space that a case may take beyond those of the parent."""
+FILE_SIZE = 1 << 28
+"""Bytes of the largest file that a case may write."""
+RUNNING = (
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "socket.connect",
+    "ctypes.dlopen",
+)
+"""Events of Python's audit hooks that nothing that is read may cause."""
+
+
+class Outcome(NamedTuple):
+    """What became of a case: `refused`, `read`, or a failure; with what was mutated and a reason."""
+
+    verdict: str
+    mutation: str
+    reason: str
+
+
+OK = ("refused", "read")
+FAILURES = ("traceback", "hang", "memory", "crash", "executed", "wrote outside", "silent change")
+
+
+class Alarm(BaseException):
+    """Raised where the input causes what it must not cause."""
+
+
+def run_case(reader: Reader, seed: int, number: int, sound: Path, expected: str, work: Path) -> Outcome:
+    """Fork, and let the child mutate and read a copy of the folder `sound` in the folder `work`.
+
+    `expected` is what the reader makes of the sound folder.
+    """
+    receive, send = os.pipe()
+    start = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        os.close(receive)
+        _be_child(reader, seed, number, sound, expected, work, send)
+    os.close(send)
+    answer = _wait(child, receive, start)
+    os.close(receive)
+    shutil.rmtree(work, ignore_errors=True)
+    mutation, _, rest = answer.partition("\n")
+    if not rest:
+        status = os.waitpid(child, 0)[1]
+        died = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        if died in (signal.SIGXCPU, signal.SIGKILL):
+            return Outcome("hang", mutation, f"after {SECONDS} seconds")
+        return Outcome("crash", mutation, f"signal {died}, status {status}")
+    os.waitpid(child, 0)
+    verdict, reason = json.loads(rest)
+    return Outcome(verdict, mutation, reason)
+
+
+def _wait(child: int, receive: int, start: float) -> str:
+    """Return what the child writes; end it if it waits for something that does not come."""
+    answer = b""
+    while True:
+        ready, _, _ = select.select([receive], [], [], 1)
+        if ready:
+            piece = os.read(receive, 1 << 16)
+            if not piece:
+                return answer.decode()
+            answer += piece
+        elif time.monotonic() - start > SECONDS and _is_asleep(child):
+            os.kill(child, signal.SIGKILL)
+
+
+def _is_asleep(process: int) -> bool:
+    """Return whether a process waits. On a busy machine one that only waits for a processor is not asleep."""
+    state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
+    return state in "SD"
+
+
+def _be_child(
+    reader: Reader, seed: int, number: int, sound: Path, expected: str, work: Path, send: int
+) -> None:
+    """Run the case, write two lines about it, and end the process."""
+    code = 1
+    try:
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(null, stream)
+        draw = Random(f"{seed} {reader.name} {number}")
+        mutation = prepare(reader, draw, sound, work)
+        os.write(send, mutation.replace("\n", "\\n").encode(errors="replace") + b"\n")
+        _limit()
+        watch(work)
+        verdict, reason = judge(reader, work, expected)
+        os.write(send, json.dumps([verdict, reason[:4000]]).encode())
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def prepare(reader: Reader, draw: Random, sound: Path, work: Path) -> str:
+    """Make a mutated copy of a folder, and return what was mutated."""
+    copy = shutil.copy2 if reader.writes else os.link
+    shutil.copytree(sound, work, symlinks=True, copy_function=copy)
+    mutation = mutate_folder(draw, work / reader.part, reader.pipes)
+    if reader.reseal is not None:
+        reader.reseal(work / reader.part)
+    return mutation
+
+
+def _limit() -> None:
+    """Limit processor time, memory and the size of files of this process."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+    seconds = int(time.process_time()) + SECONDS + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, FILE_SIZE))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def watch(work: Path) -> None:
+    """Raise Alarm in this process if code of the input runs, or if something is written outside of `work`."""
+    inside = (str(work), "/dev/null", os.environ.get("XDG_CACHE_HOME", "/nowhere"))
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in RUNNING or (event == "import" and arguments[0] == canary.MODULE):
+            raise Alarm(f"executed {event} {arguments[:1]}")
+        if (
+            event == "open"
+            and isinstance(arguments[2], int)
+            and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        ):
+            path = arguments[0]
+            if isinstance(path, (str, bytes)) and not str(Path(os.fsdecode(path)).absolute()).startswith(
+                inside
+            ):
+                raise Alarm(f"wrote outside {path!r}")
+
+    # The module is known from here on, so that unpickling needs no import; its functions raise instead.
+    canary.call = canary.Canary = _execute  # type: ignore[assignment, misc]
+    sys.addaudithook(hook)
+
+
+def _execute(*arguments: object) -> str:
+    raise Alarm("executed the canary")
+
+
+def judge(reader: Reader, work: Path, expected: str) -> tuple[str, str]:
+    """Read a mutated folder, and return the verdict and its reason."""
+    try:
+        found = reader.read(work)
+    except MasscliError as error:
+        return _judge_message(error)
+    except Refused as error:
+        return "refused", str(error)
+    except Alarm as alarm:
+        verdict = "executed" if str(alarm).startswith("executed") else "wrote outside"
+        return verdict, f"{alarm}\n{traceback.format_exc()}"
+    except MemoryError:
+        return "memory", traceback.format_exc()
+    except OSError as error:
+        # `masscli` turns these into one line.
+        if error.errno in DISK_ERRORS and error.errno != errno.EPERM:
+            return "refused", str(error)
+        return "traceback", traceback.format_exc()
+    except BaseException:
+        return "traceback", traceback.format_exc()
+    return _judge_result(reader, work, found, expected)
+
+
+def _judge_message(error: MasscliError) -> tuple[str, str]:
+    """There must be a message."""
+    if not error.message.strip():
+        return "traceback", "a message that says nothing"
+    return "refused", error.message
+
+
+def _judge_result(reader: Reader, work: Path, found: str, expected: str) -> tuple[str, str]:
+    """Compare what was read with what the sound folder holds, or with what an independent reader finds."""
+    if found == expected:
+        return "read", ""
+    if reader.oracle is None:
+        return ("silent change", _difference(found, expected)) if reader.sealed else ("read", "")
+    try:
+        wanted = reader.oracle(work)
+    except UnreadableError as error:
+        return "silent change", f"an independent reader refuses it: {error}"
+    except Exception:
+        return "silent change", f"an independent reader fails: {traceback.format_exc()}"
+    return ("read", "") if found == wanted else ("silent change", _difference(found, wanted))
+
+
+def _difference(found: str, wanted: str) -> str:
+    """Return both texts around the first place where they differ."""
+    place = next(
+        (i for i, (one, other) in enumerate(zip(found, wanted, strict=False)) if one != other),
+        min(len(found), len(wanted)),
+    )
+    start = max(0, place - 150)
+    return f"found {found[start : place + 150]!r}, expected {wanted[start : place + 150]!r}"
+
+
+def digest_of(reader: Reader, folder: Path) -> str:
+    """Return what a reader makes of the sound folder, which its independent reader must confirm."""
+    found = reader.read(folder)
+    assert REFUSED not in found, f"{reader.name}: {found}"
+    if reader.oracle is not None:
+        wanted = reader.oracle(folder)
+        assert found == wanted, f"{reader.name}: {_difference(found, wanted)}"
+    return found

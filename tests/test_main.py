@@ -1,0 +1,49 @@
+"""What the outermost layer makes of errors."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from masscli import __main__ as main
+
+
+def test_messages_show_what_a_terminal_would_hide_or_obey(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.report_error("x: 'a\0b\x1b[2J\u202ec\ud800é'\ny: z", "d\re") == 2
+    assert capsys.readouterr().err == (
+        "error: x: 'a\\x00b\\x1b[2J\\u202ec\\ud800é'\nerror: y: z\nhint: d\\re\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ELOOP, errno.ENAMETOOLONG, errno.EFBIG, errno.EISDIR, errno.ENOTDIR, errno.EIO]
+)
+def test_states_of_the_machine_are_one_line(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(args: object) -> int:
+        raise OSError(number, os.strerror(number), "file")
+
+    monkeypatch.setattr("masscli.cli.app.dispatch", fail)
+    assert main.run([]) == 2
+    first, hint = capsys.readouterr().err.splitlines()
+    assert first == f"error: file: {os.strerror(number)}" and hint.startswith("hint: ")
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(args: object) -> int:
+        raise OSError(errno.EBADF, "bad file descriptor")
+
+    monkeypatch.setattr("masscli.cli.app.dispatch", fail)
+    with pytest.raises(OSError, match="bad file descriptor"):
+        main.run([])
+
+
+def test_a_link_to_itself_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "loop.txt"
+    path.symlink_to(path.name)
+    assert main.run(["score", str(path), "--ref", str(path)]) == 2
+    assert str(path) in capsys.readouterr().err
