@@ -104,5 +104,5 @@ def test_a_line_that_is_no_event_is_named(line: str, folder: Path) -> None:
 
 def test_a_metric_that_was_not_finite(folder: Path) -> None:
     with open(folder / "log.jsonl", "a", encoding="utf-8") as log:
-        log.write('\n{"event": "evaluated", "step": 9, "metrics": {"loss": null}}\n')
+        log.write('\n{"event": "evaluated", "step": 999, "metrics": {"loss": null}}\n')
     assert cost_rows([read_run(folder)], [], "loss")[1][-1] == "nan"
