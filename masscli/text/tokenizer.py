@@ -199,6 +199,21 @@ class Tokenizer:
         """Return a tokenizer of the same model with other fields of its card; see TokenizerCard.changed."""
         return Tokenizer(self._data, self._card.changed(**fields))
 
+    def with_own_ranges(self) -> Tokenizer:
+        """Return a tokenizer of two vocabularies whose card says which ids each side knows."""
+        assert isinstance(self._model, TwoVocabularies)
+        ranges = {
+            "source_ids": self._model.source_ids,
+            "target_ids": self._model.target_ids,
+            "predicted_ids": self._model.predicted_ids,
+        }
+        return self.with_card_fields(**{name: (ids.start, ids.stop) for name, ids in ranges.items()})
+
+    def own_ids(self, language: str) -> Sequence[int]:
+        """Return the id of each piece of the vocabulary of a language, in the order of that vocabulary."""
+        assert isinstance(self._model, TwoVocabularies)
+        return self._model.sides[language].ids
+
     def save(self, folder: Path) -> None:
         """Write both files; their bytes are the same wherever they are written."""
         folder.mkdir(parents=True, exist_ok=True)

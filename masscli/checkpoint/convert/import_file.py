@@ -9,6 +9,7 @@ from typing import Any
 
 from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import RunState
+from masscli.checkpoint.convert.fairseq import convert_fairseq, is_fairseq
 from masscli.checkpoint.convert.foreign import ForeignModel, ImportRequest, check_tensors
 from masscli.checkpoint.convert.torch_file import read_torch_file
 from masscli.checkpoint.convert.xlm import convert_xlm, is_xlm
@@ -19,6 +20,7 @@ from masscli.training.recipe import Recipe
 Converter = Callable[[ImportRequest, Mapping[str, Any]], ForeignModel]
 FAMILIES: dict[str, tuple[Callable[[Any], bool], Converter]] = {
     "xlm": (is_xlm, convert_xlm),
+    "fairseq": (is_fairseq, convert_fairseq),
 }
 """How each family is recognised, and what converts it."""
 

@@ -1,0 +1,388 @@
+"""Models of fairseq: translation, language models, RoBERTa, and the plug-ins of MASS.
+
+The options of a checkpoint are a Namespace (`args`), or sections of omegaconf (`cfg`); the weights of a
+released model may come alone. What the tensors say is read from them: sizes, sharing, norms, positions. A
+model with a part that masscli's Transformer lacks is refused by the name of the option or the tensor.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor
+
+from masscli.checkpoint.convert.fairseq_stack import FairseqStack
+from masscli.checkpoint.convert.fairseq_vocabulary import (
+    PAD_ID,
+    FairseqVocabulary,
+    MaskPlace,
+    read_bert_vocabulary,
+    read_fairseq_vocabulary,
+)
+from masscli.checkpoint.convert.foreign import ForeignModel, ImportRequest, TensorTable
+from masscli.checkpoint.convert.torch_file import StoredTensor, attributes
+from masscli.core.errors import MasscliError
+from masscli.models.config import ModelConfig
+from masscli.models.presets import resolve
+
+Kind = Literal["transformer", "transformer_lm", "roberta", "mass_translation", "mass_summarization"]
+GENERATION = {"beam": 5, "lenpen": 1.0, "early_stop": True, "max_len_a": 0.0, "max_len_b": 200}
+"""How fairseq-generate searches."""
+PRESETS: dict[Kind, str] = {
+    "transformer": "base",
+    "transformer_lm": "base",
+    "roberta": "roberta-base",
+    "mass_translation": "base",
+    "mass_summarization": "mass-base-uncased",
+}
+"""The named size whose choices hold for what neither options nor tensors say."""
+HEADS = {
+    "transformer": 8,
+    "transformer_iwslt_de_en": 4,
+    "transformer_wmt_en_de": 8,
+    "transformer_vaswani_wmt_en_de_big": 16,
+    "transformer_wmt_en_de_big": 16,
+    "transformer_wmt_en_de_big_t2t": 16,
+    "transformer_mass_base": 12,
+    "transformer_mass_middle": 16,
+    "transformer_mass_big": 16,
+    "xtransformer": 8,
+    "transformer_lm": 8,
+    "transformer_lm_big": 16,
+    "roberta_base": 12,
+    "roberta_large": 16,
+}
+"""Attention heads by --arch, for files without options."""
+ACTIVATIONS = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "gelu_accurate": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "swish": "swish",
+}
+UNSUPPORTED = {
+    "adaptive_softmax_cutoff": "adaptive softmax",
+    "adaptive_input": "adaptive input",
+    "character_embeddings": "character embeddings",
+    "encoder_layerdrop": "layer drop",
+    "decoder_layerdrop": "layer drop",
+    "encoder_layers_to_keep": "layer drop",
+    "decoder_layers_to_keep": "layer drop",
+    "cross_self_attention": "joint cross- and self-attention",
+    "no_cross_attention": "a decoder without cross-attention",
+    "base_layers": "BASE layers",
+    "scale_fc": "scaled feed-forward layers",
+    "scale_attn": "scaled attention",
+    "scale_heads": "scaled heads",
+    "scale_resids": "scaled residuals",
+    "encoder_xformers_att_config": "attention of xformers",
+    "decoder_xformers_att_config": "attention of xformers",
+}
+"""Options that ask for a part which masscli's Transformer lacks, with a name for it."""
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where the tensors of a model are."""
+
+    kind: Kind
+    prefixes: Mapping[str, str]
+    """How the names of a stack's tensors begin."""
+    head: str = ""
+    """How the names of RoBERTa's output layer begin."""
+
+
+def is_fairseq(content: Any) -> bool:
+    """Return whether the content of a file is a checkpoint or a state dict of fairseq."""
+    if isinstance(content.get("model"), Mapping):
+        return "args" in content or "cfg" in content
+    return any(str(name).endswith("embed_tokens.weight") for name in content)
+
+
+def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> ForeignModel:
+    """Convert a model. Raises MasscliError, which names what is not supported."""
+    weights = content.get("model")
+    if not isinstance(weights, Mapping):
+        weights = {name: tensor for name, tensor in content.items() if isinstance(tensor, StoredTensor)}
+    options = _options(content)
+    _refuse_unsupported(request, options)
+    table = TensorTable(request.path, _todays_names(weights))
+    layout, notes = _find_layout(request, options, table)
+    languages = _stack_languages(request, options, layout)
+    sizes = {stack: table.shape(f"{p}embed_tokens.weight")[0] for stack, p in layout.prefixes.items()}
+    vocabulary = _vocabulary(request, layout, languages, sizes)
+    stacks = {
+        stack: FairseqStack(stack, prefix, table, vocabulary) for stack, prefix in layout.prefixes.items()
+    }
+    config = _config(request, options, layout, stacks, vocabulary, table)
+    tensors: dict[str, Tensor] = {}
+    for stack in stacks.values():
+        tensors |= stack.tensors(config)
+    if layout.head:
+        tensors |= _lm_head(table, layout.head, vocabulary)
+    table.require_empty("fairseq's " + layout.kind)
+    return ForeignModel(
+        title=f"fairseq {layout.kind}",
+        config=config,
+        tokenizer=vocabulary.tokenizer,
+        languages=(),
+        tensors=tensors,
+        streams=_streams(request, layout, languages),
+        generation=GENERATION if len(layout.prefixes) > 1 else {},
+        notes=[*vocabulary.notes, *notes],
+    )
+
+
+def _options(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the model and of its task, whatever form the checkpoint has them in."""
+    options = attributes(content.get("args"))
+    sections = attributes(content.get("cfg"))
+    for section in ("task", "model"):
+        options |= attributes(sections.get(section))
+    return options
+
+
+def _refuse_unsupported(request: ImportRequest, options: Mapping[str, Any]) -> None:
+    for option, part in UNSUPPORTED.items():
+        # Layer drop of 0, an empty list and the like ask for nothing.
+        if options.get(option) not in (None, False, 0, 0.0, "", "None"):
+            raise MasscliError(
+                f"{request.path}: has {part} (--{option.replace('_', '-')})", "such models are not supported"
+            )
+
+
+def _todays_names(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors under the names of fairseq 0.12, without buffers and stale copies."""
+    renamed = {}
+    for old_name, tensor in weights.items():
+        name = str(old_name).removeprefix("module.")
+        if _is_stale_copy(name, weights) or name.endswith("embed_positions._float_tensor"):
+            continue
+        name = name.replace(".emb_layer_norm.", ".layernorm_embedding.")
+        # Before 2018 the norms of a layer were a list.
+        is_encoder = name.startswith("encoder")
+        norms = ["self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"]
+        if is_encoder:
+            norms.remove("encoder_attn_layer_norm")
+        for number, norm in enumerate(norms):
+            name = name.replace(f".layer_norms.{number}.", f".{norm}.")
+        renamed[name] = tensor
+    return renamed
+
+
+def _is_stale_copy(name: str, weights: Mapping[str, Any]) -> bool:
+    """Return whether a tensor is what fairseq 0.12 keeps beside the real ones, from before the training."""
+    match = re.fullmatch(r"(.*encoder\.(?:.*\.)?layers\.\d+\.)(in_proj|out_proj|fc1|fc2)_(weight|bias)", name)
+    # In a file that has nothing else, it would be the real one.
+    return match is not None and f"{match[1]}fc1.{match[3]}" in weights
+
+
+def _find_layout(
+    request: ImportRequest, options: Mapping[str, Any], table: TensorTable
+) -> tuple[_Layout, list[str]]:
+    """Return which model the tensors are of, and notes about those that are left behind."""
+    names = table.names()
+    for head, prefix in (("encoder.", "encoder."), ("decoder.", "decoder.")):
+        if f"{prefix}sentence_encoder.embed_tokens.weight" in table:
+            notes = _drop_heads(table, "classification_heads.")
+            layout = _Layout("roberta", {"encoder": f"{prefix}sentence_encoder."}, f"{head}lm_head.")
+            return layout, notes
+    if any(name.startswith("encoders.") for name in names):
+        return _mass_translation_layout(request, options, table)
+    notes = _drop_heads(table, "classification_heads.")
+    if not any(name.startswith("decoder.layers.") for name in names):
+        raise MasscliError(f"{request.path}: holds no decoder", "expected a transformer of fairseq")
+    if not any(name.startswith("encoder.layers.") for name in names):
+        return _Layout("transformer_lm", {"decoder": "decoder."}), notes
+    arch = str(request.arch or options.get("arch") or options.get("_name") or "")
+    # Without options, only the plug-in of MASS has this norm with fused projections.
+    is_fused = "encoder.layers.0.self_attn.in_proj_weight" in table
+    is_mass = arch.startswith("transformer_mass") or (
+        not options and is_fused and "encoder.layernorm_embedding.weight" in table
+    )
+    kind: Kind = "mass_summarization" if is_mass else "transformer"
+    return _Layout(kind, {"encoder": "encoder.", "decoder": "decoder."}), notes
+
+
+def _mass_translation_layout(
+    request: ImportRequest, options: Mapping[str, Any], table: TensorTable
+) -> tuple[_Layout, list[str]]:
+    """Return the layout of one direction: MASS has an encoder and a decoder for each language."""
+    source = request.source or options.get("source_lang")
+    target = request.target or options.get("target_lang")
+    known = sorted({name.split(".")[1] for name in table.names() if name.startswith("encoders.")})
+    if source not in known or f"decoders.{target}.embed_tokens.weight" not in table:
+        raise MasscliError(
+            f"{request.path}: has encoders and decoders of {', '.join(known)}", "choose with -s and -t"
+        )
+    prefixes = {"encoder": f"encoders.{source}.", "decoder": f"decoders.{target}."}
+    left_behind = [name for name in table.names() if not name.startswith(tuple(prefixes.values()))]
+    for name in left_behind:
+        table.drop(name)
+    others = sorted({".".join(name.split(".")[:2]) for name in left_behind})
+    notes = [f"left behind: {', '.join(others)}"] if others else []
+    return _Layout("mass_translation", prefixes), notes
+
+
+def _drop_heads(table: TensorTable, prefix: str) -> list[str]:
+    """Leave out heads of tasks, and return a note about them."""
+    heads = [name for name in table.names() if name.startswith(prefix)]
+    for name in heads:
+        table.drop(name)
+    return [f"left behind: {', '.join(sorted(heads))}"] if heads else []
+
+
+def _stack_languages(request: ImportRequest, options: Mapping[str, Any], layout: _Layout) -> dict[str, str]:
+    """Return the language of each stack: by -s and -t, or by the options of the task."""
+    source = request.source or options.get("source_lang")
+    target = request.target or options.get("target_lang")
+    # Models of one language do not say which one it is.
+    if layout.kind in ("roberta", "transformer_lm", "mass_summarization"):
+        language = str(request.source or request.target or "en")
+        return dict.fromkeys(layout.prefixes, language)
+    if not isinstance(source, str) or not isinstance(target, str):
+        raise MasscliError(f"{request.path}: does not say its languages", "give them with -s and -t")
+    return {"encoder": source, "decoder": target}
+
+
+def _vocabulary(
+    request: ImportRequest, layout: _Layout, languages: Mapping[str, str], sizes: Mapping[str, int]
+) -> FairseqVocabulary:
+    if layout.kind == "mass_summarization":
+        return read_bert_vocabulary(request, languages["encoder"], sizes["encoder"])
+    places: dict[str, MaskPlace] = {"mass_translation": "fifth", "roberta": "last"}
+    return read_fairseq_vocabulary(request, languages, sizes, places.get(layout.kind, "none"))
+
+
+def _config(
+    request: ImportRequest,
+    options: Mapping[str, Any],
+    layout: _Layout,
+    stacks: Mapping[str, FairseqStack],
+    vocabulary: FairseqVocabulary,
+    table: TensorTable,
+) -> ModelConfig:
+    """Return the configuration of the model. Sizes, sharing, norms and positions are seen in its tensors."""
+    first = next(iter(stacks.values()))
+    has_gelu = layout.kind in ("roberta", "mass_summarization")
+    activation = str(options.get("activation_fn") or ("gelu" if has_gelu else "relu"))
+    if activation not in ACTIVATIONS:
+        raise MasscliError(
+            f"{request.path}: has the activation {activation}",
+            f"supported are {', '.join(ACTIVATIONS)}",
+        )
+    is_lm_head = bool(layout.head)
+    values: dict[str, Any] = {
+        "arch": PRESETS[layout.kind],
+        "encoder_layers": 0,
+        "decoder_layers": 0,
+        "languages": "none",
+        "dim": first.dim,
+        "norm_eps": 1e-5,
+        "activation": ACTIVATIONS[activation],
+        "norm_embedding": first.has_embedding_norm,
+        "scale_embedding": not options.get("no_scale_embedding", is_lm_head),
+        "output_bias": is_lm_head,
+        "head_transform": is_lm_head,
+        "segments": 0,
+        "source_bos": is_lm_head,
+        # fairseq counts positions from the row after that of padding.
+        "position_offset": 1
+        + (vocabulary.tokenizer.vocab.pad if layout.kind == "mass_summarization" else PAD_ID),
+        "dropout": options.get("dropout", 0.1),
+        "attention_dropout": options.get("attention_dropout", 0.0),
+        "activation_dropout": options.get("activation_dropout", options.get("relu_dropout", 0.0)),
+    }
+    values |= _sharing(stacks, layout, table)
+    final_norms = [name for name, stack in stacks.items() if stack.has_final_norm]
+    values["final_norm"] = "both" if len(final_norms) == 2 else (final_norms or ["none"])[0]
+    for name, stack in stacks.items():
+        if stack.dim != first.dim or stack.has_embedding_norm != first.has_embedding_norm:
+            raise MasscliError(
+                f"{request.path}: encoder and decoder differ in width or in layernorm_embedding",
+                "such models are not supported",
+            )
+        values[f"{name}_layers"] = stack.num_layers
+        own = _stack_values(request, options, name, stack, values["position_offset"])
+        if stack is first:
+            values |= own
+        else:
+            values |= {_decoder_field(field): value for field, value in own.items() if value != values[field]}
+    return resolve(values)
+
+
+def _decoder_field(field: str) -> str:
+    return "decoder_position_type" if field == "positions" else f"decoder_{field}"
+
+
+def _stack_values(
+    request: ImportRequest, options: Mapping[str, Any], name: str, stack: FairseqStack, offset: int
+) -> dict[str, Any]:
+    """Return the fields of which each stack may have its own value."""
+    arch = str(request.arch or options.get("arch") or options.get("_name") or "")
+    heads = request.heads or options.get(f"{name}_attention_heads") or HEADS.get(arch)
+    if not isinstance(heads, int):
+        raise MasscliError(
+            f"{request.path}: does not say its number of attention heads",
+            f"give --heads, or --arch: {', '.join(HEADS)}",
+        )
+    is_pre_norm = options.get(f"{name}_normalize_before")
+    # In RoBERTa the option has meant other things at other times.
+    if not isinstance(is_pre_norm, bool) or "sentence_encoder" in stack.prefix:
+        is_pre_norm = stack.has_final_norm
+    side = {"encoder": "source", "decoder": "target"}[name]
+    max_positions = options.get(f"max_{side}_positions") or options.get("tokens_per_sample") or 1024
+    positions = "sinusoidal"
+    if stack.position_rows:
+        positions, max_positions = "learned", stack.position_rows - offset
+    elif options.get("no_token_positional_embeddings"):
+        positions = "none"
+    return {
+        "ffn_dim": stack.ffn_dim,
+        "heads": heads,
+        "norm": "pre" if is_pre_norm else "post",
+        "positions": positions,
+        "max_positions": max_positions,
+    }
+
+
+def _sharing(stacks: Mapping[str, FairseqStack], layout: _Layout, table: TensorTable) -> dict[str, Any]:
+    """Return which token embeddings and output weights are one."""
+    tables = [stack.embedding for stack in stacks.values()]
+    last = list(stacks.values())[-1]
+    if layout.head and f"{layout.head}weight" in table:
+        last.output = table.take(f"{layout.head}weight")
+    is_joined = len(tables) < 2 or _same(tables[0], tables[1])
+    return {
+        "embeddings": "tied" if is_joined else "separate",
+        "tie_output": last.output is None or _same(last.output, last.embedding),
+    }
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and bool((first == second).all())
+
+
+def _lm_head(table: TensorTable, prefix: str, vocabulary: FairseqVocabulary) -> dict[str, Tensor]:
+    """Return RoBERTa's output layer; its weights were taken with the token embeddings."""
+    tensors = table.take_linear("head_transforms.shared.dense", f"{prefix}dense")
+    tensors |= table.take_linear("head_transforms.shared.norm", f"{prefix}layer_norm")
+    bias = table.take(f"{prefix}bias")
+    size = vocabulary.tokenizer.vocab.size
+    return tensors | {"output_biases.shared": FairseqStack.place_rows(bias, range(len(bias)), range(size))}
+
+
+def _streams(request: ImportRequest, layout: _Layout, languages: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the model was trained for, as streams of a recipe."""
+    source, target = languages.get("encoder", ""), languages.get("decoder", "")
+    objective, dataset = "translate", f"{source}-{target}"
+    if layout.kind == "roberta":
+        objective, dataset = "roberta", source
+    elif layout.kind == "transformer_lm":
+        objective, dataset = "gpt", target
+    elif layout.kind == "mass_summarization":
+        objective, dataset = "mass", source
+    return {f"{objective}-{dataset}": {"dataset": dataset, "objective": {"name": objective}}}

@@ -1,0 +1,206 @@
+"""The vocabulary of a fairseq checkpoint: its dictionaries, and what cuts text into their pieces.
+
+A dictionary has a piece and its count a line. The ids begin with `<s> <pad> </s> <unk>`, which are not among
+the lines. MASS for translation has `<mask>` behind them, and RoBERTa at the end; MASS for summarization has
+BERT's vocabulary, with BERT's ids.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from masscli.checkpoint.convert.foreign import ImportRequest
+from masscli.core.errors import MasscliError
+from masscli.text.bpe_codes import read_merges
+from masscli.text.byte_level_bpe import pack_byte_level_bpe
+from masscli.text.corpus import decode_text
+from masscli.text.dictionary_model import pack_dictionary
+from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
+from masscli.text.preprocessing import TextPreprocessing
+from masscli.text.tokenizer import Tokenizer
+from masscli.text.two_vocabularies import pack_two_vocabularies
+
+SPECIAL_PIECES = ("<s>", "<pad>", "</s>", "<unk>")
+PAD_ID = SPECIAL_PIECES.index("<pad>")
+MaskPlace = Literal["none", "fifth", "last"]
+
+
+@dataclass(frozen=True)
+class FairseqVocabulary:
+    """A tokenizer, and for each stack our id of each row of its token embeddings."""
+
+    tokenizer: Tokenizer
+    rows: Mapping[str, Sequence[int]]
+    notes: Sequence[str]
+
+
+def read_fairseq_vocabulary(
+    request: ImportRequest, languages: Mapping[str, str], sizes: Mapping[str, int], mask: MaskPlace
+) -> FairseqVocabulary:
+    """Return the vocabulary of a model.
+
+    `languages` gives the language of each stack, and `sizes` how many rows its token embeddings have. Raises
+    MasscliError if a file is missing, or does not fit the embeddings.
+    """
+    pieces = {}
+    for stack, language in languages.items():
+        path = _dictionary_path(request, language)
+        pieces[stack] = _complete(read_dictionary(path), sizes[stack], mask, path)
+    preprocessing = TextPreprocessing(moses=request.moses, lowercase=request.lowercase)
+    names = tuple(dict.fromkeys(languages.values()))
+    different = list(pieces.values())
+    if len(names) < 2 or different[0] == different[-1]:
+        data = _pack(request, different[0])
+        tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, names)
+        size = len(different[0])
+        tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos, predicted_ids=(0, size))
+        rows: dict[str, Sequence[int]] = {stack: range(size) for stack in languages}
+        note = f"vocabulary: {size:,} pieces"
+    else:
+        (source, target) = ((languages[stack], _pack(request, pieces[stack])) for stack in languages)
+        data = pack_two_vocabularies(source, target)
+        tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, names).with_own_ranges()
+        tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos)
+        rows = {stack: tokenizer.own_ids(language) for stack, language in languages.items()}
+        sizes_text = " and ".join(f"{len(pieces[s]):,} of {language}" for s, language in languages.items())
+        note = f"two vocabularies: {sizes_text} pieces"
+    return FairseqVocabulary(tokenizer, rows, [f"{note}, {_how_cut(request)}"])
+
+
+def read_bert_vocabulary(request: ImportRequest, language: str, size: int) -> FairseqVocabulary:
+    """Return BERT's vocabulary, of MASS for summarization; it is given as vocab.txt, or as a dictionary."""
+    if request.vocab_file is not None:
+        path = request.vocab_file
+        data = _read_bytes(path, "--vocab-file")
+    else:
+        path = _dictionary_path(request, language)
+        data = "".join(f"{piece}\n" for piece in read_dictionary(path)).encode()
+    cased = Tokenizer.from_bytes(path, data, TextPreprocessing(), (language,))
+    pieces = cased.all_pieces()
+    if len(pieces) != size:
+        raise MasscliError(
+            f"{path}: has {len(pieces)} pieces, but the model has {size} rows",
+            "expected the model's vocab.txt",
+        )
+    # Special pieces such as [CLS] are upper case in every vocabulary.
+    has_upper = any(piece != piece.lower() for piece in pieces if not piece.startswith("["))
+    preprocessing = TextPreprocessing(moses=request.moses, lowercase=request.lowercase or not has_upper)
+    tokenizer = Tokenizer.from_bytes(path, data, preprocessing, (language,))
+    tokenizer = tokenizer.with_card_fields(decoder_start=tokenizer.vocab.eos, predicted_ids=(0, size))
+    case = "lower-cased" if preprocessing.lowercase else "cased"
+    rows = {stack: range(size) for stack in ("encoder", "decoder")}
+    return FairseqVocabulary(tokenizer, rows, [f"vocabulary: {size:,} pieces of WordPiece, {case}"])
+
+
+def read_dictionary(path: Path) -> list[str]:
+    """Return the pieces of a dictionary in their order. Raises MasscliError, which names file and line."""
+    pieces: dict[str, None] = {}
+    lines = decode_text(_read_bytes(path, "--dict"), path).removesuffix("\n").split("\n")
+    for number, line in enumerate(lines, 1):
+        piece, _, count = line.removesuffix("\r").rpartition(" ")
+        if count == "#fairseq:overwrite":
+            raise MasscliError(
+                f"{path}:{number}: #fairseq:overwrite is not supported", "give each piece one line"
+            )
+        if not piece or not count.lstrip("-").isdigit():
+            raise MasscliError(f"{path}:{number}: expected PIECE COUNT, got {line!r}")
+        if piece in pieces or piece in SPECIAL_PIECES:
+            raise MasscliError(f"{path}:{number}: {piece!r} occurs twice", "give each piece one line")
+        pieces[piece] = None
+    return list(pieces)
+
+
+def _dictionary_path(request: ImportRequest, language: str) -> Path:
+    """Return the dictionary of a language: by --dict, or beside the checkpoint."""
+    for name in (language, ""):
+        if name in request.dictionaries:
+            return request.dictionaries[name]
+    for file_name in (f"dict.{language}.txt", "dict.txt"):
+        if (request.path.parent / file_name).is_file():
+            return request.path.parent / file_name
+    raise MasscliError(
+        f"{request.path}: there is no dict.{language}.txt beside it",
+        f"name the dictionary with --dict {language}=FILE",
+    )
+
+
+def _complete(lines: Sequence[str], size: int, mask: MaskPlace, path: Path) -> list[str]:
+    """Return all pieces of a dictionary: special ones, its lines, and what fairseq fills it up with."""
+    pieces = [*SPECIAL_PIECES, *lines]
+    if mask == "fifth" and "<mask>" not in pieces:
+        pieces.insert(len(SPECIAL_PIECES), "<mask>")
+    elif mask == "last" and "<mask>" not in pieces:
+        pieces.append("<mask>")
+    filled = 0
+    known = set(pieces)
+    while len(pieces) < size:
+        name = f"madeupword{filled:04d}"
+        if name not in known:
+            pieces.append(name)
+        filled += 1
+    # fairseq fills up to a multiple of 8; more are missing only if the file is of another model.
+    if len(pieces) > size or filled > 8 + len(known) - len(set(lines)):
+        raise MasscliError(
+            f"{path}: has {len(lines):,} pieces, which do not fit token embeddings of {size:,} rows",
+            "is it the dictionary of this model and language?",
+        )
+    return pieces
+
+
+def _pack(request: ImportRequest, pieces: Sequence[str]) -> bytes:
+    """Return a dictionary with what cuts text into its pieces, in the form in which we store it."""
+    special = {piece: number for number, piece in enumerate(pieces) if piece in (*SPECIAL_PIECES, "<mask>")}
+    if request.spm_model is not None:
+        model = _read_bytes(request.spm_model, "--spm-model")
+        return pack_numbered_sentencepiece(model, pieces, special)
+    if request.encoder_json is not None:
+        return _pack_gpt2(request, pieces, special)
+    merges = None
+    if request.bpe_codes is not None:
+        merges = read_merges(request.bpe_codes)
+    return pack_dictionary(pieces, special, merges)
+
+
+def _pack_gpt2(request: ImportRequest, pieces: Sequence[str], special: Mapping[str, int]) -> bytes:
+    """Return GPT-2's BPE with the ids of a dictionary, whose pieces are the numbers of GPT-2's pieces."""
+    assert request.encoder_json is not None
+    if request.vocab_bpe is None:
+        raise MasscliError(f"--encoder-json {request.encoder_json}: needs the merges", "add --vocab-bpe FILE")
+    text = decode_text(_read_bytes(request.encoder_json, "--encoder-json"), request.encoder_json)
+    try:
+        numbers = json.loads(text)
+        gpt2_pieces = {str(int(number)): str(piece) for piece, number in numbers.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise MasscliError(f"--encoder-json {request.encoder_json}: is not a table of pieces") from None
+    merges = []
+    for line in decode_text(_read_bytes(request.vocab_bpe, "--vocab-bpe"), request.vocab_bpe).split("\n"):
+        first, space, second = line.partition(" ")
+        if space and not line.startswith("#version"):
+            merges.append((first, second))
+    named = [gpt2_pieces.get(piece, piece) for piece in pieces]
+    unused = [i for i, piece in enumerate(pieces) if piece not in gpt2_pieces and i not in special.values()]
+    return pack_byte_level_bpe(named, merges, special, unused_ids=unused)
+
+
+def _how_cut(request: ImportRequest) -> str:
+    """Return what cuts text, and how it is prepared, so that a wrong choice is noticed."""
+    for path in (request.spm_model, request.bpe_codes, request.vocab_bpe):
+        if path is not None:
+            cut = f"cut by {path}"
+            break
+    else:
+        cut = "cut at white space (see --spm-model, --bpe-codes, --encoder-json)"
+    moses = "tokenized by Moses' rules (--moses)" if request.moses else "not tokenized (see --moses)"
+    case = "lower-cased (--lowercase)" if request.lowercase else "cased (see --lowercase)"
+    return f"{cut}; text is {moses} and {case}"
+
+
+def _read_bytes(path: Path, flag: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MasscliError(f"{flag} {path}: {error.strerror}") from None

@@ -1,0 +1,78 @@
+"""Samples that fairseq 0.12.2 wrote: `masscli generate` reproduces what fairseq-generate printed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from masscli.cli.app import dispatch
+
+pytestmark = pytest.mark.peer_samples
+SEARCH = "--early-stop --max-len-a 0 --max-len-b 200 --precision fp32 --device cpu --format fairseq".split(
+    " "
+)
+SCORE_LIMIT = 1e-4
+LINES = 100
+
+
+def sample(name: str) -> Path:
+    folder = os.environ.get("MASSCLI_PEERS")
+    if folder is None:
+        pytest.skip("MASSCLI_PEERS names no folder of samples of other programs")
+    return Path(folder) / name
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fairseq")
+    for name in ("fairseq-a", "fairseq-b"):
+        peer = sample(name)
+        dictionaries = f"en={peer / 'dict.en.txt'},de={peer / 'dict.de.txt'}"
+        command = ["import", str(peer / "checkpoint.pt"), "--dict", dictionaries, "-o", str(folder / name)]
+        assert dispatch([*command, "--spm-model", str(peer / "sentencepiece.bpe.model")]) == 0
+    return folder
+
+
+def read_outputs(path: Path) -> dict[int, tuple[float, str, list[float]]]:
+    """The score, the pieces and the token scores of each line, from the format of fairseq-generate."""
+    scores, pieces, token_scores = {}, {}, {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        kind, _, rest = line.partition("-")
+        number, _, rest = rest.partition("\t")
+        if kind == "H":
+            score, _, pieces[int(number)] = rest.partition("\t")
+            scores[int(number)] = float(score)
+        elif kind == "P":
+            token_scores[int(number)] = [float(value) for value in rest.split()]
+    return {number: (scores[number], pieces[number], token_scores[number]) for number in scores}
+
+
+@pytest.mark.parametrize("beam", [1, 5])
+@pytest.mark.parametrize("name", ["fairseq-a", "fairseq-b"])
+def test_outputs_are_those_of_fairseq(name: str, beam: int, runs: Path, tmp_path: Path) -> None:
+    found_path = tmp_path / "found.txt"
+    command = ["generate", str(runs / name), "--input", str(sample(name) / "test.tok.en"), *SEARCH]
+    assert dispatch([*command, "--beam", str(beam), "--output", str(found_path)]) == 0
+    found = read_outputs(found_path)
+    wanted = read_outputs(sample(name) / f"gen.beam{beam}.txt")
+    assert len(found) == len(wanted) == LINES
+    for number, (score, pieces, token_scores) in wanted.items():
+        assert found[number][1] == pieces, f"line {number}"
+        assert abs(found[number][0] - score) < SCORE_LIMIT
+        # fairseq prints four digits.
+        for ours, theirs in zip(found[number][2], token_scores, strict=True):
+            assert abs(ours - theirs) < 2 * SCORE_LIMIT
+
+
+@pytest.mark.parametrize("name", ["fairseq-a", "fairseq-b"])
+def test_sources_are_cut_as_fairseq_read_them(name: str, runs: Path, tmp_path: Path) -> None:
+    found = tmp_path / "found.txt"
+    command = ["generate", str(runs / name), "--input", str(sample(name) / "test.tok.en"), *SEARCH]
+    assert dispatch([*command, "--beam", "1", "--output", str(found)]) == 0
+    sources = [line for line in found.read_text(encoding="utf-8").splitlines() if line.startswith("S-")]
+    wanted = (sample(name) / "test.bpe.en").read_text(encoding="utf-8").splitlines()
+    pieces = [line.partition("\t")[2].split() for line in sources]
+    for ours, theirs in zip(pieces, map(str.split, wanted), strict=True):
+        assert all(a in (b, "<unk>") for a, b in zip(ours, theirs, strict=True))
