@@ -10,9 +10,19 @@ import pytest
 from masscli.cli.app import dispatch
 
 pytestmark = pytest.mark.peer_samples
-SEARCH = "--early-stop --max-len-a 0 --max-len-b 200 --precision fp32 --device cpu --format fairseq".split(
-    " "
-)
+SEARCH = [
+    "--early-stop",
+    "--max-len-a",
+    "0",
+    "--max-len-b",
+    "200",
+    "--precision",
+    "fp32",
+    "--device",
+    "cpu",
+    "--format",
+    "fairseq",
+]
 SCORE_LIMIT = 1e-4
 LINES = 100
 
