@@ -419,6 +419,57 @@ def test_denoise_moves_no_word_further_than_three_places() -> None:
     assert np.mean(moves > 0) > 0.5
 
 
+def noisy_words(shuffle: float, drop: float, blank: float, draws: int = 200) -> list[list[list[int]]]:
+    """Noise on words of three tokens, as triples."""
+    starts = np.arange(300) % 3 == 0
+    found = []
+    for i in range(draws):
+        rng = example_generator(1, "en", 0, i)
+        line = add_noise(LINE, shuffle, drop, blank, MASK, rng, starts).tolist()
+        found.append([line[place : place + 3] for place in range(0, len(line), 3)])
+    return found
+
+
+def test_noise_on_whole_words_leaves_words_whole() -> None:
+    words = [list(range(number, number + 3)) for number in range(100, 400, 3)]
+    for line in noisy_words(3, 0.1, 0.1):
+        assert all(word == [MASK] * 3 or word in words for word in line)
+    dropped = noisy_words(0, 0.1, 0)
+    assert abs(np.mean([len(line) for line in dropped]) / 100 - 0.9) < 0.01
+    blank = noisy_words(0, 0, 0.2)
+    assert abs(np.mean([line.count([MASK] * 3) for line in blank]) / 100 - 0.2) < 0.012
+    moves = np.concatenate(
+        [
+            np.abs(np.array([words.index(word) for word in line]) - np.arange(100))
+            for line in noisy_words(3, 0, 0)
+        ]
+    )
+    assert moves.max() == 3
+    assert np.mean(moves > 0) > 0.5
+
+
+def test_noise_on_words_of_one_token_is_noise_on_tokens() -> None:
+    for first_begins in (True, False):
+        starts = np.ones(300, np.bool_)
+        starts[0] = first_begins
+        rng = example_generator(1, "en", 0, 7)
+        found = add_noise(LINE, 3, 0.1, 0.1, MASK, rng, starts)
+        assert found.tolist() == noisy(3, 0.1, 0.1, 8)[7]
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_the_shuffle_of_xlm_and_fairseq_has_one_more(k: int) -> None:
+    """XLM sorts by place + U(0, k): what is moved by up to k - 1 places, and here called k - 1."""
+    rng = np.random.default_rng(1)
+    theirs = []
+    for _ in range(300):
+        order = np.argsort(np.arange(300) + rng.uniform(0, k, 300))
+        theirs.append(np.abs(order - np.arange(300)))
+    ours = [np.abs(np.array(line) - 100 - np.arange(300)) for line in noisy(k - 1, 0, 0, 300)]
+    for distance in range(k + 1):
+        assert abs(np.mean(np.array(theirs) == distance) - np.mean(np.array(ours) == distance)) < 0.01
+
+
 def test_denoise_keeps_at_least_a_word() -> None:
     assert all(len(line) == 1 for line in noisy(3, 1.0, 0, 20))
     assert add_noise(LINE[:0], 3, 0.5, 0.5, MASK, example_generator(1, "en", 0, 0)).tolist() == []

@@ -37,7 +37,7 @@ class BacktranslateOptions(ObjectiveConfig):
     allows all pieces."""
     source_shuffle: float = 0.0
     """Noise on the synthetic source: about the largest number of places that a token is moved by; 0 keeps the
-    order."""
+    order, and 3 is what is called 4 in XLM and fairseq."""
     source_dropout: float = 0.0
     """Share of the tokens of the synthetic source that are left out."""
     source_blank: float = 0.0

@@ -19,6 +19,7 @@ from masscli.objectives.shared.batching import example_fields, example_numbers
 from masscli.objectives.shared.code_switching import CodeSwitcher
 from masscli.objectives.shared.sentence_noise import add_noise
 from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequence_pair_batch
+from masscli.text.word_starts import WordStarts, word_starts
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,23 @@ class DenoisingCollator:
     framing: Framing
     language: str
     code_switcher: CodeSwitcher
+    word_starts: WordStarts | None = None
+    """The rule that finds words, if they are the unit of noise."""
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of sentences."""
         sources = []
         for example, rng in zip(examples, rngs, strict=True):
+            token_ids = example.fields[0]
+            starts_word = None if self.word_starts is None else self.word_starts(token_ids)
             noisy = add_noise(
-                example.fields[0],
+                token_ids,
                 self.options.word_shuffle,
                 self.options.word_dropout,
                 self.options.word_blank,
                 self.framing.vocab.mask,
                 rng,
+                starts_word,
             )
             # Words are translated after the noise, so only words that are left.
             sources.append(self.framing.encoder_input(self.code_switcher(noisy, rng), self.language))
@@ -66,12 +72,18 @@ class Denoise(Objective):
     ) -> tuple[Dataset, Collator]:
         """Return the sentences of a split, and their collator."""
         sentences = LineDataset([data.monolingual(split, self.context.dataset_name)], max_examples)
-        return sentences, self.collator(CodeSwitcher.from_options(self.options, data))
+        starts = word_starts(data.tokenizer()) if self.options.noise_unit == "word" else None
+        return sentences, self.collator(CodeSwitcher.from_options(self.options, data), starts)
 
-    def collator(self, code_switcher: CodeSwitcher = CodeSwitcher()) -> DenoisingCollator:
-        """Return the collator, which replaces no words if there is no `code_switcher`."""
+    def collator(
+        self, code_switcher: CodeSwitcher = CodeSwitcher(), starts: WordStarts | None = None
+    ) -> DenoisingCollator:
+        """Return the collator, which replaces no words if there is no `code_switcher`.
+
+        `starts` finds words if they are the unit of noise.
+        """
         context = self.context
-        return DenoisingCollator(self.options, context.framing, context.dataset_name, code_switcher)
+        return DenoisingCollator(self.options, context.framing, context.dataset_name, code_switcher, starts)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:
         """Return the cross-entropy of the clean sentence."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from masscli.core.config import check, config
 from masscli.objectives.shared.options import CodeSwitchingOptions, fraction_rule, not_negative_rule
@@ -17,11 +17,14 @@ class DenoiseOptions(CodeSwitchingOptions):
     name: str = "denoise"
     """The objective."""
     word_shuffle: float = 3.0
-    """About the largest number of places that a token is moved by; 0 keeps the order."""
+    """About the largest number of places that a token is moved by; 0 keeps the order. 3 is what is called 4 in
+    XLM and fairseq."""
     word_dropout: float = 0.1
     """Share of tokens that are left out."""
     word_blank: float = 0.1
     """Share of tokens that are replaced by [M]."""
+    noise_unit: Literal["token", "word"] = "token"
+    """What is moved, left out and replaced: tokens, or whole words, as in XLM."""
 
     def __post_init__(self) -> None:
         CodeSwitchingOptions.__post_init__(self)

@@ -160,7 +160,7 @@ def _place_fragment(length: int, k: int, options: MassOptions, rng: np.random.Ge
     """Choose k of `length` consecutive positions, counted from 0, in pieces of `span` tokens; sorted."""
     # The released code puts one fragment in five at the start, and one in five at the end.
     at_start = at_end = False
-    if options.start == "ends":
+    if options.start in ("ends", "ends-but-last"):
         draw = rng.random()
         at_start = draw >= 0.8
         at_end = 0.6 <= draw < 0.8
@@ -171,6 +171,8 @@ def _place_fragment(length: int, k: int, options: MassOptions, rng: np.random.Ge
             start = 0
         elif at_end:
             start = num_free
+        elif options.start == "ends-but-last" and num_free > 0:
+            start = int(rng.integers(num_free))
         else:
             start = int(rng.integers(num_free + 1))
         return np.arange(start, start + k)

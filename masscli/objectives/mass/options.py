@@ -41,9 +41,10 @@ class MassOptions(CodeSwitchingOptions):
     """What k is a share of: the words of the sentence, or the sequence with its start and end symbols."""
     k_rounding: Literal["nearest", "floor"] | None = None
     """How the share of k is rounded to a number of tokens."""
-    start: Literal["uniform", "ends"] | None = None
-    """Where the fragment starts: anywhere (uniform), or in 20% of the sentences at the start and in 20% at
-    the end (ends)."""
+    start: Literal["uniform", "ends", "ends-but-last"] | None = None
+    """Where the fragment starts: anywhere (uniform); in 20% of the sentences at the start, in 20% as late as
+    possible, else anywhere (ends); or the same, but else anywhere except as late as possible, as the released
+    fairseq code does (ends-but-last)."""
     mask_eos: bool | None = None
     """Allow the end symbol to be part of the fragment."""
     mask_share: float | None = None
@@ -178,7 +179,7 @@ _FAIRSEQ: dict[str, Any] = _PAPER | {
     # The share of the released run; the code's own default is 0.25.
     "k": 0.3,
     "k_of": "sequence",
-    "start": "ends",
+    "start": "ends-but-last",
     "mask_eos": True,
     "mask_visibility": "none",
     "decoder_mask_share": 0.1,

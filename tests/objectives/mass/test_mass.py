@@ -43,7 +43,7 @@ TABLE = {
               "mask_visibility": "all", "decoder": (0.0, 0.0), "decoder_positions": "original", "block": 0},
     "xlm": {"k": 0.5, "k_of": "sequence", "k_rounding": "nearest", "start": "ends", "mask_eos": True, "random_ids": "all",
             "mask_visibility": "encoder", "decoder": (0.0, 0.0), "decoder_positions": "original", "block": 0},
-    "fairseq": {"k": 0.3, "k_of": "sequence", "k_rounding": "nearest", "start": "ends", "mask_eos": True, "random_ids": "words",
+    "fairseq": {"k": 0.3, "k_of": "sequence", "k_rounding": "nearest", "start": "ends-but-last", "mask_eos": True, "random_ids": "words",
                 "mask_visibility": "none", "decoder": (0.1, 0.1), "decoder_positions": "restart", "block": 0},
     "summarization": {"k": 0.15, "k_of": "words", "k_rounding": "floor", "start": "uniform", "mask_eos": False, "random_ids": "words",
                       "mask_visibility": "all", "decoder": (0.0, 0.0), "decoder_positions": "original", "block": 64},
@@ -99,6 +99,15 @@ def test_xlm_starts_have_the_published_distribution() -> None:
     starts = first_hidden(draws(ROW, always_masked("xlm"), 4000))
     shares = np.bincount(starts, minlength=5)[1:] / 4000
     assert np.abs(shares - [0.35, 0.15, 0.15, 0.35]).max() < 0.03  # four standard deviations
+
+
+def test_fairseq_starts_anywhere_but_last_in_the_other_sixty_percent() -> None:
+    """Released supNMT: E = L - k; 20% start at 1, 20% at E, the rest uniformly at 1 to E - 1 (L = 8, k = 4)."""
+    starts = np.array([int(m.label_ids[0]) - 99 for m in draws(ROW, always_masked("fairseq", k=0.5), 4000)])
+    shares = np.bincount(starts, minlength=5)[1:] / 4000
+    assert np.abs(shares - [0.4, 0.2, 0.2, 0.2]).max() < 0.03
+    # Where only one place is free of words, the released code fails; here the fragment takes it.
+    assert len(draws(ROW[[0, 1, -1]], always_masked("fairseq", k=1.0), 50)) == 50
 
 
 def test_paper_starts_are_uniform_over_all_places_and_spare_the_end() -> None:
