@@ -57,6 +57,25 @@ def average(checkpoints: Sequence[Checkpoint], folder: Path) -> Path:
     return checkpoint.save_new_run(folder, first.recipe, state, first.tokenizer(), model, objectives)
 
 
+def mixture_warnings(checkpoints: Sequence[Checkpoint]) -> list[str]:
+    """Return a warning if the checkpoints began with different random weights.
+
+    Such weights are not near each other, and their mean is a bad model. Runs that began with the weights of
+    one checkpoint may differ in their seeds.
+    """
+    origins: dict[object, Checkpoint] = {}
+    for member in checkpoints:
+        recipe = member.recipe
+        origin: object = recipe.seed
+        if recipe.init_from is not None:
+            origin = recipe.init_from.resolve()
+        origins.setdefault(origin, member)
+    if len(origins) == 1:
+        return []
+    places = " and ".join(str(member.path) for member in origins.values())
+    return [f"{places} began with different weights (--seed, --init-from): their mean is hardly a good model"]
+
+
 def _same_model(first: Checkpoint, second: Checkpoint) -> bool:
     """Return whether two checkpoints agree in architecture, languages and objectives, but for dropout."""
     first_model, second_model = to_dict(first.recipe.model), to_dict(second.recipe.model)

@@ -24,11 +24,13 @@ def run(
 ) -> None:
     import sys
 
-    from masscli.checkpoint.average import average, open_members
+    from masscli.checkpoint.average import average, mixture_warnings, open_members
 
     if last is not None and last < 1:
         raise MasscliError(f"--last: must be above 0, got {last}")
     members = open_members(paths, last)
+    for warning in mixture_warnings(members):
+        print(f"warning: {warning}", file=sys.stderr)
     path = average(members, output)
     names = ", ".join(str(member.path) for member in members)
     print(f"the mean of {len(members)} checkpoints: {names}", file=sys.stderr)

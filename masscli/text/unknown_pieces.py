@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from masscli.text.tokenizer import Tokenizer
 
+PROBED_LETTERS = 100
+"""Number of letters that tell whether a vocabulary has capitals."""
+
 
 @dataclass
 class UnknownPieces:
@@ -34,6 +37,25 @@ class UnknownPieces:
         known = [token_id for token_id in known if token_id not in vocab.special_ids]
         if not any(tokenizer.piece_texts(known)):
             self.lines.append(line)
+
+
+def lacks_capitals(tokenizer: Tokenizer) -> bool:
+    """Return whether a vocabulary knows small letters, but no capital ones, and text is not lower-cased.
+
+    Its pieces alone do not tell, since a SentencePiece model may change the case of text itself.
+    """
+    if tokenizer.preprocessing.lowercase or not tokenizer.vocab.languages:
+        return False
+    language = next(iter(tokenizer.vocab.languages))
+    letters = {letter for piece in tokenizer.all_pieces() for letter in piece if letter.islower()}
+    # Some small letters, such as ß, have no capital of one letter.
+    pairs = [(letter, letter.upper()) for letter in sorted(letters) if len(letter.upper()) == 1]
+    pairs = pairs[:PROBED_LETTERS]
+    small = tokenizer.encode_lines([letter for letter, _ in pairs], language)
+    capital = tokenizer.encode_lines([letter for _, letter in pairs], language)
+    unknown = tokenizer.vocab.unk
+    knows_small = any(unknown not in ids for ids in small)
+    return knows_small and all(unknown in ids for ids in capital)
 
 
 def count_unknown(

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from masscli.__main__ import run as masscli
 from masscli.checkpoint import checkpoint, state_file
 from masscli.checkpoint import checkpoint as checkpoint_module
-from masscli.checkpoint.average import average, open_members
+from masscli.checkpoint.average import average, mixture_warnings, open_members
 from masscli.checkpoint.checkpoint import Checkpoint, rank_steps, saved_checkpoints
 from masscli.checkpoint.state_file import StateFile, read_state_file, write_state_file
 from masscli.core.config import to_dict, to_toml
@@ -223,6 +224,22 @@ def test_a_kill_at_any_moment_of_an_average_is_repaired_or_accepted(run: Path, t
         number += 1
     assert "rename" in done
     assert len(done) > 3
+
+
+def test_averages_of_runs_that_began_differently_are_pointed_out(run: Path) -> None:
+    first = Checkpoint.open(run)
+    other_seed = replace(first, recipe=replace(first.recipe, seed=first.recipe.seed + 1))
+    assert mixture_warnings([first, first]) == []
+    (warning,) = mixture_warnings([first, other_seed, first])
+    assert "began with different weights (--seed, --init-from)" in warning
+    # Both were fine-tuned from one checkpoint, however it is named.
+    paths = (run, run / "checkpoints" / "..")
+    members = [
+        replace(one, recipe=replace(one.recipe, init_from=path))
+        for one, path in zip((first, other_seed), paths, strict=True)
+    ]
+    assert mixture_warnings(members) == []
+    assert len(mixture_warnings([members[0], first])) == 1
 
 
 # -- damage --------------------------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
-from masscli.text.unknown_pieces import count_unknown
+from masscli.text.unknown_pieces import count_unknown, lacks_capitals
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +45,33 @@ def test_wordpiece_and_bpe_codes(tmp_path: Path) -> None:
     wordpiece = Tokenizer.from_bytes(vocab, vocab.read_bytes(), TextPreprocessing(), ())
     counts = count_unknown(wordpiece, [wordpiece.encode(line, "") for line in ("beba", "x y", "be x")])
     assert (counts.pieces, counts.unknown, counts.lines) == (6, 3, [2])
+
+
+def test_a_vocabulary_without_capitals_is_noticed(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    def wordpiece(pieces: str, **options: bool) -> Tokenizer:
+        text = "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *pieces.split(), ""])
+        return Tokenizer.from_bytes(
+            tmp_path / "vocab.txt", text.encode(), TextPreprocessing(**options), ("en",)
+        )
+
+    assert lacks_capitals(wordpiece("be ##ba b e a ß"))
+    assert not lacks_capitals(wordpiece("be ##ba b e a", lowercase=True))
+    assert not lacks_capitals(wordpiece("be ##ba b e a B"))
+    # Digits, signs and scripts without case say nothing.
+    assert not lacks_capitals(wordpiece("1 2 . 王"))
+    assert lacks_capitals(tokenizer)
+
+
+def test_a_vocabulary_that_changes_case_itself_lacks_no_capitals(tmp_path: Path) -> None:
+    import sentencepiece
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["ba be bi bo", "bobe biba"] * 20),
+        model_prefix=str(tmp_path / "folding"),
+        model_type="bpe",
+        vocab_size=20,
+        normalization_rule_name="nmt_nfkc_cf",
+        minloglevel=2,
+    )
+    path = tmp_path / "folding.model"
+    assert not lacks_capitals(Tokenizer.from_bytes(path, path.read_bytes(), TextPreprocessing(), ("en",)))

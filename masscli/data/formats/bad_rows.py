@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from masscli.core.errors import MasscliError
 
+SKIP_ADVICE = "--bad-rows skip leaves such rows out, counts them and lists them"
+"""What `masscli preprocess` adds to the hint about a bad row."""
+
 
 class BadRow(NamedTuple):
     """A row that was skipped: its file, the line at which it starts, and what is wrong with it."""
@@ -20,9 +23,13 @@ class BadRow(NamedTuple):
 
 @dataclass
 class BadRows:
-    """Collects the bad rows of one file; `max_share` is the largest share of them, None to refuse any."""
+    """Collects the bad rows of one file; `max_share` is the largest share of them, None to refuse any.
+
+    `advice` follows the hint of the error when a row is refused.
+    """
 
     max_share: float | None = None
+    advice: str = ""
     skipped: list[BadRow] = field(default_factory=list)
 
     @contextmanager
@@ -36,7 +43,8 @@ class BadRows:
     def add(self, path: str, line: int, error: MasscliError) -> None:
         """Note that a row is skipped because of `error`, or raise it if bad rows are refused."""
         if self.max_share is None:
-            raise error
+            parts = [part for part in (error.hint, self.advice) if part]
+            raise MasscliError(error.message, "; ".join(parts) or None) from None
         # The place has columns of its own in the log.
         reason = error.message.removeprefix(f"{path}:{line}: ").removeprefix(f"{path}: ")
         self.skipped.append(BadRow(path, line, reason))

@@ -28,7 +28,7 @@ import sentencepiece
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import flush_to_disk, sha256_of
-from masscli.data.formats.bad_rows import BadRows
+from masscli.data.formats.bad_rows import SKIP_ADVICE, BadRows
 from masscli.data.prepare.chunks import bytes_in_chunks, cut_chunks, text_bytes
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.prepare.drop_reasons import OPTION_OF_REASON
@@ -63,6 +63,7 @@ from masscli.text.corpus import STDIN_COPY, FileScan
 from masscli.text.single_line import one_cell
 from masscli.text.tokenizer import MODEL_FILE, Tokenizer, find_model_file
 from masscli.text.tokenizer_card import TOKENIZER_FILE
+from masscli.text.unknown_pieces import lacks_capitals
 from masscli.text.vocabulary import Vocabulary
 from masscli.version import __version__
 
@@ -284,6 +285,9 @@ def prepare_encoding(run: Run) -> None:
     verb = "adopted" if run.config.spm_model or run.config.bpe_codes else "trained"
     seconds = time.monotonic() - started
     run.progress.note(f"vocabulary of {tokenizer.vocab.size} pieces {verb} in {seconds:.1f} s")
+    # A vocabulary that is trained on this text has whatever letters it has.
+    if verb == "adopted" and lacks_capitals(tokenizer):
+        run.progress.warn("the vocabulary has no capital letters, which will be unknown: add --lowercase")
     if needs_survey(run.config, run.groups):
         write_survey(run.groups, run.scans, run.config, run.folder)
 
@@ -300,7 +304,7 @@ def _encode(run: Run, state: ResumeState) -> None:
         log.seek(state.dropped_bytes)
         log.truncate()
         for labelled in run.inputs.tables:
-            bad_rows = BadRows(run.config.allowed_bad_rows)
+            bad_rows = BadRows(run.config.allowed_bad_rows, SKIP_ADVICE)
             encoded = encode_table(
                 labelled,
                 run.inputs.table_language,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from masscli.data.formats.bad_rows import BadRows
+from masscli.data.formats.bad_rows import SKIP_ADVICE, BadRows
 from masscli.data.formats.conll import CONLLU_FORM, is_conllu
 from masscli.data.formats.record import Record
 from masscli.data.formats.registry import read_records
@@ -40,7 +40,7 @@ def training_lines(
     lines: list[str] = []
     for table in tables:
         if table.split == "train":
-            lines += _text_lines(read_records(table.path, table.format, BadRows(max_bad_rows)))
+            lines += _text_lines(read_records(table.path, table.format, BadRows(max_bad_rows, SKIP_ADVICE)))
     if len(lines) <= max_lines:
         return lines
     # Sorted, so that the lines keep their order.

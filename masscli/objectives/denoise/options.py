@@ -17,8 +17,8 @@ class DenoiseOptions(CodeSwitchingOptions):
     name: str = "denoise"
     """The objective."""
     word_shuffle: float = 3.0
-    """About the largest number of places that a token is moved by; 0 keeps the order. 3 is what is called 4 in
-    XLM and fairseq."""
+    """About the largest number of places that a token is moved by; 0 keeps the order. 3 here is 4 in XLM and
+    fairseq."""
     word_dropout: float = 0.1
     """Share of tokens that are left out."""
     word_blank: float = 0.1

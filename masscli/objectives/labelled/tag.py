@@ -62,6 +62,11 @@ class Tag(PredictiveObjective):
             return ("entity-f1", "accuracy")
         return ("accuracy", "f1")
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns of the words and of their labels."""
+        return (self.options.word_column, self.options.tag_column)
+
     @classmethod
     def fill_from_data(cls, config: TagOptions, data: DataFolder, name: str) -> TagOptions:
         """Return the options with everything filled in that follows from the training table.

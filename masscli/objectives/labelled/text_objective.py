@@ -61,6 +61,11 @@ class TextObjective(PredictiveObjective):
         """Return the weights of the task and of its auxiliary language model."""
         return term_weights(self.term, self.options)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns of the texts and of the label."""
+        return (*self.options.text_columns, self.options.label_column)
+
     @abstractmethod
     def targets(self, table: Table) -> NDArray[Any]:
         """Return the target of each example in a table: a label id or a number."""

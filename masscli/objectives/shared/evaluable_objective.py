@@ -48,6 +48,11 @@ class EvaluableObjective(Objective):
         begin with `ppl`.
         """
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the columns that are read, if they were chosen by what the table has."""
+        return ()
+
     @classmethod
     @abstractmethod
     def fill_from_data(cls, config: Any, data: DataFolder, name: str) -> Any:

@@ -194,7 +194,7 @@ def _build_stream(
     if sampler.skipped:
         warnings.append(
             f"{name}: {sampler.skipped} of {sampler.num_examples} validation examples "
-            "are longer than --max-positions"
+            f"are longer than the model's {recipe.model.max_positions} positions and are left out"
         )
     # Noise has seed 0 in all runs, so that validation losses can be compared.
     return ValidationStream(name, objective, BatchBuilder(name, dataset, collator, 0), sampler, table)

@@ -8,6 +8,7 @@ from masscli.checkpoint.checkpoint import RunState
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.dictionary import unusable_entries
+from masscli.objectives.shared.evaluable_objective import EvaluableObjective
 from masscli.objectives.shared.options import CodeSwitchingOptions
 from masscli.training.config import TrainConfig
 from masscli.training.learning_rate import learning_rate
@@ -21,6 +22,8 @@ def note_data(recipe: Recipe, streams: Sequence[Stream], data: DataFolder, frami
     """Return notes about the data of the streams: warnings, unused dictionary entries, skipped examples."""
     notes = []
     for stream in streams:
+        if isinstance(stream.objective, EvaluableObjective) and stream.objective.columns:
+            notes.append(f"{stream.name}: reads the columns {', '.join(stream.objective.columns)}")
         warnings = stream.objective.data_warnings(stream.batch_builder.dataset)
         notes += [f"{stream.name}: {warning}" for warning in warnings]
     notes += _note_dictionaries(recipe, data)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from masscli.core.errors import MasscliError
-from masscli.data.formats.bad_rows import BadRows
+from masscli.data.formats.bad_rows import SKIP_ADVICE, BadRows
 from masscli.data.formats.conll import split_sentences
 from masscli.data.formats.registry import read_records
 
@@ -208,3 +208,13 @@ def test_a_file_of_bad_rows_alone_is_refused(tmp_path: Path) -> None:
         list(read_records(path, "tsv", BadRows(0.5)))
     with pytest.raises(MasscliError, match="holds no examples"):
         list(read_records(path, "tsv", BadRows(1.0)))
+
+
+def test_a_refused_row_says_how_to_skip_it(tmp_path: Path) -> None:
+    """So a dialogue of one turn does not stop a file for ever."""
+    path = tmp_path / "dialogues.txt"
+    path.write_text("a\tb\nalone\n")
+    with pytest.raises(MasscliError) as caught:
+        list(read_records(path, "dialogues", BadRows(None, SKIP_ADVICE)))
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith("; --bad-rows skip leaves such rows out, counts them and lists them")
