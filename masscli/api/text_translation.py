@@ -45,11 +45,20 @@ class LineTranslation:
 
     @property
     def confidence(self) -> float:
-        """The geometric mean of the probabilities of all pieces; 1 if there are none."""
-        best = [hypotheses[0] for hypotheses in self.sentences]
-        pieces = sum(len(translation.piece_scores) for translation in best)
-        total = math.fsum(translation.log_probability for translation in best)
-        return math.exp(total / max(1, pieces))
+        """The geometric mean of the probabilities of all pieces of the best one; 1 if there are none."""
+        return self.confidence_of(0)
+
+    def confidence_of(self, rank: int) -> float:
+        """Return the confidence of the translation of a rank, from 0."""
+        pieces = sum(len(translation.piece_scores) for translation in self._hypotheses(rank))
+        return math.exp(self.log_probability(rank) / max(1, pieces))
+
+    def log_probability(self, rank: int) -> float:
+        """Return the natural logarithm of the probability of the translation of a rank, from 0."""
+        return math.fsum(translation.log_probability for translation in self._hypotheses(rank))
+
+    def _hypotheses(self, rank: int) -> list[Translation]:
+        return [hypotheses[min(rank, len(hypotheses) - 1)] for hypotheses in self.sentences]
 
 
 @dataclass(frozen=True, slots=True)

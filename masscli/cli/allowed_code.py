@@ -18,6 +18,7 @@ READERS = {
     "pretrain",
     "finetune",
     "generate",
+    "interactive",
     "predict",
     "average",
     "export",

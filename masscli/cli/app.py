@@ -28,6 +28,7 @@ COMMANDS = {
     "pretrain": "Train a model on monolingual text: MASS and its relatives.",
     "finetune": "Train a model for a task, usually from pre-trained weights.",
     "generate": "Turn text into text with a trained model.",
+    "interactive": "Translate what is typed, line by line and at once.",
     "predict": "Predict labels, numbers, tags, choices or answers.",
     "score": "Compare text, labels, tags or answers with references.",
     "compare": "Compare two models, or their outputs, line by line.",

@@ -190,6 +190,29 @@ class GenerateConfig:
 
 
 @config
+class InteractiveConfig:
+    """Languages, text and output of `masscli interactive`."""
+
+    source_lang: Annotated[str | None, Flags("-s")] = None
+    """Language of the input (default: that of the run, when it has one direction)."""
+    target_lang: Annotated[str | None, Flags("-t")] = None
+    """Language of the output (default: that of the run, when it has one direction)."""
+    stream: str | None = None
+    """Which task to generate for, of a run that was trained on several."""
+    split_sentences: bool = False
+    """Split lines into sentences, and join their translations."""
+    keep_placeholders: bool = False
+    """Let placeholders, tags and addresses ({name}, %s, <b>, https://...) pass unchanged."""
+    scores: bool = False
+    """Write three columns before each translation: its log-probability, the geometric mean of the
+    probabilities of its pieces, and flags (empty, looping, copied, wrong-language, truncated) or -."""
+    precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
+    """Arithmetic, as in `masscli generate`."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
+
+
+@config
 class PredictConfig:
     """Files and batches of `masscli predict`."""
 

@@ -1,0 +1,83 @@
+"""Translate what is typed, line by line and at once.
+
+RUN is the folder of a run (its best checkpoint, else its last) or a checkpoint; several decode together as an
+ensemble. Each line of standard input, from a terminal or a pipe, is answered at once with one line (or
+--nbest lines); an empty line gives an empty line. An end of file (Ctrl-D) ends the command. For files,
+`masscli generate` is faster, since it translates many lines together.
+
+Examples:
+  masscli interactive runs/ende
+  masscli interactive runs/ende -s en -t de --nbest 3 --scores
+  some-program | masscli interactive runs/ende --split-sentences --keep-placeholders
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from masscli.cli.options import check_changed_options
+from masscli.cli.output import writer
+from masscli.core.config import UnusedOption
+from masscli.generation.config import STANDARD_STREAM, GenerationConfig, InteractiveConfig
+from masscli.text.corpus import iter_lines
+from masscli.text.single_line import one_line
+
+if TYPE_CHECKING:
+    from masscli.api.text_translation import LineTranslation
+
+
+def run(
+    command: InteractiveConfig,
+    search: GenerationConfig,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Runs or checkpoints; several are an ensemble.")
+    ],
+) -> None:
+    """Answer each line."""
+    from masscli.api.model import load
+    from masscli.api.text_translation import TextTranslator
+
+    # There is no text that outputs could be made to begin with.
+    check_changed_options(search, UnusedOption(True, "prefix_size", "there is no --prefix here", True))
+    model = load(*paths, device=command.device, precision=command.precision).text_model(
+        command.stream, command.source_lang, command.target_lang
+    )
+    for warning in model.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    translator = TextTranslator(
+        model, search, split=command.split_sentences, keep_placeholders=command.keep_placeholders
+    )
+    # The weights are read now, so that the first line is answered as fast as the others.
+    translator.translate([""])
+    if sys.stdin.isatty():
+        task = model.task
+        print(f"{task.source} to {task.target}; an end of file (Ctrl-D) ends the command", file=sys.stderr)
+    with writer(STANDARD_STREAM) as write:
+        for line in iter_lines(STANDARD_STREAM):
+            (translated,) = translator.translate([line])[0].lines
+            write(_format(translated, search.nbest, command.scores))
+
+
+def _format(line: LineTranslation, nbest: int, scores: bool) -> str:
+    """Return exactly `nbest` lines, with columns for the scores if they are wanted."""
+    rows = []
+    for rank, text in enumerate(line.texts):
+        columns = [one_line(text)]
+        if scores:
+            flags = "-"
+            # Only the best translation has been examined.
+            if rank == 0 and line.flags:
+                flags = ",".join(line.flags)
+            columns = [
+                f"{line.log_probability(rank):.4f}",
+                f"{line.confidence_of(rank):.4f}",
+                flags,
+                *columns,
+            ]
+        rows.append("\t".join(columns))
+    rows += [""] * (nbest - len(rows))
+    return "".join(f"{row}\n" for row in rows)

@@ -1,0 +1,62 @@
+"""A line is answered before the next one is written, with what `generate` prints for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import masscli
+from masscli.cli.app import dispatch
+from tests.toy import recipe
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_sync")
+
+
+@pytest.fixture(scope="module")
+def run_folder(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("interactive") / "run"
+    streams = {"pairs": {"dataset": "en-de", "objective": {"name": "translate"}}}
+    list(masscli.finetune(recipe(toy, folder, "train.max_update=30", streams=streams)))
+    return folder
+
+
+def test_a_pipe_is_answered_line_by_line(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["ba be bi", "", "bo bu  ", "di\tgu"]
+    (tmp_path / "in").write_text("".join(f"{line}\n" for line in lines))
+    options = [str(run_folder), "--beam", "3", "--nbest", "2", "--precision", "fp32"]
+    capsys.readouterr()
+    assert dispatch(["generate", *options, "--input", str(tmp_path / "in")]) == 0
+    expected = capsys.readouterr().out.splitlines()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "masscli", "interactive", *options], text=True, encoding="utf-8",
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for number, line in enumerate(lines):
+        process.stdin.write(f"{line}\n")
+        process.stdin.flush()
+        # Reading would wait for ever if the answer waited for another line.
+        answers = [process.stdout.readline().rstrip("\n").strip() for _ in range(2)]
+        assert answers == [answer.strip() for answer in expected[2 * number : 2 * number + 2]]
+    rest, messages = process.communicate(timeout=60)
+    assert (rest, messages, process.returncode) == ("", "", 0)
+
+
+def test_scores_and_placeholders(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").write_text("ba {x} be\n\n")
+    with open(tmp_path / "in") as typed:
+        monkeypatch.setattr(sys, "stdin", typed)
+        capsys.readouterr()
+        dispatch(["interactive", str(run_folder), "--scores", "--keep-placeholders", "--precision", "fp32"])
+    first, second = (line.split("\t") for line in capsys.readouterr().out.splitlines())
+    assert float(first[0]) < 0 < float(first[1]) < 1
+    assert first[3].count("{x}") == 1
+    assert second == ["0.0000", "1.0000", "-", ""]
