@@ -19,6 +19,7 @@ READERS = {
     "finetune",
     "generate",
     "interactive",
+    "serve",
     "predict",
     "average",
     "export",

@@ -29,6 +29,7 @@ COMMANDS = {
     "finetune": "Train a model for a task, usually from pre-trained weights.",
     "generate": "Turn text into text with a trained model.",
     "interactive": "Translate what is typed, line by line and at once.",
+    "serve": "Answer translation requests over HTTP, and show a web page.",
     "predict": "Predict labels, numbers, tags, choices or answers.",
     "score": "Compare text, labels, tags or answers with references.",
     "compare": "Compare two models, or their outputs, line by line.",

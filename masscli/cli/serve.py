@@ -1,0 +1,50 @@
+"""Answer translation requests over HTTP, and show a web page.
+
+Each RUN is a run or a checkpoint that was trained to generate text; several are offered side by side. The
+interface is that of LibreTranslate: POST /translate, GET /languages; and GET /models, /health and /metrics.
+The web page is at /. SIGHUP reads the models again, SIGTERM or Ctrl-C ends the server when what has arrived
+is answered. This needs the extra `serve`: pip install 'masscli[serve]'.
+
+Examples:
+  masscli serve runs/ende
+  masscli serve runs/ende runs/deen --port 8080 --beam 3
+  masscli serve runs/ende --host 0.0.0.0 --allowed-hosts translate.example.org
+  curl -d q="A dog runs." -d source=en -d target=de http://127.0.0.1:5000/translate
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from masscli.cli.options import check_changed_options
+from masscli.core.config import UnusedOption
+from masscli.core.errors import MasscliError
+from masscli.generation.config import GenerationConfig
+from masscli.serving.config import ServeConfig
+
+
+def run(
+    command: ServeConfig,
+    search: GenerationConfig,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Runs or checkpoints, offered side by side.")
+    ],
+) -> None:
+    """Serve models."""
+    try:
+        from masscli.serving.server import run_server
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise MasscliError(
+            "masscli serve needs starlette and uvicorn", "pip install 'masscli[serve]'"
+        ) from None
+    check_changed_options(
+        search,
+        UnusedOption(True, "nbest", "each request says how many alternatives it wants"),
+        UnusedOption(True, "prefix_size", "there is no --prefix here", True),
+    )
+    run_server(paths, command, search)

@@ -1,0 +1,193 @@
+"""The HTTP interface: LibreTranslate's paths, health, metrics and the web page.
+
+Every answer but the page is JSON or plain text. An error is `{"error": "..."}` with its status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from importlib.resources import files
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from masscli.core.errors import MasscliError
+from masscli.serving import answers
+from masscli.serving.batcher import Batcher, QueueFullError, StoppingError
+from masscli.serving.config import LOCAL_HOSTS, ServeConfig
+from masscli.serving.metrics import Metrics
+from masscli.serving.requests import RefusedError, parse_request, read_body
+from masscli.version import __version__
+
+Message = MutableMapping[str, Any]
+ASGIApp = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Any]
+
+SECURITY_HEADERS = {
+    # Nothing is loaded from elsewhere, no code within the page is run, and no other page may show it.
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+PAGE_FILES = {
+    "/": ("index.html", "text/html"),
+    "/style.css": ("style.css", "text/css"),
+    "/script.js": ("script.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+"""The files of the web page, by path, with their types."""
+RETRY_SECONDS = "1"
+
+
+class Service:
+    """What answers requests: the queue of the models, and the counters."""
+
+    def __init__(self, batcher: Batcher, metrics: Metrics) -> None:
+        self.batcher = batcher
+        self.metrics = metrics
+
+    async def translate(self, request: Request) -> Response:
+        """Answer POST /translate."""
+        seconds = self.batcher.models.config.request_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._translate(request)
+        except MasscliError as error:
+            raise RefusedError(400, error.message) from None
+        except QueueFullError:
+            raise RefusedError(429, "too many requests are waiting; try again later") from None
+        except StoppingError:
+            raise RefusedError(503, "the server is stopping") from None
+        except TimeoutError:
+            raise RefusedError(504, f"not done within {seconds:g} seconds") from None
+
+    async def _translate(self, request: Request) -> Response:
+        """Read a request, wait for its translation, and return the answer."""
+        models = self.batcher.models
+        body = await read_body(request, models.config.max_body_bytes)
+        asked = parse_request(body, request.headers.get("content-type", ""), models.config.max_text_length)
+        if asked.alternatives >= models.search.beam:
+            raise RefusedError(400, f"alternatives: at most {models.search.beam - 1} are found")
+        direction = models.choose(asked.model, asked.source, asked.target)
+        translated = await self.batcher.translate(asked.texts, direction, 1 + asked.alternatives)
+        return JSONResponse(answers.translation(asked, direction, translated))
+
+    async def languages(self, request: Request) -> Response:
+        """Answer GET /languages."""
+        return JSONResponse(answers.languages(self.batcher.models.directions))
+
+    async def models(self, request: Request) -> Response:
+        """Answer GET /models."""
+        return JSONResponse(answers.models(self.batcher.models.directions))
+
+    async def health(self, request: Request) -> Response:
+        """Answer GET /health; a server that is stopping is not healthy, so that no new requests come."""
+        status = "stopping" if self.batcher.stopping else "ok"
+        content = {"status": status, "version": __version__, "waiting": len(self.batcher)}
+        return JSONResponse(content, 503 if self.batcher.stopping else 200)
+
+    async def render_metrics(self, request: Request) -> Response:
+        """Answer GET /metrics."""
+        return PlainTextResponse(self.metrics.render(len(self.batcher)))
+
+
+def build_app(batcher: Batcher, metrics: Metrics) -> ASGIApp:
+    """Return the application; `batcher` answers its requests."""
+    service = Service(batcher, metrics)
+    routes = [
+        Route("/translate", service.translate, methods=["POST"]),
+        Route("/languages", service.languages, methods=["GET"]),
+        Route("/models", service.models, methods=["GET"]),
+        Route("/health", service.health, methods=["GET"]),
+        Route("/metrics", service.render_metrics, methods=["GET"]),
+    ]
+    for path, (name, media_type) in PAGE_FILES.items():
+        routes.append(Route(path, _page_file(name, media_type), methods=["GET"]))
+    app = Starlette(
+        routes=routes,
+        exception_handlers={RefusedError: _refuse, HTTPException: _refuse_http},
+    )
+    paths = {route.path for route in routes}
+    hosts = _allowed_hosts(batcher.models.config)
+    guarded = TrustedHostMiddleware(app, allowed_hosts=hosts, www_redirect=False)
+    return _with_headers(_counted(guarded, metrics, paths))
+
+
+def _allowed_hosts(config: ServeConfig) -> list[str]:
+    """Return the names by which the server may be called.
+
+    A page of another site whose name is made to point to this machine (DNS rebinding) has another one.
+    """
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    return [*LOCAL_HOSTS, host, *config.allowed_hosts]
+
+
+def _page_file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    content = files("masscli.serving").joinpath("page", name).read_bytes()
+
+    async def answer(request: Request) -> Response:
+        return Response(content, media_type=media_type)
+
+    return answer
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)
+    headers = {"retry-after": RETRY_SECONDS} if error.status in (429, 503) else {}
+    # What remains of a body that is too long is not read, so the connection cannot be used again.
+    if error.status == 413:
+        headers["connection"] = "close"
+    return JSONResponse({"error": error.message}, error.status, headers=headers)
+
+
+async def _refuse_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+
+
+def _with_headers(app: ASGIApp) -> ASGIApp:
+    """Return the application with the security headers on every answer."""
+    extra = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+
+    async def wrapped(scope: Message, receive: Any, send: Any) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *extra]
+            await send(message)
+
+        await app(scope, receive, send_with_headers)
+
+    return wrapped
+
+
+def _counted(app: ASGIApp, metrics: Metrics, paths: set[str]) -> ASGIApp:
+    """Return the application; requests are counted by path and status."""
+
+    async def wrapped(scope: Message, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        # Other paths have one name, so that a stranger cannot fill the memory with counters.
+        path = scope["path"] if scope["path"] in paths else "other"
+        started = time.monotonic()
+
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                metrics.add("masscli_requests_total", path=path, status=message["status"])
+                metrics.add("masscli_request_seconds_total", time.monotonic() - started, path=path)
+            await send(message)
+
+        await app(scope, receive, send_counted)
+
+    return wrapped

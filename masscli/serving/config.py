@@ -1,0 +1,50 @@
+"""The options of `masscli serve`. Nothing heavy is imported here, so that help answers quickly."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from masscli.core.config import check, config, positive
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+
+
+@config
+class ServeConfig:
+    """Address, limits and text of `masscli serve`."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 is every network of the machine, and whoever reaches it may use it."""
+    port: int = 5000
+    """Port to listen on; 0 takes a free one."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names by which the server may be called (Host header), besides that of --host and the local ones;
+    *.example.org is all below a domain, * every name. Repeatable."""
+    max_text_length: int = 10_000
+    """Most characters in a request; a longer one is refused with status 413."""
+    max_body_bytes: int = 1_000_000
+    """Most bytes in the body of a request; of a longer one no more is read (413)."""
+    max_queue: int = 2000
+    """Most requests that wait; further ones are refused with status 429."""
+    request_seconds: float = 60.0
+    """Longest time from a request to its answer; after it the answer is status 504."""
+    batch_characters: int = 20_000
+    """Most characters of the requests that are translated together."""
+    stop_seconds: float = 10.0
+    """On SIGTERM or Ctrl-C, go on for so long with requests that have arrived; the rest is refused (503)."""
+    split_sentences: bool = True
+    """Split lines into sentences, and join their translations."""
+    keep_placeholders: bool = True
+    """Let placeholders, tags and addresses ({name}, %s, <b>, https://...) pass unchanged."""
+    precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
+    """Arithmetic, as in `masscli generate`."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
+
+    def __post_init__(self) -> None:
+        check(
+            *positive(self, "max_text_length", "max_body_bytes", "max_queue", "request_seconds"),
+            *positive(self, "batch_characters"),
+            (self.stop_seconds >= 0, "stop_seconds", f"must not be negative, got {self.stop_seconds}"),
+            (0 <= self.port < 65536, "port", f"must lie between 0 and 65535, got {self.port}"),
+        )

@@ -1,0 +1,108 @@
+"""The models of a server by name, and what they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from masscli.api.model import Model, load
+from masscli.api.text_translation import TextTranslation, TextTranslator
+from masscli.core.errors import MasscliError
+from masscli.generation.config import GenerationConfig
+from masscli.serving.config import ServeConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """A model by name, and two languages."""
+
+    model: str
+    source: str
+    target: str
+
+
+class ServedModels:
+    """Models that stay in memory.
+
+    They are read and used in one thread, and replaced all at once by `reload`.
+    """
+
+    def __init__(self, paths: Sequence[Path], config: ServeConfig, search: GenerationConfig) -> None:
+        self.paths = _name_models(paths)
+        self.config = config
+        self.search = search
+        self.models: dict[str, Model] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """Read all models again. Raises MasscliError, and keeps those that are there, if one is damaged."""
+        models = {}
+        for name, path in self.paths.items():
+            models[name] = load(path, device=self.config.device, precision=self.config.precision)
+            # Weights are read, and unsuitable models refused, before the first request.
+            for source, target in trained_directions(models[name]):
+                self._translator(models[name], source, target, nbest=1).translate([""])
+        self.models = models
+
+    @property
+    def directions(self) -> list[Direction]:
+        """What the models were trained to translate."""
+        directions = []
+        for name, model in self.models.items():
+            directions += [Direction(name, *languages) for languages in trained_directions(model)]
+        return directions
+
+    def choose(self, model: str | None, source: str | None, target: str | None) -> Direction:
+        """Return the first direction with these names, of which any may be left out.
+
+        Raises MasscliError if there is none, or if the source or target language is left open.
+        """
+        fitting = []
+        for direction in self.directions:
+            wanted = ((model, direction.model), (source, direction.source), (target, direction.target))
+            if all(asked in (None, known) for asked, known in wanted):
+                fitting.append(direction)
+        if not fitting:
+            known = ", ".join(f"{d.model}: {d.source}-{d.target}" for d in self.directions)
+            raise MasscliError(f"no model translates so; there is {known}")
+        languages = {(direction.source, direction.target) for direction in fitting}
+        if len(languages) > 1:
+            listed = ", ".join(f"{a}-{b}" for a, b in sorted(languages))
+            raise MasscliError(f"source and target are needed; there is {listed}")
+        return fitting[0]
+
+    def translate(self, direction: Direction, texts: Sequence[str], nbest: int) -> list[TextTranslation]:
+        """Return the translation of each text."""
+        model = self.models[direction.model]
+        return self._translator(model, direction.source, direction.target, nbest).translate(texts)
+
+    def _translator(self, model: Model, source: str, target: str, nbest: int) -> TextTranslator:
+        return TextTranslator(
+            model.text_model(None, source, target),
+            replace(self.search, nbest=nbest),
+            split=self.config.split_sentences,
+            keep_placeholders=self.config.keep_placeholders,
+        )
+
+
+def trained_directions(model: Model) -> Iterator[tuple[str, str]]:
+    """Yield the directions of a model. Raises MasscliError if it was not trained to generate text."""
+    checkpoint = model.ensemble.first
+    if not checkpoint.directions:
+        raise MasscliError(
+            f"{model.ensemble.paths[0]}: was not trained to translate", "fine-tune it: --task translate"
+        )
+    yield from checkpoint.directions
+
+
+def _name_models(paths: Sequence[Path]) -> dict[str, Path]:
+    """Return the paths by the names of their folders; names that several share get a number."""
+    named: dict[str, Path] = {}
+    for path in paths:
+        base = path.resolve().name
+        name, number = base, 2
+        while name in named:
+            name, number = f"{base}-{number}", number + 1
+        named[name] = path
+    return named

@@ -1,0 +1,135 @@
+"""Read what a client sends, with limits, and check it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+MAX_FIELDS = 1000
+"""Most fields of a form."""
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationRequest:
+    """What POST /translate asks for, with the names of LibreTranslate."""
+
+    texts: list[str]
+    is_list: bool
+    """Whether `q` was a list, so that the answer is one."""
+    source: str | None
+    target: str | None
+    alternatives: int
+    model: str | None
+    details: bool
+    """Whether the answer tells everything about each line."""
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Return the body of a request. Raises RefusedError as soon as it is longer than `limit` bytes."""
+    too_long = RefusedError(413, f"the body is longer than {limit} bytes")
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared[:20]) > limit:
+        raise too_long
+    body = bytearray()
+    # A client may declare nothing, or less than it sends.
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise too_long
+    return bytes(body)
+
+
+def parse_request(body: bytes, content_type: str, max_text_length: int) -> TranslationRequest:
+    """Return the request of a body, in JSON or as a form. Raises RefusedError if it is malformed."""
+    if content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
+        fields = _parse_form(body)
+    else:
+        fields = _parse_json(body)
+    texts = fields.get("q")
+    is_list = isinstance(texts, list)
+    if isinstance(texts, str):
+        texts = [texts]
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise RefusedError(400, "q: expected a text or a list of texts")
+    for text in texts:
+        _check_unicode(text)
+    length = sum(len(text) for text in texts)
+    if length > max_text_length:
+        raise RefusedError(413, f"q: {length} characters, at most {max_text_length} are translated at once")
+    if len(texts) > max_text_length:
+        raise RefusedError(413, f"q: {len(texts)} texts, at most {max_text_length} are translated at once")
+    source = _name(fields, "source")
+    return TranslationRequest(
+        texts=texts,
+        is_list=is_list,
+        # The only languages that could be meant are guessed; none is detected.
+        source=None if source == "auto" else source,
+        target=_name(fields, "target"),
+        alternatives=_whole_number(fields, "alternatives"),
+        model=_name(fields, "model"),
+        details=fields.get("details") in (True, "true"),
+    )
+
+
+def _parse_json(body: bytes) -> Mapping[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(400, f"the body is not JSON ({str(error)[:100]})") from None
+    if not isinstance(value, dict):
+        raise RefusedError(400, "the body is not a JSON object")
+    return value
+
+
+def _parse_form(body: bytes) -> Mapping[str, Any]:
+    """Return the fields of a form; `q` may be there several times."""
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
+    except ValueError as error:
+        raise RefusedError(400, f"the body is not a form ({str(error)[:100]})") from None
+    fields: dict[str, Any] = dict(pairs)
+    texts = [value for name, value in pairs if name == "q"]
+    if len(texts) > 1:
+        fields["q"] = texts
+    return fields
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise RefusedError(400, "q: has half of a surrogate pair") from None
+
+
+def _name(fields: Mapping[str, Any], key: str) -> str | None:
+    """Return a field that holds a name, or None if it is absent or empty."""
+    value = fields.get(key)
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str) or len(value) > 200 or not value.isprintable():
+        raise RefusedError(400, f"{key}: expected a name")
+    return value
+
+
+def _whole_number(fields: Mapping[str, Any], key: str) -> int:
+    """Return a field that holds a whole number, or 0 if it is absent."""
+    value = fields.get(key, 0)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 6:
+        value = int(value)
+    if type(value) is not int or value < 0:
+        raise RefusedError(400, f"{key}: expected a whole number")
+    return value

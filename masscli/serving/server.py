@@ -1,0 +1,124 @@
+"""Run the application in a server, from its start to its graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uvicorn
+
+from masscli.core.errors import MasscliError
+from masscli.generation.config import GenerationConfig
+from masscli.serving.app import build_app
+from masscli.serving.batcher import Batcher
+from masscli.serving.config import ServeConfig
+from masscli.serving.metrics import Metrics
+from masscli.serving.models import ServedModels
+
+
+def run_server(paths: Sequence[Path], config: ServeConfig, search: GenerationConfig) -> None:
+    """Serve models until SIGTERM or Ctrl-C.
+
+    Raises MasscliError if a model cannot be served, or if the address cannot be used.
+    """
+    # A port that is in use is reported before the models are read, which takes longer.
+    with _bind(config.host, config.port) as listening:
+        models = ServedModels(paths, config, search)
+        for direction in models.directions:
+            _say(f"{direction.model}: {direction.source} to {direction.target}")
+        asyncio.run(_serve(models, listening))
+
+
+async def _serve(models: ServedModels, listening: socket.socket) -> None:
+    config = models.config
+    metrics = Metrics()
+    batcher = Batcher(models, metrics)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build_app(batcher, metrics),
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Who a client is plays no role, so headers of proxies are not believed.
+            proxy_headers=False,
+            ws="none",
+            # By then every request has been answered or refused.
+            timeout_graceful_shutdown=int(config.stop_seconds + config.request_seconds) + 1,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    _handle_signals(server, batcher, metrics)
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    _say(f"serving on http://{host}:{listening.getsockname()[1]}")
+    try:
+        await serving
+    finally:
+        batcher.close()
+    _say("stopped")
+
+
+def _handle_signals(server: uvicorn.Server, batcher: Batcher, metrics: Metrics) -> None:
+    """Stop on SIGTERM and Ctrl-C, at once when it is repeated, and read the models again on SIGHUP."""
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def stop() -> None:
+        if batcher.stopping:
+            server.force_exit = True
+            return
+        _say(f"stopping; {len(batcher)} requests are waiting")
+        batcher.stop()
+        server.should_exit = True
+
+    def reload() -> None:
+        # The loop itself does not keep a task alive.
+        task = loop.create_task(_reload(batcher, metrics))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    handlers: dict[int, Callable[[], None]] = {
+        signal.SIGTERM: stop,
+        signal.SIGINT: stop,
+        signal.SIGHUP: reload,
+    }
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+
+
+async def _reload(batcher: Batcher, metrics: Metrics) -> None:
+    """Read the models again; if that fails, the server goes on with those that it has."""
+    try:
+        await batcher.reload()
+    except MasscliError as error:
+        metrics.add("masscli_reloads_total", result="failed")
+        _say(f"error: {error.message}; the models that were there stay")
+        return
+    metrics.add("masscli_reloads_total", result="done")
+    _say("the models were read again")
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound to an address, but does not listen yet."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise MasscliError(
+            f"--host {host} --port {port}: cannot be used ({error.strerror})",
+            "choose another --port, or 0 for a free one",
+        ) from None
+    return bound
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
