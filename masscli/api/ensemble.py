@@ -64,6 +64,15 @@ class Ensemble:
             models = [to_int8(model) for model in models]
         return tuple(models)
 
+    def copy_weights(self) -> None:
+        """Copy the weights out of their files, which are mapped into memory.
+
+        Otherwise a file that is overwritten in place would end the process.
+        """
+        for model in self.models:
+            for tensor in (*model.parameters(), *model.buffers()):
+                tensor.data = tensor.data.clone()
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of all models."""

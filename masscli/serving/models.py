@@ -40,8 +40,10 @@ class ServedModels:
         models = {}
         for name, path in self.paths.items():
             models[name] = load(path, device=self.config.device, precision=self.config.precision)
-            # Weights are read, and unsuitable models refused, before the first request.
-            for source, target in trained_directions(models[name]):
+            # Unsuitable models are refused, and weights read, before the first request.
+            languages = list(trained_directions(models[name]))
+            models[name].ensemble.copy_weights()
+            for source, target in languages:
                 self._translator(models[name], source, target, nbest=1).translate([""])
         self.models = models
 
