@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from masscli.api.converted_model import ConvertedModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core import distributed
 from masscli.core.errors import MasscliError
@@ -30,13 +31,18 @@ class Ensemble:
     dtype: torch.dtype
     int8: bool = False
     """Whether linear layers have 8-bit weights."""
+    ctranslate2: ConvertedModel | None = None
+    """The model that decodes in place of `models`, with --backend ctranslate2."""
 
     @classmethod
-    def open(cls, paths: Sequence[Path], device: str = "auto", precision: str = "auto") -> Ensemble:
+    def open(
+        cls, paths: Sequence[Path], device: str = "auto", precision: str = "auto", backend: str = "torch"
+    ) -> Ensemble:
         """Open runs or checkpoints; weights are read when they are needed first.
 
         A path that does not exist is taken for a list of paths with colons between them, as in fairseq.
-        Raises MasscliError unless all have the same vocabulary, and mark languages in the same way.
+        With `backend` ctranslate2 a single one is decoded by CTranslate2. Raises MasscliError unless all have
+        the same vocabulary, and mark languages in the same way.
         """
         members: list[Path] = []
         for path in paths:
@@ -44,6 +50,11 @@ class Ensemble:
         checkpoints = [Checkpoint.open(member) for member in members]
         _check_agreement(members, checkpoints)
         chosen_device = choose_device(device, distributed.local_rank)
+        if backend == "ctranslate2":
+            converted = ConvertedModel.of(checkpoints, chosen_device, precision)
+            return cls(
+                tuple(members), tuple(checkpoints), chosen_device, torch.float32, ctranslate2=converted
+            )
         int8 = precision == "int8"
         if int8:
             check_int8(chosen_device)

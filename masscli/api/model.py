@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from masscli.api.ensemble import Ensemble
 from masscli.api.examples import Example
@@ -25,7 +25,11 @@ from masscli.objectives.shared.evaluable_objective import Prediction
 
 
 def load(
-    *paths: str | PathLike[str], device: str = "auto", precision: str = "auto", allow_code: Sequence[str] = ()
+    *paths: str | PathLike[str],
+    device: str = "auto",
+    precision: str = "auto",
+    backend: Literal["torch", "ctranslate2"] = "torch",
+    allow_code: Sequence[str] = (),
 ) -> Model:
     """Open a run, a checkpoint or an imported folder; several decode together as an ensemble.
 
@@ -33,11 +37,15 @@ def load(
     `allow_code` names objectives outside of masscli, as module:Class, which the recipe of the run may import.
     Weights are read when they are needed first.
 
+    With `backend` ctranslate2 (the extra `ct2`) a translator is converted once for each direction, beside its
+    checkpoint, and decoded by CTranslate2; it finishes a text as soon as `beam` outputs have ended, as
+    `early_stop` does.
+
     Raises MasscliError if there is no checkpoint, if it is damaged, or if the models do not fit each other.
     """
     for name in allow_code:
         OBJECTIVES.allow(name)
-    return Model(Ensemble.open([Path(path) for path in paths], device, precision))
+    return Model(Ensemble.open([Path(path) for path in paths], device, precision, backend))
 
 
 class Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from masscli.api.converted_model import ConvertedModel
 from masscli.api.ensemble import Ensemble
 from masscli.api.task_model import objective_of
 from masscli.api.writing_task import WritingTask, select_writing_task, writing_stack
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
+from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation
 from masscli.data.storage.data_folder import DataFolder
 from masscli.generation.config import GenerationConfig
-from masscli.generation.decoder import Decoder
+from masscli.generation.decoder import Decoder, TextDecoder
 from masscli.generation.single_stack_decoding import extract_stack
 from masscli.generation.translator import Translator
+from masscli.models.transformer import Transformer
 from masscli.objectives.write.conditional_generation import ConditionalGeneration
 from masscli.objectives.write.length_limits import source_truncation
 from masscli.objectives.write.options import ConditionalGenerationOptions
@@ -69,18 +72,23 @@ class TextModel:
         buffer_size: int = 4096,
         seed: int = 1,
         allowed: Tensor | None = None,
-        make_decoder: Callable[..., Decoder] = Decoder,
+        make_decoder: Callable[..., TextDecoder] = Decoder,
+        piece_scores: bool = True,
     ) -> Translator:
         """Return a translator for the chosen task.
 
         `allowed` is a (V,) mask of the pieces that may be generated; None allows all. `make_decoder` makes
-        the decoder, which may share its work (see masscli/generation/shared_decoding.py).
+        the decoder, which may share its work (see masscli/generation/shared_decoding.py). Without
+        `piece_scores` outputs may have no scores of their single pieces, which saves time with CTranslate2.
         """
-        # Members of an ensemble may generate with different stacks.
-        models = []
-        for checkpoint, model in zip(self.ensemble.checkpoints, self.ensemble.models, strict=True):
-            stack = writing_stack(checkpoint, self.task)
-            models.append(model if stack is None else extract_stack(model, stack))
+        models: list[Transformer] = []
+        if self.ensemble.ctranslate2 is not None:
+            make_decoder = self._make_ctranslate2_decoder(self.ensemble.ctranslate2, piece_scores)
+        else:
+            # Members of an ensemble may generate with different stacks.
+            for checkpoint, model in zip(self.ensemble.checkpoints, self.ensemble.models, strict=True):
+                stack = writing_stack(checkpoint, self.task)
+                models.append(model if stack is None else extract_stack(model, stack))
         # A task over a table reads as much of a source as it did in training.
         truncation = Truncation()
         if self.task.stream is not None and isinstance(
@@ -107,6 +115,34 @@ class TextModel:
         Raises ConfigError for wrong values.
         """
         return from_dict(GenerationConfig, {**self.ensemble.first.state.generation, **given})
+
+    def _make_ctranslate2_decoder(
+        self, converted: ConvertedModel, piece_scores: bool
+    ) -> Callable[..., TextDecoder]:
+        """Return a function that makes a decoder of CTranslate2, with the arguments of `Decoder`."""
+
+        def make_decoder(
+            models: Sequence[Transformer],
+            framing: Framing,
+            config: GenerationConfig,
+            *,
+            batch_tokens: int,
+            batch_size: int | None,
+            seed: int,
+            allowed: Tensor | None,
+        ) -> TextDecoder:
+            # Nothing is drawn, so that the seed has no effect.
+            return converted.make_decoder(
+                self.task,
+                framing,
+                config,
+                batch_tokens=batch_tokens,
+                batch_size=batch_size,
+                allowed=allowed,
+                piece_scores=piece_scores,
+            )
+
+        return make_decoder
 
     def data_folder(self, path: Path | None = None) -> DataFolder:
         """Open the data folder of the task, which is the one of the run unless `path` names another."""

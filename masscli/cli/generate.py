@@ -129,9 +129,13 @@ def _generate(
 
     _check_unused_options(command, search)
     started = time.perf_counter()
-    model = load(*paths or [_latest_run()], device=command.device, precision=command.precision).text_model(
-        stream=command.stream, source=command.source_lang, target=command.target_lang
+    opened = load(
+        *paths or [_latest_run()],
+        device=command.device,
+        precision=command.precision,
+        backend=command.backend,
     )
+    model = opened.text_model(stream=command.stream, source=command.source_lang, target=command.target_lang)
     for warning in model.warnings:
         _warn(warning)
     imported = model.ensemble.first.state.generation
@@ -186,6 +190,7 @@ def _make_translator(
         seed=command.seed,
         allowed=allowed,
         make_decoder=make_decoder,
+        piece_scores=command.format != "text",
     )
 
 
@@ -199,6 +204,9 @@ def _check_unused_options(command: GenerateConfig, search: GenerationConfig) -> 
     check_changed_options(
         search, UnusedOption(scores_only, search_options, "--score-reference searches for nothing")
     )
+    # Greedy search ends with its first hypothesis in any case.
+    if command.backend == "ctranslate2" and not search.early_stop and search.beam > 1 and not scores_only:
+        _warn("CTranslate2 finishes a line as soon as --beam hypotheses have ended, as with --early-stop")
     check_changed_options(
         command, UnusedOption(not search.sampling, "seed", "nothing is drawn without --sampling")
     )

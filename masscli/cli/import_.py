@@ -8,8 +8,9 @@ fairseq are separate files (--dict); its pieces come from SentencePiece (--spm-m
 text is cut at white space. No file says how its text was prepared: see --moses and --lowercase.
 
 A folder holds config.json, model.safetensors and the vocabulary. The families are BERT, RoBERTa, XLM-R,
-ALBERT, ELECTRA and GPT. Weights that are missing are drawn at random and named; heads of tasks are left
-behind.
+ALBERT, ELECTRA and GPT, and as encoder-decoders BART, mBART, Marian (OPUS-MT), M2M100, NLLB and Pegasus.
+Weights that are missing are drawn at random and named; heads of tasks are left behind. --langs names the
+languages of a multilingual model that are to be used (en_XX or en), or the source and target of Marian.
 
 Nothing that is read can run code. The new run generates as its own program does by default. It has no
 training to continue: preprocess data with its vocabulary (--spm-model RUN), and start from its weights
@@ -18,6 +19,7 @@ training to continue: preprocess data with its vocabulary (--spm-model RUN), and
 Examples:
   masscli import mass_ende_1024.pth --bpe-codes codes_ende --moses --output runs/mass
   masscli import checkpoint_best.pt -s en -t de --dict dict.en.txt --spm-model spm.model --output runs/ende
+  masscli import mbart-large-50 --langs en,ro --output runs/mbart
   masscli import bert-base-uncased --output runs/bert
   masscli preprocess --spm-model runs/bert --langs en --tsv train=a.tsv,valid=b.tsv --destdir data-bin/sst2
   masscli finetune data-bin/sst2 --task classify --init-from runs/bert --lr 2e-5

@@ -140,9 +140,13 @@ class GenerateConfig:
     buffer_size: int = 4096
     """Number of lines to read ahead, so that sentences of similar length can share a batch; 1 answers each
     line of a pipe or a terminal at once."""
-    precision: Literal["auto", "bf16", "fp32", "int8"] = "auto"
+    precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
     """Arithmetic. auto is bf16 on GPUs that have it and on CPUs where it measures as faster, else fp32. int8
-    has 8-bit weights, on a CPU: several times as fast, with slightly different output."""
+    has 8-bit weights, on a CPU: several times as fast, with slightly different output. fp16 is only for
+    --backend ctranslate2."""
+    backend: Literal["torch", "ctranslate2"] = "torch"
+    """What decodes. ctranslate2 (pip install 'masscli[ct2]') converts a translator once for each direction,
+    beside its checkpoint; it finishes a line as soon as --beam hypotheses have ended."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     seed: int = 1
@@ -155,6 +159,11 @@ class GenerateConfig:
             *positive(self, "batch_tokens", "batch_size", "buffer_size"),
             *not_negative(self, "seed", "min_piece_count"),
             (self.gen_subset is None or self.input is None, "gen_subset", "cannot be combined with --input"),
+            (
+                self.precision != "fp16" or self.backend == "ctranslate2",
+                "precision",
+                "fp16 is only for --backend ctranslate2",
+            ),
             (not replaces_input, "output", "is the input, which it would replace"),
             (
                 self.min_piece_count == 0 or self.score_reference is None,

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from masscli.core.errors import MasscliError
@@ -27,7 +29,7 @@ class CTranslate2Decoder:
     """A model of CTranslate2 that decodes for one direction.
 
     `translator` is a `ctranslate2.Translator` whose tokens are `token_names`, by id. It gives no scores of
-    single pieces when it generates.
+    single pieces when it generates, so outputs are scored afterwards if `piece_scores` are wanted.
     """
 
     single_stack = False
@@ -43,6 +45,7 @@ class CTranslate2Decoder:
         batch_tokens: int = 8000,
         batch_size: int | None = None,
         allowed: Tensor | None = None,
+        piece_scores: bool = True,
     ) -> None:
         defaults = GenerationConfig()
         for field in _UNSUPPORTED:
@@ -52,6 +55,7 @@ class CTranslate2Decoder:
             raise _refusal("--min-piece-count")
         self._translator = translator
         self._names = token_names
+        self._piece_scores = piece_scores
         self._ids = {name: number for number, name in enumerate(token_names)}
         self.framing = framing
         self.config = config
@@ -102,6 +106,8 @@ class CTranslate2Decoder:
         for limit, numbers, answers in pending:
             for number, answer in zip(numbers, answers, strict=True):
                 results[number] = self._hypotheses(answer.result(), limit, target)
+        if self._piece_scores:
+            self._add_piece_scores(sources, results, source, target)
         return results
 
     def score(
@@ -119,6 +125,20 @@ class CTranslate2Decoder:
             score = math.fsum(token_scores) / len(token_scores) ** self.config.lenpen
             hypotheses.append(Hypothesis(tuple(ids.tolist()), score, token_scores, hit_max_len=False))
         return hypotheses
+
+    def _add_piece_scores(
+        self, sources: Sequence[Ids], results: list[list[Hypothesis]], source: str, target: str
+    ) -> None:
+        """Give each hypothesis the scores of its pieces; its own score stays as it is."""
+        repeated = [ids for ids, hypotheses in zip(sources, results, strict=True) for _ in hypotheses]
+        outputs = [
+            np.asarray(hypothesis.ids, np.int64) for hypotheses in results for hypothesis in hypotheses
+        ]
+        scored = iter(self.score(repeated, outputs, source, target))
+        for hypotheses in results:
+            hypotheses[:] = [
+                replace(hypothesis, token_scores=next(scored).token_scores) for hypothesis in hypotheses
+            ]
 
     def _group_by_limit(self, sources: Sequence[Ids]) -> Iterator[tuple[int, list[int]]]:
         """Yield each length limit with the numbers of the sources that have it: a call has a single limit."""

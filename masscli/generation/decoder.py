@@ -11,7 +11,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,35 @@ LOGIT_ROWS = 512
 SINGLE_STACK_RESERVE = 4
 """Positions that a source leaves free in a single stack: one before, between and behind source and output,
 and one for the first piece of output."""
+
+
+class TextDecoder(Protocol):
+    """What a translator needs of a decoder, whatever decodes."""
+
+    config: GenerationConfig
+    single_stack: bool
+    max_source_length: int
+
+    def max_output_length(self, source_length: int) -> int:
+        """Return how many pieces the model has positions for, after a source of this length."""
+        ...
+
+    def generate(
+        self,
+        sources: Sequence[Ids],
+        source: str,
+        target: str,
+        *,
+        prefixes: Sequence[Sequence[int]] | None = None,
+    ) -> list[list[Hypothesis]]:
+        """Return the n best outputs of each source."""
+        ...
+
+    def score(
+        self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
+    ) -> list[Hypothesis]:
+        """Return given targets as hypotheses with their scores."""
+        ...
 
 
 class Decoder:

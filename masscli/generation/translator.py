@@ -20,7 +20,7 @@ from masscli.data.batches.batch import Ids
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.sequences import Truncation, join_turns
 from masscli.generation.config import GenerationConfig
-from masscli.generation.decoder import Decoder
+from masscli.generation.decoder import Decoder, TextDecoder
 from masscli.generation.hypotheses import Hypothesis
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
@@ -127,7 +127,7 @@ class Translator:
         seed: int = 1,
         truncation: Truncation = NO_TRUNCATION,
         allowed: Tensor | None = None,
-        make_decoder: Callable[..., Decoder] = Decoder,
+        make_decoder: Callable[..., TextDecoder] = Decoder,
     ) -> None:
         self.tokenizer = tokenizer
         self.buffer_size = buffer_size
@@ -285,7 +285,9 @@ class Translator:
     def _count(self, line: int, best: Hypothesis) -> None:
         """Add the best hypothesis of a line to the report."""
         self.report.lines += 1
-        self.report.tokens += len(best.token_scores)
+        # Some decoders give no scores of single pieces. The end symbol counts as a token.
+        if best is not EMPTY_HYPOTHESIS:
+            self.report.tokens += len(best.ids) + 1
         if best.hit_max_len:
             self.report.hit_max_len.append(line)
 

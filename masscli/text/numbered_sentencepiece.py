@@ -1,7 +1,8 @@
 """SentencePiece with the ids of a dictionary instead of its own: fairseq, XLM-R, CamemBERT, mBART.
 
 SentencePiece cuts a line into pieces, and a dictionary says which id each piece has. A piece that the
-dictionary lacks is unknown. Special pieces are never made of text.
+dictionary lacks is unknown. Special pieces are never made of text. Some languages may have a SentencePiece
+model of their own, whose pieces have the ids of the same dictionary, as in Marian's published models.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from copy import copy
+from types import MappingProxyType
 from typing import Any
 
 from masscli.text.markers import SENTENCEPIECE_SPACE, UNKNOWN_TEXT
@@ -17,6 +20,7 @@ from masscli.text.sentencepiece_model import SentencePieceModel
 from masscli.text.subword_model import BadModelError, pieces_of
 
 HEADER = b"masscli numbered-sentencepiece\n"
+NO_MODELS: Mapping[str, bytes] = MappingProxyType({})
 
 
 def is_numbered_sentencepiece(data: bytes) -> bool:
@@ -25,13 +29,22 @@ def is_numbered_sentencepiece(data: bytes) -> bool:
 
 
 def pack_numbered_sentencepiece(
-    model: bytes, pieces: Sequence[str], special_ids: Mapping[str, int], unused_ids: Sequence[int] = ()
+    model: bytes,
+    pieces: Sequence[str],
+    special_ids: Mapping[str, int],
+    unused_ids: Sequence[int] = (),
+    language_models: Mapping[str, bytes] = NO_MODELS,
 ) -> bytes:
     """Return a SentencePiece model and a dictionary as one file.
 
     `pieces` are in the order of their ids, each once; see PackedVocabulary. `special_ids` must have `<unk>`.
+    `language_models` are the models of languages that have one of their own.
     """
-    rest = {"model": base64.b64encode(model).decode()}
+    rest: dict[str, Any] = {"model": base64.b64encode(model).decode()}
+    if language_models:
+        rest["language_models"] = {
+            language: base64.b64encode(data).decode() for language, data in language_models.items()
+        }
     return PackedVocabulary(pieces, special_ids, unused_ids, rest).pack(HEADER)
 
 
@@ -48,13 +61,17 @@ class NumberedSentencePieceModel:
         self._unused_ids = vocabulary.unused_ids
         self._ids = vocabulary.text_ids
         self._unknown = vocabulary.special_ids["<unk>"]
-        self.model_bytes = _model(vocabulary.rest)
-        self._processor: Any = SentencePieceModel(self.model_bytes).processor
-        if any(self._processor.is_byte(i) for i in range(len(self._processor))):
-            raise BadModelError(
-                "is a SentencePiece model with bytes (byte_fallback) and a dictionary of its own",
-                "such a vocabulary is not supported",
-            )
+        self.model_bytes = _decode_model(vocabulary.rest.get("model"))
+        self._processor = _open(self.model_bytes)
+        language_models = vocabulary.rest.get("language_models", {})
+        if not isinstance(language_models, dict):
+            raise damaged(HEADER)
+        # The same dictionary with another SentencePiece model.
+        self.sides: dict[str, NumberedSentencePieceModel] = {}
+        for language, encoded in language_models.items():
+            side = copy(self)
+            side._processor = _open(_decode_model(encoded))
+            self.sides[language] = side
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -89,12 +106,22 @@ class NumberedSentencePieceModel:
         return pieces_of(ids, self._pieces)
 
 
-def _model(rest: Mapping[str, Any]) -> bytes:
-    """Return the SentencePiece model. Raises BadModelError if there is none."""
-    encoded = rest.get("model")
+def _decode_model(encoded: Any) -> bytes:
+    """Return a SentencePiece model from its base64. Raises BadModelError if it is none."""
     if not isinstance(encoded, str):
         raise damaged(HEADER)
     try:
         return base64.b64decode(encoded, validate=True)
     except (ValueError, binascii.Error):
         raise damaged(HEADER) from None
+
+
+def _open(model: bytes) -> Any:
+    """Return SentencePiece's processor of a model. Raises BadModelError if it writes bytes for letters."""
+    processor: Any = SentencePieceModel(model).processor
+    if any(processor.is_byte(i) for i in range(len(processor))):
+        raise BadModelError(
+            "is a SentencePiece model with bytes (byte_fallback) and a dictionary of its own",
+            "such a vocabulary is not supported",
+        )
+    return processor

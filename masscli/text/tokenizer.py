@@ -37,6 +37,7 @@ from masscli.text.model_kinds import (
     detect_kind,
     open_model,
 )
+from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.sentencepiece_model import train_sentencepiece
 from masscli.text.subword_model import BadModelError, SubwordModel
@@ -81,10 +82,10 @@ class Tokenizer:
                 "one of the two was replaced or damaged",
             )
         self._words = WordCache(self._model, by_words=card.kind in _KINDS_OF_WORDS)
-        # Where source and target have vocabularies of their own, each language has one of them.
+        # Where source and target are cut by models of their own, each language has one of them.
         self._language_models: dict[str, SubwordModel] = {}
         self._language_words: dict[str, WordCache] = {}
-        if isinstance(self._model, TwoVocabularies):
+        if isinstance(self._model, (TwoVocabularies, NumberedSentencePieceModel)):
             for language, side in self._model.sides.items():
                 self._language_models[language] = side
                 self._language_words[language] = WordCache(side, by_words=False)

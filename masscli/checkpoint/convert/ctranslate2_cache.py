@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +27,10 @@ _COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int
 
 
 class OpenedTranslator(NamedTuple):
-    """A translator of CTranslate2, the name of each token id, and warnings for the user."""
+    """A translator of CTranslate2, and the name of each token id."""
 
     translator: Any
     token_names: list[str]
-    warnings: tuple[str, ...]
 
 
 def open_ctranslate2(
@@ -45,46 +43,37 @@ def open_ctranslate2(
     """
     ctranslate2 = import_ctranslate2()
     kind, _, number = device.partition(":")
-    if precision == "auto":
-        precision = "fp16" if kind == "cuda" else "fp32"
-    compute_type = _COMPUTE_TYPES[precision]
-    possible = ctranslate2.get_supported_compute_types(kind)
-    if compute_type not in possible:
-        known = [name for name, their_name in _COMPUTE_TYPES.items() if their_name in possible]
-        raise MasscliError(
-            f"--precision {precision}: CTranslate2 does not have it on this {kind}",
-            f"it has {', '.join(known)}",
-        )
     names = token_names(checkpoint.tokenizer())
-
-    def load(folder: Path) -> Any:
-        return ctranslate2.Translator(
-            str(folder),
-            device=kind,
-            device_index=int(number or 0),
-            compute_type=compute_type,
-            intra_threads=threads,
-        )
-
+    compute_type = _compute_type(ctranslate2, kind, precision)
     folder = checkpoint.path / "ctranslate2" / f"{source}-{target}"
     stamp = {
         "checkpoint": sha256_of(checkpoint.path / STATE_FILE),
         "ctranslate2": ctranslate2.__version__,
     }
-    if _is_current(folder, stamp):
-        return OpenedTranslator(load(folder), names, ())
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(exist_ok=True)
-        with new_folder(folder) as aside:
-            _convert(checkpoint, source, target, names, aside, stamp)
-        return OpenedTranslator(load(folder), names, ())
-    # The folder may not be writable, or another process may have written it meanwhile.
-    except OSError as error:
-        with tempfile.TemporaryDirectory() as temporary:
-            _convert(checkpoint, source, target, names, Path(temporary), stamp)
-            warning = f"the conversion is not kept: {folder} cannot be written ({error.strerror})"
-            return OpenedTranslator(load(Path(temporary)), names, (warning,))
+    if not _is_current(folder, stamp):
+        _convert(checkpoint, source, target, names, folder, stamp)
+    translator = ctranslate2.Translator(
+        str(folder),
+        device=kind,
+        device_index=int(number or 0),
+        compute_type=compute_type,
+        intra_threads=threads,
+    )
+    return OpenedTranslator(translator, names)
+
+
+def _compute_type(ctranslate2: Any, device: str, precision: str) -> str:
+    """Return CTranslate2's name of a precision. Raises MasscliError if it cannot compute with it here."""
+    if precision == "auto":
+        precision = "fp16" if device == "cuda" else "fp32"
+    possible = ctranslate2.get_supported_compute_types(device)
+    if _COMPUTE_TYPES[precision] not in possible:
+        known = [name for name, their_name in _COMPUTE_TYPES.items() if their_name in possible]
+        raise MasscliError(
+            f"--precision {precision}: CTranslate2 does not have it on this {device}",
+            f"it has {', '.join(known)}",
+        )
+    return _COMPUTE_TYPES[precision]
 
 
 def _is_current(folder: Path, stamp: dict[str, str]) -> bool:
@@ -102,11 +91,24 @@ def _is_current(folder: Path, stamp: dict[str, str]) -> bool:
 def _convert(
     checkpoint: Checkpoint, source: str, target: str, names: list[str], folder: Path, stamp: dict[str, str]
 ) -> None:
-    """Write the conversion into an existing folder, with the file that describes it."""
+    """Write the conversion `folder` in place of another one, with the file that describes it."""
     ctranslate2 = import_ctranslate2()
     directed = fold_direction(checkpoint, source, target)
     vocab = checkpoint.tokenizer().vocab
-    # masscli adds the special tokens itself, wherever they stand.
-    convert_directed(ctranslate2, directed, names, vocab, folder, "fp32", add_special_tokens=False)
-    files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-    write_synced(folder / CONVERSION, json.dumps({**stamp, "files": files}, indent=1).encode())
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(exist_ok=True)
+        with new_folder(folder) as aside:
+            # masscli adds the special tokens itself, wherever they stand.
+            convert_directed(ctranslate2, directed, names, vocab, aside, "fp32", add_special_tokens=False)
+            files = {path.name: sha256_of(path) for path in sorted(aside.iterdir())}
+            write_synced(aside / CONVERSION, json.dumps({**stamp, "files": files}, indent=1).encode())
+    except OSError as error:
+        raise MasscliError(
+            f"{folder}: cannot be written ({error.strerror})",
+            "--backend ctranslate2 keeps its conversion there; copy the run with masscli export --to masscli",
+        ) from None
+    except MasscliError:
+        # Another process may have converted the same checkpoint meanwhile.
+        if not _is_current(folder, stamp):
+            raise

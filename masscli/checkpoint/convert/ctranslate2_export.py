@@ -60,7 +60,7 @@ def export_ctranslate2(
         raise MasscliError(
             f"--output {output}: cannot be written ({error.strerror})", "choose another folder"
         ) from None
-    notes = [f"CTranslate2, {source} to {target}, {quantization}: {len(names):,} tokens"]
+    notes = [f"CTranslate2, {source} to {target}, {quantization}: {directed.vocab_size:,} tokens"]
     notes.append("give sources as pieces, with max_input_length=0, else long ones are cut at 1,024")
     if len(directed.source_suffix) > 1:
         around = " ".join(names[number] for number in directed.source_suffix)
@@ -88,8 +88,8 @@ def convert_directed(
     _fill_stack(spec.encoder, "encoder", directed)
     _fill_stack(spec.decoder, "decoder", directed)
     _fill_output(spec.decoder.projection, directed, vocab)
-    spec.register_source_vocabulary(names)
-    spec.register_target_vocabulary(names)
+    spec.register_source_vocabulary(names[: directed.vocab_size])
+    spec.register_target_vocabulary(names[: directed.vocab_size])
     spec.config.layer_norm_epsilon = directed.config.norm_eps
     spec.config.unk_token = names[vocab.unk]
     spec.config.eos_token = names[vocab.eos]
@@ -148,7 +148,8 @@ def _fill_stack(spec: Any, stack: str, directed: DirectedModel) -> None:
     if isinstance(embeddings, list):
         [embeddings] = embeddings
     embeddings.weight = _array(tensors[f"token_embeddings.{owner}"])
-    spec.position_encodings.encodings = _array(tensors[f"embeddings.{stack}.positions.weight"])
+    positions = tensors[f"embeddings.{stack}.positions.weight"]
+    spec.position_encodings.encodings = _array(positions[directed.config.position_offset :])
     if directed.config.norm_embedding:
         _fill_norm(spec.layernorm_embedding, tensors, f"embeddings.{stack}.norm")
     if directed.config.has_final_norm(stack):
@@ -174,7 +175,8 @@ def _fill_output(spec: Any, directed: DirectedModel, vocab: Vocabulary) -> None:
     if bias is None:
         bias = torch.zeros(len(weight))
     bias = bias.clone()
-    bias[sorted(vocab.special_ids - {vocab.eos, vocab.unk})] = NEVER
+    never = vocab.special_ids - {vocab.eos, vocab.unk}
+    bias[sorted(number for number in never if number < len(bias))] = NEVER
     spec.weight = _array(weight)
     spec.bias = _array(bias)
 

@@ -11,6 +11,8 @@ from masscli.checkpoint.checkpoint import RunState
 from masscli.checkpoint.convert.families import FAMILIES, GPT, Family
 from masscli.checkpoint.convert.folder import CONFIG, read_json, read_weights
 from masscli.checkpoint.convert.model_config import position_offset, read_config
+from masscli.checkpoint.convert.seq2seq import SEQ2SEQ_FAMILIES
+from masscli.checkpoint.convert.seq2seq_import import import_seq2seq
 from masscli.checkpoint.convert.tensors import from_hf, has_pooler, normalize_names
 from masscli.checkpoint.convert.vocabulary import read_vocabulary
 from masscli.core.config import from_dict
@@ -30,6 +32,8 @@ def import_folder(
     # First, so that nothing is read in vain.
     checkpoint.require_empty_folder(output)
     config = read_json(folder / CONFIG)
+    if str(config.get("model_type")) in SEQ2SEQ_FAMILIES:
+        return import_seq2seq(folder, config, output, languages, allow_pickle)
     family = _family(folder, config.get("model_type"))
     vocab_size = config.get("vocab_size")
     if type(vocab_size) is not int:
@@ -69,7 +73,7 @@ def import_folder(
 
 def _family(folder: Path, model_type: object) -> Family:
     """Return the family of a model type. Raises MasscliError if it is missing or unknown."""
-    known = ", ".join(FAMILIES)
+    known = ", ".join([*FAMILIES, *SEQ2SEQ_FAMILIES])
     if model_type is None:
         raise MasscliError(f"{folder / CONFIG}: has no model_type", f"add it: one of {known}")
     if model_type not in FAMILIES:

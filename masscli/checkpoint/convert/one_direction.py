@@ -22,6 +22,7 @@ from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.input_embedding import InputEmbedding
 from masscli.models.transformer import Transformer
+from masscli.text.vocabulary import IdRanges
 
 _ATTENTION_PARTS = ("self_attention", "self_norm", "cross_attention", "cross_norm")
 _FFN_PARTS = ("fc1", "fc2", "ffn_norm")
@@ -32,6 +33,8 @@ class DirectedModel:
     """A translator for one direction: its configuration, its tensors, and the special tokens around texts."""
 
     config: ModelConfig
+    vocab_size: int
+    """The number of ids that the model predicts; it knows no other ones."""
     tensors: Mapping[str, Tensor]
     source_prefix: Sequence[int]
     """The ids before every source."""
@@ -51,9 +54,12 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
     _check_exportable(checkpoint)
     model = checkpoint.model()
     framing = checkpoint.framing()
+    size = _predicted_size(checkpoint)
     tensors = {}
     for name, tensor in model.state_dict().items():
-        if name.startswith(("token_embeddings.", "output_")) or ".norm." in name:
+        if name.startswith(("token_embeddings.", "output_")):
+            tensors[name] = tensor[:size]
+        elif ".norm." in name:
             tensors[name] = tensor
     for stack, language in (("encoder", source), ("decoder", target)):
         index = framing.language_index(language)
@@ -63,7 +69,7 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
         model.config,
         positions="learned",
         decoder_position_type="same",
-        position_offset=0,
+        position_offset=_unread_positions(model.config),
         languages="none",
         cross_output="shared",
         segments=0,
@@ -74,6 +80,7 @@ def fold_direction(checkpoint: Checkpoint, source: str, target: str) -> Directed
     around = framing.encoder_input(np.array([], np.int64), source).tolist()
     return DirectedModel(
         config,
+        size,
         tensors,
         source_prefix=around[: framing.prefix_length],
         source_suffix=around[framing.prefix_length :],
@@ -103,17 +110,51 @@ def _check_exportable(checkpoint: Checkpoint) -> None:
             )
 
 
+def _predicted_size(checkpoint: Checkpoint) -> int:
+    """Return the number of ids that the model predicts, which must be the first ones.
+
+    Raises MasscliError if it needs other ids, too.
+    """
+    vocab = checkpoint.tokenizer().vocab
+    ranges = vocab.id_ranges or IdRanges.all_of(vocab.size)
+    if ranges.has_two_vocabularies or ranges.predicted.start > 0:
+        raise MasscliError(
+            f"{checkpoint.path}: source and target have vocabularies of their own",
+            "such a model can be exported with --to safetensors",
+        )
+    size = ranges.predicted.stop
+    needed = {"padding": vocab.pad, "the end symbol": vocab.eos, "the unknown piece": vocab.unk}
+    for name, number in needed.items():
+        if number >= size:
+            raise MasscliError(
+                f"{checkpoint.path}: {name} is an id that the model does not predict",
+                "such a model can be exported with --to safetensors",
+            )
+    return size
+
+
+def _unread_positions(config: ModelConfig) -> int:
+    """Return how many rows of the position tables are kept though no token reads them.
+
+    They make an imported model the same again. Other programs have as many in both stacks.
+    """
+    both_learned = config.positions == config.for_stack("decoder").positions == "learned"
+    return config.position_offset if both_learned else 0
+
+
 def _position_table(model: Transformer, stack: str, language: int | None) -> Tensor:
-    """Return what is added to the token embeddings at each position: (P, D)."""
+    """Return what is added to the token embeddings at each position: (P, D), after unread rows."""
+    unread = _unread_positions(model.config)
     config = model.config.for_stack(stack)
+    first = config.position_offset - unread
     embedding = model.embeddings[stack]
     assert isinstance(embedding, InputEmbedding)
     if config.positions == "none":
-        table = torch.zeros(config.max_positions, config.dim)
+        table = torch.zeros(config.max_positions + unread, config.dim)
     elif embedding.positions is not None:
-        table = embedding.positions.weight[config.position_offset :].clone()
+        table = embedding.positions.weight[first:].clone()
     else:
-        table = embedding.get_buffer("sinusoids")[config.position_offset :].clone()
+        table = embedding.get_buffer("sinusoids")[first:].clone()
     if embedding.languages is not None and language is not None:
         table += embedding.languages.weight[language]
     # Translators read every token as segment 0.

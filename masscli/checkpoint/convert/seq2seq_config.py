@@ -76,7 +76,7 @@ def _no_family(model: ModelConfig, field: str) -> MasscliError:
 def seq2seq_config(family: Seq2SeqFamily, config: ModelConfig) -> dict[str, Any]:
     """Return the settings of config.json that say how large the model is and what it computes."""
     decoder = config.for_stack("decoder")
-    settings = {
+    return {
         "model_type": family.model_type,
         "architectures": [family.full_class],
         "is_encoder_decoder": True,
@@ -96,6 +96,3 @@ def seq2seq_config(family: Seq2SeqFamily, config: ModelConfig) -> dict[str, Any]
         "activation_dropout": config.activation_dropout,
         "init_std": 0.02,
     }
-    if family.model_type == "marian":
-        settings["share_encoder_decoder_embeddings"] = config.embeddings == "tied"
-    return settings

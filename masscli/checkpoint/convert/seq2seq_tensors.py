@@ -18,8 +18,7 @@ def to_seq2seq(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Tens
     for ours, their_names in family.tensor_names(config).items():
         tensor = directed.tensors[ours]
         if ours.endswith("positions.weight"):
-            unused = tensor.new_zeros(family.offset(0), tensor.shape[1])
-            tensor = torch.cat([unused, tensor])
+            tensor = _with_unread_rows(tensor, config.position_offset, family.offset(0))
         converted |= dict(zip(their_names, tensor.chunk(len(their_names)), strict=True))
     weight, bias = output_layer(directed)
     if not (config.embeddings == "tied" and config.tie_output):
@@ -27,6 +26,13 @@ def to_seq2seq(family: Seq2SeqFamily, directed: DirectedModel) -> dict[str, Tens
     if family.output_bias and bias is not None:
         converted["final_logits_bias"] = bias[None]
     return converted
+
+
+def _with_unread_rows(table: Tensor, old: int, new: int) -> Tensor:
+    """Return a table of positions with `new` rows that no token reads at its beginning, in place of `old`."""
+    if old == new:
+        return table
+    return torch.cat([table.new_zeros(new, table.shape[1]), table[old:]])
 
 
 def _separate_embeddings(tensors: Mapping[str, Tensor], output_weight: Tensor) -> dict[str, Tensor]:

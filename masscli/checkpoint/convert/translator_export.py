@@ -15,16 +15,15 @@ from typing import Any
 from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
 from masscli.checkpoint.convert.fast_tokenizer import fast_tokenizer_files
 from masscli.checkpoint.convert.folder import CONFIG, write_folder
+from masscli.checkpoint.convert.generation_settings import GENERATION_CONFIG, write_generation_settings
 from masscli.checkpoint.convert.one_direction import DirectedModel, fold_direction
 from masscli.checkpoint.convert.seq2seq_config import choose_seq2seq_family, seq2seq_config
 from masscli.checkpoint.convert.seq2seq_tensors import to_seq2seq
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
-from masscli.generation.config import GenerationConfig
 from masscli.text.demo import LANGUAGES, draw_sentences
 from masscli.text.vocabulary import Vocabulary
 
-GENERATION_CONFIG = "generation_config.json"
 _DEMO_SENTENCES = 500
 
 
@@ -40,8 +39,8 @@ def export_translator(checkpoint: Checkpoint, source: str, target: str, output: 
     family = choose_seq2seq_family(checkpoint.recipe.model, directed, vocab)
     tensors = to_seq2seq(family, directed)
     special_ids = _special_ids(directed, vocab)
-    config = {**seq2seq_config(family, directed.config), "vocab_size": vocab.size, **special_ids}
-    generation = {**special_ids, **_search_settings(directed, vocab)}
+    config = {**seq2seq_config(family, directed.config), "vocab_size": directed.vocab_size, **special_ids}
+    generation = {**special_ids, **_search_settings(directed, vocab, checkpoint.state.generation)}
     lines, tried = _lines_to_try(checkpoint, source, target)
     files, tokenizer_note = fast_tokenizer_files(tokenizer, directed, lines)
     files[CONFIG] = _to_json(config)
@@ -70,19 +69,19 @@ def _special_ids(directed: DirectedModel, vocab: Vocabulary) -> dict[str, Any]:
     return ids
 
 
-def _search_settings(directed: DirectedModel, vocab: Vocabulary) -> dict[str, Any]:
-    """Return the search of `masscli generate --early-stop` in the words of generation_config.json."""
-    search = GenerationConfig()
+def _search_settings(
+    directed: DirectedModel, vocab: Vocabulary, options: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the search of `masscli generate --early-stop` in the words of generation_config.json.
+
+    `options` are those that were imported with the model.
+    """
+    forced = len(directed.forced_tokens)
     # Their library does not force a token that it suppresses.
     never_generated = vocab.special_ids - {vocab.eos, vocab.unk, *directed.forced_tokens}
     return {
-        "num_beams": search.beam,
-        "early_stopping": True,
-        "length_penalty": search.lenpen,
-        "max_length": directed.config.max_positions,
-        # The first piece of an output is never its end.
-        "begin_suppress_tokens": [vocab.eos],
-        "suppress_tokens": sorted(never_generated),
+        **write_generation_settings(options, directed.config.max_positions, forced),
+        "suppress_tokens": sorted(number for number in never_generated if number < directed.vocab_size),
     }
 
 

@@ -5,6 +5,7 @@ Run alone:  pip install ctranslate2 && pytest tests/checkpoint/convert/test_ctra
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from masscli.__main__ import run as masscli
-from masscli.api.text_model import TextModel
+from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.ctranslate2_export import Quantization, export_ctranslate2
 from masscli.checkpoint.convert.token_names import token_names
@@ -84,7 +85,7 @@ def test_greedy_and_beam_search_are_the_same(trained: Checkpoint, tmp_path: Path
     export_ctranslate2(trained, "en", "de", tmp_path / "theirs", "fp32")
     for beam in (1, 5):
         search = GenerationConfig(beam=beam, early_stop=True, max_len_a=0, max_len_b=30)
-        model = TextModel.open([trained.path], source="en", target="de", precision="fp32")
+        model = load(trained.path, precision="fp32").text_model(source="en", target="de")
         ours = [n_best[0].text for n_best in model.translator(search).translate(LINES, "en", "de")]
         assert translate_alone(trained, tmp_path / "theirs", beam) == ours
         assert len(set(ours)) > 6
@@ -115,3 +116,99 @@ def test_the_command_says_what_to_install(
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     assert masscli(["export", str(run.path), "--to", "ctranslate2", "-o", str(tmp_path / "theirs")]) == 2
     assert "pip install 'masscli[ct2]'" in capsys.readouterr().err
+
+
+BACKEND = ("--backend", "ctranslate2")
+SEARCH: dict[str, Any] = {"early_stop": True, "max_len_a": 0, "max_len_b": 30}
+
+
+def test_the_back_end_gives_the_same_texts_scores_and_pieces(trained: Checkpoint) -> None:
+    ours, theirs = (
+        load(trained.path, precision="fp32"),
+        load(trained.path, precision="fp32", backend="ctranslate2"),
+    )
+    for beam in (1, 5):
+        one = ours.translate_nbest(LINES, "en", "de", beam=beam, **SEARCH)
+        other = theirs.translate_nbest(LINES, "en", "de", beam=beam, **SEARCH)
+        assert [[t.text for t in n_best] for n_best in other] == [[t.text for t in n_best] for n_best in one]
+        for mine, yours in zip(one, other, strict=True):
+            assert yours[0].pieces == mine[0].pieces
+            # Special tokens, which are never generated, have no probability there.
+            assert yours[0].hypothesis.score == pytest.approx(mine[0].hypothesis.score, abs=0.1)
+            assert sum(yours[0].hypothesis.token_scores) / len(yours[0].pieces) == pytest.approx(
+                yours[0].hypothesis.score, abs=1e-4
+            )
+    targets = ours.translate(LINES, "en", "de", **SEARCH)
+    scores = [
+        [t.hypothesis.score for t in model.score(targets, LINES, "en", "de")] for model in (ours, theirs)
+    ]
+    assert scores[1] == pytest.approx(scores[0], abs=0.1)
+
+
+@pytest.mark.parametrize("shape", ["tag", "mbart", "m2m_100", "bart"])
+def test_the_back_end_adds_the_special_tokens_of_every_framing(shape: str, toy: Path, tmp_path: Path) -> None:
+    run = random_translator(shape, toy, tmp_path)
+    ours, theirs = load(run.path, precision="fp32"), load(run.path, precision="fp32", backend="ctranslate2")
+    scores = [model.log_probabilities(["gu ko", "ab"], LINES[:2], "en", "de") for model in (ours, theirs)]
+    # The probability of special tokens is shared out among the others.
+    assert all(0 <= their_score - our_score < 3 for our_score, their_score in zip(*scores, strict=True))
+
+
+def test_a_conversion_is_kept_and_made_anew_for_other_weights_or_if_damaged(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = random_translator("default", toy, tmp_path / "run")
+    model_file = run.path / "ctranslate2" / "en-de" / "model.bin"
+
+    def translate() -> bytes:
+        assert (
+            masscli(
+                [
+                    "generate",
+                    str(run.path),
+                    "--backend",
+                    "ctranslate2",
+                    "--early-stop",
+                    "-i",
+                    str(tmp_path / "in"),
+                ]
+            )
+            == 0
+        )
+        return model_file.read_bytes()
+
+    (tmp_path / "in").write_text("ba be\n", encoding="utf-8")
+    first = translate()
+    time = model_file.stat().st_mtime_ns
+    translate()
+    assert model_file.stat().st_mtime_ns == time
+    model_file.write_bytes(b"half of it")
+    assert translate() == first
+    other = random_translator("default", toy, tmp_path / "other", activation="gelu", output_bias=True)
+    shutil.copytree(run.path / "ctranslate2", other.path / "ctranslate2")
+    run = other
+    model_file = run.path / "ctranslate2" / "en-de" / "model.bin"
+    assert translate() != first
+    assert run.verify() == len(run.checksums)
+    assert len({line for line in capsys.readouterr().out.splitlines() if line}) <= 2
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([*BACKEND, "--sampling"], "--sampling: CTranslate2 does not have it"),
+        ([*BACKEND, "--unkpen", "1"], "--unkpen: CTranslate2 does not have it"),
+        ([*BACKEND, "--diverse-beam-groups", "5"], "--diverse-beam-groups: CTranslate2 does not have it"),
+        ([*BACKEND, "--precision", "fp16"], "--precision fp16: CTranslate2 does not have it on this cpu"),
+        (["--backend", "torch", "--precision", "fp16"], "fp16 is only for --backend ctranslate2"),
+        ([*BACKEND, "RUN"], "--backend ctranslate2 decodes with one model, not with several"),
+    ],
+)
+def test_what_the_back_end_cannot_do_is_refused_by_name(
+    args: list[str], words: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = random_translator("default", toy, tmp_path / "run")
+    (tmp_path / "in").write_text("ba be\n", encoding="utf-8")
+    args = [arg.replace("RUN", str(run.path)) for arg in args]
+    assert masscli(["generate", str(run.path), "-i", str(tmp_path / "in"), *args]) == 2
+    assert words in capsys.readouterr().err

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from masscli.api.text_model import TextModel
+from masscli.api.model import load
 from masscli.checkpoint.convert.translator_export import export_translator
 from masscli.generation.config import GenerationConfig
 from tests.published import error_of
@@ -65,7 +65,7 @@ def test_logits_and_beam_search_are_the_same(shape: str, toy: Path, tmp_path: Pa
     search = GenerationConfig(
         early_stop=True, min_len=3, max_len_a=0, max_len_b=run.recipe.model.max_positions
     )
-    model = TextModel.open([run.path], source="en", target="de", precision="fp32")
+    model = load(run.path, precision="fp32").text_model(source="en", target="de")
     ours = [n_best[0].hypothesis.ids for n_best in model.translator(search).translate(lines, "en", "de")]
     # At the length limit their library ends a text at no cost, and masscli at the model's own.
     longest = run.recipe.model.max_positions - 3 - len(forced)

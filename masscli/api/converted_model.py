@@ -1,0 +1,82 @@
+"""A model that CTranslate2 decodes, converted for each direction when it is asked for first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from masscli.api.writing_task import WritingTask, writing_stack
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.ctranslate2_cache import OpenedTranslator, open_ctranslate2
+from masscli.core import distributed
+from masscli.core.errors import MasscliError
+from masscli.data.batches.framing import Framing
+from masscli.generation.config import GenerationConfig
+from masscli.generation.ctranslate2_decoder import CTranslate2Decoder
+
+
+@dataclass
+class ConvertedModel:
+    """A checkpoint that CTranslate2 decodes; see masscli/checkpoint/convert/ctranslate2_cache.py."""
+
+    checkpoint: Checkpoint
+    device: torch.device
+    precision: str
+    _opened: dict[tuple[str, str], OpenedTranslator] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, checkpoints: Sequence[Checkpoint], device: torch.device, precision: str) -> ConvertedModel:
+        """Return the model of a single checkpoint. Raises MasscliError if there are several."""
+        if len(checkpoints) > 1:
+            raise MasscliError(
+                "--backend ctranslate2 decodes with one model, not with several",
+                "name one run, or average them: masscli average",
+            )
+        if distributed.world_size > 1:
+            raise MasscliError(
+                "--backend ctranslate2 decodes in one process, not under torchrun",
+                "start it without torchrun; OMP_NUM_THREADS sets its threads",
+            )
+        return cls(checkpoints[0], device, precision)
+
+    def make_decoder(
+        self,
+        task: WritingTask,
+        framing: Framing,
+        config: GenerationConfig,
+        *,
+        batch_tokens: int,
+        batch_size: int | None,
+        allowed: Tensor | None,
+        piece_scores: bool,
+    ) -> CTranslate2Decoder:
+        """Return a decoder for the direction of a task.
+
+        Raises MasscliError, which names the option or the setting, for what CTranslate2 cannot do.
+        """
+        stack = writing_stack(self.checkpoint, task)
+        if stack is not None:
+            raise MasscliError(
+                f"{self.checkpoint.path}: --backend ctranslate2 cannot decode with its {stack} alone",
+                "decode with --backend torch",
+            )
+        direction = (task.source, task.target)
+        if direction not in self._opened:
+            self._opened[direction] = open_ctranslate2(
+                self.checkpoint, *direction, str(self.device), self.precision, torch.get_num_threads()
+            )
+        translator, token_names = self._opened[direction]
+        return CTranslate2Decoder(
+            translator,
+            token_names,
+            self.checkpoint.recipe.model,
+            framing,
+            config,
+            batch_tokens=batch_tokens,
+            batch_size=batch_size,
+            allowed=allowed,
+            piece_scores=piece_scores,
+        )

@@ -1,0 +1,70 @@
+"""The vocabulary of BART (Lewis et al. 2020): byte-level BPE with RoBERTa's ids.
+
+Sources are `<s> words </s>`, and a decoder reads `</s> <s> words`: all outputs begin with `<s>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.checkpoint.convert.seq2seq_vocabulary import (
+    TOKENIZER_CONFIG,
+    Seq2SeqVocabulary,
+    place_pieces,
+    read_ids,
+)
+from masscli.core.errors import MasscliError
+from masscli.core.files import read_regular
+from masscli.text.byte_level_bpe import pack_byte_level_bpe
+from masscli.text.corpus import decode_text
+
+_SPECIAL = {
+    "<s>": "<s>",
+    "<pad>": "<pad>",
+    "</s>": "</s>",
+    "<unk>": "<unk>",
+    "<mask>": "<mask>",
+    "<cls>": "<s>",
+    "<sep>": "</s>",
+}
+"""BART's pieces, by masscli's names."""
+
+
+def read_bart(folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]) -> Seq2SeqVocabulary:
+    """Read vocab.json and merges.txt. Raises MasscliError if they are missing or not BART's."""
+    path = folder / "vocab.json"
+    ids = read_ids(path)
+    missing = [piece for piece in _SPECIAL.values() if piece not in ids]
+    if missing:
+        raise MasscliError(f"{path}: has no {missing[0]}", "expected BART's vocabulary")
+    pieces, unused = place_pieces(ids, size, path)
+    special_ids = {name: ids[piece] for name, piece in _SPECIAL.items()}
+    settings = read_json_if_present(folder / TOKENIZER_CONFIG)
+    model = pack_byte_level_bpe(
+        pieces,
+        _read_merges(folder / "merges.txt"),
+        special_ids,
+        unused_ids=unused,
+        add_prefix_space=settings.get("add_prefix_space") is True,
+    )
+    return Seq2SeqVocabulary(path, model, {"source_bos": True}, forced_prefix=(ids["<s>"],))
+
+
+def _read_merges(path: Path) -> list[tuple[str, str]]:
+    """Return the pairs of merges.txt. Raises MasscliError for a line that is no pair."""
+    try:
+        lines = decode_text(read_regular(path), path).removesuffix("\n").split("\n")
+    except OSError as error:
+        raise MasscliError(f"{path}: cannot be read ({error.strerror})", "merges.txt is missing") from None
+    if lines[0].startswith("#version"):
+        lines = lines[1:]
+    merges = []
+    for line in lines:
+        left, separator, right = line.partition(" ")
+        if not separator or not left or not right:
+            raise MasscliError(f"{path}: expected PIECE PIECE, got {line!r}")
+        merges.append((left, right))
+    return merges

@@ -1,0 +1,74 @@
+"""The vocabularies of M2M100 (Fan et al. 2021) and NLLB (2022): SentencePiece, and a tag for each language.
+
+M2M100 has the ids of its pieces in vocab.json, and then its tags `__en__`. NLLB has fairseq's ids, and its
+tags `eng_Latn` after the pieces. A decoder reads `</s> TAG words` in both. Sources are `TAG words </s>`, or
+`words </s> TAG` in early checkpoints of NLLB (`legacy_behaviour`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.checkpoint.convert.mbart import FAIRSEQ_SPECIAL, fairseq_ids
+from masscli.checkpoint.convert.seq2seq_vocabulary import (
+    TOKENIZER_CONFIG,
+    Seq2SeqVocabulary,
+    added_token_ids,
+    language_ids,
+    place_pieces,
+    read_ids,
+    read_model,
+    special_tokens_in_order,
+)
+from masscli.core.errors import MasscliError
+from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
+
+
+def read_m2m100(
+    folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]
+) -> Seq2SeqVocabulary:
+    """Read the vocabulary of M2M100 or NLLB. Raises MasscliError if files are missing or do not fit."""
+    path, data = read_model(folder, "sentencepiece.bpe.model")
+    settings = read_json_if_present(folder / TOKENIZER_CONFIG)
+    is_m2m100 = (folder / "vocab.json").exists()
+    ids = read_ids(folder / "vocab.json") if is_m2m100 else fairseq_ids(data)
+    first = max(ids.values()) + 1
+    listed = special_tokens_in_order(folder)
+    added = {name: number for name, number in added_token_ids(folder).items() if name not in ids}
+    tags = {name: first + number for number, name in enumerate(listed)} | added
+    if not tags:
+        raise MasscliError(
+            f"{folder}: no file lists the tags of the languages",
+            f"add special_tokens_map.json or {TOKENIZER_CONFIG} of the tokenizer",
+        )
+    mask = tags.pop("<mask>", None)
+    if mask is None and not is_m2m100:
+        mask = max(tags.values()) + 1
+    special_ids = dict(FAIRSEQ_SPECIAL)
+    if is_m2m100:
+        special_ids = {name: _id_of(name, ids, folder) for name in FAIRSEQ_SPECIAL}
+    if mask is not None:
+        special_ids["<mask>"] = mask
+    pieces, unused = place_pieces({**ids, **tags, **_mask_piece(mask)}, size, path)
+    codes = {name.removeprefix("__").removesuffix("__"): number for name, number in tags.items()}
+    special_ids |= tags | language_ids(languages, codes, path)
+    is_legacy = settings.get("legacy_behaviour") is True
+    framing = {
+        "languages": "tag",
+        "source_tag": "last" if is_legacy else "first",
+        "target_tag": "forced",
+    }
+    return Seq2SeqVocabulary(path, pack_numbered_sentencepiece(data, pieces, special_ids, unused), framing)
+
+
+def _id_of(name: str, ids: dict[str, int], folder: Path) -> int:
+    if name not in ids:
+        raise MasscliError(f"{folder / 'vocab.json'}: has no {name}", "expected M2M100's vocabulary")
+    return ids[name]
+
+
+def _mask_piece(mask: int | None) -> dict[str, int]:
+    return {} if mask is None else {"<mask>": mask}

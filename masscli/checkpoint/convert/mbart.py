@@ -1,0 +1,73 @@
+"""The vocabulary of mBART (Liu et al. 2020; Tang et al. 2020): SentencePiece with fairseq's ids, and tags.
+
+`<s> <pad> </s> <unk>` come first, then the pieces of the SentencePiece model with one id more than there, the
+tags of the languages, and `<mask>`.
+
+    mBART-25   source: words </s> en_XX     decoder: ro_RO words
+    mBART-50   source: en_XX words </s>     decoder: </s> ro_RO words
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.checkpoint.convert.seq2seq_vocabulary import (
+    TOKENIZER_CONFIG,
+    Seq2SeqVocabulary,
+    added_token_ids,
+    language_ids,
+    place_pieces,
+    read_model,
+)
+from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
+from masscli.text.sentencepiece_model import SentencePieceModel
+
+FAIRSEQ_SPECIAL = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
+_LANGUAGES_25 = (
+    "ar_AR cs_CZ de_DE en_XX es_XX et_EE fi_FI fr_XX gu_IN hi_IN it_IT ja_XX kk_KZ ko_KR lt_LT lv_LV my_MM "
+    "ne_NP nl_XX ro_RO ru_RU si_LK tr_TR vi_VN zh_CN"
+)
+_MORE_LANGUAGES_50 = (
+    "af_ZA az_AZ bn_IN fa_IR he_IL hr_HR id_ID ka_GE km_KH mk_MK ml_IN mn_MN mr_IN pl_PL ps_AF pt_XX sv_SE "
+    "sw_KE ta_IN te_IN th_TH tl_XX uk_UA ur_PK xh_ZA gl_ES sl_SI"
+)
+
+
+def read_mbart(
+    folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]
+) -> Seq2SeqVocabulary:
+    """Read sentencepiece.bpe.model. Raises MasscliError if it is missing or does not fit the model."""
+    path, data = read_model(folder, "sentencepiece.bpe.model", "spiece.model")
+    ids = fairseq_ids(data)
+    settings = read_json_if_present(folder / TOKENIZER_CONFIG)
+    is_mbart50 = "50" in str(settings.get("tokenizer_class", ""))
+    names = _LANGUAGES_25.split()
+    if is_mbart50:
+        names += _MORE_LANGUAGES_50.split()
+    tags = {name: number for number, name in enumerate(names, len(ids))}
+    tags["<mask>"] = len(ids) + len(names)
+    # What the tokenizer's own files say counts more than the usual order.
+    added = added_token_ids(folder)
+    tags = {name: added.get(name, number) for name, number in tags.items()}
+    pieces, unused = place_pieces({**ids, **tags}, size, path)
+    codes = {name: tags[name] for name in names}
+    special_ids = FAIRSEQ_SPECIAL | {"<mask>": tags["<mask>"]} | codes
+    special_ids |= language_ids(languages, codes, path)
+    framing = {"languages": "tag", "source_tag": "last", "target_tag": "start"}
+    if is_mbart50:
+        framing = {"languages": "tag", "source_tag": "first", "target_tag": "forced"}
+    return Seq2SeqVocabulary(path, pack_numbered_sentencepiece(data, pieces, special_ids, unused), framing)
+
+
+def fairseq_ids(model: bytes) -> dict[str, int]:
+    """Return the ids of the pieces of a SentencePiece model as fairseq numbers them."""
+    processor = SentencePieceModel(model).processor
+    ids = dict(FAIRSEQ_SPECIAL)
+    for number in range(len(processor)):
+        piece = processor.id_to_piece(number)
+        if piece not in ids:
+            ids[piece] = number + 1
+    return ids

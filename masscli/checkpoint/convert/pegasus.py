@@ -1,0 +1,48 @@
+"""The vocabulary of Pegasus (Zhang et al. 2020): a SentencePiece model whose ids are moved by an offset.
+
+`<pad>`, `</s>`, two masks and `<unk_2>` to `<unk_102>` come first; the pieces of the SentencePiece model from
+`<unk>` on have the offset 103 added. Sources are `words </s>`, and a decoder begins with `<pad>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.checkpoint.convert.seq2seq_vocabulary import (
+    TOKENIZER_CONFIG,
+    Seq2SeqVocabulary,
+    place_pieces,
+    read_model,
+)
+from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
+from masscli.text.sentencepiece_model import SentencePieceModel
+
+OFFSET = 103
+_FIRST = ("<pad>", "</s>", "<mask_1>", "<mask_2>")
+
+
+def read_pegasus(
+    folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]
+) -> Seq2SeqVocabulary:
+    """Read spiece.model. Raises MasscliError if it is missing or does not fit the model."""
+    path, data = read_model(folder, "spiece.model")
+    offset = read_json_if_present(folder / TOKENIZER_CONFIG).get("offset", OFFSET)
+    processor = SentencePieceModel(data).processor
+    ids = {piece: number for number, piece in enumerate(_FIRST)}
+    ids |= {f"<unk_{number}>": number + len(_FIRST) - 2 for number in range(2, offset)}
+    for number in range(len(processor)):
+        if not processor.is_control(number):
+            ids[processor.id_to_piece(number)] = number + offset
+    pieces, unused = place_pieces(ids, size, path)
+    special_ids = {
+        "<pad>": 0,
+        "</s>": 1,
+        "<mask>": ids["<mask_2>"],
+        "<unk>": processor.unk_id() + offset,
+    }
+    # No text has them.
+    unused += [ids[f"<unk_{number}>"] for number in range(2, offset)]
+    return Seq2SeqVocabulary(path, pack_numbered_sentencepiece(data, pieces, special_ids, sorted(unused)))

@@ -1,0 +1,387 @@
+"""Encoder-decoder models of Hugging Face's library: imported, they compute the same, and they come back bit by bit.
+
+Run alone:  pip install transformers && pytest tests/checkpoint/convert/test_seq2seq_import_peer.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sentencepiece
+import torch
+
+from masscli.__main__ import run as masscli
+from masscli.api.model import load
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.import_ import import_folder
+from masscli.checkpoint.convert.mbart import fairseq_ids
+from masscli.checkpoint.convert.translator_export import export_translator
+from masscli.generation.config import GenerationConfig
+from tests.published import error_of
+from tests.translators import logits_of
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    transformers: Any = pytest.importorskip("transformers", reason="transformers is not installed")
+
+pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("no_sync")]
+
+LINES = [" ".join(a + b + c for c in "aeiou") for a in "bdfgk" for b in "aeiou"]
+
+
+def write_spm(path: Path, size: int = 60, lines: list[str] = LINES, **options: Any) -> bytes:
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines * 4),
+        model_prefix=str(path.with_suffix("")),
+        vocab_size=size,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **options,
+    )
+    data = path.with_suffix(".model").read_bytes()
+    path.write_bytes(data)
+    return data
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_bart(folder: Path) -> int:
+    """Byte-level pieces in BART's order, with two merges; return the number of ids."""
+    from masscli.text.byte_level_bpe import _letters_of_bytes
+
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *_letters_of_bytes(), "ba", "bab", "<mask>"]
+    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
+    (folder / "merges.txt").write_text("#version: 0.2\nb a\nba b\n", encoding="utf-8")
+    return len(pieces)
+
+
+def write_pegasus(folder: Path) -> int:
+    data = write_spm(folder / "spiece.model", pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
+    return len(sentencepiece.SentencePieceProcessor(model_proto=data)) + 103
+
+
+def write_mbart(folder: Path, tokenizer: str = "MBartTokenizer", languages: int = 25) -> int:
+    data = write_spm(folder / "sentencepiece.bpe.model")
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": tokenizer})
+    return len(fairseq_ids(data)) + languages + 1
+
+
+def write_mbart50(folder: Path) -> int:
+    return write_mbart(folder, "MBart50Tokenizer", 52)
+
+
+def write_m2m100(folder: Path) -> int:
+    ids = fairseq_ids(write_spm(folder / "sentencepiece.bpe.model"))
+    # The dictionary lacks some of the pieces, and has others.
+    pieces = [piece for number, piece in enumerate(ids) if number < 4 or number % 7] + ["zzz"]
+    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
+    codes = [f"__{code}__" for code in ("de", "en", "fr", "ro")]
+    write_json(folder / "special_tokens_map.json", {"additional_special_tokens": codes})
+    return len(pieces) + len(codes) + 8
+
+
+def write_nllb(folder: Path, legacy: bool = False) -> int:
+    data = write_spm(folder / "sentencepiece.bpe.model", model_type="bpe")
+    codes = ["deu_Latn", "eng_Latn", "fra_Latn"]
+    settings = {
+        "tokenizer_class": "NllbTokenizer",
+        "legacy_behaviour": legacy,
+        "additional_special_tokens": codes,
+    }
+    write_json(folder / "tokenizer_config.json", settings)
+    return len(fairseq_ids(data)) + len(codes) + 1
+
+
+def write_nllb_legacy(folder: Path) -> int:
+    return write_nllb(folder, legacy=True)
+
+
+def write_marian(folder: Path) -> int:
+    source = write_spm(folder / "source.spm", 50)
+    target = write_spm(folder / "target.spm", 50, [line.upper() for line in LINES])
+    pieces = {"</s>": None, "<unk>": None}
+    for data in (source, target):
+        model = sentencepiece.SentencePieceProcessor(model_proto=data)
+        pieces |= {model.id_to_piece(i): None for i in range(len(model)) if not model.is_control(i)}
+    pieces["<pad>"] = None
+    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
+    return len(pieces)
+
+
+SIZES = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+         "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "max_position_embeddings": 40, "init_std": 0.25}  # fmt: skip
+ODD = [
+    {},
+    {"activation_function": "gelu", "scale_embedding": True, "encoder_layers": 1, "decoder_layers": 3},
+    {"activation_function": "gelu_new", "decoder_attention_heads": 4, "decoder_ffn_dim": 10},
+    {
+        "activation_function": "swish",
+        "d_model": 20,
+        "encoder_attention_heads": 5,
+        "max_position_embeddings": 33,
+    },
+    {"activation_function": "relu", "tie_word_embeddings": False, "scale_embedding": True, "padded": 5},
+]
+FAMILIES: dict[str, tuple[str, str, Callable[[Path], int], tuple[str, ...], dict[str, Any]]] = {
+    "bart": ("Bart", "bart", write_bart, ("en",), {"decoder_start_token_id": 2, "forced_bos_token_id": 0, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}),
+    "pegasus": ("Pegasus", "pegasus", write_pegasus, ("en",), {"decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}),
+    "mbart": ("MBart", "mbart", write_mbart, ("en", "ro"), {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}),
+    "mbart50": ("MBart", "mbart", write_mbart50, ("en_XX", "sv_SE"), {"decoder_start_token_id": 2, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}),
+    "m2m100": ("M2M100", "m2m_100", write_m2m100, ("en", "ro"), {"decoder_start_token_id": 2, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}),
+    "nllb": ("M2M100", "m2m_100", write_nllb, ("eng_Latn", "deu_Latn"), {"decoder_start_token_id": 2, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}),
+    "nllb-legacy": ("M2M100", "m2m_100", write_nllb_legacy, ("eng", "deu"), {"decoder_start_token_id": 2, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}),
+    "marian": ("Marian", "marian", write_marian, ("en", "de"), {"eos_token_id": 0, "forced_eos_token_id": 0}),
+}  # fmt: skip
+
+
+def make_peer(name: str, folder: Path, changes: dict[str, Any]) -> Any:
+    """Write a model of random weights with its vocabulary, and return it as their library has it."""
+    prefix, _, write_vocabulary, _, special = FAMILIES[name]
+    folder.mkdir()
+    size = write_vocabulary(folder)
+    special = dict(special)
+    if name == "marian":
+        special |= {"pad_token_id": size - 1, "decoder_start_token_id": size - 1}
+    changes = dict(changes)
+    size += changes.pop("padded", 0)
+    config = getattr(transformers, f"{prefix}Config")(**{**SIZES, **changes, **special, "vocab_size": size})
+    kind = "MarianMTModel" if name == "marian" else f"{prefix}ForConditionalGeneration"
+    torch.manual_seed(3)
+    peer = getattr(transformers, kind)(config).eval()
+    with torch.no_grad():
+        for key, parameter in peer.named_parameters():
+            if "embed_positions" not in key or name in ("bart", "mbart", "mbart50", "pegasus"):
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        if hasattr(peer, "final_logits_bias"):
+            peer.final_logits_bias.normal_()
+    peer.save_pretrained(folder)
+    return peer
+
+
+@pytest.mark.parametrize("changes", ODD, ids=range(5))
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_imported_model_computes_the_same_and_comes_back(
+    name: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    _, model_type, _, languages, _ = FAMILIES[name]
+    peer = make_peer(name, tmp_path / "theirs", changes)
+    import_folder(tmp_path / "theirs", tmp_path / "run", languages, allow_pickle=False)
+    run = Checkpoint.open(tmp_path / "run")
+    source, target = languages[0], languages[-1]
+    framing = run.framing()
+    words = np.array([9, 30, 12, 25, 40, 8])
+    source_ids = torch.from_numpy(framing.encoder_input(words, source))[None]
+    target_ids = torch.from_numpy(framing.with_special_tokens(words[::-1].copy(), target))[None]
+    with torch.no_grad():
+        theirs = peer(input_ids=source_ids, decoder_input_ids=target_ids).logits
+    ours = logits_of(run, source_ids, target_ids)[..., : theirs.shape[2]]
+    assert ours.sub(theirs).abs().max() < 1e-5
+
+    # Their beam search, with the start and forced tokens of the family.
+    forced = framing.forced_tokens(target)
+    never = sorted(
+        n
+        for n in run.tokenizer().vocab.special_ids - {framing.vocab.eos, framing.vocab.unk, *forced}
+        if n < theirs.shape[2]
+    )
+    output = peer.generate(
+        source_ids, num_beams=4, early_stopping=True, max_length=30, min_new_tokens=2 + len(forced), suppress_tokens=never,
+        decoder_start_token_id=framing.decoder_start(target), forced_bos_token_id=forced[0] if forced else None, forced_eos_token_id=None,
+    )[0].tolist()  # fmt: skip
+    search = GenerationConfig(beam=4, early_stop=True, min_len=2, max_len_a=0, max_len_b=28 - len(forced))
+    decoder = (
+        load(run.path, precision="fp32").text_model(source=source, target=target).translator(search).decoder
+    )
+    [[hypothesis, *_]] = decoder.generate([words], source, target)
+    if not hypothesis.hit_max_len and len(output) < 30:
+        assert [framing.decoder_start(target), *forced, *hypothesis.ids, framing.vocab.eos] == output
+
+    export_translator(run, source, target, tmp_path / "again")
+    assert (
+        json.loads((tmp_path / "again" / "config.json").read_text(encoding="utf-8"))["model_type"]
+        == model_type
+    )
+    again = type(peer).from_pretrained(tmp_path / "again").state_dict()
+    before = peer.state_dict()
+    if not peer.config.tie_word_embeddings:
+        # Then their model has this table, but reads it nowhere.
+        again.pop("model.shared.weight"), before.pop("model.shared.weight")
+    assert again.keys() == before.keys()
+    assert [key for key in before if not torch.equal(before[key], again[key])] == []
+
+
+def their_tokenizer(name: str, folder: Path) -> Any:
+    if name == "bart":
+        return transformers.BartTokenizer.from_pretrained(folder)
+    if name == "m2m100":
+        return transformers.M2M100Tokenizer(
+            str(folder / "vocab.json"), str(folder / "sentencepiece.bpe.model")
+        )
+    return transformers.MarianTokenizer(
+        *(str(folder / file) for file in ("source.spm", "target.spm", "vocab.json"))
+    )
+
+
+@pytest.mark.parametrize("name", ["bart", "m2m100", "marian"])
+def test_ids_are_those_of_their_tokenizers(name: str, tmp_path: Path) -> None:
+    make_peer(name, tmp_path / "theirs", {})
+    languages = FAMILIES[name][3]
+    import_folder(tmp_path / "theirs", tmp_path / "run", languages, allow_pickle=False)
+    ours, theirs = Checkpoint.open(tmp_path / "run").tokenizer(), their_tokenizer(name, tmp_path / "theirs")
+    for line in [*LINES, "  bab  BAB q", "", "ßa"]:
+        assert ours.encode(line, languages[0]) == theirs(line, add_special_tokens=False).input_ids, line
+    if name == "marian":
+        for line in [line.upper() for line in LINES]:
+            assert ours.encode(line, "de") == theirs(text_target=line, add_special_tokens=False).input_ids
+            assert ours.decode(ours.encode(line, "de"), "de") == line
+
+
+@pytest.mark.parametrize(
+    ("name", "break_folder", "words"),
+    [
+        ("marian", lambda folder: (folder / "target.spm").unlink(), "has no target.spm"),
+        ("m2m100", lambda folder: (folder / "special_tokens_map.json").unlink(), "no file lists the tags of the languages"),
+        ("bart", lambda folder: (folder / "merges.txt").write_text("b\n"), "expected PIECE PIECE, got 'b'"),
+        ("mbart", lambda folder: write_json(folder / "config.json", {**json.loads((folder / "config.json").read_text()), "normalize_before": False}), "normalize_before is False"),
+        ("pegasus", lambda folder: write_json(folder / "config.json", {**json.loads((folder / "config.json").read_text()), "activation_function": "tanh"}), "activation_function is tanh"),
+        ("pegasus", lambda folder: write_json(folder / "config.json", {**json.loads((folder / "config.json").read_text()), "d_model": 20}), "by config.json"),
+        ("bart", lambda folder: (folder / "vocab.json").write_text("[1]"), "is not a table from pieces to ids"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_does_not_fit_is_named(
+    name: str, break_folder: Callable[[Path], Any], words: str, tmp_path: Path
+) -> None:
+    make_peer(name, tmp_path / "theirs", {})
+    break_folder(tmp_path / "theirs")
+    message, hint = error_of(
+        lambda: import_folder(tmp_path / "theirs", tmp_path / "run", FAMILIES[name][3], False)
+    )
+    assert words in message and "\n" not in message + (hint or "")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_language_is_named(tmp_path: Path) -> None:
+    make_peer("mbart", tmp_path / "theirs", {})
+    message, hint = error_of(
+        lambda: import_folder(tmp_path / "theirs", tmp_path / "run", ("en", "eo"), False)
+    )
+    assert "has no language 'eo'" in message and hint is not None and "ro_RO" in hint
+
+
+def test_generation_settings_survive_import_and_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_peer("mbart50", tmp_path / "theirs", {})
+    settings = {
+        "num_beams": 3,
+        "length_penalty": 0.6,
+        "max_length": 25,
+        "min_length": 5,
+        "no_repeat_ngram_size": 3,
+        "early_stopping": True,
+    }
+    path = tmp_path / "theirs" / "generation_config.json"
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **settings})
+    assert (
+        masscli(["import", str(tmp_path / "theirs"), "--langs", "en,ro", "--output", str(tmp_path / "run")])
+        == 0
+    )
+    run = Checkpoint.open(tmp_path / "run")
+    search = load(run.path).text_model(source="en", target="ro").search_config({"beam": "2"})
+    # Lengths there count the start symbol, the tag of the language and the end symbol.
+    assert (search.beam, search.lenpen, search.max_len_a, search.max_len_b, search.min_len) == (
+        2,
+        0.6,
+        0,
+        22,
+        3,
+    )
+    assert (search.no_repeat_ngram_size, search.early_stop) == (3, True)
+    (tmp_path / "in").write_text("bab\n", encoding="utf-8")
+    assert masscli(["generate", str(run.path), "-s", "en", "-t", "ro", "-i", str(tmp_path / "in")]) == 0
+    assert "search: --beam 3 --lenpen 0.6" in capsys.readouterr().err
+    export_translator(run, "en", "ro", tmp_path / "again")
+    again = json.loads((tmp_path / "again" / "generation_config.json").read_text(encoding="utf-8"))
+    assert {key: again[key] for key in settings} == settings
+
+
+def test_an_imported_model_is_fine_tuned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_peer("marian", tmp_path / "theirs", {})
+    assert (
+        masscli(["import", str(tmp_path / "theirs"), "--langs", "en,de", "--output", str(tmp_path / "run")])
+        == 0
+    )
+    for language, lines in (("en", LINES), ("de", [line.upper() for line in LINES])):
+        for split in ("train", "valid"):
+            (tmp_path / f"{split}.{language}").write_text(
+                "".join(f"{line}\n" for line in lines), encoding="utf-8"
+            )
+    data = str(tmp_path / "data")
+    prefixes = ["--trainpref", str(tmp_path / "train"), "--validpref", str(tmp_path / "valid")]
+    assert (
+        masscli(
+            [
+                "preprocess",
+                "--spm-model",
+                str(tmp_path / "run"),
+                "--langs",
+                "en,de",
+                *prefixes,
+                "--destdir",
+                data,
+            ]
+        )
+        == 0
+    )
+    options = [
+        "--max-update",
+        "30",
+        "--lr",
+        "0.01",
+        "--warmup-updates",
+        "5",
+        "--max-tokens",
+        "400",
+        "--precision",
+        "fp32",
+        "--num-workers",
+        "0",
+    ]
+    tuned = tmp_path / "tuned"
+    assert (
+        masscli(
+            [
+                "finetune",
+                data,
+                "--task",
+                "translate",
+                "-s",
+                "en",
+                "-t",
+                "de",
+                "--init-from",
+                str(tmp_path / "run"),
+                *options,
+                "--save-dir",
+                str(tuned),
+            ]
+        )
+        == 0
+    )
+    losses = [
+        float(loss) for loss in re.findall(r"^\d+: \S+ ([\d.]+)  lr", capsys.readouterr().err, re.MULTILINE)
+    ]
+    assert losses[-1] < 0.8 * losses[0]
+    assert masscli(["export", str(tuned), "--output", str(tmp_path / "again")]) == 0
+    assert (
+        json.loads((tmp_path / "again" / "config.json").read_text(encoding="utf-8"))["model_type"] == "marian"
+    )
