@@ -62,6 +62,7 @@ def parse_foreign(text: str) -> ForeignCommand:
         words = shlex.split(re.sub(r"\\\s*\n", " ", text), comments=True)
     except ValueError as error:
         raise MasscliError(f"the command line cannot be read: {error}", "close its quotes") from None
+    words = _join_tuples(words)
     start = _find_script(words)
     script = PurePath(words[start])
     name = SCRIPTS[script.name]
@@ -71,6 +72,21 @@ def parse_foreign(text: str) -> ForeignCommand:
     program = programs()[name]
     flags, arguments = _split(program, words[start + 1 :])
     return ForeignCommand(script.name, program, tuple(flags), tuple(arguments), _processes(words[:start]))
+
+
+def _join_tuples(words: Sequence[str]) -> list[str]:
+    """Put tuples together whose quotes are lost, as in 'fairseq-train --adam-betas (0.9, 0.98)'.
+
+    Inside the quotes around a whole command line there is often no room for those of a value.
+    """
+    joined: list[str] = []
+    for word in words:
+        is_open = bool(joined) and joined[-1].startswith("(") and ")" not in joined[-1]
+        if is_open:
+            joined[-1] += f" {word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _find_script(words: Sequence[str]) -> int:

@@ -336,6 +336,13 @@ def test_fairseq_preprocess(
     assert "--srcdict: has no counterpart" in notes(text)
 
 
+def test_a_tuple_may_have_lost_its_quotes() -> None:
+    for betas in ("'(0.9, 0.98)'", "(0.9, 0.98)", "(0.9,0.98)"):
+        given = parse_foreign(f"fairseq-train data --arch transformer --adam-betas {betas} --lr 5e-4")
+        options = convert(given).options
+        assert (options["--adam-betas"], options["--lr"]) == ("0.9,0.98", "5e-4")
+
+
 def test_what_has_no_counterpart_is_named() -> None:
     assert "--eval-bleu-args: has no counterpart" in notes(IWSLT)
     assert converted(IWSLT).always[-1] == "--maximize-best-checkpoint-metric"
