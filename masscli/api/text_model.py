@@ -57,6 +57,7 @@ class TextModel:
         for path, checkpoint in zip(ensemble.paths, ensemble.checkpoints, strict=True):
             warnings += _check_generates(path, checkpoint)
         task = select_writing_task(ensemble.first, stream, source, target)
+        ensemble.framing.vocab.check_direction(task.source, task.target)
         return cls(ensemble, task, (*warnings, *task.warnings))
 
     def on_device(self, device: torch.device) -> TextModel:

@@ -53,6 +53,8 @@ def load_vectors(model: Transformer, entries: Sequence[str], data: DataFolder) -
             )
         new = [row for row, piece in enumerate(vectors) if piece not in initialized]
         piece_ids = torch.tensor(list(vectors))[new]
+        # Tables of a model with two vocabularies have other rows than ids.
+        data.vocab.check_direction(language, language)
         with torch.no_grad():
             for table in model.token_embeddings.values():
                 scale = table[piece_ids].norm(dim=1).mean() / rows.norm(dim=1).mean()

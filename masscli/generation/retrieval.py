@@ -27,6 +27,8 @@ def sentence_vectors(model: Transformer, framing: Framing, lines: Sequence[Ids],
 
     An empty line is a vector of zeros. A line is cut to what the model can read.
     """
+    # Of two vocabularies the encoder knows only one.
+    framing.vocab.check_direction(language, language)
     training = model.training
     model.eval()
     device = next(model.parameters()).device

@@ -34,6 +34,8 @@ def induce(
     or has no such words.
     """
     check_languages(data, languages)
+    # Vectors can be compared only where one table has those of both languages.
+    data.vocab.check_direction(languages[0], languages[0])
     # A model with separate embeddings has no shared ones; those of its encoder are taken.
     name = next(name for name in EMBEDDING_NAMES if name in weights)
     embedding = weights[name].float()

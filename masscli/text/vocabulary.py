@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from masscli.core.errors import MasscliError
+
 
 @dataclass(frozen=True, slots=True)
 class IdRanges:
@@ -77,6 +79,21 @@ class Vocabulary:
     """What a decoder reads next, as the first tokens of every output."""
     id_ranges: IdRanges | None = None
     """What the parts of a model know; None is everything."""
+
+    def check_direction(self, source: str, target: str) -> None:
+        """Raise MasscliError if a model with this vocabulary cannot read `source`, or cannot write `target`.
+
+        Where both sides have vocabularies of their own, the first language is read and the second written.
+        """
+        if self.id_ranges is None or not self.id_ranges.has_two_vocabularies:
+            return
+        first, second = self.languages
+        if (source, target) != (first, second):
+            raise MasscliError(
+                f"the model has a vocabulary for reading {first} and another one for writing {second}, "
+                f"so it cannot read {source} and write {target}",
+                f"-s {first} -t {second} is its only direction",
+            )
 
     @property
     def special_ids(self) -> frozenset[int]:

@@ -26,6 +26,8 @@ from masscli.text.two_vocabularies import pack_two_vocabularies
 
 SPECIAL_PIECES = ("<s>", "<pad>", "</s>", "<unk>")
 PAD_ID = SPECIAL_PIECES.index("<pad>")
+PADDING_FACTOR = 8
+"""fairseq fills a dictionary up to a multiple of this number."""
 MaskPlace = Literal["none", "fifth", "last"]
 
 
@@ -135,19 +137,19 @@ def _complete(lines: Sequence[str], size: int, mask: MaskPlace, path: Path) -> l
         pieces.insert(len(SPECIAL_PIECES), "<mask>")
     elif mask == "last" and "<mask>" not in pieces:
         pieces.append("<mask>")
-    filled = 0
-    known = set(pieces)
-    while len(pieces) < size:
-        name = f"madeupword{filled:04d}"
-        if name not in known:
-            pieces.append(name)
-        filled += 1
-    # fairseq fills up to a multiple of 8; more are missing only if the file is of another model.
-    if len(pieces) > size or filled > 8 + len(known) - len(set(lines)):
+    missing = size - len(pieces)
+    # More are missing only if the dictionary is of another model.
+    if not 0 <= missing < PADDING_FACTOR:
         raise MasscliError(
             f"{path}: has {len(lines):,} pieces, which do not fit token embeddings of {size:,} rows",
             "is it the dictionary of this model and language?",
         )
+    number = 0
+    while len(pieces) < size:
+        # A dictionary that fairseq has saved has some of these names itself.
+        if f"madeupword{number:04d}" not in pieces:
+            pieces.append(f"madeupword{number:04d}")
+        number += 1
     return pieces
 
 

@@ -11,6 +11,7 @@ from masscli.core.config import from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
+from masscli.text.vocabulary import Vocabulary
 from masscli.training.recipe import Recipe, StreamConfig
 
 ARCHITECTURE_FIELDS = (
@@ -173,6 +174,22 @@ def check_lengths(recipe: Recipe) -> None:
                 f"--{option.replace('_', '-')} {size}: the model has {model.max_positions} positions",
                 f"give at most {size - excess}, or add --max-positions {tokens}",
             )
+
+
+def check_vocabularies(recipe: Recipe, vocab: Vocabulary) -> None:
+    """Raise MasscliError if a stream reads or writes a language for which its side has no vocabulary.
+
+    Where source and target have vocabularies of their own, only translation in one direction can be learned.
+    """
+    for stream in recipe.stream.values():
+        kind = stream.objective.input_kind
+        source, _, target = stream.dataset.partition("-")
+        if not kind.has_direction:
+            target = source
+        vocab.check_direction(source, target)
+        # The model translates in the other direction to make a source.
+        if kind.makes_sources:
+            vocab.check_direction(target, source)
 
 
 def check_shared_layers(recipe: Recipe) -> None:

@@ -27,6 +27,7 @@ from masscli.training.kept_checkpoints import KeptCheckpoints
 from masscli.training.optim import make_optimizer, restore_optimizer_state
 from masscli.training.precision import bf16_is_faster, choose_device, choose_dtype
 from masscli.training.recipe import Recipe
+from masscli.training.setup.architecture import check_vocabularies
 from masscli.training.setup.batch_changes import rescale_positions
 from masscli.training.setup.build_streams import build_objectives, build_stream, restore_objectives
 from masscli.training.setup.build_validator import build_validator
@@ -61,6 +62,7 @@ def build(
     device = _start_process(recipe)
     if context is None:
         context = RunContext.open(recipe.data)
+    check_vocabularies(recipe, context.data.vocab)
     folder = recipe.save_dir
     checkpoints = _open_run(folder, context, device, dry_run)
     last = checkpoints.last

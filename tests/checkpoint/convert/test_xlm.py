@@ -171,6 +171,30 @@ def test_what_is_not_supported_is_refused_by_name(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@peer_samples
+@pytest.mark.parametrize("name", ["sample", "sample-english-only"])
+def test_training_goes_on_from_the_loss_of_the_original(name: str, runs: Path) -> None:
+    checkpoint, stored = imported(name, runs), expected(name)
+    case = {key.rpartition(".")[2]: value for key, value in stored.items() if "mass.en." in key}
+    model = checkpoint.model().requires_grad_(True)
+    visible = torch.from_numpy(np.ascontiguousarray(case["x"].T)) != checkpoint.tokenizer().vocab.mask
+    source = block(case["x"], case["xlen"], checkpoint, "en", cross_attention_mask=visible)
+    positions = torch.from_numpy(np.ascontiguousarray(case["positions"].T))
+    target = block(case["inputs"], [len(case["inputs"])], checkpoint, "en", positions=positions)
+    labels = torch.from_numpy(case["labels"][:, 0])
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    losses = []
+    for _ in range(50):
+        hidden = model.decode(target, model.encode(source)).flatten(0, 1)
+        loss, nll = model.loss(hidden, labels)
+        losses.append(float(nll) / len(labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert abs(losses[0] - float(case["loss"])) < LIMIT
+    assert losses[-1] < losses[0] - 1
+
+
 # -- files that are made here, with other choices than the samples have ------------------------------
 
 

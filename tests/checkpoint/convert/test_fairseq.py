@@ -1,0 +1,331 @@
+"""State dicts of fairseq's old and of MASS's plug-ins, made here, against a slow reference."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.foreign import ImportRequest
+from masscli.checkpoint.convert.import_file import import_file
+from masscli.core.errors import MasscliError
+from masscli.data.batches.batch import Tokens
+from tests.oracles import slow_attention
+
+DIM, FFN, HEADS, WORDS = 12, 20, 3, 40
+LIMIT = 1e-5
+
+
+class SlowFairseq:
+    """One stack of a fairseq model on one sentence, with the equations of its code.
+
+    `state` has its tensors without their prefix. Attention is computed a number at a time (tests/oracles.py).
+    """
+
+    def __init__(self, state: dict[str, Tensor], pre_norm: bool, gelu: bool, pad: int) -> None:
+        self.state, self.pre_norm, self.pad = state, pre_norm, pad
+        self.activation = F.gelu if gelu else F.relu
+
+    def norm(self, name: str, x: Tensor) -> Tensor:
+        return F.layer_norm(x, (DIM,), self.state[f"{name}.weight"], self.state[f"{name}.bias"])
+
+    def linear(self, name: str, x: Tensor) -> Tensor:
+        return F.linear(x, self.state[f"{name}.weight"], self.state[f"{name}.bias"])
+
+    def attention(self, name: str, x: Tensor, keys: Tensor, causal: bool) -> Tensor:
+        weights = self.state[f"{name}.in_proj_weight"].chunk(3)
+        biases = self.state[f"{name}.in_proj_bias"].chunk(3)
+        q, k, v = (F.linear(y, w, b) for y, w, b in zip((x, keys, keys), weights, biases, strict=True))
+        sees = [[not causal or j <= i for j in range(len(k))] for i in range(len(q))]
+        parts = []
+        for part in torch.arange(DIM).chunk(HEADS):
+            mixed = slow_attention(q[:, part].tolist(), k[:, part].tolist(), v[:, part].tolist(), sees)
+            parts.append(torch.tensor(mixed))
+        return self.linear(f"{name}.out_proj", torch.cat(parts, 1))
+
+    def positions(self, length: int) -> Tensor:
+        if "embed_positions.weight" in self.state:
+            return self.state["embed_positions.weight"][self.pad + 1 :][:length]
+        half = DIM // 2
+        rates = 10_000 ** (-torch.arange(half) / (half - 1))
+        angles = (torch.arange(length) + self.pad + 1)[:, None] * rates
+        return torch.cat([angles.sin(), angles.cos()], 1)
+
+    def residual(self, norm: str, x: Tensor, function: Any) -> Tensor:
+        if self.pre_norm:
+            return x + function(self.norm(norm, x))
+        return self.norm(norm, x + function(x))
+
+    def __call__(self, ids: list[int], memory: Tensor | None = None, decoder: bool = False) -> Tensor:
+        x = DIM**0.5 * self.state["embed_tokens.weight"][ids] + self.positions(len(ids))
+        if "emb_layer_norm.weight" in self.state:
+            x = self.norm("emb_layer_norm", x)
+        for layer in self.layers():
+            x = self.residual(
+                f"{layer}.self_attn_layer_norm",
+                x,
+                lambda y, at=layer: self.attention(f"{at}.self_attn", y, y, decoder),
+            )
+            if decoder:
+                x = self.residual(
+                    f"{layer}.encoder_attn_layer_norm",
+                    x,
+                    lambda y, at=layer: self.attention(f"{at}.encoder_attn", y, memory, False),
+                )
+            x = self.residual(
+                f"{layer}.final_layer_norm",
+                x,
+                lambda y, at=layer: self.linear(f"{at}.fc2", self.activation(self.linear(f"{at}.fc1", y))),
+            )
+        return self.norm("layer_norm", x) if "layer_norm.weight" in self.state else x
+
+    def layers(self) -> Iterator[str]:
+        number = 0
+        while f"layers.{number}.fc1.weight" in self.state:
+            yield f"layers.{number}"
+            number += 1
+
+
+def stack_state(
+    embedding: Tensor, layers: int, decoder: bool, learned: int, final_norm: bool
+) -> dict[str, Tensor]:
+    """Random tensors of one stack, under the names of MASS's plug-ins; `learned` is a number of positions."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def module(name: str, *shape: int) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = shape, shape[:1]
+
+    for i in range(layers):
+        for attention in ("self_attn", *(["encoder_attn"] if decoder else [])):
+            shapes[f"layers.{i}.{attention}.in_proj_weight"] = (3 * DIM, DIM)
+            shapes[f"layers.{i}.{attention}.in_proj_bias"] = (3 * DIM,)
+            module(f"layers.{i}.{attention}.out_proj", DIM, DIM)
+            module(f"layers.{i}.{attention}_layer_norm", DIM)
+        module(f"layers.{i}.fc1", FFN, DIM)
+        module(f"layers.{i}.fc2", DIM, FFN)
+        module(f"layers.{i}.final_layer_norm", DIM)
+    if learned:
+        shapes["embed_positions.weight"] = (learned, DIM)
+        module("emb_layer_norm", DIM)
+    if final_norm:
+        module("layer_norm", DIM)
+    state = {name: torch.randn(shape) * 0.3 for name, shape in shapes.items()}
+    state |= {"embed_tokens.weight": embedding, "version": torch.tensor([3.0])}
+    if not learned:
+        state["embed_positions._float_tensor"] = torch.zeros(1)
+    return state
+
+
+def write_dictionary(path: Path, prefix: str, count: int) -> Path:
+    path.write_text("".join(f"{prefix}{number} {count - number}\n" for number in range(count)))
+    return path
+
+
+def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+def imported(path: Path, output: Path, **request: Any) -> Checkpoint:
+    checkpoint, _ = import_file(ImportRequest(path, **request), None, output)
+    return Checkpoint.open(checkpoint)
+
+
+def tokens(ids: list[int]) -> Tokens:
+    return Tokens(torch.tensor([ids]), torch.tensor([len(ids)]))
+
+
+def test_mass_for_summarization(tmp_path: Path) -> None:
+    """A bare state dict: BERT's vocabulary with padding at 0, 513 positions like rows, [SEP] at both ends."""
+    torch.manual_seed(1)
+    table = torch.randn(WORDS, DIM)
+    encoder = stack_state(table, 2, False, 51, False)
+    decoder = stack_state(table, 3, True, 51, False)
+    state = prefixed("encoder.", encoder) | prefixed("decoder.", decoder)
+    torch.save(state, tmp_path / "mass-base-uncased.pt")
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [*special, *(f"w{number}" for number in range(WORDS - len(special)))]
+    (tmp_path / "vocab.txt").write_text("".join(f"{word}\n" for word in words))
+    with pytest.raises(MasscliError, match="attention heads"):
+        imported(tmp_path / "mass-base-uncased.pt", tmp_path / "no", vocab_file=tmp_path / "vocab.txt")
+    checkpoint = imported(
+        tmp_path / "mass-base-uncased.pt", tmp_path / "run", heads=HEADS, vocab_file=tmp_path / "vocab.txt"
+    )
+    model, vocab = checkpoint.model(), checkpoint.tokenizer().vocab
+    assert checkpoint.recipe.model.max_positions == 50
+    framing = checkpoint.framing()
+    assert framing.decoder_start("en") == vocab.eos == 3
+    source, target = [7, 12, 30, vocab.eos], [vocab.eos, 9, 8]
+    memory = SlowFairseq(encoder, False, True, 0)(source)
+    hidden = SlowFairseq(decoder, False, True, 0)(target, memory, decoder=True)
+    found = model.encode(tokens(source))
+    assert float((found.hidden[0] - memory).abs().max()) < LIMIT
+    states = model.decode(tokens(target), found)
+    assert float((states[0] - hidden).abs().max()) < LIMIT
+    assert float((model.logits(states)[0, :, :WORDS] - hidden @ table.T).abs().max()) < LIMIT * 10
+
+
+@pytest.mark.parametrize("direction", ["zh-en", "en-zh"])
+@pytest.mark.parametrize("pre_norm", [True, False])
+def test_mass_for_translation(direction: str, pre_norm: bool, tmp_path: Path) -> None:
+    """Encoders and decoders by language, each language with its own table, and <mask> at 4."""
+    torch.manual_seed(1)
+    sizes = {"zh": WORDS, "en": WORDS - 8}
+    tables = {language: torch.randn(size, DIM) for language, size in sizes.items()}
+    stacks = {}
+    for language, table in tables.items():
+        stacks[f"encoders.{language}."] = stack_state(table, 2, False, 0, pre_norm)
+        stacks[f"decoders.{language}."] = stack_state(table, 1, True, 0, pre_norm)
+        write_dictionary(tmp_path / f"dict.{language}.txt", language, sizes[language] - 5)
+    state = {
+        name: tensor for prefix, part in stacks.items() for name, tensor in prefixed(prefix, part).items()
+    }
+    options = argparse.Namespace(
+        arch="xtransformer",
+        encoder_attention_heads=HEADS,
+        decoder_attention_heads=HEADS,
+        encoder_normalize_before=pre_norm,
+        decoder_normalize_before=pre_norm,
+        langs="en,zh",
+    )
+    torch.save({"args": options, "model": state, "extra_state": {}}, tmp_path / "mass.pt")
+    source, target = direction.split("-")
+    checkpoint = imported(tmp_path / "mass.pt", tmp_path / "run", source=source, target=target)
+    tokenizer = checkpoint.tokenizer()
+    assert tokenizer.ids_to_pieces([tokenizer.vocab.mask]) == ["<mask>"]
+    # The first word of a dictionary has id 5 there, which is row 5 of the table.
+    words = f"{source}0 {source}3 {source}7"
+    assert tokenizer.encode(words, source) == [tokenizer.own_ids(source)[row] for row in (5, 8, 12)]
+    model = checkpoint.model()
+    source_rows, target_rows = [5, 8, 12, 2], [2, 6, 9]
+    memory = SlowFairseq(stacks[f"encoders.{source}."], pre_norm, False, 1)(source_rows)
+    hidden = SlowFairseq(stacks[f"decoders.{target}."], pre_norm, False, 1)(target_rows, memory, decoder=True)
+    ours = checkpoint.framing().encoder_input(torch.tensor(tokenizer.encode(words, source)).numpy(), source)
+    found = model.encode(tokens(ours.tolist()))
+    assert float((found.hidden[0] - memory).abs().max()) < LIMIT
+    ids = torch.tensor(list(tokenizer.own_ids(target)))
+    states = model.decode(tokens(ids[target_rows].tolist()), found)
+    assert float((states[0] - hidden).abs().max()) < LIMIT
+    assert float((model.logits(states)[0][:, ids] - hidden @ tables[target].T).abs().max()) < LIMIT * 10
+
+
+def old_names(state: dict[str, Tensor], decoder: bool) -> dict[str, Tensor]:
+    """The same tensors under the names of 2018: a list of norms in each layer."""
+    norms = ["self_attn_layer_norm", *(["encoder_attn_layer_norm"] if decoder else []), "final_layer_norm"]
+    renamed = {}
+    for name, tensor in state.items():
+        for number, norm in enumerate(norms):
+            name = name.replace(f".{norm}.", f".layer_norms.{number}.")
+        renamed[name] = tensor
+    return renamed
+
+
+@pytest.fixture
+def translation(tmp_path: Path) -> dict[str, dict[str, Tensor]]:
+    """A small pre-norm transformer, and its dictionary beside it."""
+    torch.manual_seed(1)
+    table = torch.randn(WORDS, DIM)
+    write_dictionary(tmp_path / "dict.txt", "w", WORDS - 4)
+    return {
+        "encoder.": stack_state(table, 1, False, 0, True),
+        "decoder.": stack_state(table, 2, True, 0, True),
+    }
+
+
+def save(path: Path, stacks: dict[str, dict[str, Tensor]], old: bool = False, **options: Any) -> Path:
+    state = {}
+    for prefix, part in stacks.items():
+        state |= prefixed(prefix, old_names(part, prefix == "decoder.") if old else part)
+    names = {
+        "source_lang": "en",
+        "target_lang": "de",
+        "arch": "transformer",
+        "encoder_attention_heads": HEADS,
+    }
+    given = {
+        "decoder_attention_heads": HEADS,
+        "encoder_normalize_before": True,
+        "decoder_normalize_before": True,
+    }
+    torch.save({"args": argparse.Namespace(**{**names, **given, **options}), "model": state}, path)
+    return path
+
+
+@pytest.mark.parametrize("version", [3.0, 2.0, 1.0])
+def test_old_files(version: float, translation: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:
+    """Fused projections, norms in a list, and stacks whose final norm was not used up to some version."""
+    for state in translation.values():
+        state["version"] = torch.tensor([version])
+    checkpoint = imported(save(tmp_path / "old.pt", translation, old=True), tmp_path / "run")
+    encoder, decoder = (dict(state) for state in translation.values())
+    for state, last in ((encoder, 1), (decoder, 2)):
+        if version <= last:
+            del state["layer_norm.weight"]
+    source, target = [5, 8, 12, 2], [2, 6, 9]
+    memory = SlowFairseq(encoder, True, False, 1)(source)
+    hidden = SlowFairseq(decoder, True, False, 1)(target, memory, decoder=True)
+    model = checkpoint.model()
+    states = model.decode(tokens(target), model.encode(tokens(source)))
+    assert float((states[0] - hidden).abs().max()) < LIMIT
+
+
+def test_stale_copies_are_ignored_exactly(translation: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:
+    plain = imported(save(tmp_path / "plain.pt", translation), tmp_path / "plain").weights()
+    stale = {name: torch.randn(3) for name in ("in_proj_weight", "out_proj_bias", "fc1_weight", "fc2_bias")}
+    translation["encoder."] |= {f"layers.0.{name}": tensor for name, tensor in stale.items()}
+    found = imported(save(tmp_path / "stale.pt", translation), tmp_path / "stale").weights()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in plain.items())
+    # Anything like them elsewhere is a part that is not understood.
+    translation["decoder."]["layers.0.fc1_weight"] = torch.randn(3)
+    with pytest.raises(MasscliError, match=r"decoder\.layers\.0\.fc1_weight has no place"):
+        imported(save(tmp_path / "other.pt", translation), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"adaptive_softmax_cutoff": "100,200"}, "adaptive softmax"),
+        ({"adaptive_softmax_cutoff": [100]}, "adaptive softmax"),
+        ({"encoder_layerdrop": 0.2}, "layer drop"),
+        ({"decoder_layers_to_keep": "0,2"}, "layer drop"),
+        ({"cross_self_attention": True}, "self-attention"),
+        ({"activation_fn": "tanh"}, "activation tanh"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(
+    options: dict[str, Any], name: str, translation: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    save(tmp_path / "model.pt", translation, encoder_layerdrop=0, adaptive_softmax_cutoff=None)
+    imported(tmp_path / "model.pt", tmp_path / "good")
+    with pytest.raises(MasscliError, match=name) as error:
+        imported(save(tmp_path / "model.pt", translation, **options), tmp_path / "run")
+    assert "\n" not in error.value.message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dictionary_must_fit(translation: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:
+    path = save(tmp_path / "model.pt", translation)
+    cases = {
+        "w 1\nw 2\n": "occurs twice",
+        "w\n": "expected PIECE COUNT",
+        "<s> 3 #fairseq:overwrite\n": "overwrite",
+        "a 1\n": "do not fit token embeddings of 40 rows",
+        "".join(f"w{number} 1\n" for number in range(50)): "do not fit",
+    }
+    for text, reason in cases.items():
+        (tmp_path / "dict.txt").write_text(text)
+        with pytest.raises(MasscliError, match=reason):
+            imported(path, tmp_path / "run")
+    (tmp_path / "dict.txt").unlink()
+    with pytest.raises(MasscliError, match=r"no dict\.en\.txt beside it"):
+        imported(path, tmp_path / "run")
+    # fairseq fills a dictionary up to a multiple of 8.
+    write_dictionary(tmp_path / "dict.txt", "w", WORDS - 7)
+    pieces = imported(path, tmp_path / "run").tokenizer().all_pieces()
+    assert pieces[-3:] == ["madeupword0000", "madeupword0001", "madeupword0002"]
