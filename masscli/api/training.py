@@ -19,9 +19,9 @@ from masscli.core.errors import MasscliError
 from masscli.core.files import acquire_lock, read_regular, write_atomic
 from masscli.models.config import ModelConfig
 from masscli.models.presets import presets
-from masscli.reporting.event_sinks import LogFile, Sink, TensorBoard
+from masscli.reporting.event_sinks import LogFile, open_sinks
 from masscli.text.corpus import decode_text
-from masscli.training.events import Event
+from masscli.training.events import Event, Sink
 from masscli.training.recipe import Recipe
 from masscli.training.setup.build import build
 from masscli.training.setup.compose import ComposedRun, compose
@@ -52,11 +52,12 @@ class TrainingRun:
             return
         with ExitStack() as stack:
             # Only the first process writes files.
-            sinks: list[Sink] = []
+            sinks: list[LogFile | Sink] = []
             if distributed.rank == 0:
-                sinks = _open_sinks(self.recipe, self.trainer.state.step)
-            for sink in sinks:
-                stack.callback(sink.close)
+                assert self.recipe.save_dir is not None
+                sinks = open_sinks(self.recipe, self.trainer.state.step, stack)
+                recipe_file = self.recipe.save_dir / "recipe.toml"
+                write_atomic(recipe_file, to_toml(to_dict(self.recipe)).encode())
             for event in self.trainer.run():
                 for sink in sinks:
                     sink.write(event)
@@ -158,16 +159,6 @@ def _check_complete(recipe: Recipe) -> None:
 def _warn_unused(problems: list[Problem]) -> None:
     for problem in problems:
         warnings.warn(f"{problem.key} has no effect: {problem.message}", stacklevel=4)
-
-
-def _open_sinks(recipe: Recipe, step: int) -> list[Sink]:
-    """Return the files that keep the events of a run; the recipe is written beside them."""
-    assert recipe.save_dir is not None
-    write_atomic(recipe.save_dir / "recipe.toml", to_toml(to_dict(recipe)).encode())
-    sinks: list[Sink] = [LogFile(recipe.save_dir / "log.jsonl", step)]
-    if recipe.train.tensorboard_logdir is not None:
-        sinks.append(TensorBoard(recipe.train.tensorboard_logdir))
-    return sinks
 
 
 @contextmanager

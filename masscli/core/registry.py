@@ -1,8 +1,8 @@
 """Find a class by its name.
 
 Built-in classes and those of other packages are registered in the same way: as entry points of the group
-`masscli.<kind>s` (for example `masscli.objectives`). Nothing is imported before its name is asked for, so
-help screens stay fast, and a broken plug-in fails only when it is named.
+`masscli.<kind>s` (for example `masscli.objectives` and `masscli.event_sinks`). Nothing is imported before its
+name is asked for, so help screens stay fast, and a broken plug-in fails only when it is named.
 
 A name of the form `module:Class` needs no entry point, but it is imported only if the user has named it. A
 recipe in a checkpoint may come from anywhere, and to import what it names would let it run any code.
@@ -26,7 +26,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.group = f"masscli.{kind}s"
+        self.group = f"masscli.{kind.replace(' ', '_')}s"
         self._allowed: set[str] = set()
 
     def allow(self, name: str) -> None:

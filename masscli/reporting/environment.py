@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 PACKAGE = "masscli"
-PLUGIN_GROUPS = ("masscli.objectives", "masscli.metrics")
+PLUGIN_GROUPS = ("masscli.objectives", "masscli.metrics", "masscli.event_sinks")
 DEVELOPMENT_EXTRAS = ("dev", "docs")
 """Extras for work on masscli itself, which users do not have."""
 GIB = 2**30

@@ -1,4 +1,4 @@
-"""Places that keep the events of a training run: `log.jsonl` and TensorBoard."""
+"""Places that keep the events of a training run: `log.jsonl`, TensorBoard and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -6,26 +6,17 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular, write_atomic
 from masscli.text.corpus import decode_text
-from masscli.training.events import Event
-
-
-class Sink(Protocol):
-    """A place that keeps events."""
-
-    def write(self, event: Event) -> None:
-        """Keep an event."""
-        ...
-
-    def close(self) -> None:
-        """Write what is still buffered."""
-        ...
+from masscli.training.events import EVENT_SINKS, Event, Sink
+from masscli.training.recipe import Recipe
 
 
 class LogFile:
@@ -63,14 +54,83 @@ class TensorBoard:
             ) from None
         self._writer = SummaryWriter(str(folder))
 
+    @classmethod
+    def open(cls, recipe: Recipe) -> TensorBoard:
+        """Write into the folder of --tensorboard-logdir, or else into the folder of the run."""
+        assert recipe.save_dir is not None
+        return cls(recipe.train.tensorboard_logdir or recipe.save_dir / "tensorboard")
+
     def write(self, event: Event) -> None:
         """Add the numbers of an event to the curves."""
-        for name, value in _numbers(asdict(event)):
-            self._writer.add_scalar(f"{_event_name(event)}/{name}", value, event.step)
+        for name, value in numbers(event).items():
+            self._writer.add_scalar(name, value, event.step)
 
     def close(self) -> None:
         """Write what is still buffered."""
         self._writer.close()
+
+
+class WeightsAndBiases:
+    """Curves for Weights & Biases: the numbers of `log.jsonl` under the same names."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        try:
+            import wandb
+        except ImportError:
+            raise MasscliError(
+                "--wandb-project needs Weights & Biases", "pip install 'masscli[wandb]'"
+            ) from None
+        assert recipe.save_dir is not None
+        # A run that goes on has the same name, under which its curves go on as well.
+        name = recipe.save_dir.resolve().name
+        self._run = wandb.init(
+            project=recipe.train.wandb_project,
+            name=name,
+            dir=str(recipe.save_dir),
+            config=to_dict(recipe),
+            resume="allow",
+        )
+
+    @classmethod
+    def open(cls, recipe: Recipe) -> WeightsAndBiases:
+        """Begin a run in the project of --wandb-project."""
+        return cls(recipe)
+
+    def write(self, event: Event) -> None:
+        """Send the numbers of an event."""
+        self._run.log(numbers(event), step=event.step)
+
+    def close(self) -> None:
+        """Send what is still buffered."""
+        self._run.finish()
+
+
+def open_sinks(recipe: Recipe, step: int, stack: ExitStack) -> list[LogFile | Sink]:
+    """Return what keeps the events of a run that goes on from update `step`: its log and what it names.
+
+    `stack` closes them. Raises MasscliError, before anything is written, if one of them cannot be had.
+    """
+    assert recipe.save_dir is not None
+    train = recipe.train
+    names = list(train.event_sinks)
+    # These two have flags of their own, as in fairseq.
+    if train.tensorboard_logdir is not None:
+        names.append("tensorboard")
+    if train.wandb_project is not None:
+        names.append("wandb")
+    sinks: list[LogFile | Sink] = []
+    for name in dict.fromkeys(names):
+        sinks.append(EVENT_SINKS.load(name).open(recipe))
+        stack.callback(sinks[-1].close)
+    sinks.append(LogFile(recipe.save_dir / "log.jsonl", step))
+    stack.callback(sinks[-1].close)
+    return sinks
+
+
+def numbers(event: Event) -> dict[str, float]:
+    """Return the numbers in an event, and in the tables in it, by `EVENT/NAME`."""
+    kind = _event_name(event)
+    return {f"{kind}/{name}": value for name, value in _numbers(asdict(event))}
 
 
 def _lines_up_to(path: Path, step: int) -> Iterator[str]:

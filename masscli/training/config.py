@@ -143,6 +143,11 @@ class TrainConfig:
     """Number of updates between two lines of the log."""
     tensorboard_logdir: Path | None = None
     """Also write curves for TensorBoard into this folder; this needs the extra masscli[tb]."""
+    wandb_project: str | None = None
+    """Also send curves to this project of Weights & Biases; this needs the extra masscli[wandb]. Its own
+    variables, such as WANDB_MODE=offline, apply."""
+    event_sinks: tuple[str, ...] = ()
+    """Also give the events of the run to these plug-ins; masscli's own are tensorboard and wandb."""
     min_loss_scale: float = 1e-4
     """Stop when the loss scale of fp16 has fallen below this."""
     threads: int | None = None
@@ -234,6 +239,8 @@ class ValidConfig:
     tasks that write text."""
     eval_beam: int = 5
     """Width of the beam for --eval-bleu and --eval-rouge."""
+    eval_samples: int = 3
+    """Number of outputs of each translation or summary task that the log keeps at each validation."""
     eval_retrieval: bool = False
     """Report how many validation sentences find their translation by their mean encoder state (precision at
     1), for each pair of the run's languages in the data. This measures alignment without a decoder."""
@@ -250,6 +257,6 @@ class ValidConfig:
     def __post_init__(self) -> None:
         check(
             *positive(self, "validate_interval", "max_tokens_valid", "max_valid_rows", "eval_beam"),
-            *not_negative(self, "validate_interval_updates", "validate_after_updates"),
+            *not_negative(self, "validate_interval_updates", "validate_after_updates", "eval_samples"),
             (bool(self.valid_subset), "valid_subset", "expected at least one split"),
         )

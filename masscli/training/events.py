@@ -1,10 +1,16 @@
-"""Events that the trainer yields to whoever drives it."""
+"""Events that the trainer yields to whoever drives it, and the interface of what keeps them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from masscli.core.registry import Registry
+
+if TYPE_CHECKING:
+    from masscli.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,17 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """What the model made of one line of a validation set."""
+
+    task: str
+    """The metric that the line belongs to, such as bleu.en-de."""
+    source: str
+    reference: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluated:
     """Event: the model was validated."""
 
@@ -51,6 +68,8 @@ class Evaluated:
     signatures: Mapping[str, str]
     """How a metric was computed, for those that have a signature."""
     seconds: float
+    samples: tuple[Sample, ...] = ()
+    """Outputs for a few lines, the same ones at every validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +93,24 @@ class Finished:
 
 
 Event = Stepped | Evaluated | Saved | Finished
+
+
+class Sink(Protocol):
+    """A place that keeps the events of a run, such as TensorBoard."""
+
+    @classmethod
+    def open(cls, recipe: Recipe) -> Sink:
+        """Return the place for the events of a run. Raises MasscliError if it cannot be had."""
+        ...
+
+    def write(self, event: Event) -> None:
+        """Keep an event."""
+        ...
+
+    def close(self) -> None:
+        """Write what is still buffered."""
+        ...
+
+
+EVENT_SINKS: Registry[type[Sink]] = Registry("event sink")
+"""Every kind of sink by its name; packages add theirs as entry points of the group `masscli.event_sinks`."""

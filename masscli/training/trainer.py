@@ -466,7 +466,8 @@ class Trainer:
         """Measure the model and write a checkpoint; `on_schedule` is false at the end of a run."""
         started = time.monotonic()
         with gathered_model(self.train_step) as model:
-            metrics, signatures = self.validator.measure(model)
+            result = self.validator.measure(model)
+        metrics = result.metrics
         # Such a model is not saved, so the last checkpoint is still a good one.
         if not all(math.isfinite(value) for value in metrics.values()):
             values = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
@@ -475,7 +476,8 @@ class Trainer:
                 f"are not numbers ({values})",
                 f"lower --lr or set --clip-norm; {self._what_remains()}",
             )
-        yield Evaluated(self.state.step, metrics, signatures, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        yield Evaluated(self.state.step, metrics, result.signatures, seconds, result.samples)
         best_metric = self.recipe.checkpoint.best_metric
         # An extra validation at the end must not change the rates of a run that is made longer.
         if on_schedule and self.recipe.optim.lr_scheduler == "reduce_lr_on_plateau":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -22,12 +22,13 @@ from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchSampler
 from masscli.data.storage.tables import Table
 from masscli.generation.inference_copy import inference_copy
-from masscli.metrics import METRIC_FAMILIES
+from masscli.metrics import METRIC_FAMILIES, Score
 from masscli.models.transformer import Transformer
 from masscli.objectives.objective import Objective
 from masscli.objectives.shared.evaluable_objective import EvaluableObjective, PredictiveObjective
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.evaluate_outputs import evaluate_outputs, with_less_memory
+from masscli.training.events import Sample
 from masscli.training.validation_tasks import Probe, TranslationTask, WritingTask
 
 ROUGE = METRIC_FAMILIES["rouge"]
@@ -66,6 +67,29 @@ class ValidationStream:
         if isinstance(self.objective, EvaluableObjective) and self.table is not None:
             return self.objective.metric_names
         return ()
+
+
+@dataclass(slots=True)
+class ValidationResult:
+    """What was measured at a validation."""
+
+    metrics: dict[str, float]
+    signatures: dict[str, str] = field(default_factory=dict)
+    """How a metric was computed, for those that have a signature."""
+    samples: tuple[Sample, ...] = ()
+    """Outputs for a few lines of each task."""
+
+    def add_scores(self, scores: Mapping[str, Score]) -> None:
+        """Add scores with their signatures."""
+        for name, score in scores.items():
+            self.metrics[name] = score.value
+            self.signatures[name] = score.signature
+
+    def add_split(self, split: str, other: ValidationResult) -> None:
+        """Add what was measured on another split, whose names get the split in front."""
+        self.metrics |= {f"{split}.{name}": value for name, value in other.metrics.items()}
+        self.signatures |= {f"{split}.{name}": text for name, text in other.signatures.items()}
+        self.samples += tuple(replace(sample, task=f"{split}.{sample.task}") for sample in other.samples)
 
 
 @dataclass(frozen=True)
@@ -133,8 +157,8 @@ class Validator:
         return [metric for metric, count in counts.items() if count == 1]
 
     @torch.no_grad()
-    def measure(self, model: Transformer) -> tuple[dict[str, float], dict[str, str]]:
-        """Return all metrics by name, and the signatures of those that have one.
+    def measure(self, model: Transformer) -> ValidationResult:
+        """Return all metrics by name, the signatures of those that have one, and sample outputs.
 
         `loss` and `ppl` are over all streams, `STREAM.loss` is of each and `STREAM.TERM.loss` of its terms;
         `bleu`, `rouge-1` and so on are means over tasks, `bleu.en-de` and the like of each.
@@ -142,17 +166,14 @@ class Validator:
         # The trainer lends its model, and gets it back in the mode that it was in.
         was_training = model.training
         model.eval()
-        metrics = self._losses(model) | self._prediction_metrics(model)
-        signatures: dict[str, str] = {}
-        self._measure_translations(model, metrics, signatures)
-        self._measure_writings(model, metrics, signatures)
-        metrics |= self._probe(model)
+        result = ValidationResult(self._losses(model) | self._prediction_metrics(model))
+        self._measure_translations(model, result)
+        self._measure_writings(model, result)
+        result.metrics |= self._probe(model)
         model.train(was_training)
         for split, other in self.others.items():
-            more_metrics, more_signatures = other.measure(model)
-            metrics |= {f"{split}.{name}": value for name, value in more_metrics.items()}
-            signatures |= {f"{split}.{name}": text for name, text in more_signatures.items()}
-        return metrics, signatures
+            result.add_split(split, other.measure(model))
+        return result
 
     def _losses(self, model: Transformer) -> dict[str, float]:
         metrics: dict[str, float] = {}
@@ -221,36 +242,31 @@ class Validator:
                     unambiguous[metric] = value
         return metrics | unambiguous
 
-    def _measure_translations(
-        self, model: Transformer, metrics: dict[str, float], signatures: dict[str, str]
-    ) -> None:
+    def _measure_translations(self, model: Transformer, result: ValidationResult) -> None:
         """Add the scores of all translations, and their mean for each metric."""
         # One copy in the compute dtype serves all tasks; without tasks none is made.
         copy = inference_copy(model) if self.translations else model
         values: dict[str, list[float]] = {}
         for task in self.translations:
-            score = task.measure(copy, self.tokenizer, self.framing, self.beam, self.lowercase)
-            metrics[task.name] = score.value
-            signatures[task.name] = score.signature
-            values.setdefault(task.metric, []).append(score.value)
+            translated = task.measure(copy, self.tokenizer, self.framing, self.beam, self.lowercase)
+            result.add_scores(translated.scores)
+            result.samples += translated.samples
+            values.setdefault(task.metric, []).append(translated.scores[task.name].value)
         for metric, scores in values.items():
-            metrics[metric] = sum(scores) / len(scores)
+            result.metrics[metric] = sum(scores) / len(scores)
 
-    def _measure_writings(
-        self, model: Transformer, metrics: dict[str, float], signatures: dict[str, str]
-    ) -> None:
+    def _measure_writings(self, model: Transformer, result: ValidationResult) -> None:
         """Add the ROUGE scores of all generation tasks, and their means."""
         copy = inference_copy(model) if self.writings else model
         values: dict[str, list[float]] = {}
         for task in self.writings:
-            scores = task.measure(copy, self.tokenizer, self.framing, self.beam)
+            written = task.measure(copy, self.tokenizer, self.framing, self.beam)
+            result.samples += written.samples
             for metric in ROUGE:
-                name = f"{task.stream}.{metric}"
-                metrics[name] = scores[metric].value
-                signatures[name] = scores[metric].signature
-                values.setdefault(metric, []).append(scores[metric].value)
+                result.add_scores({f"{task.stream}.{metric}": written.scores[metric]})
+                values.setdefault(metric, []).append(written.scores[metric].value)
         for metric, scores_of_metric in values.items():
-            metrics[metric] = sum(scores_of_metric) / len(scores_of_metric)
+            result.metrics[metric] = sum(scores_of_metric) / len(scores_of_metric)
 
     def _probe(self, model: Transformer) -> dict[str, float]:
         """Return the metrics of all probes, and the mean of those that share one."""

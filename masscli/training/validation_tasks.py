@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -22,6 +22,23 @@ from masscli.metrics import Score, bleu, rouge_scores
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.evaluate_outputs import exchange_lines
+from masscli.training.events import Sample
+
+
+class Translated(NamedTuple):
+    """The scores of a task by the names of their metrics, and its outputs for a few lines."""
+
+    scores: dict[str, Score]
+    samples: tuple[Sample, ...]
+
+
+def take_samples(
+    task: str, sources: Sequence[str], references: Sequence[str], outputs: Sequence[str], count: int
+) -> tuple[Sample, ...]:
+    """Return the outputs for `count` lines that are spread evenly over a validation set."""
+    count = min(count, len(sources))
+    numbers = [position * len(sources) // count for position in range(count)]
+    return tuple(Sample(task, sources[i], references[i], outputs[i]) for i in numbers)
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,8 @@ class TranslationTask:
     it is measured as it works."""
     by_encoder: bool = False
     """Whether the encoder writes, whatever the model has beside it."""
+    samples: int = 0
+    """How many outputs are kept."""
 
     @property
     def metric(self) -> str:
@@ -54,7 +73,7 @@ class TranslationTask:
 
     def measure(
         self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int, lowercase: bool
-    ) -> Score:
+    ) -> Translated:
         """Return the BLEU of the translations; every process translates a part of the lines."""
         # Round trips are searched greedily, as back-translation writes.
         if self.metric == "roundtrip":
@@ -80,7 +99,8 @@ class TranslationTask:
         romanian = tokenizer.preprocessing.romanian if target == "ro" else None
         if romanian:
             score = replace(score, signature=f"{score.signature}|romanian:{romanian}")
-        return score
+        samples = take_samples(self.name, self.sources, self.references, hypotheses, self.samples)
+        return Translated({self.name: score}, samples)
 
 
 def _without_copies(
@@ -113,10 +133,10 @@ class WritingTask:
     truncation: Truncation
     max_length: int
     by_encoder: bool
+    samples: int = 0
+    """How many outputs are kept."""
 
-    def measure(
-        self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int
-    ) -> dict[str, Score]:
+    def measure(self, model: Transformer, tokenizer: Tokenizer, framing: Framing, beam: int) -> Translated:
         """Return the ROUGE scores by name; every process generates a part of the outputs."""
         # The limit of a summary does not grow with its source.
         config = GenerationConfig(beam=beam, max_len_a=0, max_len_b=self.max_length)
@@ -127,7 +147,10 @@ class WritingTask:
         outputs = translator.translate(sources, self.language, self.language)
         lines = [hypotheses[0].text for hypotheses in outputs]
         device = next(model.parameters()).device
-        return rouge_scores(exchange_lines(mine, lines, len(self.sources), device), self.references)
+        written = exchange_lines(mine, lines, len(self.sources), device)
+        scores = rouge_scores(written, self.references)
+        name = f"{self.stream}.rouge"
+        return Translated(scores, take_samples(name, self.sources, self.references, written, self.samples))
 
 
 class Probe(Protocol):

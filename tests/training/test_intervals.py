@@ -133,6 +133,6 @@ def test_batches_of_validation_have_a_size_of_their_own(toy: Path, tmp_path: Pat
     batches = [trainer.validator.streams[0].sampler.epoch() for trainer in (plain, large)]
     assert len(batches[0]) > len(batches[1]) == 1
     assert len(batches[1][0]) == 24
-    losses = [trainer.validator.measure(trainer.model)[0]["loss"] for trainer in (plain, large)]
+    losses = [trainer.validator.measure(trainer.model).metrics["loss"] for trainer in (plain, large)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     shutil.rmtree(tmp_path / "plain")

@@ -161,7 +161,7 @@ def test_a_decoder_that_does_not_read_has_no_use_of_its_source(toy: Path, tmp_pa
     for name, parameter in trainer.model.named_parameters():
         if "cross_attention.out" in name:
             torch.nn.init.zeros_(parameter)
-    measured, _ = trainer.validator.measure(trainer.model)
+    measured = trainer.validator.measure(trainer.model).metrics
     uses = {name: value for name, value in measured.items() if "_use" in name}
     assert set(uses) <= set(trainer.validator.names)
     assert len(uses) == 2 * len(STREAMS) + 2 + 3

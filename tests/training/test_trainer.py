@@ -33,7 +33,7 @@ from masscli.training.recipe import Recipe
 from masscli.training.setup import build as assembly
 from masscli.training.setup.build import build
 from masscli.training.trainer import Trainer
-from masscli.training.validation import Validator
+from masscli.training.validation import ValidationResult, Validator
 from tests.toy import TRAIN, recipe
 
 pytestmark = pytest.mark.usefixtures("no_sync", "one_thread")
@@ -557,8 +557,8 @@ def test_the_best_checkpoint_is_that_of_the_chosen_metric(
 
         def measure(
             self: Validator, model: Transformer, scores: Iterator[float] = scores
-        ) -> tuple[dict[str, float], dict[str, str]]:
-            return dict.fromkeys(self.names, next(scores)), {}
+        ) -> ValidationResult:
+            return ValidationResult(dict.fromkeys(self.names, next(scores)))
 
         monkeypatch.setattr(Validator, "measure", measure)
         folder = tmp_path / metric
@@ -583,8 +583,8 @@ def test_an_unknown_metric_is_refused_before_training(toy: Path, tmp_path: Path)
 def test_validation_is_the_same_whenever_it_is_made(toy: Path, tmp_path: Path) -> None:
     """Same noise, no dropout, and the mean over targets, not over batches."""
     trainer, _ = build(recipe(toy, tmp_path, "model.dropout=0.5"))
-    metrics, _ = trainer.validator.measure(trainer.model.train())
-    assert trainer.validator.measure(trainer.model)[0] == metrics
+    metrics = trainer.validator.measure(trainer.model.train()).metrics
+    assert trainer.validator.measure(trainer.model).metrics == metrics
     assert trainer.model.training
     stream = trainer.validator.streams[0]
     batch = stream.batch_builder(np.arange(24), 0)

@@ -96,7 +96,7 @@ def _split_validator(
         streams.append(stream)
         # Only streams that write text from a table have outputs to compare.
         if valid.eval_rouge and _writes_text(stream):
-            rouge_tasks.append(_rouge_task(stream))
+            rouge_tasks.append(_rouge_task(stream, valid.eval_samples))
     bleu_tasks = _bleu_tasks(split, recipe, objectives, context, streams)
     retrieval_tasks = _retrieval_tasks(split, recipe, data, framing)
     source_use_tasks = _source_use_tasks(recipe, streams, framing)
@@ -240,13 +240,19 @@ def _bleu_tasks_of(
         references = data.original_lines(split, stream.dataset, target)[:limit]
         tasks.append(
             TranslationTask(
-                (source, target), sources, references, allowed, stream.objective.encoder_generates
+                (source, target),
+                sources,
+                references,
+                allowed,
+                stream.objective.encoder_generates,
+                valid.eval_samples,
             )
         )
     if valid.eval_roundtrip and kind.makes_sources:
         # The text is its own reference.
         lines = data.original_lines(split, target, target)[:limit]
-        tasks.append(TranslationTask((target, source, target), lines, lines, allowed))
+        path = (target, source, target)
+        tasks.append(TranslationTask(path, lines, lines, allowed, samples=valid.eval_samples))
     return tasks
 
 
@@ -254,7 +260,7 @@ def _writes_text(stream: ValidationStream) -> bool:
     return isinstance(stream.objective, ConditionalGeneration) and stream.table is not None
 
 
-def _rouge_task(stream: ValidationStream) -> WritingTask:
+def _rouge_task(stream: ValidationStream, samples: int) -> WritingTask:
     """Return the generation task of a stream for ROUGE during validation."""
     objective = stream.objective
     assert isinstance(objective, ConditionalGeneration) and stream.table is not None
@@ -268,6 +274,7 @@ def _rouge_task(stream: ValidationStream) -> WritingTask:
         source_truncation(options),
         objective.limits.target,
         options.encoder_generates,
+        samples,
     )
 
 

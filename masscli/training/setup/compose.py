@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.core.config import Problem, from_dict, to_dict
+from masscli.core.config import Problem, from_dict, suggest, to_dict
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.objectives.input_kinds import InputKind
 from masscli.training.config import OptimConfig
+from masscli.training.events import EVENT_SINKS
 from masscli.training.recipe import Recipe, StreamConfig
 from masscli.training.setup.architecture import (
     adapt_objectives,
@@ -164,9 +165,18 @@ def _with_learning_rate(recipe: Recipe, model: ModelConfig, last: Checkpoint | N
 
 def _check_goals(recipe: Recipe, streams: Mapping[str, StreamConfig]) -> None:
     """Raise MasscliError if a schedule, --best-metric or --eval-* option does not fit the run."""
+    _check_event_sinks(recipe)
     _check_schedule(recipe)
     _check_warm_start(recipe, streams)
     _check_best_metric(recipe, [stream.objective.input_kind for stream in streams.values()])
+
+
+def _check_event_sinks(recipe: Recipe) -> None:
+    """Raise MasscliError for an event sink that is not installed, before anything is trained."""
+    known = list(EVENT_SINKS.names())
+    for name in recipe.train.event_sinks:
+        if name not in known:
+            raise MasscliError(f"--event-sinks: no event sink called {name!r}{suggest(name, known)}")
 
 
 def _check_schedule(recipe: Recipe) -> None:

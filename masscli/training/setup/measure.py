@@ -74,8 +74,8 @@ class TrainedRun:
                 f"{recipe.data}: has no {split} split of {', '.join(recipe.stream)}",
                 f"it has {', '.join(self.context.data.splits())}",
             )
-        metrics, signatures = validator.measure(self.model)
-        return Measurement(self.checkpoint.path, metrics, signatures, warnings)
+        result = validator.measure(self.model)
+        return Measurement(self.checkpoint.path, result.metrics, result.signatures, warnings)
 
     def measure_running_text(self, split: str, context: int) -> Measurement:
         """Return the perplexity of language models over running text in overlapping windows.
@@ -150,6 +150,7 @@ def _recipe_for(recipe: Recipe, split: str) -> Recipe:
         valid_subset=(split,),
         max_valid_rows=None,
         disable_validation=False,
+        eval_samples=0,
         eval_bleu=any(objective.input_kind.has_direction for objective in objectives),
         eval_rouge=any(isinstance(objective, ConditionalGenerationOptions) for objective in objectives),
     )

@@ -42,6 +42,8 @@ CHANGEABLE = {
     "train.threads",
     "train.min_loss_scale",
     "train.tensorboard_logdir",
+    "train.wandb_project",
+    "train.event_sinks",
 }
 """Sections and keys of a recipe that may change when a run goes on. Any other change would make it another
 run."""

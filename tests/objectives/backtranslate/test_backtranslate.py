@@ -345,7 +345,7 @@ def test_what_copies_does_not_come_back(
 
     monkeypatch.setattr(Translator, "translate", translate)
     trainer = build(recipe(toy, tmp_path, *asked, streams=streams))[0]
-    measured, _ = trainer.validator.measure(trainer.model)
+    measured = trainer.validator.measure(trainer.model).metrics
     assert measured["roundtrip"] == pytest.approx(expected)
     assert len(allowed) == 4 and all(pieces is not None and not pieces.all() for pieces in allowed)
 
@@ -381,7 +381,7 @@ def test_a_copy_is_known_however_it_is_spelt(
 
     monkeypatch.setattr(Translator, "translate", translate)
     trainer = build(recipe(tmp_path / "data", tmp_path / "run", "valid.eval_roundtrip=true", streams=BOTH))[0]
-    assert trainer.validator.measure(trainer.model)[0]["roundtrip"] == pytest.approx(expected)
+    assert trainer.validator.measure(trainer.model).metrics["roundtrip"] == pytest.approx(expected)
 
 
 def test_romanian_without_marks_is_compared_without_marks(
@@ -414,7 +414,8 @@ def test_romanian_without_marks_is_compared_without_marks(
     monkeypatch.setattr(Translator, "translate", translate)
     streams = {text: {"dataset": text, "objective": {"name": "translate"}} for text in ("en-ro", "ro-en")}
     trainer = build(recipe(tmp_path / "data", tmp_path / "run", "valid.eval_bleu=true", streams=streams))[0]
-    measured, signatures = trainer.validator.measure(trainer.model)
+    result = trainer.validator.measure(trainer.model)
+    measured, signatures = result.metrics, result.signatures
     assert measured["bleu.en-ro"] == measured["bleu.ro-en"] == pytest.approx(100)
     assert signatures["bleu.en-ro"].endswith("|romanian:plain") and "romanian" not in signatures["bleu.ro-en"]
 
