@@ -11,6 +11,7 @@ import errno
 import fcntl
 import glob
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -110,13 +111,36 @@ def remove_leftovers(path: Path) -> None:
                 os.close(lock)
 
 
-def append_locked(path: Path, data: bytes) -> None:
-    """Add to the end of a file; what other processes add is not mixed with it."""
-    with open(path, "ab") as file:
+def append_json_lines(path: Path, lines: bytes) -> None:
+    """Add to the end of a JSON Lines file; what other processes add is not mixed with it.
+
+    Half a line that a killed process has left at the end is removed.
+    """
+    with open(path, "a+b") as file:
         # A disk without locks still adds small pieces in one step.
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(data)
+        _end_last_line(file)
+        file.write(lines)
+
+
+def _end_last_line(file: BinaryIO) -> None:
+    """Give the last line of a JSON Lines file its end if it is whole, or remove it if it is a part of one."""
+    file.seek(0)
+    content = file.read()
+    last = content[content.rfind(b"\n") + 1 :]
+    if not last:
+        return
+    try:
+        json.loads(last)
+        is_half = False
+    except ValueError:
+        # What is no object at all was not left by a kill, and is reported when it is read.
+        is_half = last.startswith(b"{")
+    if is_half:
+        file.truncate(len(content) - len(last))
+    else:
+        file.write(b"\n")
 
 
 def update_link(link: Path, target: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from masscli.core.errors import MasscliError
-from masscli.core.files import append_locked
+from masscli.core.files import append_json_lines
 from masscli.text.corpus import iter_lines
 from masscli.text.single_line import json_line
 
@@ -88,7 +88,7 @@ def append_scores(path: Path, scores: Sequence[LoggedScore]) -> None:
     for score in scores:
         lines.append(json_line({**asdict(score), "tags": dict(score.tags)}) + "\n")
     try:
-        append_locked(path, "".join(lines).encode())
+        append_json_lines(path, "".join(lines).encode())
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise MasscliError(
             f"--append {path}: {error.strerror}", "name a file in a folder that exists"

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from masscli.core.errors import MasscliError
-from masscli.core.files import acquire_lock, new_folder, open_atomic, sha256_of, update_link, write_atomic
+from masscli.core.files import (
+    acquire_lock,
+    append_json_lines,
+    new_folder,
+    open_atomic,
+    sha256_of,
+    update_link,
+    write_atomic,
+)
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -117,11 +125,11 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> No
 MANY = """
 import sys
 from pathlib import Path
-from masscli.core.files import append_locked, write_atomic
+from masscli.core.files import append_json_lines, write_atomic
 letter = sys.argv[1].encode()
 for _ in range(40):
     write_atomic(Path("file"), letter * 100_000)
-    append_locked(Path("log"), letter * 20_000 + b"\\n")
+    append_json_lines(Path("log"), b'"' + letter * 20_000 + b'"\\n')
 """
 
 
@@ -131,5 +139,21 @@ def test_many_processes_write_at_once(tmp_path: Path) -> None:
     content = (tmp_path / "file").read_bytes()
     assert content in (b"a" * 100_000, b"b" * 100_000, b"c" * 100_000)
     lines = (tmp_path / "log").read_bytes().splitlines()
-    assert len(lines) == 120 and all(len(line) == 20_000 and len(set(line)) == 1 for line in lines)
+    assert len(lines) == 120 and all(len(line) == 20_002 and len(set(line)) == 2 for line in lines)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "log"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('{"a": 1}\n', '{"a": 1}\n{"b": 2}\n'),
+        ('{"a": 1}\n{"a": "\u00e9', '{"a": 1}\n{"b": 2}\n'),
+        ('{"a": 1}', '{"a": 1}\n{"b": 2}\n'),
+        ("something else", 'something else\n{"b": 2}\n'),
+    ],
+)
+def test_half_a_line_at_the_end_of_a_log_is_removed(before: str, after: str, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(before, encoding="utf-8")
+    append_json_lines(path, b'{"b": 2}\n')
+    assert path.read_text(encoding="utf-8") == after

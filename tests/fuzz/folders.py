@@ -22,7 +22,7 @@ Mutator = Callable[[Random, bytes], tuple[bytes, str]]
 
 WORDS = {2: "<H", 4: "<I", 8: "<q"}
 INDEX_HEADER = 128
-LARGE = 1 << 27
+LARGE = 1 << 24
 """Bytes of a file that is much longer than it should be."""
 
 

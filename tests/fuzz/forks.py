@@ -34,7 +34,6 @@ RUNNING = (
     "os.system",
     "os.exec",
     "os.posix_spawn",
-    "os.fork",
     "socket.connect",
     "ctypes.dlopen",
 )

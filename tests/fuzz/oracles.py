@@ -169,7 +169,7 @@ def multiple_choice(
 def swag(path: Path) -> list[Any]:
     text = "".join(f"{line}\n" for line in plain_lines(path.read_bytes()))
     # Line ends within quotes stay as they are.
-    reader = csv.reader(io.StringIO(text, newline=""))
+    reader = csv.reader(io.StringIO(text, newline="\n"))
     header, found, line = next(reader), [], reader.line_num + 1
     for row in reader:
         require(len(row) == len(header), "a row is too short or too long")

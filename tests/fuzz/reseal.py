@@ -23,9 +23,10 @@ def _sha256(data: bytes) -> str:
 
 def _read(path: Path) -> Any:
     """Return the object in a JSON file, or an empty one if there is none."""
+    data = _bytes(path)
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = json.loads(data or b"")
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -1,0 +1,163 @@
+"""The commands that write: what each begins with, its command line, and what it must leave."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from masscli.reporting.score_log import read_scores
+from tests.fuzz import sound
+from tests.fuzz.sound import TINY, command
+
+IGNORED = (".lock", ".verified.json")
+"""Files that say nothing about results."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command: `make` makes its input in a folder, and `line` is its command line, with {} for that folder.
+
+    `result` returns what it has left, in a form that is the same whenever it did the same.
+    """
+
+    name: str
+    make: Callable[[Path], None]
+    line: Sequence[str]
+    result: Callable[[Path], Any]
+
+    def arguments(self, folder: Path) -> list[str]:
+        """Return the command line for a folder."""
+        return [part.replace("{}", str(folder)) for part in self.line]
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Return the checksum of every file below a folder, by its name there, and the target of every link."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_symlink():
+            found[name] = f"link to {path.readlink()}"
+        elif path.is_file() and path.name not in IGNORED:
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def outputs(*names: str) -> Callable[[Path], Any]:
+    """Return what reads some files or folders of results."""
+
+    def read(folder: Path) -> Any:
+        found = {}
+        for name in names:
+            place = folder / name
+            found[name] = files(place) if place.is_dir() else hashlib.sha256(place.read_bytes()).hexdigest()
+        # Nothing else may be left, whatever its name.
+        hidden = [path.name for path in folder.rglob("*.new") if "text" not in path.parts]
+        return found, hidden
+
+    return read
+
+
+def run_result(folder: Path) -> Any:
+    """Return all that a run has left, but for times and what depends on them."""
+    run = folder / "made"
+    found = {}
+    for name, checksum in files(run).items():
+        # These hold seconds, and the recipe of a checkpoint beside them nothing but the folder.
+        if Path(name).name not in ("state.json", "log.jsonl", "recipe.toml"):
+            found[name] = checksum
+    events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    # A run that was continued says so; its updates and validations are the same.
+    log = [[event["event"], event["step"]] for event in events if event["event"] in ("stepped", "evaluated")]
+    states = [
+        json.loads(path.read_text())["state"]["step"]
+        for path in sorted(run.glob("checkpoints/step-*/state.json"))
+    ]
+    return found, sorted(map(tuple, log)), states, [path.name for path in run.rglob("*.new")]
+
+
+def scores_result(name: str) -> Callable[[Path], Any]:
+    """Return what reads a log of scores. A command that was killed after it had written writes its line again."""
+
+    def read(folder: Path) -> Any:
+        return [[score.metric, score.value, score.tags] for score in read_scores(folder / name)]
+
+    return read
+
+
+def make_averaged(folder: Path) -> None:
+    """A run with two checkpoints."""
+    sound.make_run(folder)
+
+
+def make_exported(folder: Path) -> None:
+    """An imported BERT."""
+    sound.make_huggingface("bert")(folder)
+    command("import", folder / "model", "--output", folder / "bert", "--langs", "en")
+
+
+def make_scored(folder: Path) -> None:
+    """A log of scores, and text to be scored."""
+    sound.make_score_input(folder)
+    row = {"metric": "BLEU", "value": 1.0, "signature": "x", "tags": {"seed": "0"}}
+    (folder / "scores.jsonl").write_text(json.dumps(row | {"metric": "other"}) + "\n")
+
+
+def make_reported(folder: Path) -> None:
+    """Logs of scores and of a run."""
+    sound.make_scores(folder)
+    shutil.copy(folder / "scores/scores.jsonl", folder / "log.jsonl")
+
+
+def make_preprocessed(folder: Path) -> None:
+    """Text, and examples in tables."""
+    sound.make_data(folder)
+    shutil.rmtree(folder / "data")
+
+
+DATA = [
+    "--langs",
+    "en,de",
+    "--trainpref",
+    "{}/text/train",
+    "--validpref",
+    "{}/text/valid",
+    "--mono",
+    "en={}/text/mono.en",
+]
+TABLES = ["--tsv", "pairs.train={}/text/train.pairs.tsv", "--conll", "tags.train={}/text/train.conll"]
+TRAIN = [*TINY, "--keep-last", "1", "--save-dir", "{}/made"]
+
+CASES = {
+    case.name: case
+    for case in (
+        Case("preprocess", make_preprocessed,
+             ["preprocess", *DATA, *TABLES, "--vocab-size", "90", "--workers", "1", "--destdir", "{}/made"], outputs("made")),
+        Case("pretrain", sound.make_data, ["pretrain", "{}/data", "--objective", "mass", *TRAIN], run_result),
+        Case("finetune", sound.make_data,
+             ["finetune", "{}/data", "--task", "classify", "--table", "tsv", "--text-columns", "sentence1", "--label-column", "label", *TRAIN],
+             run_result),
+        Case("average", make_averaged, ["average", "{}/run", "--last", "2", "--output", "{}/made"], outputs("made")),
+        Case("import", sound.make_huggingface("bert"), ["import", "{}/model", "--output", "{}/made", "--langs", "en"], outputs("made")),
+        Case("export", make_exported, ["export", "{}/bert", "--output", "{}/made"], outputs("made")),
+        Case("export-masscli", make_averaged, ["export", "{}/run", "--to", "masscli", "--output", "{}/made"], outputs("made")),
+        Case("generate", sound.make_translator,
+             ["generate", "{}/run", "--input", "{}/input/in.en", "--beam", "1", "--precision", "fp32", "--output", "{}/made.txt"],
+             outputs("made.txt")),
+        Case("predict", sound.make_classifier,
+             ["predict", "{}/run", "--input", "{}/input/rows.tsv", "--precision", "fp32", "--output", "{}/made.txt"], outputs("made.txt")),
+        Case("score", make_scored,
+             ["score", "{}/hyp.txt", "--ref", "{}/ref.txt", "--metric", "bleu,chrf", "--append", "{}/scores.jsonl", "--tag", "seed=1"],
+             scores_result("scores.jsonl")),
+        Case("report", make_reported,
+             ["report", "{}/run", "--metric", "loss", "--append", "{}/log.jsonl", "--tag", "seed=1"], scores_result("log.jsonl")),
+        Case("dictionary", sound.make_data,
+             ["dictionary", "{}/data", "--langs", "en,de", "--from", "pairs", "--output", "{}/made.txt"], outputs("made.txt")),
+        Case("inspect", sound.make_data, ["inspect", "{}/data", "--verify"], outputs("data")),
+        Case("demo", lambda folder: None, ["demo", "{}/made"], outputs("made")),
+    )
+}  # fmt: skip
