@@ -5,10 +5,19 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import sys
 
-from masscli.version import __version__
+# `python -m masscli` lets any file of the current folder, such as one called json.py, take the place of a
+# module. Unless masscli itself is imported from there, nothing else should be. At this time sys.argv still
+# begins with -m, since the program is only being looked for.
+_is_program = sys.argv[:1] == ["-m"] and "masscli" in sys.orig_argv
+if _is_program and not sys.flags.safe_path and not __file__.startswith(f"{sys.path[0]}/"):
+    del sys.path[0]
+
+import importlib  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from masscli.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from masscli.api.model import Model, load

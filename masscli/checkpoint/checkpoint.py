@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from masscli.checkpoint.state_file import (
@@ -29,6 +29,7 @@ from masscli.checkpoint.state_file import (
     read_state_file,
     write_state_file,
 )
+from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.config import MAX_INTEGER, ConfigError, from_dict, parse_toml, to_dict, to_toml
 from masscli.core.errors import MasscliError
 from masscli.core.files import (
@@ -293,18 +294,16 @@ def save_checkpoint(
         for name, tensors in ((MODEL, model), (OBJECTIVES, objectives), (OPTIMIZER, optimizer)):
             if tensors:
                 on_cpu = {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}
-                save_file(on_cpu, partial / name)
+                save_tensors(on_cpu, partial / name)
         for path in partial.iterdir():
             fsync_path(path)
         checksums = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
         # state.json is written last: a folder without it is not a checkpoint.
         write_state_file(partial, StateFile(state=asdict(state), metrics=dict(metrics), files=checksums))
         fsync_path(partial)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        reason = str(error)
-        if isinstance(error, OSError) and error.strerror:
-            reason = error.strerror
+        reason = error.strerror or str(error)
         raise MasscliError(
             f"{final}: cannot be written ({reason})", "make room, then run the same command again to go on"
         ) from None

@@ -42,7 +42,7 @@ class CompareConfig:
     """What is compared, and when a model counts as worse."""
 
     input: Annotated[Path, Flags("-i")]
-    """Lines to translate, as text (also .gz, .xz)."""
+    """Lines to translate, as text (also .gz, .xz, .zst)."""
     ref: Annotated[Path | None, Flags("-r")] = None
     """References of the lines."""
     metric: Annotated[tuple[str, ...], Flags("-m")] = ("bleu", "chrf")

@@ -1,6 +1,6 @@
 """Turn text into binarised shards and a vocabulary.
 
-Reads aligned files PREFIX.LANG and monolingual files (plain, .gz or .xz; UTF-8, one sentence per line),
+Reads aligned files PREFIX.LANG and monolingual files (plain, .gz, .xz or .zst; UTF-8, one sentence per line),
 trains a joint SentencePiece BPE on the training text, and writes a data folder. Lines that are dropped from
 training are counted and listed in DESTDIR/dropped.tsv; validation and test sets are kept whole. When a run is
 killed, the same command resumes it.

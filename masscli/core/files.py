@@ -153,6 +153,16 @@ def update_link(link: Path, target: str) -> None:
     fsync_path(link.parent)
 
 
+def set_default_mode(path: Path) -> None:
+    """Give a file the permissions that a new file has, whatever made it."""
+    # The mask can only be read by setting it, so the mode is taken from a file that was made like any other.
+    model = path.with_name(f".{path.name}.mode")
+    model.touch(exist_ok=True)
+    mode = model.stat().st_mode
+    model.unlink()
+    path.chmod(mode)
+
+
 def flush_to_disk(file: IO[bytes]) -> None:
     """Flush an open file to the disk."""
     file.flush()

@@ -107,7 +107,8 @@ class GenerateConfig:
     target_lang: Annotated[str | None, Flags("-t")] = None
     """Language of the output (default: that of the run, when it has one direction)."""
     input: Annotated[Path | None, Flags("-i")] = None
-    """Text to translate, one sentence per line (also .gz, .xz); - is standard input, which is the default."""
+    """Text to translate, one sentence per line (also .gz, .xz, .zst); - is standard input, which is the
+    default."""
     output: Annotated[Path, Flags("-o")] = STANDARD_STREAM
     """Where the results go; - is standard output. A file appears when it is complete."""
     format: Literal["text", "jsonl", "fairseq"] = "text"
@@ -226,7 +227,7 @@ class PredictConfig:
     """Files and batches of `masscli predict`."""
 
     input: Annotated[Path, Flags("-i")] = STANDARD_STREAM
-    """Examples in the form that the task was trained on, with or without labels (also .gz, .xz);
+    """Examples in the form that the task was trained on, with or without labels (also .gz, .xz, .zst);
     - is standard input."""
     input_format: Literal["tsv", "lines", "jsonl", "conll", "squad", "swag", "race"] | None = None
     """Format of the input (default: by its name, or else what the task is usually trained on). lines: a text

@@ -1,8 +1,9 @@
 """Read raw text files: open them, check them, and split them into lines.
 
-A file is plain, .gz or .xz; `-` is standard input. It must be strict UTF-8. A line ends at "\\n" and nowhere
-else; one "\\r" before it is dropped, and so is a byte order mark at the start of the file. Errors name file
-and line. Memory is bounded: files are read in blocks, and a line longer than MAX_LINE_BYTES is refused.
+A file is plain, .gz, .xz or .zst; `-` is standard input. It must be strict UTF-8. A line ends at "\\n" and
+nowhere else; one "\\r" before it is dropped, and so is a byte order mark at the start of the file. Errors
+name file and line. Memory is bounded: files are read in blocks, and a line longer than MAX_LINE_BYTES is
+refused.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from masscli.core.errors import MasscliError
 from masscli.core.files import sha256_of
+from masscli.text.zstd import open_zstd
 
 BLOCK_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 20
@@ -30,7 +32,9 @@ MAX_LINE_BYTES = 64 << 20
 LINE_STRIDE = 256
 """Number of lines between two entries of FileScan.offsets."""
 BOM = b"\xef\xbb\xbf"
-SUFFIXES = ("", ".gz", ".xz")
+SUFFIXES = ("", ".gz", ".xz", ".zst")
+COMPRESSIONS = {".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
+"""What a file with one of these suffixes is compressed with."""
 STDIN_COPY = ".stdin"
 """The name of a file that holds standard input for commands that read it twice."""
 _SHOWN_NAMES = 8
@@ -63,7 +67,7 @@ def display_path(path: Path) -> str:
 
 def is_compressed(path: Path) -> bool:
     """Return whether a file is compressed, so that lines can only be found by reading from the start."""
-    return path.suffix in (".gz", ".xz")
+    return path.suffix in COMPRESSIONS
 
 
 def open_bytes(path: Path) -> BinaryIO:
@@ -79,6 +83,8 @@ def open_bytes(path: Path) -> BinaryIO:
             return cast(BinaryIO, gzip.open(path, "rb"))
         if path.suffix == ".xz":
             return cast(BinaryIO, lzma.open(path, "rb"))
+        if path.suffix == ".zst":
+            return open_zstd(path, display_path(path))
         return open(path, "rb")
     except FileNotFoundError:
         raise MasscliError(f"{display_path(path)}: no such file", similar_names_hint(path)) from None
@@ -109,9 +115,9 @@ def read_block(file: BinaryIO, size: int, path: Path) -> bytes:
             return file.read1(size)
         return file.read(size)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        kind = "xz" if path.suffix == ".xz" else "gzip"
         raise MasscliError(
-            f"{display_path(path)}: not a whole {kind} file ({error})", "compress or fetch it again"
+            f"{display_path(path)}: not a whole {COMPRESSIONS.get(path.suffix, 'gzip')} file ({error})",
+            "compress or fetch it again",
         ) from None
 
 

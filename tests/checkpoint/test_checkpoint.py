@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from masscli.__main__ import run as masscli
-from masscli.checkpoint import checkpoint, state_file
+from masscli.checkpoint import checkpoint, state_file, tensor_file
 from masscli.checkpoint import checkpoint as checkpoint_module
 from masscli.checkpoint.average import average, mixture_warnings, open_members
 from masscli.checkpoint.checkpoint import Checkpoint, rank_steps, saved_checkpoints
@@ -64,7 +64,7 @@ class Killed(BaseException):
 
 
 DEEDS = [
-    (checkpoint, "write_synced"), (state_file, "write_atomic"), (checkpoint, "save_file"), (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"),
+    (checkpoint, "write_synced"), (state_file, "write_atomic"), (tensor_file, "save_file"), (Path, "mkdir"), (Path, "rename"), (Path, "replace"), (Path, "symlink_to"),
     (Path, "unlink"), (shutil, "rmtree"),
 ]  # fmt: skip
 """What saving does to the disk."""
@@ -134,12 +134,12 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_run_that_goes_on(toy: Path, tmp
 def test_a_full_disk_costs_the_save_and_nothing_else(
     error: Exception, why: str, toy: Path, run: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(tensors: object, path: Path) -> None:
+    def full(tensors: object, path: Path, metadata: object) -> None:
         path.write_bytes(b"half")
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr("masscli.checkpoint.checkpoint.save_file", full)
+        patch.setattr("masscli.checkpoint.tensor_file.save_file", full)
         message, hint = refused(lambda: train(recipe(toy, run, "train.max_update=12")))
     assert message == f"{run / 'checkpoints/step-0000012'}: cannot be written ({why})"
     assert hint == "make room, then run the same command again to go on"
@@ -240,6 +240,15 @@ def test_averages_of_runs_that_began_differently_are_pointed_out(run: Path) -> N
     ]
     assert mixture_warnings(members) == []
     assert len(mixture_warnings([members[0], first])) == 1
+
+
+def test_all_files_have_the_permissions_of_new_files(run: Path, tmp_path: Path) -> None:
+    """safetensors makes files that only their owner may read, and a group could not use the run."""
+    (tmp_path / "other").touch()
+    expected = (tmp_path / "other").stat().st_mode
+    modes = {path.name: path.stat().st_mode for path in (run / "checkpoints/step-0000010").iterdir()}
+    assert modes == dict.fromkeys(modes, expected)
+    assert len(modes) > 4
 
 
 # -- damage --------------------------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import pytest
 
+import masscli as masscli_package
 from masscli.__main__ import run
 from masscli.cli.allowed_code import peek_option
 from masscli.cli.app import COMMANDS, module_of
@@ -483,3 +484,14 @@ def test_options_change_only_on_purpose() -> None:
 
 if __name__ == "__main__":
     print("\n".join(flags()))
+
+
+def test_files_of_the_current_folder_are_not_imported(tmp_path: Path) -> None:
+    """`python -m` puts this folder first on the path of imports; a downloaded one may hold a typing.py."""
+    for name in ("typing", "json", "torch", "masscli_plugin", "sitecustomize_of_nobody"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('code of the current folder was run')")
+    environment = {**os.environ, "PYTHONPATH": str(Path(masscli_package.__file__).parents[1])}
+    command = [sys.executable, "-m", "masscli", "inspect", "nowhere"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "code of the current folder" not in done.stderr

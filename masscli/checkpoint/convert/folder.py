@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.errors import MasscliError
 from masscli.core.files import fsync_path, new_folder, read_regular, write_synced
 from masscli.text.corpus import decode_text
@@ -126,7 +127,7 @@ def write_folder(output: Path, files: Mapping[str, bytes], tensors: Mapping[str,
         contiguous[name] = tensor.detach().clone(memory_format=torch.contiguous_format)
     try:
         with new_folder(output) as folder:
-            save_file(contiguous, folder / WEIGHTS, {"format": "pt"})
+            save_tensors(contiguous, folder / WEIGHTS, {"format": "pt"})
             for name, content in files.items():
                 write_synced(folder / name, content)
             fsync_path(folder / WEIGHTS)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from masscli.checkpoint import checkpoint as checkpoints
 from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
 from masscli.checkpoint.convert.folder import CONFIG, WEIGHTS
+from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.config import to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import fsync_path, new_folder, write_synced
@@ -48,9 +47,9 @@ def export_safetensors(checkpoint: Checkpoint, output: Path) -> list[str]:
     }
     try:
         with new_folder(output) as folder:
-            save_file(tensors, folder / WEIGHTS)
+            save_tensors(tensors, folder / WEIGHTS)
             if heads:
-                save_file(heads, folder / "objective.safetensors")
+                save_tensors(heads, folder / "objective.safetensors")
             tokenizer.save(folder)
             for path in folder.iterdir():
                 fsync_path(path)

@@ -24,7 +24,7 @@ class PreprocessConfig:
     """Target language. It becomes the second of --langs."""
     trainpref: Path | None = None
     """Prefix of aligned training files, which are called PREFIX.LANG, or PREFIX.SRC-TGT.LANG if they differ
-    by pair. They may be compressed (.gz, .xz)."""
+    by pair. They may be compressed (.gz, .xz, .zst)."""
     validpref: Path | None = None
     """Prefix of aligned validation files. Several prefixes, separated by commas, become valid, valid1, ..."""
     testpref: Path | None = None

@@ -346,5 +346,6 @@ def _no_file(option: str, path: Path) -> MasscliError:
 def _missing_file(prefix: Path, language: str) -> MasscliError:
     path = prefix.with_name(f"{prefix.name}.{language}")
     return MasscliError(
-        f"{path}: no such file (nor .gz, .xz)", f"files are named PREFIX.LANG; {similar_names_hint(path)}"
+        f"{path}: no such file (nor .gz, .xz, .zst)",
+        f"files are named PREFIX.LANG; {similar_names_hint(path)}",
     )

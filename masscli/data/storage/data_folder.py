@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,12 +69,17 @@ class DataFolder:
                 shard.check()
         return data
 
-    def verify(self, *, again: bool = True) -> None:
+    def verify(
+        self, *, again: bool = True, progress: Callable[[int, int], object] = lambda done, total: None
+    ) -> None:
         """Compare the checksum of every file with the manifest.
 
-        Unless `again`, files are not read that matched before and have not changed since. Raises MasscliError
-        that names a damaged file.
+        Unless `again`, files are not read that matched before and have not changed since. `progress` is
+        called after each file that is read, with the bytes done and those of the whole folder. Raises
+        MasscliError that names a damaged file.
         """
+        total = sum(file.size for file in self.manifest.files)
+        done = 0
         stamps = {} if again else read_stamps(self.folder)
         verified = {}
         for file in self.manifest.files:
@@ -83,6 +89,9 @@ class DataFolder:
             if stamps.get(file.name) != stamp and files.sha256_of(path) != file.sha256:
                 raise MasscliError(f"{path}: does not match its checksum", _DAMAGED_HINT)
             verified[file.name] = stamp
+            done += file.size
+            if stamps.get(file.name) != stamp:
+                progress(done, total)
         if verified != stamps:
             write_stamps(self.folder, verified)
 

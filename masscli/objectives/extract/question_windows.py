@@ -30,6 +30,8 @@ CONTEXT = "context"
 ANSWERS = "answers"
 """The field of the right answers, a list."""
 
+_DAMAGED_HINT = "copy the data folder again, or run masscli preprocess with --overwrite"
+
 TokenSpan = tuple[int, int]
 """The first and the last token of an answer."""
 
@@ -139,7 +141,12 @@ def answer_token_span(table: Table, row: int) -> TokenSpan | None:
     answers = table.item_rows(ANSWERS, row)
     if not len(answers):
         return None
-    answer_start = int(table.numbers("start", row)[0])
+    starts = table.numbers("start", row)
+    text = table.columns[CONTEXT].text(table.shared_row(CONTEXT, row))
+    # Only a damaged folder has such numbers, since preprocess compares answers with texts.
+    if len(starts) != len(answers) or not 0 <= starts[0] < len(text):
+        raise MasscliError(f"{table.location(row)}: its answer starts outside of its text", _DAMAGED_HINT)
+    answer_start = int(starts[0])
     answer_end = answer_start + len(table.columns[ANSWERS].text(answers.start))
     # Tokens that hold only a part of the answer count, so that it is never truncated.
     token_starts, token_ends = character_offsets(table, row)
@@ -153,7 +160,18 @@ def answer_token_span(table: Table, row: int) -> TokenSpan | None:
 def character_offsets(table: Table, row: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return where the tokens of a question's text begin and end, in characters."""
     shared_row = table.shared_row(CONTEXT, row)
-    return table.columns[f"{CONTEXT}.begin"][shared_row], table.columns[f"{CONTEXT}.end"][shared_row]
+    begins = table.columns[f"{CONTEXT}.begin"][shared_row]
+    ends = table.columns[f"{CONTEXT}.end"][shared_row]
+    length = len(table.columns[CONTEXT].text(shared_row))
+    offsets = np.concatenate([begins, ends])
+    # Tokens follow one another, and none is empty but the mark of a word.
+    is_sound = len(begins) == len(ends) == int(table.ids(CONTEXT).lengths(shared_row, shared_row + 1)[0])
+    is_sound = is_sound and bool(((offsets >= 0) & (offsets <= length)).all() and (begins <= ends).all())
+    if not is_sound:
+        raise MasscliError(
+            f"{table.location(row)}: the places of its tokens are outside of its text", _DAMAGED_HINT
+        )
+    return begins, ends
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +15,9 @@ from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.data.storage.data_folder import DataFolder
 from masscli.training.recipe import StreamConfig
+
+SECONDS_BETWEEN_REPORTS = 5.0
+"""How often the progress of a verification is printed."""
 
 
 class RunCheckpoints(NamedTuple):
@@ -128,9 +133,25 @@ class RunContext:
         return hashlib.sha256(json.dumps([main, sorted(others.items())]).encode()).hexdigest()
 
 
+class VerificationReport:
+    """Prints how far the verification of a data folder is, so that a large one does not seem to hang."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.last = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Print a line if the last one was printed some seconds ago."""
+        if time.monotonic() - self.last >= SECONDS_BETWEEN_REPORTS:
+            self.last = time.monotonic()
+            share = f"{done / 1e9:.1f} of {total / 1e9:.1f} GB"
+            advice = "once for each copy; --no-verify skips it"
+            print(f"{self.data_dir}: verified {share} ({advice})", file=sys.stderr)
+
+
 def _open_data(data_dir: Path, verify: bool) -> DataFolder:
     """Open a data folder and compare its checksums, in one process of each machine."""
     data = DataFolder.open(data_dir)
     if verify and distributed.local_rank == 0:
-        data.verify(again=False)
+        data.verify(again=False, progress=VerificationReport(data_dir))
     return data

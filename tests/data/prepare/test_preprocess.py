@@ -585,10 +585,10 @@ def test_undecodable_text(text: Path) -> None:
 
 def test_missing_files(text: Path) -> None:
     message, hint = fails(config(text, langs=("en", "ro")))
-    assert message == f"{text / 'train.ro'}: no such file (nor .gz, .xz)"
+    assert message == f"{text / 'train.ro'}: no such file (nor .gz, .xz, .zst)"
     assert hint == f"files are named PREFIX.LANG; in {text} there is train.de, train.en, train.fr"
     (text / "valid.de").unlink()
-    assert fails(config(text))[0] == f"{text / 'valid.de'}: no such file (nor .gz, .xz)"
+    assert fails(config(text))[0] == f"{text / 'valid.de'}: no such file (nor .gz, .xz, .zst)"
     hint = fails(config(text, trainpref=text / "tarin"))[1]
     assert hint is not None and hint.startswith(f"files are named PREFIX.LANG; in {text} there is train.en,")
     assert fails(config(text, mono=("en=nowhere/x",)))[0] == "--mono en=nowhere/x: there is no file nowhere/x"

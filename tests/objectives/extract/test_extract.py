@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from masscli.api.model import load
@@ -13,9 +15,10 @@ from masscli.api.task_model import TaskModel
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.cli.app import dispatch
 from masscli.cli.preprocess import run
+from masscli.core.errors import MasscliError
 from masscli.data.prepare.config import PreprocessConfig
 from masscli.data.storage.data_folder import DataFolder
-from masscli.objectives.extract.question_windows import QuestionWindowDataset
+from masscli.objectives.extract.question_windows import QuestionWindowDataset, answer_token_span
 from tests.task_commands import predict, refused
 from tests.toy_tasks import ENCODER, TINY, finetune
 
@@ -175,3 +178,37 @@ def test_a_question_that_leaves_no_room_is_named(labelled: Path, tmp_path: Path)
         f"{tmp_path / 'x.json'}: question 'r': has no answer, and is not said to be impossible",
         'add its answers, or "is_impossible": true',
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("start", [-1], "its answer starts outside of its text"),
+        ("start", [10**6], "its answer starts outside of its text"),
+        ("start", [], "its answer starts outside of its text"),
+        ("start", [0, 0], "its answer starts outside of its text"),
+        ("context.begin", [0], "the places of its tokens are outside of its text"),
+        ("context.end", [10**6], "the places of its tokens are outside of its text"),
+    ],
+)
+def test_places_outside_of_a_text_are_named(
+    field: str, value: list[int], message: str, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder can hold them if its checksums were computed anew."""
+    table = DataFolder.open(labelled / "data").table("squad", "train")
+    row = next(row for row in range(len(table)) if len(table.item_rows("answers", row)))
+    column = table.columns[field]
+    changed = row if field == "start" else table.shared_row("context", row)
+    original = type(column).__getitem__
+
+    def damaged(self: object, index: int) -> Any:
+        numbers = original(self, index)  # type: ignore[arg-type]
+        if self is not column or index != changed:
+            return numbers
+        if field == "context.end":
+            return np.concatenate([numbers[:-1], value])
+        return np.array(value, np.int64)
+
+    monkeypatch.setattr(type(column), "__getitem__", damaged)
+    with pytest.raises(MasscliError, match=message):
+        answer_token_span(table, row)

@@ -9,6 +9,7 @@ import pytest
 
 from masscli.cli.app import dispatch
 from masscli.core.errors import MasscliError
+from masscli.data.storage.data_folder import DataFolder
 from masscli.training.setup.run_context import RunContext
 
 
@@ -65,3 +66,18 @@ def test_only_one_process_of_a_machine_reads_everything(
 ) -> None:
     monkeypatch.setattr("masscli.core.distributed.local_rank", 1)
     assert RunContext.open(damaged).data.folder == damaged
+
+
+def test_a_long_verification_says_how_far_it_is(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("masscli.training.setup.run_context.SECONDS_BETWEEN_REPORTS", 0.0)
+    folder = shutil.copytree(toy, tmp_path / "data")
+    (folder / ".verified.json").unlink(missing_ok=True)
+    RunContext.open(folder)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(DataFolder.open(folder).manifest.files)
+    assert lines[-1] == f"{folder}: verified 0.0 of 0.0 GB (once for each copy; --no-verify skips it)"
+    # What was verified is not read again.
+    RunContext.open(folder)
+    assert capsys.readouterr().err == ""

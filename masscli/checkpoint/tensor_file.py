@@ -1,0 +1,24 @@
+"""Write tensors with safetensors as any other file is written: its errors and its permissions are its own."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from masscli.core.files import set_default_mode
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write contiguous tensors of the CPU to a file. Raises OSError if it cannot be written."""
+    try:
+        save_file(dict(tensors), path, metadata)
+    except SafetensorError as error:
+        # A full disk, or a limit of the size of files.
+        raise OSError(errno.EIO, str(error), str(path)) from None
+    # safetensors makes a file that only its owner may read.
+    set_default_mode(path)
