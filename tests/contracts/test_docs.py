@@ -42,7 +42,11 @@ exec "$PYTHON" -m masscli "${words[@]}"
 """
 
 PAIRS = "--langs en,de --trainpref multi30k/train --validpref multi30k/valid --testpref multi30k/test2016"
+SMALL_FILES = "$PYTHON -m tests.peers.small_files . multi30k/*.en multi30k/*.de"
+"""Writes files in the formats of other programs; see tests/peers/small_files.py."""
 BEFORE = {
+    "how-to/mass-checkpoints.md": SMALL_FILES,
+    "how-to/fairseq-checkpoints.md": SMALL_FILES,
     "how-to/control-a-run.md": f"masscli preprocess {PAIRS}",
     "how-to/several-streams.md": f"masscli preprocess {PAIRS}",
     "how-to/labelled-data.md": f"""
@@ -88,6 +92,7 @@ INSTEAD = {" --from text": "", " --vectors vectors": ""}
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with small corpora under the names that the documentation uses, and a `masscli` that trains for three updates."""
     monkeypatch.setenv("PYTHON", sys.executable)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "masscli").write_text(SHORT)

@@ -21,6 +21,7 @@ from masscli.data.batches.batch import Tokens
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder
 from masscli.models.transformer import Transformer
+from tests.peers.small_files import xlm_stack
 
 peer_samples = pytest.mark.peer_samples
 LIMIT = 1e-5
@@ -243,42 +244,6 @@ class SlowXlm:
         return x
 
 
-def make_state(dim: int, layers: int, words: int, langs: int, cross: str, shared: bool) -> dict[str, Tensor]:
-    """Random tensors of one stack; `cross` is empty, plain or languages."""
-    shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.weight": (words, dim),
-        "position_embeddings.weight": (50, dim),
-        "layer_norm_emb.weight": (dim,),
-        "layer_norm_emb.bias": (dim,),
-        "pred_layer.proj.weight": (words, dim),
-        "pred_layer.proj.bias": (words,),
-    }
-    if langs:
-        shapes["lang_embeddings.weight"] = (langs, dim)
-
-    def linear(name: str, rows: int, columns: int) -> None:
-        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (rows, columns), (rows,)
-
-    for i in range(layers):
-        attentions = [f"attentions.{i}"] + ([f"encoder_attn.{i}"] if cross else [])
-        for name in attentions:
-            for part in ("q", "k", "v"):
-                linear(f"{name}.{part}_lin", dim, dim)
-            outputs = [f"{name}.out_lin"]
-            if cross == "languages" and name.startswith("encoder_attn"):
-                outputs = [f"{name}.out_lin.{lang}" for lang in range(langs)]
-            for output in outputs:
-                linear(output, dim, dim)
-        linear(f"ffns.{i}.lin1", 4 * dim, dim)
-        linear(f"ffns.{i}.lin2", dim, 4 * dim)
-        for norm in ("layer_norm1", "layer_norm2", *(["layer_norm15"] if cross else [])):
-            shapes[f"{norm}.{i}.weight"] = shapes[f"{norm}.{i}.bias"] = (dim,)
-    state = {name: torch.randn(shape) * 0.3 for name, shape in shapes.items()}
-    if shared:
-        state["pred_layer.proj.weight"] = state["embeddings.weight"]
-    return state
-
-
 @pytest.mark.parametrize(
     ("dim", "heads", "layers", "langs", "cross", "shared", "gelu", "dtype"),
     [
@@ -305,9 +270,9 @@ def test_files_with_other_choices(
     vectors = len(langs) if len(langs) > 1 else 0
     names = ["<s>", "</s>", "<pad>", "<unk>", *(f"<special{i}>" for i in range(10))]
     names += [f"w{i}" for i in range(words - len(names))]
-    stacks = {"encoder": make_state(dim, layers[0], words, vectors, "", shared)}
+    stacks = {"encoder": xlm_stack(dim, layers[0], words, vectors, "", shared)}
     if layers[1]:
-        stacks["decoder"] = make_state(dim, layers[1], words, vectors, cross, shared)
+        stacks["decoder"] = xlm_stack(dim, layers[1], words, vectors, cross, shared)
     stacks = {name: {key: t.to(dtype) for key, t in state.items()} for name, state in stacks.items()}
     content: dict[str, Any] = {
         # Files of several GPUs keep the prefix, and checkpoint.pth has the state of the optimizer.
@@ -350,7 +315,7 @@ def test_files_with_other_choices(
 
 def test_damage_and_unknown_parts_are_named(tmp_path: Path) -> None:
     words = ["<s>", "</s>", "<pad>", "<unk>", *(f"<special{i}>" for i in range(10)), "a", "b"]
-    state = make_state(8, 1, len(words), 0, "", True)
+    state = xlm_stack(8, 1, len(words), 0, "", True)
     content = {
         "model": state,
         "dico_id2word": dict(enumerate(words)),
