@@ -24,6 +24,8 @@ from masscli.text.single_line import one_line
 WITHOUT_SPACES = ("ja", "lo", "km", "my", "th", "yue", "zh")
 """Languages whose sentences follow each other without white space."""
 
+SENTENCE_ENDS = (".", "!", "?", "。", "！", "？")
+
 
 @dataclass(frozen=True, slots=True)
 class LineTranslation:
@@ -176,8 +178,8 @@ class TextTranslator:
                     continue
                 hypotheses = next(outputs)
                 sentence.hypotheses.append(tuple(hypotheses))
-                begin, _, end = _strip(part)
-                text += begin + one_line(hypotheses[0].text) + end
+                begin, body, end = _strip(part)
+                text += begin + _end_like(one_line(hypotheses[0].text), body) + end
             sentence.translations = [text]
 
     def _hypotheses(self, translator: Translator, lines: Sequence[str]) -> list[list[Translation]]:
@@ -211,6 +213,18 @@ class TextTranslator:
 def _at(texts: Sequence[str], rank: int) -> str:
     """Return the text of a rank, or the last one if there are fewer."""
     return texts[min(rank, len(texts) - 1)]
+
+
+def _end_like(output: str, source: str) -> str:
+    """Return the translation of a part of a sentence, without a full stop that the part does not have.
+
+    A model that has learned from whole sentences ends each output as one.
+    """
+    if source[-1] in SENTENCE_ENDS or output[-1:] not in SENTENCE_ENDS:
+        return output
+    # A comma and the like stay.
+    mark = "" if source[-1].isalnum() else source[-1]
+    return output.rstrip("".join(SENTENCE_ENDS)) + mark
 
 
 def _strip(text: str) -> tuple[str, str, str]:

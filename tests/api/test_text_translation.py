@@ -93,6 +93,16 @@ def test_placeholders_pass_unchanged() -> None:
     assert translated.lines[1].confidence == 1
 
 
+def test_a_part_of_a_sentence_does_not_end_as_one() -> None:
+    class WithStops(Dictionary):
+        def translate(self, lines: list[str], source: str, target: str) -> Any:
+            for translations in super().translate(lines, source, target):
+                yield [Translation(f"{t.text.rstrip(',.')}.", t.hypothesis, t.pieces) for t in translations]
+
+    text = "Go to {x}, now. See {y} and {z}!"
+    assert translator(WithStops()).translate([text])[0].text == "GO TO {x}, NOW. SEE {y} AND {z}!"
+
+
 def test_confidence_is_the_mean_of_a_line() -> None:
     line = translator(Dictionary()).translate(["One two. Three."])[0].lines[0]
     assert line.confidence == pytest.approx(2.718281828**-0.5)

@@ -65,6 +65,10 @@ BEFORE = {
         cp multi30k/test2016.en test.en
         cp multi30k/test2016.de test.de
     """,
+    "how-to/serve.md": f"""
+        masscli preprocess {PAIRS}
+        masscli finetune --task translate -s en -t de --save-dir runs/ende
+    """,
     "how-to/generate-and-score.md": f"""
         masscli preprocess {PAIRS}
         masscli finetune --task translate -s en -t de --save-dir runs/ende

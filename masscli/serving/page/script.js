@@ -157,7 +157,8 @@ function showPieces(pieces) {
   const row = create("div", "pieces", "");
   pieces.forEach(({ piece, probability }, number) => {
     const isEnd = number === pieces.length - 1;
-    const shown = create("span", "piece", isEnd ? "\u2403" : piece.replaceAll(MARKER, "\u00a0") || "\u00a0");
+    const shown = create("span", "piece", isEnd ? "end" : piece.replaceAll(MARKER, "\u00a0") || "\u00a0");
+    shown.classList.toggle("end", isEnd);
     shown.style.setProperty("--probability", probability);
     shown.append(create("small", "", String(Math.round(100 * probability))));
     row.append(shown);
