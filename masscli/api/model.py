@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -68,13 +69,14 @@ class Model:
         target: str | None = None,
         *,
         stream: str | None = None,
-        beam: int = 5,
+        beam: int | None = None,
         **search: Any,
     ) -> list[str]:
         """Return the best output for each text, such as its translation or summary.
 
         `source`, `target` and `stream` say what to do if the model was trained for several directions or
-        tasks. `search` are fields of `GenerationConfig`, such as lenpen=0.6 or sampling=True.
+        tasks. `search` are fields of `GenerationConfig`, such as lenpen=0.6 or sampling=True; those that are
+        not given, and `beam`, are those of `masscli generate`.
         """
         n_best = self.translate_nbest(
             texts, source, target, stream=stream, beam=beam, **{"nbest": 1, **search}
@@ -88,7 +90,7 @@ class Model:
         target: str | None = None,
         *,
         stream: str | None = None,
-        beam: int = 5,
+        beam: int | None = None,
         nbest: int | None = None,
         **search: Any,
     ) -> list[list[Translation]]:
@@ -96,7 +98,8 @@ class Model:
 
         There are at most `nbest` of them (default: as many as the beam is wide), and at least one.
         """
-        config = self._search_config({"beam": beam, "nbest": beam if nbest is None else nbest, **search})
+        config = self._search_config(beam, search)
+        config = replace(config, nbest=config.beam if nbest is None else nbest)
         model = self.text_model(stream, source, target)
         translator = model.translator(config)
         outputs = list(translator.translate(_as_list(texts), model.task.source, model.task.target))
@@ -112,7 +115,7 @@ class Model:
         stream: str | None = None,
         split: bool = True,
         keep_placeholders: bool = True,
-        beam: int = 5,
+        beam: int | None = None,
         nbest: int = 1,
         **search: Any,
     ) -> TextTranslation:
@@ -121,7 +124,7 @@ class Model:
         Lines are split into sentences, and placeholders and tags stay as they are, unless `split` or
         `keep_placeholders` is False. Each line has a confidence, and flags where it is probably wrong.
         """
-        config = self._search_config({"beam": beam, "nbest": nbest, **search})
+        config = self._search_config(beam, {"nbest": nbest, **search})
         model = self.text_model(stream, source, target)
         for warning in model.warnings:
             warnings.warn(warning, stacklevel=2)
@@ -214,11 +217,14 @@ class Model:
             )
         return self._text_models[key]
 
-    def _search_config(self, given: dict[str, Any]) -> GenerationConfig:
+    def _search_config(self, beam: int | None, search: Mapping[str, Any]) -> GenerationConfig:
         """Return the options of a search: those given, else those that were imported with the model.
 
         Raises ConfigError for one that is unknown, wrong or would mislead.
         """
+        given = dict(search)
+        if beam is not None:
+            given["beam"] = beam
         config = from_dict(GenerationConfig, {**self.ensemble.first.state.generation, **given})
         unused = {key: rule for key, rule in find_unused(config).items() if key in given}
         for problem in refuse_misleading(unused):

@@ -19,12 +19,11 @@ Examples:
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,8 +31,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masscli.cli.generate_formats import Entry, choose_format
-from masscli.cli.options import OptionGroup, SectionOptions, check_changed_options, flag
+from masscli.cli.options import check_changed_options, flag
 from masscli.cli.output import writer
+from masscli.cli.search_options import GivenSearch
 from masscli.core import distributed
 from masscli.core.config import UnusedOption, iter_options
 from masscli.core.errors import MasscliError
@@ -51,28 +51,6 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 ONE_EACH = "it must have a line for each line of the input"
-
-
-class GivenSearch(OptionGroup):
-    """The options of the search that were typed, without defaults.
-
-    An imported model has defaults of its own, which are known when it is opened.
-    """
-
-    def __init__(self, command: str, args: Sequence[str]) -> None:
-        """Take what every group of options is created with; the options do not depend on it."""
-
-    def parameters(self) -> Sequence[inspect.Parameter]:
-        """Return no parameters: they are those of GenerationConfig."""
-        return ()
-
-    def collect(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options that were typed, by the names of their fields."""
-        return SectionOptions(GenerationConfig).given(values)
-
-    def names(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """Return no names: GenerationConfig has them."""
-        return {}
 
 
 def run(

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from masscli.cli.options import check_changed_options
 from masscli.cli.output import writer
+from masscli.cli.search_options import GivenSearch
 from masscli.core.config import UnusedOption
 from masscli.generation.config import STANDARD_STREAM, GenerationConfig, InteractiveConfig
 from masscli.text.corpus import iter_lines
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 def run(
     command: InteractiveConfig,
     search: GenerationConfig,
+    given: Annotated[dict[str, Any], GivenSearch],
     paths: Annotated[
         list[Path], typer.Argument(metavar="RUN", help="Runs or checkpoints; several are an ensemble.")
     ],
@@ -43,9 +45,9 @@ def run(
 
     # There is no text that outputs could be made to begin with.
     check_changed_options(search, UnusedOption(True, "prefix_size", "there is no --prefix here", True))
-    model = load(*paths, device=command.device, precision=command.precision).text_model(
-        command.stream, command.source_lang, command.target_lang
-    )
+    opened = load(*paths, device=command.device, precision=command.precision, backend=command.backend)
+    model = opened.text_model(command.stream, command.source_lang, command.target_lang)
+    search = model.search_config(given)
     for warning in model.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     translator = TextTranslator(

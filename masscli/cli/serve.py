@@ -15,11 +15,12 @@ Examples:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from masscli.cli.options import check_changed_options
+from masscli.cli.search_options import GivenSearch
 from masscli.core.config import UnusedOption
 from masscli.core.errors import MasscliError
 from masscli.generation.config import GenerationConfig
@@ -29,6 +30,7 @@ from masscli.serving.config import ServeConfig
 def run(
     command: ServeConfig,
     search: GenerationConfig,
+    given: Annotated[dict[str, Any], GivenSearch],
     paths: Annotated[
         list[Path], typer.Argument(metavar="RUN", help="Runs or checkpoints, offered side by side.")
     ],
@@ -47,4 +49,4 @@ def run(
         UnusedOption(True, "nbest", "each request says how many alternatives it wants"),
         UnusedOption(True, "prefix_size", "there is no --prefix here", True),
     )
-    run_server(paths, command, search)
+    run_server(paths, command, given)

@@ -218,6 +218,8 @@ class InteractiveConfig:
     probabilities of its pieces, and flags (empty, looping, copied, wrong-language, truncated) or -."""
     precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
     """Arithmetic, as in `masscli generate`."""
+    backend: Literal["torch", "ctranslate2"] = "torch"
+    """What computes, as in `masscli generate`."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
 

@@ -77,9 +77,10 @@ class Service:
         models = self.batcher.models
         body = await read_body(request, models.config.max_body_bytes)
         asked = parse_request(body, request.headers.get("content-type", ""), models.config.max_text_length)
-        if asked.alternatives >= models.search.beam:
-            raise RefusedError(400, f"alternatives: at most {models.search.beam - 1} are found")
         direction = models.choose(asked.model, asked.source, asked.target)
+        most = models.max_alternatives(direction)
+        if asked.alternatives > most:
+            raise RefusedError(400, f"alternatives: at most {most} are found")
         translated = await self.batcher.translate(asked.texts, direction, 1 + asked.alternatives)
         return JSONResponse(answers.translation(asked, direction, translated))
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from masscli.api.model import Model, load
 from masscli.api.text_translation import TextTranslation, TextTranslator
 from masscli.core.errors import MasscliError
-from masscli.generation.config import GenerationConfig
 from masscli.serving.config import ServeConfig
 
 
@@ -25,10 +25,11 @@ class Direction:
 class ServedModels:
     """Models that stay in memory.
 
-    They are read and used in one thread, and replaced all at once by `reload`.
+    They are read and used in one thread, and replaced all at once by `reload`. `search` are the options of
+    the search that were given; others are those that were imported with a model, or the defaults.
     """
 
-    def __init__(self, paths: Sequence[Path], config: ServeConfig, search: GenerationConfig) -> None:
+    def __init__(self, paths: Sequence[Path], config: ServeConfig, search: Mapping[str, Any]) -> None:
         self.paths = _name_models(paths)
         self.config = config
         self.search = search
@@ -39,10 +40,16 @@ class ServedModels:
         """Read all models again. Raises MasscliError, and keeps those that are there, if one is damaged."""
         models = {}
         for name, path in self.paths.items():
-            models[name] = load(path, device=self.config.device, precision=self.config.precision)
+            models[name] = load(
+                path,
+                device=self.config.device,
+                precision=self.config.precision,
+                backend=self.config.backend,
+            )
             # Unsuitable models are refused, and weights read, before the first request.
             languages = list(trained_directions(models[name]))
-            models[name].ensemble.copy_weights()
+            if self.config.backend == "torch":
+                models[name].ensemble.copy_weights()
             for source, target in languages:
                 self._translator(models[name], source, target, nbest=1).translate([""])
         self.models = models
@@ -79,10 +86,16 @@ class ServedModels:
         model = self.models[direction.model]
         return self._translator(model, direction.source, direction.target, nbest).translate(texts)
 
+    def max_alternatives(self, direction: Direction) -> int:
+        """Return how many translations are found beside the best one."""
+        model = self.models[direction.model].text_model(None, direction.source, direction.target)
+        return model.search_config(self.search).beam - 1
+
     def _translator(self, model: Model, source: str, target: str, nbest: int) -> TextTranslator:
+        text_model = model.text_model(None, source, target)
         return TextTranslator(
-            model.text_model(None, source, target),
-            replace(self.search, nbest=nbest),
+            text_model,
+            replace(text_model.search_config(self.search), nbest=nbest),
             split=self.config.split_sentences,
             keep_placeholders=self.config.keep_placeholders,
         )

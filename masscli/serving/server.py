@@ -6,13 +6,13 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
 from masscli.core.errors import MasscliError
-from masscli.generation.config import GenerationConfig
 from masscli.serving.app import build_app
 from masscli.serving.batcher import Batcher
 from masscli.serving.config import ServeConfig
@@ -20,8 +20,8 @@ from masscli.serving.metrics import Metrics
 from masscli.serving.models import ServedModels
 
 
-def run_server(paths: Sequence[Path], config: ServeConfig, search: GenerationConfig) -> None:
-    """Serve models until SIGTERM or Ctrl-C.
+def run_server(paths: Sequence[Path], config: ServeConfig, search: Mapping[str, Any]) -> None:
+    """Serve models until SIGTERM or Ctrl-C; `search` are the options of the search that were given.
 
     Raises MasscliError if a model cannot be served, or if the address cannot be used.
     """

@@ -133,7 +133,7 @@ REFUSED = [
     (400, "alternatives: expected a whole number", b'{"q": "a", "alternatives": -1}'),
     (400, "alternatives: expected a whole number", b'{"q": "a", "alternatives": true}'),
     (400, "alternatives: expected a whole number", b'{"q": "a", "alternatives": 1e99}'),
-    (400, "alternatives: at most 4", b'{"q": "a", "alternatives": 5}'),
+    (400, "alternatives: at most 4", b'{"q": "a", "source": "en", "target": "de", "alternatives": 5}'),
     (413, "4001 characters, at most 4000", b'{"q": "' + b"a" * 4001 + b'"}'),
     (413, "longer than 20000 bytes", b'{"q": "' + b"a" * 20_000 + b'"}'),
 ]
