@@ -119,6 +119,8 @@ def build_app(batcher: Batcher, metrics: Metrics) -> ASGIApp:
         routes=routes,
         exception_handlers={RefusedError: _refuse, HTTPException: _refuse_http},
     )
+    # A redirect would repeat the Host header.
+    app.router.redirect_slashes = False
     paths = {route.path for route in routes}
     hosts = _allowed_hosts(batcher.models.config)
     guarded = TrustedHostMiddleware(app, allowed_hosts=hosts, www_redirect=False)

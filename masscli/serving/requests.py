@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 MAX_FIELDS = 1000
 """Most fields of a form."""
@@ -45,11 +45,14 @@ async def read_body(request: Request, limit: int) -> bytes:
     if declared.isdigit() and int(declared[:20]) > limit:
         raise too_long
     body = bytearray()
-    # A client may declare nothing, or less than it sends.
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise too_long
+    try:
+        # A client may declare nothing, or less than it sends.
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise too_long
+    except ClientDisconnect:
+        raise RefusedError(400, "the body is incomplete") from None
     return bytes(body)
 
 

@@ -42,6 +42,8 @@ async def _serve(models: ServedModels, listening: socket.socket) -> None:
             build_app(batcher, metrics),
             lifespan="off",
             log_config=None,
+            # What strangers send must not fill the log.
+            log_level="error",
             access_log=False,
             server_header=False,
             # Who a client is plays no role, so headers of proxies are not believed.

@@ -72,8 +72,17 @@ async def at_once(port: int, requests: list[bytes], after: object = None) -> lis
     return [parse(answer) for answer in await asyncio.gather(*tasks)]
 
 
+def damage(request: bytes, draw: random.Random) -> tuple[bytes, bool]:
+    """Return a request that is damaged anywhere, or in its body alone, and whether its length is told as it is."""
+    if draw.random() < 0.5:
+        return mutate(request, draw), False
+    body = mutate(request.partition(b"\r\n\r\n")[2], draw)
+    head = f"POST /translate HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body, True
+
+
 def mutate(request: bytes, draw: random.Random) -> bytes:
-    """Return a damaged request: bytes changed, removed, repeated or inserted, or cut short."""
+    """Return bytes that are damaged: changed, removed, repeated or inserted, or cut short."""
     data = bytearray(request)
     for _ in range(draw.randint(1, 8)):
         at = draw.randrange(len(data) + 1)
@@ -111,12 +120,14 @@ async def malformed(port: int, valid: list[bytes], count: int) -> Counter[str]:
     statuses: Counter[str] = Counter()
     slots = asyncio.Semaphore(100)
 
-    async def one(data: bytes) -> None:
+    async def one(data: bytes, is_whole: bool) -> None:
         async with slots:
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(data)
-                writer.write_eof()
+                # Of a part the server would wait for the rest.
+                if not is_whole:
+                    writer.write_eof()
                 answer = await asyncio.wait_for(reader.read(), 60)
                 writer.close()
             except (OSError, TimeoutError) as error:
@@ -124,7 +135,7 @@ async def malformed(port: int, valid: list[bytes], count: int) -> Counter[str]:
                 return
             statuses[answer[9:12].decode(errors="replace") if answer else "closed"] += 1
 
-    await asyncio.gather(*(one(mutate(draw.choice(valid), draw)) for _ in range(count)))
+    await asyncio.gather(*(one(*damage(draw.choice(valid), draw)) for _ in range(count)))
     return statuses
 
 

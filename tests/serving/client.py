@@ -112,5 +112,5 @@ class Server:
         """Return the resident memory in MiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         match = re.search(r"VmRSS:\s+(\d+) kB", status)
-        assert match is not None
+        assert match is not None, (self.process.poll(), self.messages[-20:])
         return int(match[1]) / 1024
