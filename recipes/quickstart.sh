@@ -36,7 +36,7 @@ masscli preprocess --langs en,de --trainpref text/train --validpref text/valid -
 # Pre-training reads all the sentences, and no pair. Two layers on each side are enough for such text, and learn in minutes.
 model=(--arch tiny --encoder-layers 2 --decoder-layers 2 --max-tokens 1024)
 masscli pretrain data-bin --objective mass --k 0.5 "${model[@]}" --max-update "${QUICKSTART_UPDATES:-1500}" \
-    --lr 0.002 --warmup-updates 100 --save-interval-updates 500 --save-dir runs/mass
+    --lr 0.002 --warmup-updates 100 --save-interval-updates 500 --expected-curve loss=500:1.27-1.44 --save-dir runs/mass
 
 # The same pairs and the same settings, with and without its weights.
 pairs=(--task translate -s en -t de "${model[@]}" --max-update "${QUICKSTART_UPDATES:-400}"

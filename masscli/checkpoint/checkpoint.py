@@ -52,6 +52,10 @@ from masscli.training.recipe import Recipe
 MODEL = "model.safetensors"
 OBJECTIVES = "objective.safetensors"
 OPTIMIZER = "optimizer.safetensors"
+TRAINED = "trained.safetensors"
+"""The weights to continue from, where model and objectives have their moving average (--ema-decay)."""
+CONTINUATION_FILES = (OPTIMIZER, TRAINED)
+"""What is needed only to continue a run."""
 _DAMAGE_HINT = "use another checkpoint; training goes on from the last one that is whole"
 _STEP_FOLDER = re.compile(r"step-(\d+)")
 
@@ -176,6 +180,10 @@ class Checkpoint:
             )
         return self._tensors(OPTIMIZER)
 
+    def trained_weights(self) -> dict[str, Tensor]:
+        """Return the weights to continue from by name, if the checkpoint has a moving average beside them."""
+        return self._tensors(TRAINED) if TRAINED in self.checksums else {}
+
     def verify(self) -> int:
         """Compare every file with its checksum unless this was done before, and return the number of files.
 
@@ -279,9 +287,11 @@ def save_checkpoint(
     model: Mapping[str, Tensor],
     objectives: Mapping[str, Tensor],
     optimizer: Mapping[str, Tensor],
+    trained: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write the checkpoint `folder`/step-N, replacing one of this name, and return its path.
 
+    `trained` are the weights to continue from, if those of model and objectives are an average of them.
     Raises MasscliError if it cannot be written; nothing is left behind then.
     """
     final = folder / f"step-{state.step:07d}"
@@ -291,7 +301,8 @@ def save_checkpoint(
         partial.mkdir(parents=True)
         write_synced(partial / "recipe.toml", to_toml(to_dict(recipe)).encode())
         tokenizer.save(partial)
-        for name, tensors in ((MODEL, model), (OBJECTIVES, objectives), (OPTIMIZER, optimizer)):
+        files = {MODEL: model, OBJECTIVES: objectives, OPTIMIZER: optimizer, TRAINED: trained}
+        for name, tensors in files.items():
             if tensors:
                 on_cpu = {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}
                 save_tensors(on_cpu, partial / name)
@@ -362,13 +373,14 @@ def remove_checkpoint(folder: Path, step: int) -> None:
 
 
 def drop_optimizer_state(path: Path) -> None:
-    """Delete the state of the optimizer of a checkpoint, which keeps its weights; nothing if it has none."""
+    """Delete what a checkpoint needs only to be continued, such as the state of the optimizer."""
     contents = read_state_file(path)
     # The list of files is changed first: a kill in between leaves a file that no list names.
-    if OPTIMIZER in contents.files:
-        files = {name: checksum for name, checksum in contents.files.items() if name != OPTIMIZER}
+    files = {name: digest for name, digest in contents.files.items() if name not in CONTINUATION_FILES}
+    if files != contents.files:
         write_state_file(path, replace(contents, files=files))
-    (path / OPTIMIZER).unlink(missing_ok=True)
+    for name in CONTINUATION_FILES:
+        (path / name).unlink(missing_ok=True)
 
 
 def remove_partial_saves(run: Path) -> None:

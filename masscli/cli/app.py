@@ -34,7 +34,7 @@ COMMANDS = {
     "score": "Compare text, labels, tags or answers with references.",
     "compare": "Compare two models, or their outputs, line by line.",
     "average": "Average the weights of several checkpoints.",
-    "import": "Turn published weights of other toolkits into a run.",
+    "import": "Turn published weights of other programs into a run.",
     "export": "Turn a run into files that other programs read.",
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
     "bench": "Measure speed on this machine, beside plain PyTorch.",

@@ -64,6 +64,10 @@ def run(
     """Translate, or score given translations, line by line."""
     if (command.prefix is not None) != (search.prefix_size > 0):
         raise MasscliError("--prefix and --prefix-size belong together", "--prefix FILE --prefix-size N")
+    if command.constraints is not None and (search.sampling or search.diverse_beam_groups > 1):
+        raise MasscliError(
+            "--constraints need a plain beam search", "leave out --sampling and --diverse-beam-groups"
+        )
     if distributed.world_size == 1:
         _generate(command, search, given, paths, None)
         return
@@ -114,15 +118,13 @@ def _generate(
         backend=command.backend,
     )
     model = opened.text_model(stream=command.stream, source=command.source_lang, target=command.target_lang)
-    for warning in model.warnings:
-        _warn(warning)
+    if not command.quiet:
+        for warning in model.warnings:
+            _warn(warning)
     imported = model.ensemble.first.state.generation
     if imported:
         search = model.search_config(given)
-        listed = " ".join(f"{flag(name)} {value}" for name, value in imported.items())
-        print(
-            f"search: {listed}, as the model's own program does, unless flags say otherwise", file=sys.stderr
-        )
+        _show_search(imported, command.quiet)
     texts, references = _open_input(model, command)
     if group is not None:
         group.send(model)
@@ -141,10 +143,19 @@ def _generate(
             raise MasscliError(
                 f"--reference has more than the {translator.report.lines} lines of the input", ONE_EACH
             )
-    verb = "scored" if scores_only else "translated"
-    _summarise(
-        verb, translator.report, translator.max_source_length, ready - started, time.perf_counter() - ready
-    )
+    if not command.quiet:
+        verb = "scored" if scores_only else "translated"
+        seconds = time.perf_counter() - ready
+        _summarise(verb, translator.report, translator.max_source_length, ready - started, seconds)
+
+
+def _show_search(imported: Mapping[str, object], quiet: bool) -> None:
+    """Print the options of the search that come from the checkpoint."""
+    listed = " ".join(f"{flag(name)} {value}" for name, value in imported.items())
+    if not quiet:
+        print(
+            f"search: {listed}, as the model's own program does, unless flags say otherwise", file=sys.stderr
+        )
 
 
 def _make_translator(
@@ -248,7 +259,8 @@ def _outputs(
     source, target = model.task.source, model.task.target
     if command.score_reference is None:
         prefixes = iter_lines(command.prefix) if command.prefix is not None else None
-        yield from translator.translate(texts, source, target, prefixes)
+        constraints = iter_lines(command.constraints) if command.constraints is not None else None
+        yield from translator.translate(texts, source, target, prefixes, constraints)
         return
     for translation in translator.score(texts, iter_lines(command.score_reference), source, target):
         yield [translation]

@@ -1,4 +1,4 @@
-"""Join the parts that masscli preprocess --part encoded, into one data folder.
+"""Join the parts that preprocess --part encoded.
 
 The parts may have been encoded on different machines, with the same command but for --part and --destdir. The
 result has the same bytes as that of a single masscli preprocess.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from masscli.training.events import Event, Finished, Stepped
+    from masscli.training.events import Evaluated, Event, Finished, Stepped
 
 
 class Warnings:
@@ -38,13 +39,15 @@ def follow(events: Iterable[Event], start: int, last: int | None, console: Conso
     from masscli.training.events import Evaluated, Finished, Saved, Stepped
 
     warnings = Warnings()
+    began = time.monotonic()
     with _progress_bar(console) as progress:
         task = progress.add_task("", total=last, completed=start, text="")
         for event in events:
             match event:
                 case Stepped():
                     progress.update(task, completed=event.step, text=_format_speed(event))
-                    _print(progress, _format_step(event))
+                    seconds = time.monotonic() - began
+                    _print(progress, _format_step(event, _seconds_left(event.step, start, last, seconds)))
                     for text in warnings.new(event.warnings):
                         progress.console.print(
                             f"warning: {text}", highlight=False, markup=False, style="yellow"
@@ -54,12 +57,37 @@ def follow(events: Iterable[Event], start: int, last: int | None, console: Conso
                         f"{name} {value:.4g}" for name, value in _without_repeats(event.metrics).items()
                     )
                     _print(progress, f"valid {event.step}: {metrics}  ({event.seconds:.0f} s)")
+                    for line in _compare_with_expected(event):
+                        _print(progress, line)
                 case Saved():
                     best = " (best)" if event.best else ""
                     _print(progress, f"saved {event.path}{best}")
                 case Finished():
                     return event
     raise AssertionError("a run ends with Finished")
+
+
+def _compare_with_expected(event: Evaluated) -> Iterator[str]:
+    """Yield a line for each metric of which the recipe says what it should be by now."""
+    for name, (low, high) in event.expected.items():
+        value = event.metrics[name]
+        band = f"{low:.4g} to {high:.4g}, which earlier runs of this recipe had at update {event.step}"
+        if low <= value <= high:
+            yield f"{name} {value:.4g} is inside {band}"
+        elif value < low:
+            yield f"warning: {name} {value:.4g} is below {band}"
+        else:
+            yield f"warning: {name} {value:.4g} is above {band}"
+
+
+def _seconds_left(step: int, start: int, last: int | None, seconds: float) -> float | None:
+    """Return the seconds to update `last`, if that is known; `seconds` have passed since update `start`.
+
+    Validations and checkpoints count as they did until now. The first update says nothing yet.
+    """
+    if last is None or step - start < 2:
+        return None
+    return (last - step) * seconds / (step - start)
 
 
 def _progress_bar(console: Console) -> Progress:
@@ -78,8 +106,11 @@ def _print(progress: Progress, line: str) -> None:
     progress.console.print(line, highlight=False)
 
 
-def _format_step(event: Stepped) -> str:
-    """Return the line that the console shows for a `Stepped` event."""
+def _format_step(event: Stepped, remaining: float | None) -> str:
+    """Return the line that the console shows for a `Stepped` event.
+
+    `remaining` are the seconds to the end of the run, if its last update is known.
+    """
     losses = "  ".join(f"{name} {value:.3f}" for name, value in event.losses.items())
     parts = [
         f"{event.step}: {losses}",
@@ -88,6 +119,8 @@ def _format_step(event: Stepped) -> str:
         _format_speed(event),
         f"{event.memory:.1f} GiB",
     ]
+    if remaining is not None:
+        parts.append(f"{_format_duration(remaining)} left")
     # Several streams have the same figure; their values are shown side by side.
     by_name: dict[str, list[str]] = {}
     for name, value in event.objective_metrics.items():
@@ -100,6 +133,20 @@ def _format_step(event: Stepped) -> str:
     if event.oom_retries:
         parts.append(f"{event.oom_retries} updates split for want of memory")
     return "  ".join(parts)
+
+
+def _format_duration(seconds: float) -> str:
+    """Return a duration as days, hours and minutes, or as seconds if it is short."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min"
 
 
 def _format_speed(event: Stepped) -> str:

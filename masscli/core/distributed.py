@@ -1,31 +1,52 @@
 """The number of this process among all, and the few collectives that training needs.
 
-Processes are started by plain `torchrun`, which sets RANK, WORLD_SIZE, LOCAL_RANK and MASTER_*; variables of
-SLURM are not read. With a single process every function here does nothing.
+Processes are started by plain `torchrun`, which sets RANK, WORLD_SIZE, LOCAL_RANK and MASTER_*, or by SLURM's
+srun (core/slurm.py). With a single process every function here does nothing.
+
+A process that stays away while the others wait is noticed. It prints the stacks of its own threads when it
+has been outside of collectives for as long as the others are patient; these stop with an error that names it.
+With NCCL, whose operations do not wait, PyTorch's own watchdog ends the others.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from masscli.core.errors import MasscliError
+from masscli.core.slurm import torchrun_variables
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+    from torch.distributed.distributed_c10d import Store
 
+os.environ.update(torchrun_variables(os.environ))
 rank = int(os.environ.get("RANK", "0"))
 world_size = int(os.environ.get("WORLD_SIZE", "1"))
 local_rank = int(os.environ.get("LOCAL_RANK", "0"))
 
+DEFAULT_TIMEOUT = timedelta(minutes=30)
+"""How long processes wait for one another."""
+REPORT_SECONDS = 3.0
+"""How long a process that has waited in vain gives the others to say the same."""
 
-def start(device: torch.device) -> None:
+_store: Store | None = None
+_timeout = DEFAULT_TIMEOUT
+
+
+def start(device: torch.device, timeout: timedelta = DEFAULT_TIMEOUT) -> None:
     """Join the process group, with NCCL on GPUs and gloo otherwise.
 
-    From then on a device without a number means this process's own GPU. Raises MasscliError if WORLD_SIZE is
-    set without the variables that go with it.
+    From then on a device without a number means this process's own GPU, and no process waits for another one
+    longer than `timeout`. Raises MasscliError if WORLD_SIZE is set without the variables that go with it.
     """
+    global _store, _timeout
     # torch is imported inside of functions, so that commands without a model do not wait for it.
     if device.type == "cuda":
         import torch
@@ -50,19 +71,19 @@ def start(device: torch.device) -> None:
     if device.type == "cuda":
         backend = "nccl"
         own_gpu = device
-    if not _shares_store_of_torchrun():
-        dist.init_process_group(backend, device_id=own_gpu)
-        return
-
-    # torchrun keeps its store when it starts dead processes again, with addresses of the dead in it (PyTorch
-    # issue 135712), so each start gets a part of the store for itself. On several machines the number of
-    # starts is not the same on all; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
-    agent_store, _, _ = next(rendezvous("env://"))
-    store = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", agent_store)
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, device_id=own_gpu)
+    _timeout = timeout
+    _store, _, _ = next(rendezvous("env://", timeout=timeout))
+    if _shares_store_of_torchrun():
+        # torchrun keeps its store when it starts dead processes again, with addresses of the dead in it
+        # (PyTorch issue 135712), so each start gets a part of the store for itself. On several machines the
+        # number of starts is not the same on all; there TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
+        _store = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", _store)
+    dist.init_process_group(
+        backend, store=_store, rank=rank, world_size=world_size, timeout=timeout, device_id=own_gpu
+    )
 
 
 def work_alone() -> None:
@@ -84,6 +105,7 @@ def stop() -> None:
     if world_size > 1:
         import torch.distributed as dist
 
+        faulthandler.cancel_dump_traceback_later()
         if dist.is_initialized():
             dist.destroy_process_group()
 
@@ -93,7 +115,8 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     if world_size > 1:
         import torch.distributed as dist
 
-        dist.all_reduce(tensor)
+        with _waiting():
+            dist.all_reduce(tensor)
     return tensor
 
 
@@ -102,7 +125,8 @@ def broadcast(tensor: Tensor) -> Tensor:
     if world_size > 1:
         import torch.distributed as dist
 
-        dist.broadcast(tensor, 0)
+        with _waiting():
+            dist.broadcast(tensor, 0)
     return tensor
 
 
@@ -111,4 +135,40 @@ def barrier() -> None:
     if world_size > 1:
         import torch.distributed as dist
 
-        dist.barrier()
+        with _waiting():
+            dist.barrier()
+
+
+@contextmanager
+def _waiting() -> Iterator[None]:
+    """Watch over a collective: a process that is outside of one for too long prints its stacks.
+
+    Raises MasscliError, which names the processes that did not come, if this one has waited too long.
+    """
+    faulthandler.cancel_dump_traceback_later()
+    try:
+        yield
+    except RuntimeError as error:
+        # PyTorch has no class of its own for this error of gloo.
+        if "imed out" not in str(error):
+            raise
+        missing = _missing_processes()
+        who = "the connection"
+        if missing:
+            who = f"process {', '.join(map(str, missing))}"
+        raise MasscliError(
+            f"process {rank} has waited {_timeout.total_seconds():.0f} s for {who}",
+            "see the stack that the other one has printed; the same command goes on from the last checkpoint",
+        ) from None
+    # A little earlier than the others give up, since that may end this process, too.
+    seconds = 0.9 * _timeout.total_seconds()
+    faulthandler.dump_traceback_later(seconds)
+
+
+def _missing_processes() -> list[int]:
+    """Return the processes that are not waiting as this one is."""
+    assert _store is not None
+    _store.set(f"waited-in-vain-{rank}", "1")
+    # The others began to wait at another time.
+    time.sleep(REPORT_SECONDS)
+    return [other for other in range(world_size) if not _store.check([f"waited-in-vain-{other}"])]

@@ -35,6 +35,8 @@ class Purpose(IntEnum):
     """From which ends a pair of segments is truncated. Index: pair."""
     STATIC_MASKS = 6
     """Masks that are the same in each epoch. Index: example."""
+    SEGMENTATION = 7
+    """Into which pieces the words of an example are split. Indices: epoch, example."""
 
 
 def make_generator(

@@ -38,6 +38,12 @@ class GenerationConfig:
     """Shortest output, in tokens."""
     no_repeat_ngram_size: int = 0
     """Never repeat an n-gram of this size; 0 allows all."""
+    repetition_penalty: float = 1.0
+    """Multiply the log-probability of pieces that the output has already by this; above 1 it repeats less
+    (Keskar et al. 2019)."""
+    mbr: bool = False
+    """Minimum Bayes risk: print the one of --beam outputs, best sampled, that has the highest mean chrF
+    against all of them."""
     prefix_size: int = 0
     """Force this many tokens at the start of each output, taken from the text given with --prefix."""
     diverse_beam_groups: int = 1
@@ -57,7 +63,12 @@ class GenerationConfig:
         diverse = self.diverse_beam_groups > 1
         divides_beam = self.diverse_beam_groups > 0 and self.beam % self.diverse_beam_groups == 0
         check(
-            *positive(self, "beam", "temperature"),
+            *positive(self, "beam", "temperature", "repetition_penalty"),
+            (
+                not self.mbr or self.beam > 1,
+                "mbr",
+                "needs several outputs to choose from: --beam 20 --sampling",
+            ),
             *not_negative(self, "no_repeat_ngram_size", "prefix_size", "sampling_topk", "min_len"),
             (
                 0 < self.nbest <= self.beam,
@@ -121,6 +132,9 @@ class GenerateConfig:
     prefix: Path | None = None
     """File with a line for each line of the input; each output must begin with the first --prefix-size pieces
     of its line."""
+    constraints: Path | None = None
+    """File with a line for each line of the input: phrases, separated by tabs, that each output must contain,
+    in any order."""
     stream: str | None = None
     """Which task to generate for, of a run that was trained on several; recipe.toml names its streams."""
     gen_subset: str | None = None
@@ -143,8 +157,7 @@ class GenerateConfig:
     line of a pipe or a terminal at once."""
     precision: Literal["auto", "bf16", "fp16", "fp32", "int8"] = "auto"
     """Arithmetic. auto is bf16 on GPUs that have it and on CPUs where it measures as faster, else fp32. int8
-    has 8-bit weights, on a CPU: several times as fast, with slightly different output. fp16 is only for
-    --backend ctranslate2."""
+    has 8-bit weights, on a CPU: several times as fast, with slightly different output."""
     backend: Literal["torch", "ctranslate2"] = "torch"
     """What decodes. ctranslate2 (pip install 'masscli[ct2]') converts a translator once for each direction,
     beside its checkpoint; it finishes a line as soon as --beam hypotheses have ended."""
@@ -152,6 +165,8 @@ class GenerateConfig:
     """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
     seed: int = 1
     """Seed of --sampling."""
+    quiet: bool = False
+    """Print neither the summary nor warnings about the lines."""
 
     def __post_init__(self) -> None:
         # A complete output takes the place of a file of its name, and the input would be lost.
@@ -160,11 +175,6 @@ class GenerateConfig:
             *positive(self, "batch_tokens", "batch_size", "buffer_size"),
             *not_negative(self, "seed", "min_piece_count"),
             (self.gen_subset is None or self.input is None, "gen_subset", "cannot be combined with --input"),
-            (
-                self.precision != "fp16" or self.backend == "ctranslate2",
-                "precision",
-                "fp16 is only for --backend ctranslate2",
-            ),
             (not replaces_input, "output", "is the input, which it would replace"),
             (
                 self.min_piece_count == 0 or self.score_reference is None,
@@ -175,6 +185,11 @@ class GenerateConfig:
                 self.write_reference is None or self.write_reference != self.output,
                 "write_reference",
                 "is --output, too",
+            ),
+            (
+                self.score_reference is None or self.constraints is None,
+                "score_reference",
+                "cannot be combined with --constraints",
             ),
             (
                 self.score_reference is None or self.prefix is None,

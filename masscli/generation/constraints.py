@@ -77,6 +77,10 @@ class Constraints:
         # (F, W): the model's own scores of the F forced pieces, before any rule overwrites them.
         forced_scores = scores[sentences, :, pieces]
 
+        # What repeats costs more, also in the score, as in Hugging Face's beam search.
+        if self.config.repetition_penalty != 1 and step:
+            repeated = scores.gather(2, history) * self.config.repetition_penalty
+            scores.scatter_(2, history, repeated)
         scores.index_fill_(2, self.forbidden, -torch.inf)
         # The penalty is part of the score, as in fairseq.
         if self.config.unkpen:

@@ -21,7 +21,7 @@ from masscli.generation.config import GenerationConfig
 from masscli.generation.hypotheses import Hypothesis
 from masscli.models.config import ModelConfig
 
-_UNSUPPORTED = ("sampling", "unkpen", "prefix_size", "diverse_beam_groups")
+_UNSUPPORTED = ("sampling", "unkpen", "prefix_size", "diverse_beam_groups", "repetition_penalty")
 """Fields of GenerationConfig that must have their defaults."""
 
 
@@ -79,11 +79,15 @@ class CTranslate2Decoder:
         target: str,
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
+        phrases: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Hypothesis]]:
         """Return the n best outputs in language `target` of each source in language `source`.
 
-        A source has no special tokens, and at most `max_source_length` tokens. Prefixes must be empty.
+        A source has no special tokens, and at most `max_source_length` tokens. Prefixes must be empty. Raises
+        MasscliError if there are phrases that outputs must contain.
         """
+        if phrases is not None and any(phrases):
+            raise _refusal("--constraints")
         results: list[list[Hypothesis]] = [[] for _ in sources]
         pending = []
         for limit, numbers in self._group_by_limit(sources):

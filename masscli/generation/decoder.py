@@ -53,6 +53,7 @@ class TextDecoder(Protocol):
         target: str,
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
+        phrases: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Hypothesis]]:
         """Return the n best outputs of each source."""
         ...
@@ -119,13 +120,14 @@ class Decoder:
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
         sample_keys: Sequence[int] | None = None,
+        phrases: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Hypothesis]]:
         """Return the n best outputs in language `target` of each source in language `source`.
 
         A source has no special tokens, and at most `max_source_length` tokens. `prefixes` are pieces that
         each output must begin with. `sample_keys`, together with the seed, say which random numbers a
         sentence gets when sampling; by default they follow from its pieces, so that equal sentences get equal
-        samples.
+        samples. `phrases` are, for each sentence, phrases that its outputs must contain.
         """
         results: list[list[Hypothesis]] = [[] for _ in sources]
         if sample_keys is None:
@@ -135,6 +137,13 @@ class Decoder:
                 sample_keys = [content_key(ids) for ids in sources]
         if prefixes is None:
             prefixes = [()] * len(sources)
+        if phrases is None:
+            phrases = [()] * len(sources)
+        # An output must have room for what it has to contain.
+        needed = [
+            len(prefix) + sum(map(len, of_sentence))
+            for prefix, of_sentence in zip(prefixes, phrases, strict=True)
+        ]
         with torch.inference_mode(), self._eval_mode():
             # Batches are of sentences of similar length, so results come out of order.
             for batch in self._batches([len(ids) for ids in sources], self.config.beam):
@@ -144,7 +153,7 @@ class Decoder:
                 hypotheses = search(
                     self._stepper(select(sources, batch), source, target, self.config.beam),
                     torch.full((len(batch),), start, device=self.device),
-                    [self._length_limit(len(sources[i]), len(prefixes[i])) for i in batch],
+                    [self._length_limit(len(sources[i]), needed[i]) for i in batch],
                     self.config,
                     self.framing.vocab,
                     prefixes=select(prefixes, batch),
@@ -152,6 +161,7 @@ class Decoder:
                     keys=select(sample_keys, batch),
                     allowed=self.allowed,
                     forced=forced,
+                    phrases=select(phrases, batch),
                 )
                 for i, n_best in zip(batch, hypotheses, strict=True):
                     results[i] = n_best
@@ -198,10 +208,10 @@ class Decoder:
         # Every sentence is in one batch, so none is missing; the condition is for the type checker.
         return [hypothesis for hypothesis in results if hypothesis is not None]
 
-    def _length_limit(self, source_length: int, prefix_length: int) -> int:
+    def _length_limit(self, source_length: int, needed: int) -> int:
         """Return the largest number of pieces in an output."""
-        # A prefix must fit.
-        limit = max(self.config.length_limit(source_length), prefix_length)
+        # A prefix and phrases must fit.
+        limit = max(self.config.length_limit(source_length), needed)
         return int(min(limit, self.max_output_length(source_length)))
 
     def _batches(self, lengths: Sequence[int], width: int) -> Iterator[list[int]]:

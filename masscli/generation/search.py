@@ -25,6 +25,7 @@ from masscli.generation.beam import Beam, StepSelection
 from masscli.generation.config import GenerationConfig
 from masscli.generation.constraints import Constraints
 from masscli.generation.hypotheses import Hypothesis, HypothesisPool
+from masscli.generation.lexical import ConstrainedBeam
 from masscli.generation.sampling import SamplingStrategy
 from masscli.generation.stepper import Stepper
 from masscli.text.vocabulary import Vocabulary
@@ -59,6 +60,7 @@ def search(
     keys: Sequence[int] | None = None,
     allowed: Tensor | None = None,
     forced: Sequence[int] = (),
+    phrases: Sequence[Sequence[Sequence[int]]] | None = None,
 ) -> list[list[Hypothesis]]:
     """Return the `config.nbest` best hypotheses of each of S sentences, best first.
 
@@ -67,7 +69,8 @@ def search(
     ...) decide what is sampled. `allowed` (V,) bool, if given, are the only pieces that may be generated. The
     list of a sentence is shorter, or empty, only where the rules or a small vocabulary left nothing else to
     find. `forced` are tokens that the decoder reads after its first input. They cost nothing, count in the
-    length that a score is divided by, and are no part of a hypothesis.
+    length that a score is divided by, and are no part of a hypothesis. `phrases` are, for each sentence, the
+    phrases that its outputs must contain, as pieces.
     """
     if not limits:
         return []
@@ -80,6 +83,8 @@ def search(
         if keys is None:
             keys = range(len(limits))
         strategy = SamplingStrategy(config, vocabulary.eos, seed, keys, steps, device)
+    elif phrases is not None and any(phrases):
+        strategy = ConstrainedBeam(config, vocabulary.eos, phrases)
     else:
         strategy = Beam(config, vocabulary.eos)
     return _Search(stepper, starts, config, constraints, strategy, steps).run()

@@ -66,6 +66,7 @@ class Request:
     target: str
     targets: Sequence[Ids] | None = None
     prefixes: Sequence[Sequence[int]] | None = None
+    phrases: Sequence[Sequence[Sequence[int]]] | None = None
 
     def share(self) -> list[int]:
         """Return the numbers of the sentences that this process decodes: of any length, as the others do."""
@@ -88,10 +89,11 @@ class SharedDecoder(Decoder):
         *,
         prefixes: Sequence[Sequence[int]] | None = None,
         sample_keys: Sequence[int] | None = None,
+        phrases: Sequence[Sequence[Sequence[int]]] | None = None,
     ) -> list[list[Hypothesis]]:
         """Return the n best outputs of each source, as `Decoder.generate` does with its own keys."""
         assert sample_keys is None
-        return self._decode_together(Request(sources, source, target, prefixes=prefixes))
+        return self._decode_together(Request(sources, source, target, prefixes=prefixes, phrases=phrases))
 
     def score(
         self, sources: Sequence[Ids], targets: Sequence[Ids], source: str, target: str
@@ -127,7 +129,12 @@ class SharedDecoder(Decoder):
                 prefixes = None
                 if request.prefixes is not None:
                     prefixes = select(request.prefixes, numbers)
-                results = super().generate(sources, request.source, request.target, prefixes=prefixes)
+                phrases = None
+                if request.phrases is not None:
+                    phrases = select(request.phrases, numbers)
+                results = super().generate(
+                    sources, request.source, request.target, prefixes=prefixes, phrases=phrases
+                )
         except MasscliError as error:
             return error
         return dict(zip(numbers, results, strict=True))

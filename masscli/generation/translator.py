@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 
 import numpy as np
 from torch import Tensor
@@ -22,6 +22,7 @@ from masscli.data.batches.sequences import Truncation, join_turns
 from masscli.generation.config import GenerationConfig
 from masscli.generation.decoder import Decoder, TextDecoder
 from masscli.generation.hypotheses import Hypothesis
+from masscli.generation.minimum_risk import rank_by_utility
 from masscli.models.transformer import Transformer
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.unknown_pieces import UnknownPieces
@@ -132,6 +133,10 @@ class Translator:
         self.tokenizer = tokenizer
         self.buffer_size = buffer_size
         self.truncation = truncation
+        self.config = config
+        if config.mbr:
+            # All outputs of a line take part in the choice.
+            config = replace(config, nbest=config.beam)
         self.decoder = make_decoder(
             models,
             framing,
@@ -147,13 +152,20 @@ class Translator:
         self.report = Report()
 
     def translate(
-        self, lines: Iterable[str], source: str, target: str, prefixes: Iterable[str] | None = None
+        self,
+        lines: Iterable[str],
+        source: str,
+        target: str,
+        prefixes: Iterable[str] | None = None,
+        constraints: Iterable[str] | None = None,
     ) -> Iterator[list[Translation]]:
         """Yield the n best translations of each line from language `source` to `target`, at least one.
 
         `prefixes` has a line for each line; the output begins with its first `config.prefix_size` pieces.
+        `constraints` has phrases for each line, separated by tabs, which the output contains.
         """
         remaining_prefixes = iter(prefixes) if prefixes is not None else None
+        remaining_constraints = iter(constraints) if constraints is not None else None
         count = 0
         for first, texts in self._buffers(lines):
             count += len(texts)
@@ -163,11 +175,22 @@ class Translator:
                 size = self.decoder.config.prefix_size
                 prefix_ids = [ids[:size] for ids in self.tokenizer.encode_lines(prefix_texts, target)]
                 self._count_unknown("--prefix", first, prefix_ids)
+            phrases: list[list[list[int]]] = [[] for _ in texts]
+            if remaining_constraints is not None:
+                phrase_lines = _take_lines(remaining_constraints, first, len(texts), "--constraints")
+                phrases = [self._phrases(line, target) for line in phrase_lines]
+                self._count_unknown(
+                    "--constraints", first, [list(chain.from_iterable(found)) for found in phrases]
+                )
             ids = self._source_ids(texts, first, source)
             # The model is asked for lines that are not empty only.
             not_empty = [i for i, row in enumerate(ids) if len(row)]
             n_best = self.decoder.generate(
-                [ids[i] for i in not_empty], source, target, prefixes=[prefix_ids[i] for i in not_empty]
+                [ids[i] for i in not_empty],
+                source,
+                target,
+                prefixes=[prefix_ids[i] for i in not_empty],
+                phrases=[phrases[i] for i in not_empty],
             )
             hypotheses_of = dict(zip(not_empty, n_best, strict=True))
             for i in range(len(texts)):
@@ -175,6 +198,8 @@ class Translator:
         if remaining_prefixes is not None:
             # A file that is longer than the input is as wrong as one that is shorter.
             _require_end(remaining_prefixes, count, "--prefix")
+        if remaining_constraints is not None:
+            _require_end(remaining_constraints, count, "--constraints")
 
     def score(
         self, lines: Iterable[str], references: Iterable[str], source: str, target: str
@@ -211,8 +236,11 @@ class Translator:
         if nothing_found:
             self.report.nothing_found.append(line)
             hypotheses = [EMPTY_HYPOTHESIS]
-        self._count(line, hypotheses[0])
         translations = [self._translation(self.tokenizer.decode(h.ids, target), h) for h in hypotheses]
+        if self.config.mbr:
+            ranking = rank_by_utility([translation.text for translation in translations])
+            translations = [translations[number] for number in ranking[: self.config.nbest]]
+        self._count(line, translations[0].hypothesis)
         if not nothing_found and not translations[0].text.strip():
             self.report.blank.append(line)
         return translations
@@ -224,6 +252,11 @@ class Translator:
         if hypothesis.token_scores:
             pieces = tuple(self.tokenizer.ids_to_pieces([*hypothesis.ids, self.tokenizer.vocab.eos]))
         return Translation(text, hypothesis, pieces)
+
+    def _phrases(self, line: str, language: str) -> list[list[int]]:
+        """Return the pieces of each phrase of a line, which tabs separate."""
+        texts = [text for text in line.split("\t") if text.strip()]
+        return [ids for ids in self.tokenizer.encode_lines(texts, language) if ids]
 
     def _check_target_length(self, line: int, length: int, source_length: int) -> None:
         """Raise MasscliError where a reference of this length does not fit behind its source."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from masscli.models.attention import CrossAttention, SelfAttention
 from masscli.models.cache import Cache, LayerCache
@@ -136,6 +138,8 @@ class Stack(nn.Module):
         super().__init__()
         self.share = config.share_layers
         self.num_layers = num_layers
+        self.checkpoint_activations = False
+        """Whether layers run again in the backward pass, so that what is inside them need not be kept."""
         layers = [Layer(config, cross, languages)]
         # What a layer after the first one has of its own, by what all layers share.
         own_parts: dict[str, Parts] = {"none": "both", "attention": "ffn", "ffn": "attention"}
@@ -164,11 +168,13 @@ class Stack(nn.Module):
     ) -> Tensor:
         """Map x (B, T, D) to (B, T, D)."""
         for attention_layer, ffn_layer in self.layer_halves:
-            if attention_layer is ffn_layer:
-                # A call of the whole layer, so that hooks and per-layer compilation apply.
-                x = attention_layer(x, mask, memory, language)
+            if self.checkpoint_activations and torch.is_grad_enabled():
+                # The state of the random generator is restored, so dropout is the same both times.
+                x = checkpoint(
+                    _run_layer, attention_layer, ffn_layer, x, mask, memory, language, use_reentrant=False
+                )
             else:
-                x = ffn_layer.ffn_block(attention_layer.attention_block(x, mask, memory, language))
+                x = _run_layer(attention_layer, ffn_layer, x, mask, memory, language)
         return self.apply_norm(x)
 
     def apply_norm(self, x: Tensor) -> Tensor:
@@ -177,3 +183,19 @@ class Stack(nn.Module):
             return x
         normed: Tensor = self.norm(x)
         return normed
+
+
+def _run_layer(
+    attention_layer: Layer,
+    ffn_layer: Layer,
+    x: Tensor,
+    mask: Tensor | None,
+    memory: Memory | None,
+    language: int,
+) -> Tensor:
+    """Map x (B, T, D) to (B, T, D) with the attention of one layer and the FFN of another."""
+    if attention_layer is ffn_layer:
+        # A call of the whole layer, so that hooks and per-layer compilation apply.
+        y: Tensor = attention_layer(x, mask, memory, language)
+        return y
+    return ffn_layer.ffn_block(attention_layer.attention_block(x, mask, memory, language))

@@ -69,6 +69,13 @@ class SentencePieceModel:
         text: str = self.processor.decode(list(ids))
         return self._reserved_text.restore(text)
 
+    def pieces_and_scores(self) -> tuple[list[str], list[float]]:
+        """Return every piece as the model has it, and its score."""
+        ids = list(range(len(self)))
+        pieces: list[str] = self.processor.id_to_piece(ids)
+        scores: list[float] = self.processor.get_score(ids)
+        return pieces, scores
+
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
         """Return the pieces; an id beyond the model's end is written as `<id>`."""
         return pieces_of(ids, self._pieces)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular
 from masscli.text.bpe_codes import read_bpe_files
+from masscli.text.bpe_dropout import BpeDropout
 from masscli.text.byte_level_bpe import piece_text
 from masscli.text.fast_tokenizer import FastTokenizerModel
 from masscli.text.markers import (
@@ -39,7 +40,7 @@ from masscli.text.model_kinds import (
 )
 from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel
 from masscli.text.preprocessing import TextPreprocessing
-from masscli.text.sentencepiece_model import train_sentencepiece
+from masscli.text.sentencepiece_model import SentencePieceModel, train_sentencepiece
 from masscli.text.subword_model import BadModelError, SubwordModel
 from masscli.text.tokenizer_card import (
     RESERVED_PIECES,
@@ -260,6 +261,19 @@ class Tokenizer:
     def ids_to_pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the pieces as the model writes them; an id that it has no piece for is written as `<id>`."""
         return self._model.id_to_piece(ids)
+
+    def bpe_dropout(self, dropout: float, max_length: int) -> BpeDropout:
+        """Return a function that splits words into other pieces; see BpeDropout.
+
+        Raises MasscliError if the model is not a BPE of SentencePiece.
+        """
+        if self.model_kind != TRAINED_BPE or not isinstance(self._model, SentencePieceModel):
+            raise MasscliError(
+                f"--bpe-dropout: the vocabulary is {self.model_kind}, not a BPE of SentencePiece",
+                "leave it out, or make a vocabulary with `masscli preprocess`",
+            )
+        pieces, scores = self._model.pieces_and_scores()
+        return BpeDropout(pieces, scores, SENTENCEPIECE_SPACE, dropout, max_length)
 
     def all_pieces(self) -> list[str]:
         """Return every piece of the model, in the order of the ids."""

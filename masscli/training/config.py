@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from masscli.core.config import Flags, check, config, not_negative, positive
+from masscli.core.config import Flags, Rule, below_one, check, config, not_negative, positive
+from masscli.training.expected_curve import parse_expected_curve
 
 
 @config
@@ -60,6 +61,9 @@ class OptimConfig:
     """Weight decay (default: 0; for adamw_bert, lamb and adam_openai 0.01)."""
     decay_all: bool = False
     """Apply weight decay to biases and layer norms too, as fairseq does and BERT does not."""
+    ema_decay: float = 0.0
+    """Keep a moving average of the weights that decays by this factor, such as 0.999, and validate, save and
+    use the average; 0 keeps none."""
     clip_norm: float = 1.0
     """Clip the norm of the gradient at this value; 0 turns clipping off."""
     layer_decay: float = 1.0
@@ -79,6 +83,7 @@ class OptimConfig:
             *positive(self, "lr", "adam_eps"),
             *not_negative(self, "warmup_updates", "clip_norm", "weight_decay", "end_lr", "warmup_init_lr"),
             *not_negative(self, "decay_updates", "lr_patience", "lr_threshold"),
+            *below_one(self, "ema_decay"),
             (0 < self.lr_shrink < 1, "lr_shrink", f"must lie between 0 and 1, got {self.lr_shrink}"),
             (0 < self.layer_decay <= 1, "layer_decay", f"must lie above 0, up to 1, got {self.layer_decay}"),
             (betas_fit, "adam_betas", "expected two numbers in [0, 1)"),
@@ -127,6 +132,9 @@ class TrainConfig:
     shard_model: bool = False
     """Distribute parameters, gradients and the state of the optimizer over the processes (FSDP2), for models
     that do not fit on one device. Validation and back-translation still gather the weights."""
+    checkpoint_activations: bool = False
+    """Keep only the inputs of layers for the backward pass, and compute the rest again: the same gradients,
+    for less memory and about a third more time."""
     compile: bool = False
     """Compile each layer with torch.compile; on a CPU this needs a C++ compiler."""
     device: str = "auto"
@@ -148,8 +156,14 @@ class TrainConfig:
     variables, such as WANDB_MODE=offline, apply."""
     event_sinks: tuple[str, ...] = ()
     """Also give the events of the run to these plug-ins; masscli's own are tensorboard and wandb."""
+    bpe_dropout: float = 0.0
+    """Split words into other pieces each time they are read: the probability of leaving out a merge
+    (Provilkov et al. 2020: 0.1). Sentences get longer than --max-tokens counts them, and reading slower."""
     min_loss_scale: float = 1e-4
     """Stop when the loss scale of fp16 has fallen below this."""
+    process_timeout: float = 30.0
+    """Number of minutes that processes wait for one that does not respond. Then it prints its stack, and the
+    others stop and name it."""
     threads: int | None = None
     """Number of CPU threads (default: PyTorch's own choice)."""
 
@@ -157,10 +171,11 @@ class TrainConfig:
         check(
             *positive(self, "max_tokens", "batch_size", "update_freq", "batch_reuse"),
             *positive(self, "batch_size_multiple", "length_multiple"),
-            *positive(self, "max_update", "max_epoch", "stop_time_hours", "threads"),
+            *positive(self, "max_update", "max_epoch", "stop_time_hours", "threads", "process_timeout"),
             *positive(self, "stop_min_lr"),
             *positive(self, "max_source_positions", "max_target_positions", "min_loss_scale", "log_interval"),
             *not_negative(self, "num_workers"),
+            *below_one(self, "bpe_dropout"),
             (
                 self.threads is None or self.threads <= 1024,
                 "threads",
@@ -230,6 +245,9 @@ class ValidConfig:
     its name, as test.loss."""
     max_tokens_valid: int | None = None
     """Largest batch in validation, in tokens (default: --max-tokens)."""
+    expected_curve: str = ""
+    """What earlier runs of the recipe have measured, such as loss=500:4.2-4.6,1000:3.1-3.5: a band for a
+    metric, with straight lines between the updates. Each validation says whether the run is inside."""
     max_valid_rows: int | None = None
     """Validate on the first N examples only."""
     eval_bleu: bool = False
@@ -258,5 +276,16 @@ class ValidConfig:
         check(
             *positive(self, "validate_interval", "max_tokens_valid", "max_valid_rows", "eval_beam"),
             *not_negative(self, "validate_interval_updates", "validate_after_updates", "eval_samples"),
+            *self._curve_rules(),
             (bool(self.valid_subset), "valid_subset", "expected at least one split"),
         )
+
+    def _curve_rules(self) -> list[Rule]:
+        """Return the rule that the expected curve is well-formed."""
+        if not self.expected_curve:
+            return []
+        try:
+            parse_expected_curve(self.expected_curve)
+        except ValueError as error:
+            return [(False, "expected_curve", f"{error}, got {self.expected_curve!r}")]
+        return []

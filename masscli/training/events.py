@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -70,6 +70,8 @@ class Evaluated:
     seconds: float
     samples: tuple[Sample, ...] = ()
     """Outputs for a few lines, the same ones at every validation."""
+    expected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """For a metric, the lowest and the highest value that the recipe expects by now."""
 
 
 @dataclass(frozen=True, slots=True)

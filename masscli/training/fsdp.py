@@ -55,6 +55,8 @@ def check_can_shard(recipe: Recipe, update_freq: int) -> None:
         )
     if recipe.train.compile:
         raise MasscliError("--shard-model: does not go with --compile", "leave one of them out")
+    if recipe.optim.ema_decay:
+        raise MasscliError("--shard-model: does not go with --ema-decay", "leave one of them out")
     if recipe.optim.optimizer == "adafactor":
         raise MasscliError(
             "--shard-model: does not go with --optimizer adafactor",

@@ -23,6 +23,7 @@ from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Batch
 from masscli.data.batches.loader import PlannedBatch, PreparedBatch
 from masscli.models.transformer import Transformer
+from masscli.objectives.objective import Term
 from masscli.training.fsdp import TrainStep, gathered_model
 from masscli.training.loss_scale import LossScale
 from masscli.training.metric_averager import out_of_memory
@@ -66,6 +67,8 @@ class Gradients:
             self.terms += [(stream.name, term) for term in stream.objective.weights]
         self.generation_seconds = 0.0
         """Seconds that objectives have spent on generation since this was last set to 0."""
+        self.micro_losses: list[tuple[PlannedBatch, Tensor]] = []
+        """The summed loss of each micro-batch of this process in the current update."""
         self._reusable_work: Work | None = None
         """The list of the last update, if the next one learns from it as well."""
 
@@ -170,6 +173,7 @@ class Gradients:
     def _accumulate(self, work: Work, counts: Tensor) -> Tensor:
         """Run forward and backward, one batch at a time, and return the summed losses by term."""
         loss_sums = torch.zeros(len(self.terms), dtype=torch.float64, device=self.device)
+        self.micro_losses = []
         index = {term: position for position, term in enumerate(self.terms)}
         for planned, batches in work:
             # Dropout belongs to the micro-batch, whichever process computes it and however often.
@@ -178,6 +182,7 @@ class Gradients:
             factors = self._loss_factors(planned, batches, counts)
             for batch in batches:
                 losses = self.train_step(objective, batch)
+                self.micro_losses.append((planned, sum_losses(losses)))
                 # One backward pass over the sum goes through the shared layers once for all terms.
                 weighted = [value.loss * factors[term] for term, value in losses.items()]
                 torch.autograd.backward(torch.stack(weighted).sum())
@@ -256,6 +261,11 @@ def _count_targets(batches: Sequence[Batch]) -> dict[str, float]:
         for term, count in batch.counts.items():
             counts[term] = counts.get(term, 0.0) + count
     return counts
+
+
+def sum_losses(losses: Mapping[str, Term]) -> Tensor:
+    """Return the sum of all terms, to tell whether any of them is not a number."""
+    return torch.stack([term.nll.detach() for term in losses.values()]).sum()
 
 
 def dropout_seed(seed: int, update: int, micro: int) -> int:

@@ -15,6 +15,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -30,6 +31,7 @@ from masscli.data.batches.loader import PlannedBatch, PreparedBatch, load, plan
 from masscli.data.batches.sampler import Position
 from masscli.text.tokenizer import Tokenizer
 from masscli.training.events import Evaluated, Event, Finished, Saved, Stepped
+from masscli.training.expected_curve import parse_expected_curve
 from masscli.training.fsdp import TrainStep, gather_tensors, gathered_model, local_part, total_norm
 from masscli.training.gradients import Gradients
 from masscli.training.kept_checkpoints import KeptCheckpoints
@@ -42,9 +44,13 @@ from masscli.training.recipe import Recipe
 from masscli.training.signals import Signals
 from masscli.training.stream import Stream
 from masscli.training.validation import Validator, lower_is_better
+from masscli.training.weight_average import WeightAverage
 
 DIVERGENCE_PATIENCE = 50
 """Updates in a row with a loss far above the first before a run is given up."""
+
+MOST_SUSPECTS = 8
+"""How many micro-batches, and examples of each, are named when a gradient is not a number."""
 
 
 class Progress:
@@ -116,6 +122,9 @@ class Trainer:
         uses_fp16 = self.model.compute_dtype == torch.float16
         self.scale = LossScale(uses_fp16, state.loss_scale, state.updates_since_overflow)
         self.gradients = Gradients(recipe, train_step, self.streams, list(self.names), self.scale, state)
+        self.average: WeightAverage | None = None
+        if recipe.optim.ema_decay:
+            self.average = WeightAverage(self.names, recipe.optim.ema_decay)
         self.signals = Signals(stop_on_usr1=recipe.checkpoint.stop_on_signal == "usr1")
         self._first_loss: float | None = None
         self._updates_far_above = 0
@@ -407,6 +416,8 @@ class Trainer:
             gradients = [local_part(p.grad) for p in self.names if p.grad is not None]
             torch._foreach_mul_(gradients, factor)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.state.step)
 
     def _skip_overflow(self) -> None:
         """Lower the loss scale after an overflow. Raises MasscliError if it has become too small."""
@@ -421,7 +432,7 @@ class Trainer:
             )
 
     def _fail(self, loss_sums: Tensor, target_counts: Tensor, grad_norm: float) -> None:
-        """Raise MasscliError for a gradient that is not finite, with the bad losses and tensors."""
+        """Raise MasscliError for a gradient that is not finite: bad losses, tensors and examples."""
         first_bad = "none"
         for parameter, name in self.names.items():
             if parameter.grad is not None and not bool(torch.isfinite(local_part(parameter.grad)).all()):
@@ -433,9 +444,22 @@ class Trainer:
                 losses.append(f"{'.'.join(term)} {float(loss_sum / count):.3g}")
         raise MasscliError(
             f"update {self.state.step + 1}: the gradient is {grad_norm} "
-            f"(losses: {', '.join(losses)}; first bad tensor: {first_bad})",
+            f"(losses: {', '.join(losses)}; first bad tensor: {first_bad}; {self._suspects()})",
             f"lower --lr or set --clip-norm; {self._what_remains()}",
         )
+
+    def _suspects(self) -> str:
+        """Return the examples of the first micro-batch whose loss is not finite, or else of all of them."""
+        suspects = [planned for planned, loss in self.gradients.micro_losses if not bool(loss.isfinite())]
+        if not suspects:
+            suspects = [planned for planned, _ in self.gradients.micro_losses]
+        named = []
+        for planned in suspects[:MOST_SUSPECTS]:
+            numbers = planned.numbers.tolist()
+            shown = ", ".join(str(number) for number in numbers[:MOST_SUSPECTS])
+            more = f" and {len(numbers) - MOST_SUSPECTS} more" if len(numbers) > MOST_SUSPECTS else ""
+            named.append(f"{planned.stream} {shown}{more} of epoch {planned.epoch}")
+        return f"examples: {'; '.join(named)}"
 
     def _what_remains(self) -> str:
         """Return a hint on how to go on after a failure, by an earlier checkpoint if there is one."""
@@ -465,7 +489,7 @@ class Trainer:
     def _validate_and_save(self, on_schedule: bool) -> Iterator[Event]:
         """Measure the model and write a checkpoint; `on_schedule` is false at the end of a run."""
         started = time.monotonic()
-        with gathered_model(self.train_step) as model:
+        with self._averaged_weights(), gathered_model(self.train_step) as model:
             result = self.validator.measure(model)
         metrics = result.metrics
         # Such a model is not saved, so the last checkpoint is still a good one.
@@ -477,13 +501,23 @@ class Trainer:
                 f"lower --lr or set --clip-norm; {self._what_remains()}",
             )
         seconds = time.monotonic() - started
-        yield Evaluated(self.state.step, metrics, result.signatures, seconds, result.samples)
+        expected = self._expected_values()
+        yield Evaluated(self.state.step, metrics, result.signatures, seconds, result.samples, expected)
         best_metric = self.recipe.checkpoint.best_metric
         # An extra validation at the end must not change the rates of a run that is made longer.
         if on_schedule and self.recipe.optim.lr_scheduler == "reduce_lr_on_plateau":
             lower = lower_is_better(best_metric)
             record_validation(self.state, metrics[best_metric], self.recipe.optim, lower)
         yield from self._save(metrics)
+
+    def _expected_values(self) -> dict[str, tuple[float, float]]:
+        """Return what the recipe expects of its metric after this update, if it says so."""
+        text = self.recipe.valid.expected_curve
+        if not text:
+            return {}
+        curve = parse_expected_curve(text)
+        band = curve.band_at(self.state.step)
+        return {} if band is None else {curve.metric: band}
 
     def _save(self, metrics: Mapping[str, float]) -> Iterator[Event]:
         """Write a checkpoint, update the links `last` and `best`, and remove stale checkpoints."""
@@ -495,6 +529,19 @@ class Trainer:
         # Whatever changes from update to update must be in the state, or a run that goes on would differ.
         self.state.loss_scale = self.scale.value
         self.state.updates_since_overflow = self.scale.updates_since_overflow
+        with self._averaged_weights():
+            yield from self._write_checkpoint(metrics, score, is_best)
+        # No process may end, or go on to the next save, while rank 0 still writes.
+        distributed.barrier()
+
+    def _averaged_weights(self) -> AbstractContextManager[None]:
+        """Give model and objectives the moving average of their weights, if there is one, for a while."""
+        return nullcontext() if self.average is None else self.average.swapped_in()
+
+    def _write_checkpoint(
+        self, metrics: Mapping[str, float], score: float | None, is_best: bool
+    ) -> Iterator[Event]:
+        """Write a checkpoint with the weights that model and objectives have now."""
         # Gathering is collective: every process takes part, and rank 0 writes.
         weights = gather_tensors(self.model.state_dict())
         optimizer_tensors = gather_tensors(optimizer_state(self.optimizer, self.names))
@@ -513,6 +560,8 @@ class Trainer:
                 weights,
                 objective_tensors,
                 optimizer_tensors,
+                # While the average is in the model, the weights are in its place.
+                self.average.values if self.average is not None else None,
             )
             self.kept.add(self.state.step, score, self.state.ends_epoch)
             # Links follow a complete checkpoint, so they never point to a part of one.
@@ -521,8 +570,6 @@ class Trainer:
                 checkpoint.link_checkpoint(folder, "best", path)
             self.kept.prune()
             yield Saved(self.state.step, path, is_best)
-        # No process may end, or go on to the next save, while rank 0 still writes.
-        distributed.barrier()
 
     def _record_score(self, score: float | None) -> bool:
         """Update the best score and the count of validations without a better one; return if it is best."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -114,3 +115,27 @@ def test_forced_tokens_come_first_and_cost_nothing() -> None:
         scores = flat(1)
         made.apply(scores, history(pieces))
         assert allowed(scores[0, 0]) == rest
+
+
+def test_what_the_output_has_already_pays() -> None:
+    """Once, however often it occurred; what it has not keeps its score."""
+    scores = flat(1)
+    rules([9], repetition_penalty=1.5).apply(scores, history([A, C, A]))
+    expected = flat(1)[0, 0]
+    assert scores[0, 0, A] == expected[A] * 1.5
+    assert scores[0, 0, C] == expected[C] * 1.5
+    assert torch.equal(scores[0, 0, [EOS, UNK, B]], expected[[EOS, UNK, B]])
+    first = flat(1)
+    rules([9], repetition_penalty=1.5).apply(first, torch.zeros(1, 1, 0, dtype=torch.int64))
+    assert torch.equal(first[0, 0, A:], expected[A:])
+
+
+def test_the_penalty_is_that_of_transformers() -> None:
+    transformers = pytest.importorskip("transformers", reason="needs transformers")
+    draw = torch.Generator().manual_seed(1)
+    scores = torch.log_softmax(torch.randn(3, 2, 12, generator=draw), -1)
+    so_far = torch.randint(A, 12, (3, 2, 4), generator=draw)
+    processor = transformers.RepetitionPenaltyLogitsProcessor(1.3)
+    expected = processor(so_far.view(6, 4), scores.view(6, 12).clone()).view(3, 2, 12)
+    rules([9, 9, 9], repetition_penalty=1.3).apply(scores, so_far)
+    assert torch.equal(scores[..., [EOS, UNK, A, B, C]], expected[..., [EOS, UNK, A, B, C]])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sacrebleu.metrics.chrf import CHRF
 from torch import nn
 
 from masscli.__main__ import run as masscli
@@ -516,3 +517,43 @@ def test_lines_of_which_nothing_is_known_are_named(folder: Path, capfd: pytest.C
     code, _, err = generate(capfd, "--input", "strange.en", "--prefix", "strange.de", "--prefix-size", "2")
     assert code == 0
     assert "lines 1, 2, 3, 4 were not understood: in --prefix no piece" in err
+
+
+def test_minimum_risk_chooses_among_all_outputs(tokenizer: Tokenizer, model: Transformer) -> None:
+    """The same samples as with --nbest 8, ranked by their mean chrF against all of them."""
+    options: dict[str, Any] = {"beam": 8, "sampling": True, "temperature": 1.5}
+    samples = list(make(tokenizer, model, nbest=8, **options).translate(LINES, "en", "de"))
+    translator = make(tokenizer, model, nbest=2, mbr=True, **options)
+    chosen = list(translator.translate(LINES, "en", "de"))
+    chrf = CHRF()
+    different = 0
+    for all_of_line, best in zip(samples, chosen, strict=True):
+        texts = [translation.text for translation in all_of_line]
+        utilities = {text: sum(chrf.sentence_score(text, [other]).score for other in texts) for text in texts}
+        assert utilities[best[0].text] == pytest.approx(max(utilities.values()))
+        assert len(best) == min(2, len(texts))
+        different += best[0].text != texts[0]
+    assert different > 2
+    assert translator.report.lines == len(LINES)
+
+
+def test_half_precision_writes_nearly_the_same(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    outputs = []
+    for precision in ("fp32", "fp16"):
+        command = [
+            "generate",
+            "runs/ende",
+            "-i",
+            "in.en",
+            *SEARCH,
+            "--device",
+            "cpu",
+            "--precision",
+            precision,
+        ]
+        assert masscli([*command, "--quiet"]) == 0
+        out, err = capfd.readouterr()
+        assert err == ""
+        outputs.append(out.splitlines())
+    differing = sum(a != b for a, b in zip(*outputs, strict=True))
+    assert differing <= len(LINES) // 5

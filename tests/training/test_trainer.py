@@ -415,6 +415,29 @@ def test_an_update_without_any_target_teaches_nothing(toy: Path, tmp_path: Path)
 # -- when something goes wrong -------------------------------------------------------------------------------------------------------------
 
 
+def test_the_examples_of_a_loss_that_is_no_number_are_named(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only those of the micro-batch with the bad loss, although the update has another one."""
+    original = Translate.forward
+    spoilt: list[list[int]] = []
+
+    def forward(self: Translate, model: Transformer, batch: Batch) -> dict[str, Term]:
+        terms = original(self, model, batch)
+        if not spoilt:
+            spoilt.append(batch.example_numbers.tolist())
+            ((name, term),) = terms.items()
+            return {name: Term(term.loss * math.nan, term.nll * math.nan)}
+        return terms
+
+    monkeypatch.setattr(Translate, "forward", forward)
+    with pytest.raises(MasscliError) as error:
+        train(recipe(toy, tmp_path, "train.max_tokens=60", streams=PAIRS))
+    numbers = ", ".join(map(str, spoilt[0]))
+    assert len(spoilt[0]) <= 8
+    assert error.value.message.endswith(f"; examples: pairs {numbers} of epoch 0)")
+
+
 def test_a_gradient_that_is_no_number_stops_the_run(
     toy: Path, tmp_path: Path, whole: tuple[Path, list[Event]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -427,8 +450,9 @@ def test_a_gradient_that_is_no_number_stops_the_run(
     found = [f"{k} {v:.3g}" for e in steps(whole[1]) if e.step == 7 for k, v in e.losses.items()]
     with pytest.raises(MasscliError) as error:
         train(recipe(toy, tmp_path))
-    assert error.value.message == (
-        f"update 7: the gradient is nan (losses: {', '.join(found)}; first bad tensor: decoder.layers.0.fc1.weight)"
+    assert error.value.message.startswith(
+        f"update 7: the gradient is nan (losses: {', '.join(found)}; first bad tensor: decoder.layers.0.fc1.weight; "
+        "examples: "
     )
     checkpoints = tmp_path / "checkpoints"
     assert (

@@ -52,19 +52,25 @@ class Collator(Protocol):
 
 
 class LineDataset:
-    """A dataset of the first `limit` rows of one column (sentences) or several aligned ones (pairs)."""
+    """A dataset of the first `limit` rows of one column (sentences) or several aligned ones (pairs).
 
-    def __init__(self, columns: Sequence[RaggedColumn], limit: int | None = None) -> None:
+    `extra_tokens` are special tokens of a line besides those that every line gets.
+    """
+
+    def __init__(
+        self, columns: Sequence[RaggedColumn], limit: int | None = None, extra_tokens: int = 0
+    ) -> None:
         self.columns = columns
+        self.extra_tokens = extra_tokens
         self._rows = _limited(len(columns[0]), limit)
 
     def __len__(self) -> int:
         return self._rows
 
     def sizes(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the length of each side plus 2, the most special tokens it gets: (stop - start, sides)."""
+        """Return the length of each side with the most special tokens that it gets: (stop - start, sides)."""
         lengths = [column.lengths(start, stop).astype(np.int64) for column in self.columns]
-        return np.stack(lengths, 1) + SPECIAL_TOKENS
+        return np.stack(lengths, 1) + SPECIAL_TOKENS + self.extra_tokens
 
     def __getitem__(self, number: int) -> Example:
         return Example(number, tuple(column[number] for column in self.columns))

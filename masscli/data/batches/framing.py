@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from masscli.core.errors import MasscliError
 from masscli.data.batches.batch import Ids, pad
 from masscli.text.vocabulary import Vocabulary
 
@@ -84,6 +85,16 @@ class Framing:
         """
         start = [self.decoder_start(language), *self.forced_tokens(language)]
         return np.concatenate([start, ids, [self.vocab.eos]])
+
+    @property
+    def synthetic_tag(self) -> int:
+        """Return the id that stands before synthetic sources. Raises MasscliError if none is free."""
+        if not self.vocab.spare:
+            raise MasscliError(
+                "--tag-sources: the vocabulary has no spare piece to mark synthetic sources with",
+                "leave it out, or make a vocabulary with `masscli preprocess`",
+            )
+        return self.vocab.spare[-1]
 
     def encoder_input(self, ids: Ids, language: str) -> Ids:
         """Return the ids of a line with the special tokens that an encoder reads."""

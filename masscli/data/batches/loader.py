@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from masscli.core.rng import Purpose, example_generator, make_generator
 from masscli.data.batches.batch import Batch
-from masscli.data.batches.dataset import Collator, Dataset
+from masscli.data.batches.dataset import Collator, Dataset, Example
 from masscli.data.batches.sampler import BatchSampler, Numbers, Position
 
 
@@ -41,18 +42,30 @@ class PlannedBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchBuilder:
-    """Makes batches of the examples of one stream, which is called `name`."""
+    """Makes batches of the examples of one stream, which is called `name`.
+
+    `segment`, if given, splits the token ids of each field of an example into other pieces.
+    """
 
     name: str
     dataset: Dataset
     collate: Collator
     seed: int
+    segment: Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.int64]] | None = None
 
     def __call__(self, numbers: Numbers, epoch: int) -> Batch:
         """Return the batch of these examples, with the noise of this epoch."""
-        examples = [self.dataset[int(number)] for number in numbers]
+        examples = [self._example(int(number), epoch) for number in numbers]
         rngs = [example_generator(self.seed, self.name, epoch, example.number) for example in examples]
         return self.collate(examples, rngs)
+
+    def _example(self, number: int, epoch: int) -> Example:
+        example = self.dataset[number]
+        if self.segment is None:
+            return example
+        # These numbers have a purpose of their own, so that the noise is the same with and without them.
+        rng = make_generator(self.seed, Purpose.SEGMENTATION, epoch, number, self.name)
+        return Example(example.number, tuple(self.segment(ids, rng) for ids in example.fields))
 
 
 def plan(

@@ -71,6 +71,9 @@ class Backtranslate(Objective):
         super().__init__(context)
         self.options = config
         self.source_language, self.target_language = context.languages
+        # A vocabulary without a free symbol is refused before training.
+        if config.tag_sources:
+            _ = context.framing.synthetic_tag
         # Statistics of the data are read for training only; without them nothing is monitored.
         self.monitor: BacktranslationMonitor | None = None
 
@@ -120,6 +123,11 @@ class Backtranslate(Objective):
             if self.monitor is not None:
                 self.monitor.add(sentences, sources, translations.hit_max_length)
             sources = self._add_noise(sources, seeds)
+        if self.options.tag_sources:
+            # The tag needs a position: the longest possible source, which its limit has ended, loses a token.
+            longest = model.config.max_positions - framing.prefix_length - framing.suffix_length - 1
+            tag = [framing.synthetic_tag]
+            sources = [np.concatenate([tag, source[:longest]]) for source in sources]
         inputs = [framing.encoder_input(source, self.source_language) for source in sources]
         ids, lengths = framing.pad_ids(inputs)
         language = framing.language_tensor(self.source_language, len(sources))

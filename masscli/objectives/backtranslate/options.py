@@ -42,6 +42,9 @@ class BacktranslateOptions(ObjectiveConfig):
     """Share of the tokens of the synthetic source that are left out."""
     source_blank: float = 0.0
     """Share of the tokens of the synthetic source that are replaced by [M]."""
+    tag_sources: bool = False
+    """Begin each synthetic source with a reserved symbol, which says that it is synthetic (Caswell et al.
+    2019)."""
     label_smoothing: float = 0.0
     """Probability that is spread evenly over the vocabulary."""
 

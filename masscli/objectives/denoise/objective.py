@@ -17,7 +17,7 @@ from masscli.objectives.denoise.options import DenoiseOptions
 from masscli.objectives.objective import Objective, ObjectiveContext, Term
 from masscli.objectives.shared.batching import example_fields, example_numbers
 from masscli.objectives.shared.code_switching import CodeSwitcher
-from masscli.objectives.shared.sentence_noise import add_noise
+from masscli.objectives.shared.sentence_noise import add_noise, infill
 from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequence_pair_batch
 from masscli.text.word_starts import WordStarts, word_starts
 
@@ -38,6 +38,15 @@ class DenoisingCollator:
         sources = []
         for example, rng in zip(examples, rngs, strict=True):
             token_ids = example.fields[0]
+            # Without spans no numbers are drawn.
+            if self.options.infill_share:
+                token_ids = infill(
+                    token_ids,
+                    self.options.infill_share,
+                    self.options.infill_length,
+                    self.framing.vocab.mask,
+                    rng,
+                )
             starts_word = None if self.word_starts is None else self.word_starts(token_ids)
             noisy = add_noise(
                 token_ids,

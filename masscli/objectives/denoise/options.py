@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from masscli.core.config import check, config
+from masscli.core.config import UnusedOption, check, config
 from masscli.objectives.shared.options import CodeSwitchingOptions, fraction_rule, not_negative_rule
 
 
@@ -16,6 +16,12 @@ class DenoiseOptions(CodeSwitchingOptions):
     parameter_group = "encoder-decoder"
     name: str = "denoise"
     """The objective."""
+    infill_share: float = 0.0
+    """Share of tokens that are replaced in spans, each span by a single [M], before the other noise (text
+    infilling, Lewis et al. 2020; BART: 0.3, and no other noise)."""
+    infill_length: float = 3.0
+    """Mean length of these spans. Lengths are drawn from a Poisson distribution; a span of length 0 inserts
+    an [M]."""
     word_shuffle: float = 3.0
     """About the largest number of places that a token is moved by; 0 keeps the order. 3 here is 4 in XLM and
     fairseq."""
@@ -30,6 +36,16 @@ class DenoiseOptions(CodeSwitchingOptions):
         CodeSwitchingOptions.__post_init__(self)
         check(
             not_negative_rule("word_shuffle", self.word_shuffle),
+            fraction_rule("infill_share", self.infill_share),
+            (self.infill_length >= 0.1, "infill_length", f"must be 0.1 or more, got {self.infill_length}"),
             fraction_rule("word_dropout", self.word_dropout),
             fraction_rule("word_blank", self.word_blank),
+        )
+
+    @property
+    def unused_options(self) -> tuple[UnusedOption, ...]:
+        """Return rules that say which options have no effect."""
+        return (
+            *super().unused_options,
+            UnusedOption(not self.infill_share, "infill_length", "--infill-share 0 replaces nothing"),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from masscli.data.batches.batch import Batch
@@ -39,6 +40,10 @@ class MaskedLM(Objective):
         """Return the collator, which replaces no words if there is no `code_switcher`."""
         framing = self.context.framing
         masker = sentence_masker(self.options, framing.vocab)
+        if self.options.span_p is not None:
+            masker = replace(
+                masker, unit="sentence-spans", span_p=self.options.span_p, max_span=self.options.max_span
+            )
         return SentenceMaskingCollator(masker, framing, self.context.dataset_name, code_switcher)
 
     def forward(self, model: Transformer, batch: Batch) -> dict[str, Term]:

@@ -27,6 +27,27 @@ class MaskedLMOptions(SentenceMaskingOptions):
     implementation: ClassVar[str] = "masscli.objectives.masked_lm.mlm:MaskedLM"
     name: str = "mlm"
     """The objective."""
+    span_p: float | None = None
+    """Mask spans instead of single tokens, with lengths from a geometric distribution with this parameter
+    (SpanBERT, Joshi et al. 2020: 0.2)."""
+    max_span: int = 10
+    """Length of the longest span, in tokens."""
+
+    def __post_init__(self) -> None:
+        SentenceMaskingOptions.__post_init__(self)
+        is_probability = self.span_p is None or 0 < self.span_p <= 1
+        check(
+            (is_probability, "span_p", f"must lie in (0, 1], got {self.span_p}"),
+            above_zero_rule("max_span", self.max_span),
+        )
+
+    @property
+    def unused_options(self) -> tuple[UnusedOption, ...]:
+        """Return rules that say which options have no effect."""
+        return (
+            *super().unused_options,
+            UnusedOption(self.span_p is None, "max_span", "single tokens are masked without --span-p"),
+        )
 
 
 @config

@@ -9,10 +9,11 @@ A unit says what is masked and how the number of masked tokens follows from `mas
     dynamic-tokens   floor(p * n + u) tokens with u uniform in [0, 1): exact in expectation (fairseq)
     dynamic-words    floor(p * w + u) of the w words, each masked, kept or replaced as a whole (fairseq)
     sentence-tokens  max(1, floor(p * m + u)) of the m tokens that may be masked
+    sentence-spans   the same number of tokens, in spans with geometric lengths (Joshi et al. 2020)
 
-The last unit is for single sentences: short ones would often have no masked token otherwise, and so nothing
-to learn from. All other units take the share of the whole sequence with its special tokens, as the released
-codes do. Special tokens count as words, and are masked only where `maskable` says so.
+The last two units are for single sentences: short ones would often have no masked token otherwise, and so
+nothing to learn from. All other units take the share of the whole sequence with its special tokens, as the
+released codes do. Special tokens count as words, and are masked only where `maskable` says so.
 """
 
 from __future__ import annotations
@@ -30,7 +31,14 @@ MAX_NGRAM = 3
 """Number of words of the longest n-gram."""
 
 MaskingUnit = Literal[
-    "tokens", "words", "ngrams", "released-ngrams", "dynamic-tokens", "dynamic-words", "sentence-tokens"
+    "tokens",
+    "words",
+    "ngrams",
+    "released-ngrams",
+    "dynamic-tokens",
+    "dynamic-words",
+    "sentence-tokens",
+    "sentence-spans",
 ]
 
 
@@ -38,9 +46,9 @@ MaskingUnit = Literal[
 class TokenMasker:
     """Choose the tokens of a sequence to predict, and corrupt them by the 80/10/10 rule or other shares.
 
-    `max_masked` limits the number of chosen tokens. Random tokens come from `random_pool`, or from all
-    `vocab_size` ids if it is None. A `static` masker gives an example the same mask in every epoch, drawn
-    from `seed`.
+    `max_masked` limits the number of chosen tokens. Lengths of spans have a geometric distribution with
+    parameter `span_p`, cut at `max_span`. Random tokens come from `random_pool`, or from all `vocab_size` ids
+    if it is None. A `static` masker gives an example the same mask in every epoch, drawn from `seed`.
     """
 
     unit: MaskingUnit
@@ -51,6 +59,8 @@ class TokenMasker:
     random_pool: Ids | None
     vocab_size: int
     max_masked: int | None = None
+    span_p: float = 1.0
+    max_span: int = 1
     static: bool = False
     seed: int = 0
 
@@ -70,7 +80,7 @@ class TokenMasker:
         # A static mask replaces the example's own generator by one that does not depend on the epoch.
         if self.static:
             rng = make_generator(self.seed, Purpose.STATIC_MASKS, number)
-        words_required = self.unit not in ("tokens", "dynamic-tokens", "sentence-tokens")
+        words_required = self.unit not in ("tokens", "dynamic-tokens", "sentence-tokens", "sentence-spans")
         groups = None
         if words_required:
             assert starts_word is not None
@@ -105,6 +115,8 @@ class TokenMasker:
         # BERT and ALBERT limit the predictions of a sequence (max_predictions_per_seq).
         if self.max_masked is not None:
             count = min(count, self.max_masked)
+        if self.unit == "sentence-spans":
+            return candidates[place_spans(len(candidates), count, self.span_p, self.max_span, rng)]
         # Sorted positions keep labels in the order of the text.
         return np.sort(rng.permutation(candidates)[:count])
 
@@ -127,6 +139,23 @@ class TokenMasker:
         # Whole-word masking is n-gram masking with n = 1.
         max_ngram = 1 if self.unit == "words" else MAX_NGRAM
         return fill_with_ngrams(words, max_tokens, max_ngram, rng, across_segments)
+
+
+def place_spans(length: int, count: int, p: float, max_span: int, rng: np.random.Generator) -> Ids:
+    """Choose `count` of `length` positions, in spans; sorted.
+
+    A span has n positions with probability proportional to p (1 - p)^(n - 1), n up to `max_span`; the last
+    one is cut to fit. Every placement of the spans between the other positions is equally likely.
+    """
+    lengths = np.arange(1, max_span + 1)
+    odds = p * (1 - p) ** (lengths - 1)
+    spans: list[int] = []
+    while sum(spans) < count:
+        span = int(rng.choice(lengths, p=odds / odds.sum()))
+        spans.append(min(span, count - sum(spans)))
+    # Spans and single positions are shuffled as items; 0 stands for a position that is not chosen.
+    items = rng.permutation(np.array([*spans, *[0] * (length - count)], np.int64))
+    return np.flatnonzero(np.repeat(items > 0, np.maximum(items, 1)))
 
 
 def split_into_words(maskable: Bools, starts_word: Bools, across_segments: bool = False) -> list[Ids]:

@@ -1,6 +1,7 @@
-"""The noise of denoising auto-encoders: tokens, or whole words, are dropped, blanked and shuffled.
+"""The noise of denoising auto-encoders.
 
-Lample et al. 2018, section 2.3.
+Tokens, or whole words, are dropped, blanked and shuffled (Lample et al. 2018, section 2.3), and spans are
+replaced by one [M] (text infilling, Lewis et al. 2020, section 2.2).
 """
 
 from __future__ import annotations
@@ -50,3 +51,28 @@ def add_noise(
     keys = np.arange(num_kept) + rng.uniform(0, shuffle_distance + 1, num_kept)
     # The tokens of a word have the same key, and a stable sort keeps their order.
     return noisy[np.argsort(keys[word_of_token], kind="stable")]
+
+
+def infill(token_ids: Ids, share: float, mean_length: float, mask_id: int, rng: np.random.Generator) -> Ids:
+    """Replace spans of tokens, each by a single `mask_id`.
+
+    Span lengths are Poisson with mean `mean_length` and add up to `share` of the tokens, rounded; the last
+    span is cut to fit. A span of length 0 inserts a `mask_id`. Every placement of the spans between the other
+    tokens is equally likely.
+    """
+    budget = round(share * len(token_ids))
+    lengths: list[int] = []
+    while sum(lengths) < budget:
+        lengths.append(min(int(rng.poisson(mean_length)), budget - sum(lengths)))
+    # Spans and single tokens are shuffled as items; -1 stands for a token that stays.
+    items = rng.permutation(np.array([*lengths, *[-1] * (len(token_ids) - budget)], np.int64))
+    infilled = []
+    place = 0
+    for length in items.tolist():
+        if length < 0:
+            infilled.append(int(token_ids[place]))
+            place += 1
+        else:
+            infilled.append(mask_id)
+            place += length
+    return np.array(infilled, np.int64)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from masscli.data.batches.batch import Batch, Tokens
+from masscli.data.batches.batch import Batch, Ids, Tokens
 from masscli.data.batches.dataset import Collator, Dataset, Example, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
@@ -31,12 +31,15 @@ class TranslationCollator:
     source_language: str
     target_language: str
     needs_seeds: bool
+    source_prefix: Ids
+    """Token ids before each source: the tag of synthetic ones, or nothing."""
 
     def __call__(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator]) -> Batch:
         """Make a batch of pairs."""
-        sources = [
-            self.framing.encoder_input(example.fields[0], self.source_language) for example in examples
-        ]
+        sources = []
+        for example in examples:
+            ids = np.concatenate([self.source_prefix, example.fields[0]])
+            sources.append(self.framing.encoder_input(ids, self.source_language))
         targets = example_fields(examples, 1)
         numbers = example_numbers(examples)
         languages = (self.source_language, self.target_language)
@@ -61,13 +64,20 @@ class Translate(Objective):
     ) -> tuple[Dataset, Collator]:
         """Return the sentence pairs of a split, and their collator."""
         source, target = self.context.languages
-        return LineDataset(data.pair(split, source, target), max_examples), self.collator()
+        columns = data.pair(split, source, target)
+        return LineDataset(columns, max_examples, len(self._source_prefix)), self.collator()
 
     def collator(self) -> TranslationCollator:
         """Return the collator of pairs."""
         source, target = self.context.languages
         needs_seeds = bool(self.options.source_blank or self.options.target_blank)
-        return TranslationCollator(self.context.framing, source, target, needs_seeds)
+        return TranslationCollator(self.context.framing, source, target, needs_seeds, self._source_prefix)
+
+    @property
+    def _source_prefix(self) -> Ids:
+        """Return the token ids before each source."""
+        tag = [self.context.framing.synthetic_tag] if self.options.tag_sources else []
+        return np.array(tag, np.int64)
 
     def prepare(self, model: Transformer, batch: Batch) -> Batch:
         """Replace some tokens by [M] in training; in validation return the batch unchanged."""

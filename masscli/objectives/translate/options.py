@@ -26,6 +26,9 @@ class TranslateOptions(ObjectiveConfig):
     target_blank: float = 0.0
     """Share of the tokens that the decoder reads as [M] in training, so that it relies on the source (word
     dropout, Bowman et al. 2016)."""
+    tag_sources: bool = False
+    """Begin each source with a reserved symbol, which says that it is synthetic (tagged back-translation,
+    Caswell et al. 2019). For a stream of synthetic pairs beside one of real pairs."""
 
     def __post_init__(self) -> None:
         check(

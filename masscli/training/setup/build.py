@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,7 @@ def build(
         repair_links(folder, recipe, last, kept.scores)
     if last is not None:
         restore_optimizer_state(optimizer, trainer.names, last.optimizer_state())
+        _restore_trained_weights(trainer, last)
     return trainer, notes + warnings
 
 
@@ -123,7 +125,7 @@ def _start_process(recipe: Recipe) -> torch.device:
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     device = choose_device(recipe.train.device, distributed.local_rank)
-    distributed.start(device)
+    distributed.start(device, timedelta(minutes=recipe.train.process_timeout))
     return device
 
 
@@ -174,6 +176,15 @@ def _model_languages(recipe: Recipe, context: RunContext) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*languages, *context.languages(recipe.stream)]))
 
 
+def _restore_trained_weights(trainer: Trainer, last: Checkpoint) -> None:
+    """Give the model the weights to continue from, if those restored so far are their moving average."""
+    trained = last.trained_weights()
+    with torch.no_grad():
+        for parameter, name in trainer.names.items():
+            if name in trained:
+                parameter.copy_(trained[name])
+
+
 def _initialize(
     model: Transformer, objectives: Mapping[str, Objective], recipe: Recipe, context: RunContext
 ) -> list[str]:
@@ -212,6 +223,9 @@ def _move_to_device(
     model.compute_dtype = _choose_precision(recipe, state, device)
     for objective in objectives.values():
         objective.to(device)
+    for stack in (model.encoder, model.decoder):
+        if stack is not None:
+            stack.checkpoint_activations = recipe.train.checkpoint_activations
     if not recipe.train.compile:
         return
     # Each layer is compiled by itself; dynamically, because batches differ in size.

@@ -8,6 +8,7 @@ from typing import Any, cast
 from masscli.checkpoint.checkpoint import OBJECTIVES, Checkpoint, load_tensors
 from masscli.core.errors import MasscliError
 from masscli.core.schedule import parse_schedule
+from masscli.data.batches.dataset import SPECIAL_TOKENS, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchLimits, BatchSampler
@@ -66,10 +67,18 @@ def build_stream(
     elif piece_length is not None:
         option, _ = piece_length
         limits = limits._replace(shortening_options=f"--{option.replace('_', '-')}")
+    segment = None
+    if recipe.train.bpe_dropout:
+        if not isinstance(dataset, LineDataset):
+            raise MasscliError(
+                f"--bpe-dropout: {name} does not read sentences or pairs of sentences", "leave it out"
+            )
+        longest = min(model_lengths(recipe, framing)) - SPECIAL_TOKENS - dataset.extra_tokens
+        segment = data.tokenizer().bpe_dropout(recipe.train.bpe_dropout, longest)
     return Stream(
         name,
         objective,
-        BatchBuilder(name, dataset, collator, recipe.seed),
+        BatchBuilder(name, dataset, collator, recipe.seed, segment),
         BatchSampler(len(dataset), dataset.sizes, limits, recipe.seed, name),
         config.sampling_weight,
         parse_schedule(config.loss_weight),

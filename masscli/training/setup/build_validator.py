@@ -72,8 +72,19 @@ def build_validator(
         raise MasscliError(
             f"--best-metric {metric}: is not measured", f"choose one of {', '.join(validator.names)}"
         )
+    _check_expected_curve(recipe, validator)
     # Splits may share a warning.
     return validator, list(dict.fromkeys(warnings))
+
+
+def _check_expected_curve(recipe: Recipe, validator: Validator) -> None:
+    """Raise MasscliError if the metric of --expected-curve is not measured."""
+    curve = recipe.valid.expected_curve
+    metric = curve.partition("=")[0]
+    if curve and validator and metric not in validator.names:
+        raise MasscliError(
+            f"--expected-curve {metric}: is not measured", f"choose one of {', '.join(validator.names)}"
+        )
 
 
 def _split_validator(
@@ -151,6 +162,7 @@ def _refuse_validation_options(recipe: Recipe, problem: str, hint: str) -> None:
         "--eval-cross-use": valid.eval_cross_use,
         "--eval-rouge": valid.eval_rouge,
         "--max-valid-rows": valid.max_valid_rows is not None,
+        "--expected-curve": bool(valid.expected_curve),
         f"--best-metric {metric}": metric != CheckpointConfig().best_metric,
     }
     for flag, asked in is_asked_for.items():

@@ -200,7 +200,8 @@ def test_a_conversion_is_kept_and_made_anew_for_other_weights_or_if_damaged(
         ([*BACKEND, "--unkpen", "1"], "--unkpen: CTranslate2 does not have it"),
         ([*BACKEND, "--diverse-beam-groups", "5"], "--diverse-beam-groups: CTranslate2 does not have it"),
         ([*BACKEND, "--precision", "fp16"], "--precision fp16: CTranslate2 does not have it on this cpu"),
-        (["--backend", "torch", "--precision", "fp16"], "fp16 is only for --backend ctranslate2"),
+        ([*BACKEND, "--repetition-penalty", "2"], "--repetition-penalty: CTranslate2 does not have it"),
+        ([*BACKEND, "--constraints", "PHRASES"], "--constraints: CTranslate2 does not have it"),
         ([*BACKEND, "RUN"], "--backend ctranslate2 decodes with one model, not with several"),
     ],
 )
@@ -209,6 +210,8 @@ def test_what_the_back_end_cannot_do_is_refused_by_name(
 ) -> None:
     run = random_translator("default", toy, tmp_path / "run")
     (tmp_path / "in").write_text("ba be\n", encoding="utf-8")
-    args = [arg.replace("RUN", str(run.path)) for arg in args]
+    (tmp_path / "phrases").write_text("ba\n", encoding="utf-8")
+    names = {"RUN": str(run.path), "PHRASES": str(tmp_path / "phrases")}
+    args = [names.get(arg, arg) for arg in args]
     assert masscli(["generate", str(run.path), "-i", str(tmp_path / "in"), *args]) == 2
     assert words in capsys.readouterr().err

@@ -1,0 +1,46 @@
+"""Read the place of a process among others from the variables of SLURM.
+
+`srun masscli pretrain ...` starts processes without torchrun. What PyTorch expects in the environment follows
+from what srun says of each process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+FIRST_PORT = 15_000
+NUM_PORTS = 20_000
+
+
+def torchrun_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that torchrun would set for a process that srun has started.
+
+    There are none if torchrun has started it, or if it is not one of several tasks of a step: a batch script
+    outside of srun is a single process, however many tasks its job may have. The port follows from the job,
+    so that two jobs on one machine do not meet.
+    """
+    tasks = environ.get("SLURM_STEP_NUM_TASKS", "1")
+    if "WORLD_SIZE" in environ or tasks == "1" or "SLURM_PROCID" not in environ:
+        return {}
+    # With a GPU of its own for each task, a process sees it as the first one.
+    local_rank = environ.get("SLURM_LOCALID", "0")
+    if "SLURM_GPUS_PER_TASK" in environ:
+        local_rank = "0"
+    job = int(environ.get("SLURM_JOB_ID", "0"))
+    variables = {
+        "RANK": environ["SLURM_PROCID"],
+        "WORLD_SIZE": tasks,
+        "LOCAL_RANK": local_rank,
+        "MASTER_ADDR": first_host(environ.get("SLURM_STEP_NODELIST", "localhost")),
+        "MASTER_PORT": str(FIRST_PORT + job % NUM_PORTS),
+    }
+    # What the user has set wins.
+    return {name: value for name, value in variables.items() if name not in environ}
+
+
+def first_host(nodes: str) -> str:
+    """Return the first machine of a list such as `gpu[01-04,07],fat2`, here gpu01."""
+    match = re.match(r"([^,\[]*)(?:\[([^\],-]+)[^\]]*\]([^,\[]*))?", nodes)
+    assert match is not None, "every part of the pattern may be empty"
+    return "".join(part or "" for part in match.groups())

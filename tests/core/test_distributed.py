@@ -1,0 +1,77 @@
+"""Processes that find each other by SLURM's variables, and one of them that does not come back."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+SCRIPT = """
+import sys, time
+from datetime import timedelta
+import torch
+from masscli.core import distributed
+from masscli.core.errors import MasscliError
+
+def wait_forever():
+    time.sleep(60)
+
+distributed.start(torch.device("cpu"), timedelta(seconds=4))
+print("sum", float(distributed.all_reduce_sum(torch.tensor(distributed.rank + 1.0))), flush=True)
+if "hang" in sys.argv and distributed.rank == 1:
+    wait_forever()
+try:
+    distributed.barrier()
+except MasscliError as error:
+    print(error.message, flush=True)
+    sys.exit(2)
+distributed.stop()
+"""
+
+
+def two_tasks(*args: str) -> list[tuple[int, str, str]]:
+    """Run the script in two processes as srun starts them; return status, output and errors of each."""
+    job = str(random.SystemRandom().randrange(20_000))
+    step = {"SLURM_JOB_ID": job, "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "localhost"}
+    results = []
+    with ExitStack() as stack:
+        processes = []
+        for rank in ("0", "1"):
+            environment = {**os.environ, **step, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", SCRIPT, *args],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    env=environment,
+                    cwd=Path(__file__).parents[2],
+                )
+            )
+            stack.callback(process.kill)
+            processes.append(process)
+        for process in processes:
+            # The first one ends by itself; torchrun or SLURM would end the other.
+            if results and "hang" in args:
+                time.sleep(1)
+                process.kill()
+            out, err = process.communicate(timeout=60)
+            results.append((process.returncode, out, err))
+    return results
+
+
+def test_tasks_of_srun_find_each_other() -> None:
+    for status, out, err in two_tasks():
+        assert (status, out) == (0, "sum 3.0\n"), err
+
+
+def test_a_process_that_does_not_respond_is_named_and_shows_its_stack() -> None:
+    (status, out, err), (_, _, stack) = two_tasks("hang")
+    assert (status, out) == (2, "sum 3.0\nprocess 0 has waited 4 s for process 1\n"), err
+    assert "in wait_forever" in stack
+    # Whoever waits is where all are to be, and shows nothing.
+    assert "most recent call first" not in err

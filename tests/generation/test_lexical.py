@@ -1,0 +1,105 @@
+"""Phrases that outputs must contain: against the whole tree, and against a beam without them."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from masscli.__main__ import run as masscli
+from masscli.generation.config import GenerationConfig
+from masscli.generation.hypotheses import Hypothesis
+from masscli.generation.lexical import Progress
+from masscli.generation.search import search
+from masscli.models.transformer import Transformer
+from masscli.text.tokenizer import Tokenizer
+from tests.generation.test_beam import BOS, UNK, VOCABULARY, A, B, C, Table, check_same, noise
+from tests.generation.test_beam import run as plain_run
+from tests.generation.test_translator import LINES, make, model, save_run, tokenizer
+from tests.oracles import every_output
+
+__all__ = ["model", "tokenizer"]
+Phrases = Sequence[Sequence[int]]
+
+
+def run(seed: int, limits: list[int], phrases: Sequence[Phrases], **options: Any) -> list[list[Hypothesis]]:
+    config = GenerationConfig(**options)
+    table = Table(noise(seed), list(range(len(limits))), config.beam)
+    starts = torch.full((len(limits),), BOS)
+    return search(table, starts, limits, config, VOCABULARY, phrases=phrases)
+
+
+def contains(pieces: tuple[int, ...], phrase: Sequence[int]) -> bool:
+    size = len(phrase)
+    return any(pieces[start : start + size] == tuple(phrase) for start in range(len(pieces) - size + 1))
+
+
+@pytest.mark.parametrize("phrases", [[[A]], [[B, A]], [[C], [A]], [[A, B], [C]], [[UNK, UNK, A]]], ids=str)
+@pytest.mark.parametrize("lenpen", [0.0, 1.0])
+def test_a_beam_as_wide_as_the_tree_finds_the_best_outputs_with_the_phrases(
+    phrases: Phrases, lenpen: float
+) -> None:
+    (found,) = run(1, [3], [phrases], beam=64, nbest=3, lenpen=lenpen)
+    everything = every_output(noise(1), 0, VOCABULARY, 3, lenpen)
+    # A piece is in one phrase only here, so phrases cannot share any.
+    wanted = [output for output in everything if all(contains(output[1], phrase) for phrase in phrases)]
+    check_same(found, wanted[: len(found)])
+    assert len(found) == min(3, len(wanted))
+
+
+def test_a_narrow_beam_has_all_phrases_and_leaves_other_sentences_alone() -> None:
+    phrases: list[Phrases] = [[[A, C], [B]], [], [[C, C, C]], [[A], [A]]]
+    limits = [6, 6, 6, 6]
+    for beam in (1, 2, 5):
+        found = run(2, limits, phrases, beam=beam)
+        plain = plain_run(noise(2), limits, beam=beam)
+        assert found[1] == plain[1]
+        for of_sentence, (best, *_) in zip(phrases, found, strict=True):
+            assert all(contains(best.ids, phrase) for phrase in of_sentence)
+        assert found[3][0].ids.count(A) >= 2
+
+
+def test_phrases_that_do_not_fit_leave_nothing() -> None:
+    assert run(3, [2], [[[A, B, C]]], beam=4) == [[]]
+
+
+def test_progress_is_given_up_and_begun_anew() -> None:
+    progress = Progress(((A, B), (A, A, C), (B,)))
+    for piece, pieces, missing in ((A, 1, 3), (A, 2, 3), (B, 1, 2), (A, 2, 2), (B, 3, 1)):
+        progress = progress.extended(piece)
+        assert (progress.pieces, len(progress.missing)) == (pieces, missing)
+    assert progress.missing == ((A, A, C),)
+    assert progress.next_pieces() == {A}
+    assert progress.extended(A).next_pieces() == {A}
+    assert progress.extended(A).extended(A).next_pieces() == {C, A}
+
+
+def test_the_command_writes_what_is_asked_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tokenizer: Tokenizer,
+    model: Transformer,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_run(tmp_path / "run", tokenizer, model)
+    constraints = ["red\tsmall tree" if line.strip() else "" for line in LINES]
+    constraints[3] = ""
+    (tmp_path / "phrases").write_text("\n".join(constraints) + "\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(LINES).encode())))
+    command = ["generate", "run", "--device", "cpu", "--precision", "fp32", "--beam", "4"]
+    assert masscli([*command, "--constraints", "phrases", "--max-len-a", "0.7", "--max-len-b", "8"]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    plain = [best[0].text for best in make(tokenizer, model).translate(LINES, "en", "de")]
+    for line, phrases, unconstrained in zip(lines, constraints, plain, strict=True):
+        if phrases:
+            assert "red" in line.split() and "small tree" in line
+        else:
+            assert line == unconstrained
+    assert masscli([*command, "--constraints", "phrases", "--sampling"]) == 2
+    assert "--constraints need a plain beam search" in capfd.readouterr().err
