@@ -48,6 +48,10 @@ BEFORE = {
     "how-to/mass-checkpoints.md": SMALL_FILES,
     "how-to/fairseq-checkpoints.md": SMALL_FILES,
     "how-to/control-a-run.md": f"masscli preprocess {PAIRS}",
+    "how-to/deploy.md": f"""
+        masscli preprocess {PAIRS}
+        masscli finetune --task translate -s en -t de --save-dir runs/ende
+    """,
     "how-to/several-streams.md": f"masscli preprocess {PAIRS}",
     "how-to/labelled-data.md": f"""
         masscli preprocess {PAIRS} --destdir data-bin/text
