@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from masscli.models.transformer import Transformer
 from masscli.text import corpus
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.tokenizer import Tokenizer
-from tests import published
+from tests import published, published_seq2seq
 from tests.fuzz import oracles, sound
 from tests.fuzz.killed import make_partial, preprocess
 from tests.fuzz.reseal import reseal_checkpoint, reseal_data
@@ -340,12 +341,12 @@ def vocabulary_reader(name: str, *files: str) -> Reader:
 # -- models of Hugging Face -----------------------------------------------------------------------------------
 
 
-def import_model(folder: Path) -> str:
+def import_model(folder: Path, languages: tuple[str, ...] = ("en",)) -> str:
     """Import a folder, and read what was made of it."""
-    path, notes = import_folder(folder / "model", folder / "made", ("en",), allow_pickle=True)
+    path, notes = import_folder(folder / "model", folder / "made", languages, allow_pickle=True)
     checkpoint = Checkpoint.open(path)
     model = {key: digest(tensor) for key, tensor in checkpoint.model().state_dict().items()}
-    encoded = checkpoint.tokenizer().encode_lines(SAMPLE, "en")
+    encoded = checkpoint.tokenizer().encode_lines(SAMPLE, languages[0])
     return text_of([model, encoded, notes[0].partition(" from ")[0], asdict(checkpoint.recipe.model)])
 
 
@@ -504,6 +505,17 @@ READERS: dict[str, Reader] = {
         *(
             Reader(f"hf-{kind}", sound.make_huggingface(kind), import_model, "model", writes=True, pipes=True)
             for kind in published.SHAPES
+        ),
+        *(
+            Reader(
+                f"hf-{kind}",
+                sound.make_encoder_decoder(kind),
+                partial(import_model, languages=published_seq2seq.SEQ2SEQ[kind].languages),
+                "model",
+                writes=True,
+                pipes=True,
+            )
+            for kind in published_seq2seq.SEQ2SEQ
         ),
         Reader("hf-shards", sound.make_shards, import_model, "model", writes=True, pipes=True),
         Reader("hf-pickle", sound.make_pickle, import_model, "model", writes=True, pipes=True),

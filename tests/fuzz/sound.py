@@ -17,6 +17,7 @@ import torch
 
 from masscli.__main__ import run
 from tests import published, toy, toy_tasks
+from tests.published_seq2seq import make_seq2seq
 
 LINES = 12
 TINY = [
@@ -195,6 +196,17 @@ def make_huggingface(kind: str) -> Callable[[Path], None]:
             (place / "tokenizer_config.json").write_text(
                 json.dumps({"do_lower_case": True, "strip_accents": None})
             )
+
+    return make
+
+
+def make_encoder_decoder(kind: str) -> Callable[[Path], None]:
+    """Return what makes a folder of an encoder-decoder of this kind, as Hugging Face distributes it."""
+
+    def make(folder: Path) -> None:
+        make_seq2seq(kind, folder / "model")
+        for leftover in (folder / "model").glob("*.vocab"):
+            leftover.unlink()
 
     return make
 

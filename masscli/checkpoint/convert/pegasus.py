@@ -17,6 +17,7 @@ from masscli.checkpoint.convert.seq2seq_vocabulary import (
     place_pieces,
     read_model,
 )
+from masscli.core.errors import MasscliError
 from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
 from masscli.text.sentencepiece_model import SentencePieceModel
 
@@ -30,6 +31,10 @@ def read_pegasus(
     """Read spiece.model. Raises MasscliError if it is missing or does not fit the model."""
     path, data = read_model(folder, "spiece.model")
     offset = read_json_if_present(folder / TOKENIZER_CONFIG).get("offset", OFFSET)
+    if type(offset) is not int or not 0 <= offset < size:
+        raise MasscliError(
+            f"{folder / TOKENIZER_CONFIG}: offset is {offset}", f"the vocabulary of Pegasus has {OFFSET}"
+        )
     processor = SentencePieceModel(data).processor
     ids = {piece: number for number, piece in enumerate(_FIRST)}
     ids |= {f"<unk_{number}>": number + len(_FIRST) - 2 for number in range(2, offset)}

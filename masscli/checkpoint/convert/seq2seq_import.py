@@ -30,6 +30,7 @@ from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
 from masscli.models.transformer import Transformer
 from masscli.text.preprocessing import TextPreprocessing
+from masscli.text.subword_model import BadModelError
 from masscli.text.tokenizer import Tokenizer
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.recipe import Recipe
@@ -71,6 +72,8 @@ _SIZES = {
 
 _TIED = ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight")
 _POSITIONS = re.compile(r"model\.(encoder|decoder)\.embed_positions\.(weight|weights|_float_tensor)")
+MAX_POSITIONS = 1 << 20
+"""More positions than any model has: sinusoids are computed for all of them."""
 _NEW_STD = 0.02
 """Standard deviation of the embeddings of new ids."""
 
@@ -86,14 +89,16 @@ def import_seq2seq(
     """
     path = folder / CONFIG
     family = SEQ2SEQ_FAMILIES[str(config["model_type"])]
-    size = config.get("vocab_size")
-    if type(size) is not int:
-        raise MasscliError(f"{path}: has no vocab_size", f"{family.title} needs it")
     _check_config(family, config, path)
-    vocabulary = _READERS[family.model_type](folder, config, size, languages)
-    tokenizer = _tokenizer(vocabulary, config, size, languages)
     weights_path, weights = read_weights(folder, allow_pickle)
     tensors = _own_names(family, weights)
+    size = _vocab_size(family, config, tensors, path)
+    _check_sizes(config, tensors, path)
+    try:
+        vocabulary = _READERS[family.model_type](folder, config, size, languages)
+    except BadModelError as error:
+        raise MasscliError(f"{folder}: its SentencePiece model {error.message}", error.hint) from None
+    tokenizer = _tokenizer(vocabulary, config, size, languages)
     model = _read_model_config(family, config, tensors, tokenizer.vocab, vocabulary, path)
     imported, notes = _convert(family, model, tensors, tokenizer.vocab, size, str(weights_path))
 
@@ -128,17 +133,59 @@ def _check_config(family: Seq2SeqFamily, config: dict[str, Any], path: Path) -> 
             )
 
 
+def _vocab_size(
+    family: Seq2SeqFamily, config: dict[str, Any], tensors: Mapping[str, Tensor], path: Path
+) -> int:
+    """Return the number of ids. Raises MasscliError if the embeddings have not as many rows."""
+    size = config.get("vocab_size")
+    if type(size) is not int:
+        raise MasscliError(f"{path}: has no vocab_size", f"{family.title} needs it")
+    for name in ("model.shared.weight", *_TIED):
+        if name in tensors and (tensors[name].dim() != 2 or len(tensors[name]) != size):
+            raise _wrong_shape(str(path), name, tensors[name], (size, config.get("d_model")))
+    return size
+
+
+def _check_sizes(config: dict[str, Any], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise MasscliError if config.json asks for more than the weights can hold, before it is made."""
+    for stack in ("encoder", "decoder"):
+        layers = config.get(f"{stack}_layers")
+        found = sum(name.startswith(f"model.{stack}.") and name.endswith(".fc1.weight") for name in tensors)
+        if layers != found:
+            raise MasscliError(
+                f"{path}: {stack}_layers is {layers}, but the weights have {found}",
+                "weights and config.json are of different models",
+            )
+    positions = config.get("max_position_embeddings")
+    if type(positions) is not int or not 0 < positions <= MAX_POSITIONS:
+        raise MasscliError(
+            f"{path}: max_position_embeddings is {positions}", f"expected 1 to {MAX_POSITIONS:,}"
+        )
+
+
 def _tokenizer(
     vocabulary: Seq2SeqVocabulary, config: dict[str, Any], size: int, languages: Sequence[str]
 ) -> Tokenizer:
     """Return the tokenizer, with the start symbols of the model. The model has no logits for added ids."""
     tokenizer = Tokenizer.from_bytes(vocabulary.path, vocabulary.model, TextPreprocessing(), languages)
+    for role in ("pad", "eos"):
+        number, own = config.get(f"{role}_token_id"), getattr(tokenizer.vocab, role)
+        if number is not None and number != own:
+            raise MasscliError(
+                f"{vocabulary.path}: {role}_token_id is {number} by config.json, but {own} here",
+                "vocabulary and config.json are of different models",
+            )
     fields: dict[str, Any] = {}
     if tokenizer.vocab.size > size:
         fields["predicted_ids"] = (0, size)
     # With tags in place of the start symbol, a decoder begins with the tag.
     start = config.get("decoder_start_token_id")
     if type(start) is int:
+        if not 0 <= start < size:
+            raise MasscliError(
+                f"decoder_start_token_id is {start}, but the model has {size} rows",
+                "vocabulary and config.json are of different models",
+            )
         fields["decoder_start"] = start
     if vocabulary.forced_prefix:
         fields["forced_prefix"] = vocabulary.forced_prefix
@@ -176,7 +223,7 @@ def _read_model_config(
         # The decoder has values of its own only where they differ.
         if values[f"decoder_{field}"] == values[field]:
             values[f"decoder_{field}"] = 0
-    activation = config.get("activation_function")
+    activation = str(config.get("activation_function"))
     if activation not in _ACTIVATIONS:
         raise MasscliError(
             f"{path}: activation_function is {activation}", f"expected one of {', '.join(_ACTIVATIONS)}"
@@ -262,7 +309,7 @@ def _refuse_rest(remaining: Mapping[str, Tensor], path: str, family: Seq2SeqFami
         )
 
 
-def _wrong_shape(path: str, name: str, tensor: Tensor, expected: tuple[int, ...]) -> MasscliError:
+def _wrong_shape(path: str, name: str, tensor: Tensor, expected: tuple[object, ...]) -> MasscliError:
     return MasscliError(
         f"{path}: {name} is {tuple(tensor.shape)}, by config.json {expected}",
         "weights and config.json are of different models",

@@ -63,7 +63,7 @@ def place_pieces(ids: Mapping[str, int], size: int, path: Path) -> tuple[list[st
     Raises MasscliError if a piece has an id beyond the embeddings.
     """
     last = max(ids.values(), default=-1)
-    if last >= size:
+    if last >= size or min(ids.values(), default=0) < 0:
         raise MasscliError(
             f"{path}: has the id {last}, but the model has {size} rows",
             "vocabulary and config.json are of different models",
@@ -87,6 +87,10 @@ def language_ids(languages: Sequence[str], codes: Mapping[str, int], path: Path)
         if not fitting:
             raise MasscliError(f"{path}: has no language {language!r}", f"it has {', '.join(sorted(codes))}")
         found[language_piece(language)] = codes[min(fitting, key=len)]
+    if len(set(found.values())) < len(found):
+        raise MasscliError(
+            f"{path}: some of the languages {', '.join(languages)} are the same", "name each of them once"
+        )
     return found
 
 
@@ -97,17 +101,26 @@ def special_tokens_in_order(folder: Path) -> list[str]:
         for key in ("additional_special_tokens", "extra_special_tokens"):
             listed = content.get(key)
             if isinstance(listed, list) and listed:
-                # A token is a text, or a table with its text.
-                return [item["content"] if isinstance(item, dict) else str(item) for item in listed]
+                return [_text_of(item) for item in listed]
     return []
+
+
+def _text_of(token: Any) -> str:
+    """Return the text of a token, which is listed as such or as a table with its text."""
+    if isinstance(token, dict):
+        return str(token.get("content"))
+    return str(token)
 
 
 def added_token_ids(folder: Path) -> dict[str, int]:
     """Return the ids of the tokens that were added to a tokenizer, by their text."""
     found = {}
-    for token in read_json_if_present(folder / "tokenizer.json").get("added_tokens") or []:
-        found[str(token["content"])] = int(token["id"])
-    decoder = read_json_if_present(folder / TOKENIZER_CONFIG).get("added_tokens_decoder") or {}
-    for number, token in decoder.items():
-        found[str(token["content"])] = int(number)
+    listed = read_json_if_present(folder / "tokenizer.json").get("added_tokens")
+    for token in listed if isinstance(listed, list) else []:
+        if isinstance(token, dict) and type(token.get("id")) is int:
+            found[_text_of(token)] = token["id"]
+    by_number = read_json_if_present(folder / TOKENIZER_CONFIG).get("added_tokens_decoder")
+    for number, token in by_number.items() if isinstance(by_number, dict) else []:
+        if number.isdecimal():
+            found[_text_of(token)] = int(number)
     return found

@@ -14,17 +14,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sentencepiece
 import torch
 
 from masscli.__main__ import run as masscli
 from masscli.api.model import load
 from masscli.checkpoint.checkpoint import Checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
-from masscli.checkpoint.convert.mbart import fairseq_ids
 from masscli.checkpoint.convert.translator_export import export_translator
 from masscli.generation.config import GenerationConfig
-from tests.published import error_of
+from tests.published_seq2seq import (
+    LINES,
+    write_bart,
+    write_json,
+    write_m2m100,
+    write_marian,
+    write_mbart,
+    write_mbart50,
+    write_nllb,
+    write_nllb_legacy,
+    write_pegasus,
+)
 from tests.translators import logits_of
 
 with warnings.catch_warnings():
@@ -32,90 +41,6 @@ with warnings.catch_warnings():
     transformers: Any = pytest.importorskip("transformers", reason="transformers is not installed")
 
 pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("no_sync")]
-
-LINES = [" ".join(a + b + c for c in "aeiou") for a in "bdfgk" for b in "aeiou"]
-
-
-def write_spm(path: Path, size: int = 60, lines: list[str] = LINES, **options: Any) -> bytes:
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines * 4),
-        model_prefix=str(path.with_suffix("")),
-        vocab_size=size,
-        hard_vocab_limit=False,
-        minloglevel=2,
-        **options,
-    )
-    data = path.with_suffix(".model").read_bytes()
-    path.write_bytes(data)
-    return data
-
-
-def write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def write_bart(folder: Path) -> int:
-    """Byte-level pieces in BART's order, with two merges; return the number of ids."""
-    from masscli.text.byte_level_bpe import _letters_of_bytes
-
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", *_letters_of_bytes(), "ba", "bab", "<mask>"]
-    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
-    (folder / "merges.txt").write_text("#version: 0.2\nb a\nba b\n", encoding="utf-8")
-    return len(pieces)
-
-
-def write_pegasus(folder: Path) -> int:
-    data = write_spm(folder / "spiece.model", pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
-    return len(sentencepiece.SentencePieceProcessor(model_proto=data)) + 103
-
-
-def write_mbart(folder: Path, tokenizer: str = "MBartTokenizer", languages: int = 25) -> int:
-    data = write_spm(folder / "sentencepiece.bpe.model")
-    write_json(folder / "tokenizer_config.json", {"tokenizer_class": tokenizer})
-    return len(fairseq_ids(data)) + languages + 1
-
-
-def write_mbart50(folder: Path) -> int:
-    return write_mbart(folder, "MBart50Tokenizer", 52)
-
-
-def write_m2m100(folder: Path) -> int:
-    ids = fairseq_ids(write_spm(folder / "sentencepiece.bpe.model"))
-    # The dictionary lacks some of the pieces, and has others.
-    pieces = [piece for number, piece in enumerate(ids) if number < 4 or number % 7] + ["zzz"]
-    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
-    codes = [f"__{code}__" for code in ("de", "en", "fr", "ro")]
-    write_json(folder / "special_tokens_map.json", {"additional_special_tokens": codes})
-    return len(pieces) + len(codes) + 8
-
-
-def write_nllb(folder: Path, legacy: bool = False) -> int:
-    data = write_spm(folder / "sentencepiece.bpe.model", model_type="bpe")
-    codes = ["deu_Latn", "eng_Latn", "fra_Latn"]
-    settings = {
-        "tokenizer_class": "NllbTokenizer",
-        "legacy_behaviour": legacy,
-        "additional_special_tokens": codes,
-    }
-    write_json(folder / "tokenizer_config.json", settings)
-    return len(fairseq_ids(data)) + len(codes) + 1
-
-
-def write_nllb_legacy(folder: Path) -> int:
-    return write_nllb(folder, legacy=True)
-
-
-def write_marian(folder: Path) -> int:
-    source = write_spm(folder / "source.spm", 50)
-    target = write_spm(folder / "target.spm", 50, [line.upper() for line in LINES])
-    pieces = {"</s>": None, "<unk>": None}
-    for data in (source, target):
-        model = sentencepiece.SentencePieceProcessor(model_proto=data)
-        pieces |= {model.id_to_piece(i): None for i in range(len(model)) if not model.is_control(i)}
-    pieces["<pad>"] = None
-    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
-    return len(pieces)
-
 
 SIZES = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
          "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "max_position_embeddings": 40, "init_std": 0.25}  # fmt: skip
@@ -243,38 +168,6 @@ def test_ids_are_those_of_their_tokenizers(name: str, tmp_path: Path) -> None:
         for line in [line.upper() for line in LINES]:
             assert ours.encode(line, "de") == theirs(text_target=line, add_special_tokens=False).input_ids
             assert ours.decode(ours.encode(line, "de"), "de") == line
-
-
-@pytest.mark.parametrize(
-    ("name", "break_folder", "words"),
-    [
-        ("marian", lambda folder: (folder / "target.spm").unlink(), "has no target.spm"),
-        ("m2m100", lambda folder: (folder / "special_tokens_map.json").unlink(), "no file lists the tags of the languages"),
-        ("bart", lambda folder: (folder / "merges.txt").write_text("b\n"), "expected PIECE PIECE, got 'b'"),
-        ("mbart", lambda folder: write_json(folder / "config.json", {**json.loads((folder / "config.json").read_text()), "normalize_before": False}), "normalize_before is False"),
-        ("pegasus", lambda folder: write_json(folder / "config.json", {**json.loads((folder / "config.json").read_text()), "activation_function": "tanh"}), "activation_function is tanh"),
-        ("pegasus", lambda folder: write_json(folder / "config.json", {**json.loads((folder / "config.json").read_text()), "d_model": 20}), "by config.json"),
-        ("bart", lambda folder: (folder / "vocab.json").write_text("[1]"), "is not a table from pieces to ids"),
-    ],
-)  # fmt: skip
-def test_a_folder_that_does_not_fit_is_named(
-    name: str, break_folder: Callable[[Path], Any], words: str, tmp_path: Path
-) -> None:
-    make_peer(name, tmp_path / "theirs", {})
-    break_folder(tmp_path / "theirs")
-    message, hint = error_of(
-        lambda: import_folder(tmp_path / "theirs", tmp_path / "run", FAMILIES[name][3], False)
-    )
-    assert words in message and "\n" not in message + (hint or "")
-    assert not (tmp_path / "run").exists()
-
-
-def test_an_unknown_language_is_named(tmp_path: Path) -> None:
-    make_peer("mbart", tmp_path / "theirs", {})
-    message, hint = error_of(
-        lambda: import_folder(tmp_path / "theirs", tmp_path / "run", ("en", "eo"), False)
-    )
-    assert "has no language 'eo'" in message and hint is not None and "ro_RO" in hint
 
 
 def test_generation_settings_survive_import_and_export(

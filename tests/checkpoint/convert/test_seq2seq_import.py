@@ -1,0 +1,125 @@
+"""Encoder-decoder folders come back bit by bit, and what does not fit is named; without any other library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from masscli.__main__ import run as masscli
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.import_ import import_folder
+from tests.published import assert_same_tensors, error_of
+from tests.published_seq2seq import LINES, SEQ2SEQ, make_seq2seq, write_json
+
+pytestmark = pytest.mark.usefixtures("no_sync")
+
+
+@pytest.mark.parametrize("name", SEQ2SEQ)
+def test_tensors_come_back_bit_by_bit(name: str, tmp_path: Path) -> None:
+    tensors = make_seq2seq(name, tmp_path / "theirs")
+    languages = SEQ2SEQ[name].languages
+    run = str(tmp_path / "run")
+    assert masscli(["import", str(tmp_path / "theirs"), "--langs", ",".join(languages), "--output", run]) == 0
+    direction = ["-s", languages[0], "-t", languages[-1]]
+    assert masscli(["export", run, *direction, "--output", str(tmp_path / "again")]) == 0
+    assert_same_tensors(load_file(tmp_path / "again" / "model.safetensors"), tensors)
+    before, after = (
+        json.loads((tmp_path / folder / "config.json").read_text()) for folder in ("theirs", "again")
+    )
+    assert {key: after[key] for key in before if key != "decoder_start_token_id"} == {
+        key: value for key, value in before.items() if key != "decoder_start_token_id"
+    }
+
+
+@pytest.mark.parametrize("name", SEQ2SEQ)
+def test_text_comes_back_and_is_framed_as_in_the_family(name: str, tmp_path: Path) -> None:
+    make_seq2seq(name, tmp_path / "theirs")
+    source, target = SEQ2SEQ[name].languages[0], SEQ2SEQ[name].languages[-1]
+    import_folder(tmp_path / "theirs", tmp_path / "run", SEQ2SEQ[name].languages, False)
+    run = Checkpoint.open(tmp_path / "run")
+    tokenizer, framing = run.tokenizer(), run.framing()
+    lines = [line for line in LINES if name != "m2m100"] or ["e"]
+    assert [tokenizer.decode(tokenizer.encode(line, source), source) for line in lines] == lines
+    read = framing.encoder_input(tokenizer.encode("", source), source).tolist()
+    written = framing.with_special_tokens(tokenizer.encode("", target), target).tolist()
+    end, tags = tokenizer.vocab.eos, tokenizer.vocab.languages
+    expected = {
+        "bart": ([0, end], [end, 0, end]),
+        "pegasus": ([end], [0, end]),
+        "mbart": ([end, tags[source]], [tags[target], end]),
+        "mbart50": ([tags[source], end], [end, tags[target], end]),
+        "m2m100": ([tags[source], end], [end, tags[target], end]),
+        "nllb": ([end, tags[source]], [end, tags[target], end]),
+        "marian": ([end], [tokenizer.vocab.pad, end]),
+    }
+    assert (read, written) == expected[name]
+
+
+def change(name: str, **values: Any) -> Callable[[Path], None]:
+    """Return what changes settings of a JSON file."""
+    return lambda folder: write_json(folder / name, {**json.loads((folder / name).read_text()), **values})
+
+
+def drop_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.decoder.layers.1.fc2.bias"]
+    save_file(tensors, folder / "model.safetensors")
+
+
+def add_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    save_file(
+        {**tensors, "model.adapter.weight": tensors["model.shared.weight"].clone()},
+        folder / "model.safetensors",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "words"),
+    [
+        ("marian", lambda folder: (folder / "target.spm").unlink(), "has no target.spm"),
+        ("m2m100", lambda folder: (folder / "special_tokens_map.json").unlink(), "no file lists the tags"),
+        ("bart", lambda folder: (folder / "merges.txt").write_text("b\n"), "expected PIECE PIECE, got 'b'"),
+        ("bart", lambda folder: (folder / "vocab.json").write_text("[1]"), "is not a table from pieces to ids"),
+        ("mbart", change("config.json", normalize_before=False), "normalize_before is False"),
+        ("marian", change("config.json", share_encoder_decoder_embeddings=False), "share_encoder_decoder_embeddings is False"),
+        ("pegasus", change("config.json", activation_function="tanh"), "activation_function is tanh"),
+        ("pegasus", change("config.json", d_model=20), "by config.json"),
+        ("pegasus", change("config.json", encoder_layers=10**9), "but the weights have 2"),
+        ("m2m100", change("config.json", max_position_embeddings=10**12), "max_position_embeddings is 1000000000000"),
+        ("m2m100", change("config.json", vocab_size=10**12), "by config.json (1000000000000"),
+        ("mbart", change("config.json", decoder_start_token_id=-5), "decoder_start_token_id is -5"),
+        ("pegasus", change("tokenizer_config.json", offset="x") , "offset is x"),
+        ("bart", change("config.json", num_beams=0), "generation settings are wrong"),
+        ("bart", drop_tensor, "has no model.decoder.layers.1.fc2.bias"),
+        ("bart", add_tensor, "model.adapter.weight has no place in BART"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_does_not_fit_is_named(
+    name: str, damage: Callable[[Path], Any], words: str, tmp_path: Path
+) -> None:
+    make_seq2seq(name, tmp_path / "theirs")
+    if name == "pegasus":
+        write_json(tmp_path / "theirs" / "tokenizer_config.json", {})
+    damage(tmp_path / "theirs")
+    languages = SEQ2SEQ[name].languages
+    message, hint = error_of(lambda: import_folder(tmp_path / "theirs", tmp_path / "run", languages, False))
+    assert words in message and "\n" not in message + (hint or "")
+    assert not (tmp_path / "run").exists()
+
+
+def test_languages_are_named_in_full_or_without_a_region(tmp_path: Path) -> None:
+    make_seq2seq("mbart", tmp_path / "theirs")
+    message, hint = error_of(
+        lambda: import_folder(tmp_path / "theirs", tmp_path / "run", ("en", "eo"), False)
+    )
+    assert "has no language 'eo'" in message and hint is not None and "ro_RO" in hint
+    message, hint = error_of(
+        lambda: import_folder(tmp_path / "theirs", tmp_path / "run", ("en", "en_XX"), False)
+    )
+    assert "are the same" in message

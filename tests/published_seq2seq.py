@@ -1,0 +1,153 @@
+"""Encoder-decoder models as Hugging Face distributes them, with random weights and small vocabularies in their formats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from masscli.checkpoint.convert.mbart import fairseq_ids
+from masscli.checkpoint.convert.one_direction import DirectedModel
+from masscli.checkpoint.convert.seq2seq import NORM_EPS, SEQ2SEQ_FAMILIES
+from masscli.checkpoint.convert.seq2seq_config import seq2seq_config
+from masscli.checkpoint.convert.seq2seq_tensors import to_seq2seq
+from masscli.models.presets import resolve
+from masscli.models.transformer import Transformer
+from masscli.text.byte_level_bpe import _letters_of_bytes
+
+LINES = [" ".join(a + b + c for c in "aeiou") for a in "bdfgk" for b in "aeiou"]
+
+
+def write_spm(path: Path, size: int = 60, lines: list[str] = LINES, **options: Any) -> bytes:
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines * 4),
+        model_prefix=str(path.with_suffix("")),
+        vocab_size=size,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **options,
+    )
+    data = path.with_suffix(".model").read_bytes()
+    path.write_bytes(data)
+    return data
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def write_bart(folder: Path) -> int:
+    """Byte-level pieces in BART's order, with two merges; return the number of ids."""
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *_letters_of_bytes(), "ba", "bab", "<mask>"]
+    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
+    (folder / "merges.txt").write_text("#version: 0.2\nb a\nba b\n", encoding="utf-8")
+    return len(pieces)
+
+
+def write_pegasus(folder: Path) -> int:
+    data = write_spm(folder / "spiece.model", pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
+    return len(sentencepiece.SentencePieceProcessor(model_proto=data)) + 103
+
+
+def write_mbart(folder: Path, tokenizer: str = "MBartTokenizer", languages: int = 25) -> int:
+    data = write_spm(folder / "sentencepiece.bpe.model")
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": tokenizer})
+    return len(fairseq_ids(data)) + languages + 1
+
+
+def write_mbart50(folder: Path) -> int:
+    return write_mbart(folder, "MBart50Tokenizer", 52)
+
+
+def write_m2m100(folder: Path) -> int:
+    ids = fairseq_ids(write_spm(folder / "sentencepiece.bpe.model"))
+    # The dictionary lacks some of the pieces, and has others.
+    pieces = [piece for number, piece in enumerate(ids) if number < 4 or number % 7] + ["zzz"]
+    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
+    codes = [f"__{code}__" for code in ("de", "en", "fr", "ro")]
+    write_json(folder / "special_tokens_map.json", {"additional_special_tokens": codes})
+    return len(pieces) + len(codes) + 8
+
+
+def write_nllb(folder: Path, legacy: bool = False) -> int:
+    data = write_spm(folder / "sentencepiece.bpe.model", model_type="bpe")
+    codes = ["deu_Latn", "eng_Latn", "fra_Latn"]
+    settings = {
+        "tokenizer_class": "NllbTokenizer",
+        "legacy_behaviour": legacy,
+        "additional_special_tokens": codes,
+    }
+    write_json(folder / "tokenizer_config.json", settings)
+    return len(fairseq_ids(data)) + len(codes) + 1
+
+
+def write_nllb_legacy(folder: Path) -> int:
+    return write_nllb(folder, legacy=True)
+
+
+def write_marian(folder: Path) -> int:
+    source = write_spm(folder / "source.spm", 50)
+    target = write_spm(folder / "target.spm", 50, [line.upper() for line in LINES])
+    pieces = {"</s>": None, "<unk>": None}
+    for data in (source, target):
+        model = sentencepiece.SentencePieceProcessor(model_proto=data)
+        pieces |= {model.id_to_piece(i): None for i in range(len(model)) if not model.is_control(i)}
+    pieces["<pad>"] = None
+    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
+    return len(pieces)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A kind of folder: its family, what writes its vocabulary, languages to import, the ids of padding and of the end."""
+
+    family: str
+    write_vocabulary: Callable[[Path], int]
+    languages: tuple[str, ...]
+    pad: int = 1
+    end: int = 2
+
+
+SEQ2SEQ = {
+    "bart": Published("bart", write_bart, ("en",)),
+    "pegasus": Published("pegasus", write_pegasus, ("en",), 0, 1),
+    "mbart": Published("mbart", write_mbart, ("en", "ro")),
+    "mbart50": Published("mbart", write_mbart50, ("en_XX", "sv_SE")),
+    "m2m100": Published("m2m_100", write_m2m100, ("en", "ro")),
+    "nllb": Published("m2m_100", write_nllb_legacy, ("eng_Latn", "deu")),
+    "marian": Published("marian", write_marian, ("en", "de"), -1, 0),
+}
+
+
+def make_seq2seq(name: str, folder: Path) -> dict[str, Tensor]:
+    """Write a folder, and return its tensors."""
+    kind = SEQ2SEQ[name]
+    folder.mkdir(exist_ok=True)
+    size = kind.write_vocabulary(folder)
+    family = SEQ2SEQ_FAMILIES[kind.family]
+    pad = kind.pad % size
+    positions = "learned" if family.sinusoids is None else "sinusoidal"
+    values = {
+        "arch": "base", "dim": 16, "ffn_dim": 24, "heads": 2, "encoder_layers": 2, "decoder_layers": 2, "max_positions": 40,
+        "norm": family.norm, "norm_embedding": family.norm_embedding, "norm_eps": NORM_EPS, "languages": "none",
+        "positions": positions, "position_offset": family.offset(pad), "output_bias": family.output_bias,
+    }  # fmt: skip
+    config = resolve(values)
+    torch.manual_seed(1)
+    weights = {
+        key: torch.randn_like(tensor) for key, tensor in Transformer(config, size, ()).state_dict().items()
+    }
+    tensors = to_seq2seq(family, DirectedModel(config, size, weights, [], [0], 0, []))
+    tensors = {key: tensor.contiguous().clone() for key, tensor in tensors.items()}
+    save_file(tensors, folder / "model.safetensors")
+    start = pad if name in ("marian", "pegasus") else 2
+    special = {"pad_token_id": pad, "eos_token_id": kind.end, "decoder_start_token_id": start}
+    write_json(folder / "config.json", {**seq2seq_config(family, config), "vocab_size": size, **special})
+    return tensors
