@@ -3,7 +3,8 @@
     python -m tests.benchmarks.exported_translator RUN -s en -t de --input test.en [--reference test.de] [--beam 5]
 
 The exports are used as a stranger uses them: `transformers` and `ctranslate2` alone, without masscli. Both have to be installed.
-CTranslate2 and masscli compute on as many threads as OMP_NUM_THREADS says.
+CTranslate2 and masscli compute on as many threads as OMP_NUM_THREADS says. All outputs have at most 200 pieces: programs differ in what they
+do at the limit.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ texts = {}
 for first in range(0, len(order), 50):
     numbers = order[first : first + 50]
     batch = tokenizer([lines[i] for i in numbers], return_tensors="pt", padding=True, return_token_type_ids=False)
-    outputs = tokenizer.batch_decode(model.generate(**batch, num_beams=int(beam)), skip_special_tokens=True)
+    outputs = tokenizer.batch_decode(model.generate(**batch, num_beams=int(beam), max_length=202), skip_special_tokens=True)
     texts |= dict(zip(numbers, outputs))
 open(output, "w", encoding="utf-8").write("".join(texts[i] + "\\n" for i in range(len(lines))))
 """
@@ -39,7 +40,8 @@ pieces = sentencepiece.SentencePieceProcessor(model_file=pieces)
 translator = ctranslate2.Translator(folder, compute_type=kind, intra_threads=int(os.environ.get("OMP_NUM_THREADS", 0)))
 lines = open(source, encoding="utf-8", newline="\\n").read().splitlines()
 results = translator.translate_batch(
-    pieces.encode(lines, out_type=str), beam_size=int(beam), max_batch_size=1600, batch_type="tokens", max_input_length=0)
+    pieces.encode(lines, out_type=str), beam_size=int(beam), max_batch_size=1600, batch_type="tokens", max_input_length=0,
+    max_decoding_length=200)
 open(output, "w", encoding="utf-8").write("".join(pieces.decode(result.hypotheses[0]) + "\\n" for result in results))
 """
 MASSCLI = [sys.executable, "-m", "masscli"]
@@ -90,6 +92,7 @@ def main() -> None:
             "--beam",
             options.beam,
             "--early-stop",
+            *("--max-len-a", "0", "--max-len-b", "200"),
         ]
         texts = {}
         for name, more in (

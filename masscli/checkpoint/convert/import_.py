@@ -76,7 +76,7 @@ def _family(folder: Path, model_type: object) -> Family:
     known = ", ".join([*FAMILIES, *SEQ2SEQ_FAMILIES])
     if model_type is None:
         raise MasscliError(f"{folder / CONFIG}: has no model_type", f"add it: one of {known}")
-    if model_type not in FAMILIES:
+    if str(model_type) not in FAMILIES:
         raise MasscliError(
             f"{folder / CONFIG}: models of type {model_type} cannot be imported", f"expected one of {known}"
         )

@@ -271,7 +271,9 @@ def _convert(
     """
     remaining = dict(tensors)
     tables, notes = _take_tables(config, remaining, path)
-    bias = remaining.pop("final_logits_bias", torch.zeros(0))
+    bias = torch.zeros(size)
+    if config.output_bias:
+        bias = _take(remaining, "final_logits_bias", (1, size), path, family)[0]
     names = family.tensor_names(config)
     with torch.device("meta"):
         expected = Transformer(config, vocab.size, (), vocab.id_ranges).state_dict()
@@ -288,11 +290,11 @@ def _convert(
             tensor = torch.zeros(len(like))
             # An encoder with embeddings of its own predicts nothing.
             if owner != "encoder":
-                tensor[: bias.numel()] = bias.flatten()
+                tensor[: len(bias)] = bias
         else:
-            tensor = torch.cat([_take(remaining, theirs, path, family) for theirs in names[name]])
-        if tensor.shape != like.shape:
-            raise _wrong_shape(path, " ".join(names.get(name, (name,))), tensor, tuple(like.shape))
+            rows = len(like) // len(names[name])
+            shape = (rows, *like.shape[1:])
+            tensor = torch.cat([_take(remaining, theirs, shape, path, family) for theirs in names[name]])
         converted[name] = tensor
     _refuse_rest(remaining, path, family)
     if vocab.size > size:
@@ -348,10 +350,16 @@ def _take_tables(
     return tables, notes
 
 
-def _take(remaining: dict[str, Tensor], name: str, path: str, family: Seq2SeqFamily) -> Tensor:
+def _take(
+    remaining: dict[str, Tensor], name: str, shape: tuple[int, ...], path: str, family: Seq2SeqFamily
+) -> Tensor:
+    """Move a tensor out of `remaining`. Raises MasscliError if it is not there or has another shape."""
     if name not in remaining:
         raise MasscliError(f"{path}: has no {name}", f"the {family.title} that config.json describes has one")
-    return remaining.pop(name)
+    tensor = remaining.pop(name)
+    if tensor.shape != shape:
+        raise _wrong_shape(path, name, tensor, shape)
+    return tensor
 
 
 def _recipe(output: Path, languages: Sequence[str], model: ModelConfig) -> dict[str, Any]:
