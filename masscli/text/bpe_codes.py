@@ -33,11 +33,6 @@ MASK_ID = XLM_SPECIAL_PIECES.index("<special1>")
 UNKNOWN_ID = XLM_SPECIAL_PIECES.index("<unk>")
 
 
-def is_bpe_codes(data: bytes) -> bool:
-    """Return whether a file is one that `pack_bpe_codes` makes."""
-    return data.startswith(HEADER)
-
-
 def pack_bpe_codes(pieces: Sequence[str], merges: Sequence[str]) -> bytes:
     """Return pieces and merges as one file, which BpeCodesModel reads."""
     return HEADER + "\n".join([str(len(pieces)), *pieces, *merges, ""]).encode()

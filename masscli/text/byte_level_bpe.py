@@ -11,14 +11,13 @@ one, as JSON after a header. Special pieces are never made of text: a `<mask>` i
 
 from __future__ import annotations
 
-import heapq
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
+from masscli.text.bpe_merging import merge_pairs, rank_merges
 from masscli.text.markers import UNKNOWN_TEXT
-from masscli.text.packed_vocabulary import PackedVocabulary, damaged, is_list_of, unpack
+from masscli.text.packed_vocabulary import PackedVocabulary, damaged, read_merges, unpack
 from masscli.text.subword_model import BadModelError, pieces_of
 
 HEADER = b"masscli byte-level-bpe\n"
@@ -75,11 +74,6 @@ BYTE_LETTERS = _letters_of_bytes()
 _BYTES = {letter: byte for byte, letter in enumerate(BYTE_LETTERS)}
 
 
-def is_byte_level_bpe(data: bytes) -> bool:
-    """Return whether a file is one that `pack_byte_level_bpe` makes."""
-    return data.startswith(HEADER)
-
-
 def pack_byte_level_bpe(
     pieces: Sequence[str],
     merges: Sequence[tuple[str, str]],
@@ -107,11 +101,12 @@ class ByteLevelModel:
         self._special_ids = vocabulary.special_ids
         self._unused_ids = vocabulary.unused_ids
         self._ids = vocabulary.text_ids
-        self.add_prefix_space, self.merges = _read_rest(vocabulary.rest)
-        self._ranks: dict[tuple[str, str], int] = {}
-        # Of two equal merges the first counts.
-        for rank, pair in enumerate(self.merges):
-            self._ranks.setdefault(pair, rank)
+        add_prefix_space = vocabulary.rest.get("add_prefix_space")
+        if not isinstance(add_prefix_space, bool):
+            raise damaged(HEADER)
+        self.add_prefix_space = add_prefix_space
+        self.merges = read_merges(vocabulary.rest, HEADER)
+        self._ranks = rank_merges(self.merges)
         self._unknown = self._special_ids.get("<unk>", -1)
         self._cache: dict[str, list[int]] = {}
         self._check_bytes()
@@ -176,7 +171,7 @@ class ByteLevelModel:
         ids = self._cache.get(word)
         if ids is None:
             letters = [BYTE_LETTERS[byte] for byte in word.encode()]
-            ids = [self._ids.get(piece, self._unknown) for piece in _merge_pairs(letters, self._ranks)]
+            ids = [self._ids.get(piece, self._unknown) for piece in merge_pairs(letters, self._ranks)]
             # Forgetting everything at once is simple, and the common words are back after a few lines.
             if len(self._cache) >= MAX_CACHED_WORDS:
                 self._cache = {}
@@ -207,53 +202,3 @@ def _to_text(letters: str) -> str:
         else:
             data += letter.encode()
     return data.decode("utf-8", errors="replace")
-
-
-def _merge_pairs(letters: Sequence[str], ranks: Mapping[tuple[str, str], int]) -> list[str]:
-    """Merge neighbours until no pair has a merge: the lowest rank first, and the leftmost of equal pairs.
-
-    The heap keeps long words fast: n letters take O(n log n) steps.
-    """
-    parts = list(letters)
-    end = len(parts)
-    # The neighbours of each part that is still there; a part that was merged into the one before is empty.
-    following = list(range(1, end + 1))
-    preceding = list(range(-1, end - 1))
-    candidates: list[tuple[int, int, str, str]] = []
-
-    def add_candidate(left: int) -> None:
-        if left < 0 or following[left] == end:
-            return
-        pair = (parts[left], parts[following[left]])
-        if pair in ranks:
-            heapq.heappush(candidates, (ranks[pair], left, *pair))
-
-    for left in range(end - 1):
-        add_candidate(left)
-    while candidates:
-        _, left, first, second = heapq.heappop(candidates)
-        right = following[left]
-        # One of the two was merged with another neighbour meanwhile.
-        if parts[left] != first or right == end or parts[right] != second:
-            continue
-        parts[left] = first + second
-        parts[right] = ""
-        following[left] = following[right]
-        if following[left] < end:
-            preceding[following[left]] = left
-        add_candidate(preceding[left])
-        add_candidate(left)
-    return [part for part in parts if part]
-
-
-def _read_rest(rest: Mapping[str, Any]) -> tuple[bool, list[tuple[str, str]]]:
-    """Return `add_prefix_space` and the merges. Raises BadModelError if one is missing or of another type."""
-    add_prefix_space, merges = rest.get("add_prefix_space"), rest.get("merges")
-    if not isinstance(add_prefix_space, bool) or not isinstance(merges, list):
-        raise damaged(HEADER)
-    pairs = []
-    for pair in merges:
-        if not is_list_of(pair, str) or len(pair) != 2:
-            raise damaged(HEADER)
-        pairs.append((pair[0], pair[1]))
-    return add_prefix_space, pairs

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from masscli.core.errors import MasscliError
+from masscli.text.gpt_bpe import show_continuation
 from masscli.text.markers import (
     BPE_CONTINUATION,
     BYTE_LEVEL_SPACE,
@@ -23,7 +24,6 @@ from masscli.text.packed_vocabulary import PackedVocabulary, damaged, unpack
 from masscli.text.subword_model import BadModelError, pieces_of
 
 HEADER = b"masscli fast-tokenizer\n"
-WORD_END = "</w>"
 MARKERS = {
     "ByteLevel": BYTE_LEVEL_SPACE,
     "Metaspace": SENTENCEPIECE_SPACE,
@@ -33,25 +33,28 @@ MARKERS = {
 """How pieces show words, by the type of the decoder in tokenizer.json."""
 
 
-def is_fast_tokenizer(data: bytes) -> bool:
-    """Return whether a file is one that `pack_fast_tokenizer` makes."""
-    return data.startswith(HEADER)
-
-
 def pack_fast_tokenizer(
-    content: Mapping[str, Any], special_ids: Mapping[str, int], unused_ids: Sequence[int] = ()
-) -> bytes:
-    """Return the contents of a tokenizer.json as one file with the ids of its special pieces.
+    content: Mapping[str, Any], role_ids: Callable[[Sequence[str]], Mapping[str, int]], size: int
+) -> tuple[bytes, int]:
+    """Return the contents of a tokenizer.json as one file, and the number of its pieces.
 
-    `special_ids` are by masscli's names (`<s>`, `<mask>`, ...). `unused_ids` are those that no text has. Ids
-    that no piece has are called `<id>`.
+    The file has ids up to `size`, if there are not more; those without a piece are unused. `role_ids` finds
+    the ids of special pieces by masscli's names (`<s>`, `<mask>`, ...) among the pieces.
     """
     tokenizer = _load(json.dumps(content))
     ids = tokenizer.get_vocab(with_added_tokens=True)
-    pieces = [f"<{i}>" for i in range(max(ids.values(), default=-1) + 1)]
+    count = max(ids.values(), default=-1) + 1
+    if count > size:
+        raise BadModelError(
+            f"has {count} pieces, but the model has {size} rows",
+            "vocabulary and config.json are of different models",
+        )
+    pieces = [f"<unused row {i}>" for i in range(size)]
     for piece, i in ids.items():
         pieces[i] = piece
-    return PackedVocabulary(pieces, special_ids, unused_ids, {"tokenizer": content}).pack(HEADER)
+    unused = sorted(set(range(size)).difference(ids.values()))
+    packed = PackedVocabulary(pieces, role_ids(pieces), unused, {"tokenizer": content}).pack(HEADER)
+    return packed, count
 
 
 def find_marker(content: Mapping[str, Any]) -> str | None:
@@ -80,14 +83,14 @@ class FastTokenizerModel:
         vocabulary = unpack(data, HEADER)
         content = vocabulary.rest.get("tokenizer")
         marker = find_marker(content) if isinstance(content, Mapping) else None
-        if marker is None or "<unk>" not in vocabulary.special_ids:
+        if marker is None:
             raise damaged(HEADER)
         self.marker = marker
         self._tokenizer = _load(json.dumps(content))
         self._pieces = vocabulary.pieces
         self._special_ids = vocabulary.special_ids
         self._unused_ids = vocabulary.unused_ids
-        self._unknown = vocabulary.special_ids["<unk>"]
+        self._unknown = vocabulary.special_ids.get("<unk>", -1)
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -111,7 +114,7 @@ class FastTokenizerModel:
         """Return the text of some ids, and UNKNOWN_TEXT for unknown pieces."""
         known: list[list[int]] = [[]]
         for i in ids:
-            if i == self._unknown:
+            if i == self._unknown or i >= len(self._pieces):
                 known.append([])
             else:
                 known[-1].append(i)
@@ -126,13 +129,7 @@ class FastTokenizerModel:
         pieces = pieces_of(ids, self._pieces)
         if self.marker != BPE_CONTINUATION:
             return pieces
-        rewritten = []
-        for piece in pieces:
-            if piece.endswith(WORD_END):
-                rewritten.append(piece.removesuffix(WORD_END))
-            else:
-                rewritten.append(piece + BPE_CONTINUATION)
-        return rewritten
+        return list(map(show_continuation, pieces))
 
 
 def _load(text: str) -> Any:

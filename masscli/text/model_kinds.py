@@ -5,11 +5,21 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable
 
-from masscli.text.bpe_codes import BpeCodesModel, is_bpe_codes
-from masscli.text.byte_level_bpe import ByteLevelModel, is_byte_level_bpe
-from masscli.text.dictionary_model import DictionaryModel, is_dictionary
-from masscli.text.fast_tokenizer import FastTokenizerModel, is_fast_tokenizer
-from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel, is_numbered_sentencepiece
+from masscli.text import (
+    bpe_codes,
+    byte_level_bpe,
+    dictionary_model,
+    fast_tokenizer,
+    gpt_bpe,
+    numbered_sentencepiece,
+)
+from masscli.text.bpe_codes import BpeCodesModel
+from masscli.text.byte_level_bpe import ByteLevelModel
+from masscli.text.dictionary_model import DictionaryModel
+from masscli.text.fast_tokenizer import FastTokenizerModel
+from masscli.text.gpt_bpe import GptBpeModel
+from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel
+from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.sentencepiece_model import SentencePieceModel
 from masscli.text.subword_model import BadModelError, SubwordModel
 from masscli.text.tokenizer_card import RESERVED_PIECES, SPARE_PIECES
@@ -26,6 +36,8 @@ BPE_CODES = "bpe-codes"
 """Merges and pieces of subword-nmt or fastBPE."""
 BYTE_LEVEL_BPE = "byte-level-bpe"
 """Merges and pieces of GPT-2, RoBERTa or BART."""
+GPT_BPE = "gpt-bpe"
+"""Merges and pieces of the first GPT."""
 NUMBERED_SENTENCEPIECE = "numbered-sentencepiece"
 """A SentencePiece model whose pieces have the ids of a dictionary, as in fairseq and XLM-R."""
 FAST_TOKENIZER = "fast-tokenizer"
@@ -35,22 +47,22 @@ DICTIONARY = "dictionary"
 TWO_VOCABULARIES = "two-vocabularies"
 """A model for the source and one for the target, each of any other kind."""
 
-
-_PACKED_KINDS: dict[str, tuple[Callable[[bytes], bool], Callable[[bytes], SubwordModel]]] = {
-    BPE_CODES: (is_bpe_codes, BpeCodesModel),
-    BYTE_LEVEL_BPE: (is_byte_level_bpe, ByteLevelModel),
-    NUMBERED_SENTENCEPIECE: (is_numbered_sentencepiece, NumberedSentencePieceModel),
-    FAST_TOKENIZER: (is_fast_tokenizer, FastTokenizerModel),
-    DICTIONARY: (is_dictionary, DictionaryModel),
+_OWN_FORMATS: dict[str, tuple[bytes, Callable[[bytes], SubwordModel]]] = {
+    BPE_CODES: (bpe_codes.HEADER, BpeCodesModel),
+    BYTE_LEVEL_BPE: (byte_level_bpe.HEADER, ByteLevelModel),
+    DICTIONARY: (dictionary_model.HEADER, DictionaryModel),
+    GPT_BPE: (gpt_bpe.HEADER, GptBpeModel),
+    NUMBERED_SENTENCEPIECE: (numbered_sentencepiece.HEADER, NumberedSentencePieceModel),
+    FAST_TOKENIZER: (fast_tokenizer.HEADER, FastTokenizerModel),
 }
-"""Kinds whose files masscli packs, and so can tell by their header: how to detect and to open them."""
+"""Kinds in files of masscli's own, with the beginning of such a file and the class that reads it."""
 
 
 def detect_kind(data: bytes) -> str:
     """Return the kind of a subword model. Raises BadModelError if the bytes are of no known kind."""
     # Formats with a mark of their own come first; what is left must be SentencePiece.
-    for kind, (is_of_kind, _) in _PACKED_KINDS.items():
-        if is_of_kind(data):
+    for kind, (header, _) in _OWN_FORMATS.items():
+        if data.startswith(header):
             return kind
     if is_two_vocabularies(data):
         return TWO_VOCABULARIES
@@ -66,18 +78,15 @@ def detect_kind(data: bytes) -> str:
     return SENTENCEPIECE
 
 
-def open_model(data: bytes, kind: str, lowercase: bool) -> SubwordModel:
-    """Open the bytes of a subword model. Raises BadModelError if it is damaged or the kind is unknown.
-
-    `lowercase` says that text is lower-cased first; a WordPiece vocabulary then has no accents either.
-    """
-    if kind in _PACKED_KINDS:
-        _, open_packed = _PACKED_KINDS[kind]
-        return open_packed(data)
+def open_model(data: bytes, kind: str, preprocessing: TextPreprocessing) -> SubwordModel:
+    """Open the bytes of a subword model. Raises BadModelError if it is damaged or the kind is unknown."""
+    if kind in _OWN_FORMATS:
+        _, model_class = _OWN_FORMATS[kind]
+        return model_class(data)
     if kind == TWO_VOCABULARIES:
-        return TwoVocabularies(data, lambda part: open_model(part, detect_kind(part), lowercase))
+        return TwoVocabularies(data, lambda part: open_model(part, detect_kind(part), preprocessing))
     if kind == WORDPIECE:
-        return WordPieceModel(data, keep_accents=not lowercase)
+        return WordPieceModel(data, keep_accents=not preprocessing.wordpiece_strips_accents)
     if kind not in (TRAINED_BPE, SENTENCEPIECE):
         raise BadModelError(f"{kind!r} is not a kind of model", "was it made by another version of masscli?")
     return SentencePieceModel(data)

@@ -23,11 +23,6 @@ HEADER = b"masscli numbered-sentencepiece\n"
 NO_MODELS: Mapping[str, bytes] = MappingProxyType({})
 
 
-def is_numbered_sentencepiece(data: bytes) -> bool:
-    """Return whether a file is one that `pack_numbered_sentencepiece` makes."""
-    return data.startswith(HEADER)
-
-
 def pack_numbered_sentencepiece(
     model: bytes,
     pieces: Sequence[str],

@@ -84,3 +84,16 @@ def damaged(header: bytes) -> BadModelError:
 def is_list_of(value: Any, kind: type) -> bool:
     """Return whether a value is a list of nothing but this type; booleans are no integers."""
     return isinstance(value, list) and all(type(item) is kind for item in value)
+
+
+def read_merges(rest: Mapping[str, Any], header: bytes) -> list[tuple[str, str]]:
+    """Return the merges of a packed vocabulary. Raises BadModelError if they are not pairs of pieces."""
+    merges = rest.get("merges")
+    if not isinstance(merges, list):
+        raise damaged(header)
+    pairs = []
+    for pair in merges:
+        if not is_list_of(pair, str) or len(pair) != 2:
+            raise damaged(header)
+        pairs.append((pair[0], pair[1]))
+    return pairs

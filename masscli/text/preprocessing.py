@@ -13,10 +13,13 @@ import functools
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 CEDILLAS_TO_COMMAS = str.maketrans("şţŞŢ", "șțȘȚ")
 MARKED_TO_PLAIN = str.maketrans("şţŞŢșțȘȚăĂâÂîÎ", "stSTstSTaAaAiI")
+
+PublishedRules = Literal["strip-accents", "keep-accents", "albert", "albert-keep-accents"]
+"""Rules of an imported tokenizer: whether BERT's takes off accents, or what ALBERT's does to text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +27,22 @@ class TextPreprocessing:
     """The preparation of text with which a vocabulary was made.
 
     `normalize` is Moses punctuation normalization, `moses` is Moses tokenization. `romanian` is `commas` or
-    `plain`; it says what becomes of Romanian letters with a cedilla (see the module's docstring).
+    `plain`; it says what becomes of Romanian letters with a cedilla (see the module's docstring). `published`
+    are rules of an imported tokenizer.
     """
 
     normalize: bool = False
     moses: bool = False
     lowercase: bool = False
     romanian: str | None = None
+    published: PublishedRules | None = None
+
+    @property
+    def wordpiece_strips_accents(self) -> bool:
+        """Whether WordPiece takes off accents: by default if text is lower-cased, as in BERT."""
+        if self.published in ("keep-accents", "strip-accents"):
+            return self.published == "strip-accents"
+        return self.lowercase
 
     def apply(self, lines: Sequence[str], language: str) -> Sequence[str]:
         """Return the lines after preparation, ready to be split into pieces."""
@@ -38,6 +50,8 @@ class TextPreprocessing:
             normalizer = _normalizer(language)
             lines = [_blank_non_printing(normalizer.normalize(line)) for line in lines]
         lines = self.map_letters(lines, language)
+        if self.published in ("albert", "albert-keep-accents"):
+            lines = [_as_albert(line, self.published == "albert") for line in lines]
         # The tokenizer knows abbreviations by their case, so it comes before lower-casing.
         if self.moses:
             tokenizer = _tokenizer(language)
@@ -66,6 +80,15 @@ class TextPreprocessing:
         # Nothing was escaped by the tokenizer, so nothing is unescaped.
         text: str = _detokenizer(language).detokenize(line.split(" "), unescape=False)
         return text
+
+
+def _as_albert(line: str, strip_accents: bool) -> str:
+    """Replace the quotation marks of TeX, and take off accents, as the tokenizer of ALBERT does."""
+    line = line.replace("``", '"').replace("''", '"')
+    if strip_accents:
+        decomposed = unicodedata.normalize("NFKD", line)
+        line = "".join(letter for letter in decomposed if unicodedata.category(letter)[0] != "M")
+    return line
 
 
 def has_moses_rules(language: str) -> bool:

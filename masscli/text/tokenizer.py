@@ -33,6 +33,7 @@ from masscli.text.model_kinds import (
     BPE_CODES,
     BYTE_LEVEL_BPE,
     DICTIONARY,
+    GPT_BPE,
     TRAINED_BPE,
     WORDPIECE,
     detect_kind,
@@ -56,7 +57,7 @@ from masscli.text.vocabulary import Vocabulary
 from masscli.text.word_cache import WordCache
 
 MODEL_FILE = "vocab.model"
-_KINDS_OF_WORDS = (TRAINED_BPE, WORDPIECE, BPE_CODES)
+_KINDS_OF_WORDS = (TRAINED_BPE, WORDPIECE, BPE_CODES, GPT_BPE)
 """Kinds whose pieces never contain a space, so that lines can be encoded word by word.
 
 Nothing is known about the pieces of somebody else's SentencePiece model, and byte-level BPE joins the space
@@ -76,7 +77,7 @@ class Tokenizer:
         self.preprocessing = card.preprocessing
         self._data = data
         self._card = card
-        self._model = open_model(data, card.kind, card.lowercase)
+        self._model = open_model(data, card.kind, card.preprocessing)
         if len(self._model) != card.pieces:
             raise BadModelError(
                 f"has {len(self._model)} pieces, but {TOKENIZER_FILE} is of a model with {card.pieces}",
@@ -159,7 +160,7 @@ class Tokenizer:
         """Use the bytes of a model, without saving it. Errors name `path`."""
         try:
             kind = detect_kind(data)
-            model = open_model(data, kind, preprocessing.lowercase)
+            model = open_model(data, kind, preprocessing)
             return cls(data, make_card(model, data, kind, preprocessing, languages))
         except BadModelError as error:
             raise MasscliError(f"{path}: {error.message}", error.hint) from None
@@ -192,7 +193,7 @@ class Tokenizer:
         languages: Sequence[str],
         folder: Path,
     ) -> Tokenizer:
-        model = open_model(data, kind, preprocessing.lowercase)
+        model = open_model(data, kind, preprocessing)
         tokenizer = cls(data, make_card(model, data, kind, preprocessing, languages))
         tokenizer.save(folder)
         return tokenizer
@@ -291,7 +292,7 @@ class Tokenizer:
         """The marker that shows where words begin or go on; one of masscli.text.markers."""
         if self.model_kind == WORDPIECE:
             return WORDPIECE_CONTINUATION
-        if self.model_kind in (BPE_CODES, DICTIONARY):
+        if self.model_kind in (BPE_CODES, DICTIONARY, GPT_BPE):
             return BPE_CONTINUATION
         if self.model_kind == BYTE_LEVEL_BPE:
             return BYTE_LEVEL_SPACE
@@ -303,6 +304,11 @@ class Tokenizer:
     def model_kind(self) -> str:
         """The kind of the subword model; one of masscli.text.model_kinds."""
         return self._card.kind
+
+    @property
+    def card_json(self) -> str:
+        """The contents of `tokenizer.json`."""
+        return self._card.to_json()
 
     @property
     def model_bytes(self) -> bytes:

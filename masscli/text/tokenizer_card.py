@@ -13,7 +13,7 @@ from masscli.core.config import ConfigError, config, from_dict, to_dict
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular
 from masscli.text.corpus import decode_text
-from masscli.text.preprocessing import TextPreprocessing
+from masscli.text.preprocessing import PublishedRules, TextPreprocessing
 from masscli.text.subword_model import SubwordModel
 from masscli.text.vocabulary import IdRanges, Vocabulary
 
@@ -74,6 +74,7 @@ class TokenizerCard:
     moses: bool
     lowercase: bool
     romanian: str | None = None
+    published: PublishedRules | None = None
     model_sha256: str
     fingerprint: str
     decoder_start: int | None = None
@@ -86,7 +87,7 @@ class TokenizerCard:
     @property
     def preprocessing(self) -> TextPreprocessing:
         """How text is prepared."""
-        return TextPreprocessing(self.normalize, self.moses, self.lowercase, self.romanian)
+        return TextPreprocessing(self.normalize, self.moses, self.lowercase, self.romanian, self.published)
 
     def vocabulary(self) -> Vocabulary:
         """Return the vocabulary: special ids and languages, which are all that models know of text."""
@@ -199,6 +200,7 @@ def make_card(
         moses=preprocessing.moses,
         lowercase=preprocessing.lowercase,
         romanian=preprocessing.romanian,
+        published=preprocessing.published,
         model_sha256=hashlib.sha256(data).hexdigest(),
         fingerprint="",
     )

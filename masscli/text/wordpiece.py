@@ -1,12 +1,12 @@
 """WordPiece with BERT's `vocab.txt` (Devlin et al. 2019).
 
-A line is first cut into basic tokens: control characters are removed, all white space becomes a space, and
-there are spaces around every CJK character. For lower-cased vocabularies accents are removed (NFD without
-category Mn). Then every punctuation mark becomes a token of its own; every ASCII character that is neither a
-letter nor a digit counts as one.
+A line is first cut into basic tokens: control and private characters are removed, all white space becomes a
+space, and there are spaces around every CJK character. For lower-cased vocabularies accents are removed (NFD
+without category Mn). Then every punctuation mark becomes a token of its own; every ASCII character that is
+neither a letter nor a digit counts as one.
 
 A token is then cut into the longest pieces of the vocabulary, from left to right; all pieces but the first
-begin with `##`. A token that cannot be cut in this way, or has more than 200 characters, is [UNK].
+begin with `##`. A token that cannot be cut in this way, or has more than 100 characters, is [UNK].
 
 [CLS] and [SEP] are also the start and the end symbol, as in the models of the MASS authors. Languages and
 reserved ids take the ids of [unused...].
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from masscli.text.markers import UNKNOWN_TEXT, WORDPIECE_CONTINUATION
 from masscli.text.subword_model import BadModelError, pieces_of
 
-MAX_WORD_LENGTH = 200
+MAX_WORD_LENGTH = 100
 REQUIRED_PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _UNKNOWN = "[UNK]"
 _CJK_RANGES = (
@@ -160,7 +160,7 @@ def _clean(letter: str) -> str:
     category = unicodedata.category(letter)
     if letter in "\t\n\r" or category == "Zs":
         return " "
-    if letter in "\0\ufffd" or category in ("Cc", "Cf"):
+    if letter in "\0\ufffd" or category in ("Cc", "Cf", "Co"):
         return ""
     if any(first <= ord(letter) <= last for first, last in _CJK_RANGES):
         return f" {letter} "

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
-from masscli.checkpoint.convert.families import FAMILIES, XLMR, Family
+from masscli.checkpoint.convert.families import FAMILIES, Family
 from masscli.checkpoint.convert.folder import CONFIG, write_folder
 from masscli.checkpoint.convert.model_config import choose_family, position_offset, write_config
 from masscli.checkpoint.convert.task_heads import convert_task_head
 from masscli.checkpoint.convert.tensors import Tensors, to_hf
-from masscli.checkpoint.convert.vocabulary import SENTENCEPIECE, SETTINGS, VOCAB
+from masscli.checkpoint.convert.vocabulary_export import export_vocabulary
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
-from masscli.text.model_kinds import BPE_CODES, WORDPIECE
-from masscli.text.tokenizer import Tokenizer
 
 
 def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list[str]:
@@ -32,7 +30,8 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
     model = checkpoint.recipe.model
     tokenizer = checkpoint.tokenizer()
     family = choose_family(model) if family_name is None else _named_family(family_name)
-    config = write_config(family, model, tokenizer.vocab)
+    vocabulary = export_vocabulary(tokenizer, family, model.max_positions)
+    config = write_config(family, model, tokenizer.vocab, vocabulary.size)
     weights = checkpoint.weights()
     objective_state = checkpoint.objective_state()
 
@@ -54,7 +53,8 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
         head = {theirs: objective_state[ours] for theirs, ours in head_names.items()}
         head_config, head_notes = {}, []
     exported = {name: tensor for name, tensor in weights.items() if name not in unused_weights}
-    tensors = to_hf(family, model, exported, position_offset(family, config)) | head
+    offset = position_offset(family, model, tokenizer.vocab)
+    tensors = to_hf(family, model, exported, offset, vocabulary.size) | head
 
     count = sum(tensor.numel() for tensor in exported.values())
     notes = [f"{class_name}: {len(tensors)} tensors, {count:,} parameters of the model", *head_notes]
@@ -63,18 +63,15 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
         notes.append(f"left behind: {_summarize(left_behind)}")
     if converted_head is None and family.lm_head and not model.head_transform:
         notes.append(f"the model has no transform before its output layer, but {class_name} has one")
-    files, vocabulary_notes = _vocabulary_files(tokenizer, model.max_positions)
-    files[CONFIG] = _to_json({"architectures": [class_name], **config, **head_config})
-    write_folder(output, files, tensors)
-    return notes + vocabulary_notes
+    config_file = _to_json({"architectures": [class_name], **config, **head_config})
+    write_folder(output, {**vocabulary.files, CONFIG: config_file}, tensors)
+    return notes + vocabulary.notes
 
 
 def _named_family(name: str) -> Family:
     """Return the family of `--family`."""
-    # XLM-R numbers its pieces in a way that no vocabulary of ours has.
-    known = [model_type for model_type, family in FAMILIES.items() if family is not XLMR]
-    if name not in known:
-        raise MasscliError(f"--family {name}: no such family", f"expected one of {', '.join(known)}")
+    if name not in FAMILIES:
+        raise MasscliError(f"--family {name}: no such family", f"expected one of {', '.join(FAMILIES)}")
     return FAMILIES[name]
 
 
@@ -85,7 +82,7 @@ def _objective_head_names(family: Family, checkpoint: Checkpoint, objective_stat
     head is there, and the model has the other parts of the class with this head.
     """
     model = checkpoint.recipe.model
-    if family.lm_head and not (model.pooler and model.head_transform):
+    if family.lm_head and family.pooler and not (model.pooler and model.head_transform):
         return {}
     streams = []
     for stream, config in checkpoint.recipe.stream.items():
@@ -104,9 +101,12 @@ def _objective_head_names(family: Family, checkpoint: Checkpoint, objective_stat
 
 def _class_name(family: Family, model: ModelConfig, has_objective_head: bool) -> str:
     """Return the name of their class for a model with these parts."""
-    # ELECTRA and GPT have no LM head of their own.
+    # GPT has no LM head of its own.
     if not family.lm_head:
-        return family.full_class if has_objective_head else family.bare_class
+        return family.full_class
+    # ELECTRA has the head of its objective, or an LM head, but not both.
+    if has_objective_head and not model.head_transform:
+        return family.full_class
     if not model.head_transform:
         return family.bare_class
     return family.full_class if model.pooler else family.lm_class
@@ -116,46 +116,6 @@ def _summarize(names: list[str]) -> str:
     """Return the first two parts of names with their counts, such as `pre.head (2)`."""
     counts = Counter(".".join(name.split(".")[:2]) for name in names)
     return ", ".join(f"{part} ({count})" for part, count in counts.items())
-
-
-def _vocabulary_files(tokenizer: Tokenizer, max_positions: int) -> tuple[dict[str, bytes], list[str]]:
-    """Return the files of a vocabulary by name, and notes on how they may differ from it."""
-    preprocessing = tokenizer.preprocessing
-    settings: dict[str, Any] = {"do_lower_case": preprocessing.lowercase, "model_max_length": max_positions}
-    notes = []
-    if preprocessing.moses or preprocessing.normalize or preprocessing.romanian:
-        notes.append(
-            "text of this vocabulary goes through Moses (or is normalised) first, "
-            "which no tokenizer there does"
-        )
-    if tokenizer.model_kind == WORDPIECE:
-        settings = {"tokenizer_class": "BertTokenizer", **settings}
-        return {VOCAB: tokenizer.model_bytes, SETTINGS: _to_json(settings)}, notes
-    if tokenizer.model_kind == BPE_CODES:
-        return {}, [*notes, "the vocabulary is left out: no tokenizer there reads BPE codes with these ids"]
-    settings |= _special_tokens(tokenizer)
-    # AlbertTokenizer reads SentencePiece's file as it is, but only a unigram model whose unknown piece is the
-    # second. No family but ALBERT has that and [CLS].
-    if tokenizer.vocab.unk == 1 and settings.get("cls_token") == "[CLS]":
-        settings |= {"tokenizer_class": "AlbertTokenizer", "keep_accents": True}
-        notes.append("AlbertTokenizer gives the same ids, except for `` and '', which become quotation marks")
-    else:
-        notes.append(
-            f"no tokenizer there gives these ids: encode with SentencePiece itself ({SENTENCEPIECE[0]})"
-        )
-    return {SENTENCEPIECE[0]: tokenizer.model_bytes, SETTINGS: _to_json(settings)}, notes
-
-
-def _special_tokens(tokenizer: Tokenizer) -> dict[str, str]:
-    """Return the special tokens that are pieces of a SentencePiece model, by their names in the settings."""
-    tokens = {}
-    piece_count = len(tokenizer.all_pieces())
-    for role in ("pad", "bos", "eos", "unk", "mask", "cls", "sep"):
-        token_id = getattr(tokenizer.vocab, role)
-        # Ids after the pieces are ours: their tokenizer does not know them.
-        if token_id < piece_count:
-            [tokens[f"{role}_token"]] = tokenizer.ids_to_pieces([token_id])
-    return tokens
 
 
 def _to_json(content: Mapping[str, Any]) -> bytes:

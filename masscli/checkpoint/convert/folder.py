@@ -129,6 +129,7 @@ def write_folder(output: Path, files: Mapping[str, bytes], tensors: Mapping[str,
         with new_folder(output) as folder:
             save_tensors(contiguous, folder / WEIGHTS, {"format": "pt"})
             for name, content in files.items():
+                (folder / name).parent.mkdir(exist_ok=True)
                 write_synced(folder / name, content)
             fsync_path(folder / WEIGHTS)
     except OSError as error:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import RunState
-from masscli.checkpoint.convert.families import FAMILIES, GPT, Family
+from masscli.checkpoint.convert.families import FAMILIES, Family
 from masscli.checkpoint.convert.folder import CONFIG, read_json, read_weights
-from masscli.checkpoint.convert.model_config import position_offset, read_config
+from masscli.checkpoint.convert.model_config import check_padding, read_config
 from masscli.checkpoint.convert.seq2seq import SEQ2SEQ_FAMILIES
 from masscli.checkpoint.convert.seq2seq_import import import_seq2seq
-from masscli.checkpoint.convert.tensors import from_hf, has_pooler, normalize_names
+from masscli.checkpoint.convert.tensors import (
+    Tensors,
+    embedding_rows,
+    find_contents,
+    from_hf,
+    normalize_names,
+)
 from masscli.checkpoint.convert.vocabulary import read_vocabulary
 from masscli.core.config import from_dict
 from masscli.core.errors import MasscliError
+from masscli.models.config import ModelConfig
 from masscli.models.presets import presets
 from masscli.training.recipe import Recipe
 
@@ -35,16 +43,14 @@ def import_folder(
     if str(config.get("model_type")) in SEQ2SEQ_FAMILIES:
         return import_seq2seq(folder, config, output, languages, allow_pickle)
     family = _family(folder, config.get("model_type"))
-    vocab_size = config.get("vocab_size")
-    if type(vocab_size) is not int:
-        raise MasscliError(f"{folder / CONFIG}: has no vocab_size", f"{family.title} needs it")
-    vocabulary = read_vocabulary(folder, family, vocab_size, languages)
-    tokenizer = vocabulary.tokenizer
     weights_path, weights = read_weights(folder, allow_pickle)
     tensors = normalize_names(family, weights)
-    model = read_config(family, config, has_pooler(family, tensors), str(folder / CONFIG))
-    offset = position_offset(family, config)
-    imported = from_hf(family, model, tensors, vocabulary.rows, vocab_size, offset, str(weights_path))
+    vocab_size = _vocab_size(folder, family, config, tensors, weights_path)
+    vocabulary = read_vocabulary(folder, family.tokenizer_class, vocab_size, languages)
+    tokenizer = vocabulary.tokenizer
+    model = read_config(family, config, find_contents(family, tensors), str(folder / CONFIG))
+    check_padding(family, model, tokenizer.vocab, str(folder / CONFIG))
+    imported = from_hf(family, model, tensors, vocab_size, tokenizer.vocab.size, str(weights_path))
 
     # A stream for the head of the objective; the recipe says that no update was made.
     stream = {family.objective: {"dataset": languages[0], "objective": {"name": family.objective}}}
@@ -55,20 +61,27 @@ def import_folder(
 
     notes = [f"{family.title}: {len(weights)} tensors from {weights_path}", *vocabulary.notes]
     notes += imported.notes
-    if presets()[family.arch].get("pooler") and not model.pooler:
-        notes.append("it has no pooler: the first state itself represents a text")
+    notes += _model_notes(family, model, config)
     if imported.new:
         notes.append(f"new, drawn at random: {', '.join(imported.new)}")
     if imported.left_behind:
         notes.append(f"left behind: {', '.join(imported.left_behind)}")
+    return path, notes
+
+
+def _model_notes(family: Family, model: ModelConfig, config: Mapping[str, Any]) -> list[str]:
+    """Return notes on what is different here."""
+    notes = []
+    if presets()[family.arch].get("pooler") and not model.pooler:
+        notes.append("it has no pooler: the first state itself represents a text")
     # Here embeddings have no dropout rate of their own.
     embedding_dropout = config.get("embd_pdrop", model.dropout)
-    if family is GPT and embedding_dropout != model.dropout:
+    if embedding_dropout != model.dropout:
         notes.append(
             f"dropout of embeddings is {embedding_dropout} there; "
             f"here it is that of the layers, {model.dropout}"
         )
-    return path, notes
+    return notes
 
 
 def _family(folder: Path, model_type: object) -> Family:
@@ -76,8 +89,26 @@ def _family(folder: Path, model_type: object) -> Family:
     known = ", ".join([*FAMILIES, *SEQ2SEQ_FAMILIES])
     if model_type is None:
         raise MasscliError(f"{folder / CONFIG}: has no model_type", f"add it: one of {known}")
-    if str(model_type) not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
         raise MasscliError(
             f"{folder / CONFIG}: models of type {model_type} cannot be imported", f"expected one of {known}"
         )
-    return FAMILIES[str(model_type)]
+    return FAMILIES[model_type]
+
+
+def _vocab_size(
+    folder: Path, family: Family, config: Mapping[str, Any], tensors: Tensors, weights_path: Path
+) -> int:
+    """Return the size of the vocabulary. Raises MasscliError if config.json and the weights differ in it."""
+    vocab_size = config.get("vocab_size")
+    if type(vocab_size) is not int:
+        raise MasscliError(f"{folder / CONFIG}: has no vocab_size", f"{family.title} needs it")
+    rows = embedding_rows(family, tensors)
+    if rows is None:
+        raise MasscliError(f"{weights_path}: has no token embeddings", f"is it a {family.title}?")
+    if rows != vocab_size:
+        raise MasscliError(
+            f"{weights_path}: has {rows} token embeddings, by config.json {vocab_size}",
+            "weights and config.json are of different models",
+        )
+    return vocab_size

@@ -8,10 +8,20 @@ variant that masscli's Transformer does not have.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from masscli.checkpoint.convert.families import ALBERT, BERT, ELECTRA, GPT, ROBERTA, Family
+from masscli.checkpoint.convert.families import (
+    ALBERT,
+    BERT,
+    DISTILBERT,
+    ELECTRA,
+    FAMILIES,
+    GPT,
+    GPT2,
+    ROBERTA,
+    Family,
+)
 from masscli.core.config import ConfigError, to_dict
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
@@ -19,20 +29,35 @@ from masscli.models.presets import presets, resolve
 from masscli.text.vocabulary import Vocabulary
 from masscli.training.setup.architecture import ARCHITECTURE_FIELDS
 
-OLD_NORM_EPS = 1e-12
-"""The epsilon of the layer norms if config.json is older than the setting."""
 MAX_UNUSED_POSITIONS = 16
 """The most rows of position embeddings that may be unused where positions begin after the id of padding."""
-_FREE_FIELDS = ("pooler", "head_transform", "output_bias", "relative_distance", "project_embeddings")
-"""Fields that need not be as in the preset: optional parts, and one without effect in these models."""
+MAX_LAYERS = 4096
+"""More layers than this are taken for a damaged config.json."""
+_DEFAULT_PAD = 1
+"""The id of padding in RoBERTa's config.json if it does not say one."""
+_FREE_FIELDS = (
+    "pooler", "head_transform", "output_bias", "tie_output", "position_offset", "project_embeddings",
+    "relative_distance", "sinusoids", "source_tag", "target_tag",
+)  # fmt: skip
+"""Fields that need not be as in the preset: optional parts, and those without effect in these models."""
 _SIZE_FIELDS = ("dim", "ffn_dim", "heads", "embedding_dim", "encoder_layers", "decoder_layers")
 
 
-def read_config(family: Family, raw: Mapping[str, Any], pooler: bool, path: str) -> ModelConfig:
+@dataclass(frozen=True)
+class Contents:
+    """What the published weights have, which config.json does not say, and how many numbers they are."""
+
+    pooler: bool
+    lm_head: bool
+    own_output: bool
+    """Whether output weights are stored beside the token embeddings."""
+    numbers: int
+
+
+def read_config(family: Family, raw: Mapping[str, Any], contents: Contents, path: str) -> ModelConfig:
     """Return the model that a config.json describes.
 
-    Whether it has a pooler is seen in the weights. `path` is named in errors. Raises MasscliError if a
-    setting is missing, wrong, or cannot be imported.
+    `path` is named in errors. Raises MasscliError if a setting is missing, wrong, or cannot be imported.
     """
     # Other values would need a model that this Transformer is not.
     for key, required in family.required_config.items():
@@ -41,13 +66,55 @@ def read_config(family: Family, raw: Mapping[str, Any], pooler: bool, path: str)
                 f"{path}: {key} is {raw[key]}",
                 f"only {family.title} whose {key} is {required} can be imported",
             )
-    values: dict[str, Any] = {"arch": family.arch, "languages": "none", "pooler": pooler}
+    values: dict[str, Any] = {"arch": family.arch, "languages": "none", "pooler": contents.pooler}
     for field, key in family.config_keys.items():
-        if key not in raw and field != "norm_eps":
+        default = family.config_defaults.get(field)
+        if key not in raw and default is None:
             raise MasscliError(f"{path}: has no {key}", f"{family.title} needs it")
-        values[field] = raw.get(key, OLD_NORM_EPS)
+        values[field] = raw.get(key, default)
+    _check_sizes(family, values, contents, path)
+    # A model without an output layer has no weights to tie.
+    is_tied = raw.get("tie_word_embeddings", True)
+    if not isinstance(is_tied, bool):
+        raise MasscliError(f"{path}: tie_word_embeddings is neither true nor false")
+    values["tie_output"] = is_tied or not (contents.lm_head or contents.own_output)
     model = _resolve(family, raw, values, path)
-    return replace(model, arch=_closest_preset(family, model))
+    has_head = _has_head(family, model, contents, path)
+    return replace(
+        model,
+        arch=_closest_preset(family, model),
+        head_transform=has_head and bool(family.lm_head),
+        output_bias=has_head and bool(family.lm_head),
+    )
+
+
+def _check_sizes(family: Family, values: Mapping[str, Any], contents: Contents, path: str) -> None:
+    """Raise MasscliError if a size is larger than the weights can be, before anything is made of it."""
+    for field in ("dim", "ffn_dim", "max_positions", "segments", "embedding_dim"):
+        value = values.get(field, 0)
+        if type(value) is int and value > contents.numbers:
+            key = family.config_keys[field]
+            raise MasscliError(
+                f"{path}: {key} is {value}, but the weights have {contents.numbers:,} numbers in all",
+                "weights and config.json are of different models",
+            )
+    layers = [values.get(field, 0) for field in ("encoder_layers", "decoder_layers")]
+    if any(type(count) is int and count > MAX_LAYERS for count in layers):
+        raise MasscliError(f"{path}: has more than {MAX_LAYERS} layers", "is it as it was published?")
+
+
+def _has_head(family: Family, model: ModelConfig, contents: Contents, path: str) -> bool:
+    """Return whether the model gets an LM head. Raises MasscliError if the published one cannot be ours."""
+    fixed = family.fixed_head_activation
+    if fixed is None or model.activation == fixed:
+        # A model that was saved without its LM head gets a new one; ELECTRA's discriminator has none.
+        return contents.lm_head or model.head_transform
+    if contents.lm_head:
+        raise MasscliError(
+            f"{path}: the layers have {model.activation}, and the LM head of {family.title} has {fixed}",
+            "here both are the same; without its head, as saved from a bare class, it can be imported",
+        )
+    return False
 
 
 def _resolve(family: Family, raw: Mapping[str, Any], values: dict[str, Any], path: str) -> ModelConfig:
@@ -61,10 +128,10 @@ def _resolve(family: Family, raw: Mapping[str, Any], values: dict[str, Any], pat
             )
         values["activation"] = family.activations[values["activation"]]
         # Their table of positions includes the unused rows.
-        values["max_positions"] -= position_offset(family, raw)
-        # GPT's config.json has no width of the feed-forward layers.
-        if family is GPT:
-            values["ffn_dim"] = 4 * values["dim"]
+        values["position_offset"] = _read_position_offset(family, raw, path)
+        values["max_positions"] -= values["position_offset"]
+        if "ffn_dim" not in values:
+            values["ffn_dim"] = _read_ffn_dim(family, raw, values["dim"])
         # ALBERT projects its embeddings even if they are as wide as the layers.
         if family is not ALBERT and values.get("embedding_dim") == values["dim"]:
             values["embedding_dim"] = 0
@@ -73,62 +140,130 @@ def _resolve(family: Family, raw: Mapping[str, Any], values: dict[str, Any], pat
         raise MasscliError(f"{path}: {error}".replace("model.", ""), "is it as it was published?") from None
 
 
-def position_offset(family: Family, raw: Mapping[str, Any]) -> int:
+def _read_ffn_dim(family: Family, raw: Mapping[str, Any], dim: int) -> Any:
+    """Return the width of the feed-forward layers of GPT and GPT-2: n_inner, or four times their width."""
+    if family is GPT2 and raw.get("n_inner") is not None:
+        return raw["n_inner"]
+    return 4 * dim
+
+
+def _read_position_offset(family: Family, raw: Mapping[str, Any], path: str) -> int:
     """Return the number of rows of position embeddings before the first position."""
     if not family.positions_after_padding:
         return 0
-    return int(raw.get("pad_token_id") or 0) + 1
+    pad = raw.get("pad_token_id", _DEFAULT_PAD)
+    if type(pad) is not int or not 0 <= pad < MAX_UNUSED_POSITIONS:
+        raise MasscliError(
+            f"{path}: pad_token_id is {pad}, and positions of {family.title} begin after it",
+            f"expected an id from 0 to {MAX_UNUSED_POSITIONS - 1}",
+        )
+    return pad + 1
 
 
-def write_config(family: Family, model: ModelConfig, vocab: Vocabulary) -> dict[str, Any]:
-    """Return the config.json of a model.
+def check_padding(family: Family, model: ModelConfig, vocab: Vocabulary, path: str) -> None:
+    """Raise MasscliError if text may have the id of config.json's padding, which would confuse positions."""
+    pad = model.position_offset - 1
+    if family.positions_after_padding and pad not in vocab.special_ids:
+        raise MasscliError(
+            f"{path}: pad_token_id is {pad}, which is an ordinary piece of the vocabulary",
+            f"its padding has the id {vocab.pad}",
+        )
+
+
+def position_offset(family: Family, model: ModelConfig, vocab: Vocabulary) -> int:
+    """Return the number of rows before the first position that the family needs."""
+    if not family.positions_after_padding:
+        return 0
+    # An imported table stays as it is.
+    return model.position_offset or vocab.pad + 1
+
+
+def write_config(family: Family, model: ModelConfig, vocab: Vocabulary, size: int) -> dict[str, Any]:
+    """Return the config.json of a model whose token embeddings are written with `size` rows.
 
     Raises MasscliError, which names the setting, if the model has no counterpart in the family.
     """
-    _check_fields(family, model)
-    _check_parts(family, model)
-    if family.positions_after_padding and vocab.pad >= MAX_UNUSED_POSITIONS:
+    check_counterpart(family, model)
+    offset = position_offset(family, model, vocab)
+    if offset > MAX_UNUSED_POSITIONS:
         raise MasscliError(
             f"padding has the id {vocab.pad}, and positions of {family.title} begin after it",
             "try --family bert",
         )
-    values = to_dict(model)
+    values = to_dict(model) | {"embedding_dim": model.embedding_dim or model.dim}
     # Several names may stand for an activation: the first is the usual one.
-    for name, activation in family.activations.items():
-        if activation == model.activation:
-            values["activation"] = name
-            break
-    values["embedding_dim"] = model.embedding_dim or model.dim
+    names = [name for name, activation in family.activations.items() if activation == model.activation]
+    values["activation"] = names[0]
     config: dict[str, Any] = {
         "model_type": family.model_type,
-        "tie_word_embeddings": True,
+        "tie_word_embeddings": model.tie_output,
         "initializer_range": 0.02,
     }
     for field, key in family.config_keys.items():
         config[key] = values[field]
     config |= family.required_config
-    config |= {
-        "vocab_size": vocab.size,
-        "pad_token_id": vocab.pad,
-        "bos_token_id": vocab.bos,
-        "eos_token_id": vocab.eos,
-    }
-    config[family.config_keys["max_positions"]] += position_offset(family, config)
-    if family is GPT:
+    config["vocab_size"] = size
+    # Ids of ours beyond the published ones are left out.
+    for role in ("pad", "bos", "eos"):
+        token_id = getattr(vocab, role)
+        config[f"{role}_token_id"] = token_id if token_id < size else None
+    config[family.config_keys["max_positions"]] += offset
+    if family.positions_after_padding:
+        config["pad_token_id"] = offset - 1
+    if family in (GPT, GPT2):
         config["embd_pdrop"] = model.dropout
+    if family is GPT2 and model.ffn_dim != 4 * model.dim:
+        config["n_inner"] = model.ffn_dim
     return config
 
 
 def choose_family(model: ModelConfig) -> Family:
-    """Return the family that a model is most similar to."""
+    """Return the family of the model's named size, or else the one that the model is most similar to."""
+    named = _family_of_preset(model.arch)
+    if named is not None and export_obstacle(named, model) is None:
+        return named
     if not model.encoder_layers:
-        return GPT
+        return GPT2 if model.norm == "pre" else GPT
     # Of the families of encoders, ALBERT alone shares layers.
     if model.share_layers != "none":
         return ALBERT
-    if model.embedding_dim not in (0, model.dim) or model.arch.startswith(ELECTRA.preset_prefix):
+    if model.embedding_dim not in (0, model.dim) or named is ELECTRA:
         return ELECTRA
-    return ROBERTA if model.segments == 1 else BERT
+    return {0: DISTILBERT, 1: ROBERTA}.get(model.segments, BERT)
+
+
+def _family_of_preset(arch: str) -> Family | None:
+    """Return the family of a named size, or None if it is not a size of a published model."""
+    # `gpt2` begins like `gpt`, so that the longest beginning counts.
+    matching = [family for family in FAMILIES.values() if arch.startswith(family.preset_prefix)]
+    if not matching:
+        return None
+    return max(matching, key=lambda family: len(family.preset_prefix))
+
+
+def warn_if_not_exportable(model: ModelConfig) -> str | None:
+    """Return why a model with the named size of a published one cannot be exported like it, or None."""
+    family = _family_of_preset(model.arch)
+    if family is None:
+        return None
+    # Its pooler or head may make it similar to another family, which counts as well.
+    chosen = choose_family(model)
+    return export_obstacle(chosen, model)
+
+
+def export_obstacle(family: Family, model: ModelConfig) -> str | None:
+    """Return why a model has no counterpart in a family, or None if it has one."""
+    try:
+        check_counterpart(family, model)
+    except MasscliError as error:
+        return str(error.args[0])
+    return None
+
+
+def check_counterpart(family: Family, model: ModelConfig) -> None:
+    """Raise MasscliError, which names the setting, if a model has no counterpart in a family."""
+    _check_fields(family, model)
+    _check_parts(family, model)
 
 
 def _check_fields(family: Family, model: ModelConfig) -> None:
@@ -140,6 +275,8 @@ def _check_fields(family: Family, model: ModelConfig) -> None:
         values["embedding_dim"] = 0
     if family is GPT:
         required["ffn_dim"] = 4 * model.dim
+    if family is GPT2:
+        required["ffn_dim"] = model.ffn_dim
     for field in ARCHITECTURE_FIELDS:
         is_free = field in _FREE_FIELDS or field in family.config_keys
         if not is_free and values[field] != required[field]:
@@ -155,6 +292,9 @@ def _check_parts(family: Family, model: ModelConfig) -> None:
         )
     if model.head_transform and not family.lm_head:
         raise _no_counterpart(family, "head_transform", True, "has none")
+    if model.head_transform and family.fixed_head_activation not in (None, model.activation):
+        rule = f"has {family.fixed_head_activation} in its LM head"
+        raise _no_counterpart(family, "activation", model.activation, rule)
     if model.pooler and not family.pooler:
         raise _no_counterpart(family, "pooler", True, "has none")
     known = list(dict.fromkeys(family.activations.values()))
@@ -187,7 +327,7 @@ def _no_counterpart(family: Family, field: str, value: object, theirs: str) -> M
 def _closest_preset(family: Family, model: ModelConfig) -> str:
     """Return the family's preset of the same depth and width, or else its first."""
     for name in presets():
-        if name.startswith(family.preset_prefix):
+        if _family_of_preset(name) is family:
             preset = resolve({"arch": name})
             if all(getattr(preset, field) == getattr(model, field) for field in _SIZE_FIELDS):
                 return name

@@ -3,7 +3,8 @@
 The following heads have a counterpart.
 
     classify, regress   BERT and ALBERT: one layer on the pooler
-                        RoBERTa: two layers with tanh between, ELECTRA: two with gelu between; no pooler
+                        RoBERTa, XLM-R and CamemBERT: two layers with tanh between, ELECTRA: two with gelu
+                        between; no pooler
     tag                 one layer on every state
     extract             two scores of each state (--qa-head linear)
     choose              BERT and ALBERT: one layer on the pooler
@@ -21,7 +22,7 @@ from typing import Any
 from torch import Tensor
 
 from masscli.checkpoint.checkpoint import Checkpoint
-from masscli.checkpoint.convert.families import GPT, Family, Names
+from masscli.checkpoint.convert.families import Family, Names
 from masscli.models.config import ModelConfig
 from masscli.objectives.extract.options import ExtractOptions
 from masscli.objectives.labelled.options import (
@@ -54,10 +55,13 @@ class _HeadClass:
 
 
 _POOLED = _HeadClass("ForSequenceClassification", _ONE_LAYER, pooler=True)
+_TANH = _HeadClass("ForSequenceClassification", _TWO_LAYERS, head="tanh", pooler=False)
 _TEXT_CLASSES = {
     "bert": _POOLED,
     "albert": _POOLED,
-    "roberta": _HeadClass("ForSequenceClassification", _TWO_LAYERS, head="tanh", pooler=False),
+    "roberta": _TANH,
+    "xlm-roberta": _TANH,
+    "camembert": _TANH,
     "electra": _HeadClass("ForSequenceClassification", _TWO_LAYERS, head="gelu", pooler=False),
 }
 _TAG_CLASS = _HeadClass("ForTokenClassification", _ONE_LAYER)
@@ -146,11 +150,11 @@ def _head_class(family: Family, options: ObjectiveConfig) -> _HeadClass | None:
         # A head over both orders of two texts adds two passes, which no class there does.
         case TextTaskOptions(both_orders=False):
             return _TEXT_CLASSES.get(family.model_type)
-        # Hugging Face has no such classes for GPT.
+        # Hugging Face has no such classes for GPT and GPT-2.
         case TagOptions():
-            return None if family is GPT else _TAG_CLASS
+            return _TAG_CLASS if family.is_encoder else None
         case ExtractOptions(qa_head="linear"):
-            return None if family is GPT else _SPAN_CLASS
+            return _SPAN_CLASS if family.is_encoder else None
         case ChooseOptions():
             return _CHOICE_CLASSES.get(family.model_type)
     return None
@@ -163,9 +167,8 @@ def _corresponds(head_class: _HeadClass, options: TableOptions, model: ModelConf
 
 def _head_config(family: Family, options: TableOptions) -> dict[str, Any]:
     """Return the entries of config.json about a head: its dropout and its labels."""
-    dropout_key = "classifier_dropout"
-    if family.model_type == "albert":
-        dropout_key = "classifier_dropout_prob"
+    dropout_keys = {"albert": "classifier_dropout_prob", "distilbert": "qa_dropout"}
+    dropout_key = dropout_keys.get(family.model_type, "classifier_dropout")
     return {dropout_key: options.dropout, **_label_config(options)}
 
 

@@ -1,8 +1,7 @@
 """Convert tensors with Hugging Face's names to ours, and back. Every tensor is accounted for.
 
-Queries, keys and values are stacked into one tensor. GPT stores its matrices transposed. Rows of position
-embeddings before the first position are dropped. Rows of the token embeddings are put in the order of our
-ids.
+Queries, keys and values are stacked into one tensor. GPT stores its matrices transposed. Token embeddings get
+rows for the ids that are new here, behind the published ones.
 """
 
 from __future__ import annotations
@@ -15,16 +14,17 @@ import torch
 from torch import Tensor
 
 from masscli.checkpoint.convert.families import Family
+from masscli.checkpoint.convert.model_config import Contents
 from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.transformer import Transformer
 
 Tensors = Mapping[str, Tensor]
 
-NEW_ROW = -1
-"""Stands for the row of a token that the published vocabulary does not have."""
 _BUFFERS = re.compile(r"(.*\.)?(position_ids|token_type_ids|attn\.bias|attn\.masked_bias)")
-_VOCAB_SIZED = ("token_embeddings.shared", "output_biases.shared")
+_OUTPUT_WEIGHT = "output_weights.shared"
+_VOCAB_SIZED = ("token_embeddings.shared", "output_biases.shared", _OUTPUT_WEIGHT)
+_DATA_PARALLEL = "module."
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,14 @@ class ImportedTensors:
 def normalize_names(family: Family, tensors: Tensors) -> dict[str, Tensor]:
     """Return the tensors under the names of today, without buffers.
 
-    Old files say gamma and beta, and a bare model is saved without the prefix of its family.
+    Old files say gamma and beta, a bare model is saved without the prefix of its family, and one that was
+    trained with DataParallel has a prefix more.
     """
+    is_parallel = bool(tensors) and all(name.startswith(_DATA_PARALLEL) for name in tensors)
     normalized = {}
     for name, tensor in tensors.items():
+        if is_parallel:
+            name = name.removeprefix(_DATA_PARALLEL)
         if not _BUFFERS.fullmatch(name):
             name = re.sub(r"\.beta$", ".bias", name)
             normalized[re.sub(r"\.gamma$", ".weight", name)] = tensor
@@ -63,34 +67,43 @@ def normalize_names(family: Family, tensors: Tensors) -> dict[str, Tensor]:
     return prefixed
 
 
-def has_pooler(family: Family, tensors: Tensors) -> bool:
-    """Return whether a pooler is among the tensors."""
-    pooler = family.tensor_names(family.pooler, layers=0)
-    return any(theirs in tensors for (theirs,) in pooler.values())
+def find_contents(family: Family, tensors: Tensors) -> Contents:
+    """Return which parts the published weights have; their names are normalized."""
+    return Contents(
+        pooler=_has_any(family.tensor_names(family.pooler, layers=0), tensors),
+        lm_head=_has_any(family.tensor_names(family.lm_head, layers=0), tensors),
+        own_output=family.output_weight in tensors,
+        numbers=sum(tensor.numel() for tensor in tensors.values()),
+    )
+
+
+def _has_any(names: Mapping[str, Sequence[str]], tensors: Tensors) -> bool:
+    return any(theirs in tensors for parts in names.values() for theirs in parts)
+
+
+def embedding_rows(family: Family, tensors: Tensors) -> int | None:
+    """Return the number of rows of the token embeddings, or None if there are none."""
+    [name] = family.tensor_names(family.body, layers=0)["token_embeddings.shared"]
+    table = tensors.get(name, tensors.get(family.output_weight))
+    if table is None or table.dim() != 2:
+        return None
+    return table.shape[0]
 
 
 def from_hf(
-    family: Family,
-    config: ModelConfig,
-    tensors: Tensors,
-    rows: Sequence[int],
-    vocab_size: int,
-    position_offset: int,
-    path: str,
+    family: Family, config: ModelConfig, tensors: Tensors, vocab_size: int, size: int, path: str
 ) -> ImportedTensors:
     """Convert published tensors, whose names are normalized, to ours.
 
-    `rows` has, for each of our ids, the row of their token embeddings or `NEW_ROW`; those embeddings have
-    `vocab_size` rows. `position_offset` is the number of rows before the first position. What is new is drawn
-    with a fixed seed. Raises MasscliError, which names `path`, if a tensor is missing, has another shape, or
-    is unknown.
+    Their token embeddings have `vocab_size` rows, ours `size`. What is new is drawn with a fixed seed. Raises
+    MasscliError, which names `path`, if a tensor is missing, has another shape, is not finite, or is unknown.
     """
-    remaining, notes = _merge_tied(family, tensors, path)
-    sources = _take_sources(family, config, remaining, vocab_size, position_offset, path)
+    remaining, notes = _merge_tied(family, config, tensors, path)
+    sources = _take_sources(family, config, remaining, vocab_size, path)
     objective = {}
     for name, (theirs,) in family.tensor_names(family.objective_head, layers=0).items():
         if theirs in remaining:
-            objective[name] = remaining.pop(theirs).float()
+            objective[name] = _read_tensor(theirs, remaining.pop(theirs), path)
     left_behind = sorted(name for name in remaining if name.startswith(family.task_prefixes))
     # A tensor that is not understood may be a part that changes what the model computes.
     unknown = sorted(remaining.keys() - left_behind)
@@ -102,55 +115,58 @@ def from_hf(
 
     # Tensors are drawn in the order of the model, so that the same file always gives the same run.
     names = _model_names(family, config)
-    row_ids = torch.tensor(rows)
     generator = torch.Generator().manual_seed(1)
     model, new = {}, []
-    for name, like in _meta_tensors(config, len(rows)).items():
+    for name, like in _meta_tensors(config, size).items():
         if name not in names or names[name][0] not in sources:
             model[name] = _initial_value(name, like.shape, generator)
             new.append(name)
             continue
         tensor = _stack(family, name, [sources[theirs] for theirs in names[name]])
-        # Cloned, so that the dropped rows are not kept in memory and saved.
-        if name.endswith("positions.weight"):
-            tensor = tensor[position_offset:].clone()
-        # Clamped, since -1 would be the last row; new rows are overwritten.
         if name in _VOCAB_SIZED:
-            tensor = tensor[row_ids.clamp(min=0)]
-            is_new = row_ids == NEW_ROW
-            tensor[is_new] = _initial_value(name, tensor[is_new].shape, generator)
+            new_rows = torch.Size((size - vocab_size, *tensor.shape[1:]))
+            tensor = torch.cat([tensor, _initial_value(name, new_rows, generator)])
         model[name] = tensor
     return ImportedTensors(model, objective, new, left_behind, notes)
 
 
-def to_hf(family: Family, config: ModelConfig, tensors: Tensors, position_offset: int) -> dict[str, Tensor]:
-    """Convert our tensors to theirs, with `position_offset` rows of zeros before the first position."""
+def to_hf(
+    family: Family, config: ModelConfig, tensors: Tensors, position_offset: int, size: int
+) -> dict[str, Tensor]:
+    """Convert our tensors to theirs, with `size` token embeddings.
+
+    If the first position has another row there than here, `position_offset` rows of zeros come before it.
+    """
     converted: dict[str, Tensor] = {}
     for name, their_names in _model_names(family, config).items():
         if name not in tensors:
             continue
         tensor = tensors[name]
-        if name.endswith("positions.weight"):
-            tensor = torch.cat([tensor.new_zeros(position_offset, tensor.shape[1]), tensor])
+        if name.endswith("positions.weight") and position_offset != config.position_offset:
+            unused = tensor.new_zeros(position_offset, tensor.shape[1])
+            tensor = torch.cat([unused, tensor[config.position_offset :]])
+        if name in _VOCAB_SIZED:
+            tensor = tensor[:size]
         for theirs, part in zip(their_names, tensor.chunk(len(their_names)), strict=True):
             converted[theirs] = part.T if _is_transposed(family, name) else part
+    # Their output layer has a bias of its own if its weights are not tied.
+    for second_name, name in family.tied_bias.items():
+        if not config.tie_output and name in converted:
+            converted[second_name] = converted[name]
     return converted
 
 
 def _take_sources(
-    family: Family,
-    config: ModelConfig,
-    remaining: dict[str, Tensor],
-    vocab_size: int,
-    position_offset: int,
-    path: str,
+    family: Family, config: ModelConfig, remaining: dict[str, Tensor], vocab_size: int, path: str
 ) -> dict[str, Tensor]:
     """Move the tensors of the model out of `remaining`, in float32, and check that they are there and fit."""
     lm_head = {theirs for (theirs,) in family.tensor_names(family.lm_head, layers=0).values()}
     # A bare model is saved without the whole LM head; half a head means a damaged file.
     optional = lm_head if lm_head.isdisjoint(remaining) else set()
     # The shapes that config.json describes, in their layout.
-    expected = to_hf(family, config, _meta_tensors(config, vocab_size), position_offset)
+    expected = to_hf(family, config, _meta_tensors(config, vocab_size), config.position_offset, vocab_size)
+    for second_name in family.tied_bias:
+        expected.pop(second_name, None)
     sources = {}
     for name, like in expected.items():
         if name in optional:
@@ -159,7 +175,7 @@ def _take_sources(
             raise MasscliError(
                 f"{path}: has no {name}", f"the {family.title} that config.json describes has one"
             )
-        tensor = remaining.pop(name).float()
+        tensor = _read_tensor(name, remaining.pop(name), path)
         if tensor.shape != like.shape:
             raise MasscliError(
                 f"{path}: {name} is {tuple(tensor.shape)}, by config.json {tuple(like.shape)}",
@@ -167,6 +183,16 @@ def _take_sources(
             )
         sources[name] = tensor
     return sources
+
+
+def _read_tensor(name: str, tensor: Tensor, path: str) -> Tensor:
+    """Return a tensor in float32. Raises MasscliError if it holds no real numbers, or some are not finite."""
+    if not tensor.is_floating_point():
+        raise MasscliError(f"{path}: {name} holds {tensor.dtype}, not floating-point numbers")
+    converted = tensor.float()
+    if not bool(torch.isfinite(converted).all()):
+        raise MasscliError(f"{path}: {name} holds numbers that are not finite", "is the file damaged?")
+    return converted
 
 
 def _stack(family: Family, name: str, parts: Sequence[Tensor]) -> Tensor:
@@ -179,7 +205,10 @@ def _stack(family: Family, name: str, parts: Sequence[Tensor]) -> Tensor:
 def _model_names(family: Family, config: ModelConfig) -> dict[str, tuple[str, ...]]:
     """Return the tensors of the model, and what each is stacked from."""
     layers = max(config.encoder_layers, config.decoder_layers)
-    return family.tensor_names(family.body, family.pooler, family.lm_head, layers=layers)
+    names = family.tensor_names(family.body, family.pooler, family.lm_head, layers=layers)
+    if not config.tie_output:
+        names[_OUTPUT_WEIGHT] = (family.output_weight,)
+    return names
 
 
 def _meta_tensors(config: ModelConfig, vocab_size: int) -> Tensors:
@@ -203,27 +232,30 @@ def _is_transposed(family: Family, name: str) -> bool:
     return family.transposed and is_matrix
 
 
-def _merge_tied(family: Family, tensors: Tensors, path: str) -> tuple[dict[str, Tensor], list[str]]:
+def _merge_tied(
+    family: Family, config: ModelConfig, tensors: Tensors, path: str
+) -> tuple[dict[str, Tensor], list[str]]:
     """Merge tied tensors under their first name, and return notes on those whose copies differ.
 
-    Of two different biases the library adds the one under the second name. Two different token embeddings
-    cannot be imported.
+    Of two different biases the library adds the one under the second name. Output weights that differ from
+    the token embeddings, though config.json ties them, are refused: versions of the library disagree on them.
     """
     merged = dict(tensors)
     notes = []
-    for second_name, name in family.tied_names.items():
+    for second_name, name in family.tied_bias.items():
         if second_name not in merged:
             continue
         second = merged.pop(second_name)
         # Some files have the second name only.
-        first = merged.setdefault(name, second)
-        if torch.equal(first, second):
-            continue
-        if not second_name.endswith("bias"):
+        if not torch.equal(merged.setdefault(name, second), second):
+            notes.append(f"{second_name} differs from {name}, and is used, as Hugging Face's model does")
+            merged[name] = second
+    if config.tie_output and family.output_weight in merged:
+        [name] = family.tensor_names(family.body, layers=0)["token_embeddings.shared"]
+        output_weight = merged.pop(family.output_weight)
+        if not torch.equal(merged.setdefault(name, output_weight), output_weight):
             raise MasscliError(
-                f"{path}: {second_name} differs from {name}",
-                "here they are one; a model that is not tied cannot be imported",
+                f"{path}: {family.output_weight} differs from {name}, but config.json ties them",
+                'if they are meant to differ, write "tie_word_embeddings": false there',
             )
-        notes.append(f"{second_name} differs from {name}, and is used, as Hugging Face's model does")
-        merged[name] = second
     return merged, notes

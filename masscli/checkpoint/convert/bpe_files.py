@@ -1,0 +1,134 @@
+"""Read the BPE of GPT, and the byte-level BPE of GPT-2, RoBERTa and BART, from their files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from masscli.checkpoint.convert.published_vocabulary import (
+    PublishedVocabulary,
+    expect,
+    expect_bert_normalizer,
+    is_type,
+    read_dictionary,
+    setting,
+    with_added_tokens,
+    with_unused_rows,
+)
+from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, TokenizerFiles
+from masscli.core.errors import MasscliError
+from masscli.core.files import read_regular
+from masscli.text.byte_level_bpe import BYTE_LETTERS, pack_byte_level_bpe
+from masscli.text.corpus import decode_text
+from masscli.text.gpt_bpe import WORD_END, pack_gpt_bpe
+from masscli.text.preprocessing import TextPreprocessing
+
+VOCAB = "vocab.json"
+MERGES = "merges.txt"
+Merges = list[tuple[str, str]]
+
+
+def read_byte_level(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
+    """Read a byte-level BPE. Raises UnreadableError if the tokenizer is not GPT-2's in all it does."""
+    if files.content:
+        _expect_bpe(files.part["model"], word_end="")
+        expect(not files.part["normalizer"], "it has a normalizer")
+        byte_level = files.part["pre_tokenizer"]
+        expect(is_type(byte_level, "ByteLevel"), f"it splits text by {byte_level.get('type')}")
+        expect(byte_level.get("use_regex", True) is True, "it does not split text into words")
+        add_prefix_space = byte_level.get("add_prefix_space")
+        expect(isinstance(add_prefix_space, bool), "it does not say whether text begins with a space")
+    else:
+        add_prefix_space = setting(files, "add_prefix_space", False)
+    path, pieces = read_dictionary(files, VOCAB)
+    merges = _read_merges(files)
+    pieces = with_added_tokens(path, pieces, files, vocab_size)
+    _check_merges(path, merges, pieces)
+    special_ids = files.role_ids(pieces)
+    special_ids |= {token.content: i for i, token in files.added.items() if token.special}
+    # As published, such a tokenizer leaves out what it has no piece for.
+    missing = [letter for letter in BYTE_LETTERS if letter not in pieces]
+    expect(not missing, f"it lacks {len(missing)} of the 256 bytes")
+    named, unused = with_unused_rows(pieces, vocab_size)
+    model = pack_byte_level_bpe(
+        named, merges, special_ids, unused_ids=unused, add_prefix_space=bool(add_prefix_space)
+    )
+    return PublishedVocabulary(path, model, len(pieces), TextPreprocessing(), "bytes, cased")
+
+
+def read_gpt(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
+    """Read the BPE of GPT. Raises UnreadableError if the tokenizer is not GPT's in all it does."""
+    if files.content:
+        _expect_bpe(files.part["model"], WORD_END)
+        lowercase, strip_accents = expect_bert_normalizer(files)
+        expect(lowercase and strip_accents in (None, True), "it keeps case or accents")
+    path, pieces = read_dictionary(files, VOCAB)
+    merges = _read_merges(files)
+    pieces = with_added_tokens(path, pieces, files, vocab_size)
+    _check_merges(path, merges, pieces)
+    special_ids = files.role_ids(pieces)
+    expect("<unk>" in special_ids, "it has no unknown piece")
+    named, unused = with_unused_rows(pieces, vocab_size)
+    model = pack_gpt_bpe(named, merges, special_ids, unused)
+    return PublishedVocabulary(path, model, len(pieces), TextPreprocessing(lowercase=True))
+
+
+def _expect_bpe(model: Mapping[str, Any], word_end: str) -> None:
+    """Raise UnreadableError unless the model of a tokenizer.json is a plain BPE with this end of a word."""
+    expect(is_type(model, "BPE"), f"its pieces are a {model.get('type')}")
+    expect((model.get("end_of_word_suffix") or "") == word_end, "it marks the ends of words in another way")
+    expect(not model.get("continuing_subword_prefix"), "it marks continued words")
+    for flag in ("byte_fallback", "ignore_merges", "dropout", "fuse_unk"):
+        expect(not model.get(flag), f"its BPE has {flag}")
+
+
+def _read_merges(files: TokenizerFiles) -> Merges:
+    """Return the merges of tokenizer.json, or else of merges.txt."""
+    if not files.content:
+        return _read_merges_txt(files.folder / MERGES)
+    path = files.folder / TOKENIZER
+    merges = files.part["model"].get("merges")
+    if not isinstance(merges, list):
+        raise MasscliError(f"{path}: has no merges")
+    pairs = []
+    for merge in merges:
+        # Up to version 0.19 of the library a merge was one string.
+        parts = merge.split(" ") if isinstance(merge, str) else merge
+        if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
+            raise MasscliError(f"{path}: expected a merge of two pieces, got {merge!r}")
+        pairs.append((parts[0], parts[1]))
+    return pairs
+
+
+def _read_merges_txt(path: Path) -> Merges:
+    """Return the merges of merges.txt, a merge a line, after one that says its version."""
+    try:
+        lines = decode_text(read_regular(path), path).split("\n")
+    except OSError as error:
+        raise MasscliError(
+            f"{path}: cannot be read ({error})", "expected the merges of GPT, in UTF-8"
+        ) from None
+    if lines[0].startswith("#version"):
+        lines = lines[1:]
+    pairs = []
+    for line in lines:
+        parts = line.removesuffix("\r").split(" ")
+        # Blank lines do no harm.
+        if parts == [""]:
+            continue
+        if len(parts) != 2:
+            raise MasscliError(f"{path}: expected PIECE PIECE, got {line!r}")
+        pairs.append((parts[0], parts[1]))
+    return pairs
+
+
+def _check_merges(path: Path, merges: Merges, pieces: Sequence[str]) -> None:
+    """Raise MasscliError if a merge makes something that is no piece."""
+    known = set(pieces)
+    for first, second in merges:
+        if first + second not in known:
+            raise MasscliError(
+                f"{path}: has no piece for the merge of {first!r} and {second!r}",
+                "vocabulary and merges are of different models",
+            )

@@ -1,0 +1,39 @@
+"""ELECTRA (Clark et al. 2020) in Hugging Face's names: its discriminator and its generator."""
+
+from __future__ import annotations
+
+from masscli.checkpoint.convert.families import encoder
+from masscli.checkpoint.convert.families.family import Family
+
+ELECTRA = Family(
+    model_type="electra",
+    title="ELECTRA",
+    arch="electra-base",
+    preset_prefix="electra-",
+    tokenizer_class="ElectraTokenizer",
+    roles=encoder.ROLES,
+    objective="electra",
+    prefix="electra.",
+    body=encoder.BERT_BODY | {"embedding_projections.encoder.*": "~embeddings_project.*"},
+    pooler={},
+    lm_head={
+        "head_transforms.shared.dense.*": "generator_predictions.dense.*",
+        "head_transforms.shared.norm.*": "generator_predictions.LayerNorm.*",
+        "output_biases.shared": "generator_lm_head.bias",
+    },
+    output_weight="generator_lm_head.weight",
+    objective_head={
+        "detector.dense.*": "discriminator_predictions.dense.*",
+        "detector.out.*": "discriminator_predictions.dense_prediction.*",
+    },
+    tied_bias={},
+    task_prefixes=encoder.TASK_PREFIXES,
+    config_defaults={"norm_eps": 1e-12},
+    config_keys=encoder.CONFIG_KEYS | {"embedding_dim": "embedding_size"},
+    full_class="ElectraForPreTraining",
+    lm_class="ElectraForMaskedLM",
+    bare_class="ElectraModel",
+    activations=encoder.ACTIVATIONS,
+    fixed_head_activation="gelu",
+    required_config=encoder.REQUIRED_CONFIG,
+)

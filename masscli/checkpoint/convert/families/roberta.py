@@ -1,0 +1,65 @@
+"""RoBERTa (Liu et al. 2019), XLM-R (Conneau et al. 2020), CamemBERT (Martin et al. 2020): the same model.
+
+The three compute the same. They differ in their tokenizers and in the names of their classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from masscli.checkpoint.convert.families import encoder
+from masscli.checkpoint.convert.families.family import Family
+
+ROBERTA = Family(
+    model_type="roberta",
+    title="RoBERTa",
+    arch="roberta-base",
+    preset_prefix="roberta-",
+    tokenizer_class="RobertaTokenizer",
+    roles=encoder.ROLES,
+    objective="roberta",
+    prefix="roberta.",
+    body=encoder.BERT_BODY,
+    pooler={"pooler.*": "~pooler.dense.*"},
+    lm_head={
+        "head_transforms.shared.dense.*": "lm_head.dense.*",
+        "head_transforms.shared.norm.*": "lm_head.layer_norm.*",
+        "output_biases.shared": "lm_head.bias",
+    },
+    output_weight="lm_head.decoder.weight",
+    objective_head={},
+    tied_bias={"lm_head.decoder.bias": "lm_head.bias"},
+    task_prefixes=encoder.TASK_PREFIXES,
+    config_defaults={"norm_eps": 1e-12},
+    config_keys=encoder.CONFIG_KEYS,
+    full_class="RobertaForMaskedLM",
+    lm_class="RobertaForMaskedLM",
+    bare_class="RobertaModel",
+    activations=encoder.ACTIVATIONS,
+    # Whatever config.json says; ours has that of the layers.
+    fixed_head_activation="gelu",
+    required_config=encoder.REQUIRED_CONFIG,
+    positions_after_padding=True,
+)
+XLMR = replace(
+    ROBERTA,
+    model_type="xlm-roberta",
+    title="XLM-R",
+    arch="xlm-roberta-base",
+    preset_prefix="xlm-roberta-",
+    tokenizer_class="XLMRobertaTokenizer",
+    full_class="XLMRobertaForMaskedLM",
+    lm_class="XLMRobertaForMaskedLM",
+    bare_class="XLMRobertaModel",
+)
+CAMEMBERT = replace(
+    ROBERTA,
+    model_type="camembert",
+    title="CamemBERT",
+    arch="camembert-base",
+    preset_prefix="camembert-",
+    tokenizer_class="CamembertTokenizer",
+    full_class="CamembertForMaskedLM",
+    lm_class="CamembertForMaskedLM",
+    bare_class="CamembertModel",
+)

@@ -1,0 +1,176 @@
+"""A published vocabulary that was read, and checks that all kinds need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from masscli.checkpoint.convert.folder import read_json
+from masscli.checkpoint.convert.tokenizer_files import SETTINGS, TOKENIZER, TokenizerFiles
+from masscli.core.errors import MasscliError
+from masscli.text.preprocessing import TextPreprocessing
+
+_VOCABULARY_FILES = (
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "tokenizer.model",
+)
+
+
+class UnreadableError(Exception):
+    """Raised if a tokenizer does what our own reader does not do. The message is a part of a sentence."""
+
+
+@dataclass(frozen=True)
+class PublishedVocabulary:
+    """A vocabulary in the format of `Tokenizer.from_bytes`, with the ids that it was published with."""
+
+    path: Path
+    """Its file, which errors and notes name."""
+    model: bytes
+    pieces: int
+    """The number of published pieces; rows of the model beyond them have none."""
+    preprocessing: TextPreprocessing
+    description: str = ""
+    """What the user is told about it besides, instead of its case."""
+
+
+def ordered_pieces(path: Path, ids: object) -> list[str]:
+    """Return the pieces of a dictionary in the order of their ids, which must be 0, 1, ... without gaps."""
+    if not isinstance(ids, dict) or not all(type(token_id) is int for token_id in ids.values()):
+        raise MasscliError(f"{path}: has no vocabulary from pieces to ids", "was it damaged on the way?")
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise MasscliError(
+            f"{path}: the ids of its pieces are not 0, 1, 2, ... without gaps", "was it damaged on the way?"
+        )
+    return sorted(ids, key=ids.__getitem__)
+
+
+def with_added_tokens(path: Path, pieces: Sequence[str], files: TokenizerFiles, vocab_size: int) -> list[str]:
+    """Return the pieces and the special added tokens behind them.
+
+    Raises UnreadableError if a token was added that is found in text, and MasscliError if ids do not fit.
+    """
+    text_tokens = files.text_tokens()
+    if text_tokens:
+        raise UnreadableError(f"it has added tokens ({', '.join(text_tokens[:3])})")
+    extended = list(pieces)
+    for token_id, token in files.added.items():
+        if token_id < len(pieces) and pieces[token_id] == token.content:
+            continue
+        if token_id != len(extended) or token.content in pieces:
+            raise MasscliError(
+                f"{path}: the id {token_id} of the added token {token.content} does not follow its pieces",
+                "was the vocabulary replaced?",
+            )
+        extended.append(token.content)
+    check_size(path, len(extended), vocab_size)
+    return extended
+
+
+def check_size(path: Path, pieces: int, vocab_size: int) -> None:
+    """Raise MasscliError if a vocabulary has more pieces than the model has rows."""
+    if pieces > vocab_size:
+        raise MasscliError(
+            f"{path}: has {pieces} pieces, but the model has {vocab_size} rows",
+            "vocabulary and config.json are of different models",
+        )
+
+
+def with_unused_rows(pieces: Sequence[str], vocab_size: int) -> tuple[list[str], list[int]]:
+    """Return the pieces with a name for each row of the model that has none, and the ids of those rows."""
+    unused = list(range(len(pieces), vocab_size))
+    return [*pieces, *(f"<unused row {row}>" for row in unused)], unused
+
+
+def expect(condition: bool, reason: str) -> None:
+    """Raise UnreadableError with a reason unless the condition holds."""
+    if not condition:
+        raise UnreadableError(reason)
+
+
+def expect_bert_normalizer(files: TokenizerFiles) -> tuple[bool, bool | None]:
+    """Return whether text is lower-cased, and whether accents are taken off (None: if it is lower-cased).
+
+    Raises UnreadableError if tokenizer.json prepares text in another way than BERT.
+    """
+    normalizer = files.part["normalizer"]
+    expect(normalizer.get("type") == "BertNormalizer", "its normalizer is not BERT's")
+    expect(normalizer.get("clean_text") is True, "its normalizer keeps control characters")
+    expect(
+        normalizer.get("handle_chinese_chars") is True, "its normalizer leaves Chinese characters together"
+    )
+    pre_tokenizer = files.part["pre_tokenizer"].get("type")
+    expect(pre_tokenizer == "BertPreTokenizer", f"it splits text by {pre_tokenizer}")
+    lowercase, strip_accents = normalizer.get("lowercase"), normalizer.get("strip_accents")
+    expect(isinstance(lowercase, bool), "its normalizer does not say whether it lower-cases")
+    expect(strip_accents in (None, True, False), "its normalizer has an odd strip_accents")
+    return bool(lowercase), strip_accents
+
+
+def read_dictionary(files: TokenizerFiles, name: str) -> tuple[Path, list[str]]:
+    """Return the pieces of tokenizer.json, or else of the JSON file `name`, and the file they come from.
+
+    Raises MasscliError if both are there and differ.
+    """
+    path = files.folder / name
+    if not files.content:
+        if not path.exists():
+            raise missing_vocabulary(files, name)
+        return path, ordered_pieces(path, read_json(path))
+    json_path = files.folder / TOKENIZER
+    pieces = ordered_pieces(json_path, files.part["model"].get("vocab"))
+    if path.exists():
+        check_same_pieces(json_path, pieces, path, ordered_pieces(path, read_json(path)))
+    return json_path, pieces
+
+
+def missing_vocabulary(files: TokenizerFiles, name: str) -> MasscliError:
+    """Return the error for a folder without the file that the class of its tokenizer needs."""
+    others = [other for other in _VOCABULARY_FILES if (files.folder / other).exists()]
+    if others:
+        return MasscliError(
+            f"{files.folder}: has {', '.join(others)}, but a {files.class_name} needs {name}",
+            f"tokenizer_class in {SETTINGS} says how pieces are numbered, such as XLMRobertaTokenizer",
+        )
+    return MasscliError(
+        f"{files.folder}: has no vocabulary", f"a {files.class_name} needs {name} or {TOKENIZER}"
+    )
+
+
+def check_same_pieces(path: Path, pieces: Sequence[str], other: Path, other_pieces: Sequence[str]) -> None:
+    """Raise MasscliError if two files of a vocabulary have different pieces where both have one."""
+    for token_id, (piece, other_piece) in enumerate(zip(pieces, other_pieces, strict=False)):
+        if piece != other_piece:
+            raise MasscliError(
+                f"{path}: the piece {token_id} is {piece!r}, but {other_piece!r} in {other.name}",
+                "remove the file that does not belong to the model",
+            )
+
+
+def accents_rule(lowercase: bool, strip_accents: bool | None) -> TextPreprocessing:
+    """Return the preparation of text for WordPiece with these settings."""
+    if strip_accents is None or strip_accents is lowercase:
+        return TextPreprocessing(lowercase=lowercase)
+    if strip_accents:
+        return TextPreprocessing(lowercase=lowercase, published="strip-accents")
+    return TextPreprocessing(lowercase=lowercase, published="keep-accents")
+
+
+def setting(files: TokenizerFiles, key: str, default: bool) -> bool:
+    """Return a setting of tokenizer_config.json. Raises MasscliError if it is neither true nor false."""
+    value: Any = files.settings.get(key, default)
+    if not isinstance(value, bool):
+        raise MasscliError(f"{files.folder / 'tokenizer_config.json'}: {key} is neither true nor false")
+    return value
+
+
+def is_type(part: Mapping[str, Any], kind: str) -> bool:
+    """Return whether a part of tokenizer.json is of a type."""
+    return part.get("type") == kind

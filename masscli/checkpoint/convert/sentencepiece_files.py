@@ -1,0 +1,129 @@
+"""Read SentencePiece models as ALBERT, XLM-R and CamemBERT number their pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import sentencepiece
+
+from masscli.checkpoint.convert.published_vocabulary import (
+    PublishedVocabulary,
+    expect,
+    missing_vocabulary,
+    setting,
+    with_added_tokens,
+    with_unused_rows,
+)
+from masscli.checkpoint.convert.tokenizer_files import SETTINGS, TokenizerFiles
+from masscli.core.errors import MasscliError
+from masscli.core.files import read_regular
+from masscli.text.numbered_sentencepiece import pack_numbered_sentencepiece
+from masscli.text.preprocessing import TextPreprocessing
+
+SENTENCEPIECE = ("spiece.model", "sentencepiece.bpe.model", "spm.model", "tokenizer.model")
+_FAIRSEQ_PIECES = ["<s>", "<pad>", "</s>", "<unk>"]
+_CAMEMBERT_PIECES = ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED"]
+
+
+def xlmr_pieces(pieces: Sequence[str]) -> list[str]:
+    """Return the pieces of a SentencePiece model in the order of XLM-R's ids."""
+    return [*_FAIRSEQ_PIECES, *pieces[3:], "<mask>"]
+
+
+def camembert_pieces(pieces: Sequence[str]) -> list[str]:
+    """Return the pieces of a SentencePiece model in the order of CamemBERT's ids."""
+    return [*_CAMEMBERT_PIECES, *pieces[1:], "<mask>"]
+
+
+def read_xlmr(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
+    """Read XLM-R's vocabulary: fairseq's four special pieces, all others after them, then the mask."""
+    path, model, pieces = _read_model(files)
+    if pieces[:3] != ["<unk>", "<s>", "</s>"]:
+        raise MasscliError(
+            f"{path}: begins with {', '.join(pieces[:3])}",
+            "a model of XLM-R begins with <unk>, <s>, </s>",
+        )
+    return _numbered(files, path, model, xlmr_pieces(pieces), vocab_size, TextPreprocessing())
+
+
+def read_camembert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
+    """Read CamemBERT's vocabulary: its four special pieces, all of SentencePiece's, then the mask."""
+    path, model, pieces = _read_model(files)
+    if pieces[:3] != ["<unk>", "<s>", "</s>"]:
+        raise MasscliError(
+            f"{path}: begins with {', '.join(pieces[:3])}",
+            "a model of CamemBERT begins with <unk>, <s>, </s>",
+        )
+    return _numbered(files, path, model, camembert_pieces(pieces), vocab_size, TextPreprocessing())
+
+
+def read_albert(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
+    """Read ALBERT's vocabulary, whose ids are those of SentencePiece."""
+    path, model, pieces = _read_model(files)
+    if files.content:
+        steps = [str(step.get("type")) for step in files.part.steps("normalizer")]
+        lowercase, keep_accents = "Lowercase" in steps, "StripAccents" not in steps
+        expect(steps.count("Replace") >= 2, "it keeps the quotation marks of TeX")
+    else:
+        lowercase = setting(files, "do_lower_case", True)
+        keep_accents = setting(files, "keep_accents", False)
+    if keep_accents:
+        preprocessing = TextPreprocessing(lowercase=lowercase, published="albert-keep-accents")
+    else:
+        preprocessing = TextPreprocessing(lowercase=lowercase, published="albert")
+    return _numbered(files, path, model, pieces, vocab_size, preprocessing)
+
+
+def _read_model(files: TokenizerFiles) -> tuple[Path, bytes, list[str]]:
+    """Return the file of a SentencePiece model, its bytes and its pieces in the order of its own ids."""
+    paths = [files.folder / name for name in SENTENCEPIECE if (files.folder / name).exists()]
+    if not paths:
+        expect(not files.content, "its SentencePiece model is in tokenizer.json alone")
+        raise missing_vocabulary(files, SENTENCEPIECE[0])
+    path = paths[0]
+    try:
+        model = read_regular(path)
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    except (OSError, RuntimeError):
+        raise MasscliError(
+            f"{path}: is not a SentencePiece model", "Git LFS leaves a note in the place of a file"
+        ) from None
+    return path, model, processor.id_to_piece(list(range(len(processor))))
+
+
+def _numbered(
+    files: TokenizerFiles,
+    path: Path,
+    model: bytes,
+    pieces: Sequence[str],
+    vocab_size: int,
+    preprocessing: TextPreprocessing,
+) -> PublishedVocabulary:
+    """Return a vocabulary with these pieces in the order of their ids."""
+    if files.content:
+        _expect_same_pieces(files, pieces)
+    pieces = with_added_tokens(path, pieces, files, vocab_size)
+    special_ids = files.role_ids(pieces)
+    for role in ("unk", "pad", "mask", "cls", "sep"):
+        if f"<{role}>" not in special_ids:
+            raise MasscliError(
+                f"{path}: has no piece {files.tokens.get(role)}, the {role}_token of a {files.class_name}",
+                f"is the tokenizer_class in {SETTINGS} right?",
+            )
+    special_ids |= {token.content: i for i, token in files.added.items() if token.special}
+    # Control pieces are never made of text, whatever their names are.
+    named, unused = with_unused_rows(pieces, vocab_size)
+    packed = pack_numbered_sentencepiece(model, named, special_ids, unused)
+    return PublishedVocabulary(path, packed, len(pieces), preprocessing)
+
+
+def _expect_same_pieces(files: TokenizerFiles, pieces: Sequence[str]) -> None:
+    """Raise UnreadableError if tokenizer.json numbers the pieces in another way."""
+    vocabulary = files.part["model"].get("vocab")
+    expect(isinstance(vocabulary, list), "tokenizer.json is not of its SentencePiece model")
+    assert isinstance(vocabulary, list)
+    for entry, piece in zip(vocabulary, pieces, strict=False):
+        same = isinstance(entry, list) and bool(entry) and entry[0] == piece
+        expect(same, f"tokenizer.json has another piece than {piece!r} in its place")
+    expect(len(vocabulary) >= len(pieces) - 1, "tokenizer.json has fewer pieces than its SentencePiece model")

@@ -1,0 +1,216 @@
+"""What the files of a published tokenizer say: its class, its special and added tokens, its tokenizer.json.
+
+tokenizer.json says everything, and Hugging Face's library reads it first. Older folders have
+tokenizer_config.json, special_tokens_map.json and added_tokens.json beside the vocabulary itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from masscli.checkpoint.convert.folder import CONFIG, read_json_if_present
+from masscli.core.errors import MasscliError
+
+TOKENIZER = "tokenizer.json"
+SETTINGS = "tokenizer_config.json"
+SPECIAL_TOKENS = "special_tokens_map.json"
+ADDED_TOKENS = "added_tokens.json"
+GENERIC_CLASSES = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
+"""Classes that say nothing: everything is in tokenizer.json."""
+
+_BERT_TOKENS = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
+_FAIRSEQ_TOKENS = {
+    "bos": "<s>",
+    "eos": "</s>",
+    "unk": "<unk>",
+    "sep": "</s>",
+    "pad": "<pad>",
+    "cls": "<s>",
+    "mask": "<mask>",
+}
+_ALBERT_TOKENS = _BERT_TOKENS | {"unk": "<unk>", "pad": "<pad>", "bos": "[CLS]", "eos": "[SEP]"}
+_DEFAULT_TOKENS: Mapping[str, Mapping[str, str]] = {
+    "BertTokenizer": _BERT_TOKENS,
+    "DistilBertTokenizer": _BERT_TOKENS,
+    "ElectraTokenizer": _BERT_TOKENS,
+    "RobertaTokenizer": _FAIRSEQ_TOKENS,
+    "BartTokenizer": _FAIRSEQ_TOKENS,
+    "XLMRobertaTokenizer": _FAIRSEQ_TOKENS,
+    "CamembertTokenizer": _FAIRSEQ_TOKENS,
+    "AlbertTokenizer": _ALBERT_TOKENS,
+    "GPT2Tokenizer": dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>"),
+    "OpenAIGPTTokenizer": {"unk": "<unk>"},
+}
+"""The special tokens of a class by role, where its files do not name others."""
+ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+
+
+@dataclass(frozen=True)
+class AddedToken:
+    """A token that is found in text before it is split, or a special one, which is never made of text."""
+
+    content: str
+    special: bool
+
+
+@dataclass(frozen=True)
+class TokenizerFiles:
+    """What the files of a tokenizer say, before its vocabulary is read.
+
+    `content` is that of tokenizer.json, empty if there is none. `tokens` are the special tokens by role, and
+    `added` are all added tokens by id, special ones included.
+    """
+
+    folder: Path
+    class_name: str
+    settings: Mapping[str, Any]
+    content: Mapping[str, Any]
+    tokens: Mapping[str, str]
+    added: Mapping[int, AddedToken]
+
+    @property
+    def part(self) -> _Parts:
+        """Parts of tokenizer.json by name, which may be of any shape there."""
+        return _Parts(self.content)
+
+    def text_tokens(self) -> list[str]:
+        """Return the added tokens that are found in text."""
+        return [token.content for token in self.added.values() if not token.special]
+
+    def role_ids(self, pieces: Sequence[str]) -> dict[str, int]:
+        """Return the ids of the special pieces of a vocabulary, by masscli's names for them."""
+        ids = {piece: i for i, piece in enumerate(pieces)}
+        found = {role: ids[token] for role, token in self.tokens.items() if token in ids}
+        named = {f"<{role}>": found[role] for role in ("pad", "unk", "mask", "cls", "sep") if role in found}
+        # Texts begin with [CLS] and end with [SEP] where there is no other start and end.
+        for name, roles in (("<s>", ("bos", "cls")), ("</s>", ("eos", "sep"))):
+            for role in roles:
+                if role in found and name not in named:
+                    named[name] = found[role]
+        # GPT-2 calls its end of text the unknown token, too; yet it knows every text.
+        if "<unk>" in named and named["<unk>"] == named.get("</s>"):
+            del named["<unk>"]
+        return named
+
+
+class _Parts:
+    """Access to the objects in tokenizer.json that never fails: a part that is missing is empty."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._content = content
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        return _as_dict(self._content.get(name))
+
+    def steps(self, name: str) -> list[Mapping[str, Any]]:
+        """Return the steps of a part: those of a sequence, or the part itself; none if it is missing."""
+        part = self[name]
+        for key in ("normalizers", "pretokenizers", "decoders"):
+            if isinstance(part.get(key), list):
+                return [step for step in part[key] if isinstance(step, dict)]
+        return [part] if part else []
+
+
+def read_tokenizer_files(folder: Path, default_class: str) -> TokenizerFiles:
+    """Read what a folder says about its tokenizer, whose class is `default_class` unless it says otherwise.
+
+    Raises MasscliError if a file is damaged.
+    """
+    settings = read_json_if_present(folder / SETTINGS)
+    content = read_json_if_present(folder / TOKENIZER)
+    class_name = settings.get("tokenizer_class")
+    if class_name is None:
+        class_name = read_json_if_present(folder / CONFIG).get("tokenizer_class")
+    if class_name is None:
+        class_name = default_class
+    if not isinstance(class_name, str):
+        raise MasscliError(f"{folder / SETTINGS}: tokenizer_class is not a name")
+    class_name = class_name.removesuffix("Fast") if class_name not in GENERIC_CLASSES else class_name
+    return TokenizerFiles(
+        folder,
+        class_name,
+        settings,
+        content,
+        _special_tokens(folder, settings, class_name, default_class),
+        _added_tokens(folder, settings, content),
+    )
+
+
+def _special_tokens(
+    folder: Path, settings: Mapping[str, Any], class_name: str, default_class: str
+) -> dict[str, str]:
+    """Return the special tokens by role."""
+    known_class = default_class if class_name in GENERIC_CLASSES else class_name
+    tokens = dict(_DEFAULT_TOKENS.get(known_class, {}))
+    for source in (read_json_if_present(folder / SPECIAL_TOKENS), settings):
+        for role in ROLES:
+            token = source.get(f"{role}_token")
+            # A token is a string, or an object with its flags.
+            if isinstance(token, dict):
+                token = token.get("content")
+            if isinstance(token, str):
+                tokens[role] = token
+    return tokens
+
+
+def _added_tokens(
+    folder: Path, settings: Mapping[str, Any], content: Mapping[str, Any]
+) -> dict[int, AddedToken]:
+    """Return the added tokens by id, in the order of the ids.
+
+    Raises MasscliError if they have no ids, or two have the same one.
+    """
+    path, listed = _list_added_tokens(folder, settings, content)
+    added: dict[int, AddedToken] = {}
+    for token_id, text, is_special in listed:
+        if type(token_id) is not int or token_id < 0 or not isinstance(text, str) or token_id in added:
+            raise MasscliError(f"{path}: an added token has no id of its own ({text!r}: {token_id!r})")
+        added[token_id] = AddedToken(text, is_special is True)
+    return dict(sorted(added.items()))
+
+
+def _list_added_tokens(
+    folder: Path, settings: Mapping[str, Any], content: Mapping[str, Any]
+) -> tuple[Path, list[tuple[Any, Any, Any]]]:
+    """Return the file that lists the added tokens, and each one's id, text and whether it is special."""
+    if content:
+        tokens = [_as_dict(token) for token in _as_list(content.get("added_tokens"))]
+        listed = [(token.get("id"), token.get("content"), token.get("special", False)) for token in tokens]
+        return folder / TOKENIZER, listed
+    listed = []
+    if isinstance(settings.get("added_tokens_decoder"), dict):
+        for number, token in settings["added_tokens_decoder"].items():
+            token_id = int(number) if re.fullmatch("[0-9]{1,12}", number) else number
+            flags = _as_dict(token)
+            listed.append((token_id, flags.get("content"), flags.get("special", False)))
+        return folder / SETTINGS, listed
+    special = _listed_specials(settings)
+    for text, token_id in read_json_if_present(folder / ADDED_TOKENS).items():
+        listed.append((token_id, text, text in special))
+    return folder / ADDED_TOKENS, listed
+
+
+def _as_dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _as_list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _listed_specials(settings: Mapping[str, Any]) -> set[str]:
+    """Return the tokens that tokenizer_config.json calls special."""
+    listed = [settings.get(f"{role}_token") for role in ROLES]
+    for key in ("additional_special_tokens", "extra_special_tokens"):
+        listed += _as_list(settings.get(key))
+    texts = set()
+    for token in listed:
+        if isinstance(token, dict):
+            token = token.get("content")
+        if isinstance(token, str):
+            texts.add(token)
+    return texts

@@ -1,0 +1,201 @@
+"""Write the vocabulary of a run as files of Hugging Face's tokenizers, if one of them gives exactly its ids.
+
+Otherwise it is written in our own format into the folder `masscli`, which `masscli import` reads: files of a
+tokenizer that gives other ids would be worse than none.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sentencepiece
+
+from masscli.checkpoint.convert.families import Family
+from masscli.checkpoint.convert.sentencepiece_files import camembert_pieces, xlmr_pieces
+from masscli.checkpoint.convert.tokenizer_files import ROLES, SETTINGS, TOKENIZER
+from masscli.checkpoint.convert.vocabulary import OWN_VOCABULARY, READERS
+from masscli.checkpoint.convert.wordpiece_files import read_wordpiece
+from masscli.text import byte_level_bpe, fast_tokenizer, gpt_bpe, numbered_sentencepiece
+from masscli.text.model_kinds import (
+    BYTE_LEVEL_BPE,
+    FAST_TOKENIZER,
+    GPT_BPE,
+    NUMBERED_SENTENCEPIECE,
+    WORDPIECE,
+)
+from masscli.text.packed_vocabulary import PackedVocabulary, unpack
+from masscli.text.tokenizer import MODEL_FILE, Tokenizer
+from masscli.text.tokenizer_card import TOKENIZER_FILE
+
+Files = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class ExportedVocabulary:
+    """Files of a vocabulary by name, the number of token embeddings that belong to it, and notes."""
+
+    files: Files
+    size: int
+    notes: list[str]
+
+
+def export_vocabulary(tokenizer: Tokenizer, family: Family, max_positions: int) -> ExportedVocabulary:
+    """Return the files of a vocabulary. `max_positions` is the longest text of the model."""
+    files = _hugging_face_files(tokenizer, family)
+    if files is None:
+        return ExportedVocabulary(
+            _own_files(tokenizer),
+            tokenizer.vocab.size,
+            [
+                "no tokenizer of Hugging Face gives the ids of this vocabulary: it is in the folder "
+                f"{OWN_VOCABULARY}, which masscli import reads"
+            ],
+        )
+    settings = json.loads(files[SETTINGS]) | {"model_max_length": max_positions}
+    files[SETTINGS] = _to_json(settings)
+    size = _published_size(tokenizer, family)
+    notes = []
+    if size < tokenizer.vocab.size:
+        last = tokenizer.vocab.size - 1
+        notes.append(
+            f"token embeddings {size} to {last} are left out: symbols and languages of masscli's own"
+        )
+    return ExportedVocabulary(files, size, notes)
+
+
+def _published_size(tokenizer: Tokenizer, family: Family) -> int:
+    """Return the number of ids that the model needs: its pieces, and the special ids of the family."""
+    ids: list[int] = [getattr(tokenizer.vocab, role) for role in family.roles]
+    return max(len(tokenizer.all_pieces()), 1 + max(ids))
+
+
+def _hugging_face_files(tokenizer: Tokenizer, family: Family) -> Files | None:
+    """Return the files for Hugging Face's library, or None if none of its tokenizers gives the same ids."""
+    preprocessing = tokenizer.preprocessing
+    if preprocessing.moses or preprocessing.normalize or preprocessing.romanian:
+        return None
+    writers: Mapping[str, Callable[[Tokenizer, Family], Files | None]] = {
+        WORDPIECE: _wordpiece,
+        BYTE_LEVEL_BPE: _byte_level,
+        GPT_BPE: _gpt,
+        NUMBERED_SENTENCEPIECE: _sentencepiece,
+        FAST_TOKENIZER: _tokenizer_json,
+    }
+    writer = writers.get(tokenizer.model_kind)
+    return writer(tokenizer, family) if writer is not None else None
+
+
+def _own_files(tokenizer: Tokenizer) -> Files:
+    """Return the two files of a vocabulary of masscli, in their folder."""
+    return {
+        f"{OWN_VOCABULARY}/{MODEL_FILE}": tokenizer.model_bytes,
+        f"{OWN_VOCABULARY}/{TOKENIZER_FILE}": tokenizer.card_json.encode(),
+    }
+
+
+def _wordpiece(tokenizer: Tokenizer, family: Family) -> Files:
+    class_name = "BertTokenizer"
+    if READERS.get(family.tokenizer_class) is read_wordpiece:
+        class_name = family.tokenizer_class
+    preprocessing = tokenizer.preprocessing
+    strip_accents = {"strip-accents": True, "keep-accents": False}.get(str(preprocessing.published))
+    settings = {
+        "tokenizer_class": class_name,
+        "do_lower_case": preprocessing.lowercase,
+        "strip_accents": strip_accents,
+    }
+    return {"vocab.txt": tokenizer.model_bytes, SETTINGS: _to_json(settings)}
+
+
+def _byte_level(tokenizer: Tokenizer, family: Family) -> Files | None:
+    if tokenizer.preprocessing.lowercase:
+        return None
+    vocabulary = unpack(tokenizer.model_bytes, byte_level_bpe.HEADER)
+    class_name = "RobertaTokenizer"
+    if "<pad>" not in vocabulary.special_ids:
+        class_name = "GPT2Tokenizer"
+    settings = {"tokenizer_class": class_name, "add_prefix_space": vocabulary.rest["add_prefix_space"]}
+    return _bpe_files(vocabulary, settings | _special_tokens(tokenizer, vocabulary))
+
+
+def _gpt(tokenizer: Tokenizer, family: Family) -> Files:
+    vocabulary = unpack(tokenizer.model_bytes, gpt_bpe.HEADER)
+    settings = {"tokenizer_class": "OpenAIGPTTokenizer"} | _special_tokens(tokenizer, vocabulary)
+    return _bpe_files(vocabulary, settings)
+
+
+def _bpe_files(vocabulary: PackedVocabulary, settings: Mapping[str, Any]) -> Files:
+    ids = {piece: i for i, piece in enumerate(_published_pieces(vocabulary))}
+    merges = "".join(f"{first} {second}\n" for first, second in vocabulary.rest["merges"])
+    return {
+        "vocab.json": _to_json(ids),
+        "merges.txt": f"#version: 0.2\n{merges}".encode(),
+        SETTINGS: _to_json(settings),
+    }
+
+
+def _sentencepiece(tokenizer: Tokenizer, family: Family) -> Files | None:
+    """Return the files of ALBERT, XLM-R or CamemBERT, whichever numbers the pieces in this way."""
+    vocabulary = unpack(tokenizer.model_bytes, numbered_sentencepiece.HEADER)
+    model = base64.b64decode(vocabulary.rest["model"])
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    pieces: list[str] = processor.id_to_piece(list(range(len(processor))))
+    published = _published_pieces(vocabulary)
+    settings = _special_tokens(tokenizer, vocabulary)
+    rules = str(tokenizer.preprocessing.published)
+    if published == pieces and rules.startswith("albert"):
+        settings |= {
+            "tokenizer_class": "AlbertTokenizer",
+            "do_lower_case": tokenizer.preprocessing.lowercase,
+            "keep_accents": rules == "albert-keep-accents",
+        }
+        return {"spiece.model": model, SETTINGS: _to_json(settings)}
+    if tokenizer.preprocessing.lowercase:
+        return None
+    for class_name, numbered in (
+        ("XLMRobertaTokenizer", xlmr_pieces(pieces)),
+        ("CamembertTokenizer", camembert_pieces(pieces)),
+    ):
+        if published == numbered:
+            settings |= {"tokenizer_class": class_name}
+            return {"sentencepiece.bpe.model": model, SETTINGS: _to_json(settings)}
+    return None
+
+
+def _tokenizer_json(tokenizer: Tokenizer, family: Family) -> Files | None:
+    if tokenizer.preprocessing.lowercase:
+        return None
+    vocabulary = unpack(tokenizer.model_bytes, fast_tokenizer.HEADER)
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast"} | _special_tokens(tokenizer, vocabulary)
+    return {TOKENIZER: _to_json(vocabulary.rest["tokenizer"]), SETTINGS: _to_json(settings)}
+
+
+def _published_pieces(vocabulary: PackedVocabulary) -> Sequence[str]:
+    """Return the pieces without the names of rows that have none, which come last."""
+    unused = set(vocabulary.unused_ids)
+    return [piece for i, piece in enumerate(vocabulary.pieces) if i not in unused]
+
+
+def _special_tokens(tokenizer: Tokenizer, vocabulary: PackedVocabulary) -> dict[str, Any]:
+    """Return the entries of tokenizer_config.json about special tokens: by role, and all others."""
+    settings: dict[str, Any] = {}
+    unused = set(vocabulary.unused_ids)
+    used = set()
+    for role in ROLES:
+        token_id = getattr(tokenizer.vocab, role)
+        # Ids behind the published ones are ours, and their tokenizer does not know them.
+        if token_id < len(vocabulary.pieces) and token_id not in unused:
+            settings[f"{role}_token"] = vocabulary.pieces[token_id]
+            used.add(token_id)
+    others = sorted(set(vocabulary.special_ids.values()) - used - unused)
+    if others:
+        settings["additional_special_tokens"] = [vocabulary.pieces[i] for i in others]
+    return settings
+
+
+def _to_json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,99 @@
+"""Read BERT's WordPiece, from vocab.txt or from tokenizer.json."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from masscli.checkpoint.convert.published_vocabulary import (
+    PublishedVocabulary,
+    accents_rule,
+    check_same_pieces,
+    expect,
+    expect_bert_normalizer,
+    is_type,
+    missing_vocabulary,
+    ordered_pieces,
+    setting,
+    with_added_tokens,
+)
+from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, TokenizerFiles
+from masscli.core.errors import MasscliError
+from masscli.core.files import read_regular
+from masscli.text.corpus import decode_text
+from masscli.text.preprocessing import TextPreprocessing
+from masscli.text.wordpiece import MAX_WORD_LENGTH, REQUIRED_PIECES
+
+VOCAB = "vocab.txt"
+_ROLES = ("pad", "unk", "cls", "sep", "mask")
+
+
+def read_wordpiece(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
+    """Read a WordPiece vocabulary. Raises UnreadableError if the tokenizer is not BERT's in all it does."""
+    for role, piece in zip(_ROLES, REQUIRED_PIECES, strict=True):
+        expect(files.tokens.get(role, piece) == piece, f"its {role}_token is {files.tokens.get(role)}")
+    if files.content:
+        path, pieces = _read_tokenizer_json(files)
+        preprocessing = accents_rule(*expect_bert_normalizer(files))
+    else:
+        path, pieces = files.folder / VOCAB, _read_vocab_txt(files)
+        preprocessing = _preprocessing_of_settings(files, pieces)
+    all_pieces = with_added_tokens(path, pieces, files, vocab_size)
+    published = len(all_pieces)
+    # Rows of the model without a piece become [unused...], which no text has, as in BERT's own files.
+    known = set(all_pieces)
+    number = 0
+    while len(all_pieces) < vocab_size:
+        name = f"[unused{number}]"
+        if name not in known:
+            all_pieces.append(name)
+        number += 1
+    model = "".join(f"{piece}\n" for piece in all_pieces).encode()
+    return PublishedVocabulary(path, model, published, preprocessing)
+
+
+def _read_tokenizer_json(files: TokenizerFiles) -> tuple[Path, list[str]]:
+    """Return the pieces of tokenizer.json."""
+    model = files.part["model"]
+    expect(is_type(model, "WordPiece"), f"its pieces are a {model.get('type')}")
+    prefix = model.get("continuing_subword_prefix", "##")
+    expect(prefix == "##", f"its pieces continue words with {prefix}")
+    longest = model.get("max_input_chars_per_word", MAX_WORD_LENGTH)
+    expect(longest == MAX_WORD_LENGTH, f"its longest word has {longest} characters")
+    unknown = model.get("unk_token", "[UNK]")
+    expect(unknown == "[UNK]", f"its unknown piece is {unknown}")
+    path = files.folder / TOKENIZER
+    pieces = ordered_pieces(path, model.get("vocab"))
+    expect(not any(re.search(r"[\r\n]", piece) for piece in pieces), "it has pieces with line ends")
+    text_file = files.folder / VOCAB
+    if text_file.exists():
+        check_same_pieces(path, pieces, text_file, _read_vocab_txt(files))
+    return path, pieces
+
+
+def _read_vocab_txt(files: TokenizerFiles) -> list[str]:
+    """Return the pieces of vocab.txt, a piece a line."""
+    path = files.folder / VOCAB
+    try:
+        text = decode_text(read_regular(path), path)
+    except FileNotFoundError:
+        raise missing_vocabulary(files, VOCAB) from None
+    except OSError as error:
+        raise MasscliError(f"{path}: cannot be read ({error})") from None
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+
+
+def _preprocessing_of_settings(files: TokenizerFiles, pieces: Sequence[str]) -> TextPreprocessing:
+    """Return the preparation of text by tokenizer_config.json; an unknown case is seen in the pieces."""
+    expect(setting(files, "do_basic_tokenize", True), "do_basic_tokenize is false")
+    expect(setting(files, "tokenize_chinese_chars", True), "tokenize_chinese_chars is false")
+    expect(not files.settings.get("never_split"), "it has words that are never split")
+    strip_accents = files.settings.get("strip_accents")
+    expect(strip_accents in (None, True, False), "it has an odd strip_accents")
+    if "do_lower_case" in files.settings:
+        return accents_rule(setting(files, "do_lower_case", True), strip_accents)
+    # Special pieces such as [CLS] are upper case in every vocabulary.
+    ordinary = [piece for piece in pieces if not piece.startswith(("[", "<"))]
+    has_upper = any(letter.isupper() for piece in ordinary for letter in piece)
+    return accents_rule(not has_upper, strip_accents)
