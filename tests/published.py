@@ -29,13 +29,16 @@ def write_wordpiece(folder: Path, size: int = V) -> None:
     """Write a lower-cased vocab.txt of `size` pieces."""
     folder.mkdir(exist_ok=True)
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in PIECES[:size]), encoding="utf-8")
+    # Also where the family was published with a tokenizer of another class.
+    settings = json.dumps({"tokenizer_class": "BertTokenizer"})
+    (folder / "tokenizer_config.json").write_text(settings, encoding="utf-8")
 
 
 def write_merges(folder: Path, more: dict[str, int] | None = None) -> dict[str, int]:
     """Write a vocab.json and merges.txt such as GPT's, and return the ids."""
     folder.mkdir(exist_ok=True)
     pieces = ["<unk>", "c", "\n</w>", "a", "b", "a</w>", "b</w>", "c</w>", "ab", "ab</w>", "abc</w>"]
-    ids = {piece: number for number, piece in enumerate(pieces, 3)} | (more or {})
+    ids = {piece: number for number, piece in enumerate(pieces)} | (more or {})
     (folder / "vocab.json").write_text(json.dumps(ids), encoding="utf-8")
     (folder / "merges.txt").write_text("#version: 0.2\na b\nab c</w>\na b</w>\n", encoding="utf-8")
     return ids

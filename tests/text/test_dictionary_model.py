@@ -67,7 +67,9 @@ def test_each_language_has_its_own_pieces(tmp_path: Path) -> None:
 
 
 def test_ranges_of_two_vocabularies_fit() -> None:
-    model = TwoVocabularies(two(["a", "b"], ["c"]), partial(open_model, kind=DICTIONARY, lowercase=False))
+    model = TwoVocabularies(
+        two(["a", "b"], ["c"]), partial(open_model, kind=DICTIONARY, preprocessing=TextPreprocessing())
+    )
     shared = set(model.special_ids.values()) | set(model.free_ids)
     assert set(model.source_ids) & set(model.target_ids) == shared
     assert set(model.predicted_ids) == set(model.target_ids) - set(model.free_ids)
@@ -78,4 +80,4 @@ def test_a_damaged_pair_is_named() -> None:
     data = two(["a"], ["b"])
     for broken in (data[:-1], data.replace(b"sizes", b"size?"), data.replace(b'"de"', b'"en"')):
         with pytest.raises(BadModelError, match="damaged pair"):
-            TwoVocabularies(broken, partial(open_model, kind=DICTIONARY, lowercase=False))
+            TwoVocabularies(broken, partial(open_model, kind=DICTIONARY, preprocessing=TextPreprocessing()))

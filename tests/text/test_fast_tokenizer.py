@@ -32,18 +32,23 @@ CONTENT: dict[str, Any] = {
 }  # fmt: skip
 
 
+def packed(content: dict[str, Any], special_ids: dict[str, int]) -> bytes:
+    data, _ = pack_fast_tokenizer(content, lambda pieces: special_ids, len(content["model"]["vocab"]))
+    return data
+
+
 def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(MasscliError) as caught:
-        pack_fast_tokenizer(CONTENT, {"<unk>": 0})
+        packed(CONTENT, {"<unk>": 0})
     assert caught.value.hint == "pip install 'masscli[hf]'"
 
 
 @pytest.mark.peer
 def test_ids_text_and_special_pieces(tmp_path: Path) -> None:
     pytest.importorskip("tokenizers", reason="Hugging Face's tokenizers is not installed")
-    packed = pack_fast_tokenizer(CONTENT, {"<unk>": 0, "<mask>": 4})
-    tokenizer = Tokenizer.from_bytes(tmp_path / "x", packed, TextPreprocessing(), ("en",))
+    data = packed(CONTENT, {"<unk>": 0, "<mask>": 4})
+    tokenizer = Tokenizer.from_bytes(tmp_path / "x", data, TextPreprocessing(), ("en",))
     # An added token is found inside a word, as there; the name of a special one is text.
     assert tokenizer.encode("ABC d xcovid [MASK]", "en") == [1, 2, 3, 0, 5, 0, 0, 0]
     assert tokenizer.decode([4, 1, 2, 0, 3], "en") == f"abc {UNKNOWN_TEXT} d"
@@ -62,8 +67,8 @@ def test_ends_of_words_are_shown_as_continuations(tmp_path: Path) -> None:
         "model": {"type": "BPE", "unk_token": "<unk>", "end_of_word_suffix": "</w>", "merges": [["a", "b</w>"]],
                   "vocab": {"<unk>": 0, "a": 1, "b": 2, "b</w>": 3, "ab</w>": 4}},
     }  # fmt: skip
-    packed = pack_fast_tokenizer(content, {"<unk>": 0})
-    tokenizer = Tokenizer.from_bytes(tmp_path / "x", packed, TextPreprocessing(), ("en",))
+    data = packed(content, {"<unk>": 0})
+    tokenizer = Tokenizer.from_bytes(tmp_path / "x", data, TextPreprocessing(), ("en",))
     ids = tokenizer.encode("ab abb", "en")
     assert tokenizer.ids_to_pieces(ids) == ["ab", "a@@", "b@@", "b"]
 
@@ -77,10 +82,10 @@ def test_damage_is_one_line() -> None:
             Tokenizer.from_bytes(Path("x"), data, TextPreprocessing(), ("en",))
         return str(caught.value.args[0])
 
-    packed = pack_fast_tokenizer(CONTENT, {"<unk>": 0})
-    header, _, content = packed.partition(b"\n")
+    data = packed(CONTENT, {"<unk>": 0})
+    header, _, content = data.partition(b"\n")
     damaged = "x: is a damaged vocabulary of the kind fast-tokenizer"
-    assert error(packed[:-1]) == damaged
+    assert error(data[:-1]) == damaged
     for change in ({"tokenizer": 3}, {"special_ids": {}}, {"pieces": None}):
         assert error(header + b"\n" + json.dumps(json.loads(content) | change).encode()) == damaged
     wrong = json.loads(content) | {"tokenizer": CONTENT | {"model": {"type": "Magic"}}}

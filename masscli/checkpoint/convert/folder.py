@@ -7,7 +7,7 @@ by PyTorch's loader for weights alone, which makes tensors and refuses every oth
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLE = "pytorch_model.bin"
+PICKLE_INDEX = "pytorch_model.bin.index.json"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -53,29 +54,38 @@ def read_weights(folder: Path, allow_pickle: bool) -> tuple[Path, dict[str, Tens
     Raises MasscliError if there are no weights, if they are damaged, or if they are a pickle and that is not
     allowed.
     """
-    if (folder / WEIGHTS).is_file():
-        return folder / WEIGHTS, _load_safetensors(folder / WEIGHTS)
-    # Large models are split over several files, which an index lists.
-    if (folder / INDEX).is_file():
-        tensors: dict[str, Tensor] = {}
-        for name in _indexed_files(folder / INDEX):
-            tensors |= _load_safetensors(folder / name)
-        return folder / INDEX, tensors
-    if not (folder / PICKLE).is_file():
-        raise MasscliError(f"{folder}: has no {WEIGHTS}", "weights of TensorFlow and Flax cannot be imported")
-    if not allow_pickle:
-        raise MasscliError(
-            f"{folder / PICKLE}: is a pickle, which could run code",
-            "--pickle reads it with a loader that makes tensors and nothing else",
-        )
-    return folder / PICKLE, _load_pickle(folder / PICKLE)
+    # Of two formats of the same weights, that which cannot hold code.
+    for name in (WEIGHTS, INDEX):
+        if (folder / name).is_file():
+            return folder / name, _load(folder / name, _load_safetensors)
+    for name in (PICKLE, PICKLE_INDEX):
+        if (folder / name).is_file() and not allow_pickle:
+            raise MasscliError(
+                f"{folder / name}: is a pickle, which could run code",
+                "--pickle reads it with a loader that makes tensors and nothing else",
+            )
+        if (folder / name).is_file():
+            return folder / name, _load(folder / name, _load_pickle)
+    raise MasscliError(f"{folder}: has no {WEIGHTS}", "weights of TensorFlow and Flax cannot be imported")
+
+
+def _load(path: Path, load: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the tensors of a file of weights, or of the files that an index of weights lists."""
+    if path.name not in (INDEX, PICKLE_INDEX):
+        return load(path)
+    tensors: dict[str, Tensor] = {}
+    for name in _indexed_files(path):
+        if not (path.parent / name).is_file():
+            raise MasscliError(f"{path}: lists {name}, which is not there", "is the download complete?")
+        tensors |= load(path.parent / name)
+    return tensors
 
 
 def _indexed_files(path: Path) -> list[str]:
     """Return the names of the files that an index of weights lists."""
     error = MasscliError(f"{path}: has no weight_map from tensors to files of the folder")
     weight_map = read_json(path).get("weight_map")
-    if not isinstance(weight_map, Mapping):
+    if not isinstance(weight_map, Mapping) or not weight_map:
         raise error
     for name in weight_map.values():
         # A name with a folder in it could lead to any file of this machine.

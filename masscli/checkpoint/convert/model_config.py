@@ -220,8 +220,15 @@ def write_config(family: Family, model: ModelConfig, vocab: Vocabulary, size: in
 def choose_family(model: ModelConfig) -> Family:
     """Return the family of the model's named size, or else the one that the model is most similar to."""
     named = _family_of_preset(model.arch)
-    if named is not None and export_obstacle(named, model) is None:
+    similar = _similar_family(model, named)
+    # Without a counterpart at all, the error is about the family that the user has named.
+    if named is not None and (not export_obstacle(named, model) or export_obstacle(similar, model)):
         return named
+    return similar
+
+
+def _similar_family(model: ModelConfig, named: Family | None) -> Family:
+    """Return the family that a model is most similar to by its shape."""
     if not model.encoder_layers:
         return GPT2 if model.norm == "pre" else GPT
     # Of the families of encoders, ALBERT alone shares layers.
@@ -229,7 +236,9 @@ def choose_family(model: ModelConfig) -> Family:
         return ALBERT
     if model.embedding_dim not in (0, model.dim) or named is ELECTRA:
         return ELECTRA
-    return {0: DISTILBERT, 1: ROBERTA}.get(model.segments, BERT)
+    if model.segments == 0 and export_obstacle(DISTILBERT, model) is None:
+        return DISTILBERT
+    return ROBERTA if model.segments == 1 else BERT
 
 
 def _family_of_preset(arch: str) -> Family | None:
@@ -247,8 +256,7 @@ def warn_if_not_exportable(model: ModelConfig) -> str | None:
     if family is None:
         return None
     # Its pooler or head may make it similar to another family, which counts as well.
-    chosen = choose_family(model)
-    return export_obstacle(chosen, model)
+    return export_obstacle(choose_family(model), model)
 
 
 def export_obstacle(family: Family, model: ModelConfig) -> str | None:

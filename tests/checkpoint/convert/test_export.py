@@ -25,13 +25,9 @@ from tests.published import (
     D,
     E,
     P,
-    V,
     assert_same_tensors,
     error_of,
     import_run,
-    sentence_pieces,
-    tensors,
-    write,
 )
 
 pytestmark = pytest.mark.usefixtures("no_sync")
@@ -71,15 +67,20 @@ def test_what_was_trained_comes_back_bit_by_bit(arch: str, toy: Path, tmp_path: 
     ours = random_run(arch, toy, tmp_path / "ours")
     export_checkpoint(ours.path, tmp_path / "published", None)
     again = import_run(tmp_path / "published", tmp_path / "run", ("en", "de"))
-    assert_same_tensors(again.weights(), ours.weights())
+    published = dict(again.weights())
+    if arch == "roberta-base":
+        # Positions there begin after the id of padding, which is 0 here, so that a row is put before them.
+        positions = "embeddings.encoder.positions.weight"
+        assert again.recipe.model.position_offset == 1
+        published[positions] = published[positions][1:]
+    assert_same_tensors(published, ours.weights())
     assert_same_tensors(
         {k.partition(".")[2]: t for k, t in again.objective_state().items()},
         {k.partition(".")[2]: t for k, t in ours.objective_state().items()},
     )
     mine, theirs = to_dict(ours.recipe.model), to_dict(again.recipe.model)
-    assert {field: theirs[field] for field in ARCHITECTURE_FIELDS} == {
-        field: mine[field] for field in ARCHITECTURE_FIELDS
-    }
+    for field in ARCHITECTURE_FIELDS:
+        assert theirs[field] == mine[field] or field == "position_offset"
     assert again.tokenizer().vocab == ours.tokenizer().vocab
     width = json.loads((tmp_path / "published" / "config.json").read_text()).get("embedding_size")
     assert width == {"albert-base": E, "electra-small": E, "electra-base": D}.get(arch)
@@ -132,8 +133,12 @@ HOMES = {
             "output_bias is False: Hugging Face's BERT has it with head_transform, or neither",
         ),
         ("bert-base", {"segments": 0}, "segments is 0: Hugging Face's BERT has at least one"),
-        ("bert-base", {"share_layers": "ffn"}, "share_layers is ffn: Hugging Face's ALBERT has all"),
-        ("roberta-base", {"activation": "relu"}, "activation is relu: Hugging Face's RoBERTa has gelu"),
+        ("bert-base", {"share_layers": "ffn"}, "share_layers is ffn: Hugging Face's BERT has none"),
+        (
+            "roberta-base",
+            {"activation": "relu"},
+            "activation is relu: Hugging Face's RoBERTa has gelu in its LM head",
+        ),
         (
             "albert-base",
             {"embedding_dim": 0, "project_embeddings": False},
@@ -159,7 +164,7 @@ def test_what_has_no_counterpart_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_language_vectors_and_late_padding_have_no_counterpart(toy: Path, tmp_path: Path) -> None:
+def test_language_vectors_have_no_counterpart(toy: Path, tmp_path: Path) -> None:
     data = DataFolder.open(toy)
     model = resolve(
         {"arch": "bert-base", "dim": D, "heads": 2, "encoder_layers": 1, "languages": "embedding"}
@@ -175,40 +180,29 @@ def test_language_vectors_and_late_padding_have_no_counterpart(toy: Path, tmp_pa
         == "languages is embedding: Hugging Face's BERT has none"
     )
 
-    sentence_pieces(tmp_path / "sentencepiece.bpe.model", 40)
-    size = len(sentence_pieces(tmp_path / "sentencepiece.bpe.model", 40)) + 2
-    weights = {n: t[:size].clone() if t.shape[0] == V else t for n, t in tensors("roberta").items()}
-    write(tmp_path, "roberta", weights, vocab_size=size, model_type="xlm-roberta")
-    (tmp_path / "vocab.txt").unlink()
-    import_run(tmp_path, tmp_path / "run")
-    late = f"padding has the id {size - 2}, and positions of RoBERTa begin after it"
-    assert error_of(lambda: export_checkpoint(tmp_path / "run", tmp_path / "out", None)) == (
-        late,
-        "try --family bert",
-    )
-    export_checkpoint(
-        tmp_path / "run", tmp_path / "out", "bert"
-    )  # one kind of segment, positions from 0: the same function
-    assert_same_tensors(
-        import_run(tmp_path / "out", tmp_path / "again").weights(),
-        Checkpoint.open(tmp_path / "run").weights(),
-    )
-
 
 def test_heads_that_have_no_counterpart_are_left_behind_and_named(toy: Path, tmp_path: Path) -> None:
     ours = random_run(
         "bert-base", toy, tmp_path / "ours", pooler=False
     )  # its head reads the first state, theirs a pooler
     notes = export_checkpoint(ours.path, tmp_path / "out", None)
-    assert notes[2] == "no tokenizer there gives these ids: encode with SentencePiece itself (spiece.model)"
-    assert "tokenizer_class" not in json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert notes[2] == (
+        "no tokenizer of Hugging Face gives the ids of this vocabulary: it is in the folder masscli, "
+        "which masscli import reads"
+    )
+    # Files of a tokenizer that gives other ids would be worse than none.
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "config.json",
+        "masscli",
+        "model.safetensors",
+    ]
     assert notes[:2] == [f"BertForMaskedLM: 58 tensors, {sum(t.numel() for t in ours.weights().values()):,} parameters of the model",
                          "left behind: pre.head (2)"]  # fmt: skip
     assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
     assert error_of(lambda: export_checkpoint(ours.path, tmp_path / "out", None)) == (f"{tmp_path / 'out'}: is not empty",
                                                                        "choose another folder with --output")  # fmt: skip
     assert error_of(lambda: export_checkpoint(ours.path, tmp_path / "new", "xlm")) == (
-        "--family xlm: no such family", "expected one of bert, roberta, albert, electra, openai-gpt")  # fmt: skip
+        "--family xlm: no such family", "expected one of bert, roberta, xlm-roberta, camembert, distilbert, albert, electra, openai-gpt, gpt2")  # fmt: skip
 
 
 CLASSIFIER = {

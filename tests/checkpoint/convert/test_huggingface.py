@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from masscli.data.batches.batch import Tokens
 from masscli.objectives.electra.objective import Detector
 from tests.published import (
     CONFIGS,
+    PIECES,
     SPECIAL,
     D,
     E,
@@ -80,19 +82,9 @@ def test_what_was_published_comes_back_bit_by_bit(kind: str, tmp_path: Path) -> 
     weights = write(tmp_path, kind)
     import_run(tmp_path, tmp_path / "run")
     export_checkpoint(tmp_path / "run", tmp_path / "back", None)
-    again = load_file(tmp_path / "back" / "model.safetensors")
-    positions = "roberta.embeddings.position_embeddings.weight"
-    if (
-        kind == "roberta"
-    ):  # the padding of this vocabulary has the id 0, so that one row lies before the first
-        assert torch.equal(again[positions][0], torch.zeros(D))
-        again[positions] = torch.cat([weights[positions][:2], again[positions][1:]])
-    assert_same_tensors(again, weights)
+    assert_same_tensors(load_file(tmp_path / "back" / "model.safetensors"), weights)
     written = json.loads((tmp_path / "back" / "config.json").read_text())
-    published = CONFIGS[kind] | (
-        {"pad_token_id": 0, "max_position_embeddings": P + 1} if kind == "roberta" else {}
-    )
-    assert {key: written[key] for key in published} == published
+    assert {key: written[key] for key in CONFIGS[kind]} == CONFIGS[kind]
     assert (tmp_path / "back" / "vocab.txt").read_bytes() == (tmp_path / "vocab.txt").read_bytes()
 
 
@@ -167,8 +159,9 @@ def test_old_names_and_tied_second_names(tmp_path: Path) -> None:
 
     write(tmp_path / "old", "bert", {**old, "cls.predictions.decoder.weight": table + 1})
     assert error_of(lambda: import_run(tmp_path / "old", tmp_path / "c")) == (
-        f"{tmp_path / 'old' / 'model.safetensors'}: cls.predictions.decoder.weight differs from bert.embeddings.word_embeddings.weight",
-        "here they are one; a model that is not tied cannot be imported",
+        f"{tmp_path / 'old' / 'model.safetensors'}: cls.predictions.decoder.weight differs from bert.embeddings.word_embeddings.weight,"
+        " but config.json ties them",
+        'if they are meant to differ, write "tie_word_embeddings": false there',
     )
 
 
@@ -219,6 +212,7 @@ def test_the_vocabulary_of_albert(tmp_path: Path) -> None:
         weights[name] = weights[name][:size].clone()
     write(tmp_path, "albert", weights, vocab_size=size)
     (tmp_path / "vocab.txt").unlink()
+    (tmp_path / "tokenizer_config.json").unlink()
     saved, notes = import_folder(tmp_path, tmp_path / "run", ("en", "de"), False)
     found = Checkpoint.open(saved)
     vocab, model = found.tokenizer().vocab, found.weights()
@@ -238,19 +232,23 @@ def test_the_vocabulary_of_albert(tmp_path: Path) -> None:
         model["output_biases.shared"], torch.cat([weights["predictions.bias"], torch.zeros(10)])
     )
     assert notes[1:] == [
-        f"vocabulary {tmp_path / 'spiece.model'}: {size} pieces, lower-cased (by its pieces)",
+        f"vocabulary {tmp_path / 'spiece.model'}: {size} pieces, lower-cased",
         "10 ids are new, drawn at random: symbols and languages that the vocabulary lacks",
-        "accents are kept; Hugging Face's tokenizer of ALBERT takes them off",
     ]
+    tokenizer = found.tokenizer()
+    assert tokenizer.encode("``B\u00c4'' ba", "en") == tokenizer.encode('"ba" ba', "en"), (
+        "as ALBERT reads text"
+    )
     export_checkpoint(tmp_path / "run", tmp_path / "back", None)
     assert (tmp_path / "back" / "spiece.model").read_bytes() == (tmp_path / "spiece.model").read_bytes()
     settings = json.loads((tmp_path / "back" / "tokenizer_config.json").read_text())
     assert settings == {
-        "tokenizer_class": "AlbertTokenizer", "do_lower_case": True, "model_max_length": 20, "keep_accents": True,
+        "tokenizer_class": "AlbertTokenizer", "do_lower_case": True, "model_max_length": 20, "keep_accents": False,
             "pad_token": "<pad>", "unk_token": "<unk>",
         "bos_token": "[CLS]", "eos_token": "[SEP]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
     }  # fmt: skip
-    assert_same_tensors(import_run(tmp_path / "back", tmp_path / "again", ("en", "de")).weights(), model)
+    again = load_file(tmp_path / "back" / "model.safetensors")
+    assert_same_tensors(again, {name: weights[name] for name in again})
 
 
 def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
@@ -262,21 +260,32 @@ def test_the_ids_of_xlm_r_are_those_of_fairseq(tmp_path: Path) -> None:
         weights[name] = weights[name][: len(theirs)].clone()
     write(tmp_path, "roberta", weights, vocab_size=len(theirs), model_type="xlm-roberta")
     (tmp_path / "vocab.txt").unlink()
+    (tmp_path / "tokenizer_config.json").unlink()
     found = import_run(tmp_path, tmp_path / "run")
-    tokenizer, model = found.tokenizer(), found.weights()
+    tokenizer = found.tokenizer()
+    assert tokenizer.all_pieces() == theirs
     table = weights["roberta.embeddings.word_embeddings.weight"]
-    for piece in pieces:
-        at = pieces.index(piece)
-        assert torch.equal(model["token_embeddings.shared"][at], table[theirs.index(piece)])
-        assert model["output_biases.shared"][at] == weights["lm_head.bias"][theirs.index(piece)]
+    assert torch.equal(found.weights()["token_embeddings.shared"][: len(theirs)], table)
     vocab = tokenizer.vocab
-    for our_id, piece in ((vocab.bos, "<s>"), (vocab.eos, "</s>"), (vocab.pad, "<pad>"), (vocab.mask, "<mask>"), (vocab.cls, "<s>"),
-                          (vocab.sep, "</s>"), (vocab.unk, "<unk>")):  # fmt: skip
-        assert torch.equal(model["token_embeddings.shared"][our_id], table[theirs.index(piece)])
-    write(tmp_path, "roberta", tensors("roberta"), model_type="xlm-roberta")
+    roles = (vocab.bos, vocab.eos, vocab.pad, vocab.mask, vocab.cls, vocab.sep, vocab.unk)
+    assert [theirs[i] for i in roles] == ["<s>", "</s>", "<pad>", "<mask>", "<s>", "</s>", "<unk>"]
+    export_checkpoint(found.path, tmp_path / "back", None)
+    assert_same_tensors(load_file(tmp_path / "back" / "model.safetensors"), weights)
+    # The same vocabulary in a folder that says nothing of it, and in one of a smaller model.
+    write(tmp_path, "roberta", weights, vocab_size=len(theirs))
     (tmp_path / "vocab.txt").unlink()
+    (tmp_path / "tokenizer_config.json").unlink()
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "no")) == (
+        f"{tmp_path}: has sentencepiece.bpe.model, but a RobertaTokenizer needs vocab.json",
+        "tokenizer_class in tokenizer_config.json says how pieces are numbered, such as XLMRobertaTokenizer",
+    )
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}')
+    assert import_run(tmp_path, tmp_path / "two").tokenizer().all_pieces() == theirs
+    few = {name: t[:30].clone() if t.shape[0] == len(theirs) else t for name, t in weights.items()}
+    write(tmp_path, "roberta", few, vocab_size=30, model_type="xlm-roberta")
+    (tmp_path / "tokenizer_config.json").unlink()
     assert error_of(lambda: import_run(tmp_path, tmp_path / "no"))[0] == (
-        f"{tmp_path / 'sentencepiece.bpe.model'}: {len(pieces)} pieces do not fit a model with {V} rows"
+        f"{tmp_path / 'sentencepiece.bpe.model'}: has {len(theirs)} pieces, but the model has 30 rows"
     )
 
 
@@ -285,11 +294,12 @@ def test_the_merges_of_gpt(tmp_path: Path) -> None:
     ids = write_merges(tmp_path)
     weights = write(tmp_path, "openai-gpt")
     (tmp_path / "vocab.txt").unlink()
+    (tmp_path / "tokenizer_config.json").unlink()
     saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
     found = Checkpoint.open(saved)
     tokenizer, table = found.tokenizer(), found.weights()["token_embeddings.shared"]
     cut = {"abc": ["abc</w>"], "abcab": ["ab", "c", "ab</w>"], "Ca": ["c", "a</w>"], "aba bc": ["ab", "a</w>", "b", "c</w>"],
-           "ax": ["a", "<unk>"], "b,": ["b</w>", "<unk>"]}  # fmt: skip
+           "ax": ["a", "<unk>"], "b,": ["b</w>", "<unk>"], "\u00e0 B": ["a</w>", "b</w>"]}  # fmt: skip
     for text, pieces in cut.items():
         rows = [ids[piece] for piece in pieces]
         assert torch.equal(
@@ -300,22 +310,24 @@ def test_the_merges_of_gpt(tmp_path: Path) -> None:
         tokenizer.encode(" ".join(cut), "en")
     )
     assert notes[1:] == [
-        f"vocabulary {tmp_path / 'vocab.json'}: 10 pieces, lower-cased, of words as Moses splits them",
-        f"{vocab.size - 10} ids are new, drawn at random: symbols and languages that the vocabulary lacks",
-        "rows left out, of pieces that no text has: '\\n</w>'",
+        f"vocabulary {tmp_path / 'vocab.json'}: 11 pieces, lower-cased",
+        f"rows 11 to {V - 1} of the token embeddings have no piece",
     ]
-    assert export_checkpoint(saved, tmp_path / "out", None)[1:] == [
-        "text of this vocabulary goes through Moses (or is normalised) first, which no tokenizer there does",
-        "the vocabulary is left out: no tokenizer there reads BPE codes with these ids",
-    ]
+    assert export_checkpoint(saved, tmp_path / "out", None)[1:] == []
+    assert_same_tensors(load_file(tmp_path / "out" / "model.safetensors"), weights)
+    assert json.loads((tmp_path / "out" / "vocab.json").read_text()) == ids
+    assert (tmp_path / "out" / "merges.txt").read_text() == (tmp_path / "merges.txt").read_text()
     (tmp_path / "merges.txt").write_text("a b\nab  c</w>\n")
     wrong = f"{tmp_path / 'merges.txt'}: expected PIECE PIECE, got 'ab  c</w>'"
     assert error_of(lambda: import_run(tmp_path, tmp_path / "no")) == (wrong, None)
-    write_merges(tmp_path, {"zz": V})
-    late = f"{tmp_path / 'vocab.json'}: has the id {V}, but the model has {V} rows"
-    assert error_of(lambda: import_run(tmp_path, tmp_path / "no")) == (
-        late,
-        "vocabulary and config.json are of different models",
+    for odd in ({"zz": 12}, {"zz": -1}, {"zz": 3}):
+        write_merges(tmp_path, odd)
+        gaps = f"{tmp_path / 'vocab.json'}: the ids of its pieces are not 0, 1, 2, ... without gaps"
+        assert error_of(lambda: import_run(tmp_path, tmp_path / "no"))[0] == gaps
+    write_merges(tmp_path)
+    (tmp_path / "merges.txt").write_text("a b\nc b\n")
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "no"))[0] == (
+        f"{tmp_path / 'vocab.json'}: has no piece for the merge of 'c' and 'b'"
     )
 
 
@@ -325,35 +337,103 @@ def test_wordpiece_in_tokenizer_json_and_what_is_said_of_case(tmp_path: Path) ->
     pieces = (tmp_path / "vocab.txt").read_text().split()
     (tmp_path / "vocab.txt").unlink()
     card = {"model": {"type": "WordPiece", "vocab": {piece: n for n, piece in reversed(list(enumerate(pieces)))}},
-            "normalizer": {"type": "BertNormalizer", "lowercase": True}}  # fmt: skip
+            "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None,
+                           "lowercase": True}, "pre_tokenizer": {"type": "BertPreTokenizer"}}  # fmt: skip
     (tmp_path / "tokenizer.json").write_text(json.dumps(card))
     assert import_run(tmp_path, tmp_path / "two").tokenizer().vocab == expected.vocab
     assert expected.preprocessing.lowercase
-    (tmp_path / "tokenizer_config.json").write_text(
-        '{"do_lower_case": false, "strip_accents": true, "tokenize_chinese_chars": false}'
-    )
-    saved, notes = import_folder(tmp_path, tmp_path / "three", ("en",), False)
-    assert not Checkpoint.open(saved).tokenizer().preprocessing.lowercase
-    assert notes[1:] == [
-        f"vocabulary {tmp_path / 'tokenizer.json'}: {V} pieces, cased (tokenizer_config.json)",
-        "tokenizer_config.json: strip_accents is True; here it is False",
-        "tokenizer_config.json: tokenize_chinese_chars is False; here it is True",
-    ]
-    (tmp_path / "tokenizer_config.json").unlink()
-    card["normalizer"] = {}
-    card["model"]["vocab"]["Z"] = card["model"]["vocab"].pop("z")
+    card["normalizer"] |= {"lowercase": False, "strip_accents": True}
     (tmp_path / "tokenizer.json").write_text(json.dumps(card))
-    assert not import_run(tmp_path, tmp_path / "four").tokenizer().preprocessing.lowercase, (
-        "a piece has a capital"
+    saved, notes = import_folder(tmp_path, tmp_path / "three", ("en",), False)
+    tokenizer = Checkpoint.open(saved).tokenizer()
+    assert not tokenizer.preprocessing.lowercase
+    assert tokenizer.encode("\u00e0b", "en") == tokenizer.encode("ab", "en"), "accents are taken off"
+    assert notes[1:] == [f"vocabulary {tmp_path / 'tokenizer.json'}: {V} pieces, cased"]
+
+
+NATIVE = {
+    "model": {"type": "WordPiece", "vocab": {piece: n for n, piece in enumerate(PIECES)}},
+    "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None,
+                   "lowercase": True},
+    "pre_tokenizer": {"type": "BertPreTokenizer"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"normalizer": {"handle_chinese_chars": False}}, "its normalizer leaves Chinese characters together"),
+        ({"normalizer": {"clean_text": False}}, "its normalizer keeps control characters"),
+        ({"normalizer": {"type": "NFC"}}, "its normalizer is not BERT's"),
+        ({"pre_tokenizer": {"type": "Whitespace"}}, "it splits text by Whitespace"),
+        ({"model": {"type": "Unigram"}}, "its pieces are a Unigram"),
+        ({"model": {"max_input_chars_per_word": 7}}, "its longest word has 7 characters"),
+        ({"model": {"continuing_subword_prefix": "@"}}, "its pieces continue words with @"),
+        ({"added_tokens": [{"id": 3, "content": "[unused2]", "special": False}]}, "it has added tokens ([unused2])"),
+    ],
+)  # fmt: skip
+def test_what_only_the_library_reads_is_named(
+    changes: dict[str, Any], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "bert")
+    (tmp_path / "vocab.txt").unlink()
+    content: dict[str, Any] = {**NATIVE, "decoder": {"type": "WordPiece"}}
+    for part, change in changes.items():
+        content[part] = content[part] | change if isinstance(change, dict) else change
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "no")) == (
+        f"{tmp_path / 'tokenizer.json'}: {reason}; that needs Hugging Face's tokenizers",
+        "pip install 'masscli[hf]'",
     )
 
 
-def test_rows_without_a_piece_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_settings_that_no_reader_knows_and_tokens_without_tokenizer_json(tmp_path: Path) -> None:
+    write(tmp_path, "bert")
+    hint = "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) writes one"
+    for settings, reason in (
+        ({"do_basic_tokenize": False}, "do_basic_tokenize is false"),
+        ({"tokenize_chinese_chars": False}, "tokenize_chinese_chars is false"),
+        ({"never_split": ["abc"]}, "it has words that are never split"),
+        ({"tokenizer_class": "BertJapaneseTokenizer"}, "its tokenizer is a BertJapaneseTokenizer"),
+        ({"mask_token": "[unused1]"}, "its mask_token is [unused1]"),
+        ({"added_tokens_decoder": {"60": {"content": "covid"}}}, "it has added tokens (covid)"),
+    ):
+        (tmp_path / "tokenizer_config.json").write_text(
+            json.dumps({"tokenizer_class": "BertTokenizer"} | settings)
+        )
+        assert error_of(lambda: import_run(tmp_path, tmp_path / "no")) == (
+            f"{tmp_path / 'tokenizer_config.json'}: {reason}, and there is no tokenizer.json to read it from",
+            hint,
+        )
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    (tmp_path / "added_tokens.json").write_text('{"covid": 60}')
+    assert "it has added tokens (covid)" in str(error_of(lambda: import_run(tmp_path, tmp_path / "no")))
+
+
+def test_special_added_tokens_have_their_rows(tmp_path: Path) -> None:
+    weights = {n: torch.cat([t, t[:2]]) if t.shape[0] == V else t for n, t in tensors("bert").items()}
+    write(tmp_path, "bert", weights, vocab_size=V + 2)
+    added = {str(V): {"content": "[E1]", "special": True}, str(V + 1): {"content": "[E2]", "special": True}}
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "BertTokenizer", "added_tokens_decoder": added})
+    )
+    found = import_run(tmp_path, tmp_path / "run")
+    assert found.tokenizer().all_pieces()[-2:] == ["[E1]", "[E2]"]
+    assert found.weights()["token_embeddings.shared"].shape[0] == V + 2
+    for odd in ({"7": {"content": "[E1]"}}, {"x": {"content": "[E1]"}}, {str(V): {}}, {str(V): 3}):
+        (tmp_path / "tokenizer_config.json").write_text(
+            json.dumps({"tokenizer_class": "BertTokenizer", "added_tokens_decoder": odd})
+        )
+        assert "added token" in error_of(lambda: import_run(tmp_path, tmp_path / "no"))[0]
+
+
+def test_rows_without_a_piece_are_kept_and_counted(tmp_path: Path) -> None:
     write(tmp_path, "bert")
     (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in [*SPECIAL, "a", "b"]))
     saved, notes = import_folder(tmp_path, tmp_path / "run", ("en",), False)
-    assert notes[-1] == f"rows 17 to {V - 1} of the token embeddings are left out: no piece has them"
-    assert Checkpoint.open(saved).weights()["token_embeddings.shared"].shape == (17, D)
+    assert notes[-1] == f"rows 17 to {V - 1} of the token embeddings have no piece"
+    assert Checkpoint.open(saved).weights()["token_embeddings.shared"].shape == (V, D)
 
 
 class Evil:
@@ -400,12 +480,13 @@ CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
     ("kind", "changes", "message", "hint"),
     [
         ("bert", {"model_type": "t5"}, f"{CONFIG}: models of type t5 cannot be imported",
-         "expected one of bert, roberta, xlm-roberta, albert, electra, openai-gpt"),
+         "expected one of bert, roberta, xlm-roberta, camembert, distilbert, albert, electra, openai-gpt, gpt2"),
         ("bert", {"model_type": None}, f"{CONFIG}: has no model_type",
-         "add it: one of bert, roberta, xlm-roberta, albert, electra, openai-gpt"),
+         "add it: one of bert, roberta, xlm-roberta, camembert, distilbert, albert, electra, openai-gpt, gpt2"),
         ("bert", {"vocab_size": None}, f"{CONFIG}: has no vocab_size", "BERT needs it"),
-        ("bert", {"vocab_size": 59}, "{folder}/vocab.txt: has 60 pieces, but the model has 59 rows", "vocabulary and config.json are of different models"),
-        ("bert", {"vocab_size": 61}, f"{WEIGHTS}: bert.embeddings.word_embeddings.weight is (60, 16), by config.json (61, 16)",
+        ("bert", {"vocab_size": 59}, f"{WEIGHTS}: has 60 token embeddings, by config.json 59",
+         "weights and config.json are of different models"),
+        ("bert", {"vocab_size": 61}, f"{WEIGHTS}: has 60 token embeddings, by config.json 61",
          "weights and config.json are of different models"),
         ("bert", {"hidden_size": None}, f"{CONFIG}: has no hidden_size", "BERT needs it"),
         ("bert", {"hidden_size": "wide"}, f"{CONFIG}: dim: expected int, got 'wide'", "is it as it was published?"),
@@ -418,15 +499,25 @@ CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
         ("bert", {"num_hidden_layers": 1},
          f"{WEIGHTS}: bert.encoder.layer.1.attention.output.LayerNorm.bias (and 15 more) has no place in BERT",
          "a model with other parts than the published ones cannot be imported"),
-        ("bert", {"hidden_act": "silu"}, f"{CONFIG}: hidden_act is silu",
-         "BERT can be imported with gelu, gelu_python, gelu_new, gelu_pytorch_tanh, relu"),
-        ("roberta", {"hidden_act": "relu"}, f"{CONFIG}: hidden_act is relu", "RoBERTa can be imported with gelu, gelu_python"),
+        ("bert", {"hidden_act": "mish"}, f"{CONFIG}: hidden_act is mish",
+         "BERT can be imported with gelu, gelu_python, gelu_new, gelu_pytorch_tanh, relu, silu, swish"),
+        ("roberta", {"hidden_act": "relu"}, f"{CONFIG}: the layers have relu, and the LM head of RoBERTa has gelu",
+         "here both are the same; without its head, as saved from a bare class, it can be imported"),
+        ("bert", {"hidden_size": 10**12}, f"{CONFIG}: hidden_size is 1000000000000, but the weights have 5,934 numbers in all",
+         "weights and config.json are of different models"),
+        ("bert", {"num_hidden_layers": 10**9}, f"{CONFIG}: has more than 4096 layers", "is it as it was published?"),
+        ("bert", {"tie_word_embeddings": 1}, f"{CONFIG}: tie_word_embeddings is neither true nor false", None),
+        ("roberta", {"pad_token_id": 16}, f"{CONFIG}: pad_token_id is 16, and positions of RoBERTa begin after it",
+         "expected an id from 0 to 15"),
+        ("roberta", {"pad_token_id": -1}, f"{CONFIG}: pad_token_id is -1, and positions of RoBERTa begin after it",
+         "expected an id from 0 to 15"),
         ("bert", {"position_embedding_type": "relative_key"}, f"{CONFIG}: position_embedding_type is relative_key",
          "only BERT whose position_embedding_type is absolute can be imported"),
         ("bert", {"is_decoder": True}, f"{CONFIG}: is_decoder is True", "only BERT whose is_decoder is False can be imported"),
         ("albert", {"num_hidden_groups": 2}, f"{CONFIG}: num_hidden_groups is 2",
          "only ALBERT whose num_hidden_groups is 1 can be imported"),
-        ("roberta", {"pad_token_id": "one"}, f"{CONFIG}: invalid literal for int() with base 10: 'one'", "is it as it was published?"),
+        ("roberta", {"pad_token_id": "one"}, f"{CONFIG}: pad_token_id is one, and positions of RoBERTa begin after it",
+         "expected an id from 0 to 15"),
     ],
 )  # fmt: skip
 def test_a_config_that_does_not_fit(
@@ -444,51 +535,37 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     def complaint() -> tuple[str, str | None]:
         return error_of(lambda: import_run(tmp_path, tmp_path / "run"))
 
-    readable = "can be read: vocab.txt of BERT, WordPiece in tokenizer.json, spiece.model of SentencePiece, and GPT's own two files"
     write(tmp_path, "roberta")
     (tmp_path / "vocab.txt").unlink()
-    assert complaint() == (f"{tmp_path}: has no vocabulary", readable)
-    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    (tmp_path / "tokenizer_config.json").unlink()
     assert complaint() == (
-        f"{tmp_path}: its vocabulary is a byte-level BPE, as RoBERTa and GPT-2 have it, which is not read",
-        readable,
+        f"{tmp_path}: has no vocabulary",
+        "a RobertaTokenizer needs vocab.json or tokenizer.json",
     )
-    (tmp_path / "merges.txt").unlink()
-    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "BPE"}}')
-    assert complaint() == (
-        f"{tmp_path}: its vocabulary is a byte-level BPE, as RoBERTa and GPT-2 have it, which is not read",
-        readable,
-    )
-    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
-    assert complaint() == (
-        f"{tmp_path / 'tokenizer.json'}: Unigram is read from SentencePiece's own file only",
-        "add spiece.model",
-    )
-    (tmp_path / "tokenizer.json").write_text(
-        '{"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "[UNK]": 2}}}'
-    )
-    assert complaint() == (
-        f"{tmp_path / 'tokenizer.json'}: the ids of its vocabulary have gaps",
-        "add vocab.txt",
-    )
+    path = tmp_path / "tokenizer.json"
+    path.write_text('{"model": {"type": "BPE"}}')
+    assert complaint()[0].startswith(f"{path}: it splits text by None, and its decoder None does not show")
+    # A WordPiece that says nothing of how it prepares text.
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    path.write_text('{"model": {"type": "WordPiece", "vocab": {"[PAD]": 0, "[UNK]": 2}}}')
+    gaps = f"{path}: the ids of its pieces are not 0, 1, 2, ... without gaps"
+    assert complaint() == (gaps, "was it damaged on the way?")
     for broken in (
         '{"type": "WordPiece"}',
         '{"type": "WordPiece", "vocab": ["a"]}',
         '{"type": "WordPiece", "vocab": {"a": "0", "b": 1}}',
     ):
-        (tmp_path / "tokenizer.json").write_text(f'{{"model": {broken}}}')
-        assert complaint() == (
-            f"{tmp_path / 'tokenizer.json'}: its WordPiece has no vocab from pieces to ids",
-            "add vocab.txt",
-        )
-    (tmp_path / "tokenizer.json").write_text('{"model": null}')
-    assert complaint() == (f"{tmp_path}: has no vocabulary", readable)
+        path.write_text(f'{{"model": {broken}}}')
+        assert complaint()[0] == f"{path}: has no vocabulary from pieces to ids"
+    path.unlink()
+    (tmp_path / "tokenizer_config.json").unlink()
     (tmp_path / "vocab.json").write_text("{}")
     (tmp_path / "merges.txt").write_bytes(b"\xff")
     message, hint = complaint()
     assert message == f"{tmp_path / 'merges.txt'}:1: not UTF-8 (byte 0xff at offset 0)"
     assert hint == "convert it, for example: iconv -f ENCODING -t UTF-8"
     (tmp_path / "merges.txt").unlink()
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
     (tmp_path / "vocab.txt").write_text("a\nb\n")
     assert complaint() == (
         f"{tmp_path / 'vocab.txt'}: is not a SentencePiece model",
@@ -520,28 +597,110 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert complaint() == (f"{tmp_path / 'config.json'}: no such file", hint)
 
 
-def test_tensors_that_have_no_place_or_are_missing(tmp_path: Path) -> None:
-    path, weights = tmp_path / "model.safetensors", tensors("electra")
-    write(
-        tmp_path,
-        "electra",
-        {
-            **weights,
-            "generator_lm_head.bias": torch.ones(V),
-            "generator_predictions.dense.bias": torch.ones(E),
-        },
+def test_tensors_that_have_no_place_or_are_missing_or_broken(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+
+    def complaint(kind: str, weights: dict[str, torch.Tensor]) -> tuple[str, str | None]:
+        write(tmp_path, kind, weights)
+        return error_of(lambda: import_run(tmp_path, tmp_path / "run"))
+
+    # A generator and a discriminator in one file are two models.
+    generator = {
+        "generator_lm_head.bias": torch.ones(V),
+        "generator_predictions.dense.weight": torch.ones(E, D),
+    }
+    assert complaint("electra", tensors("electra") | generator)[0] == (
+        f"{path}: has no generator_predictions.dense.bias"
     )
-    assert error_of(lambda: import_run(tmp_path, tmp_path / "run")) == (
-        f"{path}: generator_lm_head.bias (and 1 more) has no place in ELECTRA",
-        "the discriminator can be imported, not the generator",
+    assert complaint("bert", tensors("bert") | {"bert.adapter.weight": torch.ones(2)}) == (
+        f"{path}: bert.adapter.weight has no place in BERT",
+        "a model with other parts than the published ones cannot be imported",
     )
     bert = tensors("bert")
     del bert["cls.predictions.transform.LayerNorm.bias"]  # half a head is not a head that is missing
-    write(tmp_path, "bert", bert)
-    assert error_of(lambda: import_run(tmp_path, tmp_path / "run")) == (
+    assert complaint("bert", bert) == (
         f"{path}: has no cls.predictions.transform.LayerNorm.bias",
         "the BERT that config.json describes has one",
     )
+    name = "bert.encoder.layer.1.output.dense.weight"
+    for value in (float("nan"), float("inf")):
+        bert = tensors("bert")
+        bert[name][3, 4] = value
+        assert complaint("bert", bert)[0] == f"{path}: {name} holds numbers that are not finite"
+    assert complaint("bert", tensors("bert") | {name: torch.ones(D, 24, dtype=torch.int64)})[0] == (
+        f"{path}: {name} holds torch.int64, not floating-point numbers"
+    )
+
+
+def test_a_generator_of_electra_has_an_lm_head(tmp_path: Path) -> None:
+    weights = {n: t for n, t in tensors("electra").items() if not n.startswith("discriminator")}
+    weights |= {
+        "generator_predictions.dense.weight": torch.randn(E, D),
+        "generator_predictions.dense.bias": torch.randn(E),
+        "generator_predictions.LayerNorm.weight": torch.randn(E),
+        "generator_predictions.LayerNorm.bias": torch.randn(E),
+        "generator_lm_head.bias": torch.randn(V),
+    }
+    write(tmp_path, "electra", weights)
+    assert import_run(tmp_path, tmp_path / "run").recipe.model.head_transform
+    notes = export_checkpoint(tmp_path / "run", tmp_path / "back", None)
+    assert notes[0].startswith("ElectraForMaskedLM: ")
+    assert_same_tensors(load_file(tmp_path / "back" / "model.safetensors"), weights)
+
+
+def test_names_of_data_parallel_and_weights_in_shards_of_both_formats(tmp_path: Path) -> None:
+    weights = write(tmp_path, "bert")
+    expected = import_run(tmp_path, tmp_path / "expected").weights()
+    parallel = {f"module.{name}": tensor for name, tensor in weights.items()}
+    write(tmp_path, "bert", parallel)
+    assert_same_tensors(import_run(tmp_path, tmp_path / "parallel").weights(), expected)
+
+    # Of two formats, safetensors is read; a pickle needs a word of the user.
+    torch.save({"other": torch.ones(1)}, tmp_path / "pytorch_model.bin")
+    assert_same_tensors(import_run(tmp_path, tmp_path / "both").weights(), expected)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "pytorch_model.bin").unlink()
+    names = sorted(weights)
+    for number, part in enumerate((names[:9], names[9:])):
+        torch.save({name: weights[name] for name in part}, tmp_path / f"pytorch_model-{number}.bin")
+    index_path = tmp_path / "pytorch_model.bin.index.json"
+    index = {name: f"pytorch_model-{int(place >= 9)}.bin" for place, name in enumerate(names)}
+    index_path.write_text(json.dumps({"weight_map": index}))
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "no"))[0] == (
+        f"{index_path}: is a pickle, which could run code"
+    )
+    assert_same_tensors(import_run(tmp_path, tmp_path / "shards", pickles=True).weights(), expected)
+    (tmp_path / "pytorch_model-1.bin").unlink()
+    assert error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True)) == (
+        f"{index_path}: lists pytorch_model-1.bin, which is not there",
+        "is the download complete?",
+    )
+    for odd in ({}, {"weight_map": {}}, {"weight_map": {"a": "../a"}}, {"weight_map": {"a": 1}}):
+        index_path.write_text(json.dumps(odd))
+        assert "has no weight_map" in error_of(lambda: import_run(tmp_path, tmp_path / "no", pickles=True))[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_output_layer_of_its_own_comes_back(kind: str, tmp_path: Path) -> None:
+    """With tie_word_embeddings false; ELECTRA's discriminator has no output layer."""
+    weights = tensors(kind)
+    names = {
+        "bert": "cls.predictions.decoder",
+        "roberta": "lm_head.decoder",
+        "albert": "predictions.decoder",
+        "openai-gpt": "lm_head",
+    }
+    if kind in names:
+        width = E if kind == "albert" else D
+        weights[f"{names[kind]}.weight"] = torch.randn(V, width)
+    bias = {"bert": "cls.predictions.bias", "roberta": "lm_head.bias", "albert": "predictions.bias"}
+    if kind in bias:
+        weights[f"{names[kind]}.bias"] = weights[bias[kind]].clone()
+    write(tmp_path, kind, weights, tie_word_embeddings=False)
+    found = import_run(tmp_path, tmp_path / "run")
+    assert found.recipe.model.tie_output is (kind not in names)
+    export_checkpoint(tmp_path / "run", tmp_path / "back", None)
+    assert_same_tensors(load_file(tmp_path / "back" / "model.safetensors"), weights)
 
 
 def test_mistakes_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from masscli.checkpoint.convert.export import export_checkpoint
 from masscli.checkpoint.convert.import_ import import_folder
 from masscli.data.batches.batch import Tokens
 from masscli.objectives.electra.objective import Detector
-from tests.published import V, sentence_pieces, texts, write_merges, write_wordpiece
+from tests.published import V, texts, write_wordpiece
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -30,7 +30,7 @@ with warnings.catch_warnings():
         "transformers", reason="Hugging Face's transformers is not installed"
     )
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("no_sync")]
+pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("no_sync")]
 
 L = 24
 SIZES = {"vocab_size": V, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48,
@@ -72,10 +72,9 @@ def test_states_and_logits_are_the_same_both_ways(
     again, info = getattr(transformers, kind).from_pretrained(tmp_path / "ours", output_loading_info=True)
     assert not info["missing_keys"] and not info["mismatched_keys"]
     compare(again.eval(), tmp_path / "run")
-    if "Roberta" not in kind:  # whose unused rows of positions are as many as the id of padding asks for
-        assert {k: v.tolist() for k, v in again.state_dict().items()} == {
-            k: v.tolist() for k, v in peer.state_dict().items()
-        }
+    assert {k: v.tolist() for k, v in again.state_dict().items()} == {
+        k: v.tolist() for k, v in peer.state_dict().items()
+    }
 
 
 @torch.no_grad()
@@ -140,84 +139,6 @@ def test_an_old_state_dict_in_a_pickle(tmp_path: Path) -> None:
     write_wordpiece(tmp_path / "theirs")
     import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=True)
     compare(peer, tmp_path / "run")
-
-
-def test_text_becomes_the_same_ids(tmp_path: Path) -> None:
-    """WordPiece, both as vocab.txt and in tokenizer.json; and the vocabulary that is exported."""
-    write_wordpiece(tmp_path / "theirs")
-    peer = transformers.BertTokenizer.from_pretrained(tmp_path / "theirs")
-    model = transformers.BertModel(transformers.BertConfig(**SIZES))
-    model.save_pretrained(tmp_path / "theirs")
-    import_folder(tmp_path / "theirs", tmp_path / "one", ("en",), allow_pickle=False)
-    export_checkpoint(tmp_path / "one", tmp_path / "ours", None)
-    peer.save_pretrained(tmp_path / "theirs")
-    (tmp_path / "theirs" / "vocab.txt").unlink()
-    assert (tmp_path / "theirs" / "tokenizer.json").exists()
-    import_folder(tmp_path / "theirs", tmp_path / "two", ("en",), allow_pickle=False)
-    again = transformers.AutoTokenizer.from_pretrained(tmp_path / "ours")
-    for line in ("Caf\u00e9 bad, ABCD.", "a [MASK] b", "xyz \u4e2d\u6587", ""):
-        wanted = peer(line, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        assert again(line, add_special_tokens=False, split_special_tokens=True)["input_ids"] == wanted
-        for run in ("one", "two"):
-            assert Checkpoint.open(tmp_path / run).tokenizer().encode(line, "en") == wanted
-
-
-def test_sentencepiece_becomes_the_same_vectors(tmp_path: Path) -> None:
-    """ALBERT's ids are those of its model, XLM-R's are not; AlbertTokenizer reads what is exported of it."""
-    pytest.importorskip("google.protobuf", reason="transformers reads SentencePiece models with protobuf")
-    lines = ["abc ade", "kuo ", " gi\u00e9 \ufb01ba", ""]
-    frame = {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "control_symbols": "[CLS],[SEP],[MASK]"}
-    for kind, name, options in (
-        ("Albert", "spiece.model", frame),
-        ("XLMRoberta", "sentencepiece.bpe.model", {}),
-    ):
-        folder = tmp_path / kind
-        folder.mkdir()
-        sentence_pieces(folder / name, 40, **options)
-        peer = getattr(transformers, f"{kind}Tokenizer").from_pretrained(
-            folder, keep_accents=True, do_lower_case=False
-        )
-        config = getattr(transformers, f"{kind}Config")(
-            **(SIZES if kind == "Albert" else ONE_KIND) | {"vocab_size": len(peer)}
-        )
-        model = getattr(transformers, f"{kind}Model")(config)
-        model.save_pretrained(folder)
-        import_folder(folder, tmp_path / f"run-{kind}", ("en",), allow_pickle=False)
-        found = Checkpoint.open(tmp_path / f"run-{kind}")
-        [learned] = found.recipe.stream.values()
-        assert learned.objective.learned_pair_format == (
-            "bert" if kind == "Albert" else "roberta"
-        )  # how fine-tuning will join two texts
-        ours, theirs = found.weights()["token_embeddings.shared"], model.get_input_embeddings().weight
-        for line in lines:
-            wanted, ids = (
-                peer(line, add_special_tokens=False)["input_ids"],
-                found.tokenizer().encode(line, "en"),
-            )
-            assert torch.equal(ours[ids], theirs[wanted]) and len(ids) >= len(line.split())
-
-    export_checkpoint(tmp_path / "run-Albert", tmp_path / "ours", None)
-    again, ours = (
-        transformers.AutoTokenizer.from_pretrained(tmp_path / "ours"),
-        Checkpoint.open(tmp_path / "run-Albert").tokenizer(),
-    )
-    for line in (*lines, "  bac", "b\u00e9"):
-        assert again(line, add_special_tokens=False)["input_ids"] == ours.encode(line, "en")
-    assert again("ba")["input_ids"] == [ours.vocab.cls, *ours.encode("ba", "en"), ours.vocab.sep]
-
-
-def test_gpt_becomes_the_same_vectors(tmp_path: Path) -> None:
-    folder = tmp_path / "theirs"
-    write_merges(folder)
-    peer = transformers.OpenAIGPTTokenizer.from_pretrained(folder)
-    model = transformers.OpenAIGPTLMHeadModel(transformers.OpenAIGPTConfig(**GPT)).eval()
-    model.save_pretrained(folder)
-    import_folder(folder, tmp_path / "run", ("en",), allow_pickle=False)
-    found = Checkpoint.open(tmp_path / "run")
-    ours, theirs = found.weights()["token_embeddings.shared"], model.get_input_embeddings().weight
-    for line in ("abc ab abcab", "Ca cab aba bc", "xa bx", "aabbcc , abab"):
-        ids, wanted = found.tokenizer().encode(line, "en"), peer(line)["input_ids"]
-        assert torch.equal(ours[ids], theirs[wanted]) and len(wanted) >= len(line.split())
 
 
 ONE, TWO = ("tsv", "tsv", "--table", "one"), ("pairs.tsv", "tsv", "--table", "two")

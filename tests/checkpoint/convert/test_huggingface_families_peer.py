@@ -1,0 +1,220 @@
+"""Every family with five configurations, odd ones too: logits of transformers, a round trip bit by bit, and equal ids.
+
+Run alone:  pip install transformers && pytest tests/checkpoint/convert/test_huggingface_families_peer.py
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.export import export_checkpoint
+from masscli.checkpoint.convert.import_ import import_folder
+from masscli.data.batches.batch import Tokens
+from tests.published import V, sentence_pieces, write_merges, write_wordpiece
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    transformers: Any = pytest.importorskip(
+        "transformers", reason="Hugging Face's transformers is not installed"
+    )
+
+pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("no_sync")]
+
+L = 24
+FIRST_ID = 6
+"""Ids below this one may be special."""
+LINE = "The dog runs, abe d\u00f6ge 12"
+FAIRSEQ = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+
+
+def byte_level(folder: Path, special: list[str]) -> int:
+    tokenizers = pytest.importorskip("tokenizers")
+    peer = tokenizers.ByteLevelBPETokenizer()
+    peer.train_from_iterator([LINE] * 3, vocab_size=280, special_tokens=special, show_progress=False)
+    folder.mkdir(exist_ok=True)
+    peer.save_model(str(folder))
+    size: int = peer.get_vocab_size()
+    return size
+
+
+def sentencepiece_file(folder: Path, name: str, more: int, **options: Any) -> int:
+    pytest.importorskip("google.protobuf", reason="transformers reads SentencePiece models with protobuf")
+    folder.mkdir(exist_ok=True)
+    return len(sentence_pieces(folder / name, 40, **options)) + more
+
+
+def wordpiece(folder: Path) -> int:
+    write_wordpiece(folder)
+    return V
+
+
+def gpt(folder: Path) -> int:
+    return len(write_merges(folder))
+
+
+def roberta(folder: Path) -> int:
+    return byte_level(folder, FAIRSEQ)
+
+
+def gpt2(folder: Path) -> int:
+    return byte_level(folder, ["<|endoftext|>"])
+
+
+def xlmr(folder: Path) -> int:
+    return sentencepiece_file(folder, "sentencepiece.bpe.model", 2)
+
+
+def camembert(folder: Path) -> int:
+    return sentencepiece_file(folder, "sentencepiece.bpe.model", 5)
+
+
+def albert(folder: Path) -> int:
+    frame = {"pad_id": 0, "unk_id": 1, "bos_id": -1, "eos_id": -1, "control_symbols": "[CLS],[SEP],[MASK]"}
+    return sentencepiece_file(folder, "spiece.model", 0, **frame)
+
+
+ENCODER = {"hidden_size": 36, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 50,
+           "type_vocab_size": 2, "max_position_embeddings": L, "initializer_range": 0.15}  # fmt: skip
+AFTER_PADDING = ENCODER | {"type_vocab_size": 1, "max_position_embeddings": L + 2, "pad_token_id": 1}
+NARROW = ENCODER | {"embedding_size": 16}
+DISTILBERT = {"dim": 36, "n_layers": 2, "n_heads": 3, "hidden_dim": 50, "max_position_embeddings": L,
+              "initializer_range": 0.15}  # fmt: skip
+GPT = {"n_positions": L, "n_embd": 36, "n_layer": 3, "n_head": 4, "initializer_range": 0.15}
+UNTIED = {"tie_word_embeddings": False}
+PADDED = {"padded_rows": 7}
+ODD_ENCODERS = [
+    {},
+    {"hidden_act": "gelu_new", "layer_norm_eps": 1e-3, "num_attention_heads": 12},
+    {"type_vocab_size": 1, "num_hidden_layers": 1},
+    UNTIED,
+    {"hidden_act": "silu", "num_attention_heads": 1} | PADDED,
+]
+ODD_ROBERTAS = [
+    {},
+    {"layer_norm_eps": 1e-3, "num_attention_heads": 12},
+    {"type_vocab_size": 2},
+    UNTIED,
+    {"num_attention_heads": 1, "pad_token_id": 3, "max_position_embeddings": 13} | PADDED,
+]
+FAMILIES: list[tuple[str, dict[str, Any], Callable[[Path], int], list[dict[str, Any]]]] = [
+    ("BertForPreTraining", ENCODER, wordpiece, ODD_ENCODERS),
+    ("BertForMaskedLM", ENCODER, wordpiece, ODD_ENCODERS),
+    ("RobertaForMaskedLM", AFTER_PADDING, roberta, ODD_ROBERTAS),
+    ("XLMRobertaForMaskedLM", AFTER_PADDING, xlmr, ODD_ROBERTAS),
+    ("CamembertForMaskedLM", AFTER_PADDING, camembert, ODD_ROBERTAS),
+    ("AlbertForPreTraining", NARROW, albert, ODD_ENCODERS),
+    ("AlbertForMaskedLM", ENCODER | {"embedding_size": 36}, albert, ODD_ENCODERS),
+    ("ElectraForPreTraining", NARROW, wordpiece, ODD_ENCODERS),
+    (
+        "ElectraForMaskedLM",
+        NARROW,
+        wordpiece,
+        [{}, {"num_attention_heads": 12, "layer_norm_eps": 1e-3}, {"type_vocab_size": 1}, UNTIED, {"embedding_size": 36} | PADDED],
+    ),
+    (
+        "DistilBertForMaskedLM",
+        DISTILBERT,
+        wordpiece,
+        [{}, {"n_heads": 12, "activation": "relu"}, {"sinusoidal_pos_embds": True}, UNTIED, {"n_layers": 1} | PADDED],
+    ),
+    (
+        "OpenAIGPTLMHeadModel",
+        GPT,
+        gpt,
+        [{}, {"n_head": 12, "layer_norm_epsilon": 1e-3}, {"n_layer": 1}, UNTIED, {"afn": "relu"} | PADDED],
+    ),
+    (
+        "GPT2LMHeadModel",
+        GPT,
+        gpt2,
+        [
+            {"n_head": 12, "layer_norm_epsilon": 1e-3, "activation_function": "relu"},
+            {"n_inner": 50},
+            {},
+            UNTIED,
+            {"activation_function": "gelu", "n_positions": 9} | PADDED,
+        ],
+    ),
+]  # fmt: skip
+CASES = [
+    pytest.param(kind, base | odd, vocabulary, id=f"{kind}-{number}")
+    for kind, base, vocabulary, odds in FAMILIES
+    for number, odd in enumerate(odds)
+]
+
+
+@pytest.mark.parametrize(("kind", "config", "write_vocabulary"), CASES)
+@torch.no_grad()
+def test_logits_the_round_trip_and_ids(
+    kind: str, config: dict[str, Any], write_vocabulary: Callable[[Path], int], tmp_path: Path
+) -> None:
+    options = dict(config)
+    size = write_vocabulary(tmp_path / "theirs") + options.pop("padded_rows", 0)
+    peer_class = getattr(transformers, kind)
+    torch.manual_seed(3)
+    peer = peer_class(peer_class.config_class(vocab_size=size, **options)).eval()
+    for parameter in peer.parameters():
+        parameter.add_(0.05 * torch.randn_like(parameter))
+    _merge_biases(peer)
+    peer.save_pretrained(tmp_path / "theirs")
+
+    import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
+    compare(peer, tmp_path / "run", size)
+    export_checkpoint(tmp_path / "run", tmp_path / "back", None)
+    theirs, back = (load_file(tmp_path / name / "model.safetensors") for name in ("theirs", "back"))
+    assert back.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        assert torch.equal(back[name], tensor), name
+    again, info = peer_class.from_pretrained(tmp_path / "back", output_loading_info=True)
+    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert json.loads((tmp_path / "back" / "config.json").read_text())["architectures"] == [kind]
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "back")
+    expected = tokenizer(LINE, add_special_tokens=False)["input_ids"]
+    assert Checkpoint.open(tmp_path / "run").tokenizer().encode(LINE, "en") == expected
+    framed = tokenizer(LINE)["input_ids"]
+    vocab = Checkpoint.open(tmp_path / "run").tokenizer().vocab
+    if "GPT" not in kind:
+        assert framed == [vocab.cls, *expected, vocab.sep]
+
+
+def _merge_biases(peer: Any) -> None:
+    """Make the two biases of an untied output layer one, of which the library uses the second only."""
+    weights = peer.state_dict()
+    for name, tensor in weights.items():
+        if name.endswith(("predictions.bias", "lm_head.bias")):
+            second = name.removesuffix("bias") + "decoder.bias"
+            if second in weights:
+                tensor.copy_(weights[second])
+
+
+def compare(peer: Any, run: Path, size: int) -> None:
+    """Compare states and logits of padded texts."""
+    model = Checkpoint.open(run).model()
+    length = model.config.max_positions
+    lengths = torch.tensor([length, 1, length // 2, length - 5])
+    ids = torch.randint(FIRST_ID, size, (4, length), generator=torch.Generator().manual_seed(5))
+    keep = torch.arange(length) < lengths[:, None]
+    pad = getattr(peer.config, "pad_token_id", None) or 0
+    inputs = {"input_ids": torch.where(keep, ids, pad), "attention_mask": keep.long()}
+    segments = None
+    if model.config.segments == 2:
+        segments = (torch.arange(length) > lengths[:, None] // 2).long()
+        inputs["token_type_ids"] = segments
+    expected = peer(**inputs, output_hidden_states=True)
+    hidden = model.read(Tokens(ids, lengths, segments=segments))
+    assert (hidden[keep] - expected.hidden_states[-1][keep]).abs().max() < 1e-5
+    logits = getattr(expected, "prediction_logits", None)
+    if logits is None and "PreTraining" not in type(peer).__name__:
+        logits = expected.logits
+    if logits is not None:
+        assert (model.logits(hidden)[..., :size][keep] - logits[keep]).abs().max() < 1e-5
