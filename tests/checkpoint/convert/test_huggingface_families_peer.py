@@ -174,7 +174,7 @@ def test_logits_the_round_trip_and_ids(
     assert back.keys() == theirs.keys()
     for name, tensor in theirs.items():
         assert torch.equal(back[name], tensor), name
-    again, info = peer_class.from_pretrained(tmp_path / "back", output_loading_info=True)
+    _, info = peer_class.from_pretrained(tmp_path / "back", output_loading_info=True)
     assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert json.loads((tmp_path / "back" / "config.json").read_text())["architectures"] == [kind]
 
