@@ -9,12 +9,16 @@ Of folders of runs: a row for each run with its updates, minutes, speed (medians
 memory. --metric adds metrics of the best checkpoint, as validation measured them, and --curve a metric at
 every validation. --append adds the metrics to a log of scores.
 
+With --html, either becomes a page as well: curves, alarms of back-translation, sample outputs at each
+validation and settings that differ, in one file without scripts that any browser shows.
+
 Examples:
   masscli score hyp.de --ref test.de --append scores.jsonl --tag method=mass --tag seed=1
   masscli report scores.jsonl --baseline method=scratch
   masscli report scores.jsonl --plot k.svg --x k
   masscli report runs/mass runs/finetuned --metric loss
   masscli report runs/bert runs/mass --curve loss
+  masscli report runs/bert runs/mass --html report.html
   masscli report runs/dialogue-1 --metric ppl-word --append scores.jsonl --tag method=mass --tag seed=1
 """
 
@@ -27,6 +31,7 @@ from typing import Annotated
 import typer
 
 from masscli.core.errors import MasscliError
+from masscli.core.files import write_atomic
 from masscli.reporting.score_log import parse_tags
 
 
@@ -43,7 +48,10 @@ def run(
         typer.Option(metavar="FILE", help="Also draw the scores (svg, png or pdf; needs masscli[plot])."),
     ] = None,
     x: Annotated[
-        str | None, typer.Option(metavar="TAG", help="Tag on the horizontal axis of --plot.")
+        str | None, typer.Option(metavar="TAG", help="Tag on the horizontal axis of --plot and --html.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write a page for a browser.")
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -69,6 +77,8 @@ def run(
                 "masscli report RUN --metric NAME --append FILE makes a log of scores",
             )
         _report_runs(paths, metric or [], curve, append, tags)
+        if html is not None:
+            _write_run_page(paths, metric or [], html)
         return
     if metric or curve or append or tags:
         raise MasscliError(
@@ -76,21 +86,37 @@ def run(
         )
     if len(paths) != 1:
         raise MasscliError(f"report: expected one log of scores, got {len(paths)}", "report each by itself")
-    _report_scores(paths[0], baseline, plot, x)
+    _report_scores(paths[0], baseline, plot, x, html)
 
 
-def _report_scores(scores: Path, baseline: list[str] | None, plot: Path | None, x: str | None) -> None:
+def _report_scores(
+    scores: Path, baseline: list[str] | None, plot: Path | None, x: str | None, html: Path | None
+) -> None:
     from masscli.reporting.score_log import compare_with_baseline, read_scores, summarise
     from masscli.reporting.score_table import markdown_table, plot_summaries
 
-    if (plot is None) != (x is None):
-        raise MasscliError("--plot and --x go together", "masscli report scores.jsonl --plot k.svg --x k")
+    if plot is not None and x is None:
+        raise MasscliError("--plot needs --x", "masscli report scores.jsonl --plot k.svg --x k")
+    if x is not None and plot is None and html is None:
+        raise MasscliError("--x: is for --plot and --html", "masscli report scores.jsonl --html k.html --x k")
     logged = read_scores(scores)
     summaries = summarise(logged)
     tests = compare_with_baseline(logged, parse_tags(baseline, "--baseline")) if baseline else {}
     print(markdown_table(summaries, tests))
     if plot is not None and x is not None:
         plot_summaries(summaries, x, plot)
+    if html is not None:
+        from masscli.reporting.score_page import score_page
+
+        write_atomic(html, score_page(scores.name, summaries, tests, x).encode())
+
+
+def _write_run_page(folders: Sequence[Path], metrics: list[str], html: Path) -> None:
+    from masscli.reporting.run_history import read_history
+    from masscli.reporting.run_page import run_page
+
+    page = run_page([read_history(folder) for folder in folders], metrics)
+    write_atomic(html, page.encode())
 
 
 def _report_runs(

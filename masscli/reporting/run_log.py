@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,19 @@ class RunLog:
 
 def read_run(folder: Path) -> RunLog:
     """Read the log of a run. Raises MasscliError if there is none."""
+    log = RunLog(folder.name)
+    read_events(folder, lambda event: _add_event(log, event))
+    return log
+
+
+def read_events(folder: Path, add: Callable[[Mapping[str, Any]], None]) -> None:
+    """Call `add` for each event in the log of a run.
+
+    Raises MasscliError if there is no log, or if `add` fails because a line is not an event.
+    """
     path = folder / "log.jsonl"
     if not path.is_file():
         raise MasscliError(f"{path}: no such file", "name folders of runs, or a log of scores")
-    log = RunLog(folder.name)
     for number, line in enumerate(read_text(path).split("\n"), 1):
         try:
             event = json.loads(line)
@@ -64,12 +73,11 @@ def read_run(folder: Path) -> RunLog:
             # The last line of a run that was killed may be cut off.
             continue
         try:
-            _add_event(log, event)
+            add(event)
         except (KeyError, TypeError, ValueError, AttributeError, ConfigError):
             raise MasscliError(
                 f"{path}:{number}: is not an event of a run", "was it changed by hand? delete the line"
             ) from None
-    return log
 
 
 @config

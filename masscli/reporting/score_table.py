@@ -19,6 +19,14 @@ def markdown_table(
 
     A cell holds mean ± standard deviation; with a test, also the difference to the baseline and its p-value.
     """
+    rows, text_columns = table_rows(summaries, tests)
+    return align_table(rows, text_columns)
+
+
+def table_rows(
+    summaries: Mapping[tuple[Tags, str], Summary], tests: Mapping[tuple[Tags, str], PairedTest]
+) -> tuple[list[list[str]], int]:
+    """Return the rows of a table of scores, the heading first, and how many columns hold text."""
     groups = list(dict.fromkeys(group for group, _ in summaries))
     metrics = list(dict.fromkeys(metric for _, metric in summaries))
     tag_names = list(dict.fromkeys(name for group in groups for name, _ in group))
@@ -30,7 +38,7 @@ def markdown_table(
         row.append("/".join(str(count) for count in sorted(counts)))
         row += [_cell(summaries.get((group, metric)), tests.get((group, metric))) for metric in metrics]
         rows.append(row)
-    return align_table(rows, text_columns=len(tag_names))
+    return rows, len(tag_names)
 
 
 def _cell(summary: Summary | None, test: PairedTest | None) -> str:
@@ -81,12 +89,12 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
     labels = list(dict.fromkeys(dict(group)[x_tag] for group, _ in summaries if x_tag in dict(group)))
     if not labels:
         raise MasscliError(f"--x {x_tag}: no score has this tag", "masscli report FILE shows the tags")
-    places = _places(labels)
+    places = places_of(labels)
     figure, axes = pyplot.subplots(
         len(metrics), 1, sharex=True, squeeze=False, figsize=(7, 1 + 2.5 * len(metrics)), layout="constrained"
     )
     for axis, metric in zip(axes[:, 0], metrics, strict=True):
-        for name, points in _lines_of(summaries, metric, x_tag).items():
+        for name, points in lines_of(summaries, metric, x_tag).items():
             points = sorted(points, key=lambda point: places[point[0]])
             axis.errorbar(
                 [places[label] for label, _ in points],
@@ -98,7 +106,7 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
             )
         axis.set_ylabel(metric)
         axis.grid(alpha=0.3)
-        if any(name for name in _lines_of(summaries, metric, x_tag)):
+        if any(name for name in lines_of(summaries, metric, x_tag)):
             axis.legend()
     axes[-1, 0].set_xlabel(x_tag)
     axes[-1, 0].set_xticks([places[label] for label in labels], labels)
@@ -114,7 +122,7 @@ def plot_summaries(summaries: Mapping[tuple[Tags, str], Summary], x_tag: str, pa
         pyplot.close(figure)
 
 
-def _places(labels: Sequence[str]) -> dict[str, float]:
+def places_of(labels: Sequence[str]) -> dict[str, float]:
     """Return the position of each tag value on the horizontal axis."""
     try:
         numbers = {label: float(label) for label in labels}
@@ -125,7 +133,7 @@ def _places(labels: Sequence[str]) -> dict[str, float]:
     return {label: float(index) for index, label in enumerate(labels)}
 
 
-def _lines_of(
+def lines_of(
     summaries: Mapping[tuple[Tags, str], Summary], metric: str, x_tag: str
 ) -> dict[str, list[tuple[str, Summary]]]:
     """Return the points of each line, named by the tags that are not on the horizontal axis."""

@@ -118,7 +118,7 @@ def test_mistakes_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     for command, message in {
         ("report", log, "--baseline", "method=other"): "--baseline method=other: no score has this tag",
         ("report", log, "--baseline", "method"): "--baseline method: expected NAME=VALUE",
-        ("report", log, "--x", "k"): "--plot and --x go together",
+        ("report", log, "--plot", "k.svg"): "--plot needs --x",
         ("report", str(tmp_path / "empty")): f"{tmp_path / 'empty'}: holds no scores",
         ("score", log, "--ref", log, "--tag", "a=1"): "--tag: tags are written to the log of --append only",
     }.items():

@@ -1,0 +1,225 @@
+"""A page about one or several runs: costs, curves, alarms, sample outputs and settings that differ.
+
+It is one HTML file without scripts, fonts or pictures from elsewhere, so it can be mailed, archived and
+opened without a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+
+from masscli.reporting.run_history import LoggedSample, Points, RunHistory
+from masscli.reporting.run_log import cost_rows
+from masscli.reporting.svg_chart import COLOURS, Curve, line_chart
+from masscli.version import __version__
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+"""What a browser may load for the page: nothing but its own style."""
+SAMPLE_ROWS = 8
+"""Validations that are shown of a sample line; others are left out evenly."""
+MAIN_METRICS = ("loss", "ppl", "bleu", "roundtrip", "rouge-l", "accuracy", "f1", "retrieval")
+"""Metrics whose charts come first."""
+
+
+def run_page(histories: Sequence[RunHistory], metrics: Sequence[str]) -> str:
+    """Return the page; `metrics` are columns of the table of costs, as in the terminal."""
+    names = [history.log.name for history in histories]
+    sections = [
+        (
+            "Runs",
+            html_table(cost_rows([history.log for history in histories], metrics, None), text_columns=1),
+        ),
+        ("Validation", _validation(histories)),
+        ("Training", _charts(histories, lambda history: history.losses | history.speed)),
+        ("What objectives measure", _objectives(histories)),
+        ("Sample outputs", _samples(histories)),
+        ("Settings that differ", _differing_settings(histories)),
+        ("All settings", _all_settings(histories)),
+    ]
+    return page(" and ".join(names) if len(names) < 3 else f"{len(names)} runs", names, sections)
+
+
+def page(title: str, runs: Sequence[str], sections: Sequence[tuple[str, str]]) -> str:
+    """Return an HTML page with the sections that have contents."""
+    style = files("masscli.reporting").joinpath("page.css").read_text(encoding="utf-8")
+    shown = [(heading, body) for heading, body in sections if body]
+    links = "".join(f'<a href="#{_anchor(heading)}">{escape(heading)}</a>' for heading, _ in shown)
+    bodies = "".join(
+        f'<section id="{_anchor(heading)}"><h2>{escape(heading)}</h2>{body}</section>'
+        for heading, body in shown
+    )
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)} - masscli report</title><style>{style}</style></head><body>"
+        f"<header><h1>{escape(title)}</h1>{_legend(runs)}<nav>{links}</nav></header>"
+        f"<main>{bodies}</main><footer>masscli {__version__}</footer></body></html>\n"
+    )
+
+
+def _legend(runs: Sequence[str]) -> str:
+    chips = [
+        f'<span class="chip"><span class="dot p{number % COLOURS}"></span>{escape(name)}</span>'
+        for number, name in enumerate(runs)
+    ]
+    return f'<p class="legend">{"".join(chips)}</p>' if len(runs) > 1 else ""
+
+
+def _validation(histories: Sequence[RunHistory]) -> str:
+    """Return the charts of validation metrics: the main ones at once, the others folded away."""
+    names = _names(histories, lambda history: history.validation)
+    # A metric of a single stream or task repeats the value of the more general one.
+    names = [name for name in names if not _repeats(histories, name, names)]
+    main = sorted((name for name in names if name in MAIN_METRICS), key=MAIN_METRICS.index)
+    others = [name for name in names if name not in MAIN_METRICS]
+    charts = [_chart(histories, name, lambda history: history.validation) for name in main or others]
+    body = f'<div class="charts">{"".join(charts)}</div>' if charts else ""
+    if main and others:
+        rest = [_chart(histories, name, lambda history: history.validation) for name in others]
+        body += (
+            f"<details><summary>{len(rest)} more metrics</summary>"
+            f'<div class="charts">{"".join(rest)}</div></details>'
+        )
+    return body
+
+
+def _repeats(histories: Sequence[RunHistory], name: str, names: Sequence[str]) -> bool:
+    """Return whether a metric has the same points in all runs as one whose name is a part of its own."""
+    parts = name.split(".")
+    general = [other for other in names if other != name and other in parts]
+    for other in general:
+        if all(history.validation.get(name) == history.validation.get(other) for history in histories):
+            return True
+    return False
+
+
+def _objectives(histories: Sequence[RunHistory]) -> str:
+    """Return the charts of what objectives measure of their own work, and the alarms that were given."""
+    charts = _charts(histories, lambda history: history.objective_metrics)
+    rows = [["run", "alarm", "from update", "to update", "times"]]
+    for history in histories:
+        for text, steps in history.warnings.items():
+            rows.append([history.log.name, text, f"{steps[0]:,}", f"{steps[-1]:,}", str(len(steps))])
+    alarms = ""
+    if len(rows) > 1:
+        alarms = f'<div class="alarms">{html_table(rows, text_columns=2)}</div>'
+    elif charts:
+        alarms = "<p>No alarm was given.</p>"
+    return alarms + charts
+
+
+def _charts(histories: Sequence[RunHistory], curves: Callable[[RunHistory], Mapping[str, Points]]) -> str:
+    names = _names(histories, curves)
+    if not names:
+        return ""
+    return f'<div class="charts">{"".join(_chart(histories, name, curves) for name in names)}</div>'
+
+
+def _chart(
+    histories: Sequence[RunHistory], name: str, curves: Callable[[RunHistory], Mapping[str, Points]]
+) -> str:
+    """Return the chart of one figure, with a curve for each run that has it."""
+    drawn = []
+    best = None
+    for number, history in enumerate(histories):
+        points = curves(history).get(name)
+        if not points:
+            continue
+        drawn.append(Curve(history.log.name, tuple(points), number))
+        # Of a single run the checkpoint that was chosen is marked.
+        if len(histories) == 1 and curves(history) is history.validation:
+            best = next((point for point in points if point[0] == history.log.best_step), None)
+    return line_chart(name, drawn, best)
+
+
+def _names(
+    histories: Sequence[RunHistory], curves: Callable[[RunHistory], Mapping[str, Points]]
+) -> list[str]:
+    """Return the names of all curves, each once."""
+    return list(dict.fromkeys(name for history in histories for name in curves(history)))
+
+
+def _samples(histories: Sequence[RunHistory]) -> str:
+    """Return a card for each sample line, with the outputs of all runs at each validation."""
+    cards: dict[tuple[str, str, str], list[tuple[int, LoggedSample]]] = {}
+    for number, history in enumerate(histories):
+        for sample in history.samples:
+            cards.setdefault((sample.task, sample.source, sample.reference), []).append((number, sample))
+    parts = []
+    for (task, source, reference), outputs in cards.items():
+        rows = "".join(_sample_row(histories, number, sample) for number, sample in _spread(outputs))
+        parts.append(
+            f'<article class="sample"><p class="task">{escape(task)}</p>'
+            f"<dl><dt>source</dt><dd>{escape(source)}</dd><dt>reference</dt><dd>{escape(reference)}</dd></dl>"
+            f"<table>{rows}</table></article>"
+        )
+    return "".join(parts)
+
+
+def _spread(outputs: Sequence[tuple[int, LoggedSample]]) -> list[tuple[int, LoggedSample]]:
+    """Return the outputs at up to SAMPLE_ROWS validations, the last one among them, in order of updates."""
+    steps = sorted({sample.step for _, sample in outputs})
+    if len(steps) > SAMPLE_ROWS:
+        last = len(steps) - 1
+        steps = [steps[position * last // (SAMPLE_ROWS - 1)] for position in range(SAMPLE_ROWS)]
+    kept = [(number, sample) for number, sample in outputs if sample.step in steps]
+    return sorted(kept, key=lambda output: (output[1].step, output[0]))
+
+
+def _sample_row(histories: Sequence[RunHistory], number: int, sample: LoggedSample) -> str:
+    run = ""
+    if len(histories) > 1:
+        name = escape(histories[number].log.name)
+        run = f'<td><span class="dot p{number % COLOURS}"></span>{name}</td>'
+    output = escape(sample.output) or '<span class="empty">empty</span>'
+    return f'<tr><td class="number">{sample.step:,}</td>{run}<td>{output}</td></tr>'
+
+
+def _differing_settings(histories: Sequence[RunHistory]) -> str:
+    """Return a table of the settings in which the runs differ."""
+    if len(histories) < 2:
+        return ""
+    keys = list(dict.fromkeys(key for history in histories for key in history.settings))
+    rows = [["setting", *(history.log.name for history in histories)]]
+    for key in keys:
+        values = [history.settings.get(key, "") for history in histories]
+        # Every run has a folder of its own.
+        if len(set(values)) > 1 and key != "save_dir":
+            rows.append([key, *values])
+    if len(rows) == 1:
+        return "<p>The runs have the same settings.</p>"
+    return html_table(rows, text_columns=len(rows[0]))
+
+
+def _all_settings(histories: Sequence[RunHistory]) -> str:
+    parts = []
+    for history in histories:
+        rows = [["setting", "value"], *([key, value] for key, value in history.settings.items())]
+        if len(rows) > 1:
+            name = escape(history.log.name)
+            table = html_table(rows, text_columns=2)
+            parts.append(f"<details><summary>{name}</summary>{table}</details>")
+    return "".join(parts)
+
+
+def html_table(rows: Sequence[Sequence[str]], text_columns: int) -> str:
+    """Return rows as a table, the first one as its heading; numbers stand on the right."""
+    heading, *others = rows
+    lines = [_table_row("th", heading, text_columns)]
+    lines += [_table_row("td", row, text_columns) for row in others]
+    return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
+
+
+def _table_row(tag: str, row: Sequence[str], text_columns: int) -> str:
+    cells = []
+    for column, cell in enumerate(row):
+        kind = ' class="number"' if column >= text_columns else ""
+        cells.append(f"<{tag}{kind}>{escape(cell)}</{tag}>")
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _anchor(heading: str) -> str:
+    return heading.lower().replace(" ", "-")

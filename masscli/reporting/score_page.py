@@ -1,0 +1,43 @@
+"""A page about logged scores: their table, and a chart of each metric against a tag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from masscli.core.errors import MasscliError
+from masscli.reporting.run_page import html_table, page
+from masscli.reporting.score_log import PairedTest, Summary, Tags
+from masscli.reporting.score_table import lines_of, places_of, table_rows
+from masscli.reporting.svg_chart import Curve, line_chart
+
+Summaries = Mapping[tuple[Tags, str], Summary]
+
+
+def score_page(
+    title: str, summaries: Summaries, tests: Mapping[tuple[Tags, str], PairedTest], x_tag: str | None
+) -> str:
+    """Return the page; with `x_tag`, each metric is drawn against that tag.
+
+    Raises MasscliError if no score has the tag.
+    """
+    rows, text_columns = table_rows(summaries, tests)
+    sections = [("Scores", html_table(rows, text_columns))]
+    if x_tag is not None:
+        sections.append((f"By {x_tag}", _charts(summaries, x_tag)))
+    return page(title, [], sections)
+
+
+def _charts(summaries: Summaries, x_tag: str) -> str:
+    metrics = list(dict.fromkeys(metric for _, metric in summaries))
+    labels = list(dict.fromkeys(dict(group)[x_tag] for group, _ in summaries if x_tag in dict(group)))
+    if not labels:
+        raise MasscliError(f"--x {x_tag}: no score has this tag", "masscli report FILE shows the tags")
+    places = places_of(labels)
+    charts = []
+    for metric in metrics:
+        curves = []
+        for number, (name, points) in enumerate(lines_of(summaries, metric, x_tag).items()):
+            drawn = sorted((places[label], summary.mean) for label, summary in points)
+            curves.append(Curve(name or metric, tuple(drawn), number))
+        charts.append(line_chart(metric, curves))
+    return f'<div class="charts">{"".join(charts)}</div>'

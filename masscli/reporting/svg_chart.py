@@ -1,0 +1,146 @@
+"""Draw line charts as SVG, to be put into a page: no script, no font and no file besides.
+
+Colours come from the style sheet of the page (classes c0, c1, ...), so that a chart follows its light or dark
+theme. A point shows its value when the pointer rests on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 520, 240
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 34
+MAX_POINTS = 240
+"""A longer curve is drawn through the means of successive points."""
+MARKED_POINTS = 40
+"""Up to so many points are marked."""
+COLOURS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A line of a chart."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+    """(x, y), from left to right."""
+    colour: int
+    """Which colour of the style sheet it has."""
+    dashed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A linear scale from values to positions."""
+
+    low: float
+    high: float
+    begin: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return self.begin + (value - self.low) / (self.high - self.low) * (self.end - self.begin)
+
+
+def line_chart(title: str, curves: Sequence[Curve], best: tuple[float, float] | None = None) -> str:
+    """Return a chart with a curve for each run; `best` is a point to mark with a ring.
+
+    Points that are not numbers are left out, and a chart without points says so.
+    """
+    drawn = [_thinned(curve) for curve in curves]
+    drawn = [curve for curve in drawn if curve.points]
+    heading = f'<text class="title" x="{LEFT}" y="16">{escape(title)}</text>'
+    if not drawn:
+        return _svg(title, f'{heading}<text class="tick" x="{LEFT}" y="60">nothing was logged</text>')
+    xs = [x for curve in drawn for x, _ in curve.points]
+    ys = [y for curve in drawn for _, y in curve.points]
+    across = _scale(xs, LEFT, WIDTH - RIGHT)
+    up = _scale(ys, HEIGHT - BOTTOM, TOP, margin=0.05)
+    parts = [heading, *_grid(across, up), *(_path(curve, across, up) for curve in drawn)]
+    if best is not None:
+        x, y = across(best[0]), up(best[1])
+        parts.append(
+            f'<circle class="best" cx="{x:.1f}" cy="{y:.1f}" r="6"><title>best: {_number(best[1])} at '
+            f"{_number(best[0])}</title></circle>"
+        )
+    return _svg(title, "".join(parts))
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Return round numbers from `low` to `high`: multiples of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [number * step for number in range(first, last + 1)]
+
+
+def _svg(title: str, inside: str) -> str:
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
+        f"{inside}</svg>"
+    )
+
+
+def _thinned(curve: Curve) -> Curve:
+    """Return a curve of at most MAX_POINTS points, each the mean of some successive ones."""
+    points = [(x, y) for x, y in curve.points if math.isfinite(x) and math.isfinite(y)]
+    if len(points) > MAX_POINTS:
+        size = math.ceil(len(points) / MAX_POINTS)
+        groups = [points[first : first + size] for first in range(0, len(points), size)]
+        points = [(group[-1][0], math.fsum(y for _, y in group) / len(group)) for group in groups]
+    return Curve(curve.name, tuple(points), curve.colour, curve.dashed)
+
+
+def _scale(values: Sequence[float], begin: float, end: float, margin: float = 0.0) -> Scale:
+    low, high = min(values), max(values)
+    # One value alone needs an interval around it.
+    if low == high:
+        around = abs(low) * 0.1 or 1.0
+        low, high = low - around, high + around
+    space = (high - low) * margin
+    return Scale(low - space, high + space, begin, end)
+
+
+def _grid(across: Scale, up: Scale) -> Iterator[str]:
+    """Yield the lines and numbers behind the curves."""
+    for value in ticks(up.low, up.high):
+        y = up(value)
+        yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        yield f'<text class="tick" text-anchor="end" x="{LEFT - 6}" y="{y + 4:.1f}">{_number(value)}</text>'
+    for value in ticks(across.low, across.high):
+        x = across(value)
+        yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
+        yield f'<text class="tick" text-anchor="middle" x="{x:.1f}" y="{HEIGHT - 18}">{_number(value)}</text>'
+
+
+def _path(curve: Curve, across: Scale, up: Scale) -> str:
+    """Return a curve with its points."""
+    places = [(across(x), up(y)) for x, y in curve.points]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    dashes = ' stroke-dasharray="5 4"' if curve.dashed else ""
+    colour = curve.colour % COLOURS
+    parts = [f'<polyline class="c{colour}" points="{line}"{dashes}/>']
+    for (x, y), (update, value) in zip(places, curve.points, strict=True):
+        # Without a mark the point is there for the pointer all the same.
+        radius = 2.5 if len(places) <= MARKED_POINTS else 4
+        marked = f"p{colour}" if len(places) <= MARKED_POINTS else "hidden"
+        parts.append(
+            f'<circle class="{marked}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">'
+            f"<title>{escape(curve.name)}: {_number(value)} at {_number(update)}</title></circle>"
+        )
+    return "".join(parts)
+
+
+def _number(value: float) -> str:
+    """Return a number in a short form: 12k, 3.2M, 0.0005, 1e-7."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size * 0.9999 and abs(value) >= 1e4 * 0.9999:
+            return f"{value / size:.4g}{letter}"
+    if value and abs(value) < 1e-3:
+        return f"{value:.2g}"
+    return f"{value:.4g}"
