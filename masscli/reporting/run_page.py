@@ -173,7 +173,7 @@ def _sample_row(histories: Sequence[RunHistory], number: int, sample: LoggedSamp
     run = ""
     if len(histories) > 1:
         name = escape(histories[number].log.name)
-        run = f'<td><span class="dot p{number % COLOURS}"></span>{name}</td>'
+        run = f'<td class="run"><span class="dot p{number % COLOURS}"></span>{name}</td>'
     output = escape(sample.output) or '<span class="empty">empty</span>'
     return f'<tr><td class="number">{sample.step:,}</td>{run}<td>{output}</td></tr>'
 
