@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masscli.cli.generate_formats import Entry, choose_format
-from masscli.cli.options import check_changed_options, flag
+from masscli.cli.options import check_changed_options, flag, flag_text
 from masscli.cli.output import writer
 from masscli.cli.search_options import GivenSearch
 from masscli.core import distributed
@@ -149,13 +149,20 @@ def _generate(
         _summarise(verb, translator.report, translator.max_source_length, ready - started, seconds)
 
 
-def _show_search(imported: Mapping[str, object], quiet: bool) -> None:
+def _show_search(imported: Mapping[str, str], quiet: bool) -> None:
     """Print the options of the search that come from the checkpoint."""
-    listed = " ".join(f"{flag(name)} {value}" for name, value in imported.items())
+    listed = " ".join(_typed_option(name, value) for name, value in imported.items())
     if not quiet:
         print(
             f"search: {listed}, as the model's own program does, unless flags say otherwise", file=sys.stderr
         )
+
+
+def _typed_option(name: str, value: str) -> str:
+    """Return an option as it is typed."""
+    if value in ("True", "False"):
+        return flag_text(name, value == "True")
+    return f"{flag(name)} {value}"
 
 
 def _make_translator(

@@ -108,6 +108,7 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
     if not isinstance(weights, Mapping):
         weights = {name: tensor for name, tensor in content.items() if isinstance(tensor, StoredTensor)}
     options = _options(content)
+    _check_request(request)
     _refuse_unsupported(request, options)
     table = TensorTable(request.path, _todays_names(weights))
     layout, notes = _find_layout(request, options, table)
@@ -134,6 +135,21 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
         generation=GENERATION if len(layout.prefixes) > 1 else {},
         notes=[*vocabulary.notes, *notes],
     )
+
+
+def _check_request(request: ImportRequest) -> None:
+    """Raise MasscliError if options contradict each other."""
+    cutters = {
+        "--spm-model": request.spm_model,
+        "--bpe-codes": request.bpe_codes,
+        "--vocab-file": request.vocab_file,
+        "--encoder-json": request.encoder_json,
+    }
+    given = [name for name, path in cutters.items() if path is not None]
+    if len(given) > 1:
+        raise MasscliError(f"{' and '.join(given)}: text is cut by one of them", "leave the others out")
+    if (request.encoder_json is None) != (request.vocab_bpe is None):
+        raise MasscliError("--encoder-json and --vocab-bpe belong together", "give both")
 
 
 def _options(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,7 +268,9 @@ def _vocabulary(
     request: ImportRequest, layout: _Layout, languages: Mapping[str, str], sizes: Mapping[str, int]
 ) -> FairseqVocabulary:
     if layout.kind == "mass_summarization":
+        request.refuse("MASS for summarization", "spm_model", "bpe_codes", "encoder_json")
         return read_bert_vocabulary(request, languages["encoder"], sizes["encoder"])
+    request.refuse(f"fairseq's {layout.kind}", "vocab_file")
     places: dict[str, MaskPlace] = {"mass_translation": "fifth", "roberta": "last"}
     return read_fairseq_vocabulary(request, languages, sizes, places.get(layout.kind, "none"))
 

@@ -55,7 +55,12 @@ def read_fairseq_vocabulary(
     preprocessing = TextPreprocessing(moses=request.moses, lowercase=request.lowercase)
     names = tuple(dict.fromkeys(languages.values()))
     different = list(pieces.values())
-    if len(names) < 2 or different[0] == different[-1]:
+    if len(names) < 2 and different[0] != different[-1]:
+        raise MasscliError(
+            f"{request.path}: source and target have different dictionaries, but both are called {names[0]}",
+            "give the languages other names with -s and -t",
+        )
+    if different[0] == different[-1]:
         data = _pack(request, different[0])
         tokenizer = Tokenizer.from_bytes(request.path, data, preprocessing, names)
         size = len(different[0])
@@ -169,9 +174,7 @@ def _pack(request: ImportRequest, pieces: Sequence[str]) -> bytes:
 
 def _pack_gpt2(request: ImportRequest, pieces: Sequence[str], special: Mapping[str, int]) -> bytes:
     """Return GPT-2's BPE with the ids of a dictionary, whose pieces are the numbers of GPT-2's pieces."""
-    assert request.encoder_json is not None
-    if request.vocab_bpe is None:
-        raise MasscliError(f"--encoder-json {request.encoder_json}: needs the merges", "add --vocab-bpe FILE")
+    assert request.encoder_json is not None and request.vocab_bpe is not None
     text = decode_text(_read_bytes(request.encoder_json, "--encoder-json"), request.encoder_json)
     try:
         numbers = json.loads(text)

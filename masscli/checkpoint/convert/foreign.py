@@ -44,6 +44,16 @@ class ImportRequest:
     moses: bool = False
     lowercase: bool = False
 
+    def refuse(self, title: str, *options: str) -> None:
+        """Raise MasscliError if one of these options is given: they have no meaning for a model of `title`."""
+        flags = {"dictionaries": "--dict"}
+        for option in options:
+            if getattr(self, option):
+                name = flags.get(option, f"--{option.replace('_', '-')}")
+                raise MasscliError(
+                    f"{name}: {self.path} is of {title}, for which it has no meaning", "leave it out"
+                )
+
 
 @dataclass(frozen=True)
 class ForeignModel:

@@ -45,6 +45,7 @@ def is_xlm(content: Any) -> bool:
 def convert_xlm(request: ImportRequest, content: Mapping[str, Any]) -> ForeignModel:
     """Convert a model. Raises MasscliError, which names what is not supported."""
     params = attributes(content["params"])
+    request.refuse(TITLE, "dictionaries", "spm_model", "vocab_file", "encoder_json", "vocab_bpe", "arch")
     _refuse_unsupported(request, params)
     parts: dict[str, TensorTable] = {}
     for key, stack in _STACK_KEYS.items():
@@ -303,6 +304,7 @@ def _streams(
     """Return what the model was trained for, as streams of a recipe; -s and -t overrule the file."""
     if "decoder" not in parts:
         return _named_streams([("mlm", language) for language in languages])
+    _check_languages(request, languages)
     if request.source is not None and request.target is not None:
         return _named_streams([("translate", f"{request.source}-{request.target}")])
     trained = []
@@ -314,6 +316,18 @@ def _streams(
     if not trained:
         trained = [("mass", language) for language in languages]
     return _named_streams(trained)
+
+
+def _check_languages(request: ImportRequest, languages: Sequence[str]) -> None:
+    """Raise MasscliError if -s and -t are not two languages of the model."""
+    for flag, language in (("-s", request.source), ("-t", request.target)):
+        if language is not None and language not in languages:
+            raise MasscliError(
+                f"{flag} {language}: {request.path} does not know this language",
+                f"it knows {', '.join(languages)}",
+            )
+    if (request.source is None) != (request.target is None):
+        raise MasscliError("-s and -t belong together", "without both, the run has all of its directions")
 
 
 def _named_streams(trained: Sequence[tuple[str, str]]) -> dict[str, Any]:

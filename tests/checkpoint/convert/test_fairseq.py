@@ -329,3 +329,16 @@ def test_a_dictionary_must_fit(translation: dict[str, dict[str, Tensor]], tmp_pa
     write_dictionary(tmp_path / "dict.txt", "w", WORDS - 7)
     pieces = imported(path, tmp_path / "run").tokenizer().all_pieces()
     assert pieces[-3:] == ["madeupword0000", "madeupword0001", "madeupword0002"]
+
+
+def test_options_must_fit(translation: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:
+    path = save(tmp_path / "model.pt", translation)
+    file = tmp_path / "dict.txt"
+    for options, reason in (
+        ({"spm_model": file, "bpe_codes": file}, "cut by one of them"),
+        ({"encoder_json": file}, "belong together"),
+        ({"vocab_file": file}, "--vocab-file: .* has no meaning"),
+        ({"spm_model": file}, "is not a SentencePiece model"),
+    ):
+        with pytest.raises(MasscliError, match=reason):
+            imported(path, tmp_path / "run", **options)

@@ -340,3 +340,29 @@ def test_damage_and_unknown_parts_are_named(tmp_path: Path) -> None:
     assert "lang2id" in message(params={"n_heads": 2})
     assert "heads" in message(params={"lang2id": {"en": 0}})
     assert "dictionary" in message(dico_id2word={0: "a"})
+
+
+def test_options_must_fit(tmp_path: Path) -> None:
+    words = ["<s>", "</s>", "<pad>", "<unk>", *(f"<special{i}>" for i in range(10)), "a", "b"]
+    content = {
+        "encoder": xlm_stack(8, 1, len(words), 2, "", True),
+        "decoder": xlm_stack(8, 1, len(words), 2, "languages", True),
+        "dico_id2word": dict(enumerate(words)),
+        "params": {"n_heads": 2, "lang2id": {"en": 0, "de": 1}, "bt_steps": [("en", "de", "en")]},
+    }
+    path = tmp_path / "model.pth"
+    torch.save(content, path)
+    for request, reason in (
+        (ImportRequest(path, source="en"), "-s and -t belong together"),
+        (ImportRequest(path, source="en", target="fr"), "-t fr: .* does not know this language"),
+        (ImportRequest(path, spm_model=tmp_path), "--spm-model: .* has no meaning"),
+        (ImportRequest(path, dictionaries={"": tmp_path}), "--dict: .* has no meaning"),
+        (ImportRequest(path, bpe_codes=tmp_path / "none"), "--bpe-codes .*none: No such file"),
+    ):
+        with pytest.raises(MasscliError, match=reason):
+            import_file(request, None, tmp_path / "run")
+    # The file says what it was trained for, and -s and -t overrule it.
+    checkpoint, _ = import_file(ImportRequest(path), None, tmp_path / "trained")
+    assert Checkpoint.open(checkpoint).directions == (("de", "en"),)
+    checkpoint, _ = import_file(ImportRequest(path, source="en", target="de"), None, tmp_path / "chosen")
+    assert Checkpoint.open(checkpoint).directions == (("en", "de"),)
