@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 from torch import Tensor
 
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.foreign import ImportRequest
 from masscli.checkpoint.convert.import_ import import_folder
+from masscli.checkpoint.convert.import_file import import_file
 from masscli.checkpoint.word_vectors import load_vectors
 from masscli.data.formats.bad_rows import BadRows
 from masscli.data.formats.record import Record
@@ -350,6 +352,22 @@ def import_model(folder: Path, languages: tuple[str, ...] = ("en",)) -> str:
     return text_of([model, encoded, notes[0].partition(" from ")[0], asdict(checkpoint.recipe.model)])
 
 
+def import_checkpoint(folder: Path, name: str, codes: str | None = None) -> str:
+    """Import a checkpoint that is a single file, and read what was made of it."""
+    request = ImportRequest(folder / "model" / name)
+    if codes is not None:
+        request = replace(request, bpe_codes=folder / "model" / codes)
+    path, notes = import_file(request, None, folder / "made")
+    checkpoint = Checkpoint.open(path)
+    model = {key: digest(tensor) for key, tensor in checkpoint.model().state_dict().items()}
+    encoded = checkpoint.tokenizer().encode_lines(SAMPLE, "en")
+    return text_of([model, encoded, notes[0].partition(" from ")[0], asdict(checkpoint.recipe.model)])
+
+
+import_mass = partial(import_checkpoint, name="mass_ende_1024.pth", codes="codes_ende")
+import_fairseq = partial(import_checkpoint, name="checkpoint_best.pt")
+
+
 # -- the rest -------------------------------------------------------------------------------------------------
 
 
@@ -519,6 +537,9 @@ READERS: dict[str, Reader] = {
         ),
         Reader("hf-shards", sound.make_shards, import_model, "model", writes=True, pipes=True),
         Reader("hf-pickle", sound.make_pickle, import_model, "model", writes=True, pipes=True),
+        Reader("xlm", sound.make_mass, import_mass, "model", writes=True),
+        Reader("xlm-old", sound.make_old_mass, import_mass, "model", writes=True),
+        Reader("fairseq", sound.make_fairseq, import_fairseq, "model", writes=True),
         Reader("hf-old-pickle", sound.make_old_pickle, import_model, "model", writes=True, pipes=True),
     )
 }

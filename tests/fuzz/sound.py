@@ -17,6 +17,7 @@ import torch
 
 from masscli.__main__ import run
 from tests import published, toy, toy_tasks
+from tests.peers.small_files import write_fairseq, write_mass
 from tests.published_seq2seq import make_seq2seq
 
 LINES = 12
@@ -223,6 +224,24 @@ def make_pickle(folder: Path, *, legacy: bool = False) -> None:
 def make_old_pickle(folder: Path) -> None:
     """The same in the older format of torch."""
     make_pickle(folder, legacy=True)
+
+
+def make_mass(folder: Path) -> None:
+    """A model of MASS in XLM's format, with its BPE codes."""
+    (folder / "model").mkdir()
+    write_mass(folder / "model", ["bab deg fik ga", "dog ba"])
+
+
+def make_old_mass(folder: Path) -> None:
+    """The same in the older format of torch."""
+    make_mass(folder)
+    path = folder / "model" / "mass_ende_1024.pth"
+    torch.save(torch.load(path), path, _use_new_zipfile_serialization=False)
+
+
+def make_fairseq(folder: Path) -> None:
+    """A translation model of fairseq, with its dictionaries."""
+    write_fairseq(folder / "model", ["bab deg fik ga", "dog ba"])
 
 
 def make_shards(folder: Path) -> None:

@@ -45,7 +45,7 @@ class ImportRequest:
     lowercase: bool = False
 
     def refuse(self, title: str, *options: str) -> None:
-        """Raise MasscliError if one of these options is given: they have no meaning for a model of `title`."""
+        """Raise MasscliError if one of these options is given, which means nothing for a model of `title`."""
         flags = {"dictionaries": "--dict"}
         for option in options:
             if getattr(self, option):

@@ -162,6 +162,9 @@ def read_torch_file(path: Path) -> Any:
     could be executed.
     """
     try:
+        # A named pipe would have to be read twice.
+        if path.exists() and not path.is_file():
+            raise _RefusedError("is not a file")
         with path.open("rb") as file:
             start = file.read(4)
         if start.startswith(b"PK"):
