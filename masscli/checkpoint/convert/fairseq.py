@@ -63,6 +63,8 @@ ACTIVATIONS = {
     "gelu_fast": "gelu_tanh",
     "swish": "swish",
 }
+_POSITION_BUFFERS = ("embed_positions._float_tensor", "embed_positions.weights")
+"""What files hold of sinusoidal positions, which are computed."""
 UNSUPPORTED = {
     "adaptive_softmax_cutoff": "adaptive softmax",
     "adaptive_input": "adaptive input",
@@ -131,7 +133,7 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
         tokenizer=vocabulary.tokenizer,
         languages=(),
         tensors=tensors,
-        streams=_streams(request, layout, languages),
+        streams=_streams(options, layout, languages),
         generation=GENERATION if len(layout.prefixes) > 1 else {},
         notes=[*vocabulary.notes, *notes],
     )
@@ -175,7 +177,7 @@ def _todays_names(weights: Mapping[str, Any]) -> dict[str, Any]:
     renamed = {}
     for old_name, tensor in weights.items():
         name = str(old_name).removeprefix("module.")
-        if _is_stale_copy(name, weights) or name.endswith("embed_positions._float_tensor"):
+        if _is_stale_copy(name, weights) or name.endswith(_POSITION_BUFFERS):
             continue
         name = name.replace(".emb_layer_norm.", ".layernorm_embedding.")
         # Before 2018 the norms of a layer were a list.
@@ -393,7 +395,7 @@ def _lm_head(table: TensorTable, prefix: str, vocabulary: FairseqVocabulary) -> 
     return tensors | {"output_biases.shared": FairseqStack.place_rows(bias, range(len(bias)), range(size))}
 
 
-def _streams(request: ImportRequest, layout: _Layout, languages: Mapping[str, str]) -> dict[str, Any]:
+def _streams(options: Mapping[str, Any], layout: _Layout, languages: Mapping[str, str]) -> dict[str, Any]:
     """Return what the model was trained for, as streams of a recipe."""
     source, target = languages.get("encoder", ""), languages.get("decoder", "")
     objective, dataset = "translate", f"{source}-{target}"
@@ -401,6 +403,7 @@ def _streams(request: ImportRequest, layout: _Layout, languages: Mapping[str, st
         objective, dataset = "roberta", source
     elif layout.kind == "transformer_lm":
         objective, dataset = "gpt", target
-    elif layout.kind == "mass_summarization":
+    # A model that was fine-tuned turns text into text of the same language.
+    elif layout.kind == "mass_summarization" and options.get("task") != "translation_mass":
         objective, dataset = "mass", source
     return {f"{objective}-{dataset}": {"dataset": dataset, "objective": {"name": objective}}}

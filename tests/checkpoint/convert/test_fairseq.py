@@ -120,6 +120,8 @@ def stack_state(
     state |= {"embed_tokens.weight": embedding, "version": torch.tensor([3.0])}
     if not learned:
         state["embed_positions._float_tensor"] = torch.zeros(1)
+        # Until 2018 the table of sinusoids was a parameter.
+        state["embed_positions.weights"] = torch.zeros(7, DIM)
     return state
 
 
@@ -169,6 +171,24 @@ def test_mass_for_summarization(tmp_path: Path) -> None:
     states = model.decode(tokens(target), found)
     assert float((states[0] - hidden).abs().max()) < LIMIT
     assert float((model.logits(states)[0, :, :WORDS] - hidden @ table.T).abs().max()) < LIMIT * 10
+
+
+def test_fine_tuned_models_of_summarization_write_their_language(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    table = torch.randn(WORDS, DIM)
+    stacks = {
+        "encoder.": stack_state(table, 1, False, 51, False),
+        "decoder.": stack_state(table, 1, True, 51, False),
+    }
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{number}" for number in range(WORDS - 5))]
+    # A dictionary of fairseq in place of BERT's vocab.txt.
+    (tmp_path / "dict.txt").write_text("".join(f"{word} 1\n" for word in words))
+    for task, directions in (("translation_mass", (("en", "en"),)), ("masked_s2s", ())):
+        path = save(tmp_path / f"{task}.pt", stacks, arch="transformer_mass_base", task=task)
+        checkpoint = imported(path, tmp_path / task)
+        assert checkpoint.directions == directions
+        assert checkpoint.tokenizer().encode("w3 w4", "en") == [8, 9]
+        assert checkpoint.recipe.model.position_offset == 1
 
 
 @pytest.mark.parametrize("direction", ["zh-en", "en-zh"])
@@ -342,3 +362,42 @@ def test_options_must_fit(translation: dict[str, dict[str, Tensor]], tmp_path: P
     ):
         with pytest.raises(MasscliError, match=reason):
             imported(path, tmp_path / "run", **options)
+
+
+@pytest.mark.parametrize("place", ["decoder.sentence_encoder.", "encoder.sentence_encoder."])
+def test_roberta_in_old_and_new_places(place: str, tmp_path: Path) -> None:
+    """Old files have it under `decoder`, with fused projections and other names of norms."""
+    torch.manual_seed(1)
+    table = torch.randn(WORDS, DIM)
+    state = stack_state(table, 2, False, 52, False)
+    del state["version"]
+    head = {
+        "dense.weight": torch.randn(DIM, DIM),
+        "dense.bias": torch.randn(DIM),
+        "layer_norm.weight": torch.randn(DIM),
+        "layer_norm.bias": torch.randn(DIM),
+        "weight": table,
+        "bias": torch.randn(WORDS),
+    }
+    stack = place.partition(".")[0]
+    weights = prefixed(place, state) | prefixed(f"{stack}.lm_head.", head)
+    # The option has meant a norm after the embeddings.
+    options = argparse.Namespace(
+        arch="roberta_base", encoder_attention_heads=HEADS, encoder_normalize_before=True
+    )
+    torch.save({"args": options, "model": weights}, tmp_path / "model.pt")
+    write_dictionary(tmp_path / "dict.txt", "w", WORDS - 5)
+    checkpoint = imported(tmp_path / "model.pt", tmp_path / "run", source="en")
+    vocab = checkpoint.tokenizer().vocab
+    assert vocab.mask == WORDS - 1
+    ids = checkpoint.framing().encoder_input(torch.tensor([6, 9, 20]).numpy(), "en").tolist()
+    assert ids == [0, 6, 9, 20, 2]
+    slow = SlowFairseq({**state, "embed_tokens.weight": table / DIM**0.5}, False, True, 1)
+    hidden = slow(ids)
+    model = checkpoint.model()
+    states = model.encode(tokens(ids)).hidden
+    assert float((states[0] - hidden).abs().max()) < LIMIT
+    dense = F.gelu(F.linear(hidden, head["dense.weight"], head["dense.bias"]))
+    normed = F.layer_norm(dense, (DIM,), head["layer_norm.weight"], head["layer_norm.bias"])
+    wanted = F.linear(normed, table, head["bias"])
+    assert float((model.logits(states, "encoder")[0, :, :WORDS] - wanted).abs().max()) < LIMIT * 10
