@@ -38,6 +38,8 @@ COMMANDS = {
     "export": "Turn a run into files that other programs read.",
     "inspect": "Show what is in a data folder, a run or a checkpoint.",
     "bench": "Measure speed on this machine, beside plain PyTorch.",
+    "filter": "Filter noisy pairs of sentences.",
+    "mine": "Find translations of each other in two monolingual files.",
     "dictionary": "Find words that mean the same, in pairs, text or a model.",
     "report": "Summarise scores over seeds, or what runs cost.",
     "convert-command": "Turn a command line of another toolkit into one of masscli.",

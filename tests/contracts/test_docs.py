@@ -61,6 +61,13 @@ BEFORE = {
             --aligned test=multi30k/train.en:multi30k/valid.en
         masscli finetune data-bin/headlines --task summarize --save-dir runs/headlines
     """,
+    "how-to/filter-and-mine.md": f"""
+        masscli preprocess {PAIRS}
+        cp multi30k/train.en web.en
+        cp multi30k/train.de web.de
+        gzip -dc novels/en.txt.gz > novels.en
+        gzip -dc novels/de.txt.gz > novels.de
+    """,
     "how-to/watch-and-compare.md": f"""
         masscli preprocess {PAIRS}
         masscli finetune --task translate -s en -t de --save-dir runs/ende

@@ -1,0 +1,251 @@
+"""Filter noisy pairs of sentences.
+
+SOURCE and TARGET are aligned files. Rules drop what is empty, copied, too long, of odd lengths or in the
+wrong language. With --forward, and with --backward if that model does not translate in both directions, each
+pair that is left gets a score by dual conditional cross-entropy (Junczys-Dowmunt 2018): with H the
+cross-entropy per piece in each direction, it is exp(-(|H1 - H2| + (H1 + H2) / 2)), between 0 and 1.
+--min-score and --keep-best drop what scores low.
+
+The kept lines become OUTPUT.LANG for both languages. What was dropped, and why, is printed with examples, and
+--scores writes it for each line: the verdict, the score and both cross-entropies.
+
+Examples:
+  masscli filter web.en web.de -s en -t de --output clean
+  masscli filter web.en web.de -s en -t de --clean en=news.en --clean de=news.de --output clean
+  masscli filter web.en web.de -s en -t de --forward runs/both --keep-best 0.5 --output clean --scores web.tsv
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from masscli.cli.output import writer
+from masscli.core.config import Flags, check, config, not_negative, positive
+from masscli.core.errors import MasscliError
+from masscli.text.corpus import iter_lines
+
+if TYPE_CHECKING:
+    from masscli.api.pair_scorer import PairScore, PairScorer
+    from masscli.data.prepare.pair_rules import Profile
+
+CHUNK = 16_384
+"""Pairs that are judged together."""
+PROFILE_LINES = 20_000
+"""Lines of each language that its profile is made of."""
+EXAMPLES = 2
+"""Dropped pairs that are shown for each reason."""
+LOW_SCORE = "score too low"
+NO_POSITIONS = "too long for the models"
+
+
+@config
+class FilterConfig:
+    """What is kept, and where it goes."""
+
+    source_lang: Annotated[str, Flags("-s")]
+    """Language of SOURCE."""
+    target_lang: Annotated[str, Flags("-t")]
+    """Language of TARGET."""
+    output: Annotated[Path, Flags("-o")]
+    """Prefix of the kept files, which are called OUTPUT.LANG."""
+    scores: Path | None = None
+    """Also write a row for each line: verdict, score and both cross-entropies, separated by tabs."""
+    min_len: int = 1
+    """Fewest words of either side."""
+    max_len: int = 250
+    """Most words of either side."""
+    max_ratio: float = 3.0
+    """Largest ratio of the lengths in characters."""
+    filter_lang: bool = True
+    """Drop lines that look like the other language of the pair."""
+    clean: tuple[str, ...] = ()
+    """LANG=FILE: clean text that shows what a language looks like (default: the files themselves, of which
+    most lines must then be in the right language). Repeatable."""
+    forward: Path | None = None
+    """A run that translates from source to target, and gives the pairs their scores."""
+    backward: Path | None = None
+    """A run that translates from target to source (default: --forward)."""
+    min_score: float = 0.0
+    """Drop pairs with a lower score."""
+    keep_best: float = 1.0
+    """Keep this share of the scored pairs, those with the highest scores."""
+    batch_tokens: Annotated[int, Flags("--max-tokens")] = 8000
+    """Most tokens in a batch of the models."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of the models."""
+
+    def __post_init__(self) -> None:
+        scored = self.forward is not None
+        check(
+            *positive(self, "max_len", "batch_tokens"),
+            *not_negative(self, "min_len", "min_score"),
+            (self.source_lang != self.target_lang, "target_lang", "is the source language, too"),
+            (self.max_ratio >= 1, "max_ratio", f"must be at least 1, got {self.max_ratio}"),
+            (0 < self.keep_best <= 1, "keep_best", f"must lie in (0, 1], got {self.keep_best}"),
+            (scored or self.backward is None, "backward", "goes with --forward"),
+            (scored or self.min_score == 0, "min_score", "pairs have scores only with --forward"),
+            (scored or self.keep_best == 1, "keep_best", "pairs have scores only with --forward"),
+            (all("=" in entry for entry in self.clean), "clean", "expected LANG=FILE"),
+        )
+
+
+def run(
+    options: FilterConfig,
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Lines of the source language.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="Their supposed translations.")],
+) -> None:
+    """Judge every pair, write what is kept, and report what is not."""
+    verdicts, scores = _judge_all(options, source, target)
+    _drop_low_scores(options, verdicts, scores)
+    _write(options, source, target, verdicts, scores)
+
+
+def _judge_all(options: FilterConfig, source: Path, target: Path) -> tuple[list[str], dict[int, PairScore]]:
+    """Return the verdict of the rules on each pair, and the scores of those that they keep, by number."""
+    from masscli.data.prepare.pair_rules import LengthRules, judge
+
+    lengths = LengthRules(options.min_len, options.max_len, options.max_ratio)
+    langs = (options.source_lang, options.target_lang)
+    profiles = None
+    if options.filter_lang:
+        profiles = _profiles(options, {options.source_lang: source, options.target_lang: target})
+    scorer = _open_scorer(options)
+    verdicts: list[str] = []
+    scores: dict[int, PairScore] = {}
+    for pairs in _chunks(source, target):
+        judged = [judge(first, second, lengths, profiles, langs) for first, second in pairs]
+        if scorer is not None:
+            scores |= _score(scorer, pairs, judged, len(verdicts))
+        verdicts += judged
+    if not verdicts:
+        raise MasscliError(f"{source}: has no lines", "give two files with a line for each pair")
+    return verdicts, scores
+
+
+def _score(
+    scorer: PairScorer, pairs: Sequence[tuple[str, str]], verdicts: list[str], first: int
+) -> dict[int, PairScore]:
+    """Score the pairs of a chunk that are kept; those that do not fit the models get another verdict."""
+    from masscli.data.prepare.pair_rules import KEPT
+
+    kept = [number for number, verdict in enumerate(verdicts) if verdict == KEPT]
+    scored = scorer.score([pairs[i][0] for i in kept], [pairs[i][1] for i in kept])
+    scores = {}
+    for number, score in zip(kept, scored, strict=True):
+        if score is None:
+            verdicts[number] = NO_POSITIONS
+        else:
+            scores[first + number] = score
+    return scores
+
+
+def _drop_low_scores(options: FilterConfig, verdicts: list[str], scores: Mapping[int, PairScore]) -> None:
+    """Give the pairs that score too low their verdict."""
+    ranked = sorted(scores, key=lambda number: (-scores[number].score, number))
+    best = set(ranked[: round(options.keep_best * len(ranked))])
+    for number, score in scores.items():
+        if number not in best or score.score < options.min_score:
+            verdicts[number] = LOW_SCORE
+
+
+def _write(
+    options: FilterConfig,
+    source: Path,
+    target: Path,
+    verdicts: Sequence[str],
+    scores: Mapping[int, PairScore],
+) -> None:
+    """Write the kept lines and the scores, and print what was kept and dropped."""
+    from masscli.data.prepare.pair_rules import KEPT
+
+    examples: dict[str, list[str]] = {}
+    with ExitStack() as stack:
+        files = []
+        for language in (options.source_lang, options.target_lang):
+            path = options.output.with_name(f"{options.output.name}.{language}")
+            files.append(stack.enter_context(writer(path)))
+        table = None
+        if options.scores is not None:
+            table = stack.enter_context(writer(options.scores, "--scores"))
+            table("line\tverdict\tscore\tforward\tbackward\n")
+        numbered = enumerate(pair for pairs in _chunks(source, target) for pair in pairs)
+        for number, pair in numbered:
+            verdict = verdicts[number]
+            if verdict == KEPT:
+                for write, line in zip(files, pair, strict=True):
+                    write(f"{line}\n")
+            elif len(examples.setdefault(verdict, [])) < EXAMPLES:
+                examples[verdict].append(f"line {number + 1}: {pair[0][:60]!r} | {pair[1][:60]!r}")
+            if table is not None:
+                table(_row(number, verdict, scores.get(number)))
+    _report(verdicts, examples)
+
+
+def _row(number: int, verdict: str, score: PairScore | None) -> str:
+    """Return the row of a line; one without a score has empty columns."""
+    cells = ["", "", ""]
+    if score is not None:
+        cells = [f"{value:.6f}" for value in score]
+    return "\t".join([str(number + 1), verdict, *cells]) + "\n"
+
+
+def _report(verdicts: Sequence[str], examples: Mapping[str, Sequence[str]]) -> None:
+    """Print how many pairs each rule dropped, with examples."""
+    for verdict, count in Counter(verdicts).most_common():
+        print(f"{verdict:32} {count:>12,} {count / len(verdicts):>8.2%}", file=sys.stderr)
+        for example in examples.get(verdict, ()):
+            print(f"  {example}", file=sys.stderr)
+
+
+def _chunks(source: Path, target: Path) -> Iterator[list[tuple[str, str]]]:
+    """Yield the pairs of two files. Raises MasscliError if one of them is longer than the other."""
+    sources, targets = iter_lines(source), iter_lines(target)
+    while first := list(islice(sources, CHUNK)):
+        second = list(islice(targets, len(first)))
+        if len(second) < len(first):
+            raise MasscliError(f"{target}: has fewer lines than {source}", "the files must be aligned")
+        yield list(zip(first, second, strict=True))
+    if next(targets, None) is not None:
+        raise MasscliError(f"{target}: has more lines than {source}", "the files must be aligned")
+
+
+def _profiles(options: FilterConfig, files: Mapping[str, Path]) -> dict[str, Profile]:
+    """Return the profile of each language, from --clean or else from the files themselves."""
+    from masscli.data.prepare.pair_rules import make_profile
+
+    texts = dict(files)
+    for entry in options.clean:
+        language, _, path = entry.partition("=")
+        if language not in files:
+            raise MasscliError(f"--clean {entry}: {language!r} is neither of the languages of the pair")
+        texts[language] = Path(path)
+    profiles = {}
+    for language, text in texts.items():
+        profiles[language] = make_profile(islice(iter_lines(text), PROFILE_LINES))
+    return profiles
+
+
+def _open_scorer(options: FilterConfig) -> PairScorer | None:
+    """Return what scores pairs by both models, or None without --forward."""
+    if options.forward is None:
+        return None
+    from masscli.api.pair_scorer import PairScorer
+
+    return PairScorer(
+        options.forward,
+        options.backward or options.forward,
+        (options.source_lang, options.target_lang),
+        batch_tokens=options.batch_tokens,
+        device=options.device,
+        precision=options.precision,
+    )

@@ -1,0 +1,90 @@
+"""Find translations of each other in two monolingual files.
+
+A sentence is the mean of its encoder states, less the mean of its language. Pairs are scored by their margin:
+the cosine divided by the mean cosine of both sentences with their nearest neighbours (Artetxe and Schwenk
+2019). The result has a line for each pair, best first: margin, source and target, separated by tabs.
+
+`masscli inspect RUN --retrieval` says how well the encoder of a run aligns the two languages. Every sentence
+is compared with every other.
+
+Examples:
+  masscli mine runs/mass --input-source news.en --input-target news.de -s en -t de > mined.tsv
+  masscli mine runs/both -i news.en -j news.de -s en -t de --min-margin 1.1 --output mined.tsv
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from masscli.cli.output import writer
+from masscli.core.config import Flags, config
+from masscli.core.errors import MasscliError
+from masscli.text.corpus import iter_lines
+from masscli.text.single_line import one_cell
+
+STANDARD_STREAM = Path("-")
+
+
+@config
+class MineConfig:
+    """What is compared, and what counts as a translation."""
+
+    input_source: Annotated[Path, Flags("-i")]
+    """Sentences of the source language, one per line."""
+    input_target: Annotated[Path, Flags("-j")]
+    """Sentences of the target language, one per line."""
+    source_lang: Annotated[str, Flags("-s")]
+    """Language of --input-source."""
+    target_lang: Annotated[str, Flags("-t")]
+    """Language of --input-target."""
+    output: Annotated[Path, Flags("-o")] = STANDARD_STREAM
+    """Where the pairs go; - is standard output."""
+    min_margin: float = 1.06
+    """Smallest margin of a pair; 1 means no more similar than the neighbours."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes a GPU if there is one."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of the encoder."""
+
+
+def run(
+    options: MineConfig,
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="A run or checkpoint with an encoder.")],
+) -> None:
+    """Encode both files, and print the pairs."""
+    import numpy as np
+
+    from masscli.api.ensemble import Ensemble
+    from masscli.generation.mining import mine_pairs
+    from masscli.generation.retrieval import sentence_vectors
+
+    ensemble = Ensemble.open([path], options.device, options.precision)
+    if not ensemble.first.recipe.model.encoder_layers:
+        raise MasscliError(f"{path}: has no encoder, so that there are no sentences to compare")
+    texts, vectors = [], []
+    for file, language in (
+        (options.input_source, options.source_lang),
+        (options.input_target, options.target_lang),
+    ):
+        if language not in ensemble.tokenizer.vocab.languages:
+            known = ", ".join(ensemble.tokenizer.vocab.languages)
+            raise MasscliError(f"{path}: knows no language {language!r}", f"it has {known}")
+        lines = list(iter_lines(file))
+        if not lines:
+            raise MasscliError(f"{file}: has no lines", "give a sentence per line")
+        ids = [np.asarray(row) for row in ensemble.tokenizer.encode_lines(lines, language)]
+        texts.append(lines)
+        vectors.append(sentence_vectors(ensemble.models[0], ensemble.framing, ids, language))
+    pairs = mine_pairs(vectors[0], vectors[1], options.min_margin)
+    with writer(options.output) as write:
+        for margin, source, target in pairs:
+            write(f"{margin:.4f}\t{one_cell(texts[0][source])}\t{one_cell(texts[1][target])}\n")
+    print(
+        f"{len(pairs):,} pairs of {len(texts[0]):,} and {len(texts[1]):,} sentences "
+        f"have a margin of {options.min_margin:g} or more",
+        file=sys.stderr,
+    )

@@ -1,0 +1,72 @@
+"""Find pairs of sentences that are translations of each other, by margin scores over encoder states.
+
+The margin of two sentences is their cosine divided by the mean cosine of each with its nearest neighbours in
+the other language (Artetxe and Schwenk 2019, "ratio"), so that sentences that are similar to everything have
+no advantage. Candidates are the best of each sentence in both directions; of those that share a sentence the
+one with the higher margin stays.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+NEIGHBOURS = 4
+"""The k of the margin, as published."""
+SMALLEST_MEAN = 0.1
+"""The mean cosine with the neighbours counts as at least this, so that a pair is never dissimilar itself."""
+ROWS = 512
+"""How many sentences are compared with all others at a time."""
+
+
+def mine_pairs(sources: Tensor, targets: Tensor, threshold: float) -> list[tuple[float, int, int]]:
+    """Return (margin, source, target) of mined pairs, best first: (N, D) and (M, D) vectors of sentences.
+
+    No sentence is in two pairs. A vector of zeros, of an empty line, is in none.
+    """
+    sources, targets = _normalize(sources), _normalize(targets)
+    means_of_sources = _mean_of_nearest(sources, targets)
+    means_of_targets = _mean_of_nearest(targets, sources)
+    candidates: dict[tuple[int, int], float] = {}
+    forward = _best(sources, targets, means_of_sources, means_of_targets)
+    for source, (margin, target) in enumerate(forward):
+        candidates[source, target] = margin
+    backward = _best(targets, sources, means_of_targets, means_of_sources)
+    for target, (margin, source) in enumerate(backward):
+        candidates[source, target] = margin
+    mined = []
+    used_sources: set[int] = set()
+    used_targets: set[int] = set()
+    for (source, target), margin in sorted(candidates.items(), key=lambda item: (-item[1], item[0])):
+        is_free = source not in used_sources and target not in used_targets
+        if margin >= threshold and is_free:
+            used_sources.add(source)
+            used_targets.add(target)
+            mined.append((margin, source, target))
+    return mined
+
+
+def _normalize(vectors: Tensor) -> Tensor:
+    """Return vectors of length 1, less the mean of their language; a vector of zeros stays."""
+    is_empty = ~vectors.any(1, keepdim=True)
+    mean = vectors.sum(0) / (~is_empty).sum().clamp(min=1)
+    return torch.nn.functional.normalize((vectors - mean).masked_fill(is_empty, 0.0), dim=1)
+
+
+def _mean_of_nearest(vectors: Tensor, others: Tensor) -> Tensor:
+    """Return the mean cosine (N,) of each vector with its nearest neighbours among the others."""
+    count = min(NEIGHBOURS, len(others))
+    means = [(part @ others.T).topk(count, 1).values.mean(1) for part in torch.split(vectors, ROWS)]
+    return torch.cat(means)
+
+
+def _best(vectors: Tensor, others: Tensor, means: Tensor, means_of_others: Tensor) -> list[tuple[float, int]]:
+    """Return for each vector the highest margin, and the number of the other vector that has it."""
+    best: list[tuple[float, int]] = []
+    for part, part_means in zip(torch.split(vectors, ROWS), torch.split(means, ROWS), strict=True):
+        # Where the neighbours are dissimilar, too, the ratio alone would mean nothing.
+        neighbours = ((part_means[:, None] + means_of_others) / 2).clamp(min=SMALLEST_MEAN)
+        margins = (part @ others.T) / neighbours
+        values, numbers = margins.max(1)
+        best += list(zip(values.tolist(), numbers.tolist(), strict=True))
+    return best

@@ -1,0 +1,154 @@
+"""`masscli filter` drops what is no translation and says why; its scores are those of the models."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+from masscli.__main__ import run
+from tests.toy import WORDS, sentences
+
+SMALL = [
+    "--dim=16",
+    "--ffn-dim=32",
+    "--heads=2",
+    "--encoder-layers=1",
+    "--decoder-layers=1",
+    "--num-workers=0",
+]
+
+
+def text(language: str, walk: list[int]) -> str:
+    return " ".join(WORDS[language][number] for number in walk)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(place: Path, pairs: list[tuple[str, str]]) -> None:
+    for language, lines in zip(("en", "de"), zip(*pairs, strict=True), strict=True):
+        (place / f"noisy.{language}").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def read(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def long_pairs(count: int) -> list[tuple[str, str]]:
+    draw = random.Random(1)
+    walks = [[draw.randrange(24) for _ in range(14)] for _ in range(count)]
+    return [(text("en", walk), text("de", walk)) for walk in walks]
+
+
+COMMAND = ["filter", "noisy.en", "noisy.de", "-s", "en", "-t", "de", "--output", "clean"]
+
+
+def test_each_rule_drops_what_it_should(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = long_pairs(60)
+    bad = {
+        "empty": ("", good[0][1]),
+        "source and target are the same": ("https://example.org/x", "https://example.org/x"),
+        "too short": ("one", good[1][1]),
+        "too long": (good[2][0], " ".join(["abx"] * 41)),
+        "lengths differ too much": (good[3][0], " ".join(good[3][1].split()[:2])),
+        "source in the wrong language": (good[4][1], good[5][1]),
+        "target in the wrong language": (good[6][0], good[7][0]),
+    }
+    write(place, [*good[:30], *bad.values(), *good[30:]])
+    assert run([*COMMAND, "--min-len=2", "--max-len=40", "--scores", "scores.tsv"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert list(zip(read(place / "clean.en"), read(place / "clean.de"), strict=True)) == good
+    rows = [row.split("\t") for row in read(place / "scores.tsv")]
+    assert rows[0] == ["line", "verdict", "score", "forward", "backward"] and len(rows) == 1 + len(
+        good
+    ) + len(bad)
+    assert [row[1] for row in rows[31 : 31 + len(bad)]] == list(bad)
+    assert "kept                                       60   89.55%" in err
+    assert "line 31: '' | " in err
+
+
+def test_languages_are_judged_by_clean_text(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = long_pairs(20)
+    # Most of the source side is in the wrong language, so that it cannot show what English looks like.
+    write(place, [(target, target + " x") for _, target in good[:15]] + good[15:])
+    (place / "en.txt").write_text("".join(f"{source}\n" for source, _ in good))
+    assert run([*COMMAND, "--clean", "en=en.txt"]) == 0
+    assert read(place / "clean.en") == [source for source, _ in good[15:]]
+    assert run([*COMMAND, "--no-filter-lang"]) == 0
+    assert len(read(place / "clean.en")) == 20
+
+
+def test_scores_are_dual_cross_entropies(
+    toy: Path, place: Path, no_sync: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = [
+        "finetune",
+        str(toy),
+        "--task=translate",
+        "--pairs=en-de,de-en",
+        "--max-update=4",
+        *SMALL,
+        "--max-positions=32",
+    ]
+    assert run([*train, "--precision=fp32", "--save-dir=both"]) == 0
+    walks = sentences(12, seed=5)
+    pairs = [(text("en", walk), text("de", walk)) for walk in walks]
+    # A line for which the models have no positions gets no score.
+    pairs.append((" ".join(["ba"] * 40), " ".join(["abx"] * 40)))
+    write(place, pairs)
+    options = ["--no-filter-lang", "--forward=both", "--precision=fp32", "--scores=scores.tsv"]
+    assert run([*COMMAND, *options, "--keep-best=0.5"]) == 0
+    rows = [row.split("\t") for row in read(place / "scores.tsv")[1:]]
+    assert rows[-1][1:] == ["too long for the models", "", "", ""]
+    # The same lines, scored by `generate --score-reference`: the mean log-probability of a piece.
+    entropies = []
+    for name, side in (("en", 0), ("de", 1)):
+        (place / f"fit.{name}").write_text("".join(f"{pair[side]}\n" for pair in pairs[:-1]))
+    for first, second in (("en", "de"), ("de", "en")):
+        score = ["generate", "both", "-s", first, "-t", second, "--input", f"fit.{first}", "--precision=fp32"]
+        assert run([*score, "--score-reference", f"fit.{second}", "--output", "out"]) == 0
+        entropies.append([-float(line) for line in read(place / "out")])
+    expected = []
+    for row, forward, backward in zip(rows, *entropies, strict=False):
+        score = math.exp(-(abs(forward - backward) + (forward + backward) / 2))
+        assert [float(cell) for cell in row[2:]] == pytest.approx([score, forward, backward], abs=2e-5)
+        expected.append(score)
+    # Half of the twelve that have a score are kept, the best ones, in the order of the files.
+    best = sorted(range(12), key=lambda number: -expected[number])[:6]
+    assert read(place / "clean.en") == [pairs[number][0] for number in sorted(best)]
+    assert run([*COMMAND, *options, f"--min-score={sorted(expected)[-3] - 1e-7}"]) == 0
+    assert len(read(place / "clean.de")) == 3
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--keep-best=0.5"], "--keep-best: pairs have scores only with --forward"),
+        (["--max-ratio=0.5"], "--max-ratio: must be at least 1, got 0.5"),
+        (["--clean=fr=x"], "--clean fr=x: 'fr' is neither of the languages of the pair"),
+        (["-t", "en"], "--target-lang: is the source language, too"),
+    ],
+)
+def test_mistakes(args: list[str], message: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(place, long_pairs(3))
+    assert run([*COMMAND, *args]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert not (place / "clean.en").exists()
+
+
+def test_files_must_be_aligned(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(place, long_pairs(3))
+    (place / "noisy.de").write_text("one\n")
+    assert run(COMMAND) == 2
+    assert "noisy.de: has fewer lines than noisy.en" in capsys.readouterr().err
+    (place / "noisy.de").write_text("one\n" * 4)
+    assert run(COMMAND) == 2
+    assert "noisy.de: has more lines than noisy.en" in capsys.readouterr().err
+    assert not (place / "clean.en").exists()
