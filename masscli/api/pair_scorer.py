@@ -1,8 +1,8 @@
 """Score pairs of lines by two translation models: dual conditional cross-entropy (Junczys-Dowmunt 2018).
 
-With H(y|x) the cross-entropy per piece of a target given its source, and H(x|y) that of the other direction,
-the score is exp(-(|H(y|x) - H(x|y)| + (H(y|x) + H(x|y)) / 2)): 1 for a pair of which both models are sure, and
-near 0 if they are not, or disagree.
+With H(y|x) the cross-entropy per piece of a target given its source, and H(x|y) that of the other
+direction, the score is exp(-(|H(y|x) - H(x|y)| + (H(y|x) + H(x|y)) / 2)): 1 for a pair of which both models
+are sure, and near 0 if they are not, or disagree.
 """
 
 from __future__ import annotations
