@@ -22,7 +22,7 @@ class ServeConfig:
     *.example.org is all below a domain, * every name. Repeatable."""
     max_text_length: int = 10_000
     """Most characters in a request; a longer one is refused with status 413."""
-    max_body_bytes: int = 1_000_000
+    max_body_bytes: int = 200_000
     """Most bytes in the body of a request; of a longer one no more is read (413)."""
     max_queue: int = 2000
     """Most requests that wait; further ones are refused with status 429."""
@@ -48,5 +48,12 @@ class ServeConfig:
             *positive(self, "max_text_length", "max_body_bytes", "max_queue", "request_seconds"),
             *positive(self, "batch_characters"),
             (self.stop_seconds >= 0, "stop_seconds", f"must not be negative, got {self.stop_seconds}"),
+            (all(map(_is_host, self.allowed_hosts)), "allowed_hosts", "expected names, *.NAME or *"),
             (0 <= self.port < 65536, "port", f"must lie between 0 and 65535, got {self.port}"),
         )
+
+
+def _is_host(pattern: str) -> bool:
+    """Return whether a pattern of --allowed-hosts is a name, all names below one, or every name."""
+    name = pattern.removeprefix("*.")
+    return pattern == "*" or (bool(name) and "*" not in name)

@@ -49,6 +49,8 @@ async def _serve(models: ServedModels, listening: socket.socket) -> None:
             # Who a client is plays no role, so headers of proxies are not believed.
             proxy_headers=False,
             ws="none",
+            # Beside those that wait, some are read or answered; more connections are refused (503).
+            limit_concurrency=2 * config.max_queue + 100,
             # By then every request has been answered or refused.
             timeout_graceful_shutdown=int(config.stop_seconds + config.request_seconds) + 1,
         )

@@ -19,8 +19,12 @@ from collections import Counter
 from pathlib import Path
 
 import masscli
+from masscli.api.text_translation import TextTranslator
+from masscli.generation.config import GenerationConfig
 from tests.serving.client import Server
 
+SECONDS = 600
+"""Time limit of a request. The load is meant to be more than the machine can do at once."""
 Answer = bytes | str
 """The whole answer, or why there is none."""
 
@@ -34,10 +38,10 @@ async def send(port: int, data: bytes, gate: asyncio.Event | None = None) -> Ans
             await gate.wait()
         writer.write(data)
         await writer.drain()
-        answer = await asyncio.wait_for(reader.read(), 120)
+        answer = await asyncio.wait_for(reader.read(), SECONDS)
         writer.close()
     except TimeoutError:
-        return "no answer in 120 s"
+        return f"no answer in {SECONDS} s"
     except OSError as error:
         return type(error).__name__
     return answer or "closed without an answer"
@@ -139,6 +143,14 @@ async def malformed(port: int, valid: list[bytes], count: int) -> Counter[str]:
     return statuses
 
 
+def count_wrong(answers: list[tuple[str, str]], expected: list[str]) -> int:
+    """Return how many answers are not those of the Python API, and print why."""
+    wrong = [answer for answer, text in zip(answers, expected, strict=True) if answer != ("200", text)]
+    if wrong:
+        print(Counter(status for status, _ in wrong), wrong[0])
+    return len(wrong)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("run", type=Path)
@@ -153,18 +165,18 @@ def main() -> int:
     lines = options.sources.read_text(encoding="utf-8").split("\n")[:-1]
     # Numbers make texts differ, so that an answer to another request is noticed.
     texts = [f"{lines[number % len(lines)]} {number // len(lines)}" for number in range(options.requests)]
-    model = masscli.load(options.run, device="cpu", precision="fp32")
-    expected = [model.translate_text(text, *languages).text for text in texts]
+    model = masscli.load(options.run, device="cpu", precision="fp32").text_model(None, *languages)
+    expected = [translated.text for translated in TextTranslator(model, GenerationConfig()).translate(texts)]
     del model
     requests = [http({"q": text, "source": languages[0], "target": languages[1]}) for text in texts]
     failures = 0
 
-    with Server(options.run) as server:
+    with Server(options.run, "--request-seconds", SECONDS) as server:
         for number in range(options.rounds):
             batches, started = server.metric("masscli_batches_total"), time.monotonic()
             answers = asyncio.run(at_once(server.port, requests))
             seconds = time.monotonic() - started - 1
-            wrong = sum(answer != ("200", text) for answer, text in zip(answers, expected, strict=True))
+            wrong = count_wrong(answers, expected)
             failures += wrong
             batches = server.metric("masscli_batches_total") - batches
             print(
@@ -182,7 +194,7 @@ def main() -> int:
             flush=True,
         )
         answers = asyncio.run(at_once(server.port, requests))
-        wrong = sum(answer != ("200", text) for answer, text in zip(answers, expected, strict=True))
+        wrong = count_wrong(answers, expected)
         failures += wrong
         print(f"afterwards: {wrong} of {len(answers)} lost or wrong, {server.memory():.0f} MiB", flush=True)
 

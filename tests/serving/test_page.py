@@ -163,7 +163,7 @@ def save_screenshots(address: str, text: str, folder: Path) -> None:
     for name, width, height, dark in (
         ("page", 1200, 700, False),
         ("page-dark", 1200, 700, True),
-        ("page-phone", 390, 844, False),
+        ("page-phone", 390, 1180, False),
     ):
         with tempfile.TemporaryDirectory() as profile, Browser(Path(profile), width, height, dark) as browser:
             browser.open(address)
@@ -173,7 +173,7 @@ def save_screenshots(address: str, text: str, folder: Path) -> None:
             browser.press_control_enter()
             browser.wait("document.querySelector('article')")
             browser.run("document.querySelector('.scores').open = true")
-            browser.screenshot(folder / f"{name}.png")
+            browser.screenshot(folder / f"{name}.png", whole=name == "page")
 
 
 if __name__ == "__main__":

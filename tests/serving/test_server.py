@@ -250,5 +250,7 @@ def test_what_cannot_be_served_is_refused_at_once(runs: Path, toy: Path, tmp_pat
     list(masscli.pretrain(recipe(toy, tmp_path / "mass", "train.max_update=1", streams=streams)))
     with pytest.raises(MasscliError, match="was not trained to translate"):
         dispatch(["serve", str(tmp_path / "mass"), "--port", "0"])
+    with pytest.raises(MasscliError, match=r"--allowed-hosts: expected names, \*\.NAME or \*"):
+        dispatch(["serve", str(runs / "ende"), "--allowed-hosts", "a.*.example"])
     with pytest.raises(MasscliError, match="--prefix-size"):
         dispatch(["serve", str(runs / "ende"), "--prefix-size", "2"])
