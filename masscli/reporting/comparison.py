@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from masscli.core.errors import MasscliError
 from masscli.metrics import Score, compare, score_lines
@@ -38,9 +38,9 @@ class Comparison:
     changed: int
     worst: tuple[ChangedLine, ...]
     """The lines that lost most, the worst one first."""
-    better: int | None
+    better: int | None = None
     """Changed lines with a higher score than before; None without references."""
-    worse: int | None
+    worse: int | None = None
     """Changed lines with a lower score than before; None without references."""
     old_scores: tuple[Score, ...] = ()
     new_scores: tuple[Score, ...] = ()
@@ -76,33 +76,51 @@ def compare_outputs(
     Raises MasscliError if there are no lines, or not as many of one kind as of the others.
     """
     _check_lengths(len(sources), {"the old outputs": old, "the new outputs": new, "--ref": references})
-    changed = [i for i in range(len(sources)) if old[i] != new[i]]
-    old_scores = [100.0] * len(changed)
-    if references is not None:
-        old_scores = _line_scores([old[i] for i in changed], [references[i] for i in changed])
-        new_scores = _line_scores([new[i] for i in changed], [references[i] for i in changed])
-    else:
-        # Without a reference, what differs most from before is worth a look.
-        new_scores = _line_scores([new[i] for i in changed], [old[i] for i in changed])
-    lines = []
-    for i, old_score, new_score in zip(changed, old_scores, new_scores, strict=True):
-        reference = None if references is None else references[i]
-        lines.append(ChangedLine(i + 1, sources[i], reference, old[i], new[i], old_score, new_score))
-    lost_most = sorted(lines, key=lambda line: line.new_score - line.old_score)
-    lost = [line for line in lost_most if line.new_score < line.old_score]
+    lines = _changed_lines(sources, old, new, references)
+    lost = [line for line in lines if line.new_score < line.old_score]
+    lost.sort(key=lambda line: line.new_score - line.old_score)
+    comparison = Comparison(len(sources), len(lines), tuple(lost[:worst]))
     if references is None:
-        return Comparison(len(sources), len(changed), tuple(lost[:worst]), None, None)
-    better = sum(line.new_score > line.old_score for line in lines)
+        return comparison
     scores = compare({"old": old, "new": new}, [references], options)
-    return Comparison(
-        len(sources),
-        len(changed),
-        tuple(lost[:worst]),
-        better,
-        len(lost),
-        tuple(scores["old"]),
-        tuple(scores["new"]),
+    return replace(
+        comparison,
+        better=sum(line.new_score > line.old_score for line in lines),
+        worse=len(lost),
+        old_scores=tuple(scores["old"]),
+        new_scores=tuple(scores["new"]),
     )
+
+
+def _changed_lines(
+    sources: Sequence[str], old: Sequence[str], new: Sequence[str], references: Sequence[str] | None
+) -> list[ChangedLine]:
+    """Return the lines whose output changed, with the scores of both outputs."""
+    numbers = [number for number in range(len(sources)) if old[number] != new[number]]
+    old_texts = [old[number] for number in numbers]
+    new_texts = [new[number] for number in numbers]
+    if references is None:
+        # Without a reference, what differs most from before is worth a look.
+        old_scores = [100.0] * len(numbers)
+        new_scores = _line_scores(new_texts, old_texts)
+    else:
+        reference_texts = [references[number] for number in numbers]
+        old_scores = _line_scores(old_texts, reference_texts)
+        new_scores = _line_scores(new_texts, reference_texts)
+    lines = []
+    for position, number in enumerate(numbers):
+        lines.append(
+            ChangedLine(
+                number=number + 1,
+                source=sources[number],
+                reference=references[number] if references is not None else None,
+                old=old_texts[position],
+                new=new_texts[position],
+                old_score=old_scores[position],
+                new_score=new_scores[position],
+            )
+        )
+    return lines
 
 
 def _line_scores(outputs: Sequence[str], references: Sequence[str]) -> list[float]:
