@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from masscli.data.batches.batch import Tokens
     from masscli.data.batches.loader import PreparedBatch
@@ -20,7 +20,7 @@ GIB = 2**30
 BYTES_OF_NUMBER = 4
 """Weights, gradients and the state of the optimizer are in fp32."""
 MOMENTS = 2
-"""Numbers that every optimizer of masscli keeps for each weight that is trained."""
+"""Numbers that Adam and its relatives keep for each weight that is trained."""
 
 
 def describe_model(trainer: Trainer) -> str:
@@ -98,24 +98,39 @@ def _describe_memory(trainer: Trainer) -> Iterator[str]:
     from masscli.training.fsdp import local_part
     from masscli.training.metric_averager import peak_memory
 
-    def size(parameters: Sequence[nn.Parameter] | Sequence[Tensor]) -> float:
-        return sum(local_part(parameter).numel() for parameter in parameters) * BYTES_OF_NUMBER / GIB
-
-    trained = list(trainer.names)
-    everything = list(trainer.model.parameters())
+    trained = [local_part(parameter) for parameter in trainer.names]
+    everything = [local_part(parameter) for parameter in trainer.model.parameters()]
     for stream in trainer.streams.values():
-        everything += stream.objective.parameters()
-    weights, gradients = size(everything), size(trained)
-    moments = MOMENTS * gradients
-    peak = peak_memory(trainer.device) + moments
+        everything += [local_part(parameter) for parameter in stream.objective.parameters()]
+    weights = _size(sum(tensor.numel() for tensor in everything))
+    gradients = _size(sum(tensor.numel() for tensor in trained))
+    state = _size(sum(_state_numbers(tensor, trainer.recipe) for tensor in trained))
+    # The optimizer makes its state at its first step, which a dry run does not make.
+    peak = peak_memory(trainer.device) + state
     free = free_memory() if trainer.device.type == "cpu" else free_memory_of_gpu(trainer.device)
     yield (
-        f"memory: weights {_format(weights)}, gradients {_format(gradients)}, optimizer {_format(moments)}; "
+        f"memory: weights {_format(weights)}, gradients {_format(gradients)}, optimizer {_format(state)}; "
         f"about {_format(peak)} with these batches; {_format(free)} are free besides"
     )
     kept = trainer.recipe.checkpoint.keep_last + trainer.recipe.checkpoint.keep_best
-    disk = shutil.disk_usage(_existing_parent(trainer.folder)).free / GIB
-    yield (f"disk: up to {kept} checkpoints of {weights + moments:.2f} GiB are kept; {disk:.1f} GiB are free")
+    disk = _size(shutil.disk_usage(_existing_parent(trainer.folder)).free, bytes_each=1)
+    yield f"disk: up to {kept} checkpoints of {_format(weights + state)} are kept; {_format(disk)} are free"
+
+
+def _state_numbers(parameter: Tensor, recipe: Recipe) -> int:
+    """Return how many numbers the optimizer and the average of the weights keep for a parameter."""
+    numbers = MOMENTS * parameter.numel()
+    if recipe.optim.optimizer == "adafactor":
+        # Second moments of a matrix by rows and columns, and no first moments.
+        numbers = sum(parameter.shape) if parameter.dim() > 1 else parameter.numel()
+    if recipe.optim.ema_decay:
+        numbers += parameter.numel()
+    return numbers
+
+
+def _size(count: int, bytes_each: int = BYTES_OF_NUMBER) -> float:
+    """Return the size of numbers in GiB."""
+    return count * bytes_each / GIB
 
 
 def _format(gib: float) -> str:

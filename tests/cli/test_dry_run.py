@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,32 @@ def test_mistakes_are_found_by_a_dry_run(
     assert run(["pretrain", str(toy), "--objective", "mass", "--heads", "3", "--dim", "16", "--dry-run"]) == 2
     assert "--heads: must divide dim (16), got 3" in capsys.readouterr().err
     assert disk(tmp_path) == {}
+
+
+def test_the_memory_is_that_of_the_optimizer(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wide = ["--dim", "512", "--ffn-dim", "2048", "--heads", "2", "--precision=fp32", "--num-workers=0"]
+    command = [
+        "pretrain",
+        str(toy),
+        "--objective",
+        "mlm",
+        "--encoder-layers",
+        "1",
+        "--dry-run",
+        "--max-tokens=60",
+        *wide,
+    ]
+    shown = {}
+    for optimizer in ("adamw", "adafactor"):
+        assert run([*command, "--optimizer", optimizer]) == 0
+        lines = capsys.readouterr().err.splitlines()
+        sizes = re.search(r"weights (\d+) MiB, gradients (\d+) MiB, optimizer (\d+) MiB", "\n".join(lines))
+        assert sizes is not None
+        shown[optimizer] = [int(size) for size in sizes.groups()]
+    (model,) = [line for line in lines if " parameters, " in line]
+    weights = int(model.split(": ")[1].split(" ")[0].replace(",", "")) * 4 / 2**20
+    assert shown["adamw"] == [round(weights), round(weights), round(2 * weights)]
+    assert shown["adafactor"][2] <= 1
