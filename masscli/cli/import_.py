@@ -135,6 +135,8 @@ def run(
         moses=moses,
         lowercase=lowercase,
     )
+    if not path.exists():
+        raise MasscliError(f"{path}: no such file or folder", "nothing is downloaded")
     if path.is_file():
         from masscli.checkpoint.convert.import_file import import_file
 

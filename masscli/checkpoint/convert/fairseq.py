@@ -7,13 +7,12 @@ model with a part that masscli's Transformer lacks is refused by the name of the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
+from masscli.checkpoint.convert.fairseq_layout import Kind, Layout, architecture, find_layout, todays_names
 from masscli.checkpoint.convert.fairseq_stack import FairseqStack
 from masscli.checkpoint.convert.fairseq_vocabulary import (
     PAD_ID,
@@ -28,7 +27,6 @@ from masscli.core.errors import MasscliError
 from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
 
-Kind = Literal["transformer", "transformer_lm", "roberta", "mass_translation", "mass_summarization"]
 GENERATION = {"beam": 5, "lenpen": 1.0, "early_stop": True, "max_len_a": 0.0, "max_len_b": 200}
 """How fairseq-generate searches."""
 PRESETS: dict[Kind, str] = {
@@ -63,8 +61,6 @@ ACTIVATIONS = {
     "gelu_fast": "gelu_tanh",
     "swish": "swish",
 }
-_POSITION_BUFFERS = ("embed_positions._float_tensor", "embed_positions.weights")
-"""What files hold of sinusoidal positions, which are computed."""
 UNSUPPORTED = {
     "adaptive_softmax_cutoff": "adaptive softmax",
     "adaptive_input": "adaptive input",
@@ -86,17 +82,6 @@ UNSUPPORTED = {
 """Options that ask for a part which masscli's Transformer lacks, with a name for it."""
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Where the tensors of a model are."""
-
-    kind: Kind
-    prefixes: Mapping[str, str]
-    """How the names of a stack's tensors begin."""
-    head: str = ""
-    """How the names of RoBERTa's output layer begin."""
-
-
 def is_fairseq(content: Any) -> bool:
     """Return whether the content of a file is a checkpoint or a state dict of fairseq."""
     if isinstance(content.get("model"), Mapping):
@@ -112,8 +97,8 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
     options = _options(content)
     _check_request(request)
     _refuse_unsupported(request, options)
-    table = TensorTable(request.path, _todays_names(weights))
-    layout, notes = _find_layout(request, options, table)
+    table = TensorTable(request.path, todays_names(weights))
+    layout, notes = find_layout(request, options, table)
     languages = _stack_languages(request, options, layout)
     sizes = {stack: table.shape(f"{p}embed_tokens.weight")[0] for stack, p in layout.prefixes.items()}
     vocabulary = _vocabulary(request, layout, languages, sizes)
@@ -172,88 +157,7 @@ def _refuse_unsupported(request: ImportRequest, options: Mapping[str, Any]) -> N
             )
 
 
-def _todays_names(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tensors under the names of fairseq 0.12, without buffers and stale copies."""
-    renamed = {}
-    for old_name, tensor in weights.items():
-        name = str(old_name).removeprefix("module.")
-        if _is_stale_copy(name, weights) or name.endswith(_POSITION_BUFFERS):
-            continue
-        name = name.replace(".emb_layer_norm.", ".layernorm_embedding.")
-        # Before 2018 the norms of a layer were a list.
-        is_encoder = name.startswith("encoder")
-        norms = ["self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"]
-        if is_encoder:
-            norms.remove("encoder_attn_layer_norm")
-        for number, norm in enumerate(norms):
-            name = name.replace(f".layer_norms.{number}.", f".{norm}.")
-        renamed[name] = tensor
-    return renamed
-
-
-def _is_stale_copy(name: str, weights: Mapping[str, Any]) -> bool:
-    """Return whether a tensor is what fairseq 0.12 keeps beside the real ones, from before the training."""
-    match = re.fullmatch(r"(.*encoder\.(?:.*\.)?layers\.\d+\.)(in_proj|out_proj|fc1|fc2)_(weight|bias)", name)
-    # In a file that has nothing else, it would be the real one.
-    return match is not None and f"{match[1]}fc1.{match[3]}" in weights
-
-
-def _find_layout(
-    request: ImportRequest, options: Mapping[str, Any], table: TensorTable
-) -> tuple[_Layout, list[str]]:
-    """Return which model the tensors are of, and notes about those that are left behind."""
-    names = table.names()
-    for head, prefix in (("encoder.", "encoder."), ("decoder.", "decoder.")):
-        if f"{prefix}sentence_encoder.embed_tokens.weight" in table:
-            notes = _drop_heads(table, "classification_heads.")
-            layout = _Layout("roberta", {"encoder": f"{prefix}sentence_encoder."}, f"{head}lm_head.")
-            return layout, notes
-    if any(name.startswith("encoders.") for name in names):
-        return _mass_translation_layout(request, options, table)
-    notes = _drop_heads(table, "classification_heads.")
-    if not any(name.startswith("decoder.layers.") for name in names):
-        raise MasscliError(f"{request.path}: holds no decoder", "expected a transformer of fairseq")
-    if not any(name.startswith("encoder.layers.") for name in names):
-        return _Layout("transformer_lm", {"decoder": "decoder."}), notes
-    arch = str(request.arch or options.get("arch") or options.get("_name") or "")
-    # Without options, only the plug-in of MASS has this norm with fused projections.
-    is_fused = "encoder.layers.0.self_attn.in_proj_weight" in table
-    is_mass = arch.startswith("transformer_mass") or (
-        not options and is_fused and "encoder.layernorm_embedding.weight" in table
-    )
-    kind: Kind = "mass_summarization" if is_mass else "transformer"
-    return _Layout(kind, {"encoder": "encoder.", "decoder": "decoder."}), notes
-
-
-def _mass_translation_layout(
-    request: ImportRequest, options: Mapping[str, Any], table: TensorTable
-) -> tuple[_Layout, list[str]]:
-    """Return the layout of one direction: MASS has an encoder and a decoder for each language."""
-    source = request.source or options.get("source_lang")
-    target = request.target or options.get("target_lang")
-    known = sorted({name.split(".")[1] for name in table.names() if name.startswith("encoders.")})
-    if source not in known or f"decoders.{target}.embed_tokens.weight" not in table:
-        raise MasscliError(
-            f"{request.path}: has encoders and decoders of {', '.join(known)}", "choose with -s and -t"
-        )
-    prefixes = {"encoder": f"encoders.{source}.", "decoder": f"decoders.{target}."}
-    left_behind = [name for name in table.names() if not name.startswith(tuple(prefixes.values()))]
-    for name in left_behind:
-        table.drop(name)
-    others = sorted({".".join(name.split(".")[:2]) for name in left_behind})
-    notes = [f"left behind: {', '.join(others)}"] if others else []
-    return _Layout("mass_translation", prefixes), notes
-
-
-def _drop_heads(table: TensorTable, prefix: str) -> list[str]:
-    """Leave out heads of tasks, and return a note about them."""
-    heads = [name for name in table.names() if name.startswith(prefix)]
-    for name in heads:
-        table.drop(name)
-    return [f"left behind: {', '.join(sorted(heads))}"] if heads else []
-
-
-def _stack_languages(request: ImportRequest, options: Mapping[str, Any], layout: _Layout) -> dict[str, str]:
+def _stack_languages(request: ImportRequest, options: Mapping[str, Any], layout: Layout) -> dict[str, str]:
     """Return the language of each stack: by -s and -t, or by the options of the task."""
     source = request.source or options.get("source_lang")
     target = request.target or options.get("target_lang")
@@ -267,7 +171,7 @@ def _stack_languages(request: ImportRequest, options: Mapping[str, Any], layout:
 
 
 def _vocabulary(
-    request: ImportRequest, layout: _Layout, languages: Mapping[str, str], sizes: Mapping[str, int]
+    request: ImportRequest, layout: Layout, languages: Mapping[str, str], sizes: Mapping[str, int]
 ) -> FairseqVocabulary:
     if layout.kind == "mass_summarization":
         request.refuse("MASS for summarization", "spm_model", "bpe_codes", "encoder_json")
@@ -280,7 +184,7 @@ def _vocabulary(
 def _config(
     request: ImportRequest,
     options: Mapping[str, Any],
-    layout: _Layout,
+    layout: Layout,
     stacks: Mapping[str, FairseqStack],
     vocabulary: FairseqVocabulary,
     table: TensorTable,
@@ -317,8 +221,7 @@ def _config(
         "activation_dropout": options.get("activation_dropout", options.get("relu_dropout", 0.0)),
     }
     values |= _sharing(stacks, layout, table)
-    final_norms = [name for name, stack in stacks.items() if stack.has_final_norm]
-    values["final_norm"] = "both" if len(final_norms) == 2 else (final_norms or ["none"])[0]
+    values["final_norm"] = _final_norm(stacks)
     for name, stack in stacks.items():
         if stack.dim != first.dim or stack.has_embedding_norm != first.has_embedding_norm:
             raise MasscliError(
@@ -334,6 +237,14 @@ def _config(
     return resolve(values)
 
 
+def _final_norm(stacks: Mapping[str, FairseqStack]) -> str:
+    """Return which stacks end with a layer norm."""
+    names = [name for name, stack in stacks.items() if stack.has_final_norm]
+    if len(names) == 2:
+        return "both"
+    return names[0] if names else "none"
+
+
 def _decoder_field(field: str) -> str:
     return "decoder_position_type" if field == "positions" else f"decoder_{field}"
 
@@ -342,8 +253,8 @@ def _stack_values(
     request: ImportRequest, options: Mapping[str, Any], name: str, stack: FairseqStack, offset: int
 ) -> dict[str, Any]:
     """Return the fields of which each stack may have its own value."""
-    arch = str(request.arch or options.get("arch") or options.get("_name") or "")
-    heads = request.heads or options.get(f"{name}_attention_heads") or HEADS.get(arch)
+    heads = request.heads or options.get(f"{name}_attention_heads")
+    heads = heads or HEADS.get(architecture(request, options))
     if not isinstance(heads, int):
         raise MasscliError(
             f"{request.path}: does not say its number of attention heads",
@@ -369,7 +280,7 @@ def _stack_values(
     }
 
 
-def _sharing(stacks: Mapping[str, FairseqStack], layout: _Layout, table: TensorTable) -> dict[str, Any]:
+def _sharing(stacks: Mapping[str, FairseqStack], layout: Layout, table: TensorTable) -> dict[str, Any]:
     """Return which token embeddings and output weights are one."""
     tables = [stack.embedding for stack in stacks.values()]
     last = list(stacks.values())[-1]
@@ -395,7 +306,7 @@ def _lm_head(table: TensorTable, prefix: str, vocabulary: FairseqVocabulary) -> 
     return tensors | {"output_biases.shared": FairseqStack.place_rows(bias, range(len(bias)), range(size))}
 
 
-def _streams(options: Mapping[str, Any], layout: _Layout, languages: Mapping[str, str]) -> dict[str, Any]:
+def _streams(options: Mapping[str, Any], layout: Layout, languages: Mapping[str, str]) -> dict[str, Any]:
     """Return what the model was trained for, as streams of a recipe."""
     source, target = languages.get("encoder", ""), languages.get("decoder", "")
     objective, dataset = "translate", f"{source}-{target}"
