@@ -42,6 +42,12 @@ def import_file(request: ImportRequest, family: str | None, output: Path) -> tup
     except (ConfigError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise MasscliError(f"{request.path}: its options do not fit ({reason})") from None
+    # PyTorch raises these for tensors of other shapes than the model's.
+    except (IndexError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise MasscliError(
+            f"{request.path}: its tensors do not fit each other ({reason})", "is the file damaged?"
+        ) from None
     check_tensors(model, request.path)
     settings = {"save_dir": str(output), "stream": model.streams}
     recipe = replace(from_dict(Recipe, settings), model=model.config)

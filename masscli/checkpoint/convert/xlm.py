@@ -55,6 +55,13 @@ def convert_xlm(request: ImportRequest, content: Mapping[str, Any]) -> ForeignMo
         raise MasscliError(f"{request.path}: holds no model", "expected encoder and decoder, or model")
     language_ids = _language_ids(request, params)
     tokenizer, notes = _tokenizer(request, content, list(language_ids))
+    for stack, table in parts.items():
+        rows, pieces = table.shape("embeddings.weight")[0], len(tokenizer.all_pieces())
+        if rows != pieces:
+            raise MasscliError(
+                f"{request.path}: its {stack} has {rows:,} embeddings, its dictionary {pieces:,} pieces",
+                "is the file damaged?",
+            )
     languages = _languages_of_model(parts, language_ids)
     config = _config(request, params, parts, languages)
     tensors: dict[str, Tensor] = {}

@@ -337,6 +337,16 @@ def test_damage_and_unknown_parts_are_named(tmp_path: Path) -> None:
     assert "has no tensor ffns.0.lin2.bias" in message(
         model={key: value for key, value in state.items() if key != "ffns.0.lin2.bias"}
     )
+    assert "16 embeddings, its dictionary 15 pieces" in message(dico_id2word=dict(enumerate(words[:-1])))
+    for name, shape in (
+        ("ffns.0.lin1.weight", ()),
+        ("attentions.0.k_lin.weight", (8, 7)),
+        ("embeddings.weight", (16,)),
+    ):
+        damaged = {**state, name: torch.zeros(shape)}
+        if name == "embeddings.weight":
+            damaged["pred_layer.proj.weight"] = damaged[name]
+        assert "do not fit each other" in message(model=damaged)
     assert "lang2id" in message(params={"n_heads": 2})
     assert "heads" in message(params={"lang2id": {"en": 0}})
     assert "dictionary" in message(dico_id2word={0: "a"})
