@@ -1,8 +1,9 @@
 """Turn a run into files that other programs read.
 
 FOLDER is new. --to huggingface writes config.json, model.safetensors and the vocabulary.
-  Encoders of the families BERT, RoBERTa, ALBERT and ELECTRA, and GPT: models with the choices of a preset
-  (--arch bert-base, roberta-base, albert-base, electra-base, gpt), of any width and depth. A fine-tuned head
+  Encoders of the families BERT, DistilBERT, RoBERTa, XLM-R, CamemBERT, ALBERT and ELECTRA, GPT and GPT-2:
+  models with the choices of a preset (--arch bert-base, distilbert-base, roberta-base, xlm-roberta-base,
+  camembert-base, albert-base, electra-base, gpt, gpt2), of any width and depth. A fine-tuned head
   is exported with its labels where a class there has one like it: of classify and regress (with --head tanh
   for RoBERTa and --head gelu for ELECTRA, as in their papers), tag, extract (--qa-head linear), and choose
   (BERT, ALBERT).
@@ -47,8 +48,8 @@ def run(
         typer.Option(
             "--family",
             metavar="NAME",
-            help="Of a single stack with --to huggingface: bert, roberta, albert, electra or openai-gpt "
-            "(default: the one for this kind of model).",
+            help="Of a single stack with --to huggingface: bert, distilbert, roberta, xlm-roberta, "
+            "camembert, albert, electra, openai-gpt or gpt2 (default: the one for this kind of model).",
         ),
     ] = None,
     source_lang: Annotated[

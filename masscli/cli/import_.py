@@ -7,8 +7,10 @@ fairseq are separate files (--dict); its pieces come from SentencePiece (--spm-m
 (--bpe-codes), from BERT's vocab.txt (--vocab-file) or from GPT-2's files (--encoder-json, --vocab-bpe), or
 text is cut at white space. No file says how its text was prepared: see --moses and --lowercase.
 
-A folder holds config.json, model.safetensors and the vocabulary. The families are BERT, RoBERTa, XLM-R,
-ALBERT, ELECTRA and GPT, and as encoder-decoders BART, mBART, Marian (OPUS-MT), M2M100, NLLB and Pegasus.
+A folder holds config.json, model.safetensors and the vocabulary. The families are BERT, DistilBERT, RoBERTa,
+XLM-R, CamemBERT, ALBERT, ELECTRA, GPT and GPT-2, and as encoder-decoders BART, mBART, Marian (OPUS-MT),
+M2M100, NLLB and Pegasus. Ids are those of the published tokenizer; what only a tokenizer.json says is read
+with Hugging Face's tokenizers (pip install 'masscli[hf]').
 Weights that are missing are drawn at random and named; heads of tasks are left behind. --langs names the
 languages of a multilingual model that are to be used (en_XX or en), or the source and target of Marian.
 

@@ -250,7 +250,7 @@ def _family_of_preset(arch: str) -> Family | None:
     return max(matching, key=lambda family: len(family.preset_prefix))
 
 
-def warn_if_not_exportable(model: ModelConfig) -> str | None:
+def find_export_obstacle(model: ModelConfig) -> str | None:
     """Return why a model with the named size of a published one cannot be exported like it, or None."""
     family = _family_of_preset(model.arch)
     if family is None:

@@ -32,7 +32,13 @@ from masscli.training.setup.architecture import check_vocabularies
 from masscli.training.setup.batch_changes import rescale_positions
 from masscli.training.setup.build_streams import build_objectives, build_stream, restore_objectives
 from masscli.training.setup.build_validator import build_validator
-from masscli.training.setup.notes import note_changed_rate, note_data, note_kept_warmup, note_long_warmup
+from masscli.training.setup.notes import (
+    note_changed_rate,
+    note_data,
+    note_export,
+    note_kept_warmup,
+    note_long_warmup,
+)
 from masscli.training.setup.run_context import RunCheckpoints, RunContext
 from masscli.training.setup.run_folder import (
     check_same_run,
@@ -100,6 +106,7 @@ def build(
     notes += note_data(recipe, streams, context.data, framing)
     if last is None:
         notes += note_long_warmup(recipe, streams[0], state)
+        notes += note_export(recipe)
     else:
         notes += rescale_positions(streams, last.recipe.train, recipe.train, state)
     # The optimizer gets names, because weight decay and layer decay depend on them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from masscli.checkpoint.checkpoint import RunState
+from masscli.checkpoint.convert.model_config import find_export_obstacle
 from masscli.data.batches.framing import Framing
 from masscli.data.storage.data_folder import DataFolder
 from masscli.lexicon.dictionary import unusable_entries
@@ -16,6 +17,14 @@ from masscli.training.recipe import Recipe
 from masscli.training.setup.build_streams import model_lengths
 from masscli.training.setup.compose import ENDLESS_SCHEDULES, default_warmup
 from masscli.training.stream import Stream
+
+
+def note_export(recipe: Recipe) -> list[str]:
+    """Return a note if a model has the named size of a published one, but cannot be exported like it."""
+    obstacle = find_export_obstacle(recipe.model)
+    if obstacle is None:
+        return []
+    return [f"this model of --arch {recipe.model.arch} cannot be exported to Hugging Face: {obstacle}"]
 
 
 def note_data(recipe: Recipe, streams: Sequence[Stream], data: DataFolder, framing: Framing) -> list[str]:

@@ -181,6 +181,21 @@ def test_language_vectors_have_no_counterpart(toy: Path, tmp_path: Path) -> None
     )
 
 
+def test_what_cannot_be_exported_is_said_at_the_start_of_training(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--encoder-layers", "1", "--dim", "16", "--ffn-dim", "16", "--heads", "2", "--max-update", "1"]
+    train = ["pretrain", str(toy), "--objective", "mlm", "--num-workers", "0", "--precision", "fp32", *small]
+    warning = (
+        "this model of --arch bert-base cannot be exported to Hugging Face: "
+        "languages is embedding: Hugging Face's BERT has none"
+    )
+    for number, (languages, expected) in enumerate((("embedding", 1), ("none", 0))):
+        save = str(tmp_path / str(number))
+        assert run([*train, "--arch", "bert-base", "--languages", languages, "--save-dir", save]) == 0
+        assert " ".join(capsys.readouterr().err.split()).count(warning) == expected
+
+
 def test_heads_that_have_no_counterpart_are_left_behind_and_named(toy: Path, tmp_path: Path) -> None:
     ours = random_run(
         "bert-base", toy, tmp_path / "ours", pooler=False
