@@ -83,7 +83,7 @@ def fuzz(reader: Reader, cases: int, seed: int, folder: Path, log: Path | None) 
 def sound_folder(reader: Reader, folder: Path) -> Path:
     """Return the sound input of a reader, which several readers may share; it is made when it is first asked for."""
     name = getattr(reader.make, "__name__", "")
-    sound = folder / (name if name.startswith("make_") else reader.name)
+    sound = folder / (name if name.startswith("make_") else f"sound-{reader.name}")
     if not sound.exists():
         sound.mkdir()
         reader.make(sound)

@@ -368,6 +368,50 @@ import_mass = partial(import_checkpoint, name="mass_ende_1024.pth", codes="codes
 import_fairseq = partial(import_checkpoint, name="checkpoint_best.pt")
 
 
+def peer_readers() -> tuple[Reader, ...]:
+    """Return readers of files of XLM and fairseq, if there are samples of them."""
+    if sound.PEERS is None:
+        return ()
+    xlm: tuple[str, ...] = ()
+    fairseq = (
+        "-s",
+        "en",
+        "-t",
+        "de",
+        "--dict",
+        "en={}/dict.en.txt,de={}/dict.de.txt",
+        "--spm-model",
+        "{}/sentencepiece.bpe.model",
+    )
+    pieces = ("dict.en.txt", "dict.de.txt", "sentencepiece.bpe.model")
+    readers = [
+        _peer_reader("xlm-file", xlm, "xlm/sample-english-only.pth"),
+        _peer_reader("xlm-old-file", ("--bpe-codes", "{}/codes"), "xlm/sample-legacy.pth", "xlm/codes"),
+    ]
+    for name in ("fairseq-a", "fairseq-b"):
+        readers.append(
+            _peer_reader(f"{name}-file", fairseq, *(f"{name}/{file}" for file in ("checkpoint.pt", *pieces)))
+        )
+    return tuple(readers)
+
+
+def _peer_reader(name: str, options: tuple[str, ...], *files: str) -> Reader:
+    def read(folder: Path) -> str:
+        place, made = folder / "model", folder / "made"
+        command(
+            "import",
+            place / Path(files[0]).name,
+            "--output",
+            made,
+            *(option.replace("{}", str(place)) for option in options),
+        )
+        return text_of(
+            {key: digest(tensor) for key, tensor in Checkpoint.open(made).model().state_dict().items()}
+        )
+
+    return Reader(name, sound.make_peer(*files), read, "model", writes=True, pipes=True)
+
+
 # -- the rest -------------------------------------------------------------------------------------------------
 
 
@@ -541,5 +585,6 @@ READERS: dict[str, Reader] = {
         Reader("xlm-old", sound.make_old_mass, import_mass, "model", writes=True),
         Reader("fairseq", sound.make_fairseq, import_fairseq, "model", writes=True),
         Reader("hf-old-pickle", sound.make_old_pickle, import_model, "model", writes=True, pipes=True),
+        *peer_readers(),
     )
 }

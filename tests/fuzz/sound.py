@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -327,3 +328,20 @@ def _questions(path: Path) -> Sequence[Any]:
     return [
         q for article in json.loads(path.read_text())["data"] for p in article["paragraphs"] for q in p["qas"]
     ]
+
+
+PEERS = os.environ.get("MASSCLI_PEERS")
+"""A folder with files that other programs wrote, if there is one."""
+
+
+def make_peer(*names: str) -> Callable[[Path], None]:
+    """Return what makes a folder of files that other programs wrote; the weights come first."""
+
+    def make(folder: Path) -> None:
+        (folder / "model").mkdir()
+        for name in names:
+            shutil.copy(Path(str(PEERS)) / name, folder / "model" / Path(name).name)
+            # Copies of files that may not be written may be.
+            (folder / "model" / Path(name).name).chmod(0o644)
+
+    return make
