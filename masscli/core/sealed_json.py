@@ -19,8 +19,10 @@ def seal(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, CHECKSUM: _checksum(content)}
 
 
-def unseal(sealed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the object without its checksum. Raises SealError if there is none, or if it does not fit."""
+def unseal(sealed: object) -> dict[str, Any]:
+    """Return the object without its checksum. Raises SealError if it has none, or one that does not fit."""
+    if not isinstance(sealed, Mapping):
+        raise SealError("it is not an object")
     content = {key: value for key, value in sealed.items() if key != CHECKSUM}
     if sealed.get(CHECKSUM) != _checksum(content):
         raise SealError("it does not match its checksum")

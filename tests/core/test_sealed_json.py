@@ -15,6 +15,11 @@ def test_order_of_keys_and_white_space_do_not_matter() -> None:
     assert unseal(sealed) == content
 
 
+def test_only_objects_are_sealed() -> None:
+    with pytest.raises(SealError):
+        unseal([1])
+
+
 @pytest.mark.parametrize("change", [{"a": 2}, {"b": 1}, {"checksum": ""}, {"a": "1"}])
 def test_a_change_is_noticed(change: dict[str, object]) -> None:
     with pytest.raises(SealError):

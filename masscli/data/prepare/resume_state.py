@@ -9,6 +9,7 @@ from pathlib import Path
 from masscli.core import files
 from masscli.core.config import config, from_dict, to_dict
 from masscli.core.errors import MasscliError
+from masscli.core.sealed_json import seal, unseal
 from masscli.data.storage.column_writer import WriterState
 from masscli.data.storage.manifest import FilterStats
 
@@ -35,7 +36,7 @@ class ResumeState:
     def read(cls, folder: Path, key: str) -> ResumeState | None:
         """Return the state stored in a folder, or None if there is none with this key."""
         try:
-            state = from_dict(cls, json.loads(files.read_regular(folder / RESUME_FILE)))
+            state = from_dict(cls, unseal(json.loads(files.read_regular(folder / RESUME_FILE))))
         # A state that cannot be read, as one of another version may not, only means to start anew.
         except (OSError, ValueError, RecursionError, MasscliError):
             return None
@@ -45,7 +46,7 @@ class ResumeState:
 
     def write(self, folder: Path) -> None:
         """Write the state atomically; all that it refers to must be on disk already."""
-        files.write_atomic(folder / RESUME_FILE, json.dumps(to_dict(self)).encode())
+        files.write_atomic(folder / RESUME_FILE, json.dumps(seal(to_dict(self))).encode())
 
 
 def add_stats(total: FilterStats | None, new: FilterStats) -> FilterStats:
