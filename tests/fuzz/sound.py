@@ -188,6 +188,7 @@ def make_huggingface(kind: str) -> Callable[[Path], None]:
         if kind == "openai-gpt":
             published.write(place, kind, **more)
             (place / "vocab.txt").unlink()
+            (place / "tokenizer_config.json").unlink(missing_ok=True)
             ids = published.write_merges(place)
             for number in range(published.V):
                 if number not in ids.values():
@@ -196,7 +197,7 @@ def make_huggingface(kind: str) -> Callable[[Path], None]:
         else:
             published.write(place, kind, **more)
             (place / "tokenizer_config.json").write_text(
-                json.dumps({"do_lower_case": True, "strip_accents": None})
+                json.dumps({"do_lower_case": True, "strip_accents": None, "tokenizer_class": "BertTokenizer"})
             )
 
     return make
