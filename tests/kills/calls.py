@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import safetensors.torch
-
 DIED = 77
 """Exit code of a process that was ended here."""
 EVENTS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate")
@@ -104,9 +102,9 @@ def _count_writes(calls: Calls) -> None:
 
 def _count_tensors(calls: Calls) -> None:
     """Safetensors files are written by a library of its own, which opens them itself."""
-    import masscli.checkpoint.checkpoint as checkpoint
+    from masscli.checkpoint import tensor_file
 
-    save = safetensors.torch.save_file
+    save = tensor_file.save_file
 
     def counted_save(tensors: Any, path: Any, *more: Any, **options: Any) -> None:
         calls.end_at(f"open {_name(path)}")
@@ -115,10 +113,7 @@ def _count_tensors(calls: Calls) -> None:
             os.truncate(path, Path(path).stat().st_size // 2)
             os._exit(DIED)
 
-    for module in list(sys.modules.values()):
-        if getattr(module, "save_file", None) is save:
-            module.save_file = counted_save  # type: ignore[attr-defined]
-    assert checkpoint.save_file is counted_save
+    tensor_file.save_file = counted_save  # type: ignore[assignment]
 
 
 class Fork(NamedTuple):

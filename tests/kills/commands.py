@@ -63,21 +63,22 @@ def outputs(*names: str) -> Callable[[Path], Any]:
 
 
 def run_result(folder: Path) -> Any:
-    """Return all that a run has left, but for times and what depends on them."""
+    """Return the last checkpoint of a run and its links, and what is left unfinished.
+
+    A process that dies between a save and what follows it leaves a checkpoint that the next save removes, and a log
+    that ends before its last lines, or within one; nothing is trained again, and the commands skip half a line.
+    """
     run = folder / "made"
+    last = (run / "checkpoints/last").resolve().name
     found = {}
     for name, checksum in files(run).items():
-        # These hold seconds, and the recipe of a checkpoint beside them nothing but the folder.
-        if Path(name).name not in ("state.json", "log.jsonl", "recipe.toml"):
+        path = Path(name)
+        # These hold seconds, and the recipe nothing but the folder.
+        is_timed = path.name in ("state.json", "log.jsonl", "recipe.toml")
+        if not is_timed and (last in path.parts or path.parent.name == "checkpoints"):
             found[name] = checksum
-    events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    # A run that was continued says so; its updates and validations are the same.
-    log = [[event["event"], event["step"]] for event in events if event["event"] in ("stepped", "evaluated")]
-    states = [
-        json.loads(path.read_text())["state"]["step"]
-        for path in sorted(run.glob("checkpoints/step-*/state.json"))
-    ]
-    return found, sorted(map(tuple, log)), states, [path.name for path in run.rglob("*.new")]
+    state = json.loads((run / "checkpoints" / last / "state.json").read_text())["state"]["step"]
+    return found, state, [path.name for path in run.rglob("*.new")]
 
 
 def scores_result(name: str) -> Callable[[Path], Any]:
