@@ -121,7 +121,19 @@ def section_rules(recipe: Recipe) -> dict[str, tuple[UnusedOption, ...]]:
                 "labelled examples that are too long are truncated as the options of the task say",
             ),
         ),
+        "checkpoint": (
+            UnusedOption(
+                not recipe.checkpoint.save,
+                "keep_last keep_best keep_last_epochs keep_optimizer_states",
+                "--no-save saves no checkpoints",
+            ),
+        ),
         "valid": (
+            UnusedOption(
+                valid.disable_validation,
+                "validate_interval_updates validate_interval validate_after_updates max_tokens_valid",
+                "--disable-validation is given",
+            ),
             UnusedOption(
                 not searches, "eval_beam", "nothing is searched for without --eval-bleu or --eval-rouge"
             ),
