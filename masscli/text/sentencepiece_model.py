@@ -76,6 +76,21 @@ class SentencePieceModel:
         scores: list[float] = self.processor.get_score(ids)
         return pieces, scores
 
+    @property
+    def is_unigram(self) -> bool:
+        """Whether this is a unigram model, which alone has several segmentations of a text."""
+        try:
+            self.processor.nbest_encode("a", nbest_size=2)
+        except RuntimeError:
+            return False
+        return True
+
+    def is_text(self, number: int) -> bool:
+        """Return whether a piece is text: not a control piece, a byte, unknown or unused."""
+        processor = self.processor
+        is_other = (processor.is_control, processor.is_byte, processor.is_unknown, processor.is_unused)
+        return not any(is_kind(number) for is_kind in is_other)
+
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
         """Return the pieces; an id beyond the model's end is written as `<id>`."""
         return pieces_of(ids, self._pieces)

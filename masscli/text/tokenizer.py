@@ -53,6 +53,7 @@ from masscli.text.tokenizer_card import (
     read_card,
 )
 from masscli.text.two_vocabularies import TwoVocabularies
+from masscli.text.unigram_sampling import UnigramSampling
 from masscli.text.vocabulary import Vocabulary
 from masscli.text.word_cache import WordCache
 
@@ -274,7 +275,22 @@ class Tokenizer:
                 "leave it out, or make a vocabulary with `masscli preprocess`",
             )
         pieces, scores = self._model.pieces_and_scores()
-        return BpeDropout(pieces, scores, SENTENCEPIECE_SPACE, dropout, max_length)
+        return BpeDropout(pieces, scores, SENTENCEPIECE_SPACE, max_length, dropout)
+
+    def unigram_sampling(self, alpha: float, max_length: int) -> UnigramSampling:
+        """Return a function that samples the pieces of words; see UnigramSampling.
+
+        Raises MasscliError if the model is not a unigram model of SentencePiece.
+        """
+        model = self._model
+        if not isinstance(model, SentencePieceModel) or not model.is_unigram:
+            raise MasscliError(
+                "--unigram-alpha: the vocabulary is not a unigram model of SentencePiece",
+                "leave it out; --bpe-dropout is for vocabularies that `masscli preprocess` has trained",
+            )
+        pieces, scores = model.pieces_and_scores()
+        of_text = [score if model.is_text(number) else None for number, score in enumerate(scores)]
+        return UnigramSampling(pieces, of_text, SENTENCEPIECE_SPACE, max_length, alpha)
 
     def all_pieces(self) -> list[str]:
         """Return every piece of the model, in the order of the ids."""

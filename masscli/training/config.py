@@ -159,6 +159,9 @@ class TrainConfig:
     bpe_dropout: float = 0.0
     """Split words into other pieces each time they are read: the probability of leaving out a merge
     (Provilkov et al. 2020: 0.1). Sentences get longer than --max-tokens counts them, and reading slower."""
+    unigram_alpha: float | None = None
+    """Sample the pieces of words each time they are read, from a unigram vocabulary of SentencePiece: the
+    exponent of their probabilities (subword regularization, Kudo 2018: 0.1 to 0.5)."""
     min_loss_scale: float = 1e-4
     """Stop when the loss scale of fp16 has fallen below this."""
     process_timeout: float = 30.0
@@ -172,6 +175,12 @@ class TrainConfig:
             *positive(self, "max_tokens", "batch_size", "update_freq", "batch_reuse"),
             *positive(self, "batch_size_multiple", "length_multiple"),
             *positive(self, "max_update", "max_epoch", "stop_time_hours", "threads", "process_timeout"),
+            *positive(self, "unigram_alpha"),
+            (
+                self.unigram_alpha is None or not self.bpe_dropout,
+                "unigram_alpha",
+                "cannot be combined with bpe_dropout",
+            ),
             *positive(self, "stop_min_lr"),
             *positive(self, "max_source_positions", "max_target_positions", "min_loss_scale", "log_interval"),
             *not_negative(self, "num_workers"),

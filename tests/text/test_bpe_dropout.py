@@ -55,7 +55,7 @@ def test_the_text_stays_whatever_is_dropped(tokenizer: Tokenizer) -> None:
 def test_a_merge_is_left_out_with_its_probability() -> None:
     """`ab` has one merge; `abc` has two ways, by the scores ab before bc."""
     pieces, scores = ["a", "b", "c", "ab", "bc", "abc"], [-9.0, -9.0, -9.0, 0.0, -1.0, -2.0]
-    segment = BpeDropout(pieces, scores, "_", 0.3, 100)
+    segment = BpeDropout(pieces, scores, "_", 100, 0.3)
     rng = np.random.default_rng(3)
     counts = Counter(tuple(segment(np.array([3]), rng).tolist()) for _ in range(20_000))
     assert counts[(3,)] / 20_000 == pytest.approx(0.7, abs=0.01)

@@ -8,13 +8,15 @@ from typing import Any, cast
 from masscli.checkpoint.checkpoint import OBJECTIVES, Checkpoint, load_tensors
 from masscli.core.errors import MasscliError
 from masscli.core.schedule import parse_schedule
-from masscli.data.batches.dataset import SPECIAL_TOKENS, LineDataset
+from masscli.data.batches.dataset import SPECIAL_TOKENS, Dataset, LineDataset
 from masscli.data.batches.framing import Framing
 from masscli.data.batches.loader import BatchBuilder
 from masscli.data.batches.sampler import BatchLimits, BatchSampler
+from masscli.data.storage.data_folder import DataFolder
 from masscli.objectives.objective import Objective, ObjectiveContext
 from masscli.objectives.registry import objective_class
 from masscli.objectives.shared.evaluable_objective import EvaluableObjective
+from masscli.text.resegmentation import Resegmenter
 from masscli.training.recipe import Recipe
 from masscli.training.setup.run_context import RunContext
 from masscli.training.stream import Stream
@@ -67,22 +69,35 @@ def build_stream(
     elif piece_length is not None:
         option, _ = piece_length
         limits = limits._replace(shortening_options=f"--{option.replace('_', '-')}")
-    segment = None
-    if recipe.train.bpe_dropout:
-        if not isinstance(dataset, LineDataset):
-            raise MasscliError(
-                f"--bpe-dropout: {name} does not read sentences or pairs of sentences", "leave it out"
-            )
-        longest = min(model_lengths(recipe, framing)) - SPECIAL_TOKENS - dataset.extra_tokens
-        segment = data.tokenizer().bpe_dropout(recipe.train.bpe_dropout, longest)
     return Stream(
         name,
         objective,
-        BatchBuilder(name, dataset, collator, recipe.seed, segment),
+        BatchBuilder(
+            name, dataset, collator, recipe.seed, _resegmenter(name, recipe, dataset, data, framing)
+        ),
         BatchSampler(len(dataset), dataset.sizes, limits, recipe.seed, name),
         config.sampling_weight,
         parse_schedule(config.loss_weight),
     )
+
+
+def _resegmenter(
+    name: str, recipe: Recipe, dataset: Dataset, data: DataFolder, framing: Framing
+) -> Resegmenter | None:
+    """Return what splits the words of a stream anew, if an option asks for it.
+
+    Raises MasscliError if the stream does not read sentences, or the vocabulary is of another kind.
+    """
+    train = recipe.train
+    if not train.bpe_dropout and train.unigram_alpha is None:
+        return None
+    if not isinstance(dataset, LineDataset):
+        option = "--bpe-dropout" if train.bpe_dropout else "--unigram-alpha"
+        raise MasscliError(f"{option}: {name} does not read sentences or pairs of sentences", "leave it out")
+    longest = min(model_lengths(recipe, framing)) - SPECIAL_TOKENS - dataset.extra_tokens
+    if train.unigram_alpha is not None:
+        return data.tokenizer().unigram_sampling(train.unigram_alpha, longest)
+    return data.tokenizer().bpe_dropout(train.bpe_dropout, longest)
 
 
 def model_lengths(recipe: Recipe, framing: Framing) -> tuple[int, int]:
