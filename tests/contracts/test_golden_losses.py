@@ -32,6 +32,7 @@ def run(words: Sequence[str], patch: pytest.MonkeyPatch) -> None:
     This is the only function that depends on internal names of the package.  Back-translation generates with
     a float32 copy of the model, because the search does not support float64.
     """
+    from masscli.api import training
     from masscli.cli.app import dispatch
     from masscli.training.setup import build as assembly
 
@@ -53,6 +54,8 @@ def run(words: Sequence[str], patch: pytest.MonkeyPatch) -> None:
         return prepare(twin, batch)
 
     patch.setattr(assembly, "build", doubled)
+    # It has the function under its own name, since it was imported before.
+    patch.setattr(training, "build", doubled)
     # Some losses are computed in float32 whatever the type of the weights is.
     patch.setattr(torch.Tensor, "float", torch.Tensor.double)
     patch.setattr(os, "fsync", lambda descriptor: None)
