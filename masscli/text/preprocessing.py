@@ -9,11 +9,12 @@ all of these marks (Sennrich et al. 2016).
 
 from __future__ import annotations
 
-import functools
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from masscli.text import moses
 
 CEDILLAS_TO_COMMAS = str.maketrans("şţŞŢ", "șțȘȚ")
 MARKED_TO_PLAIN = str.maketrans("şţŞŢșțȘȚăĂâÂîÎ", "stSTstSTaAaAiI")
@@ -47,15 +48,13 @@ class TextPreprocessing:
     def apply(self, lines: Sequence[str], language: str) -> Sequence[str]:
         """Return the lines after preparation, ready to be split into pieces."""
         if self.normalize:
-            normalizer = _normalizer(language)
-            lines = [_blank_non_printing(normalizer.normalize(line)) for line in lines]
+            lines = [_blank_non_printing(moses.normalize(line, language)) for line in lines]
         lines = self.map_letters(lines, language)
         if self.published in ("albert", "albert-keep-accents"):
             lines = [_as_albert(line, self.published == "albert") for line in lines]
         # The tokenizer knows abbreviations by their case, so it comes before lower-casing.
         if self.moses:
-            tokenizer = _tokenizer(language)
-            lines = [tokenizer.tokenize(line, return_str=True, escape=False) for line in lines]
+            lines = [moses.tokenize(line, language) for line in lines]
         if self.lowercase:
             lines = [line.lower() for line in lines]
         return lines
@@ -77,9 +76,7 @@ class TextPreprocessing:
         """Undo Moses tokenization as the language requires. Case, punctuation and letters stay."""
         if not self.moses:
             return line
-        # Nothing was escaped by the tokenizer, so nothing is unescaped.
-        text: str = _detokenizer(language).detokenize(line.split(" "), unescape=False)
-        return text
+        return moses.detokenize(line, language)
 
 
 def _as_albert(line: str, strip_accents: bool) -> str:
@@ -107,28 +104,3 @@ def _blank_non_printing(line: str) -> str:
         is_non_printing = unicodedata.category(letter)[0] == "C"
         letters.append(" " if is_non_printing else letter)
     return "".join(letters)
-
-
-# sacremoses is slow to import and its objects are slow to make, so there is one of each kind for each
-# language, made when it is needed first.
-
-
-@functools.cache
-def _normalizer(language: str) -> Any:
-    from sacremoses import MosesPunctNormalizer
-
-    return MosesPunctNormalizer(lang=language, pre_replace_unicode_punct=True)
-
-
-@functools.cache
-def _tokenizer(language: str) -> Any:
-    from sacremoses import MosesTokenizer
-
-    return MosesTokenizer(lang=language)
-
-
-@functools.cache
-def _detokenizer(language: str) -> Any:
-    from sacremoses import MosesDetokenizer
-
-    return MosesDetokenizer(lang=language)

@@ -39,6 +39,7 @@ from masscli.text.model_kinds import (
     detect_kind,
     open_model,
 )
+from masscli.text.moses import detokenize_wordpiece
 from masscli.text.numbered_sentencepiece import NumberedSentencePieceModel
 from masscli.text.preprocessing import TextPreprocessing
 from masscli.text.sentencepiece_model import SentencePieceModel, train_sentencepiece
@@ -258,6 +259,8 @@ class Tokenizer:
         left_out = self.vocab.special_ids - {self.vocab.unk}
         model = self._language_models.get(language, self._model)
         text = model.decode([int(i) for i in ids if int(i) not in left_out])
+        if self.model_kind == WORDPIECE:
+            return detokenize_wordpiece(text, language)
         return self.preprocessing.undo(text, language)
 
     def ids_to_pieces(self, ids: Sequence[int]) -> list[str]:

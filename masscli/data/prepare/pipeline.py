@@ -45,9 +45,10 @@ from masscli.data.prepare.folder_contents import (
 from masscli.data.prepare.inputs import STDIN, RequestedInputs, find_inputs
 from masscli.data.prepare.publish import is_up_to_date, locked, publish, remove_partial
 from masscli.data.prepare.resume_state import ResumeState
+from masscli.data.prepare.round_trip import round_trip_warnings
 from masscli.data.prepare.shard_builder import DROPPED_FILE, ShardBuilder, smallest_ids_dtype
 from masscli.data.prepare.text_groups import TextGroup, group_files, identical_sides
-from masscli.data.prepare.vocabulary_sample import make_vocabulary
+from masscli.data.prepare.vocabulary_sample import make_vocabulary, training_files
 from masscli.data.prepare.worker_pool import WorkerPool
 from masscli.data.storage.column_writer import ResumeError
 from masscli.data.storage.manifest import (
@@ -288,6 +289,10 @@ def prepare_encoding(run: Run) -> None:
     # A vocabulary that is trained on this text has whatever letters it has.
     if verb == "adopted" and lacks_capitals(tokenizer):
         run.progress.warn("the vocabulary has no capital letters, which will be unknown: add --lowercase")
+    if tokenizer.preprocessing.moses:
+        files = training_files(run.groups, run.scans, run.inputs.languages)
+        for warning in round_trip_warnings(files, tokenizer.preprocessing):
+            run.progress.warn(warning)
     if needs_survey(run.config, run.groups):
         write_survey(run.groups, run.scans, run.config, run.folder)
 

@@ -1,0 +1,59 @@
+"""Measure how much of a text comes back from Moses tokenization as it was.
+
+Generated text is detokenized, so what does not come back cannot be generated either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from masscli.data.prepare.chunks import cut_chunks
+from masscli.text.corpus import FileScan
+from masscli.text.preprocessing import TextPreprocessing
+
+SAMPLED_LINES = 500
+"""Lines of each language that are tried, evenly spaced in the beginning of its first file."""
+WORTH_SAYING = 0.01
+"""Share of changed lines from which there is a warning."""
+SHOWN_LETTERS = 12
+"""How many characters around a difference are shown."""
+
+
+def round_trip_warnings(
+    files: Mapping[str, Sequence[FileScan]], preprocessing: TextPreprocessing
+) -> list[str]:
+    """Return a warning for each language of which many lines do not come back from tokenization."""
+    warnings = []
+    for language, scans in files.items():
+        lines = _sample(scans)
+        changed = []
+        for line in lines:
+            again = preprocessing.undo(preprocessing.apply([line], language)[0], language)
+            if again != line:
+                changed.append((line, again))
+        if len(changed) > WORTH_SAYING * len(lines):
+            before, after = _difference(*changed[0])
+            warnings.append(
+                f"--moses: {len(changed)} of {len(lines)} sampled lines of {language} do not come back from "
+                f"tokenization as they were, such as {before!r} as {after!r}: so they cannot be generated"
+            )
+    return warnings
+
+
+def _sample(scans: Sequence[FileScan]) -> list[str]:
+    """Return some lines, with single spaces, and without blank ones."""
+    if not scans:
+        return []
+    (first_chunk,) = next(cut_chunks([scans[0]]))
+    lines = first_chunk.lines()
+    step = max(1, len(lines) // SAMPLED_LINES)
+    return [" ".join(line.split()) for line in lines[::step][:SAMPLED_LINES] if line.strip()]
+
+
+def _difference(before: str, after: str) -> tuple[str, str]:
+    """Return the surroundings of the first difference of two lines."""
+    place = 0
+    while place < min(len(before), len(after)) and before[place] == after[place]:
+        place += 1
+    start = max(0, place - SHOWN_LETTERS)
+    return before[start : place + SHOWN_LETTERS], after[start : place + SHOWN_LETTERS]
