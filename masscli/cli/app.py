@@ -50,7 +50,7 @@ COMMANDS = {
 """The summary of each command. Its module is masscli/cli/NAME.py, with _ for - and with a _ behind a word
 that is a keyword of Python."""
 
-SHARING_COMMANDS = {"pretrain", "finetune", "generate"}
+SHARING_COMMANDS = {"pretrain", "finetune", "generate", "predict"}
 """The commands that share their work among the processes of torchrun; others run in the first process."""
 
 ABOUT = """\

@@ -26,6 +26,7 @@ import typer
 
 from masscli.cli.output import writer
 from masscli.cli.score_inputs import PREDICTION_COLUMN
+from masscli.core import distributed
 from masscli.core.errors import MasscliError
 from masscli.generation.config import PredictConfig
 from masscli.objectives.extract.options import ExtractOptions
@@ -52,17 +53,24 @@ def run(
     from masscli.api.model import load
 
     started = time.perf_counter()
-    opened = load(path, device=command.device, precision=command.precision)
+    device, precision = _start_process(command)
+    opened = load(path, device=device, precision=precision)
     model = opened.task_model(command.stream, command.null_threshold)
     input_format = _input_format(command, model)
     _check_options(command, input_format, path, model)
     table = model.read(command.input, input_format)
     if command.format == "tsv":
         _check_new_columns(command, table)
+    if distributed.rank > 0:
+        # The first process gets these outputs, too, and alone writes them.
+        model.outputs(table, command.batch_tokens)
+        distributed.stop()
+        return
     # Both outputs are opened now, so that a path that cannot be written is known before the work begins.
     probabilities = nullcontext() if command.na_prob is None else writer(command.na_prob, "--na-prob")
     with writer(command.output) as write, probabilities as write_probabilities:
         outputs, warnings = model.outputs(table, command.batch_tokens)
+        distributed.stop()
         predictions = model.answers(table, outputs)
         write(_format_predictions(command.format, table, predictions))
         if write_probabilities is not None:
@@ -82,6 +90,30 @@ def run(
     )
 
 
+def _start_process(command: PredictConfig) -> tuple[str, str]:
+    """Join the other processes if there are some, and return the device and the precision of this one.
+
+    All processes read the whole input, and share its batches.
+    """
+    if distributed.world_size == 1:
+        return command.device, command.precision
+    import torch
+
+    from masscli.training.precision import choose_device, choose_dtype
+
+    if str(command.input) == "-":
+        raise MasscliError("--input -: processes cannot share standard input", "give a file with --input")
+    device = choose_device(command.device, distributed.local_rank)
+    distributed.start(device)
+    precision = command.precision
+    if precision == "auto":
+        # It may depend on a measurement, whose result must be the same for all.
+        is_bf16 = choose_dtype(precision, device) == torch.bfloat16
+        first = distributed.broadcast(torch.tensor(int(is_bf16), device=device))
+        precision = "bf16" if int(first) else "fp32"
+    return str(device), precision
+
+
 def _input_format(command: PredictConfig, model: TaskModel) -> str:
     """Return the format of the input: as asked for, by the name of the file, or the usual one of the task.
 
@@ -92,7 +124,8 @@ def _input_format(command: PredictConfig, model: TaskModel) -> str:
     known = model.options.formats
     guessed = guess_format(command.input)
     input_format = command.input_format or guessed or known[0]
-    if command.input_format is None and guessed is None and "tsv" in known:
+    is_unclear = command.input_format is None and guessed is None and "tsv" in known
+    if is_unclear and distributed.rank == 0:
         print(
             f"reading {command.input} as {input_format}, with a header; --input-format lines reads bare text",
             file=sys.stderr,

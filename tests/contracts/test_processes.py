@@ -21,6 +21,7 @@ from masscli.training.fsdp import check_can_shard
 from masscli.training.recipe import Recipe
 from masscli.training.trainer import Trainer
 from tests.toy import recipe
+from tests.toy_tasks import ENCODER, finetune
 from tests.training.test_trainer import at, last, same_run, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -343,6 +344,27 @@ def test_generate_shares_the_lines_and_keeps_their_order(args: list[str], transl
     assert (alone.returncode, together.returncode) == (0, 0), together.stderr
     assert together.stdout == alone.stdout
     assert together.stderr.count(" 22 lines in ") == 1
+
+
+def test_predict_shares_the_examples_and_keeps_their_order(labelled: Path, tmp_path: Path) -> None:
+    finetune(labelled, tmp_path / "run", "--task", "classify", "--table", "one", *ENCODER, updates=2)
+    command = [
+        "predict",
+        str(tmp_path / "run"),
+        "--input",
+        str(labelled / "valid.tsv"),
+        "--format",
+        "jsonl",
+    ]
+    command += ["--precision", "fp32", "--batch-tokens", "40"]
+    alone = subprocess.run([sys.executable, "-m", "masscli", *command], capture_output=True, text=True)
+    together = subprocess.run(torchrun(command), capture_output=True, text=True, timeout=200)
+    assert (alone.returncode, together.returncode) == (0, 0), together.stderr
+    assert together.stdout == alone.stdout
+    assert together.stderr.count("predicted 12 examples") == 1
+    command[3] = "-"
+    refused = subprocess.run(torchrun(command), capture_output=True, text=True, timeout=200)
+    assert refused.stderr.count("error: --input -: processes cannot share standard input") == 1
 
 
 def test_other_commands_run_once(translating: Path) -> None:
