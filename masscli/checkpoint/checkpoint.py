@@ -104,6 +104,8 @@ class RunState:
     generation: dict[str, str] = field(default_factory=dict)
     """How the program of an imported model generates by default: fields of GenerationConfig,
     as they are typed."""
+    attribution: tuple[str, ...] = ()
+    """Where imported weights are from, and their licences, as far as their folder says it."""
     cpu_precision: Literal["", "bf16", "fp32"] = ""
     """What `--precision auto` chose on a CPU."""
 

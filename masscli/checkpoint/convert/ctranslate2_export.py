@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from masscli.checkpoint.checkpoint import Checkpoint
+from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.one_direction import DirectedModel, fold_direction, output_layer
 from masscli.checkpoint.convert.token_names import token_names
 from masscli.core.errors import MasscliError
-from masscli.core.files import fsync_path, new_folder
+from masscli.core.files import fsync_path, new_folder, write_synced
 from masscli.models.config import ModelConfig
 from masscli.text.vocabulary import Vocabulary
 
@@ -56,6 +57,8 @@ def export_ctranslate2(
     try:
         with new_folder(output) as folder:
             convert_directed(ctranslate2, directed, names, tokenizer.vocab, folder, quantization, True)
+            for name, content in notice_file(checkpoint.state.attribution).items():
+                write_synced(folder / name, content)
     except OSError as error:
         raise MasscliError(
             f"--output {output}: cannot be written ({error.strerror})", "choose another folder"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
+from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.families import FAMILIES, Family
 from masscli.checkpoint.convert.folder import CONFIG, write_folder
 from masscli.checkpoint.convert.model_config import choose_family, position_offset, write_config
@@ -64,7 +65,8 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
     if converted_head is None and family.lm_head and not model.head_transform:
         notes.append(f"the model has no transform before its output layer, but {class_name} has one")
     config_file = _to_json({"architectures": [class_name], **config, **head_config})
-    write_folder(output, {**vocabulary.files, CONFIG: config_file}, tensors)
+    files = {**vocabulary.files, **notice_file(checkpoint.state.attribution), CONFIG: config_file}
+    write_folder(output, files, tensors)
     return notes + vocabulary.notes
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import RunState
+from masscli.checkpoint.convert.attribution import read_attribution
 from masscli.checkpoint.convert.families import FAMILIES, Family
 from masscli.checkpoint.convert.folder import CONFIG, read_json, read_weights
 from masscli.checkpoint.convert.model_config import check_padding, read_config
@@ -55,7 +56,9 @@ def import_folder(
     # A stream for the head of the objective; the recipe says that no update was made.
     stream = {family.objective: {"dataset": languages[0], "objective": {"name": family.objective}}}
     recipe = replace(from_dict(Recipe, {"save_dir": str(output), "stream": stream}), model=model)
-    state = RunState(vocab_fingerprint=tokenizer.vocab.fingerprint)
+    state = RunState(
+        vocab_fingerprint=tokenizer.vocab.fingerprint, attribution=read_attribution(folder, config)
+    )
     objective = {f"{family.objective}.{name}": tensor for name, tensor in imported.objective.items()}
     path = checkpoint.save_new_run(output, recipe, state, tokenizer, imported.model, objective)
 

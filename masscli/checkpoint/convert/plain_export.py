@@ -7,6 +7,7 @@ from pathlib import Path
 
 from masscli.checkpoint import checkpoint as checkpoints
 from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
+from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.folder import CONFIG, WEIGHTS
 from masscli.checkpoint.tensor_file import save_tensors
 from masscli.core.config import to_dict
@@ -54,6 +55,8 @@ def export_safetensors(checkpoint: Checkpoint, output: Path) -> list[str]:
             for path in folder.iterdir():
                 fsync_path(path)
             write_synced(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+            for name, content in notice_file(checkpoint.state.attribution).items():
+                write_synced(folder / name, content)
     except OSError as error:
         raise MasscliError(
             f"--output {output}: cannot be written ({error.strerror})", "choose another folder"

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from masscli.checkpoint import checkpoint
 from masscli.checkpoint.checkpoint import RunState
+from masscli.checkpoint.convert.attribution import read_attribution
 from masscli.checkpoint.convert.bart import read_bart
 from masscli.checkpoint.convert.folder import CONFIG, read_weights
 from masscli.checkpoint.convert.generation_settings import read_generation_settings
@@ -107,6 +108,7 @@ def import_seq2seq(
     state = RunState(
         vocab_fingerprint=tokenizer.vocab.fingerprint,
         generation=read_generation_settings(folder, config, forced),
+        attribution=read_attribution(folder, config),
     )
     saved = checkpoint.save_new_run(output, recipe, state, tokenizer, imported, {})
     vocabulary_note = f"vocabulary {vocabulary.path}: {size:,} ids"

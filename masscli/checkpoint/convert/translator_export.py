@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from masscli.checkpoint.checkpoint import Checkpoint, require_empty_folder
+from masscli.checkpoint.convert.attribution import notice_file
 from masscli.checkpoint.convert.fast_tokenizer import fast_tokenizer_files
 from masscli.checkpoint.convert.folder import CONFIG, write_folder
 from masscli.checkpoint.convert.generation_settings import GENERATION_CONFIG, write_generation_settings
@@ -43,6 +44,7 @@ def export_translator(checkpoint: Checkpoint, source: str, target: str, output: 
     generation = {**special_ids, **_search_settings(directed, vocab, checkpoint.state.generation)}
     lines, tried = _lines_to_try(checkpoint, source, target)
     files, tokenizer_note = fast_tokenizer_files(tokenizer, directed, lines)
+    files |= notice_file(checkpoint.state.attribution)
     files[CONFIG] = _to_json(config)
     files[GENERATION_CONFIG] = _to_json(generation)
     write_folder(output, files, tensors)

@@ -165,7 +165,9 @@ def _run_state(
         )
         # How the program of an imported model generates is a habit of its users, and stays.
         if recipe.init_from is not None:
-            state.generation = context.open_checkpoint(recipe.init_from).state.generation
+            initial = context.open_checkpoint(recipe.init_from).state
+            state.generation = initial.generation
+            state.attribution = initial.attribution
     # Both fingerprints have been compared with those of the last checkpoint, or are new.
     state.vocab_fingerprint = context.data.vocab.fingerprint
     state.data_fingerprint = context.data_fingerprint(recipe.stream)
