@@ -37,7 +37,7 @@ def read_attribution(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]
 
 
 def notice_file(attribution: Sequence[str]) -> dict[str, bytes]:
-    """Return the file that says where the weights of a run are from, by its name; none if they are its own."""
+    """Return the file that says where the weights of a run are from, by its name; none for its own."""
     if not attribution:
         return {}
     listed = "".join(f"- {line}\n" for line in attribution)
