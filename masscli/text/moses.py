@@ -18,7 +18,7 @@ LAST_FULL_STOP = re.compile(r"(?<=[^\s.])\.$")
 """A full stop that is a part of the last word."""
 MARKS = (
     # Times and scores, such as 10:30.
-    (re.compile(r"(?<=\d): (?=\d)"), ":"),
+    (re.compile(r"(?<=\d): (?=\d)|(?<=\d) : (?=\d\d\b)"), ":"),
     # Alternatives and dates, such as and/or and 24/7.
     (re.compile(r"(?<=\w) / (?=\w)"), "/"),
     # Numbers, such as #151.

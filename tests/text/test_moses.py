@@ -56,7 +56,7 @@ ROUND_TRIPS = {
     "de": [
         "Das kostet 3,50 € am Tag.", "Um 10:30 Uhr.", "»Ja«, sagte er, »komm!«", "„Ja“, sagte er.", "Wie geht's?",
     ],
-    "fr": ["C\u2019est l\u2019eau d\u2019hier.", "C'est l'eau.", "Il attend\u2026", "« Oui », dit-il."],
+    "fr": ["C\u2019est l\u2019eau d\u2019hier.", "C'est l'eau.", "Il attend\u2026", "« Oui », dit-il.", "Il est 10:30."],
     "it": ["L\u2019acqua è «buona»."],
     "ro": ["El spune „da” și pleacă.", "La ora 6:30."],
 }  # fmt: skip
