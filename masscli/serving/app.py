@@ -117,7 +117,7 @@ def build_app(batcher: Batcher, metrics: Metrics) -> ASGIApp:
         routes.append(Route(path, _page_file(name, media_type), methods=["GET"]))
     app = Starlette(
         routes=routes,
-        exception_handlers={RefusedError: _refuse, HTTPException: _refuse_http},
+        exception_handlers={RefusedError: _refuse, HTTPException: _refuse_http, Exception: _apologise},
     )
     # A redirect would repeat the Host header.
     app.router.redirect_slashes = False
@@ -157,6 +157,11 @@ async def _refuse(request: Request, error: Exception) -> Response:
 async def _refuse_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+
+
+async def _apologise(request: Request, error: Exception) -> Response:
+    # A bug of ours; its traceback goes to the log.
+    return JSONResponse({"error": "internal error"}, 500)
 
 
 def _with_headers(app: ASGIApp) -> ASGIApp:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +48,25 @@ def test_a_pipe_is_answered_line_by_line(
         assert answers == [answer.strip() for answer in expected[2 * number : 2 * number + 2]]
     rest, messages = process.communicate(timeout=60)
     assert (rest, messages, process.returncode) == ("", "", 0)
+
+
+def test_a_terminal_is_answered_line_by_line(run_folder: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "masscli", "interactive", str(run_folder), "--precision", "fp32"],
+        stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+    )  # fmt: skip
+    os.close(theirs)
+    assert process.stdout is not None
+    for line in ("ba be", "bo bu"):
+        os.write(ours, f"{line}\n".encode())
+        assert process.stdout.readline().strip()
+    # Ctrl-D
+    os.write(ours, b"\x04")
+    rest, messages = process.communicate(timeout=60)
+    os.close(ours)
+    assert (rest, process.returncode) == ("", 0)
+    assert messages == "en to de; an end of file (Ctrl-D) ends the command\n"
 
 
 def test_scores_and_placeholders(
