@@ -9,17 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from masscli.checkpoint.convert.bpe_files import read_byte_level
 from masscli.checkpoint.convert.folder import read_json_if_present
+from masscli.checkpoint.convert.published_vocabulary import UnreadableError
 from masscli.checkpoint.convert.seq2seq_vocabulary import (
     TOKENIZER_CONFIG,
     Seq2SeqVocabulary,
     place_pieces,
     read_ids,
 )
+from masscli.checkpoint.convert.tokenizer_files import TOKENIZER, read_tokenizer_files
 from masscli.core.errors import MasscliError
 from masscli.core.files import read_regular
 from masscli.text.byte_level_bpe import pack_byte_level_bpe
 from masscli.text.corpus import decode_text
+from masscli.text.preprocessing import TextPreprocessing
+from masscli.text.tokenizer import Tokenizer
 
 _SPECIAL = {
     "<s>": "<s>",
@@ -34,8 +39,10 @@ _SPECIAL = {
 
 
 def read_bart(folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]) -> Seq2SeqVocabulary:
-    """Read vocab.json and merges.txt. Raises MasscliError if they are missing or not BART's."""
+    """Read vocab.json and merges.txt, or tokenizer.json. Raises MasscliError if they are not BART's."""
     path = folder / "vocab.json"
+    if not path.exists() and (folder / TOKENIZER).exists():
+        return _read_tokenizer_json(folder, size)
     ids = read_ids(path)
     missing = [piece for piece in _SPECIAL.values() if piece not in ids]
     if missing:
@@ -51,6 +58,17 @@ def read_bart(folder: Path, config: dict[str, Any], size: int, languages: Sequen
         add_prefix_space=settings.get("add_prefix_space") is True,
     )
     return Seq2SeqVocabulary(path, model, {"source_bos": True}, forced_prefix=(ids["<s>"],))
+
+
+def _read_tokenizer_json(folder: Path, size: int) -> Seq2SeqVocabulary:
+    """Read the one file that version 5 of the library writes for a tokenizer."""
+    files = read_tokenizer_files(folder, "BartTokenizer")
+    try:
+        published = read_byte_level(files, size)
+    except UnreadableError as error:
+        raise MasscliError(f"{folder / TOKENIZER}: {error}", "expected BART's tokenizer") from None
+    start = Tokenizer.from_bytes(published.path, published.model, TextPreprocessing(), ()).vocab.bos
+    return Seq2SeqVocabulary(published.path, published.model, {"source_bos": True}, forced_prefix=(start,))
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:

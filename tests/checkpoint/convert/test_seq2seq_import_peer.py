@@ -170,6 +170,22 @@ def test_ids_are_those_of_their_tokenizers(name: str, tmp_path: Path) -> None:
             assert ours.decode(ours.encode(line, "de"), "de") == line
 
 
+def test_a_tokenizer_in_one_file_has_the_same_ids(tmp_path: Path) -> None:
+    make_peer("bart", tmp_path / "theirs", {})
+    theirs = transformers.BartTokenizer.from_pretrained(tmp_path / "theirs")
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / "theirs" / name).unlink()
+    theirs.save_pretrained(tmp_path / "theirs")
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / "theirs" / name).unlink(missing_ok=True)
+    import_folder(tmp_path / "theirs", tmp_path / "run", ("en",), allow_pickle=False)
+    run = Checkpoint.open(tmp_path / "run")
+    for line in [*LINES, "  bab  BAB q", "", "ßa"]:
+        framed = run.framing().encoder_input(run.tokenizer().encode(line, "en"), "en").tolist()
+        assert framed == theirs(line).input_ids, line
+    assert run.framing().forced_tokens("en") == [0]
+
+
 def test_generation_settings_survive_import_and_export(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
