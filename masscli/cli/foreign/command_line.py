@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ SCRIPTS = {
 }
 """The program that a word of a command line starts. An empty one has no command line of flags."""
 
+SEPARATORS = ";&|<>"
+"""What ends a command in a shell."""
 KNOWN = (
     "fairseq-preprocess, fairseq-train, fairseq-generate, fairseq-interactive, train.py of XLM and MASS, "
     "run_translation.py"
@@ -58,11 +61,9 @@ class ForeignCommand:
 def parse_foreign(text: str) -> ForeignCommand:
     """Take a command line apart. Raises MasscliError if its quotes are open or its program is unknown."""
     try:
-        # A backslash at the end of a line joins it with the next one.
-        words = shlex.split(re.sub(r"\\\s*\n", " ", text), comments=True)
+        words = _join_tuples(_split_words(text))
     except ValueError as error:
         raise MasscliError(f"the command line cannot be read: {error}", "close its quotes") from None
-    words = _join_tuples(words)
     start = _find_script(words)
     script = PurePath(words[start])
     name = SCRIPTS[script.name]
@@ -70,8 +71,24 @@ def parse_foreign(text: str) -> ForeignCommand:
     if script.name == "train.py" and "fairseq" in str(script):
         name = "fairseq-train"
     program = programs()[name]
-    flags, arguments = _split(program, words[start + 1 :])
+    # The command ends where the shell would begin another, or send its output to a file.
+    own_words = itertools.takewhile(lambda word: not _ends_command(word), words[start + 1 :])
+    flags, arguments = _split(program, list(own_words))
     return ForeignCommand(script.name, program, tuple(flags), tuple(arguments), _processes(words[:start]))
+
+
+def _ends_command(word: str) -> bool:
+    """Return whether a word is a separator of the shell; an empty word is a value."""
+    return word != "" and word.strip(SEPARATORS) == ""
+
+
+def _split_words(text: str) -> list[str]:
+    """Return the words of a command line, without comments. Raises ValueError for open quotes."""
+    # A backslash at the end of a line joins it with the next one.
+    joined = re.sub(r"\\\s*\n", " ", text)
+    lexer = shlex.shlex(joined, posix=True, punctuation_chars=SEPARATORS)
+    lexer.whitespace_split = True
+    return list(lexer)
 
 
 def _join_tuples(words: Sequence[str]) -> list[str]:

@@ -140,6 +140,10 @@ def _finish_fairseq_train(conversion: Conversion, given: ForeignCommand) -> None
         conversion.arguments = [first]
         if others:
             conversion.remarks.append(f"{given.arguments[0]}: masscli reads one data folder with all shards")
+    for flag in given.flags:
+        # Its default is the last checkpoint of the run itself, which continues here in any case.
+        if flag.name == "--restore-file" and flag.values == ("checkpoint_last.pt",):
+            conversion.options.pop("--init-from", None)
 
 
 def _finish_fairseq_generate(conversion: Conversion, given: ForeignCommand) -> None:
@@ -216,8 +220,19 @@ def _choose_xlm_objectives(conversion: Conversion, values: dict[str, str]) -> No
         conversion.remarks.append(
             f"the weight {weights[main]} of {main}: has no flag; write it into a recipe"
         )
+    for name in others:
+        _remark_on_pairs(conversion, main, name, objectives)
     if others:
         conversion.options["--auxiliary"] = ",".join(f"{name}={weights[name]}" for name in others)
+
+
+def _remark_on_pairs(conversion: Conversion, main: str, other: str, objectives: dict[str, list[str]]) -> None:
+    """Say so if an auxiliary objective has other pairs than the main one, whose languages it takes."""
+    if other in ("translate", "tlm") and set(objectives[other]) != set(objectives[main]):
+        conversion.remarks.append(
+            f"the steps {','.join(objectives[other])} of {other}: --auxiliary takes the languages of {main}; "
+            "a recipe with streams can have others"
+        )
 
 
 def _finish_run_translation(conversion: Conversion, given: ForeignCommand) -> None:

@@ -373,6 +373,31 @@ def test_the_default_of_the_other_program_counts_where_it_differs() -> None:
     assert converted("fairseq-train data --warmup-upd=16").options["--warmup-updates"] == "16"
 
 
+def test_the_command_ends_where_the_shell_ends_it() -> None:
+    both = converted(
+        "export A=1; fairseq-train data --fp16 --max-tokens=5; fairseq-generate data --path x > log 2>&1"
+    )
+    assert (both.arguments, both.options["--precision"], both.options["--max-tokens"]) == (
+        ["data"],
+        "fp16",
+        "5",
+    )
+    assert "--path" not in str(both.remarks)
+    piped = converted("fairseq-generate data --path run --beam 3 | tee out")
+    assert (piped.arguments, piped.options["--beam"]) == (["run"], "3")
+
+
+def test_fine_tuning_from_a_file() -> None:
+    options = converted("fairseq-train data --restore-file bart.large/model.pt --reset-optimizer").options
+    assert options["--init-from"] == "bart.large/model"
+    assert "--init-from" not in converted("fairseq-train data --restore-file checkpoint_last.pt").options
+    roberta = "fairseq-train data --task masked_lm --sample-break-mode complete_doc"
+    assert converted(roberta).options["--input-form"] == "doc-sentences"
+    assert "the steps de-en,en-de of translate" in notes(
+        "train.py --bt_steps de-en-de --mt_steps de-en,en-de"
+    )
+
+
 def test_mistakes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MasscliError, match="no program that is known"):
         parse_foreign("python main.py --lr 3")
