@@ -24,6 +24,8 @@ from masscli.text.packed_vocabulary import PackedVocabulary, damaged, unpack
 from masscli.text.subword_model import BadModelError, pieces_of
 
 HEADER = b"masscli fast-tokenizer\n"
+_PROBE = "a \u4e2d \U0001f600"
+"""A text with letters that a vocabulary may lack."""
 MARKERS = {
     "ByteLevel": BYTE_LEVEL_SPACE,
     "Metaspace": SENTENCEPIECE_SPACE,
@@ -66,7 +68,8 @@ def find_marker(content: Mapping[str, Any]) -> str | None:
     steps = decoder.get("decoders")
     if isinstance(steps, list):
         kinds += [step.get("type") for step in steps if isinstance(step, Mapping)]
-    known = [MARKERS[kind] for kind in kinds if kind in MARKERS]
+    # In a damaged file a type may be anything.
+    known = [MARKERS[kind] for kind in kinds if isinstance(kind, str) and kind in MARKERS]
     if not known:
         return None
     return known[0]
@@ -107,8 +110,10 @@ class FastTokenizerModel:
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """Return the ids of each line."""
-        encoded = self._tokenizer.encode_batch(list(lines), add_special_tokens=False)
-        return [encoding.ids for encoding in encoded]
+        try:
+            return _encode(self._tokenizer, lines)
+        except BadModelError as error:
+            raise MasscliError(f"tokenizer.json of this vocabulary {error.message}", error.hint) from None
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of some ids, and UNKNOWN_TEXT for unknown pieces."""
@@ -143,14 +148,28 @@ def _load(text: str) -> Any:
             "this vocabulary is a tokenizer.json that needs Hugging Face's tokenizers",
             "pip install 'masscli[hf]'",
         ) from None
-    try:
-        tokenizer = tokenizers.Tokenizer.from_str(text)
-    # The library raises a plain Exception.
-    except Exception as error:
-        raise BadModelError(
-            f"is refused by Hugging Face's tokenizers ({error})", "was it written by a newer version of it?"
-        ) from None
+    tokenizer = _call(lambda: tokenizers.Tokenizer.from_str(text))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
+    # Some faults show only when a text is encoded.
+    _encode(tokenizer, [_PROBE])
     return tokenizer
+
+
+def _encode(tokenizer: Any, lines: Sequence[str]) -> list[list[int]]:
+    encoded = _call(lambda: tokenizer.encode_batch(list(lines), add_special_tokens=False))
+    return [encoding.ids for encoding in encoded]
+
+
+def _call(function: Callable[[], Any]) -> Any:
+    """Return the result of a call of the library. Raises BadModelError for whatever it raises."""
+    try:
+        return function()
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    # The library raises plain exceptions, and a panic in it is no Exception at all.
+    except BaseException as error:
+        raise BadModelError(
+            f"is refused by Hugging Face's tokenizers ({error})", "was it written by a newer version of it?"
+        ) from None

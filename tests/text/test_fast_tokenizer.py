@@ -13,6 +13,7 @@ from masscli.core.errors import MasscliError
 from masscli.text.fast_tokenizer import pack_fast_tokenizer
 from masscli.text.markers import UNKNOWN_TEXT
 from masscli.text.preprocessing import TextPreprocessing
+from masscli.text.subword_model import BadModelError
 from masscli.text.tokenizer import Tokenizer
 
 VOCAB = {"[UNK]": 0, "ab": 1, "##c": 2, "d": 3, "[MASK]": 4, "covid": 5}
@@ -86,7 +87,13 @@ def test_damage_is_one_line() -> None:
     header, _, content = data.partition(b"\n")
     damaged = "x: is a damaged vocabulary of the kind fast-tokenizer"
     assert error(data[:-1]) == damaged
-    for change in ({"tokenizer": 3}, {"special_ids": {}}, {"pieces": None}):
+    for change in ({"tokenizer": 3}, {"special_ids": 3}, {"pieces": None}):
         assert error(header + b"\n" + json.dumps(json.loads(content) | change).encode()) == damaged
+    for part in (
+        {"model": CONTENT["model"] | {"unk_token": "x"}},
+        {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}},
+    ):
+        with pytest.raises(BadModelError, match="is refused by Hugging Face's tokenizers"):
+            packed(CONTENT | part, {"<unk>": 0})
     wrong = json.loads(content) | {"tokenizer": CONTENT | {"model": {"type": "Magic"}}}
     assert error(header + b"\n" + json.dumps(wrong).encode()).startswith("x: is refused by Hugging Face's")

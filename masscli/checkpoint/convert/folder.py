@@ -31,7 +31,11 @@ PICKLE_INDEX = "pytorch_model.bin.index.json"
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file. Raises MasscliError if there is none."""
     try:
-        content = json.loads(decode_text(read_regular(path), path))
+        text = decode_text(read_regular(path), path)
+        content = json.loads(text)
+        # JSON can write half of a pair of surrogates, which is no text.
+        if "\\ud" in text.lower():
+            json.dumps(content, ensure_ascii=False).encode()
     except FileNotFoundError:
         raise MasscliError(
             f"{path}: no such file", "name a folder as Hugging Face distributes it; nothing is downloaded"

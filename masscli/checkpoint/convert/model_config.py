@@ -7,6 +7,7 @@ variant that masscli's Transformer does not have.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -72,6 +73,8 @@ def read_config(family: Family, raw: Mapping[str, Any], contents: Contents, path
         if key not in raw and default is None:
             raise MasscliError(f"{path}: has no {key}", f"{family.title} needs it")
         values[field] = raw.get(key, default)
+        if isinstance(values[field], float) and not math.isfinite(values[field]):
+            raise MasscliError(f"{path}: {key} is {values[field]}", "is it as it was published?")
     _check_sizes(family, values, contents, path)
     # A model without an output layer has no weights to tie.
     is_tied = raw.get("tie_word_embeddings", True)
@@ -137,7 +140,9 @@ def _resolve(family: Family, raw: Mapping[str, Any], values: dict[str, Any], pat
             values["embedding_dim"] = 0
         return resolve(values)
     except (TypeError, ValueError, ConfigError) as error:
-        raise MasscliError(f"{path}: {error}".replace("model.", ""), "is it as it was published?") from None
+        # One setting that is wrong is enough for one line.
+        problem = str(error).splitlines()[0].replace("model.", "")
+        raise MasscliError(f"{path}: {problem}", "is it as it was published?") from None
 
 
 def _read_ffn_dim(family: Family, raw: Mapping[str, Any], dim: int) -> Any:

@@ -509,6 +509,8 @@ CONFIG, WEIGHTS = "{folder}/config.json", "{folder}/model.safetensors"
          "here both are the same; without its head, as saved from a bare class, it can be imported"),
         ("bert", {"hidden_size": 10**12}, f"{CONFIG}: hidden_size is 1000000000000, but the weights have 5,934 numbers in all",
          "weights and config.json are of different models"),
+        ("bert", {"layer_norm_eps": float("inf")}, f"{CONFIG}: layer_norm_eps is inf", "is it as it was published?"),
+        ("bert", {"hidden_size": -1}, f"{CONFIG}: dim: must be above 0, got -1", "is it as it was published?"),
         ("bert", {"num_hidden_layers": 10**9}, f"{CONFIG}: has more than 4096 layers", "is it as it was published?"),
         ("bert", {"tie_word_embeddings": 1}, f"{CONFIG}: tie_word_embeddings is neither true nor false", None),
         ("roberta", {"pad_token_id": 16}, f"{CONFIG}: pad_token_id is 16, and positions of RoBERTa begin after it",
@@ -592,6 +594,8 @@ def test_vocabularies_and_files_that_cannot_be_read(tmp_path: Path) -> None:
         f"{tmp_path}: has no model.safetensors",
         "weights of TensorFlow and Flax cannot be imported",
     )
+    (tmp_path / "config.json").write_text('{"model_type": "\\ud800"}')
+    assert complaint()[0].startswith(f"{tmp_path / 'config.json'}: cannot be read (")
     (tmp_path / "config.json").write_text("[]")
     assert complaint() == (f"{tmp_path / 'config.json'}: is not a JSON object", None)
     (tmp_path / "config.json").write_text("{")

@@ -218,3 +218,28 @@ def compare(peer: Any, run: Path, size: int) -> None:
         logits = expected.logits
     if logits is not None:
         assert (model.logits(hidden)[..., :size][keep] - logits[keep]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("added", [[], ["covid", "x Y"]], ids=["plain", "added"])
+@pytest.mark.parametrize("kind", ["Bert", "Roberta", "Albert", "XLMRoberta", "OpenAIGPT"])
+def test_what_only_tokenizer_json_says(kind: str, added: list[str], tmp_path: Path) -> None:
+    """The folder that today's library writes has tokenizer.json alone, here with tokens that a user added."""
+    writers = {"Bert": wordpiece, "Roberta": roberta, "Albert": albert, "XLMRoberta": xlmr, "OpenAIGPT": gpt}
+    size = writers[kind](tmp_path / "old")
+    peer = getattr(transformers, f"{kind}Tokenizer").from_pretrained(tmp_path / "old")
+    peer.add_tokens(added)
+    peer.save_pretrained(tmp_path / "new")
+    classes = {"OpenAIGPT": "OpenAIGPTLMHeadModel"}
+    model_class = getattr(transformers, classes.get(kind, f"{kind}Model"))
+    sizes = {"Albert": NARROW, "OpenAIGPT": GPT, "Bert": ENCODER}.get(kind, AFTER_PADDING)
+    model = model_class(model_class.config_class(vocab_size=size + len(added), **sizes))
+    model.save_pretrained(tmp_path / "new")
+    import_folder(tmp_path / "new", tmp_path / "run", ("en",), allow_pickle=False)
+    export_checkpoint(tmp_path / "run", tmp_path / "back", None)
+    tokenizer = Checkpoint.open(tmp_path / "run").tokenizer()
+    again = transformers.AutoTokenizer.from_pretrained(tmp_path / "back")
+    for line in (LINE, "abcovidba x Y covid", "", "  a  b "):
+        expected = peer(line, add_special_tokens=False)["input_ids"]
+        assert tokenizer.encode(line, "en") == expected
+        assert again(line, add_special_tokens=False)["input_ids"] == expected
+    assert len(again) >= size + len(added)
