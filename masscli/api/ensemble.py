@@ -38,11 +38,11 @@ class Ensemble:
     def open(
         cls, paths: Sequence[Path], device: str = "auto", precision: str = "auto", backend: str = "torch"
     ) -> Ensemble:
-        """Open runs or checkpoints; weights are read when they are needed first.
+        """Open runs or checkpoints as an ensemble. Weights are loaded when they are first needed.
 
-        A path that does not exist is taken for a list of paths with colons between them, as in fairseq.
-        With `backend` ctranslate2 a single one is decoded by CTranslate2. Raises MasscliError unless all have
-        the same vocabulary, and mark languages in the same way.
+        A path that does not exist is split at its colons into several paths, as fairseq does. With `backend`
+        ctranslate2, CTranslate2 decodes, and there may be only one model. Raises MasscliError unless all
+        models have the same vocabulary and mark languages in the same way.
         """
         members: list[Path] = []
         for path in paths:

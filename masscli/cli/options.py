@@ -215,7 +215,7 @@ def flag(name: str) -> str:
 
 
 def flag_text(name: str, value: Any) -> str:
-    """Return the flag that gives a field its value: `--pooler`, or `--no-pooler` for False."""
+    """Return the flag of a field without its value, such as `--lr`; for a value of False, `--no-pooler`."""
     if value is False:
         return flag(f"no-{name}")
     return flag(name)

@@ -87,7 +87,7 @@ def _measure(path: Path, request: MeasureRequest) -> Measurement:
 
 
 def _as_lines(measured: Mapping[str, Measurement]) -> str:
-    """Return a line for each metric, with the name of the run if there are several."""
+    """Return the report as text: a line for each metric, after the name of its run if there are several."""
     rows = []
     for run, measurement in measured.items():
         prefix = f"{run}  " if len(measured) > 1 else ""

@@ -227,7 +227,7 @@ def explain_unknown_option(unknown: str, command: str) -> MasscliError | None:
     if not owners:
         return None
     return MasscliError(
-        f"{unknown} is an option of {', '.join(owners)}",
+        f"{unknown} is an option of {CHOOSERS[command]} {', '.join(owners)}",
         f"add {CHOOSERS[command]} {owners[0]}, or leave it out",
     )
 

@@ -126,7 +126,8 @@ class GenerateConfig:
     """Form of the output. text: --nbest lines for each line; jsonl: an object for each line; fairseq: S-, T-,
     H-, D- and P- lines as fairseq writes them, with scores to base 2."""
     reference: Path | None = None
-    """Correct translations, shown as T- lines by --format fairseq, and by --format jsonl."""
+    """File of reference translations, one per line. --format fairseq shows them as T- lines, and --format
+    jsonl includes them in its objects; --format text does not show them."""
     score_reference: Path | None = None
     """Score these translations instead of generating."""
     prefix: Path | None = None

@@ -64,7 +64,10 @@ class Constraints:
             self.prefixes = self.prefixes[sentences]
 
     def apply(self, scores: Tensor, history: Tensor) -> None:
-        """Overwrite the scores (S, W, V) of the next piece, given the pieces so far, `history` (S, W, t)."""
+        """Apply forced pieces, penalties and bans in place to the scores (S, W, V) of the next piece.
+
+        `history` (S, W, t) holds the pieces that were generated so far.
+        """
         step = history.shape[2]
         if step < len(self.forced):
             scores.fill_(-torch.inf)

@@ -215,7 +215,7 @@ class Decoder:
         return int(min(limit, self.max_output_length(source_length)))
 
     def _batches(self, lengths: Sequence[int], width: int) -> Iterator[list[int]]:
-        """Yield the sentence numbers of each batch, long sentences first, so that memory peaks at once."""
+        """Yield the sentence numbers of each batch. Long sentences come first, so that memory peaks early."""
         # The number breaks ties, so that batches follow from the input alone.
         order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
         first = 0

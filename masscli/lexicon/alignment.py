@@ -25,11 +25,12 @@ LEARNED_WORDS = 2500
 def align_spaces(
     x: Tensor, y: Tensor, anchors: tuple[Tensor, Tensor], spelling: Tensor, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Return both spaces after alignment, with the axes on which they agree most first.
+    """Map two spaces of word vectors into a common space, and return the vectors of both.
 
-    The rows of x (N, D) and y (M, D) are of length 1, the commonest words first. `anchors` are the rows of
-    words that mean the same. `spelling` (N, M), how alike words are spelled, is added to similarities. `seed`
-    decides the thinning.
+    The dimensions of the result are ordered by how well the spaces agree, best first. The rows of x (N, D)
+    and y (M, D) are unit vectors, those of the most frequent words first. `anchors` are the rows in x and in
+    y of known translations. `spelling` (N, M) is the similarity in spelling, which is added to that of the
+    vectors. `seed` decides which similarities are dropped at random in the first rounds.
     """
     generator = torch.Generator().manual_seed(seed)
     first, second = anchors

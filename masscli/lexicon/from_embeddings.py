@@ -56,7 +56,7 @@ def induce(
         ids = _commonest_words(counts[own], is_candidate, pieces, data)[:max_words]
         if not ids:
             raise MasscliError(
-                f"{data.folder}: has no words of {language} alone that occur {min_count} times"
+                f"{data.folder}: no word that occurs mainly in {language} occurs {min_count} times"
             )
         words.append(ids)
     scores = csls(_centred(embedding[words[0]]), _centred(embedding[words[1]]))

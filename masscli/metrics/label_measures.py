@@ -31,7 +31,7 @@ def f1(gold: Labels, predicted: Labels, positive: str) -> float:
 
 
 def macro_f1(gold: Labels, predicted: Labels) -> float:
-    """Return the mean of F1 over all labels that occur; a blank is no label."""
+    """Return the mean of F1 over all labels that occur in `gold` or `predicted`, except the empty label."""
     # Sorted, so that the sum has the same rounding every time.
     labels = sorted({*gold, *predicted} - {""})
     return _ratio(sum(f1(gold, predicted, label) for label in labels), len(labels))

@@ -54,7 +54,7 @@ class ModelConfig:
     final_norm: Literal["auto", "both", "encoder", "decoder", "none"] = "auto"
     """Which stacks end with a layer norm. auto: those whose norms are before the sublayers."""
     norm_embedding: bool = False
-    """Apply a layer norm to the sum of embeddings."""
+    """Apply a layer norm to the sum of the token, position, language and segment embeddings."""
     scale_embedding: bool = True
     """Multiply token embeddings by the square root of dim."""
     activation: Literal["relu", "gelu", "gelu_tanh", "swish"] = "relu"

@@ -211,7 +211,10 @@ class Table(InputKind):
     def auxiliary_datasets(
         self, objective: str, datasets: Sequence[str], data: DataFolder, separate_folder: bool
     ) -> list[str]:
-        """Return the languages of the main streams; `check` then raises an error unless they name tables."""
+        """Return the languages of the main streams as names of tables.
+
+        `check` raises MasscliError for each language that no table is named after.
+        """
         return languages_of(datasets)
 
     def check(self, stream: str, dataset: str, objective: ObjectiveConfig, data: DataFolder) -> None:
@@ -309,8 +312,8 @@ def _only_table(objective: ObjectiveConfig, data: DataFolder) -> str:
         readable += tables
     if readable:
         raise MasscliError(
-            "the table is ambiguous",
-            f"choose it with --table; {objective.name} can read {', '.join(readable)}",
+            "the data has several tables that fit",
+            f"choose one with --table; {objective.name} can read {', '.join(readable)}",
         )
     existing = [f"{table} ({its_format})" for table, its_format in data.table_formats.items()]
     raise MasscliError(

@@ -46,10 +46,10 @@ class ObjectiveConfig(PlugIn):
 
     @property
     def parameter_group(self) -> str:
-        """A name for the set of parameters that the objective trains; empty if no other one trains the same.
+        """A name for the set of parameters that the objective trains.
 
-        Streams of a sharded model (--shard-model) must belong to one group, unless they have the same
-        options.
+        Two objectives train the same parameters if they have the same non-empty name or the same options. In
+        a sharded model (--shard-model), all streams must train the same parameters.
         """
         return ""
 

@@ -82,7 +82,7 @@ def read_events(folder: Path, add: Callable[[Mapping[str, Any]], None]) -> None:
 
 @config
 class _Updates:
-    """What tables need of the event that some updates were made."""
+    """The fields of an event `stepped` (updates were made) that the tables of a report are made from."""
 
     step: int
     seconds: float

@@ -38,10 +38,11 @@ MARKERS = {
 def pack_fast_tokenizer(
     content: Mapping[str, Any], role_ids: Callable[[Sequence[str]], Mapping[str, int]], size: int
 ) -> tuple[bytes, int]:
-    """Return the contents of a tokenizer.json as one file, and the number of its pieces.
+    """Return a tokenizer.json packed as a vocabulary file, and its largest id plus one.
 
-    The file has ids up to `size`, if there are not more; those without a piece are unused. `role_ids` finds
-    the ids of special pieces by masscli's names (`<s>`, `<mask>`, ...) among the pieces.
+    The packed vocabulary has `size` ids, and those without a piece are marked as unused. `role_ids` takes the
+    list of pieces and returns the ids of special pieces by masscli's names (`<s>`, `<mask>`, ...). Raises
+    BadModelError if tokenizer.json has an id of `size` or above.
     """
     tokenizer = _load(json.dumps(content))
     ids = tokenizer.get_vocab(with_added_tokens=True)

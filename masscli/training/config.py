@@ -39,8 +39,8 @@ class OptimConfig:
     """Learning rate that decaying schedules approach at the last update, and the lowest one of
     reduce_lr_on_plateau."""
     decay_updates: int | None = None
-    """Number of updates at the end in which the rate of wsd falls (default: a tenth of --max-update). May
-    change when a run is continued, as --max-update may."""
+    """Number of updates at the end of training in which --lr-scheduler wsd lowers the learning rate
+    (default: a tenth of --max-update). May change when a run is continued, as --max-update may."""
     decay_shape: Literal["linear", "sqrt"] = "linear"
     """How the rate of wsd falls: in a straight line, or as 1 - sqrt(x), fast at first. May change when a run
     is continued."""
@@ -207,7 +207,8 @@ class CheckpointConfig:
     """Number of updates between two checkpoints; with 0 their number does not matter. A checkpoint is saved
     at the end of the run in any case."""
     save_interval: int | None = None
-    """Number of epochs of the first stream between two checkpoints (default: epochs do not matter)."""
+    """Also save a checkpoint every N epochs of the first stream (default: only --save-interval-updates
+    decides)."""
     save: bool = True
     """Save checkpoints. Without them a run cannot be continued; for measurements."""
     keep_last: Annotated[int, Flags("--keep-interval-updates")] = 3

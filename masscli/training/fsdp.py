@@ -196,5 +196,5 @@ def block_norms(tensor: Tensor, blocks: int) -> Tensor:
 
 
 def _sharded_groups(train_step: TrainStep) -> list[FSDPModule]:
-    """Return the modules whose parameters are gathered together."""
+    """Return the FSDP modules of a step; each of them all-gathers its own parameters at once."""
     return [module for module in train_step.modules() if isinstance(module, FSDPModule)]

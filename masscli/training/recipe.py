@@ -51,7 +51,12 @@ class StreamConfig:
 
 @config
 class Recipe:
-    """Data, folder and initial weights of the run."""
+    """Data, folder and initial weights of the run.
+
+    The sections below hold everything else that a run is made from: network, optimizer, training loop,
+    checkpoints, validation and streams. The first line is the heading of this class's own options in help
+    screens.
+    """
 
     data: Path = Path("data-bin")
     """Folder that `masscli preprocess` has written."""

@@ -1,4 +1,4 @@
-"""One stack of a fairseq model: what its tensors say about it, and the tensors of ours that they become."""
+"""The encoder or decoder of a fairseq model: infer its structure from its tensors, and convert them."""
 
 from __future__ import annotations
 

@@ -65,7 +65,8 @@ def _converter(request: ImportRequest, family: str | None, content: Mapping[str,
     if family is not None:
         if family not in FAMILIES:
             raise MasscliError(
-                f"--family {family}: is no family of files", f"it is one of {', '.join(FAMILIES)}"
+                f"--family {family}: is not a family of checkpoint files",
+                f"choose one of {', '.join(FAMILIES)}",
             )
         return FAMILIES[family][1]
     for is_of_family, convert in FAMILIES.values():

@@ -192,7 +192,7 @@ def write_config(family: Family, model: ModelConfig, vocab: Vocabulary, size: in
     offset = position_offset(family, model, vocab)
     if offset > MAX_UNUSED_POSITIONS:
         raise MasscliError(
-            f"padding has the id {vocab.pad}, and positions of {family.title} begin after it",
+            f"the padding id {vocab.pad} is too large: positions of {family.title} begin after it",
             "try --family bert",
         )
     values = to_dict(model) | {"embedding_dim": model.embedding_dim or model.dim}

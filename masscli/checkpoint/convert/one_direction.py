@@ -111,9 +111,10 @@ def _check_exportable(checkpoint: Checkpoint) -> None:
 
 
 def _predicted_size(checkpoint: Checkpoint) -> int:
-    """Return the number of ids that the model predicts, which must be the first ones.
+    """Return the number n of ids that the model predicts, which must be 0 .. n - 1.
 
-    Raises MasscliError if it needs other ids, too.
+    Raises MasscliError if they do not begin at 0, if source and target have separate vocabularies, or if the
+    id of padding, of the end symbol or of the unknown piece is n or above.
     """
     vocab = checkpoint.tokenizer().vocab
     ranges = vocab.id_ranges or IdRanges.all_of(vocab.size)

@@ -54,7 +54,7 @@ def read_model(folder: Path, *names: str) -> tuple[Path, bytes]:
     for name in names:
         if (folder / name).exists():
             return folder / name, read_regular(folder / name)
-    raise MasscliError(f"{folder}: has no {names[0]}", "the vocabulary is incomplete")
+    raise MasscliError(f"{folder}: has no {names[0]}", "this file is part of the vocabulary")
 
 
 def place_pieces(ids: Mapping[str, int], size: int, path: Path) -> tuple[list[str], list[int]]:

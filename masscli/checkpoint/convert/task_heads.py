@@ -9,8 +9,8 @@ The following heads have a counterpart.
     extract             two scores of each state (--qa-head linear)
     choose              BERT and ALBERT: one layer on the pooler
 
-Our regression predicts numbers scaled to [0, 1]. Their class has no scale, so it is multiplied into the
-layer.
+Our regression head predicts numbers scaled to [0, 1]. Hugging Face's class has no scale, so the scale is
+folded into the weights and the bias of the last layer.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class PlugIn:
 
     registry: ClassVar[PlugInRegistry]
     name: str
-    """Which one."""
+    """Name of the plug-in, by which `registry` finds its dataclass."""
 
 
 class UnusedOption(NamedTuple):

@@ -138,7 +138,7 @@ def load(
 
 
 class _PreparedBatches(TorchDataset[PreparedBatch]):
-    """A map-style dataset for a DataLoader, which prepares the micro-batch of each plan."""
+    """A map-style dataset for a DataLoader: it maps the plan of a micro-batch to the batch itself."""
 
     def __init__(self, batch_builders: Mapping[str, BatchBuilder]) -> None:
         self.batch_builders = batch_builders

@@ -40,10 +40,10 @@ class PreprocessConfig:
     conll: tuple[str, ...] = ()
     """Labelled words: one word per line, in columns, and a blank line after each sentence. Also CoNLL-U."""
     squad: tuple[str, ...] = ()
-    """Questions about a text, in the JSON format of SQuAD 1.1 or 2.0."""
+    """Extractive question answering, as [TABLE.]SPLIT=FILE,...: the JSON format of SQuAD 1.1 or 2.0."""
     swag: tuple[str, ...] = ()
-    """Multiple choice, in the format of SWAG: CSV (or .tsv, .jsonl) with sent1, sent2, ending0, ending1, ...
-    and label."""
+    """Multiple choice, as [TABLE.]SPLIT=FILE,... in the format of SWAG: CSV (or .tsv, .jsonl) with the
+    columns sent1, sent2, ending0, ending1, ... and label."""
     race: tuple[str, ...] = ()
     """Multiple choice, in the format of RACE: a folder of .txt files, or a file with one object per line.
     Each object has article, questions, options and answers."""

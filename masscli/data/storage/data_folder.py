@@ -108,7 +108,7 @@ class DataFolder:
 
     @property
     def table_formats(self) -> dict[str, str]:
-        """The labelled tables, each with the format of the file that it was read from."""
+        """Maps the name of each labelled table to the format of the file that it was read from."""
         return {table.name: table.format for table in self.manifest.tables}
 
     def table(self, name: str, split: str) -> Table:

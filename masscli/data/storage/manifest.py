@@ -74,7 +74,8 @@ class PairEntry:
 class TextEntry:
     """A column that is text of a language: of a monolingual file, or one side of some pairs.
 
-    `original` names the column of the lines as they were, which only validation and test text has.
+    `original` names the column that holds the lines of the input file before any preprocessing. Only
+    validation and test text has one.
     """
 
     split: str

@@ -26,10 +26,10 @@ from masscli.data.batches.batch import Ids
 
 
 class BacktranslationMonitor:
-    """Sums of the metrics since the last report.
+    """Sums of the metrics of back-translation since the last report.
 
-    `input_counts`, `output_counts` and `other_counts` (V,) are the numbers of each piece in the training text
-    of the languages that are read, that are to be generated, and of all others in the data.
+    `input_counts`, `output_counts` and each of `other_counts` (V,) say how often each piece occurs in the
+    training text of one language: the input language, the output language, and every other one of the data.
     """
 
     names: ClassVar[tuple[str, ...]] = ("copied", "length", "language", "repeated", "distinct", "cut")

@@ -151,7 +151,10 @@ class TokenPredictor(nn.Module):
         return F.linear(x, embedding.to(x.dtype), self.bias.to(x.dtype)).float()
 
     def loss(self, states: Tensor, embedding: Tensor, label_ids: Tensor) -> Term:
-        """Return the summed cross-entropy of labels (N,) for states (N, D)."""
+        """Return the sum of the cross-entropies of the generator's predictions from `states` (N, D).
+
+        `label_ids` (N,) are the correct ids. The token embeddings `embedding` are the output weights.
+        """
         return Term(*linear_cross_entropy(self.transform(states), embedding, self.bias, label_ids))
 
 

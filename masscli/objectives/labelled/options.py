@@ -80,10 +80,10 @@ class RegressOptions(TextTaskOptions):
     name: str = "regress"
     """The objective."""
     low: float | None = None
-    """Smallest number of the scale (default: of the training part); the head learns numbers scaled to [0,
-    1]."""
+    """Smallest target value (default: the smallest of the training part). The head learns values scaled to
+    [0, 1]."""
     high: float | None = None
-    """Largest number of the scale (default: of the training part)."""
+    """Largest target value (default: the largest of the training part)."""
 
 
 @config

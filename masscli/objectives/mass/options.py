@@ -40,7 +40,7 @@ class MassOptions(CodeSwitchingOptions):
     k_of: Literal["words", "sequence"] | None = None
     """What k is a share of: the words of the sentence, or the sequence with its start and end symbols."""
     k_rounding: Literal["nearest", "floor"] | None = None
-    """How the share of k is rounded to a number of tokens."""
+    """How the number of masked tokens that follows from --k is rounded: to the nearest integer, or down."""
     start: Literal["uniform", "ends", "ends-but-last"] | None = None
     """Where the fragment starts: anywhere (uniform); in 20% of the sentences at the start, in 20% as late as
     possible, else anywhere (ends); or the same, but else anywhere except as late as possible, as the released

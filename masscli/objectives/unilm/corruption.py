@@ -58,11 +58,12 @@ def draw_blocks(
 def build_example(
     pair: PairedText, blocks: Sequence[Ids], shown_ids: Ids, mask_id: int, terms: Sequence[str]
 ) -> PseudoMaskExample:
-    """Lay out a sequence: its tokens, then the copies [M] and [P] of masked tokens that the terms need.
+    """Build the input of UniLMv2: the tokens, then one copy of the masked tokens for each of the loss terms.
 
-    The term `ae` is predicted at [M], which shows `shown_ids`, in the order of the blocks; `par` and `ar` are
-    predicted at [P], which shows the mask symbol. Context and [M] have step 0, the tokens of block i step i,
-    and their [P] step -i.
+    The copy [M] of the term `ae` has the input ids `shown_ids`, in the order of the blocks. The copies [P] of
+    `par` and `ar` have the mask symbol everywhere. With the term `ae` alone, the masked tokens themselves are
+    left out. The steps determine the attention mask (see masscli/models/masks.py): unmasked tokens and [M]
+    have step 0, the tokens of block i have step i, and their copies [P] have step -i.
     """
     # The empty array serves a sequence without blocks.
     masked = np.concatenate([np.zeros(0, np.int64), *blocks])

@@ -138,7 +138,8 @@ def check_init(recipe: Recipe, model: Mapping[str, Any]) -> None:
     stack = recipe.init_stacks
     if stack != "both" and model[STACK_FIELDS[stack]] in (0, "0"):
         raise MasscliError(
-            f"--init-stacks {stack}: the model has no {stack}", "leave it out, or take another run"
+            f"--init-stacks {stack}: the model has no {stack}",
+            "leave --init-stacks out, or use a model with this stack",
         )
     if recipe.init_decoder_from is not None and not model["decoder_layers"]:
         raise MasscliError(

@@ -155,8 +155,8 @@ def test_columns_are_found_whatever_their_case(
 def test_which_table(labelled: Path, tmp_path: Path) -> None:
     at = ["finetune", labelled / "data", "--task", "classify", "--save-dir", tmp_path / "run"]
     assert refused(*at) == (
-        "the table is ambiguous",
-        "choose it with --table; classify can read one, two, jsonl",
+        "the data has several tables that fit",
+        "choose one with --table; classify can read one, two, jsonl",
     )
     assert (
         refused(*at, "--table", "one", *ENCODER, "--best-metric", "pearson")[0]

@@ -85,7 +85,10 @@ class Family:
 
 
 def expand_names(ours: str, theirs: str, layers: int) -> list[tuple[str, str]]:
-    """Return the pairs of names that one row of a table stands for."""
+    """Return the pairs (our tensor name, theirs) that one row of a table of names stands for.
+
+    `#` stands for the number of each layer, and `*` for weight and bias.
+    """
     pairs = [(ours, theirs)]
     if "#" in ours:
         pairs = [(ours.replace("#", str(layer)), theirs.replace("#", str(layer))) for layer in range(layers)]
