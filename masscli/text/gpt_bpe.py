@@ -1,7 +1,8 @@
-"""The BPE of GPT (Radford et al. 2018), which marks ends of words: `the</w>` is a word, `th` a part of one.
+"""The BPE of GPT (Radford et al. 2018), which marks ends of words: `the</w>` ends a word, `th` does not.
 
-Text is lower-cased, loses its accents and is split at punctuation as BERT's is; so Hugging Face's tokenizer
-has it. GPT itself used spaCy there. The ids are those of the published vocab.json.
+Text is split at punctuation and loses its accents as in BERT, which is how Hugging Face's tokenizer of GPT
+does it; GPT itself used spaCy for this. Text must be lower-cased before. The ids are those of the published
+vocab.json.
 """
 
 from __future__ import annotations
@@ -24,19 +25,21 @@ def pack_gpt_bpe(
     special_ids: Mapping[str, int],
     unused_ids: Sequence[int] = (),
 ) -> bytes:
-    """Return a vocabulary as one file, which GptBpeModel reads.
+    """Return the bytes of a file that holds a vocabulary of GPT, for GptBpeModel to read.
 
-    `pieces` are in the order of their ids, each once; see PackedVocabulary. `special_ids` must have `<unk>`.
+    `pieces` are in the order of their ids, each once, and `merges` are pairs of pieces, the first learned
+    first. `special_ids` maps masscli's names of special pieces to ids and must have `<unk>`. `unused_ids` are
+    the ids of pieces that no text is encoded into.
     """
     rest = {"merges": [list(pair) for pair in merges]}
     return PackedVocabulary(pieces, special_ids, unused_ids, rest).pack(HEADER)
 
 
 class GptBpeModel:
-    """GPT's BPE; see SubwordModel for the methods."""
+    """A subword model that is GPT's BPE; implements SubwordModel."""
 
     def __init__(self, data: bytes) -> None:
-        """Read what `pack_gpt_bpe` made. Raises BadModelError if it is damaged."""
+        """Load the bytes that `pack_gpt_bpe` returned. Raises BadModelError if they are damaged."""
         vocabulary = unpack(data, HEADER)
         if "<unk>" not in vocabulary.special_ids:
             raise damaged(HEADER)
@@ -53,21 +56,24 @@ class GptBpeModel:
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """The ids of the special pieces, by masscli's names for them."""
+        """The id of each special piece, by masscli's name for it, such as `<unk>`."""
         return self._special_ids
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """The ids of pieces that no text has."""
+        """The ids of unused pieces, into which no text is encoded."""
         return self._unused_ids
 
     @property
     def published_pieces(self) -> Sequence[str]:
-        """The pieces as they stand in vocab.json."""
+        """All pieces in the order of their ids, spelled as in vocab.json, with `</w>` at the end of words."""
         return self._pieces
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each line, which is in lower case."""
+        """Return a list of token ids for each line, without start and end symbols.
+
+        Lines must be in lower case already; accents are removed here.
+        """
         encoded = []
         for line in lines:
             ids: list[int] = []
@@ -78,7 +84,10 @@ class GptBpeModel:
         return encoded
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the words with spaces between them, and UNKNOWN_TEXT for unknown pieces."""
+        """Return the words that the ids stand for, with spaces between them.
+
+        Unknown pieces, and ids beyond the vocabulary's end, become words that are UNKNOWN_TEXT.
+        """
         pieces = []
         for i in ids:
             if i == self._unknown or i >= len(self._pieces):
@@ -88,15 +97,18 @@ class GptBpeModel:
         return "".join(pieces).replace(WORD_END, " ").rstrip(" ")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the pieces as BPE codes write them: `the`, and `th@@` if the word goes on.
+        """Return the piece for each id, with the mark of subword-nmt: `the` ends a word, `th@@` does not.
 
-        An id beyond the vocabulary's end is written as `<id>`.
+        An id beyond the vocabulary's end is written as `<id>@@`, such as `<40478>@@`.
         """
         return list(map(show_continuation, pieces_of(ids, self._pieces)))
 
 
 def show_continuation(piece: str) -> str:
-    """Return a piece that marks the end of a word as one that marks that the word goes on."""
+    """Replace GPT's mark for the end of a word by that of subword-nmt for pieces within one.
+
+    `the</w>` becomes `the`, and `th` becomes `th@@`.
+    """
     if piece.endswith(WORD_END):
         return piece.removesuffix(WORD_END)
     return piece + BPE_CONTINUATION

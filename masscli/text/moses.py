@@ -13,9 +13,10 @@ import re
 from typing import Any
 
 LANGUAGES_WITH_OWN_QUOTES = ("en", "cs", "cz", "de", "es", "fr")
-"""Languages for which sacremoses has Moses' rule for quotation marks beside commas, or rightly has none."""
+"""Languages whose quotation marks beside commas `normalize` leaves to sacremoses, which treats them as Moses
+does. For all others sacremoses lacks Moses' rule."""
 LAST_FULL_STOP = re.compile(r"(?<=[^\s.])\.$")
-"""A full stop that is a part of the last word."""
+"""Matches a full stop at the end of a line that is attached to the last word."""
 MARKS = (
     # Times and scores, such as 10:30.
     (re.compile(r"(?<=\d): (?=\d)|(?<=\d) : (?=\d\d\b)"), ":"),
@@ -39,15 +40,19 @@ MARKS = (
     # An opening mark, which Moses attaches to the word before it.
     (re.compile(r"(?<=[\w,])\u201e"), " \u201e"),
 )
-"""Marks that Moses detaches, or attaches to the wrong word, and what replaces them."""
+"""Corrections of detokenized text, as (pattern, replacement): marks that Moses' detokenizer leaves detached,
+or attaches to the wrong word."""
 ENGLISH_APOSTROPHE = re.compile(r"(?<=\w) \u2019 ?(?=(?:s|t|re|ve|ll|d|m)\b)|(?<=\b[OD]) \u2019 (?=[A-Z])")
-"""A typographic apostrophe of English. Elsewhere it may be a closing quotation mark or that of a plural."""
+"""A typographic apostrophe with spaces around it that belongs to an English word, as in `it ’ s`. Elsewhere
+it may be a closing quotation mark, or the apostrophe of a plural."""
 APOSTROPHE = re.compile(r"(?<=[^\W\d_]) \u2019 (?=[^\W\d_])")
-"""A typographic apostrophe within a word, if the line has no opening quotation mark of this kind."""
+"""A typographic apostrophe with spaces around it between two letters. It is only joined to them if the line
+has no single opening quotation mark."""
 QUOTES = (("\u201e", "\u201c\u201d"), ("\u201c", "\u201d"))
-"""Opening quotation marks, and those that close them."""
+"""Pairs of a double opening quotation mark and the characters that can close it."""
 INWARD_GUILLEMETS = ("de", "da", "cs", "sk", "sl", "hr", "hu")
-"""Languages that write »so«, if a line does not tell."""
+"""Languages that write »so«, with the points inward. This decides where a line has only one of the two
+marks."""
 
 WORDPIECE_MARKS = (
     # Numbers, such as 1,000.5.
@@ -55,7 +60,8 @@ WORDPIECE_MARKS = (
     # Compounds, such as e-mail.
     (re.compile(r"(?<=\w) - (?=\w)"), "-"),
 )
-"""Marks within words, at which Moses does not split and WordPiece does."""
+"""Corrections of WordPiece tokens, as (pattern, replacement): marks within words, such as the comma of 1,000,
+at which WordPiece splits and Moses does not."""
 
 
 def normalize(line: str, language: str) -> str:
@@ -70,14 +76,14 @@ def normalize(line: str, language: str) -> str:
 
 
 def tokenize(line: str, language: str) -> str:
-    """Return the tokens of a line with spaces between them, as by Moses' tokenizer.perl -no-escape."""
+    """Return the Moses tokens of a line with spaces between them, as `tokenizer.perl -no-escape` does."""
     text: str = _tokenizer(language).tokenize(line, return_str=True, escape=False)
     # An abbreviation at the end of a line loses its full stop, which ends the sentence as well.
     return LAST_FULL_STOP.sub(" .", text)
 
 
 def detokenize(line: str, language: str) -> str:
-    """Return the text of Moses tokens with spaces between them."""
+    """Return the plain text of Moses tokens, which have spaces between them: attach punctuation to words."""
     # Nothing was escaped by the tokenizer, so nothing is unescaped.
     text: str = _detokenizer(language).detokenize(line.split(" "), unescape=False)
     for pattern, replacement in MARKS:
@@ -90,7 +96,11 @@ def detokenize(line: str, language: str) -> str:
 
 
 def detokenize_wordpiece(line: str, language: str) -> str:
-    """Return the text of WordPiece tokens with spaces between them; every punctuation mark is a token."""
+    """Return the plain text of a line of WordPiece tokens: attach punctuation to words.
+
+    The tokens have spaces between them. In WordPiece every punctuation mark is a token of its own, also
+    within numbers and words.
+    """
     for pattern, replacement in WORDPIECE_MARKS:
         line = pattern.sub(replacement, line)
     if language == "en":
@@ -101,7 +111,10 @@ def detokenize_wordpiece(line: str, language: str) -> str:
 
 
 def _attach_quotes(text: str, language: str) -> str:
-    """Remove the spaces inside of typographic quotation marks."""
+    """Remove the spaces inside of typographic double quotation marks and guillemets.
+
+    In French the spaces inside of guillemets stay, unless the line uses the guillemets inward (»so«).
+    """
     for opening, closing in QUOTES:
         # One pair only, since the closing mark of German is the opening one of English.
         if opening in text:

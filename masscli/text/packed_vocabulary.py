@@ -1,7 +1,7 @@
-"""Store a published vocabulary in one file: a header, then JSON with its pieces and their ids.
+"""Store a published vocabulary in one file: a header line, then JSON with its pieces and special ids.
 
-`vocab.model` of a data folder is one file, but a published vocabulary may be several: a dictionary, merges, a
-SentencePiece model.
+A data folder stores its subword model as one file, `vocab.model`, but a published vocabulary may consist of
+several files, such as a dictionary, merges and a SentencePiece model.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _HINT = "masscli writes such a file when it imports a vocabulary"
 
 @dataclass(frozen=True)
 class PackedVocabulary:
-    """The contents of such a file.
+    """A published vocabulary, as it is stored in one file.
 
-    `pieces` are in the order of their ids, each once. `special_ids` are ids of some of them by masscli's
-    names (`<s>`, `<mask>`, ...), and `unused_ids` are those that no text has. `rest` is what the kind of the
-    vocabulary needs besides.
+    `pieces` are in the order of their ids, each once. `special_ids` maps masscli's names of special pieces
+    (`<s>`, `<mask>`, ...) to ids, and `unused_ids` are the ids of pieces that no text is encoded into. `rest`
+    holds what a certain kind of vocabulary needs besides, such as merges; it must be serializable as JSON.
     """
 
     pieces: Sequence[str]
@@ -31,7 +31,7 @@ class PackedVocabulary:
     rest: Mapping[str, Any]
 
     def pack(self, header: bytes) -> bytes:
-        """Return the file, which begins with `header`."""
+        """Return the bytes of the file: `header`, then JSON."""
         content = {
             **self.rest,
             "pieces": list(self.pieces),
@@ -42,15 +42,15 @@ class PackedVocabulary:
 
     @property
     def text_ids(self) -> dict[str, int]:
-        """The ids by piece, without special and unused ones, so that no text becomes one of them."""
+        """The id of each piece that text can be encoded into: all but special and unused pieces."""
         not_text = {*self.special_ids.values(), *self.unused_ids}
         return {piece: i for i, piece in enumerate(self.pieces) if i not in not_text}
 
 
 def unpack(data: bytes, header: bytes) -> PackedVocabulary:
-    """Read a file that `PackedVocabulary.pack` made.
+    """Read the bytes that `PackedVocabulary.pack` returned, with the same `header`.
 
-    Raises BadModelError, which names the kind by its header, if a part of it is missing or of another type.
+    Raises BadModelError if a part is missing or malformed; its message names the kind that the header tells.
     """
     error = damaged(header)
     try:
@@ -76,18 +76,21 @@ def unpack(data: bytes, header: bytes) -> PackedVocabulary:
 
 
 def damaged(header: bytes) -> BadModelError:
-    """Return the error for a damaged file of the kind that begins with `header`."""
+    """Return, without raising it, the error for a damaged file whose header is `header`."""
     kind = header.decode().removeprefix("masscli ").strip()
     return BadModelError(f"is a damaged vocabulary of the kind {kind}", _HINT)
 
 
 def is_list_of(value: Any, kind: type) -> bool:
-    """Return whether a value is a list of nothing but this type; booleans are no integers."""
+    """Return whether a value is a list whose items are all exactly of this type: True is not an int."""
     return isinstance(value, list) and all(type(item) is kind for item in value)
 
 
 def read_merges(rest: Mapping[str, Any], header: bytes) -> list[tuple[str, str]]:
-    """Return the merges of a packed vocabulary. Raises BadModelError if they are not pairs of pieces."""
+    """Return the merges in the `rest` of a packed vocabulary, as pairs of pieces, in the order of learning.
+
+    Raises BadModelError if they are missing or not pairs of strings; `header` tells its message the kind.
+    """
     merges = rest.get("merges")
     if not isinstance(merges, list):
         raise damaged(header)

@@ -1,4 +1,4 @@
-"""Split words into other pieces each time they are read, which is what all ways to do so have in common."""
+"""Base class of subword regularization: words are split into other pieces each time they are read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Ids = NDArray[np.int64]
 
 
 class Resegmenter(ABC):
-    """Replaces token ids by those of the same text in other pieces.
+    """Base class of callables that replace token ids by ids of other pieces with the same text.
 
-    `pieces` are those of all ids. A piece that begins with `word_start` begins a word. What would become
-    longer than `max_length` tokens stays as it was.
+    `pieces` holds the piece of each id. A piece that begins with the string `word_start` begins a word. If
+    the result would have more than `max_length` tokens, the ids are returned unchanged.
     """
 
     def __init__(self, pieces: Sequence[str], word_start: str, max_length: int) -> None:
@@ -24,7 +24,11 @@ class Resegmenter(ABC):
         self.max_length = max_length
 
     def __call__(self, ids: Ids, rng: np.random.Generator) -> Ids:
-        """Return the ids of the same text in other pieces."""
+        """Return new token ids for the same text (L,); the number of tokens may change.
+
+        Words are segmented one by one with `segment_word`. The ids are returned unchanged if the result would
+        be longer than `max_length`.
+        """
         segmented: list[int] = []
         for word in self._words(ids.tolist()):
             if self.is_splittable(word[0]):
@@ -37,14 +41,20 @@ class Resegmenter(ABC):
 
     @abstractmethod
     def is_splittable(self, number: int) -> bool:
-        """Return whether a piece may be split; the text of an unknown one, for instance, is lost."""
+        """Return whether the piece with id `number` may be split into others.
+
+        Special and unknown pieces may not: their text cannot be made of other pieces.
+        """
 
     @abstractmethod
     def segment_word(self, word: str, rng: np.random.Generator) -> list[int]:
-        """Return the ids of pieces that make up a word."""
+        """Return the ids of pieces that together spell `word`, chosen at random with `rng`.
+
+        `word` includes the marker of its start.
+        """
 
     def _words(self, ids: list[int]) -> Iterator[list[int]]:
-        """Yield the ids of each word. A piece that may not be split stands alone."""
+        """Yield the ids of each word. A piece that is not splittable is yielded as a word of its own."""
         word: list[int] = []
         for number in ids:
             starts_word = self.pieces[number].startswith(self.word_start)

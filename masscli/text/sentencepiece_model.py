@@ -1,4 +1,4 @@
-"""SentencePiece (Kudo and Richardson 2018): train a BPE, and use a model."""
+"""Read and use a SentencePiece model (Kudo and Richardson 2018), and train a SentencePiece BPE."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from masscli.text.reserved_text import ReservedText, readable_piece
 from masscli.text.subword_model import BadModelError, pieces_of
 
 ALBERT_NAMES = {"<mask>": "[MASK]", "<cls>": "[CLS]", "<sep>": "[SEP]", "<s>": "[CLS]", "</s>": "[SEP]"}
-"""What ALBERT's model calls the special pieces. As in WordPiece, [CLS] and [SEP] are also start and end."""
+"""The special pieces of ALBERT's SentencePiece model, by masscli's names for them. As in BERT, [CLS] and
+[SEP] are also the start and the end symbol."""
 _TRAINING_THREADS = 2
 
 
 class SentencePieceModel:
-    """A model of SentencePiece (Kudo and Richardson 2018); see SubwordModel for the methods."""
+    """A subword model that is a SentencePiece model file; implements SubwordModel."""
 
     def __init__(self, data: bytes) -> None:
-        """Read a model. Raises BadModelError if SentencePiece does not."""
+        """Load the bytes of a model file.
+
+        Raises BadModelError if SentencePiece cannot read them, or if the model has no pieces.
+        """
         try:
             self.processor: Any = sentencepiece.SentencePieceProcessor(model_proto=data)
         except RuntimeError:
@@ -40,7 +44,12 @@ class SentencePieceModel:
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """The ids of all control pieces by name; those of ALBERT also under masscli's names."""
+        """The id of each control piece and of the unknown piece, by name.
+
+        The pieces that the model itself declares as padding, start, end and unknown are named `<pad>`, `<s>`,
+        `</s>` and `<unk>`, however they are spelled. ALBERT's [MASK], [CLS] and [SEP] are listed under
+        masscli's names too.
+        """
         processor = self.processor
         controls = {piece: i for i, piece in enumerate(self._pieces) if processor.is_control(i)}
         renamed = {name: controls[albert] for name, albert in ALBERT_NAMES.items() if albert in controls}
@@ -56,21 +65,21 @@ class SentencePieceModel:
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """No ids: a foreign model does not say which of its pieces are unused."""
+        """Always empty: a SentencePiece model does not say which of its pieces are unused."""
         return ()
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each line."""
+        """Return a list of token ids for each line, without start and end symbols."""
         ids: list[list[int]] = self.processor.encode(list(map(self._reserved_text.escape, lines)))
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of some ids, and UNKNOWN_TEXT for unknown pieces."""
+        """Return the text that the ids stand for; SentencePiece writes an unknown piece as UNKNOWN_TEXT."""
         text: str = self.processor.decode(list(ids))
         return self._reserved_text.restore(text)
 
     def pieces_and_scores(self) -> tuple[list[str], list[float]]:
-        """Return every piece as the model has it, and its score."""
+        """Return all pieces exactly as stored in the model file, and their scores, by increasing id."""
         ids = list(range(len(self)))
         pieces: list[str] = self.processor.id_to_piece(ids)
         scores: list[float] = self.processor.get_score(ids)
@@ -78,7 +87,7 @@ class SentencePieceModel:
 
     @property
     def is_unigram(self) -> bool:
-        """Whether this is a unigram model, which alone has several segmentations of a text."""
+        """Whether this is a unigram model. Only such a model can segment a text in several ways."""
         try:
             self.processor.nbest_encode("a", nbest_size=2)
         except RuntimeError:
@@ -86,22 +95,24 @@ class SentencePieceModel:
         return True
 
     def is_text(self, number: int) -> bool:
-        """Return whether a piece is text: not a control piece, a byte, unknown or unused."""
+        """Return whether the piece with id `number` is text: not a control, byte, unknown or unused piece."""
         processor = self.processor
         is_other = (processor.is_control, processor.is_byte, processor.is_unknown, processor.is_unused)
         return not any(is_kind(number) for is_kind in is_other)
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the pieces; an id beyond the model's end is written as `<id>`."""
+        """Return the piece for each id; an id beyond the last one is written as `<id>`, such as `<32000>`."""
         return pieces_of(ids, self._pieces)
 
 
 def train_sentencepiece(
     lines: Iterator[str], vocab_size: int, character_coverage: float, control_pieces: Sequence[str]
 ) -> bytes:
-    """Train a BPE and return the model. The same lines give the same bytes.
+    """Train a SentencePiece BPE on lines of text, and return the bytes of the model file.
 
-    Raises MasscliError if there is no text, or if the text does not allow `vocab_size`.
+    `character_coverage` is the share of the characters of the text that get a piece. Each of `control_pieces`
+    gets an id, but no text is ever encoded into it. The same lines give the same bytes. Raises MasscliError
+    if there is no text, or if `vocab_size` is too large or too small for it.
     """
     model = BytesIO()
     try:
@@ -132,7 +143,10 @@ def train_sentencepiece(
 
 
 def _explain(error: RuntimeError, vocab_size: int) -> MasscliError | None:
-    """Turn an error of SentencePiece into one that says what to do; return None for other errors."""
+    """Return a MasscliError that says what to do about an error of SentencePiece's trainer, or None.
+
+    None means that the error is not one that the user can cause.
+    """
     text = str(error)
     too_high = re.search(r"Vocabulary size too high .*<= (\d+)", text)
     if too_high:

@@ -1,9 +1,9 @@
-"""Text to token ids and back: preparation of the text, then a subword model that all languages share.
+"""Text to token ids and back: preprocessing of the text, then a subword model.
 
 On disk a tokenizer is two files: `vocab.model`, the subword model in its own format, and `tokenizer.json`,
-which says which ids are special and how text is prepared. Both are copied unchanged from a data folder into
-checkpoints. Text is never encoded into a special id. The objectives add start, end and language tokens; the
-tokenizer does not.
+which says which ids are special and how text is preprocessed. Both are copied unchanged from a data folder
+into checkpoints. Text is never encoded into a special id, apart from unknown pieces. The tokenizer adds no
+start, end or language tokens; the objectives do.
 """
 
 from __future__ import annotations
@@ -60,20 +60,19 @@ from masscli.text.word_cache import WordCache
 
 MODEL_FILE = "vocab.model"
 _KINDS_OF_WORDS = (TRAINED_BPE, WORDPIECE, BPE_CODES, GPT_BPE)
-"""Kinds whose pieces never contain a space, so that lines can be encoded word by word.
-
-Nothing is known about the pieces of somebody else's SentencePiece model, and byte-level BPE joins the space
-to the word after it.
-"""
+"""Kinds of models whose pieces never contain a space, so that lines can be encoded word by word.
+SentencePiece models of other programs may have pieces with spaces, and byte-level BPE joins a space to the
+word after it."""
 
 
 class Tokenizer:
-    """A subword model, the ids of its special pieces, and the preparation of text before it."""
+    """Preprocesses text and turns it into token ids with a subword model, and turns token ids into text."""
 
     def __init__(self, data: bytes, card: TokenizerCard) -> None:
-        """Open a subword model from its bytes; `card` holds the contents of `tokenizer.json`.
+        """Load a subword model from the bytes of `vocab.model`; `card` is the content of `tokenizer.json`.
 
-        Raises BadModelError if the bytes are damaged or not those of the card's model.
+        Raises BadModelError if the bytes are damaged, or if the number of their pieces is not that of the
+        card.
         """
         self.vocab: Vocabulary = card.vocabulary()
         self.preprocessing = card.preprocessing
@@ -105,7 +104,11 @@ class Tokenizer:
         languages: Sequence[str],
         folder: Path,
     ) -> Tokenizer:
-        """Learn a BPE from lines that `preprocessing` was applied to before, and save it into `folder`."""
+        """Train a SentencePiece BPE, save the tokenizer into `folder`, and return it.
+
+        `preprocessing` must have been applied to the lines already; it is only recorded here. Each of
+        `languages` gets an id. Raises MasscliError if there is no text, or if it does not allow `vocab_size`.
+        """
         # Control pieces get ids, but no text is ever encoded into them.
         control_pieces = [*RESERVED_PIECES, *map(language_piece, languages), *SPARE_PIECES]
         data = train_sentencepiece(lines, vocab_size, character_coverage, control_pieces)
@@ -115,11 +118,12 @@ class Tokenizer:
     def from_model_file(
         cls, path: Path, *, preprocessing: TextPreprocessing, languages: Sequence[str], folder: Path
     ) -> Tokenizer:
-        """Use an existing subword model, and save it into `folder`.
+        """Make a tokenizer from an existing subword model, save it into `folder`, and return it.
 
-        Special pieces that it lacks get ids of their own. If `path` is a data folder, a checkpoint or a run,
-        its whole vocabulary is used, with its languages and its preparation of text, so that weights trained
-        with the one fit the other.
+        If `path` is a model file, special pieces that it lacks get new ids. If `path` is a data folder, a
+        checkpoint or a run, its tokenizer is copied with its ids, languages and preprocessing, so that a
+        model trained with it can be used. Raises MasscliError if `path` cannot be read, or if its tokenizer
+        lacks one of `languages` or was made with other `preprocessing`.
         """
         model_file = find_model_file(path)
         # A folder with a vocabulary of masscli's own, not a mere model file.
@@ -148,9 +152,10 @@ class Tokenizer:
         languages: Sequence[str],
         folder: Path,
     ) -> Tokenizer:
-        """Use the two files of subword-nmt or fastBPE, and save them into `folder`.
+        """Make a tokenizer from two files of subword-nmt or fastBPE, save it into `folder`, and return it.
 
-        Pieces with a lower count than `min_count` are left out.
+        `codes` holds the merges, and `vocab` the pieces and their counts. Pieces with a count below
+        `min_count` are left out. Raises MasscliError if a file cannot be read or is malformed.
         """
         data = read_bpe_files(codes, vocab, min_count)
         return cls._create(data, BPE_CODES, preprocessing, languages, folder)
@@ -159,7 +164,11 @@ class Tokenizer:
     def from_bytes(
         cls, path: Path, data: bytes, preprocessing: TextPreprocessing, languages: Sequence[str]
     ) -> Tokenizer:
-        """Use the bytes of a model, without saving it. Errors name `path`."""
+        """Make a tokenizer from the bytes of a subword model, without saving it.
+
+        Special pieces that the model lacks get new ids. Raises MasscliError, whose message begins with
+        `path`, if the bytes are not a subword model.
+        """
         try:
             kind = detect_kind(data)
             model = open_model(data, kind, preprocessing)
@@ -169,7 +178,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """Load the tokenizer of a data folder or a checkpoint."""
+        """Load the tokenizer of a data folder or a checkpoint.
+
+        Raises MasscliError if one of its two files is missing or damaged, or if they do not belong together.
+        """
         card = read_card(folder)
         try:
             data = read_regular(folder / MODEL_FILE)
@@ -195,17 +207,22 @@ class Tokenizer:
         languages: Sequence[str],
         folder: Path,
     ) -> Tokenizer:
+        """Make a tokenizer from the bytes of a model of this kind, save it into `folder`, and return it."""
         model = open_model(data, kind, preprocessing)
         tokenizer = cls(data, make_card(model, data, kind, preprocessing, languages))
         tokenizer.save(folder)
         return tokenizer
 
     def with_card_fields(self, **fields: Any) -> Tokenizer:
-        """Return a tokenizer of the same model with other fields of its card; see TokenizerCard.changed."""
+        """Return a copy of the tokenizer with other values for some fields of its card, such as `bos`."""
         return Tokenizer(self._data, self._card.changed(**fields))
 
     def with_own_ranges(self) -> Tokenizer:
-        """Return a tokenizer of two vocabularies whose card says which ids each side knows."""
+        """Return a copy whose card says which ids encoder, decoder and output layer know.
+
+        The subword model must be a TwoVocabularies, which has one vocabulary for the source and one for the
+        target.
+        """
         assert isinstance(self._model, TwoVocabularies)
         ranges = {
             "source_ids": self._model.source_ids,
@@ -215,29 +232,36 @@ class Tokenizer:
         return self.with_card_fields(**{name: (ids.start, ids.stop) for name, ids in ranges.items()})
 
     def own_ids(self, language: str) -> Sequence[int]:
-        """Return the id of each piece of the vocabulary of a language, in the order of that vocabulary."""
+        """Return masscli's id for each piece of one language's vocabulary, in the order of that vocabulary.
+
+        The subword model must be a TwoVocabularies, and `language` one of its two languages.
+        """
         assert isinstance(self._model, TwoVocabularies)
         return self._model.sides[language].ids
 
     def save(self, folder: Path) -> None:
-        """Write both files; their bytes are the same wherever they are written."""
+        """Write `vocab.model` and `tokenizer.json` into a folder, which is created if it does not exist."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MODEL_FILE).write_bytes(self._data)
         (folder / TOKENIZER_FILE).write_text(self._card.to_json(), encoding="utf-8")
 
     def encode(self, line: str, language: str) -> list[int]:
-        """Return the ids of a line, without start and end."""
+        """Preprocess a line and return its token ids, without start and end symbols."""
         return self.encode_lines([line], language)[0]
 
     def encode_lines(self, lines: Sequence[str], language: str) -> list[list[int]]:
-        """Return the ids of each line, without start and end."""
+        """Preprocess lines and return a list of token ids for each, without start and end symbols."""
         ids, lengths = self.encode_flat(lines, language)
         all_ids = ids.tolist()
         ends = np.cumsum(lengths).tolist()
         return [all_ids[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
 
     def encode_words(self, words: Sequence[str], language: str) -> list[list[int]]:
-        """Return the ids of each word of a text in which spaces separate them."""
+        """Return a list of token ids for each of the words of one text.
+
+        The words are encoded as if spaces stood between them: in byte-level BPE, all but the first get the
+        pieces that begin with a space.
+        """
         ids = self.encode_lines(words, language)
         if self.subword_marker != BYTE_LEVEL_SPACE:
             return ids
@@ -246,15 +270,18 @@ class Tokenizer:
         return ids[:1] + self._model.encode([f" {word}" for word in prepared])
 
     def encode_flat(self, lines: Sequence[str], language: str) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the ids of all lines, one line after another, and the number of ids of each line."""
+        """Return the token ids of all lines in one array, and an array with the number of ids of each line.
+
+        Lines are preprocessed first; start and end symbols are not added.
+        """
         words = self._language_words.get(language, self._words)
         return words.encode(self.preprocessing.apply(lines, language))
 
     def decode(self, ids: Sequence[int], language: str) -> str:
-        """Return the text of some ids.
+        """Return the text that the token ids stand for, detokenized by the rules of the language.
 
-        Special ids are left out, but an unknown piece is written as UNKNOWN_TEXT, so that nothing is lost
-        unseen.
+        Special ids are left out, except unknown pieces: these are written as UNKNOWN_TEXT, so that lost text
+        is visible.
         """
         left_out = self.vocab.special_ids - {self.vocab.unk}
         model = self._language_models.get(language, self._model)
@@ -264,13 +291,15 @@ class Tokenizer:
         return self.preprocessing.undo(text, language)
 
     def ids_to_pieces(self, ids: Sequence[int]) -> list[str]:
-        """Return the pieces as the model writes them; an id that it has no piece for is written as `<id>`."""
+        """Return the piece for each id, with its word marker; an id without a piece is written as `<id>`."""
         return self._model.id_to_piece(ids)
 
     def bpe_dropout(self, dropout: float, max_length: int) -> BpeDropout:
-        """Return a function that splits words into other pieces; see BpeDropout.
+        """Return a callable that re-segments token ids by BPE-dropout; see BpeDropout.
 
-        Raises MasscliError if the model is not a BPE of SentencePiece.
+        Each merge is left out with probability `dropout`. Results of more than `max_length` tokens are
+        discarded, and the ids stay as they are. Raises MasscliError unless the model is a SentencePiece BPE
+        that masscli trained.
         """
         if self.model_kind != TRAINED_BPE or not isinstance(self._model, SentencePieceModel):
             raise MasscliError(
@@ -281,9 +310,11 @@ class Tokenizer:
         return BpeDropout(pieces, scores, SENTENCEPIECE_SPACE, max_length, dropout)
 
     def unigram_sampling(self, alpha: float, max_length: int) -> UnigramSampling:
-        """Return a function that samples the pieces of words; see UnigramSampling.
+        """Return a callable that re-segments token ids by sampling from a unigram model; see UnigramSampling.
 
-        Raises MasscliError if the model is not a unigram model of SentencePiece.
+        Probabilities are raised to the power `alpha`. Results of more than `max_length` tokens are discarded,
+        and the ids stay as they are. Raises MasscliError if the model is not a unigram model of
+        SentencePiece.
         """
         model = self._model
         if not isinstance(model, SentencePieceModel) or not model.is_unigram:
@@ -296,11 +327,14 @@ class Tokenizer:
         return UnigramSampling(pieces, of_text, SENTENCEPIECE_SPACE, max_length, alpha)
 
     def all_pieces(self) -> list[str]:
-        """Return every piece of the model, in the order of the ids."""
+        """Return every piece of the subword model, in the order of the ids.
+
+        Special pieces that the model lacks, whose ids follow its own, are not included.
+        """
         return self._model.id_to_piece(range(len(self._model)))
 
     def piece_texts(self, ids: Sequence[int]) -> list[str]:
-        """Return the text of each piece, without its word marker."""
+        """Return the text of the piece for each id, without the marker of where words begin or go on."""
         marker = self.subword_marker
         if marker == BYTE_LEVEL_SPACE:
             return list(map(piece_text, self.ids_to_pieces(ids)))
@@ -308,7 +342,7 @@ class Tokenizer:
 
     @property
     def subword_marker(self) -> str:
-        """The marker that shows where words begin or go on; one of masscli.text.markers."""
+        """The marker by which pieces show where words begin or go on; a constant of masscli.text.markers."""
         if self.model_kind == WORDPIECE:
             return WORDPIECE_CONTINUATION
         if self.model_kind in (BPE_CODES, DICTIONARY, GPT_BPE):
@@ -321,22 +355,26 @@ class Tokenizer:
 
     @property
     def model_kind(self) -> str:
-        """The kind of the subword model; one of masscli.text.model_kinds."""
+        """The kind of the subword model, such as `wordpiece`; a constant of masscli.text.model_kinds."""
         return self._card.kind
 
     @property
     def card_json(self) -> str:
-        """The contents of `tokenizer.json`."""
+        """The text of `tokenizer.json`."""
         return self._card.to_json()
 
     @property
     def model_bytes(self) -> bytes:
-        """The contents of `vocab.model`."""
+        """The bytes of `vocab.model`."""
         return self._data
 
 
 def find_model_file(path: Path) -> Path:
-    """Return the model file in a data folder, a checkpoint or a run; a file is returned as it is."""
+    """Return the path of `vocab.model` in a data folder, a checkpoint or a run.
+
+    In a run it is that of the best checkpoint, or else of the last one. A path in which there is none, such
+    as that of a model file, is returned unchanged.
+    """
     # A run has no vocabulary of its own, but each of its checkpoints does, and it is the same in all.
     checkpoints = path / "checkpoints"
     steps = sorted(checkpoints.glob("step-*"), reverse=True)
@@ -347,7 +385,10 @@ def find_model_file(path: Path) -> Path:
 
 
 def stored_languages(path: Path) -> tuple[str, ...]:
-    """Return the languages of a data folder, a checkpoint or a run; none for a plain model file."""
+    """Return the languages of the vocabulary of a data folder, a checkpoint or a run.
+
+    The result is empty for a plain model file, which knows no languages.
+    """
     model_file = find_model_file(path)
     if model_file == path or not (model_file.parent / TOKENIZER_FILE).is_file():
         return ()
@@ -361,7 +402,11 @@ def _check_compatible(
     path: Path,
     model_file: Path,
 ) -> None:
-    """Raise MasscliError unless a stored vocabulary has the given languages and preparation of text."""
+    """Raise MasscliError unless a stored vocabulary has the given languages and preprocessing.
+
+    Only preprocessing that is switched on must agree with the vocabulary's `card`; what is off asks for
+    nothing. Messages name `path`, which the user gave, and `model_file`, which was found in it.
+    """
     for language in languages:
         if language not in card.languages:
             known = ", ".join(card.languages)

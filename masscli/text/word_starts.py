@@ -1,4 +1,4 @@
-"""Find the tokens that begin a word, for masking of whole words and of n-grams."""
+"""Find the tokens that begin a word, for masking whole words and n-grams."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ from masscli.text.markers import (
 from masscli.text.vocabulary import Vocabulary
 
 ALBERT_PUNCTUATION = frozenset('!"#$%&()*+,-./:;?@[\\]^_`{|}~')
-"""What ALBERT's released code takes for punctuation.
-
-It treats the apostrophe, <, = and > like foreign letters.
-"""
+"""The characters that ALBERT's released code treats as punctuation. It lacks the apostrophe, <, = and >,
+which that code treats like letters that are not ASCII."""
 
 
 class HasPieces(Protocol):
-    """The interface of a tokenizer that word starts need: its pieces."""
+    """The parts of a tokenizer that word starts depend on: vocabulary, pieces and marker of words."""
 
     @property
     def vocab(self) -> Vocabulary: ...
@@ -36,17 +34,18 @@ class HasPieces(Protocol):
 
 @dataclass(frozen=True)
 class WordStarts:
-    """A rule that tells which tokens of a text begin a word.
+    """A callable that tells which tokens of a text begin a word.
 
-    A token begins a word if `begins` (V,) is true for its id, unless `continues` (V,) is true for the token
-    before it: BPE codes mark pieces after which the word goes on.
+    `begins` and `continues` (V,) are indexed by token id. A token begins a word if `begins` is true for its
+    id, unless `continues` is true for the id of the token before it (in BPE codes, a piece that ends with
+    `@@`).
     """
 
     begins: NDArray[np.bool_]
     continues: NDArray[np.bool_]
 
     def __call__(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return for each of the ids (L,) whether it begins a word."""
+        """Return a boolean array (L,) that is true where a token of `ids` (L,) begins a word."""
         starts: NDArray[np.bool_] = self.begins[ids]
         # The first token has none before it that could go on.
         starts[1:] &= ~self.continues[ids[:-1]]
@@ -54,11 +53,12 @@ class WordStarts:
 
 
 def word_starts(tokenizer: HasPieces, as_albert: bool = False) -> WordStarts:
-    """Return the rule for the word starts of a vocabulary.
+    """Return a callable that finds the word starts in token ids of this tokenizer.
 
-    Special symbols, punctuation, and pieces marked as such begin words. With `as_albert` the rule is that of
-    ALBERT's released code (Lan et al. 2020), in which unmarked pieces with digits or foreign letters begin
-    words, too.
+    Special symbols, punctuation, and pieces that are marked as starts of words begin words; in BPE codes,
+    every piece does unless the piece before it ends with `@@`. With `as_albert`, pieces of SentencePiece are
+    treated as in ALBERT's released code (Lan et al. 2020): those without a marker also begin words if they
+    have digits or letters that are not ASCII.
     """
     vocab = tokenizer.vocab
     ids = vocab.ordinary_ids.tolist()
@@ -74,6 +74,7 @@ def word_starts(tokenizer: HasPieces, as_albert: bool = False) -> WordStarts:
 
 
 def _begins_word(piece: str, marker: str, as_albert: bool) -> bool:
+    """Return whether a piece begins a word, judged by itself, in a vocabulary that uses this marker."""
     # WordPiece cuts words at every punctuation mark and marks all pieces that go on, so its marks say
     # everything.
     if marker == WORDPIECE_CONTINUATION:
@@ -91,14 +92,16 @@ def _begins_word(piece: str, marker: str, as_albert: bool) -> bool:
 
 
 def _is_punctuation(text: str) -> bool:
+    """Return whether a text has no letters and digits, and no parts of characters (U+FFFD)."""
     # A part of a character (U+FFFD) may be one of a letter.
     return not any(letter.isalnum() or letter == "\ufffd" for letter in text)
 
 
 def _is_sign_in_albert(piece: str) -> bool:
-    """Return whether ALBERT lets an unmarked piece begin a word.
+    """Return whether ALBERT's released code lets a piece without SentencePiece's space marker begin a word.
 
-    It does so if the piece is a punctuation mark, or has anything but ASCII letters and punctuation.
+    It does if the piece is a punctuation mark, or has a character that is neither an ASCII letter nor one of
+    ALBERT_PUNCTUATION.
     """
     if piece in ALBERT_PUNCTUATION:
         return True

@@ -37,7 +37,10 @@ _CJK_RANGES = (
 
 
 def is_wordpiece(data: bytes) -> bool:
-    """Return whether a file looks like a `vocab.txt`: it has a special piece of BERT, or `##`."""
+    """Return whether the bytes of a file look like BERT's `vocab.txt`.
+
+    They do if a line is one of BERT's special pieces or begins with `##`, and there is no NUL byte.
+    """
     # A SentencePiece model is binary and may contain any text, too.
     if b"\0" in data:
         return False
@@ -48,10 +51,13 @@ def is_wordpiece(data: bytes) -> bool:
 
 
 class WordPieceModel:
-    """A WordPiece vocabulary; see SubwordModel for the methods."""
+    """A subword model that is a WordPiece vocabulary of BERT; implements SubwordModel."""
 
     def __init__(self, data: bytes, keep_accents: bool) -> None:
-        """Read the bytes of a `vocab.txt`. Raises BadModelError if it is damaged or lacks a special piece."""
+        """Load the bytes of a `vocab.txt`; without `keep_accents`, encoding removes accents from text.
+
+        Raises BadModelError if they are not UTF-8, if a piece occurs twice, or if a special piece is missing.
+        """
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -65,6 +71,7 @@ class WordPieceModel:
         self._check()
 
     def _check(self) -> None:
+        """Raise BadModelError if a special piece is missing or a piece occurs twice."""
         missing = [piece for piece in REQUIRED_PIECES if piece not in self._ids]
         if missing:
             required = ", ".join(REQUIRED_PIECES)
@@ -84,18 +91,18 @@ class WordPieceModel:
 
     @property
     def special_ids(self) -> Mapping[str, int]:
-        """The ids of the special pieces, by masscli's names for them."""
+        """The id of each special piece, by masscli's name for it. `<s>` is [CLS], and `</s>` is [SEP]."""
         names = ("<pad>", "<unk>", "<cls>", "<sep>", "<mask>")
         ids = {name: self._ids[piece] for name, piece in zip(names, REQUIRED_PIECES, strict=True)}
         return {**ids, "<s>": ids["<cls>"], "</s>": ids["<sep>"]}
 
     @property
     def free_ids(self) -> Sequence[int]:
-        """The ids of the pieces [unused...], in order."""
+        """The ids of the pieces [unused0], [unused1], ... in increasing order."""
         return [i for i, piece in enumerate(self._pieces) if re.fullmatch(r"\[unused\d+\]", piece)]
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each line."""
+        """Return a list of token ids for each line, without start and end symbols."""
         encoded = []
         for line in lines:
             ids: list[int] = []
@@ -105,7 +112,10 @@ class WordPieceModel:
         return encoded
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the tokens with spaces between them, and UNKNOWN_TEXT for unknown ones."""
+        """Join the pieces of each word, and return the words with spaces between them.
+
+        Punctuation marks are words of their own; unknown ones are written as UNKNOWN_TEXT.
+        """
         pieces = []
         for piece in self.id_to_piece(ids):
             if piece == _UNKNOWN:
@@ -115,11 +125,15 @@ class WordPieceModel:
         return " ".join(pieces).replace(f" {WORDPIECE_CONTINUATION}", "")
 
     def id_to_piece(self, ids: Sequence[int]) -> list[str]:
-        """Return the pieces as they stand in the file; an id beyond its end is written as `<id>`."""
+        """Return the piece for each id, as in `vocab.txt`; an id beyond its end is written as `<id>`."""
         return pieces_of(ids, self._pieces)
 
     def _encode_token(self, token: str) -> list[int]:
-        """Cut a token into the longest known pieces, from left to right."""
+        """Return the ids of the longest known pieces of a word, taken from left to right.
+
+        The result is the id of [UNK] alone if a part of the word is not in the vocabulary, or if the word is
+        too long.
+        """
         unknown = [self._ids[_UNKNOWN]]
         if len(token) > MAX_WORD_LENGTH:
             return unknown
@@ -140,7 +154,10 @@ class WordPieceModel:
 
 
 def basic_tokens(line: str, keep_accents: bool) -> list[str]:
-    """Return the words and punctuation marks of a line."""
+    """Return the words and punctuation marks of a line, as BERT's basic tokenizer does, without lower-casing.
+
+    Control characters are removed, and so are accents unless `keep_accents` is given.
+    """
     line = "".join(map(_clean, line))
     if not keep_accents:
         decomposed = unicodedata.normalize("NFD", line)
@@ -168,6 +185,7 @@ def _clean(letter: str) -> str:
 
 
 def _is_punctuation(letter: str) -> bool:
+    """Return whether BERT counts a character as punctuation."""
     # BERT also counts as punctuation the ASCII signs that Unicode calls symbols, such as $ and +.
     if letter.isascii() and letter.isprintable() and letter != " ":
         return not letter.isalnum()

@@ -9,17 +9,18 @@ from typing import Any
 from masscli.core.errors import MasscliError
 
 INPUT_BYTES = 1 << 17
-"""Compressed bytes that are read at once."""
+"""The number of compressed bytes that are read from a file at once."""
 
 
 class _Decompressed(io.RawIOBase):
-    """The decompressed bytes of a file, which may consist of several frames, one after another.
+    """A raw stream of the decompressed bytes of a zstd file, which may consist of several frames in a row.
 
-    Reading raises EOFError if the file is damaged or ends within a frame. The reader of the package does not
-    notice the latter.
+    Reading raises EOFError if the file is damaged or ends within a frame. (The stream reader of the package
+    zstandard does not notice such an early end.)
     """
 
     def __init__(self, path: Path, decompressor: Any, error: type[Exception]) -> None:
+        """Open the file; `error` is the exception that the decompressor raises for damaged data."""
         self._file = open(path, "rb")  # noqa: SIM115  (closed with the reader)
         self._decompressor = decompressor
         self._error = error
@@ -28,16 +29,16 @@ class _Decompressed(io.RawIOBase):
         self._output = b""
 
     def readable(self) -> bool:
-        """Return True."""
+        """Return True: the stream can be read."""
         return True
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the stream and the compressed file."""
         self._file.close()
         super().close()
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer with the next bytes, and return their number; 0 is the end of the file."""
+        """Copy the next decompressed bytes into `buffer`, and return their number; at the end it is 0."""
         while not self._output and self._read_input():
             self._decompress()
         view = memoryview(buffer)
@@ -47,7 +48,10 @@ class _Decompressed(io.RawIOBase):
         return count
 
     def _read_input(self) -> bool:
-        """Read compressed bytes if there are none left, and return whether there are some."""
+        """Read more compressed bytes if none are left, and return whether there are any to decompress.
+
+        Raises EOFError if the file ends within a frame.
+        """
         if not self._input:
             self._input = self._file.read(INPUT_BYTES)
         if not self._input and self._frame is not None:
@@ -55,6 +59,7 @@ class _Decompressed(io.RawIOBase):
         return bool(self._input)
 
     def _decompress(self) -> None:
+        """Decompress all bytes that were read, up to the end of the current frame."""
         if self._frame is None:
             self._frame = self._decompressor.decompressobj()
         try:
@@ -69,7 +74,7 @@ class _Decompressed(io.RawIOBase):
 
 
 def open_zstd(path: Path, name: str) -> io.BufferedReader:
-    """Open the decompressed bytes of a file, which messages call `name`.
+    """Open a zstd file for reading its decompressed bytes. `name` is how the error message calls the file.
 
     Raises MasscliError if the package zstandard is not installed.
     """
