@@ -1,7 +1,7 @@
-"""Where imported weights are from, and under which licence: kept with a run, and written into every export.
+"""Origin and licence of imported weights: kept with a run, and written into every export of it.
 
-A folder of Hugging Face says it in the head of its README.md (a table in YAML, of which only plain lines
-`key: value` are read) and in `_name_or_path` of config.json.
+A folder of Hugging Face names them in the front matter of its README.md (YAML between two lines `---`, of
+which only plain lines `key: value` are read) and in `_name_or_path` of config.json.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ _CARD = "README.md"
 _HEAD = re.compile(r"---\r?\n(.*?)\r?\n---", re.DOTALL)
 _LINE = re.compile(r"(license|license_name|license_link|base_model)\s*:\s*(\S.*)")
 MAX_LENGTH = 200
-"""Longest value that is kept, in characters."""
+"""Number of characters after which a value of README.md or config.json is cut off."""
 
 
 def read_attribution(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return a line on where the weights in a folder are from, after what its own NOTICE says."""
+    """Return lines that say where the weights in a folder come from, the oldest origin first.
+
+    The items of the NOTICE in the folder, if it has one, come first. The last line describes the folder: its
+    name, `_name_or_path` of its config.json (`config`), and licence and base model of its README.md.
+    """
     parts = [f"folder {folder.name}"]
     name = config.get("_name_or_path")
     if isinstance(name, str) and name.strip():
@@ -37,7 +41,10 @@ def read_attribution(folder: Path, config: Mapping[str, Any]) -> tuple[str, ...]
 
 
 def notice_file(attribution: Sequence[str]) -> dict[str, bytes]:
-    """Return the file that says where the weights of a run are from, by its name; none for its own."""
+    """Return the content of the file NOTICE, which lists the origins of a run's weights, under its file name.
+
+    The result is an empty dict if `attribution` is empty, as for a run that was trained from scratch.
+    """
     if not attribution:
         return {}
     listed = "".join(f"- {line}\n" for line in attribution)
@@ -46,7 +53,7 @@ def notice_file(attribution: Sequence[str]) -> dict[str, bytes]:
 
 
 def _read_text(path: Path) -> str:
-    """Return the text of a small file; an empty one if there is none that can be read."""
+    """Return the first 65,536 characters of a file, or an empty string if it is missing or unreadable."""
     if not path.is_file():
         return ""
     try:
@@ -57,6 +64,6 @@ def _read_text(path: Path) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return a text on one line, without what a terminal might obey."""
+    """Return a text stripped, cut to MAX_LENGTH characters, and with spaces for unprintable ones."""
     letters = [letter if letter.isprintable() else " " for letter in text.strip()[:MAX_LENGTH]]
     return "".join(letters)

@@ -1,6 +1,6 @@
 """The vocabulary of BART (Lewis et al. 2020): byte-level BPE with RoBERTa's ids.
 
-Sources are `<s> words </s>`, and a decoder reads `</s> <s> words`: all outputs begin with `<s>`.
+The encoder reads `<s> words </s>`, and the decoder `</s> <s> words`: every output begins with `<s>`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,15 @@ _SPECIAL = {
     "<cls>": "<s>",
     "<sep>": "</s>",
 }
-"""BART's pieces, by masscli's names."""
+"""BART's special pieces, by masscli's names for them."""
 
 
 def read_bart(folder: Path, config: dict[str, Any], size: int, languages: Sequence[str]) -> Seq2SeqVocabulary:
-    """Read vocab.json and merges.txt, or tokenizer.json. Raises MasscliError if they are not BART's."""
+    """Read BART's vocabulary from vocab.json and merges.txt, or else from tokenizer.json.
+
+    `size` is the number of rows of the token embeddings; `config` and `languages` are not used. Raises
+    MasscliError if the files are not those of BART.
+    """
     path = folder / "vocab.json"
     if not path.exists() and (folder / TOKENIZER).exists():
         return _read_tokenizer_json(folder, size)
@@ -61,7 +65,10 @@ def read_bart(folder: Path, config: dict[str, Any], size: int, languages: Sequen
 
 
 def _read_tokenizer_json(folder: Path, size: int) -> Seq2SeqVocabulary:
-    """Read the one file that version 5 of the library writes for a tokenizer."""
+    """Read BART's vocabulary from tokenizer.json, the only vocabulary file that transformers 5 writes.
+
+    `size` is the number of rows of the token embeddings. Raises MasscliError if it is no byte-level BPE.
+    """
     files = read_tokenizer_files(folder, "BartTokenizer")
     try:
         published = read_byte_level(files, size)
@@ -72,7 +79,10 @@ def _read_tokenizer_json(folder: Path, size: int) -> Seq2SeqVocabulary:
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:
-    """Return the pairs of merges.txt. Raises MasscliError for a line that is no pair."""
+    """Return the BPE merges of merges.txt as pairs of pieces, in the order of the file.
+
+    Raises MasscliError if the file cannot be read, or if a line is not a pair.
+    """
     try:
         lines = decode_text(read_regular(path), path).removesuffix("\n").split("\n")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Read the BPE of GPT, and the byte-level BPE of GPT-2, RoBERTa and BART, from their files."""
+"""Read the BPE of GPT, and the byte-level BPE of GPT-2, RoBERTa and BART, from Hugging Face's files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ Merges = list[tuple[str, str]]
 
 
 def read_byte_level(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
-    """Read a byte-level BPE. Raises UnreadableError if the tokenizer is not GPT-2's in all it does."""
+    """Return the byte-level BPE of a tokenizer, for a model with `vocab_size` rows of token embeddings.
+
+    Raises UnreadableError if the tokenizer treats text in another way than that of GPT-2, and MasscliError if
+    its files are damaged or do not fit each other.
+    """
     if files.content:
         _expect_bpe(files.part["model"], word_end="")
         expect(not files.part["normalizer"], "it has a normalizer")
@@ -58,7 +62,11 @@ def read_byte_level(files: TokenizerFiles, vocab_size: int) -> PublishedVocabula
 
 
 def read_gpt(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
-    """Read the BPE of GPT. Raises UnreadableError if the tokenizer is not GPT's in all it does."""
+    """Return the BPE of the first GPT, for a model with `vocab_size` rows of token embeddings.
+
+    Raises UnreadableError if the tokenizer treats text in another way than that of GPT, and MasscliError if
+    its files are damaged or do not fit each other.
+    """
     if files.content:
         _expect_bpe(files.part["model"], WORD_END)
         lowercase, strip_accents = expect_bert_normalizer(files)
@@ -75,7 +83,11 @@ def read_gpt(files: TokenizerFiles, vocab_size: int) -> PublishedVocabulary:
 
 
 def _expect_bpe(model: Mapping[str, Any], word_end: str) -> None:
-    """Raise UnreadableError unless the model of a tokenizer.json is a plain BPE with this end of a word."""
+    """Raise UnreadableError unless `model`, a part of tokenizer.json, is a plain BPE.
+
+    It must have `word_end` as its suffix for the ends of words (none if empty), no prefix for continued
+    words, and none of byte_fallback, ignore_merges, dropout and fuse_unk.
+    """
     expect(is_type(model, "BPE"), f"its pieces are a {model.get('type')}")
     expect((model.get("end_of_word_suffix") or "") == word_end, "it marks the ends of words in another way")
     expect(not model.get("continuing_subword_prefix"), "it marks continued words")
@@ -84,7 +96,10 @@ def _expect_bpe(model: Mapping[str, Any], word_end: str) -> None:
 
 
 def _read_merges(files: TokenizerFiles) -> Merges:
-    """Return the merges of tokenizer.json, or else of merges.txt."""
+    """Return the BPE merges, in their order, from tokenizer.json, or from merges.txt if there is none.
+
+    Raises MasscliError if they are missing or damaged.
+    """
     if not files.content:
         return _read_merges_txt(files.folder / MERGES)
     path = files.folder / TOKENIZER
@@ -102,7 +117,11 @@ def _read_merges(files: TokenizerFiles) -> Merges:
 
 
 def _read_merges_txt(path: Path) -> Merges:
-    """Return the merges of merges.txt, a merge a line, after one that says its version."""
+    """Return the BPE merges of merges.txt, which has one pair of pieces on each line.
+
+    A first line `#version` and blank lines are skipped. Raises MasscliError for a file that cannot be read or
+    a line of another form.
+    """
     try:
         lines = decode_text(read_regular(path), path).split("\n")
     except OSError as error:
@@ -124,7 +143,7 @@ def _read_merges_txt(path: Path) -> Merges:
 
 
 def _check_merges(path: Path, merges: Merges, pieces: Sequence[str]) -> None:
-    """Raise MasscliError if a merge makes something that is no piece."""
+    """Raise MasscliError, which names the file `path`, if the result of a merge is not among `pieces`."""
     known = set(pieces)
     for first, second in merges:
         if first + second not in known:

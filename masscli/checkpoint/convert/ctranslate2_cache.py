@@ -1,10 +1,10 @@
-"""Convert a checkpoint for CTranslate2 once, beside its other files, and open the conversion.
+"""Convert a checkpoint for CTranslate2 once, keep the result in the checkpoint's folder, and open it.
 
     step-0001000/ctranslate2/en-de/  model.bin  config.json  shared_vocabulary.json  conversion.json
 
-`conversion.json` says which checkpoint was converted, by which CTranslate2, and the checksums of the files. A
-conversion of other weights, or a damaged one, is made anew. Weights are kept in fp32; CTranslate2 rounds them
-to the precision that is asked for when it loads them.
+`conversion.json` has the checksum of the checkpoint that was converted, the version of CTranslate2, and the
+checksums of the files. A conversion of other weights, by another version, or a damaged one, is replaced.
+Weights are stored in fp32; CTranslate2 converts them to the requested precision when it loads them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _COMPUTE_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int
 
 
 class OpenedTranslator(NamedTuple):
-    """A translator of CTranslate2, and the name of each token id."""
+    """A `ctranslate2.Translator`, and the token strings it works with, in the order of masscli's ids."""
 
     translator: Any
     token_names: list[str]
@@ -36,10 +36,11 @@ class OpenedTranslator(NamedTuple):
 def open_ctranslate2(
     checkpoint: Checkpoint, source: str, target: str, device: str, precision: str, threads: int
 ) -> OpenedTranslator:
-    """Open the conversion of a checkpoint for one direction, which is made if it is not there.
+    """Return a translator for a checkpoint and one direction; convert the checkpoint first if needed.
 
-    `device` is cpu, cuda or cuda:N; `precision` is auto (fp16 on a GPU, else fp32), fp32, fp16, bf16 or int8.
-    Raises MasscliError if the model or the precision is not possible.
+    `device` is cpu, cuda or cuda:N; `precision` is auto (fp16 on a GPU, else fp32), fp32, fp16, bf16 or int8;
+    `threads` is the number of CPU threads. Raises MasscliError if CTranslate2 cannot compute the model, or
+    does not support the precision on the device.
     """
     ctranslate2 = import_ctranslate2()
     kind, _, number = device.partition(":")
@@ -63,7 +64,11 @@ def open_ctranslate2(
 
 
 def _compute_type(ctranslate2: Any, device: str, precision: str) -> str:
-    """Return CTranslate2's name of a precision. Raises MasscliError if it cannot compute with it here."""
+    """Return CTranslate2's name of a precision, such as `float16` for fp16.
+
+    `device` is cpu or cuda; `auto` stands for fp16 on cuda and fp32 on cpu. Raises MasscliError if
+    CTranslate2 does not support the precision on the device of this machine.
+    """
     if precision == "auto":
         precision = "fp16" if device == "cuda" else "fp32"
     possible = ctranslate2.get_supported_compute_types(device)
@@ -77,7 +82,10 @@ def _compute_type(ctranslate2: Any, device: str, precision: str) -> str:
 
 
 def _is_current(folder: Path, stamp: dict[str, str]) -> bool:
-    """Return whether a folder holds the whole conversion that a stamp describes."""
+    """Return whether a folder holds a complete conversion of the checkpoint and version in `stamp`.
+
+    The values of `stamp` must be in its conversion.json, and its files must have the checksums listed there.
+    """
     try:
         conversion = json.loads((folder / CONVERSION).read_bytes())
         if any(conversion[key] != value for key, value in stamp.items()):
@@ -91,7 +99,11 @@ def _is_current(folder: Path, stamp: dict[str, str]) -> bool:
 def _convert(
     checkpoint: Checkpoint, source: str, target: str, names: list[str], folder: Path, stamp: dict[str, str]
 ) -> None:
-    """Write the conversion `folder` in place of another one, with the file that describes it."""
+    """Convert a checkpoint for one direction into `folder`, and replace what is there.
+
+    `names` are the token strings by id; `stamp` goes into conversion.json with the checksums of the files.
+    Raises MasscliError if CTranslate2 cannot compute the model, or if the folder cannot be written.
+    """
     ctranslate2 = import_ctranslate2()
     directed = fold_direction(checkpoint, source, target)
     vocab = checkpoint.tokenizer().vocab

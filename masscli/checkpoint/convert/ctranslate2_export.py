@@ -1,8 +1,8 @@
-"""Turn a translator into a folder that CTranslate2 decodes with.
+"""Convert a translation model into a folder that CTranslate2 can load.
 
-The folder holds one direction: model.bin, config.json and the vocabulary, as a list of tokens. Ids mean the
-same as in masscli. The package `ctranslate2` comes with the extra `ct2`; its specification (what a model
-consists of) is filled in here, and it writes the files itself.
+The folder is for one direction: model.bin, config.json and the vocabulary, as a list of tokens. Token ids are
+the same as in masscli. The package `ctranslate2` comes with the extra `ct2`. This module fills in the
+package's model specification (`TransformerSpec`), and the package writes the files.
 
 Shapes: V vocabulary size, D model width.
 """
@@ -28,14 +28,14 @@ from masscli.text.vocabulary import Vocabulary
 
 Quantization = Literal["fp32", "fp16", "int8"]
 NEVER = -1e4
-"""Bias of the output layer for special tokens, which are never generated."""
+"""Output bias of special tokens other than `</s>` and `<unk>`, so low that they are never generated."""
 
 _QUANTIZATIONS = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 _ACTIVATIONS = {"relu": "RELU", "gelu": "GELU", "gelu_tanh": "GELUTanh", "swish": "SWISH"}
 
 
 def import_ctranslate2() -> Any:
-    """Return the package, or raise MasscliError if it is not installed."""
+    """Return the module `ctranslate2`. Raises MasscliError if the package is not installed."""
     try:
         import ctranslate2
     except ImportError:
@@ -46,9 +46,10 @@ def import_ctranslate2() -> Any:
 def export_ctranslate2(
     checkpoint: Checkpoint, source: str, target: str, output: Path, quantization: Quantization
 ) -> list[str]:
-    """Write the folder `output` for one direction, and return notes for the user.
+    """Convert the model of a checkpoint for one direction into the folder `output`.
 
-    Raises MasscliError, which names the setting, if CTranslate2 cannot compute the model.
+    Returns notes for the user, among them how to call CTranslate2. Raises MasscliError, which names the
+    setting, if CTranslate2 cannot compute the model, or if the folder cannot be written.
     """
     ctranslate2 = import_ctranslate2()
     directed = fold_direction(checkpoint, source, target)
@@ -83,9 +84,10 @@ def convert_directed(
     quantization: Quantization,
     add_special_tokens: bool,
 ) -> None:
-    """Write the files of a model into an existing folder.
+    """Write CTranslate2's files for a model into the existing folder `folder`.
 
-    With `add_special_tokens` CTranslate2 itself adds the start and end symbols to a source, where it can.
+    `names` are the token strings by id. With `add_special_tokens`, CTranslate2 adds the special tokens
+    around a source itself, but only if a source ends with a single one; in all other cases its caller has to.
     """
     spec = _specification(ctranslate2.specs, directed)
     _fill_stack(spec.encoder, "encoder", directed)
@@ -112,7 +114,10 @@ def convert_directed(
 
 
 def _specification(specs: Any, directed: DirectedModel) -> Any:
-    """Return an empty specification of the model's shape."""
+    """Return a `TransformerSpec` of the model's shape, without weights; `specs` is `ctranslate2.specs`.
+
+    Raises MasscliError for a post-norm stack that ends with a layer norm, which CTranslate2 lacks.
+    """
     config = directed.config
     parts = []
     for stack, kind in (("encoder", specs.TransformerEncoderSpec), ("decoder", specs.TransformerDecoderSpec)):
@@ -142,7 +147,7 @@ def _layer_count(config: ModelConfig, stack: str) -> int:
 
 
 def _fill_stack(spec: Any, stack: str, directed: DirectedModel) -> None:
-    """Fill in the embeddings and layers of a stack."""
+    """Copy the embeddings, layers and norms of `stack` (encoder or decoder) into its specification `spec`."""
     tensors = directed.tensors
     owners = directed.config.embedding_owners
     owner = stack if stack in owners else owners[0]
@@ -173,7 +178,10 @@ def _fill_stack(spec: Any, stack: str, directed: DirectedModel) -> None:
 
 
 def _fill_output(spec: Any, directed: DirectedModel, vocab: Vocabulary) -> None:
-    """Fill in the output layer, by whose bias special tokens are never generated."""
+    """Copy the output layer into its specification `spec`.
+
+    The bias of special tokens other than `</s>` and `<unk>` is set to NEVER, so that they are not generated.
+    """
     weight, bias = output_layer(directed)
     if bias is None:
         bias = torch.zeros(len(weight))
@@ -195,5 +203,5 @@ def _fill_norm(spec: Any, tensors: Mapping[str, Tensor], name: str) -> None:
 
 
 def _array(tensor: Tensor) -> Any:
-    """Return a copy of a tensor as an array: a conversion changes the specification that it is given."""
+    """Return a NumPy copy of a tensor, since CTranslate2 changes arrays of its specification in place."""
     return tensor.detach().contiguous().numpy().copy()

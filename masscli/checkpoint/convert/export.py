@@ -1,4 +1,4 @@
-"""Turn a run into a folder that Hugging Face's library reads: config.json, weights, and the vocabulary."""
+"""Export a run as a folder for Hugging Face's library: config.json, model.safetensors, vocabulary files."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from masscli.models.config import ModelConfig
 
 
 def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list[str]:
-    """Write the folder `output`, and return notes for the user: what is in it, and what is not.
+    """Export the checkpoint at `path` as a folder of Hugging Face, which must be new or empty.
 
-    The family is chosen by the shape of the model if none is named. Raises MasscliError, which names the
-    setting, if the model has no counterpart.
+    `family_name` is a `model_type` such as bert; with None the family is chosen by the shape of the model.
+    Returns notes for the user on what was written and what was left out. Raises MasscliError, which names the
+    setting, if no model of the family computes the same.
     """
     require_empty_folder(output)
     checkpoint = Checkpoint.open(path)
@@ -71,17 +72,18 @@ def export_checkpoint(path: Path, output: Path, family_name: str | None) -> list
 
 
 def _named_family(name: str) -> Family:
-    """Return the family of `--family`."""
+    """Return the family with the `model_type` given by --family. Raises MasscliError if there is none."""
     if name not in FAMILIES:
         raise MasscliError(f"--family {name}: no such family", f"expected one of {', '.join(FAMILIES)}")
     return FAMILIES[name]
 
 
 def _objective_head_names(family: Family, checkpoint: Checkpoint, objective_state: Tensors) -> dict[str, str]:
-    """Return their names of the tensors of the objective's head, with ours.
+    """Return masscli's name of each tensor of the pre-training objective's head, by its exported name.
 
-    They are empty unless exactly one stream has the objective that the family was published with, the whole
-    head is there, and the model has the other parts of the class with this head.
+    The result is empty unless exactly one stream has the objective that the family was published with, all
+    tensors of its head are in `objective_state`, and the model has the pooler and head transform that the
+    family's class for this objective requires.
     """
     model = checkpoint.recipe.model
     if family.lm_head and family.pooler and not (model.pooler and model.head_transform):
@@ -102,7 +104,7 @@ def _objective_head_names(family: Family, checkpoint: Checkpoint, objective_stat
 
 
 def _class_name(family: Family, model: ModelConfig, has_objective_head: bool) -> str:
-    """Return the name of their class for a model with these parts."""
+    """Return the name of Hugging Face's class to export as, chosen by the heads that the model has."""
     # GPT has no LM head of its own.
     if not family.lm_head:
         return family.full_class
@@ -115,7 +117,7 @@ def _class_name(family: Family, model: ModelConfig, has_objective_head: bool) ->
 
 
 def _summarize(names: list[str]) -> str:
-    """Return the first two parts of names with their counts, such as `pre.head (2)`."""
+    """Return how many names begin with the same two parts, as text such as `pre.head (2), pre.out (1)`."""
     counts = Counter(".".join(name.split(".")[:2]) for name in names)
     return ", ".join(f"{part} ({count})" for part, count in counts.items())
 

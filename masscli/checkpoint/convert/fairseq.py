@@ -1,8 +1,9 @@
-"""Models of fairseq: translation, language models, RoBERTa, and the plug-ins of MASS.
+"""Import models of fairseq: translation, language models, RoBERTa, and MASS, which is a plug-in of fairseq.
 
-The options of a checkpoint are a Namespace (`args`), or sections of omegaconf (`cfg`); the weights of a
-released model may come alone. What the tensors say is read from them: sizes, sharing, norms, positions. A
-model with a part that masscli's Transformer lacks is refused by the name of the option or the tensor.
+The options in a checkpoint are a Namespace (`args`), or sections of omegaconf (`cfg`); a file may also hold a
+state dict without options. Sizes, shared weights, norms and learned positions are inferred from the tensors.
+A model with a part that masscli's Transformer lacks is refused with an error that names the option or the
+tensor.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from masscli.models.config import ModelConfig
 from masscli.models.presets import resolve
 
 GENERATION = {"beam": 5, "lenpen": 1.0, "early_stop": True, "max_len_a": 0.0, "max_len_b": 200}
-"""How fairseq-generate searches."""
+"""The default search of fairseq-generate, as fields of `GenerationConfig`."""
 PRESETS: dict[Kind, str] = {
     "transformer": "base",
     "transformer_lm": "base",
@@ -36,7 +37,7 @@ PRESETS: dict[Kind, str] = {
     "mass_translation": "base",
     "mass_summarization": "mass-base-uncased",
 }
-"""The named size whose choices hold for what neither options nor tensors say."""
+"""The preset (presets.toml) by kind of model, for settings that neither options nor tensors determine."""
 HEADS = {
     "transformer": 8,
     "transformer_iwslt_de_en": 4,
@@ -53,7 +54,7 @@ HEADS = {
     "roberta_base": 12,
     "roberta_large": 16,
 }
-"""Attention heads by --arch, for files without options."""
+"""Number of attention heads by fairseq architecture, for files whose options do not give it."""
 ACTIVATIONS = {
     "relu": "relu",
     "gelu": "gelu",
@@ -79,18 +80,21 @@ UNSUPPORTED = {
     "encoder_xformers_att_config": "attention of xformers",
     "decoder_xformers_att_config": "attention of xformers",
 }
-"""Options that ask for a part which masscli's Transformer lacks, with a name for it."""
+"""fairseq's options for parts that masscli's Transformer lacks, each with the name of its part in errors."""
 
 
 def is_fairseq(content: Any) -> bool:
-    """Return whether the content of a file is a checkpoint or a state dict of fairseq."""
+    """Return whether `content`, the mapping that a file holds, is a checkpoint or a state dict of fairseq."""
     if isinstance(content.get("model"), Mapping):
         return "args" in content or "cfg" in content
     return any(str(name).endswith("embed_tokens.weight") for name in content)
 
 
 def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> ForeignModel:
-    """Convert a model. Raises MasscliError, which names what is not supported."""
+    """Return the model in `content`, a checkpoint or a state dict of fairseq, in masscli's form.
+
+    Raises MasscliError, which names the option, tensor or file, if the model is not supported or incomplete.
+    """
     weights = content.get("model")
     if not isinstance(weights, Mapping):
         weights = {name: tensor for name, tensor in content.items() if isinstance(tensor, StoredTensor)}
@@ -125,7 +129,7 @@ def convert_fairseq(request: ImportRequest, content: Mapping[str, Any]) -> Forei
 
 
 def _check_request(request: ImportRequest) -> None:
-    """Raise MasscliError if options contradict each other."""
+    """Raise MasscliError if two ways to split text are given, or only one of the two files of GPT-2's BPE."""
     cutters = {
         "--spm-model": request.spm_model,
         "--bpe-codes": request.bpe_codes,
@@ -140,7 +144,10 @@ def _check_request(request: ImportRequest) -> None:
 
 
 def _options(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of the model and of its task, whatever form the checkpoint has them in."""
+    """Return the options of a checkpoint in one dict, empty for a file without options.
+
+    They are the attributes of `args`, and over them those of the sections `task` and `model` of `cfg`.
+    """
     options = attributes(content.get("args"))
     sections = attributes(content.get("cfg"))
     for section in ("task", "model"):
@@ -158,7 +165,11 @@ def _refuse_unsupported(request: ImportRequest, options: Mapping[str, Any]) -> N
 
 
 def _stack_languages(request: ImportRequest, options: Mapping[str, Any], layout: Layout) -> dict[str, str]:
-    """Return the language of each stack: by -s and -t, or by the options of the task."""
+    """Return the language by stack (`encoder`, `decoder`), from -s and -t or from the checkpoint's options.
+
+    For models of one language it is that of -s or -t, or else `en`. Raises MasscliError if a translation
+    model does not name its languages.
+    """
     source = request.source or options.get("source_lang")
     target = request.target or options.get("target_lang")
     # Models of one language do not say which one it is.
@@ -189,7 +200,12 @@ def _config(
     vocabulary: FairseqVocabulary,
     table: TensorTable,
 ) -> ModelConfig:
-    """Return the configuration of the model. Sizes, sharing, norms and positions are seen in its tensors."""
+    """Return the configuration of the model.
+
+    Sizes, shared weights, norms and learned positions come from the tensors, other settings from fairseq's
+    `options`, and the rest from the preset of the kind of model. RoBERTa's output weights are taken from
+    `table`. Raises MasscliError if a setting is unknown or not supported.
+    """
     first = next(iter(stacks.values()))
     has_gelu = layout.kind in ("roberta", "mass_summarization")
     activation = str(options.get("activation_fn") or ("gelu" if has_gelu else "relu"))
@@ -238,7 +254,7 @@ def _config(
 
 
 def _final_norm(stacks: Mapping[str, FairseqStack]) -> str:
-    """Return which stacks end with a layer norm."""
+    """Return which stacks end with a layer norm: `encoder`, `decoder`, `both` or `none`."""
     names = [name for name, stack in stacks.items() if stack.has_final_norm]
     if len(names) == 2:
         return "both"
@@ -252,7 +268,11 @@ def _decoder_field(field: str) -> str:
 def _stack_values(
     request: ImportRequest, options: Mapping[str, Any], name: str, stack: FairseqStack, offset: int
 ) -> dict[str, Any]:
-    """Return the fields of which each stack may have its own value."""
+    """Return the fields of `ModelConfig` that may differ between stacks, for the stack `name`.
+
+    They are ffn_dim, heads, norm, positions and max_positions. `offset` is the number of rows in a table of
+    positions before the first position. Raises MasscliError if the number of attention heads is not known.
+    """
     heads = request.heads or options.get(f"{name}_attention_heads")
     heads = heads or HEADS.get(architecture(request, options))
     if not isinstance(heads, int):
@@ -281,7 +301,10 @@ def _stack_values(
 
 
 def _sharing(stacks: Mapping[str, FairseqStack], layout: Layout, table: TensorTable) -> dict[str, Any]:
-    """Return which token embeddings and output weights are one."""
+    """Return the fields `embeddings` and `tie_output` of `ModelConfig`, found by comparing the weights.
+
+    RoBERTa's output weights are taken from `table` and set as `output` of its stack.
+    """
     tables = [stack.embedding for stack in stacks.values()]
     last = list(stacks.values())[-1]
     if layout.head and f"{layout.head}weight" in table:
@@ -298,7 +321,11 @@ def _same(first: Tensor, second: Tensor) -> bool:
 
 
 def _lm_head(table: TensorTable, prefix: str, vocabulary: FairseqVocabulary) -> dict[str, Tensor]:
-    """Return RoBERTa's output layer; its weights were taken with the token embeddings."""
+    """Take RoBERTa's LM head, except its output weights, from the table; return it under masscli's names.
+
+    It has the transform, its norm, and the output bias, with zeros for symbols that masscli adds. `prefix` is
+    how the names of its tensors in the table begin.
+    """
     tensors = table.take_linear("head_transforms.shared.dense", f"{prefix}dense")
     tensors |= table.take_linear("head_transforms.shared.norm", f"{prefix}layer_norm")
     bias = table.take(f"{prefix}bias")
@@ -307,7 +334,10 @@ def _lm_head(table: TensorTable, prefix: str, vocabulary: FairseqVocabulary) -> 
 
 
 def _streams(options: Mapping[str, Any], layout: Layout, languages: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the model was trained for, as streams of a recipe."""
+    """Return the table `stream` of a recipe: one stream with the objective that the model was trained with.
+
+    The dataset is named for the languages, such as `de-en` for translation and `en` for RoBERTa.
+    """
     source, target = languages.get("encoder", ""), languages.get("decoder", "")
     objective, dataset = "translate", f"{source}-{target}"
     if layout.kind == "roberta":

@@ -1,6 +1,6 @@
-"""Which model of fairseq some tensors are of, and where in them its stacks are.
+"""Find out from tensor names which model of fairseq a file holds, and how the names of each stack begin.
 
-Files of all versions are brought to the names of fairseq 0.12 first.
+Tensors of older versions are first renamed as in fairseq 0.12.
 """
 
 from __future__ import annotations
@@ -15,22 +15,26 @@ from masscli.core.errors import MasscliError
 
 Kind = Literal["transformer", "transformer_lm", "roberta", "mass_translation", "mass_summarization"]
 _POSITION_BUFFERS = ("embed_positions._float_tensor", "embed_positions.weights")
-"""What files hold of sinusoidal positions, which are computed."""
+"""Ends of the names of buffers for sinusoidal positions; masscli computes these and does not import them."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the tensors of a model are."""
+    """The kind of a fairseq model, and under which names its tensors are found."""
 
     kind: Kind
     prefixes: Mapping[str, str]
-    """How the names of a stack's tensors begin."""
+    """How tensor names begin, by stack (`encoder`, `decoder`), without a stack that the model lacks."""
     head: str = ""
-    """How the names of RoBERTa's output layer begin."""
+    """How the tensor names of RoBERTa's LM head begin; empty for other models."""
 
 
 def todays_names(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tensors under the names of fairseq 0.12, without buffers and stale copies."""
+    """Return the tensors under the names that they have in fairseq 0.12.
+
+    Left out are buffers of sinusoidal positions, and untrained copies that fairseq 0.12 saves of encoder
+    weights.
+    """
     renamed = {}
     for old_name, tensor in weights.items():
         name = str(old_name).removeprefix("module.")
@@ -49,23 +53,27 @@ def todays_names(weights: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_stale_copy(name: str, weights: Mapping[str, Any]) -> bool:
-    """Return whether a tensor is what fairseq 0.12 keeps beside the real ones, from before the training."""
+    """Return whether a tensor is a copy of encoder weights that was made before training and not trained.
+
+    fairseq 0.12 saves such copies under names such as `encoder.layers.0.fc1_weight`, besides `fc1.weight`.
+    """
     match = re.fullmatch(r"(.*encoder\.(?:.*\.)?layers\.\d+\.)(in_proj|out_proj|fc1|fc2)_(weight|bias)", name)
     # In a file that has nothing else, it would be the real one.
     return match is not None and f"{match[1]}fc1.{match[3]}" in weights
 
 
 def architecture(request: ImportRequest, options: Mapping[str, Any]) -> str:
-    """Return the name of the architecture: by --arch, or by the options of the file, or an empty one."""
+    """Return the name of fairseq's architecture, from --arch or from the file's options; empty if unknown."""
     return str(request.arch or options.get("arch") or options.get("_name") or "")
 
 
 def find_layout(
     request: ImportRequest, options: Mapping[str, Any], table: TensorTable
 ) -> tuple[Layout, list[str]]:
-    """Return which model the tensors are of, and notes about those that are left behind.
+    """Return the layout of the model in `table`, and notes about tensors that are not imported.
 
-    Raises MasscliError if they are of none that is known.
+    Those tensors, heads of downstream tasks and stacks of other languages, are dropped from `table`. Raises
+    MasscliError if the model is of no known kind.
     """
     notes = _drop_heads(table)
     # RoBERTa stood under `decoder` at first.
@@ -87,7 +95,7 @@ def find_layout(
 
 
 def _is_mass_summarization(request: ImportRequest, options: Mapping[str, Any], table: TensorTable) -> bool:
-    """Return whether a transformer is that of MASS for summarization."""
+    """Return whether a model is MASS for summarization, by its architecture or, if unknown, its tensors."""
     if architecture(request, options):
         return architecture(request, options).startswith("transformer_mass")
     # Of models without options, it alone has this norm with fused projections.
@@ -98,7 +106,11 @@ def _is_mass_summarization(request: ImportRequest, options: Mapping[str, Any], t
 def _mass_translation(
     request: ImportRequest, options: Mapping[str, Any], table: TensorTable
 ) -> tuple[Layout, list[str]]:
-    """Return the layout of one direction: MASS has an encoder and a decoder for each language."""
+    """Return the layout of MASS for translation in one direction, and notes about what is not imported.
+
+    Such a model has an encoder and a decoder for each language; those of other languages are dropped from
+    `table`. Raises MasscliError if -s and -t, or the file's options, do not name two of its languages.
+    """
     source = request.source or options.get("source_lang")
     target = request.target or options.get("target_lang")
     known = sorted({name.split(".")[1] for name in table.names() if name.startswith("encoders.")})
@@ -116,7 +128,7 @@ def _mass_translation(
 
 
 def _drop_heads(table: TensorTable) -> list[str]:
-    """Leave out the heads of tasks, and return a note about them."""
+    """Drop classification heads from `table`; return a list with a note that names them, empty if none."""
     heads = [name for name in table.names() if name.startswith("classification_heads.")]
     for name in heads:
         table.drop(name)

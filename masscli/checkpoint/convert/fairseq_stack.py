@@ -1,4 +1,4 @@
-"""The encoder or decoder of a fairseq model: infer its structure from its tensors, and convert them."""
+"""Infer the structure of the encoder or decoder of a fairseq model from its tensors, and convert these."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from masscli.checkpoint.convert.foreign import TensorTable
 from masscli.models.config import ModelConfig
 
 NO_FINAL_NORM_VERSIONS = {"encoder": 1, "decoder": 2}
-"""Up to this version of the code a stack had no final norm, whatever the file holds."""
+"""By stack, the last value of the buffer `version` at which fairseq ignores a final norm in the file."""
 
 
 class FairseqStack:
-    """An encoder or a decoder, whose tensors begin with `prefix`."""
+    """The stack `name` (encoder or decoder) of a fairseq model, whose tensor names begin with `prefix`.
+
+    Construction takes its token embeddings and output weights from `table`, and `tensors` takes the rest.
+    """
 
     def __init__(self, name: str, prefix: str, table: TensorTable, vocabulary: FairseqVocabulary) -> None:
         self.name = name
@@ -25,15 +28,15 @@ class FairseqStack:
         self._vocabulary = vocabulary
         self.num_layers = table.count_layers(f"{prefix}layers.")
         self.embedding = table.take(f"{prefix}embed_tokens.weight")
-        """Its token embeddings, (V, D) with the rows of fairseq."""
+        """Token embeddings (V, D): V pieces in the order of fairseq's dictionary, D the model width."""
         self.dim = self.embedding.shape[1]
         self.ffn_dim = table.shape(f"{prefix}layers.0.fc1.weight")[0]
         self.output = self._take_output()
-        """Its output weights (V, D); None if it has none, or has its embeddings."""
+        """Output weights (V, D); None if the file has none besides the embeddings."""
         self.has_embedding_norm = f"{prefix}layernorm_embedding.weight" in table
         self.has_final_norm = self._find_final_norm()
         self.position_rows = 0
-        """Rows of its table of positions; 0 if positions are not learned."""
+        """Number of rows of the table of learned positions; 0 if positions are not learned."""
         if f"{prefix}embed_positions.weight" in table:
             self.position_rows = table.shape(f"{prefix}embed_positions.weight")[0]
 
@@ -44,7 +47,11 @@ class FairseqStack:
         return None
 
     def _find_final_norm(self) -> bool:
-        """Return whether the stack ends with a layer norm, and drop one that its code did not use."""
+        """Return whether the stack ends with a layer norm.
+
+        The buffer `version` is taken from the table. If it says that fairseq did not use the norm in the
+        file, the norm is dropped from the table.
+        """
         version = NO_FINAL_NORM_VERSIONS[self.name] + 1.0
         if f"{self.prefix}version" in self._table:
             version = float(self._table.take(f"{self.prefix}version").flatten()[0])
@@ -54,7 +61,7 @@ class FairseqStack:
         return f"{self.prefix}layer_norm.weight" in self._table
 
     def tensors(self, config: ModelConfig) -> dict[str, Tensor]:
-        """Return our tensors of the stack, with its embeddings and its output weights."""
+        """Take the stack's tensors, embeddings included, from the table; return them by masscli's names."""
         table, ours = self._table, f"embeddings.{self.name}"
         tensors = self._token_tables(config)
         if self.position_rows:
@@ -68,7 +75,11 @@ class FairseqStack:
         return tensors
 
     def _token_tables(self, config: ModelConfig) -> dict[str, Tensor]:
-        """Return token embeddings and output weights under the name of their owner."""
+        """Return token embeddings, and output weights if these are not tied, under masscli's names.
+
+        The names end with the stack if its embeddings are separate, else with `shared`; rows are in the order
+        of masscli's ids.
+        """
         owner = self.name if config.embeddings == "separate" else "shared"
         ids = self._vocabulary.tokenizer.vocab.id_ranges
         assert ids is not None
@@ -82,9 +93,9 @@ class FairseqStack:
 
     @staticmethod
     def place_rows(theirs: Tensor, rows: Sequence[int], ours: range) -> Tensor:
-        """Return a table for the ids `ours`, in which row n of `theirs` is that of id `rows[n]`.
+        """Return a table with a row for each id in `ours`, where the row of id `rows[n]` is `theirs[n]`.
 
-        Symbols that masscli adds have rows of zeros.
+        Other rows, which are those of symbols that masscli adds, are zeros.
         """
         placed = theirs.new_zeros(len(ours), *theirs.shape[1:])
         placed[torch.tensor(rows) - ours.start] = theirs
@@ -114,7 +125,11 @@ class FairseqStack:
         return tensors
 
     def _take_projections(self, attention: str, part: str) -> Tensor:
-        """Return queries, keys and values, stacked; before version 0.9 they were one tensor."""
+        """Take the query, key and value projections of an attention; return them stacked along dimension 0.
+
+        `attention` is the beginning of their names, and `part` is weight or bias. Before fairseq 0.9 the file
+        has them as one tensor already.
+        """
         if f"{attention}.in_proj_{part}" in self._table:
             return self._table.take(f"{attention}.in_proj_{part}")
         return self._table.take_stacked([f"{attention}.{name}_proj.{part}" for name in ("q", "k", "v")])

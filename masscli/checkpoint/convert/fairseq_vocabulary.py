@@ -1,8 +1,8 @@
-"""The vocabulary of a fairseq checkpoint: its dictionaries, and what cuts text into their pieces.
+"""Read the vocabulary of a fairseq checkpoint: its dictionaries, and the model that splits text into pieces.
 
-A dictionary has a piece and its count a line. The ids begin with `<s> <pad> </s> <unk>`, which are not among
-the lines. MASS for translation has `<mask>` behind them, and RoBERTa at the end; MASS for summarization has
-BERT's vocabulary, with BERT's ids.
+A dictionary has a piece and its count on each line. The first four ids are `<s> <pad> </s> <unk>`, which the
+file does not list. `<mask>` has the fifth id in MASS for translation, and comes after the last line of the
+file in RoBERTa. MASS for summarization has BERT's vocabulary, with BERT's ids.
 """
 
 from __future__ import annotations
@@ -27,13 +27,17 @@ from masscli.text.two_vocabularies import pack_two_vocabularies
 SPECIAL_PIECES = ("<s>", "<pad>", "</s>", "<unk>")
 PAD_ID = SPECIAL_PIECES.index("<pad>")
 PADDING_FACTOR = 8
-"""fairseq fills a dictionary up to a multiple of this number."""
+"""fairseq adds pieces `madeupword0000`, ... until the size of a dictionary is a multiple of this number."""
 MaskPlace = Literal["none", "fifth", "last"]
 
 
 @dataclass(frozen=True)
 class FairseqVocabulary:
-    """A tokenizer, and for each stack our id of each row of its token embeddings."""
+    """The vocabulary of a fairseq model as a tokenizer, and where its ids are in the token embeddings.
+
+    `rows` has, for each stack (`encoder`, `decoder`), masscli's id of each row of its token embeddings in
+    fairseq's order. `notes` describe the vocabulary to the user.
+    """
 
     tokenizer: Tokenizer
     rows: Mapping[str, Sequence[int]]
@@ -43,10 +47,11 @@ class FairseqVocabulary:
 def read_fairseq_vocabulary(
     request: ImportRequest, languages: Mapping[str, str], sizes: Mapping[str, int], mask: MaskPlace
 ) -> FairseqVocabulary:
-    """Return the vocabulary of a model.
+    """Read the dictionaries of a model, and the files that say how its text is split into pieces.
 
-    `languages` gives the language of each stack, and `sizes` how many rows its token embeddings have. Raises
-    MasscliError if a file is missing, or does not fit the embeddings.
+    `languages` gives the language of each stack (`encoder`, `decoder`), and `sizes` the number of rows of its
+    token embeddings; `mask` is the place of `<mask>` among the pieces. Raises MasscliError if a file is
+    missing, or does not fit the embeddings.
     """
     pieces = {}
     for stack, language in languages.items():
@@ -79,7 +84,11 @@ def read_fairseq_vocabulary(
 
 
 def read_bert_vocabulary(request: ImportRequest, language: str, size: int) -> FairseqVocabulary:
-    """Return BERT's vocabulary, of MASS for summarization; it is given as vocab.txt, or as a dictionary."""
+    """Return the WordPiece vocabulary of MASS for summarization, which encoder and decoder share.
+
+    It is read from --vocab-file, BERT's vocab.txt, or else from a dictionary of fairseq. Raises MasscliError
+    unless it has `size` pieces, one for each row of the token embeddings.
+    """
     if request.vocab_file is not None:
         path = request.vocab_file
         data = _read_bytes(path, "--vocab-file")
@@ -104,7 +113,10 @@ def read_bert_vocabulary(request: ImportRequest, language: str, size: int) -> Fa
 
 
 def read_dictionary(path: Path) -> list[str]:
-    """Return the pieces of a dictionary in their order. Raises MasscliError, which names file and line."""
+    """Return the pieces that the file of a fairseq dictionary lists, in their order.
+
+    Raises MasscliError, which names file and line, for a line that is wrong or repeats a piece.
+    """
     pieces: dict[str, None] = {}
     lines = decode_text(_read_bytes(path, "--dict"), path).removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
@@ -122,7 +134,11 @@ def read_dictionary(path: Path) -> list[str]:
 
 
 def _dictionary_path(request: ImportRequest, language: str) -> Path:
-    """Return the dictionary of a language: by --dict, or beside the checkpoint."""
+    """Return the path of the dictionary of a language.
+
+    It is that of --dict, or else dict.LANG.txt or dict.txt in the folder of the checkpoint. Raises
+    MasscliError if there is none.
+    """
     for name in (language, ""):
         if name in request.dictionaries:
             return request.dictionaries[name]
@@ -136,7 +152,11 @@ def _dictionary_path(request: ImportRequest, language: str) -> Path:
 
 
 def _complete(lines: Sequence[str], size: int, mask: MaskPlace, path: Path) -> list[str]:
-    """Return all pieces of a dictionary: special ones, its lines, and what fairseq fills it up with."""
+    """Return the piece of each row of the token embeddings: special pieces, `lines`, and fairseq's fillers.
+
+    `size` is the number of rows, and `mask` the place of `<mask>`, which is added unless `lines` have it.
+    Raises MasscliError, which names the dictionary `path`, if the pieces do not fit the rows.
+    """
     pieces = [*SPECIAL_PIECES, *lines]
     if mask == "fifth" and "<mask>" not in pieces:
         pieces.insert(len(SPECIAL_PIECES), "<mask>")
@@ -159,7 +179,10 @@ def _complete(lines: Sequence[str], size: int, mask: MaskPlace, path: Path) -> l
 
 
 def _pack(request: ImportRequest, pieces: Sequence[str]) -> bytes:
-    """Return a dictionary with what cuts text into its pieces, in the form in which we store it."""
+    """Return the vocabulary model to store in a run: `pieces` by id, and how text is split into them.
+
+    Text is split by the SentencePiece model, GPT-2's BPE or the BPE merges of the request, or else at spaces.
+    """
     special = {piece: number for number, piece in enumerate(pieces) if piece in (*SPECIAL_PIECES, "<mask>")}
     if request.spm_model is not None:
         model = _read_bytes(request.spm_model, "--spm-model")
@@ -173,7 +196,10 @@ def _pack(request: ImportRequest, pieces: Sequence[str]) -> bytes:
 
 
 def _pack_gpt2(request: ImportRequest, pieces: Sequence[str], special: Mapping[str, int]) -> bytes:
-    """Return GPT-2's BPE with the ids of a dictionary, whose pieces are the numbers of GPT-2's pieces."""
+    """Return masscli's byte-level BPE model for a dictionary that has ids of GPT-2, as text, for its pieces.
+
+    The result has fairseq's ids. A row without a piece of GPT-2 that is not special is marked as unused.
+    """
     assert request.encoder_json is not None and request.vocab_bpe is not None
     text = decode_text(_read_bytes(request.encoder_json, "--encoder-json"), request.encoder_json)
     try:
@@ -192,7 +218,7 @@ def _pack_gpt2(request: ImportRequest, pieces: Sequence[str], special: Mapping[s
 
 
 def _how_cut(request: ImportRequest) -> str:
-    """Return what cuts text, and how it is prepared, so that a wrong choice is noticed."""
+    """Return a note for the user on how text is split and preprocessed, with the options for it."""
     for path in (request.spm_model, request.bpe_codes, request.vocab_bpe):
         if path is not None:
             cut = f"cut by {path}"
