@@ -291,7 +291,7 @@ class ValidConfig:
         )
 
     def _curve_rules(self) -> list[Rule]:
-        """Return the rule that the expected curve is well-formed."""
+        """Return a broken rule with the reason if --expected-curve cannot be parsed, else an empty list."""
         if not self.expected_curve:
             return []
         try:

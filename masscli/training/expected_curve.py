@@ -1,4 +1,4 @@
-"""What a metric of a recipe should be after so many updates, measured in earlier runs of it.
+"""The range in which a metric of a recipe should lie at each update, as measured in earlier runs.
 
 It is written as `METRIC=UPDATE:LOW-HIGH,...`, such as `loss=500:4.2-4.6,1000:3.1-3.5`. Nothing heavy is
 imported here.
@@ -15,7 +15,7 @@ POINT = re.compile(r"(\d+):(\d*\.?\d+)-(\d*\.?\d+)")
 
 
 class Point(NamedTuple):
-    """The band at one update."""
+    """The lowest and the highest expected value of a metric after a number of updates."""
 
     update: int
     low: float
@@ -24,13 +24,19 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ExpectedCurve:
-    """A band over updates, with straight lines between its points."""
+    """The range in which a metric is expected at each update, interpolated linearly between the points.
+
+    The points are sorted by update.
+    """
 
     metric: str
     points: tuple[Point, ...]
 
     def band_at(self, update: int) -> tuple[float, float] | None:
-        """Return the lowest and the highest value that is expected; None outside of the points."""
+        """Return the lowest and the highest expected value after `update` updates.
+
+        None is returned before the first point and after the last one.
+        """
         first = self.points[0]
         if update == first.update:
             return first.low, first.high
@@ -43,7 +49,10 @@ class ExpectedCurve:
 
 
 def parse_expected_curve(text: str) -> ExpectedCurve:
-    """Parse a curve. Raises ValueError, which says what is wrong."""
+    """Return the curve that a text such as `loss=500:4.2-4.6,1000:3.1-3.5` describes.
+
+    Raises ValueError, with a message that says what is wrong, if the text has another form.
+    """
     metric, _, rest = text.partition("=")
     points = []
     for item in rest.split(","):

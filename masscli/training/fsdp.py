@@ -30,9 +30,10 @@ from masscli.training.recipe import Recipe
 
 
 class TrainStep(nn.Module):
-    """The forward pass of an objective on a batch.
+    """The forward pass of any objective on a batch, as a module that contains the model.
 
-    This module is what is sharded, so that an objective may call the parts of the model as it likes.
+    FSDP2 shards this module instead of the model, so that an objective may call the parts of the model as it
+    likes.
     """
 
     def __init__(self, model: Transformer) -> None:
@@ -40,13 +41,17 @@ class TrainStep(nn.Module):
         self.model = model
 
     def forward(self, objective: Objective, batch: Batch) -> dict[str, Term]:
-        """Return the summed losses by term."""
+        """Return the loss terms of a batch by name, each summed over its targets."""
         terms: dict[str, Term] = objective(self.model, batch)
         return terms
 
 
 def check_can_shard(recipe: Recipe, update_freq: int) -> None:
-    """Raise MasscliError if the model of a run cannot be sharded."""
+    """Raise MasscliError if the options or objectives of a run do not allow `--shard-model`.
+
+    `update_freq` is the number of micro-batches in an update, which must be a multiple of the number of
+    processes.
+    """
     if update_freq % distributed.world_size:
         raise MasscliError(
             f"--shard-model: {update_freq} micro-batches of an update do not divide "
@@ -79,14 +84,21 @@ def check_can_shard(recipe: Recipe, update_freq: int) -> None:
 
 
 def _use_same_parameters(first: ObjectiveConfig, second: ObjectiveConfig) -> bool:
-    """Return whether two objectives use the same parts of the model."""
+    """Return whether two objectives are known to use the same parameters of the model.
+
+    This holds for objectives with equal options, or with the same `parameter_group` that is not empty.
+    """
     if first == second:
         return True
     return bool(first.parameter_group) and first.parameter_group == second.parameter_group
 
 
 def shard_model(train_step: TrainStep, device: torch.device) -> None:
-    """Leave each process its shard of every parameter, on its device. This must precede the optimizer."""
+    """Shard the parameters of the model over all processes, in place, and put each shard on `device`.
+
+    Call this before the optimizer is made, because it replaces the parameters. All processes must call it
+    together.
+    """
     mesh = init_device_mesh(device.type, (distributed.world_size,))
     for stack in (train_step.model.encoder, train_step.model.decoder):
         # Layers that share weights run inside one another, and are few: they are gathered with the rest.
@@ -102,10 +114,11 @@ def shard_model(train_step: TrainStep, device: torch.device) -> None:
 
 @contextmanager
 def gathered_model(train_step: TrainStep) -> Iterator[Transformer]:
-    """Give the model with all of its parameters, for search and validation, where ranks need not agree.
+    """Give a model with whole parameters within a context, for generation and validation.
 
-    If the model is sharded, it is another module around the gathered parameters: a forward pass through the
-    groups would change the order in which they expect to be gathered.
+    There processes need not run the same layers together. A model that is not sharded is given as it is. For
+    a sharded one, a second model around the gathered parameters is given, without gradients; it must not be
+    used after the context. All processes must enter and leave the context together.
     """
     model = train_step.model
     groups = _sharded_groups(train_step)
@@ -125,12 +138,16 @@ def gathered_model(train_step: TrainStep) -> Iterator[Transformer]:
 
 
 def local_part(tensor: Tensor) -> Tensor:
-    """Return this process's shard of a tensor, or all of it if it is not sharded."""
+    """Return this process's shard of a tensor, or the tensor itself if it is not sharded."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def gather_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return whole tensors on rank 0, and nothing on other ranks."""
+    """Return the tensors by name with their shards put together, on rank 0; an empty mapping on other ranks.
+
+    Sharded tensors are copied to the CPU, and others are returned as they are. All processes must call this
+    together.
+    """
     gathered = {}
     # One after another, so that there is never more than one whole tensor on the device.
     for name, tensor in tensors.items():
@@ -145,9 +162,10 @@ def gather_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def shard_like(value: Tensor, parameter: Tensor) -> Tensor:
-    """Return this process's shard of a whole tensor that belongs to a parameter.
+    """Return a copy of the whole tensor `value` on the device of `parameter`, sharded as the parameter is.
 
-    Numbers, such as a count of steps, stay as they are.
+    If the parameter is not sharded, or `value` has another shape (such as a count of steps), the copy is
+    whole.
     """
     if isinstance(parameter, DTensor) and value.shape == parameter.shape:
         return distribute_tensor(
@@ -157,7 +175,11 @@ def shard_like(value: Tensor, parameter: Tensor) -> Tensor:
 
 
 def total_norm(tensors: Iterable[Tensor], device: torch.device) -> float:
-    """Return the norm of all tensors together, with the shards of the other processes."""
+    """Return the L2 norm of all tensors together, including the shards in other processes.
+
+    Tensors that are not sharded are the same in all processes and count once. If any tensor is sharded, all
+    processes must call this together.
+    """
     shards, whole = [], []
     for tensor in tensors:
         if isinstance(tensor, DTensor):
@@ -175,9 +197,10 @@ def total_norm(tensors: Iterable[Tensor], device: torch.device) -> float:
 
 
 def block_norms(tensor: Tensor, blocks: int) -> Tensor:
-    """Return (local rows,): for each row of this process's shard, the norm of the block that it is in.
+    """Return (local rows,): for each row of this process's shard, the L2 norm of the block that it is in.
 
-    The rows of the whole tensor form `blocks` blocks of equal size.
+    The rows of the whole tensor form `blocks` blocks of equal size. If the tensor is sharded, all processes
+    must call this together.
     """
     local = local_part(tensor)
     rows = tensor.shape[0]
@@ -196,5 +219,8 @@ def block_norms(tensor: Tensor, blocks: int) -> Tensor:
 
 
 def _sharded_groups(train_step: TrainStep) -> list[FSDPModule]:
-    """Return the FSDP modules of a step; each of them all-gathers its own parameters at once."""
+    """Return the modules that FSDP2 shards, each of which all-gathers its parameters at once.
+
+    The list is empty if the model is not sharded.
+    """
     return [module for module in train_step.modules() if isinstance(module, FSDPModule)]

@@ -1,9 +1,10 @@
 """The gradient of one update: forward and backward over micro-batches, summed over all processes.
 
-Targets are counted and summed over processes before any forward pass. Losses are sums, divided once by these
-counts, or as `--reduction` says by the number of examples, or by the counts of their own micro-batch and the
-number of micro-batches. Dropout is seeded by (seed, update, micro-batch), so that it does not depend on which
-process computes what.
+Targets are counted and summed over processes before any forward pass. The loss of a micro-batch is a sum over
+its targets. With the default of `--reduction` it is divided by the number of targets in the update; with
+sentence_mean by the number of examples in the update; with batch_mean by the targets of the micro-batch times
+the number of micro-batches. Dropout is seeded by (seed, update, micro-batch), so that it does not depend on
+which process computes what.
 """
 
 from __future__ import annotations
@@ -31,17 +32,18 @@ from masscli.training.recipe import Recipe
 from masscli.training.stream import Stream
 
 BUCKET_SIZE = 2**24
-"""Numbers in one all-reduce: 64 MiB in fp32."""
+"""Number of elements (64 MiB in fp32) at which a bucket of gradients for one all-reduce is full."""
 
 Work = Sequence[tuple[PlannedBatch, Sequence[Batch]]]
-"""Micro-batches that are ready for the forward pass, each whole or in several pieces."""
+"""Micro-batches that are ready for the forward pass: the plan of each, and its contents as one batch or
+several smaller ones."""
 
 
 class Gradients:
     """Computes the gradient of an update, times the loss scale, and stores it in the parameters.
 
-    `parameters` are those that are trained. `state` is the state of the run: its `step` is the current
-    update, and its `oom_retries` are counted here.
+    `streams` are by name. `parameters` are those that are trained. `state` is the state of the run:
+    `state.step` is the number of updates made before this one, and `state.oom_retries` is raised here.
     """
 
     def __init__(
@@ -62,26 +64,30 @@ class Gradients:
         self.device = next(train_step.model.parameters()).device
         self.sharded = any(isinstance(p, DTensor) for p in train_step.model.parameters())
         self.terms: list[tuple[str, str]] = []
-        """(stream, loss term) of each entry in the tensors of losses and counts."""
+        """The (stream, loss term) to which each entry in the tensors of losses and counts belongs."""
         for stream in streams.values():
             self.terms += [(stream.name, term) for term in stream.objective.weights]
         self.generation_seconds = 0.0
         """Seconds that objectives have spent on generation since this was last set to 0."""
         self.micro_losses: list[tuple[PlannedBatch, Tensor]] = []
-        """The summed loss of each micro-batch of this process in the current update."""
+        """The plan and the summed loss of each micro-batch of this process in the current update. A
+        micro-batch that was split for lack of memory has an entry for each piece."""
         self._reusable_work: Work | None = None
-        """The list of the last update, if the next one learns from it as well."""
+        """The prepared micro-batches of the last update, kept for the next one with `--batch-reuse`; else
+        None."""
 
     def forget(self) -> None:
-        """Drop the stored batches of the last list of micro-batches, since another list comes."""
+        """Drop the prepared micro-batches of the last update, so that the next one prepares its own."""
         self._reusable_work = None
 
     def compute(self, prepared: Sequence[PreparedBatch]) -> tuple[Tensor, Tensor]:
-        """Compute the gradients of an update.
+        """Compute the gradient of an update, sum it over all processes, and store it in the parameters.
 
-        Returns two tensors by (stream, term): the summed losses of this process and the targets of all
-        processes. On out-of-memory, retry in smaller pieces; only the counting is collective, so other
-        processes need not know. Raises MasscliError if there is not even enough memory for a single example.
+        `prepared` are the micro-batches of this process. Returns two tensors with one entry for each of
+        `terms`: the losses of this process, summed in nats, and the number of targets in all processes. When
+        memory runs out, the micro-batches are computed again in smaller pieces. Raises MasscliError if memory
+        does not suffice for a single example, or for a whole micro-batch of a sharded model. All processes
+        must call this together.
         """
         pieces = 1
         counts = None
@@ -112,7 +118,10 @@ class Gradients:
         return loss_sums, counts[0]
 
     def _check_can_split(self, prepared: Sequence[PreparedBatch], pieces: int) -> None:
-        """Raise MasscliError if the micro-batches cannot be split into more than `pieces` pieces."""
+        """Raise MasscliError if micro-batches in `pieces` pieces cannot be split further.
+
+        This is so if the model is sharded, or if no micro-batch has more than `pieces` examples.
+        """
         update = self.state.step + 1
         # A layer of a sharded model is gathered by all processes together, and they would wait for different
         # layers.
@@ -128,7 +137,10 @@ class Gradients:
             ) from None
 
     def _prepare(self, prepared: Sequence[PreparedBatch], pieces: int) -> Work:
-        """Complete every micro-batch (see `Objective.prepare`), each in up to `pieces` pieces."""
+        """Complete every micro-batch by `Objective.prepare`, and return them with their plans.
+
+        Each becomes one batch, or up to `pieces` smaller ones.
+        """
         generates = any(s.objective.generates_in_prepare for s in self.streams.values())
         # Generation runs the model at a pace of its own in each process, which sharded layers do not allow.
         context = gathered_model(self.train_step) if generates else nullcontext(self.train_step.model)
@@ -136,7 +148,10 @@ class Gradients:
             return [(item.planned, self._prepare_pieces(model, item, pieces)) for item in prepared]
 
     def _prepare_pieces(self, model: Transformer, prepared: PreparedBatch, pieces: int) -> list[Batch]:
-        """Complete a batch, or the same examples in several smaller batches with the same noise."""
+        """Complete a micro-batch by `Objective.prepare`; return it as up to `pieces` batches.
+
+        Smaller batches have the same examples with the same noise. The result is on the device of the model.
+        """
         planned = prepared.planned
         stream = self.streams[planned.stream]
         batches = [prepared.batch]
@@ -152,9 +167,10 @@ class Gradients:
         return batches
 
     def _count(self, work: Work) -> Tensor:
-        """Return the number of targets, of micro-batches that have any, and of examples, over all processes.
+        """Return a (3, terms) tensor of counts over all processes, with columns in the order of `terms`.
 
-        They are the rows of a tensor (3, terms).
+        Its rows are the number of targets, of micro-batches with at least one target, and of examples. All
+        processes must call this together.
         """
         # Every term has an entry, whatever this process drew, because the tensors of all processes must
         # match.
@@ -171,7 +187,12 @@ class Gradients:
         return distributed.all_reduce_sum(counts).cpu()
 
     def _accumulate(self, work: Work, counts: Tensor) -> Tensor:
-        """Run forward and backward, one batch at a time, and return the summed losses by term."""
+        """Run forward and backward on each batch, and return the summed losses (terms,) of this process.
+
+        Gradients are added to those of the parameters. The returned losses are in nats, without label
+        smoothing. `counts` is the (3, terms) tensor of targets, micro-batches and examples over all
+        processes.
+        """
         loss_sums = torch.zeros(len(self.terms), dtype=torch.float64, device=self.device)
         self.micro_losses = []
         index = {term: position for position, term in enumerate(self.terms)}
@@ -194,7 +215,11 @@ class Gradients:
     def _loss_factors(
         self, planned: PlannedBatch, batches: Sequence[Batch], counts: Tensor
     ) -> dict[str, float]:
-        """Return the factor on the summed loss of each term of a micro-batch, which averages it."""
+        """Return, by term, the factor on the summed loss of a micro-batch in the loss of the update.
+
+        The factor divides as `--reduction` says, and includes the loss scale and the weights of stream and
+        term. `counts` is the (3, terms) tensor of targets, micro-batches and examples over all processes.
+        """
         train = self.recipe.train
         stream = self.streams[planned.stream]
         # A list that is reused keeps the loss weights of the update for which it was drawn.
@@ -215,10 +240,10 @@ class Gradients:
         return factors
 
     def _reduce(self) -> None:
-        """Sum gradients over processes.
+        """Sum the gradients in the parameters over all processes.
 
-        Where only some processes used a parameter, its gradient counts as zero in the others. Those of a
-        sharded model have been summed in the backward pass already.
+        A process that did not use a parameter counts as zero; a parameter that no process used keeps no
+        gradient. Sharded parameters are left out, since the backward pass has summed their gradients already.
         """
         if distributed.world_size == 1:
             return
@@ -242,7 +267,7 @@ class Gradients:
 
 
 def _buckets(gradients: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Group gradients so that each all-reduce has at least `BUCKET_SIZE` numbers, the last one aside."""
+    """Group gradients, in order, so that each group but the last has at least `BUCKET_SIZE` elements."""
     buckets: list[list[Tensor]] = []
     size = BUCKET_SIZE
     for gradient in gradients:
@@ -255,7 +280,7 @@ def _buckets(gradients: Sequence[Tensor]) -> list[list[Tensor]]:
 
 
 def _count_targets(batches: Sequence[Batch]) -> dict[str, float]:
-    """Return the number of targets of each term in a micro-batch, which may be in several pieces."""
+    """Return the number of targets of each term in a micro-batch, summed over its pieces."""
     counts: dict[str, float] = {}
     for batch in batches:
         for term, count in batch.counts.items():
@@ -264,13 +289,17 @@ def _count_targets(batches: Sequence[Batch]) -> dict[str, float]:
 
 
 def sum_losses(losses: Mapping[str, Term]) -> Tensor:
-    """Return the sum of all terms, to tell whether any of them is not a number."""
+    """Return the sum of the negative log-likelihoods of all terms, without gradient.
+
+    It is not finite if that of any term is not finite.
+    """
     return torch.stack([term.nll.detach() for term in losses.values()]).sum()
 
 
 def dropout_seed(seed: int, update: int, micro: int) -> int:
-    """Return the seed of dropout in a micro-batch: 63 bits.
+    """Return the seed of dropout in a micro-batch, a number of 63 bits.
 
+    `update` is the number of updates made before, and `micro` the number of the micro-batch in the update.
     The multipliers are those of splitmix64 (Steele et al. 2014).
     """
     # Large odd factors keep the seeds of neighbouring updates and micro-batches apart.

@@ -13,7 +13,10 @@ from masscli.data.batches.loader import PreparedBatch
 
 
 class MetricAverager:
-    """Sums up losses and targets by (stream, term), and seconds and padding, since the last report."""
+    """Sums up the results of the updates since the last report.
+
+    These are losses and targets by (stream, term), seconds, and tokens with and without padding.
+    """
 
     def __init__(self, terms: int, device: torch.device) -> None:
         # Sums stay on the device, so that adding to them does not wait for it.
@@ -30,9 +33,10 @@ class MetricAverager:
         self.padded_tokens = 0
 
     def add(self, loss_sums: Tensor, target_counts: Tensor, prepared: Sequence[PreparedBatch]) -> None:
-        """Add the results of an update.
+        """Add the results of an update, except for its seconds, which the caller adds.
 
-        The losses and batches are those of this process, the targets those of all processes.
+        The losses (in nats, summed) and the batches are those of this process, the targets those of all
+        processes.
         """
         self.loss_sums += loss_sums
         self.target_counts += target_counts
@@ -45,12 +49,12 @@ class MetricAverager:
 
     @property
     def padding_share(self) -> float:
-        """Return the share of padding among all tokens."""
+        """Return the share of padding, from 0 to 1, among all tokens of this process."""
         return 1 - self.real_tokens / max(1, self.padded_tokens)
 
 
 def peak_memory(device: torch.device) -> float:
-    """Return the peak memory in GiB, of the GPU or else of this process."""
+    """Return the peak memory of this process in GiB: on the GPU if `device` is one, or else in RAM."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     # ru_maxrss is in bytes on macOS and in KiB elsewhere.
@@ -59,6 +63,6 @@ def peak_memory(device: torch.device) -> float:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that the device or the machine has run out of memory."""
+    """Return whether an error means that the GPU or the machine has run out of memory."""
     # PyTorch has no class of its own for lack of memory on a CPU.
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

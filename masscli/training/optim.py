@@ -18,7 +18,7 @@ from masscli.training.fsdp import shard_like
 
 
 class AdamSettings(NamedTuple):
-    """The settings of Adam and its relatives."""
+    """The hyper-parameters of Adam and its variants."""
 
     betas: tuple[float, float]
     eps: float
@@ -26,32 +26,36 @@ class AdamSettings(NamedTuple):
 
 
 DEFAULTS = AdamSettings((0.9, 0.98), 1e-8, 0.0)
-"""The settings of Vaswani et al. (2017, section 5.3) and fairseq."""
+"""Hyper-parameters of Vaswani et al. (2017, section 5.3) and fairseq, for optimizers that are not in
+`PUBLISHED`."""
 
 PUBLISHED = {
     "adamw_bert": AdamSettings((0.9, 0.999), 1e-6, 0.01),
     "lamb": AdamSettings((0.9, 0.999), 1e-6, 0.01),
     "adam_openai": AdamSettings((0.9, 0.999), 1e-8, 0.01),
 }
-"""The settings in the released code of BERT, ALBERT and GPT."""
+"""By optimizer, the hyper-parameters in the released code of BERT (adamw_bert), ALBERT (lamb) and GPT
+(adam_openai)."""
 
 BLOCKS = {"qkv": 3, "kv": 2}
-"""Layers that hold several matrices in one: queries, keys and values."""
+"""By name of a layer, the number of matrices that its weight holds one below the other (queries, keys and
+values)."""
 
 
 class GroupKey(NamedTuple):
-    """What the parameters in one group of the optimizer have in common."""
+    """The properties that all parameters in one group of the optimizer share."""
 
     scale: float
     """Factor on the learning rate of the schedule."""
     decays: bool
     sharded: bool
-    """Whether FSDP2 shards it: a fused optimizer does not take whole tensors and shards together."""
+    """Whether FSDP2 shards the parameters: a fused optimizer does not take whole and sharded tensors in one
+    group."""
     blocks: int
 
 
 def adam_settings(config: OptimConfig) -> AdamSettings:
-    """Return the user's settings, completed by those with which the optimizer was published."""
+    """Return the hyper-parameters that the user gave, and the optimizer's defaults for the others."""
     defaults = PUBLISHED.get(config.optimizer, DEFAULTS)
     betas, eps, weight_decay = defaults
     if config.adam_betas:
@@ -66,10 +70,11 @@ def adam_settings(config: OptimConfig) -> AdamSettings:
 def make_optimizer(
     config: OptimConfig, parameters: Iterable[tuple[str, nn.Parameter]], layers: int = 0
 ) -> torch.optim.Optimizer:
-    """Build the optimizer of a run from named parameters.
+    """Build the optimizer of a run from the named parameters that require a gradient.
 
-    `layers` is the number of layers of the taller stack. The learning rate of a group is that of the schedule
-    times its `scale`. Raises MasscliError if no parameter is trained.
+    `layers` is the number of layers of the encoder or the decoder, whichever has more; --layer-decay needs
+    it. Each parameter group has a `scale`: the training loop sets the learning rate of the group to that of
+    the schedule times this scale. Raises MasscliError if no parameter is trained.
     """
     assert config.lr is not None
     settings = adam_settings(config)
@@ -105,9 +110,10 @@ def make_optimizer(
 
 
 def _group_key(config: OptimConfig, name: str, parameter: nn.Parameter, layers: int) -> GroupKey:
-    """Return the group of a parameter.
+    """Return the key of the optimizer group to which the parameter called `name` belongs.
 
-    Biases and layer norms are spared from weight decay unless `decay_all`.
+    Biases, layer norms and relative positions have no weight decay unless `config.decay_all`. `layers` is the
+    number of layers of the taller stack.
     """
     # The table of relative positions has two dimensions, but its entries are biases.
     decays = config.decay_all or (parameter.dim() > 1 and not name.startswith("relative."))
@@ -124,10 +130,11 @@ _HEAD_PARTS = ("objective.", "pooler.", "head_transforms.", "output_weights.")
 
 
 def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
-    """Return the factor on the learning rate of a parameter (Clark et al. 2020, appendix B).
+    """Return the factor on the learning rate of the parameter called `name` (Clark et al. 2020, appendix B).
 
-    It is `layer_decay` to the power of the distance from the task's head: 0 for the head, then the layers
-    from the top down, and the embeddings last.
+    It is `config.layer_decay` to the power of the distance from the task's head. The head has distance 0, the
+    topmost layer `config.layer_decay_offset`, each layer one more than the layer above it, and the embeddings
+    one more than the lowest layer. `layers` is the number of layers of the taller stack.
     """
     # Pooler and output layer belong to the head, which learns at the full rate.
     if config.layer_decay == 1.0 or name.startswith(_HEAD_PARTS):
@@ -147,7 +154,10 @@ def layer_scale(config: OptimConfig, name: str, layers: int) -> float:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:
-    """Return the state of the optimizer as named tensors for a checkpoint: `NAME/exp_avg` and so on."""
+    """Return the state of the optimizer as tensors for a checkpoint, called `NAME/exp_avg` and so on.
+
+    `names` has the name of each parameter.
+    """
     tensors = {}
     for parameter, state in optimizer.state.items():
         if isinstance(parameter, nn.Parameter):
@@ -159,9 +169,10 @@ def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[nn.Paramete
 def restore_optimizer_state(
     optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Load the state that `optimizer_state` returned into the optimizer.
+    """Load tensors called `NAME/exp_avg` and so on, as `optimizer_state` returns them, into the optimizer.
 
-    Raises KeyError if a tensor belongs to no parameter.
+    `names` has the name of each parameter. The tensors are whole; of a sharded one each process takes its
+    shard. Raises KeyError if a tensor belongs to no parameter.
     """
     parameters = {name: parameter for parameter, name in names.items()}
     for key, value in tensors.items():

@@ -1,7 +1,8 @@
-"""The memory of the schedule reduce_lr_on_plateau: when validations do not improve, the rate falls.
+"""The learning-rate schedule reduce_lr_on_plateau: the rate falls when validations do not improve.
 
-The rule is that of PyTorch's ReduceLROnPlateau with a relative threshold, which fairseq uses as well. What it
-remembers lies in the state of the run, so that a run that is continued goes on as if nothing had happened.
+The criterion is that of PyTorch's ReduceLROnPlateau with a relative threshold, which fairseq uses as well.
+The best score, the number of validations since then and the factor on the rate are kept in the state of the
+run, so that a continued run goes on as if it had not been interrupted.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from masscli.training.config import OptimConfig
 
 
 def record_validation(state: RunState, score: float, config: OptimConfig, lower_is_better: bool) -> None:
-    """Remember the score of a validation, and lower the rate if too many have not been better.
+    """Record the score of a validation in `state`, and lower the learning rate if scores do not improve.
 
-    Validations within the warm-up do not count, as in fairseq.
+    If more than `config.lr_patience` validations in a row were not better than the best one,
+    `state.lr_factor` is multiplied by `config.lr_shrink`. Validations within the warm-up are ignored, as in
+    fairseq.
     """
     assert config.warmup_updates is not None
     if state.step < config.warmup_updates:
@@ -29,7 +32,10 @@ def record_validation(state: RunState, score: float, config: OptimConfig, lower_
 
 
 def _is_better(score: float, best: float | None, threshold: float, lower_is_better: bool) -> bool:
-    """Return whether a score is better than the best one by more than the share `threshold`."""
+    """Return whether a score is better than the best one by more than the share `threshold` of the latter.
+
+    If `best` is None, every score is better.
+    """
     if best is None:
         return True
     if lower_is_better:

@@ -15,10 +15,10 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """Return the device of `--device`.
+    """Return the device that `--device` names for this process.
 
-    `cuda` is this process's GPU; `auto` is the same if there is a GPU, or else the CPU. Raises MasscliError
-    if there is no such device, or if several processes would share it.
+    `cuda` is the GPU number `local_rank`; `auto` is the same if this machine has GPUs, or else the CPU.
+    Raises MasscliError if there is no such device, or if several processes would share a GPU.
     """
     # Under torchrun each process gets the GPU of its number on this machine.
     has_gpu = torch.cuda.is_available()
@@ -38,7 +38,10 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
 
 
 def _parse_device(name: str) -> torch.device:
-    """Return the CPU or GPU of this name, which may not be there."""
+    """Return the device called `name`, without a check that this machine has it.
+
+    Raises MasscliError if it is neither a CPU nor a CUDA device.
+    """
     unknown = MasscliError(f"--device {name}: no such device", "cpu, cuda, cuda:0, ...")
     try:
         device = torch.device(name)
@@ -51,7 +54,10 @@ def _parse_device(name: str) -> torch.device:
 
 
 def _check_gpu(name: str, device: torch.device) -> None:
-    """Raise MasscliError if a GPU is not there or would be shared."""
+    """Raise MasscliError if this machine lacks the GPU `device`, or if several processes would share it.
+
+    `name` is the value of `--device`, for the message.
+    """
     if not torch.cuda.is_available():
         raise MasscliError(
             f"--device {name}: this PyTorch sees no GPU",
@@ -69,9 +75,9 @@ def _check_gpu(name: str, device: torch.device) -> None:
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """Return the format of `--precision`.
+    """Return the dtype that `--precision` names.
 
-    `auto` is bf16 on GPUs that have it and on CPUs where it is faster than fp32, and fp32 elsewhere.
+    `auto` is bf16 on GPUs that support it and on CPUs where it is faster than fp32, and fp32 elsewhere.
     """
     if precision != "auto":
         return DTYPES[precision]
@@ -85,18 +91,18 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 @functools.cache
 def bf16_is_faster() -> bool:
-    """Return whether this CPU multiplies matrices faster in bf16 than in fp32, measured in some 20 ms.
+    """Return whether this CPU multiplies matrices faster in bf16 than in fp32, measured in about 20 ms.
 
-    The features that a processor reports do not tell: bf16 is 8 times as fast with AMX, twice with the
-    AVX-512 BF16 of Zen 4, half as fast with that of Sapphire Rapids if a virtual machine hides AMX, and a
-    quarter without either. All of these are far from 1.
+    The features that a processor reports do not tell: bf16 is 8 times as fast as fp32 with AMX, twice as fast
+    with the AVX-512 BF16 of Zen 4, half as fast with that of Sapphire Rapids if a virtual machine hides AMX,
+    and a quarter as fast without either. These ratios are so far from 1 that a rough measurement suffices.
     """
     speeds = measure_matrix_products(torch.device("cpu"))
     return speeds[torch.bfloat16] > speeds[torch.float32]
 
 
 def measure_matrix_products(device: torch.device) -> dict[torch.dtype, float]:
-    """Return the floating-point operations a second of a small matrix product, in fp32 and in bf16."""
+    """Return, for fp32 and bf16, the floating-point operations per second of a small matrix product."""
     rows, width = 512, 256
     best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
     matrices = {}

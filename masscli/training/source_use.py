@@ -1,15 +1,16 @@
-"""How much a decoder uses its source: losses with the right source minus losses with another one.
+"""How much a decoder uses its source: the loss with another source minus the loss with the right one.
 
-Targets and inputs of the decoder stay the same, so a difference of 0 means that the decoder writes what it
-would write without reading. Values are in nats per target.
+Targets and inputs of the decoder stay the same, so a difference of 0 means that the decoder predicts what it
+would predict without reading its source. Values are in nats per target. The metrics, as minuend - subtrahend:
 
     source_use          another example's source (of the same language, about as long) - the own source
-    source_use_far      the same, but with the two visible tokens on each side of every target put into the
-                        other source: what remains is not owed to fluency at the seams
-    source_use_masked   every token of the own source is [M] - the own source
+    source_use_far      the same, but the other source has the own source's two visible tokens on each side of
+                        every target: what the decoder gains from these alone is not counted
+    source_use_masked   the own source with every token replaced by [M] - the own source
     cross_use           a random sentence of the other language - the translation of the target
 
-The noise of examples has a fixed seed, and nothing is dropped out, so values of runs can be compared.
+The noise of examples has a fixed seed and there is no dropout, so that values of different runs can be
+compared.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ from masscli.objectives.shared.sequence_to_sequence import sequence_loss, sequen
 from masscli.training.evaluate_outputs import with_less_memory
 
 SEAM = 2
-"""How many tokens on each side of a target count as its neighbours."""
+"""How many visible source tokens on each side of a target count as its neighbours (for source_use_far)."""
 BATCH_SIZE = 64
-"""How many pairs are measured at a time for cross_use."""
+"""Number of sentence pairs in a batch for cross_use."""
 
 
 @dataclass(frozen=True)
 class SourceUseTask:
-    """Measure how much the targets of a stream depend on their sources."""
+    """Measures how much the predictions of one training stream depend on their sources."""
 
     mean: ClassVar[str] = ""
     stream: str
@@ -53,10 +54,10 @@ class SourceUseTask:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Return the names of the metrics.
+        """Return the names of the metrics, such as `source_use.STREAM`.
 
-        Only targets that are parts of the source have neighbours in it. Raises MasscliError if there are no
-        two examples.
+        `source_use_far` is among them only if the targets are parts of the source. Raises MasscliError if
+        there are fewer than two validation examples.
         """
         if len(self._other_examples) < 2:
             raise MasscliError(
@@ -71,7 +72,11 @@ class SourceUseTask:
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> dict[str, float]:
-        """Return the metrics by name. All processes must call this together."""
+        """Return the metrics by name, in nats per target.
+
+        Each is the loss with another source minus the loss with the own source. All processes must call this
+        together.
+        """
         device = next(model.parameters()).device
         self.objective.eval()
         # The summed losses with the own source and with each of the others, and the number of targets.
@@ -85,7 +90,11 @@ class SourceUseTask:
         return {name: other - own for name, other in zip(self.names, others, strict=True)}
 
     def _losses(self, model: Transformer, device: torch.device, numbers: Ids) -> Tensor:
-        """Return the summed loss of each variant of a batch, and the number of targets."""
+        """Return the summed loss of some examples with each kind of source, and the number of targets.
+
+        `numbers` are those of the examples. The losses, in nats, are in the order of `_sources`; the count is
+        the last entry of the tensor.
+        """
         batch = self.objective.prepare(model, self.batch_builder(numbers, 0).to(device))
         other_numbers = np.array([self._other_examples[int(number)] for number in numbers])
         other = self.objective.prepare(model, self.batch_builder(other_numbers, 0).to(device))
@@ -96,7 +105,12 @@ class SourceUseTask:
         return torch.tensor([*sums, sum(batch.counts.values())], dtype=torch.float64)
 
     def _sources(self, batch: Batch, other: Tokens) -> Iterator[Tokens]:
-        """Yield the sources with which the targets of a batch are predicted, its own first."""
+        """Yield the sources from which the targets of a batch are predicted.
+
+        These are the own source, the source `other`, then (only if targets are parts of the source) `other`
+        with the tokens beside the targets put in from the own source, and last the own source with [M] for
+        every token.
+        """
         yield batch.source
         yield other
         neighbours = self.objective.visible_neighbours(batch, SEAM)
@@ -109,7 +123,10 @@ class SourceUseTask:
 
     @cached_property
     def _other_examples(self) -> dict[int, int]:
-        """Return for each example the next longer one by source; for the longest, the one before it."""
+        """Return, by number of an example, the number of the example whose source it gets instead of its own.
+
+        In the order of source lengths this is the next example; for the last, it is the one before.
+        """
         numbers = np.concatenate(self.sampler.epoch())
         lengths = self.sampler.sizes(0, self.sampler.num_examples)[numbers, 0]
         # Ties are in the order of the data, whatever the batches are.
@@ -119,10 +136,11 @@ class SourceUseTask:
 
 @dataclass(frozen=True)
 class CrossUseTask:
-    """Measure how much better a sentence is predicted from its translation than from a random sentence.
+    """Measures how much better a sentence is predicted from its translation than from a random sentence.
 
-    The decoder predicts the words of the sentence; the end symbol is left out, which MASS need not learn.
-    `sides` are the token ids of both sides of aligned lines.
+    The decoder predicts the words of the sentence; the end symbol is left out, because MASS need not learn
+    it. `pair` are the two languages, and `sides` the token ids of their aligned lines, with at least two
+    lines.
     """
 
     mean: ClassVar[str] = "cross_use"
@@ -132,13 +150,16 @@ class CrossUseTask:
 
     @property
     def names(self) -> tuple[str, str]:
-        """Return the names of the metrics: one for each direction."""
+        """Return the names of the metrics, one for each direction, such as `cross_use.en-de`."""
         first, second = self.pair
         return f"cross_use.{first}-{second}", f"cross_use.{second}-{first}"
 
     @torch.no_grad()
     def measure(self, model: Transformer) -> dict[str, float]:
-        """Return the metrics by name. All processes must call this together."""
+        """Return the loss with a random source minus that with the translation, by metric, in nats per piece.
+
+        All processes must call this together.
+        """
         forward, backward = self.names
         first, second = self.pair
         return {
@@ -149,7 +170,11 @@ class CrossUseTask:
     def _difference(
         self, model: Transformer, sources: Sequence[Ids], targets: Sequence[Ids], languages: tuple[str, str]
     ) -> float:
-        """Return the loss with a random source minus the loss with the translation, per word."""
+        """Return the loss with random sources minus the loss with translations, in nats per piece.
+
+        Line n of `sources` is the translation of line n of `targets`; `languages` are those of sources and
+        targets. All processes must call this together.
+        """
         device = next(model.parameters()).device
         # In a random order, each line reads the source of the next one, so none reads its own.
         order = np.random.default_rng(0).permutation(len(targets))
@@ -177,9 +202,10 @@ class CrossUseTask:
 
 
 def _with_tokens_of(source: Tokens, other: Tokens, chosen: Tensor, suffix_length: int) -> Tokens:
-    """Return `source` with the tokens of `other` at the places `chosen` (B, L of `other`).
+    """Return a copy of `source` that has the tokens of `other` at the places marked in `chosen`.
 
-    Places behind the last word of a text, where `suffix_length` special tokens stand, are left as they are.
+    `chosen` is a mask (B, L), where L is the length of `other`. The last `suffix_length` tokens of each text
+    in `source`, which are special tokens, and the padding behind them are left as they are.
     """
     width = min(source.ids.shape[1], other.ids.shape[1])
     places = torch.arange(width, device=source.ids.device)
@@ -195,7 +221,10 @@ def _with_tokens_of(source: Tokens, other: Tokens, chosen: Tensor, suffix_length
 
 
 def _words_alone(labels: Labels, framing: Framing) -> Labels:
-    """Return the labels without the end symbol, and without a tag that every output begins with."""
+    """Return the labels of words (pieces and unknown pieces), without special tokens.
+
+    Special tokens are the end symbol and, in some models, a tag that every output begins with.
+    """
     vocab = framing.vocab
     # An unknown piece stands for a word.
     special_ids = torch.tensor(sorted(vocab.special_ids - {vocab.unk}))

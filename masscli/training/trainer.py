@@ -1,10 +1,10 @@
 """The training loop, written once for every objective, in one process or in many.
 
-An update is a list of micro-batches that does not depend on the number of processes. Its gradient
-(training/gradients.py) depends on nothing but this list, the seed and the number of the update. A run that
-was stopped and continued, or spread over processes, therefore learns the same. With `--batch-reuse` n, n
-updates in a row learn from one list, which is prepared once; nothing is saved and no run ends before the last
-of them.
+The micro-batches of an update do not depend on the number of processes. The gradient of an update (see
+training/gradients.py) depends only on these micro-batches, the weights, the seed and the number of the
+update. A run that was stopped and continued, or spread over several processes, therefore learns the same.
+With `--batch-reuse` n, a list of micro-batches is prepared once and used in n updates in a row; the trainer
+saves a checkpoint or ends the run only after the last of these n updates.
 
 The trainer yields events and prints nothing. It knows no objective by name.
 """
@@ -47,14 +47,16 @@ from masscli.training.validation import Validator, lower_is_better
 from masscli.training.weight_average import WeightAverage
 
 DIVERGENCE_PATIENCE = 50
-"""Updates in a row with a loss far above the first before a run is given up."""
+"""Number of consecutive updates with a loss more than twice that of the first update after which a run is
+aborted."""
 
 MOST_SUSPECTS = 8
-"""How many micro-batches, and examples of each, are named when a gradient is not a number."""
+"""Largest number of micro-batches, and of examples of each, that the error about a non-finite gradient
+names."""
 
 
 class Progress:
-    """The progress of one call of `Trainer.run`."""
+    """The mutable state of one call of `Trainer.run`: start, epochs, last gradient norm, reason to end."""
 
     def __init__(self, state: RunState) -> None:
         self.began = time.monotonic()
@@ -63,27 +65,28 @@ class Progress:
         self.saved_at = state.step
         self.epoch = 0
         self.epochs_before = 0
-        """Epochs of the first stream that were complete before the last list of micro-batches, ..."""
+        """Number of complete epochs of the first stream before the most recent list of micro-batches."""
         self.epochs_now = 0
-        """... and after it."""
+        """Number of complete epochs of the first stream after the most recent list of micro-batches."""
         self.grad_norm = 0.0
         self.lr = 0.0
         """Learning rate of the last update."""
         self.reason = ""
-        """Why the run ends before its last update."""
+        """Why the run ends before its last update; empty if it does not."""
         self.interrupted = 0
-        """Number of the signal that ends the run."""
+        """Number of the signal that ends the run; 0 if none does."""
 
     @property
     def seconds(self) -> float:
-        """Return the seconds since the call of `Trainer.run`."""
+        """Return the seconds that have passed since the call of `Trainer.run`."""
         return time.monotonic() - self.began
 
 
 class Trainer:
-    """Trains a run, from a given state, as its recipe says.
+    """Trains, validates and saves a model with its streams, as the recipe of the run says.
 
-    `folder` is the folder of the run, and `kept` its checkpoints.
+    Training starts from `state`, which is updated in place. `folder` is the folder of the run, and `kept`
+    keeps track of its checkpoints.
     """
 
     def __init__(
@@ -110,7 +113,7 @@ class Trainer:
         self.kept = kept
         self.device = next(self.model.parameters()).device
         self.names = {}
-        """The name of each trained parameter."""
+        """The name of each trained parameter of the model and of the objectives (`objective.STREAM.NAME`)."""
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 self.names[parameter] = name
@@ -132,7 +135,13 @@ class Trainer:
     # -- the loop --
 
     def run(self) -> Iterator[Event]:
-        """Train until the recipe says stop, and yield events."""
+        """Train until the run ends, and yield its events, the last of which is `Finished`.
+
+        A run ends after its last update, for one of the reasons in the recipe (epochs, time, patience,
+        learning rate), or at a signal. Validations and checkpoints are made on the way and at the end. Raises
+        MasscliError if training diverges, a gradient or a validation metric is not finite, or memory runs
+        out.
+        """
         # Objectives are modules of their own, which the model does not contain.
         self.model.train()
         for stream in self.streams.values():
@@ -156,7 +165,7 @@ class Trainer:
         yield Finished(self.state.step, reason, self.state.seconds, progress.interrupted)
 
     def try_update(self) -> tuple[list[PreparedBatch], dict[str, float]]:
-        """Compute the gradient of the next update and drop it; the model stays as it is.
+        """Compute the gradient of the next update and discard it, without a step of the optimizer.
 
         Returns the micro-batches of this process, and the losses over all processes as `STREAM.TERM` to nats
         per target. Both are empty if the run has made its last update.
@@ -174,7 +183,11 @@ class Trainer:
         return prepared, self._mean_losses(loss_sums, target_counts.cpu())
 
     def _mean_losses(self, loss_sums: Tensor, target_counts: Tensor) -> dict[str, float]:
-        """Return the mean loss of each stream and term with targets, over all processes."""
+        """Return the mean losses over all processes as `STREAM.TERM` to nats per target.
+
+        `loss_sums` are the sums of this process and `target_counts` the targets of all processes, in the
+        order of `Gradients.terms`. Terms without targets are left out. All processes must call this together.
+        """
         losses = {}
         all_loss_sums = distributed.all_reduce_sum(loss_sums).cpu()
         for term, loss_sum, count in zip(self.gradients.terms, all_loss_sums, target_counts, strict=True):
@@ -183,7 +196,10 @@ class Trainer:
         return losses
 
     def _loop(self, progress: Progress, averager: MetricAverager) -> Iterator[Event]:
-        """Make updates until there are no more or there is a reason to end."""
+        """Make updates, validate and save when due, and yield the events, until the run ends.
+
+        If it ends before the last update, the reason is stored in `progress.reason`.
+        """
         for planned, prepared in self._updates():
             # A checkpoint between two uses of a list could not be continued exactly, so runs end after the
             # last one.
@@ -231,9 +247,10 @@ class Trainer:
             progress.saved_at = self.state.step
 
     def _updates(self) -> Iterator[tuple[list[PlannedBatch], list[PreparedBatch]]]:
-        """Yield for each update the plans of all micro-batches, and the prepared ones of this process.
+        """Yield, for each update, the plans of all its micro-batches and the prepared ones of this process.
 
-        Each list is yielded `batch_reuse` times.
+        Each pair of lists is yielded `--batch-reuse` times in a row. The iterator begins after `state.step`
+        updates and ends at `--max-update`; without this option it does not end.
         """
         train = self.recipe.train
         state = self.state
@@ -275,9 +292,10 @@ class Trainer:
                 yield planned, prepared
 
     def _sampling_weights(self, draw: int) -> dict[str, float]:
-        """Return how often each stream is drawn, relative to the others.
+        """Return the sampling weight of each stream, by name, for the list of micro-batches number `draw`.
 
-        A stream whose loss has weight 0 is not drawn, unless the weights of all streams are 0.
+        It is the `sampling_weight` of the stream, or 0 if the loss weight of the stream is 0 at this time. If
+        all streams have loss weight 0, all keep their sampling weights.
         """
         update = draw * self.recipe.train.batch_reuse
         weights = {name: stream.sampling_weight for name, stream in self.streams.items()}
@@ -288,7 +306,12 @@ class Trainer:
         return weights
 
     def _reason_to_end(self, planned: Sequence[PlannedBatch], seconds: float) -> str:
-        """Return why the run ends before the update with these micro-batches, or an empty string."""
+        """Return why the run ends before the next update, or an empty string if it does not.
+
+        `planned` are the micro-batches of the next update, and `seconds` is the duration of this call of
+        `run`. The reasons are `--patience`, `--stop-min-lr`, `--max-epoch` and `--stop-time-hours`;
+        `--max-update` is handled elsewhere. All processes return the same.
+        """
         train = self.recipe.train
         patience = self.recipe.checkpoint.patience
         validations = self.state.validations_since_best
@@ -309,7 +332,10 @@ class Trainer:
         return ""
 
     def _rate_is_too_low(self) -> bool:
-        """Return whether the next update would have a learning rate of --stop-min-lr or less."""
+        """Return whether the learning rate of the next update is at most `--stop-min-lr`.
+
+        This is false within the warm-up, and if the option is not given.
+        """
         lowest = self.recipe.train.stop_min_lr
         warmup = self.recipe.optim.warmup_updates or 0
         # Rates within the warm-up are low as well.
@@ -321,15 +347,23 @@ class Trainer:
         return learning_rate(self.recipe.optim, self.state.step, max_update, self.state.lr_factor)
 
     def _between_lists(self) -> bool:
-        """Return whether the next update begins a new list of micro-batches (see --batch-reuse)."""
+        """Return whether the next update begins a new list of micro-batches.
+
+        With `--batch-reuse` n this is so before every n-th update, and before every update by default.
+        """
         return self.state.step % self.recipe.train.batch_reuse == 0
 
     def _may_validate(self) -> bool:
-        """Return whether there is something to validate on, and the model has been trained long enough."""
+        """Return whether there is validation data and `--validate-after-updates` updates have been made."""
         return bool(self.validator) and self.state.step >= self.recipe.valid.validate_after_updates
 
     def _is_due(self, interval: int, epochs: int | None, progress: Progress) -> bool:
-        """Return whether something that is due every `interval` updates, or every `epochs`, is due now."""
+        """Return whether something is due after this update, by its interval in updates or in epochs.
+
+        It is due every `interval` updates (0: not by updates) and every `epochs` epochs of the first stream
+        (None: not by epochs). Nothing is due while a list of micro-batches is still to be reused; it is then
+        due after the last use.
+        """
         if not self._between_lists():
             return False
         # With lists that are reused, the exact multiple may lie within a list.
@@ -346,9 +380,10 @@ class Trainer:
         return following.epoch
 
     def _agreed_signals(self) -> tuple[int, bool]:
-        """Return the signal that ends the run, or 0, and whether a signal asks for a checkpoint.
+        """Return the signal that ends the run, or 0, and whether a signal has asked for a checkpoint.
 
-        Every process learns of both after the same update, whichever process received the signals.
+        All processes call this together after the same update and act alike, whichever of them received a
+        signal. The request to save is cleared.
         """
         # Read once: a signal may arrive between two lines.
         mine = self.signals.received
@@ -371,7 +406,13 @@ class Trainer:
         averager: MetricAverager,
         lr: float,
     ) -> float:
-        """Train on one list of micro-batches, and return the norm of the gradient before clipping."""
+        """Make one update of the parameters, and return the norm of its gradient before clipping.
+
+        `planned` are the micro-batches of all processes, `prepared` those of this one with their contents.
+        The results are added to `averager` and to the state of the run. In fp16, a gradient that overflows
+        lowers the loss scale and leaves the parameters as they are. Otherwise a gradient that is not finite
+        raises MasscliError.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = lr * group["scale"]
         # It may change what a list is prepared for, so it waits until the list is used up.
@@ -401,12 +442,16 @@ class Trainer:
         return grad_norm
 
     def _gradient_norm(self) -> float:
-        """Return the norm of the gradient of all parameters, with the loss scale divided out."""
+        """Return the L2 norm of the gradient of all trained parameters, with the loss scale divided out."""
         gradients = (parameter.grad for parameter in self.names if parameter.grad is not None)
         return total_norm(gradients, self.device) / self.scale.value
 
     def _clip_and_step(self, grad_norm: float) -> None:
-        """Undo the loss scale, clip the gradient, and update the parameters."""
+        """Divide the gradient by the loss scale, clip it at `--clip-norm`, and update the parameters.
+
+        `grad_norm` is the norm of the gradient with the loss scale divided out. The moving average of the
+        weights (`--ema-decay`) is updated as well.
+        """
         clip_norm = self.recipe.optim.clip_norm
         # The small number is that of torch's clip_grad_norm_ and fairseq.
         clip_factor = min(1.0, clip_norm / (grad_norm + 1e-6)) if clip_norm else 1.0
@@ -420,7 +465,10 @@ class Trainer:
             self.average.update(self.state.step)
 
     def _skip_overflow(self) -> None:
-        """Lower the loss scale after an overflow. Raises MasscliError if it has become too small."""
+        """Count an overflow of fp16 and lower the loss scale.
+
+        Raises MasscliError if the scale falls below `--min-loss-scale`.
+        """
         self.scale.record_overflow()
         self.state.overflows += 1
         smallest = self.recipe.train.min_loss_scale
@@ -432,7 +480,11 @@ class Trainer:
             )
 
     def _fail(self, loss_sums: Tensor, target_counts: Tensor, grad_norm: float) -> None:
-        """Raise MasscliError for a gradient that is not finite: bad losses, tensors and examples."""
+        """Raise MasscliError, because the gradient is not finite.
+
+        The message has the norm of the gradient, the losses, the first tensor with a bad gradient, and the
+        examples that may be to blame.
+        """
         first_bad = "none"
         for parameter, name in self.names.items():
             if parameter.grad is not None and not bool(torch.isfinite(local_part(parameter.grad)).all()):
@@ -449,7 +501,12 @@ class Trainer:
         )
 
     def _suspects(self) -> str:
-        """Return the examples of the first micro-batch whose loss is not finite, or else of all of them."""
+        """Return a text that names the examples which may have caused a gradient that is not finite.
+
+        These are the examples of the micro-batches of this process whose loss is not finite, or of all its
+        micro-batches if all losses are finite. At most `MOST_SUSPECTS` micro-batches, and as many examples of
+        each, are named.
+        """
         suspects = [planned for planned, loss in self.gradients.micro_losses if not bool(loss.isfinite())]
         if not suspects:
             suspects = [planned for planned, _ in self.gradients.micro_losses]
@@ -462,14 +519,19 @@ class Trainer:
         return f"examples: {'; '.join(named)}"
 
     def _what_remains(self) -> str:
-        """Return a hint on how to go on after a failure, by an earlier checkpoint if there is one."""
+        """Return a hint for errors: the checkpoint to continue from, or that nothing was saved yet."""
         if self.kept.scores:
             last = self.folder / "checkpoints" / "last"
             return f"the run continues from {last}, where all is well"
         return "nothing was saved yet: the run begins anew"
 
     def _check_divergence(self, loss_sums: Tensor, target_counts: Tensor) -> None:
-        """Raise MasscliError if the loss has stayed far above that of the first update."""
+        """Raise MasscliError if the loss has been too high for `DIVERGENCE_PATIENCE` updates in a row.
+
+        The limit is twice the loss of the first update of this call of `run`, or twice that of a uniform
+        guess over the vocabulary if this is higher. `loss_sums` are of the last update in this process, and
+        `target_counts` of all processes.
+        """
         # These are the losses of this process and the targets of all, so this estimates the mean.
         loss = float(loss_sums.sum()) / max(1.0, float(target_counts.sum())) * distributed.world_size
         if self._first_loss is None:
@@ -487,7 +549,12 @@ class Trainer:
     # -- validation, checkpoints and reports --
 
     def _validate_and_save(self, on_schedule: bool) -> Iterator[Event]:
-        """Measure the model and write a checkpoint; `on_schedule` is false at the end of a run."""
+        """Validate the model, save a checkpoint, and yield the events of both.
+
+        `on_schedule` is false for the extra validation at the end of a run, which does not change the
+        learning rate of reduce_lr_on_plateau. Raises MasscliError, and saves nothing, if a metric is not
+        finite.
+        """
         started = time.monotonic()
         with self._averaged_weights(), gathered_model(self.train_step) as model:
             result = self.validator.measure(model)
@@ -511,7 +578,10 @@ class Trainer:
         yield from self._save(metrics)
 
     def _expected_values(self) -> dict[str, tuple[float, float]]:
-        """Return what the recipe expects of its metric after this update, if it says so."""
+        """Return the lowest and the highest value that `--expected-curve` gives after this update, by metric.
+
+        The mapping is empty without the option, and before the first and after the last update of the curve.
+        """
         text = self.recipe.valid.expected_curve
         if not text:
             return {}
@@ -520,7 +590,12 @@ class Trainer:
         return {} if band is None else {curve.metric: band}
 
     def _save(self, metrics: Mapping[str, float]) -> Iterator[Event]:
-        """Write a checkpoint, update the links `last` and `best`, and remove stale checkpoints."""
+        """Write a checkpoint, update the links `last` and `best`, and remove stale checkpoints.
+
+        `metrics` are those of a validation of the same weights; they are empty if there was none. With
+        `--no-save` only the best score is recorded. Only rank 0 writes, and yields `Saved`; all processes
+        must call this together.
+        """
         config = self.recipe.checkpoint
         score = metrics.get(config.best_metric)
         is_best = self._record_score(score)
@@ -535,13 +610,20 @@ class Trainer:
         distributed.barrier()
 
     def _averaged_weights(self) -> AbstractContextManager[None]:
-        """Give model and objectives the moving average of their weights, if there is one, for a while."""
+        """Return a context in which model and objectives have the moving average of their weights.
+
+        Without `--ema-decay` the context changes nothing.
+        """
         return nullcontext() if self.average is None else self.average.swapped_in()
 
     def _write_checkpoint(
         self, metrics: Mapping[str, float], score: float | None, is_best: bool
     ) -> Iterator[Event]:
-        """Write a checkpoint with the weights that model and objectives have now."""
+        """Write a checkpoint of the present weights, update its links, and remove stale checkpoints.
+
+        `score` is the value of the metric that ranks checkpoints, or None; with `is_best` the link `best` is
+        set too. Rank 0 writes and yields `Saved`; all processes must call this together.
+        """
         # Gathering is collective: every process takes part, and rank 0 writes.
         weights = gather_tensors(self.model.state_dict())
         optimizer_tensors = gather_tensors(optimizer_state(self.optimizer, self.names))
@@ -572,7 +654,11 @@ class Trainer:
             yield Saved(self.state.step, path, is_best)
 
     def _record_score(self, score: float | None) -> bool:
-        """Update the best score and the count of validations without a better one; return if it is best."""
+        """Record the score of a validation in the state of the run, and return whether it is the best so far.
+
+        A better score replaces the best one, and any other is counted as a validation without improvement
+        (for `--patience`). If `score` is None, nothing is recorded and False is returned.
+        """
         if score is None:
             return False
         best = self.state.best_score
@@ -590,7 +676,10 @@ class Trainer:
         return improved
 
     def _report(self, averager: MetricAverager, progress: Progress) -> Stepped:
-        """Return the event that sums up the updates since the last report, and reset the sums."""
+        """Return the event that sums up the updates since the last report, and reset the sums in `averager`.
+
+        All processes must call this together.
+        """
         losses = self._mean_losses(averager.loss_sums, averager.target_counts)
         objective_metrics, warnings = self._objective_metrics()
         event = Stepped(
@@ -615,7 +704,10 @@ class Trainer:
         return event
 
     def _objective_metrics(self) -> tuple[dict[str, float], tuple[str, ...]]:
-        """Return the training metrics of the objectives since the last report, and their warnings."""
+        """Return the training metrics of all objectives since the last report, and warnings about them.
+
+        Metrics are means over all processes, called `STREAM.METRIC`. All processes must call this together.
+        """
         all_metrics: dict[str, float] = {}
         warnings: list[str] = []
         for stream in self.streams.values():
